@@ -1,0 +1,86 @@
+"""The streams that one command has loaded and changes: what is appended, all or nothing, at its end."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from domain.errors import UnknownId
+from domain.fact import Fact, Stream
+from domain.identity import order_stream
+from domain.order import Order
+from domain.refund import Refund
+from domain.seller_transfer import SellerTransfer
+
+
+class Book:
+    """Loaded streams by id. `folded` belongs to the store: what it folded beside each stream, opaque here."""
+
+    def __init__(self, streams: Mapping[UUID, Stream], folded: Mapping[UUID, object]) -> None:
+        self._streams = dict(streams)
+        self._folded = dict(folded)
+
+    def merge(self, other: "Book") -> None:
+        """Take over what another load has brought."""
+        self._streams = {**other._streams, **self._streams}
+        self._folded = {**other._folded, **self._folded}
+
+    def only(self, stream_id: UUID) -> "Book":
+        """A book of this one stream: what is loaded together need not be appended together."""
+        kept = {stream_id: self._streams[stream_id]} if stream_id in self._streams else {}
+        return Book(kept, {stream_id: self._folded.get(stream_id)})
+
+    def stored(self, stream_id: UUID, folded: object) -> None:
+        """The store has appended this stream's pending facts: they are no longer pending."""
+        self._streams[stream_id].collect_events()
+        self._folded[stream_id] = folded
+
+    def add(self, streams: Iterable[Stream]) -> None:
+        """Streams that begin with this command."""
+        self._streams.update({stream.id: stream for stream in streams})
+
+    def folded(self, stream_id: UUID) -> object | None:
+        """What the store folded of this stream when it loaded it; None for a new stream."""
+        return self._folded.get(stream_id)
+
+    def changed(self) -> Sequence[tuple[Stream, Sequence[Fact]]]:
+        """The streams with their new facts, in the order in which they came into the book."""
+        pending = ((stream, [f for f in stream.pending_events if isinstance(f, Fact)]) for stream in self._streams.values())
+        return [(stream, facts) for stream, facts in pending if facts]
+
+    def order(self, order_id: str) -> Order:
+        """Raises UnknownId."""
+        stream = self._streams.get(order_stream(order_id))
+        if not isinstance(stream, Order):
+            raise UnknownId("order", order_id)
+        return stream
+
+    def refund(self) -> Refund | None:
+        """The refund that this command is about, if it is known."""
+        return next((stream for stream in self._streams.values() if isinstance(stream, Refund)), None)
+
+    def transfer(self, transfer_id: UUID) -> SellerTransfer:
+        """Raises UnknownId."""
+        stream = self._streams.get(transfer_id)
+        if not isinstance(stream, SellerTransfer):
+            raise UnknownId("transfer", str(transfer_id))
+        return stream
+
+    def transfers(self) -> list[SellerTransfer]:
+        """All transfers in the book."""
+        return [stream for stream in self._streams.values() if isinstance(stream, SellerTransfer)]
+
+
+class InboxMark(NamedTuple):
+    """What has become of a webhook, written with the facts it caused. Columns of `webhook_inbox`."""
+
+    inbox_id: int
+    status: str
+    reason: str | None = None
+
+
+class Along(NamedTuple):
+    """What is stored in the same transaction as the facts."""
+
+    inbox: InboxMark | None = None
+    released: Sequence[str] = ()
+    """Subjects whose parked webhooks are due now."""

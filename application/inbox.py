@@ -1,0 +1,118 @@
+"""The loop that handles stored webhooks: claim, react, and say of each what became of it."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+
+from application.ports import Alarms, ClaimedEvent, Clock, Inbox
+from application.webhooks import Done, Ignored, Parked, StoredEvent, WebhookReactions
+from domain.backoff import next_delay
+from domain.errors import Conflict, Unavailable
+
+LEASE = timedelta(seconds=30)
+BATCH, AT_ONCE = 64, 16
+MAX_ATTEMPTS = 8
+"""An event that fails this often for reasons of its own is buried, and can be replayed."""
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=5)
+PARKED_RETRY = timedelta(minutes=5)
+"""What is parked is released by what it waits for; this is for the case that the release was missed."""
+OVERDUE_RETRY = timedelta(hours=6)
+LONGEST_SLEEP = 60.0
+TROUBLE_PAUSE = 1.0
+
+log = structlog.get_logger()
+
+
+class InboxLoop:
+    """One loop over the inbox: `run` until `stop`."""
+
+    def __init__(
+        self, inbox: Inbox, reactions: WebhookReactions, alarms: Alarms, clock: Clock, parked_deadline: timedelta
+    ) -> None:
+        self._inbox, self._reactions, self._alarms, self._clock = inbox, reactions, alarms, clock
+        self._parked_deadline = parked_deadline
+        self._holder = f"inbox-{uuid4().hex[:12]}"
+        self._woken, self._stopping = asyncio.Event(), asyncio.Event()
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+
+    def wake(self) -> None:
+        """Something may be there: look now."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """No new claims; `run` ends when the claimed ones are handled."""
+        self._stopping.set()
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Work until `stop`. Trouble with the database pauses the loop, it never ends it."""
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                if not await self._claim_and_handle():
+                    await self._rest()
+            except Exception as error:  # whatever the database does, the loop lives on
+                log.warning("the inbox could not be read", error=str(error))
+                await self._sleep(TROUBLE_PAUSE)
+
+    async def _claim_and_handle(self) -> bool:
+        claimed = await self._inbox.claim(self._holder, BATCH, LEASE)
+        self._clock.observe(claimed.now)
+        # a failure of the database leaves the lease to run out: that is no attempt of the event's
+        await asyncio.gather(*(self._one(event) for event in claimed.events))
+        return bool(claimed.events)
+
+    async def _one(self, event: ClaimedEvent) -> None:
+        async with self._at_once:
+            stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
+            try:
+                disposition = await self._reactions.react(stored)
+            except (Unavailable, Conflict) as later:
+                await self._later(event, str(later), counted=False)
+            except Exception as error:  # a poison event must not stop the others
+                log.exception("a webhook failed", event_id=event.event_id, event_type=event.event_type)
+                await self._failed(event, f"{type(error).__name__}: {error}")
+            else:
+                await self._dispose(event, disposition)
+
+    async def _dispose(self, event: ClaimedEvent, disposition: Done | Ignored | Parked) -> None:
+        match disposition:
+            case Ignored(reason=reason):
+                await self._inbox.ignore(event.inbox_id, reason)
+            case Parked():
+                await self._park(event, disposition)
+            case Done():
+                pass  # marked in the transaction of its facts
+
+    async def _park(self, event: ClaimedEvent, parked: Parked) -> None:
+        overdue = self._clock.now() - event.received_at > self._parked_deadline
+        due_at = self._clock.now() + (OVERDUE_RETRY if overdue else PARKED_RETRY)
+        await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
+        kind = parked.alarm or ("webhook_parked_too_long" if overdue else None)
+        if kind is not None:
+            await self._alarms.raise_(kind, f"{event.provider}:{event.event_id}", parked.reason)
+
+    async def _failed(self, event: ClaimedEvent, reason: str) -> None:
+        if event.attempts + 1 >= MAX_ATTEMPTS:
+            await self._inbox.bury(event.inbox_id, reason)
+            await self._alarms.raise_("webhook_dead", f"{event.provider}:{event.event_id}", reason)
+        else:
+            await self._later(event, reason, counted=True)
+
+    async def _later(self, event: ClaimedEvent, reason: str, *, counted: bool) -> None:
+        wait = next_delay(FIRST_RETRY, LONGEST_RETRY, event.attempts)
+        await self._inbox.retry_later(event.inbox_id, self._clock.now() + wait, reason, counted)
+
+    async def _rest(self) -> None:
+        due = await self._inbox.next_due()
+        until = LONGEST_SLEEP if due is None else (due - self._clock.now()).total_seconds()
+        await self._sleep(min(max(until, 0.01), LONGEST_SLEEP))
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,183 @@
+"""The use cases: orders, payments, refunds, and an operator's retry. Each is decided purely and appended in one piece.
+
+A lost race (`Conflict`) is reloaded and decided again; nothing here has a side effect that could be repeated.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from application import refunds
+from application.book import Along, Book
+from application.ports import Clock, Directory, Ledger
+from application.refunds import Recorded, RefundReport, SettledRefund
+from domain.errors import Conflict, ConstraintBroken, ContentDiffers, UnknownId
+from domain.identity import order_stream, refund_stream
+from domain.order import Order, Share
+from domain.settlement import pay_sellers
+
+ATTEMPTS = 20
+"""How often a command is decided anew after losing a race, before its caller is told so."""
+
+NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})
+
+T = TypeVar("T")
+Decision = Callable[[Book, datetime], T]
+NOTHING_ALONG = Along()
+
+
+def subject_of_order(order_id: str) -> str:
+    """What a webhook waits for whose order is not known yet."""
+    return f"order:{order_id}"
+
+
+def subject_of_payment(payment_id: str) -> str:
+    """What a webhook waits for that names its order only by the payment."""
+    return f"payment:{payment_id}"
+
+
+class TransferLedger:
+    """What the ledger can be asked to do. Every method is safe to repeat, and raises Conflict only after many lost races."""
+
+    def __init__(self, ledger: Ledger, directory: Directory, clock: Clock) -> None:
+        self._ledger, self._directory, self._clock = ledger, directory, clock
+
+    async def register_order(
+        self,
+        *,
+        order_id: str,
+        currency: str,
+        amount: int,
+        shares: Sequence[Share],
+        payment_id: str | None = None,
+        source_transaction: str | None = None,
+    ) -> bool:
+        """Record an order; answers whether it is new. Raises ContentDiffers, ExceedsOrder, Refused."""
+
+        def decide(book: Book, now: datetime) -> bool:
+            try:
+                known = book.order(order_id)
+            except UnknownId:
+                order = Order.register(
+                    order_id=order_id,
+                    currency=currency,
+                    amount=amount,
+                    shares=shares,
+                    payment_id=payment_id,
+                    source_transaction=source_transaction,
+                    now=now,
+                )
+                book.add([order])
+                return True
+            known.agree(currency, amount, shares, payment_id, source_transaction)
+            return False
+
+        released = [subject_of_order(order_id), *([subject_of_payment(payment_id)] if payment_id else [])]
+        return await self._until_stored(lambda: self._order(order_id), decide, Along(released=released))
+
+    async def record_payment(
+        self,
+        order_id: str,
+        payment_id: str | None,
+        source_transaction: str | None,
+        source: str,
+        along: Along = NOTHING_ALONG,
+        expected: tuple[int, str] | None = None,
+    ) -> bool:
+        """The buyer has paid: the sellers' transfers are created. Answers whether that is news.
+
+        `expected` is the amount and currency that were received: a payment counts only if they are the order's.
+        Raises UnknownId, and ContentDiffers when another payment, or another amount, has paid the order.
+        """
+
+        def decide(book: Book, now: datetime) -> bool:
+            order = book.order(order_id)
+            if expected is not None and expected != (order.amount, order.currency):
+                raise ContentDiffers("order", order_id, ["amount or currency than the payment received"])
+            news = order.pay(payment_id, source_transaction, source, now)
+            if news:
+                book.add(pay_sellers(order, now))
+            return news
+
+        released = [subject_of_payment(payment_id)] if payment_id else []
+        return await self._until_stored(lambda: self._order(order_id), decide, along._replace(released=released))
+
+    async def is_paid(self, order_id: str) -> bool:
+        """Whether the order's payment is recorded as succeeded. Raises UnknownId."""
+        return (await self._order(order_id)).order(order_id).paid
+
+    async def refund_succeeded(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+        """See `refunds.succeeded`."""
+        return await self._on_refund(report, refunds.succeeded, along)
+
+    async def refund_failed(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+        """See `refunds.failed`."""
+        return await self._on_refund(report, refunds.failed, along)
+
+    async def refund_under_review(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+        """See `refunds.under_review`."""
+        return await self._on_refund(report, refunds.under_review, along)
+
+    async def settle_refund(self, wish: SettledRefund) -> Recorded:
+        """See `refunds.settled`."""
+        return await self._until_stored(
+            lambda: self._whole_order(wish.order_id, wish.refund_id, wish.psp_refund_id),
+            lambda book, now: refunds.settled(book, wish, now),
+            NOTHING_ALONG,
+        )
+
+    async def retry(self, transfer_id: UUID, actor: str, reason: str) -> None:
+        """Try now what is due now. Raises UnknownId, CallInFlight, NothingToRetry."""
+        await self._until_stored(
+            lambda: self._ledger.load([transfer_id]),
+            lambda book, now: book.transfer(transfer_id).retry(actor, reason, now),
+            NOTHING_ALONG,
+        )
+
+    async def _on_refund(
+        self,
+        report: RefundReport,
+        decide: Callable[[Book, RefundReport, datetime], Recorded],
+        along: Along,
+    ) -> Recorded:
+        return await self._until_stored(
+            lambda: self._whole_order(report.order_id, report.name),
+            lambda book, now: decide(book, report, now),
+            along,
+        )
+
+    async def _named(self, *names: str | None) -> UUID:
+        """The stream of a refund under any of its names, or the one it gets under the first."""
+        given = [name for name in names if name is not None]
+        for name in given:
+            known = await self._directory.refund_named(name)
+            if known is not None:
+                return known
+        return refund_stream(given[0])
+
+    async def _order(self, order_id: str) -> Book:
+        return await self._ledger.load([order_stream(order_id)])
+
+    async def _whole_order(self, order_id: str, *refund: str | None) -> Book:
+        """The order, its transfers, and the refund under any of these names."""
+        book = await self._ledger.load([order_stream(order_id), await self._named(*refund)])
+        book.merge(await self._ledger.load(book.order(order_id).transfer_ids()))
+        return book
+
+    async def _until_stored(self, load: Callable[[], Awaitable[Book]], decide: Decision[T], along: Along) -> T:
+        for left in reversed(range(ATTEMPTS)):
+            book = await load()
+            answer = decide(book, self._clock.now())
+            if not book.changed() and along.inbox is None:
+                break
+            try:
+                await self._ledger.append(book, along)
+                break
+            except Conflict:
+                if not left:
+                    raise
+            except ConstraintBroken as broken:
+                if broken.constraint not in NAME_TAKEN or not left:
+                    raise  # else somebody recorded the same refund under its other name: now it will be found
+        return answer

@@ -1,0 +1,184 @@
+"""What the use cases need from the outside, each with the obligations that every implementation must meet.
+
+tests/contracts holds the implementations to the obligations written here.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from application.book import Along, Book
+from domain.bodies import TransferBody
+from domain.outcomes import Outcome, TransferAtStripe
+
+
+class Clock(Protocol):
+    """The instant, in UTC, as close to the database's as the process can tell."""
+
+    def now(self) -> datetime: ...
+
+    def observe(self, database_now: datetime) -> None:
+        """The database's clock said this a moment ago: the offset to it is measured anew."""
+        ...
+
+
+class Ledger(Protocol):
+    """The facts.
+
+    Obligations: an append is stored completely, with the rows its facts lead to and what goes along, or not at all; it
+    raises `Conflict` when a version is taken and `ConstraintBroken` when the database refuses the rows; the order of
+    positions is the order of commits; cancelling the caller withdraws nothing.
+    """
+
+    async def load(self, ids: Collection[UUID]) -> Book:
+        """These streams as they are now; what does not exist is absent from the book."""
+        ...
+
+    async def append(self, book: Book, along: Along = Along()) -> None:  # noqa: B008 - an immutable NamedTuple
+        """Store the pending facts of the book, which is up to date afterwards. After an error it must not be used again."""
+        ...
+
+
+class Directory(Protocol):
+    """Finds streams by names that are not their own. Answers may be as old as the last commit, never older."""
+
+    async def refund_named(self, name: str) -> UUID | None:
+        """The stream of the refund with this `refund_id` or `psp_refund_id`."""
+        ...
+
+    async def orders_paid_by(self, payment_id: str) -> Sequence[str]:
+        """The ids of the orders with this payment; two are enough to know that it is ambiguous."""
+        ...
+
+    async def order_of_refund(self, name: str) -> str | None:
+        """The order of the refund with this `refund_id` or `psp_refund_id`."""
+        ...
+
+    async def knows_order(self, order_id: str) -> bool:
+        """Whether there is such an order."""
+        ...
+
+
+class Claimed(NamedTuple):
+    """Work leased to one holder, and the database's clock at that moment."""
+
+    ids: Sequence[UUID]
+    now: datetime
+
+
+class Work(Protocol):
+    """Due transfers, leased to whoever works on them. `kind` is `transferring` or `reversing`.
+
+    Obligations: no two holders have the same transfer while a lease runs; an empty claim does not mean that nothing is due.
+    """
+
+    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> Claimed: ...
+
+    async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> Collection[UUID]:
+        """Prolong; answers those still held."""
+        ...
+
+    async def release(self, holder: str, ids: Collection[UUID]) -> None: ...
+
+    async def next_due(self, kind: str) -> datetime | None:
+        """The earliest instant at which there may be something to claim."""
+        ...
+
+
+class ClaimedEvent(Protocol):
+    """A webhook leased to us."""
+
+    @property
+    def inbox_id(self) -> int: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def received_at(self) -> datetime: ...
+    @property
+    def attempts(self) -> int: ...
+
+
+class ClaimedEvents(Protocol):
+    """What a claim of the inbox answers: events, the longest due first, and the database's clock."""
+
+    @property
+    def events(self) -> Sequence[ClaimedEvent]: ...
+    @property
+    def now(self) -> datetime: ...
+
+
+class Inbox(Protocol):
+    """Stored webhooks; the row is the job. A row that is closed stays as it is."""
+
+    async def claim(self, holder: str, limit: int, lease: timedelta) -> ClaimedEvents: ...
+
+    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None: ...
+
+    async def ignore(self, inbox_id: int, reason: str) -> None: ...
+
+    async def bury(self, inbox_id: int, reason: str) -> None: ...
+
+    async def retry_later(self, inbox_id: int, due_at: datetime, reason: str, counted: bool) -> None: ...
+
+    async def next_due(self) -> datetime | None: ...
+
+
+class Alarms(Protocol):
+    """What a person has to look at; one per kind and subject, however often it is raised."""
+
+    async def raise_(self, kind: str, subject: str, detail: str) -> None: ...
+
+
+class Pace(Protocol):
+    """The rate of one endpoint at Stripe, shared by all processes."""
+
+    async def reserve(self, endpoint: str, count: int) -> Sequence[float]:
+        """Seconds to wait, from now, before each of `count` calls."""
+        ...
+
+
+class TransferGateway(Protocol):
+    """Stripe's transfers. Every method may be repeated with the same key without moving money twice.
+
+    Obligations: never raises for anything Stripe or the network does, the answer is an `Outcome`; never retries by itself;
+    an answer counts as `Succeeded` only when id prefix, amount, currency and (for reversals) transfer agree with the request;
+    a cancelled caller's task is cancelled, and the caller has to treat the call as `Unknown`.
+    """
+
+    async def create(self, body: TransferBody, key: str) -> Outcome:
+        """Pay a seller. `Succeeded.stripe_id` is the transfer's `tr_…` id. `key` is the idempotency key."""
+        ...
+
+    async def reverse(
+        self, stripe_transfer_id: str, amount: int | None, reason: str, key: str, metadata: dict[str, str] | None = None
+    ) -> Outcome:
+        """Take `amount` (minor units) back from a transfer. `Succeeded.stripe_id` is the reversal's `trr_…` id.
+
+        None means all that is left; it is resolved by reading the transfer before the body is frozen and sent.
+        """
+        ...
+
+    async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:
+        """The transfer with all its reversals, every page of them.
+
+        Raises `NotAtStripe` when Stripe says there is none, `LookUpFailed` for anything less than a complete answer.
+        """
+        ...
+
+    async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
+        """All transfers to `destination` created at or after `since` whose metadata carries our `transfer_id`.
+
+        Reads every page; an incomplete answer raises `LookUpFailed`, since a page not read says nothing about its content.
+        """
+        ...
+
+    async def account(self) -> str | None:
+        """The id of the platform account behind the key; None where Stripe does not tell. Raises `LookUpFailed`."""
+        ...

@@ -1,0 +1,147 @@
+"""What a report about a refund changes: the refund itself, the order's allocation, and the sellers' transfers, in one append.
+
+Pure decisions over a loaded `Book`; every one of them may be repeated and then changes nothing.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from application.book import Book
+from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, Refused
+from domain.order import Order
+from domain.refund import Refund, RefundStatus
+from domain.settlement import parts_of, settle
+
+
+class RefundReport(NamedTuple):
+    """What the PSP says of a refund. Amount in minor units."""
+
+    name: str
+    """The id the PSP knows it by."""
+    order_id: str
+    amount: int
+    currency: str
+    source: str
+    """Who says so, for example `hyperswitch:<event id>`."""
+    detail: str | None = None
+
+
+class SettledRefund(NamedTuple):
+    """A refund that a caller says has succeeded elsewhere. `amount` None: all that is not refunded yet."""
+
+    refund_id: str
+    order_id: str
+    amount: int | None = None
+    reason: str | None = None
+    explicit: dict[str, int] | None = None
+    psp_refund_id: str | None = None
+
+
+class Recorded(NamedTuple):
+    """The refund, and whether the call made it known."""
+
+    refund: Refund
+    news: bool
+
+
+def succeeded(book: Book, report: RefundReport, now: datetime) -> Recorded:
+    """The PSP says it succeeded. Raises UnknownId, ContentDiffers, Contradiction (it is recorded as failed)."""
+    order = book.order(report.order_id)
+    refund, news = _reported(book, report, now)
+    _effective(book, order, refund, report.source, now)
+    return Recorded(refund, news)
+
+
+def failed(book: Book, report: RefundReport, now: datetime) -> Recorded:
+    """The PSP says it failed, possibly after it had succeeded: what it took goes back. Raises UnknownId, ContentDiffers."""
+    order = book.order(report.order_id)
+    refund, news = _reported(book, report, now)
+    if refund.may_become(RefundStatus.FAILED):
+        refund.fail(report.source, report.detail, now)
+        if order.revoke(refund.key, now):
+            book.add(settle(order, book.transfers(), refund.key, now))
+    return Recorded(refund, news)
+
+
+def under_review(book: Book, report: RefundReport, now: datetime) -> Recorded:
+    """The PSP says that a person decides; nothing is taken from the sellers. Raises UnknownId, ContentDiffers."""
+    book.order(report.order_id)
+    refund, news = _reported(book, report, now)
+    if refund.may_become(RefundStatus.REVIEW):
+        refund.review(report.source, report.detail or "the payment provider is reviewing it", now)
+    return Recorded(refund, news)
+
+
+def settled(book: Book, wish: SettledRefund, now: datetime) -> Recorded:
+    """A caller says it succeeded elsewhere. Raises UnknownId, ContentDiffers, Contradiction, ExceedsOrder, Refused."""
+    order, refund = book.order(wish.order_id), book.refund()
+    news = refund is None
+    if refund is None:
+        refund = _opened(book, order, wish, now)
+    else:
+        refund.agree(wish.order_id, wish.amount, wish.psp_refund_id, wish.reason, wish.explicit)
+        refund.name(wish.refund_id, wish.psp_refund_id, now)
+    _effective(book, order, refund, "api", now)
+    return Recorded(refund, news)
+
+
+def _opened(book: Book, order: Order, wish: SettledRefund, now: datetime) -> Refund:
+    left = order.amount - order.refunded
+    amount = left if wish.amount is None else wish.amount
+    if amount > left or amount == 0:
+        raise ExceedsOrder(f"Refund {wish.refund_id!r} of order {order.order_id!r}", wish.amount or 1, left, order.currency)
+    objection = order.objection(amount, order.currency, wish.explicit)
+    if objection is not None:
+        raise Refused(f"Refund {wish.refund_id!r} cannot be divided among the sellers: {objection}.")
+    refund = Refund.open(
+        refund_id=wish.refund_id,
+        order_id=order.order_id,
+        amount=amount,
+        currency=order.currency,
+        origin="settled",
+        psp_refund_id=wish.psp_refund_id or wish.refund_id,
+        reason=wish.reason,
+        explicit=wish.explicit,
+        now=now,
+    )
+    book.add([refund])
+    return refund
+
+
+def _reported(book: Book, report: RefundReport, now: datetime) -> Recorded:
+    refund = book.refund()
+    if refund is None:
+        refund = Refund.open(
+            refund_id=report.name,
+            order_id=report.order_id,
+            amount=report.amount,
+            currency=report.currency,
+            origin="psp",
+            psp_refund_id=report.name,
+            now=now,
+        )
+        book.add([refund])
+        return Recorded(refund, True)
+    same = {
+        "order_id": refund.order_id == report.order_id,
+        "amount": refund.amount == report.amount,
+        "currency": refund.currency == report.currency,
+    }
+    if not all(same.values()):
+        raise ContentDiffers("refund", refund.refund_id, [name for name, equal in same.items() if not equal])
+    return Recorded(refund, False)
+
+
+def _effective(book: Book, order: Order, refund: Refund, source: str, now: datetime) -> None:
+    """Take it from the sellers, or set it aside. Twice is as good as once."""
+    if refund.status is RefundStatus.FAILED:
+        # reports overtake each other, so the later one is not the truer one
+        raise Contradiction("Refund", refund.refund_id, "failed", "succeeded")
+    if not refund.may_become(RefundStatus.SUCCEEDED):
+        return
+    objection = order.admit(refund.key, refund.amount, refund.currency, refund.explicit, now)
+    if objection is None:
+        book.add(settle(order, book.transfers(), refund.key, now))
+        refund.succeed(source, parts_of(order, book.transfers(), refund.key), now)
+    elif refund.may_become(RefundStatus.REVIEW):
+        refund.review(source, f"it cannot be divided among the sellers: {objection}", now)

@@ -1,0 +1,89 @@
+"""The process manager that pays sellers: `POST /v1/transfers`, and looking for our transfer in Stripe's books."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from application.ports import TransferGateway
+from application.settlements import Settlement
+from domain import paying
+from domain.bodies import TransferBody
+from domain.calling import LookUp, Send, hold_evidence, postpone
+from domain.operation import TRANSFER, Policy
+from domain.outcomes import LookUpFailed, Outcome, Succeeded, TransferAtStripe
+from domain.seller_transfer import SellerTransfer
+
+
+@dataclass(frozen=True, slots=True)
+class Transferring:
+    """Pays what is `pending` or `failed` and due."""
+
+    gateway: TransferGateway
+    policy: Policy
+    kind: str = "transferring"
+    endpoint: str = "transfers.create"
+
+    async def call(self, transfer: SellerTransfer, step: Send) -> Settlement:
+        outcome = await self.gateway.create(cast("TransferBody", step.body), step.key)
+        return Answered(step.attempt, outcome, self.policy)
+
+    async def look_up(self, transfer: SellerTransfer, step: LookUp) -> Settlement:
+        since = step.since - self.policy.clock_leeway
+        try:
+            found = await self.gateway.find(str(transfer.id), transfer.destination, since)
+        except LookUpFailed as unread:
+            return Unread(str(unread), self.policy)
+        return Found(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Stripe's answer, or the lack of one, to one call."""
+
+    attempt: int
+    outcome: Outcome
+    policy: Policy
+
+    def record(self, transfer: SellerTransfer, now: datetime) -> None:
+        paying.settle_transfer(transfer, self.attempt, self.outcome, now, self.policy)
+
+    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
+        return isinstance(self.outcome, Succeeded) and _held(
+            transfer, self.outcome.stripe_id, self.outcome.amount, why, self.outcome.request_id, now
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What Stripe's books show of this transfer."""
+
+    seen: Sequence[TransferAtStripe]
+
+    def record(self, transfer: SellerTransfer, now: datetime) -> None:
+        paying.settle_look_up(transfer, self.seen, now)
+
+    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
+        return any(_held(transfer, seen.stripe_transfer_id, seen.amount, why, None, now) for seen in self.seen[:1])
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Stripe's books could not be read: that says nothing, and never ends anything."""
+
+    why: str
+    policy: Policy
+
+    def record(self, transfer: SellerTransfer, now: datetime) -> None:
+        operation = transfer.operation
+        if operation is not None:
+            postpone(transfer, "look_up_failed", self.why, now + self.policy.delay(operation.retry_count), now)
+
+    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
+        return False
+
+
+def _held(transfer: SellerTransfer, stripe_id: str, amount: int, why: str, request_id: str | None, now: datetime) -> bool:
+    detail = f"Stripe holds {stripe_id} for this transfer, but it cannot be recorded: {why}"
+    hold_evidence(transfer, TRANSFER, stripe_id, amount, detail, request_id, now)
+    return True

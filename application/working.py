@@ -1,0 +1,156 @@
+"""The process managers' common loop: claim what is due, and see each transfer through one step at Stripe.
+
+1. The pace of the whole claim is reserved, then the intent (`CallStarted`, frozen body and key) is committed.
+2. A slot, then the call, while enough of the lease is left. No transaction or lock of the database is open meanwhile.
+3. The outcome is committed by itself. If we die anywhere in between, the lease runs out and somebody else goes on under
+   the same key.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import structlog
+
+from application.book import Book
+from application.leases import Leases
+from application.ports import Clock, Ledger, Pace, Work
+from application.recording import Recorder
+from application.settlements import Errand, GivenBack, Settlement
+from domain.calling import LookUp, Rest, Send, begin
+from domain.errors import Conflict
+
+ENOUGH_LEASE = timedelta(seconds=2)
+"""With less of the lease left no call is begun: somebody else might begin it as well."""
+TROUBLE_PAUSE = 1.0
+"""Seconds before the loop goes on after the database failed it."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one loop takes on."""
+
+    capacity: int = 64
+    """Transfers held at a time; more than the slots, so that intents are committed while calls run."""
+    interval: timedelta = timedelta(minutes=1)
+    """The safety net: how long the loop sleeps at most without having been woken."""
+
+
+class Worker:
+    """One loop for one kind of work: `run` until `stop`, which waits for the calls in flight."""
+
+    def __init__(
+        self, errand: Errand, ledger: Ledger, work: Work, pace: Pace, clock: Clock, slots: asyncio.Semaphore, limits: Limits
+    ) -> None:
+        self._errand, self._ledger, self._work, self._pace, self._clock = errand, ledger, work, pace, clock
+        self._slots, self._limits = slots, limits
+        self._recorder = Recorder(ledger, clock)
+        self._leases = Leases(work, f"{errand.kind}-{uuid4().hex[:12]}")
+        self._woken, self._stopping = asyncio.Event(), asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        """Something may be due: look now."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """No new claims; `run` ends when the calls in flight are recorded."""
+        self._stopping.set()
+        self._woken.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Transfers this loop is seeing through a step right now."""
+        return len(self._tasks)
+
+    async def run(self) -> None:
+        """Work until `stop`. Trouble with the database pauses the loop, it never ends it."""
+        async with self._leases.kept():
+            while not self._stopping.is_set():
+                self._woken.clear()
+                try:
+                    claimed = await self._claim()
+                    if not claimed:
+                        await self._rest()
+                except Exception as error:  # whatever the database does, the loop lives on
+                    log.warning("claiming failed", kind=self._errand.kind, error=str(error))
+                    await self._pause(TROUBLE_PAUSE)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _claim(self) -> bool:
+        free = self._limits.capacity - len(self._tasks)
+        if free <= 0:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        claimed = await self._leases.claim(self._errand.kind, free)
+        self._clock.observe(claimed.now)
+        if not claimed.ids:
+            return False
+        await self._begin(claimed.ids)
+        return True
+
+    async def _begin(self, ids: Sequence[UUID]) -> None:
+        waits = await self._pace.reserve(self._errand.endpoint, len(ids))
+        book = await self._ledger.load(ids)
+        for transfer_id, wait in zip(ids, waits, strict=True):
+            task = asyncio.create_task(self._see_through(transfer_id, book.only(transfer_id), wait))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _see_through(self, transfer_id: UUID, book: Book, wait: float) -> None:
+        try:
+            await self._pause(wait)
+            if not self._stopping.is_set():
+                await self._step(transfer_id, book)
+        except Conflict:
+            log.debug("somebody else was first", transfer_id=str(transfer_id))
+        except Exception:  # one transfer's trouble is not the loop's; its lease runs out and it is claimed again
+            log.exception("a step failed", kind=self._errand.kind, transfer_id=str(transfer_id))
+        finally:
+            self._leases.done(transfer_id)
+            self._woken.set()
+
+    async def _step(self, transfer_id: UUID, book: Book) -> None:
+        step = begin(book.transfer(transfer_id), self._clock.now(), self._errand.policy)
+        if book.changed():
+            await self._ledger.append(book)
+        if not isinstance(step, Rest):
+            settlement = await self._at_stripe(transfer_id, book, step)
+            await self._recorder.record(transfer_id, book, settlement)
+
+    async def _at_stripe(self, transfer_id: UUID, book: Book, step: Send | LookUp) -> Settlement:
+        transfer = book.transfer(transfer_id)
+        async with self._slots:
+            if self._leases.left(transfer_id) < ENOUGH_LEASE.total_seconds():
+                return GivenBack(step.attempt) if isinstance(step, Send) else GivenBack(0)
+            if isinstance(step, Send):
+                return await self._errand.call(transfer, step)
+            return await self._errand.look_up(transfer, step)
+
+    async def _rest(self) -> None:
+        """Until woken, or until something is due."""
+        due = await self._work.next_due(self._errand.kind)
+        longest = self._limits.interval.total_seconds()
+        until = longest if due is None else (due - self._clock.now()).total_seconds()
+        await self._pause_until_woken(min(max(until, 0.01), longest))
+
+    async def _pause_until_woken(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not through a stop."""
+        if seconds <= 0:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass

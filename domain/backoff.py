@@ -1,0 +1,16 @@
+"""How long to wait before the next attempt."""
+
+from datetime import timedelta
+
+_ENOUGH = 62  # 2^62 microseconds exceed every maximum; a larger shift would only overflow timedelta
+
+
+def next_delay(base: timedelta, maximum: timedelta, retry_count: int) -> timedelta:
+    """`min(base * 2^retry_count, maximum)`, with the count before it is incremented: the first delay is `base`.
+
+    Raises ValueError for a negative count.
+    """
+    if retry_count < 0:
+        raise ValueError(f"retry_count is {retry_count}, but a count starts at 0.")
+    microseconds = (base // timedelta(microseconds=1)) << min(retry_count, _ENOUGH)
+    return min(maximum, timedelta(microseconds=min(microseconds, maximum // timedelta(microseconds=1))))

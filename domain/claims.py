@@ -1,0 +1,53 @@
+"""What refunds (and disputes, and people at Stripe's dashboard) take back from one transfer."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Why money comes back."""
+
+    REFUND = "refund"
+    EXTERNAL = "external"
+    """Made at Stripe by somebody else; recorded, never sent."""
+
+
+class ClaimState(StrEnum):
+    """Where one claim stands; the statuses of the rows in `transfer_reversals`."""
+
+    QUEUED = "queued"
+    """Waits for the transfer, for the reversal before it, or for an operator."""
+    REQUESTED = "requested"
+    """On its way; at most one per transfer."""
+    REVERSED = "reversed"
+    WITHDRAWN = "withdrawn"
+    """Its cause was gone before it was sent."""
+    FAILED = "failed"
+    """Given up; a person is needed."""
+
+
+class Claim(NamedTuple):
+    """One reversal. Amounts in minor units of the transfer's currency."""
+
+    reversal_id: str
+    refund_id: str | None
+    amount: int
+    reason: str
+    state: ClaimState
+    stripe_reversal_id: str | None = None
+    settled: int = 0
+    """What this claim added to the transfer's `amount_reversed`."""
+    contested: bool = False
+    """Its cause vanished while the call was open: the outcome decides what has to be given back."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it will still take money, or could."""
+        return self.state in (ClaimState.QUEUED, ClaimState.REQUESTED, ClaimState.FAILED)
+
+    @property
+    def taken(self) -> int:
+        """What it counts for against its cause: what is or will be taken for it, never more than it asked for."""
+        if self.reason == Reason.EXTERNAL or self.state == ClaimState.WITHDRAWN:
+            return 0
+        return min(self.amount, self.settled) if self.state == ClaimState.REVERSED else self.amount

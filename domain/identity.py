@@ -1,0 +1,41 @@
+"""Our own ids: uuid5 over the JSON array of the callers' ids, so that doing something twice conflicts instead of doubling.
+
+Joined strings would collide (order `a:b` with seller `c`, order `a` with seller `b:c`); a JSON array cannot.
+"""
+
+import json
+from uuid import UUID, uuid5
+
+_LEDGER = UUID("8b9c6a52-4a4e-5d53-9f0b-0f6f5a0c7c11")
+
+SALE = "sale"
+"""The cause of the transfer that pays a seller for an order."""
+
+
+def _named(kind: str, *names: str | int) -> UUID:
+    return uuid5(_LEDGER, json.dumps([kind, *names], separators=(",", ":")))
+
+
+def order_stream(order_id: str) -> UUID:
+    """The stream of an order."""
+    return _named("order", order_id)
+
+
+def refund_stream(refund_id: str) -> UUID:
+    """The stream of a refund, under the first name it was known by."""
+    return _named("refund", refund_id)
+
+
+def transfer_stream(order_id: str, seller_id: str, cause: str = SALE) -> UUID:
+    """The stream, and public `transfer_id`, of the money to one seller for one cause."""
+    return _named("transfer", order_id, seller_id, cause)
+
+
+def reversal_name(transfer_id: UUID, cause_id: str, round_: int = 1) -> UUID:
+    """The id of what one refund or dispute takes from one transfer; a later round when an earlier one was withdrawn."""
+    return _named("reversal", str(transfer_id), cause_id, round_)
+
+
+def compensation(transfer_id: UUID, cause_id: str, round_: int = 1) -> str:
+    """The cause of a transfer that gives back what a refund or dispute took from `transfer_id` in vain."""
+    return json.dumps(["compensation", str(transfer_id), cause_id, round_], separators=(",", ":"))

@@ -1,0 +1,114 @@
+"""Where one operation at Stripe stands: the transfer itself, or one reversal of it. Plain values, no decisions about money."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from domain.backoff import next_delay
+
+TRANSFER = "transfer"
+"""The operation that pays the seller; every other operation is named by its reversal's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The limits of one kind of operation."""
+
+    max_retries: int = 5
+    """Repeats after the first call; 5 means six calls."""
+    base: timedelta = timedelta(minutes=1)
+    maximum: timedelta = timedelta(hours=1)
+    call_timeout: timedelta = timedelta(seconds=30)
+    """A call older than this has ended at our side; a look-up that is to prove absence begins no earlier."""
+    key_lifetime: timedelta = timedelta(hours=23)
+    """Stripe may forget an idempotency key after 24 h; from here on Stripe's books are read before anything is sent."""
+    funds_interval: timedelta = timedelta(hours=6)
+    funds_deadline: timedelta = timedelta(days=45)
+    clock_leeway: timedelta = timedelta(hours=1)
+    """How much earlier than the first call a look-up begins: Stripe's clock is not ours."""
+    hindered_base: timedelta = timedelta(seconds=1)
+    """The first wait after a call that Stripe did not begin to execute."""
+
+    def delay(self, retry_count: int) -> timedelta:
+        """The wait after a failure, with the count before it is incremented."""
+        return next_delay(self.base, self.maximum, retry_count)
+
+    def hindered_delay(self, hindered: int) -> timedelta:
+        """The wait after the n-th call in a row that was not executed."""
+        return next_delay(min(self.hindered_base, self.base), self.maximum, hindered)
+
+
+class Operation(NamedTuple):
+    """The state of one operation. `open` means that money may have moved without our knowing."""
+
+    what: str
+    epoch: int = 1
+    attempt: int = 0
+    """Calls begun, over all epochs."""
+    retry_count: int = 0
+    epoch_began: datetime | None = None
+    """The first `CallStarted` of this epoch: the age of the idempotency key."""
+    first_began: datetime | None = None
+    last_began: datetime | None = None
+    in_call: bool = False
+    unknown: bool = False
+    """Sticky: some attempt of this epoch ended Unknown."""
+    lost: int = 0
+    """Calls in a row whose caller vanished before recording an outcome."""
+    hindered: int = 0
+    """Calls in a row that Stripe did not begin to execute."""
+    exhausted: bool = False
+    look_first: bool = False
+    awaiting_since: datetime | None = None
+
+    @property
+    def open(self) -> bool:
+        """While open: no new epoch, no changed body, no reducing, no cancelling, no giving up."""
+        return self.in_call or self.unknown
+
+    def key(self, transfer_id: UUID) -> str:
+        """The idempotency key: by operation and epoch, never by amount, never by the transfer alone."""
+        return f"transfer:{transfer_id}:e{self.epoch}" if self.what == TRANSFER else f"reversal:{self.what}:e{self.epoch}"
+
+    def must_look_up(self, now: datetime, policy: Policy) -> bool:
+        """Whether Stripe's books have to be read before anything may be sent again."""
+        aged = self.epoch_began is not None and now - self.epoch_began >= policy.key_lifetime
+        return self.look_first or self.exhausted or aged
+
+    def started(self, at: datetime, attempt: int, epoch: int) -> "Operation":
+        """After `CallStarted`. A call that was still running is lost: it stays part of the unknown."""
+        return self._replace(
+            attempt=attempt,
+            epoch=epoch,
+            epoch_began=self.epoch_began if epoch == self.epoch and self.epoch_began else at,
+            first_began=self.first_began or at,
+            last_began=at,
+            lost=self.lost + 1 if self.in_call else 0,
+            unknown=self.open,
+            in_call=True,
+        )
+
+    def paused(
+        self,
+        *,
+        epoch: int,
+        open_: bool,
+        retry_count: int,
+        hindered: int = 0,
+        exhausted: bool = False,
+        awaiting_since: datetime | None = None,
+    ) -> "Operation":
+        """After an outcome that leaves the operation to be tried again."""
+        return self._replace(
+            epoch=epoch,
+            epoch_began=self.epoch_began if epoch == self.epoch else None,
+            in_call=False,
+            unknown=open_,
+            retry_count=retry_count,
+            hindered=hindered,
+            exhausted=exhausted,
+            look_first=False if epoch != self.epoch else self.look_first,
+            awaiting_since=awaiting_since,
+            lost=0,
+        )

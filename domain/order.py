@@ -1,0 +1,306 @@
+"""An order: its shares per seller, its payment, and the allocation of its refunds.
+
+The order is the boundary that allocates, because only it knows the cumulative amounts. Its facts live beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, NotRequired, TypedDict
+from uuid import UUID
+
+from domain.allocation import Portion, targets
+from domain.errors import ContentDiffers, ExceedsOrder, Refused
+from domain.fact import Fact, Opening, Stream, opened
+from domain.identity import order_stream, transfer_stream
+
+TOPIC = "ledger.order"
+
+
+class Share(TypedDict):
+    """What one seller is paid of an order. `currency` only where it is not the order's."""
+
+    seller_id: str
+    destination: str
+    amount: int
+    currency: NotRequired[str]
+
+
+class Admitted(NamedTuple):
+    """One refund as the order knows it. `effective` is False after it failed."""
+
+    amount: int
+    explicit: dict[str, int] | None
+    effective: bool
+    rounds: int = 1
+    """How often it became effective."""
+
+
+class Registered(Opening):
+    """An order with its shares (minor units)."""
+
+    TOPIC = "ledger.order.registered"
+    order_id: str
+    currency: str
+    amount: int
+    shares: list[Share]
+    payment_id: str | None = None
+    source_transaction: str | None = None
+
+    def apply(self, aggregate: "Order") -> None:
+        aggregate.order_id, aggregate.currency, aggregate.amount = self.order_id, self.currency, self.amount
+        aggregate.shares = {share["seller_id"]: share for share in self.shares}
+        aggregate.payment_id, aggregate.source_transaction = self.payment_id, self.source_transaction
+
+
+class Paid(Fact):
+    """The buyer's payment succeeded: the sellers are to be paid."""
+
+    TOPIC = "ledger.order.paid"
+    payment_id: str | None
+    source_transaction: str | None
+    source: str
+    """Who said so: `api`, or a webhook as `hyperswitch:<event id>`."""
+
+    def apply(self, aggregate: "Order") -> None:
+        aggregate.paid = True
+        aggregate.payment_id, aggregate.source_transaction = self.payment_id, self.source_transaction
+
+
+class RefundAllocated(Fact):
+    """A refund is effective; `refunded` is the total of the order after it, `targets` what each seller owes in all."""
+
+    TOPIC = "ledger.order.refund_allocated"
+    refund_id: str
+    amount: int
+    explicit: dict[str, int] | None
+    refunded: int
+    targets: dict[str, int]
+
+    def apply(self, aggregate: "Order") -> None:
+        before = aggregate.refunds.pop(self.refund_id, None)
+        rounds = before.rounds + 1 if before is not None else 1
+        aggregate.refunds[self.refund_id] = Admitted(self.amount, self.explicit, True, rounds)
+
+
+class RefundRevoked(Fact):
+    """A refund that had been effective failed after all; `targets` is what each seller owes without it."""
+
+    TOPIC = "ledger.order.refund_revoked"
+    refund_id: str
+    amount: int
+    refunded: int
+    targets: dict[str, int]
+
+    def apply(self, aggregate: "Order") -> None:
+        aggregate.refunds[self.refund_id] = aggregate.refunds[self.refund_id]._replace(effective=False)
+
+
+class RefundSetAside(Fact):
+    """A refund that cannot be divided: another currency, or more than is left. An operator decides."""
+
+    TOPIC = "ledger.order.refund_set_aside"
+    refund_id: str
+    amount: int
+    currency: str
+    why: str
+
+    def apply(self, aggregate: "Order") -> None:
+        aggregate.set_aside[self.refund_id] = self.amount
+
+
+class CompensationOwed(Fact):
+    """What a refund took in vain goes back to the seller by a transfer of its own; the order keeps count of those."""
+
+    TOPIC = "ledger.order.compensation_owed"
+    transfer_id: str
+    seller_id: str
+    amount: int
+    cause_id: str
+
+    def apply(self, aggregate: "Order") -> None:
+        aggregate.compensations.append(UUID(self.transfer_id))
+
+
+class Order(Stream):
+    """One order. Amounts in minor units of `currency`, except shares with a currency of their own."""
+
+    TOPIC = TOPIC
+    Event = Fact  # type: ignore[assignment]
+    Created = Registered  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.order_id = self.currency = ""
+        self.amount = 0
+        self.shares: dict[str, Share] = {}
+        self.paid = False
+        self.payment_id: str | None = None
+        self.source_transaction: str | None = None
+        self.refunds: dict[str, Admitted] = {}
+        self.set_aside: dict[str, int] = {}
+        self.compensations: list[UUID] = []
+
+    @classmethod
+    def register(
+        cls,
+        *,
+        order_id: str,
+        currency: str,
+        amount: int,
+        shares: Sequence[Share],
+        now: datetime,
+        payment_id: str | None = None,
+        source_transaction: str | None = None,
+    ) -> "Order":
+        """A new order. Raises ExceedsOrder when its shares claim more than it, Refused when a seller comes twice."""
+        claimed = sum(share["amount"] for share in shares if share.get("currency", currency) == currency)
+        if claimed > amount:
+            raise ExceedsOrder(f"The sum of the shares of order {order_id!r}", claimed, amount, currency)
+        if len({share["seller_id"] for share in shares}) != len(shares):
+            raise Refused(f"A seller comes twice in order {order_id!r}; expected one share per seller.")
+        fact = Registered(
+            originator_id=order_stream(order_id),
+            originator_version=1,
+            originator_topic=TOPIC,
+            timestamp=now,
+            order_id=order_id,
+            currency=currency,
+            amount=amount,
+            shares=list(shares),
+            payment_id=payment_id,
+            source_transaction=source_transaction,
+        )
+        return opened(cls, fact)
+
+    def agree(
+        self, currency: str, amount: int, shares: Sequence[Share], payment_id: str | None, source_transaction: str | None
+    ) -> None:
+        """Check that a repeated registration says the same. Raises ContentDiffers, naming the members that differ."""
+        same = {
+            "currency": self.currency == currency,
+            "amount": self.amount == amount,
+            "shares": list(self.shares.values()) == list(shares),
+            "payment_id": payment_id in (None, self.payment_id),
+            "source_transaction": source_transaction in (None, self.source_transaction),
+        }
+        if not all(same.values()):
+            raise ContentDiffers("order", self.order_id, [name for name, equal in same.items() if not equal])
+
+    def share_currency(self, seller_id: str) -> str:
+        """The currency in which a seller is paid."""
+        return self.shares[seller_id].get("currency", self.currency)
+
+    def pay(self, payment_id: str | None, source_transaction: str | None, source: str, now: datetime) -> bool:
+        """The buyer has paid. Answers whether that is news. Raises ContentDiffers when another payment paid it."""
+        known, given = self.payment_id, payment_id
+        if known is not None and given is not None and known != given:
+            raise ContentDiffers("order", self.order_id, ["payment_id"])
+        if self.paid:
+            return False
+        paid_by, charge = given or known, source_transaction or self.source_transaction
+        self.record(Paid(**self.next(now), payment_id=paid_by, source_transaction=charge, source=source))
+        return True
+
+    def transfer_ids(self) -> list[UUID]:
+        """The ids of all its transfers that exist."""
+        sales = [transfer_stream(self.order_id, seller_id) for seller_id in self.shares] if self.paid else []
+        return sales + self.compensations
+
+    def owe(self, transfer_id: UUID, seller_id: str, amount: int, cause_id: str, now: datetime) -> None:
+        """Keep count of a compensating transfer: whoever settles this order next has to reckon with it."""
+        self.record(
+            CompensationOwed(
+                **self.next(now), transfer_id=str(transfer_id), seller_id=seller_id, amount=amount, cause_id=cause_id
+            )
+        )
+
+    @property
+    def refunded(self) -> int:
+        """The sum of the effective refunds."""
+        return sum(refund.amount for refund in self.refunds.values() if refund.effective)
+
+    def targets(self) -> dict[str, int]:
+        """What must have come back from each seller, given the refunds that are effective now."""
+        return self._targets([Portion(r.amount, r.explicit) for r in self.refunds.values() if r.effective])
+
+    def targets_through(self, refund_id: str) -> dict[str, int]:
+        """What must have come back after the effective refunds up to and with this one."""
+        names = list(self.refunds)
+        through = names[: names.index(refund_id) + 1]
+        return self._targets([Portion(r.amount, r.explicit) for r in map(self.refunds.get, through) if r and r.effective])
+
+    def steps_of(self, refund_id: str) -> dict[str, int]:
+        """What this effective refund adds to each seller's target."""
+        names = [name for name, refund in self.refunds.items() if refund.effective]
+        before = names[: names.index(refund_id)]
+        earlier = self._targets([Portion(self.refunds[n].amount, self.refunds[n].explicit) for n in before])
+        return {seller: goal - earlier[seller] for seller, goal in self.targets_through(refund_id).items()}
+
+    def _targets(self, portions: Sequence[Portion]) -> dict[str, int]:
+        shares = {seller: share["amount"] for seller, share in self.shares.items()}
+        summed = frozenset(seller for seller in shares if self.share_currency(seller) == self.currency)
+        return targets(shares, self.amount, portions, summed)
+
+    def objection(self, amount: int, currency: str, explicit: Mapping[str, int] | None = None) -> str | None:
+        """Why a refund cannot be divided among the sellers; None when it can."""
+        left = self.amount - self.refunded
+        if currency != self.currency:
+            return f"it is in {currency}, the order in {self.currency}"
+        if amount > left:
+            return f"it is {amount}, but only {left} of the order is not refunded yet"
+        return self._objection_to(explicit, amount) if explicit is not None else None
+
+    def _objection_to(self, explicit: Mapping[str, int], amount: int) -> str | None:
+        taken = self.targets()
+        strangers = [seller for seller in explicit if seller not in self.shares]
+        over = [s for s in explicit if s in self.shares and explicit[s] > self.shares[s]["amount"] - taken[s]]
+        if strangers:
+            return f"its allocation names {strangers[0]!r}, who has no share in the order"
+        if over:
+            return f"its allocation takes more from {over[0]!r} than is left of that share"
+        if sum(explicit[s] for s in explicit if self.share_currency(s) == self.currency) > amount:
+            return "its allocation adds up to more than the refund"
+        return None
+
+    def admit(self, refund_id: str, amount: int, currency: str, explicit: dict[str, int] | None, now: datetime) -> str | None:
+        """A refund succeeded: it is effective, or set aside; answers why it was set aside. Twice is as good as once."""
+        known = self.refunds.get(refund_id)
+        if known is not None and known.effective:
+            return None
+        why = self.objection(amount, currency, explicit)
+        if why is not None:
+            if refund_id not in self.set_aside:
+                fact = RefundSetAside(**self.next(now), refund_id=refund_id, amount=amount, currency=currency, why=why)
+                self.record(fact)
+            return why
+        portions = [Portion(r.amount, r.explicit) for r in self.refunds.values() if r.effective]
+        self.record(
+            RefundAllocated(
+                **self.next(now),
+                refund_id=refund_id,
+                amount=amount,
+                explicit=explicit,
+                refunded=self.refunded + amount,
+                targets=self._targets([*portions, Portion(amount, explicit)]),
+            )
+        )
+        return None
+
+    def revoke(self, refund_id: str, now: datetime) -> bool:
+        """A refund that was effective failed after all. Answers whether that is news."""
+        known = self.refunds.get(refund_id)
+        if known is None or not known.effective:
+            return False
+        rest = [Portion(r.amount, r.explicit) for name, r in self.refunds.items() if r.effective and name != refund_id]
+        self.record(
+            RefundRevoked(
+                **self.next(now),
+                refund_id=refund_id,
+                amount=known.amount,
+                refunded=self.refunded - known.amount,
+                targets=self._targets(rest),
+            )
+        )
+        return True
+
+
+AnyOrderFact = Registered | Paid | RefundAllocated | RefundRevoked | RefundSetAside | CompensationOwed

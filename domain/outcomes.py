@@ -1,0 +1,117 @@
+"""What a call to Stripe can have come to: a closed vocabulary, and what a look at Stripe's books shows.
+
+The question each outcome answers is not "did it work" but "did money move, and what does that allow next":
+
+Succeeded     the object is in our hands and agrees with what was asked
+Rejected      definitely not done; trying again needs a new key if Stripe stored the answer
+NotExecuted   stopped before execution (limits, locks, credentials); the same key may be used again, no attempt is consumed
+Unknown       nobody can tell; the same key, until Stripe's books have been read
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Hindrance(StrEnum):
+    """Why Stripe did not execute a call at all."""
+
+    RATE_LIMITED = "rate_limited"
+    """429 by a limiter: we are too fast."""
+    LOCK_TIMEOUT = "lock_timeout"
+    """429 without a limiter's reason: another call holds the object."""
+    KEY_IN_USE = "key_in_use"
+    """409: an earlier request with this key is still executing, so the operation is open."""
+    UNAUTHORIZED = "unauthorized"
+    """401: the key is wrong or rolled; no transfer is at fault."""
+    FORBIDDEN = "forbidden"
+    """403: the key may not do this, or the account was disconnected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """Stripe's object exists, and its id, amount, currency and transfer agree with the request."""
+
+    stripe_id: str
+    """`tr_…` for a transfer, `trr_…` for a reversal."""
+    amount: int
+    """Minor units, as Stripe says."""
+    request_id: str | None = None
+    replayed: bool = False
+    """True when Stripe answered from its idempotency store: an earlier call of ours had done it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Stripe definitely refused: 400, 402 or 404 with a parsed error that is not an `idempotency_error`."""
+
+    status: int
+    code: str | None
+    message: str
+    stored: bool
+    """True when Stripe keeps answering this key with this error (`Stripe-Should-Retry: false`, or a replay)."""
+    param: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotExecuted:
+    """Stripe refused to begin. The same key may be sent again and no attempt is consumed."""
+
+    why: Hindrance
+    message: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Money may or may not have moved: 5xx, time-out, reset, an unreadable or a disagreeing answer."""
+
+    why: str
+    """A short stable word: `http_503`, `timeout`, `connection`, `unreadable`, `disagrees`, `idempotency_error`, `cancelled`."""
+    message: str
+    status: int | None = None
+    request_id: str | None = None
+    replayed: bool = False
+    """True when a stored 5xx came back from the idempotency store: the same attempt, heard again."""
+
+
+Outcome = Succeeded | Rejected | NotExecuted | Unknown
+
+
+class ReversalAtStripe(NamedTuple):
+    """One reversal as Stripe's books show it."""
+
+    stripe_reversal_id: str
+    amount: int
+    reversal_id: str | None
+    """Our own id out of its metadata; None when nobody of us asked for it."""
+    source_refund: str | None = None
+    """Set when a refund with `reverse_transfer` made it."""
+
+
+class TransferAtStripe(NamedTuple):
+    """One transfer as Stripe's books show it, with *all* its reversals, newest first."""
+
+    stripe_transfer_id: str
+    amount: int
+    amount_reversed: int
+    currency: str
+    """ISO code in upper case, as we store it."""
+    destination: str
+    transfer_id: str | None
+    """Our own id out of its metadata."""
+    reversals: tuple[ReversalAtStripe, ...] = ()
+
+    @property
+    def left(self) -> int:
+        """What could still be reversed, in minor units."""
+        return self.amount - self.amount_reversed
+
+
+class LookUpFailed(Exception):
+    """Stripe's books could not be read completely, which says nothing about what is in them."""
+
+
+class NotAtStripe(Exception):
+    """Stripe answered that there is no such transfer under this key (404 `resource_missing`)."""

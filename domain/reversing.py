@@ -1,0 +1,254 @@
+"""What Stripe's answers to `POST /v1/transfers/{id}/reversals`, and a look at its books, do to a transfer.
+
+A refusal is never decided by its wording: the transfer and all its reversals are read again, and what is there decides.
+"""
+
+from datetime import datetime
+from typing import assert_never
+from uuid import UUID
+
+from domain import transfer_facts as facts
+from domain.calling import (
+    awaits,
+    defer_contradiction,
+    defer_hindered,
+    defer_unknown,
+    hold_evidence,
+    next_epoch,
+    postpone,
+)
+from domain.claims import Claim, ClaimState, Reason
+from domain.identity import reversal_name
+from domain.lifecycle import TransferStatus
+from domain.operation import Operation, Policy
+from domain.outcomes import NotExecuted, Outcome, Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
+from domain.seller_transfer import SellerTransfer
+
+US, EXTERNAL = "us", "external"
+
+
+def needs_look(outcome: Outcome) -> bool:
+    """Whether Stripe's books have to be read before this outcome can be recorded."""
+    return isinstance(outcome, Rejected) and not _no_such_transfer(outcome)
+
+
+def _no_such_transfer(outcome: Rejected) -> bool:
+    return outcome.status == 404
+
+
+def settle_reversal(
+    transfer: SellerTransfer,
+    reversal_id: str,
+    attempt: int,
+    outcome: Outcome,
+    seen: TransferAtStripe | None,
+    now: datetime,
+    policy: Policy,
+) -> None:
+    """Record the outcome of one call; `seen` is the look at Stripe's books after a refusal, None if it could not be had."""
+    if isinstance(outcome, Succeeded):
+        take_in(transfer, reversal_id, outcome.stripe_id, outcome.amount, outcome.request_id, now)
+        return
+    operation = awaits(transfer, reversal_id, attempt)
+    if operation is None:
+        return
+    match outcome:
+        case Rejected():
+            _rejected(transfer, operation, outcome, seen, now, policy)
+        case NotExecuted():
+            defer_hindered(transfer, outcome, now, policy)
+        case Unknown():
+            defer_unknown(transfer, outcome, now, policy)
+        case _:
+            assert_never(outcome)
+
+
+def take_in(
+    transfer: SellerTransfer,
+    reversal_id: str,
+    stripe_reversal_id: str,
+    amount: int,
+    request_id: str | None,
+    now: datetime,
+    note: str | None = None,
+) -> None:
+    """Stripe holds our reversal. Evidence that the present status cannot take in is kept, never refused."""
+    claim = transfer.claims.get(reversal_id)
+    if claim is not None and claim.state is ClaimState.REQUESTED:
+        _settled(transfer, claim, stripe_reversal_id, amount, US, now, note, request_id)
+        transfer.release_queue(now)
+    elif claim is None or claim.stripe_reversal_id != stripe_reversal_id:
+        detail = f"Stripe holds {stripe_reversal_id} for a reversal that is {claim.state if claim else 'unknown'} here."
+        hold_evidence(transfer, reversal_id, stripe_reversal_id, amount, detail, request_id, now)
+
+
+def _settled(
+    transfer: SellerTransfer,
+    claim: Claim,
+    stripe_reversal_id: str | None,
+    amount: int,
+    settled_by: str,
+    now: datetime,
+    note: str | None = None,
+    request_id: str | None = None,
+) -> None:
+    total = transfer.amount_reversed + amount
+    ending = facts.Reversed if total >= transfer.amount else facts.PartiallyReversed
+    transfer.record(
+        ending(
+            **transfer.next(now),
+            reversal_id=claim.reversal_id,
+            stripe_reversal_id=stripe_reversal_id,
+            amount=amount,
+            amount_reversed=total,
+            settled_by=settled_by,
+            drift=amount - claim.amount,
+            note=note,
+            request_id=request_id,
+        )
+    )
+
+
+def _rejected(
+    transfer: SellerTransfer,
+    operation: Operation,
+    outcome: Rejected,
+    seen: TransferAtStripe | None,
+    now: datetime,
+    policy: Policy,
+) -> None:
+    if _no_such_transfer(outcome):
+        _not_found(transfer, operation, outcome, now, policy)
+    elif seen is None:
+        detail = f"Refused ({outcome.message}), and Stripe's books could not be read to tell why."
+        postpone(transfer, "unread", detail, now + policy.delay(operation.retry_count), now)
+    elif not _by_the_books(transfer, operation, seen, now):
+        _refused_with_enough_left(transfer, operation, outcome, now, policy)
+
+
+def _not_found(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
+    if operation.unknown and not outcome.stored:
+        defer_contradiction(transfer, outcome, now, policy)
+    else:
+        no_such_transfer(transfer, outcome.message, outcome.request_id, now)
+
+
+def no_such_transfer(transfer: SellerTransfer, detail: str, request_id: str | None, now: datetime) -> None:
+    """Stripe does not know the transfer: one answer is enough, a person is needed."""
+    transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason="not_found", detail=detail, request_id=request_id))
+
+
+def _refused_with_enough_left(
+    transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
+) -> None:
+    """Most likely the seller's balance is too low, for which Stripe has no dependable code: wait for it to be funded."""
+    if operation.unknown and not outcome.stored:
+        defer_contradiction(transfer, outcome, now, policy)
+        return
+    since = operation.awaiting_since or now
+    if now - since >= policy.funds_deadline:
+        transfer.record(
+            facts.PermanentlyFailed(
+                **transfer.next(now), reason="funds_deadline", detail=outcome.message, request_id=outcome.request_id
+            )
+        )
+        return
+    next_epoch(transfer, "awaiting_funds", outcome.message, now + policy.funds_interval, now, waiting_for="funds")
+
+
+def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> None:
+    """What Stripe's books show for the running reversal: our own object, somebody else's, or that it is absent."""
+    operation, claim = transfer.operation, transfer.in_flight
+    if operation is None or claim is None or operation.what != claim.reversal_id:
+        return
+    closed = operation._replace(in_call=False, unknown=False)  # all pages were read: nothing of ours can be hidden
+    if _by_the_books(transfer, closed, seen, now):
+        return
+    if operation.exhausted:
+        detail = "No attempt is left, and Stripe's books show no such reversal."
+        transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason="exhausted", detail=detail))
+    else:
+        next_epoch(transfer, "absent", "Stripe's books show no such reversal; it goes out under a new key.", now, now)
+
+
+def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime) -> bool:
+    """Decide from what is at Stripe, if that decides: True when it did."""
+    claim = transfer.claims[operation.what]
+    ours = next((reversal for reversal in seen.reversals if reversal.reversal_id == claim.reversal_id), None)
+    if ours is not None:
+        note = "found in Stripe's books"
+        take_in(transfer, claim.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
+    elif seen.left == 0:
+        _nothing_left(transfer, claim, seen, now)
+    elif seen.left < claim.amount and not operation.open:
+        _less_left(transfer, claim, operation, seen, now)
+    else:
+        return False
+    return True
+
+
+def _strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
+    """Reversals at Stripe that are not ours and not recorded yet, oldest first."""
+    known = set(transfer.claims)
+    return [
+        reversal
+        for reversal in reversed(seen.reversals)
+        if reversal.reversal_id not in known and external_id(transfer.id, reversal.stripe_reversal_id) not in known
+    ]
+
+
+def external_id(transfer_id: UUID, stripe_reversal_id: str) -> str:
+    """Our id for a reversal that somebody else made at Stripe."""
+    return str(reversal_name(transfer_id, stripe_reversal_id))
+
+
+def _nothing_left(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe, now: datetime) -> None:
+    strangers = _strangers(transfer, seen)
+    theirs = strangers[0].stripe_reversal_id if len(strangers) == 1 else None
+    amount = seen.amount_reversed - transfer.amount_reversed
+    listed = ", ".join(reversal.stripe_reversal_id for reversal in strangers) or "reversals known here already"
+    _settled(transfer, claim, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
+
+
+def _less_left(transfer: SellerTransfer, claim: Claim, operation: Operation, seen: TransferAtStripe, now: datetime) -> None:
+    """Somebody else took part of it: record that, and ask under a new key for what is left."""
+    for reversal in _strangers(transfer, seen):
+        _record_external(transfer, reversal, now)
+    note = f"{claim.amount} was asked, {seen.left} is left at Stripe."
+    transfer.record(
+        facts.ReversalRequested(
+            **transfer.next(now),
+            reversal_id=claim.reversal_id,
+            refund_id=claim.refund_id,
+            amount=seen.left,
+            reason=claim.reason,
+            next_retry_at=now,
+            epoch=operation.epoch + 1,
+            note=note,
+        )
+    )
+
+
+def _record_external(transfer: SellerTransfer, reversal: ReversalAtStripe, now: datetime) -> None:
+    """A reversal nobody of us asked for: its request and its outcome in one append, never sent."""
+    stranger = external_id(transfer.id, reversal.stripe_reversal_id)
+    transfer.record(
+        facts.ReversalRequested(
+            **transfer.next(now),
+            reversal_id=stranger,
+            refund_id=None,
+            amount=reversal.amount,
+            reason=Reason.EXTERNAL.value,
+            next_retry_at=now,
+            note="made at Stripe outside this ledger",
+        )
+    )
+    claim = transfer.claims[stranger]
+    _settled(transfer, claim, reversal.stripe_reversal_id, reversal.amount, EXTERNAL, now)
+
+
+def record_external(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> None:
+    """Take in what others reversed at Stripe, while no reversal of ours is running. Raises IllegalTransition otherwise."""
+    if transfer.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
+        for reversal in _strangers(transfer, seen):
+            _record_external(transfer, reversal, now)

@@ -1,0 +1,449 @@
+"""The facts of a seller transfer: the business vocabulary of the ledger.
+
+`leads_to` is the status a fact leads to, None where it leaves the status alone. `enter` below is the only place in the
+code base that assigns a status (tests/domain/test_one_gate.py scans for others).
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from domain.bodies import ReversalBody, TransferBody
+from domain.claims import Claim, ClaimState, Reason
+from domain.fact import Fact, Opening
+from domain.identity import SALE
+from domain.lifecycle import TransferStatus
+from domain.operation import TRANSFER, Operation
+
+if TYPE_CHECKING:
+    from domain.seller_transfer import SellerTransfer
+
+
+def enter(transfer: "SellerTransfer", status: TransferStatus | None) -> None:
+    """The one gate through which a transfer's status changes."""
+    if status is not None:
+        transfer.status = status
+
+
+class TransferFact(Fact):
+    """A fact about a transfer that exists already."""
+
+    LEADS_TO: ClassVar[TransferStatus | None] = None
+
+    @property
+    def leads_to(self) -> TransferStatus | None:
+        """The status after this fact; None leaves it alone."""
+        return self.LEADS_TO
+
+    def apply(self, aggregate: "SellerTransfer") -> None:
+        self.change(aggregate)
+        enter(aggregate, self.leads_to)
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        """What this fact changes besides the status."""
+
+
+class Created(Opening):
+    """A seller is to be paid `amount` (minor units) for an order, or is given back what was taken in vain."""
+
+    TOPIC = "ledger.seller_transfer.created"
+    order_id: str
+    seller_id: str
+    destination: str
+    amount: int
+    currency: str
+    transfer_group: str
+    next_retry_at: datetime
+    source_transaction: str | None = None
+    cause: str = SALE
+
+    def apply(self, aggregate: "SellerTransfer") -> None:
+        aggregate.identify(self)
+        aggregate.operation = Operation(TRANSFER)
+        aggregate.next_retry_at = self.next_retry_at
+        enter(aggregate, TransferStatus.PENDING)
+
+
+class Imported(Opening):
+    """A row of an older system, taken over as it stood. Its past is evidence, not facts of ours."""
+
+    TOPIC = "ledger.seller_transfer.imported"
+    order_id: str
+    seller_id: str
+    destination: str
+    amount: int
+    currency: str
+    transfer_group: str
+    status: str
+    amount_reversed: int
+    evidence: str
+    cause: str = SALE
+    source_transaction: str | None = None
+    stripe_transfer_id: str | None = None
+    stripe_reversal_id: str | None = None
+    retry_count: int = 0
+    next_retry_at: datetime | None = None
+    reversal_id: str | None = None
+    refund_id: str | None = None
+
+    def apply(self, aggregate: "SellerTransfer") -> None:
+        aggregate.identify(self)
+        aggregate.stripe_transfer_id = self.stripe_transfer_id or None
+        aggregate.amount_reversed = self.amount_reversed
+        aggregate.next_retry_at = self.next_retry_at
+        status = TransferStatus(self.status)
+        unpaid = (TransferStatus.PENDING, TransferStatus.FAILED, TransferStatus.CANCELLED, TransferStatus.PERMANENTLY_FAILED)
+        aggregate.paid = bool(self.stripe_transfer_id) or status not in unpaid or self.reversal_id is not None
+        if self.reversal_id is not None and status is TransferStatus.REVERSAL_PENDING:
+            amount = self.amount - self.amount_reversed
+            claim = Claim(self.reversal_id, self.refund_id, amount, Reason.REFUND, ClaimState.REQUESTED)
+            aggregate.claims[self.reversal_id] = claim
+            aggregate.operation = Operation(self.reversal_id, retry_count=self.retry_count)
+        elif status in (TransferStatus.PENDING, TransferStatus.FAILED):
+            # an old time-out may have paid: Stripe's books come first
+            aggregate.operation = Operation(TRANSFER, retry_count=self.retry_count, look_first=True)
+        enter(aggregate, status)
+
+
+class CallStarted(TransferFact):
+    """The intent of one call, committed before it is made: key and body are frozen here."""
+
+    TOPIC = "ledger.seller_transfer.call_started"
+    what: str
+    attempt: int
+    epoch: int
+    key: str
+    body: TransferBody | ReversalBody
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        if transfer.operation is not None:
+            transfer.operation = transfer.operation.started(self.timestamp, self.attempt, self.epoch)
+
+
+class Completed(TransferFact):
+    """Stripe holds the transfer: the seller is paid `amount`."""
+
+    TOPIC = "ledger.seller_transfer.completed"
+    LEADS_TO = TransferStatus.COMPLETED
+    stripe_transfer_id: str
+    amount: int
+    request_id: str | None = None
+    note: str | None = None
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.stripe_transfer_id, transfer.amount, transfer.paid = self.stripe_transfer_id, self.amount, True
+        transfer.operation, transfer.next_retry_at = None, None
+
+
+class Failed(TransferFact):
+    """Stripe definitely refused the transfer; it is tried again at `next_retry_at`, or waits for something named."""
+
+    TOPIC = "ledger.seller_transfer.failed"
+    LEADS_TO = TransferStatus.FAILED
+    reason: str
+    code: str | None
+    detail: str
+    retry_count: int
+    next_retry_at: datetime | None
+    epoch: int
+    """The epoch that the next call will use."""
+    waiting_for: str | None = None
+    awaiting_since: datetime | None = None
+    request_id: str | None = None
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.next_retry_at = self.next_retry_at
+        if transfer.operation is not None:
+            transfer.operation = transfer.operation.paused(
+                epoch=self.epoch, open_=False, retry_count=self.retry_count, awaiting_since=self.awaiting_since
+            )
+
+
+class AttemptDeferred(TransferFact):
+    """An attempt came to nothing certain, or to nothing yet; the operation goes on at `next_retry_at`."""
+
+    TOPIC = "ledger.seller_transfer.attempt_deferred"
+    what: str
+    why: str
+    detail: str
+    retry_count: int
+    next_retry_at: datetime
+    epoch: int
+    open: bool
+    """Whether money may have moved: sticky until success, a stored rejection or a look-up."""
+    exhausted: bool = False
+    """No attempt is left: the next step reads Stripe's books, and sends nothing."""
+    hindered: int = 0
+    waiting_for: str | None = None
+    awaiting_since: datetime | None = None
+    request_id: str | None = None
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.next_retry_at = self.next_retry_at
+        if transfer.operation is not None:
+            transfer.operation = transfer.operation.paused(
+                epoch=self.epoch,
+                open_=self.open,
+                retry_count=self.retry_count,
+                hindered=self.hindered,
+                exhausted=self.exhausted,
+                awaiting_since=self.awaiting_since,
+            )
+
+
+class AmountReduced(TransferFact):
+    """A refund came before the money left: `by` less is sent, `amount` remains."""
+
+    TOPIC = "ledger.seller_transfer.amount_reduced"
+    refund_id: str
+    by: int
+    amount: int
+    epoch: int
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.amount = self.amount
+        transfer.reductions[self.refund_id] = transfer.reductions.get(self.refund_id, 0) + self.by
+        if transfer.operation is not None and self.epoch != transfer.operation.epoch:
+            transfer.operation = transfer.operation._replace(epoch=self.epoch, epoch_began=None)
+
+
+class Cancelled(TransferFact):
+    """Refunds took all of it before the money left: nothing is sent."""
+
+    TOPIC = "ledger.seller_transfer.cancelled"
+    LEADS_TO = TransferStatus.CANCELLED
+    refund_id: str
+    by: int
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.reductions[self.refund_id] = transfer.reductions.get(self.refund_id, 0) + self.by
+        transfer.operation, transfer.next_retry_at = None, None
+
+
+class ReversalQueued(TransferFact):
+    """A reversal is owed and waits: for the `transfer`, for the `reversal` before it, or for an `operator`."""
+
+    TOPIC = "ledger.seller_transfer.reversal_queued"
+    reversal_id: str
+    refund_id: str | None
+    amount: int
+    reason: str
+    waiting_for: str
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.claims[self.reversal_id] = Claim(self.reversal_id, self.refund_id, self.amount, self.reason, ClaimState.QUEUED)
+
+
+class ReversalRequested(TransferFact):
+    """A reversal is due: it is sent at `next_retry_at`."""
+
+    TOPIC = "ledger.seller_transfer.reversal_requested"
+    LEADS_TO = TransferStatus.REVERSAL_PENDING
+    reversal_id: str
+    refund_id: str | None
+    amount: int
+    reason: str
+    next_retry_at: datetime
+    epoch: int = 1
+    note: str | None = None
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.claims[self.reversal_id] = Claim(
+            self.reversal_id, self.refund_id, self.amount, self.reason, ClaimState.REQUESTED
+        )
+        transfer.operation = Operation(self.reversal_id, epoch=self.epoch)
+        transfer.next_retry_at = self.next_retry_at
+
+
+class ReversalReduced(TransferFact):
+    """A reversal not yet sent takes less than was asked: its cause shrank. `amount` remains."""
+
+    TOPIC = "ledger.seller_transfer.reversal_reduced"
+    reversal_id: str
+    amount: int
+    cause_id: str
+    epoch: int
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(amount=self.amount)
+        operation = transfer.operation
+        if operation is not None and operation.what == self.reversal_id and self.epoch != operation.epoch:
+            transfer.operation = operation._replace(epoch=self.epoch, epoch_began=None)
+
+
+class ReversalWithdrawn(TransferFact):
+    """A reversal whose cause was gone before it was sent."""
+
+    TOPIC = "ledger.seller_transfer.reversal_withdrawn"
+    reversal_id: str
+    refund_id: str | None
+    amount: int
+    amount_reversed: int
+    in_flight: bool
+    """True when it was the transfer's running reversal, which ends `reversal_pending`."""
+    cause_id: str
+
+    @property
+    def leads_to(self) -> TransferStatus | None:
+        return TransferStatus.PARTIALLY_REVERSED if self.in_flight else None
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(state=ClaimState.WITHDRAWN)
+        if self.in_flight:
+            transfer.operation, transfer.next_retry_at = None, None
+
+
+class ReversalContested(TransferFact):
+    """The cause of a reversal vanished while its call was open; what it takes will be given back."""
+
+    TOPIC = "ledger.seller_transfer.reversal_contested"
+    reversal_id: str
+    cause_id: str
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(contested=True)
+
+
+class ReversalSettled(TransferFact):
+    """What the two endings of a reversal share."""
+
+    reversal_id: str
+    stripe_reversal_id: str | None
+    amount: int
+    """What this reversal added to `amount_reversed`."""
+    amount_reversed: int
+    settled_by: str
+    """`us`, or `external` when somebody else had taken the money back."""
+    drift: int = 0
+    """What came back beyond (above 0) or below what was asked."""
+    note: str | None = None
+    request_id: str | None = None
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        claim = transfer.claims[self.reversal_id]
+        transfer.claims[self.reversal_id] = claim._replace(
+            state=ClaimState.REVERSED, settled=self.amount, stripe_reversal_id=self.stripe_reversal_id
+        )
+        transfer.amount_reversed, transfer.stripe_reversal_id = self.amount_reversed, self.stripe_reversal_id
+        transfer.operation, transfer.next_retry_at = None, None
+
+
+class PartiallyReversed(ReversalSettled):
+    """Some of the transfer is back."""
+
+    TOPIC = "ledger.seller_transfer.partially_reversed"
+    LEADS_TO = TransferStatus.PARTIALLY_REVERSED
+
+
+class Reversed(ReversalSettled):
+    """All of the transfer is back."""
+
+    TOPIC = "ledger.seller_transfer.reversed"
+    LEADS_TO = TransferStatus.REVERSED
+
+
+class PermanentlyFailed(TransferFact):
+    """No automatic way on: a person is needed."""
+
+    TOPIC = "ledger.seller_transfer.permanently_failed"
+    LEADS_TO = TransferStatus.PERMANENTLY_FAILED
+    reason: str
+    detail: str
+    request_id: str | None = None
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.next_retry_at = None
+        operation = transfer.operation
+        if operation is not None:
+            transfer.operation = operation._replace(in_call=False, unknown=False, look_first=True, exhausted=False)
+            claim = transfer.claims.get(operation.what)
+            if claim is not None:
+                transfer.claims[operation.what] = claim._replace(state=ClaimState.FAILED)
+
+
+class EvidenceHeld(TransferFact):
+    """Stripe did something that the present status cannot take in: kept, alarmed, and nothing more is sent for it."""
+
+    TOPIC = "ledger.seller_transfer.evidence_held"
+    what: str
+    stripe_id: str
+    amount: int
+    detail: str
+    request_id: str | None = None
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.paid = transfer.paid or self.what == TRANSFER
+
+
+class RetryRequested(TransferFact):
+    """A person wants it tried now."""
+
+    TOPIC = "ledger.seller_transfer.retry_requested"
+    actor: str
+    reason: str
+    next_retry_at: datetime
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.next_retry_at = self.next_retry_at
+
+
+class Reopened(TransferFact):
+    """A named actor takes a permanently failed transfer up again; Stripe's books are read before anything is sent."""
+
+    TOPIC = "ledger.seller_transfer.reopened"
+    to: str
+    actor: str
+    reason: str
+    next_retry_at: datetime
+    epoch: int
+    reversal_id: str | None = None
+    amount: int | None = None
+    """What is due now: of the reversal, where there is one."""
+
+    @property
+    def leads_to(self) -> TransferStatus | None:
+        return TransferStatus(self.to)
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.next_retry_at = self.next_retry_at
+        before = transfer.operation
+        what = self.reversal_id or TRANSFER
+        same = before if before is not None and before.what == what else Operation(what)
+        transfer.operation = same._replace(epoch=self.epoch, epoch_began=None, retry_count=0, hindered=0, look_first=True)
+        if self.reversal_id is not None:
+            transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(state=ClaimState.REQUESTED)
+
+
+class StripeTransferIdBackfilled(TransferFact):
+    """The Stripe id of a transfer that had none, with the evidence for it."""
+
+    TOPIC = "ledger.seller_transfer.stripe_transfer_id_backfilled"
+    stripe_transfer_id: str
+    actor: str
+    evidence: str
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.stripe_transfer_id = self.stripe_transfer_id
+
+
+AnyTransferFact = (
+    Created
+    | Imported
+    | CallStarted
+    | Completed
+    | Failed
+    | AttemptDeferred
+    | AmountReduced
+    | Cancelled
+    | ReversalQueued
+    | ReversalRequested
+    | ReversalReduced
+    | ReversalWithdrawn
+    | ReversalContested
+    | PartiallyReversed
+    | Reversed
+    | PermanentlyFailed
+    | EvidenceHeld
+    | RetryRequested
+    | Reopened
+    | StripeTransferIdBackfilled
+)

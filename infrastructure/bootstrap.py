@@ -1,0 +1,196 @@
+"""The only place where everything meets: real parts are built here, started in order, and drained in reverse."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import structlog
+
+from application.inbox import InboxLoop
+from application.ledger import TransferLedger
+from application.reversing import Reversing
+from application.settlements import Errand
+from application.transferring import Transferring
+from application.webhooks import WebhookReactions
+from application.working import Limits, Worker
+from domain.outcomes import LookUpFailed
+from infrastructure.clock import DatabaseClock
+from infrastructure.postgres import migrate
+from infrastructure.postgres.alarms import Alarms
+from infrastructure.postgres.binding import bind
+from infrastructure.postgres.connections import Pool, new_pool
+from infrastructure.postgres.embedded import EmbeddedPostgres
+from infrastructure.postgres.event_store import EventStore
+from infrastructure.postgres.inbox import Inbox
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.listen import Listener
+from infrastructure.postgres.pace import Pace
+from infrastructure.postgres.work import Work
+from infrastructure.settings import SIMULATOR_KEY, STRIPE, Settings, WorkSettings
+from infrastructure.stripe.builtin import BuiltinSimulator
+from infrastructure.stripe.gateway import StripeGateway
+
+DATA = Path(".data")
+DRAIN_MARGIN = timedelta(seconds=5)
+ACCOUNT_WITHIN = 5.0
+"""Seconds for asking Stripe whose key this is; a start does not wait for an outage to end."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Service:
+    """A running ledger: what the web, the command line and the tests work with."""
+
+    settings: Settings
+    database_url: str
+    stripe_url: str
+    pool: Pool
+    store: EventStore
+    inbox: Inbox
+    alarms: Alarms
+    clock: DatabaseClock
+    ledger: TransferLedger
+    gateway: StripeGateway
+    workers: Sequence[Worker] = ()
+    loops: Sequence[asyncio.Task[None]] = ()
+    draining: bool = field(default=False)
+
+    async def ready(self) -> list[str]:
+        """Why this process cannot serve now; empty when it can."""
+        reasons = ["it is shutting down"] if self.draining else []
+        reasons += [f"the loop {task.get_name()} has ended" for task in self.loops if task.done()]
+        try:
+            async with asyncio.timeout(2), self.pool.connection() as connection:
+                await connection.execute("select 1")
+        except (psycopg.Error, TimeoutError):  # psycopg_pool's own errors are psycopg errors
+            reasons.append("the database does not answer")
+        return reasons
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, loops: bool = True) -> AsyncIterator[Service]:
+    """A ledger that is migrated, bound to its mode, and at work; on leaving it is drained.
+
+    Raises WrongBinding, MigrationError, EmbeddedPostgresError, SimulatorNotStarted, psycopg.OperationalError.
+    """
+    async with AsyncExitStack() as stack:
+        database_url = await _database(settings, stack)
+        await asyncio.to_thread(migrate.up, database_url)
+        service = await _service(settings, database_url, stack)
+        await bind(service.pool, settings.mode, await _account(service))
+        if settings.mode == "simulator":
+            log.warning("no STRIPE_API_KEY: transfers go to the simulator, no money moves", stripe=service.stripe_url)
+        if loops:
+            await stack.enter_async_context(_at_work(service))
+        yield service
+
+
+async def _database(settings: Settings, stack: AsyncExitStack) -> str:
+    if settings.database_url is not None:
+        return settings.database_url
+    embedded = EmbeddedPostgres(DATA / "postgres")
+    stack.callback(embedded.release)
+    return await asyncio.to_thread(embedded.acquire)
+
+
+async def _stripe(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:
+    """Key and base URL. Without a key: the built-in simulator, one for each database, or the one that is named."""
+    if settings.stripe_api_key is not None:
+        return settings.stripe_api_key, settings.stripe_api_base or STRIPE
+    if settings.stripe_api_base is not None:
+        return SIMULATOR_KEY, settings.stripe_api_base
+    suffix = f"-{hashlib.sha256(settings.database_url.encode()).hexdigest()[:12]}" if settings.database_url else ""
+    simulator = BuiltinSimulator(DATA / f"simulator{suffix}")
+    stack.callback(simulator.release)
+    return SIMULATOR_KEY, await asyncio.to_thread(simulator.acquire)
+
+
+async def _service(settings: Settings, database_url: str, stack: AsyncExitStack) -> Service:
+    key, stripe_url = await _stripe(settings, stack)
+    timeout = settings.stripe_timeout.total_seconds()
+    gateway = await stack.enter_async_context(StripeGateway(key, stripe_url, timeout, settings.stripe_max_concurrency))
+    pool = new_pool(database_url)
+    stack.push_async_callback(pool.close)
+    await pool.open(wait=True)
+    store, inbox = EventStore(database_url, pool), Inbox(database_url, pool)
+    for opened in (store, inbox):
+        await opened.start()
+        stack.push_async_callback(opened.aclose)
+    clock = DatabaseClock()
+    ledger = TransferLedger(PostgresLedger(store), PostgresDirectory(pool), clock)
+    return Service(settings, database_url, stripe_url, pool, store, inbox, Alarms(pool), clock, ledger, gateway)
+
+
+async def _account(service: Service) -> str | None:
+    try:
+        async with asyncio.timeout(ACCOUNT_WITHIN):
+            return await service.gateway.account()
+    except (LookUpFailed, TimeoutError) as unread:
+        log.warning("Stripe did not say whose key this is", error=str(unread))
+        return None
+
+
+@asynccontextmanager
+async def _at_work(service: Service) -> AsyncIterator[None]:
+    """The loops; on leaving, calls in flight are recorded before this returns."""
+    inbox = _inbox_loop(service)
+    service.workers = _workers(service)
+    listener = Listener(service.database_url)
+    listener.on("webhook_inbox", inbox.wake)
+    for worker in service.workers:
+        listener.on("ledger_events", worker.wake)
+    await listener.start()
+    running: list[InboxLoop | Worker] = [inbox, *service.workers]
+    service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
+    try:
+        yield
+    finally:
+        service.draining = True
+        for loop in running:
+            loop.stop()
+        longest = (service.settings.stripe_timeout + DRAIN_MARGIN).total_seconds()
+        await asyncio.wait(service.loops, timeout=longest)
+        await _end(service.loops)
+        await listener.aclose()
+
+
+async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
+    """What has not drained by now is cut: its intents are stored, so whoever comes next goes on under the same keys."""
+    for task in loops:
+        task.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
+
+
+def _inbox_loop(service: Service) -> InboxLoop:
+    reactions = WebhookReactions(service.ledger, PostgresDirectory(service.pool))
+    return InboxLoop(service.inbox, reactions, service.alarms, service.clock, service.settings.parked_deadline)
+
+
+def _workers(service: Service) -> list[Worker]:
+    settings = service.settings
+    slots = asyncio.Semaphore(settings.stripe_max_concurrency)
+    errands: list[tuple[Errand, WorkSettings]] = [
+        (Transferring(service.gateway, settings.policy(settings.transfers)), settings.transfers),
+        (Reversing(service.gateway, settings.policy(settings.reversals)), settings.reversals),
+    ]
+    return [_worker(service, errand, work, slots) for errand, work in errands if work.enabled]
+
+
+def _worker(service: Service, errand: Errand, work: WorkSettings, slots: asyncio.Semaphore) -> Worker:
+    settings, pool = service.settings, service.pool
+    limits = Limits(capacity=2 * settings.stripe_max_concurrency, interval=work.check_interval)
+    pace = Pace(pool, settings.stripe_max_rps)
+    return Worker(errand, PostgresLedger(service.store), Work(pool), pace, service.clock, slots, limits)
+
+
+def quiet_logs() -> None:
+    """The libraries' own chatter below warnings is none of our operators' concern."""
+    for name in ("stripe", "httpx", "psycopg.pool"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,18 @@
+"""The process's clock, corrected by what the database's clock was last seen to say."""
+
+from datetime import UTC, datetime, timedelta
+
+
+class DatabaseClock:
+    """See `application.ports.Clock`. Instants that leases and due times are compared with come from the database."""
+
+    def __init__(self) -> None:
+        self._offset = timedelta(0)
+
+    def now(self) -> datetime:
+        """The instant in UTC, as the database would tell it."""
+        return datetime.now(UTC) + self._offset
+
+    def observe(self, database_now: datetime) -> None:
+        """The database said this a moment ago."""
+        self._offset = database_now - datetime.now(UTC)

@@ -1,0 +1,33 @@
+"""Hyperswitch's webhook signature: `X-Webhook-Signature-512`, the lower-case hex HMAC-SHA512 of the raw body.
+
+It carries no time, so a delivery can be replayed for ever: what protects is that the inbox knows each event id.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from infrastructure.signatures import BadSignature, any_equal, keys_of
+
+HEADER = "X-Webhook-Signature-512"
+
+
+def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> None:
+    """Returns when the raw body was signed with one of the secrets (several while a key is being rotated).
+
+    Raises BadSignature for everything an outsider can send; ValueError when a secret of ours is empty.
+    """
+    keys = keys_of(secrets)
+    if not header:
+        raise BadSignature(f"The header {HEADER} is missing; set the profile's payment response hash key.")
+    if not any_equal([_digest(key, body) for key in keys], [header]):
+        raise BadSignature(f"{HEADER} was not made with one of our secrets; check the payment response hash key.")
+
+
+def sign(body: bytes, secret: str) -> str:
+    """The header Hyperswitch would send for this body."""
+    return _digest(keys_of([secret])[0], body)
+
+
+def _digest(key: bytes, body: bytes) -> str:
+    return hmac.new(key, body, hashlib.sha512).hexdigest()

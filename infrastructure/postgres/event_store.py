@@ -1,0 +1,197 @@
+"""The event store: facts, the rows they lead to, and whatever else belongs to them, in one grouped commit.
+
+The table has the columns of the `eventsourcing` library's recorder, so the library's readers work on it. The library
+never writes here: `ledger_append` (migrations) is the only door, and keeps positions without holes and the hash chain.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg.rows import args_row
+
+from domain.errors import Conflict, ConstraintBroken
+from infrastructure.postgres import wire
+from infrastructure.postgres.connections import Connection, Pool
+from infrastructure.postgres.errors import Unavailable
+from infrastructure.postgres.grouped import PATIENCE, GroupedCommit
+from infrastructure.postgres.sql import queries
+
+GROUP_LIMIT = 32
+TABLES = frozenset({
+    "seller_transfers", "transfer_reversals", "orders", "refunds", "alarms", "webhook_inbox", "released",
+})  # fmt: skip
+STORED_ALREADY, NO_PREDECESSOR = "LG001", "LG002"
+CLASH_OF_LOCKS = {"55P03", "40P01", "40001"}
+SQL = queries("events")
+
+Rows = Mapping[str, Sequence[object]]
+"""Table → rows (NamedTuples or mappings, by column name), as `ledger_append` takes them:
+
+seller_transfers, transfer_reversals, orders, refunds: the whole row; alarms: kind, subject, detail, raised_at and,
+to clear it, cleared_at; webhook_inbox: inbox_id, status, reason, subject, due_at of events handled with these facts;
+released: subject, whose parked webhooks are due now.
+"""
+
+
+class StoredFact(NamedTuple):
+    """A fact as the library's mapper makes it; `state` is the JSON text of an object."""
+
+    originator_id: UUID
+    originator_version: int
+    topic: str
+    state: bytes
+
+
+class Recorded(NamedTuple):
+    """A fact as it is stored: with its position in the whole ledger and its link of the hash chain."""
+
+    originator_id: UUID
+    originator_version: int
+    topic: str
+    state: bytes
+    position: int
+    digest: bytes
+
+
+class Append(NamedTuple):
+    """The facts and rows of one command, encoded: they are stored together or not at all."""
+
+    versions: tuple[tuple[UUID, int], ...]
+    facts: bytes
+    rows: Mapping[str, bytes]
+
+
+class EventStore:
+    """Writes through one connection of its own, reads through the pool. `start` before use, `aclose` after."""
+
+    def __init__(self, database_url: str, pool: Pool, group_limit: int = GROUP_LIMIT, patience: timedelta = PATIENCE) -> None:
+        self._writer = GroupedCommit(database_url, AppendStatement(), group_limit, patience)
+        self._pool = pool
+
+    async def start(self) -> None:
+        """Raises psycopg.OperationalError if the database cannot be reached."""
+        await self._writer.start()
+
+    async def aclose(self) -> None:
+        """Stores what waits, then ends."""
+        await self._writer.aclose()
+
+    async def append(self, facts: Sequence[StoredFact], rows: Rows | None = None) -> int:
+        """Store facts and rows, all or nothing; returns the position of the last fact.
+
+        Cancelling the caller withdraws nothing. Raises Conflict (somebody else stored one of these versions first),
+        ConstraintBroken (the database refuses the facts or rows), Unavailable (its `in_doubt` says whether it may be
+        stored), TypeError or ValueError (a value that cannot be encoded, a table that does not exist).
+        """
+        return await self._writer.submit(_encode(facts, rows or {}))
+
+    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[Recorded]]:
+        """Whole streams by id, in one query; a stream that does not exist has no key."""
+        recorded = await self._recorded(SQL["load"], list(ids))
+        return {stream: list(facts) for stream, facts in groupby(recorded, attrgetter("originator_id"))}
+
+    async def load_until(self, stream: UUID, position: int) -> list[Recorded]:
+        """One stream as it was when the ledger had reached `position`."""
+        return await self._recorded(SQL["load_until"], stream, position)
+
+    async def feed(self, after: int = 0, limit: int = 500) -> list[Recorded]:
+        """All facts after a position, in order. Following positions never misses one: their order is that of commits."""
+        return await self._recorded(SQL["feed"], after, limit)
+
+    async def head(self) -> int:
+        """The position of the newest fact, 0 if there is none."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(SQL["head"])).fetchone()
+        return int(row[0]) if row else 0
+
+    async def _recorded(self, query: bytes, *values: object) -> list[Recorded]:
+        async with (
+            self._pool.connection() as connection,
+            connection.cursor(binary=True, row_factory=args_row(Recorded)) as cursor,
+        ):
+            await cursor.execute(query, values)
+            return await cursor.fetchall()
+
+
+class AppendStatement:
+    """How appends share a statement (see `grouped.Statement`)."""
+
+    def streams(self, item: Append) -> Iterable[UUID]:
+        return (stream for stream, _ in item.versions)
+
+    async def store(self, connection: Connection, items: Sequence[Append]) -> Sequence[int]:
+        facts, rows = wire.array(item.facts for item in items), _joined_rows(items)
+        cursor = await connection.execute(SQL["append"], (wire.parameter(facts), wire.parameter(rows)), prepare=True)
+        row = await cursor.fetchone()
+        return _positions(items, row[0] if row else 0)
+
+    async def recall(self, connection: Connection, items: Sequence[Append]) -> Sequence[int] | None:
+        """All facts, not only the last one: another writer may have stored the very same fact in another company."""
+        await connection.execute(SQL["await_writers"])
+        facts = wire.array(item.facts for item in items)
+        row = await (await connection.execute(SQL["recall"], (wire.parameter(facts),))).fetchone()
+        wanted = sum(len(item.versions) for item in items)
+        return _positions(items, row[1]) if row and wanted and row[0] == wanted else None
+
+    def blamed(self, error: psycopg.Error, items: Sequence[Append]) -> Mapping[int, Exception]:
+        if error.sqlstate not in {STORED_ALREADY, NO_PREDECESSOR}:
+            return {}
+        named = {(UUID(stream), version) for stream, version in orjson.loads(error.diag.message_detail or "[]")}
+        per_item = {index: named.intersection(item.versions) for index, item in enumerate(items)}
+        return {index: _blame(error, sorted(pairs)) for index, pairs in per_item.items() if pairs}
+
+    def refusal(self, error: Exception, item: Append) -> Exception:
+        if not isinstance(error, psycopg.Error):
+            return ConstraintBroken(None, f"{type(error).__name__}: {error}")
+        reason = error.diag.message_primary or str(error)
+        if error.sqlstate in CLASH_OF_LOCKS:
+            return Unavailable(f"another session holds a row of this append: {reason}")
+        return ConstraintBroken(error.diag.constraint_name, reason)
+
+
+def _encode(facts: Sequence[StoredFact], rows: Rows) -> Append:
+    if unknown := rows.keys() - TABLES:
+        raise ValueError(f"ledger_append knows no table {', '.join(sorted(unknown))}; expected one of {sorted(TABLES)}")
+    versions = tuple((fact.originator_id, fact.originator_version) for fact in facts)
+    encoded = {table: wire.members(several) for table, several in rows.items() if several}
+    if facts and "webhook_inbox" in encoded:
+        encoded["webhook_inbox"] = _caused(rows["webhook_inbox"], versions[-1])
+    return Append(versions, wire.members(map(_fact, facts)), encoded)
+
+
+def _fact(fact: StoredFact) -> dict[str, object]:
+    stream, version, topic, state = fact
+    return {"id": stream, "version": version, "topic": topic, "state": orjson.Fragment(state)}
+
+
+def _caused(handled: Sequence[object], last: tuple[UUID, int]) -> bytes:
+    """The inbox row keeps the position of the last fact that it caused, which is known only to ledger_append."""
+    stream, version = last
+    return wire.members({**orjson.loads(wire.encode(row)), "stream": stream, "version": version} for row in handled)
+
+
+def _joined_rows(items: Sequence[Append]) -> bytes:
+    tables = {table for item in items for table in item.rows}
+    return wire.record({table: wire.array(item.rows.get(table, b"") for item in items) for table in tables})
+
+
+def _positions(items: Sequence[Append], last: int) -> list[int]:
+    """The position of each append's last fact, when the group's last fact is at `last`."""
+    positions = []
+    for item in reversed(items):
+        positions.append(last)
+        last -= len(item.versions)
+    return positions[::-1]
+
+
+def _blame(error: psycopg.Error, pairs: Sequence[tuple[UUID, int]]) -> Exception:
+    if error.sqlstate == STORED_ALREADY:
+        return Conflict(pairs)
+    listed = ", ".join(f"{stream} v{version}" for stream, version in pairs)
+    return ConstraintBroken("every_version_has_a_predecessor", f"{listed} would leave a gap in the stream")

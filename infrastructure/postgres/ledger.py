@@ -1,0 +1,134 @@
+"""The ports `Ledger` and `Directory` on PostgreSQL: facts through the event store, rows folded in the same pass."""
+
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, Mapper, StoredEvent, UUIDAsHex
+
+from application.book import Along, Book, InboxMark
+from domain.fact import Fact, Stream
+from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
+from infrastructure.postgres.sql import queries
+from projections.alarms import alarm
+from projections.folding import Fold, fold, rows
+
+SQL = queries("directory")
+NOTHING_ALONG = Along()
+
+
+def new_mapper() -> Mapper[UUID]:
+    """How facts are written: the library's JSON, so that its own readers understand them."""
+    transcoder = JSONTranscoder()
+    for transcoding in (UUIDAsHex(), DecimalAsStr(), DatetimeAsISO()):
+        transcoder.register(transcoding)
+    return Mapper(transcoder)
+
+
+class FactCodec:
+    """Facts to their stored form and back."""
+
+    def __init__(self) -> None:
+        self._mapper = new_mapper()
+
+    def stored(self, fact: Fact) -> StoredFact:
+        event = self._mapper.to_stored_event(fact)
+        return StoredFact(fact.originator_id, event.originator_version, event.topic, event.state)
+
+    def fact(self, recorded: Recorded) -> Fact:
+        event = StoredEvent(
+            originator_id=recorded.originator_id,
+            originator_version=recorded.originator_version,
+            topic=recorded.topic,
+            state=recorded.state,
+        )
+        fact = self._mapper.to_domain_event(event)
+        assert isinstance(fact, Fact), f"{recorded.topic} at position {recorded.position} is no fact of this ledger"
+        return fact
+
+
+class PostgresLedger:
+    """See `application.ports.Ledger`."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store, self._codec = store, FactCodec()
+
+    async def load(self, ids: Collection[UUID]) -> Book:
+        """These streams, and the rows they fold to."""
+        recorded = await self._store.load(ids) if ids else {}
+        facts = {stream: [self._codec.fact(one) for one in several] for stream, several in recorded.items()}
+        streams = {stream: replayed(several) for stream, several in facts.items()}
+        return Book(streams, {stream: fold(None, several) for stream, several in facts.items()})
+
+    async def append(self, book: Book, along: Along = NOTHING_ALONG) -> None:
+        """Facts, rows, alarms, and what goes along: all or nothing."""
+        changed = book.changed()
+        folds = {stream.id: (_known(book, stream), fold(_known(book, stream), facts)) for stream, facts in changed}
+        stored = [self._codec.stored(fact) for _, facts in changed for fact in facts]
+        tables = _tables(folds.values(), along)
+        alarms = [row for _, facts in changed for row in map(alarm, facts) if row is not None]
+        await self._store.append(stored, tables | ({"alarms": alarms} if alarms else {}))
+        for stream, _ in changed:
+            book.stored(stream.id, folds[stream.id][1])
+
+
+def replayed(facts: Sequence[Fact]) -> Stream:
+    """The aggregate after these facts, the first of which opens it."""
+    stream: Stream | None = None
+    for fact in facts:
+        stream = fact.mutate(stream)
+    assert stream is not None
+    return stream
+
+
+def _known(book: Book, stream: Stream) -> Fold | None:
+    folded = book.folded(stream.id)
+    return folded if isinstance(folded, Fold) else None
+
+
+def _tables(folds: Collection[tuple[Fold | None, Fold | None]], along: Along) -> dict[str, list[object]]:
+    tables: dict[str, list[object]] = {}
+    for before, after in folds:
+        if after is not None:
+            for table, changed in rows(before, after).items():
+                tables.setdefault(table, []).extend(changed)
+    if along.inbox is not None:
+        tables["webhook_inbox"] = [_marked(along.inbox)]
+    if along.released:
+        tables["released"] = [{"subject": subject} for subject in along.released]
+    return tables
+
+
+def _marked(mark: InboxMark) -> Mapping[str, object]:
+    return {"inbox_id": mark.inbox_id, "status": mark.status, "reason": mark.reason}
+
+
+class PostgresDirectory:
+    """See `application.ports.Directory`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def refund_named(self, name: str) -> UUID | None:
+        """The stream of the refund with this `refund_id` or `psp_refund_id`."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(SQL["refund_named"], {"name": name})).fetchone()
+        return row[0] if row else None
+
+    async def orders_paid_by(self, payment_id: str) -> Sequence[str]:
+        """The ids of the orders with this payment."""
+        async with self._pool.connection() as connection:
+            found = await (await connection.execute(SQL["orders_paid_by"], (payment_id,))).fetchall()
+        return [row[0] for row in found]
+
+    async def order_of_refund(self, name: str) -> str | None:
+        """The order of the refund with this `refund_id` or `psp_refund_id`."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(SQL["order_of_refund"], {"name": name})).fetchone()
+        return row[0] if row else None
+
+    async def knows_order(self, order_id: str) -> bool:
+        """Whether there is such an order."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(SQL["knows_order"], (order_id,))).fetchone()
+        return row is not None

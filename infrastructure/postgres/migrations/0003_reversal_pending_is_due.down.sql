@@ -1,0 +1,1 @@
+alter table seller_transfers drop constraint if exists chk_reversal_pending_has_next_retry_at;

@@ -1,0 +1,1 @@
+drop function ledger_append(json, json);

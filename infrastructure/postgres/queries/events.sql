@@ -1,0 +1,33 @@
+-- append: the only door to the events; one statement per group, so no writer can hold the lock between two messages
+select ledger_append(%s, %s);
+
+-- await_writers: comes back when a statement that may still be running on a lost connection has ended
+select pg_advisory_xact_lock(x'6c6564676572'::bigint);
+
+-- recall: how many of these facts are stored, byte by byte, and where the last one is
+select count(*), max(e.notification_id)
+  from json_to_recordset(%s) as f (id uuid, version bigint, topic text, state json)
+  join ledger_events e on e.originator_id = f.id and e.originator_version = f.version
+ where e.topic = f.topic and e.state = convert_to(f.state::text, 'UTF8');
+
+-- load: whole streams, each in the order of its versions
+select originator_id, originator_version, topic, state, notification_id as position, digest
+  from ledger_events
+ where originator_id = any(%s)
+ order by originator_id, originator_version;
+
+-- load_until: one stream as it was when the ledger had reached a position
+select originator_id, originator_version, topic, state, notification_id as position, digest
+  from ledger_events
+ where originator_id = %s and notification_id <= %s
+ order by originator_version;
+
+-- feed: all facts after a position, in order
+select originator_id, originator_version, topic, state, notification_id as position, digest
+  from ledger_events
+ where notification_id > %s
+ order by notification_id
+ limit %s;
+
+-- head: the position of the newest fact
+select coalesce(max(notification_id), 0) from ledger_events;

@@ -1,0 +1,97 @@
+-- put: store a group of received events; those that are there already are left out of the answer
+with given as (
+    select * from json_to_recordset(%s) as g (
+        provider text, event_id text, event_type text, body text, received_at timestamptz)
+), stored as (
+    insert into webhook_inbox (provider, event_id, event_type, body, received_at, due_at)
+    select provider, event_id, event_type, decode(body, 'base64'), received_at, now()
+      from given
+     -- In one order everywhere: two processes that receive the same events must not wait for each other in a circle.
+     order by provider, event_id
+    on conflict (provider, event_id) do nothing
+    returning provider, event_id
+)
+select provider, event_id, pg_notify('webhook_inbox', '') from stored;
+
+-- claim: lease what is due and free; `now` comes back even if there is nothing
+with due as materialized (
+    select inbox_id from webhook_inbox
+     where status in ('stored', 'parked') and due_at is not null and due_at <= now()
+       and (leased_until is null or leased_until <= now())
+     order by due_at, inbox_id
+     limit %(limit)s
+       for update skip locked
+), claimed as (
+    update webhook_inbox i set leased_by = %(holder)s, leased_until = now() + %(lease)s
+      from due
+     where i.inbox_id = due.inbox_id
+    returning i.inbox_id, i.provider, i.event_id, i.event_type, i.body, i.received_at, i.status, i.subject, i.attempts,
+              i.due_at
+)
+select now(), c.inbox_id, c.provider, c.event_id, c.event_type, c.body, c.received_at, c.status, c.subject, c.attempts
+  from (select) as always left join claimed c on true
+ order by c.due_at, c.inbox_id;
+
+-- give_back: end leases before their time, without having done anything
+update webhook_inbox set leased_by = null, leased_until = null
+ where inbox_id in (select inbox_id from webhook_inbox
+                     where inbox_id = any(%(ids)s) and leased_by = %(holder)s
+                     order by inbox_id for update);
+
+-- next_due: the earliest instant at which there may be something to claim
+with free as (
+    select min(due_at) as at from webhook_inbox
+     where status in ('stored', 'parked') and due_at is not null and (leased_until is null or leased_until <= now())
+)
+-- Everything due before the first free one is leased, so this looks at few rows.
+select least(free.at, (select min(greatest(due_at, leased_until)) from webhook_inbox
+                        where status in ('stored', 'parked') and due_at is not null
+                          and due_at < coalesce(free.at, 'infinity')))
+  from free;
+
+-- park: wait for something that is not there yet; looked at again when due, or when the subject comes
+update webhook_inbox
+   set status = 'parked', subject = %(subject)s, due_at = %(due_at)s, reason = %(reason)s,
+       leased_by = null, leased_until = null
+ where inbox_id = %(inbox_id)s and status in ('stored', 'parked');
+
+-- close: nothing more will be done with it
+update webhook_inbox
+   set status = %(status)s, reason = %(reason)s, due_at = null, handled_at = now(),
+       leased_by = null, leased_until = null
+ where inbox_id = %(inbox_id)s and status in ('stored', 'parked');
+
+-- retry_later: the same again, at another time
+update webhook_inbox
+   set due_at = %(due_at)s, reason = %(reason)s, attempts = attempts + %(counted)s::int,
+       leased_by = null, leased_until = null
+ where inbox_id = %(inbox_id)s and status in ('stored', 'parked');
+
+-- release_parked: what these events waited for has come
+with released as (
+    update webhook_inbox set due_at = now() where subject = %s and status = 'parked' returning inbox_id
+)
+select count(*), (select pg_notify('webhook_inbox', '') where exists (select from released)) from released;
+
+-- replay: a person wants an event handled again, from the start
+with replayed as (
+    update webhook_inbox
+       set status = 'stored', due_at = now(), attempts = 0, handled_at = null, leased_by = null, leased_until = null
+     where inbox_id = %s and (leased_until is null or leased_until <= now())
+    returning inbox_id
+)
+select count(*), (select pg_notify('webhook_inbox', '') where exists (select from replayed)) from replayed;
+
+-- newest: what is in the inbox, of one status or of all, newest first
+select inbox_id, provider, event_id, event_type, received_at, status, reason, subject, attempts, due_at, handled_at,
+       position
+  from webhook_inbox
+ where %(status)s::text is null or status = %(status)s
+ order by inbox_id desc
+ limit %(limit)s;
+
+-- body: what was received, byte by byte
+select body from webhook_inbox where inbox_id = %s;
+
+-- counts: how many events are not handled, by status
+select status, count(*) from webhook_inbox where status in ('stored', 'parked', 'dead') group by status;

@@ -1,0 +1,223 @@
+"""The environment, read once and checked before anything starts. `.env.template` lists every name with its meaning."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+
+from domain.errors import LedgerError
+from domain.operation import Policy
+
+STRIPE = "https://api.stripe.com"
+SIMULATOR_KEY = "sk_test_simulator"
+_UNITS = {"h": "hours", "m": "minutes", "s": "seconds"}
+_DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+T = TypeVar("T")
+
+
+class BadSetting(LedgerError):
+    """A variable of the environment has a value that cannot be meant. Secrets are never repeated."""
+
+    code = "bad_setting"
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        self.name, self.expected = name, expected
+        super().__init__(f"{name} is {value!r}; expected {expected}.")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSettings:
+    """One process manager: whether it runs here, and its patience."""
+
+    enabled: bool = True
+    max_retries: int = 5
+    check_interval: timedelta = timedelta(minutes=1)
+    backoff_base: timedelta = timedelta(minutes=1)
+    backoff_max: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be chosen from outside. None and empty mean unset."""
+
+    database_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_token: str | None = field(default=None, repr=False)
+    stripe_api_key: str | None = field(default=None, repr=False)
+    stripe_api_base: str | None = None
+    stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    hyperswitch_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    hyperswitch_api_key: str | None = field(default=None, repr=False)
+    hyperswitch_base_url: str | None = None
+    stripe_max_rps: float = 20.0
+    stripe_max_concurrency: int = 30
+    stripe_timeout: timedelta = timedelta(seconds=30)
+    reversals: WorkSettings = WorkSettings()
+    transfers: WorkSettings = WorkSettings()
+    funds_retry_interval: timedelta = timedelta(hours=6)
+    funds_deadline: timedelta = timedelta(days=45)
+    parked_deadline: timedelta = timedelta(days=7)
+
+    @property
+    def mode(self) -> str:
+        """`simulator`, `test` or `live`, by the key's prefix."""
+        if self.stripe_api_key is None:
+            return "simulator"
+        return "live" if self.stripe_api_key.startswith(("sk_live_", "rk_live_")) else "test"
+
+    def policy(self, work: WorkSettings) -> Policy:
+        """The limits of one kind of operation."""
+        return Policy(
+            max_retries=work.max_retries,
+            base=work.backoff_base,
+            maximum=work.backoff_max,
+            call_timeout=self.stripe_timeout,
+            funds_interval=self.funds_retry_interval,
+            funds_deadline=self.funds_deadline,
+        )
+
+
+def settings_from(environment: Mapping[str, str]) -> Settings:
+    """Read and check the environment. Raises BadSetting, which names the variable, its value and what is expected."""
+    read = _Reader({name: value.strip() for name, value in environment.items() if value.strip()})
+    settings = Settings(
+        database_url=read.secret("DATABASE_URL", _database_url, "a URL such as postgresql://user@host/ledger"),
+        host=read("LEDGER_HOST", str, "127.0.0.1", "a host name or address"),
+        port=read("LEDGER_PORT", _between(1, 65535), 8000, "a port from 1 to 65535"),
+        api_token=read.secret("LEDGER_API_TOKEN", _token_like, "printable characters without spaces"),
+        stripe_api_key=read.secret(
+            "STRIPE_API_KEY", _stripe_key, "a key that starts with sk_test_, sk_live_, rk_test_ or rk_live_"
+        ),
+        stripe_api_base=read("STRIPE_API_BASE", _base_url, None, f"a URL such as {STRIPE}"),
+        stripe_webhook_secrets=read.secrets("STRIPE_WEBHOOK_SECRETS"),
+        hyperswitch_webhook_secrets=read.secrets("HYPERSWITCH_WEBHOOK_SECRETS"),
+        hyperswitch_api_key=read.secret("HYPERSWITCH_API_KEY", _token_like, "a key without spaces"),
+        hyperswitch_base_url=read("HYPERSWITCH_BASE_URL", _base_url, None, "a URL such as https://sandbox.hyperswitch.io"),
+        stripe_max_rps=read("STRIPE_MAX_RPS", _rate, 20.0, "a number above 0, of requests per second"),
+        stripe_max_concurrency=read("STRIPE_MAX_CONCURRENCY", _between(1, 1000), 30, "a whole number from 1 to 1000"),
+        stripe_timeout=read("STRIPE_TIMEOUT", _positive, timedelta(seconds=30), "a duration such as 30s"),
+        reversals=_work(read, "REVERSAL_WORKER_ENABLED", "REVERSAL"),
+        transfers=_work(read, "TRANSFER_RETRY_WORKER_ENABLED", "TRANSFER_RETRY"),
+        funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, timedelta(hours=6), "a duration such as 6h"),
+        funds_deadline=read("FUNDS_DEADLINE", _positive, timedelta(days=45), "a duration such as 1080h"),
+        parked_deadline=read("PARKED_DEADLINE", _positive, timedelta(days=7), "a duration such as 168h"),
+    )
+    if settings.api_token is None and not is_loopback(settings.host):
+        raise BadSetting("LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set")
+    return settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def duration(text: str) -> timedelta:
+    """`90s`, `1m`, `1h30m`. Raises ValueError for anything else."""
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        raise ValueError(text)
+    try:
+        return timedelta(**{_UNITS[unit]: int(value) for unit, value in found.groupdict().items() if value})
+    except OverflowError:
+        raise ValueError(text) from None
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def __call__(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
+        return self._parsed(name, parse, default, expected, hidden=False)
+
+    def secret(self, name: str, parse: Callable[[str], str], expected: str) -> str | None:
+        return self._parsed(name, parse, None, expected, hidden=True)
+
+    def secrets(self, name: str) -> tuple[str, ...]:
+        given = self._environment.get(name, "")
+        return tuple(secret.strip() for secret in given.split(",") if secret.strip())
+
+    def _parsed(self, name: str, parse: Callable[[str], T], default: T, expected: str, *, hidden: bool) -> T:
+        given = self._environment.get(name)
+        if given is None:
+            return default
+        try:
+            return parse(given)
+        except ValueError:
+            raise BadSetting(name, f"{given[:8]}…" if hidden else given, expected) from None
+
+
+def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
+    default = WorkSettings()
+    minute = "a duration such as 1m"
+    work = WorkSettings(
+        enabled=read(enabled, _flag, True, "true or false"),
+        max_retries=read(f"{prefix}_MAX_RETRIES", _between(0, 1000), default.max_retries, "a whole number from 0 to 1000"),
+        check_interval=read(f"{prefix}_CHECK_INTERVAL", _positive, default.check_interval, minute),
+        backoff_base=read(f"{prefix}_BACKOFF_BASE", _positive, default.backoff_base, minute),
+        backoff_max=read(f"{prefix}_BACKOFF_MAX", _positive, default.backoff_max, "a duration such as 1h"),
+    )
+    if work.backoff_max < work.backoff_base:
+        raise BadSetting(f"{prefix}_BACKOFF_MAX", str(work.backoff_max), f"at least {prefix}_BACKOFF_BASE ({work.backoff_base})")
+    return work
+
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise ValueError(text)
+        return int(text)
+
+    return parse
+
+
+def _positive(text: str) -> timedelta:
+    parsed = duration(text)
+    if parsed <= timedelta(0):
+        raise ValueError(text)
+    return parsed
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate <= 100_000:
+        raise ValueError(text)
+    return rate
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in _TRUE + _FALSE:
+        raise ValueError(text)
+    return text.lower() in _TRUE
+
+
+def _database_url(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError(text)
+    return text
+
+
+def _base_url(text: str) -> str | None:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+def _stripe_key(text: str) -> str:
+    if not text.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")):
+        raise ValueError(text)
+    return _token_like(text)
+
+
+def _token_like(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(text)
+    return text

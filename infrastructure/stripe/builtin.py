@@ -1,0 +1,101 @@
+"""The simulator that stands in for Stripe when no key is given: one process per data directory, shared by all that use it.
+
+It must outlive any of its users, as Stripe does: who is killed in the middle of a call finds its books as they are.
+Life time: every user holds a shared flock on `<base>/lease`, which the kernel drops even on kill -9; the simulator waits
+for the exclusive one, and ends when it gets it. Its books are a file, so that the next first user finds them again.
+"""
+
+import asyncio
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from infrastructure.stripe.simulator.config import SimulatorConfig
+from infrastructure.stripe.simulator.server import serve_simulator
+
+START_WITHIN = 20.0
+LEASE_CHECK = 0.2
+
+
+class SimulatorNotStarted(RuntimeError):
+    """The built-in simulator did not come up."""
+
+
+class BuiltinSimulator:
+    """A user of the simulator in `base`. `acquire` blocks for as long as its start takes, usually under a second."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base.resolve()
+        self._lease: int | None = None
+
+    def acquire(self) -> str:
+        """Become a user, starting the simulator if need be; answers its URL. Raises SimulatorNotStarted."""
+        self._base.mkdir(parents=True, exist_ok=True)
+        lease = os.open(self._base / "lease", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lease, fcntl.LOCK_SH)
+        self._lease = lease
+        with (self._base / "start.lock").open("a") as one_at_a_time:
+            fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+            return self._running() or self._start()
+
+    def release(self) -> None:
+        """No longer a user."""
+        if self._lease is not None:
+            os.close(self._lease)
+            self._lease = None
+
+    def _running(self) -> str | None:
+        try:
+            url = (self._base / "url").read_text().strip()
+            httpx.get(f"{url}/_sim/invariants", timeout=2, trust_env=False).raise_for_status()
+        except (OSError, httpx.HTTPError, httpx.InvalidURL):
+            return None
+        return url
+
+    def _start(self) -> str:
+        (self._base / "url").unlink(missing_ok=True)
+        with (self._base / "simulator.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "infrastructure.stripe.builtin", str(self._base)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_WITHIN
+        while time.monotonic() < deadline and process.poll() is None:
+            url = self._running()
+            if url is not None:
+                return url
+            time.sleep(0.02)
+        raise SimulatorNotStarted(f"The built-in simulator did not start; see {self._base / 'simulator.log'}.")
+
+
+async def _serve(base: Path) -> None:
+    config = SimulatorConfig(state_file=base / "books.sqlite3")
+    with (base / "lease").open("r+") as lease:
+        async with await serve_simulator(config) as simulator:
+            partial = base / "url.part"
+            partial.write_text(simulator.url)
+            partial.rename(base / "url")
+            while not _alone(lease.fileno()):  # noqa: ASYNC110 - flock can be tried, not awaited
+                await asyncio.sleep(LEASE_CHECK)
+
+
+def _alone(lease: int) -> bool:
+    try:
+        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvicorn.Config("unused", log_config=None).get_loop_factory()) as runner:
+        runner.run(_serve(Path(sys.argv[1])))

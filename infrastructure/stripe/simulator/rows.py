@@ -1,0 +1,136 @@
+"""What the simulated Stripe remembers. Plain rows: rules live in `books.py`, JSON shapes in `render.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(slots=True)
+class Account:
+    """A seller's connected account."""
+
+    KIND: ClassVar[str] = "account"
+    id: str
+    seq: int
+    created: int
+    country: str = "US"
+    transfers_capability: str = "active"
+    charges_enabled: bool = True
+    payouts_enabled: bool = True
+    connected_reserves: bool = False
+    deleted: bool = False
+    revoked: bool = False
+    disabled_reason: str | None = None
+
+
+@dataclass(slots=True)
+class Charge:
+    """A buyer's payment that transfers may name as their source. `amount` None covers whatever is asked."""
+
+    KIND: ClassVar[str] = "charge"
+    id: str
+    seq: int
+    created: int
+    currency: str
+    amount: int | None
+    available_on: int
+    transfer_group: str | None = None
+    settled: bool = True
+    transferred: int = 0
+    transfers: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Transfer:
+    KIND: ClassVar[str] = "transfer"
+    id: str
+    seq: int
+    created: int
+    amount: int
+    currency: str
+    destination: str
+    balance_transaction: str
+    destination_payment: str
+    metadata: dict[str, str]
+    description: str | None = None
+    source_transaction: str | None = None
+    source_type: str = "card"
+    transfer_group: str | None = None
+    amount_reversed: int = 0
+    reversals: list[str] = field(default_factory=list)
+
+    @property
+    def rest(self) -> int:
+        return self.amount - self.amount_reversed
+
+
+@dataclass(slots=True)
+class Reversal:
+    KIND: ClassVar[str] = "reversal"
+    id: str
+    seq: int
+    created: int
+    transfer: str
+    amount: int
+    currency: str
+    balance_transaction: str
+    destination_payment_refund: str
+    metadata: dict[str, str]
+    source_refund: str | None = None
+
+
+@dataclass(slots=True)
+class BalanceTransaction:
+    KIND: ClassVar[str] = "balance_transaction"
+    id: str
+    seq: int
+    created: int
+    type: str
+    amount: int
+    currency: str
+    source: str
+    available_on: int
+    description: str | None = None
+
+
+@dataclass(slots=True)
+class Event:
+    """`object` is the JSON of the thing as it was at that moment, ready to be sent."""
+
+    KIND: ClassVar[str] = "event"
+    id: str
+    seq: int
+    created: int
+    type: str
+    object: bytes
+    account: str | None = None
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    previous_attributes: dict[str, Any] | None = None
+    pending_webhooks: int = 0
+
+
+@dataclass(slots=True)
+class Answer:
+    """Status, body and headers as they go over the wire."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+
+@dataclass(slots=True)
+class KeyEntry:
+    """One idempotency key: who used it first, for what, and what was answered."""
+
+    KIND: ClassVar[str] = "key"
+    id: str
+    """`<account>|<key>`: keys of different accounts do not meet."""
+    fingerprint: str
+    first_used: float
+    request_id: str
+    status: int = 0
+    body: bytes = b""
+    executing: bool = True

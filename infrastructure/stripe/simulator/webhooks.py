@@ -1,0 +1,170 @@
+"""Which events go to which webhook endpoints, and what became of each delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from itertools import count
+from typing import Any
+
+import orjson
+
+from infrastructure.stripe.simulator.books import Books
+from infrastructure.stripe.simulator.courier import Courier, Delivery, Outcome
+from infrastructure.stripe.simulator.endpoints import Endpoint
+from infrastructure.stripe.simulator.journal import Journal, Record, of_kind
+from infrastructure.stripe.simulator.rows import Event
+
+OUTCOMES_REMEMBERED = 50_000
+ENDPOINTS_AT_MOST = 16
+"""Stripe's own limit per account [P]."""
+
+
+class Webhooks:
+    def __init__(self, books: Books, journal: Journal, seed: int) -> None:
+        self._books = books
+        self._journal = journal
+        self._chance = random.Random(seed)
+        self._numbers = count(1)
+        self._couriers: dict[str, Courier] = {}
+        self._retired: list[Courier] = []
+        self._changed = asyncio.Event()
+        self.outcomes: deque[dict[str, Any]] = deque(maxlen=OUTCOMES_REMEMBERED)
+
+    def add(self, description: Any) -> Endpoint:
+        """Raises ValueError when the description is not an endpoint, the id is taken or there are too many."""
+        endpoint = Endpoint.model_validate(description)
+        endpoint.id = endpoint.id or f"we_{len(self._couriers) + len(self._retired) + 1}"
+        if endpoint.id in self._couriers or len(self._couriers) >= ENDPOINTS_AT_MOST:
+            raise ValueError(f"{endpoint.id} is taken or there are already {ENDPOINTS_AT_MOST} endpoints: remove one")
+        self._couriers[endpoint.id] = Courier(endpoint, self._books, self._chance, self._report)
+        self._write_down(endpoint)
+        return endpoint
+
+    def change(self, id_: str, changes: dict[str, Any]) -> Endpoint:
+        """Replace settings; `knobs` are merged. Raises KeyError for an unknown endpoint, ValueError for a bad value."""
+        courier = self._couriers[id_]
+        before = courier.endpoint.model_dump()
+        knobs = {**before["knobs"], **changes.get("knobs", {})}
+        courier.endpoint = Endpoint.model_validate({**before, **changes, "knobs": knobs, "id": id_})
+        self._write_down(courier.endpoint)
+        courier.wake()
+        return courier.endpoint
+
+    async def remove(self, id_: str) -> None:
+        """Nothing more is sent there. Raises KeyError for an unknown endpoint."""
+        courier = self._couriers.pop(id_)
+        self._journal.note("endpoint", id_, None)
+        await courier.close()
+
+    def listing(self) -> list[dict[str, Any]]:
+        return [
+            {**courier.endpoint.model_dump(mode="json"), "outstanding": courier.outstanding}
+            for courier in self._couriers.values()
+        ]
+
+    def enlist(self, event: Event, after: float) -> None:
+        """Queue the event for everyone who listens; `wake` sends it, once the change is durable."""
+        listeners = [courier for courier in self._couriers.values() if courier.endpoint.hears(event)]
+        event.pending_webhooks = len(listeners)
+        for courier in listeners:
+            knobs = courier.endpoint.knobs
+            events = [event, self._twin(event)] if knobs.twin_events else [event]
+            for each in events * (1 + knobs.duplicates):
+                self._enlist_one(courier, each, after)
+
+    def _enlist_one(self, courier: Courier, event: Event, after: float) -> None:
+        knobs = courier.endpoint.knobs
+        dropped = any(fnmatchcase(event.type, pattern) for pattern in knobs.drop)
+        if dropped or self._chance.random() < knobs.drop_probability:
+            self._note_outcome(courier, Delivery(0.0, 0, event), "dropped", None, None)
+            return
+        number = next(self._numbers)
+        courier.enqueue(event, number, after)
+        self._journal.note("delivery", f"{courier.endpoint.id}|{event.id}|{number}", True)
+
+    def _twin(self, event: Event) -> Event:
+        twin = replace(event, id=self._books.ids.next("evt"), seq=self._books.events.next_seq())
+        return self._books.events.add(twin)
+
+    def wake(self) -> None:
+        for courier in self._couriers.values():
+            courier.wake()
+
+    def flush(self, shuffle_seed: int | None = None) -> int:
+        """Send all that is queued now, optionally in a random order; returns how many."""
+        if shuffle_seed is not None:
+            for courier in self._couriers.values():
+                courier.shuffle(shuffle_seed)
+        return sum(courier.flush() for courier in self._couriers.values())
+
+    @property
+    def outstanding(self) -> int:
+        return sum(courier.outstanding for courier in self._couriers.values())
+
+    async def quiet(self) -> None:
+        """Returns when nothing is queued (retries included) and nothing is under way."""
+        while self.outstanding:
+            await self._changed.wait()
+
+    def _report(self, courier: Courier, delivery: Delivery, outcome: Outcome) -> None:
+        word = "delivered" if outcome.delivered else "given_up" if outcome.final else "failed"
+        if outcome.final:
+            self._journal.note("delivery", f"{courier.endpoint.id}|{delivery.event.id}|{delivery.number}", False)
+            self._journal.commit()
+        self._note_outcome(courier, delivery, word, outcome.status, outcome.error)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _note_outcome(self, courier: Courier, delivery: Delivery, word: str, status: int | None, error: str | None) -> None:
+        self.outcomes.append(
+            {
+                "endpoint": courier.endpoint.id,
+                "event": delivery.event.id,
+                "type": delivery.event.type,
+                "attempt": delivery.attempt,
+                "outcome": word,
+                "status": status,
+                "error": error,
+                "at": time.time(),
+            }
+        )
+
+    def clear(self) -> None:
+        """Forget all endpoints; what is under way is cut off when the simulator closes or the loop runs on."""
+        self._retired.extend(self._couriers.values())
+        for courier in self._couriers.values():
+            courier.stop()
+        self._couriers.clear()
+        self.outcomes.clear()
+
+    async def close(self) -> None:
+        for courier in (*self._couriers.values(), *self._retired):
+            await courier.close()
+
+    def _write_down(self, endpoint: Endpoint) -> None:
+        self._journal.note("endpoint", endpoint.id, endpoint.model_dump(mode="json"))
+
+    def records(self) -> Iterator[Record]:
+        for courier in self._couriers.values():
+            yield "endpoint", courier.endpoint.id, courier.endpoint.model_dump_json().encode()
+
+    def restore(self, records: Iterable[Record]) -> None:
+        """Endpoints, and the deliveries that were still owed."""
+        kept = list(records)
+        self.clear()
+        for _, body in of_kind(kept, "endpoint"):
+            if body != b"null":
+                self.add(orjson.loads(body))
+        owed = [id_ for id_, still in of_kind(kept, "delivery") if still == b"true"]
+        for id_ in owed:
+            self._journal.note("delivery", id_, False)  # it gets a new number below
+        for endpoint, event_id, _ in (id_.split("|") for id_ in owed):
+            event = self._books.events.get(event_id)
+            if event is not None and endpoint in self._couriers:
+                self._enlist_one(self._couriers[endpoint], event, 0.0)

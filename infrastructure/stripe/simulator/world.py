@@ -1,0 +1,163 @@
+"""One simulated Stripe: everything it remembers and everything that can be done to it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import orjson
+
+from infrastructure.stripe.simulator.books import Books
+from infrastructure.stripe.simulator.calls import Call, LogEntry
+from infrastructure.stripe.simulator.clock import SimClock
+from infrastructure.stripe.simulator.config import SimulatorConfig
+from infrastructure.stripe.simulator.errors import Refusal, Wording, error_body
+from infrastructure.stripe.simulator.faults import FaultBoard
+from infrastructure.stripe.simulator.gate import Gate
+from infrastructure.stripe.simulator.idempotency import KeyRing
+from infrastructure.stripe.simulator.ids import IdSequence
+from infrastructure.stripe.simulator.journal import Journal, Record, of_kind
+from infrastructure.stripe.simulator.rows import Answer, KeyEntry
+from infrastructure.stripe.simulator.store import StateFile
+from infrastructure.stripe.simulator.traffic import Limits, ObjectLocks
+from infrastructure.stripe.simulator.webhooks import Webhooks
+
+
+class World:
+    """Shared by the API and the control routes of one app. Everything happens in one event loop."""
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self.config = config
+        self.file = None if config.state_file is None else StateFile(config.state_file)
+        self.journal = Journal(None if self.file is None else self.file.write)
+        self.clock = SimClock(config.virtual_start)
+        self.ids = IdSequence(config.seed)
+        self.books = Books(config, self.clock, self.ids, self.journal)
+        self.keys = KeyRing(self.clock, self.journal, config.idempotency_ttl)
+        self.locks = ObjectLocks(config.lock_wait)
+        self.limits = Limits(config, self.clock)
+        self.faults = FaultBoard()
+        self.gate = Gate()
+        self.wording = Wording(config.wording)
+        self.webhooks = Webhooks(self.books, self.journal, config.seed)
+        self.log: deque[LogEntry] = deque(maxlen=config.request_log_limit)
+        self.epoch = 0
+        """Counts resets and restorations."""
+        self.snapshots: dict[str, list[Record]] = {}
+        self._equip()
+        if self.file is not None and self._load(self.file.read()):
+            self.ids.skip_unwritten()
+            self.journal.commit()
+
+    def _equip(self) -> None:
+        for fault in self.config.faults:
+            self.faults.add(fault)
+        for endpoint in self.config.webhook_endpoints:
+            self.webhooks.add(endpoint)
+
+    def commit(self, announce_after: float = 0.0) -> None:
+        """Make the changes since the last commit durable, all or none, and hand their events to the webhooks."""
+        if not self.books.announced and not self.journal:
+            return
+        self.journal.note("counters", "ids", self.ids.counters)
+        self.journal.note("counters", "clock", self.clock.offset)
+        events = self.books.announced[:]
+        self.books.announced.clear()
+        for event in events:
+            self.webhooks.enlist(event, announce_after)
+        self.journal.commit()
+        self.webhooks.wake()
+
+    def refused(self, refusal: Refusal, call: Call, stored: bool) -> Answer:
+        """The answer to a refusal, as it is worded now."""
+        shape = self.wording.shape(refusal.name)
+        body = orjson.dumps(error_body(shape, {**refusal.values, "request_id": call.request_id}, call.request_id))
+        headers = {}
+        if stored:
+            headers["Stripe-Should-Retry"] = "false"
+        elif shape.should_retry is not None:
+            headers["Stripe-Should-Retry"] = shape.should_retry
+        if "reason" in refusal.values:
+            headers["Stripe-Rate-Limited-Reason"] = str(refusal.values["reason"])
+        return Answer(shape.status, body, headers)
+
+    def remember(self, call: Call, outcome: str, status: int | None = None, replayed: bool = False) -> None:
+        """One line of the request log; calls that got no answer have no status."""
+        self.log.append(
+            {
+                "operation": call.operation,
+                "request_id": call.request_id,
+                "key": call.key,
+                "account": call.account,
+                "transfer": call.transfer,
+                "destination": call.destination,
+                "status": status,
+                "outcome": outcome,
+                "replayed": replayed,
+                "at": call.at,
+                "answered_at": self.clock.now(),
+                "seconds": round(time.monotonic() - call.started, 6),
+            }
+        )
+
+    def records(self) -> Iterator[Record]:
+        """The whole state, as it is written to the file and to snapshots."""
+        yield "counters", "ids", orjson.dumps(self.ids.counters)
+        yield "counters", "clock", orjson.dumps(self.clock.offset)
+        yield from self.books.records()
+        yield from self.keys.records()
+        yield from self.webhooks.records()
+
+    def take_snapshot(self, name: str) -> int:
+        self.snapshots[name] = list(self.records())
+        return len(self.snapshots[name])
+
+    def restore_snapshot(self, name: str) -> None:
+        """Go back to it. Calls that are being held are released first. Raises KeyError for an unknown name."""
+        records = self.snapshots[name]
+        self._load(records)
+        self._rewrite_file()
+
+    def reset(self) -> None:
+        """As freshly started: no objects, no keys, no faults, first ids again. Snapshots are kept."""
+        self._begin_epoch()
+        self.faults.clear()
+        self.wording = Wording(self.config.wording)
+        self.log.clear()
+        self.books.clear()
+        self.keys.clear()
+        self.webhooks.clear()
+        self.clock.rewind()
+        self.ids.counters.clear()
+        self._equip()
+        self._rewrite_file()
+
+    async def close(self) -> None:
+        self.gate.close()
+        await self.webhooks.close()
+        if self.file is not None:
+            self.file.close()
+
+    def _load(self, records: Iterable[Record]) -> bool:
+        kept = list(records)
+        if not kept:
+            return False
+        self._begin_epoch()
+        counters = {id_: orjson.loads(body) for id_, body in of_kind(kept, "counters")}
+        self.ids.restore(counters["ids"])
+        self.clock.offset = counters["clock"]
+        self.books.restore(kept)
+        self.keys.restore(of_kind(kept, KeyEntry.KIND))
+        self.webhooks.restore(kept)
+        return True
+
+    def _begin_epoch(self) -> None:
+        """Calls that are being held vanish instead of changing a world that is no longer theirs."""
+        self.epoch += 1
+        self.gate.release()
+
+    def _rewrite_file(self) -> None:
+        self.journal.forget()
+        if self.file is not None:
+            self.file.replace(self.records())

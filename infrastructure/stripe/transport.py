@@ -1,0 +1,53 @@
+"""How bytes reach Stripe: the SDK's aiohttp client, with the gaps of its `request_async` closed.
+
+The SDK's own leaves a response open when its body breaks off, times out or is cancelled (the connection then stays
+taken until a garbage collection), lets those errors escape unwrapped, follows redirects, and reads without bound.
+"""
+
+import ssl
+from collections.abc import Mapping
+
+import aiohttp
+import stripe
+from stripe import AIOHTTPClient
+
+LARGEST_ANSWER = 32 * 1024 * 1024
+"""Bytes. A page of 100 transfers has about 100 kB, and some MB where all metadata is filled to the brim."""
+
+
+class Transport(AIOHTTPClient):
+    """One pool of connections, bound to the event loop in which it is built."""
+
+    def __init__(self, timeout: float, connections: int) -> None:
+        """`timeout` in seconds for a whole exchange; `connections` that may be open at once."""
+        connector = aiohttp.TCPConnector(limit=connections, ssl=ssl.create_default_context(cafile=stripe.ca_bundle_path))
+        self._pool = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        super().__init__(timeout=None, session=self._pool)
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        """Raises `stripe.APIConnectionError`, caused by what really happened."""
+        try:
+            # A redirect is no answer of Stripe's API, and following it would post the body once more.
+            async with self._pool.request(method, url, headers=headers, data=post_data, allow_redirects=False) as response:
+                return await _whole(response.content), response.status, response.headers
+        except Exception as error:
+            self._handle_request_error(error)
+
+    async def close_async(self) -> None:
+        await self._pool.close()
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            raise aiohttp.ClientPayloadError(f"the answer is larger than {LARGEST_ANSWER} bytes")
+    # The SDK decodes strictly, and raises UnicodeDecodeError on a proxy's error page in another encoding.
+    return body.decode("utf-8", "replace").encode()

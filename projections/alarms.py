@@ -1,0 +1,44 @@
+"""Which facts a person has to look at. Alarms are rows, raised and cleared in the transaction of the facts that mean them."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from domain import order, refund, transfer_facts
+from domain.fact import Fact
+
+
+class AlarmRow(NamedTuple):
+    """A row of `alarms`: one per thing, however often it is noticed."""
+
+    kind: str
+    subject: str
+    detail: str
+    raised_at: datetime
+    cleared_at: datetime | None
+
+
+def alarm(fact: Fact) -> AlarmRow | None:
+    """The alarm that a fact raises or clears."""
+    match fact:
+        case transfer_facts.PermanentlyFailed():
+            return _raised("permanently_failed", fact, f"{fact.reason}: {fact.detail}")
+        case transfer_facts.EvidenceHeld():
+            return _raised("evidence_held", fact, fact.detail)
+        case transfer_facts.Reopened():
+            return _raised("permanently_failed", fact, f"reopened by {fact.actor}")._replace(cleared_at=fact.timestamp)
+        case transfer_facts.PartiallyReversed() | transfer_facts.Reversed() if fact.drift:
+            return _raised("drift", fact, f"{fact.drift:+d} minor units against what was asked. {fact.note or ''}".rstrip())
+        case transfer_facts.AttemptDeferred() if fact.why in ("unauthorized", "forbidden"):
+            return _raised("stripe_refuses_the_key", fact, fact.detail)
+        case transfer_facts.Failed() if fact.reason in ("awaiting_funds", "on_hold"):
+            return _raised(fact.reason, fact, fact.detail)
+        case order.RefundSetAside():
+            return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
+        case refund.Failed() if fact.after_success:
+            return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
+        case _:
+            return None
+
+
+def _raised(kind: str, fact: Fact, detail: str) -> AlarmRow:
+    return AlarmRow(kind, str(fact.originator_id), detail, fact.timestamp, None)

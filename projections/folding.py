@@ -1,0 +1,65 @@
+"""Which read models a stream is folded into, and which rows an append has to write.
+
+One row is the fold of exactly one stream, so whoever loads a stream folds its rows in the same pass: no second query, no
+lock, and rebuild, as-of and catch-up are the same fold again.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, assert_never
+
+from domain.fact import Fact
+from domain.order import AnyOrderFact
+from domain.refund import AnyRefundFact
+from domain.transfer_facts import AnyTransferFact
+from projections import orders, refunds, seller_transfers, transfer_reversals
+from projections.orders import OrderRow
+from projections.refunds import RefundRow
+from projections.seller_transfers import SellerTransferRow
+from projections.transfer_reversals import ReversalRow, Reversals
+
+Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow
+
+
+class TransferFold(NamedTuple):
+    """What the stream of a transfer is folded into."""
+
+    transfer: SellerTransferRow
+    reversals: Reversals
+
+
+Fold = TransferFold | OrderRow | RefundRow
+
+
+def fold(state: Fold | None, facts: Iterable[Fact]) -> Fold | None:
+    """The state of a stream's rows after these facts."""
+    for fact in facts:
+        state = _step(state, fact)
+    return state
+
+
+def _step(state: Fold | None, fact: Fact) -> Fold:
+    if isinstance(fact, AnyTransferFact):
+        known = state if isinstance(state, TransferFold) else None
+        row = seller_transfers.evolve(known.transfer if known else None, fact)
+        return TransferFold(row, transfer_reversals.evolve(known.reversals if known else None, fact))
+    if isinstance(fact, AnyOrderFact):
+        return orders.evolve(state if isinstance(state, OrderRow) else None, fact)
+    if isinstance(fact, AnyRefundFact):
+        return refunds.evolve(state if isinstance(state, RefundRow) else None, fact)
+    raise TypeError(f"{type(fact).__name__} belongs to no read model; add it to the union of its aggregate's facts.")
+
+
+def rows(before: Fold | None, after: Fold) -> dict[str, list[Row]]:
+    """The rows that changed, by table."""
+    match after:
+        case TransferFold():
+            known = before.reversals.rows if isinstance(before, TransferFold) else {}
+            changed: list[Row] = [row for name, row in after.reversals.rows.items() if known.get(name) != row]
+            tables: dict[str, list[Row]] = {"seller_transfers": [after.transfer]}
+            return tables | ({"transfer_reversals": changed} if changed else {})
+        case OrderRow():
+            return {"orders": [after]}
+        case RefundRow():
+            return {"refunds": [after]}
+        case _:
+            assert_never(after)

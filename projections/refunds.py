@@ -1,0 +1,71 @@
+"""The read model `refunds`: one row per refund, the fold of its one stream."""
+
+from datetime import datetime
+from typing import NamedTuple, assert_never
+from uuid import UUID
+
+from domain import refund as facts
+from domain.refund import AnyRefundFact, Part, RefundStatus
+
+
+class RefundRow(NamedTuple):
+    """A row of `refunds`. Amounts in minor units, times in UTC."""
+
+    stream_id: UUID
+    refund_id: str
+    psp_refund_id: str | None
+    order_id: str
+    amount: int
+    currency: str
+    status: str
+    reason: str | None
+    allocation: list[Part]
+    last_error: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def evolve(row: RefundRow | None, fact: AnyRefundFact) -> RefundRow:
+    """The row after a fact. Pure."""
+    if isinstance(fact, facts.Opened):
+        return _opened(fact)
+    assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
+    return _changed(row, fact)._replace(version=fact.originator_version, updated_at=fact.timestamp)
+
+
+def _opened(fact: facts.Opened) -> RefundRow:
+    return RefundRow(
+        stream_id=fact.originator_id,
+        refund_id=fact.refund_id,
+        psp_refund_id=fact.psp_refund_id,
+        order_id=fact.order_id,
+        amount=fact.amount,
+        currency=fact.currency,
+        status=(RefundStatus.REQUESTED if fact.origin == "api" else RefundStatus.SUBMITTED).value,
+        reason=fact.reason,
+        allocation=[],
+        last_error=None,
+        version=fact.originator_version,
+        created_at=fact.timestamp,
+        updated_at=fact.timestamp,
+    )
+
+
+def _changed(row: RefundRow, fact: AnyRefundFact) -> RefundRow:
+    match fact:
+        case facts.Named():
+            return row._replace(refund_id=fact.refund_id, psp_refund_id=fact.psp_refund_id)
+        case facts.Submitted():
+            return row._replace(status=RefundStatus.SUBMITTED.value, psp_refund_id=fact.psp_refund_id)
+        case facts.Succeeded():
+            done = row._replace(status=RefundStatus.SUCCEEDED.value, allocation=fact.allocation)
+            return done._replace(last_error=None)
+        case facts.Failed():
+            return row._replace(status=RefundStatus.FAILED.value, last_error=fact.detail)
+        case facts.UnderReview():
+            return row._replace(status=RefundStatus.REVIEW.value, last_error=fact.why)
+        case facts.Opened():
+            return row
+        case _:
+            assert_never(fact)

@@ -1,0 +1,143 @@
+"""Real PostgreSQL for every test that asks: `database_url` (migrated) and `empty_database_url`, fresh for each test.
+
+The server is DATABASE_URL's if that is set (its own database is only used to create others), else an embedded one that
+all workers and runs of this checkout share. It is fast because it may forget: a test that crashes the server and looks
+for acknowledged commits starts an EmbeddedPostgres of its own.
+"""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import hypothesis
+import psycopg
+import pytest
+from psycopg import sql
+
+from infrastructure.postgres import migrate
+from infrastructure.postgres.embedded import EmbeddedPostgres
+
+EMBEDDED = Path(__file__).parent.parent / ".data" / "test-pg"
+FORGETFUL = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
+SERVER = "LEDGER_TEST_SERVER"
+
+# a run's databases are named after the run; a run is alive while a connection carries its name, on whatever host
+DEAD_RUNS = r"""
+    SELECT datname FROM pg_database
+     WHERE datname LIKE 'ledger\_test\_%'
+       AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'ledger\_test\_%'
+                          AND starts_with(datname, split_part(application_name, '/', 1)))
+"""
+UNUSED_TEMPLATES = r"""
+    SELECT datname FROM pg_database
+     WHERE datname LIKE 'ledger\_template\_%'
+       AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'ledger\_test\_%'
+                          AND datname = split_part(application_name, '/', 2))
+"""
+
+hypothesis.settings.register_profile("ledger", deadline=None)  # two busy cores are no reason to fail
+hypothesis.settings.load_profile("ledger")
+
+
+def pytest_configure() -> None:
+    """No test reaches a real account or a developer's own database because a name lies in the environment."""
+    if url := os.environ.pop("DATABASE_URL", None):
+        os.environ[SERVER] = url  # the workers of a parallel run inherit it
+    for name in [name for name in os.environ if name.startswith(("STRIPE_", "HYPERSWITCH_"))]:
+        del os.environ[name]
+
+
+class Databases:
+    """Creates this run's databases and drops what dead runs left."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._run = f"ledger_test_{secrets.token_hex(4)}"
+        self._template = f"ledger_template_{_fingerprint(migrate.read_migrations())}"
+        name = f"{self._run}/{self._template}"
+        self._admin = psycopg.connect(server, autocommit=True, application_name=name)
+        self._made = 0
+
+    def close(self) -> None:
+        self._admin.close()
+
+    def prepare(self) -> None:
+        """Under one lock, so that a template is neither made twice nor dropped between its making and its use."""
+        self._admin.execute("SELECT pg_advisory_lock(hashtextextended('ledger_template', 0))")
+        for query in (DEAD_RUNS, UNUSED_TEMPLATES):
+            for (name,) in self._admin.execute(query).fetchall():
+                self._drop(name)
+        if not self._admin.execute("SELECT FROM pg_database WHERE datname = %s", [self._template]).fetchone():
+            self._make_template()
+        self._admin.execute("SELECT pg_advisory_unlock(hashtextextended('ledger_template', 0))")
+
+    @contextmanager
+    def fresh(self, *, migrated: bool) -> Iterator[str]:
+        self._made += 1
+        name = f"{self._run}_{self._made}"
+        self._create(name, self._template if migrated else "template0")
+        try:
+            yield _with_database(self._server, name)
+        finally:
+            self._drop(name)
+
+    def _make_template(self) -> None:
+        """Renamed when complete: a killed run leaves no half-made template under the final name."""
+        unfinished = f"{self._run}_template"
+        self._create(unfinished, "template0")
+        migrate.up(_with_database(self._server, unfinished))
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        self._admin.execute(rename.format(sql.Identifier(unfinished), sql.Identifier(self._template)))
+
+    def _create(self, name: str, template: str) -> None:
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'")
+        self._admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+
+    def _drop(self, name: str) -> None:
+        self._admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _fingerprint(migrations: list[migrate.Migration]) -> str:
+    return hashlib.sha256("".join(f"{m.label} {m.sha256}\n" for m in migrations).encode()).hexdigest()[:12]
+
+
+def _with_database(url: str, name: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/{name}" + (f"?{parts.query}" if parts.query else "")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a server on which databases may be created."""
+    if given := os.environ.get(SERVER):
+        yield given
+        return
+    embedded = EmbeddedPostgres(EMBEDDED, max_connections="200", **FORGETFUL)
+    yield embedded.acquire()
+    embedded.release()
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_server: str) -> Iterator[Databases]:
+    databases = Databases(postgres_server)
+    databases.prepare()
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """A fresh database at the newest migration."""
+    with databases.fresh(migrated=True) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(databases: Databases) -> Iterator[str]:
+    """A fresh database that was never migrated."""
+    with databases.fresh(migrated=False) as url:
+        yield url

@@ -1,0 +1,53 @@
+"""Hyperswitch's webhook signature: HMAC-SHA512 of the raw body, and nobody else gets in."""
+
+import hashlib
+import hmac
+
+import pytest
+
+from infrastructure.hyperswitch.signature import HEADER, sign, verify
+from infrastructure.signatures import BadSignature
+
+BODY = b'{"event_id":"evt_1"}'
+KEY = "payment_response_hash_key"
+GOOD = sign(BODY, KEY)
+
+
+def test_the_header_is_the_lower_case_hex_digest_of_the_raw_body():
+    assert HEADER == "X-Webhook-Signature-512"
+    assert hmac.new(KEY.encode(), BODY, hashlib.sha512).hexdigest() == GOOD
+
+
+@pytest.mark.parametrize("secrets", [[KEY], ["old", KEY], [KEY, "new"]])
+def test_a_body_signed_with_one_of_our_keys_is_accepted(secrets):
+    verify(BODY, GOOD, secrets)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "garbage", GOOD.upper(), GOOD[:-1], f" {GOOD}", "é" * 128, "\udcff", "0" * 128, "\x00"],
+    ids=["none", "empty", "garbage", "upper", "short", "space", "not ASCII", "surrogate", "zeros", "nul"],
+)
+def test_whatever_an_outsider_sends_is_a_bad_signature(header):
+    with pytest.raises(BadSignature):
+        verify(BODY, header, [KEY])
+
+
+def test_a_changed_body_or_another_key_is_a_bad_signature():
+    with pytest.raises(BadSignature):
+        verify(BODY + b"\n", GOOD, [KEY])
+    with pytest.raises(BadSignature):
+        verify(BODY, GOOD, ["another"])
+
+
+@pytest.mark.parametrize("secrets", [[], [""], [KEY, ""]])
+def test_keys_with_which_anybody_could_sign_are_refused(secrets):
+    with pytest.raises(ValueError, match="empty"):
+        verify(BODY, GOOD, secrets)
+    with pytest.raises(ValueError, match="empty"):
+        sign(BODY, "")
+
+
+def test_a_single_string_is_not_taken_for_a_list_of_keys():
+    with pytest.raises(TypeError, match="list"):
+        verify(BODY, sign(BODY, KEY[0]), KEY)

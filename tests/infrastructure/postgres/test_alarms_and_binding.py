@@ -1,0 +1,65 @@
+"""Two small tables: what a person has to look at, and which world the database belongs to."""
+
+import asyncio
+
+import pytest
+
+from infrastructure.postgres.alarms import Alarms
+from infrastructure.postgres.binding import bind, binding
+from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.errors import WrongBinding
+
+
+async def test_an_alarm_is_one_row_however_often_it_is_raised(pool: Pool) -> None:
+    alarms = Alarms(pool)
+    await asyncio.gather(*(alarms.raise_("drift", "transfer-1", f"the {n}. time") for n in range(5)))
+    await alarms.raise_("drift", "transfer-1", "3 EUR missing")
+    assert [(a.kind, a.subject, a.detail) for a in await alarms.raised()] == [("drift", "transfer-1", "3 EUR missing")]
+
+
+async def test_a_cleared_alarm_stays_on_record_and_can_be_raised_again(pool: Pool) -> None:
+    alarms = Alarms(pool)
+    await alarms.raise_("drift", "transfer-1", "3 EUR missing")
+    await alarms.raise_("outage", "stripe", "no answer")
+    assert await alarms.clear("drift", "transfer-1")
+    assert not await alarms.clear("drift", "transfer-1")
+    assert not await alarms.clear("drift", "transfer-2")
+    assert [a.kind for a in await alarms.raised()] == ["outage"]
+    assert [(a.kind, a.cleared_at is None) for a in await alarms.latest()] == [("outage", True), ("drift", False)]
+    await alarms.raise_("drift", "transfer-1", "again")
+    assert [a.kind for a in await alarms.raised()] == ["outage", "drift"]
+
+
+async def test_the_first_start_binds_the_database(pool: Pool) -> None:
+    assert await binding(pool) is None
+    first = await bind(pool, "test", "acct_1")
+    assert first == await bind(pool, "test", "acct_1") == await bind(pool, "test") == await binding(pool)
+    assert (first.mode, first.account) == ("test", "acct_1")
+
+
+@pytest.mark.parametrize("account", [None, "acct_1"])
+async def test_a_start_with_another_mode_is_refused(pool: Pool, account: str | None) -> None:
+    await bind(pool, "test", account)
+    with pytest.raises(WrongBinding, match="belongs to mode 'test', but the present key is of mode 'live'"):
+        await bind(pool, "live", account)
+
+
+async def test_a_start_with_another_account_is_refused(pool: Pool) -> None:
+    await bind(pool, "live", "acct_1")
+    with pytest.raises(WrongBinding, match=r"'acct_1'.*'acct_2'"):
+        await bind(pool, "live", "acct_2")
+
+
+async def test_an_account_that_was_not_known_at_first_is_added_once(pool: Pool) -> None:
+    await bind(pool, "live")
+    assert (await bind(pool, "live", "acct_1")).account == "acct_1"
+    with pytest.raises(WrongBinding):
+        await bind(pool, "live", "acct_2")
+
+
+async def test_of_two_first_starts_at_once_one_decides(pool: Pool) -> None:
+    answers = await asyncio.gather(*(bind(pool, mode) for mode in ("test", "live") * 3), return_exceptions=True)
+    bound = await binding(pool)
+    assert bound
+    assert [a.mode for a in answers if not isinstance(a, BaseException)] == [bound.mode] * 3
+    assert sum(isinstance(a, WrongBinding) for a in answers) == 3

@@ -1,0 +1,210 @@
+"""A received webhook is stored once, handled by one at a time, and never lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from domain.errors import ConstraintBroken
+from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.inbox import Inbox
+
+Person = psycopg.AsyncConnection[Any]
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=10)
+
+
+@pytest.fixture
+def open_inbox(database_url: str, pool: Pool) -> Callable[..., Any]:
+    @asynccontextmanager
+    async def opened(url: str = database_url, **options: Any) -> AsyncIterator[Inbox]:
+        inbox = Inbox(url, pool, **options)
+        await inbox.start()
+        try:
+            yield inbox
+        finally:
+            await inbox.aclose()
+
+    return opened
+
+
+async def put(inbox: Inbox, name: str, body: bytes = b"{}") -> bool:
+    return await inbox.put("stripe", name, "transfer.created", body, NOW)
+
+
+async def claimed(inbox: Inbox, holder: str = "worker-1", limit: int = 10) -> list[str]:
+    return [event.event_id for event in (await inbox.claim(holder, limit, LEASE)).events]
+
+
+async def test_the_same_webhook_five_times_at_once_is_one_row(open_inbox: Any, person: Person) -> None:
+    async with open_inbox() as one, open_inbox() as two:
+        new = await asyncio.gather(*(put(inbox, "e1", b"{}") for inbox in (one, two, one, two, one)))
+    assert sorted(new) == [False, False, False, False, True]
+    assert len(await (await person.execute("select from webhook_inbox")).fetchall()) == 1
+
+
+async def test_two_processes_that_receive_the_same_events_in_another_order_do_not_block_each_other(
+    open_inbox: Any, person: Person
+) -> None:
+    names = [f"e{n}" for n in range(300)]
+    async with open_inbox() as one, open_inbox() as two:
+        new = await asyncio.gather(*(put(one, name) for name in names), *(put(two, name) for name in reversed(names)))
+    assert sum(new) == 300
+    assert len(await (await person.execute("select from webhook_inbox")).fetchall()) == 300
+
+
+async def test_equal_ids_of_two_providers_are_two_events(inbox: Inbox) -> None:
+    assert await inbox.put("stripe", "1", "t", b"{}", NOW)
+    assert await inbox.put("hyperswitch", "1", "t", b"{}", NOW)
+
+
+async def test_a_body_is_kept_byte_by_byte_and_the_first_one_wins(inbox: Inbox) -> None:
+    body = bytes(range(256))
+    await put(inbox, "e1", body)
+    await put(inbox, "e1", b"another")
+    [event] = (await inbox.claim("worker-1", 1, LEASE)).events
+    assert event.body == body == await inbox.body(event.inbox_id)
+    assert (event.provider, event.event_type, event.received_at) == ("stripe", "transfer.created", NOW)
+
+
+async def test_an_event_that_cannot_be_stored_fails_alone(inbox: Inbox) -> None:
+    answers = await asyncio.gather(
+        *(put(inbox, f"a{n}") for n in range(5)),
+        put(inbox, "with\x00nul"),
+        *(put(inbox, f"b{n}") for n in range(5)),
+        return_exceptions=True,
+    )
+    assert isinstance(answers.pop(5), ConstraintBroken)
+    assert answers == [True] * 10
+
+
+async def test_a_webhook_whose_acknowledgement_was_lost_is_stored_once(open_inbox: Any, proxy: Any, inbox: Inbox) -> None:
+    async with open_inbox(proxy.url) as distant:
+        proxy.lose_the_reply_to(b"transfer.created")
+        await put(distant, "e1")
+        assert proxy.lost == 1
+        proxy.lose_the_request(b"transfer.created")
+        assert await put(distant, "e2")
+        assert proxy.lost == 2
+    assert await claimed(inbox) == ["e1", "e2"]
+
+
+async def test_intake_tells_those_who_listen(inbox: Inbox, person: Person) -> None:
+    await person.execute("listen webhook_inbox")
+    await put(inbox, "e1")
+    assert [n.channel async for n in person.notifies(timeout=10, stop_after=1)] == ["webhook_inbox"]
+    await put(inbox, "e1")
+    await put(inbox, "e2")
+    assert len([n async for n in person.notifies(timeout=0.2)]) == 1, "a duplicate is no news"
+
+
+async def test_no_event_is_claimed_by_two(inbox: Inbox) -> None:
+    await asyncio.gather(*(put(inbox, f"e{n}") for n in range(200)))
+    claims = await asyncio.gather(*(claimed(inbox, f"worker-{n}", 25) for n in range(8)))
+    names = [name for claim in claims for name in claim]
+    while more := await claimed(inbox, "worker-9", 25):
+        names += more
+    assert len(names) == len(set(names)) == 200
+
+
+async def test_a_claim_tells_the_database_clock_even_when_it_is_empty(inbox: Inbox, person: Person) -> None:
+    before = await (await person.execute("select now()")).fetchone()
+    claim = await inbox.claim("worker-1", 10, LEASE)
+    after = await (await person.execute("select now()")).fetchone()
+    assert claim.events == []
+    assert before
+    assert after
+    assert before[0] <= claim.now <= after[0]
+    assert claim.now.utcoffset() == timedelta(0)
+
+
+async def test_an_event_can_be_claimed_again_when_its_lease_has_ended(inbox: Inbox, person: Person) -> None:
+    await put(inbox, "e1")
+    assert await claimed(inbox) == ["e1"]
+    assert await claimed(inbox, "worker-2") == []
+    await person.execute("update webhook_inbox set leased_until = now() - interval '1 second'")
+    assert await claimed(inbox, "worker-2") == ["e1"]
+
+
+async def test_only_its_holder_gives_an_event_back(inbox: Inbox) -> None:
+    await put(inbox, "e1")
+    [event] = (await inbox.claim("worker-1", 10, LEASE)).events
+    await inbox.give_back("worker-2", [event.inbox_id])
+    assert await claimed(inbox, "worker-3") == []
+    await inbox.give_back("worker-1", [event.inbox_id])
+    assert await claimed(inbox, "worker-3") == ["e1"]
+
+
+async def test_a_parked_event_comes_back_when_it_is_due_or_released(inbox: Inbox) -> None:
+    for name in ("due", "later", "released"):
+        await put(inbox, name)
+    claim = await inbox.claim("worker-1", 10, LEASE)
+    due, later, released = (event.inbox_id for event in claim.events)
+    await inbox.park(due, "order a", claim.now, "its order is not known yet")
+    await inbox.park(later, "order b", claim.now + timedelta(hours=1), "its order is not known yet")
+    await inbox.park(released, "order c", None, "its order is not known yet")
+    assert await claimed(inbox) == ["due"]
+    assert await inbox.release_parked("order c") == 1
+    assert await inbox.release_parked("order z") == 0
+    assert await claimed(inbox) == ["released"]
+
+
+async def test_a_retry_comes_back_in_time_and_counts_only_what_is_to_be_counted(inbox: Inbox) -> None:
+    await put(inbox, "e1")
+    for counted, attempts in ((True, 1), (False, 1), (True, 2)):
+        claim = await inbox.claim("worker-1", 10, LEASE)
+        await inbox.retry_later(claim.events[0].inbox_id, claim.now, "the database was away", counted)
+        assert [row.attempts for row in await inbox.newest()] == [attempts]
+    claim = await inbox.claim("worker-1", 10, LEASE)
+    await inbox.retry_later(claim.events[0].inbox_id, claim.now + timedelta(hours=1), "rate limited", True)
+    assert await claimed(inbox) == []
+
+
+async def test_closed_events_stay_closed_until_they_are_replayed(inbox: Inbox) -> None:
+    for name in ("ignored", "dead"):
+        await put(inbox, name)
+    claim = await inbox.claim("worker-1", 10, LEASE)
+    ignored, dead = (event.inbox_id for event in claim.events)
+    await inbox.ignore(ignored, "not the authority")
+    await inbox.bury(dead, "five attempts failed")
+    await inbox.retry_later(dead, claim.now, "too late", True)
+    await inbox.park(ignored, "order a", claim.now, "too late")
+    assert [(row.event_id, row.status, row.reason) for row in await inbox.newest()] == [
+        ("dead", "dead", "five attempts failed"),
+        ("ignored", "ignored", "not the authority"),
+    ]
+    assert await claimed(inbox) == []
+    assert await inbox.counts() == {"stored": 0, "parked": 0, "dead": 1}
+    assert await inbox.replay(dead)
+    assert not await inbox.replay(-1)
+    assert await claimed(inbox) == ["dead"]
+    assert not await inbox.replay(dead), "somebody works on it"
+
+
+async def test_listing_by_status(inbox: Inbox) -> None:
+    for name in ("e1", "e2", "e3"):
+        await put(inbox, name)
+    [event] = (await inbox.claim("worker-1", 1, LEASE)).events
+    await inbox.ignore(event.inbox_id, "no concern of ours")
+    assert [row.event_id for row in await inbox.newest("stored")] == ["e3", "e2"]
+    assert [row.event_id for row in await inbox.newest(limit=2)] == ["e3", "e2"]
+    assert await inbox.counts() == {"stored": 2, "parked": 0, "dead": 0}
+
+
+async def test_the_next_due_instant_counts_the_leases_of_others(inbox: Inbox) -> None:
+    assert await inbox.next_due() is None
+    await put(inbox, "e1")
+    await put(inbox, "e2")
+    claim = await inbox.claim("worker-1", 1, LEASE)
+    due = await inbox.next_due()
+    assert due is not None
+    assert due <= claim.now
+    claim = await inbox.claim("worker-1", 1, 2 * LEASE)
+    due = await inbox.next_due()
+    assert due is not None
+    assert claim.now < due < claim.now + LEASE, "the first lease ends first"

@@ -1,0 +1,182 @@
+"""Workers share the due transfers: each goes to one of them, and a dead worker's come back."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.event_store import EventStore
+from infrastructure.postgres.work import Work
+
+Make = Callable[..., Any]
+Person = psycopg.AsyncConnection[Any]
+
+LEASE = timedelta(seconds=10)
+PAST = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def work(pool: Pool) -> Work:
+    return Work(pool)
+
+
+@pytest.fixture
+def record(store: EventStore, fact: Make, transfer: Make) -> Callable[..., Any]:
+    async def recorded(status: str = "pending", due: datetime | None = PAST, waiting_for: str | None = None) -> UUID:
+        stream = uuid4()
+        row = transfer(stream, status=status, next_retry_at=due, waiting_for=waiting_for)
+        await store.append([fact(stream)], {"seller_transfers": [row]})
+        return stream
+
+    return recorded
+
+
+async def database_now(person: Person) -> datetime:
+    row = await (await person.execute("select now()")).fetchone()
+    assert row
+    return row[0]  # type: ignore[no-any-return]
+
+
+async def test_each_kind_claims_its_own_statuses(work: Work, record: Make, person: Person) -> None:
+    later = await database_now(person) + timedelta(hours=1)
+    pending, failed, reversing = [await record(status) for status in ("pending", "failed", "reversal_pending")]
+    for status in ("pending", "failed", "reversal_pending"):
+        await record(status, later)
+    for status in ("completed", "reversed", "permanently_failed", "partially_reversed", "cancelled"):
+        await record(status, None)
+    await record("pending", None, "an operator")
+    assert set((await work.claim("transferring", "w", 100, LEASE)).ids) == {pending, failed}
+    assert (await work.claim("reversing", "w", 100, LEASE)).ids == [reversing]
+
+
+async def test_the_longest_due_comes_first(work: Work, record: Make) -> None:
+    hours = [5, 1, 4, 2, 3, 6]
+    statuses = ["pending", "failed"] * 3
+    ids = {hour: await record(status, PAST + timedelta(hours=hour)) for hour, status in zip(hours, statuses, strict=True)}
+    assert (await work.claim("transferring", "w", 4, LEASE)).ids == [ids[1], ids[2], ids[3], ids[4]]
+    assert (await work.claim("transferring", "w", 4, LEASE)).ids == [ids[5], ids[6]]
+
+
+@pytest.mark.parametrize(("kind", "status"), [("transferring", "failed"), ("reversing", "reversal_pending")])
+async def test_eight_claimers_at_once_get_distinct_transfers_and_all_of_them(
+    work: Work, record: Make, kind: str, status: str
+) -> None:
+    recorded = set(await asyncio.gather(*(record(status) for _ in range(300))))
+    claims = await asyncio.gather(*(work.claim(kind, f"worker-{n}", 40, LEASE) for n in range(8)))
+    ids = [each for claim in claims for each in claim.ids]
+    while more := (await work.claim(kind, "worker-9", 40, LEASE)).ids:  # a short claim does not mean idle
+        ids += more
+    assert len(ids) == 300
+    assert set(ids) == recorded
+
+
+async def test_an_empty_claim_tells_the_time(work: Work, person: Person) -> None:
+    claim = await work.claim("reversing", "w", 10, LEASE)
+    assert claim.ids == []
+    assert timedelta(0) <= await database_now(person) - claim.now < timedelta(seconds=10)
+    assert claim.now.utcoffset() == timedelta(0)
+
+
+async def test_the_transfers_of_a_dead_worker_come_back(work: Work, record: Make, person: Person) -> None:
+    stream = await record()
+    assert (await work.claim("transferring", "dead", 10, LEASE)).ids == [stream]
+    assert (await work.claim("transferring", "alive", 10, LEASE)).ids == []
+    await person.execute("update seller_transfers set leased_until = now() - interval '1 second'")
+    assert (await work.claim("transferring", "alive", 10, LEASE)).ids == [stream]
+    assert await work.renew("dead", [stream], LEASE) == set()
+    await work.release("dead", [stream])
+    assert await work.renew("alive", [stream], LEASE) == {stream}
+
+
+async def test_a_renewed_lease_is_longer(work: Work, record: Make, person: Person) -> None:
+    stream = await record()
+    await work.claim("transferring", "w", 10, LEASE)
+    assert await work.renew("w", [stream, uuid4()], 6 * LEASE) == {stream}
+    row = await (await person.execute("select leased_until - now() from seller_transfers")).fetchone()
+    assert row
+    assert row[0] > 5 * LEASE
+
+
+async def test_a_released_transfer_can_be_claimed_at_once(work: Work, record: Make) -> None:
+    stream = await record()
+    await work.claim("transferring", "w", 10, LEASE)
+    await work.release("w", [stream])
+    assert (await work.claim("transferring", "v", 10, LEASE)).ids == [stream]
+
+
+async def test_a_worker_can_sleep_until_the_next_due_instant(work: Work, record: Make, person: Person) -> None:
+    assert await work.next_due("transferring") is None
+    now = await database_now(person)
+    await record("failed", now + timedelta(hours=2))
+    await record("pending", now + timedelta(hours=1))
+    await record("pending", None, "an operator")
+    assert await work.next_due("transferring") == now + timedelta(hours=1)
+    assert await work.next_due("reversing") is None
+    await record("reversal_pending", now + timedelta(hours=3))
+    assert await work.next_due("reversing") == now + timedelta(hours=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("transferring", "pending"), ("transferring", "failed"), ("reversing", "reversal_pending")]
+)
+async def test_what_another_holds_is_due_when_its_lease_ends(
+    work: Work, record: Make, person: Person, kind: str, status: str
+) -> None:
+    await record(status)
+    claim = await work.claim(kind, "another", 10, LEASE)
+    await record(status, claim.now + timedelta(hours=1))
+    assert await work.next_due(kind) == claim.now + LEASE
+    await record(status)
+    assert await work.next_due(kind) == PAST, "and what nobody holds is due now"
+
+
+async def test_a_claim_never_waits_for_a_row_that_somebody_works_on(work: Work, record: Make, person: Person) -> None:
+    held, free = await record(), await record()
+    async with person.transaction():
+        await person.execute("select from seller_transfers where transfer_id = %s for update", (held,))
+        async with asyncio.timeout(5):
+            assert (await work.claim("transferring", "w", 10, LEASE)).ids == [free]
+
+
+async def test_appends_and_renewals_of_the_same_transfers_do_not_wait_in_a_circle(
+    work: Work, store: EventStore, fact: Make, transfer: Make, record: Make
+) -> None:
+    ids = [await record("pending") for _ in range(60)]
+    await work.claim("transferring", "w", 100, timedelta(minutes=1))
+    streams = sorted(ids, key=str, reverse=True)
+
+    async def append_all(version: int) -> None:
+        rows = [transfer(stream, version=version) for stream in streams]
+        await store.append([fact(stream, version) for stream in streams], {"seller_transfers": rows})
+
+    async def renew_all() -> None:
+        for _ in range(40):
+            assert await work.renew("w", streams, LEASE) == set(ids)
+
+    async def append_again_and_again() -> None:
+        for version in range(2, 42):
+            await append_all(version)
+
+    await asyncio.gather(append_again_and_again(), renew_all(), renew_all())
+
+
+async def test_claims_look_at_an_index_however_many_transfers_are_settled(person: Person) -> None:
+    """The partial indexes are what keeps a claim short; a renamed status would silently lose them."""
+    await person.execute(
+        "insert into seller_transfers select gen_random_uuid(), 'o', 's', 'd', 'sale', 1, 'EUR', 'completed', 0, null, "
+        "null, 0, null, null, null, null, 'g', null, 1, now(), now() from generate_series(1, 20000)"
+    )
+    await person.execute("analyze seller_transfers")
+    for status in ("pending", "failed", "reversal_pending"):
+        plan = await (
+            await person.execute(
+                f"explain select transfer_id from seller_transfers where status = '{status}' "
+                "and next_retry_at is not null and next_retry_at <= now() order by next_retry_at limit 10".encode()
+            )
+        ).fetchall()
+        assert any("seller_transfers_due_" in line for (line,) in plan)

@@ -1,0 +1,109 @@
+"""Stripe's webhook signature: what we make the SDK accepts and the other way round, and nobody else gets in."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import stripe as sdk
+
+from infrastructure.signatures import BadSignature
+from infrastructure.stripe.signature import sign, verify
+
+NOW = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
+T = int(NOW.timestamp())
+BODY = '{"id":"evt_1","name":"Łódź"}'.encode()
+SECRET = "whsec_one"
+GOOD = sign(BODY, SECRET, NOW)
+V1 = GOOD.partition("v1=")[2]
+
+
+def test_our_signature_is_the_one_stripe_makes():
+    assert sdk.WebhookSignature.generate_signature_header(BODY.decode(), SECRET, T) == GOOD
+
+
+def test_a_good_signature_is_accepted():
+    verify(BODY, GOOD, [SECRET], NOW)
+
+
+@pytest.mark.parametrize("secrets", [["whsec_old", SECRET], [SECRET, "whsec_new"]])
+def test_while_secrets_rotate_each_of_ours_is_accepted(secrets):
+    verify(BODY, GOOD, secrets, NOW)
+
+
+def test_while_secrets_rotate_one_good_signature_among_several_is_enough():
+    verify(BODY, f"t={T},v1={'0' * 64},v0=abc,v1={V1}", [SECRET], NOW)
+
+
+@pytest.mark.parametrize("seconds", [-300, 0, 300])
+def test_a_signature_of_the_last_or_next_five_minutes_is_accepted(seconds):
+    verify(BODY, sign(BODY, SECRET, NOW + timedelta(seconds=seconds)), [SECRET], NOW)
+
+
+@pytest.mark.parametrize("seconds", [-301, 301, 86_400, -86_400 * 365])
+def test_a_signature_from_too_far_in_the_past_or_the_future_is_refused(seconds):
+    with pytest.raises(BadSignature, match="clock"):
+        verify(BODY, sign(BODY, SECRET, NOW + timedelta(seconds=seconds)), [SECRET], NOW)
+
+
+def test_the_tolerance_can_be_chosen():
+    verify(BODY, sign(BODY, SECRET, NOW - timedelta(hours=1)), [SECRET], NOW, tolerance=timedelta(hours=1))
+
+
+BAD = {
+    "none": None,
+    "empty": "",
+    "garbage": "garbage",
+    "no time": f"v1={V1}",
+    "empty time": f"t=,v1={V1}",
+    "two times": f"t={T},t={T},v1={V1}",
+    "time in words": f"t=now,v1={V1}",
+    "negative time": f"t=-{T},v1={V1}",
+    "fraction": f"t={T}.0,v1={V1}",
+    "underscores": f"t=1_700_000_000,v1={V1}",
+    "other digits": f"t=١٢٣,v1={V1}",
+    "endless time": f"t={'9' * 5000},v1={V1}",
+    "long time": f"t={'9' * 13},v1={V1}",
+    "no signature": f"t={T}",
+    "only v0": f"t={T},v0={V1}",
+    "empty signature": f"t={T},v1=",
+    "not ASCII": f"t={T},v1=é{V1[1:]}",
+    "lone surrogate": f"t={T},v1=\udcff",
+    "upper case": f"t={T},v1={V1.upper()}",
+    "shortened": f"t={T},v1={V1[:-1]}",
+    "other time": f"t={T + 1},v1={V1}",
+    "too long": f"{GOOD},v1=" + "0" * 5000,
+    "control characters": f"\x00{GOOD}",
+}
+
+
+@pytest.mark.parametrize("header", BAD.values(), ids=BAD)
+def test_whatever_an_outsider_sends_is_a_bad_signature(header):
+    with pytest.raises(BadSignature):
+        verify(BODY, header, [SECRET], NOW)
+
+
+@pytest.mark.parametrize("body", [BODY + b" ", b"", b"\xff\xfe"])
+def test_a_changed_body_is_a_bad_signature(body):
+    with pytest.raises(BadSignature):
+        verify(body, GOOD, [SECRET], NOW)
+
+
+def test_a_body_that_is_not_text_can_be_signed():
+    verify(b"\xff\x00", sign(b"\xff\x00", SECRET, NOW), [SECRET], NOW)
+
+
+def test_another_secret_is_a_bad_signature():
+    with pytest.raises(BadSignature, match="secret"):
+        verify(BODY, GOOD, ["whsec_two", "whsec_on"], NOW)
+
+
+@pytest.mark.parametrize("secrets", [[], [""], [SECRET, ""]])
+def test_secrets_with_which_anybody_could_sign_are_refused(secrets):
+    with pytest.raises(ValueError, match="empty"):
+        verify(BODY, GOOD, secrets, NOW)
+    with pytest.raises(ValueError, match="empty"):
+        sign(BODY, "", NOW)
+
+
+def test_a_single_string_is_not_taken_for_a_list_of_secrets():
+    with pytest.raises(TypeError, match="list"):
+        verify(BODY, sign(BODY, SECRET[0], NOW), SECRET, NOW)
