@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import structlog
 
+from application.leases import LEASE
 from application.ports import Alarms, ClaimedEvent, Clock, Inbox
 from application.webhooks import Done, Ignored, Parked, StoredEvent, WebhookReactions
 from domain.backoff import next_delay
 from domain.errors import Conflict, Unavailable
 
-LEASE = timedelta(seconds=30)
 BATCH, AT_ONCE = 64, 16
 MAX_ATTEMPTS = 8
 """An event that fails this often for reasons of its own is buried, and can be replayed."""
@@ -29,10 +29,17 @@ class InboxLoop:
     """One loop over the inbox: `run` until `stop`."""
 
     def __init__(
-        self, inbox: Inbox, reactions: WebhookReactions, alarms: Alarms, clock: Clock, parked_deadline: timedelta
+        self,
+        inbox: Inbox,
+        reactions: WebhookReactions,
+        alarms: Alarms,
+        clock: Clock,
+        *,
+        parked_deadline: timedelta,
+        lease: timedelta = LEASE,
     ) -> None:
         self._inbox, self._reactions, self._alarms, self._clock = inbox, reactions, alarms, clock
-        self._parked_deadline = parked_deadline
+        self._parked_deadline, self._lease = parked_deadline, lease
         self._holder = f"inbox-{uuid4().hex[:12]}"
         self._woken, self._stopping = asyncio.Event(), asyncio.Event()
         self._at_once = asyncio.Semaphore(AT_ONCE)
@@ -58,7 +65,7 @@ class InboxLoop:
                 await self._sleep(TROUBLE_PAUSE)
 
     async def _claim_and_handle(self) -> bool:
-        claimed = await self._inbox.claim(self._holder, BATCH, LEASE)
+        claimed = await self._inbox.claim(self._holder, BATCH, self._lease)
         self._clock.observe(claimed.now)
         # a failure of the database leaves the lease to run out: that is no attempt of the event's
         await asyncio.gather(*(self._one(event) for event in claimed.events))

@@ -12,7 +12,8 @@ import structlog
 from application.ports import Claimed, Work
 
 LEASE = timedelta(seconds=10)
-RENEW_EVERY = timedelta(seconds=3)
+RENEWALS = 10 / 3
+"""Renewals within one lease: three may fail before somebody else takes over."""
 RELEASE_EVERY = timedelta(milliseconds=20)
 """Finished transfers are released together; one statement each would be as many as the calls themselves."""
 
@@ -22,8 +23,8 @@ log = structlog.get_logger()
 class Leases:
     """The leases of one holder. Times left are counted by this process from before the database was asked."""
 
-    def __init__(self, work: Work, holder: str) -> None:
-        self._work, self.holder = work, holder
+    def __init__(self, work: Work, holder: str, length: timedelta = LEASE) -> None:
+        self._work, self.holder, self._length = work, holder, length
         self._until: dict[UUID, float] = {}
         self._done: set[UUID] = set()
         self._some_done = asyncio.Event()
@@ -31,8 +32,8 @@ class Leases:
     async def claim(self, kind: str, limit: int) -> Claimed:
         """Lease up to `limit` due transfers."""
         asked = monotonic()
-        claimed = await self._work.claim(kind, self.holder, limit, LEASE)
-        self._until.update(dict.fromkeys(claimed.ids, asked + LEASE.total_seconds()))
+        claimed = await self._work.claim(kind, self.holder, limit, self._length)
+        self._until.update(dict.fromkeys(claimed.ids, asked + self._length.total_seconds()))
         self._done.difference_update(claimed.ids)
         return claimed
 
@@ -61,15 +62,15 @@ class Leases:
 
     async def _keep_renewing(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_EVERY.total_seconds())
+            await asyncio.sleep(self._length.total_seconds() / RENEWALS)
             await self._guarded(self._renew())
 
     async def _renew(self) -> None:
         held = set(self._until)
         if held:
             asked = monotonic()
-            kept = await self._work.renew(self.holder, held, LEASE)
-            until = asked + LEASE.total_seconds()
+            kept = await self._work.renew(self.holder, held, self._length)
+            until = asked + self._length.total_seconds()
             self._until.update({transfer_id: until for transfer_id in kept if transfer_id in self._until})
 
     async def _keep_releasing(self) -> None:

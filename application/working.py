@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from application.book import Book
-from application.leases import Leases
+from application.leases import LEASE, Leases
 from application.ports import Clock, Ledger, Pace, Work
 from application.recording import Recorder
 from application.settlements import Errand, GivenBack, Settlement
@@ -36,6 +36,8 @@ class Limits:
 
     capacity: int = 64
     """Transfers held at a time; more than the slots, so that intents are committed while calls run."""
+    lease: timedelta = LEASE
+    """How long the work of a process that vanished stays its own."""
     interval: timedelta = timedelta(minutes=1)
     """The safety net: how long the loop sleeps at most without having been woken."""
 
@@ -49,7 +51,7 @@ class Worker:
         self._errand, self._ledger, self._work, self._pace, self._clock = errand, ledger, work, pace, clock
         self._slots, self._limits = slots, limits
         self._recorder = Recorder(ledger, clock)
-        self._leases = Leases(work, f"{errand.kind}-{uuid4().hex[:12]}")
+        self._leases = Leases(work, f"{errand.kind}-{uuid4().hex[:12]}", limits.lease)
         self._woken, self._stopping = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 

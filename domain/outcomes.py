@@ -68,7 +68,8 @@ class Unknown:
     """Money may or may not have moved: 5xx, time-out, reset, an unreadable or a disagreeing answer."""
 
     why: str
-    """A short stable word: `http_503`, `timeout`, `connection`, `unreadable`, `disagrees`, `idempotency_error`, `cancelled`."""
+    """A short stable word: `http_503`, `timeout`, `connection`, `unreadable`, `disagrees`, `idempotency_error`, `cancelled`,
+    `look_up_failed`, `lease_lost`, or `bug:<type>` for a mistake of ours, which is retried under the same key and alarmed."""
     message: str
     status: int | None = None
     request_id: str | None = None

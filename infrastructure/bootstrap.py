@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -45,18 +45,24 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Service:
-    """A running ledger: what the web, the command line and the tests work with."""
+class Storage:
+    """The ledger's database, migrated and open: all that commands need which call nobody at Stripe."""
 
     settings: Settings
     database_url: str
-    stripe_url: str
     pool: Pool
     store: EventStore
     inbox: Inbox
     alarms: Alarms
     clock: DatabaseClock
     ledger: TransferLedger
+
+
+@dataclass(slots=True)
+class Service(Storage):
+    """A running ledger: what the web, the command line and the tests work with."""
+
+    stripe_url: str
     gateway: StripeGateway
     workers: Sequence[Worker] = ()
     loops: Sequence[asyncio.Task[None]] = ()
@@ -75,15 +81,24 @@ class Service:
 
 
 @asynccontextmanager
+async def stored(settings: Settings) -> AsyncIterator[Storage]:
+    """The ledger's database, migrated.
+
+    Raises MigrationError, EmbeddedPostgresError, psycopg.OperationalError.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _storage(settings, stack)
+
+
+@asynccontextmanager
 async def running(settings: Settings, *, loops: bool = True) -> AsyncIterator[Service]:
     """A ledger that is migrated, bound to its mode, and at work; on leaving it is drained.
 
-    Raises WrongBinding, MigrationError, EmbeddedPostgresError, SimulatorNotStarted, psycopg.OperationalError.
+    Raises WrongBinding, SimulatorNotStarted, and what `stored` raises.
     """
     async with AsyncExitStack() as stack:
-        database_url = await _database(settings, stack)
-        await asyncio.to_thread(migrate.up, database_url)
-        service = await _service(settings, database_url, stack)
+        storage = await _storage(settings, stack)
+        service = await _service(storage, stack)
         await bind(service.pool, settings.mode, await _account(service))
         if settings.mode == "simulator":
             log.warning("no STRIPE_API_KEY: transfers go to the simulator, no money moves", stripe=service.stripe_url)
@@ -92,12 +107,23 @@ async def running(settings: Settings, *, loops: bool = True) -> AsyncIterator[Se
         yield service
 
 
-async def _database(settings: Settings, stack: AsyncExitStack) -> str:
+@contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """The database's URL, as it is: neither migrated nor bound. Raises EmbeddedPostgresError."""
     if settings.database_url is not None:
-        return settings.database_url
+        yield settings.database_url
+        return
     embedded = EmbeddedPostgres(DATA / "postgres")
-    stack.callback(embedded.release)
-    return await asyncio.to_thread(embedded.acquire)
+    try:
+        yield embedded.acquire()
+    finally:
+        embedded.release()
+
+
+async def _database(settings: Settings, stack: AsyncExitStack) -> str:
+    opened = database(settings)
+    stack.callback(opened.__exit__, None, None, None)
+    return await asyncio.to_thread(opened.__enter__)
 
 
 async def _stripe(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:
@@ -112,10 +138,9 @@ async def _stripe(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:
     return SIMULATOR_KEY, await asyncio.to_thread(simulator.acquire)
 
 
-async def _service(settings: Settings, database_url: str, stack: AsyncExitStack) -> Service:
-    key, stripe_url = await _stripe(settings, stack)
-    timeout = settings.stripe_timeout.total_seconds()
-    gateway = await stack.enter_async_context(StripeGateway(key, stripe_url, timeout, settings.stripe_max_concurrency))
+async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
+    database_url = await _database(settings, stack)
+    await asyncio.to_thread(migrate.up, database_url)
     pool = new_pool(database_url)
     stack.push_async_callback(pool.close)
     await pool.open(wait=True)
@@ -125,7 +150,26 @@ async def _service(settings: Settings, database_url: str, stack: AsyncExitStack)
         stack.push_async_callback(opened.aclose)
     clock = DatabaseClock()
     ledger = TransferLedger(PostgresLedger(store), PostgresDirectory(pool), clock)
-    return Service(settings, database_url, stripe_url, pool, store, inbox, Alarms(pool), clock, ledger, gateway)
+    return Storage(settings, database_url, pool, store, inbox, Alarms(pool), clock, ledger)
+
+
+async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
+    settings = storage.settings
+    key, stripe_url = await _stripe(settings, stack)
+    timeout = settings.stripe_timeout.total_seconds()
+    gateway = await stack.enter_async_context(StripeGateway(key, stripe_url, timeout, settings.stripe_max_concurrency))
+    return Service(
+        settings,
+        storage.database_url,
+        storage.pool,
+        storage.store,
+        storage.inbox,
+        storage.alarms,
+        storage.clock,
+        storage.ledger,
+        stripe_url,
+        gateway,
+    )
 
 
 async def _account(service: Service) -> str | None:
@@ -170,7 +214,15 @@ async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
 
 def _inbox_loop(service: Service) -> InboxLoop:
     reactions = WebhookReactions(service.ledger, PostgresDirectory(service.pool))
-    return InboxLoop(service.inbox, reactions, service.alarms, service.clock, service.settings.parked_deadline)
+    settings = service.settings
+    return InboxLoop(
+        service.inbox,
+        reactions,
+        service.alarms,
+        service.clock,
+        parked_deadline=settings.parked_deadline,
+        lease=settings.lease,
+    )
 
 
 def _workers(service: Service) -> list[Worker]:
@@ -185,7 +237,8 @@ def _workers(service: Service) -> list[Worker]:
 
 def _worker(service: Service, errand: Errand, work: WorkSettings, slots: asyncio.Semaphore) -> Worker:
     settings, pool = service.settings, service.pool
-    limits = Limits(capacity=2 * settings.stripe_max_concurrency, interval=work.check_interval)
+    capacity = 2 * settings.stripe_max_concurrency
+    limits = Limits(capacity, settings.lease, work.check_interval)
     pace = Pace(pool, settings.stripe_max_rps)
     return Worker(errand, PostgresLedger(service.store), Work(pool), pace, service.clock, slots, limits)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
+from application.leases import LEASE
 from domain.errors import LedgerError
 from domain.operation import Policy
 
@@ -62,6 +63,7 @@ class Settings:
     funds_retry_interval: timedelta = timedelta(hours=6)
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
+    lease: timedelta = LEASE
 
     @property
     def mode(self) -> str:
@@ -106,6 +108,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, timedelta(hours=6), "a duration such as 6h"),
         funds_deadline=read("FUNDS_DEADLINE", _positive, timedelta(days=45), "a duration such as 1080h"),
         parked_deadline=read("PARKED_DEADLINE", _positive, timedelta(days=7), "a duration such as 168h"),
+        lease=read("LEDGER_LEASE", _lease, LEASE, "a duration from 4s to 10m"),
     )
     if settings.api_token is None and not is_loopback(settings.host):
         raise BadSetting("LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set")
@@ -184,6 +187,13 @@ def _positive(text: str) -> timedelta:
     if parsed <= timedelta(0):
         raise ValueError(text)
     return parsed
+
+
+def _lease(text: str) -> timedelta:
+    lease = duration(text)
+    if not timedelta(seconds=4) <= lease <= timedelta(minutes=10):
+        raise ValueError(text)
+    return lease
 
 
 def _rate(text: str) -> float:

@@ -30,6 +30,10 @@ def alarm(fact: Fact) -> AlarmRow | None:
             return _raised("drift", fact, f"{fact.drift:+d} minor units against what was asked. {fact.note or ''}".rstrip())
         case transfer_facts.AttemptDeferred() if fact.why in ("unauthorized", "forbidden"):
             return _raised("stripe_refuses_the_key", fact, fact.detail)
+        case transfer_facts.AttemptDeferred() if fact.detail.startswith(("idempotency_error:", "disagrees:", "bug:")):
+            return _raised("stripe_answer_not_understood", fact, fact.detail)
+        case transfer_facts.AttemptDeferred() if fact.why == "awaiting_funds":
+            return _raised("awaiting_funds", fact, fact.detail)
         case transfer_facts.Failed() if fact.reason in ("awaiting_funds", "on_hold"):
             return _raised(fact.reason, fact, fact.detail)
         case order.RefundSetAside():

@@ -4,7 +4,7 @@ The table has the columns of the `eventsourcing` library's recorder, so the libr
 never writes here: `ledger_append` (migrations) is the only door, and keeps positions without holes and the hash chain.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -121,9 +121,6 @@ class EventStore:
 
 class AppendStatement:
     """How appends share a statement (see `grouped.Statement`)."""
-
-    def streams(self, item: Append) -> Iterable[UUID]:
-        return (stream for stream, _ in item.versions)
 
     async def store(self, connection: Connection, items: Sequence[Append]) -> Sequence[int]:
         facts, rows = wire.array(item.facts for item in items), _joined_rows(items)

@@ -10,7 +10,7 @@ Promises to every caller of `submit`:
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -48,18 +48,15 @@ class Statement(Protocol[Item_contra, Answer_co]):
     def refusal(self, error: Exception, item: Item_contra) -> Exception:
         """What the caller of an item that failed alone is told."""
 
-    def streams(self, item: Item_contra) -> Iterable[Hashable]:
-        """Two items with a stream in common never share a statement: the second is decided after the first."""
-
 
 @dataclass(slots=True, eq=False)
 class Waiting(Generic[Item, Answer]):
     item: Item
     answer: asyncio.Future[Answer]
-    streams: frozenset[Hashable]
     until: float
 
     def tell(self, answer: Answer) -> None:
+        """Nobody listens any more if the caller was cancelled."""
         if not self.answer.done():
             self.answer.set_result(answer)
 
@@ -131,16 +128,14 @@ class GroupedCommit(Generic[Item, Answer]):
         if len(self._queue) >= QUEUE_LIMIT:
             raise Unavailable(f"{QUEUE_LIMIT} requests are waiting already")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(_seen)
-        streams = frozenset(self._statement.streams(item))
-        self._queue.append(Waiting(item, answer, streams, monotonic() + self._patience))
+        self._queue.append(Waiting(item, answer, monotonic() + self._patience))
         self._wake.set()
-        return await asyncio.shield(answer)
+        return await answer
 
     async def _run(self) -> None:
         try:
             while await self._something_waits():
-                self._group = self._next_group()
+                self._group = [self._queue.popleft() for _ in range(min(len(self._queue), self._limit))]
                 await self._answer(self._group)
         finally:
             Part(self._group).fail(Unavailable("the writer was stopped", in_doubt=True))
@@ -151,17 +146,6 @@ class GroupedCommit(Generic[Item, Answer]):
             self._wake.clear()
             await self._wake.wait()
         return bool(self._queue)
-
-    def _next_group(self) -> list[Waiting[Item, Answer]]:
-        group: list[Waiting[Item, Answer]] = []
-        later: list[Waiting[Item, Answer]] = []
-        taken: set[Hashable] = set()
-        while self._queue and len(group) < self._limit and len(later) < self._limit:
-            waiting = self._queue.popleft()
-            (group if taken.isdisjoint(waiting.streams) else later).append(waiting)
-            taken |= waiting.streams
-        self._queue.extendleft(reversed(later))
-        return group
 
     async def _answer(self, group: Sequence[Waiting[Item, Answer]]) -> None:
         """Everybody in the group has an answer when this returns, whatever happens."""
@@ -209,7 +193,7 @@ class GroupedCommit(Generic[Item, Answer]):
         """The statement failed for certain. Tell those who caused it; the others try again."""
         if isinstance(error, psycopg.Error):
             if is_general(error):
-                part.fail(Unavailable(_one_line(error)))
+                part.fail(Unavailable(_one_line(error), in_doubt=part.resent))
                 return []
             if blamed := self._statement.blamed(error, part.items):
                 for index, reason in blamed.items():
@@ -248,7 +232,7 @@ class GroupedCommit(Generic[Item, Answer]):
     def _give_up_on_the_impatient(self, part: Part[Item, Answer], error: Exception) -> None:
         now = monotonic()
         if part.until <= now:
-            part.fail(Unavailable(_one_line(error), in_doubt=part.in_doubt))
+            part.fail(Unavailable(_one_line(error), in_doubt=part.resent))
         while self._queue and self._queue[0].until <= now:
             self._queue.popleft().fail(Unavailable(_one_line(error)))
 
@@ -272,12 +256,6 @@ async def _alive(connection: Connection) -> bool:
     except Exception:
         return False
     return True
-
-
-def _seen(answer: "asyncio.Future[Answer]") -> None:
-    """A cancelled caller never looks at its answer; asyncio would log that as an error."""
-    if not answer.cancelled():
-        answer.exception()
 
 
 def _one_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ stored → done | ignored | parked | dead; parked → the same. `done` is writte
 """
 
 from base64 import b64encode
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -175,9 +175,6 @@ class Inbox:
 
 class PutStatement:
     """How received events share a statement (see `grouped.Statement`). Storing twice is harmless, so nothing is recalled."""
-
-    def streams(self, item: Event) -> Iterable[str]:
-        return ()
 
     async def store(self, connection: Connection, items: Sequence[Event]) -> Sequence[bool]:
         encoded = wire.array([wire.members(map(_row, items))])

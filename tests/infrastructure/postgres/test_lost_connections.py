@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from domain.errors import Conflict
-from infrastructure.postgres.connections import Connection
+from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.errors import Unavailable
 from infrastructure.postgres.event_store import Append, AppendStatement, EventStore, StoredFact
 from infrastructure.postgres.grouped import GroupedCommit
@@ -102,6 +102,21 @@ async def test_an_outage_shorter_than_our_patience_is_not_noticed_by_callers(dis
     await asyncio.sleep(0.1)
     await proxy.start()
     assert await call == 2
+
+
+async def test_whoever_cannot_wait_for_the_end_still_leaves_nobody_without_an_answer(pool: Pool, proxy: Any, fact: Make) -> None:
+    store = EventStore(proxy.url, pool)
+    await store.start()
+    await proxy.aclose()
+    calls = [asyncio.create_task(store.append([fact()])) for _ in range(40)]
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await store.aclose()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {Unavailable}
+    with pytest.raises(Unavailable, match="closed"):
+        await store.append([fact()])
 
 
 async def test_a_start_without_a_database_says_so(open_store: OpenStore, proxy: Any) -> None:

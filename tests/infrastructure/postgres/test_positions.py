@@ -87,9 +87,10 @@ async def test_a_reader_that_follows_positions_sees_every_fact_in_order(open_sto
     async with open_store() as one, open_store() as two:
         writing = asyncio.gather(*(append_many(store, fact) for store in (one, two) for _ in range(8)))
         seen: list[int] = []
-        while len(seen) < 16 * 50:
-            seen += [fact.position for fact in await one.feed(after=seen[-1] if seen else 0, limit=7)]
-            assert seen == list(range(1, len(seen) + 1)), "a reader must not pass over a position that comes later"
+        async with asyncio.timeout(60):
+            while len(seen) < 16 * 50:
+                seen += [fact.position for fact in await one.feed(after=seen[-1] if seen else 0, limit=7)]
+                assert seen == list(range(1, len(seen) + 1)), "a reader must not pass over a position that comes later"
         await writing
 
 

@@ -1,5 +1,7 @@
 """Stripe's webhook signature: what we make the SDK accepts and the other way round, and nobody else gets in."""
 
+import hashlib
+import hmac
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -79,6 +81,13 @@ BAD = {
 def test_whatever_an_outsider_sends_is_a_bad_signature(header):
     with pytest.raises(BadSignature):
         verify(BODY, header, [SECRET], NOW)
+
+
+@pytest.mark.parametrize("timestamp", ["²", "٣", "9" * 400, "-1", ""], ids=["superscript", "other", "huge", "minus", "none"])
+def test_a_time_that_is_none_is_refused_even_when_it_is_signed(timestamp):
+    digest = hmac.new(SECRET.encode(), timestamp.encode() + b"." + BODY, hashlib.sha256).hexdigest()
+    with pytest.raises(BadSignature, match="form"):
+        verify(BODY, f"t={timestamp},v1={digest}", [SECRET], NOW)
 
 
 @pytest.mark.parametrize("body", [BODY + b" ", b"", b"\xff\xfe"])

@@ -38,7 +38,17 @@ async def test_a_transfer_goes_out_as_it_was_frozen(stripe, gateway):
     }
     assert request.headers["idempotency-key"] == "transfer:t1:e1"
     assert request.headers["stripe-version"] == sdk.api_version
-    assert "x-stripe-client-telemetry" not in request.headers
+
+
+async def test_the_sdk_does_not_tell_stripe_about_us(stripe, gateway_at, monkeypatch):
+    monkeypatch.setattr(sdk, "enable_telemetry", True)  # as it is when the SDK is imported
+    gateway = await gateway_at(stripe.url)
+    stripe.answers(200, TRANSFER)
+    for number in range(2):  # the second call would report on the first
+        await gateway.create(BODY, f"k{number}")
+    for request in stripe.requests:
+        assert "x-stripe-client-telemetry" not in request.headers
+        assert "telemetry_id" not in request.headers["x-stripe-client-user-agent"]
 
 
 async def test_a_reversal_goes_out_to_its_transfer(stripe, gateway):
@@ -193,7 +203,8 @@ async def test_a_gateway_may_be_closed_twice(gateway):
     await gateway.aclose()
 
 
-async def test_connections_are_kept_and_cookies_are_not(stripe, gateway):
+async def test_connections_are_kept_and_cookies_are_not(stripe, gateway_at):
+    gateway = await gateway_at(stripe.url.replace("127.0.0.1", "localhost"))  # cookies are never kept for bare addresses
     stripe.answers(200, TRANSFER, {"Set-Cookie": "a=b"})
     for number in range(3):
         await gateway.create(BODY, f"k{number}")

@@ -94,6 +94,7 @@ FAILURES = {
     "closed": lambda s: s.closes(),
     "null": lambda s: s.answers(200, "null"),
     "no list": lambda s: s.answers(200, {"object": "transfer_reversal"}),
+    "another list": lambda s: s.answers(200, {**page(), "object": "search_result"}),
     "no has_more": lambda s: s.answers(200, {"object": "list", "data": []}),
     "has_more as text": lambda s: s.answers(200, page(more="false")),
     "no data": lambda s: s.answers(200, {"object": "list", "has_more": False}),

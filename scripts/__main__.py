@@ -1,0 +1,16 @@
+"""`python -m scripts`, installed as `transfer-ledger`."""
+
+import sys
+
+from scripts.cli import app
+from scripts.exits import one_line_errors
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one sentence and exit code 2."""
+    with one_line_errors():
+        app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""How fast due reversals are drained when each call takes 100 ms and 100 are in flight: at most 1,000/s.
+
+Once with the gateway's port answered in this process after 100 ms, which is the ledger's own share; and once through the
+Stripe SDK, HTTP and the simulator (a process of its own), whose share comes on top.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from application.book import Book
+from application.ports import TransferGateway
+from application.reversing import Reversing
+from application.working import Limits, Worker
+from domain.bodies import TransferBody
+from domain.outcomes import Outcome, Succeeded, TransferAtStripe
+from domain.paying import complete
+from domain.seller_transfer import SellerTransfer
+from infrastructure.bootstrap import Service, running
+from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.listen import Listener
+from infrastructure.postgres.pace import Pace
+from infrastructure.postgres.work import Work
+from infrastructure.settings import SIMULATOR_KEY, Settings, settings_from
+from infrastructure.stripe.gateway import StripeGateway
+from infrastructure.stripe.simulator.control import SimulatorControl
+from infrastructure.stripe.simulator.process import simulator_process
+
+CALL = 0.1
+IN_FLIGHT = 100
+BOUND = IN_FLIGHT / CALL
+BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Reversals per second, as a share of what 100 calls of 100 ms in flight allow."""
+
+    per_second: float
+    share: float
+
+
+class SleepingGateway:
+    """The port, answered after 100 ms."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    async def create(self, body: TransferBody, key: str) -> Outcome:
+        raise NotImplementedError
+
+    async def reverse(
+        self, stripe_transfer_id: str, amount: int | None, reason: str, key: str, metadata: dict[str, str] | None = None
+    ) -> Outcome:
+        await asyncio.sleep(CALL)
+        self._made += 1
+        return Succeeded(f"trr_bench_{self._made}", amount or 0)
+
+    async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:
+        raise NotImplementedError
+
+    async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
+        raise NotImplementedError
+
+    async def account(self) -> str | None:
+        return None
+
+
+async def drain_in_process(database_url: str, count: int) -> Drained:
+    """The ledger's own share."""
+    async with running(_settings(database_url, "http://127.0.0.1:9"), loops=False) as service:
+        await _owe(service, [f"tr_bench_{n}" for n in range(count)])
+        return await _drain(service, SleepingGateway(), count)
+
+
+async def drain_through_the_sdk(database_url: str, count: int) -> Drained:
+    """The same with the SDK, HTTP and the simulator."""
+    async with (
+        simulator_process() as simulator,
+        SimulatorControl(simulator.url) as control,
+        running(_settings(database_url, simulator.url), loops=False) as service,
+        StripeGateway(SIMULATOR_KEY, simulator.url, 30, IN_FLIGHT) as gateway,
+    ):
+        made = [await control.external_transfer("acct_1bench", 1_000, "eur") for _ in range(count)]
+        await _owe(service, [str(transfer["id"]) for transfer in made])
+        await control.fault("latency", "reversals.create", ms=CALL * 1000)
+        return await _drain(service, gateway, count)
+
+
+def _settings(database_url: str, stripe: str) -> Settings:
+    return settings_from({"DATABASE_URL": database_url, "STRIPE_API_BASE": stripe, "STRIPE_TIMEOUT": "5s"})
+
+
+async def _owe(service: Service, stripe_ids: Sequence[str]) -> None:
+    """Transfers that are paid and owe a reversal."""
+    ledger, now = PostgresLedger(service.store), datetime.now(UTC)
+    for start in range(0, len(stripe_ids), BATCH):
+        some = stripe_ids[start : start + BATCH]
+        await asyncio.gather(*(ledger.append(_owing(stripe_id, now)) for stripe_id in some))
+
+
+def _owing(stripe_id: str, now: datetime) -> Book:
+    transfer = SellerTransfer.create(
+        order_id=f"bench_{stripe_id}", seller_id="bench", destination="acct_1bench", amount=1_000, currency="EUR", now=now
+    )
+    complete(transfer, stripe_id, 1_000, None, now)
+    transfer.take_back(f"ref_{stripe_id}", 1_000, now)
+    book = Book({}, {})
+    book.add([transfer])
+    return book
+
+
+async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drained:
+    errand = Reversing(gateway, service.settings.policy(service.settings.reversals))
+    limits = Limits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
+    pace = Pace(service.pool, 100_000)
+    slots = asyncio.Semaphore(IN_FLIGHT)
+    worker = Worker(errand, PostgresLedger(service.store), Work(service.pool), pace, service.clock, slots, limits)
+    listener = Listener(service.database_url)
+    listener.on("ledger_events", worker.wake)
+    await listener.start()
+    began = time.perf_counter()
+    loop = asyncio.create_task(worker.run())
+    while await _left(service):  # noqa: ASYNC110 - it is the database that is asked
+        await asyncio.sleep(0.02)
+    seconds = time.perf_counter() - began
+    worker.stop()
+    await loop
+    await listener.aclose()
+    return Drained(count / seconds, count / seconds / BOUND)
+
+
+async def _left(service: Service) -> bool:
+    async with service.pool.connection() as connection:
+        found = await connection.execute("select from seller_transfers where status = 'reversal_pending' limit 1")
+        return await found.fetchone() is not None

@@ -1,0 +1,228 @@
+"""What the demo is played on: a fresh database, the Stripe simulator, and the ledger as a process that can be killed."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from infrastructure.bootstrap import DATA, stored
+from infrastructure.hyperswitch.signature import HEADER, sign
+from infrastructure.postgres.embedded import EmbeddedPostgres
+from infrastructure.settings import settings_from
+from infrastructure.stripe.simulator.control import SimulatorControl
+from infrastructure.stripe.simulator.server import running_simulator
+
+WITHIN = 30.0
+"""Seconds after which the demo gives up waiting for something."""
+POLL = 0.03
+DATABASE = "demo"
+
+Json = dict[str, Any]
+
+
+class DemoFailed(Exception):
+    """Something that the demo promises did not happen."""
+
+
+class Stage:
+    """Everything real: PostgreSQL, HTTP, signatures, processes. Only Stripe is our simulator."""
+
+    control: SimulatorControl
+    http: httpx.AsyncClient
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+        self._secret = os.urandom(16).hex()
+        self._events = 0
+        self._serving: asyncio.subprocess.Process | None = None
+        self._environment: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        database_url = await asyncio.to_thread(self._fresh_database)
+        _, self.control = await self._stack.enter_async_context(running_simulator())
+        port = _free_port()
+        self._environment = {
+            "DATABASE_URL": database_url,
+            "STRIPE_API_BASE": self.control.url,
+            "HYPERSWITCH_WEBHOOK_SECRETS": self._secret,
+            "LEDGER_PORT": str(port),
+            "LEDGER_LEASE": "4s",
+            "STRIPE_TIMEOUT": "2s",
+            "STRIPE_MAX_RPS": "200",
+            "REVERSAL_BACKOFF_BASE": "1s",
+            "TRANSFER_RETRY_BACKOFF_BASE": "1s",
+        }
+        self.http = await self._stack.enter_async_context(
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False)
+        )
+        self._stack.push_async_callback(self.stop)
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._stack.aclose()
+
+    def _fresh_database(self) -> str:
+        postgres = EmbeddedPostgres(DATA / "demo-postgres")
+        self._stack.callback(postgres.release)
+        with psycopg.connect(postgres.acquire(), autocommit=True) as connection:
+            connection.execute(SQL("drop database if exists {} with (force)").format(Identifier(DATABASE)))
+            connection.execute(SQL("create database {}").format(Identifier(DATABASE)))
+        return postgres.url(DATABASE)
+
+    # --- the ledger's process ---------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the ledger and wait until it is ready."""
+        log = (DATA / "demo.log").open("ab")
+        self._stack.callback(log.close)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "HYPERSWITCH_"))}
+        self._serving = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "scripts", "serve", env={**clean, **self._environment}, stdout=log, stderr=log
+        )
+        await self.until(self._is_ready, "the ledger is ready")
+
+    async def kill(self) -> None:
+        """kill -9: no draining, no goodbye."""
+        assert self._serving is not None
+        self._serving.kill()
+        await self._serving.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM: drained, then ended. Answers the exit code."""
+        if self._serving is None:
+            return 0
+        if self._serving.returncode is None:
+            self._serving.send_signal(signal.SIGTERM)
+        return await self._serving.wait()
+
+    async def _is_ready(self) -> bool:
+        assert self._serving is not None
+        if self._serving.returncode is not None:
+            raise DemoFailed(f"The ledger ended with {self._serving.returncode}; see {DATA / 'demo.log'}.")
+        try:
+            return (await self.http.get("/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    # --- what the marketplace and its payment provider do -----------------------------------------------------------
+
+    async def order(self, order_id: str, amount: int, **shares: int) -> None:
+        """The marketplace records an order; each seller's account is named after the seller."""
+        named = [{"seller_id": s, "destination": f"acct_1{s}", "amount": a} for s, a in shares.items()]
+        body = {"order_id": order_id, "currency": "EUR", "amount": amount, "shares": named, "payment_id": f"pay_{order_id}"}
+        await self._post("/v1/orders", body)
+
+    async def pay(self, order_id: str, amount: int) -> None:
+        """The payment provider reports the buyer's payment."""
+        payment = {
+            "payment_id": f"pay_{order_id}",
+            "status": "succeeded",
+            "amount": amount,
+            "amount_received": amount,
+            "currency": "EUR",
+            "metadata": {"order_id": order_id},
+        }
+        await self.webhook("payment_succeeded", "payment_details", payment)
+
+    async def refund(self, refund_id: str, order_id: str, amount: int) -> None:
+        """The payment provider reports a refund that succeeded."""
+        refund = {
+            "refund_id": refund_id,
+            "payment_id": f"pay_{order_id}",
+            "amount": amount,
+            "currency": "EUR",
+            "status": "succeeded",
+            "metadata": {"order_id": order_id},
+        }
+        await self.webhook("refund_succeeded", "refund_details", refund)
+
+    async def webhook(self, event_type: str, kind: str, content: Json) -> None:
+        """A signed webhook of Hyperswitch."""
+        self._events += 1
+        envelope = {
+            "merchant_id": "merchant_demo",
+            "event_id": f"evt_demo_{self._events}",
+            "event_type": event_type,
+            "content": {"type": kind, "object": content},
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        body = json.dumps(envelope).encode()
+        await self._post("/webhooks/hyperswitch", body, {HEADER: sign(body, self._secret)})
+
+    async def _post(self, path: str, body: Json | bytes, headers: dict[str, str] | None = None) -> Json:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        given = {"Content-Type": "application/json", **(headers or {})}
+        answer = await self.http.post(path, content=content, headers=given)
+        if answer.is_error:
+            raise DemoFailed(f"POST {path} answered {answer.status_code}: {answer.text}")
+        parsed: Json = answer.json()
+        return parsed
+
+    async def retry(self, transfer_id: str) -> None:
+        """An operator wants it tried now."""
+        await self._post(f"/v1/transfers/{transfer_id}/retry", {"actor": "demo", "reason": "the outage is over"})
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    async def transfers(self, order_id: str) -> list[Json]:
+        """The order's transfers, by seller."""
+        answer = await self.http.get("/v1/transfers", params={"order_id": order_id})
+        rows: list[Json] = answer.raise_for_status().json()["data"]
+        return sorted(rows, key=lambda row: str(row["seller_id"]))
+
+    async def all_transfers(self) -> list[Json]:
+        """Every transfer the ledger knows."""
+        answer = await self.http.get("/v1/transfers", params={"limit": 500})
+        rows: list[Json] = answer.raise_for_status().json()["data"]
+        return rows
+
+    async def history(self, transfer_id: str) -> list[Json]:
+        """The audit trail of one transfer."""
+        facts: list[Json] = (await self.http.get(f"/v1/transfers/{transfer_id}/history")).raise_for_status().json()["data"]
+        return facts
+
+    async def reached(self, order_id: str, *statuses: str) -> list[Json]:
+        """Wait until the order's transfers have these statuses, by seller."""
+
+        async def there() -> bool:
+            return [row["status"] for row in await self.transfers(order_id)] == list(statuses)
+
+        await self.until(there, f"order {order_id}: {', '.join(statuses)}")
+        return await self.transfers(order_id)
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Wait until it is so. Raises DemoFailed when it takes too long."""
+        deadline = time.monotonic() + WITHIN
+        while not await condition():
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"Waited {WITHIN:.0f} s in vain for: {what}. See {DATA / 'demo.log'}.")
+            await asyncio.sleep(POLL)
+
+    def storage(self) -> Any:
+        """The ledger's storage, for what no public call does."""
+        return stored(settings_from(self._environment))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def log_file() -> Path:
+    """Where the ledger's process writes."""
+    return DATA / "demo.log"
