@@ -67,8 +67,10 @@ class InboxLoop:
     async def _claim_and_handle(self) -> bool:
         claimed = await self._inbox.claim(self._holder, BATCH, self._lease)
         self._clock.observe(claimed.now)
-        # a failure of the database leaves the lease to run out: that is no attempt of the event's
-        await asyncio.gather(*(self._one(event) for event in claimed.events))
+        ends = await asyncio.gather(*(self._one(event) for event in claimed.events), return_exceptions=True)
+        for event, end in zip(claimed.events, ends, strict=True):
+            if isinstance(end, BaseException):  # its lease runs out, and it is claimed again: no attempt of the event's
+                log.warning("a webhook could not be closed", event_id=event.event_id, error=str(end))
         return bool(claimed.events)
 
     async def _one(self, event: ClaimedEvent) -> None:

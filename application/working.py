@@ -92,7 +92,12 @@ class Worker:
         self._clock.observe(claimed.now)
         if not claimed.ids:
             return False
-        await self._begin(claimed.ids)
+        try:
+            await self._begin(claimed.ids)
+        except BaseException:
+            for transfer_id in claimed.ids:  # or they would be renewed for ever
+                self._leases.done(transfer_id)
+            raise
         return True
 
     async def _begin(self, ids: Sequence[UUID]) -> None:

@@ -42,8 +42,15 @@ class Stream(Aggregate):
         self.pending_events.append(fact)
 
     def next(self, now: datetime) -> Stamp:
-        """The stamp of the next fact; a TypedDict, so that `**self.next(now)` stays type-checked."""
-        return {"originator_id": self.id, "originator_version": self.version + 1, "timestamp": now}
+        """The stamp of the next fact; a TypedDict, so that `**self.next(now)` stays type-checked.
+
+        A stream's instants never go back, whatever clocks do: what it was at an instant is the fold up to there.
+        """
+        return {
+            "originator_id": self.id,
+            "originator_version": self.version + 1,
+            "timestamp": max(now, self.modified_on),
+        }
 
 
 S = TypeVar("S", bound=Stream)

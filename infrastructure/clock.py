@@ -1,12 +1,16 @@
 """The process's clock, corrected by what the database's clock was last seen to say."""
 
+from collections import deque
 from datetime import UTC, datetime, timedelta
+
+REMEMBERED = 64
 
 
 class DatabaseClock:
     """See `application.ports.Clock`. Instants that leases and due times are compared with come from the database."""
 
     def __init__(self) -> None:
+        self._offsets: deque[timedelta] = deque(maxlen=REMEMBERED)
         self._offset = timedelta(0)
 
     def now(self) -> datetime:
@@ -14,5 +18,6 @@ class DatabaseClock:
         return datetime.now(UTC) + self._offset
 
     def observe(self, database_now: datetime) -> None:
-        """The database said this a moment ago."""
-        self._offset = database_now - datetime.now(UTC)
+        """The database said this a moment ago. Of the latest answers, the one that was least delayed counts."""
+        self._offsets.append(database_now - datetime.now(UTC))
+        self._offset = max(self._offsets)

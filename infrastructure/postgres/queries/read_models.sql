@@ -1,0 +1,74 @@
+-- transfers: newest first, after a cursor; a filter that is null does not filter
+select transfer_id, order_id, seller_id, destination, amount, currency, status, amount_reversed, stripe_transfer_id,
+       stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, version, created_at, updated_at
+  from seller_transfers
+ where (%(status)s::text is null or status = %(status)s)
+   and (%(seller_id)s::text is null or seller_id = %(seller_id)s)
+   and (%(order_id)s::text is null or order_id = %(order_id)s)
+   and (%(created_at)s::timestamptz is null or (created_at, transfer_id) < (%(created_at)s, %(transfer_id)s::uuid))
+ order by created_at desc, transfer_id desc
+ limit %(limit)s;
+
+-- transfer: one row
+select transfer_id, order_id, seller_id, destination, amount, currency, status, amount_reversed, stripe_transfer_id,
+       stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, version, created_at, updated_at
+  from seller_transfers
+ where transfer_id = %s;
+
+-- reversals: of some transfers, oldest first
+select reversal_id, transfer_id, refund_id, amount, status, stripe_reversal_id, waiting_for
+  from transfer_reversals
+ where transfer_id = any(%s)
+ order by created_at, reversal_id;
+
+-- order: one row
+select order_id, stream_id, currency, amount, refunded, status, payment_id, source_transaction, shares, created_at, updated_at
+  from orders
+ where order_id = %s;
+
+-- refunds_of: an order's refunds, oldest first
+select refund_id from refunds where order_id = %s order by created_at, stream_id;
+
+-- transfers_of: an order's transfers, oldest first
+select transfer_id from seller_transfers where order_id = %s order by created_at, transfer_id;
+
+-- refund: one refund under any of its names
+select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, created_at,
+       updated_at
+  from refunds
+ where refund_id = %(name)s or psp_refund_id = %(name)s
+ -- the caller's own name before the provider's, should they ever cross
+ order by (refund_id = %(name)s) desc
+ limit 1;
+
+-- reversal_statuses: what has become of some reversals
+select reversal_id, status from transfer_reversals where reversal_id = any(%s);
+
+-- sale_statuses: what has become of an order's sales, by seller
+select seller_id, status from seller_transfers where order_id = %s and cause = 'sale';
+
+-- balance: what one seller has received and given back, by currency
+select currency,
+       coalesce(sum(amount) filter (where status in ('completed', 'reversal_pending', 'partially_reversed', 'reversed')
+                                       or (status = 'permanently_failed' and stripe_transfer_id is not null)), 0)::bigint,
+       coalesce(sum(amount_reversed), 0)::bigint,
+       coalesce(sum(r.pending), 0)::bigint,
+       coalesce(sum(r.stuck), 0)::bigint
+  from seller_transfers t
+  left join lateral (
+       select sum(amount) filter (where status in ('requested', 'queued') and waiting_for is distinct from 'operator') as pending,
+              sum(amount) filter (where status = 'failed' or waiting_for = 'operator') as stuck
+         from transfer_reversals where transfer_id = t.transfer_id) r on true
+ where seller_id = %s
+ group by currency
+ order by currency;
+
+-- statuses: how many transfers have each status
+select status, count(*) from seller_transfers group by status;
+
+-- oldest_reversal: since when the longest waiting reversal has been owed, in seconds
+select coalesce(extract(epoch from now() - min(created_at)), 0)::float8
+  from transfer_reversals where status in ('requested', 'queued');
+
+-- open_alarms: how many of each kind
+select kind, count(*) from alarms where cleared_at is null group by kind;

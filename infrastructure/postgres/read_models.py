@@ -1,0 +1,201 @@
+"""The read side: what people and programs ask about. Plain SQL on the read models, and folds where the past is asked for."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from domain.refund import Part
+from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.sql import queries
+
+SQL = queries("read_models")
+
+
+class Transfer(NamedTuple):
+    """A row of `seller_transfers` as it is shown. Amounts in minor units, times in UTC."""
+
+    transfer_id: UUID
+    order_id: str
+    seller_id: str
+    destination: str
+    amount: int
+    currency: str
+    status: str
+    amount_reversed: int
+    stripe_transfer_id: str | None
+    stripe_reversal_id: str | None
+    retry_count: int
+    next_retry_at: datetime | None
+    waiting_for: str | None
+    last_error: str | None
+    refund_id: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Reversal(NamedTuple):
+    """A row of `transfer_reversals` as it is shown."""
+
+    reversal_id: UUID
+    transfer_id: UUID
+    refund_id: str | None
+    amount: int
+    status: str
+    stripe_reversal_id: str | None
+    waiting_for: str | None
+
+
+class Order(NamedTuple):
+    """A row of `orders`."""
+
+    order_id: str
+    stream_id: UUID
+    currency: str
+    amount: int
+    refunded: int
+    status: str
+    payment_id: str | None
+    source_transaction: str | None
+    shares: Sequence[Mapping[str, object]]
+    created_at: datetime
+    updated_at: datetime
+
+
+class Refund(NamedTuple):
+    """A row of `refunds`."""
+
+    stream_id: UUID
+    refund_id: str
+    psp_refund_id: str | None
+    order_id: str
+    amount: int
+    currency: str
+    status: str
+    reason: str | None
+    allocation: list[Part]
+    last_error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Balance(NamedTuple):
+    """What a seller has received and given back in one currency, in minor units."""
+
+    currency: str
+    transferred: int
+    reversed: int
+    reversal_pending: int
+    stuck: int
+
+
+class Filters(NamedTuple):
+    """None does not filter. `before` continues a listing: created_at and transfer_id of its last row."""
+
+    status: str | None = None
+    seller_id: str | None = None
+    order_id: str | None = None
+    before: tuple[datetime, UUID] | None = None
+
+
+class ReadModels:
+    """Every answer is as new as the last commit: rows are written in the transaction of their facts."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def transfers(self, filters: Filters, limit: int) -> list[Transfer]:
+        """Newest first."""
+        created_at, transfer_id = filters.before or (None, None)
+        values = {
+            "status": filters.status,
+            "seller_id": filters.seller_id,
+            "order_id": filters.order_id,
+            "created_at": created_at,
+            "transfer_id": transfer_id,
+            "limit": limit,
+        }
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Transfer)) as cursor:
+            await cursor.execute(SQL["transfers"], values)
+            return await cursor.fetchall()
+
+    async def transfer(self, transfer_id: UUID) -> Transfer | None:
+        """One transfer, as it is now."""
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Transfer)) as cursor:
+            await cursor.execute(SQL["transfer"], (transfer_id,))
+            return await cursor.fetchone()
+
+    async def reversals(self, transfer_ids: Sequence[UUID]) -> dict[UUID, list[Reversal]]:
+        """The reversals of some transfers, oldest first; every id has its list."""
+        found: dict[UUID, list[Reversal]] = {transfer_id: [] for transfer_id in transfer_ids}
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Reversal)) as cursor:
+            await cursor.execute(SQL["reversals"], (list(transfer_ids),))
+            for reversal in await cursor.fetchall():
+                found[reversal.transfer_id].append(reversal)
+        return found
+
+    async def order(self, order_id: str) -> Order | None:
+        """One order."""
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Order)) as cursor:
+            await cursor.execute(SQL["order"], (order_id,))
+            return await cursor.fetchone()
+
+    async def refund(self, name: str) -> Refund | None:
+        """One refund, by `refund_id` or `psp_refund_id`; its allocation says what has become of each part."""
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Refund)) as cursor:
+            await cursor.execute(SQL["refund"], {"name": name})
+            refund = await cursor.fetchone()
+        if refund is None:
+            return None
+        return refund._replace(allocation=await self._with_statuses(refund))
+
+    async def _with_statuses(self, refund: Refund) -> list[Part]:
+        ids = [UUID(part["reversal_id"]) for part in refund.allocation if part["reversal_id"] is not None]
+        statuses = {str(key): status for key, status in await self._pairs("reversal_statuses", ids)}
+        sales = dict(await self._pairs("sale_statuses", refund.order_id))
+        return [Part(**{**part, "status": _status(part, statuses, sales)}) for part in refund.allocation]
+
+    async def names_of(self, order_id: str) -> tuple[list[UUID], list[str]]:
+        """The ids of an order's transfers and of its refunds, oldest first."""
+        async with self._pool.connection() as connection:
+            transfers = await (await connection.execute(SQL["transfers_of"], (order_id,))).fetchall()
+            refunds = await (await connection.execute(SQL["refunds_of"], (order_id,))).fetchall()
+        return [row[0] for row in transfers], [row[0] for row in refunds]
+
+    async def balances(self, seller_id: str) -> list[Balance]:
+        """One line for each currency in which the seller has transfers."""
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(SQL["balance"], (seller_id,))).fetchall()
+        return [Balance(*row) for row in rows]
+
+    async def statuses(self) -> dict[str, int]:
+        """How many transfers have each status."""
+        return dict(await self._pairs("statuses"))
+
+    async def open_alarms(self) -> dict[str, int]:
+        """How many alarms of each kind are open."""
+        return dict(await self._pairs("open_alarms"))
+
+    async def oldest_reversal(self) -> float:
+        """For how many seconds the longest waiting reversal has been owed; 0 when none is."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(SQL["oldest_reversal"])).fetchone()
+        return float(row[0]) if row else 0.0
+
+    async def _pairs(self, query: str, *values: object) -> list[tuple[str, int]]:
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(SQL[query], values)).fetchall()
+        return [(row[0], row[1]) for row in rows]
+
+
+def _status(part: Part, reversals: Mapping[str, object], sales: Mapping[str, object]) -> str:
+    reversal_id = part["reversal_id"]
+    if reversal_id is not None:
+        return str(reversals.get(reversal_id, "requested"))
+    sale = sales.get(part["seller_id"])
+    if sale is None:
+        return "waiting_for_payment"
+    return "cancelled" if sale == "cancelled" else "reduced"

@@ -1,0 +1,46 @@
+"""One sentence per fact of an order: what happened, and what happens next."""
+
+from typing import assert_never
+
+from domain import order as facts
+from domain.order import AnyOrderFact
+from projections.wording import money
+
+
+def sentence(fact: AnyOrderFact, currency: str | None) -> str:
+    """What happened to the order, and what happens next."""
+    match fact:
+        case facts.Registered():
+            shares = f"{len(fact.shares)} share{'' if len(fact.shares) == 1 else 's'}"
+            amount = money(fact.amount, fact.currency)
+            return f"Order {fact.order_id!r} over {amount} with {shares} is recorded; it waits for its payment."
+        case facts.Paid():
+            payment = f" by {fact.payment_id!r}" if fact.payment_id else ""
+            return f"The buyer has paid{payment}, says {fact.source!r}; the sellers' transfers are created."
+        case facts.RefundAllocated():
+            total = money(fact.refunded, currency)
+            return (
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} counts, {total} are refunded in all; "
+                f"in all {_targets(fact.targets)}."
+            )
+        case facts.RefundRevoked():
+            return (
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} does not count after all; what it took too much "
+                f"is given back, and in all {_targets(fact.targets)}."
+            )
+        case facts.RefundSetAside():
+            amount = money(fact.amount, fact.currency)
+            return f"Refund {fact.refund_id!r} of {amount} is set aside, because {fact.why}; a person has to decide."
+        case facts.CompensationOwed():
+            amount = money(fact.amount, currency)
+            return (
+                f"Seller {fact.seller_id!r} is owed {amount} that {fact.cause_id!r} took in vain; "
+                f"transfer {fact.transfer_id!r} gives them back."
+            )
+        case _:
+            assert_never(fact)
+
+
+def _targets(targets: dict[str, int]) -> str:
+    owed = ", ".join(f"{seller!r} {amount}" for seller, amount in targets.items())
+    return f"this comes back from the sellers (minor units): {owed}" if owed else "no seller gives anything back"

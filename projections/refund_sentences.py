@@ -1,0 +1,45 @@
+"""One sentence per fact of a refund: what happened, and what happens next."""
+
+from typing import assert_never
+
+from domain import refund as facts
+from domain.refund import AnyRefundFact
+from projections.wording import aside, clause, money
+
+_OPENED = {
+    "api": "is wanted; the payment provider is asked next",
+    "settled": "is reported as done elsewhere; the sellers' shares come back next",
+    "psp": "was made at the payment provider; its word decides what happens next",
+}
+
+
+def sentence(fact: AnyRefundFact, currency: str | None) -> str:
+    """What happened to the refund, and what happens next."""
+    match fact:
+        case facts.Opened():
+            amount = money(fact.amount, fact.currency)
+            why = aside(fact.reason)
+            return (
+                f"Refund {fact.refund_id!r} of {amount} for order {fact.order_id!r}{why} {_OPENED.get(fact.origin, fact.origin)}."
+            )
+        case facts.Named():
+            known = f", known to the payment provider as {fact.psp_refund_id!r}" if fact.psp_refund_id else ""
+            return f"The marketplace calls this refund {fact.refund_id!r}{known}; nothing else changes."
+        case facts.Submitted():
+            return f"The payment provider took it in as {fact.psp_refund_id!r}; its decision follows."
+        case facts.Succeeded():
+            return f"The buyer has the money, says {fact.source!r}; {_taken(fact, currency)}."
+        case facts.Failed():
+            next_ = "what was taken from the sellers is given back" if fact.after_success else "nothing is taken from the sellers"
+            return f"The buyer does not get the money, says {fact.source!r}{aside(fact.detail)}; {next_}."
+        case facts.UnderReview():
+            return (
+                f"A person has to decide, says {fact.source!r} ({clause(fact.why)}); nothing is taken from the sellers meanwhile."
+            )
+        case _:
+            assert_never(fact)
+
+
+def _taken(fact: facts.Succeeded, currency: str | None) -> str:
+    parts = ", ".join(f"{money(part['amount'], currency)} from {part['seller_id']!r}" for part in fact.allocation)
+    return f"it takes {parts}" if parts else "no seller gives anything back"
