@@ -5,6 +5,7 @@ from typing import TypedDict, TypeVar, dataclass_transform
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate, AggregateCreated, AggregateEvent
+from eventsourcing.utils import register_topic
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -14,6 +15,12 @@ class Fact(AggregateEvent):
     A field added later needs a default, so that facts stored before it still load. Appliers are total and boring:
     no clock, no ids made, no guard that a later release could tighten.
     """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        topic = vars(cls).get("TOPIC")
+        if topic is not None:
+            register_topic(topic, cls)  # or a process that reads a fact before it writes one could not tell its class
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
