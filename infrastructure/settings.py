@@ -14,7 +14,7 @@ from domain.operation import Policy
 STRIPE = "https://api.stripe.com"
 SIMULATOR_KEY = "sk_test_simulator"
 _UNITS = {"h": "hours", "m": "minutes", "s": "seconds"}
-_DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")
+_DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?", re.ASCII)
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 T = TypeVar("T")

@@ -1,0 +1,53 @@
+"""The outermost layer: what is true of every call and every answer."""
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Final
+from urllib.parse import quote
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from infrastructure.web.metrics import Metrics
+
+OPERATION: Final = "ledger.operation"
+"""Where in the scope an operation leaves its path template."""
+
+METHODS = frozenset({"GET", "HEAD", "POST"})
+
+
+class Edge:
+    """Routes by the path as it was sent, stamps every answer with the mode, measures every call."""
+
+    def __init__(self, app: ASGIApp, mode: str, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+        self._headers: Sequence[tuple[bytes, bytes]] = (
+            (b"ledger-mode", mode.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"cache-control", b"no-store"),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope = {**scope, "path": _as_sent(scope)}
+        began, status = perf_counter(), 500
+
+        async def stamped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, stamped)
+        finally:
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.answered(method, scope.get(OPERATION), status, perf_counter() - began)
+
+
+def _as_sent(scope: Scope) -> str:
+    """The path with its percent signs: an id may contain a slash, which is no separator when it was sent as %2F."""
+    raw = scope.get("raw_path")
+    return raw.decode("latin-1") if raw is not None else quote(scope["path"], safe="/:@!$&'()*+,;=~")

@@ -1,0 +1,95 @@
+"""What is measured, for Prometheus: what this process does, and what the database says at the moment of asking."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from domain.lifecycle import TransferStatus
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+UNMATCHED = "unmatched"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the database says. `up` is False when it did not answer; then the rest says nothing."""
+
+    up: bool = False
+    facts: int = 0
+    transfers: Mapping[str, int] = field(default_factory=dict)
+    oldest_reversal_seconds: float = 0.0
+    inbox: Mapping[str, int] = field(default_factory=dict)
+    alarms: Mapping[str, int] = field(default_factory=dict)
+
+
+class Metrics:
+    """The measurements of one application, in a registry of its own."""
+
+    def __init__(self, mode: str) -> None:
+        self._registry = CollectorRegistry()
+        self._database = DatabaseCollector(mode)
+        self._registry.register(self._database)
+        self._requests = Counter(
+            "ledger_http_requests", "Answered calls.", ["method", "path", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "ledger_http_request_seconds",
+            "Seconds from a call to its answer.",
+            ["method", "path"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._webhooks = Counter(
+            "ledger_webhooks_received",
+            "Webhooks by what became of them at the door.",
+            ["provider", "result"],
+            registry=self._registry,
+        )
+
+    def answered(self, method: str, path: str | None, status: int, seconds: float) -> None:
+        """A call was answered; `path` is its template, None when there is no such path."""
+        known = path or UNMATCHED
+        verb = method if known != UNMATCHED else "any"  # a caller may invent methods, but no time series
+        self._requests.labels(verb, known, str(status)).inc()
+        self._seconds.labels(verb, known).observe(seconds)
+
+    def received(self, provider: str, result: str) -> None:
+        """A webhook came: `stored`, `duplicate`, or the code of the problem."""
+        self._webhooks.labels(provider, result).inc()
+
+    def exposition(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
+        """The text that Prometheus reads, and its content type."""
+        self._database.snapshot = snapshot
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+class DatabaseCollector(Collector):
+    """Shows the latest snapshot."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode, self.snapshot = mode, Snapshot()
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        seen = self.snapshot
+        yield _by("ledger_mode", "1 for the mode in which money moves.", "mode", {self._mode: 1})
+        yield GaugeMetricFamily("ledger_database_up", "1 if the database answered this scrape.", value=int(seen.up))
+        if seen.up:
+            yield CounterMetricFamily("ledger_facts", "Facts ever appended: the newest position.", value=seen.facts)
+            known = dict.fromkeys(map(str, TransferStatus), 0)
+            yield _by("ledger_transfers", "Transfers by status.", "status", {**known, **seen.transfers})
+            oldest = "Seconds for which the longest waiting reversal has been owed."
+            yield GaugeMetricFamily("ledger_oldest_pending_reversal_seconds", oldest, value=seen.oldest_reversal_seconds)
+            yield _by("ledger_inbox_events", "Webhooks that are not handled, by status.", "status", seen.inbox)
+            yield _by("ledger_alarms_open", "Open alarms by kind.", "kind", seen.alarms)
+
+
+def _by(name: str, documentation: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family

@@ -1,0 +1,164 @@
+"""What callers send: strict models. Money is an integer, never a float, a string or a bool; unknown members are refused."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from domain import money
+from domain.errors import BadMoney
+from domain.lifecycle import TransferStatus
+
+ID_PATTERN = r"^[!-~]{1,128}$"
+LINE_PATTERN = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$"
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
+EXPECTED = {
+    ID_PATTERN: "expected 1 to 128 printable ASCII characters without spaces",
+    LINE_PATTERN: "expected a line of text",
+    r"^[A-Za-z]{3}$": "expected an ISO 4217 currency code such as EUR",
+}
+"""What is said instead of a regular expression."""
+
+MOST_SHARES = 1_000
+
+
+def _currency(code: str) -> str:
+    try:
+        return money.currency(code)
+    except BadMoney as bad:
+        raise ValueError(str(bad)) from None
+
+
+def _digits(text: object) -> object:
+    if isinstance(text, str) and not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise ValueError(f"expected digits, not {text[:40]!r}")
+    return text
+
+
+def _instant(text: object) -> object:
+    if isinstance(text, str) and not RFC_3339.fullmatch(text):
+        raise ValueError("expected RFC 3339, such as 2026-11-20T12:00:00Z (in a query, + is written %2B)")
+    return datetime.fromisoformat(text.upper()) if isinstance(text, str) else text
+
+
+def _person(actor: str) -> str:
+    if actor.lower().startswith("stripe:"):
+        raise ValueError("stripe: is kept for Stripe's own evidence; name a person or a program")
+    return actor
+
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+Line = Annotated[str, Field(pattern=LINE_PATTERN, max_length=500)]
+Actor = Annotated[str, Field(pattern=LINE_PATTERN, max_length=128), AfterValidator(_person)]
+Amount = Annotated[int, Field(ge=1, le=money.LARGEST)]
+Currency = Annotated[str, Field(pattern=r"^[A-Za-z]{3}$"), AfterValidator(_currency)]
+# the validator comes last: before Field it would hide the limits from the OpenAPI document
+Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=datetime)]
+
+
+class Body(BaseModel):
+    """A JSON body."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ShareIn(Body):
+    """What one seller is paid of an order. `currency` only where it is not the order's."""
+
+    seller_id: Id
+    destination: Id
+    amount: Amount
+    currency: Currency | None = None
+
+
+class OrderIn(Body):
+    """An order. The shares in its currency are at most its amount; each seller has one share."""
+
+    order_id: Id
+    currency: Currency
+    amount: Amount
+    shares: Annotated[list[ShareIn], Field(min_length=1, max_length=MOST_SHARES)]
+    payment_id: Id | None = None
+    source_transaction: Id | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        claimed = sum(share.amount for share in self.shares if share.currency in (None, self.currency))
+        if claimed > self.amount:
+            raise ValueError(f"the shares add up to {claimed}, expected at most the order's amount of {self.amount}")
+        _distinct([share.seller_id for share in self.shares])
+        return self
+
+
+class PaidIn(Body):
+    """The payment succeeded elsewhere."""
+
+    payment_id: Id | None = None
+    source_transaction: Id | None = None
+
+
+class PartIn(Body):
+    """What one seller gives back of a refund, in the currency of that seller's share."""
+
+    seller_id: Id
+    amount: Amount
+
+
+class RefundIn(Body):
+    """A refund. No `amount`: what is not refunded yet. No `allocation`: in proportion; an empty one: nobody gives back."""
+
+    refund_id: Id
+    order_id: Id
+    amount: Amount | None = None
+    reason: Line | None = None
+    allocation: Annotated[list[PartIn], Field(max_length=MOST_SHARES)] | None = None
+    settled: bool = False
+    psp_refund_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _names_each_seller_once(self) -> Self:
+        _distinct([part.seller_id for part in self.allocation or ()])
+        return self
+
+
+class RetryIn(Body):
+    """Who wants it tried now, and why: both become part of the audit trail."""
+
+    actor: Actor
+    reason: Line
+
+
+class Parameters(BaseModel):
+    """Query parameters; none, unless a subclass names some."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TransfersQuery(Parameters):
+    """Which transfers, and which page of them."""
+
+    status: TransferStatus | None = None
+    seller_id: Id | None = None
+    order_id: Id | None = None
+    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 50
+    cursor: Annotated[str, Field(max_length=200)] | None = None
+
+
+class TransferQuery(Parameters):
+    """At which instant."""
+
+    as_of: Instant | None = None
+
+
+class FeedQuery(Parameters):
+    """From which position on."""
+
+    after: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_digits)] = 100
+
+
+def _distinct(sellers: list[str]) -> None:
+    twice = next((seller for seller in sellers if sellers.count(seller) > 1), None) if len(set(sellers)) < len(sellers) else None
+    if twice is not None:
+        raise ValueError(f"seller {twice!r} comes twice, expected one entry per seller")

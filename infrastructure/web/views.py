@@ -1,0 +1,192 @@
+"""What callers get: the shapes of all answers. Amounts in minor units, times in UTC."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from projections.narrative import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """What one refund (or somebody at Stripe) takes back from a transfer."""
+
+    reversal_id: UUID
+    refund_id: str | None
+    amount: int
+    status: str
+    stripe_reversal_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """The money to one seller for one cause."""
+
+    transfer_id: UUID
+    order_id: str
+    seller_id: str
+    destination: str
+    amount: int
+    currency: str
+    status: str
+    amount_reversed: int
+    stripe_transfer_id: str | None
+    stripe_reversal_id: str | None
+    retry_count: int
+    next_retry_at: datetime | None
+    waiting_for: str | None
+    last_error: str | None
+    refund_id: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    reversals: Sequence[Reversal]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPage:
+    """Newest first; `next_cursor` is null on the last page."""
+
+    data: Sequence[Transfer]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one seller is paid of an order."""
+
+    seller_id: str
+    destination: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a refund takes from one seller.
+
+    `status`: that of the reversal (queued, requested, reversed, withdrawn, failed), or, where less was sent instead,
+    reduced or cancelled, or waiting_for_payment while the order is not paid.
+    """
+
+    seller_id: str
+    amount: int
+    transfer_id: str | None
+    reversal_id: str | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund of a buyer."""
+
+    refund_id: str
+    order_id: str
+    amount: int
+    currency: str
+    status: str
+    psp_refund_id: str | None
+    reason: str | None
+    last_error: str | None
+    allocation: Sequence[Part]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order with everything that belongs to it."""
+
+    order_id: str
+    currency: str
+    amount: int
+    refunded: int
+    status: str
+    payment_id: str | None
+    source_transaction: str | None
+    shares: Sequence[Share]
+    transfers: Sequence[Transfer]
+    refunds: Sequence[Refund]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One fact of a transfer; `sentence` says what happened and what happens next."""
+
+    position: int
+    version: int
+    at: datetime
+    fact: str
+    payload: Mapping[str, Json]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The audit trail of one transfer, oldest first."""
+
+    data: Sequence[HistoryEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One fact of the ledger; `stream` is its kind: order, refund or seller_transfer."""
+
+    position: int
+    stream: str
+    stream_id: UUID
+    version: int
+    at: datetime
+    fact: str
+    payload: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Facts in order. Ask again with `after=next_after`; no fact is ever missed or moved."""
+
+    data: Sequence[FeedEntry]
+    next_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyBalance:
+    """`transferred`: ever paid. `stuck`: reversals that wait for a person; `reversal_pending`: those that do not."""
+
+    currency: str
+    transferred: int
+    reversed: int
+    reversal_pending: int
+    stuck: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a seller has received and given back. A seller without transfers has no balances."""
+
+    seller_id: str
+    balances: Sequence[CurrencyBalance]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The webhook is stored, now or earlier; what it causes comes later."""
+
+    received: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The process answers."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The process can serve."""
+
+    ready: bool

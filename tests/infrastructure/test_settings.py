@@ -1,0 +1,108 @@
+"""The environment: read once, checked before anything starts."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from infrastructure.settings import BadSetting, Settings, duration, settings_from
+
+ROOT = Path(__file__).parent.parent.parent
+TEMPLATE = dict(line.split("=", 1) for line in (ROOT / ".env.template").read_text().splitlines() if re.match(r"[A-Z_]+=", line))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("1m", 60), ("1h30m", 5400), ("1080h", 1080 * 3600), ("1h1m1s", 3661), ("0s", 0)]
+)
+def test_a_duration_is_written_with_its_units(text: str, seconds: int) -> None:
+    assert duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "90", "1d", "s", "-1s", "1.5h", "1s1m", "1 m", "９s", "9" * 400 + "h"])
+def test_anything_else_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - any wording; the setting's own sentence is tested below
+        duration(text)
+
+
+def test_the_template_says_the_defaults() -> None:
+    assert settings_from(TEMPLATE) == settings_from({}) == Settings()
+
+
+def test_the_template_lists_every_name_that_is_read() -> None:
+    source = (ROOT / "infrastructure" / "settings.py").read_text()
+    read = set(re.findall(r'"((?:LEDGER|STRIPE|HYPERSWITCH|DATABASE|FUNDS|PARKED)_[A-Z_]+|[A-Z_]+_WORKER_ENABLED)"', source))
+    suffixes = re.findall(r'f"\{prefix\}(_[A-Z_]+)"', source)
+    read |= {prefix + suffix for prefix in ("REVERSAL", "TRANSFER_RETRY") for suffix in suffixes}
+    assert read == set(TEMPLATE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("LEDGER_PORT", "80000", "a port from 1 to 65535"),
+        ("REVERSAL_MAX_RETRIES", "many", "a whole number from 0 to 1000"),
+        ("REVERSAL_MAX_RETRIES", "-1", "a whole number from 0 to 1000"),
+        ("REVERSAL_MAX_RETRIES", "٣", "a whole number from 0 to 1000"),
+        ("REVERSAL_BACKOFF_BASE", "60", "a duration such as 1m"),
+        ("REVERSAL_CHECK_INTERVAL", "0s", "a duration such as 1m"),
+        ("REVERSAL_WORKER_ENABLED", "perhaps", "true or false"),
+        ("STRIPE_MAX_RPS", "0", "a number above 0"),
+        ("STRIPE_MAX_RPS", "nan", "a number above 0"),
+        ("STRIPE_MAX_CONCURRENCY", "0", "a whole number from 1 to 1000"),
+        ("STRIPE_API_BASE", "api.stripe.com", "a URL such as"),
+        ("FUNDS_DEADLINE", "45d", "a duration such as 1080h"),
+        ("LEDGER_LEASE", "1s", "a duration from 4s to 10m"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_variable_value_and_what_is_expected(name: str, value: str, expected: str) -> None:
+    with pytest.raises(BadSetting) as raised:
+        settings_from({name: value})
+    line = str(raised.value)
+    assert "\n" not in line
+    assert name in line
+    assert value in line
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("STRIPE_API_KEY", "pk_live_51HsecretXYZ"),
+        ("DATABASE_URL", "mysql://me:secretXYZ@db/x"),
+        ("LEDGER_API_TOKEN", "a secretXYZ"),
+    ],
+)
+def test_a_bad_secret_is_not_repeated(name: str, secret: str) -> None:
+    with pytest.raises(BadSetting) as raised:
+        settings_from({name: secret})
+    assert "secretXYZ" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "mode"),
+    [(None, "simulator"), ("sk_test_1", "test"), ("rk_test_1", "test"), ("sk_live_1", "live"), ("rk_live_1", "live")],
+)
+def test_the_key_says_the_mode(key: str | None, mode: str) -> None:
+    assert settings_from({} if key is None else {"STRIPE_API_KEY": key}).mode == mode
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "ledger.example"])
+def test_without_a_token_only_loopback_may_listen(host: str) -> None:
+    with pytest.raises(BadSetting, match="LEDGER_API_TOKEN"):
+        settings_from({"LEDGER_HOST": host})
+    assert settings_from({"LEDGER_HOST": host, "LEDGER_API_TOKEN": "a-long-token"}).host == host
+
+
+def test_several_secrets_are_separated_by_commas() -> None:
+    assert settings_from({"STRIPE_WEBHOOK_SECRETS": " whsec_a, ,whsec_b "}).stripe_webhook_secrets == ("whsec_a", "whsec_b")
+
+
+def test_secrets_do_not_show_in_the_representation() -> None:
+    shown = repr(settings_from({"STRIPE_API_KEY": "sk_test_secretXYZ", "HYPERSWITCH_WEBHOOK_SECRETS": "secretXYZ"}))
+    assert "secretXYZ" not in shown
+
+
+def test_the_longest_wait_is_not_shorter_than_the_first() -> None:
+    with pytest.raises(BadSetting, match="REVERSAL_BACKOFF_MAX"):
+        settings_from({"REVERSAL_BACKOFF_BASE": "2h"})
