@@ -32,6 +32,8 @@ class LookUp(NamedTuple):
 
     what: str
     since: datetime
+    attempt: int = 0
+    """How many calls had begun by then: absence says nothing about a later one."""
 
 
 class Rest(NamedTuple):
@@ -53,7 +55,9 @@ def begin(transfer: SellerTransfer, now: datetime, policy: Policy) -> Step:
     if operation.what != TRANSFER and not transfer.stripe_transfer_id:
         return _without_stripe_id(transfer, now)
     if operation.in_call and operation.lost + 1 >= LOST_IN_A_ROW:
-        defer_unknown(transfer, Unknown("lease_lost", "The caller vanished three times in a row."), now, policy)
+        lost = operation.lost + 1
+        vanished = Unknown("lease_lost", f"The caller vanished {lost} times in a row.")
+        defer_unknown(transfer, vanished, now, policy, lost)
         return Rest("its caller vanished repeatedly")
     if operation.must_look_up(now, policy):
         return _look_up(transfer, operation, now, policy)
@@ -72,7 +76,7 @@ def _look_up(transfer: SellerTransfer, operation: Operation, now: datetime, poli
         # absence proves something only when no call of ours can still be under way
         postpone(transfer, "look_up_later", "A call may still be under way.", settled_at, now)
         return Rest("a call may still be under way")
-    return LookUp(operation.what, operation.first_began or transfer.created_on)
+    return LookUp(operation.what, operation.first_began or transfer.created_on, operation.attempt)
 
 
 def _send(transfer: SellerTransfer, operation: Operation, now: datetime) -> Step:
@@ -121,7 +125,7 @@ def awaits(transfer: SellerTransfer, what: str, attempt: int) -> Operation | Non
 # --- putting off ----------------------------------------------------------------------------------------------------
 
 
-def defer_unknown(transfer: SellerTransfer, outcome: Unknown, now: datetime, policy: Policy) -> None:
+def defer_unknown(transfer: SellerTransfer, outcome: Unknown, now: datetime, policy: Policy, lost: int = 0) -> None:
     """Nobody can tell what happened: the same key again later, or, with no attempt left, Stripe's books."""
     operation = transfer.operation
     assert operation is not None
@@ -138,6 +142,7 @@ def defer_unknown(transfer: SellerTransfer, outcome: Unknown, now: datetime, pol
         next_retry_at=now + wait,
         open_=True,
         exhausted=exhausted,
+        lost=lost,
         request_id=outcome.request_id,
     )
 
@@ -211,6 +216,7 @@ def _deferred(
     epoch: int | None = None,
     exhausted: bool = False,
     hindered: int = 0,
+    lost: int = 0,
     waiting_for: str | None = None,
     awaiting_since: datetime | None = None,
     request_id: str | None = None,
@@ -229,6 +235,7 @@ def _deferred(
             open=open_,
             exhausted=exhausted,
             hindered=hindered,
+            lost=lost,
             waiting_for=waiting_for,
             awaiting_since=awaiting_since if waiting_for else operation.awaiting_since,
             request_id=request_id,
@@ -239,7 +246,12 @@ def _deferred(
 def hold_evidence(
     transfer: SellerTransfer, what: str, stripe_id: str, amount: int, detail: str, request_id: str | None, now: datetime
 ) -> None:
-    """Keep what Stripe did although the present status cannot take it in, and send nothing more for that operation."""
+    """Keep what Stripe did although the present status cannot take it in, and send nothing more for that operation.
+
+    Twice is as good as once.
+    """
+    if transfer.evidence.get(stripe_id) == what:
+        return
     running = transfer.operation is not None and transfer.operation.what == what and transfer.next_retry_at is not None
     transfer.record(
         facts.EvidenceHeld(

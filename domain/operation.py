@@ -84,10 +84,15 @@ class Operation(NamedTuple):
             epoch_began=self.epoch_began if epoch == self.epoch and self.epoch_began else at,
             first_began=self.first_began or at,
             last_began=at,
-            lost=self.lost + 1 if self.in_call else 0,
+            lost=self.lost + self.in_call,
             unknown=self.open,
             in_call=True,
         )
+
+    def again(self, epoch: int) -> "Operation":
+        """The same operation asked anew, under another key; its attempts are numbered on, so that a late outcome fits none."""
+        fresh = Operation(self.what, epoch=epoch)
+        return fresh._replace(attempt=self.attempt, first_began=self.first_began, last_began=self.last_began)
 
     def paused(
         self,
@@ -98,6 +103,7 @@ class Operation(NamedTuple):
         hindered: int = 0,
         exhausted: bool = False,
         awaiting_since: datetime | None = None,
+        lost: int = 0,
     ) -> "Operation":
         """After an outcome that leaves the operation to be tried again."""
         return self._replace(
@@ -110,5 +116,5 @@ class Operation(NamedTuple):
             exhausted=exhausted,
             look_first=False if epoch != self.epoch else self.look_first,
             awaiting_since=awaiting_since,
-            lost=0,
+            lost=lost,
         )

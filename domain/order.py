@@ -80,6 +80,7 @@ class RefundAllocated(Fact):
         before = aggregate.refunds.pop(self.refund_id, None)
         rounds = before.rounds + 1 if before is not None else 1
         aggregate.refunds[self.refund_id] = Admitted(self.amount, self.explicit, True, rounds)
+        aggregate.set_aside.pop(self.refund_id, None)
 
 
 class RefundRevoked(Fact):
@@ -245,6 +246,8 @@ class Order(Stream):
         left = self.amount - self.refunded
         if currency != self.currency:
             return f"it is in {currency}, the order in {self.currency}"
+        if amount < 1:
+            return f"it is {amount}, which is no amount to divide"
         if amount > left:
             return f"it is {amount}, but only {left} of the order is not refunded yet"
         return self._objection_to(explicit, amount) if explicit is not None else None
@@ -253,6 +256,8 @@ class Order(Stream):
         taken = self.targets()
         strangers = [seller for seller in explicit if seller not in self.shares]
         over = [s for s in explicit if s in self.shares and explicit[s] > self.shares[s]["amount"] - taken[s]]
+        if any(part < 0 for part in explicit.values()):
+            return "its allocation names a negative amount"
         if strangers:
             return f"its allocation names {strangers[0]!r}, who has no share in the order"
         if over:

@@ -144,8 +144,13 @@ def give_up(transfer: SellerTransfer, reason: str, detail: str, code: str | None
         transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason=reason, detail=detail, request_id=request_id))
 
 
-def settle_look_up(transfer: SellerTransfer, found: Sequence[TransferAtStripe], now: datetime) -> None:
-    """What Stripe's books show for this transfer: our own object, or that there is none."""
+def settle_look_up(
+    transfer: SellerTransfer, found: Sequence[TransferAtStripe], now: datetime, attempt: int | None = None
+) -> None:
+    """What Stripe's books show for this transfer: our own object, or that there is none.
+
+    `attempt` is the look-up's own: what it did not find proves nothing about a call that began after it.
+    """
     operation = transfer.operation
     if operation is None or operation.what != TRANSFER:
         return
@@ -155,7 +160,10 @@ def settle_look_up(transfer: SellerTransfer, found: Sequence[TransferAtStripe], 
         for extra in more:
             detail = f"Stripe holds {extra.stripe_transfer_id} as well: the seller was paid twice."
             hold_evidence(transfer, TRANSFER, extra.stripe_transfer_id, extra.amount, detail, None, now)
+    elif attempt not in (None, operation.attempt) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
+        return
     elif operation.exhausted:
         give_up(transfer, "exhausted", "No attempt is left, and Stripe's books show no transfer.", None, None, now)
     else:
         next_epoch(transfer, "absent", "Stripe's books show no transfer; it goes out under a new key.", now, now)
+        transfer.forgo_queue(now)

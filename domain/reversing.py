@@ -93,6 +93,8 @@ def _settled(
     request_id: str | None = None,
 ) -> None:
     total = transfer.amount_reversed + amount
+    if total >= transfer.amount:
+        transfer.empty_queue(now)
     ending = facts.Reversed if total >= transfer.amount else facts.PartiallyReversed
     transfer.record(
         ending(
@@ -122,8 +124,13 @@ def _rejected(
     elif seen is None:
         detail = f"Refused ({outcome.message}), and Stripe's books could not be read to tell why."
         postpone(transfer, "unread", detail, now + policy.delay(operation.retry_count), now)
-    elif not _by_the_books(transfer, operation, seen, now):
+    elif not _by_the_books(transfer, _closed_by(operation, outcome), seen, now):
         _refused_with_enough_left(transfer, operation, outcome, now, policy)
+
+
+def _closed_by(operation: Operation, refusal: Rejected) -> Operation:
+    """The operation after a definite answer; what was unknown before stays so, unless Stripe keeps to this answer."""
+    return operation._replace(in_call=False, unknown=operation.unknown and not refusal.stored)
 
 
 def _not_found(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
@@ -156,13 +163,18 @@ def _refused_with_enough_left(
     next_epoch(transfer, "awaiting_funds", outcome.message, now + policy.funds_interval, now, waiting_for="funds")
 
 
-def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> None:
-    """What Stripe's books show for the running reversal: our own object, somebody else's, or that it is absent."""
+def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, attempt: int | None = None) -> None:
+    """What Stripe's books show for the running reversal: our own object, somebody else's, or that it is absent.
+
+    `attempt` is the look-up's own: what it did not find proves nothing about a call that began after it.
+    """
     operation, claim = transfer.operation, transfer.in_flight
     if operation is None or claim is None or operation.what != claim.reversal_id:
         return
-    closed = operation._replace(in_call=False, unknown=False)  # all pages were read: nothing of ours can be hidden
-    if _by_the_books(transfer, closed, seen, now):
+    current = attempt in (None, operation.attempt)
+    # all pages were read: nothing of ours can be hidden, unless it was sent since
+    closed = operation._replace(in_call=False, unknown=False) if current else operation
+    if _by_the_books(transfer, closed, seen, now) or not current:
         return
     if operation.exhausted:
         detail = "No attempt is left, and Stripe's books show no such reversal."
@@ -190,10 +202,13 @@ def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: Transfer
 def _strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
     """Reversals at Stripe that are not ours and not recorded yet, oldest first."""
     known = set(transfer.claims)
+    settled = {claim.stripe_reversal_id for claim in transfer.claims.values()}
     return [
         reversal
         for reversal in reversed(seen.reversals)
-        if reversal.reversal_id not in known and external_id(transfer.id, reversal.stripe_reversal_id) not in known
+        if reversal.reversal_id not in known
+        and reversal.stripe_reversal_id not in settled
+        and external_id(transfer.id, reversal.stripe_reversal_id) not in known
     ]
 
 
@@ -205,9 +220,13 @@ def external_id(transfer_id: UUID, stripe_reversal_id: str) -> str:
 def _nothing_left(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe, now: datetime) -> None:
     strangers = _strangers(transfer, seen)
     theirs = strangers[0].stripe_reversal_id if len(strangers) == 1 else None
-    amount = seen.amount_reversed - transfer.amount_reversed
+    unrecorded = seen.amount_reversed - transfer.amount_reversed
+    amount = min(claim.amount, unrecorded) if transfer.queue else unrecorded
     listed = ", ".join(reversal.stripe_reversal_id for reversal in strangers) or "reversals known here already"
     _settled(transfer, claim, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
+    transfer.release_queue(now)
+    if transfer.in_flight is not None:  # the rest of it stands for what waited
+        _nothing_left(transfer, transfer.in_flight, seen, now)
 
 
 def _less_left(transfer: SellerTransfer, claim: Claim, operation: Operation, seen: TransferAtStripe, now: datetime) -> None:
@@ -248,7 +267,7 @@ def _record_external(transfer: SellerTransfer, reversal: ReversalAtStripe, now: 
 
 
 def record_external(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> None:
-    """Take in what others reversed at Stripe, while no reversal of ours is running. Raises IllegalTransition otherwise."""
+    """Take in what others reversed at Stripe; while a reversal of ours runs, attribution waits for its outcome."""
     if transfer.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
         for reversal in _strangers(transfer, seen):
             _record_external(transfer, reversal, now)

@@ -42,6 +42,8 @@ class SellerTransfer(Stream):
         self.operation: Operation | None = None
         self.reductions: dict[str, int] = {}
         self.claims: dict[str, Claim] = {}
+        self.evidence: dict[str, str] = {}
+        """Objects at Stripe that could not be taken in, with the operation they belong to."""
 
     @classmethod
     def create(
@@ -121,7 +123,8 @@ class SellerTransfer(Stream):
     @property
     def taken(self) -> int:
         """What refunds have taken or will take: reductions and claims, not what others reversed at Stripe."""
-        return sum(self.reductions.values()) + sum(claim.taken for claim in self.claims.values())
+        unsent = self.original if self.status is TransferStatus.CANCELLED else self.original - self.amount
+        return unsent + sum(claim.taken for claim in self.claims.values())
 
     def taken_for(self, cause_id: str) -> int:
         """The part of `taken` that one refund is the cause of."""
@@ -192,9 +195,18 @@ class SellerTransfer(Stream):
             self._withdraw(claim, claim.refund_id or "", now)
             self._reduce(claim.refund_id or "", claim.amount, now)
 
+    def empty_queue(self, now: datetime) -> None:
+        """All of it is back: there is nothing left for what waited to take."""
+        for claim in self.queue:
+            self._withdraw(claim, claim.refund_id or "", now)
+
+    def is_open(self, claim: Claim) -> bool:
+        """Whether this reversal may be at Stripe already without our knowing."""
+        return claim.state is ClaimState.REQUESTED and self.operation is not None and self.operation.open
+
     def withdraw(self, claim: Claim, amount: int, cause_id: str, now: datetime) -> int:
         """Give up to `amount` of an unsent claim back; answers how much that was. An open call is contested instead: 0."""
-        if claim.state is ClaimState.REQUESTED and self.operation is not None and self.operation.open:
+        if self.is_open(claim):
             if not claim.contested:
                 self.record(facts.ReversalContested(**self.next(now), reversal_id=claim.reversal_id, cause_id=cause_id))
             return 0

@@ -102,7 +102,7 @@ def _withdraw(transfers: Sequence[SellerTransfer], excess: int, cause_id: str, n
     """Withdraw or lower claims that were not sent, newest first; answers what is still too much."""
     for transfer in transfers:
         for claim in reversed(list(transfer.claims.values())):
-            mine = claim.refund_id == cause_id or not only_own
+            mine = claim.refund_id == cause_id or (not only_own and not transfer.is_open(claim))
             if excess > 0 and mine and claim.live and claim.refund_id is not None:
                 excess -= transfer.withdraw(transfer.claims[claim.reversal_id], excess, cause_id, now)
     return excess

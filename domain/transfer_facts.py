@@ -100,7 +100,7 @@ class Imported(Opening):
             aggregate.operation = Operation(self.reversal_id, retry_count=self.retry_count)
         elif status in (TransferStatus.PENDING, TransferStatus.FAILED):
             # an old time-out may have paid: Stripe's books come first
-            aggregate.operation = Operation(TRANSFER, retry_count=self.retry_count, look_first=True)
+            aggregate.operation = Operation(TRANSFER, retry_count=self.retry_count, unknown=True, look_first=True)
         enter(aggregate, status)
 
 
@@ -173,6 +173,7 @@ class AttemptDeferred(TransferFact):
     exhausted: bool = False
     """No attempt is left: the next step reads Stripe's books, and sends nothing."""
     hindered: int = 0
+    lost: int = 0
     waiting_for: str | None = None
     awaiting_since: datetime | None = None
     request_id: str | None = None
@@ -187,6 +188,7 @@ class AttemptDeferred(TransferFact):
                 hindered=self.hindered,
                 exhausted=self.exhausted,
                 awaiting_since=self.awaiting_since,
+                lost=self.lost,
             )
 
 
@@ -247,11 +249,14 @@ class ReversalRequested(TransferFact):
     note: str | None = None
 
     def change(self, transfer: "SellerTransfer") -> None:
-        transfer.claims[self.reversal_id] = Claim(
-            self.reversal_id, self.refund_id, self.amount, self.reason, ClaimState.REQUESTED
-        )
-        transfer.operation = Operation(self.reversal_id, epoch=self.epoch)
-        transfer.next_retry_at = self.next_retry_at
+        before = transfer.claims.get(self.reversal_id)
+        claim = Claim(self.reversal_id, self.refund_id, self.amount, self.reason, ClaimState.REQUESTED)
+        transfer.claims[self.reversal_id] = claim._replace(contested=before is not None and before.contested)
+        if self.reason == Reason.EXTERNAL:
+            return  # its outcome is in the same append: what is running goes on
+        running = transfer.operation
+        same = running if running is not None and running.what == self.reversal_id else Operation(self.reversal_id)
+        transfer.operation, transfer.next_retry_at = same.again(self.epoch), self.next_retry_at
 
 
 class ReversalReduced(TransferFact):
@@ -324,7 +329,8 @@ class ReversalSettled(TransferFact):
             state=ClaimState.REVERSED, settled=self.amount, stripe_reversal_id=self.stripe_reversal_id
         )
         transfer.amount_reversed, transfer.stripe_reversal_id = self.amount_reversed, self.stripe_reversal_id
-        transfer.operation, transfer.next_retry_at = None, None
+        if transfer.operation is not None and transfer.operation.what == self.reversal_id:
+            transfer.operation, transfer.next_retry_at = None, None
 
 
 class PartiallyReversed(ReversalSettled):
@@ -372,6 +378,7 @@ class EvidenceHeld(TransferFact):
 
     def change(self, transfer: "SellerTransfer") -> None:
         transfer.paid = transfer.paid or self.what == TRANSFER
+        transfer.evidence[self.stripe_id] = self.what
 
 
 class RetryRequested(TransferFact):

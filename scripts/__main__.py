@@ -1,7 +1,5 @@
 """`python -m scripts`, installed as `transfer-ledger`."""
 
-import sys
-
 from scripts.cli import app
 from scripts.exits import one_line_errors
 
@@ -13,4 +11,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

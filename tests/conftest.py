@@ -9,7 +9,6 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,16 +26,16 @@ SERVER = "LEDGER_TEST_SERVER"
 
 # a run's databases are named after the run; a run is alive while a connection carries its name, on whatever host
 DEAD_RUNS = r"""
-    SELECT datname FROM pg_database
-     WHERE datname LIKE 'ledger\_test\_%'
-       AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'ledger\_test\_%'
-                          AND starts_with(datname, split_part(application_name, '/', 1)))
+    SELECT d.datname FROM pg_database d
+     WHERE d.datname LIKE 'ledger\_test\_%'
+       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name LIKE 'ledger\_test\_%'
+                          AND starts_with(d.datname, split_part(a.application_name, '/', 1)))
 """
 UNUSED_TEMPLATES = r"""
-    SELECT datname FROM pg_database
-     WHERE datname LIKE 'ledger\_template\_%'
-       AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'ledger\_test\_%'
-                          AND datname = split_part(application_name, '/', 2))
+    SELECT d.datname FROM pg_database d
+     WHERE d.datname LIKE 'ledger\_template\_%'
+       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name LIKE 'ledger\_test\_%'
+                          AND d.datname = split_part(a.application_name, '/', 2))
 """
 
 hypothesis.settings.register_profile("ledger", deadline=None)  # two busy cores are no reason to fail
@@ -75,15 +74,14 @@ class Databases:
             self._make_template()
         self._admin.execute("SELECT pg_advisory_unlock(hashtextextended('ledger_template', 0))")
 
-    @contextmanager
-    def fresh(self, *, migrated: bool) -> Iterator[str]:
+    def create(self, *, migrated: bool) -> str:
         self._made += 1
         name = f"{self._run}_{self._made}"
         self._create(name, self._template if migrated else "template0")
-        try:
-            yield _with_database(self._server, name)
-        finally:
-            self._drop(name)
+        return _with_database(self._server, name)
+
+    def drop(self, url: str) -> None:
+        self._drop(urlsplit(url).path.removeprefix("/"))
 
     def _make_template(self) -> None:
         """Renamed when complete: a killed run leaves no half-made template under the final name."""
@@ -132,12 +130,14 @@ def databases(postgres_server: str) -> Iterator[Databases]:
 @pytest.fixture
 def database_url(databases: Databases) -> Iterator[str]:
     """A fresh database at the newest migration."""
-    with databases.fresh(migrated=True) as url:
-        yield url
+    url = databases.create(migrated=True)
+    yield url
+    databases.drop(url)
 
 
 @pytest.fixture
 def empty_database_url(databases: Databases) -> Iterator[str]:
     """A fresh database that was never migrated."""
-    with databases.fresh(migrated=False) as url:
-        yield url
+    url = databases.create(migrated=False)
+    yield url
+    databases.drop(url)

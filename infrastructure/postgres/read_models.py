@@ -7,6 +7,8 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from domain.identity import transfer_stream
+from domain.order import Share
 from domain.refund import Part
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.sql import queries
@@ -60,7 +62,7 @@ class Order(NamedTuple):
     status: str
     payment_id: str | None
     source_transaction: str | None
-    shares: Sequence[Mapping[str, object]]
+    shares: Sequence[Share]
     created_at: datetime
     updated_at: datetime
 
@@ -156,7 +158,7 @@ class ReadModels:
         ids = [UUID(part["reversal_id"]) for part in refund.allocation if part["reversal_id"] is not None]
         statuses = {str(key): status for key, status in await self._pairs("reversal_statuses", ids)}
         sales = dict(await self._pairs("sale_statuses", refund.order_id))
-        return [Part(**{**part, "status": _status(part, statuses, sales)}) for part in refund.allocation]
+        return [_part(refund, part, statuses, sales) for part in refund.allocation]
 
     async def names_of(self, order_id: str) -> tuple[list[UUID], list[str]]:
         """The ids of an order's transfers and of its refunds, oldest first."""
@@ -185,17 +187,31 @@ class ReadModels:
             row = await (await connection.execute(SQL["oldest_reversal"])).fetchone()
         return float(row[0]) if row else 0.0
 
+    async def schema_version(self) -> int:
+        """The newest migration that the database has; 0 when it has none."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(SQL["schema_version"])).fetchone()
+        return int(row[0]) if row else 0
+
     async def _pairs(self, query: str, *values: object) -> list[tuple[str, int]]:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(SQL[query], values)).fetchall()
         return [(row[0], row[1]) for row in rows]
 
 
-def _status(part: Part, reversals: Mapping[str, object], sales: Mapping[str, object]) -> str:
-    reversal_id = part["reversal_id"]
-    if reversal_id is not None:
-        return str(reversals.get(reversal_id, "requested"))
-    sale = sales.get(part["seller_id"])
+def _part(refund: Refund, part: Part, reversals: Mapping[str, object], sales: Mapping[str, object]) -> Part:
+    """A part as it stands now: its order may have been paid since, and a reversal that waited may have become unnecessary."""
+    seller_id, reversal_id, transfer_id = part["seller_id"], part["reversal_id"], part["transfer_id"]
+    if transfer_id is None and seller_id in sales:
+        transfer_id = str(transfer_stream(refund.order_id, seller_id))
+    status = _status(refund.status, reversals.get(reversal_id or ""), sales.get(seller_id))
+    return Part(seller_id=seller_id, amount=part["amount"], transfer_id=transfer_id, reversal_id=reversal_id, status=status)
+
+
+def _status(refund: str, reversal: object, sale: object) -> str:
+    # a refund that counts, and whose queued reversal was withdrawn: the transfer was refused, and less is sent instead
+    if reversal is not None and not (reversal == "withdrawn" and refund == "succeeded"):
+        return str(reversal)
     if sale is None:
         return "waiting_for_payment"
     return "cancelled" if sale == "cancelled" else "reduced"

@@ -29,7 +29,7 @@ MOST_ERRORS = 10
 B = TypeVar("B")
 Q = TypeVar("Q")
 Model = TypeVar("Model", bound=BaseModel)
-_ID = re.compile(ID_PATTERN.rstrip("$"))
+_ID = re.compile(ID_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,9 @@ class Call(Generic[B, Q]):
         except ValueError:
             known = None
         if known is None or str(known) != given.lower():
-            raise Problem("not_found", f"There is no transfer {given[:128]!r}; transfers are named by UUIDs, see GET /v1/transfers.")
+            raise Problem(
+                "not_found", f"There is no transfer {given[:128]!r}; transfers are named by UUIDs, see GET /v1/transfers."
+            )
         return known
 
 
@@ -164,10 +166,10 @@ async def _body(model: type[Model], request: Request) -> Model:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise Problem("unsupported_media_type", f"The body is sent as {media_type[:64]!r}; send application/json.")
-    raw = await whole_body(request)
+    # a call whose members are all optional may come without a body
+    raw = await whole_body(request) or (b"" if _required(model) else b"{}")
     try:
-        # a call whose members are all optional may come without a body
-        return model.model_validate_json(raw or b"{}") if raw or not _required(model) else model.model_validate_json(raw)
+        return model.model_validate_json(raw)
     except ValidationError as invalid:
         raise _misfit("body", invalid) from None
 

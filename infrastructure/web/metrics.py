@@ -33,9 +33,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._database = DatabaseCollector(mode)
         self._registry.register(self._database)
-        self._requests = Counter(
-            "ledger_http_requests", "Answered calls.", ["method", "path", "status"], registry=self._registry
-        )
+        self._requests = Counter("ledger_http_requests", "Answered calls.", ["method", "path", "status"], registry=self._registry)
         self._seconds = Histogram(
             "ledger_http_request_seconds",
             "Seconds from a call to its answer.",

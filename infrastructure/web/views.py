@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from projections.narrative import Json
-
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
@@ -120,7 +118,7 @@ class HistoryEntry:
     version: int
     at: datetime
     fact: str
-    payload: Mapping[str, Json]
+    payload: Mapping[str, object]
     sentence: str
 
 
@@ -141,7 +139,7 @@ class FeedEntry:
     version: int
     at: datetime
     fact: str
-    payload: Mapping[str, Json]
+    payload: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,14 @@ class Stage:
         self._environment: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._build()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _build(self) -> None:
         database_url = await asyncio.to_thread(self._fresh_database)
         _, self.control = await self._stack.enter_async_context(running_simulator())
         port = _free_port()
@@ -69,7 +77,6 @@ class Stage:
         )
         self._stack.push_async_callback(self.stop)
         await self.start()
-        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._stack.aclose()

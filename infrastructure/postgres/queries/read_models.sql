@@ -72,3 +72,6 @@ select coalesce(extract(epoch from now() - min(created_at)), 0)::float8
 
 -- open_alarms: how many of each kind
 select kind, count(*) from alarms where cleared_at is null group by kind;
+
+-- schema_version: the newest migration that is applied
+select coalesce(max(version), 0) from ledger_migrations;

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import orjson
-
 from infrastructure.stripe.simulator.clock import SimClock
 from infrastructure.stripe.simulator.config import SimulatorConfig
 from infrastructure.stripe.simulator.ids import IdSequence
-from infrastructure.stripe.simulator.journal import Journal, Record, of_kind
+from infrastructure.stripe.simulator.journal import Journal, Record, kept_json, of_kind
 from infrastructure.stripe.simulator.purse import PLATFORM, WORLD, Pocket, Purse
 from infrastructure.stripe.simulator.rows import (
     Account,
@@ -95,7 +93,7 @@ class Books:
             seq=self.events.next_seq(),
             created=self.clock.seconds(),
             type=type_,
-            object=object_ if isinstance(object_, bytes) else orjson.dumps(object_),
+            object=object_ if isinstance(object_, bytes) else kept_json(object_),
             account=account,
             request_id=origin.request_id,
             idempotency_key=origin.key,

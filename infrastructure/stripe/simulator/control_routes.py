@@ -37,9 +37,7 @@ def control_routes(world: World) -> list[Route]:
 def _endpoint(world: World, act: Act) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            raw = await request.body()
-            body = orjson.loads(raw) if raw else {}
-            result = act(world, request, body)
+            result = act(world, request, await _body(request))
             answer = await result if asyncio.iscoroutine(result) else result
             world.commit()
             return _json(answer)
@@ -52,6 +50,17 @@ def _endpoint(world: World, act: Act) -> Callable[[Request], Awaitable[Response]
             return _json({"error": sentence}, 400)
 
     return endpoint
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """Raises ValueError for anything but an object, and for web pages: a browser must not move even toy money."""
+    if "origin" in request.headers:
+        raise ValueError("the simulator was asked by a web page, but only programs may control it")
+    raw = await request.body()
+    body = orjson.loads(raw) if raw else {}
+    if not isinstance(body, dict):
+        raise ValueError(f"the body is {type(body).__name__}, but an object was expected")
+    return body
 
 
 def _json(content: Json, status: int = 200) -> Response:
@@ -187,8 +196,9 @@ async def _quiet(world: World, request: Request, _: dict[str, Any]) -> Json:
 # --- looking inside, and time travel ----------------------------------------------------------------------------------
 
 
-def _reset(world: World, _: Request, __: dict[str, Any]) -> Json:
+async def _reset(world: World, _: Request, __: dict[str, Any]) -> Json:
     world.reset()
+    await world.webhooks.dispose()
     return {"reset": True}
 
 
@@ -196,8 +206,9 @@ def _take_snapshot(world: World, request: Request, _: dict[str, Any]) -> Json:
     return {"records": world.take_snapshot(request.path_params["name"])}
 
 
-def _restore_snapshot(world: World, request: Request, _: dict[str, Any]) -> Json:
+async def _restore_snapshot(world: World, request: Request, _: dict[str, Any]) -> Json:
     world.restore_snapshot(request.path_params["name"])
+    await world.webhooks.dispose()
     return {"restored": request.path_params["name"]}
 
 

@@ -19,14 +19,17 @@ from infrastructure.stripe.simulator.render import event_json
 from infrastructure.stripe.simulator.rows import Event
 
 WRONG_SECRET = "whsec_somebody_else"
+AT_ONCE = float("-inf")
+"""Due time of a delivery that was flushed: not even a pause holds it."""
 
 
 @dataclass(order=True, slots=True)
 class Delivery:
-    """One event on its way, ordered by when it is due (monotonic seconds of real time)."""
+    """One event on its way, ordered by when it is due (monotonic seconds of real time), then by rank."""
 
     due: float
-    number: int
+    rank: int
+    number: int = field(compare=False)
     event: Event = field(compare=False)
     attempt: int = field(default=1, compare=False)
 
@@ -58,7 +61,6 @@ class Courier:
         self._pump: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
-        self._flushing = False
 
     @property
     def outstanding(self) -> int:
@@ -68,7 +70,7 @@ class Courier:
     def enqueue(self, event: Event, number: int, after: float) -> None:
         knobs = self.endpoint.knobs
         wait = after + knobs.delay + self._chance.uniform(0, knobs.reorder_window)
-        heapq.heappush(self._queue, Delivery(time.monotonic() + wait, number, event))
+        heapq.heappush(self._queue, Delivery(time.monotonic() + wait, number, number, event))
 
     def wake(self) -> None:
         """Look at the queue again. Needs a running loop once there is something in it."""
@@ -79,18 +81,17 @@ class Courier:
     def flush(self) -> int:
         """Deliver everything that is queued now, due or not, paused or not."""
         for delivery in self._queue:
-            delivery.due = 0.0
+            delivery.due = AT_ONCE
         heapq.heapify(self._queue)
-        self._flushing = True
         self.wake()
         return len(self._queue)
 
     def shuffle(self, seed: int) -> None:
-        """Put what is queued into a random order."""
-        dues = [delivery.due for delivery in self._queue]
-        random.Random(seed).shuffle(dues)
-        for delivery, due in zip(self._queue, dues, strict=True):
-            delivery.due = due
+        """Put what is queued into a random order, the same for the same seed."""
+        ranks = list(range(len(self._queue)))
+        random.Random(seed).shuffle(ranks)
+        for delivery, rank in zip(sorted(self._queue, key=lambda queued: queued.number), ranks, strict=True):
+            delivery.rank = rank
         heapq.heapify(self._queue)
 
     def stop(self) -> list[asyncio.Task[Any]]:
@@ -109,15 +110,15 @@ class Courier:
     async def _run(self) -> None:
         while self._queue:
             self._news.clear()
-            wait = self._queue[0].due - time.monotonic()
-            paused = self.endpoint.knobs.paused and not self._flushing
+            due = self._queue[0].due
+            wait = due - time.monotonic()
+            paused = self.endpoint.knobs.paused and due != AT_ONCE
             if paused or wait > 0 or len(self._sending) >= self.endpoint.knobs.concurrency:
                 await self._something_new(None if paused or wait <= 0 else wait)
                 continue
             task = asyncio.create_task(self._carry(heapq.heappop(self._queue)))
             self._sending.add(task)
             task.add_done_callback(self._sent)
-        self._flushing = False
 
     async def _something_new(self, seconds: float | None) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import assert_never
 
 import orjson
@@ -41,7 +40,7 @@ async def strike(world: World, call: Call, plan: Plan, point: Point, connection:
     for action, chance in plan.strikes(point):
         match action:
             case Latency():
-                await asyncio.sleep(seconds_of(action, call.operation, chance))
+                await world.gate.pause(seconds_of(action, call.operation, chance))
             case Hold():
                 await _hold(world, call, action, connection)
             case Status():

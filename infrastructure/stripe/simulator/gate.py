@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -50,7 +51,7 @@ class Gate:
         self._numbers = count(1)
         self._held: dict[str, HeldCall] = {}
         self._changed = asyncio.Event()
-        self._closed = False
+        self._closed = asyncio.Event()
 
     async def hold(
         self, call: Call, point: Point, connection: Connection, seconds: float | None = None, patient: bool = False
@@ -70,7 +71,7 @@ class Gate:
     def _holding(self, call: Call, point: Point) -> Iterator[HeldCall]:
         held = HeldCall(f"held_{next(self._numbers)}", call, point)
         self._held[held.id] = held
-        if self._closed:
+        if self._closed.is_set():
             held.released.set()
         self._tell()
         try:
@@ -87,8 +88,8 @@ class Gate:
         return [held for held in self._held.values() if fnmatchcase(held.call.operation, operation)]
 
     async def wait_until_held(self, operation: str, calls: int) -> list[HeldCall]:
-        """Returns as soon as that many calls of the operation are being held."""
-        while len(self.waiting(operation)) < calls:
+        """Returns as soon as that many calls of the operation are being held, or the simulator shuts down."""
+        while len(self.waiting(operation)) < calls and not self._closed.is_set():
             await self._changed.wait()
         return self.waiting(operation)
 
@@ -101,8 +102,14 @@ class Gate:
 
     def close(self) -> None:
         """The simulator shuts down: nothing is held any more."""
-        self._closed = True
+        self._closed.set()
+        self._tell()
         self.release()
+
+    async def pause(self, seconds: float) -> None:
+        """Real time passes; cut short when the simulator shuts down."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
 
 
 async def _cancelled(waits: Waits) -> None:

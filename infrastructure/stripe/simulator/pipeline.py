@@ -15,6 +15,7 @@ from infrastructure.stripe.simulator.connection import Connection
 from infrastructure.stripe.simulator.errors import Refusal
 from infrastructure.stripe.simulator.faults import ForgetfulKeys, Mangle, Plan, Point, Stored500
 from infrastructure.stripe.simulator.firing import strike
+from infrastructure.stripe.simulator.journal import kept_json
 from infrastructure.stripe.simulator.operations import Operation
 from infrastructure.stripe.simulator.parameters import read_params
 from infrastructure.stripe.simulator.rows import Answer, KeyEntry
@@ -134,7 +135,7 @@ class Passage:
 
     def _carried_out(self) -> Answer:
         try:
-            body = orjson.dumps(self.operation.execute(self.world.books, self.call))
+            body = kept_json(self.operation.execute(self.world.books, self.call))
         except Refusal as refusal:
             return self.world.refused(refusal, self.call, stored=True)
         return Answer(200, body, {"Stripe-Should-Retry": "false"})
@@ -155,8 +156,9 @@ class Passage:
         return failure
 
     def _carried_out_late(self) -> None:
-        self._carried_out()
-        self.world.commit()
+        if self.epoch == self.world.epoch:
+            self._carried_out()
+            self.world.commit()
 
 
 def authenticate(world: World, operation: Operation, call: Call) -> None:

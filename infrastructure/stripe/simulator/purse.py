@@ -32,9 +32,9 @@ class Purse:
         return self._amounts.get(pocket, 0)
 
     def move(self, amount: int, source: Pocket, target: Pocket) -> None:
-        """Raises ValueError for a negative amount or two currencies: those would be errors of the simulator."""
-        if amount < 0 or source.currency != target.currency:
-            raise ValueError(f"cannot move {amount} from {source} to {target}: amounts are positive, currencies equal")
+        """Raises ValueError for anything but a natural number, and for two currencies."""
+        if type(amount) is not int or amount < 0 or source.currency != target.currency:
+            raise ValueError(f"cannot move {amount} from {source} to {target}: amounts are whole and positive, currencies equal")
         for pocket, delta in ((source, -amount), (target, amount)):
             self._amounts[pocket] += delta
             self._journal.note("balance", "|".join(pocket), self._amounts[pocket])

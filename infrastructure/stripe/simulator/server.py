@@ -30,6 +30,7 @@ class ResettableProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, TRANSPORT: transport}
+        self.access_log = False  # the simulator keeps its own log of calls
         super().connection_made(transport)
 
 
@@ -63,8 +64,11 @@ class RunningSimulator:
         self._stack.callback(server.close)
 
     async def stop(self) -> None:
-        """Stop listening, let calls under way end, then cut whatever is still open. Stopping twice is harmless."""
-        self.world.gate.close()
+        """Stop listening, let calls under way end, then cut whatever is still open. Stopping twice is harmless.
+
+        Calls that wait before their commit vanish without effect, as when a server dies.
+        """
+        self.world.shut()
         stack = self._stack.pop_all()
         for connection in list(self._state.connections):
             connection.shutdown()

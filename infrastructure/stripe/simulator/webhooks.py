@@ -34,12 +34,13 @@ class Webhooks:
         self._couriers: dict[str, Courier] = {}
         self._retired: list[Courier] = []
         self._changed = asyncio.Event()
+        self._shut = False
         self.outcomes: deque[dict[str, Any]] = deque(maxlen=OUTCOMES_REMEMBERED)
 
     def add(self, description: Any) -> Endpoint:
         """Raises ValueError when the description is not an endpoint, the id is taken or there are too many."""
         endpoint = Endpoint.model_validate(description)
-        endpoint.id = endpoint.id or f"we_{len(self._couriers) + len(self._retired) + 1}"
+        endpoint.id = endpoint.id or self._books.ids.next("we")
         if endpoint.id in self._couriers or len(self._couriers) >= ENDPOINTS_AT_MOST:
             raise ValueError(f"{endpoint.id} is taken or there are already {ENDPOINTS_AT_MOST} endpoints: remove one")
         self._couriers[endpoint.id] = Courier(endpoint, self._books, self._chance, self._report)
@@ -82,7 +83,7 @@ class Webhooks:
         knobs = courier.endpoint.knobs
         dropped = any(fnmatchcase(event.type, pattern) for pattern in knobs.drop)
         if dropped or self._chance.random() < knobs.drop_probability:
-            self._note_outcome(courier, Delivery(0.0, 0, event), "dropped", None, None)
+            self._note_outcome(courier, Delivery(0.0, 0, 0, event), "dropped", None, None)
             return
         number = next(self._numbers)
         courier.enqueue(event, number, after)
@@ -108,8 +109,8 @@ class Webhooks:
         return sum(courier.outstanding for courier in self._couriers.values())
 
     async def quiet(self) -> None:
-        """Returns when nothing is queued (retries included) and nothing is under way."""
-        while self.outstanding:
+        """Returns when nothing is queued (retries included) and nothing is under way, or the simulator shuts down."""
+        while self.outstanding and not self._shut:
             await self._changed.wait()
 
     def _report(self, courier: Courier, delivery: Delivery, outcome: Outcome) -> None:
@@ -118,6 +119,9 @@ class Webhooks:
             self._journal.note("delivery", f"{courier.endpoint.id}|{delivery.event.id}|{delivery.number}", False)
             self._journal.commit()
         self._note_outcome(courier, delivery, word, outcome.status, outcome.error)
+        self._tell()
+
+    def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -135,17 +139,27 @@ class Webhooks:
             }
         )
 
+    def shut(self) -> None:
+        """Nobody waits for quiet any more."""
+        self._shut = True
+        self._tell()
+
     def clear(self) -> None:
-        """Forget all endpoints; what is under way is cut off when the simulator closes or the loop runs on."""
+        """Forget all endpoints and send nothing more; `dispose` then closes their connections."""
         self._retired.extend(self._couriers.values())
         for courier in self._couriers.values():
             courier.stop()
         self._couriers.clear()
         self.outcomes.clear()
 
+    async def dispose(self) -> None:
+        while self._retired:
+            await self._retired.pop().close()
+
     async def close(self) -> None:
-        for courier in (*self._couriers.values(), *self._retired):
+        for courier in self._couriers.values():
             await courier.close()
+        await self.dispose()
 
     def _write_down(self, endpoint: Endpoint) -> None:
         self._journal.note("endpoint", endpoint.id, endpoint.model_dump(mode="json"))

@@ -17,7 +17,7 @@ from infrastructure.stripe.simulator.faults import FaultBoard
 from infrastructure.stripe.simulator.gate import Gate
 from infrastructure.stripe.simulator.idempotency import KeyRing
 from infrastructure.stripe.simulator.ids import IdSequence
-from infrastructure.stripe.simulator.journal import Journal, Record, of_kind
+from infrastructure.stripe.simulator.journal import Journal, Record, kept_json, of_kind
 from infrastructure.stripe.simulator.rows import Answer, KeyEntry
 from infrastructure.stripe.simulator.store import StateFile
 from infrastructure.stripe.simulator.traffic import Limits, ObjectLocks
@@ -72,7 +72,7 @@ class World:
     def refused(self, refusal: Refusal, call: Call, stored: bool) -> Answer:
         """The answer to a refusal, as it is worded now."""
         shape = self.wording.shape(refusal.name)
-        body = orjson.dumps(error_body(shape, {**refusal.values, "request_id": call.request_id}, call.request_id))
+        body = kept_json(error_body(shape, {**refusal.values, "request_id": call.request_id}, call.request_id))
         headers = {}
         if stored:
             headers["Stripe-Should-Retry"] = "false"
@@ -133,8 +133,14 @@ class World:
         self._equip()
         self._rewrite_file()
 
-    async def close(self) -> None:
+    def shut(self) -> None:
+        """Nothing waits any more: not at the gate, not in a latency, not in a long poll."""
+        self._begin_epoch()
         self.gate.close()
+        self.webhooks.shut()
+
+    async def close(self) -> None:
+        self.shut()
         await self.webhooks.close()
         if self.file is not None:
             self.file.close()

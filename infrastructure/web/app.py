@@ -1,0 +1,66 @@
+"""The ledger's web application: routes from the table, one layer at the edge, a token before `/v1`."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from infrastructure.bootstrap import Service, running
+from infrastructure.postgres.history import History
+from infrastructure.postgres.read_models import ReadModels
+from infrastructure.settings import Settings, settings_from
+from infrastructure.web.calls import Backend, endpoint
+from infrastructure.web.edge import Edge
+from infrastructure.web.metrics import Metrics
+from infrastructure.web.openapi import document
+from infrastructure.web.operations import OPERATIONS
+from infrastructure.web.problems import on_exception, on_http_exception
+from infrastructure.web.security import BearerToken
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The application with the whole ledger inside: its lifespan starts, runs and drains inbox and workers.
+
+    Reads the environment when `settings` is None. Raises BadSetting; the lifespan raises what `running` raises.
+    """
+    chosen = settings_from(os.environ) if settings is None else settings
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with running(chosen) as service:
+            app.state.backend = _backend(app, service)
+            yield
+
+    return _application(chosen, lifespan)
+
+
+def application_of(service: Service) -> Starlette:
+    """The application on a ledger that somebody else starts and drains."""
+    app = _application(service.settings, None)
+    app.state.backend = _backend(app, service)
+    return app
+
+
+def _application(settings: Settings, lifespan: Lifespan | None) -> Starlette:
+    metrics = Metrics(settings.mode)
+    app = Starlette(
+        routes=[Route(op.path, endpoint(op), methods=[op.method]) for op in OPERATIONS],
+        middleware=[Middleware(Edge, settings.mode, metrics), Middleware(BearerToken, settings.api_token)],
+        exception_handlers={HTTPException: on_http_exception, Exception: on_exception},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.metrics = metrics
+    return app
+
+
+def _backend(app: Starlette, service: Service) -> Backend:
+    described = orjson.dumps(document(OPERATIONS))
+    return Backend(service, ReadModels(service.pool), History(service.store), app.state.metrics, described)

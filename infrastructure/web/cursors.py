@@ -1,0 +1,28 @@
+"""Where a listing goes on: the place of the last row shown, opaque to callers. Rows that come later do not shift it."""
+
+import base64
+import binascii
+import struct
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from infrastructure.web.problems import Problem
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PLACE = struct.Struct(">q16s")
+
+
+def cursor_at(created_at: datetime, transfer_id: UUID) -> str:
+    """The cursor that continues after this row."""
+    return base64.urlsafe_b64encode(_PLACE.pack((created_at - _EPOCH) // _MICROSECOND, transfer_id.bytes)).decode()
+
+
+def place_of(cursor: str) -> tuple[datetime, UUID]:
+    """The row after which it continues. Raises Problem for anything that `cursor_at` did not make."""
+    try:
+        microseconds, transfer_id = _PLACE.unpack(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        return _EPOCH + microseconds * _MICROSECOND, UUID(bytes=transfer_id)
+    except (ValueError, OverflowError, struct.error, binascii.Error):
+        detail = f"{cursor[:64]!r} is no cursor of ours; send next_cursor as it was answered, or none for the first page."
+        raise Problem("bad_cursor", detail) from None

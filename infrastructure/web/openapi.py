@@ -1,0 +1,153 @@
+"""The OpenAPI 3.1 document, made from the table of operations."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from infrastructure.web.calls import Op
+from infrastructure.web.limits import LARGEST_BODY
+from infrastructure.web.models import ID_PATTERN
+from infrastructure.web.problems import KINDS, MEDIA_TYPE
+
+Json = dict[str, Any]
+
+OF_EVERY_CALL = ("internal_error", "not_ready")
+OF_GUARDED_CALLS = (
+    "unauthorized",
+    "cross_site",
+    "unknown_query_parameter",
+    "repeated_query_parameter",
+    "database_unavailable",
+    "conflict",
+)
+OF_CALLS_WITH_A_BODY = ("incomplete_body", "body_too_slow", "body_too_large")
+OF_CALLS_WITH_JSON = ("bad_json", "unsupported_media_type", "invalid_request")
+
+REFERENCE = "#/components/schemas/{model}"
+PATH_PARAMETERS: Mapping[str, Json] = {
+    "transfer_id": {"type": "string", "format": "uuid"},
+    "order_id": {"type": "string", "pattern": ID_PATTERN},
+    "refund_id": {"type": "string", "pattern": ID_PATTERN},
+    "seller_id": {"type": "string", "pattern": ID_PATTERN},
+}
+PROBLEM: Json = {
+    "type": "object",
+    "description": "RFC 9457. `code` is stable; `detail` says what was wrong, what was expected, what to do.",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
+        "reasons": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+def document(operations: Sequence[Op]) -> Json:
+    """The document as a JSON value."""
+    paths: dict[str, Json] = {}
+    for op in operations:
+        paths.setdefault(op.path, {})[op.method.lower()] = _operation(op)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Transfer ledger",
+            "version": version("transfer-ledger"),
+            "description": "Amounts are integers in minor units. Times are RFC 3339 in UTC.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {**_schemas(operations), "Problem": PROBLEM},
+            "headers": {"Ledger-Mode": {"schema": {"enum": ["simulator", "test", "live"]}}},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "LEDGER_API_TOKEN"}},
+        },
+    }
+
+
+def codes(op: Op) -> tuple[str, ...]:
+    """Every problem that this operation can answer."""
+    listed: Iterable[str] = (*OF_EVERY_CALL, *op.problems)
+    if op.guarded:
+        listed = (*listed, *OF_GUARDED_CALLS)
+    if op.body is not None or op.raw is not None:
+        listed = (*listed, *OF_CALLS_WITH_A_BODY)
+    if op.body is not None:
+        listed = (*listed, *OF_CALLS_WITH_JSON)
+    if op.query.model_fields or _names_in(op.path):
+        listed = (*listed, "invalid_request")
+    return tuple(dict.fromkeys(listed))
+
+
+def _operation(op: Op) -> Json:
+    described: Json = {
+        "operationId": op.serve.__name__,
+        "summary": op.summary,
+        "tags": [op.path.split("/")[2] if op.guarded else op.path.split("/")[1]],
+        "responses": {str(status): _reply(content) for status, content in op.replies.items()} | _problems(op),
+    }
+    if parameters := _in_path(op.path) + _in_query(op.query):
+        described["parameters"] = parameters
+    if op.body is not None:
+        schema = {"$ref": REFERENCE.format(model=op.body.__name__)}
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if op.raw is not None:
+        limit = f"The raw body, at most {LARGEST_BODY} bytes, as it was signed."
+        described["requestBody"] = {"required": True, "description": limit, "content": {op.raw: {}}}
+    if op.guarded:
+        described["security"] = [{"token": []}]
+    return described
+
+
+def _reply(content: type[object] | str) -> Json:
+    headers = {"Ledger-Mode": {"$ref": "#/components/headers/Ledger-Mode"}}
+    if isinstance(content, str):
+        return {"description": "As asked.", "headers": headers, "content": {content: {}}}
+    schema = {"$ref": REFERENCE.format(model=content.__name__)}
+    return {"description": "As asked.", "headers": headers, "content": {"application/json": {"schema": schema}}}
+
+
+def _problems(op: Op) -> Json:
+    by_status: dict[int, list[str]] = {}
+    for code in codes(op):
+        by_status.setdefault(KINDS[code].status, []).append(code)
+    return {str(status): _problem(named) for status, named in sorted(by_status.items())}
+
+
+def _problem(named: Sequence[str]) -> Json:
+    said = "; ".join(f"`{code}`: {KINDS[code].title}" for code in named)
+    return {"description": said, "content": {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}}
+
+
+def _names_in(path: str) -> list[str]:
+    return re.findall(r"{(\w+)}", path)
+
+
+def _in_path(path: str) -> list[Json]:
+    return [{"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]} for name in _names_in(path)]
+
+
+def _in_query(query: type[BaseModel]) -> list[Json]:
+    schema = TypeAdapter(query).json_schema(ref_template=REFERENCE)
+    return [{"name": name, "in": "query", "schema": member} for name, member in schema.get("properties", {}).items()]
+
+
+def _schemas(operations: Sequence[Op]) -> Json:
+    bodies = {op.body for op in operations if op.body is not None} | {op.query for op in operations}
+    _, sent = models_json_schema([(model, "validation") for model in _by_name(bodies)], ref_template=REFERENCE)
+    views = {content for op in operations for content in op.replies.values() if not isinstance(content, str)}
+    mode: JsonSchemaMode = "serialization"
+    adapters = [(view.__name__, mode, TypeAdapter[object](view)) for view in _by_name(views)]
+    _, answered = TypeAdapter.json_schemas(adapters, ref_template=REFERENCE)
+    return {**sent["$defs"], **answered["$defs"]}
+
+
+def _by_name(types: Iterable[Any]) -> list[Any]:
+    return sorted(types, key=lambda kind: str(kind.__name__))

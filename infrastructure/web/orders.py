@@ -1,0 +1,77 @@
+"""Orders: record one, have it paid, and everything that belongs to it."""
+
+from typing import Never
+
+from domain import order as facts
+from domain.errors import UnknownId
+from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.web.calls import Call, Reply
+from infrastructure.web.models import OrderIn, PaidIn, Parameters, ShareIn
+from infrastructure.web.problems import Problem
+from infrastructure.web.refunds import refund_named
+from infrastructure.web.transfers import with_reversals
+from infrastructure.web.views import Order, Share
+
+MOST_TRANSFERS = 10_000
+
+
+async def record_order(call: Call[OrderIn, Parameters]) -> Reply:
+    body = call.body
+    news = await call.service.ledger.register_order(
+        order_id=body.order_id,
+        currency=body.currency,
+        amount=body.amount,
+        shares=[_share(share, body.currency) for share in body.shares],
+        payment_id=body.payment_id,
+        source_transaction=body.source_transaction,
+    )
+    return Reply(201 if news else 200, await _order(call.reads, body.order_id))
+
+
+def _share(share: ShareIn, currency: str) -> facts.Share:
+    plain = facts.Share(seller_id=share.seller_id, destination=share.destination, amount=share.amount)
+    if share.currency not in (None, currency):
+        plain["currency"] = share.currency
+    return plain
+
+
+def _shown(share: facts.Share, currency: str) -> Share:
+    return Share(share["seller_id"], share["destination"], share["amount"], share.get("currency", currency))
+
+
+async def pay_order(call: Call[PaidIn, Parameters]) -> Reply:
+    order_id = call.id("order_id")
+    await call.service.ledger.record_payment(order_id, call.body.payment_id, call.body.source_transaction, "api")
+    return Reply(200, await _order(call.reads, order_id))
+
+
+async def create_payment(call: Call[None, Parameters]) -> Never:
+    call.id("order_id")
+    detail = "This release does not create payments; create it at the payment provider, then report it with /paid or its webhook."
+    raise Problem("psp_payment_not_built", detail)
+
+
+async def show_order(call: Call[None, Parameters]) -> Reply:
+    return Reply(200, await _order(call.reads, call.id("order_id")))
+
+
+async def _order(reads: ReadModels, order_id: str) -> Order:
+    row = await reads.order(order_id)
+    if row is None:
+        raise UnknownId("order", order_id)
+    transfers = await reads.transfers(Filters(order_id=order_id), MOST_TRANSFERS)
+    _, refunds = await reads.names_of(order_id)
+    return Order(
+        order_id=row.order_id,
+        currency=row.currency,
+        amount=row.amount,
+        refunded=row.refunded,
+        status=row.status,
+        payment_id=row.payment_id,
+        source_transaction=row.source_transaction,
+        shares=[_shown(share, row.currency) for share in row.shares],
+        transfers=await with_reversals(reads, transfers[::-1]),
+        refunds=[await refund_named(reads, name) for name in refunds],
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,64 @@
+"""Refunds: record one that succeeded elsewhere, and what has become of one."""
+
+from application.refunds import SettledRefund
+from domain import refund as facts
+from domain.errors import UnknownId
+from infrastructure.postgres import read_models
+from infrastructure.postgres.read_models import ReadModels
+from infrastructure.web.calls import Call, Reply
+from infrastructure.web.models import Parameters, RefundIn
+from infrastructure.web.problems import Problem
+from infrastructure.web.views import Part, Refund
+
+
+async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
+    if not call.body.settled:
+        detail = "This release does not submit refunds; make it at the payment provider, then send it with settled: true."
+        raise Problem("psp_submission_not_built", detail)
+    recorded = await call.service.ledger.settle_refund(_settled(call.body))
+    shown = await refund_named(call.reads, recorded.refund.refund_id)
+    return Reply(202 if recorded.news else 200, shown)
+
+
+def _settled(body: RefundIn) -> SettledRefund:
+    explicit = None if body.allocation is None else {part.seller_id: part.amount for part in body.allocation}
+    return SettledRefund(
+        refund_id=body.refund_id,
+        order_id=body.order_id,
+        amount=body.amount,
+        reason=body.reason,
+        explicit=explicit,
+        psp_refund_id=body.psp_refund_id,
+    )
+
+
+async def show_refund(call: Call[None, Parameters]) -> Reply:
+    return Reply(200, await refund_named(call.reads, call.id("refund_id")))
+
+
+async def refund_named(reads: ReadModels, name: str) -> Refund:
+    """One refund under any of its names, as callers see it. Raises UnknownId."""
+    row = await reads.refund(name)
+    if row is None:
+        raise UnknownId("refund", name)
+    return _shown(row)
+
+
+def _shown(row: read_models.Refund) -> Refund:
+    return Refund(
+        refund_id=row.refund_id,
+        order_id=row.order_id,
+        amount=row.amount,
+        currency=row.currency,
+        status=row.status,
+        psp_refund_id=row.psp_refund_id,
+        reason=row.reason,
+        last_error=row.last_error,
+        allocation=[_part(part) for part in row.allocation],
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _part(part: facts.Part) -> Part:
+    return Part(part["seller_id"], part["amount"], part["transfer_id"], part["reversal_id"], part.get("status", ""))

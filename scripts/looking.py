@@ -1,0 +1,106 @@
+"""What a person looks at, and the two things they may do: retry a transfer, and replay a webhook."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from domain.errors import UnknownId
+from domain.lifecycle import TransferStatus
+from infrastructure.bootstrap import stored
+from infrastructure.postgres.history import History
+from infrastructure.postgres.read_models import Filters, ReadModels, Transfer
+from infrastructure.settings import Settings
+from projections.narrative import instant, payload, sentence
+from scripts.exits import fail
+
+INBOX_STATUSES = ("stored", "done", "ignored", "parked", "dead")
+
+
+async def list_transfers(
+    settings: Settings, status: str | None, seller: str | None, order: str | None, limit: int, as_json: bool
+) -> None:
+    """Newest first."""
+    if status is not None and status not in {known.value for known in TransferStatus}:
+        fail(f"--status is {status!r}; expected one of {', '.join(TransferStatus)}.")
+    async with stored(settings) as storage:
+        rows = await ReadModels(storage.pool).transfers(Filters(status, seller, order), limit)
+    if as_json:
+        _print_json([_shown(row) for row in rows])
+        return
+    table = Table("transfer", "order", "seller", "amount", "back", "currency", "status", "next", "why")
+    for row in rows:
+        waits = instant(row.next_retry_at)[:19] if row.next_retry_at else row.waiting_for or ""
+        amounts = (str(row.amount), str(row.amount_reversed), row.currency)
+        table.add_row(str(row.transfer_id), row.order_id, row.seller_id, *amounts, row.status, waits, row.last_error or "")
+    Console(width=None if Console().is_terminal else 240).print(table)
+
+
+def _shown(row: Transfer) -> dict[str, object]:
+    return {name: instant(value) if isinstance(value, datetime) else value for name, value in row._asdict().items()}
+
+
+async def tell_history(settings: Settings, transfer_id: UUID, as_of: datetime | None, as_json: bool) -> None:
+    """The audit trail of a transfer (or of an order or a refund, by the id of its stream). Raises UnknownId."""
+    async with stored(settings) as storage:
+        told = await History(storage.store).of(transfer_id)
+    facts = [(position, fact) for position, _, fact in told if as_of is None or fact.timestamp <= as_of]
+    if not facts:
+        raise UnknownId("transfer", str(transfer_id))
+    if as_json:
+        _print_json([
+            {
+                "position": position,
+                "version": fact.originator_version,
+                "at": instant(fact.timestamp),
+                "fact": type(fact).__name__,
+                "payload": payload(fact),
+                "sentence": sentence(fact),
+            }
+            for position, fact in facts
+        ])  # fmt: skip
+        return
+    for position, fact in facts:
+        typer.echo(f"{position:>8}  {instant(fact.timestamp)}  {type(fact).__name__:<22} {sentence(fact)}")
+
+
+async def retry_transfer(settings: Settings, transfer_id: UUID, actor: str, reason: str) -> None:
+    """Raises UnknownId, CallInFlight, NothingToRetry."""
+    if not actor.strip() or not reason.strip():
+        fail("--actor and --reason must not be empty: they stay in the audit trail.")
+    async with stored(settings) as storage:
+        await storage.ledger.retry(transfer_id, actor, reason)
+    typer.echo(f"Transfer {transfer_id} is due now; a running worker takes it up.")
+
+
+async def list_inbox(settings: Settings, status: str | None, limit: int, as_json: bool) -> None:
+    """Newest first."""
+    if status is not None and status not in INBOX_STATUSES:
+        fail(f"--status is {status!r}; expected one of {', '.join(INBOX_STATUSES)}.")
+    async with stored(settings) as storage:
+        rows = await storage.inbox.newest(status, limit)
+    if as_json:
+        _print_json([row._asdict() for row in rows])
+        return
+    table = Table("id", "provider", "event", "type", "received", "status", "attempts", "waits for", "why")
+    for row in rows:
+        named = (str(row.inbox_id), row.provider, row.event_id, row.event_type, instant(row.received_at)[:19])
+        table.add_row(*named, row.status, str(row.attempts), row.subject or "", row.reason or "")
+    Console(width=None if Console().is_terminal else 240).print(table)
+
+
+async def replay_event(settings: Settings, inbox_id: int) -> None:
+    """Handle a webhook again."""
+    async with stored(settings) as storage:
+        replayed = await storage.inbox.replay(inbox_id)
+    if not replayed:
+        fail(f"There is no webhook {inbox_id} to replay, or somebody works on it now; see `transfer-ledger inbox list`.")
+    typer.echo(f"Webhook {inbox_id} is due now; a running process takes it up.")
+
+
+def _print_json(rows: Iterable[object]) -> None:
+    typer.echo(json.dumps(list(rows), indent=2, default=str))

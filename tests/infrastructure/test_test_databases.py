@@ -1,0 +1,41 @@
+"""The fixtures' own promise: what a killed run left is dropped, what a living one uses is not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+
+@pytest.fixture
+def other_run(databases: Any, postgres_server: str) -> Iterator[Any]:
+    """A second run beside this one, with a connection and databases of its own."""
+    run = type(databases)(postgres_server)
+    yield run
+    run.close()
+
+
+def exists(server: str, url: str) -> bool:
+    with psycopg.connect(server) as connection:
+        name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        return connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
+
+
+def test_a_living_runs_databases_are_left_alone_and_a_dead_ones_are_dropped(
+    databases: Any, other_run: Any, postgres_server: str
+) -> None:
+    url = other_run.create(migrated=True)
+    databases.prepare()
+    assert exists(postgres_server, url)
+    other_run.close()
+    databases.prepare()
+    assert not exists(postgres_server, url)
+
+
+def test_two_databases_share_nothing_but_their_migrations(databases: Any, database_url: str) -> None:
+    other = databases.create(migrated=True)
+    with psycopg.connect(database_url) as one, psycopg.connect(other) as two:
+        one.execute("CREATE TABLE mine ()")
+        one.commit()
+        assert two.execute("SELECT to_regclass('mine'), to_regclass('ledger_events')").fetchone() == (None, "ledger_events")
+    databases.drop(other)

@@ -1,0 +1,273 @@
+"""The application on a fresh database, a client that holds every answer to the OpenAPI document, and Stripe's part to play."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import fields, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import jsonschema
+import pytest
+from jsonschema import Draft202012Validator
+from starlette.applications import Starlette
+
+from domain.calling import Send, begin
+from domain.operation import TRANSFER, Policy
+from domain.outcomes import Outcome, Rejected, Succeeded
+from domain.paying import settle_transfer
+from domain.reversing import settle_reversal
+from infrastructure.bootstrap import Service, Storage, stored
+from infrastructure.hyperswitch import signature as hyperswitch
+from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.settings import Settings
+from infrastructure.stripe import signature as stripe
+from infrastructure.stripe.gateway import StripeGateway
+from infrastructure.web.app import application_of
+from infrastructure.web.openapi import codes, document
+from infrastructure.web.operations import OPERATIONS
+from infrastructure.web.problems import KINDS, MEDIA_TYPE
+
+TOKEN = "a-token-of-the-tests"
+OLD, NEW = "the-old-secret", "the-new-secret"
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
+
+Json = dict[str, Any]
+
+
+# --- the application --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        api_token=TOKEN,
+        stripe_webhook_secrets=(NEW, OLD),
+        hyperswitch_webhook_secrets=(NEW, OLD),
+    )
+
+
+@pytest.fixture
+async def storage(settings: Settings) -> AsyncIterator[Storage]:
+    async with stored(settings) as storage:
+        yield storage
+
+
+@pytest.fixture
+async def service(storage: Storage) -> AsyncIterator[Service]:
+    """The ledger without its loops: nothing happens that a test does not do."""
+    nowhere = "http://127.0.0.1:9"
+    async with StripeGateway("sk_test_nowhere", nowhere, timeout=1) as gateway:
+        yield Service(*(getattr(storage, part.name) for part in fields(storage)), nowhere, gateway)
+
+
+@pytest.fixture
+def app(service: Service) -> Starlette:
+    return application_of(service)
+
+
+# --- calling it -------------------------------------------------------------------------------------------------------
+
+DOCUMENT = json.loads(json.dumps(document(OPERATIONS)))
+TEMPLATES = [(re.compile(re.sub(r"{\w+}", "[^/]+", op.path).encode() + b"$"), op) for op in OPERATIONS]
+FORMATS = jsonschema.FormatChecker(formats=["uuid"])
+
+
+@FORMATS.checks("date-time")
+def _is_an_instant_in_utc(value: object) -> bool:
+    return not isinstance(value, str) or INSTANT.fullmatch(value) is not None
+
+
+async def conforms(response: httpx.Response) -> None:
+    """What holds for every answer whatsoever."""
+    await response.aread()
+    assert response.headers["ledger-mode"] in ("simulator", "test", "live")
+    assert response.status_code != 500, response.text
+    if response.is_error:
+        _is_a_problem(response)
+    path = response.request.url.raw_path.partition(b"?")[0]
+    method = response.request.method.replace("HEAD", "GET")
+    for template, op in TEMPLATES:
+        if template.match(path) and op.method == method:
+            _as_documented(response, DOCUMENT["paths"][op.path][op.method.lower()])
+            assert response.is_success or response.json()["code"] in codes(op), response.text
+
+
+def _is_a_problem(response: httpx.Response) -> None:
+    assert response.headers["content-type"] == MEDIA_TYPE
+    problem = response.json()
+    assert problem["status"] == response.status_code == KINDS[problem["code"]].status
+    assert problem["title"] == KINDS[problem["code"]].title
+    assert problem["detail"].endswith(".")
+    assert ("retry-after" in response.headers) == (response.status_code == 503)
+
+
+def _as_documented(response: httpx.Response, operation: Json) -> None:
+    described = operation["responses"][str(response.status_code)]
+    media_type = response.headers["content-type"].partition(";")[0]
+    schema = described["content"][media_type].get("schema")
+    if schema is not None:
+        whole = {**schema, "components": DOCUMENT["components"]}
+        Draft202012Validator(whole, format_checker=FORMATS).validate(response.json())
+
+
+Connect = Callable[..., Any]
+
+
+@pytest.fixture
+def connect() -> Connect:
+    """A client of any application of ours; without a token unless one is given."""
+
+    @asynccontextmanager
+    async def connected(app: Any, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        hooks = {"response": [conforms]}
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://ledger", headers=headers, event_hooks=hooks) as client:
+            yield client
+
+    return connected
+
+
+@pytest.fixture
+async def client(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+    async with connect(app, TOKEN) as client:
+        yield client
+
+
+@pytest.fixture
+async def stranger(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without the token."""
+    async with connect(app) as client:
+        yield client
+
+
+# --- what a marketplace does ------------------------------------------------------------------------------------------
+
+
+class Shop:
+    """A marketplace that keeps the rules, for tests about something else."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    @staticmethod
+    def an_order(order_id: str = "o1", amount: int = 10_000, **shares: int) -> Json:
+        given = shares or {"ada": 8_000}
+        named = [{"seller_id": s, "destination": f"acct_{s}", "amount": a} for s, a in given.items()]
+        return {"order_id": order_id, "currency": "EUR", "amount": amount, "shares": named}
+
+    async def order(self, order_id: str = "o1", amount: int = 10_000, **shares: int) -> Json:
+        return await self._post("/v1/orders", self.an_order(order_id, amount, **shares))
+
+    async def paid(self, order_id: str = "o1", amount: int = 10_000, **shares: int) -> dict[str, UUID]:
+        """A paid order; its transfers' ids by seller."""
+        await self.order(order_id, amount, **shares)
+        order = await self._post(f"/v1/orders/{order_id}/paid", {})
+        return {transfer["seller_id"]: UUID(transfer["transfer_id"]) for transfer in order["transfers"]}
+
+    async def refund(self, refund_id: str = "r1", order_id: str = "o1", **members: object) -> Json:
+        return await self._post("/v1/refunds", {"refund_id": refund_id, "order_id": order_id, "settled": True, **members})
+
+    async def transfer(self, transfer_id: UUID) -> Json:
+        answer: Json = (await self._client.get(f"/v1/transfers/{transfer_id}")).raise_for_status().json()
+        return answer
+
+    async def _post(self, path: str, body: Json) -> Json:
+        answer: Json = (await self._client.post(path, json=body)).raise_for_status().json()
+        return answer
+
+
+@pytest.fixture
+def shop(client: httpx.AsyncClient) -> Shop:
+    return Shop(client)
+
+
+# --- what Stripe does -------------------------------------------------------------------------------------------------
+
+
+class Stripe:
+    """Plays the worker and Stripe together: the transfer's next step, and the outcome that it has."""
+
+    POLICY = Policy(max_retries=0)
+
+    def __init__(self, service: Service) -> None:
+        self._ledger, self._clock = PostgresLedger(service.store), service.clock
+        self._made = 0
+
+    async def does(self, transfer_id: UUID) -> str:
+        """It works; answers the id at Stripe."""
+        self._made += 1
+        stripe_id = f"tr_{self._made}"
+        await self._step(transfer_id, lambda amount: Succeeded(stripe_id, amount))
+        return stripe_id
+
+    async def answers(self, transfer_id: UUID, outcome: Outcome) -> None:
+        await self._step(transfer_id, lambda amount: outcome)
+
+    async def is_called(self, transfer_id: UUID) -> None:
+        """The intent is recorded, the outcome is not."""
+        book = await self._ledger.load([transfer_id])
+        begin(book.transfer(transfer_id), self._clock.now(), self.POLICY)
+        await self._ledger.append(book)
+
+    async def refuses_the_open_call(self, transfer_id: UUID) -> None:
+        """The call that `is_called` began was definitely refused."""
+        book, now = await self._ledger.load([transfer_id]), self._clock.now()
+        transfer = book.transfer(transfer_id)
+        assert transfer.operation is not None
+        refused = Rejected(400, "account_invalid", "The account is not ready.", stored=True)
+        settle_transfer(transfer, transfer.operation.attempt, refused, now, self.POLICY)
+        await self._ledger.append(book)
+
+    async def _step(self, transfer_id: UUID, outcome: Callable[[int], Outcome]) -> None:
+        book, now = await self._ledger.load([transfer_id]), self._clock.now()
+        transfer = book.transfer(transfer_id)
+        step = begin(transfer, now, self.POLICY)
+        assert isinstance(step, Send), step
+        came = outcome(step.body["amount"])
+        if step.what == TRANSFER:
+            settle_transfer(transfer, step.attempt, came, now, self.POLICY)
+        else:
+            settle_reversal(transfer, step.what, step.attempt, came, None, now, self.POLICY)
+        await self._ledger.append(book)
+
+
+@pytest.fixture
+def at_stripe(service: Service) -> Stripe:
+    return Stripe(service)
+
+
+# --- what senders of webhooks do --------------------------------------------------------------------------------------
+
+
+class Senders:
+    """Signs as Hyperswitch and Stripe do."""
+
+    def __init__(self, service: Service) -> None:
+        self._clock = service.clock
+
+    def hyperswitch(self, body: bytes, secret: str = NEW) -> dict[str, str]:
+        return {hyperswitch.HEADER: hyperswitch.sign(body, secret)}
+
+    def stripe(self, body: bytes, secret: str = NEW, age: timedelta = timedelta(0)) -> dict[str, str]:
+        return {stripe.HEADER: stripe.sign(body, secret, self._clock.now() - age)}
+
+
+@pytest.fixture
+def senders(service: Service) -> Senders:
+    return Senders(service)
+
+
+@pytest.fixture
+def without() -> Callable[..., Service]:
+    """The same service with some settings changed."""
+
+    def changed(service: Service, **settings: object) -> Service:
+        return replace(service, settings=replace(service.settings, **settings))
+
+    return changed

@@ -1,0 +1,112 @@
+"""Orders over HTTP: recorded once, paid once, shown with everything that belongs to them."""
+
+from uuid import UUID
+
+import pytest
+
+
+async def test_an_order_is_recorded_once_and_the_same_again_is_no_news(client, shop):
+    first = await client.post("/v1/orders", json=shop.an_order())
+    again = await client.post("/v1/orders", json=shop.an_order())
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+    assert first.json() | {"created_at": "", "updated_at": ""} == {
+        "order_id": "o1",
+        "currency": "EUR",
+        "amount": 10_000,
+        "refunded": 0,
+        "status": "open",
+        "payment_id": None,
+        "source_transaction": None,
+        "shares": [{"seller_id": "ada", "destination": "acct_ada", "amount": 8_000, "currency": "EUR"}],
+        "transfers": [],
+        "refunds": [],
+        "created_at": "",
+        "updated_at": "",
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount": 9_999},
+        {"currency": "USD"},
+        {"payment_id": "pay_2"},
+        {"shares": [{"seller_id": "ada", "destination": "acct_eve", "amount": 8_000}]},
+    ],
+)
+async def test_the_same_id_with_other_content_is_a_conflict(client, shop, change):
+    await client.post("/v1/orders", json=shop.an_order() | {"payment_id": "pay_1"})
+    other = await client.post("/v1/orders", json=shop.an_order() | {"payment_id": "pay_1"} | change)
+    assert (other.status_code, other.json()["code"]) == (409, "content_differs")
+    assert next(iter(change)) in other.json()["detail"]
+
+
+async def test_currencies_are_stored_in_upper_case_and_a_share_may_have_its_own(client):
+    shares = [
+        {"seller_id": "ada", "destination": "acct_ada", "amount": 900},
+        {"seller_id": "bob", "destination": "acct_bob", "amount": 5_000, "currency": "usd"},
+        {"seller_id": "eve", "destination": "acct_eve", "amount": 100, "currency": "eur"},
+    ]
+    order = {"order_id": "o1", "currency": "eur", "amount": 1_000, "shares": shares}
+    answer = await client.post("/v1/orders", json=order)
+    assert answer.status_code == 201
+    assert answer.json()["currency"] == "EUR"
+    assert [share["currency"] for share in answer.json()["shares"]] == ["EUR", "USD", "EUR"]
+    assert (await client.post("/v1/orders", json=order)).status_code == 200
+
+
+async def test_paying_creates_the_transfers_and_paying_again_changes_nothing(client, shop):
+    await shop.order(ada=8_000, bob=1_500)
+    first = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1", "source_transaction": "ch_1"})
+    again = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json() == again.json()
+    assert first.json()["status"] == "paid"
+    assert {t["seller_id"]: (t["amount"], t["status"]) for t in first.json()["transfers"]} == {
+        "ada": (8_000, "pending"),
+        "bob": (1_500, "pending"),
+    }
+
+
+async def test_paying_needs_no_body(client, shop):
+    await shop.order()
+    assert (await client.post("/v1/orders/o1/paid")).json()["status"] == "paid"
+
+
+async def test_an_order_is_paid_by_one_payment(client, shop):
+    await shop.order()
+    await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
+    other = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_2"})
+    assert (other.status_code, other.json()["code"]) == (409, "content_differs")
+
+
+async def test_an_order_shows_its_transfers_and_refunds(client, shop):
+    transfers = await shop.paid(ada=8_000)
+    await shop.refund("r1", amount=1_000)
+    await shop.refund("r2", amount=2_000)
+    order = (await client.get("/v1/orders/o1")).json()
+    assert (order["refunded"], [refund["refund_id"] for refund in order["refunds"]]) == (3_000, ["r1", "r2"])
+    assert order["transfers"] == [await shop.transfer(transfers["ada"])]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/orders/nobody"), ("POST", "/v1/orders/nobody/paid")])
+async def test_an_unknown_order_is_not_found(client, method, path):
+    answer = await client.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_creating_a_payment_says_that_it_is_not_built(client, shop):
+    await shop.order()
+    answer = await client.post("/v1/orders/o1/payment")
+    assert (answer.status_code, answer.json()["code"]) == (501, "psp_payment_not_built")
+
+
+@pytest.mark.parametrize("order_id", ["a/b", "a%2Fb", "?", "#1", "..", "a+b", "'\"", "~" * 128])
+async def test_every_id_that_is_accepted_can_be_asked_for_and_paid(client, shop, order_id):
+    await client.post("/v1/orders", json=shop.an_order(order_id))
+    path = "/v1/orders/" + "".join(f"%{byte:02X}" for byte in order_id.encode())
+    assert (await client.get(path)).json()["order_id"] == order_id
+    paid = (await client.post(f"{path}/paid")).json()
+    assert (paid["order_id"], paid["status"]) == (order_id, "paid")
+    assert UUID(paid["transfers"][0]["transfer_id"])
