@@ -1,7 +1,7 @@
 """What one loop holds: leases claimed, kept alive while their work goes on, and given back in batches when it is done."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from time import monotonic
@@ -23,9 +23,8 @@ log = structlog.get_logger()
 class Leases:
     """The leases of one holder. Times left are counted by this process from before the database was asked."""
 
-    def __init__(self, work: Work, holder: str, length: timedelta = LEASE, on_release: Callable[[], None] = lambda: None) -> None:
-        """`on_release`: called when leases were given back, since what is due again can be claimed from then on."""
-        self._work, self.holder, self._length, self._on_release = work, holder, length, on_release
+    def __init__(self, work: Work, holder: str, length: timedelta = LEASE) -> None:
+        self._work, self.holder, self._length = work, holder, length
         self._until: dict[UUID, float] = {}
         self._done: set[UUID] = set()
         self._some_done = asyncio.Event()
@@ -85,7 +84,6 @@ class Leases:
         done, self._done = self._done, set()
         if done:
             await self._work.release(self.holder, done)
-            self._on_release()
 
     async def _guarded(self, step: Awaitable[None]) -> None:
         try:

@@ -79,7 +79,9 @@ class Work(Protocol):
         """Prolong; answers those still held."""
         ...
 
-    async def release(self, holder: str, ids: Collection[UUID]) -> None: ...
+    async def release(self, holder: str, ids: Collection[UUID]) -> None:
+        """End leases before their time, and wake every worker: what is due again can be claimed from now on."""
+        ...
 
     async def next_due(self, kind: str) -> datetime | None:
         """The earliest instant at which there may be something to claim."""

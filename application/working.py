@@ -51,7 +51,7 @@ class Worker:
         self._errand, self._ledger, self._work, self._pace, self._clock = errand, ledger, work, pace, clock
         self._slots, self._limits = slots, limits
         self._recorder = Recorder(ledger, clock)
-        self._leases = Leases(work, f"{errand.kind}-{uuid4().hex[:12]}", limits.lease, self.wake)
+        self._leases = Leases(work, f"{errand.kind}-{uuid4().hex[:12]}", limits.lease)
         self._woken, self._stopping = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -36,6 +36,11 @@ def reversal_name(transfer_id: UUID, cause_id: str, round_: int = 1) -> UUID:
     return _named("reversal", str(transfer_id), cause_id, round_)
 
 
+def external_reversal(transfer_id: UUID, stripe_reversal_id: str) -> UUID:
+    """The id of a reversal that somebody else made at Stripe; a kind of its own, since refunds may be named like anything."""
+    return _named("external_reversal", str(transfer_id), stripe_reversal_id)
+
+
 def compensation(transfer_id: UUID, cause_id: str, round_: int = 1) -> str:
     """The cause of a transfer that gives back what a refund or dispute took from `transfer_id` in vain."""
     return json.dumps(["compensation", str(transfer_id), cause_id, round_], separators=(",", ":"))

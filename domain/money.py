@@ -19,7 +19,7 @@ CURRENCIES = frozenset(
 def currency(code: str) -> str:
     """The ISO code in upper case. Raises BadMoney for a code that is none."""
     upper = code.upper()
-    if upper not in CURRENCIES:
+    if not code.isascii() or upper not in CURRENCIES:
         raise BadMoney(f"{code!r} is no ISO 4217 currency code; expected one such as USD or EUR.")
     return upper
 

@@ -18,7 +18,7 @@ from domain.calling import (
     postpone,
 )
 from domain.claims import Claim, ClaimState, Reason
-from domain.identity import reversal_name
+from domain.identity import external_reversal
 from domain.lifecycle import TransferStatus
 from domain.operation import Operation, Policy
 from domain.outcomes import NotExecuted, Outcome, Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
@@ -214,7 +214,7 @@ def _strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[Reversa
 
 def external_id(transfer_id: UUID, stripe_reversal_id: str) -> str:
     """Our id for a reversal that somebody else made at Stripe."""
-    return str(reversal_name(transfer_id, stripe_reversal_id))
+    return str(external_reversal(transfer_id, stripe_reversal_id))
 
 
 def _nothing_left(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe, now: datetime) -> None:

@@ -189,7 +189,8 @@ async def _at_work(service: Service) -> AsyncIterator[None]:
     listener = Listener(service.database_url)
     listener.on("webhook_inbox", inbox.wake)
     for worker in service.workers:
-        listener.on("ledger_events", worker.wake)
+        for channel in ("ledger_events", "ledger_work"):
+            listener.on(channel, worker.wake)
     await listener.start()
     running: list[InboxLoop | Worker] = [inbox, *service.workers]
     service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]

@@ -119,7 +119,8 @@ async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drai
     slots = asyncio.Semaphore(IN_FLIGHT)
     worker = Worker(errand, PostgresLedger(service.store), Work(service.pool), pace, service.clock, slots, limits)
     listener = Listener(service.database_url)
-    listener.on("ledger_events", worker.wake)
+    for channel in ("ledger_events", "ledger_work"):
+        listener.on(channel, worker.wake)
     await listener.start()
     began = time.perf_counter()
     loop = asyncio.create_task(worker.run())

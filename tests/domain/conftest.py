@@ -213,7 +213,9 @@ class Sale:
             self.transfers = pay_sellers(self.order, self.now)
         return self
 
-    def is_refunded(self, refund_id: str, amount: int, explicit: dict[str, int] | None = None, currency: str = "EUR") -> str | None:
+    def is_refunded(
+        self, refund_id: str, amount: int, explicit: dict[str, int] | None = None, currency: str = "EUR"
+    ) -> str | None:
         """A refund succeeded. Answers why it was set aside."""
         self._tick()
         why = self.order.admit(refund_id, amount, currency, explicit, self.now)

@@ -144,14 +144,15 @@ def rows_of_docs(text: str) -> dict[str, set[str]]:
     return tables
 
 
-def test_the_docs_name_the_same_statuses() -> None:
-    if not DOCS.exists():
-        pytest.skip("docs/lifecycle.md is not written yet")
-    assert rows_of_docs(DOCS.read_text()).keys() == EIGHT
+def test_the_docs_name_the_same_statuses_and_the_same_arrows() -> None:
+    wanted = {name: {to for to in EIGHT if to != name and _matrix(ALL)[name, to]} for name in EIGHT}
+    assert rows_of_docs(DOCS.read_text()) == wanted
 
 
 def test_the_reading_of_sql_and_docs_would_notice_a_difference() -> None:
-    sql = "create table seller_transfers (\n status text,\n constraint a check (status in (\n 'pending',\n 'paid'))\n)\nwith (x=1)"
+    sql = (
+        "create table seller_transfers (\n status text,\n constraint a check (status in (\n 'pending',\n 'paid'))\n)\nwith (x=1)"
+    )
     assert statuses_in_sql(sql) == [{"pending", "paid"}]
     docs = "| from | may go to |\n|---|---|\n| `pending` | `completed`, `failed` |\n| `reversed` | nothing |\n"
     assert rows_of_docs(docs) == {"pending": {"completed", "failed"}, "reversed": set()}

@@ -51,13 +51,17 @@ update seller_transfers t set leased_until = now() + %(lease)s
  where t.transfer_id = held.transfer_id
 returning t.transfer_id;
 
--- release: end leases before their time
-update seller_transfers t set leased_by = null, leased_until = null
-  from (select transfer_id from seller_transfers
-         where transfer_id = any(%(ids)s) and leased_by = %(holder)s
-         order by transfer_id
-           for update) held
- where t.transfer_id = held.transfer_id;
+-- release: end leases before their time, and tell every worker: one of the other kind may sleep until the lease runs out
+with released as (
+    update seller_transfers t set leased_by = null, leased_until = null
+      from (select transfer_id from seller_transfers
+             where transfer_id = any(%(ids)s) and leased_by = %(holder)s
+             order by transfer_id
+               for update) held
+     where t.transfer_id = held.transfer_id
+    returning t.transfer_id
+)
+select pg_notify('ledger_work', '') where exists (select from released);
 
 -- next_due_transferring: the earliest instant at which there may be something to claim
 with free as (

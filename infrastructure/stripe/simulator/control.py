@@ -110,6 +110,12 @@ class SimulatorControl:
             raise TimeoutError(f"{len(held)} calls of {operation} were held after {timeout} s, expected {count}")
         return held
 
+    async def held(self, operation: str = "*") -> list[Json]:
+        """The calls that are being held at this moment."""
+        answer = await self._http.get("/_sim/waiting", params={"operation": operation, "count": 0})
+        data: list[Json] = _checked(answer)["data"]
+        return data
+
     async def release(self, operation: str = "*", id_: str | None = None) -> int:
         return int((await self._post("release", {"operation": operation, "id": id_}))["released"])
 

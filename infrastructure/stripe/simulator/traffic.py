@@ -75,7 +75,7 @@ class ObjectLocks:
     """One writer per transfer at a time; whoever waits too long is told 429 lock_timeout."""
 
     def __init__(self, wait: float) -> None:
-        self._wait = wait
+        self.wait = wait
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._interested: Counter[str] = Counter()
 
@@ -103,6 +103,6 @@ class ObjectLocks:
             await lock.acquire()
             return
         try:
-            await asyncio.wait_for(lock.acquire(), self._wait)
+            await asyncio.wait_for(lock.acquire(), self.wait)
         except TimeoutError:
             raise Refusal("lock_timeout") from None

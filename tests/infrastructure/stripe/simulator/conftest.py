@@ -1,0 +1,101 @@
+"""A fresh simulator for each test, and two ways to call it: bare HTTP (`api`) and the real Stripe SDK (`sdk`)."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+
+from infrastructure.stripe.simulator import (
+    RunningSimulator,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
+
+NINE_O_CLOCK = 1_800_000_000.0
+
+
+class StripeCaller:
+    """Bare HTTP in Stripe's manner: form bodies, a bearer key, an Idempotency-Key when one is given."""
+
+    def __init__(self, url: str, api_key: str = "sk_test_1") -> None:
+        self.http = httpx.AsyncClient(
+            base_url=url, headers={"Authorization": f"Bearer {api_key}"}, timeout=10, trust_env=False
+        )
+
+    async def post(self, path: str, fields: dict[str, Any] | None = None, key: str | None = None, **headers: str):
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        return await self.http.post(path, data=fields or {}, headers=headers)
+
+    async def get(self, path: str, fields: dict[str, Any] | None = None, **headers: str):
+        return await self.http.get(path, params=fields or {}, headers=headers)
+
+    async def transfer(self, key: str | None = None, **fields: Any):
+        """POST /v1/transfers of 20.00 USD, unless told otherwise."""
+        body = {"amount": 2000, "currency": "usd", "destination": "acct_seller", **fields}
+        return await self.post("/v1/transfers", body, key)
+
+    async def made(self, **fields: Any) -> dict[str, Any]:
+        """The transfer that was made."""
+        answer = await self.transfer(**fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def reverse(self, transfer_id: str, amount: int | None = None, key: str | None = None, **fields: Any):
+        body = fields if amount is None else {"amount": amount, **fields}
+        return await self.post(f"/v1/transfers/{transfer_id}/reversals", body, key)
+
+
+@pytest.fixture
+def config() -> SimulatorConfig:
+    """A test that wants another one parametrizes `config`."""
+    return SimulatorConfig(virtual_start=NINE_O_CLOCK)
+
+
+@pytest.fixture
+async def running(config) -> AsyncIterator[tuple[RunningSimulator, SimulatorControl]]:
+    async with running_simulator(config) as both:
+        yield both
+
+
+@pytest.fixture
+def simulator(running) -> RunningSimulator:
+    return running[0]
+
+
+@pytest.fixture
+async def control(running) -> AsyncIterator[SimulatorControl]:
+    """After each test the simulator's own books must be sound."""
+    yield running[1]
+    assert await running[1].violations() == []
+
+
+@pytest.fixture
+async def api(simulator, control) -> AsyncIterator[StripeCaller]:
+    caller = StripeCaller(simulator.url)
+    yield caller
+    await caller.http.aclose()
+
+
+@pytest.fixture
+async def sdk(simulator, control, monkeypatch) -> AsyncIterator[stripe.StripeClient]:
+    monkeypatch.setattr(stripe, "enable_telemetry", False)
+    transport = stripe.AIOHTTPClient(timeout=1)
+    yield stripe.StripeClient(
+        "sk_test_1", base_addresses={"api": simulator.url}, http_client=transport, max_network_retries=0
+    )
+    await transport.close_async()
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str, str | None, str | None]:
+    """(status, type, code, param)."""
+    error = answer.json()["error"]
+    return answer.status_code, error["type"], error.get("code"), error.get("param")
+
+
+@pytest.fixture
+def refused():
+    return error_of
