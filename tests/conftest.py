@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -70,7 +71,7 @@ class Databases:
         for query in (DEAD_RUNS, UNUSED_TEMPLATES):
             for (name,) in self._admin.execute(query).fetchall():
                 self._drop(name)
-        if not self._admin.execute("SELECT FROM pg_database WHERE datname = %s", [self._template]).fetchone():
+        if self._admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self._template]).fetchone() is None:
             self._make_template()
         self._admin.execute("SELECT pg_advisory_unlock(hashtextextended('ledger_template', 0))")
 
@@ -121,10 +122,9 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def databases(postgres_server: str) -> Iterator[Databases]:
-    databases = Databases(postgres_server)
-    databases.prepare()
-    yield databases
-    databases.close()
+    with closing(Databases(postgres_server)) as databases:  # closed at once on failure: it holds a lock others wait for
+        databases.prepare()
+        yield databases
 
 
 @pytest.fixture

@@ -21,13 +21,24 @@ def exists(server: str, url: str) -> bool:
         return connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
 
 
+def kill_run_of(url: str, server: str) -> None:
+    """Ends the connection that marks the run as alive, and waits until the server has forgotten it."""
+    with psycopg.connect(server) as connection:
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE application_name LIKE '%%/%%' AND starts_with(%s, split_part(application_name, '/', 1))",
+            [psycopg.conninfo.conninfo_to_dict(url)["dbname"]],
+        )
+        assert ended.fetchall() == [(True,)]
+
+
 def test_a_living_runs_databases_are_left_alone_and_a_dead_ones_are_dropped(
     databases: Any, other_run: Any, postgres_server: str
 ) -> None:
     url = other_run.create(migrated=True)
     databases.prepare()
     assert exists(postgres_server, url)
-    other_run.close()
+    kill_run_of(url, postgres_server)
     databases.prepare()
     assert not exists(postgres_server, url)
 
@@ -39,3 +50,14 @@ def test_two_databases_share_nothing_but_their_migrations(databases: Any, databa
         one.commit()
         assert two.execute("SELECT to_regclass('mine'), to_regclass('ledger_events')").fetchone() == (None, "ledger_events")
     databases.drop(other)
+
+
+def test_the_template_is_made_once_and_used_again(databases: Any, other_run: Any, postgres_server: str) -> None:
+    def templates() -> list[int]:
+        with psycopg.connect(postgres_server) as connection:
+            rows = connection.execute("SELECT oid FROM pg_database WHERE starts_with(datname, 'ledger_template_') ORDER BY 1")
+            return [oid for (oid,) in rows]
+
+    before = templates()
+    other_run.prepare()
+    assert templates() == before != []

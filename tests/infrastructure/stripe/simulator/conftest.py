@@ -1,6 +1,7 @@
 """A fresh simulator for each test, and two ways to call it: bare HTTP (`api`) and the real Stripe SDK (`sdk`)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -74,10 +75,21 @@ async def control(running) -> AsyncIterator[SimulatorControl]:
 
 
 @pytest.fixture
-async def api(simulator, control) -> AsyncIterator[StripeCaller]:
-    caller = StripeCaller(simulator.url)
-    yield caller
-    await caller.http.aclose()
+async def api_at() -> AsyncIterator[Callable[[str], StripeCaller]]:
+    """Callers of any URL; closed at the end."""
+    async with AsyncExitStack() as stack:
+
+        def open_caller(url: str) -> StripeCaller:
+            caller = StripeCaller(url)
+            stack.push_async_callback(caller.http.aclose)
+            return caller
+
+        yield open_caller
+
+
+@pytest.fixture
+def api(simulator, control, api_at) -> StripeCaller:
+    return api_at(simulator.url)
 
 
 @pytest.fixture

@@ -326,9 +326,9 @@ async def test_a_reset_makes_held_calls_vanish_without_effect(api, control):
     assert await count(control) == 0
 
 
-async def test_stopping_the_simulator_does_not_wait_for_held_or_sleeping_calls():
+async def test_stopping_the_simulator_does_not_wait_for_held_or_sleeping_calls(api_at):
     async with running_simulator() as (simulator, control):
-        api = StripeCaller(simulator.url)
+        api = api_at(simulator.url)
         await control.hold("transfers.create")
         await control.fault("latency", "transfers.list", ms=60_000)
         calls = [asyncio.create_task(api.transfer()), asyncio.create_task(api.get("/v1/transfers"))]
@@ -338,7 +338,6 @@ async def test_stopping_the_simulator_does_not_wait_for_held_or_sleeping_calls()
         assert time.monotonic() - began < 0.5
         await asyncio.wait(calls)
         assert isinstance(calls[0].exception(), CONNECTION_LOST)
-        await api.http.aclose()
 
 
 async def until_nothing_is_held(control):
