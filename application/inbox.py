@@ -2,13 +2,14 @@
 
 import asyncio
 from datetime import timedelta
+from typing import assert_never
 from uuid import uuid4
 
 import structlog
 
 from application.leases import LEASE
 from application.ports import Alarms, ClaimedEvent, Clock, Inbox
-from application.webhooks import Done, Ignored, Parked, StoredEvent, WebhookReactions
+from application.webhooks import Disposition, Done, Ignored, Parked, StoredEvent, WebhookReactions
 from domain.backoff import next_delay
 from domain.errors import Conflict, Unavailable
 
@@ -67,13 +68,15 @@ class InboxLoop:
     async def _claim_and_handle(self) -> bool:
         claimed = await self._inbox.claim(self._holder, BATCH, self._lease)
         self._clock.observe(claimed.now)
-        ends = await asyncio.gather(*(self._one(event) for event in claimed.events), return_exceptions=True)
+        ignored: dict[int, str] = {}
+        ends = await asyncio.gather(*(self._one(event, ignored) for event in claimed.events), return_exceptions=True)
         for event, end in zip(claimed.events, ends, strict=True):
             if isinstance(end, BaseException):  # its lease runs out, and it is claimed again: no attempt of the event's
                 log.warning("a webhook could not be closed", event_id=event.event_id, error=str(end))
+        await self._inbox.ignore(ignored)
         return bool(claimed.events)
 
-    async def _one(self, event: ClaimedEvent) -> None:
+    async def _one(self, event: ClaimedEvent, ignored: dict[int, str]) -> None:
         async with self._at_once:
             stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
             try:
@@ -84,16 +87,18 @@ class InboxLoop:
                 log.exception("a webhook failed", event_id=event.event_id, event_type=event.event_type)
                 await self._failed(event, f"{type(error).__name__}: {error}")
             else:
-                await self._dispose(event, disposition)
+                await self._dispose(event, disposition, ignored)
 
-    async def _dispose(self, event: ClaimedEvent, disposition: Done | Ignored | Parked) -> None:
+    async def _dispose(self, event: ClaimedEvent, disposition: Disposition, ignored: dict[int, str]) -> None:
         match disposition:
             case Ignored(reason=reason):
-                await self._inbox.ignore(event.inbox_id, reason)
+                ignored[event.inbox_id] = reason  # closed together with the others of the batch
             case Parked():
                 await self._park(event, disposition)
             case Done():
                 pass  # marked in the transaction of its facts
+            case _:
+                assert_never(disposition)
 
     async def _park(self, event: ClaimedEvent, parked: Parked) -> None:
         overdue = self._clock.now() - event.received_at > self._parked_deadline

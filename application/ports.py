@@ -3,7 +3,7 @@
 tests/contracts holds the implementations to the obligations written here.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -123,7 +123,9 @@ class Inbox(Protocol):
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None: ...
 
-    async def ignore(self, inbox_id: int, reason: str) -> None: ...
+    async def ignore(self, reasons: Mapping[int, str]) -> None:
+        """Close a batch of events that are of no concern, each with its reason."""
+        ...
 
     async def bury(self, inbox_id: int, reason: str) -> None: ...
 

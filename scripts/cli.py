@@ -153,9 +153,11 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0.2, max=60, help="Of each measurement.")] = 2.0, as_json: AsJson = False
 ) -> None:
     """Measure speed as ratios in one run, on a scratch database of the embedded or the given server."""
+    import uvloop
+
     from scripts.bench.report import report
 
-    asyncio.run(report(settings(), seconds, as_json))
+    uvloop.run(report(settings(), seconds, as_json))
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -121,9 +121,10 @@ class Inbox:
         values = {"inbox_id": inbox_id, "subject": subject, "due_at": due_at, "reason": reason}
         await self._execute("park", values)
 
-    async def ignore(self, inbox_id: int, reason: str) -> None:
-        """It concerns us not, and here is why."""
-        await self._execute("close", {"inbox_id": inbox_id, "status": "ignored", "reason": reason})
+    async def ignore(self, reasons: Mapping[int, str]) -> None:
+        """These events are no concern of ours, and here is why, by inbox_id."""
+        if reasons:
+            await self._execute("ignore", {"ids": list(reasons), "reasons": list(reasons.values())})
 
     async def bury(self, inbox_id: int, reason: str) -> None:
         """We give up on it; a person may `replay` it."""

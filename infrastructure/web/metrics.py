@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from domain.lifecycle import TransferStatus
@@ -59,11 +58,10 @@ class Metrics:
         """A webhook came: `stored`, `duplicate`, or the code of the problem."""
         self._webhooks.labels(provider, result).inc()
 
-    def exposition(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-        """The text that Prometheus reads, and its content type."""
+    def exposition(self, snapshot: Snapshot) -> bytes:
+        """The text that Prometheus reads."""
         self._database.snapshot = snapshot
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        return generate_latest(self._registry)
 
 
 class DatabaseCollector(Collector):

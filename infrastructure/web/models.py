@@ -11,7 +11,7 @@ from domain.errors import BadMoney
 from domain.lifecycle import TransferStatus
 
 ID_PATTERN = r"^[!-~]{1,128}$"
-LINE_PATTERN = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$"
+LINE_PATTERN = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 EXPECTED = {
     ID_PATTERN: "expected 1 to 128 printable ASCII characters without spaces",

@@ -47,7 +47,7 @@ async def tell_history(call: Call[None, Parameters]) -> Reply:
             fact.timestamp,
             type(fact).__name__,
             payload(fact),
-            sentence(fact),
+            sentence(fact, opening.currency),
         )
         for position, _, fact in told
         if isinstance(fact, AnyTransferFact)

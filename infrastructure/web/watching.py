@@ -3,6 +3,7 @@
 import asyncio
 
 import psycopg
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
 from infrastructure.postgres.migrate import read_migrations
@@ -40,9 +41,8 @@ async def _behind(backend: Backend) -> list[str]:
 
 
 async def expose_metrics(call: Watch) -> Response:
-    snapshot = await _snapshot(call.backend)
-    text, content_type = call.backend.metrics.exposition(snapshot, call.request.headers.get("accept", ""))
-    return Response(text, headers={"content-type": content_type})
+    text = call.backend.metrics.exposition(await _snapshot(call.backend))
+    return Response(text, headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 async def describe(call: Watch) -> Response:

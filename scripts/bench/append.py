@@ -11,13 +11,14 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import psycopg
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import DatetimeAsISO, JSONTranscoder, Mapper, UUIDAsHex
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.postgres import migrate
@@ -85,7 +86,7 @@ def scratch_database(database_url: str) -> Iterator[str]:
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute(SQL("create database {}").format(Identifier(name)))
         try:
-            url = make_conninfo(database_url, dbname=name)
+            url = urlsplit(database_url)._replace(path=f"/{name}").geturl()
             migrate.up(url)
             yield url
         finally:

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from scripts.bench.append import scratch_database
 
 SECRET = "a secret of the bench"
 CONNECTIONS = 64
+MOST_PER_SECOND = 12_000
 START_WITHIN = 20.0
 ROUNDS = 3
 
@@ -60,7 +61,8 @@ async def _process(arguments: list[str], environment: Mapping[str, str], port: i
         await _listening(port)
         yield
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
 
 
@@ -80,18 +82,22 @@ async def _listening(port: int) -> None:
 
 
 async def _per_second(port: int, seconds: float, numbers: "count[int]") -> float:
+    """The load is made beforehand, or the measurement would be one of the load's maker."""
+    several = [[_request(next(numbers)) for _ in range(int(MOST_PER_SECOND * seconds / CONNECTIONS))] for _ in range(CONNECTIONS)]
     end = time.perf_counter() + seconds
     began = time.perf_counter()
-    done = await asyncio.gather(*(_connection(port, end, numbers) for _ in range(CONNECTIONS)))
+    done = await asyncio.gather(*(_connection(port, end, requests) for requests in several))
     return sum(done) / (time.perf_counter() - began)
 
 
-async def _connection(port: int, end: float, numbers: "count[int]") -> int:
+async def _connection(port: int, end: float, requests: Iterable[bytes]) -> int:
     """One keep-alive connection; a client library would be the bottleneck of the measurement."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     done = 0
-    while time.perf_counter() < end:
-        writer.write(_request(next(numbers)))
+    for request in requests:
+        if time.perf_counter() >= end:
+            break
+        writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(f"a webhook was answered with {head.splitlines()[0].decode()}")

@@ -120,6 +120,14 @@ class Story:
         settle_reversal_look_up(self.transfer, seen, self.now, attempt=look.attempt)
         return self
 
+    def see_nothing(self, look: LookUp) -> "Story":
+        """What a look that was begun earlier comes to: nothing of ours is there."""
+        if look.what == TRANSFER:
+            settle_transfer_look_up(self.transfer, (), self.now, attempt=look.attempt)
+        else:
+            settle_reversal_look_up(self.transfer, self.books(), self.now, attempt=look.attempt)
+        return self
+
     # Stripe
 
     def books(self, *reversals: ReversalAtStripe, tr: str = TR) -> TransferAtStripe:

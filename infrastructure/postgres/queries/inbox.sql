@@ -61,6 +61,12 @@ update webhook_inbox
        leased_by = null, leased_until = null
  where inbox_id = %(inbox_id)s and status in ('stored', 'parked');
 
+-- ignore: a batch of events that are of no concern, each with its reason
+update webhook_inbox i
+   set status = 'ignored', reason = given.reason, due_at = null, handled_at = now(), leased_by = null, leased_until = null
+  from unnest(%(ids)s::bigint[], %(reasons)s::text[]) as given (inbox_id, reason)
+ where i.inbox_id = given.inbox_id and i.status in ('stored', 'parked');
+
 -- retry_later: the same again, at another time
 update webhook_inbox
    set due_at = %(due_at)s, reason = %(reason)s, attempts = attempts + %(counted)s::int,

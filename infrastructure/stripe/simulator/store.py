@@ -12,6 +12,9 @@ SCHEMA = "CREATE TABLE IF NOT EXISTS records (kind TEXT NOT NULL, id TEXT NOT NU
 UNIQUE = "CREATE UNIQUE INDEX IF NOT EXISTS records_by_id ON records (kind, id)"
 UPSERT = "INSERT INTO records VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body"
 
+LOCK_WAIT = 1.0
+"""Seconds to wait for another simulator that is just ending."""
+
 
 class StateFile:
     """Survives a kill -9 of the simulator (not a power failure: WAL with synchronous=NORMAL).
@@ -20,7 +23,7 @@ class StateFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, timeout=LOCK_WAIT, isolation_level=None)
         for statement in (
             "PRAGMA locking_mode = EXCLUSIVE",
             "PRAGMA journal_mode = WAL",

@@ -187,7 +187,7 @@ async def test_closed_events_stay_closed_until_they_are_replayed(inbox: Inbox) -
         await put(inbox, name)
     claim = await inbox.claim("worker-1", 10, LEASE)
     ignored, dead = (event.inbox_id for event in claim.events)
-    await inbox.ignore(ignored, "not the authority")
+    await inbox.ignore({ignored: "not the authority"})
     await inbox.bury(dead, "five attempts failed")
     await inbox.retry_later(dead, claim.now, "too late", True)
     await inbox.park(ignored, "order a", claim.now, "too late")
@@ -207,7 +207,7 @@ async def test_listing_by_status(inbox: Inbox) -> None:
     for name in ("e1", "e2", "e3"):
         await put(inbox, name)
     [event] = (await inbox.claim("worker-1", 1, LEASE)).events
-    await inbox.ignore(event.inbox_id, "no concern of ours")
+    await inbox.ignore({event.inbox_id: "no concern of ours"})
     assert [row.event_id for row in await inbox.newest("stored")] == ["e3", "e2"]
     assert [row.event_id for row in await inbox.newest(limit=2)] == ["e3", "e2"]
     assert await inbox.counts() == {"stored": 2, "parked": 0, "dead": 0}

@@ -1,6 +1,7 @@
 """A fresh simulator for each test, and two ways to call it: bare HTTP (`api`) and the real Stripe SDK (`sdk`)."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -22,9 +23,7 @@ class StripeCaller:
     """Bare HTTP in Stripe's manner: form bodies, a bearer key, an Idempotency-Key when one is given."""
 
     def __init__(self, url: str, api_key: str = "sk_test_1") -> None:
-        self.http = httpx.AsyncClient(
-            base_url=url, headers={"Authorization": f"Bearer {api_key}"}, timeout=10, trust_env=False
-        )
+        self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {api_key}"}, timeout=10, trust_env=False)
 
     async def post(self, path: str, fields: dict[str, Any] | None = None, key: str | None = None, **headers: str):
         if key is not None:
@@ -96,10 +95,20 @@ def api(simulator, control, api_at) -> StripeCaller:
 async def sdk(simulator, control, monkeypatch) -> AsyncIterator[stripe.StripeClient]:
     monkeypatch.setattr(stripe, "enable_telemetry", False)
     transport = stripe.AIOHTTPClient(timeout=1)
-    yield stripe.StripeClient(
-        "sk_test_1", base_addresses={"api": simulator.url}, http_client=transport, max_network_retries=0
-    )
+    yield stripe.StripeClient("sk_test_1", base_addresses={"api": simulator.url}, http_client=transport, max_network_retries=0)
     await transport.close_async()
+
+
+@pytest.fixture
+def eventually():
+    """For what the simulator has no long poll for: ask again until the answer is true, for ten seconds at most."""
+
+    async def wait_for(asked: Callable[[], Awaitable[Any]]) -> None:
+        async with asyncio.timeout(10):
+            while not await asked():  # noqa: ASYNC110 - the state is on the other side of HTTP
+                await asyncio.sleep(0.005)
+
+    return wait_for
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str, str | None, str | None]:

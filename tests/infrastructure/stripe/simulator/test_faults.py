@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 
-from infrastructure.stripe.simulator import ControlRefused, SimulatorConfig, running_simulator
+from infrastructure.stripe.simulator import ControlRefused, SimulatorConfig, running_simulator, server
 
 CONNECTION_LOST = (httpx.RemoteProtocolError, httpx.ReadError)
 KINDS_OF_LOSS = {
@@ -64,7 +64,7 @@ async def test_half_the_json_arrives_as_a_complete_answer(api, control):
     await control.fault("truncate_body", times=1)
     answer = await api.transfer(key="k1")
     assert answer.status_code == 200
-    with pytest.raises(ValueError, match="Expecting|Unterminated"):
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
         answer.json()
 
 
@@ -125,13 +125,11 @@ async def test_a_500_may_be_stored_for_ever_although_the_transfer_was_made(api, 
     assert events[0]["request"]["idempotency_key"] == "k1"
 
 
-async def test_the_transfer_of_a_500_may_appear_only_later(api, control):
+async def test_the_transfer_of_a_500_may_appear_only_later(api, control, eventually):
     await control.fault("stored_500_then_created", "transfers.create", times=1, seconds=0.05)
     assert (await api.transfer(key="k1")).status_code == 500
     assert await count(control) == 0
-    async with asyncio.timeout(5):
-        while await count(control) == 0:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: count(control))
     assert (await api.transfer(key="k1")).status_code == 500
 
 
@@ -156,8 +154,7 @@ async def test_latency_is_slept_and_recorded_latency_is_as_slow_as_stripe(api, c
     await control.fault("latency", "transfers.create", recorded=True, scale=0.1)
     began = time.monotonic()
     transfer = await api.made()
-    create = time.monotonic() - began
-    assert 0.06 <= create <= 0.6
+    assert time.monotonic() - began >= 0.06
     began = time.monotonic()
     await api.get(f"/v1/transfers/{transfer['id']}")
     assert time.monotonic() - began >= 0.06
@@ -227,6 +224,13 @@ async def test_a_fault_that_makes_no_sense_is_refused_with_the_reason(control):
             await control.fault(**settings)
 
 
+def nothing_is_held(control):
+    async def holds():
+        return not await control.held()
+
+    return holds
+
+
 # --- holding ----------------------------------------------------------------------------------------------------------
 
 
@@ -265,18 +269,18 @@ DEATHS = {"abandon": 0, "execute": 1}
 
 
 @pytest.mark.parametrize(("choice", "made"), DEATHS.items(), ids=DEATHS)
-async def test_when_the_client_dies_before_the_commit_the_call_is_abandoned_or_executed(api, control, choice, made):
+async def test_when_the_client_dies_before_the_commit_the_call_is_abandoned_or_executed(api, control, choice, made, eventually):
     await control.hold("transfers.create", on_disconnect=choice)
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held()
     call.cancel()
     await asyncio.wait([call])
-    await until_nothing_is_held(control)
+    await eventually(nothing_is_held(control))
     assert await count(control) == made
     assert ("idempotent-replayed" in (await api.transfer(key="k1")).headers) == bool(made)
 
 
-async def test_a_patient_hold_keeps_the_key_in_use_after_the_client_has_died(api, control, refused):
+async def test_a_patient_hold_keeps_the_key_in_use_after_the_client_has_died(api, control, refused, eventually):
     await control.hold("transfers.create", on_disconnect="wait")
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held()
@@ -284,11 +288,11 @@ async def test_a_patient_hold_keeps_the_key_in_use_after_the_client_has_died(api
     await asyncio.wait([call])
     assert refused(await api.transfer(key="k1"))[0] == 409
     await control.release()
-    await until_nothing_is_held(control)
+    await eventually(nothing_is_held(control))
     assert (await api.transfer(key="k1")).headers["idempotent-replayed"] == "true"
 
 
-async def test_a_timeout_ends_when_the_client_gives_up_and_the_same_key_works_at_once(api, control):
+async def test_a_timeout_ends_when_the_client_gives_up_and_the_same_key_works_at_once(api, control, eventually):
     await control.fault("timeout_before_commit", "transfers.create", times=1)
     with pytest.raises(httpx.ReadTimeout):
         await api.http.post(
@@ -298,7 +302,7 @@ async def test_a_timeout_ends_when_the_client_gives_up_and_the_same_key_works_at
             timeout=0.05,
         )
     assert (await api.transfer(key="k1")).status_code == 200
-    await until_nothing_is_held(control)
+    await eventually(nothing_is_held(control))
 
 
 async def test_a_silent_call_can_be_let_go_and_ends_without_an_answer(api, control):
@@ -326,7 +330,8 @@ async def test_a_reset_makes_held_calls_vanish_without_effect(api, control):
     assert await count(control) == 0
 
 
-async def test_stopping_the_simulator_does_not_wait_for_held_or_sleeping_calls(api_at):
+async def test_stopping_the_simulator_does_not_wait_for_held_or_sleeping_calls(api_at, monkeypatch):
+    monkeypatch.setattr(server, "GRACE", 60.0)
     async with running_simulator() as (simulator, control):
         api = api_at(simulator.url)
         await control.hold("transfers.create")
@@ -335,15 +340,9 @@ async def test_stopping_the_simulator_does_not_wait_for_held_or_sleeping_calls(a
         await control.wait_until_held()
         began = time.monotonic()
         await simulator.stop()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 30
         await asyncio.wait(calls)
         assert isinstance(calls[0].exception(), CONNECTION_LOST)
-
-
-async def until_nothing_is_held(control):
-    async with asyncio.timeout(5):
-        while await control.held():
-            await asyncio.sleep(0.005)
 
 
 # --- Stripe's own limits ----------------------------------------------------------------------------------------------

@@ -79,9 +79,7 @@ async def test_of_many_calls_with_one_key_at_once_exactly_one_executes(api, cont
     assert await count(control) == 1
 
 
-async def test_two_reversals_of_one_transfer_exclude_each_other_and_the_loser_is_told_to_retry(
-    api, simulator, control, refused
-):
+async def test_two_reversals_of_one_transfer_exclude_each_other_and_the_loser_is_told_to_retry(api, simulator, control, refused):
     transfer = await api.made()
     simulator.world.locks.wait = 0.05
     await control.hold("reversals.create")

@@ -33,9 +33,7 @@ async def test_the_sdk_makes_reads_updates_and_lists_reversals(sdk):
     transfer = await create(sdk)
     reversals = sdk.v1.transfers.reversals
     made = await reversals.create_async(transfer.id, {"amount": 400, "metadata": {"r": "1"}}, {"idempotency_key": "r1"})
-    again = await reversals.create_async(
-        transfer.id, {"amount": 400, "metadata": {"r": "1"}}, {"idempotency_key": "r1"}
-    )
+    again = await reversals.create_async(transfer.id, {"amount": 400, "metadata": {"r": "1"}}, {"idempotency_key": "r1"})
     assert (again.id, again.last_response.headers["idempotent-replayed"]) == (made.id, "true")
     assert (await reversals.retrieve_async(transfer.id, made.id)).amount == 400
     assert (await reversals.update_async(transfer.id, made.id, {"metadata": {"r": "2"}})).metadata["r"] == "2"
@@ -79,9 +77,7 @@ HEARD = {
         "balance_insufficient",
         "balance_insufficient",
     ),
-    "400 idempotency_error": Heard(
-        {"kind": "error", "type": "idempotency_error"}, stripe.IdempotencyError, 400, None, None
-    ),
+    "400 idempotency_error": Heard({"kind": "error", "type": "idempotency_error"}, stripe.IdempotencyError, 400, None, None),
     "401": Heard({"kind": "error", "status": 401}, stripe.AuthenticationError, 401, None, None),
     "403": Heard({"kind": "error", "status": 403}, stripe.PermissionError, 403, None, None),
     "402": Heard(
@@ -106,9 +102,7 @@ HEARD = {
         "idempotency_key_in_use",
     ),
     "429 rate limit": Heard({"kind": "status", "status": 429}, stripe.RateLimitError, 429, None, "rate_limit"),
-    "429 lock": Heard(
-        {"kind": "status", "status": 429, "lock": True}, stripe.RateLimitError, 429, None, "lock_timeout"
-    ),
+    "429 lock": Heard({"kind": "status", "status": 429, "lock": True}, stripe.RateLimitError, 429, None, "lock_timeout"),
     "500": Heard({"kind": "status", "status": 500}, stripe.APIError, 500, None, None),
     "stored 500": Heard({"kind": "stored_500_not_created"}, stripe.APIError, 500, None, None),
     "502 in HTML": Heard({"kind": "status", "status": 502, "html": True}, stripe.APIError, 502, None, None),

@@ -6,9 +6,7 @@ from infrastructure.stripe.simulator import SimulatorConfig
 
 
 async def test_a_transfer_has_every_field_that_stripe_shows(api):
-    transfer = await api.made(
-        transfer_group="o1", description="Order 1", **{"metadata[order_id]": "o1", "metadata[share]": "2"}
-    )
+    transfer = await api.made(transfer_group="o1", description="Order 1", **{"metadata[order_id]": "o1", "metadata[share]": "2"})
     assert transfer == {
         "id": "tr_1Qsim00000001",
         "object": "transfer",
@@ -87,9 +85,7 @@ BAD_REQUESTS = {
 
 
 @pytest.mark.parametrize(("fields", "code", "param"), BAD_REQUESTS.values(), ids=BAD_REQUESTS)
-async def test_a_validation_error_names_its_parameter_and_is_not_stored_under_the_key(
-    api, control, refused, fields, code, param
-):
+async def test_a_validation_error_names_its_parameter_and_is_not_stored_under_the_key(api, control, refused, fields, code, param):
     sent = {"amount": 2000, "currency": "usd", "destination": "acct_seller", **fields}
     answer = await api.post("/v1/transfers", {name: value for name, value in sent.items() if value is not None}, "k1")
     assert refused(answer) == (400, "invalid_request_error", code, param)
@@ -216,7 +212,7 @@ async def test_filters_narrow_and_combine(api, five):
 
 async def test_created_takes_an_instant_or_bounds(api, five):
     start = 1_800_000_000
-    assert await ids(api, **{"created": start + 1}) == ([five[1]], False)
+    assert await ids(api, created=start + 1) == ([five[1]], False)
     assert await ids(api, **{"created[gte]": start + 3}) == ([five[4], five[3]], False)
     assert await ids(api, **{"created[gt]": start + 3}) == ([five[4]], False)
     assert await ids(api, **{"created[gt]": start, "created[lte]": start + 2}) == ([five[2], five[1]], False)

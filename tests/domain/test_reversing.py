@@ -1,0 +1,439 @@
+"""Taking money back: what Stripe's answers do to a reversal, decided from what is at Stripe and never from the wording."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.claims import ClaimState, Reason
+from domain.errors import NothingToRetry
+from domain.lifecycle import TransferStatus
+from domain.outcomes import Rejected, ReversalAtStripe, Succeeded
+from domain.reversing import external_id, needs_look, no_such_transfer, record_external
+
+S = TransferStatus
+HOUR = timedelta(hours=1)
+
+
+def claims(story: Any) -> list[tuple[int, str]]:
+    return [(claim.amount, claim.state.value) for claim in story.transfer.claims.values()]
+
+
+def exhaust(story: Any, answers: Any) -> None:
+    for _ in range(6):
+        story.call(answers.outage)
+    story.news()
+
+
+# --- the happy path -------------------------------------------------------------------------------------------------
+
+
+def test_a_refund_of_all_of_it_ends_reversed(story: Any) -> None:
+    story.reversing(amount=10_000)
+    assert story.status is S.REVERSAL_PENDING
+    story.call(Succeeded("trr_1", 10_000, "req_1"))
+    fact = story.news()[-1]
+    assert (type(fact).__name__, fact.amount_reversed, fact.settled_by, fact.drift) == ("Reversed", 10_000, "us", 0)
+    assert (story.status, story.transfer.stripe_reversal_id) == (S.REVERSED, "trr_1")
+    assert story.transfer.next_retry_at is None
+
+
+def test_a_refund_of_a_part_ends_partially_reversed_and_the_next_one_starts_afresh(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000)
+    story.call(answers.outage)
+    story.call(Succeeded("trr_1", 4_000))
+    assert (story.status, story.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
+
+    story.refunded("refund-2", 6_000)
+
+    assert story.operation.retry_count == 0
+    story.call(Succeeded("trr_2", 6_000))
+    assert (story.status, story.transfer.amount_reversed) == (S.REVERSED, 10_000)
+
+
+def test_two_equal_refunds_are_two_reversals(story: Any) -> None:
+    story.reversing(amount=4_000)
+    one = story.call(Succeeded("trr_1", 4_000))
+    two = story.refunded("refund-2", 4_000).send()
+    assert one.key != two.key
+    assert story.transfer.amount_reversed == 4_000
+
+
+def test_no_more_can_be_taken_back_than_there_is(story: Any) -> None:
+    story.reversing(amount=4_000)
+    assert story.transfer.room == 6_000
+    for amount in (6_001, 0, -1):
+        with pytest.raises(ValueError, match="room for 6000"):
+            story.refunded("refund-2", amount)
+
+
+# --- what ends at once ----------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_transfer_is_one_call_and_then_a_persons_business(story: Any, answers: Any) -> None:
+    story.reversing()
+    story.call(answers.not_found)
+    (intent, end) = story.news()
+    assert (type(intent).__name__, type(end).__name__, end.reason) == ("CallStarted", "PermanentlyFailed", "not_found")
+    assert claims(story) == [(4_000, "failed")]
+    assert story.passes(1_000 * HOUR).step()[0] == "nothing is due"
+
+
+def test_such_a_404_needs_no_look_and_every_other_refusal_does(answers: Any) -> None:
+    assert not needs_look(answers.not_found)
+    assert all(needs_look(getattr(answers, word)) for word in ("refused", "already", "too_little", "invalid"))
+    assert not any(needs_look(getattr(answers, word)) for word in ("timeout", "rate_limited", "idempotency_error"))
+
+
+def test_without_a_stripe_transfer_id_nothing_is_called(story: Any) -> None:
+    story.reversing()
+    story.transfer.stripe_transfer_id = ""
+    step = story.step()
+    assert "no Stripe id" in step.why
+    (end,) = story.news()
+    assert (type(end).__name__, end.reason) == ("PermanentlyFailed", "no_stripe_transfer_id")
+    assert story.status is S.PERMANENTLY_FAILED
+
+
+def test_such_a_transfer_is_reopened_once_its_id_is_known(story: Any) -> None:
+    story.reversing()
+    story.transfer.stripe_transfer_id = None
+    story.step()
+    with pytest.raises(NothingToRetry, match="backfill"):
+        story.transfer.retry("ops", "again", story.now)
+
+    story.transfer.backfill("tr_1", "ops", "found in the dashboard", story.now)
+    story.transfer.retry("ops", "id known", story.now)
+
+    assert story.status is S.REVERSAL_PENDING
+    story.see(story.books())
+    assert story.send().body["stripe_transfer_id"] == "tr_1"
+
+
+def test_the_books_that_do_not_know_the_transfer_end_it_as_well(story: Any, answers: Any) -> None:
+    story.reversing()
+    exhaust(story, answers)
+    story.look()
+    no_such_transfer(story.transfer, "No such transfer: 'tr_1'", None, story.now)
+    assert story.status is S.PERMANENTLY_FAILED
+
+
+# --- already reversed -----------------------------------------------------------------------------------------------
+
+
+def test_refused_because_ours_is_there_already_takes_in_our_own(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000)
+    story.call(answers.already, seen=story.books(story.ours("trr_7")))
+    fact = story.news()[-1]
+    assert (type(fact).__name__, fact.stripe_reversal_id, fact.settled_by) == ("PartiallyReversed", "trr_7", "us")
+    assert story.transfer.amount_reversed == 4_000
+
+
+def test_refused_because_somebody_took_all_of_it_is_settled_by_them(story: Any, answers: Any) -> None:
+    story.reversing(amount=10_000)
+    story.call(answers.already, seen=story.books(story.theirs(10_000)))
+    fact = story.news()[-1]
+    assert (type(fact).__name__, fact.stripe_reversal_id, fact.settled_by) == ("Reversed", "trr_dashboard", "external")
+    assert (fact.amount, fact.amount_reversed, fact.drift) == (10_000, 10_000, 0)
+
+
+def test_where_they_took_more_than_the_refund_asked_the_rest_is_drift(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000)
+    story.call(answers.already, seen=story.books(story.theirs(10_000)))
+    fact = story.news()[-1]
+    assert (type(fact).__name__, fact.amount, fact.amount_reversed, fact.drift) == ("Reversed", 10_000, 10_000, 6_000)
+    assert story.transfer.taken == 4_000, "the refund has taken no more than it asked for"
+
+
+def test_several_strangers_are_named_but_none_is_taken_for_the_one(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000)
+    story.call(answers.already, seen=story.books(story.theirs(9_000, "trr_x"), story.theirs(1_000, "trr_y")))
+    fact = story.news()[-1]
+    assert fact.stripe_reversal_id is None
+    assert "trr_x" in fact.note
+    assert "trr_y" in fact.note
+
+
+def test_what_waited_is_settled_by_the_rest_of_what_they_took(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000).refunded("refund-2", 5_000)
+    story.call(answers.already, seen=story.books(story.theirs(10_000)))
+    assert story.told()[-3:] == ["PartiallyReversed", "ReversalRequested", "Reversed"]
+    assert claims(story) == [(4_000, "reversed"), (5_000, "reversed")]
+    assert (story.transfer.taken, story.transfer.amount_reversed, story.status) == (9_000, 10_000, S.REVERSED)
+    ids = [claim.stripe_reversal_id for claim in story.transfer.claims.values()]
+    assert ids == ["trr_dashboard", None], "one reversal at Stripe settles one of ours"
+
+
+def test_less_left_than_asked_records_theirs_and_asks_for_the_rest_under_the_next_key(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000)
+    first = story.call(answers.refused, seen=story.books(story.theirs(7_000)))
+    assert story.told() == ["CallStarted", "ReversalRequested", "PartiallyReversed", "ReversalRequested"]
+    assert story.status is S.REVERSAL_PENDING
+    assert claims(story) == [(3_000, "requested"), (7_000, "reversed")]
+
+    send = story.send()
+
+    assert (send.what, send.body["amount"]) == (first.what, 3_000)
+    assert send.key == first.key.replace(":e1", ":e2")
+    story.answer(send, Succeeded("trr_1", 3_000))
+    assert (story.status, story.transfer.amount_reversed) == (S.REVERSED, 10_000)
+
+
+def test_a_late_answer_under_the_old_key_is_not_taken_for_the_new_ones(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000)
+    older, newer = story.send(), story.send()
+    story.answer(newer, answers.refused, story.books(story.theirs(7_000)))
+    current = story.send()
+    story.news()
+
+    story.answer(older, answers.refused, story.books(story.theirs(7_000)))
+
+    assert story.told() == []
+    assert story.operation.in_call
+    assert story.operation.key(story.transfer.id) == current.key
+
+
+def test_what_waited_finds_nothing_when_the_rest_was_taken(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000).refunded("refund-2", 6_000)
+    story.call(answers.refused, seen=story.books(story.theirs(7_000)))
+    story.call(Succeeded("trr_1", 3_000))
+    assert story.status is S.REVERSED
+    assert story.transfer.queue == [], "nothing waits for a transfer that is all back"
+    assert claims(story) == [(3_000, "reversed"), (6_000, "withdrawn"), (7_000, "reversed")]
+    assert story.transfer.taken == 3_000
+
+
+def test_while_ours_may_be_under_way_a_part_that_is_gone_decides_nothing(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000)
+    first = story.call(answers.timeout)
+    story.news()
+    story.call(answers.invalid, seen=story.books(story.theirs(7_000)))
+    assert story.told() == ["CallStarted", "AttemptDeferred"]
+    assert story.operation.open
+    assert story.send().key == first.key
+
+
+def test_ours_counts_even_if_an_earlier_answer_was_lost(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000)
+    story.call(answers.timeout)
+    story.call(answers.refused, seen=story.books(story.theirs(1_000), story.ours()))
+    assert claims(story)[0] == (4_000, "reversed")
+    assert story.transfer.amount_reversed == 4_000
+
+
+WORDINGS = [
+    "Transfer tr_1 is already fully reversed.",
+    "Transfer tr_1 has already been reversed",
+    "something about nothing at all",
+    "",
+]
+
+
+@pytest.mark.parametrize("message", WORDINGS)
+def test_the_wording_decides_nothing(stories: Any, message: str) -> None:
+    """The same refusal in other words comes to the same, for each of the three things that can be at Stripe."""
+    for seen in (lambda s: s.books(s.ours()), lambda s: s.books(s.theirs(10_000)), lambda s: s.books()):
+        worded, silent = stories().reversing(), stories().reversing()
+        worded.call(Rejected(400, None, message, stored=True), seen=seen(worded))
+        silent.call(Rejected(400, None, "-", stored=True), seen=seen(silent))
+        assert (worded.status, claims(worded)) == (silent.status, claims(silent))
+        assert worded.told() == silent.told()
+
+
+def test_a_hint_of_already_reversed_that_is_not_so_takes_nothing_for_done(story: Any, answers: Any) -> None:
+    story.reversing()
+    story.call(answers.already, seen=story.books())
+    assert (story.status, story.transfer.amount_reversed) == (S.REVERSAL_PENDING, 0)
+
+
+def test_a_refusal_whose_reason_cannot_be_read_is_put_off_and_ends_nothing(story: Any, answers: Any) -> None:
+    story.reversing()
+    story.call(answers.already, seen=None)
+    assert (story.status, story.operation.retry_count) == (S.REVERSAL_PENDING, 0)
+    assert story.told()[-1] == "AttemptDeferred"
+
+
+# --- not found, exhausted -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["not_found"])
+def test_a_404_while_money_may_have_moved_gives_nothing_up(story: Any, answers: Any, word: str) -> None:
+    story.reversing()
+    story.call(answers.timeout)
+    story.call(getattr(answers, word))
+    assert story.status is S.REVERSAL_PENDING
+    story.call(answers.not_found_stored)
+    assert story.status is S.PERMANENTLY_FAILED
+
+
+def test_a_503_is_counted_and_stays_pending(story: Any, answers: Any) -> None:
+    story.reversing()
+    story.call(answers.outage)
+    fact = story.news()[-1]
+    assert (fact.retry_count, fact.next_retry_at, story.status) == (1, story.now + story.policy.base, S.REVERSAL_PENDING)
+
+
+def test_exhausted_and_absent_ends_permanently(story: Any, answers: Any) -> None:
+    story.reversing()
+    exhaust(story, answers)
+    story.see(story.books())
+    fact = story.news()[-1]
+    assert (type(fact).__name__, fact.reason) == ("PermanentlyFailed", "exhausted")
+    assert claims(story) == [(4_000, "failed")]
+
+
+def test_exhausted_and_found_is_reversed(story: Any, answers: Any) -> None:
+    story.reversing(amount=10_000)
+    exhaust(story, answers)
+    story.see(story.books(story.ours("trr_9")))
+    assert (story.status, story.transfer.stripe_reversal_id) == (S.REVERSED, "trr_9")
+
+
+def test_exhausted_with_all_of_it_taken_by_others_is_settled_by_them(story: Any, answers: Any) -> None:
+    story.reversing()
+    exhaust(story, answers)
+    story.see(story.books(story.theirs(10_000)))
+    assert story.status is S.REVERSED
+
+
+def test_exhausted_with_less_left_asks_for_the_rest_with_fresh_attempts(story: Any, answers: Any) -> None:
+    story.reversing()
+    exhaust(story, answers)
+    story.see(story.books(story.theirs(9_000)))
+    assert (claims(story)[0], story.operation.retry_count) == ((1_000, "requested"), 0)
+    assert story.send().key.endswith(":e2")
+
+
+def test_a_reversal_waiting_behind_one_that_was_given_up_waits_for_the_operator(story: Any, answers: Any) -> None:
+    story.reversing().refunded("refund-2", 1_000)
+    story.call(answers.not_found)
+    assert claims(story) == [(4_000, "failed"), (1_000, "queued")]
+
+    story.transfer.retry("ops", "it is there now", story.now)
+    story.see(story.books())
+    story.call(Succeeded("trr_1", 4_000))
+
+    assert claims(story) == [(4_000, "reversed"), (1_000, "requested")]
+
+
+# --- awaiting funds -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["refused", "too_little", "already"])
+def test_refused_with_enough_left_waits_for_funds_under_ever_new_keys(story: Any, answers: Any, word: str) -> None:
+    story.reversing()
+    keys = []
+    for _ in range(20):
+        keys.append(story.call(getattr(answers, word), seen=story.books()).key)
+        fact = story.news()[-1]
+        assert (fact.why, fact.waiting_for, fact.retry_count) == ("awaiting_funds", "funds", 0)
+        assert story.waits == story.policy.funds_interval
+    assert len(set(keys)) == 20
+    story.call(Succeeded("trr_1", 4_000))
+    assert story.status is S.PARTIALLY_REVERSED
+
+
+def test_without_funds_for_45_days_a_person_is_needed(story: Any, answers: Any) -> None:
+    story.reversing()
+    since = story.now
+    while story.status is S.REVERSAL_PENDING:
+        story.call(answers.too_little, seen=story.books())
+    assert story.news()[-1].reason == "funds_deadline"
+    assert story.now - since == story.policy.funds_deadline
+
+
+# --- the queue ------------------------------------------------------------------------------------------------------
+
+
+def test_one_reversal_is_in_flight_and_the_others_follow_one_by_one_oldest_first(story: Any) -> None:
+    story.reversing(amount=1_000)
+    for n in (2, 3, 4):
+        story.refunded(f"refund-{n}", n * 1_000)
+    assert [fact.waiting_for for fact in story.news()] == ["reversal"] * 3
+    sent = []
+    for _ in range(4):
+        assert [c.state for c in story.transfer.claims.values()].count(ClaimState.REQUESTED) == 1
+        amount = story.claim.amount
+        sent.append(amount)
+        story.call(Succeeded(f"trr_{amount}", amount))
+    assert sent == [1_000, 2_000, 3_000, 4_000]
+    assert story.status is S.REVERSED
+
+
+def test_success_of_a_reversal_that_was_given_up_is_evidence(story: Any, answers: Any) -> None:
+    story.reversing()
+    send = story.call(answers.not_found)
+    story.news()
+    for _ in range(3):
+        story.answer(send, Succeeded("trr_1", 4_000))
+    assert story.told() == ["EvidenceHeld"], "however often it is heard"
+
+    story.transfer.retry("stripe:trr_1", "Stripe holds it", story.now)
+    story.see(story.books(ReversalAtStripe("trr_1", 4_000, story.claim.reversal_id)))
+    assert (story.status, story.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
+
+
+def test_a_second_reversal_for_the_same_request_is_evidence(story: Any) -> None:
+    story.reversing()
+    older, newer = story.send(), story.send()
+    story.answer(newer, Succeeded("trr_1", 4_000))
+    story.news()
+    story.answer(older, Succeeded("trr_2", 4_000))
+    assert story.told() == ["EvidenceHeld"]
+    assert story.transfer.amount_reversed == 4_000
+
+
+# --- reversals nobody of us asked for -------------------------------------------------------------------------------
+
+
+def test_a_strangers_reversal_is_request_and_outcome_in_one_append_and_never_sent(story: Any) -> None:
+    story.paid()
+    record_external(story.transfer, story.books(story.theirs(3_000)), story.now)
+    request, outcome = story.news()
+    assert (type(request).__name__, request.reason) == ("ReversalRequested", Reason.EXTERNAL.value)
+    assert (type(outcome).__name__, outcome.settled_by, outcome.amount_reversed) == ("PartiallyReversed", "external", 3_000)
+    assert story.passes(1_000 * HOUR).step()[0] == "nothing is due"
+
+
+def test_hearing_of_it_again_changes_nothing(story: Any) -> None:
+    story.paid()
+    seen = story.books(story.theirs(3_000))
+    record_external(story.transfer, seen, story.now)
+    story.news()
+    record_external(story.transfer, seen, story.now)
+    assert story.told() == []
+
+
+def test_a_strangers_reversal_is_nobodys_refund_but_leaves_less_to_take(story: Any) -> None:
+    story.paid()
+    record_external(story.transfer, story.books(story.theirs(3_000)), story.now)
+    assert (story.transfer.taken, story.transfer.room) == (0, 7_000)
+
+
+def test_while_ours_is_running_attribution_waits_for_its_outcome(story: Any) -> None:
+    story.reversing()
+    record_external(story.transfer, story.books(story.theirs(3_000)), story.now)
+    assert story.told() == []
+    story.call(Succeeded("trr_1", 4_000))
+    story.news()
+    ours = ReversalAtStripe("trr_1", 4_000, next(iter(story.transfer.claims)))
+    record_external(story.transfer, story.books(ours, story.theirs(3_000)), story.now)
+    assert story.told() == ["ReversalRequested", "PartiallyReversed"]
+    assert story.transfer.amount_reversed == 7_000
+
+
+def test_one_that_settled_our_own_is_not_recorded_again(story: Any, answers: Any) -> None:
+    story.reversing(amount=4_000)
+    story.call(answers.already, seen=story.books(story.theirs(10_000)))
+    story.news()
+    record_external(story.transfer, story.books(story.theirs(10_000)), story.now)
+    assert story.told() == []
+
+
+def test_a_refund_named_like_a_reversal_at_stripe_is_not_taken_for_it(story: Any) -> None:
+    story.paid().refunded("trr_dashboard", 1_000)
+    story.call(Succeeded("trr_1", 1_000))
+    ours = ReversalAtStripe("trr_1", 1_000, next(iter(story.transfer.claims)))
+    record_external(story.transfer, story.books(story.theirs(2_000, "trr_dashboard"), ours), story.now)
+    assert story.transfer.amount_reversed == 3_000
+    assert external_id(story.transfer.id, "trr_dashboard") in story.transfer.claims

@@ -1,0 +1,300 @@
+"""Webhooks as Stripe sends them: signed, at least once, in no promised order, and as badly as a test wants."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+
+import pytest
+import stripe
+
+from infrastructure.stripe.simulator import ControlRefused
+
+SECRET = "whsec_now"
+
+
+class Heard(NamedTuple):
+    body: bytes
+    signature: str
+
+    @property
+    def event(self) -> dict[str, Any]:
+        return json.loads(self.body)
+
+
+class Listener:
+    """A webhook endpoint that answers with the next of `answers`, then 200."""
+
+    def __init__(self) -> None:
+        self.heard: list[Heard] = []
+        self.answers: list[int] = []
+        self._news = asyncio.Condition()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/hook"
+
+    async def stop(self) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def has(self, count: int) -> list[dict[str, Any]]:
+        """The events, as soon as there are so many."""
+        async with asyncio.timeout(10), self._news:
+            await self._news.wait_for(lambda: len(self.heard) >= count)
+        return [heard.event for heard in self.heard]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        body = await reader.readexactly(int(headers["content-length"]))
+        status = self.answers.pop(0) if self.answers else 200
+        writer.write(f"HTTP/1.1 {status} So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+        async with self._news:
+            self.heard.append(Heard(body, headers["stripe-signature"]))
+            self._news.notify_all()
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    listener = Listener()
+    await listener.start()
+    yield listener
+    await listener.stop()
+
+
+@pytest.fixture
+def listen(control, listener) -> Callable[..., Any]:
+    """Register the listener with settings and knobs; returns the endpoint's id."""
+
+    async def register(secrets=(SECRET,), types=None, connect=False, payload="snapshot", **knobs) -> str:
+        return await control.add_webhook_endpoint(listener.url, list(secrets), types, connect, payload=payload, knobs=knobs)
+
+    return register
+
+
+@pytest.fixture(params=[None])
+def config():
+    """Signatures are checked against real time."""
+
+
+async def test_a_transfer_is_announced_with_the_key_of_the_call_that_made_it(api, listener, listen):
+    await listen()
+    made = await api.transfer(key="k1")
+    (event,) = await listener.has(1)
+    assert event["type"] == "transfer.created"
+    assert event["data"] == {"object": made.json()}
+    assert event["request"] == {"id": made.headers["request-id"], "idempotency_key": "k1"}
+    assert (event["object"], event["livemode"], event["pending_webhooks"]) == ("event", False, 1)
+    assert event["api_version"] == "2026-10-28.endive"
+    assert "account" not in event
+
+
+async def test_the_signature_is_one_that_stripes_sdk_accepts(api, listener, listen):
+    await listen()
+    await api.made()
+    await listener.has(1)
+    (heard,) = listener.heard
+    event = stripe.Webhook.construct_event(heard.body, heard.signature, SECRET)
+    assert event.type == "transfer.created"
+    with pytest.raises(stripe.SignatureVerificationError):
+        stripe.Webhook.construct_event(heard.body, heard.signature, "whsec_other")
+
+
+async def test_during_a_rotation_the_header_carries_a_signature_for_each_secret(api, listener, listen):
+    await listen(secrets=["whsec_old", "whsec_new"])
+    await api.made()
+    await listener.has(1)
+    (heard,) = listener.heard
+    for secret in ("whsec_old", "whsec_new"):
+        assert stripe.WebhookSignature.verify_header(heard.body.decode(), heard.signature, secret, 300)
+
+
+async def test_a_reversal_is_announced_by_the_transfer_with_what_was_before(api, listener, listen):
+    await listen(types=["transfer.reversed"])
+    transfer = await api.made()
+    reversal = (await api.reverse(transfer["id"], 400, key="r1")).json()
+    (event,) = await listener.has(1)
+    assert (event["data"]["object"]["object"], event["data"]["object"]["amount_reversed"]) == ("transfer", 400)
+    assert event["data"]["object"]["reversals"]["data"] == [reversal]
+    assert event["data"]["previous_attributes"] == {"amount_reversed": 0}
+
+
+async def test_an_update_is_announced_with_the_old_metadata_and_none_without_a_change(api, listener, listen):
+    await listen(types=["transfer.updated"])
+    transfer = await api.made(**{"metadata[a]": "1"})
+    for value in ("1", "2"):
+        await api.post(f"/v1/transfers/{transfer['id']}", {"metadata[a]": value})
+    (event,) = await listener.has(1)
+    assert event["data"]["previous_attributes"] == {"metadata": {"a": "1"}}
+
+
+async def test_an_event_shows_its_object_as_it_was_then(api, control, listener, listen):
+    await listen(paused=True)
+    transfer = await api.made()
+    await api.reverse(transfer["id"])
+    await control.flush_webhooks()
+    events = {event["type"]: event for event in await listener.has(2)}
+    assert events["transfer.created"]["data"]["object"]["amount_reversed"] == 0
+    assert events["transfer.reversed"]["data"]["object"]["amount_reversed"] == 2000
+
+
+async def test_sellers_events_go_to_connect_endpoints_and_the_platforms_to_the_others(api, control, listener, listen):
+    await listen(connect=True)
+    await api.made()
+    await control.change_account("acct_seller", transfers_capability="inactive")
+    await control.pay_out("acct_seller", "usd")
+    events = await listener.has(4)
+    assert sorted(event["type"] for event in events) == [
+        "account.updated",
+        "capability.updated",
+        "payout.created",
+        "payout.paid",
+    ]
+    assert {event["account"] for event in events} == {"acct_seller"}
+
+
+async def test_money_that_arrives_and_a_seller_who_leaves_are_announced(control, listener, listen):
+    await listen()
+    await listen(connect=True)
+    await control.fund("usd", 5)
+    await control.change_account("acct_seller")
+    await control.change_account("acct_seller", revoked=True)
+    types = {event["type"] for event in await listener.has(3)}
+    assert {"balance.available", "account.application.deauthorized"} <= types
+
+
+async def test_any_event_can_be_announced(control, listener, listen):
+    await listen()
+    dispute = {"id": "dp_1", "object": "dispute", "amount": 1000}
+    await control.announce("charge.dispute.funds_withdrawn", dispute, previous_attributes={"status": "x"})
+    (event,) = await listener.has(1)
+    assert event["data"] == {"object": dispute, "previous_attributes": {"status": "x"}}
+
+
+async def test_a_refused_delivery_is_tried_again_with_the_same_event_until_it_is_taken(api, control, listener, listen):
+    listener.answers = [500, 302, 404]
+    await listen(retry_factor=1e-5)
+    await api.made()
+    events = await listener.has(4)
+    assert len({event["id"] for event in events}) == 1
+    await control.webhooks_quiet()
+    outcomes = [(each["attempt"], each["outcome"], each["status"]) for each in await control.deliveries()]
+    assert outcomes == [(1, "failed", 500), (2, "failed", 302), (3, "failed", 404), (4, "delivered", 200)]
+
+
+async def test_after_the_last_retry_the_event_is_given_up(api, control, listener, listen):
+    listener.answers = [500] * 3
+    await listen(retry_schedule=[0.001, 0.001])
+    await api.made()
+    await control.webhooks_quiet()
+    assert [each["outcome"] for each in await control.deliveries()] == ["failed", "failed", "given_up"]
+
+
+async def test_an_endpoint_that_is_down_is_tried_without_an_answer(api, control, listener, listen, eventually):
+    await listen(retry_schedule=[0.05] * 5)
+    await listener.stop()
+    await api.made()
+    await eventually(control.deliveries)
+    assert (await control.deliveries())[0]["status"] is None
+    await control.remove_webhook_endpoint("we_1Qsim00000001")
+
+
+async def test_duplicates_are_the_same_event_and_twins_are_two_events_of_one_change(api, listener, listen):
+    await listen(duplicates=2, twin_events=True)
+    transfer = await api.made()
+    events = await listener.has(6)
+    assert len({event["id"] for event in events}) == 2
+    assert {event["data"]["object"]["id"] for event in events} == {transfer["id"]}
+
+
+async def test_dropped_events_never_arrive(api, control, listener, listen):
+    await listen(drop=["transfer.created"])
+    transfer = await api.made()
+    await api.reverse(transfer["id"])
+    assert [event["type"] for event in await listener.has(1)] == ["transfer.reversed"]
+    assert [each["outcome"] for each in await control.deliveries()] == ["dropped", "delivered"]
+
+
+async def test_a_bad_signature_or_an_old_timestamp_is_refused_by_the_sdk(api, control, listener, listen):
+    endpoint = await listen(bad_signatures=1, concurrency=1)
+    await api.made()
+    await listener.has(1)
+    await control.change_webhook_endpoint(endpoint, knobs={"old_timestamps": 1})
+    await api.made()
+    await listener.has(2)
+    await api.made()
+    await listener.has(3)
+    for heard in listener.heard[:2]:
+        with pytest.raises(stripe.SignatureVerificationError):
+            stripe.Webhook.construct_event(heard.body, heard.signature, SECRET)
+    stripe.Webhook.construct_event(listener.heard[1].body, listener.heard[1].signature, SECRET, tolerance=0)
+    stripe.Webhook.construct_event(listener.heard[2].body, listener.heard[2].signature, SECRET)
+
+
+async def test_a_shuffled_flush_delivers_in_the_order_of_its_seed(api, control, listener, listen):
+    await listen(paused=True, concurrency=1)
+    orders = []
+    for seed in (3, 3, 4):
+        made = [(await api.made())["id"] for _ in range(6)]
+        listener.heard.clear()
+        await control.flush_webhooks(shuffle_seed=seed)
+        heard = [event["data"]["object"]["id"] for event in await listener.has(6)]
+        orders.append([made.index(id_) for id_ in heard])
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[2]) == list(range(6))
+
+
+async def test_a_paused_endpoint_stays_paused_after_a_flush(api, control, listener, listen):
+    await listen(paused=True)
+    assert await control.flush_webhooks() == 0
+    await api.made()
+    with pytest.raises(TimeoutError, match="1 deliveries"):
+        await control.webhooks_quiet(timeout=0.05)
+    assert listener.heard == []
+
+
+async def test_a_reorder_window_and_a_delay_put_deliveries_off(api, control, listener, listen):
+    await listen(delay=0.05, reorder_window=0.05)
+    began = asyncio.get_running_loop().time()
+    for _ in range(5):
+        await api.made()
+    await listener.has(5)
+    assert asyncio.get_running_loop().time() - began >= 0.05
+    await control.webhooks_quiet()
+
+
+async def test_a_thin_event_names_the_object_and_the_sdk_can_read_it(api, sdk, listener, listen):
+    await listen(payload="thin")
+    transfer = (await api.transfer(key="k1")).json()
+    await listener.has(1)
+    (heard,) = listener.heard
+    notification = sdk.parse_event_notification(heard.body, heard.signature, SECRET)
+    assert (notification.type, notification.related_object.id) == ("v1.transfer.created", transfer["id"])
+    assert notification.reason.request.idempotency_key == "k1"
+
+
+async def test_a_call_that_changes_nothing_announces_nothing(api, control, listener, listen):
+    await listen()
+    await api.transfer(key="k1")
+    await api.transfer(key="k1")
+    await api.transfer(amount=0)
+    await control.drain("usd")
+    await api.transfer(key="k2")
+    await control.webhooks_quiet()
+    assert len(listener.heard) == 1
+
+
+async def test_endpoints_are_listed_changed_and_removed(api, control, listener, listen):
+    endpoint = await listen()
+    await control.change_webhook_endpoint(endpoint, types=["payout.*"])
+    await api.made()
+    await control.webhooks_quiet()
+    await control.remove_webhook_endpoint(endpoint)
+    with pytest.raises(ControlRefused, match="there is no"):
+        await control.change_webhook_endpoint(endpoint, types=["*"])
+    with pytest.raises(ControlRefused):
+        await listen(volume=11)
+    assert listener.heard == []

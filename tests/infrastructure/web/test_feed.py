@@ -1,0 +1,46 @@
+"""The feed of all facts: in order, complete, and to be followed for ever."""
+
+import pytest
+
+
+async def test_whoever_follows_positions_sees_every_fact_once(client, shop):
+    await shop.paid("o1", ada=10, bob=20)
+    await shop.refund("r1", "o1")
+    whole = (await client.get("/v1/facts", params={"limit": 1000})).json()["data"]
+    seen, after = [], 0
+    while True:
+        page = (await client.get("/v1/facts", params={"after": after, "limit": 2})).json()
+        seen += page["data"]
+        if not page["data"]:
+            break
+        after = page["next_after"]
+    assert seen == whole
+    assert [fact["position"] for fact in whole] == list(range(1, len(whole) + 1))
+    assert page == {"data": [], "next_after": whole[-1]["position"]}
+    await shop.order("o2")
+    (fresh,) = (await client.get("/v1/facts", params={"after": after})).json()["data"]
+    assert (fresh["fact"], fresh["payload"]["order_id"]) == ("Registered", "o2")
+
+
+async def test_a_fact_says_of_which_stream_it_is(client, shop):
+    transfers = await shop.paid("o1", ada=10)
+    await shop.refund("r1", "o1")
+    facts = (await client.get("/v1/facts")).json()["data"]
+    kinds = {(fact["stream"], fact["fact"]) for fact in facts}
+    assert kinds >= {
+        ("order", "Registered"),
+        ("order", "Paid"),
+        ("seller_transfer", "Created"),
+        ("seller_transfer", "Cancelled"),
+        ("refund", "Opened"),
+        ("refund", "Succeeded"),
+    }
+    created = next(fact for fact in facts if fact["fact"] == "Created")
+    assert (created["stream_id"], created["version"]) == (str(transfers["ada"]), 1)
+    assert created["payload"]["next_retry_at"].endswith("Z")
+
+
+@pytest.mark.parametrize("query", ["after=-1", "after=9007199254740992", "limit=0", "limit=1001", "after=x", "after=1.0"])
+async def test_a_position_is_a_count(client, query):
+    answer = await client.get(f"/v1/facts?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

@@ -1,0 +1,86 @@
+"""The OpenAPI document says what the routes do: both come from one table, and this holds them to it."""
+
+import re
+
+import jsonschema
+import pytest
+from jsonschema import Draft202012Validator
+from starlette.routing import Route
+
+from infrastructure.web.operations import OPERATIONS
+from infrastructure.web.problems import KINDS
+
+
+@pytest.fixture
+async def document(stranger):
+    return (await stranger.get("/openapi.json")).json()
+
+
+async def test_document_and_routes_agree(app, document):
+    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    routed = {(m, r.path) for r in app.routes if isinstance(r, Route) for m in (r.methods or ()) if m != "HEAD"}
+    assert described == routed == {(op.method, op.path) for op in OPERATIONS}
+
+
+async def test_it_names_every_call_of_the_public_interface(document):
+    promised = """
+        POST /v1/orders · POST /v1/orders/{order_id}/payment · POST /v1/orders/{order_id}/paid · POST /v1/refunds
+        · GET /v1/orders/{order_id} · GET /v1/refunds/{refund_id} · GET /v1/transfers · GET /v1/transfers/{transfer_id}
+        · GET /v1/transfers/{transfer_id}/history · GET /v1/facts · POST /v1/transfers/{transfer_id}/retry
+        · GET /v1/sellers/{seller_id}/balance · POST /webhooks/hyperswitch · POST /webhooks/stripe
+        · GET /healthz · GET /readyz · GET /metrics · GET /openapi.json"""
+    for method, path in (call.split() for call in promised.split("·")):
+        assert method.lower() in document["paths"][path]
+
+
+async def test_every_reference_leads_somewhere_and_every_schema_is_one(document):
+    for reference in re.findall(r"'\$ref': '#/([^']+)'", str(document)):
+        found = document
+        for step in reference.split("/"):
+            found = found[step]
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+async def test_the_limits_of_money_and_ids_are_told(document):
+    order = document["components"]["schemas"]["OrderIn"]
+    assert (order["properties"]["amount"]["minimum"], order["properties"]["amount"]["maximum"]) == (1, 2**53 - 1)
+    assert order["properties"]["order_id"]["pattern"] == "^[!-~]{1,128}$"
+    assert order["additionalProperties"] is False
+    (limit,) = (p for p in document["paths"]["/v1/transfers"]["get"]["parameters"] if p["name"] == "limit")
+    assert (limit["schema"]["minimum"], limit["schema"]["maximum"], limit["schema"]["default"]) == (1, 500, 50)
+
+
+async def test_what_the_document_allows_is_what_is_taken(document, client, shop):
+    whole = document["components"]["schemas"]["OrderIn"] | {"components": document["components"]}
+    allowed = Draft202012Validator(whole)
+    order = shop.an_order()
+    allowed.validate(order)
+    assert (await client.post("/v1/orders", json=order)).status_code == 201
+    for change in (
+        {"amount": 0},
+        {"amount": 2**53},
+        {"amount": "1"},
+        {"order_id": "a b"},
+        {"currency": "euro"},
+        {"x": 1},
+        {"shares": []},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            allowed.validate(order | change)
+        assert (await client.post("/v1/orders", json=order | change)).status_code == 422
+
+
+def test_every_operation_has_a_name_of_its_own():
+    names = [op.serve.__name__ for op in OPERATIONS]
+    assert len(set(names)) == len(names)
+
+
+def test_every_problem_an_operation_names_is_known():
+    assert {code for op in OPERATIONS for code in op.problems} <= set(KINDS)
+
+
+async def test_only_guarded_calls_ask_for_the_token(document):
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            assert ("security" in operation) == path.startswith("/v1/")

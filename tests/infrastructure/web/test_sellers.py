@@ -1,0 +1,54 @@
+"""A seller's balance: what was paid, what came back, what is on its way back, and what waits for a person."""
+
+from uuid import UUID
+
+from domain.outcomes import Rejected
+
+NO_SUCH_TRANSFER = Rejected(404, "resource_missing", "No such transfer.", stored=True)
+
+
+async def balances(client, seller_id):
+    answer = (await client.get(f"/v1/sellers/{seller_id}/balance")).json()
+    assert answer["seller_id"] == seller_id
+    return {line.pop("currency"): line for line in answer["balances"]}
+
+
+async def test_a_seller_without_transfers_has_no_balances(client):
+    assert await balances(client, "nobody") == {}
+
+
+async def test_a_balance_follows_the_money(client, shop, at_stripe):
+    transfers = await shop.paid("o1", ada=8_000)
+    line = {"transferred": 0, "reversed": 0, "reversal_pending": 0, "stuck": 0}
+    assert await balances(client, "ada") == {"EUR": line}
+    await at_stripe.does(transfers["ada"])
+    assert await balances(client, "ada") == {"EUR": line | {"transferred": 8_000}}
+    await shop.refund("r1", "o1", amount=1_000)
+    await shop.refund("r2", "o1", amount=2_000)
+    assert await balances(client, "ada") == {"EUR": line | {"transferred": 8_000, "reversal_pending": 2_400}}
+    await at_stripe.does(transfers["ada"])
+    assert await balances(client, "ada") == {"EUR": line | {"transferred": 8_000, "reversed": 800, "reversal_pending": 1_600}}
+    await shop.refund("r3", "o1", amount=3_000)
+    await at_stripe.answers(transfers["ada"], NO_SUCH_TRANSFER)
+    # what is queued behind the one that was given up waits for the same person
+    assert await balances(client, "ada") == {"EUR": line | {"transferred": 8_000, "reversed": 800, "stuck": 4_000}}
+
+
+async def test_what_was_never_paid_is_not_counted(client, shop, at_stripe):
+    transfers = await shop.paid("o1", ada=8_000)
+    refused = Rejected(400, "parameter_invalid", "Refused.", stored=True)
+    await at_stripe.answers(transfers["ada"], refused)
+    assert (await shop.transfer(transfers["ada"]))["status"] == "permanently_failed"
+    assert (await balances(client, "ada"))["EUR"]["transferred"] == 0
+
+
+async def test_currencies_are_never_added_up(client, at_stripe):
+    shares = [{"seller_id": "ada", "destination": "acct_ada", "amount": 900, "currency": "USD"}]
+    await client.post("/v1/orders", json={"order_id": "o1", "currency": "EUR", "amount": 1_000, "shares": shares})
+    shares = [{"seller_id": "ada", "destination": "acct_ada", "amount": 500}]
+    await client.post("/v1/orders", json={"order_id": "o2", "currency": "EUR", "amount": 1_000, "shares": shares})
+    for order_id in ("o1", "o2"):
+        order = (await client.post(f"/v1/orders/{order_id}/paid")).json()
+        await at_stripe.does(UUID(order["transfers"][0]["transfer_id"]))
+    found = await balances(client, "ada")
+    assert {currency: line["transferred"] for currency, line in found.items()} == {"EUR": 500, "USD": 900}

@@ -1,0 +1,193 @@
+"""Webhooks at the door: signed bodies are stored once and acknowledged once they are durable, nothing else is."""
+
+import asyncio
+import hashlib
+import json
+from datetime import timedelta
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+
+from infrastructure.web.app import application_of
+
+EVENT = json.dumps({"event_id": "evt_1", "event_type": "refund_succeeded", "content": {}}).encode()
+STRIPE_EVENT = json.dumps({"id": "evt_1", "type": "transfer.created", "livemode": False, "data": {}}).encode()
+
+
+@pytest.fixture
+def stored_rows(database_url):
+    """What a second connection sees: only what is really committed."""
+
+    def rows():
+        with psycopg.connect(database_url) as connection:
+            return connection.execute("select provider, event_id, event_type, body, status from webhook_inbox").fetchall()
+
+    return rows
+
+
+async def test_a_signed_webhook_is_stored_as_it_was_signed(stranger, senders, stored_rows):
+    hyperswitch = await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
+    stripe = await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT))
+    assert (hyperswitch.status_code, hyperswitch.json()) == (200, {"received": True})
+    assert (stripe.status_code, stripe.json()) == (200, {"received": True})
+    assert stored_rows() == [
+        ("hyperswitch", "evt_1", "refund_succeeded", EVENT, "stored"),
+        ("stripe", "evt_1", "transfer.created", STRIPE_EVENT, "stored"),
+    ]
+
+
+async def test_the_same_webhook_five_times_at_once_is_one_row_and_five_times_200(stranger, senders, stored_rows):
+    headers = senders.hyperswitch(EVENT)
+    answers = await asyncio.gather(*(stranger.post("/webhooks/hyperswitch", content=EVENT, headers=headers) for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert len(stored_rows()) == 1
+    metrics = (await stranger.get("/metrics")).text
+    assert 'ledger_webhooks_received_total{provider="hyperswitch",result="stored"} 1.0' in metrics
+    assert 'ledger_webhooks_received_total{provider="hyperswitch",result="duplicate"} 4.0' in metrics
+
+
+async def test_it_is_durable_before_it_is_acknowledged(stranger, senders, stored_rows):
+    seen_at_the_answer = []
+
+    async def look(response: httpx.Response) -> None:
+        seen_at_the_answer.append(len(stored_rows()))
+
+    stranger.event_hooks["response"].insert(0, look)
+    await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
+    assert seen_at_the_answer == [1]
+
+
+@pytest.mark.parametrize("secret", ["the-old-secret", "the-new-secret"])
+async def test_while_a_secret_is_rotated_both_count(stranger, senders, secret):
+    hyperswitch = await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT, secret))
+    stripe = await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, secret))
+    assert (hyperswitch.status_code, stripe.status_code) == (200, 200)
+
+
+async def test_a_bad_signature_stores_nothing(stranger, senders, stored_rows):
+    signed = senders.hyperswitch(EVENT)
+    attempts = [
+        await stranger.post("/webhooks/hyperswitch", content=EVENT),
+        await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT, "another")),
+        await stranger.post("/webhooks/hyperswitch", content=EVENT + b" ", headers=signed),
+        await stranger.post("/webhooks/hyperswitch", content=b"", headers=signed),
+        await stranger.post("/webhooks/hyperswitch", content=EVENT, headers={"X-Webhook-Signature-512": b"\xff\xe9"}),
+        await stranger.post("/webhooks/stripe", content=STRIPE_EVENT),
+        await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, "another")),
+        await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=signed),
+        await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers={"Stripe-Signature": b"t=\xb2,v1=\xe9"}),
+        await stranger.post(
+            "/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, age=timedelta(minutes=6))
+        ),
+        await stranger.post(
+            "/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, age=-timedelta(minutes=6))
+        ),
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in attempts] == [(400, "bad_signature")] * len(attempts)
+    assert stored_rows() == []
+    assert 'result="bad_signature"} 5.0' in (await stranger.get("/metrics")).text
+
+
+async def test_an_event_of_the_wrong_mode_stores_nothing(stranger, senders, stored_rows):
+    live = STRIPE_EVENT.replace(b"false", b"true")
+    answer = await stranger.post("/webhooks/stripe", content=live, headers=senders.stripe(live))
+    assert (answer.status_code, answer.json()["code"]) == (400, "livemode_mismatch")
+    assert stored_rows() == []
+
+
+@pytest.mark.parametrize(("key", "livemode", "status"), [
+    ("sk_live_1", b"true", 200), ("sk_live_1", b"false", 400), ("rk_live_1", b"true", 200),
+    ("sk_test_1", b"true", 400), ("rk_test_1", b"false", 200),
+])  # fmt: skip
+async def test_livemode_must_be_that_of_the_key(service, without, connect, senders, key, livemode, status):
+    body = STRIPE_EVENT.replace(b"false", livemode)
+    async with connect(application_of(without(service, stripe_api_key=key))) as client:
+        answer = await client.post("/webhooks/stripe", content=body, headers=senders.stripe(body))
+    assert answer.status_code == status
+    assert answer.headers["ledger-mode"] == ("live" if "live" in key else "test")
+
+
+async def test_without_a_secret_there_is_no_endpoint(service, without, connect, senders):
+    bare = without(service, stripe_webhook_secrets=(), hyperswitch_webhook_secrets=())
+    async with connect(application_of(bare)) as client:
+        for path, headers in (("hyperswitch", senders.hyperswitch(EVENT)), ("stripe", senders.stripe(EVENT))):
+            answer = await client.post(f"/webhooks/{path}", content=EVENT, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (404, "webhook_not_configured")
+
+
+UNREADABLE = [
+    b"",
+    b"no json",
+    b"\xff\xfe\x00",
+    b"[1]",
+    b"null",
+    b'"text"',
+    b"{}",
+    b'{"event_id": 1, "event_type": 2, "id": 3, "type": null}',
+    b'{"event_id": "", "event_type": "", "id": "", "type": "", "livemode": false}',
+    b'{"event_id": "a\\u0000", "event_type": "b\\u0000", "id": "a\\u0000", "type": "b\\u0000", "livemode": false}',
+    b'{"event_id": "\\ud800", "event_type": "b", "id": "\\ud800", "type": "b", "livemode": false}',
+    b'{"event_id": "%s", "event_type": "%s"}' % (b"x" * 256, b"y" * 129),
+    b"[" * 100_000,
+    b'{"id": "evt_9", "type": "transfer.created"}',
+    b'{"id": "evt_9", "type": "transfer.created", "livemode": "true"}',
+    b'{"event_id": NaN}',
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=range(len(UNREADABLE)))
+@pytest.mark.parametrize("provider", ["hyperswitch", "stripe"])
+async def test_what_is_signed_is_kept_even_when_nobody_can_read_it(stranger, senders, stored_rows, service, provider, body):
+    headers = getattr(senders, provider)(body)
+    for _ in range(2):
+        answer = await stranger.post(f"/webhooks/{provider}", content=body, headers=headers)
+        assert answer.status_code == 200
+    ((_, event_id, event_type, stored, _),) = stored_rows()
+    assert (stored, event_type) == (body, "unreadable")
+    assert event_id in (f"sha256:{hashlib.sha256(body).hexdigest()}", "evt_9")
+    (alarm,) = await service.alarms.raised()
+    assert (alarm.kind, alarm.subject) == ("webhook_unreadable", f"{provider}:{event_id}")
+
+
+async def test_a_senders_query_and_content_type_do_not_matter(stranger, senders):
+    headers = senders.hyperswitch(EVENT) | {"Content-Type": "text/plain"}
+    answer = await stranger.post("/webhooks/hyperswitch?profile=eu&profile=eu", content=EVENT, headers=headers)
+    assert answer.status_code == 200
+
+
+async def test_a_body_of_a_mebibyte_is_taken_and_one_more_byte_is_not(stranger, senders, stored_rows):
+    largest = EVENT + b" " * ((1 << 20) - len(EVENT))
+    taken = await stranger.post("/webhooks/hyperswitch", content=largest, headers=senders.hyperswitch(largest))
+    refused = await stranger.post("/webhooks/hyperswitch", content=largest + b" ", headers=senders.hyperswitch(largest + b" "))
+    assert (taken.status_code, refused.status_code) == (200, 413)
+    assert len(stored_rows()) == 1
+
+
+async def test_a_webhook_is_refused_with_503_while_the_database_is_away(stranger, senders, service):
+    await service.inbox.aclose()
+    await service.pool.close()
+    answer = await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stranger, client, senders, shop, service):
+    """The door and the inbox's reactions speak of the same event."""
+    from application.webhooks import DONE, StoredEvent, WebhookReactions
+    from infrastructure.postgres.ledger import PostgresDirectory
+
+    await shop.order("o1", ada=8_000)
+    payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 10_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
+    body = json.dumps({"event_id": "evt_1", "event_type": "payment_succeeded", "content": {"object": payment}}).encode()
+    await stranger.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
+    ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
+    stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
+    assert await WebhookReactions(service.ledger, PostgresDirectory(service.pool)).react(stored) == DONE
+    (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
+    assert (transfer["seller_id"], transfer["amount"], UUID(transfer["transfer_id"])) == (
+        "ada",
+        8_000,
+        UUID(transfer["transfer_id"]),
+    )
