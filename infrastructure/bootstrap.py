@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from application.webhooks import WebhookReactions
 from application.working import Limits, Worker
 from domain.outcomes import LookUpFailed
 from infrastructure.clock import DatabaseClock
+from infrastructure.logs import name_mode
 from infrastructure.postgres import migrate
 from infrastructure.postgres.alarms import Alarms
 from infrastructure.postgres.binding import bind
@@ -96,6 +96,7 @@ async def running(settings: Settings, *, loops: bool = True) -> AsyncIterator[Se
 
     Raises WrongBinding, SimulatorNotStarted, and what `stored` raises.
     """
+    name_mode(settings.mode)
     async with AsyncExitStack() as stack:
         storage = await _storage(settings, stack)
         service = await _service(storage, stack)
@@ -242,9 +243,3 @@ def _worker(service: Service, errand: Errand, work: WorkSettings, slots: asyncio
     limits = Limits(capacity, settings.lease, work.check_interval)
     pace = Pace(pool, settings.stripe_max_rps)
     return Worker(errand, PostgresLedger(service.store), Work(pool), pace, service.clock, slots, limits)
-
-
-def quiet_logs() -> None:
-    """The libraries' own chatter below warnings is none of our operators' concern."""
-    for name in ("stripe", "httpx", "psycopg.pool"):
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -5,24 +5,30 @@ Standard library only, so that it runs where nothing is installed but Python 3.1
 beside pyproject.toml; a stamp of what it was made from makes the next run start at once.
 """
 
+from __future__ import annotations  # an older Python has to get as far as being told that it is too old
+
 import argparse
 import fcntl
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "made-from"
-PACKAGES = ("domain", "application", "projections", "infrastructure", "scripts")
+OLDEST_PIP = (22, 3)  # the first with --python
 ADDRESS = re.compile(r"://|--(?:extra-)?index-url|--find-links")
 
 
@@ -32,16 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command, rest = parsed(arguments)
     os.chdir(ROOT)
     set_up("embedded,test" if command in ("setup", "test", "check") else "embedded")
-    match command:
-        case "setup":
-            print(f"Ready: {PYTHON.relative_to(ROOT)}")
-            return 0
-        case "test":
-            return run("-m", "pytest", *workers(rest), *rest)
-        case "check":
-            return check()
-        case _:
-            return run("-m", "scripts", command, *rest)
+    if command == "setup":
+        print(f"Ready: {PYTHON.relative_to(ROOT)}")
+        return 0
+    if command == "check":
+        return check()
+    return become(*(("pytest", *workers(rest)) if command == "test" else ("scripts", command)), *rest)
 
 
 def parsed(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
@@ -70,36 +72,63 @@ def set_up(extras: str) -> None:
     """Make `.venv` what constraints.txt and pyproject.toml say, unless it is that already. The demo needs no test tools."""
     with (ROOT / ".setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two set-ups at once would spoil each other
-        made_from, _, present = (STAMP.read_text() if STAMP.exists() else "").partition(" ")
-        current = made_from == fingerprint() and PYTHON.exists()
-        if current and present.startswith(extras):
+        where, pins, present = stamped()
+        sound = where == place() and PYTHON.exists()
+        if sound and pins == fingerprint() and present.startswith(extras):
             return
         print(f"Setting up .venv with [{extras}], once …", file=sys.stderr)
+        pip = pip_at_hand()
+        bundled = find_spec("ensurepip") is not None  # Debian's Python has none; any pip will do
+        if not pip and not bundled:  # said before anything is removed
+            fail("This Python has no pip of 22.3 or newer; install one (Debian: apt-get install python3-pip), then try again.")
         STAMP.unlink(missing_ok=True)
-        if not current:
-            shutil.rmtree(VENV, ignore_errors=True)  # what an interrupted set-up left is not mended, but made anew
-            venv.create(VENV, with_pip=False, symlinks=True)  # Debian's Python has no ensurepip; any pip will do
-        install(extras)
-        STAMP.write_text(f"{fingerprint()} {extras}")
+        if not sound:  # what was moved here, made by another Python or interrupted is not mended, but made anew
+            shutil.rmtree(VENV, ignore_errors=True)
+            venv.create(VENV, with_pip=not pip, symlinks=True)
+        install(pip or [str(PYTHON), "-m", "pip"], extras)
+        write_stamp(extras)
+
+
+def stamped() -> tuple[str, str, str]:
+    """Place, pins and extras of the last complete set-up; empty if there was none."""
+    lines = STAMP.read_text().split("\n") if STAMP.exists() else []
+    return (lines[0], lines[1], lines[2]) if len(lines) == 3 else ("", "", "")
+
+
+def write_stamp(extras: str) -> None:
+    complete = STAMP.with_name(f"{STAMP.name}.new")
+    complete.write_text("\n".join((place(), fingerprint(), extras)))
+    complete.replace(STAMP)
+
+
+def place() -> str:
+    """For which Python and directory `.venv` is good; it can be used by no other."""
+    version = ".".join(map(str, sys.version_info[:2]))
+    return f"{platform.python_implementation()} {version} {sys.platform} {platform.machine()} {VENV}"
 
 
 def fingerprint() -> str:
     """What an installation was made from."""
-    made_from = hashlib.sha256(f"{sys.version} {sys.executable} {ROOT}".encode())
-    for name in ("constraints.txt", "pyproject.toml"):
-        made_from.update((ROOT / name).read_bytes())
-    return made_from.hexdigest()
+    return hashlib.sha256(b"\0".join((ROOT / name).read_bytes() for name in ("constraints.txt", "pyproject.toml"))).hexdigest()
 
 
-def install(extras: str) -> None:
-    """Into `.venv`, with the pip of the Python at hand."""
-    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
-        fail("This Python has no pip; install it (Debian: apt-get install python3-pip), then try again.")
-    pip = [sys.executable, "-m", "pip", "--python", str(PYTHON), "--disable-pip-version-check", "install", "-qq"]
+def install(pip: Sequence[str], extras: str) -> None:
+    quiet = [*pip, "--python", str(PYTHON), "--disable-pip-version-check", "install", "-qq"]
     options = ["--no-warn-script-location", "-c", str(ROOT / "constraints.txt")]
     editable = ["--no-build-isolation", "-e", f"{ROOT}[{extras}]"]
-    if any(subprocess.run([*pip, *options, *what]).returncode for what in (["setuptools>=77"], editable)):
+    if any(subprocess.run([*quiet, *options, *what]).returncode for what in (["setuptools>=77"], editable)):
         fail("pip could not install what is needed; its own words are above.")
+
+
+def pip_at_hand() -> list[str]:
+    """A pip that can install into another environment: this Python's, or (this may be `.venv`'s own) the one beneath it."""
+    beneath = str(getattr(sys, "_base_executable", sys.executable))
+    for python in dict.fromkeys((sys.executable, beneath)):
+        asked = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, text=True)
+        version = re.match(r"pip (\d+)\.(\d+)", asked.stdout)
+        if version and (int(version[1]), int(version[2])) >= OLDEST_PIP:
+            return [python, "-m", "pip"]
+    return []
 
 
 # --- check ------------------------------------------------------------------------------------------------------------
@@ -142,14 +171,17 @@ def tracked_files() -> list[str]:
 def workers(rest: Sequence[str]) -> list[str]:
     """As many test processes as processors, unless the caller says otherwise."""
     chosen = any(argument.startswith(("-n", "--numprocesses", "--pdb")) for argument in rest)
-    return [] if chosen else ["-n", str(min(os.cpu_count() or 1, 8))]
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [] if chosen else ["-n", str(min(ours, 8))]
 
 
 def run(*arguments: str) -> int:
-    try:
-        return subprocess.run([str(PYTHON), *arguments], cwd=ROOT).returncode
-    except KeyboardInterrupt:
-        return 130
+    return subprocess.run([str(PYTHON), *arguments], cwd=ROOT).returncode
+
+
+def become(*arguments: str) -> NoReturn:
+    """Replace this process, so that exit code and signals are the program's own: SIGTERM has to reach `serve`."""
+    os.execv(PYTHON, [str(PYTHON), "-m", *arguments])
 
 
 def fail(sentence: str) -> NoReturn:
@@ -158,4 +190,9 @@ def fail(sentence: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except PermissionError as error:
+        fail(f"{error.filename} is not writable for this account; use a clone of your own.")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine, Iterator
 
 import structlog
 import uvicorn
-from infrastructure.web.app import application_of
 
-from infrastructure.bootstrap import quiet_logs, running
+from infrastructure.bootstrap import running
 from infrastructure.settings import Settings
+from infrastructure.web.app import application_of
 from scripts.exits import fail
 
 GRACE_SECONDS = 10
@@ -28,14 +28,12 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Web, inbox and workers in one process, until SIGTERM or SIGINT."""
-    quiet_logs()
     listening = _listening(settings)
     _run(lambda: _serve(settings, listening))
 
 
 def work(settings: Settings) -> None:
     """Inbox and workers, beside a `serve` on the same database."""
-    quiet_logs()
     _run(lambda: _work(settings))
 
 
@@ -58,7 +56,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         server = Server(config)
         _on_signal(lambda: setattr(server, "should_exit", True))
         host, port = listening.getsockname()[:2]
-        log.info("serving", url=f"http://{host}:{port}", mode=settings.mode, stripe=service.stripe_url)
+        log.info("serving", url=f"http://{host}:{port}", stripe=service.stripe_url)
         await server.serve([listening])
         log.info("draining")
     log.info("drained")
@@ -68,7 +66,7 @@ async def _work(settings: Settings) -> None:
     async with running(settings) as service:
         stopping = asyncio.Event()
         _on_signal(stopping.set)
-        log.info("working", mode=settings.mode, stripe=service.stripe_url)
+        log.info("working", stripe=service.stripe_url)
         await stopping.wait()
         log.info("draining")
     log.info("drained")

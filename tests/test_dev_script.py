@@ -1,18 +1,77 @@
 """`scripts/dev.py`, which has to work before anything is installed."""
 
+import ast
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-spec = importlib.util.spec_from_file_location("dev", ROOT / "scripts" / "dev.py")
-assert spec is not None
-assert spec.loader is not None
-dev = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(dev)
+
+
+def script_of(root: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("dev", root / "scripts" / "dev.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+dev = script_of(ROOT)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What dev.py needs of the project, and a program behind it that tells its process id and its arguments."""
+    (tmp_path / "scripts").mkdir()
+    for name in ("scripts/dev.py", "constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "scripts" / "__main__.py").write_text("import os, sys\nprint(os.getpid(), *sys.argv[1:])\nsys.exit(7)\n")
+    return tmp_path
+
+
+def complete_set_up(clone: Path) -> None:
+    venv.create(clone / ".venv", symlinks=True)
+    script_of(clone).write_stamp("embedded,test")
+
+
+def run(clone: Path, *arguments: str, **environment: str) -> tuple[int, subprocess.CompletedProcess[str]]:
+    command = [sys.executable, str(clone / "scripts" / "dev.py"), *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    ) as process:
+        out, err = process.communicate(timeout=60)
+    return process.pid, subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def test_a_complete_set_up_is_not_repeated_and_the_program_takes_the_place_of_the_script(clone: Path) -> None:
+    complete_set_up(clone)
+    pid, ended = run(clone, "serve", "--look-up-first")
+    assert (ended.stderr, ended.stdout, ended.returncode) == ("", f"{pid} serve --look-up-first\n", 7)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_set_up_that_failed_or_was_moved_never_looks_complete(clone: Path, moved: bool) -> None:
+    complete_set_up(clone)
+    if moved:
+        clone = clone.rename(clone.with_name("elsewhere"))
+    else:
+        (clone / "constraints.txt").write_text("stripe==0")
+    for _ in range(2):
+        _, ended = run(clone, "serve", PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+        assert ended.returncode == 2
+        assert "pip could not install what is needed" in ended.stderr
+
+
+def test_pythons_too_old_to_run_it_can_read_it_far_enough_to_be_told() -> None:
+    ast.parse((ROOT / "scripts" / "dev.py").read_text(), feature_version=(3, 8))
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
@@ -35,7 +94,7 @@ def test_our_own_pins_name_no_place() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["stripe @ https://files.example/stripe.whl", "--index-url x", "--extra-index-url x", "--find-links wheels"],
+    ["stripe @ https://files.example/stripe.whl", "--" + "index-url x", "--" + "extra-index-url x", "--" + "find-links wheels"],
 )
 def test_a_pin_that_names_a_place_is_found(line: str) -> None:
     assert len(dev.pin_problems(f"stripe==16.1.0\n{line}\n", [])) == 1

@@ -15,14 +15,20 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 
+from application.ledger import TransferLedger
 from domain.calling import Send, begin
 from domain.operation import TRANSFER, Policy
 from domain.outcomes import Outcome, Rejected, Succeeded
 from domain.paying import settle_transfer
 from domain.reversing import settle_reversal
 from infrastructure.bootstrap import Service, Storage, stored
+from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch import signature as hyperswitch
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.alarms import Alarms
+from infrastructure.postgres.connections import new_pool
+from infrastructure.postgres.event_store import EventStore
+from infrastructure.postgres.inbox import Inbox
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from infrastructure.settings import Settings
 from infrastructure.stripe import signature as stripe
 from infrastructure.stripe.gateway import StripeGateway
@@ -49,6 +55,18 @@ def settings(database_url: str) -> Settings:
         stripe_webhook_secrets=(NEW, OLD),
         hyperswitch_webhook_secrets=(NEW, OLD),
     )
+
+
+@pytest.fixture
+async def unopened() -> AsyncIterator[Service]:
+    """A ledger that has not reached its database: quick, and enough for whatever is refused at the door."""
+    settings = Settings(api_token=TOKEN, stripe_webhook_secrets=(NEW,), hyperswitch_webhook_secrets=(NEW,))
+    nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
+    pool, clock = new_pool(nowhere), DatabaseClock()
+    store, inbox = EventStore(nowhere, pool), Inbox(nowhere, pool)
+    ledger = TransferLedger(PostgresLedger(store), PostgresDirectory(pool), clock)
+    async with StripeGateway("sk_test_nowhere", "http://127.0.0.1:9", timeout=1) as gateway:
+        yield Service(settings, nowhere, pool, store, inbox, Alarms(pool), clock, ledger, "http://127.0.0.1:9", gateway)
 
 
 @pytest.fixture
@@ -137,6 +155,13 @@ def connect() -> Connect:
 @pytest.fixture
 async def client(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
     async with connect(app, TOKEN) as client:
+        yield client
+
+
+@pytest.fixture
+async def at_the_door(unopened: Service, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the token, of a ledger that has not reached its database."""
+    async with connect(application_of(unopened), TOKEN) as client:
         yield client
 
 

@@ -41,6 +41,6 @@ async def test_a_fact_says_of_which_stream_it_is(client, shop):
 
 
 @pytest.mark.parametrize("query", ["after=-1", "after=9007199254740992", "limit=0", "limit=1001", "after=x", "after=1.0"])
-async def test_a_position_is_a_count(client, query):
-    answer = await client.get(f"/v1/facts?{query}")
+async def test_a_position_is_a_count(at_the_door, query):
+    answer = await at_the_door.get(f"/v1/facts?{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

@@ -7,16 +7,18 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
+from infrastructure.web.app import application_of
 from infrastructure.web.operations import OPERATIONS
 from infrastructure.web.problems import KINDS
 
 
 @pytest.fixture
-async def document(stranger):
-    return (await stranger.get("/openapi.json")).json()
+async def document(at_the_door):
+    return (await at_the_door.get("/openapi.json")).json()
 
 
-async def test_document_and_routes_agree(app, document):
+async def test_document_and_routes_agree(unopened, document):
+    app = application_of(unopened)
     described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     routed = {(m, r.path) for r in app.routes if isinstance(r, Route) for m in (r.methods or ()) if m != "HEAD"}
     assert described == routed == {(op.method, op.path) for op in OPERATIONS}

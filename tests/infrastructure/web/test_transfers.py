@@ -110,8 +110,8 @@ async def test_a_last_page_has_no_cursor_even_when_it_is_full(client, shop):
 
 
 @pytest.mark.parametrize("cursor", ["x", "", "=", "AAAA", "A" * 31, "A" * 33, "f" + "_" * 31, "é" * 16, "A" * 32 + "\n"])
-async def test_a_cursor_that_is_not_ours_is_refused(client, cursor):
-    answer = await client.get("/v1/transfers", params={"cursor": cursor})
+async def test_a_cursor_that_is_not_ours_is_refused(at_the_door, cursor):
+    answer = await at_the_door.get("/v1/transfers", params={"cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_cursor")
 
 
@@ -132,8 +132,8 @@ async def test_a_cursor_that_is_not_ours_is_refused(client, cursor):
         ("limit=1&limit=1", 400, "repeated_query_parameter"),
     ],
 )
-async def test_a_query_that_does_not_fit_is_refused(client, query, status, code):
-    answer = await client.get(f"/v1/transfers?{query}")
+async def test_a_query_that_does_not_fit_is_refused(at_the_door, query, status, code):
+    answer = await at_the_door.get(f"/v1/transfers?{query}")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
@@ -175,17 +175,16 @@ async def test_before_it_existed_there_was_no_transfer(client, shop):
     ["yesterday", "1764590400", "2026-11-20", "2026-11-20T12:00:00", "2026-11-20 12:00:00Z", "2026-13-01T00:00:00Z",
      "2026-02-30T00:00:00Z", "2026-11-20T12:00:00+99:99", "0000-01-01T00:00:00Z", "2026-11-20T12:00:00+00:00Z", ""],
 )  # fmt: skip
-async def test_what_is_no_instant_is_refused(client, shop, instant):
-    transfers = await shop.paid()
-    answer = await client.get(f"/v1/transfers/{transfers['ada']}", params={"as_of": instant})
+async def test_what_is_no_instant_is_refused(at_the_door, instant):
+    answer = await at_the_door.get(f"/v1/transfers/{uuid4()}", params={"as_of": instant})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
-@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
-async def test_an_instant_at_the_end_of_time_is_no_fault_of_ours(client, shop, instant):
+async def test_an_instant_at_the_end_of_time_is_no_fault_of_ours(client, shop):
     transfers = await shop.paid()
-    answer = await client.get(f"/v1/transfers/{transfers['ada']}", params={"as_of": instant})
-    assert answer.status_code in (200, 404, 422)
+    for instant in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
+        answer = await client.get(f"/v1/transfers/{transfers['ada']}", params={"as_of": instant})
+        assert answer.status_code in (200, 404)
 
 
 # --- the audit trail --------------------------------------------------------------------------------------------------
@@ -268,7 +267,6 @@ async def test_what_waits_for_the_account_is_tried_at_once(client, shop, at_stri
         {"actor": "mia", "reason": "because", "force": True},
     ],
 )
-async def test_a_retry_needs_an_actor_and_a_reason(client, shop, body):
-    transfers = await shop.paid()
-    answer = await client.post(f"/v1/transfers/{transfers['ada']}/retry", json=body)
+async def test_a_retry_needs_an_actor_and_a_reason(at_the_door, body):
+    answer = await at_the_door.post(f"/v1/transfers/{uuid4()}/retry", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

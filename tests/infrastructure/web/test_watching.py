@@ -19,9 +19,8 @@ async def samples(client):
     }
 
 
-async def test_a_process_is_alive_while_it_answers(stranger, service):
-    await service.pool.close()
-    assert (await stranger.get("/healthz")).json() == {"status": "alive"}
+async def test_a_process_is_alive_while_it_answers(at_the_door):
+    assert (await at_the_door.get("/healthz")).json() == {"status": "alive"}
 
 
 async def test_a_process_is_ready_when_it_can_serve(stranger):
@@ -36,9 +35,8 @@ async def test_it_is_not_ready_while_it_drains(service, connect):
     assert answer.json()["reasons"] == ["it is shutting down"]
 
 
-async def test_it_is_not_ready_without_its_database(stranger, service):
-    await service.pool.close()
-    answer = await stranger.get("/readyz")
+async def test_it_is_not_ready_without_its_database(at_the_door):
+    answer = await at_the_door.get("/readyz")
     assert (answer.status_code, answer.json()["reasons"]) == (503, ["the database does not answer"])
 
 
@@ -80,10 +78,9 @@ async def test_a_callers_inventions_make_no_time_series(client):
     assert not any("INVENT" in label for name in seen for label in name)
 
 
-async def test_metrics_are_answered_without_the_database(client, service):
-    await client.get("/healthz")
-    await service.pool.close()
-    seen = await samples(client)
+async def test_metrics_are_answered_without_the_database(at_the_door):
+    await at_the_door.get("/healthz")
+    seen = await samples(at_the_door)
     assert seen["ledger_database_up",] == 0
     assert seen["ledger_http_requests_total", "/healthz", "200", "GET"] == 1
     assert ("ledger_facts_total",) not in seen

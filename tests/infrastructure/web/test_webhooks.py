@@ -97,16 +97,16 @@ async def test_an_event_of_the_wrong_mode_stores_nothing(stranger, senders, stor
     assert stored_rows() == []
 
 
-@pytest.mark.parametrize(("key", "livemode", "status"), [
-    ("sk_live_1", b"true", 200), ("sk_live_1", b"false", 400), ("rk_live_1", b"true", 200),
-    ("sk_test_1", b"true", 400), ("rk_test_1", b"false", 200),
-])  # fmt: skip
-async def test_livemode_must_be_that_of_the_key(service, without, connect, senders, key, livemode, status):
-    body = STRIPE_EVENT.replace(b"false", livemode)
-    async with connect(application_of(without(service, stripe_api_key=key))) as client:
-        answer = await client.post("/webhooks/stripe", content=body, headers=senders.stripe(body))
-    assert answer.status_code == status
-    assert answer.headers["ledger-mode"] == ("live" if "live" in key else "test")
+async def test_livemode_must_be_that_of_the_key(service, without, connect, senders):
+    for key, livemode, status in (
+        ("sk_live_1", b"true", 200), ("sk_live_1", b"false", 400), ("rk_live_1", b"true", 200),
+        ("sk_test_1", b"true", 400), ("rk_test_1", b"false", 200),
+    ):  # fmt: skip
+        body = STRIPE_EVENT.replace(b"false", livemode)
+        async with connect(application_of(without(service, stripe_api_key=key))) as client:
+            answer = await client.post("/webhooks/stripe", content=body, headers=senders.stripe(body))
+        assert answer.status_code == status, key
+        assert answer.headers["ledger-mode"] == ("live" if "live" in key else "test")
 
 
 async def test_without_a_secret_there_is_no_endpoint(service, without, connect, senders):
@@ -131,24 +131,25 @@ UNREADABLE = [
     b'{"event_id": "\\ud800", "event_type": "b", "id": "\\ud800", "type": "b", "livemode": false}',
     b'{"event_id": "%s", "event_type": "%s"}' % (b"x" * 256, b"y" * 129),
     b"[" * 100_000,
-    b'{"id": "evt_9", "type": "transfer.created"}',
-    b'{"id": "evt_9", "type": "transfer.created", "livemode": "true"}',
+    b'{"id": "evt_14", "type": "transfer.created"}',
+    b'{"id": "evt_15", "type": "transfer.created", "livemode": "true"}',
     b'{"event_id": NaN}',
 ]
 
 
-@pytest.mark.parametrize("body", UNREADABLE, ids=range(len(UNREADABLE)))
 @pytest.mark.parametrize("provider", ["hyperswitch", "stripe"])
-async def test_what_is_signed_is_kept_even_when_nobody_can_read_it(stranger, senders, stored_rows, service, provider, body):
-    headers = getattr(senders, provider)(body)
-    for _ in range(2):
-        answer = await stranger.post(f"/webhooks/{provider}", content=body, headers=headers)
-        assert answer.status_code == 200
-    ((_, event_id, event_type, stored, _),) = stored_rows()
-    assert (stored, event_type) == (body, "unreadable")
-    assert event_id in (f"sha256:{hashlib.sha256(body).hexdigest()}", "evt_9")
-    (alarm,) = await service.alarms.raised()
-    assert (alarm.kind, alarm.subject) == ("webhook_unreadable", f"{provider}:{event_id}")
+async def test_what_is_signed_is_kept_even_when_nobody_can_read_it(stranger, senders, stored_rows, service, provider):
+    for number, body in enumerate(UNREADABLE, start=1):
+        headers = getattr(senders, provider)(body)
+        for _ in range(2):
+            answer = await stranger.post(f"/webhooks/{provider}", content=body, headers=headers)
+            assert answer.status_code == 200
+        *_, (_, event_id, event_type, stored, _) = stored_rows()
+        assert (stored, event_type) == (body, "unreadable")
+        assert event_id in (f"sha256:{hashlib.sha256(body).hexdigest()}", f"evt_{number}")
+        raised = {(alarm.kind, alarm.subject) for alarm in await service.alarms.raised()}
+        assert ("webhook_unreadable", f"{provider}:{event_id}") in raised
+    assert len(stored_rows()) == len(UNREADABLE)
 
 
 async def test_a_senders_query_and_content_type_do_not_matter(stranger, senders):

@@ -1,0 +1,29 @@
+"""How log lines look: readable on a terminal, JSON elsewhere, always on standard error, always naming the mode."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs() -> None:
+    """For a whole process, once, at its start."""
+    terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(default=str),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+
+
+def name_mode(mode: str) -> None:
+    """Every line from here on says whose money it is about: simulator, test or live."""
+    structlog.contextvars.bind_contextvars(mode=mode)
