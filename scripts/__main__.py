@@ -9,7 +9,7 @@ def main() -> None:
     """Run the command line; what the user can mend is one sentence and exit code 2."""
     configure_logs()
     with one_line_errors():
-        app()
+        app(prog_name="transfer-ledger")
 
 
 if __name__ == "__main__":

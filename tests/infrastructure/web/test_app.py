@@ -1,0 +1,68 @@
+"""`create_app` has the whole ledger inside: what is called is done at Stripe while its lifespan lasts."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from infrastructure.postgres.listen import Listener
+from infrastructure.settings import BadSetting, Settings
+from infrastructure.stripe.simulator.server import running_simulator
+from infrastructure.web.app import create_app
+
+
+@pytest.fixture
+async def stripe():
+    async with running_simulator() as (_, control):
+        yield control
+
+
+async def until(client, database_url, path, status):
+    """Follow the ledger's facts until the transfer has this status."""
+    something = asyncio.Event()
+    listener = Listener(database_url)
+    listener.on("ledger_events", something.set)
+    await listener.start()
+    try:
+        async with asyncio.timeout(20):
+            while (shown := (await client.get(path)).json())["status"] != status:
+                await something.wait()
+                something.clear()
+    finally:
+        await listener.aclose()
+    return shown
+
+
+async def test_an_order_is_paid_and_refunded_at_stripe(settings, stripe, connect, database_url):
+    await stripe.fund("eur", 100_000)
+    app = create_app(replace(settings, stripe_api_base=stripe.url))
+    async with connect(app, settings.api_token) as client, app.router.lifespan_context(app):
+        shares = [{"seller_id": "ada", "destination": "acct_1ada", "amount": 8_000}]
+        await client.post("/v1/orders", json={"order_id": "o1", "currency": "EUR", "amount": 10_000, "shares": shares})
+        (transfer,) = (await client.post("/v1/orders/o1/paid")).json()["transfers"]
+        path = f"/v1/transfers/{transfer['transfer_id']}"
+        paid = await until(client, database_url, path, "completed")
+        await client.post("/v1/refunds", json={"refund_id": "r1", "order_id": "o1", "settled": True})
+        back = await until(client, database_url, path, "reversed")
+    assert paid["stripe_transfer_id"].startswith("tr_")
+    assert back["amount_reversed"] == 8_000
+    assert back["reversals"][0]["stripe_reversal_id"].startswith("trr_")
+
+
+async def test_before_it_has_started_and_after_it_has_ended_it_says_so(settings, stripe, connect):
+    app = create_app(replace(settings, stripe_api_base=stripe.url))
+    async with connect(app, settings.api_token) as client:
+        before = await client.get("/v1/transfers")
+        async with app.router.lifespan_context(app):
+            during = await client.get("/v1/transfers")
+        after = await client.get("/v1/transfers")
+    assert [answer.status_code for answer in (before, during, after)] == [503, 200, 503]
+
+
+def test_it_reads_the_environment_when_it_is_given_no_settings(monkeypatch):
+    monkeypatch.setenv("LEDGER_PORT", "none")
+    with pytest.raises(BadSetting, match="LEDGER_PORT"):
+        create_app()
+    monkeypatch.delenv("LEDGER_PORT")
+    assert create_app().routes
+    assert create_app(Settings()).routes

@@ -1,0 +1,138 @@
+"""The command line as a person uses it: real processes, exit codes, and no traceback for anything they can mend."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from domain.order import Share
+from infrastructure.bootstrap import stored
+from infrastructure.settings import settings_from
+
+ROOT = Path(__file__).parent.parent.parent
+COMMANDS = ["demo", "serve", "worker", "simulate", "migrate", "transfers", "history", "retry", "inbox", "doctor", "bench"]
+NOWHERE = "http://127.0.0.1:9"
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))}
+    command = [sys.executable, "-m", "scripts", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**clean, **environment}, cwd=ROOT, timeout=60)
+
+
+async def paid_order(database_url: str) -> str:
+    order_id = f"order-{uuid4().hex[:8]}"
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        share = Share(seller_id="s1", destination="acct_1s1", amount=900)
+        await storage.ledger.register_order(order_id=order_id, currency="EUR", amount=1000, shares=[share])
+        await storage.ledger.record_payment(order_id, None, None, "api")
+    return order_id
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    helped = run(command, "--help")
+    assert helped.returncode == 0
+    assert f"Usage: transfer-ledger {command}" in helped.stdout
+    if command != "inbox":  # a group: its commands have the examples
+        assert "Example:" in helped.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "named"),
+    [
+        (["serve"], {"LEDGER_PORT": "none"}, "LEDGER_PORT"),
+        (["serve"], {"LEDGER_HOST": "0.0.0.0"}, "LEDGER_API_TOKEN"),
+        (["worker"], {"STRIPE_API_KEY": "pk_live_x"}, "STRIPE_API_KEY"),
+        (["serve"], {"DATABASE_URL": "postgresql://u:geheim@127.0.0.1:1/x"}, "database"),
+        (["transfers", "--status", "gone"], {}, "--status"),
+        (["inbox", "list", "--status", "gone"], {}, "--status"),
+        (["history", str(uuid4()), "--as-of", "yesterday"], {}, "--as-of"),
+        (["history", str(uuid4()), "--as-of", "2026-11-20T12:00:00"], {}, "time zone"),
+        (["retry", str(uuid4()), "--actor", " ", "--reason", "x"], {}, "--actor"),
+        (["migrate", "sideways"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "sideways"),
+        (["migrate", "down"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "--to"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line_and_2(arguments: list[str], environment: dict[str, str], named: str) -> None:
+    ended = run(*arguments, **environment)
+    assert ended.returncode == 2
+    assert named in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in ended.stderr
+    assert "geheim" not in ended.stderr
+
+
+async def test_transfers_and_their_history_are_shown(database_url: str) -> None:
+    order_id = await paid_order(database_url)
+    listed = json.loads(run("transfers", "--order", order_id, "--json", DATABASE_URL=database_url).stdout)
+    assert [(row["status"], row["amount"], row["currency"]) for row in listed] == [("pending", 900, "EUR")]
+    transfer_id = listed[0]["transfer_id"]
+    told = json.loads(run("history", transfer_id, "--json", DATABASE_URL=database_url).stdout)
+    assert [entry["fact"] for entry in told] == ["Created"]
+    as_text = run("history", transfer_id, DATABASE_URL=database_url).stdout
+    assert told[0]["sentence"] in as_text
+    table = run("transfers", DATABASE_URL=database_url).stdout
+    assert transfer_id in table
+
+
+async def test_history_can_be_asked_for_an_instant(database_url: str) -> None:
+    before = datetime.now(UTC).isoformat()
+    await paid_order(database_url)
+    listed = json.loads(run("transfers", "--json", DATABASE_URL=database_url).stdout)
+    ended = run("history", listed[0]["transfer_id"], "--as-of", before, DATABASE_URL=database_url)
+    assert ended.returncode == 2
+    assert "There is no transfer" in ended.stderr
+
+
+async def test_a_retry_is_a_fact_with_actor_and_reason(database_url: str) -> None:
+    await paid_order(database_url)
+    (row,) = json.loads(run("transfers", "--json", DATABASE_URL=database_url).stdout)
+    retried = run("retry", row["transfer_id"], "--actor", "mia", "--reason", "the account is ready", DATABASE_URL=database_url)
+    assert retried.returncode == 0, retried.stderr
+    told = json.loads(run("history", row["transfer_id"], "--json", DATABASE_URL=database_url).stdout)
+    assert (told[-1]["payload"]["actor"], told[-1]["payload"]["reason"]) == ("mia", "the account is ready")
+
+
+def test_nothing_to_retry_is_said_in_one_line(database_url: str) -> None:
+    ended = run("retry", str(uuid4()), "--actor", "mia", "--reason", "x", DATABASE_URL=database_url)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "There is no transfer" in ended.stderr
+
+
+def test_a_webhook_that_is_not_there_cannot_be_replayed(database_url: str) -> None:
+    ended = run("inbox", "replay", "42", DATABASE_URL=database_url)
+    assert ended.returncode == 2
+    assert "42" in ended.stderr
+
+
+def test_migrations_go_up_and_down(empty_database_url: str) -> None:
+    assert run("migrate", "up", DATABASE_URL=empty_database_url).returncode == 0
+    assert "applied" in run("migrate", "status", DATABASE_URL=empty_database_url).stdout
+    down = run("migrate", "down", "--to", "0", DATABASE_URL=empty_database_url)
+    assert down.returncode == 0, down.stderr
+    assert "waiting" in down.stdout
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("select to_regclass('ledger_events')").fetchone() == (None,)
+
+
+def test_a_database_of_the_simulator_refuses_a_live_key(database_url: str) -> None:
+    simulated = run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
+    assert simulated.returncode == 1, "Stripe cannot be reached, so the doctor finds something"
+    live = run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE, STRIPE_API_KEY="sk_live_x")
+    assert live.returncode == 2
+    last = live.stderr.strip().splitlines()[-1]
+    assert "simulator" in last
+    assert "live" in last
+    assert "Traceback" not in live.stderr
+
+
+def test_the_doctor_finds_a_stripe_that_does_not_answer(database_url: str) -> None:
+    found = json.loads(run("doctor", "--json", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE).stdout)
+    assert {finding["check"]: finding["well"] for finding in found}["stripe"] is False
