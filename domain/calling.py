@@ -132,7 +132,8 @@ def defer_unknown(transfer: SellerTransfer, outcome: Unknown, now: datetime, pol
     count = operation.retry_count
     exhausted = count >= policy.max_retries and not outcome.replayed
     counted = not exhausted and not outcome.replayed
-    wait = policy.call_timeout if exhausted else policy.delay(count)
+    # a key that answers with a stored 5xx will never say anything else: the books can
+    wait = policy.call_timeout if exhausted or outcome.replayed else policy.delay(count)
     _deferred(
         transfer,
         now,
@@ -142,6 +143,7 @@ def defer_unknown(transfer: SellerTransfer, outcome: Unknown, now: datetime, pol
         next_retry_at=now + wait,
         open_=True,
         exhausted=exhausted,
+        look_first=outcome.replayed,
         lost=lost,
         request_id=outcome.request_id,
     )
@@ -215,6 +217,7 @@ def _deferred(
     retry_count: int | None = None,
     epoch: int | None = None,
     exhausted: bool = False,
+    look_first: bool = False,
     hindered: int = 0,
     lost: int = 0,
     waiting_for: str | None = None,
@@ -234,6 +237,7 @@ def _deferred(
             epoch=operation.epoch if epoch is None else epoch,
             open=open_,
             exhausted=exhausted,
+            look_first=look_first,
             hindered=hindered,
             lost=lost,
             waiting_for=waiting_for,

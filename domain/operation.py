@@ -102,6 +102,7 @@ class Operation(NamedTuple):
         retry_count: int,
         hindered: int = 0,
         exhausted: bool = False,
+        look_first: bool = False,
         awaiting_since: datetime | None = None,
         lost: int = 0,
     ) -> "Operation":
@@ -114,7 +115,7 @@ class Operation(NamedTuple):
             retry_count=retry_count,
             hindered=hindered,
             exhausted=exhausted,
-            look_first=False if epoch != self.epoch else self.look_first,
+            look_first=look_first or (self.look_first and epoch == self.epoch),
             awaiting_since=awaiting_since,
             lost=lost,
         )

@@ -172,6 +172,8 @@ class AttemptDeferred(TransferFact):
     """Whether money may have moved: sticky until success, a stored rejection or a look-up."""
     exhausted: bool = False
     """No attempt is left: the next step reads Stripe's books, and sends nothing."""
+    look_first: bool = False
+    """The key can tell nothing any more: the next step reads Stripe's books."""
     hindered: int = 0
     lost: int = 0
     waiting_for: str | None = None
@@ -187,6 +189,7 @@ class AttemptDeferred(TransferFact):
                 retry_count=self.retry_count,
                 hindered=self.hindered,
                 exhausted=self.exhausted,
+                look_first=self.look_first,
                 awaiting_since=self.awaiting_since,
                 lost=self.lost,
             )

@@ -53,7 +53,7 @@ class BuiltinSimulator:
     def _running(self) -> str | None:
         try:
             url = (self._base / "url").read_text().strip()
-            httpx.get(f"{url}/_sim/invariants", timeout=2, trust_env=False).raise_for_status()
+            httpx.get(f"{url}/_sim/health", timeout=2, trust_env=False).raise_for_status()
         except (OSError, httpx.HTTPError, httpx.InvalidURL):
             return None
         return url

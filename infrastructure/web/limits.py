@@ -8,13 +8,15 @@ from infrastructure.web.problems import Problem
 
 LARGEST_BODY = 1 << 20
 """Bytes: 1 MiB."""
+LINGER = 8 * LARGEST_BODY
+"""Up to here a body that is too large is read and forgotten: a caller still sending would miss the answer otherwise."""
 BODY_WITHIN_SECONDS = 30.0
 
 
 async def whole_body(request: Request) -> bytes:
     """The raw body. Raises Problem when it is too large, too slow, or ends early; a large one is never held in memory."""
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > LARGEST_BODY:
+    if declared.isdecimal() and int(declared[:20]) > LINGER:
         raise _too_large()
     try:
         async with asyncio.timeout(BODY_WITHIN_SECONDS):
@@ -27,15 +29,18 @@ async def whole_body(request: Request) -> bytes:
 
 
 async def _read(request: Request) -> bytes:
-    chunks, size = [], 0
+    body, size = bytearray(), 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > LARGEST_BODY:
-            raise _too_large()
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if size <= LARGEST_BODY:
+            body += chunk
+        elif size > LINGER:
+            break
+    if size > LARGEST_BODY:
+        raise _too_large()
+    return bytes(body)
 
 
 def _too_large() -> Problem:
-    # the rest of the body is not read, so the connection is of no further use
+    # the rest of the body may not have been read, so the connection is of no further use
     return Problem("body_too_large", f"The body is larger than {LARGEST_BODY} bytes; send less.", headers={"Connection": "close"})

@@ -4,6 +4,25 @@ from infrastructure.web import feed, models, orders, refunds, sellers, transfers
 from infrastructure.web.calls import Op
 
 OPERATIONS: tuple[Op, ...] = (
+    # the busiest first: routes are tried in this order
+    Op(
+        "POST",
+        "/webhooks/hyperswitch",
+        webhooks.receive_hyperswitch,
+        "Take in a webhook of Hyperswitch, signed in X-Webhook-Signature-512.",
+        {200: views.Received},
+        ("bad_signature", "webhook_not_configured", "database_unavailable"),
+        raw="application/json",
+    ),
+    Op(
+        "POST",
+        "/webhooks/stripe",
+        webhooks.receive_stripe,
+        "Take in a webhook of Stripe, signed in Stripe-Signature.",
+        {200: views.Received},
+        ("bad_signature", "livemode_mismatch", "webhook_not_configured", "database_unavailable"),
+        raw="application/json",
+    ),
     Op(
         "POST",
         "/v1/orders",
@@ -91,24 +110,6 @@ OPERATIONS: tuple[Op, ...] = (
         {200: views.Balance},
     ),
     Op("GET", "/v1/facts", feed.feed_facts, "Follow all facts, in order.", {200: views.Feed}, query=models.FeedQuery),
-    Op(
-        "POST",
-        "/webhooks/hyperswitch",
-        webhooks.receive_hyperswitch,
-        "Take in a webhook of Hyperswitch, signed in X-Webhook-Signature-512.",
-        {200: views.Received},
-        ("bad_signature", "webhook_not_configured", "database_unavailable"),
-        raw="application/json",
-    ),
-    Op(
-        "POST",
-        "/webhooks/stripe",
-        webhooks.receive_stripe,
-        "Take in a webhook of Stripe, signed in Stripe-Signature.",
-        {200: views.Received},
-        ("bad_signature", "livemode_mismatch", "webhook_not_configured", "database_unavailable"),
-        raw="application/json",
-    ),
     Op("GET", "/healthz", watching.tell_health, "Is the process alive?", {200: views.Alive}),
     Op("GET", "/readyz", watching.tell_readiness, "Can it serve?", {200: views.Ready}, ("not_ready",)),
     Op("GET", "/metrics", watching.expose_metrics, "What it measures, for Prometheus.", {200: "text/plain"}),

@@ -23,7 +23,7 @@ class TokenBucket:
 
     def take(self) -> bool:
         now = self._clock.now()
-        self._tokens = min(max(self._rate, 1.0), self._tokens + (now - self._filled_at) * self._rate)
+        self._tokens = min(max(self._rate, 1.0), self._tokens + max(now - self._filled_at, 0.0) * self._rate)
         self._filled_at = now
         if self._tokens < 1:
             return False

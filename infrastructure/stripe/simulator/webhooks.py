@@ -29,6 +29,7 @@ class Webhooks:
     def __init__(self, books: Books, journal: Journal, seed: int) -> None:
         self._books = books
         self._journal = journal
+        self._seed = seed
         self._chance = random.Random(seed)
         self._numbers = count(1)
         self._couriers: dict[str, Courier] = {}
@@ -150,6 +151,7 @@ class Webhooks:
         for courier in self._couriers.values():
             courier.stop()
         self._couriers.clear()
+        self._chance.seed(self._seed)
         self.outcomes.clear()
 
     async def dispose(self) -> None:

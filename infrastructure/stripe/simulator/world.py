@@ -129,6 +129,7 @@ class World:
         self.keys.clear()
         self.webhooks.clear()
         self.clock.rewind()
+        self.limits = Limits(self.config, self.clock)
         self.ids.counters.clear()
         self._equip()
         self._rewrite_file()

@@ -96,20 +96,20 @@ async def test_json_is_recognised_however_it_is_written(at_the_door):
         assert (await at_the_door.post("/v1/orders", content="{}", headers={"Content-Type": media_type})).status_code == 422
 
 
-async def test_a_body_that_declares_itself_too_large_is_not_even_read(at_the_door):
+async def test_a_body_that_declares_itself_far_too_large_is_not_even_read(at_the_door):
     read = []
 
     async def body():
         read.append(True)
         yield b"{}"
 
-    answer = await at_the_door.post("/v1/orders", content=body(), headers={"Content-Length": str((1 << 20) + 1)})
+    answer = await at_the_door.post("/v1/orders", content=body(), headers={"Content-Length": str(8 * (1 << 20) + 1)})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert answer.headers["connection"] == "close"
     assert not read
 
 
-async def test_a_body_without_a_length_is_read_no_further_than_the_limit(at_the_door):
+async def test_a_body_without_a_length_is_not_read_for_ever(at_the_door):
     chunks = 0
 
     async def body():
@@ -120,7 +120,7 @@ async def test_a_body_without_a_length_is_read_no_further_than_the_limit(at_the_
 
     answer = await at_the_door.post("/v1/orders", content=body())
     assert answer.status_code == 413
-    assert chunks == 17
+    assert chunks == 8 * 16 + 1
 
 
 async def test_a_lying_length_does_not_help(at_the_door):

@@ -378,3 +378,11 @@ async def test_more_calls_at_once_than_allowed_are_refused(api, control):
     await control.release()
     await first
     assert (await api.transfer()).status_code == 200
+
+
+@pytest.mark.parametrize("config", [SimulatorConfig(virtual_start=1.8e9, endpoint_rate=1)])
+async def test_a_reset_gives_every_limit_back(api, control):
+    await control.advance_clock(3600)
+    assert [(await api.transfer()).status_code for _ in range(2)] == [200, 429]
+    await control.reset()
+    assert [(await api.transfer()).status_code for _ in range(2)] == [200, 429]

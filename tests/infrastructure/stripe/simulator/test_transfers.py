@@ -217,6 +217,8 @@ async def test_created_takes_an_instant_or_bounds(api, five):
     assert await ids(api, **{"created[gt]": start + 3}) == ([five[4]], False)
     assert await ids(api, **{"created[gt]": start, "created[lte]": start + 2}) == ([five[2], five[1]], False)
     assert await ids(api, **{"created[lt]": start + 1}) == ([five[0]], False)
+    assert await ids(api, ending_before=five[3], **{"created[gte]": start + 1}) == ([five[4]], False)
+    assert await ids(api, starting_after=five[3], **{"created[gte]": start + 1}) == ([five[2], five[1]], False)
 
 
 BAD_QUERIES = {
