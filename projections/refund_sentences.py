@@ -18,10 +18,8 @@ def sentence(fact: AnyRefundFact, currency: str | None) -> str:
     match fact:
         case facts.Opened():
             amount = money(fact.amount, fact.currency)
-            why = aside(fact.reason)
-            return (
-                f"Refund {fact.refund_id!r} of {amount} for order {fact.order_id!r}{why} {_OPENED.get(fact.origin, fact.origin)}."
-            )
+            known = _OPENED.get(fact.origin, f"is known from {fact.origin!r}; its outcome follows")
+            return f"Refund {fact.refund_id!r} of {amount} for order {fact.order_id!r}{aside(fact.reason)} {known}."
         case facts.Named():
             known = f", known to the payment provider as {fact.psp_refund_id!r}" if fact.psp_refund_id else ""
             return f"The marketplace calls this refund {fact.refund_id!r}{known}; nothing else changes."
@@ -33,9 +31,8 @@ def sentence(fact: AnyRefundFact, currency: str | None) -> str:
             next_ = "what was taken from the sellers is given back" if fact.after_success else "nothing is taken from the sellers"
             return f"The buyer does not get the money, says {fact.source!r}{aside(fact.detail)}; {next_}."
         case facts.UnderReview():
-            return (
-                f"A person has to decide, says {fact.source!r} ({clause(fact.why)}); nothing is taken from the sellers meanwhile."
-            )
+            why = clause(fact.why)
+            return f"A person has to decide, says {fact.source!r} ({why}); nothing is taken from the sellers meanwhile."
         case _:
             assert_never(fact)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
@@ -62,10 +62,7 @@ class Call(Generic[B, Q]):
 
     def id(self, name: str) -> str:
         """A caller's id out of the path. Raises Problem when it is none."""
-        try:
-            given = unquote(self.request.path_params[name], errors="strict")
-        except UnicodeDecodeError:
-            given = ""
+        given = unquote(self.request.path_params[name])
         if not _ID.fullmatch(given):
             raise Problem("invalid_request", f"{name} in the path is no id; {EXPECTED[ID_PATTERN]}.")
         return given
@@ -86,11 +83,10 @@ class Call(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an operation answers: `content` is one of `views`, or None for no body."""
+    """What an operation answers: `content` is one of `views`."""
 
     status: int
     content: object
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +137,7 @@ async def _call(op: Op, request: Request) -> Call[BaseModel | None, Parameters]:
 
 def _response(reply: Reply) -> Response:
     content = orjson.dumps(reply.content, option=orjson.OPT_UTC_Z)
-    return Response(content, reply.status, headers=dict(reply.headers), media_type="application/json")
+    return Response(content, reply.status, media_type="application/json")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -183,8 +179,8 @@ def _misfit(where: str, invalid: ValidationError) -> Problem:
     if errors[0]["type"] == "json_invalid":
         return Problem("bad_json", f"The body is no JSON text in UTF-8: {errors[0]['msg']}.")
     named = [{"in": where, "at": _place(where, error), "detail": _expectation(error)} for error in errors[:MOST_ERRORS]]
-    first = named[0]
-    detail = f"{first['at'] or 'the whole'} in the {where} does not fit: {first['detail']}; see /openapi.json."
+    place = f"{named[0]['at']} in the {where}" if named[0]["at"] else f"The {where}"
+    detail = f"{place} does not fit: {named[0]['detail']}; see /openapi.json for what is expected."
     return Problem("invalid_request", detail, more={"errors": named})
 
 

@@ -12,8 +12,6 @@ from infrastructure.web.metrics import Metrics
 OPERATION: Final = "ledger.operation"
 """Where in the scope an operation leaves its path template."""
 
-METHODS = frozenset({"GET", "HEAD", "POST"})
-
 
 class Edge:
     """Routes by the path as it was sent, stamps every answer with the mode, measures every call."""
@@ -43,8 +41,7 @@ class Edge:
         try:
             await self._app(scope, receive, stamped)
         finally:
-            method = scope["method"] if scope["method"] in METHODS else "other"
-            self._metrics.answered(method, scope.get(OPERATION), status, perf_counter() - began)
+            self._metrics.answered(scope["method"], scope.get(OPERATION), status, perf_counter() - began)
 
 
 def _as_sent(scope: Scope) -> str:

@@ -125,12 +125,12 @@ def statuses_in_sql(sql: str) -> list[set[str]]:
 
 def test_the_database_knows_the_same_statuses() -> None:
     (migration,) = MIGRATIONS.glob("0002*.up.sql")
-    assert statuses_in_sql(migration.read_text()) == [EIGHT]
+    assert statuses_in_sql(migration.read_text(encoding="utf-8")) == [EIGHT]
 
 
 def test_no_later_migration_changes_the_known_statuses_behind_this_tests_back() -> None:
     changed = re.compile(r"(drop|add|alter) constraint (if exists )?a_transfer_has_a_known_status", re.IGNORECASE)
-    assert not [path.name for path in MIGRATIONS.glob("*.up.sql") if changed.search(path.read_text())]
+    assert not [path.name for path in MIGRATIONS.glob("*.up.sql") if changed.search(path.read_text(encoding="utf-8"))]
 
 
 def rows_of_docs(text: str) -> dict[str, set[str]]:
@@ -146,7 +146,7 @@ def rows_of_docs(text: str) -> dict[str, set[str]]:
 
 def test_the_docs_name_the_same_statuses_and_the_same_arrows() -> None:
     wanted = {name: {to for to in EIGHT if to != name and _matrix(ALL)[name, to]} for name in EIGHT}
-    assert rows_of_docs(DOCS.read_text()) == wanted
+    assert rows_of_docs(DOCS.read_text(encoding="utf-8")) == wanted
 
 
 def test_the_reading_of_sql_and_docs_would_notice_a_difference() -> None:

@@ -204,7 +204,7 @@ def _sources() -> list[Path]:
 
 
 def test_no_status_changes_past_the_gate() -> None:
-    found = [v for path in _sources() for v in violations(path.relative_to(ROOT).as_posix(), path.read_text())]
+    found = [v for path in _sources() for v in violations(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))]
     assert found == []
 
 
@@ -216,15 +216,15 @@ def test_the_scan_sees_all_packages_and_both_languages() -> None:
 
 @pytest.mark.parametrize("gate", GATES)
 def test_each_gate_exists_once_and_only_it_is_spared(gate: str) -> None:
-    source = (ROOT / gate).read_text()
+    source = (ROOT / gate).read_text(encoding="utf-8")
     assert len(_gates(gate, ast.parse(source))) == 1
     elsewhere = violations("domain/elsewhere.py", source)
     assert len(elsewhere) == 1, "the gate's own assignment, seen anywhere else, is a violation"
 
 
 def test_the_door_for_rows_is_the_only_function_that_is_spared() -> None:
-    (door,) = [path for path in _sources() if "create function ledger_append" in path.read_text()]
-    named_otherwise = door.read_text().replace("ledger_append", "another_append")
+    (door,) = [path for path in _sources() if "create function ledger_append" in path.read_text(encoding="utf-8")]
+    named_otherwise = door.read_text(encoding="utf-8").replace("ledger_append", "another_append")
     found = violations("infrastructure/postgres/migrations/0099_x.up.sql", named_otherwise)
     assert {table for table in TABLES if any(f"status of {table}" in v for v in found)} >= {"seller_transfers", "refunds"}
 
@@ -331,7 +331,7 @@ def test_what_changes_no_status_of_ours_is_not_reported(path: str, source: str) 
 
 @pytest.mark.parametrize("name", ["domain/settlement.py", "application/recording.py", "projections/folding.py"])
 def test_a_violation_planted_into_a_real_file_is_found_at_its_line(name: str) -> None:
-    source = (ROOT / name).read_text()
+    source = (ROOT / name).read_text(encoding="utf-8")
     planted = source + "\n\ndef settle_quietly(transfer):\n    transfer.status = 'reversed'\n"
     line = planted.count("\n")
     assert violations(name, planted) == [f"{name}:{line}: assigns an attribute `status`"]

@@ -139,7 +139,8 @@ async def test_a_body_that_does_not_arrive_in_time_is_given_up(at_the_door, monk
         yield b"{"
         await asyncio.Event().wait()
 
-    answer = await at_the_door.post("/v1/orders", content=body())
+    async with asyncio.timeout(10):
+        answer = await at_the_door.post("/v1/orders", content=body())
     assert (answer.status_code, answer.json()["code"]) == (408, "body_too_slow")
 
 

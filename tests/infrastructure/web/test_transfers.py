@@ -58,6 +58,13 @@ async def test_an_unknown_transfer_is_not_found_nor_is_another_streams_id(client
         assert (retried.status_code, retried.json()["code"]) == (404, "not_found"), transfer_id
 
 
+async def test_a_transfer_has_one_name(client, shop):
+    transfer_id = (await shop.paid())["ada"]
+    assert (await client.get(f"/v1/transfers/{str(transfer_id).upper()}")).status_code == 200
+    for other in (transfer_id.hex, f"urn:uuid:{transfer_id}", f"{{{transfer_id}}}"):
+        assert (await client.get(f"/v1/transfers/{other}")).status_code == 404
+
+
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
@@ -145,7 +152,8 @@ async def test_as_of_shows_every_earlier_state_and_the_last_one_is_the_present(c
     path = f"/v1/transfers/{transfers['ada']}"
     await at_stripe.does(transfers["ada"])
     await shop.refund("r1", amount=1_000)
-    await shop.refund("r2", amount=500)
+    for number in range(2, 7):
+        await shop.refund(f"r{number}", amount=500)
     await at_stripe.does(transfers["ada"])
     told = (await client.get(f"{path}/history")).json()["data"]
     shown = [(await client.get(path, params={"as_of": entry["at"]})).json() for entry in told]

@@ -1,0 +1,83 @@
+"""The stage for every scenario, and the question that ends each of them: do the books agree?"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import pytest
+
+from infrastructure.settings import Settings
+from infrastructure.stripe.simulator import RunningSimulator, SimulatorControl, running_simulator
+from tests.e2e.books import books_agree
+from tests.e2e.process import READY, LedgerProcess, Web, begin, environment
+from tests.e2e.stage import QUICK, Stage
+from tests.e2e.view import View
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[RunningSimulator]:
+    async with running_simulator() as (simulator, _):
+        yield simulator
+
+
+@pytest.fixture
+async def stripe(simulator: RunningSimulator) -> AsyncIterator[SimulatorControl]:
+    async with simulator.control() as control:
+        yield control
+
+
+@pytest.fixture
+async def view(database_url: str) -> AsyncIterator[View]:
+    async with View.of(database_url) as view:
+        yield view
+
+
+@pytest.fixture
+def settings(database_url: str, stripe: SimulatorControl) -> Settings:
+    """Patient with Stripe, quick to try again."""
+    return Settings(
+        database_url=database_url,
+        stripe_api_base=stripe.url,
+        stripe_timeout=timedelta(seconds=10),
+        stripe_max_rps=1_000,
+        reversals=QUICK,
+        transfers=QUICK,
+    )
+
+
+@pytest.fixture
+async def stage(settings: Settings, view: View, stripe: SimulatorControl) -> AsyncIterator[Stage]:
+    """Ledgers have been drained when it ends, and the books must agree."""
+    yield Stage(settings, view, stripe)
+    await books_agree(stripe, view.pool)
+
+
+class Processes:
+    """Ledgers as processes on one database and one Stripe; whatever is left of them is killed at the end."""
+
+    def __init__(self, given: dict[str, str], stack: AsyncExitStack) -> None:
+        self.given, self._stack = given, stack
+
+    async def start(self, command: str = "serve", **changes: str) -> LedgerProcess:
+        """One that is at work, with these changes to the environment."""
+        started = await self.begin(command, **changes)
+        await started.said(READY[command])
+        return started
+
+    async def begin(self, command: str = "serve", **changes: str) -> LedgerProcess:
+        """One that is still starting."""
+        begun = await begin({**self.given, **changes}, command)
+        self._stack.push_async_callback(begun.kill)
+        return begun
+
+    async def talk(self, to: LedgerProcess) -> Web:
+        """A client of it."""
+        return await self._stack.enter_async_context(Web.to(to))
+
+
+@pytest.fixture
+async def processes(database_url: str, stripe: SimulatorControl, view: View) -> AsyncIterator[Processes]:
+    """The books are asked while whatever serves is still there, and has nothing left to do."""
+    async with AsyncExitStack() as stack:
+        yield Processes(environment(database_url, stripe.url), stack)
+        await books_agree(stripe, view.pool)

@@ -1,0 +1,163 @@
+"""An answer is lost, and what follows says nothing about it: there is still one transfer and one reversal.
+
+The second answer comes from in front of Stripe's idempotency layer, as a rolled key's or a limiter's does: it cannot know what
+became of the first call. Whoever takes it for a verdict pays twice.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain import transfer_facts as facts
+from infrastructure.stripe.simulator import RunningSimulator, SimulatorControl
+from tests.e2e.stage import CREATE, QUICK, REVERSE, Stage
+
+BRIEF = timedelta(milliseconds=400)
+LOSSES = ["timeout_after_commit", "reset_after_commit", "reset_before_commit", "timeout_before_commit"]
+SPOILT = ["truncate_body", "cut_body", "partial_headers"]
+SECOND_ANSWERS: dict[str, dict[str, Any]] = {
+    "401 key rolled": {"status": 401, "code": None, "message": "Invalid API Key provided: sk_test_***"},
+    "429 too many": {},
+    "409 key in use": {"status": 409, "code": "idempotency_key_in_use"},
+    "idempotency_error": {"status": 400, "code": None, "type": "idempotency_error"},
+    "400 not stored": {"status": 400, "code": "parameter_invalid_integer"},
+    "404 another account": {"status": 404, "code": "resource_missing", "param": "id"},
+    "403 disconnected": {"status": 403, "code": "account_invalid"},
+    "500": {"status": 500, "code": None, "type": "api_error"},
+}
+
+
+async def lose_the_first_answer(stripe: SimulatorControl, loss: str, second: dict[str, Any]) -> None:
+    """Of payments as well as of reversals. The second call of each meets a limiter, worded as `second`."""
+    for operation in (CREATE, REVERSE):
+        await stripe.fault(loss, operation, nth=1)
+        await stripe.fault("status", operation, nth=2, status=429)
+    if second:
+        await stripe.reword("rate_limited", **second)
+
+
+async def pay_and_refund(stage: Stage) -> None:
+    async with stage.at_work(stripe_timeout=BRIEF) as desk:
+        await stage.paid(desk)
+        await desk.refund("r1", "o1", 1_000)
+        await stage.view.reached("o1", "reversed")
+
+
+async def assert_one_of_each(stage: Stage) -> None:
+    (theirs,) = (await stage.stripe.ledger())["transfers"]
+    assert [(r["amount"], r["metadata"]["refund_id"]) for r in theirs["reversals"]] == [(900, "r1")]
+
+
+async def keys(stage: Stage, operation: str) -> list[str]:
+    return [call["key"] for call in await stage.posts(operation)]
+
+
+@pytest.mark.parametrize("second", SECOND_ANSWERS)
+@pytest.mark.parametrize("loss", LOSSES)
+async def test_after_a_lost_answer_no_refusal_leads_to_a_second_one(stage: Stage, loss: str, second: str) -> None:
+    await lose_the_first_answer(stage.stripe, loss, SECOND_ANSWERS[second])
+    await pay_and_refund(stage)
+    await assert_one_of_each(stage)
+    for operation in (CREATE, REVERSE):
+        assert len(await keys(stage, operation)) >= 2
+        if loss.endswith("after_commit"):  # it is done, so nothing may have gone out under another key
+            assert len(set(await keys(stage, operation))) == 1
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+async def test_an_answer_that_cannot_be_read_is_as_good_as_none(stage: Stage, spoil: str) -> None:
+    await lose_the_first_answer(stage.stripe, spoil, SECOND_ANSWERS["401 key rolled"])
+    await pay_and_refund(stage)
+    await assert_one_of_each(stage)
+
+
+@pytest.mark.parametrize("made", ["stored_500_then_created", "stored_500_not_created"])
+async def test_a_500_that_stripe_repeats_for_ever_is_decided_by_its_books(stage: Stage, made: str) -> None:
+    """Such a key answers nothing else any more; whether the object exists is to be read, not guessed."""
+    for operation in (CREATE, REVERSE):
+        await stage.stripe.fault(made, operation, nth=1)
+    await pay_and_refund(stage)
+    await assert_one_of_each(stage)
+
+
+@pytest.mark.parametrize("point", ["before_commit", "after_commit"])
+async def test_a_call_that_outlives_its_caller_is_not_sent_again_beside_itself(stage: Stage, point: str) -> None:
+    """A real 409: Stripe still works on the first call when the second one comes under the same key."""
+    async with stage.at_work(stripe_timeout=BRIEF) as desk:
+        for operation in (CREATE, REVERSE):
+            await stage.stripe.hold(operation, point=point, on_disconnect="wait")
+        await desk.order("o1", 1_000, anna=900)
+        await desk.pay("o1")
+        await release_when_met(stage, CREATE)
+        await stage.view.reached("o1", "completed")
+        await desk.refund("r1", "o1", 1_000)
+        await release_when_met(stage, REVERSE)
+        await stage.view.reached("o1", "reversed")
+    await assert_one_of_each(stage)
+    for operation in (CREATE, REVERSE):
+        assert len(set(await keys(stage, operation))) == 1
+
+
+async def release_when_met(stage: Stage, operation: str) -> None:
+    """Not before the ledger has come again and was told that its key is in use."""
+
+    async def told() -> bool:
+        return any(call["status"] == 409 for call in await stage.posts(operation))
+
+    await stage.stripe.wait_until_held(operation)
+    await stage.view.until(told, "409")
+    await stage.stripe.release(operation)
+
+
+async def test_a_key_that_is_rolled_while_a_call_is_on_its_way_pays_nobody_twice(
+    stage: Stage, simulator: RunningSimulator
+) -> None:
+    """401 for every call until the operator has put the new key in place, as after a restart with it."""
+    old, new = "sk_test_old", "sk_test_new"
+    accept(simulator, old)
+    async with stage.at_work(stripe_api_key=old, stripe_timeout=BRIEF) as desk:
+        await stage.stripe.hold(CREATE, point="after_commit", on_disconnect="wait")
+        await desk.order("o1", 1_000, anna=900)
+        await desk.pay("o1")
+        await stage.stripe.wait_until_held(CREATE)
+        accept(simulator, new)
+        transfer_id = (await stage.view.transfer("o1")).transfer_id
+        hindered = await until_unauthorized(stage, transfer_id)
+        assert hindered.open
+        assert "stripe_refuses_the_key" in await stage.view.alarms()
+        await stage.stripe.release(CREATE)
+    async with stage.at_work(stripe_api_key=new) as desk:
+        await stage.view.reached("o1", "completed")
+        await desk.refund("r1", "o1", 1_000)
+        await stage.view.reached("o1", "reversed")
+    await assert_one_of_each(stage)
+
+
+def accept(simulator: RunningSimulator, key: str) -> None:
+    simulator.world.config = replace(simulator.world.config, accepted_keys=frozenset({key}))
+
+
+async def until_unauthorized(stage: Stage, transfer_id: Any) -> facts.AttemptDeferred:
+    async def there() -> list[facts.AttemptDeferred]:
+        deferred = [fact for fact in await stage.view.facts(transfer_id) if isinstance(fact, facts.AttemptDeferred)]
+        return [fact for fact in deferred if fact.why == "unauthorized"]
+
+    return (await stage.view.until(there, "a 401"))[0]
+
+
+async def test_two_refunds_of_the_same_amount_are_two_reversals(stage: Stage) -> None:
+    """Each with its own key: keys by amount or by transfer alone would make them one."""
+    await stage.stripe.fault("reset_after_commit", REVERSE, nth=1)
+    async with stage.at_work(reversals=QUICK) as desk:
+        await stage.paid(desk, "o1", 1_000, anna=1_000)
+        await desk.refund("r1", "o1", 250)
+        await desk.refund("r2", "o1", 250)
+        await stage.view.until(lambda: two_reversed(stage), "both reversed")
+    (theirs,) = (await stage.stripe.ledger())["transfers"]
+    assert sorted((r["amount"], r["metadata"]["refund_id"]) for r in theirs["reversals"]) == [(250, "r1"), (250, "r2")]
+
+
+async def two_reversed(stage: Stage) -> bool:
+    return [row["status"] for row in await stage.view.reversals("o1")] == ["reversed", "reversed"]

@@ -1,0 +1,349 @@
+"""The worker cases, one by one: real PostgreSQL, real SDK, real HTTP, and a Stripe that misbehaves as told."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain import transfer_facts as facts
+from domain.identity import reversal_name, transfer_stream
+from infrastructure.settings import WorkSettings
+from tests.e2e.stage import CREATE, OFF, QUICK, REVERSE, SLOW, Stage
+from tests.e2e.view import eventually
+
+ALL_SIX = 6
+"""Calls with REVERSAL_MAX_RETRIES=5: the first, and five repeats."""
+
+
+def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> dict[str, object]:
+    """The columns of a row whose reversal is due."""
+    return {
+        "status": "reversal_pending",
+        "stripe_transfer_id": stripe_transfer_id,
+        "reversal_id": str(reversal_name(transfer_stream(order_id, "anna"), f"ref_{order_id}")),
+        "refund_id": f"ref_{order_id}",
+        "next_retry_at": datetime.now(UTC),
+    } | columns
+
+
+def kept(row: dict[str, object]) -> tuple[object, ...]:
+    return tuple(row[name] for name in ("status", "version", "stripe_reversal_id", "leased_by"))
+
+
+async def test_a_paid_order_pays_its_seller_and_a_refund_takes_it_back(stage: Stage) -> None:
+    async with stage.at_work() as desk:
+        (transfer_id,) = await stage.paid(desk)
+        await desk.refund("r1", "o1", 1_000)
+        (row,) = await stage.view.reached("o1", "reversed")
+    assert await stage.view.story(transfer_id) == [
+        "Created", "CallStarted", "Completed", "ReversalRequested", "CallStarted", "Reversed",
+    ]  # fmt: skip
+    (theirs,) = (await stage.stripe.ledger())["transfers"]
+    (reversal,) = theirs["reversals"]
+    assert (row.stripe_transfer_id, row.stripe_reversal_id) == (theirs["id"], reversal["id"])
+    assert reversal["metadata"]["refund_id"] == "r1"
+    assert row.amount_reversed == theirs["amount_reversed"] == 900
+
+
+async def test_what_was_reversed_before_us_is_settled_from_stripes_books_whatever_the_words(stage: Stage) -> None:
+    await stage.stripe.reword("already_fully_reversed", message="Nope.", code=None)
+    async with stage.at_work() as desk:
+        (transfer_id,) = await stage.paid(desk)
+        before = await stage.view.transfer("o1")
+        theirs = await stage.stripe.external_reversal(str(before.stripe_transfer_id))
+        await desk.refund("r1", "o1", 1_000)
+        (row,) = await stage.view.reached("o1", "reversed")
+    ending = (await stage.view.facts(transfer_id))[-1]
+    assert isinstance(ending, facts.Reversed)
+    assert (ending.settled_by, ending.stripe_reversal_id) == ("external", theirs["id"])
+    assert row.amount_reversed == 900
+    assert len(await stage.posts(REVERSE)) == 1
+    assert len(await stage.posts("reversals.list")) >= 1
+
+
+async def test_of_a_transfer_that_somebody_reversed_in_part_only_the_rest_is_taken(stage: Stage) -> None:
+    async with stage.at_work() as desk:
+        (transfer_id,) = await stage.paid(desk)
+        before = await stage.view.transfer("o1")
+        await stage.stripe.external_reversal(str(before.stripe_transfer_id), 350)
+        await desk.refund("r1", "o1", 1_000)
+        (row,) = await stage.view.reached("o1", "reversed")
+    ours = await stage.view.happened(transfer_id, facts.Reversed)
+    assert (row.amount_reversed, ours.amount, ours.settled_by) == (900, 550, "us")
+    keys = [call["key"] for call in await stage.posts(REVERSE)]
+    assert [key.rpartition(":")[2] for key in keys] == ["e1", "e2"]
+
+
+async def test_a_transfer_that_stripe_does_not_know_is_asked_for_once(stage: Stage) -> None:
+    transfer_id = await stage.take_over(with_order=True, stripe_transfer_id="tr_1Typo")
+    async with stage.at_work() as desk:
+        await desk.refund("r1", "old", 900)
+        (row,) = await stage.view.reached("old", "permanently_failed")
+    assert (await stage.view.happened(transfer_id, facts.PermanentlyFailed)).reason == "not_found"
+    assert len(await stage.posts(REVERSE)) == 1
+    assert row.next_retry_at is None
+    assert "permanently_failed" in await stage.view.alarms()
+
+
+async def test_after_a_503_the_reversal_stays_pending_until_its_backoff_is_over(stage: Stage) -> None:
+    await stage.stripe.fault("status", REVERSE, status=503, times=1)
+    async with stage.at_work(reversals=SLOW) as desk:
+        (transfer_id,) = await stage.paid(desk)
+        await desk.refund("r1", "o1", 1_000)
+        deferred = await stage.view.happened(transfer_id, facts.AttemptDeferred)
+        row = await stage.view.transfer("o1")
+        assert (row.status, row.retry_count) == ("reversal_pending", 1)
+        assert row.next_retry_at == deferred.timestamp + SLOW.backoff_base
+        await desk.retry(transfer_id)
+        await stage.view.reached("o1", "reversed")
+    keys = {call["key"] for call in await stage.posts(REVERSE)}
+    assert len(keys) == 1
+
+
+async def test_the_fifth_delay_is_capped_at_ten_seconds(stage: Stage) -> None:
+    """By a fact that says four retries are behind us, so that nobody has to wait for them."""
+    ten = WorkSettings(backoff_base=timedelta(seconds=1), backoff_max=timedelta(seconds=10))
+    theirs = await stage.at_stripe()
+    transfer_id = await stage.take_over(**due("old", theirs, retry_count=4))
+    await stage.stripe.fault("status", REVERSE, status=503, times=1)
+    async with stage.at_work(reversals=ten) as desk:
+        deferred = await stage.view.happened(transfer_id, facts.AttemptDeferred)
+        assert deferred.retry_count == 5
+        assert deferred.next_retry_at - deferred.timestamp == timedelta(seconds=10)
+        await desk.retry(transfer_id)
+        await stage.view.reached("old", "reversed")
+
+
+async def test_when_six_calls_have_failed_stripes_books_are_read_before_anybody_gives_up(stage: Stage) -> None:
+    timeout = timedelta(seconds=1)
+    await stage.stripe.fault("status", REVERSE, status=503)
+    async with stage.at_work(stripe_timeout=timeout) as desk:
+        (transfer_id,) = await stage.paid(desk)
+        await desk.refund("r1", "o1", 1_000)
+        (row,) = await stage.view.reached("o1", "permanently_failed")
+    calls, (look,) = await stage.posts(REVERSE), await stage.posts("transfers.retrieve")
+    assert len(calls) == ALL_SIX
+    assert len({call["key"] for call in calls}) == 1
+    assert look["at"] - calls[-1]["at"] >= timeout.total_seconds()
+    assert (await stage.view.happened(transfer_id, facts.PermanentlyFailed)).reason == "exhausted"
+    assert (row.retry_count, row.next_retry_at) == (5, None)
+
+
+async def test_a_reversal_that_stripe_made_is_found_after_all_attempts_were_spent(stage: Stage) -> None:
+    await stage.stripe.fault("reset_after_commit", REVERSE, nth=1)
+    for nth in range(2, ALL_SIX + 1):
+        await stage.stripe.fault("reset_on_arrival", REVERSE, nth=nth)
+    async with stage.at_work(stripe_timeout=timedelta(seconds=1)) as desk:
+        (transfer_id,) = await stage.paid(desk)
+        await desk.refund("r1", "o1", 1_000)
+        await stage.view.reached("o1", "reversed")
+    ending = await stage.view.happened(transfer_id, facts.Reversed)
+    assert (ending.settled_by, ending.note) == ("us", "found in Stripe's books")
+    assert len(await stage.posts(REVERSE)) == ALL_SIX
+
+
+async def test_a_payment_that_stripe_made_is_found_after_all_attempts_were_spent(stage: Stage) -> None:
+    await stage.stripe.fault("reset_after_commit", CREATE, nth=1)
+    for nth in range(2, ALL_SIX + 1):
+        await stage.stripe.fault("reset_on_arrival", CREATE, nth=nth)
+    async with stage.at_work(stripe_timeout=timedelta(seconds=1)) as desk:
+        (transfer_id,) = await stage.paid(desk)
+    assert (await stage.view.happened(transfer_id, facts.Completed)).note == "found in Stripe's books"
+    assert len(await stage.posts(CREATE)) == ALL_SIX
+
+
+@pytest.mark.parametrize("missing", [None, ""])
+async def test_without_a_stripe_transfer_id_stripe_is_not_called(stage: Stage, missing: str | None) -> None:
+    transfer_id = await stage.take_over(**due("old", missing))
+    async with stage.at_work():
+        await stage.view.reached("old", "permanently_failed")
+    assert (await stage.view.happened(transfer_id, facts.PermanentlyFailed)).reason == "no_stripe_transfer_id"
+    assert "CallStarted" not in await stage.view.story(transfer_id)
+    assert await stage.posts(REVERSE) == []
+
+
+STATUSES = {
+    "pending": {"next_retry_at": datetime(2026, 1, 1, tzinfo=UTC)},
+    "failed": {"next_retry_at": datetime(2026, 1, 1, tzinfo=UTC)},
+    "completed": {},
+    "partially_reversed": {"amount_reversed": 100},
+    "reversed": {"amount_reversed": 900},
+    "permanently_failed": {},
+    "cancelled": {},
+}
+
+
+async def take_over_one_of_each_status(stage: Stage) -> None:
+    for status, columns in STATUSES.items():
+        sent = {} if status in ("pending", "failed", "cancelled") else {"stripe_transfer_id": await stage.at_stripe(status)}
+        if back := columns.get("amount_reversed"):
+            await stage.stripe.external_reversal(sent["stripe_transfer_id"], back)
+        await stage.take_over(status, status=status, **sent, **columns)
+    await stage.take_over("due", **due("due", await stage.at_stripe("due")))
+
+
+@pytest.mark.parametrize(
+    ("enabled", "worked_on"), [("reversals", {"due": "reversed"}), ("transfers", {"pending": "completed", "failed": "completed"})]
+)
+async def test_a_worker_picks_only_what_is_due_of_its_own_kind(stage: Stage, enabled: str, worked_on: dict[str, str]) -> None:
+    """All are older than now; the first claim would take whatever it may take, and the drain records what it did."""
+    await take_over_one_of_each_status(stage)
+    before = {row["order_id"]: row for row in await stage.view.select("select * from seller_transfers")}
+    async with stage.at_work(**{"reversals": OFF, "transfers": OFF, enabled: QUICK}):
+        for order_id, status in worked_on.items():
+            await stage.view.reached(order_id, status)
+    for row in await stage.view.select("select * from seller_transfers"):
+        if row["order_id"] not in worked_on:
+            assert kept(row) == kept(before[row["order_id"]]), row["order_id"]
+    assert len(await stage.posts(REVERSE)) == (1 if enabled == "reversals" else 0)
+    assert len(await stage.posts(CREATE)) == (2 if enabled == "transfers" else 0)
+
+
+async def test_nothing_is_sent_before_its_time(stage: Stage) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=1.5)
+    soon = await stage.take_over("soon", **due("soon", await stage.at_stripe("soon"), next_retry_at=at))
+    later = await stage.take_over("later", **due("later", await stage.at_stripe("later"), next_retry_at=at + timedelta(hours=1)))
+    async with stage.at_work():
+        await stage.view.reached("soon", "reversed")
+    (call,) = await stage.posts(REVERSE)
+    assert call["at"] >= at.timestamp()
+    assert (await stage.view.happened(soon, facts.CallStarted)).timestamp >= at
+    assert await stage.view.story(later) == ["Imported"]
+
+
+async def test_one_reversal_at_a_time_is_in_flight_for_a_transfer(stage: Stage) -> None:
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await stage.paid(desk, "other", 500, bert=400)
+        await stage.stripe.hold(REVERSE, on_disconnect="execute")
+        await desk.refund("r1", "o1", 300)
+        await stage.stripe.wait_until_held(REVERSE)
+        await desk.refund("r2", "o1", 700)
+        await desk.refund("r3", "other", 500)
+        await stage.view.reached("other", "reversed")  # the worker has looked around since
+        assert [row["status"] for row in await stage.view.reversals("o1")] == ["requested", "queued"]
+        assert len(await stage.posts(REVERSE)) == 1  # the log has finished calls: only the other order's
+        await stage.stripe.release(REVERSE)
+        await stage.view.reached("o1", "reversed")
+    first, second = [call for call in await stage.posts(REVERSE) if call["transfer"] == (await first_of(stage))]
+    assert second["at"] >= first["answered_at"]
+
+
+async def first_of(stage: Stage) -> str | None:
+    return (await stage.view.transfer("o1")).stripe_transfer_id
+
+
+async def test_three_sellers_and_three_refunds_come_out_exact_to_the_cent(stage: Stage) -> None:
+    refunds = {"r1": 1_000, "r2": 3_333, "r3": 9_999 - 1_000 - 3_333}
+    shares = {"anna": 3_333, "bert": 3_334, "carl": 1_000}
+    async with stage.at_work() as desk:
+        await stage.paid(desk, "o1", 9_999, **shares)
+        for name, amount in refunds.items():
+            await desk.refund(name, "o1", amount)
+        rows = await stage.view.reached("o1", "reversed", "reversed", "reversed")
+    assert {row.seller_id: row.amount_reversed for row in rows} == shares
+    held = (await stage.stripe.ledger())["transfers"]
+    assert {t["metadata"]["seller_id"]: [r["amount"] for r in t["reversals"]] for t in held} == {
+        "anna": [333, 1_111, 1_889],  # floor(share x refunded so far / 9,999), step by step
+        "bert": [333, 1_111, 1_890],
+        "carl": [100, 333, 567],
+    }
+
+
+async def test_a_refund_that_overtakes_the_payment_is_never_sent_to_stripe(stage: Stage) -> None:
+    async with stage.at_work() as desk:
+        await desk.order("o1", 1_000, anna=600, bert=300)
+        await desk.refund("r1", "o1", 1_000)
+        await desk.pay("o1")
+        rows = await stage.view.reached("o1", "cancelled", "cancelled")
+    assert [await stage.view.story(row.transfer_id) for row in rows] == [["Created", "Cancelled"]] * 2
+    assert await stage.posts(CREATE) == []
+
+
+async def test_a_refund_of_a_part_that_overtakes_the_payment_makes_the_transfer_smaller(stage: Stage) -> None:
+    async with stage.at_work() as desk:
+        await desk.order("o1", 1_000, anna=900)
+        await desk.refund("r1", "o1", 333)
+        await desk.pay("o1")
+        (row,) = await stage.view.reached("o1", "completed")
+    assert row.amount == 900 - 900 * 333 // 1_000
+    (theirs,) = (await stage.stripe.ledger())["transfers"]
+    assert theirs["amount"] == row.amount
+
+
+async def test_a_refund_during_the_transfer_waits_for_it(stage: Stage) -> None:
+    async with stage.at_work() as desk:
+        await stage.stripe.hold(CREATE, on_disconnect="execute")
+        await desk.order("o1", 1_000, anna=900)
+        await desk.pay("o1")
+        await stage.stripe.wait_until_held(CREATE)
+        await desk.refund("r1", "o1", 1_000)
+        (waiting,) = await stage.view.reversals("o1")
+        assert (waiting["status"], waiting["waiting_for"]) == ("queued", "transfer")
+        await stage.stripe.release(CREATE)
+        (row,) = await stage.view.reached("o1", "reversed")
+    assert await stage.view.story(row.transfer_id) == [
+        "Created", "CallStarted", "ReversalQueued", "Completed", "ReversalRequested", "CallStarted", "Reversed",
+    ]  # fmt: skip
+
+
+async def test_what_a_refund_took_comes_back_when_the_refund_failed_after_all(stage: Stage) -> None:
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await desk.refund("r1", "o1", 400)
+        await stage.view.reached("o1", "partially_reversed")
+        await desk.refund_failed("r1", "o1", 400)
+        sale, compensation = await stage.view.reached("o1", "partially_reversed", "completed")
+    assert (sale.amount_reversed, compensation.amount) == (360, 360)
+    assert len((await stage.stripe.ledger())["transfers"]) == 2
+
+
+async def test_a_reversal_on_its_way_is_awaited_when_its_refund_fails_and_then_given_back(stage: Stage) -> None:
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await stage.stripe.hold(REVERSE, on_disconnect="execute")
+        await desk.refund("r1", "o1", 400)
+        await stage.stripe.wait_until_held(REVERSE)
+        await desk.refund_failed("r1", "o1", 400)
+        assert len(await stage.view.transfers("o1")) == 1
+        await stage.stripe.release(REVERSE)
+        sale, compensation = await stage.view.reached("o1", "partially_reversed", "completed")
+    assert (sale.amount_reversed, compensation.amount) == (360, 360)
+
+
+async def test_a_reversal_that_was_not_sent_is_withdrawn_when_its_refund_fails(stage: Stage) -> None:
+    async with stage.at_work(reversals=OFF) as desk:
+        await stage.paid(desk)
+        await desk.refund("r1", "o1", 400)
+        await desk.refund_failed("r1", "o1", 400)
+        await stage.view.reached("o1", "partially_reversed")
+    async with stage.at_work() as desk:
+        await stage.paid(desk, "other", 500, bert=400)
+        await desk.refund("r2", "other", 500)
+        await stage.view.reached("other", "reversed")
+    assert len(await stage.posts(REVERSE)) == 1
+    assert (await stage.view.transfer("o1")).amount_reversed == 0
+
+
+async def test_an_outage_of_stripe_delays_everything_and_loses_nothing(stage: Stage) -> None:
+    many = [f"o{n}" for n in range(8)]
+    endless = WorkSettings(max_retries=1_000, backoff_base=QUICK.backoff_base, backoff_max=QUICK.backoff_max)
+    async with stage.at_work(transfers=endless, reversals=endless) as desk:
+        for order_id in many[:4]:
+            await stage.paid(desk, order_id)
+        fault = await stage.stripe.fault("status", "*", status=503)
+        for order_id in many[4:]:
+            await desk.order(order_id, 1_000, anna=900)
+            await desk.pay(order_id)
+        for order_id in many:
+            await desk.refund(f"r_{order_id}", order_id, 250)
+
+        async def everybody_was_refused_twice() -> bool:
+            rows = [row for order_id in many for row in await stage.view.transfers(order_id)]
+            return all(row.retry_count >= 2 for row in rows)
+
+        await eventually(everybody_was_refused_twice, "two failures of each")
+        await stage.stripe.clear_faults(fault)
+        for order_id in many:
+            await stage.view.reached(order_id, "partially_reversed")
+    for theirs in (await stage.stripe.ledger())["transfers"]:
+        assert [reversal["amount"] for reversal in theirs["reversals"]] == [225]
