@@ -13,9 +13,10 @@ from domain.errors import UnknownId
 from domain.lifecycle import TransferStatus
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.history import History
-from infrastructure.postgres.read_models import Filters, ReadModels, Transfer
+from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.settings import Settings
 from projections.narrative import instant, payload, sentence
+from projections.seller_transfers import SellerTransferRow
 from scripts.exits import fail
 
 INBOX_STATUSES = ("stored", "done", "ignored", "parked", "dead")
@@ -40,7 +41,7 @@ async def list_transfers(
     Console(width=None if Console().is_terminal else 240).print(table)
 
 
-def _shown(row: Transfer) -> dict[str, object]:
+def _shown(row: SellerTransferRow) -> dict[str, object]:
     return {name: instant(value) if isinstance(value, datetime) else value for name, value in row._asdict().items()}
 
 

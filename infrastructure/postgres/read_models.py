@@ -8,80 +8,15 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from domain.identity import transfer_stream
-from domain.order import Share
 from domain.refund import Part
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.sql import queries
+from projections.orders import OrderRow
+from projections.refunds import RefundRow
+from projections.seller_transfers import SellerTransferRow
+from projections.transfer_reversals import ReversalRow
 
 SQL = queries("read_models")
-
-
-class Transfer(NamedTuple):
-    """A row of `seller_transfers` as it is shown. Amounts in minor units, times in UTC."""
-
-    transfer_id: UUID
-    order_id: str
-    seller_id: str
-    destination: str
-    amount: int
-    currency: str
-    status: str
-    amount_reversed: int
-    stripe_transfer_id: str | None
-    stripe_reversal_id: str | None
-    retry_count: int
-    next_retry_at: datetime | None
-    waiting_for: str | None
-    last_error: str | None
-    refund_id: str | None
-    version: int
-    created_at: datetime
-    updated_at: datetime
-
-
-class Reversal(NamedTuple):
-    """A row of `transfer_reversals` as it is shown."""
-
-    reversal_id: UUID
-    transfer_id: UUID
-    refund_id: str | None
-    amount: int
-    status: str
-    stripe_reversal_id: str | None
-    waiting_for: str | None
-
-
-class Order(NamedTuple):
-    """A row of `orders`."""
-
-    order_id: str
-    stream_id: UUID
-    currency: str
-    amount: int
-    refunded: int
-    status: str
-    payment_id: str | None
-    source_transaction: str | None
-    shares: Sequence[Share]
-    created_at: datetime
-    updated_at: datetime
-
-
-class Refund(NamedTuple):
-    """A row of `refunds`."""
-
-    stream_id: UUID
-    refund_id: str
-    psp_refund_id: str | None
-    order_id: str
-    amount: int
-    currency: str
-    status: str
-    reason: str | None
-    allocation: list[Part]
-    last_error: str | None
-    created_at: datetime
-    updated_at: datetime
 
 
 class Balance(NamedTuple):
@@ -109,7 +44,7 @@ class ReadModels:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def transfers(self, filters: Filters, limit: int) -> list[Transfer]:
+    async def transfers(self, filters: Filters, limit: int) -> list[SellerTransferRow]:
         """Newest first."""
         created_at, transfer_id = filters.before or (None, None)
         values = {
@@ -120,41 +55,41 @@ class ReadModels:
             "transfer_id": transfer_id,
             "limit": limit,
         }
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Transfer)) as cursor:
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(SellerTransferRow)) as cursor:
             await cursor.execute(SQL["transfers"], values)
             return await cursor.fetchall()
 
-    async def transfer(self, transfer_id: UUID) -> Transfer | None:
+    async def transfer(self, transfer_id: UUID) -> SellerTransferRow | None:
         """One transfer, as it is now."""
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Transfer)) as cursor:
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(SellerTransferRow)) as cursor:
             await cursor.execute(SQL["transfer"], (transfer_id,))
             return await cursor.fetchone()
 
-    async def reversals(self, transfer_ids: Sequence[UUID]) -> dict[UUID, list[Reversal]]:
+    async def reversals(self, transfer_ids: Sequence[UUID]) -> dict[UUID, list[ReversalRow]]:
         """The reversals of some transfers, oldest first; every id has its list."""
-        found: dict[UUID, list[Reversal]] = {transfer_id: [] for transfer_id in transfer_ids}
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Reversal)) as cursor:
+        found: dict[UUID, list[ReversalRow]] = {transfer_id: [] for transfer_id in transfer_ids}
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(ReversalRow)) as cursor:
             await cursor.execute(SQL["reversals"], (list(transfer_ids),))
             for reversal in await cursor.fetchall():
                 found[reversal.transfer_id].append(reversal)
         return found
 
-    async def order(self, order_id: str) -> Order | None:
+    async def order(self, order_id: str) -> OrderRow | None:
         """One order."""
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Order)) as cursor:
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(OrderRow)) as cursor:
             await cursor.execute(SQL["order"], (order_id,))
             return await cursor.fetchone()
 
-    async def refund(self, name: str) -> Refund | None:
+    async def refund(self, name: str) -> RefundRow | None:
         """One refund, by `refund_id` or `psp_refund_id`; its allocation says what has become of each part."""
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Refund)) as cursor:
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(RefundRow)) as cursor:
             await cursor.execute(SQL["refund"], {"name": name})
             refund = await cursor.fetchone()
         if refund is None:
             return None
         return refund._replace(allocation=await self._with_statuses(refund))
 
-    async def _with_statuses(self, refund: Refund) -> list[Part]:
+    async def _with_statuses(self, refund: RefundRow) -> list[Part]:
         ids = [UUID(part["reversal_id"]) for part in refund.allocation if part["reversal_id"] is not None]
         statuses = {str(key): status for key, status in await self._pairs("reversal_statuses", ids)}
         sales = dict(await self._pairs("sale_statuses", refund.order_id))
@@ -199,7 +134,7 @@ class ReadModels:
         return [(row[0], row[1]) for row in rows]
 
 
-def _part(refund: Refund, part: Part, reversals: Mapping[str, object], sales: Mapping[str, object]) -> Part:
+def _part(refund: RefundRow, part: Part, reversals: Mapping[str, object], sales: Mapping[str, object]) -> Part:
     """A part as it stands now: its order may have been paid since, and a reversal that waited may have become unnecessary."""
     seller_id, reversal_id, transfer_id = part["seller_id"], part["reversal_id"], part["transfer_id"]
     if transfer_id is None and seller_id in sales:

@@ -3,12 +3,12 @@
 from application.refunds import SettledRefund
 from domain import refund as facts
 from domain.errors import UnknownId
-from infrastructure.postgres import read_models
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.web.calls import Call, Reply
 from infrastructure.web.models import Parameters, RefundIn
 from infrastructure.web.problems import Problem
 from infrastructure.web.views import Part, Refund
+from projections.refunds import RefundRow
 
 
 async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
@@ -44,7 +44,7 @@ async def refund_named(reads: ReadModels, name: str) -> Refund:
     return _shown(row)
 
 
-def _shown(row: read_models.Refund) -> Refund:
+def _shown(row: RefundRow) -> Refund:
     return Refund(
         refund_id=row.refund_id,
         order_id=row.order_id,

@@ -1,12 +1,12 @@
 """Sellers' transfers: list, one (now or as it was), its audit trail, and an operator's retry."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from operator import attrgetter
 from uuid import UUID
 
 from domain.errors import UnknownId
 from domain.transfer_facts import AnyTransferFact, Created, Imported
-from infrastructure.postgres import read_models
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.web.calls import Call, Reply
 from infrastructure.web.cursors import cursor_at, place_of
@@ -15,7 +15,10 @@ from infrastructure.web.problems import Problem
 from infrastructure.web.views import History, HistoryEntry, Reversal, Transfer, TransferPage
 from projections.folding import TransferFold
 from projections.narrative import payload, sentence
+from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
+
+SHOWN = [shown.name for shown in fields(Transfer) if shown.name != "reversals"]
 
 
 async def list_transfers(call: Call[None, TransfersQuery]) -> Reply:
@@ -80,17 +83,16 @@ async def _as_it_was(call: Call[None, TransferQuery], transfer_id: UUID) -> Repl
     return Reply(200, _folded(folded))
 
 
-async def with_reversals(reads: ReadModels, rows: Sequence[read_models.Transfer]) -> list[Transfer]:
+async def with_reversals(reads: ReadModels, rows: Sequence[SellerTransferRow]) -> list[Transfer]:
     """Rows as callers see them."""
     reversals = await reads.reversals([row.transfer_id for row in rows])
-    return [Transfer(*row, _reversals(reversals[row.transfer_id])) for row in rows]
+    return [_shown(row, reversals[row.transfer_id]) for row in rows]
 
 
 def _folded(folded: TransferFold) -> Transfer:
-    row = read_models.Transfer(*(getattr(folded.transfer, name) for name in read_models.Transfer._fields))
-    rows = sorted(folded.reversals.rows.values(), key=attrgetter("created_at", "reversal_id"))
-    return Transfer(*row, _reversals(rows))
+    return _shown(folded.transfer, sorted(folded.reversals.rows.values(), key=attrgetter("created_at", "reversal_id")))
 
 
-def _reversals(rows: Iterable[read_models.Reversal | ReversalRow]) -> list[Reversal]:
-    return [Reversal(row.reversal_id, row.refund_id, row.amount, row.status, row.stripe_reversal_id) for row in rows]
+def _shown(row: SellerTransferRow, reversals: Iterable[ReversalRow]) -> Transfer:
+    shown = [Reversal(r.reversal_id, r.refund_id, r.amount, r.status, r.stripe_reversal_id) for r in reversals]
+    return Transfer(**{name: getattr(row, name) for name in SHOWN}, reversals=shown)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from domain.identity import reversal_name, transfer_stream
 from domain.transfer_facts import CallStarted
 from infrastructure.stripe.simulator import SimulatorControl
 from tests.e2e.process import LedgerProcess, Web
@@ -62,18 +63,30 @@ class Scene:
         return len(started) - (self.operation == REVERSE)
 
     async def calls(self) -> list[dict[str, Any]]:
-        """What Stripe has heard."""
-        return await self.stripe.requests(self.operation)
+        """What Stripe has heard of it."""
+        transfer_id = transfer_stream("o1", "anna")
+        name = f"reversal:{reversal_name(transfer_id, 'r1')}:" if self.operation == REVERSE else f"transfer:{transfer_id}:"
+        return [call for call in await self.stripe.requests(self.operation) if call["key"].startswith(name)]
 
     async def objects(self) -> int:
         """How often Stripe has done it, by its own books."""
-        held = (await self.stripe.ledger())["transfers"]
+        held = [t for t in (await self.stripe.ledger())["transfers"] if t["transfer_group"] == "o1"]
         return len(held) if self.operation == CREATE else sum(len(theirs["reversals"]) for theirs in held)
 
     async def assert_done_once(self) -> None:
         """One object, and one idempotency key for however many calls."""
         assert await self.objects() == 1
         assert len({call["key"] for call in await self.calls()}) == 1
+
+    async def assert_the_next_ledger_works(self) -> None:
+        """It has claimed both kinds of work since it started, so whatever it wanted to do, it has done."""
+        await self.process.said("serving")
+        self.web = await self.processes.talk(self.process)
+        await self.web.order("o2", 1_000, bert=900)
+        await self.web.pay("o2", 1_000)
+        await self.view.reached("o2", "completed")
+        await self.web.refund("r2", "o2", 1_000)
+        await self.view.reached("o2", "reversed")
 
     @asynccontextmanager
     async def intent_on_its_way(self) -> AsyncIterator[list[int]]:
@@ -186,6 +199,7 @@ async def test_killed_after_the_answer_and_before_the_outcome_is_stored(scene: S
     before = (await scene.view.transfer("o1")).status
     assert before == _status_after(scene.operation, outcome)
     await scene.restart()
+    await scene.assert_the_next_ledger_works()
     await scene.assert_done_once()
     assert len(await scene.calls()) == (2 if outcome == "is lost" else 1)
 

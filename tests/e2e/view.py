@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row, dict_row
 
 from domain.fact import Fact
@@ -18,6 +19,8 @@ from projections.seller_transfers import SellerTransferRow
 
 PATIENCE = 30.0
 """Seconds after which waiting has failed."""
+NAME = "view"
+"""By which PostgreSQL knows our own connections from those of the ledger."""
 ROWS = "select * from seller_transfers where order_id = %s order by seller_id, created_at, cause"
 
 T = TypeVar("T")
@@ -44,9 +47,10 @@ class View:
     @classmethod
     @asynccontextmanager
     async def of(cls, database_url: str) -> AsyncIterator["View"]:
-        async with new_pool(database_url, max_size=4) as pool, await connect(database_url) as listening:
+        ours = make_conninfo(database_url, application_name=NAME)
+        async with new_pool(ours, max_size=4) as pool, await connect(ours) as listening:
             await listening.execute("listen ledger_events")
-            yield cls(database_url, pool, listening)
+            yield cls(ours, pool, listening)
 
     async def until(self, condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:
         """Ask now, and after each append, until the answer is true."""

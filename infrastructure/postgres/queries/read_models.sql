@@ -1,6 +1,7 @@
 -- transfers: newest first, after a cursor; a filter that is null does not filter
-select transfer_id, order_id, seller_id, destination, amount, currency, status, amount_reversed, stripe_transfer_id,
-       stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, version, created_at, updated_at
+select transfer_id, order_id, seller_id, destination, cause, amount, currency, status, amount_reversed, stripe_transfer_id,
+       stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, transfer_group, source_transaction,
+       version, created_at, updated_at
   from seller_transfers
  where (%(status)s::text is null or status = %(status)s)
    and (%(seller_id)s::text is null or seller_id = %(seller_id)s)
@@ -10,19 +11,22 @@ select transfer_id, order_id, seller_id, destination, amount, currency, status, 
  limit %(limit)s;
 
 -- transfer: one row
-select transfer_id, order_id, seller_id, destination, amount, currency, status, amount_reversed, stripe_transfer_id,
-       stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, version, created_at, updated_at
+select transfer_id, order_id, seller_id, destination, cause, amount, currency, status, amount_reversed, stripe_transfer_id,
+       stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, transfer_group, source_transaction,
+       version, created_at, updated_at
   from seller_transfers
  where transfer_id = %s;
 
 -- reversals: of some transfers, oldest first
-select reversal_id, transfer_id, refund_id, amount, status, stripe_reversal_id, waiting_for
+select reversal_id, transfer_id, order_id, seller_id, refund_id, amount, currency, status, reason, settled_by,
+       stripe_reversal_id, waiting_for, created_at, updated_at
   from transfer_reversals
  where transfer_id = any(%s)
  order by created_at, reversal_id;
 
 -- order: one row
-select order_id, stream_id, currency, amount, refunded, status, payment_id, source_transaction, shares, created_at, updated_at
+select order_id, stream_id, currency, amount, refunded, status, payment_id, source_transaction, shares, version,
+       created_at, updated_at
   from orders
  where order_id = %s;
 
@@ -33,8 +37,8 @@ select refund_id from refunds where order_id = %s order by created_at, stream_id
 select transfer_id from seller_transfers where order_id = %s order by created_at, transfer_id;
 
 -- refund: one refund under any of its names
-select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, created_at,
-       updated_at
+select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, version,
+       created_at, updated_at
   from refunds
  where refund_id = %(name)s or psp_refund_id = %(name)s
  -- the caller's own name before the provider's, should they ever cross

@@ -1,0 +1,71 @@
+"""SIGTERM: nothing new is begun, what is on its way is recorded, and the process ends with 0."""
+
+import signal
+from typing import Any
+
+import pytest
+
+from infrastructure.bootstrap import stored
+from infrastructure.stripe.simulator import SimulatorControl
+from tests.e2e.process import LedgerProcess
+from tests.e2e.stage import REVERSE, Desk, Stage
+from tests.e2e.view import View
+
+
+async def two_paid_orders(processes: Any, stage: Stage) -> None:
+    """By a ledger that is gone again."""
+    async with stage.at_work() as desk:
+        for order_id in ("o1", "o2"):
+            await stage.paid(desk, order_id)
+
+
+async def refund(stage: Stage, name: str, order_id: str) -> None:
+    """As another process would record it: this one may be draining."""
+    async with stored(stage.settings) as storage:
+        await Desk(storage).refund(name, order_id, 1_000)  # type: ignore[arg-type]
+
+
+async def with_a_call_on_its_way(processes: Any, stage: Stage, command: str, **changes: str) -> LedgerProcess:
+    """The reversal of o1 is at Stripe and has not been answered."""
+    process = await processes.start(command, **changes)
+    await stage.stripe.hold(REVERSE, on_disconnect="execute")
+    await refund(stage, "r1", "o1")
+    await stage.stripe.wait_until_held(REVERSE)
+    return process
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
+    processes: Any, stage: Stage, stripe: SimulatorControl, view: View, command: str
+) -> None:
+    await two_paid_orders(processes, stage)
+    process = await with_a_call_on_its_way(processes, stage, command)
+    process.send(signal.SIGTERM)
+    await process.said("draining")
+    await refund(stage, "r2", "o2")
+    await stripe.release(REVERSE)
+
+    assert await process.ended() == 0
+    await process.said("drained")
+    (done,), (left,) = await view.transfers("o1"), await view.transfers("o2")
+    assert (done.status, left.status) == ("reversed", "reversal_pending")
+    assert await view.story(left.transfer_id) == ["Created", "CallStarted", "Completed", "ReversalRequested"]
+    assert len(await stripe.requests(REVERSE)) == 1
+    leases = await view.select("select from seller_transfers where leased_by is not null")
+    assert leases == []
+
+    await processes.begin(command)
+    await view.reached("o2", "reversed")
+
+
+async def test_a_call_that_is_never_answered_does_not_hold_up_the_end(processes: Any, stage: Stage, view: View) -> None:
+    await two_paid_orders(processes, stage)
+    process = await with_a_call_on_its_way(processes, stage, "serve", STRIPE_TIMEOUT="2s")
+    process.send(signal.SIGTERM)
+    assert await process.ended(within=10) == 0
+    (row,) = await view.transfers("o1")
+    assert (row.status, row.retry_count) == ("reversal_pending", 1)
+
+    await processes.begin()
+    await view.reached("o1", "reversed")
+    assert len((await stage.posts(REVERSE))) == 2

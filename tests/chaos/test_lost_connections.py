@@ -1,0 +1,92 @@
+"""PostgreSQL's connections are cut by the hundred while the ledger works: nothing is lost, nothing is done twice."""
+
+import asyncio
+import random
+from typing import Any
+
+import httpx
+
+from infrastructure.stripe.simulator import SimulatorControl
+from tests.e2e.process import Web, refund, signed
+from tests.e2e.stage import REVERSE
+from tests.e2e.view import View
+
+REFUNDS, KILLS, SEED = 200, 300, 20_261_120
+AT_ONCE = 8
+PAUSE = 0.01
+"""Seconds between two kills: some time to write, or nothing would be interrupted."""
+LEDGERS = "select pid from pg_stat_activity where datname = current_database() and application_name <> 'view' order by pid"
+
+
+async def paid_orders(web: Web, view: View) -> list[str]:
+    orders = [f"o{n}" for n in range(REFUNDS)]
+    await at_once([pay(web, order_id) for order_id in orders])
+
+    async def all_completed() -> bool:
+        (row,) = await view.select("select count(*) from seller_transfers where status = 'completed'")
+        return bool(row["count"] == REFUNDS)
+
+    await view.until(all_completed, "all orders are paid", patience=60)
+    return orders
+
+
+async def pay(web: Web, order_id: str) -> None:
+    await web.order(order_id, 1_000, anna=600)
+    await web.pay(order_id, 1_000)
+
+
+async def at_once(calls: list[Any]) -> None:
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(call: Any) -> None:
+        async with slots:
+            await call
+
+    await asyncio.gather(*map(one, calls))
+
+
+async def insist(web: Web, order_id: str) -> int:
+    """A provider that delivers again until it is told 200. How often it had to."""
+    delivery = signed(f"evt_{order_id}", "refund_succeeded", "refund_details", refund(f"r_{order_id}", order_id, 1_000))
+    for attempt in range(1, 1_000):
+        try:
+            if (await web.post(delivery)).status_code == 200:
+                return attempt
+        except httpx.TransportError:
+            pass
+        await asyncio.sleep(PAUSE)
+    raise AssertionError(f"nobody took the refund of {order_id}")
+
+
+async def cut(view: View) -> int:
+    """Random connections of the ledger, one after the other."""
+    chance, cut = random.Random(SEED), 0
+    async with asyncio.timeout(60):
+        while cut < KILLS:
+            pids = [row["pid"] for row in await view.select(LEDGERS)]
+            if pids:
+                (row,) = await view.select("select pg_terminate_backend(%s) as cut", chance.choice(pids))
+                cut += row["cut"]
+            await asyncio.sleep(PAUSE)
+    return cut
+
+
+async def test_hundreds_of_cut_connections_lose_no_refund_and_double_none(
+    processes: Any, stripe: SimulatorControl, view: View
+) -> None:
+    web = await processes.talk(await processes.start())
+    orders = await paid_orders(web, view)
+    killing = asyncio.create_task(cut(view))
+    await at_once([insist(web, order_id) for order_id in orders])
+    (during,) = await view.select("select count(*) from seller_transfers where status <> 'completed'")
+    assert await killing == KILLS
+
+    async def all_reversed() -> bool:
+        (row,) = await view.select("select count(*) from seller_transfers where status = 'reversed'")
+        return bool(row["count"] == REFUNDS)
+
+    await view.until(all_reversed, "all refunds are back", patience=60)
+    held = (await stripe.ledger())["transfers"]
+    assert sorted(theirs["transfer_group"] for theirs in held) == sorted(orders)
+    assert [[reversal["amount"] for reversal in theirs["reversals"]] for theirs in held] == [[600]] * REFUNDS
+    print(during, len(await stripe.requests(REVERSE)))
