@@ -13,7 +13,8 @@ from tests.e2e.view import View
 
 REFUNDS, KILLS, SEED = 200, 300, 20_261_120
 AT_ONCE = 8
-PAUSE = 0.01
+LEDGERS_AT_WORK = ("serve", "worker", "worker")
+PAUSE = 0.02
 """Seconds between two kills: some time to write, or nothing would be interrupted."""
 LEDGERS = "select pid from pg_stat_activity where datname = current_database() and application_name <> 'view' order by pid"
 
@@ -74,7 +75,8 @@ async def cut(view: View) -> int:
 async def test_hundreds_of_cut_connections_lose_no_refund_and_double_none(
     processes: Any, stripe: SimulatorControl, view: View
 ) -> None:
-    web = await processes.talk(await processes.start())
+    serving, *_ = await asyncio.gather(*(processes.start(command, STRIPE_MAX_RPS="40") for command in LEDGERS_AT_WORK))
+    web = await processes.talk(serving)
     orders = await paid_orders(web, view)
     killing = asyncio.create_task(cut(view))
     await at_once([insist(web, order_id) for order_id in orders])

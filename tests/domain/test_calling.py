@@ -124,6 +124,20 @@ def test_six_calls_are_made_and_then_stripes_books_are_read(due: Any, answers: A
     assert due.operation.open, "still nobody knows"
 
 
+def test_no_look_is_begun_while_a_call_may_still_be_under_way_however_impatient_the_operator(due: Any, answers: Any) -> None:
+    for _ in range(6):
+        due.call(answers.outage)
+    ended = due.operation.last_began + due.policy.call_timeout
+    due.transfer.retry("ops", "now please", due.now)
+
+    assert isinstance(due.step(), Rest)
+
+    assert due.transfer.next_retry_at == ended
+    assert due.operation.open
+    assert due.operation.exhausted
+    assert isinstance(due.comes_due().step(), LookUp)
+
+
 def test_a_look_up_that_failed_is_repeated_and_ends_nothing(due: Any, answers: Any) -> None:
     for _ in range(6):
         due.call(answers.outage)
@@ -250,6 +264,17 @@ def test_a_call_found_without_an_outcome_is_repeated_under_the_same_key(due: Any
     assert (second.key, second.body) == (first.key, first.body)
     assert due.operation.retry_count == 0, "a deployment is no failure of Stripe's"
     assert due.operation.open
+
+
+@pytest.mark.parametrize("word", ["rate_limited", "unauthorized", "forbidden", "invalid", "not_found"])
+def test_what_a_vanished_caller_may_have_done_stays_unknown_whatever_the_next_one_hears(
+    due: Any, answers: Any, word: str
+) -> None:
+    first = due.send()
+    second = due.call(getattr(answers, word), seen=due.books())
+    assert second.key == first.key
+    assert due.operation.open
+    assert due.send().key == first.key
 
 
 def test_callers_that_vanish_for_ever_come_to_an_end(due: Any) -> None:

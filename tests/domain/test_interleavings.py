@@ -246,7 +246,7 @@ class World:
                 (f"has read {self._name(k.transfer)}", lambda k=k: self.has_read(k)) for k in self.looks if k.seen is not None
             ],
             "cannot read": [(f"cannot read {self._name(k.transfer)}", lambda k=k: self.cannot_read(k)) for k in self.looks],
-            "operator": [(f"retry {self._name(t)}", lambda t=t: self.retries(t)) for t in self.transfers if self._stuck(t)],
+            "operator": [(f"retry {self._name(t)}", lambda t=t: self.retries(t)) for t in self.transfers if t.operation],
             "strangers": [*self._stranger_things()] if self.strangers else [],
         }
         return {kind: things for kind, things in kinds.items() if things}

@@ -229,6 +229,19 @@ def test_a_second_refund_after_one_that_failed_debits_the_seller_again_newest_tr
     assert story.net("ada") == 0
 
 
+def test_the_newest_transfer_is_debited_first_and_the_sale_only_for_the_rest(sale: Any) -> None:
+    story = sale(100, {"ada": 50}).all_go_through()
+    story.is_refunded("r1", 40)
+    story.all_go_through()
+    story.is_revoked("r1")
+    story.all_go_through()
+
+    story.is_refunded("r2", 30)
+
+    assert claims(story.of("ada", 1)) == [(15, "requested")]
+    assert claims(story.of("ada", 0)) == [(20, "reversed")]
+
+
 def test_the_same_refund_failing_and_succeeding_for_ever_stays_exact(sale: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 33}).all_go_through()
     for _ in range(5):

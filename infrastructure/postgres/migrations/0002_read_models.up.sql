@@ -93,6 +93,8 @@ create unique index one_reversal_in_flight_per_transfer on transfer_reversals (t
 create unique index one_reversal_per_stripe_reversal on transfer_reversals (stripe_reversal_id)
     where stripe_reversal_id is not null and stripe_reversal_id <> '';
 create index transfer_reversals_transfer_idx on transfer_reversals (transfer_id);
+-- Since when the oldest reversal is owed: asked at every scrape of the metrics.
+create index transfer_reversals_owed_idx on transfer_reversals (created_at) where status in ('queued', 'requested');
 create index transfer_reversals_refund_idx on transfer_reversals (refund_id) where refund_id is not null;
 
 
