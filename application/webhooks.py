@@ -7,6 +7,7 @@ final is parked with an alarm, never dropped; what does not concern us is ignore
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import structlog
 from pydantic import ValidationError
 
 from application.book import Along, InboxMark
@@ -52,6 +53,8 @@ class Parked:
 
 Disposition = Done | Ignored | Parked
 DONE = Done()
+
+log = structlog.get_logger()
 
 NOT_YET = "the ledger takes no part in it yet"
 
@@ -111,10 +114,8 @@ class WebhookReactions:
         return Ignored("a failed payment pays nobody")
 
     async def _order_of_payment(self, payment: Payment) -> str | None:
-        for order_id in payment.named_orders:
-            if await self._directory.knows_order(order_id):
-                return order_id
-        return await self._sole_order(payment.payment_id)
+        named = [order_id for order_id in payment.named_orders if await self._directory.knows_order(order_id)]
+        return _first(payment.payment_id, *named, await self._sole_order(payment.payment_id))
 
     async def _sole_order(self, payment_id: str) -> str | None:
         orders = await self._directory.orders_paid_by(payment_id)
@@ -145,13 +146,17 @@ class WebhookReactions:
         return DONE
 
     async def _order_of_refund(self, refund: Refund) -> str | None:
-        known = await self._directory.order_of_refund(refund.refund_id)
-        if known is not None:
-            return known
-        named = refund.named_order
-        if named is not None and await self._directory.knows_order(named):
-            return named
-        return await self._sole_order(refund.payment_id)
+        known, named = await self._directory.order_of_refund(refund.refund_id), refund.named_order
+        named = named if named is not None and await self._directory.knows_order(named) else None
+        return _first(refund.refund_id, known, named, await self._sole_order(refund.payment_id))
+
+
+def _first(subject: str, *known: str | None) -> str | None:
+    """The first order that is known by any of the names; names that lead to different orders are worth a line."""
+    found = [order_id for order_id in known if order_id is not None]
+    if len(set(found)) > 1:
+        log.warning("an event names several orders, the first one counts", subject=subject, orders=found)
+    return found[0] if found else None
 
 
 def _report(event: StoredEvent, refund: Refund, order_id: str) -> RefundReport:

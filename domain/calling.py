@@ -33,7 +33,7 @@ class LookUp(NamedTuple):
     what: str
     since: datetime
     attempt: int = 0
-    """How many calls had begun by then: absence says nothing about a later one."""
+    """How many calls had begun by then."""
 
 
 class Rest(NamedTuple):
@@ -122,6 +122,11 @@ def awaits(transfer: SellerTransfer, what: str, attempt: int) -> Operation | Non
     return operation if mine else None
 
 
+def proves_absence(look: LookUp | None, operation: Operation) -> bool:
+    """Whether what a look did not find is not there: a call that began after the look may have put it there since."""
+    return look is None or (look.what, look.attempt) == (operation.what, operation.attempt)
+
+
 # --- putting off ----------------------------------------------------------------------------------------------------
 
 
@@ -180,9 +185,10 @@ def give_back(transfer: SellerTransfer, attempt: int, now: datetime) -> None:
 
 
 def postpone(transfer: SellerTransfer, why: str, detail: str, until: datetime, now: datetime) -> None:
-    """Try the same step again later: nothing was learned, and no attempt is consumed."""
+    """Try the same step again later: nothing was learned, and no attempt is consumed. What is given up stays so."""
     operation = transfer.operation
-    assert operation is not None
+    if operation is None or transfer.status is TransferStatus.PERMANENTLY_FAILED:
+        return
     _deferred(transfer, now, why=why, detail=detail, next_retry_at=until, open_=operation.open, exhausted=operation.exhausted)
 
 

@@ -6,12 +6,14 @@ from typing import assert_never
 
 from domain import transfer_facts as facts
 from domain.calling import (
+    LookUp,
     awaits,
     defer_contradiction,
     defer_hindered,
     defer_unknown,
     hold_evidence,
     next_epoch,
+    proves_absence,
 )
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER, Operation, Policy
@@ -145,11 +147,11 @@ def give_up(transfer: SellerTransfer, reason: str, detail: str, code: str | None
 
 
 def settle_look_up(
-    transfer: SellerTransfer, found: Sequence[TransferAtStripe], now: datetime, attempt: int | None = None
+    transfer: SellerTransfer, found: Sequence[TransferAtStripe], now: datetime, look: LookUp | None = None
 ) -> None:
     """What Stripe's books show for this transfer: our own object, or that there is none.
 
-    `attempt` is the look-up's own: what it did not find proves nothing about a call that began after it.
+    `look` is the step that was taken: what it did not find proves nothing about a call that began after it.
     """
     operation = transfer.operation
     if operation is None or operation.what != TRANSFER:
@@ -160,7 +162,7 @@ def settle_look_up(
         for extra in more:
             detail = f"Stripe holds {extra.stripe_transfer_id} as well: the seller was paid twice."
             hold_evidence(transfer, TRANSFER, extra.stripe_transfer_id, extra.amount, detail, None, now)
-    elif attempt not in (None, operation.attempt) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
+    elif not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
         return
     elif operation.exhausted:
         give_up(transfer, "exhausted", "No attempt is left, and Stripe's books show no transfer.", None, None, now)

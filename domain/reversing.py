@@ -9,6 +9,7 @@ from uuid import UUID
 
 from domain import transfer_facts as facts
 from domain.calling import (
+    LookUp,
     awaits,
     defer_contradiction,
     defer_hindered,
@@ -16,6 +17,7 @@ from domain.calling import (
     hold_evidence,
     next_epoch,
     postpone,
+    proves_absence,
 )
 from domain.claims import Claim, ClaimState, Reason
 from domain.identity import external_reversal
@@ -163,15 +165,15 @@ def _refused_with_enough_left(
     next_epoch(transfer, "awaiting_funds", outcome.message, now + policy.funds_interval, now, waiting_for="funds")
 
 
-def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, attempt: int | None = None) -> None:
+def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None) -> None:
     """What Stripe's books show for the running reversal: our own object, somebody else's, or that it is absent.
 
-    `attempt` is the look-up's own: what it did not find proves nothing about a call that began after it.
+    `look` is the step that was taken: what it did not find proves nothing about a call that began after it.
     """
     operation, claim = transfer.operation, transfer.in_flight
     if operation is None or claim is None or operation.what != claim.reversal_id:
         return
-    current = attempt in (None, operation.attempt)
+    current = proves_absence(look, operation)
     # all pages were read: nothing of ours can be hidden, unless it was sent since
     closed = operation._replace(in_call=False, unknown=False) if current else operation
     if _by_the_books(transfer, closed, seen, now) or not current:

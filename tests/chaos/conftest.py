@@ -38,7 +38,9 @@ class Hands:
     async def on_pace(self, endpoint: str) -> AsyncIterator[None]:
         """Nobody can reserve a call of this endpoint: what is claimed stays before its intent."""
         async with await self._session() as session, session.transaction():
-            await session.execute("insert into pace values (%s, now()) on conflict (endpoint) do update set next_at = now()", (endpoint,))
+            await session.execute(
+                "insert into pace values (%s, now()) on conflict (endpoint) do update set next_at = now()", (endpoint,)
+            )
             yield
 
     async def until_held_up(self, words: str, sessions: int = 1) -> list[int]:

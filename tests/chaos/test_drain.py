@@ -12,7 +12,7 @@ from tests.e2e.stage import REVERSE, Desk, Stage
 from tests.e2e.view import View
 
 
-async def two_paid_orders(processes: Any, stage: Stage) -> None:
+async def two_paid_orders(stage: Stage) -> None:
     """By a ledger that is gone again."""
     async with stage.at_work() as desk:
         for order_id in ("o1", "o2"):
@@ -22,7 +22,7 @@ async def two_paid_orders(processes: Any, stage: Stage) -> None:
 async def refund(stage: Stage, name: str, order_id: str) -> None:
     """As another process would record it: this one may be draining."""
     async with stored(stage.settings) as storage:
-        await Desk(storage).refund(name, order_id, 1_000)  # type: ignore[arg-type]
+        await Desk(storage).refund(name, order_id, 1_000)
 
 
 async def with_a_call_on_its_way(processes: Any, stage: Stage, command: str, **changes: str) -> LedgerProcess:
@@ -38,7 +38,7 @@ async def with_a_call_on_its_way(processes: Any, stage: Stage, command: str, **c
 async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
     processes: Any, stage: Stage, stripe: SimulatorControl, view: View, command: str
 ) -> None:
-    await two_paid_orders(processes, stage)
+    await two_paid_orders(stage)
     process = await with_a_call_on_its_way(processes, stage, command)
     process.send(signal.SIGTERM)
     await process.said("draining")
@@ -59,7 +59,7 @@ async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
 
 
 async def test_a_call_that_is_never_answered_does_not_hold_up_the_end(processes: Any, stage: Stage, view: View) -> None:
-    await two_paid_orders(processes, stage)
+    await two_paid_orders(stage)
     process = await with_a_call_on_its_way(processes, stage, "serve", STRIPE_TIMEOUT="2s")
     process.send(signal.SIGTERM)
     assert await process.ended(within=10) == 0
@@ -68,4 +68,4 @@ async def test_a_call_that_is_never_answered_does_not_hold_up_the_end(processes:
 
     await processes.begin()
     await view.reached("o1", "reversed")
-    assert len((await stage.posts(REVERSE))) == 2
+    assert len(await stage.posts(REVERSE)) == 2

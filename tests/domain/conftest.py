@@ -111,21 +111,21 @@ class Story:
     def find(self, *found: TransferAtStripe) -> "Story":
         """A look at the books for the transfer itself."""
         look = self.look()
-        settle_transfer_look_up(self.transfer, found, self.now, attempt=look.attempt)
+        settle_transfer_look_up(self.transfer, found, self.now, look)
         return self
 
     def see(self, seen: TransferAtStripe) -> "Story":
         """A look at the books for the running reversal."""
         look = self.look()
-        settle_reversal_look_up(self.transfer, seen, self.now, attempt=look.attempt)
+        settle_reversal_look_up(self.transfer, seen, self.now, look)
         return self
 
     def see_nothing(self, look: LookUp) -> "Story":
         """What a look that was begun earlier comes to: nothing of ours is there."""
         if look.what == TRANSFER:
-            settle_transfer_look_up(self.transfer, (), self.now, attempt=look.attempt)
+            settle_transfer_look_up(self.transfer, (), self.now, look)
         else:
-            settle_reversal_look_up(self.transfer, self.books(), self.now, attempt=look.attempt)
+            settle_reversal_look_up(self.transfer, self.books(), self.now, look)
         return self
 
     # Stripe

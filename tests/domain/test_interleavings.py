@@ -355,18 +355,17 @@ class World:
 
     def cannot_read(self, look: Look) -> None:
         self.looks.remove(look)
-        if look.transfer.operation is not None and look.transfer.status in WAITING:
-            postpone(look.transfer, "look_up_failed", "a page is missing", self.now + timedelta(seconds=5), self.now)
-            self.append()
+        postpone(look.transfer, "look_up_failed", "a page is missing", self.now + timedelta(seconds=5), self.now)
+        self.append()
 
     def has_read(self, look: Look) -> None:
         """Recorded on whatever the transfer has become meanwhile, as after a lost race."""
         assert look.seen is not None
         self.looks.remove(look)
         if look.step.what == TRANSFER:
-            paying.settle_look_up(look.transfer, look.seen, self.now, attempt=look.step.attempt)
-        elif look.transfer.operation is not None and look.transfer.operation.what == look.step.what:
-            reversing.settle_look_up(look.transfer, look.seen[0], self.now, attempt=look.step.attempt)
+            paying.settle_look_up(look.transfer, look.seen, self.now, look.step)
+        else:
+            reversing.settle_look_up(look.transfer, look.seen[0], self.now, look.step)
         self._follow_up(look.transfer)
         self.append()
 

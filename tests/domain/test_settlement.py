@@ -6,7 +6,7 @@ import pytest
 
 from domain.errors import NothingToRetry
 from domain.lifecycle import TransferStatus
-from domain.outcomes import Succeeded, TransferAtStripe
+from domain.outcomes import ReversalAtStripe, Succeeded, TransferAtStripe
 from domain.settlement import parts_of
 
 S = TransferStatus
@@ -171,6 +171,19 @@ def test_an_open_reversal_that_is_refused_after_all_is_withdrawn(sale: Any, answ
     story.answer(transfer, send, answers.refused, seen)
     assert told(transfer)[-1] == "ReversalWithdrawn"
     assert (transfer.status, len(story.transfers)) == (S.PARTIALLY_REVERSED, 1)
+
+
+def test_an_open_reversal_that_finds_less_left_is_still_withdrawn_and_not_asked_for_again(sale: Any, answers: Any) -> None:
+    story = sale(100, {"ada": 50}).all_go_through()
+    story.is_refunded("r1", 40)
+    transfer = story.of("ada")
+    send = story.send(transfer)
+    story.is_revoked("r1")
+    theirs = ReversalAtStripe("trr_dashboard", 45, None)
+    story.answer(transfer, send, answers.refused, TransferAtStripe("tr_ada_1", 50, 45, "EUR", "acct_ada", "", (theirs,)))
+    assert claims(transfer) == [(5, "withdrawn"), (45, "reversed")]
+    assert transfer.operation is None
+    assert len(story.transfers) == 1, "what strangers took is theirs to answer for"
 
 
 def test_it_is_contested_once_however_often_the_order_is_settled(sale: Any) -> None:

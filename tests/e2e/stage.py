@@ -1,4 +1,4 @@
-"""A ledger between a real PostgreSQL and a simulated Stripe, in this process: everything but HTTP and signals is as in `serve`."""
+"""A ledger between a real PostgreSQL and a simulated Stripe, in this process: only HTTP and signals are missing of `serve`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from domain.identity import transfer_stream
 from domain.order import Order, Share
 from domain.seller_transfer import TOPIC, SellerTransfer
 from domain.transfer_facts import Imported
-from infrastructure.bootstrap import Service, running, stored
+from infrastructure.bootstrap import Storage, running, stored
 from infrastructure.postgres.ledger import PostgresLedger
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.stripe.simulator import SimulatorControl
@@ -22,7 +22,7 @@ from tests.e2e.view import View
 CREATE, REVERSE = "transfers.create", "reversals.create"
 CURRENCY = "EUR"
 QUICK = WorkSettings(backoff_base=timedelta(milliseconds=50), backoff_max=timedelta(milliseconds=200))
-SLOW = WorkSettings(backoff_base=timedelta(hours=1), backoff_max=timedelta(hours=1))
+SLOW = WorkSettings(backoff_base=timedelta(hours=1), backoff_max=timedelta(hours=24))
 """Whatever fails once is not tried again while the test lasts."""
 OFF = WorkSettings(enabled=False)
 
@@ -33,26 +33,26 @@ def account(seller_id: str) -> str:
 
 
 class Desk:
-    """What the marketplace and its payment provider tell a running ledger."""
+    """What the marketplace and its payment provider tell a ledger."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, storage: Storage) -> None:
+        self._ledger = storage.ledger
 
     async def order(self, order_id: str, amount: int, **shares: int) -> None:
         named = [Share(seller_id=seller, destination=account(seller), amount=share) for seller, share in shares.items()]
-        await self.service.ledger.register_order(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
+        await self._ledger.register_order(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
 
     async def pay(self, order_id: str) -> None:
-        await self.service.ledger.record_payment(order_id, f"pay_{order_id}", None, "test")
+        await self._ledger.record_payment(order_id, f"pay_{order_id}", None, "test")
 
     async def refund(self, name: str, order_id: str, amount: int) -> None:
-        await self.service.ledger.refund_succeeded(_report(name, order_id, amount))
+        await self._ledger.refund_succeeded(_report(name, order_id, amount))
 
     async def refund_failed(self, name: str, order_id: str, amount: int) -> None:
-        await self.service.ledger.refund_failed(_report(name, order_id, amount))
+        await self._ledger.refund_failed(_report(name, order_id, amount))
 
     async def retry(self, transfer_id: UUID) -> None:
-        await self.service.ledger.retry(transfer_id, "test", "it is time")
+        await self._ledger.retry(transfer_id, "test", "it is time")
 
 
 def _report(name: str, order_id: str, amount: int) -> RefundReport:
@@ -124,8 +124,6 @@ def imported(order_id: str, **columns: Any) -> Imported:
 
 def _paid_order(fact: Imported) -> Order:
     share = Share(seller_id=fact.seller_id, destination=fact.destination, amount=fact.amount)
-    order = Order.register(
-        order_id=fact.order_id, currency=CURRENCY, amount=fact.amount, shares=[share], now=fact.timestamp
-    )
+    order = Order.register(order_id=fact.order_id, currency=CURRENCY, amount=fact.amount, shares=[share], now=fact.timestamp)
     order.pay(f"pay_{fact.order_id}", None, "import", fact.timestamp)
     return order

@@ -12,7 +12,7 @@ import pytest
 
 from domain import transfer_facts as facts
 from infrastructure.stripe.simulator import RunningSimulator, SimulatorControl
-from tests.e2e.stage import CREATE, QUICK, REVERSE, Stage
+from tests.e2e.stage import CREATE, QUICK, REVERSE, SLOW, Stage
 
 BRIEF = timedelta(milliseconds=400)
 LOSSES = ["timeout_after_commit", "reset_after_commit", "reset_before_commit", "timeout_before_commit"]
@@ -145,6 +145,29 @@ async def until_unauthorized(stage: Stage, transfer_id: Any) -> facts.AttemptDef
         return [fact for fact in deferred if fact.why == "unauthorized"]
 
     return (await stage.view.until(there, "a 401"))[0]
+
+
+@pytest.mark.parametrize("then", ["nothing", *SECOND_ANSWERS])
+async def test_a_refund_that_meets_a_payment_of_unknown_fate_waits_for_the_truth(stage: Stage, then: str) -> None:
+    """Cancelling what may have been sent would leave the seller with the money."""
+    await stage.stripe.fault("reset_after_commit", CREATE, nth=1)
+    if then != "nothing":
+        await stage.stripe.fault("status", CREATE, nth=2, status=429)
+        await stage.stripe.reword("rate_limited", **SECOND_ANSWERS[then])
+    async with stage.at_work(transfers=SLOW) as desk:
+        await desk.order("o1", 1_000, anna=900)
+        await desk.pay("o1")
+        transfer_id = (await stage.view.transfer("o1")).transfer_id
+        await stage.view.happened(transfer_id, facts.AttemptDeferred)
+        if then != "nothing":
+            await desk.retry(transfer_id)
+            await stage.view.happened(transfer_id, facts.AttemptDeferred, times=2)
+        await desk.refund("r1", "o1", 1_000)
+        queued = await stage.view.happened(transfer_id, facts.ReversalQueued)
+        assert (queued.amount, queued.waiting_for) == (900, "transfer")
+        await desk.retry(transfer_id)
+        await stage.view.reached("o1", "reversed")
+    await assert_one_of_each(stage)
 
 
 async def test_two_refunds_of_the_same_amount_are_two_reversals(stage: Stage) -> None:

@@ -27,7 +27,6 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 
-
 async def eventually(condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:
     """Ask until the answer is true: for what nobody announces, such as a lock that somebody waits for."""
     deadline = monotonic() + patience
@@ -111,7 +110,9 @@ class View:
 
     async def reversals(self, order_id: str) -> Sequence[Json]:
         """The order's rows of `transfer_reversals`, oldest first."""
-        return await self.select("select * from transfer_reversals where order_id = %s order by created_at, reversal_id", order_id)
+        return await self.select(
+            "select * from transfer_reversals where order_id = %s order by created_at, reversal_id", order_id
+        )
 
     async def alarms(self) -> set[str]:
         """The kinds of open alarms."""

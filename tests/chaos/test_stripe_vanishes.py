@@ -1,0 +1,55 @@
+"""Stripe itself is killed with calls on their way, stays away for a while, and comes back with its books."""
+
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from infrastructure.settings import Settings, WorkSettings
+from infrastructure.stripe.simulator import SimulatorControl, simulator_process
+from tests.e2e.books import books_agree
+from tests.e2e.stage import CREATE, QUICK, REVERSE, Desk, Stage
+from tests.e2e.view import View, eventually
+
+ENDLESS = WorkSettings(max_retries=1_000, backoff_base=QUICK.backoff_base, backoff_max=QUICK.backoff_max)
+ORDERS = ["o1", "o2", "o3"]
+
+
+async def lead_to(operation: str, stage: Stage, desk: Desk) -> None:
+    """Three calls of this operation are about to be made."""
+    for order_id in ORDERS:
+        if operation == REVERSE:
+            await stage.paid(desk, order_id)
+        else:
+            await desk.order(order_id, 1_000, anna=900)
+    await stage.stripe.hold(operation, point="after_commit", times=len(ORDERS))
+    for order_id in ORDERS:
+        await (desk.refund(f"r_{order_id}", order_id, 1_000) if operation == REVERSE else desk.pay(order_id))
+    await stage.stripe.wait_until_held(operation, len(ORDERS))
+
+
+@pytest.mark.parametrize("operation", [CREATE, REVERSE])
+async def test_what_stripe_did_before_it_vanished_is_not_done_again(
+    settings: Settings, view: View, tmp_path: Path, operation: str
+) -> None:
+    books = tmp_path / "books.sqlite3"
+    async with simulator_process(state_file=books) as first, SimulatorControl(first.url) as stripe:
+        settings = replace(settings, stripe_api_base=first.url, transfers=ENDLESS, reversals=ENDLESS)
+        stage = Stage(settings, view, stripe)
+        async with stage.at_work() as desk:
+            await lead_to(operation, stage, desk)
+            await first.kill()
+            await eventually(lambda: tried_again(view), "three refused connections each")
+            async with simulator_process(port=urlsplit(first.url).port or 0, state_file=books):
+                status = "reversed" if operation == REVERSE else "completed"
+                for order_id in ORDERS:
+                    await view.reached(order_id, status)
+                await books_agree(stripe, view.pool)
+                held = (await stripe.ledger())["transfers"]
+                assert [len(theirs["reversals"]) for theirs in held] == [int(operation == REVERSE)] * len(ORDERS)
+                assert all(call["replayed"] for call in await stripe.requests(operation))
+
+
+async def tried_again(view: View) -> bool:
+    return all(row["retry_count"] >= 3 for row in await view.select("select retry_count from seller_transfers"))
