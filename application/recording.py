@@ -57,12 +57,19 @@ class Recorder:
             book.merge(await self._ledger.load([order_stream(transfer.order_id)]))
             order = book.order(transfer.order_id)
             book.merge(await self._ledger.load(order.transfer_ids()))
-            book.add(settle(order, book.transfers(), cause_id, self._clock.now()))
+            before, now = _pending(book), self._clock.now()
+            book.add(settle(order, book.transfers(), cause_id, now))
+            if _pending(book) > before:
+                order.resettle(cause_id, now)
 
     async def _hold(self, transfer_id: UUID, settlement: Settlement, refused: ConstraintBroken) -> None:
         book = await self._ledger.load([transfer_id])
-        if settlement.hold(book.transfer(transfer_id), str(refused), self._clock.now()):
+        if settlement.hold(book.transfer(transfer_id), str(refused), self._clock.now()) and book.changed():
             await self._ledger.append(book)
+
+
+def _pending(book: Book) -> int:
+    return sum(len(facts) for _, facts in book.changed())
 
 
 def _causes_vanished(transfer: SellerTransfer) -> list[str]:

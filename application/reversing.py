@@ -9,7 +9,7 @@ from application.settlements import Settlement
 from application.transferring import Unread
 from domain import reversing
 from domain.bodies import ReversalBody
-from domain.calling import LookUp, Send, hold_evidence
+from domain.calling import LookUp, Send, hold_evidence, proves_absence
 from domain.operation import Policy
 from domain.outcomes import LookUpFailed, NotAtStripe, Outcome, Succeeded, TransferAtStripe
 from domain.seller_transfer import SellerTransfer
@@ -34,11 +34,11 @@ class Reversing:
 
     async def look_up(self, transfer: SellerTransfer, step: LookUp) -> Settlement:
         try:
-            return Seen(await self.gateway.look_at(transfer.stripe_transfer_id or ""))
+            return Seen(await self.gateway.look_at(transfer.stripe_transfer_id or ""), step)
         except LookUpFailed as unread:
             return Unread(str(unread), self.policy)
         except NotAtStripe as absent:
-            return NoSuchTransfer(str(absent))
+            return NoSuchTransfer(str(absent), step)
 
     async def _seen(self, stripe_transfer_id: str) -> TransferAtStripe | None:
         """Stripe's books after a refusal; None when they could not be read, and then the refusal stays undecided."""
@@ -82,9 +82,11 @@ class Seen:
     """What Stripe's books show of this transfer and its reversals."""
 
     transfer: TransferAtStripe
+    look: LookUp
+    """The step that was taken: what it did not find proves nothing about a call that began after it."""
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        reversing.settle_look_up(transfer, self.transfer, now)
+        reversing.settle_look_up(transfer, self.transfer, now, self.look)
 
     def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
         detail = f"Stripe's books of {self.transfer.stripe_transfer_id} cannot be recorded: {why}"
@@ -97,9 +99,10 @@ class NoSuchTransfer:
     """Stripe says that it does not know the transfer."""
 
     why: str
+    look: LookUp
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        if transfer.in_flight is not None:
+        if transfer.in_flight is not None and transfer.operation and proves_absence(self.look, transfer.operation):
             reversing.no_such_transfer(transfer, self.why, None, now)
 
     def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:

@@ -34,7 +34,7 @@ class Transferring:
             found = await self.gateway.find(str(transfer.id), transfer.destination, since)
         except LookUpFailed as unread:
             return Unread(str(unread), self.policy)
-        return Found(found)
+        return Found(found, step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,11 @@ class Found:
     """What Stripe's books show of this transfer."""
 
     seen: Sequence[TransferAtStripe]
+    look: LookUp
+    """The step that was taken: what it did not find proves nothing about a call that began after it."""
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        paying.settle_look_up(transfer, self.seen, now)
+        paying.settle_look_up(transfer, self.seen, now, self.look)
 
     def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
         return any(_held(transfer, seen.stripe_transfer_id, seen.amount, why, None, now) for seen in self.seen[:1])

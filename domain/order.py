@@ -122,6 +122,13 @@ class CompensationOwed(Fact):
         aggregate.compensations.append(UUID(self.transfer_id))
 
 
+class Resettled(Fact):
+    """Its transfers were settled anew after a call whose cause had vanished: a refund decided meanwhile decides again."""
+
+    TOPIC = "ledger.order.resettled"
+    cause_id: str
+
+
 class Order(Stream):
     """One order. Amounts in minor units of `currency`, except shares with a currency of their own."""
 
@@ -213,6 +220,10 @@ class Order(Stream):
                 **self.next(now), transfer_id=str(transfer_id), seller_id=seller_id, amount=amount, cause_id=cause_id
             )
         )
+
+    def resettle(self, cause_id: str, now: datetime) -> None:
+        """Fence off whoever settles this order at the same time without knowing what was changed."""
+        self.record(Resettled(**self.next(now), cause_id=cause_id))
 
     @property
     def refunded(self) -> int:
@@ -308,4 +319,4 @@ class Order(Stream):
         return True
 
 
-AnyOrderFact = Registered | Paid | RefundAllocated | RefundRevoked | RefundSetAside | CompensationOwed
+AnyOrderFact = Registered | Paid | RefundAllocated | RefundRevoked | RefundSetAside | CompensationOwed | Resettled

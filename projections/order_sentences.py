@@ -37,6 +37,8 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 f"Seller {fact.seller_id!r} is owed {amount} that {fact.cause_id!r} took in vain; "
                 f"transfer {fact.transfer_id!r} gives them back."
             )
+        case facts.Resettled():
+            return f"{fact.cause_id!r} had failed while Stripe was asked; the order's transfers are settled anew, nothing is due."
         case _:
             assert_never(fact)
 

@@ -56,7 +56,7 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             return row._replace(status="paid", payment_id=fact.payment_id, source_transaction=fact.source_transaction)
         case facts.RefundAllocated() | facts.RefundRevoked():
             return row._replace(refunded=fact.refunded)
-        case facts.RefundSetAside() | facts.CompensationOwed() | facts.Registered():
+        case facts.RefundSetAside() | facts.CompensationOwed() | facts.Resettled() | facts.Registered():
             return row
         case _:
             assert_never(fact)

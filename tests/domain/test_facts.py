@@ -28,6 +28,7 @@ TOPICS = {
     "RefundRevoked": "ledger.order.refund_revoked",
     "RefundSetAside": "ledger.order.refund_set_aside",
     "CompensationOwed": "ledger.order.compensation_owed",
+    "Resettled": "ledger.order.resettled",
     "Opened": "ledger.refund.opened",
     "Named": "ledger.refund.named",
     "Submitted": "ledger.refund.submitted",
@@ -113,6 +114,7 @@ def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: A
     story.all_go_through()
     story.is_revoked("r2")
     story.is_refunded("r2", 30)
+    story.order.resettle("r2", story.now)
     facts = list(story.order.collect_events())
     assert {type(fact) for fact in facts} == set(get_args(AnyOrderFact))
     assert state(storage.replayed(facts)) == state(story.order)
