@@ -133,7 +133,7 @@ class Order(Stream):
     """One order. Amounts in minor units of `currency`, except shares with a currency of their own."""
 
     TOPIC = TOPIC
-    Event = Fact  # type: ignore[assignment]
+    Event = Fact  # type: ignore[assignment]  # see `Stream`
     Created = Registered  # type: ignore[assignment]
 
     def __init__(self) -> None:

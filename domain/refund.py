@@ -137,7 +137,7 @@ class Refund(Stream):
     """One refund. `key` is the name the order and its transfers know it by: the first it had."""
 
     TOPIC = TOPIC
-    Event = Fact  # type: ignore[assignment]
+    Event = Fact  # type: ignore[assignment]  # see `Stream`
     Created = Opened  # type: ignore[assignment]
 
     def __init__(self) -> None:

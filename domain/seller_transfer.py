@@ -21,7 +21,7 @@ class SellerTransfer(Stream):
     """One transfer. Amounts in minor units of `currency`; times in UTC."""
 
     TOPIC = TOPIC
-    Event = Fact  # type: ignore[assignment]
+    Event = Fact  # type: ignore[assignment]  # see `Stream`
     Created = facts.Created  # type: ignore[assignment]
 
     def __init__(self) -> None:

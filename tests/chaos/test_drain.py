@@ -34,6 +34,12 @@ async def with_a_call_on_its_way(processes: Any, stage: Stage, command: str, **c
     return process
 
 
+async def row_version(view: View, order_id: str) -> object:
+    """Changes with every update of the row, a lease included."""
+    (row,) = await view.select("select xmin::text from seller_transfers where order_id = %s", order_id)
+    return row["xmin"]
+
+
 @pytest.mark.parametrize("command", ["serve", "worker"])
 async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
     processes: Any, stage: Stage, stripe: SimulatorControl, view: View, command: str
@@ -43,6 +49,7 @@ async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
     process.send(signal.SIGTERM)
     await process.said("draining")
     await refund(stage, "r2", "o2")
+    untouched = await row_version(view, "o2")
     await stripe.release(REVERSE)
 
     assert await process.ended() == 0
@@ -51,8 +58,8 @@ async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
     assert (done.status, left.status) == ("reversed", "reversal_pending")
     assert await view.story(left.transfer_id) == ["Created", "CallStarted", "Completed", "ReversalRequested"]
     assert len(await stripe.requests(REVERSE)) == 1
-    leases = await view.select("select from seller_transfers where leased_by is not null")
-    assert leases == []
+    assert await row_version(view, "o2") == untouched  # not even leased
+    assert await view.select("select from seller_transfers where leased_by is not null") == []
 
     await processes.begin(command)
     await view.reached("o2", "reversed")
