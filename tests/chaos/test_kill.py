@@ -221,5 +221,5 @@ async def test_with_the_usual_lease_the_next_ledger_takes_over_within_ten_second
     await scene.kill()
     killed = monotonic()
     await scene.restart(LEDGER_LEASE="10s")
-    assert monotonic() - killed < DEFAULT_LEASE + 3  # and the time of one start, one call
+    assert monotonic() - killed < DEFAULT_LEASE + 6  # what one call takes, on a machine that does other things as well
     await scene.assert_done_once()

@@ -158,7 +158,7 @@ class Web:
 
     async def webhook(self, event_type: str, kind: str, content: Json) -> None:
         """One that is answered 200; anything else raises."""
-        answer = await self.post(signed(f"evt_{next(self._numbers)}", event_type, kind, content))
+        answer = await self.post(signed(f"evt_of_web_{next(self._numbers)}", event_type, kind, content))
         assert answer.status_code == 200, answer.text
 
     async def post(self, delivery: tuple[bytes, dict[str, str]]) -> httpx.Response:
