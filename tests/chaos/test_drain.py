@@ -27,7 +27,7 @@ async def refund(stage: Stage, name: str, order_id: str) -> None:
 
 async def with_a_call_on_its_way(processes: Any, stage: Stage, command: str, **changes: str) -> LedgerProcess:
     """The reversal of o1 is at Stripe and has not been answered."""
-    process = await processes.start(command, **changes)
+    process: LedgerProcess = await processes.start(command, **changes)
     await stage.stripe.hold(REVERSE, on_disconnect="execute")
     await refund(stage, "r1", "o1")
     await stage.stripe.wait_until_held(REVERSE)

@@ -59,7 +59,7 @@ class Refolded(NamedTuple):
     @property
     def transfers(self) -> list[tuple[SellerTransfer, TransferFold]]:
         pairs = ((self.streams[key], folded) for key, folded in self.folds.items())
-        return [(stream, folded) for stream, folded in pairs if isinstance(stream, SellerTransfer)]
+        return [(s, folded) for s, folded in pairs if isinstance(s, SellerTransfer) and isinstance(folded, TransferFold)]
 
 
 async def books_agree(stripe: SimulatorControl, pool: Pool) -> None:

@@ -1,6 +1,7 @@
 """The worker cases, one by one: real PostgreSQL, real SDK, real HTTP, and a Stripe that misbehaves as told."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ ALL_SIX = 6
 """Calls with REVERSAL_MAX_RETRIES=5: the first, and five repeats."""
 
 
-def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> dict[str, object]:
+def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> dict[str, Any]:
     """The columns of a row whose reversal is due."""
     return {
         "status": "reversal_pending",
@@ -25,7 +26,7 @@ def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> dic
     } | columns
 
 
-def kept(row: dict[str, object]) -> tuple[object, ...]:
+def kept(row: dict[str, Any]) -> tuple[object, ...]:
     return tuple(row[name] for name in ("status", "version", "stripe_reversal_id", "leased_by"))
 
 
@@ -161,7 +162,7 @@ async def test_without_a_stripe_transfer_id_stripe_is_not_called(stage: Stage, m
     assert await stage.posts(REVERSE) == []
 
 
-STATUSES = {
+STATUSES: dict[str, dict[str, Any]] = {
     "pending": {"next_retry_at": datetime(2026, 1, 1, tzinfo=UTC)},
     "failed": {"next_retry_at": datetime(2026, 1, 1, tzinfo=UTC)},
     "completed": {},
@@ -174,7 +175,9 @@ STATUSES = {
 
 async def take_over_one_of_each_status(stage: Stage) -> None:
     for status, columns in STATUSES.items():
-        sent = {} if status in ("pending", "failed", "cancelled") else {"stripe_transfer_id": await stage.at_stripe(status)}
+        sent: dict[str, Any] = (
+            {} if status in ("pending", "failed", "cancelled") else {"stripe_transfer_id": await stage.at_stripe(status)}
+        )
         if back := columns.get("amount_reversed"):
             await stage.stripe.external_reversal(sent["stripe_transfer_id"], back)
         await stage.take_over(status, status=status, **sent, **columns)

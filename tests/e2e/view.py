@@ -24,6 +24,7 @@ NAME = "view"
 ROWS = "select * from seller_transfers where order_id = %s order by seller_id, created_at, cause"
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 Json = dict[str, Any]
 
 
@@ -93,14 +94,15 @@ class View:
         """The bare names of its facts."""
         return [type(fact).__name__ for fact in await self.facts(transfer_id)]
 
-    async def happened(self, transfer_id: UUID, kind: type[T], times: int = 1) -> T:
+    async def happened(self, transfer_id: UUID, kind: type[F], times: int = 1) -> F:
         """Wait for that many facts of a kind; the last of them."""
 
-        async def there() -> list[T]:
+        async def there() -> list[F]:
             found = [fact for fact in await self.facts(transfer_id) if isinstance(fact, kind)]
             return found if len(found) >= times else []
 
-        return (await self.until(there, f"{times} {kind.__name__} of {transfer_id}"))[-1]
+        found: list[F] = await self.until(there, f"{times} {kind.__name__} of {transfer_id}")
+        return found[-1]
 
     async def select(self, query: str, *values: object) -> list[Json]:
         """Any rows, as dictionaries."""
