@@ -64,11 +64,6 @@ class Worker:
         self._stopping.set()
         self._woken.set()
 
-    @property
-    def in_flight(self) -> int:
-        """Transfers this loop is seeing through a step right now."""
-        return len(self._tasks)
-
     async def run(self) -> None:
         """Work until `stop`. Trouble with the database pauses the loop, it never ends it."""
         async with self._leases.kept():

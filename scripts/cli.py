@@ -1,7 +1,6 @@
 """The command line `transfer-ledger`. Heavy imports live inside the commands, so that `--help` is quick."""
 
 import asyncio
-import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +24,6 @@ inbox_app = typer.Typer(no_args_is_help=True, help="Received webhooks: what is s
 app.add_typer(inbox_app, name="inbox")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Example = "\n\nExample: "
 
 
 def settings() -> "Settings":
@@ -170,8 +168,3 @@ def _instant(text: str | None) -> datetime | None:
     if instant.tzinfo is None:
         fail(f"--as-of is {text!r}, which names no time zone; add Z for UTC.")
     return instant
-
-
-def print_json(value: object) -> None:
-    """One JSON document on standard output."""
-    typer.echo(json.dumps(value, indent=2, default=str))

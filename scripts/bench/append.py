@@ -1,4 +1,4 @@
-"""How fast the event store appends and the inbox receives, beside the library's own recorder in the same run.
+"""How fast the event store appends, beside the library's own recorder in the same run.
 
 Absolute figures depend on the machine and on its other work; the ratio of two figures taken in turns does not.
 """
@@ -24,7 +24,6 @@ from psycopg.sql import SQL, Identifier
 from infrastructure.postgres import migrate
 from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.event_store import GROUP_LIMIT, EventStore, StoredFact
-from infrastructure.postgres.inbox import Inbox
 
 CALLERS = 64
 ROUNDS = 3
@@ -64,19 +63,6 @@ async def append_ratio(
                 library += await asyncio.to_thread(_saves_per_second, application, callers, seconds)
                 ours += await _appends_per_second(store, callers, seconds)
     return Ratio(ours / ROUNDS, library / ROUNDS)
-
-
-async def intake_per_second(database_url: str, *, seconds: float = 2.0, callers: int = CALLERS) -> float:
-    """Webhooks stored per second, as many waiting at a time as there are callers. Works in a scratch database."""
-    with scratch_database(database_url) as url:
-        async with new_pool(url) as pool:
-            inbox = Inbox(url, pool)
-            await inbox.start()
-            body = b'{"type":"refund_succeeded","content":{"refund_id":"re_1","amount":1200}}' * 12
-            now = datetime.now(UTC)
-            rate = await _per_second(lambda: inbox.put("bench", token_hex(8), "refund", body, now), callers, seconds)
-            await inbox.aclose()
-    return rate
 
 
 @contextmanager
