@@ -11,6 +11,7 @@ from uuid import UUID
 from application.book import Along, Book
 from domain.bodies import TransferBody
 from domain.outcomes import Outcome, TransferAtStripe
+from domain.switch import EVERYTHING, scope_of_seller, scope_of_work
 
 
 class Clock(Protocol):
@@ -70,7 +71,9 @@ class Claimed(NamedTuple):
 class Work(Protocol):
     """Due transfers, leased to whoever works on them. `kind` is `transferring` or `reversing`.
 
-    Obligations: no two holders have the same transfer while a lease runs; an empty claim does not mean that nothing is due.
+    Obligations: no two holders have the same transfer while a lease runs; an empty claim does not mean that nothing is due;
+    nothing is claimed, and nothing is due, while the breaker is open or what it belongs to is paused; sellers take turns, so
+    that one seller's storm of refunds does not keep the others waiting.
     """
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> Claimed: ...
@@ -139,12 +142,74 @@ class Alarms(Protocol):
 
     async def raise_(self, kind: str, subject: str, detail: str) -> None: ...
 
+    async def clear(self, kind: str, subject: str) -> bool:
+        """It is over; False if it was not raised."""
+        ...
+
 
 class Pace(Protocol):
     """The rate of one endpoint at Stripe, shared by all processes."""
 
     async def reserve(self, endpoint: str, count: int) -> Sequence[float]:
         """Seconds to wait, from now, before each of `count` calls."""
+        ...
+
+    async def slow_down(self, endpoint: str) -> None:
+        """Stripe says that we are too fast: all processes slow down at this endpoint, and find back to the full rate.
+
+        Obligation: refusals that come close together, as those of calls in flight at once do, slow down once.
+        """
+        ...
+
+
+class LookFirst(NamedTuple):
+    """The ledger was restored from a backup: Stripe may hold what our facts do not tell."""
+
+    begun_at: datetime
+    """What was looked up before counts for nothing."""
+    lost_since: datetime
+    """The instant of the last fact that was restored: what Stripe made later may be unknown here."""
+
+
+class TrafficState(NamedTuple):
+    """What the whole fleet obeys before anything is sent to Stripe."""
+
+    outage: bool = False
+    """The breaker is open: Stripe does not answer."""
+    paused: frozenset[str] = frozenset()
+    """Scopes (see `domain.switch`) that somebody has paused."""
+    look_first: LookFirst | None = None
+
+    def allows(self, kind: str, seller_id: str) -> bool:
+        """Whether work of this kind for this seller may begin."""
+        return not self.outage and self.paused.isdisjoint({EVERYTHING, scope_of_work(kind), scope_of_seller(seller_id)})
+
+
+class Traffic(Protocol):
+    """The breaker that all processes share, and what is paused. The claims of `Work` obey both by themselves.
+
+    Obligation: every change wakes every worker, so that nobody sleeps on work that may begin again.
+    """
+
+    async def state(self) -> TrafficState: ...
+
+    async def open_breaker(self) -> bool:
+        """Nobody claims anything from now on; answers whether it was closed before.
+
+        Opened again soon after it was closed, it waits longer between probes: what answers a probe need not answer more.
+        """
+        ...
+
+    async def take_probe(self) -> bool:
+        """Whether the breaker is open and it is the caller's turn to ask whether Stripe answers: one process per interval."""
+        ...
+
+    async def until_probe(self) -> float | None:
+        """Seconds until the next probe may be taken; None while the breaker is closed."""
+        ...
+
+    async def close_breaker(self) -> bool:
+        """Work goes on; answers whether it was open."""
         ...
 
 
@@ -181,6 +246,10 @@ class TransferGateway(Protocol):
 
         Reads every page; an incomplete answer raises `LookUpFailed`, since a page not read says nothing about its content.
         """
+        ...
+
+    async def answers(self) -> bool:
+        """Whether Stripe answers at all, with anything below 500: one cheap read that moves nothing."""
         ...
 
     async def account(self) -> str | None:

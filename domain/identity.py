@@ -41,6 +41,11 @@ def external_reversal(transfer_id: UUID, stripe_reversal_id: str) -> UUID:
     return _named("external_reversal", str(transfer_id), stripe_reversal_id)
 
 
+def switch_stream(scope: str) -> UUID:
+    """The stream of what can be paused under this scope."""
+    return _named("switch", scope)
+
+
 def compensation(transfer_id: UUID, cause_id: str, round_: int = 1) -> str:
     """The cause of a transfer that gives back what a refund or dispute took from `transfer_id` in vain."""
     return json.dumps(["compensation", str(transfer_id), cause_id, round_], separators=(",", ":"))

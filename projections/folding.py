@@ -10,14 +10,16 @@ from typing import NamedTuple, assert_never
 from domain.fact import Fact
 from domain.order import AnyOrderFact
 from domain.refund import AnyRefundFact
+from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
-from projections import orders, refunds, seller_transfers, transfer_reversals
+from projections import orders, pauses, refunds, seller_transfers, transfer_reversals
 from projections.orders import OrderRow
+from projections.pauses import PauseRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow, Reversals
 
-Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow
+Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow | PauseRow
 
 
 class TransferFold(NamedTuple):
@@ -27,7 +29,7 @@ class TransferFold(NamedTuple):
     reversals: Reversals
 
 
-Fold = TransferFold | OrderRow | RefundRow
+Fold = TransferFold | OrderRow | RefundRow | PauseRow
 
 
 def fold(state: Fold | None, facts: Iterable[Fact]) -> Fold | None:
@@ -46,6 +48,8 @@ def _step(state: Fold | None, fact: Fact) -> Fold:
         return orders.evolve(state if isinstance(state, OrderRow) else None, fact)
     if isinstance(fact, AnyRefundFact):
         return refunds.evolve(state if isinstance(state, RefundRow) else None, fact)
+    if isinstance(fact, AnySwitchFact):
+        return pauses.evolve(state if isinstance(state, PauseRow) else None, fact)
     raise TypeError(f"{type(fact).__name__} belongs to no read model; add it to the union of its aggregate's facts.")
 
 
@@ -61,5 +65,7 @@ def rows(before: Fold | None, after: Fold) -> dict[str, list[Row]]:
             return {"orders": [after]}
         case RefundRow():
             return {"refunds": [after]}
+        case PauseRow():
+            return {"pauses": [after]}
         case _:
             assert_never(after)

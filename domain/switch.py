@@ -1,0 +1,102 @@
+"""What people (and the ledger itself, when Stripe refuses its key) can pause: everything, a kind of work, one seller.
+
+Each is a switch with a stream of its own, so that the audit trail tells who stopped the money, when and why. One more switch
+is no pause: `unseen` forbids to send what was not looked up before, after a restore from a backup.
+"""
+
+from datetime import datetime
+
+from domain.fact import Fact, Opening, Stream, opened
+from domain.identity import switch_stream
+
+TOPIC = "ledger.switch"
+
+EVERYTHING = "everything"
+"""Nothing is sent to Stripe. Webhooks and calls are taken in and handled all the same: nothing waits outside."""
+UNSEEN = "unseen"
+"""Sending what was not looked up in Stripe's books before."""
+LEDGER = "ledger"
+"""The actor when the ledger itself stops."""
+KINDS = ("transferring", "reversing")
+
+
+def scope_of_work(kind: str) -> str:
+    """The scope of one kind of work: `transferring` or `reversing`."""
+    return f"work:{kind}"
+
+
+def scope_of_seller(seller_id: str) -> str:
+    """The scope of all work for one seller."""
+    return f"seller:{seller_id}"
+
+
+class Installed(Opening):
+    """There is a switch for this scope; it is on."""
+
+    TOPIC = "ledger.switch.installed"
+    scope: str
+
+    def apply(self, aggregate: "Switch") -> None:
+        aggregate.scope = self.scope
+
+
+class Paused(Fact):
+    """`actor` has paused the scope. `lost_since`: for `unseen`, from when on Stripe may hold what our facts do not tell."""
+
+    TOPIC = "ledger.switch.paused"
+    scope: str
+    actor: str
+    reason: str
+    lost_since: datetime | None = None
+
+    def apply(self, aggregate: "Switch") -> None:
+        aggregate.paused = True
+
+
+class Resumed(Fact):
+    """`actor` has ended the pause: what is due now goes on."""
+
+    TOPIC = "ledger.switch.resumed"
+    scope: str
+    actor: str
+    reason: str
+
+    def apply(self, aggregate: "Switch") -> None:
+        aggregate.paused = False
+
+
+class Switch(Stream):
+    """One thing that can be paused."""
+
+    TOPIC = TOPIC
+    Event = Fact  # type: ignore[assignment]  # see `Stream`
+    Created = Installed  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.scope = ""
+        self.paused = False
+
+    @classmethod
+    def install(cls, scope: str, now: datetime) -> "Switch":
+        """A switch that is on."""
+        fact = Installed(
+            originator_id=switch_stream(scope), originator_version=1, originator_topic=TOPIC, timestamp=now, scope=scope
+        )
+        return opened(cls, fact)
+
+    def pause(self, actor: str, reason: str, now: datetime, lost_since: datetime | None = None) -> bool:
+        """Answers whether that is news. A second restore is: what was looked up after the first counts no more."""
+        if self.paused and lost_since is None:
+            return False
+        self.record(Paused(**self.next(now), scope=self.scope, actor=actor, reason=reason, lost_since=lost_since))
+        return True
+
+    def resume(self, actor: str, reason: str, now: datetime) -> bool:
+        """Answers whether that is news."""
+        if not self.paused:
+            return False
+        self.record(Resumed(**self.next(now), scope=self.scope, actor=actor, reason=reason))
+        return True
+
+
+AnySwitchFact = Installed | Paused | Resumed

@@ -1,0 +1,44 @@
+"""The read model `pauses`: one row per switch, the fold of its one stream. Workers read it before they claim anything."""
+
+from datetime import datetime
+from typing import NamedTuple, assert_never
+from uuid import UUID
+
+from domain.switch import AnySwitchFact, Installed, Paused, Resumed
+
+
+class PauseRow(NamedTuple):
+    """A row of `pauses`. Times in UTC."""
+
+    stream_id: UUID
+    scope: str
+    """`everything`, `work:<kind>`, `seller:<id>` or `unseen`; see `domain.switch`."""
+    paused: bool
+    actor: str | None
+    """Who paused or resumed it last."""
+    reason: str | None
+    lost_since: datetime | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def evolve(row: PauseRow | None, fact: AnySwitchFact) -> PauseRow:
+    """The row after a fact. Pure."""
+    if isinstance(fact, Installed):
+        at = fact.timestamp
+        return PauseRow(fact.originator_id, fact.scope, False, None, None, None, fact.originator_version, at, at)
+    assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
+    return _changed(row, fact)._replace(version=fact.originator_version, updated_at=fact.timestamp)
+
+
+def _changed(row: PauseRow, fact: AnySwitchFact) -> PauseRow:
+    match fact:
+        case Paused():
+            return row._replace(paused=True, actor=fact.actor, reason=fact.reason, lost_since=fact.lost_since)
+        case Resumed():
+            return row._replace(paused=False, actor=fact.actor, reason=fact.reason, lost_since=None)
+        case Installed():
+            return row  # only ever first: `evolve` has dealt with it
+        case _:
+            assert_never(fact)
