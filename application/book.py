@@ -1,15 +1,18 @@
 """The streams that one command has loaded and changes: what is appended, all or nothing, at its end."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from domain.errors import UnknownId
 from domain.fact import Fact, Stream
-from domain.identity import order_stream
+from domain.identity import order_stream, switch_stream
 from domain.order import Order
 from domain.refund import Refund
 from domain.seller_transfer import SellerTransfer
+from domain.settlement import settle
+from domain.switch import Switch
 
 
 class Book:
@@ -47,12 +50,26 @@ class Book:
         pending = ((stream, [f for f in stream.pending_events if isinstance(f, Fact)]) for stream in self._streams.values())
         return [(stream, facts) for stream, facts in pending if facts]
 
+    def pending(self) -> int:
+        """How many facts wait to be appended."""
+        return sum(len(facts) for _, facts in self.changed())
+
+    def switch(self, scope: str) -> Switch | None:
+        """What pauses this scope, if it was ever paused."""
+        stream = self._streams.get(switch_stream(scope))
+        return stream if isinstance(stream, Switch) else None
+
     def order(self, order_id: str) -> Order:
         """Raises UnknownId."""
-        stream = self._streams.get(order_stream(order_id))
-        if not isinstance(stream, Order):
+        order = self.known_order(order_id)
+        if order is None:
             raise UnknownId("order", order_id)
-        return stream
+        return order
+
+    def known_order(self, order_id: str) -> Order | None:
+        """The order, if it is in the book."""
+        stream = self._streams.get(order_stream(order_id))
+        return stream if isinstance(stream, Order) else None
 
     def refund(self) -> Refund | None:
         """The refund that this command is about, if it is known."""
@@ -68,6 +85,14 @@ class Book:
     def transfers(self) -> list[SellerTransfer]:
         """All transfers in the book."""
         return [stream for stream in self._streams.values() if isinstance(stream, SellerTransfer)]
+
+
+def settle_anew(book: Book, order: Order, cause_id: str, now: datetime) -> None:
+    """Bring the order's transfers, all of them in the book, in line with what is due now, fenced by the order's version."""
+    before = book.pending()
+    book.add(settle(order, book.transfers(), cause_id, now))
+    if book.pending() > before:
+        order.resettle(cause_id, now)
 
 
 class InboxMark(NamedTuple):

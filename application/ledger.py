@@ -9,13 +9,16 @@ from typing import TypeVar
 from uuid import UUID
 
 from application import refunds
-from application.book import Along, Book
+from application.book import Along, Book, settle_anew
 from application.ports import Clock, Directory, Ledger
 from application.refunds import Recorded, RefundReport, SettledRefund
+from domain import resolving
 from domain.errors import Conflict, ConstraintBroken, ContentDiffers, UnknownId
-from domain.identity import order_stream, refund_stream
+from domain.identity import order_stream, refund_stream, switch_stream
 from domain.order import Order, Share
+from domain.outcomes import TransferAtStripe
 from domain.settlement import pay_sellers
+from domain.switch import Switch
 
 ATTEMPTS = 20
 """How often a command is decided anew after losing a race, before its caller is told so."""
@@ -134,6 +137,62 @@ class TransferLedger:
             lambda book, now: book.transfer(transfer_id).retry(actor, reason, now),
             NOTHING_ALONG,
         )
+
+    async def resolve(
+        self, transfer_id: UUID, actor: str, reason: str, evidence: str, seen: TransferAtStripe | None = None
+    ) -> None:
+        """A person ends what is stuck; `seen` is what Stripe shows where the evidence is an object of Stripe's.
+
+        Raises UnknownId, CallInFlight, NothingToResolve, EvidenceDiffers.
+        """
+
+        def decide(book: Book, now: datetime) -> None:
+            transfer = book.transfer(transfer_id)
+            reduced = dict(transfer.reductions)
+            if seen is None:
+                resolving.resolve(transfer, actor, reason, evidence, now)
+            elif evidence == seen.stripe_transfer_id:
+                resolving.resolve_by_transfer(transfer, seen, actor, reason, now)
+            else:
+                resolving.resolve_by_reversal(transfer, seen, evidence, actor, reason, now)
+            for cause_id in transfer.undone_since(reduced):
+                settle_anew(book, book.order(transfer.order_id), cause_id, now)
+
+        await self._until_stored(lambda: self._around(transfer_id), decide, NOTHING_ALONG)
+
+    async def stripe_id_of(self, transfer_id: UUID) -> str | None:
+        """The transfer's id at Stripe, if it has one. Raises UnknownId."""
+        return (await self._ledger.load([transfer_id])).transfer(transfer_id).stripe_transfer_id
+
+    async def pause(self, scope: str, actor: str, reason: str, lost_since: datetime | None = None) -> bool:
+        """Nothing of this scope is sent from now on; answers whether that is news. See `domain.switch`."""
+
+        def decide(book: Book, now: datetime) -> bool:
+            switch = book.switch(scope)
+            if switch is None:
+                switch = Switch.install(scope, now)
+                book.add([switch])
+            return switch.pause(actor, reason, now, lost_since)
+
+        return await self._until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
+
+    async def resume(self, scope: str, actor: str, reason: str) -> bool:
+        """What is due of this scope goes on; answers whether it was paused."""
+
+        def decide(book: Book, now: datetime) -> bool:
+            switch = book.switch(scope)
+            return switch is not None and switch.resume(actor, reason, now)
+
+        return await self._until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
+
+    async def _around(self, transfer_id: UUID) -> Book:
+        """The transfer, and, where there is one, its order with all its transfers."""
+        book = await self._ledger.load([transfer_id])
+        order_id = book.transfer(transfer_id).order_id
+        book.merge(await self._ledger.load([order_stream(order_id)]))
+        if (order := book.known_order(order_id)) is not None:
+            book.merge(await self._ledger.load(order.transfer_ids()))
+        return book
 
     async def _on_refund(
         self,

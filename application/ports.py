@@ -10,6 +10,7 @@ from uuid import UUID
 
 from application.book import Along, Book
 from domain.bodies import TransferBody
+from domain.operation import LookFirst
 from domain.outcomes import Outcome, TransferAtStripe
 from domain.switch import EVERYTHING, scope_of_seller, scope_of_work
 
@@ -160,15 +161,6 @@ class Pace(Protocol):
         Obligation: refusals that come close together, as those of calls in flight at once do, slow down once.
         """
         ...
-
-
-class LookFirst(NamedTuple):
-    """The ledger was restored from a backup: Stripe may hold what our facts do not tell."""
-
-    begun_at: datetime
-    """What was looked up before counts for nothing."""
-    lost_since: datetime
-    """The instant of the last fact that was restored: what Stripe made later may be unknown here."""
 
 
 class TrafficState(NamedTuple):

@@ -1,18 +1,18 @@
 """Storing an outcome. It is the one thing that must not be lost while the process lives: everything else is tried again."""
 
 import asyncio
+from collections.abc import Mapping
 from uuid import UUID
 
 import structlog
 
-from application.book import Book
+from application.book import Book, settle_anew
 from application.ports import Clock, Ledger
 from application.settlements import Settlement
 from domain.claims import ClaimState
 from domain.errors import Conflict, ConstraintBroken, Unavailable
 from domain.identity import order_stream
 from domain.seller_transfer import SellerTransfer
-from domain.settlement import settle
 
 PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
@@ -46,30 +46,25 @@ class Recorder:
                 return
 
     async def _store(self, book: Book, transfer: SellerTransfer, settlement: Settlement) -> None:
+        reduced = dict(transfer.reductions)
         settlement.record(transfer, self._clock.now())
-        await self._follow_up(book, transfer)
+        await self._follow_up(book, transfer, reduced)
         if book.changed():
             await self._ledger.append(book)
 
-    async def _follow_up(self, book: Book, transfer: SellerTransfer) -> None:
-        """A reversal whose cause vanished while its call was open has its outcome now: settle what it took in vain."""
-        for cause_id in _causes_vanished(transfer):
+    async def _follow_up(self, book: Book, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
+        """A reversal whose cause vanished while its call was open has its outcome now, or Stripe paid what a refund had
+        reduced: settle what that took, or paid, in vain."""
+        for cause_id in [*_causes_vanished(transfer), *transfer.undone_since(reduced)]:
             book.merge(await self._ledger.load([order_stream(transfer.order_id)]))
             order = book.order(transfer.order_id)
             book.merge(await self._ledger.load(order.transfer_ids()))
-            before, now = _pending(book), self._clock.now()
-            book.add(settle(order, book.transfers(), cause_id, now))
-            if _pending(book) > before:
-                order.resettle(cause_id, now)
+            settle_anew(book, order, cause_id, self._clock.now())
 
     async def _hold(self, transfer_id: UUID, settlement: Settlement, refused: ConstraintBroken) -> None:
         book = await self._ledger.load([transfer_id])
         if settlement.hold(book.transfer(transfer_id), str(refused), self._clock.now()) and book.changed():
             await self._ledger.append(book)
-
-
-def _pending(book: Book) -> int:
-    return sum(len(facts) for _, facts in book.changed())
 
 
 def _causes_vanished(transfer: SellerTransfer) -> list[str]:

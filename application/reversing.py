@@ -11,7 +11,7 @@ from domain import reversing
 from domain.bodies import ReversalBody
 from domain.calling import LookUp, Send, hold_evidence, proves_absence
 from domain.operation import Policy
-from domain.outcomes import LookUpFailed, NotAtStripe, Outcome, Succeeded, TransferAtStripe
+from domain.outcomes import Heard, LookUpFailed, NotAtStripe, Outcome, Succeeded, TransferAtStripe, heard
 from domain.seller_transfer import SellerTransfer
 
 
@@ -36,7 +36,7 @@ class Reversing:
         try:
             return Seen(await self.gateway.look_at(transfer.stripe_transfer_id or ""), step)
         except LookUpFailed as unread:
-            return Unread(str(unread), self.policy)
+            return Unread(str(unread), self.policy, unread.heard)
         except NotAtStripe as absent:
             return NoSuchTransfer(str(absent), step)
 
@@ -57,6 +57,10 @@ class Answered:
     outcome: Outcome
     seen: TransferAtStripe | None
     policy: Policy
+
+    @property
+    def heard(self) -> Heard:
+        return heard(self.outcome)
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         reversing.settle_reversal(transfer, self.reversal_id, self.attempt, self.outcome, self.seen, now, self.policy)
@@ -84,6 +88,7 @@ class Seen:
     transfer: TransferAtStripe
     look: LookUp
     """The step that was taken: what it did not find proves nothing about a call that began after it."""
+    heard: Heard = Heard.ANSWER
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         reversing.settle_look_up(transfer, self.transfer, now, self.look)
@@ -100,6 +105,7 @@ class NoSuchTransfer:
 
     why: str
     look: LookUp
+    heard: Heard = Heard.NOT_FOUND
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         if transfer.in_flight is not None and transfer.operation and proves_absence(self.look, transfer.operation):

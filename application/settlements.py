@@ -4,13 +4,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from domain.calling import LookUp, Send, give_back
+from domain.calling import LookUp, Send, forgive, give_back
 from domain.operation import Policy
+from domain.outcomes import Heard
 from domain.seller_transfer import SellerTransfer
 
 
 class Settlement(Protocol):
     """What one outcome does to its transfer. Pure, and harmless when it was recorded before."""
+
+    @property
+    def heard(self) -> Heard:
+        """What it says about Stripe itself."""
+        ...
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None: ...
 
@@ -46,12 +52,29 @@ class Errand(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """Too little of the lease was left: the call was not made."""
+    """The call was not made after all."""
 
     attempt: int
+    why: str
+    heard: Heard = Heard.NOTHING
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        give_back(transfer, self.attempt, now)
+        give_back(transfer, self.attempt, self.why, now)
+
+    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Forgiven:
+    """An outage had spent this attempt."""
+
+    what: str
+    attempt: int
+    heard: Heard = Heard.NOTHING
+
+    def record(self, transfer: SellerTransfer, now: datetime) -> None:
+        forgive(transfer, self.what, self.attempt, now)
 
     def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
         return False

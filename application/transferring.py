@@ -11,7 +11,7 @@ from domain import paying
 from domain.bodies import TransferBody
 from domain.calling import LookUp, Send, hold_evidence, postpone
 from domain.operation import TRANSFER, Policy
-from domain.outcomes import LookUpFailed, Outcome, Succeeded, TransferAtStripe
+from domain.outcomes import Heard, LookUpFailed, Outcome, Succeeded, TransferAtStripe, heard
 from domain.seller_transfer import SellerTransfer
 
 
@@ -33,7 +33,7 @@ class Transferring:
         try:
             found = await self.gateway.find(str(transfer.id), transfer.destination, since)
         except LookUpFailed as unread:
-            return Unread(str(unread), self.policy)
+            return Unread(str(unread), self.policy, unread.heard)
         return Found(found, step)
 
 
@@ -44,6 +44,10 @@ class Answered:
     attempt: int
     outcome: Outcome
     policy: Policy
+
+    @property
+    def heard(self) -> Heard:
+        return heard(self.outcome)
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         paying.settle_transfer(transfer, self.attempt, self.outcome, now, self.policy)
@@ -61,6 +65,7 @@ class Found:
     seen: Sequence[TransferAtStripe]
     look: LookUp
     """The step that was taken: what it did not find proves nothing about a call that began after it."""
+    heard: Heard = Heard.ANSWER
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         paying.settle_look_up(transfer, self.seen, now, self.look)
@@ -75,6 +80,7 @@ class Unread:
 
     why: str
     policy: Policy
+    heard: Heard
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         operation = transfer.operation

@@ -19,8 +19,11 @@ from application.leases import LEASE, Leases
 from application.ports import Clock, Ledger, Pace, Work
 from application.recording import Recorder
 from application.settlements import Errand, GivenBack, Settlement
+from application.traffic import TrafficWatch
 from domain.calling import LookUp, Rest, Send, begin
 from domain.errors import Conflict
+from domain.outcomes import Heard
+from domain.seller_transfer import SellerTransfer
 
 ENOUGH_LEASE = timedelta(seconds=2)
 """With less of the lease left no call is begun: somebody else might begin it as well."""
@@ -46,10 +49,18 @@ class Worker:
     """One loop for one kind of work: `run` until `stop`, which waits for the calls in flight."""
 
     def __init__(
-        self, errand: Errand, ledger: Ledger, work: Work, pace: Pace, clock: Clock, slots: asyncio.Semaphore, limits: Limits
+        self,
+        errand: Errand,
+        ledger: Ledger,
+        work: Work,
+        pace: Pace,
+        watch: TrafficWatch,
+        clock: Clock,
+        slots: asyncio.Semaphore,
+        limits: Limits,
     ) -> None:
         self._errand, self._ledger, self._work, self._pace, self._clock = errand, ledger, work, pace, clock
-        self._slots, self._limits = slots, limits
+        self._watch, self._slots, self._limits = watch, slots, limits
         self._recorder = Recorder(ledger, clock)
         self._leases = Leases(work, f"{errand.kind}-{uuid4().hex[:12]}", limits.lease)
         self._woken, self._stopping = asyncio.Event(), asyncio.Event()
@@ -106,7 +117,7 @@ class Worker:
     async def _see_through(self, transfer_id: UUID, book: Book, wait: float) -> None:
         try:
             await self._pause(wait)
-            if not self._stopping.is_set():
+            if not self._stopping.is_set() and self._may(book.transfer(transfer_id)):
                 await self._step(transfer_id, book)
         except Conflict:
             log.debug("somebody else was first", transfer_id=str(transfer_id))
@@ -116,19 +127,31 @@ class Worker:
             self._leases.done(transfer_id)
             self._woken.set()
 
+    def _may(self, transfer: SellerTransfer) -> bool:
+        """What was claimed before an outage or a pause is not begun after it."""
+        return self._watch.state.allows(self._errand.kind, transfer.seller_id)
+
     async def _step(self, transfer_id: UUID, book: Book) -> None:
-        step = begin(book.transfer(transfer_id), self._clock.now(), self._errand.policy)
+        step = begin(book.transfer(transfer_id), self._clock.now(), self._errand.policy, self._watch.state.look_first)
         if book.changed():
             await self._ledger.append(book)
-        if not isinstance(step, Rest):
-            settlement = await self._at_stripe(transfer_id, book, step)
-            await self._recorder.record(transfer_id, book, settlement)
+        if isinstance(step, Rest):
+            return
+        settlement = await self._at_stripe(transfer_id, book, step)
+        await self._recorder.record(transfer_id, book, settlement)
+        if settlement.heard is Heard.TOO_FAST:
+            await self._pace.slow_down(self._errand.endpoint)
+        await self._watch.heard(transfer_id, step, settlement.heard)
 
     async def _at_stripe(self, transfer_id: UUID, book: Book, step: Send | LookUp) -> Settlement:
         transfer = book.transfer(transfer_id)
+        # a look-up has no intent that could be taken back, and says nothing about a call before it
+        intent = step.attempt if isinstance(step, Send) else 0
         async with self._slots:
             if self._leases.left(transfer_id) < ENOUGH_LEASE.total_seconds():
-                return GivenBack(step.attempt) if isinstance(step, Send) else GivenBack(0)
+                return GivenBack(intent, "Too little of the lease was left to begin the call.")
+            if not self._may(transfer):
+                return GivenBack(intent, "An outage or a pause began before the call did.")
             if isinstance(step, Send):
                 return await self._errand.call(transfer, step)
             return await self._errand.look_up(transfer, step)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from domain import transfer_facts as facts
 from domain.bodies import ReversalBody, TransferBody
 from domain.lifecycle import TransferStatus
-from domain.operation import TRANSFER, Operation, Policy
+from domain.operation import TRANSFER, LookFirst, Operation, Policy
 from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
 from domain.seller_transfer import SellerTransfer
 
@@ -45,8 +45,8 @@ class Rest(NamedTuple):
 Step = Send | LookUp | Rest
 
 
-def begin(transfer: SellerTransfer, now: datetime, policy: Policy) -> Step:
-    """The next step of a claimed transfer, with its intent recorded."""
+def begin(transfer: SellerTransfer, now: datetime, policy: Policy, look_first: LookFirst | None = None) -> Step:
+    """The next step of a claimed transfer, with its intent recorded. After a restore, `look_first` comes before any send."""
     operation = transfer.operation
     if operation is None or transfer.next_retry_at is None:
         return Rest("nothing is due")
@@ -59,8 +59,8 @@ def begin(transfer: SellerTransfer, now: datetime, policy: Policy) -> Step:
         vanished = Unknown("lease_lost", f"The caller vanished {lost} times in a row.")
         defer_unknown(transfer, vanished, now, policy, lost)
         return Rest("its caller vanished repeatedly")
-    if operation.must_look_up(now, policy):
-        return _look_up(transfer, operation, now, policy)
+    if operation.must_look_up(now, policy, look_first):
+        return _look_up(transfer, operation, now, policy, look_first)
     return _send(transfer, operation, now)
 
 
@@ -70,13 +70,16 @@ def _without_stripe_id(transfer: SellerTransfer, now: datetime) -> Step:
     return Rest(detail)
 
 
-def _look_up(transfer: SellerTransfer, operation: Operation, now: datetime, policy: Policy) -> Step:
+def _look_up(transfer: SellerTransfer, operation: Operation, now: datetime, policy: Policy, look_first: LookFirst | None) -> Step:
     settled_at = (operation.last_began or transfer.created_on) + policy.call_timeout
     if operation.last_began is not None and now < settled_at:
         # absence proves something only when no call of ours can still be under way
         postpone(transfer, "look_up_later", "A call may still be under way.", settled_at, now)
         return Rest("a call may still be under way")
-    return LookUp(operation.what, operation.first_began or transfer.created_on, operation.attempt)
+    began = operation.first_began or transfer.created_on
+    # after a restore a transfer may be older at Stripe than its order is here
+    since = min(began, look_first.lost_since) if look_first is not None else began
+    return LookUp(operation.what, since, operation.attempt)
 
 
 def _send(transfer: SellerTransfer, operation: Operation, now: datetime) -> Step:
@@ -167,6 +170,7 @@ def defer_hindered(transfer: SellerTransfer, outcome: NotExecuted, now: datetime
         next_retry_at=now + policy.hindered_delay(operation.hindered),
         open_=operation.unknown or executing,
         hindered=operation.hindered + 1,
+        hindered_since=operation.hindered_since or now,
         request_id=outcome.request_id,
     )
 
@@ -176,12 +180,30 @@ def defer_contradiction(transfer: SellerTransfer, outcome: Rejected, now: dateti
     defer_unknown(transfer, Unknown("rejected_while_open", outcome.message, outcome.status, outcome.request_id), now, policy)
 
 
-def give_back(transfer: SellerTransfer, attempt: int, now: datetime) -> None:
+def give_back(transfer: SellerTransfer, attempt: int, why: str, now: datetime) -> None:
     """The call was not made after all: its intent is taken back, and what was unknown before stays unknown."""
     operation = transfer.operation
     if operation is not None and operation.attempt == attempt and operation.in_call:
-        detail = "Too little of the lease was left to begin the call."
-        _deferred(transfer, now, why="given_back", detail=detail, next_retry_at=now, open_=operation.unknown)
+        _deferred(transfer, now, why="given_back", detail=why, next_retry_at=now, open_=operation.unknown)
+
+
+def forgive(transfer: SellerTransfer, what: str, attempt: int, now: datetime) -> None:
+    """Stripe was down for everybody: the attempt that this spent is given back, once. What is unknown stays so."""
+    operation = transfer.operation
+    if operation is None or operation.what != what or operation.attempt != attempt or operation.forgiven == attempt:
+        return
+    if operation.in_call or not operation.unknown or operation.look_first:
+        return  # nobody knows yet, or it was no failed attempt
+    _deferred(
+        transfer,
+        now,
+        why="outage",
+        detail="Stripe answered nobody.",
+        retry_count=max(0, operation.retry_count - (not operation.exhausted)),
+        next_retry_at=transfer.next_retry_at or now,
+        open_=True,
+        given_back=attempt,
+    )
 
 
 def postpone(transfer: SellerTransfer, why: str, detail: str, until: datetime, now: datetime) -> None:
@@ -192,10 +214,28 @@ def postpone(transfer: SellerTransfer, why: str, detail: str, until: datetime, n
     _deferred(transfer, now, why=why, detail=detail, next_retry_at=until, open_=operation.open, exhausted=operation.exhausted)
 
 
+def absent(transfer: SellerTransfer, detail: str, now: datetime) -> None:
+    """Stripe's books were read and do not show it: it goes out under a new key, unless none was ever used.
+
+    The first key is kept, since a restored ledger may have used it for the same: Stripe would recognise it.
+    """
+    operation = transfer.operation
+    assert operation is not None
+    used = operation.first_began is not None
+    _deferred(transfer, now, why=facts.ABSENT, detail=detail, next_retry_at=now, open_=False, epoch=operation.epoch + used)
+
+
 def next_epoch(
-    transfer: SellerTransfer, why: str, detail: str, until: datetime, now: datetime, waiting_for: str | None = None
+    transfer: SellerTransfer,
+    why: str,
+    detail: str,
+    until: datetime,
+    now: datetime,
+    *,
+    waiting_for: str | None = None,
+    spent: int = 0,
 ) -> None:
-    """Definitely not done: what is sent next goes under a new key."""
+    """Definitely not done: what is sent next goes under a new key. `spent` attempts are counted."""
     operation = transfer.operation
     assert operation is not None
     since = (operation.awaiting_since or now) if waiting_for else None
@@ -204,6 +244,7 @@ def next_epoch(
         now,
         why=why,
         detail=detail,
+        retry_count=operation.retry_count + spent,
         next_retry_at=until,
         open_=False,
         epoch=operation.epoch + 1,
@@ -228,6 +269,8 @@ def _deferred(
     lost: int = 0,
     waiting_for: str | None = None,
     awaiting_since: datetime | None = None,
+    hindered_since: datetime | None = None,
+    given_back: int | None = None,
     request_id: str | None = None,
 ) -> None:
     operation = transfer.operation
@@ -248,6 +291,8 @@ def _deferred(
             lost=lost,
             waiting_for=waiting_for,
             awaiting_since=awaiting_since if waiting_for else operation.awaiting_since,
+            hindered_since=hindered_since,
+            given_back=given_back,
             request_id=request_id,
         )
     )

@@ -24,6 +24,8 @@ class ClaimState(StrEnum):
     """Its cause was gone before it was sent."""
     FAILED = "failed"
     """Given up; a person is needed."""
+    RESOLVED = "resolved"
+    """A person closed it: settled outside of Stripe, or written off."""
 
 
 class Claim(NamedTuple):
@@ -44,6 +46,11 @@ class Claim(NamedTuple):
     def live(self) -> bool:
         """Whether it will still take money, or could."""
         return self.state in (ClaimState.QUEUED, ClaimState.REQUESTED, ClaimState.FAILED)
+
+    @property
+    def reserved(self) -> bool:
+        """Whether its amount is spoken for without having come back through Stripe."""
+        return self.live or self.state is ClaimState.RESOLVED
 
     @property
     def taken(self) -> int:

@@ -9,9 +9,12 @@ LedgerError
 │   ├── ExceedsOrder             more than what is left of the order
 │   ├── CallInFlight             a call to Stripe is under way; its outcome comes first
 │   ├── NothingToRetry           nothing is due, so there is nothing to send
+│   ├── NothingToResolve         nothing is stuck, so there is nothing to resolve
+│   ├── EvidenceDiffers          what Stripe shows is not what it is said to prove
 │   └── BadMoney                 not an amount or a currency we accept
 ├── Conflict                 somebody else appended first: reload and decide again
 ├── Unavailable              the database cannot answer now; the request itself may be fine
+├── StripeSilent             Stripe could not be asked; nothing changed
 └── ConstraintBroken         the database refused the facts' rows; names the constraint
 """
 
@@ -106,6 +109,26 @@ class NothingToRetry(Refused):
         super().__init__(f"Transfer {transfer_id} has nothing to retry: {why}.")
 
 
+class NothingToResolve(Refused):
+    """Nothing is stuck, so there is nothing that a person has to resolve."""
+
+    code = "nothing_to_resolve"
+
+    def __init__(self, transfer_id: UUID, why: str) -> None:
+        self.transfer_id, self.why = transfer_id, why
+        super().__init__(f"Transfer {transfer_id} has nothing to resolve: {why}.")
+
+
+class EvidenceDiffers(Refused):
+    """The object at Stripe is not what it is said to prove."""
+
+    code = "evidence_differs"
+
+    def __init__(self, stripe_id: str, why: str) -> None:
+        self.stripe_id, self.why = stripe_id, why
+        super().__init__(f"{stripe_id} {why}; check the id, or resolve by another evidence.")
+
+
 class BadMoney(Refused):
     """Not an amount in minor units, or not a currency, that the ledger accepts."""
 
@@ -131,6 +154,16 @@ class ConstraintBroken(LedgerError):
     def __init__(self, constraint: str | None, detail: str) -> None:
         self.constraint, self.detail = constraint, detail
         super().__init__(f"The database refused the append ({constraint or 'no constraint named'}): {detail}")
+
+
+class StripeSilent(LedgerError):
+    """Stripe could not be asked about an object. Nothing has changed."""
+
+    code = "stripe_silent"
+
+    def __init__(self, stripe_id: str, why: str) -> None:
+        self.stripe_id, self.why = stripe_id, why
+        super().__init__(f"{stripe_id} could not be read at Stripe ({why}); nothing has changed, try again.")
 
 
 class Unavailable(LedgerError):

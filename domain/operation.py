@@ -11,6 +11,15 @@ TRANSFER = "transfer"
 """The operation that pays the seller; every other operation is named by its reversal's id."""
 
 
+class LookFirst(NamedTuple):
+    """The ledger was restored from a backup: Stripe may hold what our facts do not tell."""
+
+    begun_at: datetime
+    """What was looked up before counts for nothing."""
+    lost_since: datetime
+    """The instant of the last fact that was restored: what Stripe made later may be unknown here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The limits of one kind of operation."""
@@ -61,6 +70,11 @@ class Operation(NamedTuple):
     exhausted: bool = False
     look_first: bool = False
     awaiting_since: datetime | None = None
+    hindered_since: datetime | None = None
+    looked_at: datetime | None = None
+    """When Stripe's books were last read for it, and did not show it."""
+    forgiven: int = 0
+    """The last attempt that was given back because an outage had spent it."""
 
     @property
     def open(self) -> bool:
@@ -71,10 +85,11 @@ class Operation(NamedTuple):
         """The idempotency key: by operation and epoch, never by amount, never by the transfer alone."""
         return f"transfer:{transfer_id}:e{self.epoch}" if self.what == TRANSFER else f"reversal:{self.what}:e{self.epoch}"
 
-    def must_look_up(self, now: datetime, policy: Policy) -> bool:
-        """Whether Stripe's books have to be read before anything may be sent again."""
+    def must_look_up(self, now: datetime, policy: Policy, look_first: LookFirst | None = None) -> bool:
+        """Whether Stripe's books have to be read before anything may be sent (again)."""
         aged = self.epoch_began is not None and now - self.epoch_began >= policy.key_lifetime
-        return self.look_first or self.exhausted or aged
+        unseen = look_first is not None and (self.looked_at is None or self.looked_at < look_first.begun_at)
+        return self.look_first or self.exhausted or aged or unseen
 
     def started(self, at: datetime, attempt: int, epoch: int) -> "Operation":
         """After `CallStarted`. A call that was still running is lost: it stays part of the unknown."""
@@ -92,7 +107,9 @@ class Operation(NamedTuple):
     def again(self, epoch: int) -> "Operation":
         """The same operation asked anew, under another key; its attempts are numbered on, so that a late outcome fits none."""
         fresh = Operation(self.what, epoch=epoch)
-        return fresh._replace(attempt=self.attempt, first_began=self.first_began, last_began=self.last_began)
+        return fresh._replace(
+            attempt=self.attempt, first_began=self.first_began, last_began=self.last_began, looked_at=self.looked_at
+        )
 
     def paused(
         self,
@@ -104,7 +121,10 @@ class Operation(NamedTuple):
         exhausted: bool = False,
         look_first: bool = False,
         awaiting_since: datetime | None = None,
+        hindered_since: datetime | None = None,
         lost: int = 0,
+        looked_at: datetime | None = None,
+        forgiven: int | None = None,
     ) -> "Operation":
         """After an outcome that leaves the operation to be tried again."""
         return self._replace(
@@ -115,7 +135,10 @@ class Operation(NamedTuple):
             retry_count=retry_count,
             hindered=hindered,
             exhausted=exhausted,
-            look_first=look_first or (self.look_first and epoch == self.epoch),
+            look_first=look_first or (self.look_first and epoch == self.epoch and looked_at is None),
             awaiting_since=awaiting_since,
+            hindered_since=hindered_since,
             lost=lost,
+            looked_at=looked_at or self.looked_at,
+            forgiven=self.forgiven if forgiven is None else forgiven,
         )

@@ -52,6 +52,8 @@ class Rejected:
     """True when Stripe keeps answering this key with this error (`Stripe-Should-Retry: false`, or a replay)."""
     param: str | None = None
     request_id: str | None = None
+    says_reversed: bool = False
+    """Its words claim that nothing is left to reverse: a hint to look at Stripe's books, never a fact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,42 @@ class Unknown:
 
 
 Outcome = Succeeded | Rejected | NotExecuted | Unknown
+
+
+class Heard(StrEnum):
+    """What one exchange says about Stripe and about our key, whatever became of the money."""
+
+    ANSWER = "answer"
+    """Stripe answered, and the key was good."""
+    SILENCE = "silence"
+    """No answer, or one of 500 and above: Stripe may be down."""
+    KEY_REFUSED = "key_refused"
+    """401 or 403."""
+    NOT_FOUND = "not_found"
+    """404: the object is unknown, or it belongs to another account or mode."""
+    TOO_FAST = "too_fast"
+    """429 by a limiter."""
+    NOTHING = "nothing"
+    """Stripe was not asked, or a stored answer came back."""
+
+
+def heard(outcome: Outcome) -> Heard:
+    """What an outcome says about Stripe itself."""
+    match outcome:
+        case Rejected(status=404):
+            return Heard.NOT_FOUND
+        case NotExecuted(why=Hindrance.UNAUTHORIZED | Hindrance.FORBIDDEN):
+            return Heard.KEY_REFUSED
+        case NotExecuted(why=Hindrance.RATE_LIMITED):
+            return Heard.TOO_FAST
+        case Unknown(replayed=True):
+            return Heard.NOTHING
+        case Unknown() if outcome.status is not None:
+            return Heard.SILENCE if outcome.status >= 500 else Heard.ANSWER
+        case Unknown():
+            return Heard.SILENCE if outcome.why in ("timeout", "connection", "unreadable") else Heard.NOTHING
+        case _:
+            return Heard.ANSWER
 
 
 class ReversalAtStripe(NamedTuple):
@@ -112,6 +150,10 @@ class TransferAtStripe(NamedTuple):
 
 class LookUpFailed(Exception):
     """Stripe's books could not be read completely, which says nothing about what is in them."""
+
+    def __init__(self, why: str, heard: Heard = Heard.ANSWER) -> None:
+        self.heard = heard
+        super().__init__(why)
 
 
 class NotAtStripe(Exception):

@@ -7,12 +7,12 @@ from typing import assert_never
 from domain import transfer_facts as facts
 from domain.calling import (
     LookUp,
+    absent,
     awaits,
     defer_contradiction,
     defer_hindered,
     defer_unknown,
     hold_evidence,
-    next_epoch,
     proves_absence,
 )
 from domain.lifecycle import TransferStatus
@@ -56,6 +56,8 @@ def complete(
     """The transfer is at Stripe. What waited for it is released; evidence that comes too late is kept, never refused."""
     if transfer.stripe_transfer_id == stripe_transfer_id:
         return
+    if transfer.status is TransferStatus.PERMANENTLY_FAILED and not transfer.paid and transfer.settled_outside is None:
+        transfer.reopen(f"stripe:{stripe_transfer_id}", "Stripe holds the transfer", now)
     if transfer.status in (TransferStatus.PENDING, TransferStatus.FAILED):
         transfer.record(
             facts.Completed(
@@ -167,5 +169,5 @@ def settle_look_up(
     elif operation.exhausted:
         give_up(transfer, "exhausted", "No attempt is left, and Stripe's books show no transfer.", None, None, now)
     else:
-        next_epoch(transfer, "absent", "Stripe's books show no transfer; it goes out under a new key.", now, now)
+        absent(transfer, "Stripe's books show no such transfer; it is sent next.", now)
         transfer.forgo_queue(now)

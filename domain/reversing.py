@@ -10,6 +10,7 @@ from uuid import UUID
 from domain import transfer_facts as facts
 from domain.calling import (
     LookUp,
+    absent,
     awaits,
     defer_contradiction,
     defer_hindered,
@@ -27,6 +28,8 @@ from domain.outcomes import NotExecuted, Outcome, Rejected, ReversalAtStripe, Su
 from domain.seller_transfer import SellerTransfer
 
 US, EXTERNAL = "us", "external"
+NOT_ABOUT_FUNDS = ("parameter_", "account_", "amount_too_", "livemode_mismatch", "resource_missing")
+"""Beginnings of codes of which it is documented that no balance is behind them."""
 
 
 def needs_look(outcome: Outcome) -> bool:
@@ -76,12 +79,23 @@ def take_in(
 ) -> None:
     """Stripe holds our reversal. Evidence that the present status cannot take in is kept, never refused."""
     claim = transfer.claims.get(reversal_id)
+    if claim is not None and claim.state is ClaimState.FAILED and transfer.status is TransferStatus.PERMANENTLY_FAILED:
+        transfer.reopen(f"stripe:{stripe_reversal_id}", "Stripe holds the reversal", now, claim)
+        claim = transfer.claims[reversal_id]
     if claim is not None and claim.state is ClaimState.REQUESTED:
         _settled(transfer, claim, stripe_reversal_id, amount, US, now, note, request_id)
         transfer.release_queue(now)
     elif claim is None or claim.stripe_reversal_id != stripe_reversal_id:
         detail = f"Stripe holds {stripe_reversal_id} for a reversal that is {claim.state if claim else 'unknown'} here."
         hold_evidence(transfer, reversal_id, stripe_reversal_id, amount, detail, request_id, now)
+
+
+def settled_by_stripe(
+    transfer: SellerTransfer, reversal_id: str, made: ReversalAtStripe, now: datetime, note: str | None = None
+) -> None:
+    """This reversal at Stripe, ours or somebody else's, is the outcome of the one that runs."""
+    by = US if made.reversal_id == reversal_id else EXTERNAL
+    _settled(transfer, transfer.claims[reversal_id], made.stripe_reversal_id, made.amount, by, now, note)
 
 
 def _settled(
@@ -154,6 +168,9 @@ def _refused_with_enough_left(
     if operation.unknown and not outcome.stored:
         defer_contradiction(transfer, outcome, now, policy)
         return
+    if outcome.says_reversed or (outcome.code or "").startswith(NOT_ABOUT_FUNDS):
+        _refused(transfer, operation, outcome, now, policy)
+        return
     since = operation.awaiting_since or now
     if now - since >= policy.funds_deadline:
         transfer.record(
@@ -163,6 +180,15 @@ def _refused_with_enough_left(
         )
         return
     next_epoch(transfer, "awaiting_funds", outcome.message, now + policy.funds_interval, now, waiting_for="funds")
+
+
+def _refused(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
+    """Waiting for money would not help: it costs attempts, and then a person is needed."""
+    if operation.retry_count >= policy.max_retries:
+        detail, request_id = outcome.message, outcome.request_id
+        transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason="rejected", detail=detail, request_id=request_id))
+        return
+    next_epoch(transfer, "rejected", outcome.message, now + policy.delay(operation.retry_count), now, spent=1)
 
 
 def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None) -> None:
@@ -182,7 +208,7 @@ def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: dateti
         detail = "No attempt is left, and Stripe's books show no such reversal."
         transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason="exhausted", detail=detail))
     else:
-        next_epoch(transfer, "absent", "Stripe's books show no such reversal; it goes out under a new key.", now, now)
+        absent(transfer, "Stripe's books show no such reversal; it is sent next.", now)
 
 
 def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime) -> bool:

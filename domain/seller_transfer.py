@@ -4,6 +4,7 @@ What Stripe's answers do to a transfer is decided in `domain.paying` and `domain
 of its transfers in `domain.settlement`.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from domain import transfer_facts as facts
@@ -12,7 +13,7 @@ from domain.errors import CallInFlight, ContentDiffers, IllegalTransition, Nothi
 from domain.fact import Fact, Stream, opened
 from domain.identity import SALE, reversal_name, transfer_stream
 from domain.lifecycle import TransferStatus, can_transition, operator_may
-from domain.operation import Operation
+from domain.operation import TRANSFER, Operation
 
 TOPIC = "ledger.seller_transfer"
 
@@ -44,6 +45,8 @@ class SellerTransfer(Stream):
         self.claims: dict[str, Claim] = {}
         self.evidence: dict[str, str] = {}
         """Objects at Stripe that could not be taken in, with the operation they belong to."""
+        self.settled_outside: str | None = None
+        """What a person said who paid the seller in another way: Stripe is to pay nothing any more."""
 
     @classmethod
     def create(
@@ -100,7 +103,7 @@ class SellerTransfer(Stream):
     def unsent(self) -> bool:
         """No money has left and none may have: the transfer was never sent, or was definitely refused."""
         waiting = self.status in (TransferStatus.PENDING, TransferStatus.FAILED)
-        given_up = self.status is TransferStatus.PERMANENTLY_FAILED and not self.paid
+        given_up = self.status is TransferStatus.PERMANENTLY_FAILED and not self.paid and self.settled_outside is None
         return (waiting or given_up) and not (self.operation is not None and self.operation.open)
 
     @property
@@ -118,7 +121,7 @@ class SellerTransfer(Stream):
         """What further reversals (or, while unsent, reductions) could still take."""
         if self.status is TransferStatus.CANCELLED:
             return 0
-        return max(0, self.amount - self.amount_reversed - sum(claim.amount for claim in self.claims.values() if claim.live))
+        return max(0, self.amount - self.amount_reversed - sum(c.amount for c in self.claims.values() if c.reserved))
 
     @property
     def taken(self) -> int:
@@ -238,6 +241,17 @@ class SellerTransfer(Stream):
             facts.ReversalReduced(**self.next(now), reversal_id=claim.reversal_id, amount=amount, cause_id=cause_id, epoch=epoch)
         )
 
+    def undo_reductions(self, by: int) -> None:
+        """Stripe paid `by` more than was to be sent any more: the newest reductions did not happen."""
+        for refund_id in reversed(list(self.reductions)):
+            undone = min(max(by, 0), self.reductions[refund_id])
+            by -= undone
+            self.reductions[refund_id] -= undone
+
+    def undone_since(self, reduced: Mapping[str, int]) -> list[str]:
+        """The refunds of whose reductions some did not happen after all."""
+        return [refund_id for refund_id, by in reduced.items() if self.reductions.get(refund_id, 0) < by]
+
     # --- operators --------------------------------------------------------------------------------------------------
 
     def retry(self, actor: str, reason: str, now: datetime) -> None:
@@ -263,37 +277,43 @@ class SellerTransfer(Stream):
             self._reopen_reversal(actor, reason, now)
 
     def _reopen_transfer(self, actor: str, reason: str, now: datetime) -> None:
+        if self.settled_outside is not None:
+            raise NothingToRetry(self.id, self.settled_outside)
         if self.amount == 0:
             raise NothingToRetry(self.id, "refunds have made the whole transfer unnecessary")
-        epoch = self.operation.epoch if self.operation is not None else 1
-        self.record(
-            facts.Reopened(
-                **self.next(now),
-                to=TransferStatus.FAILED.value,
-                actor=actor,
-                reason=reason,
-                next_retry_at=now,
-                epoch=epoch,
-                amount=self.amount,
-            )
-        )
+        self.reopen(actor, reason, now)
 
     def _reopen_reversal(self, actor: str, reason: str, now: datetime) -> None:
-        owed = [claim for claim in self.claims.values() if claim.live]
-        if not owed:
-            raise NothingToRetry(self.id, "no refund is owed any reversal of it now")
-        claim, operation = owed[0], self.operation
-        epoch = operation.epoch if operation is not None and operation.what == claim.reversal_id else 1
+        claim = self.owed
+        if claim is None:
+            raise NothingToRetry(self.id, "no refund is owed any reversal of it now; `resolve` ends its being stuck")
+        self.reopen(actor, reason, now, claim)
+
+    @property
+    def owed(self) -> Claim | None:
+        """The reversal that a permanently failed transfer is stuck with; the oldest one that waits, if that one is gone."""
+        live = [claim for claim in self.claims.values() if claim.live]
+        stuck = (claim for claim in live if claim.state is ClaimState.FAILED)
+        return next(stuck, live[0] if live else None)
+
+    def reopen(
+        self, actor: str, reason: str, now: datetime, claim: Claim | None = None, to: TransferStatus | None = None
+    ) -> None:
+        """Take a permanently failed transfer up again: the transfer itself, or, once it is paid, this reversal of it (None:
+        nothing is owed). What is sent is what is due now, after a look at Stripe's books."""
+        operation = self.operation
+        what = claim.reversal_id if claim is not None else TRANSFER
+        again = to or (TransferStatus.REVERSAL_PENDING if self.paid else TransferStatus.FAILED)
         self.record(
             facts.Reopened(
                 **self.next(now),
-                to=TransferStatus.REVERSAL_PENDING.value,
+                to=again.value,
                 actor=actor,
                 reason=reason,
                 next_retry_at=now,
-                epoch=epoch,
-                reversal_id=claim.reversal_id,
-                amount=claim.amount,
+                epoch=operation.epoch if operation is not None and operation.what == what else 1,
+                reversal_id=claim.reversal_id if claim is not None else None,
+                amount=claim.amount if claim is not None else self.amount,
             )
         )
 

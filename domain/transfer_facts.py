@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from domain.seller_transfer import SellerTransfer
 
 
+ABSENT = "absent"
+"""`AttemptDeferred.why` after Stripe's books were read and did not show the operation."""
+
+
 def enter(transfer: "SellerTransfer", status: TransferStatus | None) -> None:
     """The one gate through which a transfer's status changes."""
     if status is not None:
@@ -130,6 +134,7 @@ class Completed(TransferFact):
     note: str | None = None
 
     def change(self, transfer: "SellerTransfer") -> None:
+        transfer.undo_reductions(self.amount - transfer.amount)
         transfer.stripe_transfer_id, transfer.amount, transfer.paid = self.stripe_transfer_id, self.amount, True
         transfer.operation, transfer.next_retry_at = None, None
 
@@ -179,6 +184,10 @@ class AttemptDeferred(TransferFact):
     waiting_for: str | None = None
     awaiting_since: datetime | None = None
     request_id: str | None = None
+    hindered_since: datetime | None = None
+    """Since when Stripe has not begun to execute any call of it."""
+    given_back: int | None = None
+    """The attempt that an outage had spent, and that does not count."""
 
     def change(self, transfer: "SellerTransfer") -> None:
         transfer.next_retry_at = self.next_retry_at
@@ -191,7 +200,10 @@ class AttemptDeferred(TransferFact):
                 exhausted=self.exhausted,
                 look_first=self.look_first,
                 awaiting_since=self.awaiting_since,
+                hindered_since=self.hindered_since,
                 lost=self.lost,
+                looked_at=self.timestamp if self.why == ABSENT else None,
+                forgiven=self.given_back,
             )
 
 
@@ -415,12 +427,40 @@ class Reopened(TransferFact):
 
     def change(self, transfer: "SellerTransfer") -> None:
         transfer.next_retry_at = self.next_retry_at
+        if self.leads_to is TransferStatus.REVERSAL_PENDING and self.reversal_id is None:
+            transfer.operation = None  # nothing is owed of it; `Resolved` follows in the same append
+            return
         before = transfer.operation
         what = self.reversal_id or TRANSFER
         same = before if before is not None and before.what == what else Operation(what)
         transfer.operation = same._replace(epoch=self.epoch, epoch_began=None, retry_count=0, hindered=0, look_first=True)
         if self.reversal_id is not None:
             transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(state=ClaimState.REQUESTED)
+
+
+class Resolved(TransferFact):
+    """A person says how it ended. `to` is the status it leads to, None where it stays what it is."""
+
+    TOPIC = "ledger.seller_transfer.resolved"
+    actor: str
+    reason: str
+    evidence: str
+    """A Stripe object that was read at Stripe (`tr_…`, `trr_…`), or where it is written what happened outside of Stripe."""
+    to: str | None = None
+    reversal_id: str | None = None
+    """The reversal that is settled outside of Stripe, or written off."""
+
+    @property
+    def leads_to(self) -> TransferStatus | None:
+        return TransferStatus(self.to) if self.to is not None else None
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        if self.reversal_id is not None:
+            transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(state=ClaimState.RESOLVED)
+        if self.to is not None:
+            transfer.operation, transfer.next_retry_at = None, None
+        elif not transfer.paid:
+            transfer.settled_outside = f"{self.actor} resolved it: {self.reason}"
 
 
 class StripeTransferIdBackfilled(TransferFact):
@@ -455,5 +495,6 @@ AnyTransferFact = (
     | EvidenceHeld
     | RetryRequested
     | Reopened
+    | Resolved
     | StripeTransferIdBackfilled
 )

@@ -1,10 +1,17 @@
 """Which facts a person has to look at. Alarms are rows, raised and cleared in the transaction of the facts that mean them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from domain import order, refund, transfer_facts
+from domain import order, refund, switch, transfer_facts
 from domain.fact import Fact
+
+HINDERED_TOO_LONG = timedelta(hours=1)
+"""For so long Stripe may refuse to begin (limits, locks, a key in use) before somebody should know."""
+NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
+PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood")
+"""Kinds that are over as soon as the operation has an end, good or bad."""
+BY_PEOPLE, BY_LEDGER = "paused", "sending_stopped"
 
 
 class AlarmRow(NamedTuple):
@@ -17,32 +24,72 @@ class AlarmRow(NamedTuple):
     cleared_at: datetime | None
 
 
-def alarm(fact: Fact) -> AlarmRow | None:
-    """The alarm that a fact raises or clears."""
+def alarms(fact: Fact, *, troubled: bool = True) -> list[AlarmRow]:
+    """The alarms that a fact raises or clears. Where the row was not `troubled` before, nothing passing can be raised."""
+    raised = _raises(fact)
+    return [*([raised] if raised is not None else []), *(_cleared(kind, fact) for kind in _ends(fact, troubled))]
+
+
+def _raises(fact: Fact) -> AlarmRow | None:
     match fact:
         case transfer_facts.PermanentlyFailed():
             return _raised("permanently_failed", fact, f"{fact.reason}: {fact.detail}")
         case transfer_facts.EvidenceHeld():
             return _raised("evidence_held", fact, fact.detail)
-        case transfer_facts.Reopened():
-            return _raised("permanently_failed", fact, f"reopened by {fact.actor}")._replace(cleared_at=fact.timestamp)
         case transfer_facts.PartiallyReversed() | transfer_facts.Reversed() if fact.drift:
             return _raised("drift", fact, f"{fact.drift:+d} minor units against what was asked. {fact.note or ''}".rstrip())
-        case transfer_facts.AttemptDeferred() if fact.why in ("unauthorized", "forbidden"):
-            return _raised("stripe_refuses_the_key", fact, fact.detail)
-        case transfer_facts.AttemptDeferred() if fact.detail.startswith(("idempotency_error:", "disagrees:", "bug:")):
-            return _raised("stripe_answer_not_understood", fact, fact.detail)
-        case transfer_facts.AttemptDeferred() if fact.why == "awaiting_funds":
-            return _raised("awaiting_funds", fact, fact.detail)
+        case transfer_facts.ReversalQueued(waiting_for="operator"):
+            detail = f"Refund {fact.refund_id} is owed {fact.amount} of it, and waits for an operator."
+            return _raised("permanently_failed", fact, detail)
+        case transfer_facts.AttemptDeferred():
+            return _hampered(fact)
         case transfer_facts.Failed() if fact.reason in ("awaiting_funds", "on_hold"):
             return _raised(fact.reason, fact, fact.detail)
         case order.RefundSetAside():
             return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
         case refund.Failed() if fact.after_success:
             return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
+        case switch.Paused():
+            kind = BY_LEDGER if fact.actor == switch.LEDGER else BY_PEOPLE
+            return AlarmRow(kind, fact.scope, f"{fact.actor}: {fact.reason}", fact.timestamp, None)
         case _:
             return None
 
 
+def _hampered(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
+    if fact.why in ("unauthorized", "forbidden"):
+        return _raised("stripe_refuses_the_key", fact, fact.detail)
+    if fact.detail.startswith(NOT_UNDERSTOOD):
+        return _raised("stripe_answer_not_understood", fact, fact.detail)
+    if fact.why == "awaiting_funds":
+        return _raised("awaiting_funds", fact, fact.detail)
+    if fact.hindered_since is not None and fact.timestamp - fact.hindered_since >= HINDERED_TOO_LONG:
+        return _raised(
+            "hindered", fact, f"Stripe has not begun to execute it since {fact.hindered_since:%H:%M} UTC ({fact.why})."
+        )
+    return None
+
+
+def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
+    match fact:
+        case transfer_facts.Completed() | transfer_facts.PartiallyReversed() | transfer_facts.Reversed():
+            return PASSING if troubled else ()
+        case transfer_facts.PermanentlyFailed() | transfer_facts.Cancelled():
+            return PASSING if troubled else ()
+        case transfer_facts.Reopened() | transfer_facts.Resolved():
+            return ("permanently_failed",)
+        case transfer_facts.AmountReduced(amount=0):
+            return ("permanently_failed",)  # else it would be cancelled: it was given up, and now nothing is due
+        case switch.Resumed():
+            return (BY_PEOPLE, BY_LEDGER)
+        case _:
+            return ()
+
+
 def _raised(kind: str, fact: Fact, detail: str) -> AlarmRow:
     return AlarmRow(kind, str(fact.originator_id), detail, fact.timestamp, None)
+
+
+def _cleared(kind: str, fact: Fact) -> AlarmRow:
+    subject = fact.scope if isinstance(fact, switch.Resumed) else str(fact.originator_id)
+    return AlarmRow(kind, subject, "", fact.timestamp, fact.timestamp)

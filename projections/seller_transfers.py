@@ -106,6 +106,8 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None)
         case facts.Reopened():
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None, retry_count=0)
+        case facts.Resolved():
+            return row._replace(next_retry_at=None, waiting_for=None) if fact.to is not None else _told(row, fact)
         case facts.StripeTransferIdBackfilled():
             return row._replace(stripe_transfer_id=fact.stripe_transfer_id)
         case facts.EvidenceHeld():
@@ -116,3 +118,8 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             return row  # only ever first: `evolve` has dealt with it
         case _:
             assert_never(fact)
+
+
+def _told(row: SellerTransferRow, fact: facts.Resolved) -> SellerTransferRow:
+    stuck = row.status == TransferStatus.PERMANENTLY_FAILED
+    return row._replace(last_error=f"resolved by {fact.actor}: {fact.reason}") if stuck else row

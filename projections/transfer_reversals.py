@@ -108,6 +108,10 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             failed = [name for name, row in reversals.rows.items() if row.status == _REQUESTED]
             stuck = {n: r for name in failed for n, r in _update(reversals, fact, name, status="failed").items()}
             return {**stuck, **_waiting(reversals, fact, "operator")}
+        case facts.Resolved():
+            if fact.reversal_id is None:
+                return {}
+            return _update(reversals, fact, fact.reversal_id, status=ClaimState.RESOLVED.value)
         case facts.Reopened():
             again = {} if fact.reversal_id is None else _update(reversals, fact, fact.reversal_id, status=_REQUESTED)
             return {**again, **_waiting(reversals, fact, "reversal", but=fact.reversal_id)}

@@ -68,6 +68,8 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             return f"{fact.actor!r} wants it tried now, because {clause(fact.reason)!r}; it is due at {at(fact.next_retry_at)}."
         case facts.Reopened():
             return _reopened(fact, currency)
+        case facts.Resolved():
+            return _resolved(fact)
         case facts.StripeTransferIdBackfilled():
             return _backfilled(fact)
         case _:
@@ -128,6 +130,14 @@ def _deferred(fact: facts.AttemptDeferred) -> str:
         return f"The last attempt for {operation} is unknown too ({why}); at {when} Stripe's books are read, and nothing is sent."
     if fact.why == "unknown":
         return f"Nobody can tell whether Stripe made {operation} ({why}); the same key is used again at {when}."
+    if fact.why == facts.ABSENT:
+        return f"Stripe's books were read for {operation} and do not show it; it is sent at {when}."
+    if fact.given_back is not None:
+        return (
+            f"Stripe was down for everybody, so attempt {fact.given_back} for {operation} does not count; it goes on at {when}."
+        )
+    if fact.why == "rejected":
+        return f"Stripe refused {operation} ({why}); it is asked for under a new key at {when}."
     if fact.waiting_for:
         return f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for)}, and is tried again at {when}."
     return f"The attempt for {operation} is put off, and none is used up ({fact.why}: {why}); it goes on at {when}."
@@ -202,3 +212,10 @@ def _reopened(fact: facts.Reopened, currency: str | None) -> str:
     amount = f" of {money(fact.amount, currency)}" if fact.amount is not None else ""
     looks = "Stripe's books are read before anything is sent"
     return f"{fact.actor!r} takes up {what}{amount} again, because {clause(fact.reason)!r}; {looks}."
+
+
+def _resolved(fact: facts.Resolved) -> str:
+    by = f"{fact.actor!r} resolves it, because {clause(fact.reason)!r}, by {fact.evidence!r}"
+    what = f"; {_operation(fact.reversal_id)} is not asked of Stripe again" if fact.reversal_id is not None else ""
+    next_ = f"it is {fact.to} now" if fact.to is not None else "Stripe is asked for nothing more of it"
+    return f"{by}{what}; {next_}."

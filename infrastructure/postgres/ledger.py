@@ -10,8 +10,8 @@ from domain.fact import Fact, Stream
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
 from infrastructure.postgres.sql import queries
-from projections.alarms import alarm
-from projections.folding import Fold, fold, rows
+from projections.alarms import AlarmRow, alarms
+from projections.folding import Fold, TransferFold, fold, rows
 
 SQL = queries("directory")
 NOTHING_ALONG = Along()
@@ -66,8 +66,8 @@ class PostgresLedger:
         folds = {stream.id: (_known(book, stream), fold(_known(book, stream), facts)) for stream, facts in changed}
         stored = [self._codec.stored(fact) for _, facts in changed for fact in facts]
         tables = _tables(folds.values(), along)
-        alarms = [row for _, facts in changed for row in map(alarm, facts) if row is not None]
-        await self._store.append(stored, tables | ({"alarms": alarms} if alarms else {}))
+        told = [row for stream, facts in changed for row in _alarms(_known(book, stream), facts)]
+        await self._store.append(stored, tables | ({"alarms": told} if told else {}))
         for stream, _ in changed:
             book.stored(stream.id, folds[stream.id][1])
 
@@ -84,6 +84,11 @@ def replayed(facts: Sequence[Fact]) -> Stream:
 def _known(book: Book, stream: Stream) -> Fold | None:
     folded = book.folded(stream.id)
     return folded if isinstance(folded, Fold) else None
+
+
+def _alarms(before: Fold | None, facts: Sequence[Fact]) -> list[AlarmRow]:
+    troubled = isinstance(before, TransferFold) and before.transfer.last_error is not None
+    return [row for fact in facts for row in alarms(fact, troubled=troubled)]
 
 
 def _tables(folds: Collection[tuple[Fold | None, Fold | None]], along: Along) -> dict[str, list[object]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from domain.outcomes import LookUpFailed, NotAtStripe, NotExecuted, Rejected, Unknown
+from domain.outcomes import LookUpFailed, NotAtStripe, NotExecuted, Rejected, Unknown, heard
 from infrastructure.stripe.answers import field
 from infrastructure.stripe.outcomes import Failure, outcome_of
 
@@ -40,7 +40,7 @@ def failure_of(outcome: Failure) -> NotAtStripe | LookUpFailed:
         case Rejected():
             return LookUpFailed(f"Stripe refused the look-up with {outcome.status}: {outcome.message}")
         case NotExecuted() | Unknown():
-            return LookUpFailed(f"Stripe could not be asked ({outcome.why}): {outcome.message}")
+            return LookUpFailed(f"Stripe could not be asked ({outcome.why}): {outcome.message}", heard(outcome))
 
 
 async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterator[Mapping[str, object]]:

@@ -14,6 +14,7 @@ import aiohttp
 import stripe
 
 from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
+from infrastructure.stripe.wording import says_already_reversed
 
 Failure = Rejected | NotExecuted | Unknown
 """The outcomes an exception can mean: all but success."""
@@ -84,7 +85,13 @@ def _of_answer(error: stripe.StripeError) -> Failure:
         return NotExecuted(hindrance, answer.message, answer.request_id)
     if answer.status in (400, 402, 404):
         return Rejected(
-            answer.status, answer.code, answer.message, answer.stored, param=answer.param, request_id=answer.request_id
+            answer.status,
+            answer.code,
+            answer.message,
+            answer.stored,
+            param=answer.param,
+            request_id=answer.request_id,
+            says_reversed=says_already_reversed(answer.message),
         )
     return Unknown(f"http_{answer.status}", answer.message, answer.status, answer.request_id, answer.replayed)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from domain.calling import LOST_IN_A_ROW, LookUp, Rest, Send, give_back, postpone
+from domain.calling import LOST_IN_A_ROW, LookUp, Rest, Send, begin, forgive, give_back, postpone
 from domain.lifecycle import TransferStatus
-from domain.operation import TRANSFER
-from domain.outcomes import Succeeded
+from domain.operation import TRANSFER, LookFirst
+from domain.outcomes import Hindrance, NotExecuted, Succeeded, Unknown
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 HINDERED = ["rate_limited", "key_in_use", "unauthorized", "forbidden"]
@@ -341,7 +341,7 @@ def test_success_heard_twice_is_one_success(due: Any) -> None:
 
 def test_a_call_that_was_not_made_after_all_is_given_back(due: Any) -> None:
     send = due.send()
-    give_back(due.transfer, send.attempt, due.now)
+    give_back(due.transfer, send.attempt, "too late", due.now)
     assert not due.operation.open
     assert due.operation.retry_count == 0
     assert due.send().key == send.key
@@ -349,14 +349,14 @@ def test_a_call_that_was_not_made_after_all_is_given_back(due: Any) -> None:
 
 def test_giving_back_a_call_does_not_make_known_what_was_unknown(due: Any, answers: Any) -> None:
     due.call(answers.timeout)
-    give_back(due.transfer, due.send().attempt, due.now)
+    give_back(due.transfer, due.send().attempt, "too late", due.now)
     assert due.operation.open
 
 
 def test_giving_back_an_older_call_changes_nothing(due: Any) -> None:
     older, _ = due.send(), due.send()
     due.news()
-    give_back(due.transfer, older.attempt, due.now)
+    give_back(due.transfer, older.attempt, "too late", due.now)
     assert due.told() == []
 
 
@@ -391,3 +391,63 @@ def test_a_look_that_comes_after_the_end_changes_nothing(due: Any, answers: Any)
     due.see_nothing(look)
     assert due.told() == []
     assert due.transfer.next_retry_at is None
+
+
+# --- outages and restores -------------------------------------------------------------------------------------------
+
+
+def test_an_attempt_that_an_outage_spent_is_given_back_once_and_stays_unknown(due: Any) -> None:
+    send = due.call(Unknown("http_503", "down", 503))
+    assert due.operation.retry_count == 1
+    for _ in range(2):
+        forgive(due.transfer, send.what, send.attempt, due.now)
+    assert (due.operation.retry_count, due.operation.unknown) == (0, True)
+    assert due.send().key == send.key
+
+
+def test_the_last_attempt_is_given_back_as_well(due: Any) -> None:
+    for _ in range(due.policy.max_retries + 1):
+        send = due.call(Unknown("http_503", "down", 503))
+    assert due.operation.exhausted
+    forgive(due.transfer, send.what, send.attempt, due.now)
+    assert (due.operation.exhausted, due.operation.retry_count) == (False, due.policy.max_retries)
+    assert due.send().key == send.key
+
+
+def test_what_was_answered_since_is_not_given_back(due: Any, answers: Any) -> None:
+    send = due.call(Unknown("http_503", "down", 503))
+    due.call(Unknown("timeout", "no answer"))
+    due.news()
+    forgive(due.transfer, send.what, send.attempt, due.now)
+    assert due.told() == []
+
+
+def test_after_a_restore_nothing_is_sent_before_it_was_looked_up_first_sends_included(due: Any) -> None:
+    restored = LookFirst(due.now + SECOND, due.now - timedelta(hours=3))
+    due.passes(2 * SECOND)
+    look = begin(due.transfer, due.now, due.policy, restored)
+    assert isinstance(look, LookUp)
+    assert look.since == restored.lost_since
+    due.see_nothing(look)
+    send = begin(due.transfer, due.now, due.policy, restored)
+    assert isinstance(send, Send)
+    assert send.key.endswith(":e1"), "the first key is as good as new, and Stripe would recognise it"
+
+
+def test_what_was_looked_up_before_the_restore_is_looked_up_again(due: Any) -> None:
+    first = LookFirst(due.now, due.now)
+    look = begin(due.transfer, due.now, due.policy, first)
+    assert isinstance(look, LookUp)
+    due.see_nothing(look)
+    second = LookFirst(due.now + SECOND, due.now)
+    due.passes(2 * SECOND)
+    assert isinstance(begin(due.transfer, due.now, due.policy, second), LookUp)
+
+
+def test_what_is_hindered_knows_since_when(due: Any) -> None:
+    began = due.comes_due().now
+    due.call(NotExecuted(Hindrance.RATE_LIMITED, "slow down"))
+    due.call(NotExecuted(Hindrance.RATE_LIMITED, "slow down"))
+    fact = due.news()[-1]
+    assert (fact.hindered, fact.hindered_since) == (2, began)
+    assert due.operation.retry_count == 0

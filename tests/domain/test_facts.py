@@ -17,6 +17,7 @@ from domain.order import AnyOrderFact, Order
 from domain.outcomes import Succeeded
 from domain.refund import AnyRefundFact, Refund
 from domain.seller_transfer import TOPIC, SellerTransfer
+from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact, Cancelled, Imported
 
 S = TransferStatus
@@ -56,7 +57,7 @@ TOPICS = {
     "Reopened": "ledger.seller_transfer.reopened",
     "StripeTransferIdBackfilled": "ledger.seller_transfer.stripe_transfer_id_backfilled",
 }
-CLASSES = [*get_args(AnyOrderFact), *get_args(AnyRefundFact), *get_args(AnyTransferFact)]
+CLASSES = [*get_args(AnyOrderFact), *get_args(AnyRefundFact), *get_args(AnyTransferFact), *get_args(AnySwitchFact)]
 
 
 def test_the_names_that_facts_are_stored_under_are_permanent() -> None:

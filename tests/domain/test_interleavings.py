@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from domain import paying, reversing
 from domain.bodies import ReversalBody, TransferBody
-from domain.calling import LookUp, Send, begin, give_back, postpone
+from domain.calling import LookUp, Send, begin, forgive, give_back, postpone
 from domain.claims import ClaimState
-from domain.errors import CallInFlight, NothingToRetry
+from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
 from domain.fact import Stream
 from domain.lifecycle import TransferStatus
-from domain.operation import TRANSFER, Policy
+from domain.operation import TRANSFER, LookFirst, Policy
 from domain.order import Order
 from domain.outcomes import (
     Hindrance,
@@ -35,6 +35,7 @@ from domain.outcomes import (
     TransferAtStripe,
     Unknown,
 )
+from domain.resolving import resolve
 from domain.reversing import record_external
 from domain.seller_transfer import SellerTransfer
 from domain.settlement import pay_sellers, settle
@@ -220,6 +221,9 @@ class World:
         self.transfers: list[SellerTransfer] = []
         self.calls: list[Call] = []
         self.looks: list[Look] = []
+        self.silent: list[tuple[SellerTransfer, str, int]] = []
+        """Attempts that Stripe did not answer, as an outage would find them."""
+        self.look_first: LookFirst | None = None
         self.effective: set[str] = set()
         self.turns = dict.fromkeys(REFUNDS, 0)
         self.replicas: dict[UUID, Stream] = {}
@@ -247,6 +251,10 @@ class World:
             ],
             "cannot read": [(f"cannot read {self._name(k.transfer)}", lambda k=k: self.cannot_read(k)) for k in self.looks],
             "operator": [(f"retry {self._name(t)}", lambda t=t: self.retries(t)) for t in self.transfers if t.operation],
+            "resolves": [(f"resolve {self._name(t)}", lambda t=t: self.resolves(t)) for t in self.transfers if self._idle(t)],
+            "announced": [*self._announcements()],
+            "outage": [("the attempts of an outage do not count", self.forgives)] if self.silent else [],
+            "restored": [("looks come first", self.is_restored), ("sends again", self.trusts)],
             "strangers": [*self._stranger_things()] if self.strangers else [],
         }
         return {kind: things for kind, things in kinds.items() if things}
@@ -270,6 +278,20 @@ class World:
         for transfer in self.transfers:
             if transfer.stripe_transfer_id:
                 yield f"hears of {self._name(transfer)}", lambda t=transfer: self.hears(t)
+
+    def _announcements(self) -> Iterator[Happening]:
+        """What a webhook of Stripe tells of objects that carry our ids, at any time, once or often."""
+        for transfer in self.transfers:
+            for held in self.stripe.of(transfer.id):
+                yield f"told of {held.stripe_id}", lambda t=transfer, h=held: self.told(t, h)
+                for made in held.reversals:
+                    if made.reversal_id is not None:
+                        yield f"told of {made.stripe_reversal_id}", lambda t=transfer, m=made: self.told_back(t, m)
+
+    def _idle(self, transfer: SellerTransfer) -> bool:
+        """Given up, and nothing is owed any more: only then what a person says moves no money."""
+        given_up = transfer.status is S.PERMANENTLY_FAILED
+        return given_up and (transfer.owed is None if transfer.paid else transfer.amount == 0)
 
     def _strange(self, held: AtStripe, amount: int) -> None:
         self.stripe.take(held, amount, None)
@@ -317,7 +339,7 @@ class World:
                 call.arrived, call.answer = True, Unknown("timeout", "never arrived")
 
     def begins(self, transfer: SellerTransfer) -> None:
-        step = begin(transfer, self.now, POLICY)
+        step = begin(transfer, self.now, POLICY, self.look_first)
         self.append()
         if isinstance(step, Send):
             self.calls.append(Call(transfer, step, self.now))
@@ -333,18 +355,21 @@ class World:
         """Some answers are heard as no answer at all: what happened at Stripe is the same."""
         assert call.answer is not None
         self.calls.remove(call)
+        reduced = dict(call.transfer.reductions)
+        if isinstance(call.answer, Unknown):
+            self.silent.append((call.transfer, call.send.what, call.send.attempt))
         if call.send.what == TRANSFER:
             paying.settle_transfer(call.transfer, call.send.attempt, call.answer, self.now, POLICY)
         else:
             send = call.send
             reversing.settle_reversal(call.transfer, send.what, send.attempt, call.answer, call.seen, self.now, POLICY)
-        self._follow_up(call.transfer)
+        self._follow_up(call.transfer, reduced)
         self.append()
 
     def gives_back(self, call: Call) -> None:
         """The call was not made after all."""
         self.calls.remove(call)
-        give_back(call.transfer, call.send.attempt, self.now)
+        give_back(call.transfer, call.send.attempt, "too late", self.now)
         self.append()
 
     def reads(self, look: Look) -> None:
@@ -362,11 +387,12 @@ class World:
         """Recorded on whatever the transfer has become meanwhile, as after a lost race."""
         assert look.seen is not None
         self.looks.remove(look)
+        reduced = dict(look.transfer.reductions)
         if look.step.what == TRANSFER:
             paying.settle_look_up(look.transfer, look.seen, self.now, look.step)
         else:
             reversing.settle_look_up(look.transfer, look.seen[0], self.now, look.step)
-        self._follow_up(look.transfer)
+        self._follow_up(look.transfer, reduced)
         self.append()
 
     def retries(self, transfer: SellerTransfer) -> None:
@@ -376,12 +402,46 @@ class World:
             return
         self.append()
 
+    def resolves(self, transfer: SellerTransfer) -> None:
+        try:
+            resolve(transfer, "ops", "nothing is owed", "ticket-1", self.now)
+        except (NothingToResolve, CallInFlight):
+            return
+        self.append()
+
+    def told(self, transfer: SellerTransfer, held: AtStripe) -> None:
+        reduced = dict(transfer.reductions)
+        paying.complete(transfer, held.stripe_id, held.amount, None, self.now)
+        self._follow_up(transfer, reduced)
+        self.append()
+
+    def told_back(self, transfer: SellerTransfer, made: ReversalAtStripe) -> None:
+        reduced = dict(transfer.reductions)
+        reversing.take_in(transfer, made.reversal_id or "", made.stripe_reversal_id, made.amount, None, self.now)
+        self._follow_up(transfer, reduced)
+        self.append()
+
+    def forgives(self) -> None:
+        for transfer, what, attempt in self.silent:
+            forgive(transfer, what, attempt, self.now)
+        self.silent.clear()
+        self.append()
+
+    def is_restored(self) -> None:
+        self.look_first = LookFirst(self.now, START)
+
+    def trusts(self) -> None:
+        self.look_first = None
+
     def hears(self, transfer: SellerTransfer) -> None:
         record_external(transfer, self.stripe.transfers[transfer.stripe_transfer_id or ""].seen(), self.now)
         self.append()
 
-    def _follow_up(self, transfer: SellerTransfer) -> None:
-        """A reversal whose cause vanished while its call was open is settled as soon as it is open no more."""
+    def _follow_up(self, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
+        """A reversal whose cause vanished while its call was open is settled as soon as it is open no more; and what was
+        reduced, but paid all the same, is taken back."""
+        for cause_id in transfer.undone_since(reduced):
+            self._settle(cause_id)
         still_open = transfer.operation.what if transfer.operation is not None and transfer.operation.open else None
         contested = [c for c in transfer.claims.values() if c.contested and c.state is not ClaimState.WITHDRAWN]
         for claim in contested:

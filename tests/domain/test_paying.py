@@ -10,6 +10,7 @@ from domain.errors import CallInFlight, NothingToRetry
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER
 from domain.outcomes import Succeeded, TransferAtStripe
+from domain.resolving import resolve
 
 S = TransferStatus
 HOUR = timedelta(hours=1)
@@ -163,36 +164,64 @@ def test_a_second_transfer_that_comes_back_late_is_evidence_and_never_a_second_p
     assert story.transfer.stripe_transfer_id == "tr_1"
 
 
-@pytest.mark.parametrize("end", [S.CANCELLED, S.PERMANENTLY_FAILED])
-def test_success_after_the_end_is_evidence_and_nothing_is_sent_any_more(story: Any, answers: Any, end: S) -> None:
+def test_success_after_a_cancellation_is_evidence_and_nothing_is_sent_any_more(story: Any, answers: Any) -> None:
     send = story.call(answers.refused)
-    if end is S.CANCELLED:
-        story.refunded(amount=10_000)
-    else:
-        story.transfer.take_back("r", 1, story.now)
-        for _ in range(5):
-            send = story.call(answers.refused)
-    assert story.status is end
+    story.refunded(amount=10_000)
+    assert story.status is S.CANCELLED
+    story.news()
+
+    for _ in range(3):
+        story.answer(send, Succeeded("tr_1", 10_000))
+
+    assert story.told() == ["EvidenceHeld"], "however often it is heard"
+    assert story.status is S.CANCELLED
+    assert story.passes(1_000 * HOUR).step()[0] == "nothing is due"
+
+
+def given_up(story: Any, answers: Any) -> Any:
+    """All six calls refused; answers the last of them."""
+    send = story.call(answers.refused)
+    for _ in range(5):
+        send = story.call(answers.refused)
+    assert story.status is S.PERMANENTLY_FAILED
+    story.news()
+    return send
+
+
+def test_stripes_object_reopens_what_was_given_up_and_nothing_is_sent_for_it(story: Any, answers: Any) -> None:
+    send = given_up(story, answers)
+
+    story.answer(send, Succeeded("tr_1", 10_000)).answer(send, Succeeded("tr_1", 10_000))
+
+    reopened, completed = story.news()
+    assert (type(reopened).__name__, reopened.actor) == ("Reopened", "stripe:tr_1")
+    assert (type(completed).__name__, completed.stripe_transfer_id) == ("Completed", "tr_1")
+    assert story.status is S.COMPLETED
+    assert story.step()[0] == "nothing is due"
+
+
+def test_what_a_refund_had_reduced_meanwhile_is_owed_again_when_stripe_turns_out_to_have_paid_it_all(
+    story: Any, answers: Any
+) -> None:
+    send = given_up(story, answers)
+    story.refunded(amount=4_000)
+    reduced = dict(story.transfer.reductions)
+
+    story.answer(send, Succeeded("tr_1", 10_000))
+
+    assert story.transfer.undone_since(reduced) == ["refund-1"]
+    assert (story.transfer.amount, story.transfer.taken, story.transfer.room) == (10_000, 0, 10_000)
+
+
+def test_whoever_was_paid_outside_of_stripe_is_not_reopened_by_stripes_object(story: Any, answers: Any) -> None:
+    send = given_up(story, answers)
+    resolve(story.transfer, "ops", "paid by bank transfer", "ticket 7", story.now)
     story.news()
 
     story.answer(send, Succeeded("tr_1", 10_000))
 
     assert story.told() == ["EvidenceHeld"]
-    assert story.status is end
-    assert story.passes(1_000 * HOUR).step()[0] == "nothing is due"
-
-
-def test_after_such_evidence_a_refund_no_longer_counts_on_sending_less(story: Any, answers: Any) -> None:
-    send = story.call(answers.refused)
-    for _ in range(5):
-        send = story.call(answers.refused)
-    story.answer(send, Succeeded("tr_1", 10_000))
-    story.news()
-
-    story.refunded(amount=4_000)
-
-    (fact,) = story.news()
-    assert (type(fact).__name__, fact.waiting_for) == ("ReversalQueued", "operator")
+    assert story.status is S.PERMANENTLY_FAILED
 
 
 def test_what_was_sent_in_full_is_not_counted_as_reduced(story: Any, answers: Any) -> None:

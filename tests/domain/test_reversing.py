@@ -360,17 +360,25 @@ def test_one_reversal_is_in_flight_and_the_others_follow_one_by_one_oldest_first
     assert story.status is S.REVERSED
 
 
-def test_success_of_a_reversal_that_was_given_up_is_evidence(story: Any, answers: Any) -> None:
+def test_success_of_a_reversal_that_was_given_up_reopens_it_and_counts_once(story: Any, answers: Any) -> None:
     story.reversing()
     send = story.call(answers.not_found)
     story.news()
     for _ in range(3):
         story.answer(send, Succeeded("trr_1", 4_000))
-    assert story.told() == ["EvidenceHeld"], "however often it is heard"
-
-    story.transfer.retry("stripe:trr_1", "Stripe holds it", story.now)
-    story.see(story.books(ReversalAtStripe("trr_1", 4_000, story.claim.reversal_id)))
+    reopened, settled = story.news()
+    assert (type(reopened).__name__, reopened.actor) == ("Reopened", "stripe:trr_1")
+    assert (type(settled).__name__, settled.settled_by) == ("PartiallyReversed", "us")
     assert (story.status, story.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
+
+
+def test_what_waited_behind_a_reversal_that_stripe_turns_out_to_hold_goes_on(story: Any, answers: Any) -> None:
+    story.reversing()
+    send = story.call(answers.not_found)
+    story.refunded("refund-2", 1_000)
+    story.answer(send, Succeeded("trr_1", 4_000))
+    assert story.status is S.REVERSAL_PENDING
+    assert story.claim.amount == 1_000
 
 
 def test_a_second_reversal_for_the_same_request_is_evidence(story: Any) -> None:

@@ -13,6 +13,7 @@ from domain.claims import Reason
 from domain.fact import Fact
 from domain.order import AnyOrderFact
 from domain.refund import AnyRefundFact
+from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
 from projections.narrative import payload, sentence
 
@@ -29,7 +30,7 @@ SAMPLES: dict[str, Any] = {
     "body": {"amount": 8_000},
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
-FACTS = [*get_args(AnyTransferFact), *get_args(AnyOrderFact), *get_args(AnyRefundFact)]
+FACTS = [*get_args(AnyTransferFact), *get_args(AnyOrderFact), *get_args(AnyRefundFact), *get_args(AnySwitchFact)]
 
 
 def made(kind: type[Any], **members: object) -> Any:

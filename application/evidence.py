@@ -1,0 +1,39 @@
+"""Reading at Stripe what a person offers as evidence, before it may resolve anything."""
+
+from uuid import UUID
+
+from application.ledger import TransferLedger
+from application.ports import TransferGateway
+from domain.errors import EvidenceDiffers, StripeSilent
+from domain.outcomes import LookUpFailed, NotAtStripe, TransferAtStripe
+
+TRANSFER, REVERSAL = "tr_", "trr_"
+
+
+async def resolve(
+    ledger: TransferLedger, gateway: TransferGateway, transfer_id: UUID, actor: str, reason: str, evidence: str
+) -> None:
+    """End what is stuck. `evidence` is a Stripe object (`tr_…`, `trr_…`), which is read first, or where it is written.
+
+    Raises UnknownId, CallInFlight, NothingToResolve, EvidenceDiffers, StripeSilent.
+    """
+    named = await _named(ledger, transfer_id, evidence)
+    seen = await _read(gateway, named, evidence) if named is not None else None
+    await ledger.resolve(transfer_id, actor, reason, evidence, seen)
+
+
+async def _named(ledger: TransferLedger, transfer_id: UUID, evidence: str) -> str | None:
+    """The transfer at Stripe that has to be read for this evidence."""
+    known = await ledger.stripe_id_of(transfer_id)
+    if evidence.startswith(REVERSAL) and known is None:
+        raise EvidenceDiffers(evidence, "cannot be read, since the transfer's own Stripe id is missing: backfill that first")
+    return known if evidence.startswith(REVERSAL) else evidence if evidence.startswith(TRANSFER) else None
+
+
+async def _read(gateway: TransferGateway, stripe_transfer_id: str, evidence: str) -> TransferAtStripe:
+    try:
+        return await gateway.look_at(stripe_transfer_id)
+    except NotAtStripe as absent:
+        raise EvidenceDiffers(evidence, f"is not at Stripe under this key ({absent})") from None
+    except LookUpFailed as unread:
+        raise StripeSilent(evidence, str(unread)) from None

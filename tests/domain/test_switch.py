@@ -1,0 +1,32 @@
+"""What can be paused: who stopped it, who let it go on, and that saying so twice changes nothing."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from domain.switch import EVERYTHING, UNSEEN, Switch
+
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+
+
+def told(switch: Switch) -> list[str]:
+    return [type(fact).__name__ for fact in switch.pending_events]
+
+
+def test_a_switch_is_paused_and_resumed_once_each() -> None:
+    switch = Switch.install(EVERYTHING, NOW)
+    assert [switch.pause("mia", "audit", NOW), switch.pause("tom", "too", NOW)] == [True, False]
+    assert [switch.resume("mia", "done", NOW), switch.resume("mia", "done", NOW)] == [True, False]
+    assert told(switch) == ["Installed", "Paused", "Resumed"]
+
+
+def test_a_second_restore_is_news_although_looks_come_first_already() -> None:
+    switch = Switch.install(UNSEEN, NOW)
+    assert switch.pause("serve", "restored", NOW, lost_since=NOW)
+    assert switch.pause("serve", "restored again", NOW + timedelta(hours=1), lost_since=NOW)
+
+
+def test_a_stored_switch_is_read_as_it_was_written(storage: Any) -> None:
+    switch = Switch.install("seller:ada", NOW)
+    switch.pause("mia", "fraud?", NOW)
+    read = storage.replayed(list(switch.collect_events()))
+    assert (read.scope, read.paused, read.version) == ("seller:ada", True, 2)
