@@ -50,7 +50,7 @@ class Paused(Fact):
     lost_since: datetime | None = None
 
     def apply(self, aggregate: "Switch") -> None:
-        aggregate.paused = True
+        aggregate.paused, aggregate.lost_since = True, self.lost_since
 
 
 class Resumed(Fact):
@@ -75,6 +75,7 @@ class Switch(Stream):
     def __init__(self) -> None:
         self.scope = ""
         self.paused = False
+        self.lost_since: datetime | None = None
 
     @classmethod
     def install(cls, scope: str, now: datetime) -> "Switch":
@@ -85,10 +86,12 @@ class Switch(Stream):
         return opened(cls, fact)
 
     def pause(self, actor: str, reason: str, now: datetime, lost_since: datetime | None = None) -> bool:
-        """Answers whether that is news. A second restore is: what was looked up after the first counts no more."""
+        """Answers whether that is news. A second restore is: what was looked up after the first counts no more, and what was
+        lost since the first may still be missing."""
         if self.paused and lost_since is None:
             return False
-        self.record(Paused(**self.next(now), scope=self.scope, actor=actor, reason=reason, lost_since=lost_since))
+        lost = min(filter(None, (lost_since, self.lost_since if self.paused else None)), default=None)
+        self.record(Paused(**self.next(now), scope=self.scope, actor=actor, reason=reason, lost_since=lost))
         return True
 
     def resume(self, actor: str, reason: str, now: datetime) -> bool:

@@ -7,18 +7,22 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import structlog
 
 from application.inbox import InboxLoop
 from application.ledger import TransferLedger
+from application.recording import Recorder
 from application.reversing import Reversing
-from application.settlements import Errand
+from application.settlements import Errand, Forgiven
+from application.traffic import TrafficWatch
 from application.transferring import Transferring
 from application.webhooks import WebhookReactions
 from application.working import Limits, Worker
 from domain.outcomes import LookUpFailed
+from domain.switch import UNSEEN
 from infrastructure.clock import DatabaseClock
 from infrastructure.logs import name_mode
 from infrastructure.postgres import migrate
@@ -27,10 +31,12 @@ from infrastructure.postgres.binding import bind
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.embedded import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
+from infrastructure.postgres.history import History
 from infrastructure.postgres.inbox import Inbox
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from infrastructure.postgres.listen import Listener
 from infrastructure.postgres.pace import Pace
+from infrastructure.postgres.traffic import Traffic
 from infrastructure.postgres.work import Work
 from infrastructure.settings import SIMULATOR_KEY, STRIPE, Settings, WorkSettings
 from infrastructure.stripe.builtin import BuiltinSimulator
@@ -91,9 +97,10 @@ async def stored(settings: Settings) -> AsyncIterator[Storage]:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, loops: bool = True) -> AsyncIterator[Service]:
+async def running(settings: Settings, *, loops: bool = True, look_up_first: bool = False) -> AsyncIterator[Service]:
     """A ledger that is migrated, bound to its mode, and at work; on leaving it is drained.
 
+    `look_up_first`, after a restore from a backup: nobody of the fleet sends what was not looked up at Stripe before.
     Raises WrongBinding, SimulatorNotStarted, and what `stored` raises.
     """
     name_mode(settings.mode)
@@ -103,6 +110,8 @@ async def running(settings: Settings, *, loops: bool = True) -> AsyncIterator[Se
         await bind(service.pool, settings.mode, await _account(service))
         if settings.mode == "simulator":
             log.warning("no STRIPE_API_KEY: transfers go to the simulator, no money moves", stripe=service.stripe_url)
+        if look_up_first:
+            await _look_up_first(service)
         if loops:
             await stack.enter_async_context(_at_work(service))
         yield service
@@ -182,18 +191,29 @@ async def _account(service: Service) -> str | None:
         return None
 
 
+async def _look_up_first(service: Service) -> None:
+    """Stripe may hold what came after the last fact of the backup."""
+    newest = await History(service.store).newest()
+    now = service.clock.now()
+    since = newest.timestamp if newest is not None else now
+    await service.ledger.pause(UNSEEN, "serve --look-up-first", "restored from a backup", lost_since=since)
+    log.warning("looks come first", lost_since=since.isoformat(), end="transfer-ledger resume --look-up-first")
+
+
 @asynccontextmanager
 async def _at_work(service: Service) -> AsyncIterator[None]:
     """The loops; on leaving, calls in flight are recorded before this returns."""
-    inbox = _inbox_loop(service)
-    service.workers = _workers(service)
+    inbox, watch = _inbox_loop(service), _traffic_watch(service)
+    await watch.refresh()  # nothing is claimed before it is known what is paused
+    service.workers = _workers(service, watch)
     listener = Listener(service.database_url)
     listener.on("webhook_inbox", inbox.wake)
+    listener.on("ledger_work", watch.wake)
     for worker in service.workers:
         for channel in ("ledger_events", "ledger_work"):
             listener.on(channel, worker.wake)
     await listener.start()
-    running: list[InboxLoop | Worker] = [inbox, *service.workers]
+    running: list[InboxLoop | TrafficWatch | Worker] = [inbox, watch, *service.workers]
     service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
     try:
         yield
@@ -227,19 +247,29 @@ def _inbox_loop(service: Service) -> InboxLoop:
     )
 
 
-def _workers(service: Service) -> list[Worker]:
+def _traffic_watch(service: Service) -> TrafficWatch:
+    ledger = PostgresLedger(service.store)
+    recorder = Recorder(ledger, service.clock)
+
+    async def forgive(transfer_id: UUID, what: str, attempt: int) -> None:
+        await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
+
+    return TrafficWatch(Traffic(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.ledger.pause)
+
+
+def _workers(service: Service, watch: TrafficWatch) -> list[Worker]:
     settings = service.settings
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
     errands: list[tuple[Errand, WorkSettings]] = [
         (Transferring(service.gateway, settings.policy(settings.transfers)), settings.transfers),
         (Reversing(service.gateway, settings.policy(settings.reversals)), settings.reversals),
     ]
-    return [_worker(service, errand, work, slots) for errand, work in errands if work.enabled]
+    return [_worker(service, watch, errand, work, slots) for errand, work in errands if work.enabled]
 
 
-def _worker(service: Service, errand: Errand, work: WorkSettings, slots: asyncio.Semaphore) -> Worker:
+def _worker(service: Service, watch: TrafficWatch, errand: Errand, work: WorkSettings, slots: asyncio.Semaphore) -> Worker:
     settings, pool = service.settings, service.pool
     capacity = 2 * settings.stripe_max_concurrency
     limits = Limits(capacity, settings.lease, work.check_interval)
     pace = Pace(pool, settings.stripe_max_rps)
-    return Worker(errand, PostgresLedger(service.store), Work(pool), pace, service.clock, slots, limits)
+    return Worker(errand, PostgresLedger(service.store), Work(pool), pace, watch, service.clock, slots, limits)

@@ -23,6 +23,19 @@ app = typer.Typer(
 inbox_app = typer.Typer(no_args_is_help=True, help="Received webhooks: what is stored, parked, ignored or dead.")
 app.add_typer(inbox_app, name="inbox")
 
+LookUpFirst = Annotated[
+    bool,
+    typer.Option(
+        "--look-up-first",
+        help="After a restore from a backup: no process of this database sends what it has not looked up at Stripe, "
+        "until `transfer-ledger resume --look-up-first`.",
+    ),
+]
+TransferId = Annotated[UUID, typer.Argument(metavar="ID", help="The transfer's id.")]
+Actor = Annotated[str, typer.Option(help="Who wants it.")]
+Reason = Annotated[str, typer.Option(help="Why.")]
+Seller = Annotated[str | None, typer.Option(help="Only work for this seller_id.")]
+KindOfWork = Annotated[str | None, typer.Option("--work", help="Only this work: transferring or reversing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -42,19 +55,19 @@ def demo() -> None:
 
 
 @app.command(epilog="Example: DATABASE_URL=postgresql://ledger@db/ledger transfer-ledger serve")
-def serve() -> None:
+def serve(look_up_first: LookUpFirst = False) -> None:
     """Run web, webhook inbox and workers in one process, until SIGTERM drains it."""
     from scripts.serving import serve
 
-    serve(settings())
+    serve(settings(), look_up_first)
 
 
 @app.command(epilog="Example: transfer-ledger worker")
-def worker() -> None:
+def worker(look_up_first: LookUpFirst = False) -> None:
     """Run inbox and workers beside a `serve` on the same database, until SIGTERM drains it."""
     from scripts.serving import work
 
-    work(settings())
+    work(settings(), look_up_first)
 
 
 @app.command(epilog="Example: transfer-ledger simulate --stripe-port 12111 --state books.sqlite3")
@@ -96,7 +109,7 @@ def transfers(
 
 @app.command(epilog="Example: transfer-ledger history 6f0b3f0e-… --as-of 2026-11-20T12:00:00Z")
 def history(
-    transfer_id: Annotated[UUID, typer.Argument(metavar="ID", help="The transfer's id.")],
+    transfer_id: TransferId,
     as_of: Annotated[str | None, typer.Option(help="Only what had happened by then (RFC 3339).")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -107,15 +120,62 @@ def history(
 
 
 @app.command(epilog="Example: transfer-ledger retry 6f0b3f0e-… --actor mia --reason 'account is ready'")
-def retry(
-    transfer_id: Annotated[UUID, typer.Argument(metavar="ID", help="The transfer's id.")],
-    actor: Annotated[str, typer.Option(help="Who wants it.")],
-    reason: Annotated[str, typer.Option(help="Why.")],
-) -> None:
+def retry(transfer_id: TransferId, actor: Actor, reason: Reason) -> None:
     """Try now what is due now; reopens `permanently_failed`. A running worker does the rest."""
-    from scripts.looking import retry_transfer
+    from scripts.levers import retry_transfer
 
     asyncio.run(retry_transfer(settings(), transfer_id, actor, reason))
+
+
+@app.command(epilog="Example: transfer-ledger resolve 6f0b3f0e-… --actor mia --reason 'paid by bank' --evidence 'ticket 4711'")
+def resolve(
+    transfer_id: TransferId,
+    actor: Actor,
+    reason: Reason,
+    evidence: Annotated[
+        str, typer.Option(help="A Stripe object (tr_…, trr_…), read at Stripe first, or where it is written what happened.")
+    ],
+) -> None:
+    """Say how a permanently failed transfer ended. Nothing is sent; a Stripe object is taken in, if it fits."""
+    from scripts.levers import resolve_transfer
+
+    asyncio.run(resolve_transfer(settings(), transfer_id, actor, reason, evidence))
+
+
+@app.command(epilog="Example: transfer-ledger pause --seller s_17 --actor mia --reason 'account under review'")
+def pause(actor: Actor, reason: Reason, seller: Seller = None, work: KindOfWork = None) -> None:
+    """Send nothing more to Stripe: at all, of a kind of work, or for a seller. Webhooks are taken in as usual."""
+    from scripts.levers import pause, scope_of
+
+    asyncio.run(pause(settings(), scope_of(seller, work), actor, reason))
+
+
+@app.command(epilog="Example: transfer-ledger resume --seller s_17 --actor mia --reason 'account is fine'")
+def resume(
+    actor: Actor,
+    reason: Reason,
+    seller: Seller = None,
+    work: KindOfWork = None,
+    look_up_first: Annotated[
+        bool, typer.Option("--look-up-first", help="End the looks that come first after a restore.")
+    ] = False,
+) -> None:
+    """End a pause: what is due goes on."""
+    from scripts.levers import resume, scope_of
+
+    asyncio.run(resume(settings(), scope_of(seller, work, look_up_first), actor, reason))
+
+
+@app.command(epilog="Example: transfer-ledger alarms --json")
+def alarms(
+    cleared: Annotated[bool, typer.Option("--all", help="The latest, cleared ones included.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List what a person has to look at, oldest first."""
+    from scripts.levers import list_alarms
+
+    asyncio.run(list_alarms(settings(), cleared, limit, as_json))
 
 
 @inbox_app.command("list", epilog="Example: transfer-ledger inbox list --status parked")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import psycopg
 import typer
+from infrastructure.postgres.traffic import Traffic
 
 from domain.outcomes import LookUpFailed
 from infrastructure.bootstrap import Service, running
@@ -88,6 +89,14 @@ async def _alarms(service: Service) -> Finding:
     return Finding("alarms", not raised, f"{len(raised)} open{first}")
 
 
+async def _traffic(service: Service) -> Finding:
+    state = await Traffic(service.pool).state()
+    said = ["Stripe answers nobody"] if state.outage else []
+    said += [f"paused: {', '.join(sorted(state.paused))}"] if state.paused else []
+    said += [f"looks come first since {state.look_first.begun_at:%Y-%m-%dT%H:%MZ}"] if state.look_first else []
+    return Finding("traffic", not said, "; ".join(said) or "nothing is held back")
+
+
 async def _database(service: Service) -> Finding:
     try:
         async with asyncio.timeout(5), service.pool.connection() as connection:
@@ -97,4 +106,4 @@ async def _database(service: Service) -> Finding:
     return Finding("database", True, f"PostgreSQL {row[0] if row else '?'}, head at position {await service.store.head()}")
 
 
-CHECKS: tuple[Check, ...] = (_database, _binding, _durability, _clock, _stripe, _inbox, _alarms)
+CHECKS: tuple[Check, ...] = (_database, _binding, _durability, _clock, _stripe, _traffic, _inbox, _alarms)

@@ -1,4 +1,4 @@
-"""What a person looks at, and the two things they may do: retry a transfer, and replay a webhook."""
+"""What a person looks at: transfers, their history, and received webhooks, one of which may be replayed."""
 
 import json
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ async def list_transfers(
     async with stored(settings) as storage:
         rows = await ReadModels(storage.pool).transfers(Filters(status, seller, order), limit)
     if as_json:
-        _print_json([_shown(row) for row in rows])
+        print_json([_shown(row) for row in rows])
         return
     table = Table("transfer", "order", "seller", "amount", "back", "currency", "status", "next", "why")
     for row in rows:
@@ -53,7 +53,7 @@ async def tell_history(settings: Settings, transfer_id: UUID, as_of: datetime | 
     if not facts:
         raise UnknownId("transfer", str(transfer_id))
     if as_json:
-        _print_json([
+        print_json([
             {
                 "position": position,
                 "version": fact.originator_version,
@@ -69,15 +69,6 @@ async def tell_history(settings: Settings, transfer_id: UUID, as_of: datetime | 
         typer.echo(f"{position:>8}  {instant(fact.timestamp)}  {type(fact).__name__:<22} {sentence(fact)}")
 
 
-async def retry_transfer(settings: Settings, transfer_id: UUID, actor: str, reason: str) -> None:
-    """Raises UnknownId, CallInFlight, NothingToRetry."""
-    if not actor.strip() or not reason.strip():
-        fail("--actor and --reason must not be empty: they stay in the audit trail.")
-    async with stored(settings) as storage:
-        await storage.ledger.retry(transfer_id, actor, reason)
-    typer.echo(f"Transfer {transfer_id} is due now; a running worker takes it up.")
-
-
 async def list_inbox(settings: Settings, status: str | None, limit: int, as_json: bool) -> None:
     """Newest first."""
     if status is not None and status not in INBOX_STATUSES:
@@ -85,7 +76,7 @@ async def list_inbox(settings: Settings, status: str | None, limit: int, as_json
     async with stored(settings) as storage:
         rows = await storage.inbox.newest(status, limit)
     if as_json:
-        _print_json([row._asdict() for row in rows])
+        print_json([row._asdict() for row in rows])
         return
     table = Table("id", "provider", "event", "type", "received", "status", "attempts", "waits for", "why")
     for row in rows:
@@ -103,5 +94,6 @@ async def replay_event(settings: Settings, inbox_id: int) -> None:
     typer.echo(f"Webhook {inbox_id} is due now; a running process takes it up.")
 
 
-def _print_json(rows: Iterable[object]) -> None:
+def print_json(rows: Iterable[object]) -> None:
+    """Rows as one JSON array."""
     typer.echo(json.dumps(list(rows), indent=2, default=str))

@@ -26,15 +26,15 @@ class Server(uvicorn.Server):
         yield
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, look_up_first: bool) -> None:
     """Web, inbox and workers in one process, until SIGTERM or SIGINT."""
     listening = _listening(settings)
-    _run(lambda: _serve(settings, listening))
+    _run(lambda: _serve(settings, listening, look_up_first))
 
 
-def work(settings: Settings) -> None:
+def work(settings: Settings, look_up_first: bool) -> None:
     """Inbox and workers, beside a `serve` on the same database."""
-    _run(lambda: _work(settings))
+    _run(lambda: _work(settings, look_up_first))
 
 
 def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -43,8 +43,8 @@ def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
         runner.run(main())
 
 
-async def _serve(settings: Settings, listening: socket.socket) -> None:
-    async with running(settings) as service:
+async def _serve(settings: Settings, listening: socket.socket, look_up_first: bool) -> None:
+    async with running(settings, look_up_first=look_up_first) as service:
         config = uvicorn.Config(
             application_of(service),
             lifespan="off",
@@ -62,8 +62,8 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     log.info("drained")
 
 
-async def _work(settings: Settings) -> None:
-    async with running(settings) as service:
+async def _work(settings: Settings, look_up_first: bool) -> None:
+    async with running(settings, look_up_first=look_up_first) as service:
         stopping = asyncio.Event()
         _on_signal(stopping.set)
         log.info("working", stripe=service.stripe_url)

@@ -34,6 +34,11 @@ class History:
         """All facts after a position, in order."""
         return self._told(await self._store.feed(after, limit))
 
+    async def newest(self) -> Fact | None:
+        """The last fact of the ledger; None when it is empty."""
+        told = await self.feed(max(0, await self._store.head() - 1), 1)
+        return told[0].fact if told else None
+
     async def transfer_as_of(self, transfer_id: UUID, instant: datetime) -> TransferFold | None:
         """A transfer as it was at an instant (what happened at that very instant included); None before it existed."""
         told = await self.of(transfer_id)

@@ -12,6 +12,7 @@ from domain.refund import Part
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.sql import queries
 from projections.orders import OrderRow
+from projections.pauses import PauseRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
@@ -121,6 +122,18 @@ class ReadModels:
         async with self._pool.connection() as connection:
             row = await (await connection.execute(SQL["oldest_reversal"])).fetchone()
         return float(row[0]) if row else 0.0
+
+    async def pauses(self) -> list[PauseRow]:
+        """What is paused now, longest first."""
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(PauseRow)) as cursor:
+            await cursor.execute(SQL["pauses"])
+            return await cursor.fetchall()
+
+    async def pause(self, scope: str) -> PauseRow | None:
+        """One scope, if it was ever paused."""
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(PauseRow)) as cursor:
+            await cursor.execute(SQL["pause"], (scope,))
+            return await cursor.fetchone()
 
     async def schema_version(self) -> int:
         """The newest migration that the database has; 0 when it has none."""

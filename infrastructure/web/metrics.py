@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from application.ports import TrafficState
 from domain.lifecycle import TransferStatus
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -23,6 +24,7 @@ class Snapshot:
     oldest_reversal_seconds: float = 0.0
     inbox: Mapping[str, int] = field(default_factory=dict)
     alarms: Mapping[str, int] = field(default_factory=dict)
+    traffic: TrafficState = TrafficState()
 
 
 class Metrics:
@@ -82,6 +84,9 @@ class DatabaseCollector(Collector):
             yield GaugeMetricFamily("ledger_oldest_pending_reversal_seconds", oldest, value=seen.oldest_reversal_seconds)
             yield _by("ledger_inbox_events", "Webhooks that are not handled, by status.", "status", seen.inbox)
             yield _by("ledger_alarms_open", "Open alarms by kind.", "kind", seen.alarms)
+            outage = "1 while the breaker is open: Stripe answers nobody, nothing is sent."
+            yield GaugeMetricFamily("ledger_stripe_outage", outage, value=int(seen.traffic.outage))
+            yield GaugeMetricFamily("ledger_pauses", "Scopes that are paused.", value=len(seen.traffic.paused))
 
 
 def _by(name: str, documentation: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -129,6 +129,25 @@ class RetryIn(Body):
     reason: Line
 
 
+class ResolveIn(RetryIn):
+    """How it ended: a Stripe object (`tr_…`, `trr_…`), which is read at Stripe first, or where it is written."""
+
+    evidence: Line
+
+
+class PauseIn(RetryIn):
+    """What is paused or resumed: all work for one seller, or one kind of work; without either, everything."""
+
+    seller_id: Id | None = None
+    work: Literal["transferring", "reversing"] | None = None
+
+    @model_validator(mode="after")
+    def _names_one_scope(self) -> Self:
+        if self.seller_id is not None and self.work is not None:
+            raise ValueError("seller_id and work are both given, expected at most one of them")
+        return self
+
+
 class Parameters(BaseModel):
     """Query parameters; none, unless a subclass names some."""
 
@@ -149,6 +168,13 @@ class TransferQuery(Parameters):
     """At which instant."""
 
     as_of: Instant | None = None
+
+
+class AlarmsQuery(Parameters):
+    """Which alarms: those that are open, oldest first, or the latest, cleared ones included."""
+
+    cleared: bool = False
+    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 100
 
 
 class FeedQuery(Parameters):

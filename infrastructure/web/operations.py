@@ -1,6 +1,6 @@
 """Every call there is, in one table: it routes, it validates, and it is the OpenAPI document."""
 
-from infrastructure.web import feed, models, orders, refunds, sellers, transfers, views, watching, webhooks
+from infrastructure.web import feed, levers, models, orders, refunds, sellers, transfers, views, watching, webhooks
 from infrastructure.web.calls import Op
 
 OPERATIONS: tuple[Op, ...] = (
@@ -101,6 +101,40 @@ OPERATIONS: tuple[Op, ...] = (
         {202: views.Transfer},
         ("not_found", "call_in_flight", "nothing_to_retry", "illegal_transition"),
         body=models.RetryIn,
+    ),
+    Op(
+        "POST",
+        "/v1/transfers/{transfer_id}/resolve",
+        levers.resolve_transfer,
+        "Say how a permanently failed transfer ended: by an object at Stripe, or outside of Stripe.",
+        {200: views.Transfer},
+        ("not_found", "call_in_flight", "nothing_to_resolve", "evidence_differs", "stripe_silent", "illegal_transition"),
+        body=models.ResolveIn,
+    ),
+    Op(
+        "GET",
+        "/v1/alarms",
+        levers.list_alarms,
+        "List what a person has to look at.",
+        {200: views.Alarms},
+        query=models.AlarmsQuery,
+    ),
+    Op("GET", "/v1/pauses", levers.list_pauses, "List what is paused now.", {200: views.Pauses}),
+    Op(
+        "POST",
+        "/v1/pause",
+        levers.pause,
+        "Send nothing more to Stripe: for a seller, of a kind of work, or at all. Webhooks and calls are taken in as usual.",
+        {200: views.Pause},
+        body=models.PauseIn,
+    ),
+    Op(
+        "POST",
+        "/v1/resume",
+        levers.resume,
+        "End a pause: what is due goes on.",
+        {200: views.Pause},
+        body=models.PauseIn,
     ),
     Op(
         "GET",

@@ -48,6 +48,8 @@ KINDS: Mapping[str, Kind] = {
     "contradiction": Kind(409, "Contradicts what is recorded"),
     "call_in_flight": Kind(409, "A call to Stripe is under way"),
     "nothing_to_retry": Kind(409, "Nothing to retry"),
+    "nothing_to_resolve": Kind(409, "Nothing to resolve"),
+    "evidence_differs": Kind(409, "The evidence proves something else"),
     "illegal_transition": Kind(409, "The life cycle forbids it"),
     "refused": Kind(409, "Refused"),
     "body_too_large": Kind(413, "The body is too large"),
@@ -58,6 +60,7 @@ KINDS: Mapping[str, Kind] = {
     "psp_payment_not_built": Kind(501, "Creating payments is not built yet"),
     "psp_submission_not_built": Kind(501, "Submitting refunds is not built yet"),
     "not_ready": Kind(503, "Not ready"),
+    "stripe_silent": Kind(503, "Stripe could not be asked"),
     "database_unavailable": Kind(503, "The database cannot answer now"),
     "conflict": Kind(503, "Too many writers at once"),
 }

@@ -34,7 +34,7 @@ async def list_transfers(call: Call[None, TransfersQuery]) -> Reply:
 async def show_transfer(call: Call[None, TransferQuery]) -> Reply:
     if call.query.as_of is not None:
         return await _as_it_was(call, call.transfer_id())
-    return Reply(200, await _now(call.reads, call.transfer_id()))
+    return Reply(200, await shown_now(call.reads, call.transfer_id()))
 
 
 async def tell_history(call: Call[None, Parameters]) -> Reply:
@@ -61,10 +61,11 @@ async def tell_history(call: Call[None, Parameters]) -> Reply:
 async def retry_transfer(call: Call[RetryIn, Parameters]) -> Reply:
     transfer_id = call.transfer_id()
     await call.service.ledger.retry(transfer_id, call.body.actor, call.body.reason)
-    return Reply(202, await _now(call.reads, transfer_id))
+    return Reply(202, await shown_now(call.reads, transfer_id))
 
 
-async def _now(reads: ReadModels, transfer_id: UUID) -> Transfer:
+async def shown_now(reads: ReadModels, transfer_id: UUID) -> Transfer:
+    """A transfer as callers see it. Raises UnknownId."""
     row = await reads.transfer(transfer_id)
     if row is None:
         raise UnknownId("transfer", str(transfer_id))

@@ -170,6 +170,42 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """A thing that a person has to look at; `subject` is the transfer, order, refund, webhook or scope that it is about."""
+
+    kind: str
+    subject: str
+    detail: str
+    raised_at: datetime
+    cleared_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """What a person has to look at."""
+
+    data: Sequence[Alarm]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What is or was paused: `everything`, `work:<kind>`, `seller:<id>`, or `unseen` (looks come first)."""
+
+    scope: str
+    paused: bool
+    actor: str | None
+    reason: str | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """What is paused now."""
+
+    data: Sequence[Pause]
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """The webhook is stored, now or earlier; what it causes comes later."""
 

@@ -7,6 +7,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
 from infrastructure.postgres.migrate import read_migrations
+from infrastructure.postgres.traffic import Traffic
 from infrastructure.web.calls import Backend, Call, Reply
 from infrastructure.web.metrics import Snapshot
 from infrastructure.web.models import Parameters
@@ -61,6 +62,7 @@ async def _snapshot(backend: Backend) -> Snapshot:
                 oldest_reversal_seconds=await reads.oldest_reversal(),
                 inbox=await service.inbox.counts(),
                 alarms=await reads.open_alarms(),
+                traffic=await Traffic(service.pool).state(),
             )
     except (psycopg.Error, TimeoutError):
         return Snapshot()

@@ -22,7 +22,8 @@ def test_a_switch_is_paused_and_resumed_once_each() -> None:
 def test_a_second_restore_is_news_although_looks_come_first_already() -> None:
     switch = Switch.install(UNSEEN, NOW)
     assert switch.pause("serve", "restored", NOW, lost_since=NOW)
-    assert switch.pause("serve", "restored again", NOW + timedelta(hours=1), lost_since=NOW)
+    assert switch.pause("serve", "restored again", NOW + timedelta(hours=1), lost_since=NOW + timedelta(hours=1))
+    assert switch.lost_since == NOW, "what was lost since the first restore may still be missing"
 
 
 def test_a_stored_switch_is_read_as_it_was_written(storage: Any) -> None:

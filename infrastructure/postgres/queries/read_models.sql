@@ -77,5 +77,15 @@ select coalesce(extract(epoch from now() - min(created_at)), 0)::float8
 -- open_alarms: how many of each kind
 select kind, count(*) from alarms where cleared_at is null group by kind;
 
+-- pauses: what is paused now, longest first
+select stream_id, scope, paused, actor, reason, lost_since, version, created_at, updated_at
+  from pauses
+ where paused
+ order by updated_at, scope
+ limit 1000;
+
+-- pause: one scope
+select stream_id, scope, paused, actor, reason, lost_since, version, created_at, updated_at from pauses where scope = %s;
+
 -- schema_version: the newest migration that is applied
 select coalesce(max(version), 0) from ledger_migrations;
