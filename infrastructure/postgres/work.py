@@ -2,6 +2,9 @@
 
 The lease only spares double work. What protects the money is the version of the aggregate: of two workers that decide
 about the same transfer, one meets a Conflict before it sends anything.
+
+Sellers take turns. Each claim goes on at the seller after the last one that the claim before it looked at, and takes as
+many of each as there is room for; a seller with 100,000 due refunds has one turn like everybody else.
 """
 
 from collections.abc import Collection
@@ -13,6 +16,19 @@ from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.sql import queries
 
 SQL = queries("work")
+VISITS = 500
+"""Sellers that one claim looks at: with 100,000 sellers that wait for a later time, it must not look at all of them."""
+WINDOW = 5_000
+"""Rows that are looked at in the order of their due times; more of them are leased or paused only in a strange hour."""
+STATUSES = {"transferring": b"'pending', 'failed'", "reversing": b"'reversal_pending'"}
+
+
+def _of_kind(query: str) -> dict[str, bytes]:
+    """The same statement for each kind. The statuses are part of its text, or no partial index would do for it."""
+    return {kind: SQL[query].replace(STATUSES["reversing"], statuses) for kind, statuses in STATUSES.items()}
+
+
+CLAIM, NEXT_DUE = _of_kind("claim"), _of_kind("next_due")
 
 
 class Work:
@@ -20,17 +36,20 @@ class Work:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._after = dict.fromkeys(STATUSES, "")
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> Claimed:
-        """Lease up to `limit` due transfers, the longest due first; no two holders get the same one.
+        """Lease up to `limit` due transfers, the longest due of each seller; no two holders get the same one.
 
         An empty claim does not mean idle: others may hold what is due (see `next_due`). `now` is the database's clock.
         """
-        values = {"holder": holder, "limit": limit, "lease": lease}
+        values = {"kind": kind, "holder": holder, "limit": limit, "lease": lease, "after": self._after[kind]}
         async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL[f"claim_{kind}"], values)).fetchone()
+            row = await (await connection.execute(CLAIM[kind], values | {"visits": VISITS, "window": WINDOW})).fetchone()
         assert row, "the statement always returns a row"
-        return Claimed(*row)
+        ids, now, last = row
+        self._after[kind] = last or self._after[kind]
+        return Claimed(ids, now)
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> set[UUID]:
         """Prolong leases; returns those that are still this holder's. Stop working on the others."""
@@ -45,7 +64,7 @@ class Work:
 
     async def next_due(self, kind: str) -> datetime | None:
         """The earliest instant at which something may be claimed, counting the leases of others; None if nothing is
-        waiting for a time."""
+        waiting for a time, or nothing may be claimed at present."""
         async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL[f"next_due_{kind}"])).fetchone()
+            row = await (await connection.execute(NEXT_DUE[kind], {"kind": kind, "window": WINDOW})).fetchone()
         return row[0] if row else None

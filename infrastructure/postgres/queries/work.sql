@@ -1,45 +1,62 @@
--- claim_transferring: lease transfers whose sending, or next try, is due
-with pending as materialized (
-    select transfer_id, next_retry_at from seller_transfers
-     where status = 'pending' and next_retry_at is not null and next_retry_at <= now()
-       and (leased_until is null or leased_until <= now())
+-- claim: lease what is due, seller by seller; for transferring, work.py puts its two statuses in the place of the one
+with recursive gate as materialized (
+    select where not exists (select from breaker where open)
+             and not exists (select from pauses where paused and scope in ('everything', 'work:' || %(kind)s))
+), turn (seller_id, due, visits, found, wrapped) as (
+    -- A loose index scan: from the seller after the last one of the claim before, once round the circle at most.
+    select %(after)s::text, false, 0, 0, false from gate
+    union all
+    select n.seller_id, d.due, t.visits + 1, t.found + d.due::int, n.wrapped
+      from turn t
+     cross join lateral (
+           (select seller_id, next_retry_at, t.wrapped as wrapped from seller_transfers
+             where status in ('reversal_pending') and next_retry_at is not null and seller_id > t.seller_id
+             order by seller_id, next_retry_at limit 1)
+           union all
+           (select seller_id, next_retry_at, true from seller_transfers
+             where status in ('reversal_pending') and next_retry_at is not null and not t.wrapped
+             order by seller_id, next_retry_at limit 1)
+           limit 1) n
+     cross join lateral (
+           select case when n.next_retry_at > now() then false
+                       when (select paused from pauses where scope = 'seller:' || n.seller_id) then false
+                       else exists (select from seller_transfers s
+                                     where status in ('reversal_pending') and next_retry_at is not null
+                                       and s.seller_id = n.seller_id and s.next_retry_at <= now()
+                                       and (s.leased_until is null or s.leased_until <= now()))
+                  end as due) d
+     where t.visits < %(visits)s and t.found < %(limit)s and not (n.wrapped and n.seller_id > %(after)s)
+), soonest as (
+    -- Between two turns of a large circle somebody's only transfer may be due: whose are the longest due of all?
+    select seller_id
+      from (select seller_id, next_retry_at, leased_until from seller_transfers, gate
+             where status in ('reversal_pending') and next_retry_at is not null and next_retry_at <= now()
+             order by next_retry_at limit %(window)s) w
+     where (leased_until is null or leased_until <= now())
+       and (select paused from pauses where scope = 'seller:' || w.seller_id) is not true
      order by next_retry_at
-     limit %(limit)s
-       for update skip locked
-), failed as materialized (
-    select transfer_id, next_retry_at from seller_transfers
-     where status = 'failed' and next_retry_at is not null and next_retry_at <= now()
-       and (leased_until is null or leased_until <= now())
-     order by next_retry_at
-     limit %(limit)s
-       for update skip locked
-), due as (
-    select * from pending union all select * from failed
-     order by next_retry_at
-     limit %(limit)s
+     limit (select %(limit)s - coalesce(max(found), 0) from turn)
+), sellers as materialized (
+    select seller_id from turn where due union select seller_id from soonest
+), due as materialized (
+    select p.transfer_id
+      from sellers s
+     cross join lateral (
+           select transfer_id from seller_transfers t
+            where status in ('reversal_pending') and next_retry_at is not null
+              and t.seller_id = s.seller_id and t.next_retry_at <= now()
+              and (t.leased_until is null or t.leased_until <= now())
+            order by t.next_retry_at
+            limit (select %(limit)s / count(*) from sellers)
+              for update skip locked) p
 ), claimed as (
     update seller_transfers t set leased_by = %(holder)s, leased_until = now() + %(lease)s
       from due
      where t.transfer_id = due.transfer_id
     returning t.transfer_id, t.next_retry_at
 )
-select array(select transfer_id from claimed order by next_retry_at, transfer_id), now();
-
--- claim_reversing: lease transfers whose reversal, or its next try, is due
-with due as materialized (
-    select transfer_id from seller_transfers
-     where status = 'reversal_pending' and next_retry_at <= now()
-       and (leased_until is null or leased_until <= now())
-     order by next_retry_at
-     limit %(limit)s
-       for update skip locked
-), claimed as (
-    update seller_transfers t set leased_by = %(holder)s, leased_until = now() + %(lease)s
-      from due
-     where t.transfer_id = due.transfer_id
-    returning t.transfer_id, t.next_retry_at
-)
-select array(select transfer_id from claimed order by next_retry_at, transfer_id), now();
+select array(select transfer_id from claimed order by next_retry_at, transfer_id), now(),
+       (select seller_id from turn order by visits desc limit 1);
 
 -- renew: prolong what this holder still holds; what is missing in the answer was lost to somebody else
 update seller_transfers t set leased_until = now() + %(lease)s
@@ -63,28 +80,32 @@ with released as (
 )
 select pg_notify('ledger_work', '') where exists (select from released);
 
--- next_due_transferring: the earliest instant at which there may be something to claim
-with free as (
-    select least(
-        (select min(next_retry_at) from seller_transfers
-          where status = 'pending' and next_retry_at is not null and (leased_until is null or leased_until <= now())),
-        (select min(next_retry_at) from seller_transfers
-          where status = 'failed' and next_retry_at is not null and (leased_until is null or leased_until <= now()))
-    ) as at
+-- next_due: the earliest instant at which there may be something to claim; statuses as in claim
+with gate as materialized (
+    select where not exists (select from breaker where open)
+             and not exists (select from pauses where paused and scope in ('everything', 'work:' || %(kind)s))
+), free as (
+    select (select next_retry_at
+              from (select seller_id, next_retry_at, leased_until from seller_transfers
+                     where status in ('reversal_pending') and next_retry_at is not null
+                     order by next_retry_at limit %(window)s) w
+             where (leased_until is null or leased_until <= now())
+               and (select paused from pauses where scope = 'seller:' || w.seller_id) is not true
+             order by next_retry_at
+             limit 1) as at
+      from gate
 )
--- Everything due before the first free one is leased: few rows.
 select least(free.at,
-    (select min(greatest(next_retry_at, leased_until)) from seller_transfers
-      where status = 'pending' and next_retry_at is not null and next_retry_at < coalesce(free.at, 'infinity')),
-    (select min(greatest(next_retry_at, leased_until)) from seller_transfers
-      where status = 'failed' and next_retry_at is not null and next_retry_at < coalesce(free.at, 'infinity')))
-  from free;
-
--- next_due_reversing: the earliest instant at which there may be something to claim
-with free as (
-    select min(next_retry_at) as at from seller_transfers
-     where status = 'reversal_pending' and (leased_until is null or leased_until <= now())
-)
-select least(free.at, (select min(greatest(next_retry_at, leased_until)) from seller_transfers
-                        where status = 'reversal_pending' and next_retry_at < coalesce(free.at, 'infinity')))
+    -- What is due before the first free one is leased or paused.
+    (select min(greatest(next_retry_at, leased_until))
+       from (select seller_id, next_retry_at, leased_until from seller_transfers
+              where status in ('reversal_pending') and next_retry_at is not null
+                and next_retry_at < coalesce(free.at, 'infinity')
+              order by next_retry_at limit %(window)s) w
+      where leased_until > now()
+        and (select paused from pauses where scope = 'seller:' || w.seller_id) is not true),
+    -- All that was looked at is leased or paused, and there is more: look again soon, instead of at all of it each time.
+    (select now() + interval '1 second' from seller_transfers
+      where status in ('reversal_pending') and next_retry_at is not null and free.at is null
+      order by next_retry_at offset %(window)s limit 1))
   from free;

@@ -1,0 +1,260 @@
+-- The traffic of the whole fleet: what is paused, the breaker that all processes share, a pace that slows down when Stripe
+-- says so, and claims in which sellers take turns.
+
+-- What people have paused, one row per switch: the fold of its one stream, written by ledger_append like every read model.
+create table pauses (
+    stream_id  uuid        primary key,
+    scope      text        not null constraint one_switch_per_scope unique,
+    paused     boolean     not null,
+    actor      text,
+    reason     text,
+    lost_since timestamptz,
+    version    bigint      not null,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+
+    constraint a_pause_names_its_actor_and_reason check (not paused or (actor is not null and reason is not null))
+);
+
+
+-- Whether Stripe answers. One row from the start, so that every change is one update that waits for the one before it.
+create table breaker (
+    single         boolean     primary key default true,
+    open           boolean     not null default false,
+    opened_at      timestamptz,
+    closed_at      timestamptz,
+    probe_at       timestamptz,          -- from when on somebody may ask whether Stripe answers again
+    probe_interval interval    not null default '5 seconds',
+
+    constraint there_is_only_one_breaker check (single),
+    constraint an_open_breaker_is_probed check (not open or (opened_at is not null and probe_at is not null)),
+    constraint a_closed_breaker_is_not_probed check (open or probe_at is null),
+    constraint probes_are_5_seconds_to_5_minutes_apart check (probe_interval between '5 seconds' and '5 minutes')
+)
+with (fillfactor = 50);
+insert into breaker default values;
+
+
+-- The share of the configured rate at which an endpoint was left when it was last slowed down; it grows again with time.
+-- A share and not a rate: processes with different configurations slow down and recover together.
+alter table pace
+    add column share     double precision not null default 1
+        constraint a_pace_never_stands_still check (0 < share and share <= 1),
+    add column slowed_at timestamptz,
+    add constraint a_slower_pace_says_since_when check (share = 1 or slowed_at is not null);
+
+
+-- Sellers take turns: claims walk from seller to seller and take the longest due of each. A lease changes none of these
+-- columns, so it is still an update that no index notices.
+create index seller_transfers_turns_to_send_idx on seller_transfers (seller_id, next_retry_at)
+    where status in ('pending', 'failed') and next_retry_at is not null;
+create index seller_transfers_turns_to_reverse_idx on seller_transfers (seller_id, next_retry_at)
+    where status = 'reversal_pending' and next_retry_at is not null;
+-- The longest due of both statuses in one order.
+create index seller_transfers_due_to_send_idx on seller_transfers (next_retry_at)
+    where status in ('pending', 'failed') and next_retry_at is not null;
+
+
+-- The only door to ledger_events: one call, one transaction, one group of appends. All of it is stored or nothing.
+--
+-- facts: [{"id", "version", "topic", "state"}, ...] in the order in which they get their positions; state is JSON.
+-- rows:  {"seller_transfers": [...], "transfer_reversals": [...], "orders": [...], "refunds": [...],
+--         "pauses": [...], "alarms": [{"kind", "subject", "detail", "raised_at", "cleared_at"?}],
+--         "webhook_inbox": [{"inbox_id", "status", "reason"?, "subject"?, "due_at"?, "stream"?, "version"?}],
+--         "released": [{"subject"}]}, every member optional.
+-- Returns the position of the last fact in the table.
+--
+-- Errors, each with a JSON list of [stream, version] as detail:
+--   LG001  these versions are stored already (somebody else was first)
+--   LG002  these versions have no predecessor, neither stored nor in the group
+--
+-- The link of the hash chain, to be recomputed by anybody (integers are big-endian, lengths are in bytes):
+--   digest = sha256( digest of the position before, 32 bytes; for position 1: sha256('ledger_events')
+--                  | position, 8 | stream id, 16 | version, 8
+--                  | length of topic, 4 | topic, UTF-8 | length of state, 4 | state )
+create or replace function ledger_append(facts json, rows json) returns bigint language plpgsql
+    -- Opens the door for this call alone; it closes by itself on return and on error.
+    set ledger.appending = 'yes'
+    -- The plans made here are kept by the session, and the tables may be empty when they are made. A sequential scan
+    -- would then stay when millions of rows have come; and a scan that is only forbidden costs enough to start the JIT.
+    set jit = off
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $$
+declare
+    position bigint;
+    link     bytea;
+    ids      uuid[];
+    versions bigint[];
+    topics   text[];
+    states   bytea[];
+    links    bytea[] := '{}';
+    named    json;
+    given    record;
+begin
+    -- One writer at a time, so that the order of positions is the order of commits and a reader that follows positions
+    -- misses nothing. An advisory lock, because LOCK TABLE waits for every VACUUM of the table.
+    perform pg_advisory_xact_lock(x'6c6564676572'::bigint);  -- 'ledger' in ASCII
+    -- From here on everybody waits for us: somebody's row lock may cost this append, but not the whole ledger.
+    perform set_config('lock_timeout', '200ms', true);
+
+    -- Each statement of a volatile function has a snapshot of its own: this one is younger than the lock.
+    -- Not a row that holds the head: under an old snapshot it would collect dead versions by the thousand.
+    select notification_id, digest into position, link from ledger_events order by notification_id desc limit 1;
+    position := coalesce(position, 0);
+    link := coalesce(link, sha256('ledger_events'));
+
+    select array_agg(f.id order by f.n), array_agg(f.version order by f.n), array_agg(f.topic order by f.n),
+           array_agg(convert_to(f.state::text, 'UTF8') order by f.n)
+      into ids, versions, topics, states
+      from rows from (json_to_recordset(facts) as (id uuid, version bigint, topic text, state json))
+           with ordinality as f (id, version, topic, state, n);
+
+    if ids is not null then
+        select json_agg(json_build_array(f.id, f.version)) into named
+          from unnest(ids, versions) as f (id, version)
+          join ledger_events e on e.originator_id = f.id and e.originator_version = f.version;
+        if named is not null then
+            raise exception 'these versions are stored already' using errcode = 'LG001', detail = named::text;
+        end if;
+
+        select json_agg(json_build_array(f.id, f.version)) into named
+          from unnest(ids, versions) as f (id, version)
+         where f.version > 1
+           and not exists (select from ledger_events e
+                            where e.originator_id = f.id and e.originator_version = f.version - 1)
+           and not exists (select from unnest(ids, versions) as b (id, version)
+                            where b.id = f.id and b.version = f.version - 1);
+        if named is not null then
+            raise exception 'these versions have no predecessor' using errcode = 'LG002', detail = named::text;
+        end if;
+
+        for i in 1 .. cardinality(ids) loop
+            position := position + 1;
+            link := sha256(link || int8send(position) || uuid_send(ids[i]) || int8send(versions[i])
+                           || int4send(octet_length(topics[i])) || convert_to(topics[i], 'UTF8')
+                           || int4send(octet_length(states[i])) || states[i]);
+            links[i] := link;
+        end loop;
+
+        insert into ledger_events (originator_id, originator_version, topic, state, notification_id, digest)
+        select f.id, f.version, f.topic, f.state, position - cardinality(ids) + f.n, f.link
+          from unnest(ids, versions, topics, states, links) with ordinality as f (id, version, topic, state, link, n);
+        perform pg_notify('ledger_events', '');
+    end if;
+
+    select * into given from json_to_record(rows) as r (
+        seller_transfers json, transfer_reversals json, orders json, refunds json, pauses json,
+        alarms json, webhook_inbox json, released json);
+
+    if given.seller_transfers is not null then
+        insert into seller_transfers
+        select * from json_populate_recordset(null::seller_transfers, given.seller_transfers)
+        -- Workers renew and release their leases in the same order, so nobody waits in a circle.
+         order by transfer_id
+        on conflict (transfer_id) do update set
+            order_id = excluded.order_id, seller_id = excluded.seller_id, destination = excluded.destination,
+            cause = excluded.cause, amount = excluded.amount, currency = excluded.currency, status = excluded.status,
+            amount_reversed = excluded.amount_reversed, stripe_transfer_id = excluded.stripe_transfer_id,
+            stripe_reversal_id = excluded.stripe_reversal_id, retry_count = excluded.retry_count,
+            next_retry_at = excluded.next_retry_at, waiting_for = excluded.waiting_for,
+            last_error = excluded.last_error, refund_id = excluded.refund_id,
+            transfer_group = excluded.transfer_group, source_transaction = excluded.source_transaction,
+            version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
+    end if;
+
+    if given.transfer_reversals is not null then
+        insert into transfer_reversals
+        select * from json_populate_recordset(null::transfer_reversals, given.transfer_reversals)
+        -- One append may end a reversal and start the next. Unique indexes look at each row as it is written, so those
+        -- that leave 'requested' go first, or the two would seem to be in flight together.
+         order by status = 'requested'
+        on conflict (reversal_id) do update set
+            transfer_id = excluded.transfer_id, order_id = excluded.order_id, seller_id = excluded.seller_id,
+            refund_id = excluded.refund_id, amount = excluded.amount, currency = excluded.currency,
+            status = excluded.status, reason = excluded.reason, settled_by = excluded.settled_by,
+            stripe_reversal_id = excluded.stripe_reversal_id, waiting_for = excluded.waiting_for,
+            created_at = excluded.created_at, updated_at = excluded.updated_at;
+    end if;
+
+    if given.orders is not null then
+        insert into orders
+        select * from json_populate_recordset(null::orders, given.orders)
+        on conflict (order_id) do update set
+            stream_id = excluded.stream_id, currency = excluded.currency, amount = excluded.amount,
+            refunded = excluded.refunded, status = excluded.status, payment_id = excluded.payment_id,
+            source_transaction = excluded.source_transaction, shares = excluded.shares,
+            version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
+    end if;
+
+    if given.refunds is not null then
+        insert into refunds
+        select * from json_populate_recordset(null::refunds, given.refunds)
+        on conflict (stream_id) do update set
+            refund_id = excluded.refund_id, psp_refund_id = excluded.psp_refund_id, order_id = excluded.order_id,
+            amount = excluded.amount, currency = excluded.currency, status = excluded.status,
+            reason = excluded.reason, allocation = excluded.allocation, last_error = excluded.last_error,
+            version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
+    end if;
+
+    if given.pauses is not null then
+        insert into pauses
+        select * from json_populate_recordset(null::pauses, given.pauses)
+        on conflict (stream_id) do update set
+            scope = excluded.scope, paused = excluded.paused, actor = excluded.actor, reason = excluded.reason,
+            lost_since = excluded.lost_since, version = excluded.version, created_at = excluded.created_at,
+            updated_at = excluded.updated_at;
+        -- What waited may begin again, and nobody is to sleep on it.
+        perform pg_notify('ledger_work', '');
+    end if;
+
+    if given.alarms is not null then
+        -- The same alarm may be raised, and cleared, by several appends of one group: the last raising counts, and
+        -- then what cleared it after that.
+        insert into alarms (kind, subject, detail, raised_at)
+        select distinct on (a.kind, a.subject) a.kind, a.subject, a.detail, a.raised_at
+          from rows from (json_to_recordset(given.alarms) as (
+                   kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
+               with ordinality as a (kind, subject, detail, raised_at, cleared_at, n)
+         where a.cleared_at is null
+         order by a.kind, a.subject, a.n desc
+        on conflict (kind, subject) do update set
+            detail = excluded.detail, raised_at = excluded.raised_at, cleared_at = null;
+
+        -- Clearing never makes a row: most of what ends well had never been alarming.
+        update alarms a set cleared_at = c.cleared_at
+          from (select distinct on (g.kind, g.subject) g.kind, g.subject, g.cleared_at
+                  from rows from (json_to_recordset(given.alarms) as (
+                           kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
+                       with ordinality as g (kind, subject, detail, raised_at, cleared_at, n)
+                 order by g.kind, g.subject, g.n desc) c
+         where a.kind = c.kind and a.subject = c.subject and c.cleared_at is not null and a.cleared_at is null;
+    end if;
+
+    if given.webhook_inbox is not null then
+        -- The event is done in the same breath as what it caused. A row that is no longer open stays as it is.
+        update webhook_inbox i
+           set status = h.status, reason = h.reason, subject = coalesce(h.subject, i.subject), due_at = h.due_at,
+               handled_at = case when h.status in ('done', 'ignored', 'dead') then now() end,
+               leased_by = null, leased_until = null,
+               position = (select e.notification_id from ledger_events e
+                            where e.originator_id = h.stream and e.originator_version = h.version)
+          from json_to_recordset(given.webhook_inbox) as h (
+                   inbox_id bigint, status text, reason text, subject text, due_at timestamptz,
+                   stream uuid, version bigint)
+         where i.inbox_id = h.inbox_id and i.status in ('stored', 'parked');
+    end if;
+
+    if given.released is not null then
+        -- What these events waited for has just come.
+        update webhook_inbox i set due_at = now()
+          from json_to_recordset(given.released) as r (subject text)
+         where i.subject = r.subject and i.status = 'parked';
+        if found then
+            perform pg_notify('webhook_inbox', '');
+        end if;
+    end if;
+
+    return position;
+end $$;
