@@ -203,7 +203,7 @@ async def _look_up_first(service: Service) -> None:
 @asynccontextmanager
 async def _at_work(service: Service) -> AsyncIterator[None]:
     """The loops; on leaving, calls in flight are recorded before this returns."""
-    inbox, watch = _inbox_loop(service), _traffic_watch(service)
+    inbox, watch = _inbox_loop(service), traffic_watch(service)
     await watch.refresh()  # nothing is claimed before it is known what is paused
     service.workers = _workers(service, watch)
     listener = Listener(service.database_url)
@@ -247,7 +247,8 @@ def _inbox_loop(service: Service) -> InboxLoop:
     )
 
 
-def _traffic_watch(service: Service) -> TrafficWatch:
+def traffic_watch(service: Service) -> TrafficWatch:
+    """What listens to Stripe's answers together, and knows what is paused."""
     ledger = PostgresLedger(service.store)
     recorder = Recorder(ledger, service.clock)
 

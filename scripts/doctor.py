@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import psycopg
 import typer
-from infrastructure.postgres.traffic import Traffic
 
 from domain.outcomes import LookUpFailed
 from infrastructure.bootstrap import Service, running
 from infrastructure.postgres.binding import binding
+from infrastructure.postgres.traffic import Traffic
 from infrastructure.settings import Settings
 from scripts.exits import FOUND
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from psycopg.rows import TupleRow
 
-from application.ports import LookFirst, TrafficState
+from application.ports import TrafficState
+from domain.operation import LookFirst
 from domain.switch import UNSEEN
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.sql import queries

@@ -24,7 +24,7 @@ class Snapshot:
     oldest_reversal_seconds: float = 0.0
     inbox: Mapping[str, int] = field(default_factory=dict)
     alarms: Mapping[str, int] = field(default_factory=dict)
-    traffic: TrafficState = TrafficState()
+    traffic: TrafficState = field(default_factory=TrafficState)
 
 
 class Metrics:

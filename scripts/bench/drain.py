@@ -18,7 +18,7 @@ from domain.bodies import TransferBody
 from domain.outcomes import Outcome, Succeeded, TransferAtStripe
 from domain.paying import complete
 from domain.seller_transfer import SellerTransfer
-from infrastructure.bootstrap import Service, running
+from infrastructure.bootstrap import Service, running, traffic_watch
 from infrastructure.postgres.ledger import PostgresLedger
 from infrastructure.postgres.listen import Listener
 from infrastructure.postgres.pace import Pace
@@ -63,6 +63,9 @@ class SleepingGateway:
 
     async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
         raise NotImplementedError
+
+    async def answers(self) -> bool:
+        return True
 
     async def account(self) -> str | None:
         return None
@@ -117,7 +120,8 @@ async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drai
     limits = Limits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
     pace = Pace(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)
-    worker = Worker(errand, PostgresLedger(service.store), Work(service.pool), pace, service.clock, slots, limits)
+    watch = traffic_watch(service)
+    worker = Worker(errand, PostgresLedger(service.store), Work(service.pool), pace, watch, service.clock, slots, limits)
     listener = Listener(service.database_url)
     for channel in ("ledger_events", "ledger_work"):
         listener.on(channel, worker.wake)

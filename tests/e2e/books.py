@@ -24,6 +24,7 @@ from infrastructure.postgres.ledger import FactCodec, replayed
 from infrastructure.stripe.simulator import SimulatorControl
 from projections.folding import Fold, TransferFold, fold
 from projections.orders import OrderRow
+from projections.pauses import PauseRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
@@ -34,6 +35,7 @@ ROWS: Mapping[str, type[Any]] = {
     "transfer_reversals": ReversalRow,
     "orders": OrderRow,
     "refunds": RefundRow,
+    "pauses": PauseRow,
 }
 FACTS = """
     select originator_id, originator_version, topic, state, notification_id as position, digest
@@ -141,6 +143,8 @@ def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[Any, Any]]:
                 expected["orders"][folded.order_id] = folded
             case RefundRow():
                 expected["refunds"][folded.stream_id] = folded
+            case PauseRow():
+                expected["pauses"][folded.stream_id] = folded
     return expected
 
 

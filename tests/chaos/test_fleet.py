@@ -1,0 +1,143 @@
+"""Many processes on one database: killed one after the other, restarted one after the other, and held to Stripe's limit."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+from infrastructure.bootstrap import stored
+from infrastructure.settings import Settings
+from infrastructure.stripe.simulator import SimulatorControl
+from tests.chaos.conftest import Processes
+from tests.e2e.process import LedgerProcess
+from tests.e2e.stage import CREATE, REVERSE, Desk
+from tests.e2e.view import View
+
+SELLERS = ("anna", "bert", "carl", "dora")
+AT_ONCE = 50
+PATIENCE = 150.0
+
+
+async def paid_orders(desk: Desk, many: Sequence[str]) -> None:
+    """Their transfers are due."""
+    for start in range(0, len(many), AT_ONCE):
+        some = many[start : start + AT_ONCE]
+        await asyncio.gather(*(desk.order(o, 1_000, **{SELLERS[len(o) % 4]: 900}) for o in some))
+        await asyncio.gather(*(desk.pay(o) for o in some))
+
+
+async def refund_all(desk: Desk, many: Sequence[str]) -> None:
+    for start in range(0, len(many), AT_ONCE):
+        await asyncio.gather(*(desk.refund(f"r_{o}", o, 1_000) for o in many[start : start + AT_ONCE]))
+
+
+async def count_of(view: View, status: str) -> int:
+    (row,) = await view.select("select count(*) as n from seller_transfers where status = %s", status)
+    return int(row["n"])
+
+
+async def all_are(view: View, status: str, number: int) -> None:
+    async def there() -> bool:
+        return await count_of(view, status) == number
+
+    await view.until(there, f"{number} transfers are {status}", PATIENCE)
+
+
+@asynccontextmanager
+async def killed_each_second(processes: Processes, fleet: list[LedgerProcess]) -> AsyncIterator[None]:
+    """One of them after the other gets kill -9 and is replaced, a second apart."""
+
+    async def kill() -> None:
+        for turn in count():
+            await asyncio.sleep(1)
+            await fleet[turn % len(fleet)].kill()
+            fleet[turn % len(fleet)] = await processes.begin("worker")
+
+    killing = asyncio.create_task(kill())
+    try:
+        yield
+    finally:
+        killing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await killing
+
+
+async def test_eight_workers_killed_one_each_second_execute_each_call_exactly_once(
+    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+) -> None:
+    many = [f"o{n}" for n in range(1_000)]
+    async with stored(settings) as storage:
+        await paid_orders(Desk(storage), many)
+        fleet = [await processes.begin("worker") for _ in range(8)]
+        async with killed_each_second(processes, fleet):
+            await all_are(view, "completed", len(many))
+            await refund_all(Desk(storage), many)
+            await all_are(view, "reversed", len(many))
+    for operation in (CREATE, REVERSE):
+        executed = [call for call in await stripe.requests(operation) if call["status"] == 200 and not call["replayed"]]
+        assert len({call["key"] for call in executed}) == len(executed) == len(many)
+    held = (await stripe.ledger())["transfers"]
+    assert [len(transfer["reversals"]) for transfer in held] == [1] * len(many)
+    for process in fleet:  # the books are compared when nobody works any more
+        await process.kill()
+
+
+async def test_a_rolling_restart_under_load_leaves_no_call_unknown(
+    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+) -> None:
+    """SIGTERM drains: what is under way is recorded, so nobody has to ask Stripe again."""
+    many = [f"o{n}" for n in range(300)]
+    await stripe.fault("latency", "*", ms=50)
+    async with stored(settings) as storage:
+        await paid_orders(Desk(storage), many)
+        fleet = [await processes.start("worker") for _ in range(3)]
+        await all_are(view, "completed", len(many))
+        refunds = asyncio.create_task(refund_all(Desk(storage), many))
+        for turn in range(len(fleet)):
+            await view.until(lambda turn=turn: _reversed(view, 30 * turn), "some are reversed")  # type: ignore[misc]
+            fleet[turn].send(signal.SIGTERM)
+            assert await fleet[turn].ended() == 0
+            fleet[turn] = await processes.start("worker")
+        await refunds
+        await all_are(view, "reversed", len(many))
+    calls = await stripe.requests(REVERSE)
+    assert len({call["key"] for call in calls}) == len(calls) == len(many), "each call was made once"
+    (unknown,) = await view.select("select count(*) as n from seller_transfers where retry_count > 0")
+    assert unknown["n"] == 0
+
+
+async def _reversed(view: View, more_than: int) -> bool:
+    return await count_of(view, "reversed") >= more_than
+
+
+LIMIT = 25.0
+"""Requests per second and endpoint that Stripe allows."""
+CALLS = 700
+"""Some 28 seconds at that rate."""
+
+
+async def test_three_processes_use_stripes_limit_to_the_full_and_are_hardly_ever_refused(
+    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+) -> None:
+    """With the latencies recorded of real Stripe: 1.2 s in the middle, 7 s at worst."""
+    many = [f"o{n}" for n in range(CALLS)]
+    payer = await processes.start("worker", STRIPE_MAX_RPS="1000")
+    async with stored(settings) as storage:
+        await paid_orders(Desk(storage), many)
+        await all_are(view, "completed", CALLS)
+        await payer.kill()
+        await refund_all(Desk(storage), many)
+    await stripe.tune(endpoint_rate=LIMIT, latency="recorded")
+    fleet = [await processes.begin("worker", STRIPE_MAX_RPS=str(LIMIT)) for _ in range(3)]
+    await all_are(view, "reversed", CALLS)
+    calls = await stripe.requests(REVERSE)
+    refused = [call for call in calls if call["status"] == 429]
+    used = len(calls) / (calls[-1]["at"] - calls[0]["at"]) / LIMIT
+    print(f"used {used:.1%} of the limit; {len(refused)} of {len(calls)} calls refused")
+    assert used >= 0.95
+    assert len(refused) < 0.01 * len(calls)
+    for process in fleet:
+        await process.kill()
