@@ -136,7 +136,6 @@ async def test_three_processes_use_stripes_limit_to_the_full_and_are_hardly_ever
     calls = await stripe.requests(REVERSE)
     refused = [call for call in calls if call["status"] == 429]
     used = len(calls) / (calls[-1]["at"] - calls[0]["at"]) / LIMIT
-    print(f"used {used:.1%} of the limit; {len(refused)} of {len(calls)} calls refused")
     assert used >= 0.95
     assert len(refused) < 0.01 * len(calls)
     for process in fleet:
