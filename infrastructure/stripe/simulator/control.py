@@ -135,6 +135,10 @@ class SimulatorControl:
     async def restore_wording(self) -> None:
         _checked(await self._http.delete("/_sim/wording"))
 
+    async def tune(self, **changes: Any) -> Json:
+        """Keys, limits and latency from now on; `tuning.py` lists them. Returns all of them as they are then."""
+        return _checked(await self._http.patch("/_sim/tuning", json=changes))
+
     # --- webhooks -----------------------------------------------------------------------------------------------------
 
     async def add_webhook_endpoint(

@@ -77,7 +77,10 @@ class Hold(_Action):
 
 
 class Status(_Action):
-    """A failing answer that no key remembers. 429 is a rate limit with `reason`, or, with `lock`, a lock timeout."""
+    """A failing answer that no key remembers. 429 is a rate limit with `reason`, or, with `lock`, a lock timeout.
+
+    `html` and `bare` bodies come from something before Stripe: a web page, or JSON without an `error`.
+    """
 
     kind: Literal["status"]
     status: int = Field(ge=400, le=599)
@@ -85,6 +88,7 @@ class Status(_Action):
     lock: bool = False
     should_retry: bool | None = None
     html: bool = False
+    bare: bool = False
 
     @property
     def strikes_at(self) -> Point:
@@ -145,11 +149,15 @@ class Mangle(_Action):
 
 
 class Stored500(_Action):
-    """500, stored and repeated; the object is made all the same (after `seconds`), or never."""
+    """500, stored and repeated; the object is made all the same (after `seconds`), or never.
+
+    `announce_after`: its webhook leaves so many seconds after it was made, if that was at once.
+    """
 
     POINT = Point.BEFORE_COMMIT
     kind: Literal["stored_500_then_created", "stored_500_not_created"]
     seconds: float = Field(default=0.0, ge=0)
+    announce_after: float = Field(default=0.0, ge=0)
 
 
 class ForgetfulKeys(_Action):

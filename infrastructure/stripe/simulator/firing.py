@@ -29,6 +29,7 @@ from infrastructure.stripe.simulator.rows import Answer
 from infrastructure.stripe.simulator.world import World
 
 BAD_GATEWAY_PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center></body></html>"
+BARE_BODY = b'{"message":"The upstream server did not answer."}'
 
 
 async def strike(world: World, call: Call, plan: Plan, point: Point, connection: Connection) -> list[Action]:
@@ -77,6 +78,8 @@ def _status(world: World, call: Call, action: Status) -> Exception:
         answer.headers["Stripe-Should-Retry"] = str(action.should_retry).lower()
     if action.html:
         answer.body, answer.content_type = BAD_GATEWAY_PAGE % (action.status, action.status), "text/html"
+    elif action.bare:
+        answer.body = BARE_BODY
     return AnswerNow(answer)
 
 
