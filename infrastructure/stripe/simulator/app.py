@@ -113,7 +113,7 @@ def _as_stripe_says(world: World) -> Callable[[Request, Exception], Response]:
         name = "unknown_method" if cast(HTTPException, failure).status_code == 405 else "unknown_url"
         call = world.unnamed_call(request.method, request.url.path)
         refused = world.refused(Refusal(name, method=request.method, path=call.path), call, stored=False)
-        world.remember(call, "answered", refused.status)
+        world.remember(call, "answered", refused)
         headers = stripe_headers(world, call, refused.headers, None)
         return Response(refused.body, refused.status, headers, media_type="application/json")
 

@@ -84,7 +84,7 @@ class SimulatorControl:
         seed: int = 1,
         **action: Any,
     ) -> str:
-        """Arm a fault and return its id; `action` holds the settings of its kind (`faults.py` lists them)."""
+        """Arm a fault and return its id; `action` holds the settings of its kind (`actions.py` lists them)."""
         match = {
             "operation": operation,
             "key": key,

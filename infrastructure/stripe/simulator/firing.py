@@ -6,10 +6,7 @@ from typing import assert_never
 
 import orjson
 
-from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
-from infrastructure.stripe.simulator.connection import Connection
-from infrastructure.stripe.simulator.errors import Refusal
-from infrastructure.stripe.simulator.faults import (
+from infrastructure.stripe.simulator.actions import (
     Action,
     Cut,
     Error,
@@ -17,12 +14,15 @@ from infrastructure.stripe.simulator.faults import (
     Hold,
     Latency,
     Mangle,
-    Plan,
     Point,
     Silence,
     Status,
     Stored500,
 )
+from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
+from infrastructure.stripe.simulator.connection import Connection
+from infrastructure.stripe.simulator.errors import Refusal
+from infrastructure.stripe.simulator.faults import Plan
 from infrastructure.stripe.simulator.gate import Ending
 from infrastructure.stripe.simulator.latency import seconds_of
 from infrastructure.stripe.simulator.rows import Answer

@@ -7,20 +7,19 @@ from contextlib import contextmanager
 
 import orjson
 
+from infrastructure.stripe.simulator.actions import ForgetfulKeys, Mangle, Point, Stored500
 from infrastructure.stripe.simulator.authentication import authenticate
 from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
 from infrastructure.stripe.simulator.connection import Connection
 from infrastructure.stripe.simulator.errors import Refusal
-from infrastructure.stripe.simulator.faults import ForgetfulKeys, Mangle, Plan, Point, Stored500
+from infrastructure.stripe.simulator.faults import Plan
 from infrastructure.stripe.simulator.firing import strike
 from infrastructure.stripe.simulator.journal import kept_json
 from infrastructure.stripe.simulator.latency import recorded
 from infrastructure.stripe.simulator.operations import Operation
 from infrastructure.stripe.simulator.parameters import read_params
 from infrastructure.stripe.simulator.rows import Answer, KeyEntry
-from infrastructure.stripe.simulator.world import World
-
-REPLAYED = "Idempotent-Replayed"
+from infrastructure.stripe.simulator.world import REPLAYED, World
 
 
 class Passage:
@@ -177,8 +176,7 @@ async def dispatch(world: World, operation: Operation, call: Call, connection: C
         world.remember(call, f"connection {end}")
         await connection.end(end.reset)
         return
-    replayed = REPLAYED in answer.headers
-    world.remember(call, spoilt[0].kind if spoilt else "answered", answer.status, replayed)
+    world.remember(call, spoilt[0].kind if spoilt else "answered", answer)
     answer.headers = stripe_headers(world, call, answer.headers, passage.original)
     await deliver(connection, answer, spoilt)
 
@@ -186,7 +184,7 @@ async def dispatch(world: World, operation: Operation, call: Call, connection: C
 async def refuse(world: World, call: Call, refusal: Refusal, connection: Connection) -> None:
     """Answer a call that cannot even be read."""
     answer = world.refused(refusal, call, stored=False)
-    world.remember(call, "answered", answer.status)
+    world.remember(call, "answered", answer)
     answer.headers = stripe_headers(world, call, answer.headers, None)
     await connection.answer(answer)
 

@@ -28,6 +28,9 @@ from infrastructure.stripe.simulator.traffic import Limits, ObjectLocks
 from infrastructure.stripe.simulator.tuning import Tuning
 from infrastructure.stripe.simulator.webhooks import Webhooks
 
+REPLAYED = "Idempotent-Replayed"
+LIMITED_BY = "Stripe-Rate-Limited-Reason"
+
 
 class World:
     """Shared by the API and the control routes of one app. Everything happens in one event loop."""
@@ -117,11 +120,12 @@ class World:
         if should_retry:
             headers["Stripe-Should-Retry"] = should_retry
         if "reason" in refusal.values:
-            headers["Stripe-Rate-Limited-Reason"] = str(refusal.values["reason"])
+            headers[LIMITED_BY] = str(refusal.values["reason"])
         return Answer(shape.status, body, headers)
 
-    def remember(self, call: Call, outcome: str, status: int | None = None, replayed: bool = False) -> None:
+    def remember(self, call: Call, outcome: str, answer: Answer | None = None) -> None:
         """One line of the request log; calls that got no answer have no status."""
+        headers = answer.headers if answer else {}
         self.log.append(
             {
                 "operation": call.operation,
@@ -130,9 +134,10 @@ class World:
                 "account": call.account,
                 "transfer": call.transfer,
                 "destination": call.destination,
-                "status": status,
+                "status": answer.status if answer else None,
                 "outcome": outcome,
-                "replayed": replayed,
+                "replayed": REPLAYED in headers,
+                "reason": headers.get(LIMITED_BY),
                 "at": call.at,
                 "answered_at": self.clock.now(),
                 "seconds": round(self.clock.steady() - call.started, 6),
