@@ -45,9 +45,9 @@ async def strike(world: World, call: Call, plan: Plan, point: Point, connection:
             case Hold():
                 await _hold(world, call, action, connection)
             case Status():
-                raise _status(world, call, action)
+                raise injected_status(world, call, action)
             case Error():
-                raise AnswerNow(_error(call, action), stored=action.stored)
+                raise AnswerNow(injected_error(call, action), stored=action.stored)
             case Cut():
                 raise Vanish(reset=True)
             case Silence():
@@ -67,7 +67,7 @@ async def _hold(world: World, call: Call, action: Hold, connection: Connection) 
         raise Vanish(reset=False)
 
 
-def _status(world: World, call: Call, action: Status) -> Exception:
+def injected_status(world: World, call: Call, action: Status) -> Refusal | AnswerNow:
     if action.lock:
         return Refusal("lock_timeout")
     if action.status == 429:
@@ -83,7 +83,7 @@ def _status(world: World, call: Call, action: Status) -> Exception:
     return AnswerNow(answer)
 
 
-def _error(call: Call, action: Error) -> Answer:
+def injected_error(call: Call, action: Error) -> Answer:
     error = {"type": action.type, "code": action.code, "message": action.message, "param": action.param}
     error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{call.request_id}"
     body = orjson.dumps({"error": {name: value for name, value in error.items() if value is not None}})
