@@ -4,16 +4,9 @@ import asyncio
 
 import pytest
 
-from infrastructure.stripe.simulator import SimulatorConfig
-
 THIRTY_DAYS = 30 * 86_400
 NOWHERE = "http://127.0.0.1:9/hook"
-
-
-@pytest.fixture
-def config():
-    """A webhook of the second endpoint is never taken: port 9 discards."""
-    return SimulatorConfig(virtual_start=1.8e9)
+"""Nothing listens there."""
 
 
 async def types(api, **query):
