@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from pathlib import Path
 
 import typer
 import uvicorn
@@ -12,12 +11,12 @@ from infrastructure.stripe.simulator.server import serve_simulator
 from scripts.exits import fail
 
 
-def simulate(port: int, state: Path | None, seed: int) -> None:
+def simulate(port: int, config: SimulatorConfig) -> None:
     """Serve on loopback until SIGTERM or SIGINT."""
     loop = uvicorn.Config("unused", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=loop) as runner:
         try:
-            runner.run(_serve(SimulatorConfig(seed=seed, state_file=state), port))
+            runner.run(_serve(config, port))
         except OSError as error:
             fail(f"Cannot listen on 127.0.0.1:{port} ({error.strerror}); choose another --stripe-port.")
 

@@ -4,7 +4,6 @@ The second answer comes from in front of Stripe's idempotency layer, as a rolled
 became of the first call. Whoever takes it for a verdict pays twice.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -136,7 +135,7 @@ async def test_a_key_that_is_rolled_while_a_call_is_on_its_way_pays_nobody_twice
 
 
 def accept(simulator: RunningSimulator, key: str) -> None:
-    simulator.world.config = replace(simulator.world.config, accepted_keys=frozenset({key}))
+    simulator.world.tune({"accepted_keys": [key]})
 
 
 async def until_unauthorized(stage: Stage, transfer_id: Any) -> facts.AttemptDeferred:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 
@@ -136,3 +137,35 @@ def test_a_database_of_the_simulator_refuses_a_live_key(database_url: str) -> No
 def test_the_doctor_finds_a_stripe_that_does_not_answer(database_url: str) -> None:
     found = json.loads(run("doctor", "--json", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE).stdout)
     assert {finding["check"]: finding["well"] for finding in found}["stripe"] is False
+
+
+def test_the_simulator_is_started_with_stripes_limit_and_latency() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "scripts",
+        "simulate",
+        "--stripe-port",
+        "0",
+        "--endpoint-rate",
+        "25",
+        "--latency",
+        "recorded",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip().rpartition("STRIPE_API_BASE=")[2]
+            tuning = httpx.get(f"{url}/_sim/tuning", timeout=30, trust_env=False).json()
+            assert (tuning["endpoint_rate"], tuning["latency"], tuning["global_rate"]) == (25, "recorded", None)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("option", [["--endpoint-rate", "0"], ["--latency", "much"]], ids=str)
+def test_a_simulator_that_makes_no_sense_is_not_started(option: list[str]) -> None:
+    ended = run("simulate", *option)
+    assert ended.returncode == 2
+    assert option[0] in ended.stderr
+    assert "Traceback" not in ended.stderr

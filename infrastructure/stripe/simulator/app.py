@@ -29,7 +29,10 @@ from infrastructure.stripe.simulator.world import World
 def create_simulator(config: SimulatorConfig | None = None) -> Starlette:
     """A simulated Stripe. `app.state.world` is its inside, for tests that run in the same process.
 
-    Connection faults (resets, cut answers) need `serve_simulator`; everything else works under any ASGI server.
+    It can be called as a function: a call without faults neither sleeps nor opens a socket, and its time is
+    `config.clock`. Without `serve_simulator` there is no connection to cut, so connection faults raise
+    ConnectionResetError. A client that gives up must leave its call running, as Stripe would: cancelling it takes
+    the call's effect away.
     """
     world = World(config or SimulatorConfig())
 
@@ -79,6 +82,7 @@ def _call(world: World, operation: Operation, scope: Scope) -> Call:
         target=scope["path_params"],
         request_id=world.ids.next("req"),
         at=world.clock.now(),
+        started=world.clock.steady(),
         api_key=_api_key(headers.get(b"authorization", b"")),
         key=_text(headers.get(b"idempotency-key")) if operation.method == "POST" else None,
         account=_text(headers.get(b"stripe-account")),
@@ -107,8 +111,9 @@ def _api_key(authorization: bytes) -> str | None:
 def _as_stripe_says(world: World) -> Callable[[Request, Exception], Response]:
     def answer(request: Request, failure: Exception) -> Response:
         name = "unknown_method" if cast(HTTPException, failure).status_code == 405 else "unknown_url"
-        call = Call("none", request.method, request.url.path, {}, world.ids.next("req"), world.clock.now())
+        call = world.unnamed_call(request.method, request.url.path)
         refused = world.refused(Refusal(name, method=request.method, path=call.path), call, stored=False)
+        world.remember(call, "answered", refused)
         headers = stripe_headers(world, call, refused.headers, None)
         return Response(refused.body, refused.status, headers, media_type="application/json")
 

@@ -79,6 +79,10 @@ class Books:
             )
         )
 
+    def has(self, id_: object) -> bool:
+        """Whether an object of that id exists, of whatever kind."""
+        return any(id_ in shelf.by_id for shelf in self._shelves)
+
     def announce(
         self,
         type_: str,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +22,8 @@ class Call:
     request_id: str
     at: float
     """Simulated time of arrival."""
+    started: float
+    """The same on the steady clock."""
     pairs: Pairs = field(default_factory=list)
     form: Form = field(default_factory=dict)
     api_key: str | None = None
@@ -32,7 +33,8 @@ class Call:
     """The Stripe-Account header."""
     version: str | None = None
     params: Params = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
+    other_mode: bool = False
+    """Asked with a live key where test mode is simulated, or the other way round."""
 
     @property
     def destination(self) -> str | None:
@@ -45,7 +47,7 @@ class Call:
 
     @property
     def key_id(self) -> str:
-        return f"{self.account or ''}|{self.key}"
+        return f"{'other mode|' if self.other_mode else ''}{self.account or ''}|{self.key}"
 
     def fingerprint(self) -> str:
         """Equal for two requests that ask the same: method, path and parameters in any order."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 API_VERSION = "2026-10-28.endive"
 PLENTY = 10**13
 """Default platform balance per currency: so much that only a test that drains it ever sees a balance error."""
+
+Deliver: TypeAlias = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
+"""Posts a webhook, (url, body, headers), and returns the status that was answered; raises OSError when none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +22,14 @@ class SimulatorConfig:
     seed: int = 1
     api_version: str = API_VERSION
     livemode: bool = False
+    """A key of the other mode (`sk_live_…` here, by default) finds nothing, and is told what exists in this one."""
     platform_account: str = "acct_1Qplatform"
     accepted_keys: frozenset[str] | None = None
     """None accepts every key that starts with `sk_` or `rk_`."""
+    expired_keys: frozenset[str] = frozenset()
+    """Keys that were rolled: 401, whatever else is accepted."""
+    forbidden: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Restricted keys, with the operations (globs such as `reversals.*`) for which they are answered 403."""
 
     default_funds: int = PLENTY
     """Available platform balance of a currency when it is first touched."""
@@ -38,11 +46,21 @@ class SimulatorConfig:
     global_rate: float | None = None
     endpoint_rate: float | None = None
     """Requests per second; Stripe's own are 100 (25 in a sandbox) and 25. None: unlimited."""
+    resource_rate: float | None = None
+    """Requests per second on one object: the transfer in the path, or else the destination."""
     global_concurrency: int | None = None
     endpoint_concurrency: int | None = None
 
+    latency: Literal["none", "recorded"] = "none"
+    """`recorded`: each call that is executed takes as long as one of real Stripe (`latency.py`), times `latency_scale`."""
+    latency_scale: float = 1.0
+
     virtual_start: float | None = None
-    """Epoch seconds of a virtual clock; None follows the real one."""
+    """Epoch seconds of a clock that stands still until it is put forward; None follows the real one."""
+    clock: Callable[[], float] | None = None
+    """Another clock, in epoch seconds; it belongs to the event loop, whose sleeps the simulator sleeps."""
+    deliver: Deliver | None = None
+    """How webhooks are posted; None: over HTTP. With one of your own the simulator opens no socket."""
     state_file: Path | None = None
     faults: tuple[Mapping[str, Any], ...] = ()
     webhook_endpoints: tuple[Mapping[str, Any], ...] = ()

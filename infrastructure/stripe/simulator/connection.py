@@ -72,7 +72,7 @@ class Connection:
     async def end(self, reset: bool) -> None:
         """Close the connection, with a TCP reset if asked, and wait until the server has noticed."""
         transport = self._open_transport()
-        if reset:
+        if reset and not transport.is_closing():  # a client that has gone already took its socket along
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             transport.abort()
         else:

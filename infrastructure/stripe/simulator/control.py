@@ -84,7 +84,7 @@ class SimulatorControl:
         seed: int = 1,
         **action: Any,
     ) -> str:
-        """Arm a fault and return its id; `action` holds the settings of its kind (`faults.py` lists them)."""
+        """Arm a fault and return its id; `action` holds the settings of its kind (`actions.py` lists them)."""
         match = {
             "operation": operation,
             "key": key,
@@ -134,6 +134,10 @@ class SimulatorControl:
 
     async def restore_wording(self) -> None:
         _checked(await self._http.delete("/_sim/wording"))
+
+    async def tune(self, **changes: Any) -> Json:
+        """Keys, limits and latency from now on; `tuning.py` lists them. Returns all of them as they are then."""
+        return _checked(await self._http.patch("/_sim/tuning", json=changes))
 
     # --- webhooks -----------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,7 @@ from starlette.routing import Route
 
 from infrastructure.stripe.simulator import accounts, inspection
 from infrastructure.stripe.simulator.books import DASHBOARD
-from infrastructure.stripe.simulator.calls import Call
-from infrastructure.stripe.simulator.charges import register_charge, settle_due_charges
+from infrastructure.stripe.simulator.charges import register_charge
 from infrastructure.stripe.simulator.errors import Refusal
 from infrastructure.stripe.simulator.purse import PLATFORM
 from infrastructure.stripe.simulator.render import account_json, event_json, reversal_json, transfer_json
@@ -42,7 +41,7 @@ def _endpoint(world: World, act: Act) -> Callable[[Request], Awaitable[Response]
             world.commit()
             return _json(answer)
         except Refusal as refusal:
-            call = Call("_sim", request.method, request.url.path, {}, world.ids.next("req"), world.clock.now())
+            call = world.unnamed_call(request.method, request.url.path)
             refused = world.refused(refusal, call, stored=False)
             return Response(refused.body, refused.status, media_type="application/json")
         except (ValidationError, ValueError, TypeError, KeyError) as failure:
@@ -116,13 +115,10 @@ def _announce(world: World, _: Request, body: dict[str, Any]) -> Json:
 
 
 def _advance(world: World, _: Request, body: dict[str, Any]) -> Json:
-    now = world.clock.advance(body["seconds"])
-    settle_due_charges(world.books)
-    world.journal.note("counters", "clock", world.clock.offset)
-    return {"now": now}
+    return {"now": world.advance(body["seconds"])}
 
 
-# --- faults and wording -----------------------------------------------------------------------------------------------
+# --- faults, wording and tuning -----------------------------------------------------------------------------------------------
 
 
 def _add_fault(world: World, _: Request, body: dict[str, Any]) -> Json:
@@ -162,6 +158,11 @@ def _reword(world: World, _: Request, body: dict[str, Any]) -> Json:
 def _restore_wording(world: World, _: Request, __: dict[str, Any]) -> Json:
     world.wording.forget_changes()
     return world.wording.listing()
+
+
+def _tune(world: World, _: Request, body: dict[str, Any]) -> Json:
+    world.tune(body)
+    return world.tuning.model_dump(mode="json")
 
 
 # --- webhooks ---------------------------------------------------------------------------------------------------------
@@ -230,6 +231,8 @@ CONTROLS: tuple[tuple[str, str, Act], ...] = (
     ("GET", "/_sim/wording", lambda world, _, __: world.wording.listing()),
     ("POST", "/_sim/wording", _reword),
     ("DELETE", "/_sim/wording", _restore_wording),
+    ("GET", "/_sim/tuning", lambda world, _, __: world.tuning.model_dump(mode="json")),
+    ("PATCH", "/_sim/tuning", _tune),
     ("GET", "/_sim/webhook_endpoints", lambda world, _, __: {"data": world.webhooks.listing()}),
     ("POST", "/_sim/webhook_endpoints", _add_endpoint),
     ("PATCH", "/_sim/webhook_endpoints/{id}", _change_endpoint),

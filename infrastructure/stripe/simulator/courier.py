@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-import aiohttp
 import orjson
 
 from infrastructure.stripe.simulator.books import Books
+from infrastructure.stripe.simulator.config import Deliver
 from infrastructure.stripe.simulator.endpoints import OLD, Endpoint, signature, thin_body
+from infrastructure.stripe.simulator.post import HttpPost
 from infrastructure.stripe.simulator.render import event_json
 from infrastructure.stripe.simulator.rows import Event
 
@@ -25,7 +25,7 @@ AT_ONCE = float("-inf")
 
 @dataclass(order=True, slots=True)
 class Delivery:
-    """One event on its way, ordered by when it is due (monotonic seconds of real time), then by rank."""
+    """One event on its way, ordered by when it is due (seconds of the steady clock), then by rank."""
 
     due: float
     rank: int
@@ -51,8 +51,12 @@ class Outcome:
 
 
 class Courier:
-    def __init__(self, endpoint: Endpoint, books: Books, chance: random.Random, report: Report) -> None:
+    def __init__(
+        self, endpoint: Endpoint, books: Books, chance: random.Random, report: Report, deliver: Deliver | None = None
+    ) -> None:
         self.endpoint = endpoint
+        self._http = HttpPost()
+        self._deliver: Deliver = deliver or self._http
         self._books = books
         self._chance = chance
         self._report = report
@@ -60,7 +64,6 @@ class Courier:
         self._sending: set[asyncio.Task[tuple[Delivery, Outcome]]] = set()
         self._pump: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        self._session: aiohttp.ClientSession | None = None
 
     @property
     def outstanding(self) -> int:
@@ -70,7 +73,7 @@ class Courier:
     def enqueue(self, event: Event, number: int, after: float) -> None:
         knobs = self.endpoint.knobs
         wait = after + knobs.delay + self._chance.uniform(0, knobs.reorder_window)
-        heapq.heappush(self._queue, Delivery(time.monotonic() + wait, number, number, event))
+        heapq.heappush(self._queue, Delivery(self._books.clock.steady() + wait, number, number, event))
 
     def wake(self) -> None:
         """Look at the queue again. Needs a running loop once there is something in it."""
@@ -104,14 +107,13 @@ class Courier:
 
     async def close(self) -> None:
         await asyncio.gather(*self.stop(), return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._http.close()
 
     async def _run(self) -> None:
         while self._queue:
             self._news.clear()
             due = self._queue[0].due
-            wait = due - time.monotonic()
+            wait = due - self._books.clock.steady()
             paused = self.endpoint.knobs.paused and due != AT_ONCE
             if paused or wait > 0 or len(self._sending) >= self.endpoint.knobs.concurrency:
                 await self._something_new(None if paused or wait <= 0 else wait)
@@ -142,7 +144,7 @@ class Courier:
 
     def _try_again(self, delivery: Delivery) -> None:
         knobs = self.endpoint.knobs
-        due = time.monotonic() + knobs.retry_schedule[delivery.attempt - 1] * knobs.retry_factor
+        due = self._books.clock.steady() + knobs.retry_schedule[delivery.attempt - 1] * knobs.retry_factor
         heapq.heappush(self._queue, replace(delivery, due=due, attempt=delivery.attempt + 1))
 
     async def _post(self, event: Event) -> tuple[int | None, str | None]:
@@ -152,14 +154,10 @@ class Courier:
             "Stripe-Signature": self._signature(body),
             "User-Agent": "Stripe/1.0 (simulator)",
         }
-        limit = aiohttp.ClientTimeout(total=self.endpoint.knobs.timeout)
         try:
-            async with self._client().post(
-                self.endpoint.url, data=body, headers=headers, timeout=limit, allow_redirects=False
-            ) as answer:
-                await answer.read()
-                return answer.status, None
-        except (aiohttp.ClientError, TimeoutError, OSError) as failure:
+            async with asyncio.timeout(self.endpoint.knobs.timeout):
+                return await self._deliver(self.endpoint.url, body, headers), None
+        except OSError as failure:  # TimeoutError is one
             return None, f"{type(failure).__name__}: {failure}"
 
     def _body(self, event: Event) -> bytes:
@@ -177,8 +175,3 @@ class Courier:
             knobs.old_timestamps -= 1
             timestamp -= OLD
         return signature(secrets, body, timestamp)
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
-        return self._session

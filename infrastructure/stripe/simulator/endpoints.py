@@ -83,11 +83,24 @@ def thin_body(event: Event, livemode: bool) -> bytes:
         "created": created,
         "livemode": livemode,
         "context": event.account,
-        "reason": {"type": "request", "request": {"id": event.request_id, "idempotency_key": event.idempotency_key}},
-        "related_object": {
-            "id": subject.get("id"),
-            "type": subject["object"],
-            "url": f"/v1/{subject['object']}s/{subject.get('id')}",
-        },
+        "reason": _reason(event),
+        "related_object": {"id": subject.get("id"), "type": subject["object"], "url": _url(subject)},
     }
     return orjson.dumps(body)
+
+
+def _reason(event: Event) -> dict[str, Any] | None:
+    """None for what no request of ours has caused."""
+    if event.request_id is None:
+        return None
+    return {"type": "request", "request": {"id": event.request_id, "idempotency_key": event.idempotency_key}}
+
+
+def _url(subject: dict[str, Any]) -> str:
+    match subject["object"]:
+        case "balance":
+            return "/v1/balance"
+        case "capability":
+            return f"/v1/accounts/{subject['account']}/capabilities/{subject['id']}"
+        case kind:
+            return f"/v1/{kind}s/{subject.get('id')}"

@@ -25,7 +25,7 @@ class ErrorShape:
     param: str | None = None
     type: str = INVALID_REQUEST
     should_retry: str | None = None
-    """Value of Stripe-Should-Retry when the error was not stored; stored answers always carry `false`."""
+    """Value of Stripe-Should-Retry, empty for none. None: `false` when the error is stored, else no header."""
 
 
 def _parameter(message: str, code: str | None, evidence: str, param: str = "{param}") -> ErrorShape:
@@ -40,6 +40,12 @@ CATALOGUE: Mapping[str, ErrorShape] = {
         "status D, text G",
     ),
     "invalid_api_key": ErrorShape(401, "Invalid API Key provided: {key}", "status D, text G"),
+    "expired_api_key": ErrorShape(401, "Expired API Key provided: {key}", "status D, rest G", "api_key_expired"),
+    "key_lacks_permission": ErrorShape(
+        403,
+        "The provided key '{key}' does not have the required permissions for this endpoint on account '{account}'.",
+        "status D, text G",
+    ),
     "account_not_accessible": ErrorShape(
         403,
         "The provided key '{key}' does not have access to account '{account}' (or that account does not exist). "
@@ -117,6 +123,7 @@ CATALOGUE: Mapping[str, ErrorShape] = {
         None,
         "limit S, text G",
     ),
+    "only_one_of": ErrorShape(400, "You may only specify one of these parameters: {params}.", "limit D, text G"),
     "expand_unknown": _parameter("This property cannot be expanded ({value}).", None, "G", "expand"),
     "no_such_cursor": ErrorShape(400, "No such object: '{id}'", "G", "resource_missing", "{param}"),
     "no_such_transfer": ErrorShape(404, "No such transfer: '{id}'", "status and code W on charges", "resource_missing", "id"),
@@ -124,6 +131,11 @@ CATALOGUE: Mapping[str, ErrorShape] = {
     "no_such_object": ErrorShape(404, "No such {kind}: '{id}'", "W on charges", "resource_missing", "id"),
     "no_such_destination": ErrorShape(
         400, "No such destination: '{id}'", "W on payment intents, param G", "resource_missing", "destination"
+    ),
+    "exists_in_other_mode": ErrorShape(
+        404,
+        "; a similar object exists in {mode} mode, but a {key_mode} mode key was used to make this request.",
+        "text P: a tail of the message of any `no_such_…`, nothing else of it is used",
     ),
     "no_such_charge": ErrorShape(400, "No such charge: '{id}'", "G", "resource_missing", "source_transaction"),
     "destination_lacks_capability": ErrorShape(

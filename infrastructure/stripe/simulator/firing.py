@@ -6,10 +6,7 @@ from typing import assert_never
 
 import orjson
 
-from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
-from infrastructure.stripe.simulator.connection import Connection
-from infrastructure.stripe.simulator.errors import Refusal
-from infrastructure.stripe.simulator.faults import (
+from infrastructure.stripe.simulator.actions import (
     Action,
     Cut,
     Error,
@@ -17,18 +14,22 @@ from infrastructure.stripe.simulator.faults import (
     Hold,
     Latency,
     Mangle,
-    Plan,
     Point,
     Silence,
     Status,
     Stored500,
 )
+from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
+from infrastructure.stripe.simulator.connection import Connection
+from infrastructure.stripe.simulator.errors import Refusal
+from infrastructure.stripe.simulator.faults import Plan
 from infrastructure.stripe.simulator.gate import Ending
 from infrastructure.stripe.simulator.latency import seconds_of
 from infrastructure.stripe.simulator.rows import Answer
 from infrastructure.stripe.simulator.world import World
 
 BAD_GATEWAY_PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center></body></html>"
+BARE_BODY = b'{"message":"The upstream server did not answer."}'
 
 
 async def strike(world: World, call: Call, plan: Plan, point: Point, connection: Connection) -> list[Action]:
@@ -44,9 +45,9 @@ async def strike(world: World, call: Call, plan: Plan, point: Point, connection:
             case Hold():
                 await _hold(world, call, action, connection)
             case Status():
-                raise _status(world, call, action)
+                raise injected_status(world, call, action)
             case Error():
-                raise AnswerNow(_error(call, action), stored=action.stored)
+                raise AnswerNow(injected_error(call, action), stored=action.stored)
             case Cut():
                 raise Vanish(reset=True)
             case Silence():
@@ -66,7 +67,7 @@ async def _hold(world: World, call: Call, action: Hold, connection: Connection) 
         raise Vanish(reset=False)
 
 
-def _status(world: World, call: Call, action: Status) -> Exception:
+def injected_status(world: World, call: Call, action: Status) -> Refusal | AnswerNow:
     if action.lock:
         return Refusal("lock_timeout")
     if action.status == 429:
@@ -77,10 +78,12 @@ def _status(world: World, call: Call, action: Status) -> Exception:
         answer.headers["Stripe-Should-Retry"] = str(action.should_retry).lower()
     if action.html:
         answer.body, answer.content_type = BAD_GATEWAY_PAGE % (action.status, action.status), "text/html"
+    elif action.bare:
+        answer.body = BARE_BODY
     return AnswerNow(answer)
 
 
-def _error(call: Call, action: Error) -> Answer:
+def injected_error(call: Call, action: Error) -> Answer:
     error = {"type": action.type, "code": action.code, "message": action.message, "param": action.param}
     error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{call.request_id}"
     body = orjson.dumps({"error": {name: value for name, value in error.items() if value is not None}})

@@ -11,9 +11,9 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any, TypeAlias
 
+from infrastructure.stripe.simulator.actions import Point
 from infrastructure.stripe.simulator.calls import Call
 from infrastructure.stripe.simulator.connection import Connection
-from infrastructure.stripe.simulator.faults import Point
 
 
 class Ending(StrEnum):

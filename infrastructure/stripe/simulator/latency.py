@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from infrastructure.stripe.simulator.faults import Latency
+from infrastructure.stripe.simulator.actions import Latency
 
 
 class Quantiles(NamedTuple):

@@ -12,7 +12,7 @@ from infrastructure.stripe.simulator.accounts import find_account
 from infrastructure.stripe.simulator.books import Books, Origin
 from infrastructure.stripe.simulator.calls import Call
 from infrastructure.stripe.simulator.errors import Refusal
-from infrastructure.stripe.simulator.parameters import Param
+from infrastructure.stripe.simulator.parameters import Param, TimeRange
 from infrastructure.stripe.simulator.purse import PLATFORM
 from infrastructure.stripe.simulator.render import (
     account_json,
@@ -41,6 +41,8 @@ Check: TypeAlias = Callable[[Books, Call], object]
 TRANSFER_EXPANDS = frozenset({"balance_transaction", "destination", "destination_payment"})
 REVERSAL_EXPANDS = frozenset({"balance_transaction", "transfer"})
 DATA = "data."
+EVENTS_KEPT_FOR = 30 * 86_400
+"""Seconds after which an event can no longer be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,19 +166,30 @@ def _retrieve_account(books: Books, call: Call) -> Json:
 
 def _retrieve_event(books: Books, call: Call) -> Json:
     event = books.events.get(call.target["id"])
-    if event is None or event.account != call.account:
+    if event is None or event.account != call.account or event.created < _oldest_event(books):
         raise Refusal("no_such_object", kind="event", id=call.target["id"])
     return event_json(books, event)
 
 
 def _list_events(books: Books, call: Call) -> Json:
-    patterns = [call.params["type"]] if "type" in call.params else call.params.get("types", ["*"])
+    params = call.params
+    if "type" in params and "types" in params:
+        raise Refusal("only_one_of", params="type, types")
+    patterns = [params["type"]] if "type" in params else params.get("types", ["*"])
+    success = params.get("delivery_success")
 
     def wanted(event: Event) -> bool:
-        return event.account == call.account and any(fnmatchcase(event.type, pattern) for pattern in patterns)
+        if event.account != call.account or success not in (None, event.pending_webhooks == 0):
+            return False
+        return any(fnmatchcase(event.type, pattern) for pattern in patterns)
 
-    rows, more = books.events.page(call.params, wanted)
+    kept = params.get("created", TimeRange()).not_before(_oldest_event(books))
+    rows, more = books.events.page({**params, "created": kept}, wanted)
     return list_json("/v1/events", [event_json(books, row) for row in rows], more)
+
+
+def _oldest_event(books: Books) -> float:
+    return books.clock.now() - EVENTS_KEPT_FOR
 
 
 def _retrieve_transaction(books: Books, call: Call) -> Json:

@@ -134,6 +134,9 @@ class TimeRange:
     since: float = float("-inf")
     until: float = float("inf")
 
+    def not_before(self, instant: float) -> TimeRange:
+        return TimeRange(max(self.since, instant), self.until)
+
     def holds(self, created: int) -> bool:
         return self.since <= created <= self.until
 
@@ -190,6 +193,7 @@ CREATE_REVERSAL = {
 UPDATE_REVERSAL = {"metadata": Param(metadata), **EXPAND}
 LIST_EVENTS = {
     "created": Param(time_range),
+    "delivery_success": Param(boolean),
     "type": Param(text()),
     "types": Param(texts),
     **PAGING,

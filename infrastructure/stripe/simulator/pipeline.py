@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import orjson
 
-from infrastructure.stripe.simulator.accounts import accessible_account
+from infrastructure.stripe.simulator.actions import ForgetfulKeys, Mangle, Point, Stored500
+from infrastructure.stripe.simulator.authentication import authenticate
 from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
-from infrastructure.stripe.simulator.charges import settle_due_charges
 from infrastructure.stripe.simulator.connection import Connection
 from infrastructure.stripe.simulator.errors import Refusal
-from infrastructure.stripe.simulator.faults import ForgetfulKeys, Mangle, Plan, Point, Stored500
+from infrastructure.stripe.simulator.faults import Plan
 from infrastructure.stripe.simulator.firing import strike
 from infrastructure.stripe.simulator.journal import kept_json
+from infrastructure.stripe.simulator.latency import recorded
 from infrastructure.stripe.simulator.operations import Operation
 from infrastructure.stripe.simulator.parameters import read_params
 from infrastructure.stripe.simulator.rows import Answer, KeyEntry
-from infrastructure.stripe.simulator.world import World
-
-REPLAYED = "Idempotent-Replayed"
+from infrastructure.stripe.simulator.world import REPLAYED, World
 
 
 class Passage:
@@ -57,7 +55,7 @@ class Passage:
         if self.plan:
             await self._strike(Point.ARRIVAL)
         authenticate(self.world, self.operation, self.call)
-        with self.world.limits.admission(self.call.operation):
+        with self.world.limits.admission(self.call):
             if self.plan:
                 await self._strike(Point.ADMISSION)
             return await (self._written() if self.operation.method == "POST" else self._read())
@@ -66,9 +64,11 @@ class Passage:
         self.call.params = read_params(self.operation.accepts, self.call.form)
         if self.plan:
             await self._strike(Point.BEFORE_EXECUTION)
+        await self._take_time()
+        if self.plan:
             await self._strike(Point.BEFORE_COMMIT)
-        settle_due_charges(self.world.books)
-        body = orjson.dumps(self.operation.execute(self.world.books, self.call))
+        self.world.settle()
+        body = orjson.dumps(self.operation.execute(self.world.books_of(self.call), self.call))
         self.world.commit()
         return Answer(200, body)
 
@@ -77,9 +77,9 @@ class Passage:
         if stored is not None:
             return stored
         self.call.params = read_params(self.operation.accepts, self.call.form)
-        settle_due_charges(self.world.books)
+        self.world.settle()
         if self.operation.check is not None:
-            self.operation.check(self.world.books, self.call)
+            self.operation.check(self.world.books_of(self.call), self.call)
         if self.plan:
             await self._strike(Point.BEFORE_EXECUTION)
         with self._executing() as entry:
@@ -118,6 +118,7 @@ class Passage:
 
     async def _executed(self, entry: KeyEntry | None) -> Answer:
         """Carry it out and commit the change, its events and its answer together."""
+        await self._take_time()
         try:
             left = await self._strike(Point.BEFORE_COMMIT) if self.plan else []
         except AnswerNow as end:
@@ -133,9 +134,15 @@ class Passage:
         self._keep(entry, answer)
         return answer
 
+    async def _take_time(self) -> None:
+        """As long as real Stripe takes, if so tuned. What is refused before it is executed, or repeated, comes at once."""
+        if self.world.tuning.latency == "recorded":
+            milliseconds = recorded(self.operation.name, self.world.chance.random()) * self.world.tuning.latency_scale
+            await self.world.gate.pause(milliseconds / 1000)
+
     def _carried_out(self) -> Answer:
         try:
-            body = kept_json(self.operation.execute(self.world.books, self.call))
+            body = kept_json(self.operation.execute(self.world.books_of(self.call), self.call))
         except Refusal as refusal:
             return self.world.refused(refusal, self.call, stored=True)
         return Answer(200, body, {"Stripe-Should-Retry": "false"})
@@ -151,28 +158,13 @@ class Passage:
         if action.kind == "stored_500_then_created" and action.seconds == 0:
             self._carried_out()
         elif action.kind == "stored_500_then_created":
-            asyncio.get_running_loop().call_later(action.seconds, self._carried_out_late)
-        self._keep(entry, failure)
+            self.world.agenda.after(action.seconds, self._carried_out_late)
+        self._keep(entry, failure, action.announce_after)
         return failure
 
     def _carried_out_late(self) -> None:
-        if self.epoch == self.world.epoch:
-            self._carried_out()
-            self.world.commit()
-
-
-def authenticate(world: World, operation: Operation, call: Call) -> None:
-    """Raises Refusal for a missing or unknown API key, or an account that is out of reach."""
-    key, accepted = call.api_key, world.config.accepted_keys
-    if not key:
-        raise Refusal("no_api_key")
-    masked = f"{key[:8]}***"
-    if key not in accepted if accepted is not None else not key.startswith(("sk_", "rk_")):
-        raise Refusal("invalid_api_key", key=masked)
-    if call.account is not None:
-        accessible_account(world.books, call.account, masked)
-        if not operation.for_accounts:
-            raise Refusal("account_not_modelled")
+        self._carried_out()
+        self.world.commit()
 
 
 async def dispatch(world: World, operation: Operation, call: Call, connection: Connection) -> None:
@@ -184,8 +176,7 @@ async def dispatch(world: World, operation: Operation, call: Call, connection: C
         world.remember(call, f"connection {end}")
         await connection.end(end.reset)
         return
-    replayed = REPLAYED in answer.headers
-    world.remember(call, spoilt[0].kind if spoilt else "answered", answer.status, replayed)
+    world.remember(call, spoilt[0].kind if spoilt else "answered", answer)
     answer.headers = stripe_headers(world, call, answer.headers, passage.original)
     await deliver(connection, answer, spoilt)
 
@@ -193,7 +184,7 @@ async def dispatch(world: World, operation: Operation, call: Call, connection: C
 async def refuse(world: World, call: Call, refusal: Refusal, connection: Connection) -> None:
     """Answer a call that cannot even be read."""
     answer = world.refused(refusal, call, stored=False)
-    world.remember(call, "answered", answer.status)
+    world.remember(call, "answered", answer)
     answer.headers = stripe_headers(world, call, answer.headers, None)
     await connection.answer(answer)
 

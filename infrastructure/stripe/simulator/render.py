@@ -69,6 +69,7 @@ def transaction_json(transaction: BalanceTransaction) -> Json:
         "object": "balance_transaction",
         "amount": transaction.amount,
         "available_on": transaction.available_on,
+        "balance_type": "payments",
         "created": transaction.created,
         "currency": transaction.currency,
         "description": transaction.description,

@@ -109,6 +109,8 @@ class Event:
     idempotency_key: str | None = None
     previous_attributes: dict[str, Any] | None = None
     pending_webhooks: int = 0
+    """Endpoints that have not taken it yet."""
+    taken_by: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -127,7 +129,7 @@ class KeyEntry:
 
     KIND: ClassVar[str] = "key"
     id: str
-    """`<account>|<key>`: keys of different accounts do not meet."""
+    """`<account>|<key>`: keys of different accounts, or of different modes, do not meet."""
     fingerprint: str
     first_used: float
     request_id: str

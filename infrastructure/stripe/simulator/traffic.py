@@ -7,9 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from infrastructure.stripe.simulator.calls import Call
 from infrastructure.stripe.simulator.clock import SimClock
-from infrastructure.stripe.simulator.config import SimulatorConfig
 from infrastructure.stripe.simulator.errors import Refusal
+from infrastructure.stripe.simulator.tuning import Tuning
+
+RESOURCES_REMEMBERED = 10_000
+"""Objects whose rate is counted at a time; with one more all of them start anew."""
 
 
 class TokenBucket:
@@ -32,39 +36,50 @@ class TokenBucket:
 
 
 class Limits:
-    """Raises Refusal("rate_limited", reason=…) for a call above a limit; unlimited where the config says None."""
+    """Raises Refusal("rate_limited", reason=…) for a call above a limit; unlimited where the tuning says None."""
 
-    def __init__(self, config: SimulatorConfig, clock: SimClock) -> None:
-        self._config = config
+    def __init__(self, tuning: Tuning, clock: SimClock) -> None:
         self._clock = clock
-        self._global = None if config.global_rate is None else TokenBucket(clock, config.global_rate)
-        self._endpoints: dict[str, TokenBucket] = {}
         self._running: Counter[str] = Counter()
+        self.tune(tuning)
+
+    def tune(self, tuning: Tuning) -> None:
+        """Other limits from now on, all of them untouched so far; the calls under way still count as such."""
+        self._tuning = tuning
+        self._global: dict[str, TokenBucket] = {}
+        self._endpoints: dict[str, TokenBucket] = {}
+        self._resources: dict[str, TokenBucket] = {}
 
     @contextmanager
-    def admission(self, operation: str) -> Iterator[None]:
-        self._check_rates(operation)
-        self._check_concurrency(operation)
-        self._running.update(("*", operation))
+    def admission(self, call: Call) -> Iterator[None]:
+        self._check_rates(call)
+        self._check_concurrency(call.operation)
+        self._running.update(("*", call.operation))
         try:
             yield
         finally:
-            self._running.subtract(("*", operation))
+            self._running.subtract(("*", call.operation))
 
-    def _check_rates(self, operation: str) -> None:
-        if self._global is not None and not self._global.take():
-            raise Refusal("rate_limited", reason="global-rate")
-        rate = self._config.endpoint_rate
+    def _check_rates(self, call: Call) -> None:
+        tuning, resource = self._tuning, call.transfer or call.destination
+        self._take(self._global, "*", tuning.global_rate, "global-rate")
+        self._take(self._endpoints, call.operation, tuning.endpoint_rate, "endpoint-rate")
+        if resource is not None:
+            if len(self._resources) > RESOURCES_REMEMBERED:
+                self._resources.clear()
+            self._take(self._resources, resource, tuning.resource_rate, "resource-specific")
+
+    def _take(self, buckets: dict[str, TokenBucket], name: str, rate: float | None, reason: str) -> None:
         if rate is None:
             return
-        bucket = self._endpoints.get(operation) or self._endpoints.setdefault(operation, TokenBucket(self._clock, rate))
+        bucket = buckets.get(name) or buckets.setdefault(name, TokenBucket(self._clock, rate))
         if not bucket.take():
-            raise Refusal("rate_limited", reason="endpoint-rate")
+            raise Refusal("rate_limited", reason=reason)
 
     def _check_concurrency(self, operation: str) -> None:
         limits = (
-            ("*", self._config.global_concurrency, "global-concurrency"),
-            (operation, self._config.endpoint_concurrency, "endpoint-concurrency"),
+            ("*", self._tuning.global_concurrency, "global-concurrency"),
+            (operation, self._tuning.endpoint_concurrency, "endpoint-concurrency"),
         )
         for name, limit, reason in limits:
             if limit is not None and self._running[name] >= limit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 import orjson
 
 from infrastructure.stripe.simulator.books import Books
+from infrastructure.stripe.simulator.config import SimulatorConfig
 from infrastructure.stripe.simulator.courier import Courier, Delivery, Outcome
 from infrastructure.stripe.simulator.endpoints import Endpoint
 from infrastructure.stripe.simulator.journal import Journal, Record, of_kind
@@ -26,11 +26,11 @@ ENDPOINTS_AT_MOST = 16
 
 
 class Webhooks:
-    def __init__(self, books: Books, journal: Journal, seed: int) -> None:
+    def __init__(self, books: Books, journal: Journal, config: SimulatorConfig) -> None:
         self._books = books
         self._journal = journal
-        self._seed = seed
-        self._chance = random.Random(seed)
+        self._config = config
+        self._chance = random.Random(config.seed)
         self._numbers = count(1)
         self._couriers: dict[str, Courier] = {}
         self._retired: list[Courier] = []
@@ -44,7 +44,7 @@ class Webhooks:
         endpoint.id = endpoint.id or self._books.ids.next("we")
         if endpoint.id in self._couriers or len(self._couriers) >= ENDPOINTS_AT_MOST:
             raise ValueError(f"{endpoint.id} is taken or there are already {ENDPOINTS_AT_MOST} endpoints: remove one")
-        self._couriers[endpoint.id] = Courier(endpoint, self._books, self._chance, self._report)
+        self._couriers[endpoint.id] = Courier(endpoint, self._books, self._chance, self._report, self._config.deliver)
         self._write_down(endpoint)
         return endpoint
 
@@ -91,7 +91,7 @@ class Webhooks:
         self._journal.note("delivery", f"{courier.endpoint.id}|{event.id}|{number}", True)
 
     def _twin(self, event: Event) -> Event:
-        twin = replace(event, id=self._books.ids.next("evt"), seq=self._books.events.next_seq())
+        twin = replace(event, id=self._books.ids.next("evt"), seq=self._books.events.next_seq(), taken_by=[])
         return self._books.events.add(twin)
 
     def wake(self) -> None:
@@ -116,11 +116,20 @@ class Webhooks:
 
     def _report(self, courier: Courier, delivery: Delivery, outcome: Outcome) -> None:
         word = "delivered" if outcome.delivered else "given_up" if outcome.final else "failed"
+        if outcome.delivered:
+            self._taken(delivery.event, courier.endpoint.id)
         if outcome.final:
             self._journal.note("delivery", f"{courier.endpoint.id}|{delivery.event.id}|{delivery.number}", False)
             self._journal.commit()
         self._note_outcome(courier, delivery, word, outcome.status, outcome.error)
         self._tell()
+
+    def _taken(self, event: Event, endpoint: str) -> None:
+        """Once for each endpoint, however many copies of the event it takes."""
+        if endpoint not in event.taken_by:
+            event.taken_by.append(endpoint)
+            event.pending_webhooks -= 1
+            self._books.events.touch(event)
 
     def _tell(self) -> None:
         self._changed.set()
@@ -136,7 +145,7 @@ class Webhooks:
                 "outcome": word,
                 "status": status,
                 "error": error,
-                "at": time.time(),
+                "at": self._books.clock.now(),
             }
         )
 
@@ -151,7 +160,7 @@ class Webhooks:
         for courier in self._couriers.values():
             courier.stop()
         self._couriers.clear()
-        self._chance.seed(self._seed)
+        self._chance.seed(self._config.seed)
         self.outcomes.clear()
 
     async def dispose(self) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import orjson
 
+from infrastructure.stripe.simulator.agenda import Agenda
 from infrastructure.stripe.simulator.books import Books
 from infrastructure.stripe.simulator.calls import Call, LogEntry
+from infrastructure.stripe.simulator.charges import settle_due_charges
 from infrastructure.stripe.simulator.clock import SimClock
 from infrastructure.stripe.simulator.config import SimulatorConfig
 from infrastructure.stripe.simulator.errors import Refusal, Wording, error_body
@@ -21,7 +25,11 @@ from infrastructure.stripe.simulator.journal import Journal, Record, kept_json, 
 from infrastructure.stripe.simulator.rows import Answer, KeyEntry
 from infrastructure.stripe.simulator.store import StateFile
 from infrastructure.stripe.simulator.traffic import Limits, ObjectLocks
+from infrastructure.stripe.simulator.tuning import Tuning
 from infrastructure.stripe.simulator.webhooks import Webhooks
+
+REPLAYED = "Idempotent-Replayed"
+LIMITED_BY = "Stripe-Rate-Limited-Reason"
 
 
 class World:
@@ -31,16 +39,20 @@ class World:
         self.config = config
         self.file = None if config.state_file is None else StateFile(config.state_file)
         self.journal = Journal(None if self.file is None else self.file.write)
-        self.clock = SimClock(config.virtual_start)
+        self.tuning = Tuning.of(config)
+        self.clock = SimClock(config.virtual_start, config.clock)
+        self.chance = random.Random(config.seed)
+        self.agenda = Agenda(self.clock)
         self.ids = IdSequence(config.seed)
         self.books = Books(config, self.clock, self.ids, self.journal)
+        self._other_mode = Books(_empty_twin(config), self.clock, self.ids, Journal())
         self.keys = KeyRing(self.clock, self.journal, config.idempotency_ttl)
         self.locks = ObjectLocks(config.lock_wait)
-        self.limits = Limits(config, self.clock)
+        self.limits = Limits(self.tuning, self.clock)
         self.faults = FaultBoard()
         self.gate = Gate()
         self.wording = Wording(config.wording)
-        self.webhooks = Webhooks(self.books, self.journal, config.seed)
+        self.webhooks = Webhooks(self.books, self.journal, config)
         self.log: deque[LogEntry] = deque(maxlen=config.request_log_limit)
         self.epoch = 0
         """Counts resets and restorations."""
@@ -69,21 +81,51 @@ class World:
         self.journal.commit()
         self.webhooks.wake()
 
+    def settle(self) -> None:
+        """Let happen what is due by now."""
+        self.agenda.catch_up()
+        settle_due_charges(self.books)
+
+    def advance(self, seconds: float) -> float:
+        """Put the clock forward; what became due meanwhile happens. Raises ValueError on a negative step."""
+        now = self.clock.advance(seconds)
+        self.settle()
+        self.journal.note("counters", "clock", self.clock.offset)
+        self.webhooks.wake()
+        return now
+
+    def tune(self, changes: Mapping[str, Any]) -> None:
+        """Raises ValueError for an unknown setting or a bad value."""
+        self.tuning = self.tuning.changed(changes)
+        self.limits.tune(self.tuning)
+
+    def books_of(self, call: Call) -> Books:
+        """What the call's key can see: in the other mode there is nothing."""
+        return self._other_mode if call.other_mode else self.books
+
+    def unnamed_call(self, method: str, path: str) -> Call:
+        """A call of no operation, for the answers that need one."""
+        return Call("none", method, path, {}, self.ids.next("req"), self.clock.now(), self.clock.steady())
+
     def refused(self, refusal: Refusal, call: Call, stored: bool) -> Answer:
         """The answer to a refusal, as it is worded now."""
         shape = self.wording.shape(refusal.name)
-        body = kept_json(error_body(shape, {**refusal.values, "request_id": call.request_id}, call.request_id))
+        if call.other_mode and self.books.has(refusal.values.get("id")):
+            shape = replace(shape, message=shape.message + self.wording.shape("exists_in_other_mode").message)
+        modes = {"mode": _mode(self.config.livemode), "key_mode": _mode(self.config.livemode != call.other_mode)}
+        values = {**modes, **refusal.values, "request_id": call.request_id}
+        body = kept_json(error_body(shape, values, call.request_id))
         headers = {}
-        if stored:
-            headers["Stripe-Should-Retry"] = "false"
-        elif shape.should_retry is not None:
-            headers["Stripe-Should-Retry"] = shape.should_retry
+        should_retry = shape.should_retry if shape.should_retry is not None or not stored else "false"
+        if should_retry:
+            headers["Stripe-Should-Retry"] = should_retry
         if "reason" in refusal.values:
-            headers["Stripe-Rate-Limited-Reason"] = str(refusal.values["reason"])
+            headers[LIMITED_BY] = str(refusal.values["reason"])
         return Answer(shape.status, body, headers)
 
-    def remember(self, call: Call, outcome: str, status: int | None = None, replayed: bool = False) -> None:
+    def remember(self, call: Call, outcome: str, answer: Answer | None = None) -> None:
         """One line of the request log; calls that got no answer have no status."""
+        headers = answer.headers if answer else {}
         self.log.append(
             {
                 "operation": call.operation,
@@ -92,12 +134,13 @@ class World:
                 "account": call.account,
                 "transfer": call.transfer,
                 "destination": call.destination,
-                "status": status,
+                "status": answer.status if answer else None,
                 "outcome": outcome,
-                "replayed": replayed,
+                "replayed": REPLAYED in headers,
+                "reason": headers.get(LIMITED_BY),
                 "at": call.at,
                 "answered_at": self.clock.now(),
-                "seconds": round(time.monotonic() - call.started, 6),
+                "seconds": round(self.clock.steady() - call.started, 6),
             }
         )
 
@@ -129,7 +172,9 @@ class World:
         self.keys.clear()
         self.webhooks.clear()
         self.clock.rewind()
-        self.limits = Limits(self.config, self.clock)
+        self.chance.seed(self.config.seed)
+        self.tuning = Tuning.of(self.config)
+        self.limits = Limits(self.tuning, self.clock)
         self.ids.counters.clear()
         self._equip()
         self._rewrite_file()
@@ -162,9 +207,18 @@ class World:
     def _begin_epoch(self) -> None:
         """Calls that are being held vanish instead of changing a world that is no longer theirs."""
         self.epoch += 1
+        self.agenda.clear()
         self.gate.release()
 
     def _rewrite_file(self) -> None:
         self.journal.forget()
         if self.file is not None:
             self.file.replace(self.records())
+
+
+def _empty_twin(config: SimulatorConfig) -> SimulatorConfig:
+    return replace(config, livemode=not config.livemode, auto_accounts=False, auto_charges=False, default_funds=0)
+
+
+def _mode(live: bool) -> str:
+    return "live" if live else "test"

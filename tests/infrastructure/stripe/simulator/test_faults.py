@@ -305,6 +305,17 @@ async def test_a_timeout_ends_when_the_client_gives_up_and_the_same_key_works_at
     await eventually(nothing_is_held(control))
 
 
+async def test_a_call_whose_client_has_gone_and_whose_world_was_reset_ends_in_silence(api, control, eventually, caplog):
+    await control.hold("transfers.create", on_disconnect="wait")
+    call = asyncio.create_task(api.transfer(key="k1"))
+    await control.wait_until_held()
+    call.cancel()
+    await asyncio.wait([call])
+    await control.reset()
+    await eventually(nothing_is_held(control))
+    assert caplog.records == []
+
+
 async def test_a_silent_call_can_be_let_go_and_ends_without_an_answer(api, control):
     await control.fault("timeout_after_commit", "transfers.create", times=1)
     call = asyncio.create_task(api.transfer(key="k1"))

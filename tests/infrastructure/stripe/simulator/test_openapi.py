@@ -8,7 +8,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from infrastructure.stripe.simulator import SimulatorConfig
+from infrastructure.stripe.simulator.actions import Error, Status
+from infrastructure.stripe.simulator.errors import CATALOGUE, Refusal
+from infrastructure.stripe.simulator.firing import injected_error, injected_status
 from infrastructure.stripe.simulator.operations import OPERATIONS
+from infrastructure.stripe.simulator.world import World
 
 SPEC = Path(__file__).parents[5] / "shared" / "facts" / "stripe_connect_transfers.openapi.json"
 
@@ -94,6 +99,29 @@ async def test_every_event_fits_stripes_own_description(api, control):
         validator.validate(event)
     assert [event["type"] for event in platform] == ["transfer.updated", "transfer.reversed", "transfer.created"]
     assert [event["type"] for event in connected] == ["account.updated"]
+
+
+ERRORS = [*CATALOGUE, "injected 500", "injected error"]
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_error_answer_fits_stripes_own_description(name):
+    """Every entry of the catalogue, worded as it is, whether or not a test provokes it."""
+    world = World(SimulatorConfig())
+    call = world.unnamed_call("POST", TRANSFERS)
+    match name:
+        case "injected 500":
+            answer = injected_status(world, call, Status(kind="status", status=500)).answer
+        case "injected error":
+            answer = injected_error(call, Error(kind="error", code="account_invalid", param="destination"))
+        case _:
+            answer = world.refused(Refusal(name), call, stored=False)
+    document = Spec().document
+    schema = {"$ref": "#/components/schemas/error", "components": document["components"]}
+    body = json.loads(answer.body)
+    jsonschema.Draft202012Validator(schema).validate(body)
+    assert set(body["error"]) <= set(document["components"]["schemas"]["api_errors"]["properties"])
+    assert body["error"]["type"] in ("api_error", "card_error", "idempotency_error", "invalid_request_error")
 
 
 def unnamed(path: str) -> str:

@@ -67,6 +67,8 @@ class Heard(NamedTuple):
     """`e.code`."""
     body_code: str | None
     """`e.error.code`."""
+    calls: int = 1
+    """How often the SDK asks when it may retry twice."""
 
 
 HEARD = {
@@ -100,18 +102,23 @@ HEARD = {
         409,
         None,
         "idempotency_key_in_use",
+        3,
     ),
     "429 rate limit": Heard({"kind": "status", "status": 429}, stripe.RateLimitError, 429, None, "rate_limit"),
-    "429 lock": Heard({"kind": "status", "status": 429, "lock": True}, stripe.RateLimitError, 429, None, "lock_timeout"),
-    "500": Heard({"kind": "status", "status": 500}, stripe.APIError, 500, None, None),
+    "429 lock": Heard({"kind": "status", "status": 429, "lock": True}, stripe.RateLimitError, 429, None, "lock_timeout", 3),
+    "500": Heard({"kind": "status", "status": 500}, stripe.APIError, 500, None, None, 3),
     "stored 500": Heard({"kind": "stored_500_not_created"}, stripe.APIError, 500, None, None),
-    "502 in HTML": Heard({"kind": "status", "status": 502, "html": True}, stripe.APIError, 502, None, None),
+    "502 in HTML": Heard({"kind": "status", "status": 502, "html": True}, stripe.APIError, 502, None, None, 3),
+    "502 in JSON that is not Stripe's": Heard(
+        {"kind": "status", "status": 502, "bare": True}, stripe.APIError, 502, None, None, 3
+    ),
+    "503 to be retried": Heard({"kind": "status", "status": 503, "should_retry": True}, stripe.APIError, 503, None, None, 3),
     "503": Heard({"kind": "status", "status": 503, "should_retry": False}, stripe.APIError, 503, None, None),
     "200 with half the JSON": Heard({"kind": "truncate_body"}, stripe.APIError, 200, None, None),
-    "reset before": Heard({"kind": "reset_before_commit"}, stripe.APIConnectionError, None, None, None),
-    "reset after": Heard({"kind": "reset_after_commit"}, stripe.APIConnectionError, None, None, None),
-    "half a header": Heard({"kind": "partial_headers"}, stripe.APIConnectionError, None, None, None),
-    "slower than the client": Heard({"kind": "timeout_before_commit"}, stripe.APIConnectionError, None, None, None),
+    "reset before": Heard({"kind": "reset_before_commit"}, stripe.APIConnectionError, None, None, None, 3),
+    "reset after": Heard({"kind": "reset_after_commit"}, stripe.APIConnectionError, None, None, None, 3),
+    "half a header": Heard({"kind": "partial_headers"}, stripe.APIConnectionError, None, None, None, 3),
+    "slower than the client": Heard({"kind": "timeout_before_commit"}, stripe.APIConnectionError, None, None, None, 3),
 }
 
 
@@ -124,6 +131,32 @@ async def test_the_sdk_raises_for_each_fault_what_it_raises_for_stripe(sdk, cont
     assert type(error) is heard.error
     assert (error.http_status, error.code) == (heard.status, heard.code)
     assert getattr(error.error, "code", None) == heard.body_code
+
+
+@pytest.fixture
+def quick_retries(monkeypatch):
+    """The SDK waits half a second or more before each retry."""
+    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.001)
+    monkeypatch.setattr(stripe.HTTPClient, "MAX_DELAY", 0.001)
+
+
+@pytest.mark.parametrize("heard", HEARD.values(), ids=HEARD)
+async def test_the_sdk_asks_again_after_what_it_would_repeat_to_stripe(sdk, control, quick_retries, heard):
+    await control.fault(operation="transfers.create", **heard.fault)
+    options = {"idempotency_key": "k1", "max_network_retries": 2}
+    with pytest.raises(heard.error):
+        await sdk.v1.transfers.create_async(BODY, options)
+    (fault,) = await control.faults()
+    assert fault["seen"] == heard.calls
+    assert {call["key"] for call in await control.requests()} <= {"k1"}, "each time with the same key"
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 429, "lock": True}], ids=str)
+async def test_what_passes_is_survived_by_the_sdks_own_retries_and_made_once(sdk, control, quick_retries, fault):
+    await control.fault("status", "transfers.create", times=2, **fault)
+    await sdk.v1.transfers.create_async(BODY, {"idempotency_key": "k1", "max_network_retries": 2})
+    assert [call["status"] for call in await control.requests()] == [fault["status"]] * 2 + [200]
+    assert len((await control.ledger())["transfers"]) == 1
 
 
 async def test_a_body_cut_short_leaks_a_raw_transport_error(sdk, control):

@@ -276,6 +276,20 @@ async def test_a_thin_event_names_the_object_and_the_sdk_can_read_it(api, sdk, l
     assert notification.reason.request.idempotency_key == "k1"
 
 
+async def test_a_thin_event_that_no_request_caused_gives_no_reason_and_an_address_that_exists(control, listener, listen):
+    await listen(payload="thin", concurrency=1)
+    await listen(payload="thin", connect=True, types=["capability.updated"])
+    await control.fund("usd", 5)
+    await listener.has(1)
+    await control.change_account("acct_seller", transfers_capability="inactive")
+    events = await listener.has(2)
+    assert [event["reason"] for event in events] == [None, None]
+    assert [event["related_object"]["url"] for event in events] == [
+        "/v1/balance",
+        "/v1/accounts/acct_seller/capabilities/transfers",
+    ]
+
+
 async def test_a_call_that_changes_nothing_announces_nothing(api, control, listener, listen):
     await listen()
     await api.transfer(key="k1")
