@@ -1,22 +1,16 @@
 """What a stored webhook does. Its row is the job: handled in the transaction of the facts it causes, and at most once.
 
 Arrival order and timestamps decide nothing. What is not known yet is parked and comes back; what contradicts a recorded
-final is parked with an alarm, never dropped; what does not concern us is ignored, with the reason.
+final is parked with an alarm, never dropped; what does not concern us is ignored, with the reason. What each event means is
+told by the reactions of its provider.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-import structlog
 from pydantic import ValidationError
 
 from application.book import Along, InboxMark
-from application.hyperswitch_events import PAYMENT_EVENT, REFUND_EVENT, Payment, Refund
-from application.ledger import TransferLedger, subject_of_order, subject_of_payment
-from application.ports import Directory
-from application.refunds import Recorded, RefundReport
-from domain.errors import BadMoney, ContentDiffers, Contradiction, UnknownId
-from domain.money import currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +48,21 @@ class Parked:
 Disposition = Done | Ignored | Parked
 DONE = Done()
 
-log = structlog.get_logger()
+Reaction = Callable[[StoredEvent], Awaitable[Disposition]]
 
 NOT_YET = "the ledger takes no part in it yet"
 
 
 class WebhookReactions:
-    """Finds out what an event means, and has the ledger do it. Raises what the ledger raises for trouble of its own."""
+    """Hands each event to the reaction of its provider and type. Raises what the ledger raises for trouble of its own."""
 
-    def __init__(self, ledger: TransferLedger, directory: Directory) -> None:
-        self._ledger, self._directory = ledger, directory
-        self._reactions: dict[tuple[str, str], Callable[[StoredEvent], Awaitable[Disposition]]] = {
-            ("hyperswitch", "payment_succeeded"): self._payment_succeeded,
-            ("hyperswitch", "payment_failed"): self._payment_failed,
-            ("hyperswitch", "refund_succeeded"): self._refund_succeeded,
-            ("hyperswitch", "refund_failed"): self._refund_failed,
-            ("hyperswitch", "refund_review"): self._refund_review,
-        }
+    def __init__(self, **reactions: Mapping[str, Reaction]) -> None:
+        """By provider, as it is called in the inbox: the reactions by event type."""
+        self._reactions = reactions
 
     async def react(self, event: StoredEvent) -> Disposition:
         """Handle one event. An unreadable body is parked with an alarm: it was signed, so it means something."""
-        reaction = self._reactions.get((event.provider, event.event_type))
+        reaction = self._reactions.get(event.provider, {}).get(event.event_type)
         if reaction is None:
             return Ignored(f"{event.provider} {event.event_type}: {NOT_YET}")
         try:
@@ -84,100 +72,12 @@ class WebhookReactions:
             where = ".".join(str(part) for part in first["loc"])
             return Parked(f"event:{event.event_id}", f"unreadable at {where}: {first['msg']}", "webhook_unreadable")
 
-    # --- payments ---------------------------------------------------------------------------------------------------
 
-    async def _payment_succeeded(self, event: StoredEvent) -> Disposition:
-        payment = PAYMENT_EVENT.validate_json(event.body).content.object
-        order_id = await self._order_of_payment(payment)
-        if order_id is None:
-            return _unknown_order(next(iter(payment.named_orders), None), payment.payment_id)
-        received = payment.amount if payment.amount_received is None else payment.amount_received
-        try:
-            await self._ledger.record_payment(
-                order_id,
-                payment.payment_id,
-                None,
-                _source(event),
-                _marked(event),
-                expected=(received, currency(payment.currency)),
-            )
-        except (ContentDiffers, BadMoney) as refused:
-            return Parked(subject_of_order(order_id), str(refused), "payment_disagrees")
-        return DONE
-
-    async def _payment_failed(self, event: StoredEvent) -> Disposition:
-        payment = PAYMENT_EVENT.validate_json(event.body).content.object
-        order_id = await self._order_of_payment(payment)
-        if order_id is not None and await self._ledger.is_paid(order_id):
-            reason = f"the payment of order {order_id!r} is reported as failed, but was recorded as succeeded"
-            return Parked(subject_of_order(order_id), reason, "payment_failed_after_paid")
-        return Ignored("a failed payment pays nobody")
-
-    async def _order_of_payment(self, payment: Payment) -> str | None:
-        named = [order_id for order_id in payment.named_orders if await self._directory.knows_order(order_id)]
-        return _first(payment.payment_id, *named, await self._sole_order(payment.payment_id))
-
-    async def _sole_order(self, payment_id: str) -> str | None:
-        orders = await self._directory.orders_paid_by(payment_id)
-        return orders[0] if len(orders) == 1 else None
-
-    # --- refunds ----------------------------------------------------------------------------------------------------
-
-    async def _refund_succeeded(self, event: StoredEvent) -> Disposition:
-        return await self._refund(event, self._ledger.refund_succeeded)
-
-    async def _refund_failed(self, event: StoredEvent) -> Disposition:
-        return await self._refund(event, self._ledger.refund_failed)
-
-    async def _refund_review(self, event: StoredEvent) -> Disposition:
-        return await self._refund(event, self._ledger.refund_under_review)
-
-    async def _refund(self, event: StoredEvent, record: Callable[[RefundReport, Along], Awaitable[Recorded]]) -> Disposition:
-        refund = REFUND_EVENT.validate_json(event.body).content.object
-        order_id = await self._order_of_refund(refund)
-        if order_id is None:
-            return _unknown_order(refund.named_order, refund.payment_id)
-        try:
-            await record(_report(event, refund, order_id), _marked(event))
-        except (ContentDiffers, Contradiction, BadMoney) as refused:
-            return Parked(subject_of_order(order_id), str(refused), "refund_disagrees")
-        except UnknownId:
-            return _unknown_order(order_id, refund.payment_id)
-        return DONE
-
-    async def _order_of_refund(self, refund: Refund) -> str | None:
-        known, named = await self._directory.order_of_refund(refund.refund_id), refund.named_order
-        named = named if named is not None and await self._directory.knows_order(named) else None
-        return _first(refund.refund_id, known, named, await self._sole_order(refund.payment_id))
-
-
-def _first(subject: str, *known: str | None) -> str | None:
-    """The first order that is known by any of the names; names that lead to different orders are worth a line."""
-    found = [order_id for order_id in known if order_id is not None]
-    if len(set(found)) > 1:
-        log.warning("an event names several orders, the first one counts", subject=subject, orders=found)
-    return found[0] if found else None
-
-
-def _report(event: StoredEvent, refund: Refund, order_id: str) -> RefundReport:
-    return RefundReport(
-        name=refund.refund_id,
-        order_id=order_id,
-        amount=refund.amount,
-        currency=currency(refund.currency),
-        source=_source(event),
-        detail=refund.error_message,
-    )
-
-
-def _unknown_order(order_id: str | None, payment_id: str) -> Parked:
-    subject = subject_of_order(order_id) if order_id else subject_of_payment(payment_id)
-    return Parked(subject, f"there is no {subject} yet")
-
-
-def _source(event: StoredEvent) -> str:
+def source(event: StoredEvent) -> str:
+    """How facts name the webhook that caused them."""
     return f"{event.provider}:{event.event_id}"
 
 
-def _marked(event: StoredEvent) -> Along:
+def marked(event: StoredEvent) -> Along:
+    """The event is done in the transaction of its facts."""
     return Along(inbox=InboxMark(event.inbox_id, "done"))

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from application.hyperswitch_reactions import HyperswitchReactions
 from application.inbox import InboxLoop
 from application.ledger import TransferLedger
 from application.recording import Recorder
@@ -235,7 +236,8 @@ async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _inbox_loop(service: Service) -> InboxLoop:
-    reactions = WebhookReactions(service.ledger, PostgresDirectory(service.pool))
+    directory = PostgresDirectory(service.pool)
+    reactions = WebhookReactions(hyperswitch=HyperswitchReactions(service.ledger, directory).by_type())
     settings = service.settings
     return InboxLoop(
         service.inbox,
