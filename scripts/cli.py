@@ -114,16 +114,41 @@ def transfers(
     asyncio.run(list_transfers(settings(), status, seller, order, limit, as_json))
 
 
-@app.command(epilog="Example: transfer-ledger history 6f0b3f0e-… --as-of 2026-11-20T12:00:00Z")
+@app.command(epilog="Example: transfer-ledger history order-1001 --as-of 2026-11-20T12:00:00Z")
 def history(
-    transfer_id: TransferId,
+    name: Annotated[str, typer.Argument(metavar="ID", help="A transfer's id, an order_id or a refund_id, tried in this order.")],
+    kind: Annotated[str | None, typer.Option(help="What ID is, should two things have it: transfer, order or refund.")] = None,
     as_of: Annotated[str | None, typer.Option(help="Only what had happened by then (RFC 3339).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what happened to a transfer, and what happens next."""
-    from scripts.looking import tell_history
+    """Tell what happened, by whom, and what happens next: to a transfer, a refund, or an order with all that belongs to it."""
+    from scripts.telling import tell_history
 
-    asyncio.run(tell_history(settings(), transfer_id, _instant(as_of), as_json))
+    if kind not in (None, "transfer", "order", "refund"):
+        fail(f"--kind is {kind!r}; expected transfer, order or refund.")
+    then = None if as_of is None else _instant("--as-of", as_of)
+    asyncio.run(tell_history(settings(), name, kind, then, as_json))
+
+
+@app.command(epilog="Example: transfer-ledger statement ada --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --csv")
+def statement(
+    seller: Annotated[str, typer.Argument(metavar="SELLER", help="The seller_id.")],
+    start: Annotated[str, typer.Option("--from", help="The period takes in this instant (RFC 3339).")],
+    end: Annotated[str, typer.Option("--to", help="The period ends before this instant (RFC 3339).")],
+    currency: Annotated[str | None, typer.Option(help="Only this currency.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of text.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what moved between a seller's opening and closing balance; exit 1 when the movements do not explain them."""
+    from projections.statements import Period
+    from scripts.telling import tell_statement
+
+    if as_csv and as_json:
+        fail("--csv and --json are both given; choose one.")
+    form = "csv" if as_csv else "json" if as_json else "text"
+    period = Period(_instant("--from", start), _instant("--to", end))
+    chosen = None if currency is None else currency.upper()
+    raise typer.Exit(asyncio.run(tell_statement(settings(), seller, period, chosen, form)))
 
 
 @app.command(epilog="Example: transfer-ledger retry 6f0b3f0e-… --actor mia --reason 'account is ready'")
@@ -225,13 +250,11 @@ def bench(
     uvloop.run(report(settings(), seconds, as_json))
 
 
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
+def _instant(option: str, text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        fail(f"--as-of is {text!r}; expected an instant such as 2026-11-20T12:00:00Z.")
+        fail(f"{option} is {text!r}; expected an instant such as 2026-11-20T12:00:00Z.")
     if instant.tzinfo is None:
-        fail(f"--as-of is {text!r}, which names no time zone; add Z for UTC.")
+        fail(f"{option} is {text!r}, which names no time zone; add Z for UTC.")
     return instant

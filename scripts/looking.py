@@ -3,19 +3,16 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from uuid import UUID
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from domain.errors import UnknownId
 from domain.lifecycle import TransferStatus
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.history import History
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.settings import Settings
-from projections.narrative import instant, payload, sentence
+from projections.narrative import instant
 from projections.seller_transfers import SellerTransferRow
 from scripts.exits import fail
 
@@ -43,30 +40,6 @@ async def list_transfers(
 
 def _shown(row: SellerTransferRow) -> dict[str, object]:
     return {name: instant(value) if isinstance(value, datetime) else value for name, value in row._asdict().items()}
-
-
-async def tell_history(settings: Settings, transfer_id: UUID, as_of: datetime | None, as_json: bool) -> None:
-    """The audit trail of a transfer (or of an order or a refund, by the id of its stream). Raises UnknownId."""
-    async with stored(settings) as storage:
-        told = await History(storage.store).of(transfer_id)
-    facts = [(position, fact) for position, _, fact in told if as_of is None or fact.timestamp <= as_of]
-    if not facts:
-        raise UnknownId("transfer", str(transfer_id))
-    if as_json:
-        print_json([
-            {
-                "position": position,
-                "version": fact.originator_version,
-                "at": instant(fact.timestamp),
-                "fact": type(fact).__name__,
-                "payload": payload(fact),
-                "sentence": sentence(fact),
-            }
-            for position, fact in facts
-        ])  # fmt: skip
-        return
-    for position, fact in facts:
-        typer.echo(f"{position:>8}  {instant(fact.timestamp)}  {type(fact).__name__:<22} {sentence(fact)}")
 
 
 async def list_inbox(settings: Settings, status: str | None, limit: int, as_json: bool) -> None:

@@ -1,23 +1,12 @@
-"""The facts themselves, decoded: one stream's history, the feed of all, and a transfer as it once was."""
+"""The facts themselves, decoded: one stream's history, several streams', and the feed of all."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from itertools import takewhile
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from domain.fact import Fact
 from infrastructure.postgres.event_store import EventStore, Recorded
 from infrastructure.postgres.ledger import FactCodec
-from projections.folding import TransferFold, fold
-
-
-class Told(NamedTuple):
-    """A fact, and its position in the whole ledger."""
-
-    position: int
-    topic: str
-    fact: Fact
+from projections.audit import Told
 
 
 class History:
@@ -28,7 +17,12 @@ class History:
 
     async def of(self, stream: UUID) -> list[Told]:
         """A stream's facts, oldest first; empty when there is no such stream."""
-        return self._told((await self._store.load([stream])).get(stream, []))
+        return (await self.several([stream])).get(stream, [])
+
+    async def several(self, streams: Collection[UUID]) -> dict[UUID, list[Told]]:
+        """The facts of each stream, oldest first, in one query; a stream that does not exist has no key."""
+        loaded = await self._store.load(streams) if streams else {}
+        return {stream: self._told(recorded) for stream, recorded in loaded.items()}
 
     async def feed(self, after: int, limit: int) -> list[Told]:
         """All facts after a position, in order."""
@@ -39,12 +33,9 @@ class History:
         told = await self.feed(max(0, await self._store.head() - 1), 1)
         return told[0].fact if told else None
 
-    async def transfer_as_of(self, transfer_id: UUID, instant: datetime) -> TransferFold | None:
-        """A transfer as it was at an instant (what happened at that very instant included); None before it existed."""
-        told = await self.of(transfer_id)
-        # a stream's instants never go back, so this is a prefix of it
-        folded = fold(None, (one.fact for one in takewhile(lambda one: one.fact.timestamp <= instant, told)))
-        return folded if isinstance(folded, TransferFold) else None
+    async def head(self) -> int:
+        """The position of the newest fact, 0 if there is none."""
+        return await self._store.head()
 
     def _told(self, recorded: Sequence[Recorded]) -> list[Told]:
         return [Told(one.position, one.topic, self._codec.fact(one)) for one in recorded]

@@ -11,6 +11,7 @@ from domain.identity import transfer_stream
 from domain.refund import Part
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.sql import queries
+from projections.balances import Balance
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.refunds import RefundRow
@@ -18,16 +19,6 @@ from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
 
 SQL = queries("read_models")
-
-
-class Balance(NamedTuple):
-    """What a seller has received and given back in one currency, in minor units."""
-
-    currency: str
-    transferred: int
-    reversed: int
-    reversal_pending: int
-    stuck: int
 
 
 class Filters(NamedTuple):
@@ -94,7 +85,7 @@ class ReadModels:
         ids = [UUID(part["reversal_id"]) for part in refund.allocation if part["reversal_id"] is not None]
         statuses = {str(key): status for key, status in await self._pairs("reversal_statuses", ids)}
         sales = dict(await self._pairs("sale_statuses", refund.order_id))
-        return [_part(refund, part, statuses, sales) for part in refund.allocation]
+        return [part_now(refund, part, statuses, sales) for part in refund.allocation]
 
     async def names_of(self, order_id: str) -> tuple[list[UUID], list[str]]:
         """The ids of an order's transfers and of its refunds, oldest first."""
@@ -147,7 +138,7 @@ class ReadModels:
         return [(row[0], row[1]) for row in rows]
 
 
-def _part(refund: RefundRow, part: Part, reversals: Mapping[str, object], sales: Mapping[str, object]) -> Part:
+def part_now(refund: RefundRow, part: Part, reversals: Mapping[str, object], sales: Mapping[str, object]) -> Part:
     """A part as it stands now: its order may have been paid since, and a reversal that waited may have become unnecessary."""
     seller_id, reversal_id, transfer_id = part["seller_id"], part["reversal_id"], part["transfer_id"]
     if transfer_id is None and seller_id in sales:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from infrastructure.bootstrap import Service, running
 from infrastructure.postgres.history import History
+from infrastructure.postgres.past import Past
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.settings import Settings, settings_from
 from infrastructure.web.calls import Backend, endpoint
@@ -62,5 +63,6 @@ def _application(settings: Settings, lifespan: Lifespan | None) -> Starlette:
 
 
 def _backend(app: Starlette, service: Service) -> Backend:
-    described = orjson.dumps(document(OPERATIONS))
-    return Backend(service, ReadModels(service.pool), History(service.store), app.state.metrics, described)
+    described, history = orjson.dumps(document(OPERATIONS)), History(service.store)
+    past = Past(service.pool, history)
+    return Backend(service, ReadModels(service.pool), history, past, app.state.metrics, described)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from infrastructure.bootstrap import Service
 from infrastructure.postgres.history import History
+from infrastructure.postgres.past import Past
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.web.edge import OPERATION
 from infrastructure.web.limits import whole_body
@@ -39,6 +40,7 @@ class Backend:
     service: Service
     reads: ReadModels
     history: History
+    past: Past
     metrics: Metrics
     document: bytes
 
@@ -59,6 +61,10 @@ class Call(Generic[B, Q]):
     @property
     def reads(self) -> ReadModels:
         return self.backend.reads
+
+    @property
+    def past(self) -> Past:
+        return self.backend.past
 
     def id(self, name: str) -> str:
         """A caller's id out of the path. Raises Problem when it is none."""
@@ -146,9 +152,9 @@ def _response(reply: Reply) -> Response:
 def _query(op: Op, request: Request) -> Parameters:
     given = request.query_params.multi_items()
     names = [name for name, _ in given]
-    known = ", ".join(op.query.model_fields) or "none"
+    known = ", ".join(op.query.names()) or "none"
     for name in names:
-        if name not in op.query.model_fields:
+        if name not in op.query.names():
             raise Problem("unknown_query_parameter", f"{name[:64]!r} is no query parameter of this call; expected {known}.")
         if names.count(name) > 1:
             raise Problem("repeated_query_parameter", f"{name!r} is given more than once; send it once.")

@@ -1,9 +1,9 @@
 """All facts in order, for the marketplace's own systems."""
 
-from infrastructure.postgres.history import Told
 from infrastructure.web.calls import Call, Reply
 from infrastructure.web.models import FeedQuery
 from infrastructure.web.views import Feed, FeedEntry
+from projections.audit import Told
 from projections.narrative import payload
 
 

@@ -153,6 +153,11 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """As callers write them."""
+        return [member.alias or name for name, member in cls.model_fields.items()]
+
 
 class TransfersQuery(Parameters):
     """Which transfers, and which page of them."""
@@ -164,10 +169,20 @@ class TransfersQuery(Parameters):
     cursor: Annotated[str, Field(max_length=200)] | None = None
 
 
-class TransferQuery(Parameters):
-    """At which instant."""
+class PastQuery(Parameters):
+    """At which instant, or at which position of the ledger; never both. Neither: now."""
 
     as_of: Instant | None = None
+    as_of_position: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] | None = None
+
+
+class StatementQuery(Parameters):
+    """From `from` on and before `to`. With `as_of_position`: as the ledger knew it when it had reached that position."""
+
+    start: Annotated[Instant, Field(alias="from")]
+    end: Annotated[Instant, Field(alias="to")]
+    as_of_position: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] | None = None
+    currency: Currency | None = None
 
 
 class AlarmsQuery(Parameters):

@@ -136,7 +136,11 @@ def _in_path(path: str) -> list[Json]:
 
 def _in_query(query: type[BaseModel]) -> list[Json]:
     schema = TypeAdapter(query).json_schema(ref_template=REFERENCE)
-    return [{"name": name, "in": "query", "schema": member} for name, member in schema.get("properties", {}).items()]
+    needed = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "schema": member, **({"required": True} if name in needed else {})}
+        for name, member in schema.get("properties", {}).items()
+    ]
 
 
 def _schemas(operations: Sequence[Op]) -> Json:

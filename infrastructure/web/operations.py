@@ -1,7 +1,22 @@
 """Every call there is, in one table: it routes, it validates, and it is the OpenAPI document."""
 
-from infrastructure.web import feed, levers, models, orders, refunds, sellers, transfers, views, watching, webhooks
+from infrastructure.web import (
+    feed,
+    histories,
+    levers,
+    models,
+    orders,
+    refunds,
+    sellers,
+    statements,
+    transfers,
+    views,
+    watching,
+    webhooks,
+)
 from infrastructure.web.calls import Op
+
+OF_THE_PAST = ("instant_and_position", "position_not_reached")
 
 OPERATIONS: tuple[Op, ...] = (
     # the busiest first: routes are tried in this order
@@ -32,7 +47,23 @@ OPERATIONS: tuple[Op, ...] = (
         ("content_differs",),
         body=models.OrderIn,
     ),
-    Op("GET", "/v1/orders/{order_id}", orders.show_order, "Show an order.", {200: views.Order}, ("not_found",)),
+    Op(
+        "GET",
+        "/v1/orders/{order_id}",
+        orders.show_order,
+        "Show an order, now or as it was at an instant or a position.",
+        {200: views.Order},
+        ("not_found", *OF_THE_PAST),
+        query=models.PastQuery,
+    ),
+    Op(
+        "GET",
+        "/v1/orders/{order_id}/history",
+        histories.tell_order_history,
+        "Tell what happened to an order, its refunds and its transfers.",
+        {200: views.OrderHistory},
+        ("not_found",),
+    ),
     Op(
         "POST",
         "/v1/orders/{order_id}/paid",
@@ -80,15 +111,15 @@ OPERATIONS: tuple[Op, ...] = (
         "GET",
         "/v1/transfers/{transfer_id}",
         transfers.show_transfer,
-        "Show a transfer, now or as it was at an instant.",
+        "Show a transfer, now or as it was at an instant or a position.",
         {200: views.Transfer},
-        ("not_found",),
-        query=models.TransferQuery,
+        ("not_found", *OF_THE_PAST),
+        query=models.PastQuery,
     ),
     Op(
         "GET",
         "/v1/transfers/{transfer_id}/history",
-        transfers.tell_history,
+        histories.tell_history,
         "Tell what happened to a transfer.",
         {200: views.History},
         ("not_found",),
@@ -140,8 +171,19 @@ OPERATIONS: tuple[Op, ...] = (
         "GET",
         "/v1/sellers/{seller_id}/balance",
         sellers.show_balance,
-        "Show what a seller has received and given back; no balances for a seller without transfers.",
+        "Show what a seller has received and given back, now or then; no balances for a seller without transfers.",
         {200: views.Balance},
+        OF_THE_PAST,
+        query=models.PastQuery,
+    ),
+    Op(
+        "GET",
+        "/v1/sellers/{seller_id}/statement",
+        statements.show_statement,
+        "Show every movement of a seller's money in a period, between its balances; no accounts without transfers.",
+        {200: views.Statement},
+        ("bad_period", "position_not_reached", "period_too_long", "does_not_tie_out"),
+        query=models.StatementQuery,
     ),
     Op("GET", "/v1/facts", feed.feed_facts, "Follow all facts, in order.", {200: views.Feed}, query=models.FeedQuery),
     Op("GET", "/healthz", watching.tell_health, "Is the process alive?", {200: views.Alive}),

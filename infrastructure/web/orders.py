@@ -1,16 +1,20 @@
 """Orders: record one, have it paid, and everything that belongs to it."""
 
+from collections.abc import Sequence
 from typing import Never
 
 from domain import order as facts
 from domain.errors import UnknownId
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.web.calls import Call, Reply
-from infrastructure.web.models import OrderIn, PaidIn, Parameters, ShareIn
+from infrastructure.web.models import OrderIn, PaidIn, Parameters, PastQuery, ShareIn
+from infrastructure.web.moments import asks_for_the_past, before_its_time, moment_of
 from infrastructure.web.problems import Problem
 from infrastructure.web.refunds import refund_named
-from infrastructure.web.transfers import with_reversals
-from infrastructure.web.views import Order, Share
+from infrastructure.web.refunds import shown as shown_refund
+from infrastructure.web.transfers import as_folded, with_reversals
+from infrastructure.web.views import Order, Refund, Share, Transfer
+from projections.orders import OrderRow
 
 MOST_TRANSFERS = 10_000
 
@@ -51,8 +55,16 @@ async def create_payment(call: Call[None, Parameters]) -> Never:
     raise Problem("psp_payment_not_built", detail)
 
 
-async def show_order(call: Call[None, Parameters]) -> Reply:
-    return Reply(200, await _order(call.reads, call.id("order_id")))
+async def show_order(call: Call[None, PastQuery]) -> Reply:
+    order_id = call.id("order_id")
+    return Reply(200, await (_as_it_was(call, order_id) if asks_for_the_past(call.query) else _order(call.reads, order_id)))
+
+
+async def _as_it_was(call: Call[None, PastQuery], order_id: str) -> Order:
+    then = await call.past.order(order_id, await moment_of(call))
+    if then is None:
+        raise before_its_time("order", order_id, call.query)
+    return _whole(then.order, [as_folded(one) for one in then.transfers], [shown_refund(one) for one in then.refunds])
 
 
 async def _order(reads: ReadModels, order_id: str) -> Order:
@@ -61,6 +73,11 @@ async def _order(reads: ReadModels, order_id: str) -> Order:
         raise UnknownId("order", order_id)
     transfers = await reads.transfers(Filters(order_id=order_id), MOST_TRANSFERS)
     _, refunds = await reads.names_of(order_id)
+    shown = await with_reversals(reads, transfers[::-1])
+    return _whole(row, shown, [await refund_named(reads, name) for name in refunds])
+
+
+def _whole(row: OrderRow, transfers: Sequence[Transfer], refunds: Sequence[Refund]) -> Order:
     return Order(
         order_id=row.order_id,
         currency=row.currency,
@@ -70,8 +87,8 @@ async def _order(reads: ReadModels, order_id: str) -> Order:
         payment_id=row.payment_id,
         source_transaction=row.source_transaction,
         shares=[_shown(share, row.currency) for share in row.shares],
-        transfers=await with_reversals(reads, transfers[::-1]),
-        refunds=[await refund_named(reads, name) for name in refunds],
+        transfers=transfers,
+        refunds=refunds,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -16,8 +16,8 @@ async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
         detail = "This release does not submit refunds; make it at the payment provider, then send it with settled: true."
         raise Problem("psp_submission_not_built", detail)
     recorded = await call.service.ledger.settle_refund(_settled(call.body))
-    shown = await refund_named(call.reads, recorded.refund.refund_id)
-    return Reply(202 if recorded.news else 200, shown)
+    known = await refund_named(call.reads, recorded.refund.refund_id)
+    return Reply(202 if recorded.news else 200, known)
 
 
 def _settled(body: RefundIn) -> SettledRefund:
@@ -41,10 +41,11 @@ async def refund_named(reads: ReadModels, name: str) -> Refund:
     row = await reads.refund(name)
     if row is None:
         raise UnknownId("refund", name)
-    return _shown(row)
+    return shown(row)
 
 
-def _shown(row: RefundRow) -> Refund:
+def shown(row: RefundRow) -> Refund:
+    """A refund, as callers see it."""
     return Refund(
         refund_id=row.refund_id,
         order_id=row.order_id,

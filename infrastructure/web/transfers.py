@@ -6,15 +6,13 @@ from operator import attrgetter
 from uuid import UUID
 
 from domain.errors import UnknownId
-from domain.transfer_facts import AnyTransferFact, Created, Imported
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.web.calls import Call, Reply
 from infrastructure.web.cursors import cursor_at, place_of
-from infrastructure.web.models import Parameters, RetryIn, TransferQuery, TransfersQuery
-from infrastructure.web.problems import Problem
-from infrastructure.web.views import History, HistoryEntry, Reversal, Transfer, TransferPage
+from infrastructure.web.models import Parameters, PastQuery, RetryIn, TransfersQuery
+from infrastructure.web.moments import asks_for_the_past, before_its_time, moment_of
+from infrastructure.web.views import Reversal, Transfer, TransferPage
 from projections.folding import TransferFold
-from projections.narrative import payload, sentence
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
 
@@ -31,31 +29,10 @@ async def list_transfers(call: Call[None, TransfersQuery]) -> Reply:
     return Reply(200, TransferPage(await with_reversals(call.reads, page), next_cursor))
 
 
-async def show_transfer(call: Call[None, TransferQuery]) -> Reply:
-    if call.query.as_of is not None:
-        return await _as_it_was(call, call.transfer_id())
+async def show_transfer(call: Call[None, PastQuery]) -> Reply:
+    if asks_for_the_past(call.query):
+        return Reply(200, await _as_it_was(call, call.transfer_id()))
     return Reply(200, await shown_now(call.reads, call.transfer_id()))
-
-
-async def tell_history(call: Call[None, Parameters]) -> Reply:
-    transfer_id = call.transfer_id()
-    told = await call.backend.history.of(transfer_id)
-    opening = told[0].fact if told else None
-    if not isinstance(opening, Created | Imported):  # other streams have ids too
-        raise UnknownId("transfer", str(transfer_id))
-    entries = [
-        HistoryEntry(
-            position,
-            fact.originator_version,
-            fact.timestamp,
-            type(fact).__name__,
-            payload(fact),
-            sentence(fact, opening.currency),
-        )
-        for position, _, fact in told
-        if isinstance(fact, AnyTransferFact)
-    ]
-    return Reply(200, History(entries))
 
 
 async def retry_transfer(call: Call[RetryIn, Parameters]) -> Reply:
@@ -73,15 +50,11 @@ async def shown_now(reads: ReadModels, transfer_id: UUID) -> Transfer:
     return shown
 
 
-async def _as_it_was(call: Call[None, TransferQuery], transfer_id: UUID) -> Reply:
-    assert call.query.as_of is not None
-    folded = await call.backend.history.transfer_as_of(transfer_id, call.query.as_of)
+async def _as_it_was(call: Call[None, PastQuery], transfer_id: UUID) -> Transfer:
+    folded = await call.past.transfer(transfer_id, await moment_of(call))
     if folded is None:
-        when = call.query.as_of.isoformat()
-        raise Problem(
-            "not_found", f"There was no transfer {str(transfer_id)!r} at {when}; check the id, or ask for a later instant."
-        )
-    return Reply(200, _folded(folded))
+        raise before_its_time("transfer", str(transfer_id), call.query)
+    return as_folded(folded)
 
 
 async def with_reversals(reads: ReadModels, rows: Sequence[SellerTransferRow]) -> list[Transfer]:
@@ -90,7 +63,8 @@ async def with_reversals(reads: ReadModels, rows: Sequence[SellerTransferRow]) -
     return [_shown(row, reversals[row.transfer_id]) for row in rows]
 
 
-def _folded(folded: TransferFold) -> Transfer:
+def as_folded(folded: TransferFold) -> Transfer:
+    """A transfer out of the past, as callers see it."""
     return _shown(folded.transfer, sorted(folded.reversals.rows.values(), key=attrgetter("created_at", "reversal_id")))
 
 

@@ -112,7 +112,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One fact of a transfer; `sentence` says what happened and what happens next."""
+    """One fact of a transfer; `sentence` says what happened and what happens next.
+
+    `by`: `api`, `worker`, a person, `stripe:<object id>`, or a webhook as `<provider>:<event id>`. `key` is the idempotency
+    key of the call that the fact begins or ends, `request_id` Stripe's name for it, `error` what was said, as it was said.
+    """
 
     position: int
     version: int
@@ -120,6 +124,10 @@ class HistoryEntry:
     fact: str
     payload: Mapping[str, object]
     sentence: str
+    by: str
+    key: str | None
+    request_id: str | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,21 @@ class History:
     """The audit trail of one transfer, oldest first."""
 
     data: Sequence[HistoryEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderHistoryEntry(HistoryEntry):
+    """One fact of an order, of a refund of it or of a transfer: `stream` is which of the three."""
+
+    stream: str
+    stream_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class OrderHistory:
+    """The audit trail of an order with its refunds and transfers, oldest first."""
+
+    data: Sequence[OrderHistoryEntry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +226,45 @@ class Pauses:
     """What is paused now."""
 
     data: Sequence[Pause]
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One movement of money. `amount` is signed: what the seller receives is above 0.
+
+    `kind`: paid, reversed, external_reversal (somebody else took it back at Stripe), or taken_over (from an older system).
+    """
+
+    position: int
+    at: datetime
+    kind: str
+    amount: int
+    currency: str
+    order_id: str
+    refund_id: str | None
+    transfer_id: UUID
+    stripe_transfer_id: str | None
+    stripe_reversal_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One currency: opening plus all movements is closing. Balances are what was sent and not taken back."""
+
+    currency: str
+    opening: int
+    movements: Sequence[Movement]
+    closing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What moved in a period, `from` on and before `to`; `as_of_position` = `position` gives the very same again."""
+
+    seller_id: str
+    period: Mapping[str, datetime]
+    position: int
+    accounts: Sequence[Account]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,17 +51,19 @@ select reversal_id, status from transfer_reversals where reversal_id = any(%s);
 -- sale_statuses: what has become of an order's sales, by seller
 select seller_id, status from seller_transfers where order_id = %s and cause = 'sale';
 
--- balance: what one seller has received and given back, by currency
+-- balance: what one seller has received and given back, by currency; `projections.balances` is the same rule for the past
 select currency,
        coalesce(sum(amount) filter (where status in ('completed', 'reversal_pending', 'partially_reversed', 'reversed')
-                                       or (status = 'permanently_failed' and stripe_transfer_id is not null)), 0)::bigint,
+                                       or (status = 'permanently_failed'
+                                           and (stripe_transfer_id is not null or r.failed > 0))), 0)::bigint,
        coalesce(sum(amount_reversed), 0)::bigint,
        coalesce(sum(r.pending), 0)::bigint,
        coalesce(sum(r.stuck), 0)::bigint
   from seller_transfers t
   left join lateral (
        select sum(amount) filter (where status in ('requested', 'queued') and waiting_for is distinct from 'operator') as pending,
-              sum(amount) filter (where status = 'failed' or waiting_for = 'operator') as stuck
+              sum(amount) filter (where status = 'failed' or waiting_for = 'operator') as stuck,
+              count(*) filter (where status = 'failed') as failed
          from transfer_reversals where transfer_id = t.transfer_id) r on true
  where seller_id = %s
  group by currency

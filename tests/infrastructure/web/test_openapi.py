@@ -29,6 +29,7 @@ async def test_it_names_every_call_of_the_public_interface(document):
         POST /v1/orders · POST /v1/orders/{order_id}/payment · POST /v1/orders/{order_id}/paid · POST /v1/refunds
         · GET /v1/orders/{order_id} · GET /v1/refunds/{refund_id} · GET /v1/transfers · GET /v1/transfers/{transfer_id}
         · GET /v1/transfers/{transfer_id}/history · GET /v1/facts · POST /v1/transfers/{transfer_id}/retry
+        · GET /v1/orders/{order_id}/history · GET /v1/sellers/{seller_id}/statement
         · GET /v1/sellers/{seller_id}/balance · POST /webhooks/hyperswitch · POST /webhooks/stripe
         · GET /healthz · GET /readyz · GET /metrics · GET /openapi.json"""
     for method, path in (call.split() for call in promised.split("·")):

@@ -2,7 +2,14 @@
 
 from uuid import UUID
 
+from domain.calling import begin
+from domain.fact import opened
+from domain.identity import transfer_stream
+from domain.operation import Policy
 from domain.outcomes import Rejected
+from domain.seller_transfer import TOPIC, SellerTransfer
+from domain.transfer_facts import Imported
+from infrastructure.postgres.ledger import PostgresLedger
 
 NO_SUCH_TRANSFER = Rejected(404, "resource_missing", "No such transfer.", stored=True)
 
@@ -10,6 +17,8 @@ NO_SUCH_TRANSFER = Rejected(404, "resource_missing", "No such transfer.", stored
 async def balances(client, seller_id):
     answer = (await client.get(f"/v1/sellers/{seller_id}/balance")).json()
     assert answer["seller_id"] == seller_id
+    folded = await client.get(f"/v1/sellers/{seller_id}/balance", params={"as_of": "2999-01-01T00:00:00Z"})
+    assert folded.json() == answer, "SQL and the fold of the facts are one rule"
     return {line.pop("currency"): line for line in answer["balances"]}
 
 
@@ -40,6 +49,36 @@ async def test_what_was_never_paid_is_not_counted(client, shop, at_stripe):
     await at_stripe.answers(transfers["ada"], refused)
     assert (await shop.transfer(transfers["ada"]))["status"] == "permanently_failed"
     assert (await balances(client, "ada"))["EUR"]["transferred"] == 0
+
+
+async def test_what_an_older_system_paid_without_a_name_stays_paid_when_it_cannot_be_taken_back(client, service):
+    """Its reversal is given up, since there is nothing at Stripe to name; the seller has the money all the same."""
+    now = service.clock.now()
+    imported = Imported(
+        originator_id=transfer_stream("old", "ada"),
+        originator_version=1,
+        originator_topic=TOPIC,
+        timestamp=now,
+        order_id="old",
+        seller_id="ada",
+        destination="acct_ada",
+        amount=100,
+        currency="EUR",
+        transfer_group="old",
+        status="completed",
+        amount_reversed=0,
+        evidence="an older table",
+    )
+    transfer = opened(SellerTransfer, imported)
+    transfer.take_back("r1", 100, now)
+    begin(transfer, now, Policy())
+    assert transfer.status == "permanently_failed"
+    ledger = PostgresLedger(service.store)
+    book = await ledger.load([])
+    book.add([transfer])
+    await ledger.append(book)
+    line = {"transferred": 100, "reversed": 0, "reversal_pending": 0, "stuck": 100}
+    assert await balances(client, "ada") == {"EUR": line}
 
 
 async def test_currencies_are_never_added_up(client, at_stripe):

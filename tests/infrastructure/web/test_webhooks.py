@@ -176,6 +176,7 @@ async def test_a_webhook_is_refused_with_503_while_the_database_is_away(stranger
 
 async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stranger, client, senders, shop, service):
     """The door and the inbox's reactions speak of the same event."""
+    from application.hyperswitch_reactions import HyperswitchReactions
     from application.webhooks import DONE, StoredEvent, WebhookReactions
     from infrastructure.postgres.ledger import PostgresDirectory
 
@@ -185,7 +186,8 @@ async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stra
     await stranger.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
     ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
     stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
-    assert await WebhookReactions(service.ledger, PostgresDirectory(service.pool)).react(stored) == DONE
+    hyperswitch = HyperswitchReactions(service.ledger, PostgresDirectory(service.pool)).by_type()
+    assert await WebhookReactions(hyperswitch=hyperswitch).react(stored) == DONE
     (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
     assert (transfer["seller_id"], transfer["amount"], UUID(transfer["transfer_id"])) == (
         "ada",

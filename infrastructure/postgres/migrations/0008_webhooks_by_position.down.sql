@@ -1,0 +1,1 @@
+drop index if exists webhook_inbox_position_idx;

@@ -1,0 +1,166 @@
+"""A seller's statement of a period: opening balance, every movement of money, closing balance, for each currency.
+
+Balances come from the rows that facts fold to, movements from the amounts that the facts themselves carry; so opening plus
+movements equals closing only if both tell the same story. A period takes in its start and ends before its end.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+from itertools import takewhile
+from typing import NamedTuple
+from uuid import UUID
+
+from domain import transfer_facts as facts
+from domain.fact import Fact
+from projections.balances import paid
+from projections.folding import TransferFold, fold
+
+US = "us"
+
+
+class Kind(StrEnum):
+    """Why money moved."""
+
+    PAID = "paid"
+    REVERSED = "reversed"
+    EXTERNAL_REVERSAL = "external_reversal"
+    """Somebody else took it back at Stripe."""
+    TAKEN_OVER = "taken_over"
+    """What an older system had left the seller when its row was imported."""
+
+
+class Period(NamedTuple):
+    """From `start` on, and before `end`: where one ends the next may begin."""
+
+    start: datetime
+    end: datetime
+
+
+class Movement(NamedTuple):
+    """One movement of money. `amount` is signed, in minor units: what the seller receives is above 0."""
+
+    position: int
+    at: datetime
+    kind: str
+    amount: int
+    currency: str
+    order_id: str
+    refund_id: str | None
+    transfer_id: UUID
+    stripe_transfer_id: str | None
+    stripe_reversal_id: str | None
+
+
+class Account(NamedTuple):
+    """One currency of a statement. Balances are what was sent and not taken back."""
+
+    currency: str
+    opening: int
+    movements: Sequence[Movement]
+    closing: int
+
+    @property
+    def difference(self) -> int:
+        """What the movements do not explain; 0 when the account ties out."""
+        return self.closing - self.opening - sum(movement.amount for movement in self.movements)
+
+
+class Statement(NamedTuple):
+    """All currencies of one seller. `position` is the newest that the ledger had reached when it was made."""
+
+    seller_id: str
+    period: Period
+    position: int
+    accounts: Sequence[Account]
+
+    def only(self, currency: str | None) -> "Statement":
+        """One currency of it; all of them when None."""
+        return self._replace(accounts=[one for one in self.accounts if currency in (None, one.currency)])
+
+    @property
+    def unexplained(self) -> list[str]:
+        """A sentence for each account that does not tie out; none when the books are in order."""
+        return [
+            f"{account.currency}: opening {account.opening} and all movements make {account.closing - account.difference}, "
+            f"but closing is {account.closing}."
+            for account in self.accounts
+            if account.difference
+        ]
+
+
+def account_of(told: Iterable[tuple[int, Fact]], period: Period) -> Account | None:
+    """What one transfer, by its facts with their positions, adds to a statement; None when it began after the period."""
+    # a stream's instants never go back, so what came before the end is a prefix of it
+    known = list(takewhile(lambda one: one[1].timestamp < period.end, told))
+    opened = _transfer(None, [fact for _, fact in known if fact.timestamp < period.start])
+    closed, movements = opened, list[Movement]()
+    for position, fact in (one for one in known if one[1].timestamp >= period.start):
+        before, closed = closed, _transfer(closed, [fact])
+        assert closed is not None
+        movements += _movements(position, fact, before, closed)
+    return None if closed is None else Account(closed.transfer.currency, _held(opened), movements, _held(closed))
+
+
+class Accounts:
+    """The accounts of a seller's transfers, added up by currency."""
+
+    def __init__(self) -> None:
+        self._balances: dict[str, tuple[int, int]] = {}
+        self._movements: dict[str, list[Movement]] = {}
+        self.movements = 0
+
+    def add(self, account: Account) -> None:
+        """One transfer's account."""
+        opening, closing = self._balances.get(account.currency, (0, 0))
+        self._balances[account.currency] = (opening + account.opening, closing + account.closing)
+        self._movements.setdefault(account.currency, []).extend(account.movements)
+        self.movements += len(account.movements)
+
+    def total(self) -> list[Account]:
+        """One account for each currency, its movements in the order in which the ledger learned of them."""
+        return [
+            Account(currency, opening, sorted(self._movements[currency]), closing)
+            for currency, (opening, closing) in sorted(self._balances.items())
+        ]
+
+
+def _transfer(state: TransferFold | None, news: Sequence[Fact]) -> TransferFold | None:
+    folded = fold(state, news)
+    assert folded is None or isinstance(folded, TransferFold)
+    return folded
+
+
+def _held(transfer: TransferFold | None) -> int:
+    return 0 if transfer is None else paid(transfer) - transfer.transfer.amount_reversed
+
+
+def _movements(position: int, fact: Fact, before: TransferFold | None, after: TransferFold) -> Iterator[Movement]:
+    match fact:
+        case facts.Completed():
+            yield _movement(position, fact, after, Kind.PAID, fact.amount)
+        case facts.PartiallyReversed() | facts.Reversed():
+            kind = Kind.REVERSED if fact.settled_by == US else Kind.EXTERNAL_REVERSAL
+            reversal = after.reversals.rows[fact.reversal_id]
+            taken = _movement(position, fact, after, kind, -fact.amount)
+            yield taken._replace(refund_id=reversal.refund_id, stripe_reversal_id=fact.stripe_reversal_id)
+        case facts.Imported() | facts.StripeTransferIdBackfilled() if _held(after) != _held(before):
+            # what these say of money follows from a status of the older system, so there is no amount to read off
+            kind = Kind.TAKEN_OVER if isinstance(fact, facts.Imported) else Kind.PAID
+            yield _movement(position, fact, after, kind, _held(after) - _held(before))
+
+
+def _movement(position: int, fact: Fact, after: TransferFold, kind: Kind, amount: int) -> Movement:
+    row = after.transfer
+    return Movement(
+        position=position,
+        at=fact.timestamp,
+        kind=kind.value,
+        amount=amount,
+        currency=row.currency,
+        order_id=row.order_id,
+        refund_id=None,
+        transfer_id=row.transfer_id,
+        stripe_transfer_id=row.stripe_transfer_id,
+        stripe_reversal_id=None,
+    )
