@@ -82,8 +82,12 @@ class Leases:
 
     async def _release(self) -> None:
         done, self._done = self._done, set()
-        if done:
-            await self._work.release(self.holder, done)
+        try:
+            if done:
+                await self._work.release(self.holder, done)
+        except BaseException:  # the database was away, or a drain cut this short: the next release takes them along
+            self._done |= done
+            raise
 
     async def _guarded(self, step: Awaitable[None]) -> None:
         try:

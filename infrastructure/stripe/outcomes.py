@@ -19,6 +19,8 @@ from infrastructure.stripe.wording import says_already_reversed
 Failure = Rejected | NotExecuted | Unknown
 """The outcomes an exception can mean: all but success."""
 
+LACKS_CAPABILITY = "insufficient_capabilities_for_transfer"
+"""About the seller's account, not about our key, although it is reported as 403 as well as 400."""
 LONGEST_MESSAGE = 2_000
 """Characters. Stripe's own messages are far shorter and stay whole."""
 _EXCERPT = 200
@@ -81,9 +83,9 @@ def _of_answer(error: stripe.StripeError) -> Failure:
         return NotExecuted(Hindrance.KEY_IN_USE, answer.message, answer.request_id)
     if answer.type == "idempotency_error":
         return Unknown("idempotency_error", answer.message, answer.status, answer.request_id, answer.replayed)
-    if hindrance := _hindrance(answer):
+    if answer.code != LACKS_CAPABILITY and (hindrance := _hindrance(answer)):
         return NotExecuted(hindrance, answer.message, answer.request_id)
-    if answer.status in (400, 402, 404):
+    if answer.status in (400, 402, 404) or (answer.status == 403 and answer.code == LACKS_CAPABILITY):
         return Rejected(
             answer.status,
             answer.code,

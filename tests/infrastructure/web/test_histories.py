@@ -4,6 +4,7 @@ import json
 from uuid import uuid4
 
 from application.book import Along, InboxMark
+from application.hyperswitch_reactions import HyperswitchReactions
 from application.webhooks import StoredEvent, WebhookReactions
 from domain.outcomes import Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
 from domain.reversing import record_external
@@ -25,7 +26,7 @@ async def _handled(service, stranger, senders, event: bytes) -> None:
     """Received over HTTP, claimed from the inbox, and handled."""
     (await stranger.post("/webhooks/hyperswitch", content=event, headers=senders.hyperswitch(event))).raise_for_status()
     claimed = await service.inbox.claim("test", 1, service.settings.lease)
-    reactions = WebhookReactions(service.ledger, PostgresDirectory(service.pool))
+    reactions = WebhookReactions(hyperswitch=HyperswitchReactions(service.ledger, PostgresDirectory(service.pool)).by_type())
     for one in claimed.events:
         await reactions.react(StoredEvent(one.inbox_id, one.provider, one.event_id, one.event_type, one.body))
 
