@@ -15,11 +15,15 @@ from domain.identity import transfer_stream
 from infrastructure.settings import WorkSettings
 from infrastructure.stripe.simulator import SimulatorControl
 from infrastructure.stripe.simulator.errors import CATALOGUE
+from tests.e2e.consequences import Due
 from tests.e2e.provocations import Between, Fault, Rewritten, Scene
-from tests.e2e.rejections import PATIENT, Case, Due, Row
+from tests.e2e.rejections import PATIENT, Case, Row
 from tests.e2e.stage import CREATE, QUICK, REVERSE, SLOW, Desk, Stage, account
 
-BEFORE = {CREATE: ["Created", "CallStarted"], REVERSE: ["Created", "CallStarted", "Completed", "ReversalRequested", "CallStarted"]}
+BEFORE = {
+    CREATE: ["Created", "CallStarted"],
+    REVERSE: ["Created", "CallStarted", "Completed", "ReversalRequested", "CallStarted"],
+}
 """The facts up to the call in question."""
 STAYS = {CREATE: "pending", REVERSE: "reversal_pending"}
 DONE = {CREATE: "completed", REVERSE: "reversed"}

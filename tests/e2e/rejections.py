@@ -6,9 +6,20 @@ a local server, P reported by third parties, G guessed. Whatever follows must be
 
 from collections.abc import Iterator
 from datetime import timedelta
-from enum import Enum, auto
 from typing import NamedTuple
 
+from tests.e2e.consequences import (
+    Both,
+    Follows,
+    heard_again,
+    hindered,
+    not_found,
+    on_hold,
+    rejected,
+    uncollectable,
+    unfunded,
+    unknown,
+)
 from tests.e2e.provocations import (
     PLATFORM_POOR,
     SELLER_POOR,
@@ -34,120 +45,6 @@ LOOKS = timedelta(seconds=2)
 """A look at Stripe's books waits for the time limit of a call to be over."""
 
 
-class Due(Enum):
-    """When the next call is due, as the row says."""
-
-    BACKOFF = auto()
-    HINDERED = auto()
-    """Soon: Stripe did not begin."""
-    FUNDS = auto()
-    """After FUNDS_RETRY_INTERVAL."""
-    NEVER = auto()
-    """Not by itself."""
-
-
-class Follows(NamedTuple):
-    """What one answer leads to."""
-
-    facts: tuple[str, ...]
-    """Appended by the answer."""
-    why: str
-    """The word that the last of them carries: its `why`, `reason` or `settled_by`."""
-    status: str | None
-    """Of the row, after those facts; None leaves it as it was."""
-    epochs: tuple[int, ...]
-    """Of the keys of all calls, the one answered and those after it."""
-    retries: int = 0
-    """An attempt was consumed, or was not."""
-    due: Due = Due.NEVER
-    waiting_for: str | None = None
-    open: bool = False
-    """Money may have moved without our knowing."""
-    alarm: str | None = None
-    prefix: str | None = ""
-    """What stands before Stripe's words in `last_error`; None: there is no error."""
-    then: tuple[str, ...] = ()
-    """Facts of what comes next, once the cause is gone."""
-    ends: str | None = None
-    """The status in the end; None: paid, or all of it taken back."""
-    identified: bool = True
-    """The fact names the request, if its answer arrived; not where the books decided, nor where the SDK drops the headers."""
-
-
-PAID, TAKEN = ("CallStarted", "Completed"), ("CallStarted", "Reversed")
-
-
-def rejected(*, stored: bool, cured: bool = True) -> Follows:
-    """Definitely not paid: an attempt is gone. Without a cure the next call is refused as well."""
-    then, ends = (PAID, None) if cured else (("CallStarted", "Failed"), "failed")
-    epochs = (1, 1 + stored)
-    return Follows(("Failed",), "rejected", "failed", epochs, retries=1, due=Due.BACKOFF, then=then, ends=ends)
-
-
-def unfunded(*, stored: bool = True) -> Follows:
-    """The platform has too little: no fault of the transfer's."""
-    return Follows(
-        ("Failed",), "awaiting_funds", "failed", (1, 1 + stored),
-        due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=PAID,
-    )  # fmt: skip
-
-
-def on_hold(*, stored: bool = True) -> Follows:
-    """The seller's account cannot take money: nothing is due until it can, or somebody says so."""
-    return Follows(("Failed",), "on_hold", "failed", (1, 1 + stored), waiting_for="account", alarm="on_hold", then=PAID)
-
-
-def uncollectable() -> Follows:
-    """Refused, although Stripe's books show enough left: most likely the seller has too little."""
-    return Follows(
-        ("AttemptDeferred",), "awaiting_funds", None, (1, 2),
-        due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=TAKEN, identified=False,
-    )  # fmt: skip
-
-
-def not_found() -> Follows:
-    """One answer is enough: a person is needed."""
-    return Follows(
-        ("PermanentlyFailed",), "not_found", "permanently_failed", (1,),
-        alarm="permanently_failed", prefix="not_found: ", ends="permanently_failed",
-    )  # fmt: skip
-
-
-def hindered(why: str, alarm: str | None = None, *, open_: bool = False) -> "Both":
-    """Stripe did not begin: the same key, soon, and no attempt is gone."""
-    return _both(Follows(("AttemptDeferred",), why, None, (1, 1), due=Due.HINDERED, alarm=alarm, open=open_))
-
-
-def unknown(why: str, alarm: str | None = None, *, identified: bool = True) -> "Both":
-    """Nobody can tell what became of it: the same key and body, and an attempt is gone."""
-    follows = Follows(("AttemptDeferred",), "unknown", None, (1, 1), retries=1, due=Due.BACKOFF, open=True, alarm=alarm)
-    return _both(follows._replace(prefix=f"{why}: ", identified=identified))
-
-
-class Both(NamedTuple):
-    """What follows for each of the two calls; None where it cannot meet that answer."""
-
-    create: Follows | None = None
-    reverse: Follows | None = None
-
-    def of(self, call: str) -> Follows | None:
-        return self.create if call == CREATE else self.reverse
-
-
-def _both(follows: Follows) -> Both:
-    return Both(follows._replace(then=PAID), follows._replace(then=TAKEN))
-
-
-def heard_again(*, made: bool) -> Both:
-    """The key repeats its 500 for ever. That is one attempt, however often it is heard; then Stripe's books decide."""
-    first, last = unknown("http_500"), ("Completed", "Reversed")
-    more = () if made else ("AttemptDeferred", "CallStarted")
-    epochs = (1, 1) if made else (1, 1, 2)
-    paid, taken = [("CallStarted", "AttemptDeferred", *more, ending) for ending in last]
-    assert first.create is not None and first.reverse is not None
-    return Both(first.create._replace(then=paid, epochs=epochs), first.reverse._replace(then=taken, epochs=epochs))
-
-
 class Row(NamedTuple):
     id: str
     mark: str
@@ -161,6 +58,12 @@ class Row(NamedTuple):
     """Of the call in question."""
     later: timedelta = PATIENT
     """Of the calls after it."""
+
+    @property
+    def not_stored(self) -> bool:
+        """A whole answer, and no key repeats it."""
+        fault = self.stripe if isinstance(self.stripe, Fault) else None
+        return fault is not None and (fault.kind == "status" or fault.settings.get("stored") is False)
 
 
 def _stated(id_: str, mark: str, entry: str, follows: Both, *, stored: bool = False, **changes: object) -> Row:
@@ -177,9 +80,7 @@ THE_REST = Follows(
 LACKS = "destination_lacks_capability"
 POOR = "seller_balance_too_low"
 DECLINED = {"status": 402, "type": "card_error", "code": "card_declined", "message": "Your card was declined."}
-OTHER_MODE = (
-    "No such transfer: 'tr_x'; a similar object exists in live mode, but a test mode key was used to make this request."
-)
+OTHER_MODE = "No such transfer: 'tr_x'; a similar object exists in live mode, but a test mode key was used to make this request."
 REFUSED = Both(rejected(stored=True), uncollectable())
 INVALID = Both(rejected(stored=False), uncollectable())
 SILENT = "stripe_refuses_the_key"
@@ -226,13 +127,13 @@ REFUSALS = [
         "integer_too_small", "integer_too_large", "integer_invalid", "parameter_missing", "parameter_unknown", "parameter_empty",
         "string_invalid", "string_too_long", "array_invalid", "object_invalid", "expand_unknown", "key_too_long",
         "metadata_too_many", "metadata_key_too_long", "metadata_value_too_long")),
-    *(_stated(f"invalid: {entry}", "G", entry, INVALID._replace(reverse=None)) for entry in ("choice_invalid", "currency_invalid")),
-    _stated("invalid: boolean_invalid", "G", "boolean_invalid", INVALID._replace(create=None)),
+    *(_stated(f"invalid: {entry}", "G", entry, Both(create=INVALID.create)) for entry in ("choice_invalid", "currency_invalid")),
+    _stated("invalid: boolean_invalid", "G", "boolean_invalid", Both(reverse=INVALID.reverse)),
 ]  # fmt: skip
 
 HINDRANCES = [
-    *(Row(f"too fast, {reason}", "D", Fault("status", {"status": 429, "reason": reason}), hindered("rate_limited"), "rate_limited")
-      for reason in ("global-rate", "global-concurrency", "endpoint-rate", "endpoint-concurrency", "resource-specific")),
+    *(Row(f"too fast, {why}", "D", Fault("status", {"status": 429, "reason": why}), hindered("rate_limited"), "rate_limited")
+      for why in ("global-rate", "global-concurrency", "endpoint-rate", "endpoint-concurrency", "resource-specific")),
     _stated("too fast, as 400", "D", "rate_limited", hindered("rate_limited"), status=400),
     Row("locked", "W", Fault("status", {"status": 429, "lock": True}), hindered("lock_timeout"), "lock_timeout"),
     _stated("key in use", "D, text P", "key_in_use", hindered("key_in_use", open_=True)),
