@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
 import pytest
 
@@ -10,7 +9,7 @@ from infrastructure.settings import Settings
 from infrastructure.stripe.simulator import RunningSimulator, SimulatorControl, running_simulator
 from tests.e2e.books import books_agree
 from tests.e2e.process import READY, LedgerProcess, Web, begin, environment
-from tests.e2e.stage import QUICK, Stage
+from tests.e2e.stage import Stage, quick
 from tests.e2e.view import View
 
 
@@ -34,15 +33,7 @@ async def view(database_url: str) -> AsyncIterator[View]:
 
 @pytest.fixture
 def settings(database_url: str, stripe: SimulatorControl) -> Settings:
-    """Patient with Stripe, quick to try again."""
-    return Settings(
-        database_url=database_url,
-        stripe_api_base=stripe.url,
-        stripe_timeout=timedelta(seconds=10),
-        stripe_max_rps=1_000,
-        reversals=QUICK,
-        transfers=QUICK,
-    )
+    return quick(database_url, stripe.url)
 
 
 @pytest.fixture

@@ -27,6 +27,18 @@ SLOW = WorkSettings(backoff_base=timedelta(hours=1), backoff_max=timedelta(hours
 OFF = WorkSettings(enabled=False)
 
 
+def quick(database_url: str, stripe_api_base: str) -> Settings:
+    """Patient with Stripe, quick to try again."""
+    return Settings(
+        database_url=database_url,
+        stripe_api_base=stripe_api_base,
+        stripe_timeout=timedelta(seconds=10),
+        stripe_max_rps=1_000,
+        reversals=QUICK,
+        transfers=QUICK,
+    )
+
+
 def account(seller_id: str) -> str:
     """The seller's account at Stripe."""
     return f"acct_1{seller_id}"
@@ -42,8 +54,8 @@ class Desk:
         named = [Share(seller_id=seller, destination=account(seller), amount=share) for seller, share in shares.items()]
         await self._ledger.register_order(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
 
-    async def pay(self, order_id: str) -> None:
-        await self._ledger.record_payment(order_id, f"pay_{order_id}", None, "test")
+    async def pay(self, order_id: str, source_transaction: str | None = None) -> None:
+        await self._ledger.record_payment(order_id, f"pay_{order_id}", source_transaction, "test")
 
     async def refund(self, name: str, order_id: str, amount: int) -> None:
         await self._ledger.refund_succeeded(_report(name, order_id, amount))

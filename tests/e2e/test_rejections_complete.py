@@ -1,0 +1,43 @@
+"""The table of rejections forgets nothing that the two calls can meet."""
+
+from collections.abc import Mapping
+from typing import get_args, get_type_hints
+
+import pytest
+
+from infrastructure.stripe.simulator.errors import CATALOGUE, ErrorShape
+from infrastructure.stripe.simulator.faults import Cut, Mangle, Silence, Stored500
+from tests.e2e.provocations import Fault
+from tests.e2e.rejections import NEVER_MET, ROWS, cases
+from tests.e2e.stage import CREATE, REVERSE
+
+
+def uncovered(catalogue: Mapping[str, ErrorShape]) -> set[tuple[str, str]]:
+    """Entries that one of the calls can meet and that have no row for it."""
+    covered = {(case.call, case.row.entry) for case in cases()}
+    return {(call, name) for call in (CREATE, REVERSE) for name in catalogue.keys() - NEVER_MET[call].keys()} - covered
+
+
+def test_every_error_that_the_two_calls_can_meet_has_a_row() -> None:
+    assert uncovered(CATALOGUE) == set()
+
+
+def test_an_error_that_is_new_in_the_catalogue_is_missed() -> None:
+    assert uncovered({**CATALOGUE, "invented": ErrorShape(400, "New.", "G")}) == {(CREATE, "invented"), (REVERSE, "invented")}
+
+
+def test_what_is_said_never_to_be_met_is_in_the_catalogue_and_has_no_row() -> None:
+    for call in (CREATE, REVERSE):
+        assert NEVER_MET[call].keys() <= CATALOGUE.keys()
+        assert not NEVER_MET[call].keys() & {case.row.entry for case in cases() if case.call == call}
+
+
+@pytest.mark.parametrize("call", [CREATE, REVERSE])
+def test_every_way_of_losing_an_answer_has_a_row(call: str) -> None:
+    ways = {kind for action in (Cut, Silence, Mangle, Stored500) for kind in get_args(get_type_hints(action)["kind"])}
+    played = {case.row.stripe.kind for case in cases() if case.call == call and isinstance(case.row.stripe, Fault)}
+    assert ways - played == set()
+
+
+def test_each_row_is_named_once() -> None:
+    assert len({row.id for row in ROWS}) == len(ROWS)
