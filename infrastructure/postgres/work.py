@@ -18,8 +18,8 @@ from infrastructure.postgres.sql import queries
 SQL = queries("work")
 VISITS = 500
 """Sellers that one claim looks at: with 100,000 sellers that wait for a later time, it must not look at all of them."""
-WINDOW = 5_000
-"""Rows that are looked at in the order of their due times; more of them are leased or paused only in a strange hour."""
+WINDOW = 1_000
+"""Rows that are looked at in the order of their due times, however many of them are leased or paused."""
 STATUSES = {"transferring": b"'pending', 'failed'", "reversing": b"'reversal_pending'"}
 
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 LONGEST_KEY = 255
 LONGEST_DESCRIPTION = 5_000
+SERVER_ERROR = 500
+"""From this status on, Stripe (or what stands before it) failed to answer."""
 READINGS = 3
 """How often a transfer is read when reversals land in the middle of a reading."""
 
@@ -155,6 +157,11 @@ class StripeGateway:
             return [await self.look_at(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:
             raise LookUpFailed(f"Stripe listed a transfer which it then did not know: {contradiction}") from None
+
+    async def answers(self) -> bool:
+        """See the port. A refusal is an answer too: whatever is wrong with our key, Stripe is there."""
+        shown = await ask(self._accounts.retrieve_current_async())
+        return not isinstance(shown, Unknown) or (shown.status is not None and shown.status < SERVER_ERROR)
 
     async def account(self) -> str | None:
         """See the port. A restricted key may not read its own account (403): None."""

@@ -64,6 +64,9 @@ class SleepingGateway:
     async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
         raise NotImplementedError
 
+    async def answers(self) -> bool:
+        return True
+
     async def account(self) -> str | None:
         return None
 
