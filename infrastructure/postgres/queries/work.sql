@@ -109,7 +109,7 @@ select least(free.at,
       where leased_until > now()
         and (select paused from pauses where scope = 'seller:' || w.seller_id) is not true),
     -- All that was looked at is leased or paused, and there is more: look again soon, instead of at all of it each time.
-    (select now() + interval '1 second' from seller_transfers
+    (select greatest(next_retry_at, now() + interval '1 second') from seller_transfers
       where status in ('reversal_pending') and next_retry_at is not null and free.at is null
       order by next_retry_at offset %(window)s limit 1))
   from free;

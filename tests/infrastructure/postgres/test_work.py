@@ -12,7 +12,7 @@ import pytest
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.traffic import Traffic
-from infrastructure.postgres.work import CLAIM, NEXT_DUE, VISITS, WINDOW, Work
+from infrastructure.postgres.work import AHEAD, CLAIM, NEXT_DUE, SOONEST, VISITS, Work
 
 Make = Callable[..., Any]
 Person = psycopg.AsyncConnection[Any]
@@ -174,7 +174,7 @@ async def test_claims_look_at_an_index_however_many_transfers_are_settled(person
         "null, 0, null, null, null, null, 'g', null, 1, now(), now() from generate_series(1, 20000)"
     )
     await person.execute("analyze seller_transfers")
-    values = {"kind": kind, "holder": "w", "limit": 60, "lease": LEASE, "after": "", "visits": VISITS, "window": WINDOW}
+    values = {"kind": kind, "holder": "w", "limit": 60, "lease": LEASE, "after": "", "visits": VISITS, "window": SOONEST}
     for statement in (CLAIM[kind], NEXT_DUE[kind]):
         plan = [line for (line,) in await (await person.execute(b"explain " + statement, values)).fetchall()]
         assert [line for line in plan if "Seq Scan on seller_transfers" in line] == []
@@ -334,7 +334,7 @@ async def test_a_paused_seller_leaves_its_turn_to_the_others(work: Work, owe: Ma
 async def test_behind_a_paused_storm_a_worker_looks_again_in_a_second_instead_of_all_the_time(
     work: Work, owe: Make, person: Person
 ) -> None:
-    await owe(["storm"], WINDOW)
+    await owe(["storm"], AHEAD)
     await pause(person, "seller:storm")
     assert await work.next_due("reversing") is None
     await owe(["storm"])
