@@ -25,8 +25,8 @@ SLOWEST = 1 / 16
 class Pace:
     """See `application.ports.Pace`. `rate`: requests per second of each endpoint, all processes together."""
 
-    def __init__(self, pool: Pool, rate: float) -> None:
-        self._pool, self._interval = pool, timedelta(seconds=1 / rate)
+    def __init__(self, pool: Pool, rate: float, together: timedelta = TOGETHER) -> None:
+        self._pool, self._interval, self._together = pool, timedelta(seconds=1 / rate), together
 
     async def reserve(self, endpoint: str, count: int) -> list[float]:
         """Reserve `count` instants, evenly spaced by the present rate: how many seconds from now each of them is, never
@@ -45,12 +45,6 @@ class Pace:
 
     async def slow_down(self, endpoint: str) -> None:
         """Stripe says that we are too fast: all processes slow down, unless they did a moment ago."""
-        values = {
-            "endpoint": endpoint,
-            "decrease": DECREASE,
-            "floor": SLOWEST,
-            "recovery": RECOVERY,
-            "together": TOGETHER,
-        }
+        rules = {"decrease": DECREASE, "floor": SLOWEST, "recovery": RECOVERY, "together": self._together}
         async with self._pool.connection() as connection:
-            await connection.execute(SQL["slow_down"], values)
+            await connection.execute(SQL["slow_down"], rules | {"endpoint": endpoint})

@@ -18,8 +18,10 @@ from infrastructure.postgres.sql import queries
 SQL = queries("work")
 VISITS = 500
 """Sellers that one claim looks at: with 100,000 sellers that wait for a later time, it must not look at all of them."""
-WINDOW = 5_000
-"""Rows that are looked at in the order of their due times; more of them are leased or paused only in a strange hour."""
+SOONEST = 5_000
+"""Rows, in the order of their due times, among which a claim looks for the sellers of the longest due that are free."""
+AHEAD = 1_000
+"""Rows that `next_due` looks at; if all of them are leased or paused, the answer is that it is worth looking again soon."""
 STATUSES = {"transferring": b"'pending', 'failed'", "reversing": b"'reversal_pending'"}
 
 
@@ -45,7 +47,7 @@ class Work:
         """
         values = {"kind": kind, "holder": holder, "limit": limit, "lease": lease, "after": self._after[kind]}
         async with self._pool.connection() as connection:
-            row = await (await connection.execute(CLAIM[kind], values | {"visits": VISITS, "window": WINDOW})).fetchone()
+            row = await (await connection.execute(CLAIM[kind], values | {"visits": VISITS, "window": SOONEST})).fetchone()
         assert row, "the statement always returns a row"
         ids, now, last = row
         self._after[kind] = last or self._after[kind]
@@ -66,5 +68,5 @@ class Work:
         """The earliest instant at which something may be claimed, counting the leases of others; None if nothing is
         waiting for a time, or nothing may be claimed at present."""
         async with self._pool.connection() as connection:
-            row = await (await connection.execute(NEXT_DUE[kind], {"kind": kind, "window": WINDOW})).fetchone()
+            row = await (await connection.execute(NEXT_DUE[kind], {"kind": kind, "window": AHEAD})).fetchone()
         return row[0] if row else None

@@ -2,49 +2,53 @@
 with recursive gate as materialized (
     select where not exists (select from breaker where open)
              and not exists (select from pauses where paused and scope in ('everything', 'work:' || %(kind)s))
-), turn (seller_id, due, visits, found, wrapped) as (
+), turn (seller_id, since, visits, found, wrapped) as (
     -- A loose index scan: from the seller after the last one of the claim before, once round the circle at most.
-    select %(after)s::text, false, 0, 0, false from gate
+    -- `since`: the longest due of the seller that is free; null if there is none.
+    select %(after)s::text, null::timestamptz, 0, 0, false from gate
     union all
-    select n.seller_id, d.due, t.visits + 1, t.found + d.due::int, n.wrapped
+    select n.seller_id, d.since, t.visits + 1, t.found + (d.since is not null)::int, n.wrapped
       from turn t
      cross join lateral (
            (select seller_id, next_retry_at, t.wrapped as wrapped from seller_transfers
-             where status in ('reversal_pending') and next_retry_at is not null and seller_id > t.seller_id
+             where status in ('reversal_pending') and next_retry_at is not null and seller_id >= '' and seller_id > t.seller_id
              order by seller_id, next_retry_at limit 1)
            union all
            (select seller_id, next_retry_at, true from seller_transfers
-             where status in ('reversal_pending') and next_retry_at is not null and not t.wrapped
+             where status in ('reversal_pending') and next_retry_at is not null and seller_id >= '' and not t.wrapped
              order by seller_id, next_retry_at limit 1)
            limit 1) n
      cross join lateral (
-           select case when n.next_retry_at > now() then false
-                       when (select paused from pauses where scope = 'seller:' || n.seller_id) then false
-                       else exists (select from seller_transfers s
-                                     where status in ('reversal_pending') and next_retry_at is not null
-                                       and s.seller_id = n.seller_id and s.next_retry_at <= now()
-                                       and (s.leased_until is null or s.leased_until <= now()))
-                  end as due) d
+           select case when n.next_retry_at > now() then null
+                       when (select paused from pauses where scope = 'seller:' || n.seller_id) then null
+                       else (select s.next_retry_at from seller_transfers s
+                              where status in ('reversal_pending') and next_retry_at is not null
+                                and s.seller_id >= '' and s.seller_id = n.seller_id and s.next_retry_at <= now()
+                                and (s.leased_until is null or s.leased_until <= now())
+                              order by s.next_retry_at limit 1)
+                  end as since) d
      where t.visits < %(visits)s and t.found < %(limit)s and not (n.wrapped and n.seller_id > %(after)s)
 ), soonest as (
-    -- Between two turns of a large circle somebody's only transfer may be due: whose are the longest due of all?
-    select seller_id
+    -- A circle too large for one claim, most of it sellers who wait for a later time: whose are the longest due of all?
+    select seller_id, next_retry_at as since
       from (select seller_id, next_retry_at, leased_until from seller_transfers, gate
              where status in ('reversal_pending') and next_retry_at is not null and next_retry_at <= now()
              order by next_retry_at limit %(window)s) w
      where (leased_until is null or leased_until <= now())
        and (select paused from pauses where scope = 'seller:' || w.seller_id) is not true
      order by next_retry_at
-     limit (select %(limit)s - coalesce(max(found), 0) from turn)
+     limit (select case when max(visits) = %(visits)s then %(limit)s - max(found) else 0 end from turn)
 ), sellers as materialized (
-    select seller_id from turn where due union select seller_id from soonest
+    select seller_id, min(since) as since
+      from (select seller_id, since from turn where since is not null union all select * from soonest) s
+     group by seller_id
 ), due as materialized (
     select p.transfer_id
       from sellers s
      cross join lateral (
            select transfer_id from seller_transfers t
             where status in ('reversal_pending') and next_retry_at is not null
-              and t.seller_id = s.seller_id and t.next_retry_at <= now()
+              and t.seller_id >= '' and t.seller_id = s.seller_id and t.next_retry_at between s.since and now()
               and (t.leased_until is null or t.leased_until <= now())
             order by t.next_retry_at
             limit (select %(limit)s / count(*) from sellers)
@@ -105,7 +109,7 @@ select least(free.at,
       where leased_until > now()
         and (select paused from pauses where scope = 'seller:' || w.seller_id) is not true),
     -- All that was looked at is leased or paused, and there is more: look again soon, instead of at all of it each time.
-    (select now() + interval '1 second' from seller_transfers
+    (select greatest(next_retry_at, now() + interval '1 second') from seller_transfers
       where status in ('reversal_pending') and next_retry_at is not null and free.at is null
       order by next_retry_at offset %(window)s limit 1))
   from free;

@@ -15,8 +15,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.event_store import EventStore, StoredFact
 from infrastructure.postgres.inbox import Inbox
+from infrastructure.postgres.work import Work
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+PAST = datetime(2026, 1, 1, tzinfo=UTC)
 
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
 
@@ -83,6 +85,24 @@ def open_store(database_url: str, pool: Pool) -> OpenStore:
 async def store(open_store: OpenStore) -> AsyncIterator[EventStore]:
     async with open_store() as store:
         yield store
+
+
+@pytest.fixture
+def work(pool: Pool) -> Work:
+    return Work(pool)
+
+
+@pytest.fixture
+def record(store: EventStore, fact: Callable[..., StoredFact], transfer: Callable[..., Any]) -> Callable[..., Any]:
+    """Stores a transfer that may be claimed."""
+
+    async def recorded(status: str = "pending", due: datetime | None = PAST, waiting_for: str | None = None) -> UUID:
+        stream = uuid4()
+        row = transfer(stream, status=status, next_retry_at=due, waiting_for=waiting_for)
+        await store.append([fact(stream)], {"seller_transfers": [row]})
+        return stream
+
+    return recorded
 
 
 @pytest.fixture

@@ -1,13 +1,18 @@
 """Two small tables: what a person has to look at, and which world the database belongs to."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infrastructure.postgres.alarms import Alarms
+from infrastructure.postgres.alarms import Alarm, Alarms
 from infrastructure.postgres.binding import bind, binding
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.errors import WrongBinding
+from infrastructure.postgres.event_store import EventStore
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
 
 
 async def test_an_alarm_is_one_row_however_often_it_is_raised(pool: Pool) -> None:
@@ -63,3 +68,44 @@ async def test_of_two_first_starts_at_once_one_decides(pool: Pool) -> None:
     assert bound
     assert [a.mode for a in answers if not isinstance(a, BaseException)] == [bound.mode] * 3
     assert sum(isinstance(a, WrongBinding) for a in answers) == 3
+
+
+def raised(detail: str = "3 EUR missing", at: datetime = NOW) -> dict[str, object]:
+    return {"kind": "drift", "subject": "transfer-1", "detail": detail, "raised_at": at, "cleared_at": None}
+
+
+def cleared(at: datetime = LATER) -> dict[str, object]:
+    return raised("reopened", at) | {"cleared_at": at}
+
+
+async def test_facts_that_clear_what_was_never_raised_leave_no_alarm(pool: Pool, store: EventStore) -> None:
+    await store.append([], {"alarms": [cleared()]})
+    assert await Alarms(pool).latest() == []
+
+
+async def test_facts_clear_an_alarm_and_what_it_said_stays_on_record(pool: Pool, store: EventStore) -> None:
+    await store.append([], {"alarms": [raised()]})
+    await store.append([], {"alarms": [cleared(LATER)]})
+    expected = Alarm("drift", "transfer-1", "3 EUR missing", NOW, LATER)
+    assert await Alarms(pool).latest() == [expected]
+    await store.append([], {"alarms": [cleared(LATER + timedelta(hours=1))]})
+    assert await Alarms(pool).latest() == [expected], "what is cleared is not cleared again"
+
+
+@pytest.mark.parametrize(
+    ("rows", "open_", "on_record"),
+    [
+        ([raised(), cleared()], 0, 1),
+        ([cleared(), raised()], 1, 1),
+        ([raised("first"), cleared(), raised()], 1, 1),
+        ([raised("first"), raised(), cleared()], 0, 1),
+    ],
+    ids=["raised, cleared", "cleared, raised", "raised again", "raised twice, cleared"],
+)
+async def test_in_one_append_the_last_word_about_an_alarm_counts(
+    pool: Pool, store: EventStore, rows: list[dict[str, object]], open_: int, on_record: int
+) -> None:
+    await store.append([], {"alarms": rows})
+    alarms = Alarms(pool)
+    assert (len(await alarms.raised()), len(await alarms.latest())) == (open_, on_record)
+    assert [alarm.detail for alarm in await alarms.latest()] == ["3 EUR missing"]

@@ -1,7 +1,11 @@
 """All processes together stay under the rate of an endpoint."""
 
 import asyncio
+import heapq
+import math
 import time
+from collections import Counter
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +13,9 @@ import psycopg
 import pytest
 
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.pace import Pace
+from infrastructure.postgres.pace import DECREASE, RECOVERY, SLOWEST, TOGETHER, Pace
+from infrastructure.stripe.simulator.clock import SimClock
+from infrastructure.stripe.simulator.traffic import TokenBucket
 
 Person = psycopg.AsyncConnection[Any]
 
@@ -62,3 +68,118 @@ async def test_endpoints_do_not_slow_each_other_down(pool: Pool) -> None:
 async def test_nothing_is_reserved_for_nothing(pool: Pool, person: Person) -> None:
     assert await Pace(pool, rate=1).reserve("transfers", 0) == []
     assert await (await person.execute("select from pace")).fetchall() == []
+
+
+async def apart(pace: Pace, endpoint: str = "transfers") -> float:
+    """Seconds between two calls at the present rate."""
+    first, second = await pace.reserve(endpoint, 2)
+    return second - first
+
+
+async def test_a_refusal_slows_all_processes_and_endpoints_apart(pool: Pool) -> None:
+    one, other = Pace(pool, rate=20), Pace(pool, rate=10)
+    await one.slow_down("transfers")
+    assert await apart(one) == pytest.approx(1 / 20 / DECREASE, rel=0.1)
+    assert await apart(other) == pytest.approx(1 / 10 / DECREASE, rel=0.1), "each from its own configured rate"
+    assert await apart(one, "reversals") == pytest.approx(1 / 20)
+
+
+async def test_the_next_reservation_starts_where_the_slower_one_ended(pool: Pool) -> None:
+    pace = Pace(pool, rate=2)
+    await pace.slow_down("transfers")
+    started = time.monotonic()
+    await pace.reserve("transfers", 20)
+    first, second = await pace.reserve("transfers", 2)
+    elapsed = time.monotonic() - started
+    assert first == pytest.approx(20 * 0.5 / DECREASE, abs=CLOSE + 2 * elapsed)
+    assert second - first == pytest.approx(0.5 / DECREASE, rel=0.1)
+
+
+async def test_refusals_that_come_close_together_slow_down_once(pool: Pool, person: Person) -> None:
+    paces = [Pace(pool, rate=20, together=timedelta(seconds=60)) for _ in range(8)]
+    await asyncio.gather(*(pace.slow_down("transfers") for pace in paces))
+    assert await apart(paces[0]) == pytest.approx(1 / 20 / DECREASE, rel=0.1)
+    await past(person, 20)
+    await paces[0].slow_down("transfers")
+    assert await apart(paces[0]) == pytest.approx(1 / 20 / (DECREASE + 20 * RECOVERY), rel=0.1)
+    await past(person, 60)
+    await asyncio.gather(*(pace.slow_down("transfers") for pace in paces))
+    assert await apart(paces[0]) == pytest.approx(1 / 20 / DECREASE, rel=0.1), "once again, from the full rate"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 10.0, 30.0, 100.0, 4000.0])
+async def test_the_rate_is_found_back_with_time_and_never_exceeded(pool: Pool, person: Person, seconds: float) -> None:
+    pace, model = Pace(pool, rate=20), Model()
+    await pace.slow_down("transfers")
+    model.slow_down(0)
+    await past(person, seconds)
+    assert await apart(pace) == pytest.approx(1 / 20 / model.share(seconds), rel=0.05)
+
+
+async def test_no_refusal_slows_below_a_sixteenth(pool: Pool, person: Person) -> None:
+    pace, model = Pace(pool, rate=16), Model()
+    for n in range(20):
+        await pace.slow_down("transfers")
+        model.slow_down(n * TOGETHER.total_seconds())
+        assert await apart(pace) == pytest.approx(1 / 16 / model.share(n * TOGETHER.total_seconds()), rel=0.2)
+        await past(person, TOGETHER.total_seconds())
+    assert model.share(19 * TOGETHER.total_seconds()) == SLOWEST
+
+
+async def past(person: Person, seconds: float) -> None:
+    """As if that much time had passed since the endpoints were slowed down."""
+    await person.execute("update pace set slowed_at = slowed_at - %s * interval '1 second'", (seconds,))
+
+
+class Model:
+    """The formula of queries/pace.sql with a time of its own, so that minutes of traffic take no time."""
+
+    def __init__(self) -> None:
+        self._share, self._slowed_at, self._next_at = 1.0, -math.inf, 0.0
+
+    def share(self, now: float) -> float:
+        return min(1.0, self._share + RECOVERY * (now - self._slowed_at))
+
+    def reserve(self, rate: float, now: float) -> float:
+        """The instant of one call."""
+        at = max(self._next_at, now)
+        self._next_at = at + 1 / (rate * self.share(now))
+        return at
+
+    def slow_down(self, now: float) -> None:
+        if now >= self._slowed_at + TOGETHER.total_seconds():
+            self._share, self._slowed_at = max(SLOWEST, DECREASE * self.share(now)), now
+
+
+@pytest.mark.parametrize(
+    ("held", "refused", "used"), [(5, 0.01, 0.95), (64, 0.03, 0.85)], ids=["a small worker", "a worker at full capacity"]
+)
+def test_at_a_limit_of_half_the_configured_rate_few_calls_are_refused_and_most_of_the_limit_is_used(
+    held: int, refused: float, used: float
+) -> None:
+    """`held` transfers wait for their instants at a time, so a slower pace is felt only when as many calls were made."""
+    clock, limit, answer_takes, warm_up, end = Ticking(), 10, 0.1, 30, 330
+    bucket, model = TokenBucket(clock, limit), Model()
+    calls = [(model.reserve(20, 0.0), 0.0) for _ in range(held)]
+    heapq.heapify(calls)
+    answers: Counter[bool] = Counter()
+    while calls[0][0] < end:
+        clock.at, _ = heapq.heappop(calls)
+        taken = bucket.take()
+        answered = clock.at + answer_takes
+        if not taken:
+            model.slow_down(answered)
+        if clock.at > warm_up:
+            answers[taken] += 1
+        heapq.heappush(calls, (model.reserve(20, answered), answered))
+    assert answers[False] / answers.total() < refused
+    assert answers[True] / (end - warm_up) > used * limit
+
+
+class Ticking(SimClock):
+    """A simulator's clock that stands where it is put."""
+
+    at = 0.0
+
+    def now(self) -> float:
+        return self.at

@@ -4,36 +4,19 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.work import Work
+from infrastructure.postgres.work import CLAIM, NEXT_DUE, SOONEST, VISITS, Work
 
 Make = Callable[..., Any]
 Person = psycopg.AsyncConnection[Any]
 
 LEASE = timedelta(seconds=10)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def work(pool: Pool) -> Work:
-    return Work(pool)
-
-
-@pytest.fixture
-def record(store: EventStore, fact: Make, transfer: Make) -> Callable[..., Any]:
-    async def recorded(status: str = "pending", due: datetime | None = PAST, waiting_for: str | None = None) -> UUID:
-        stream = uuid4()
-        row = transfer(stream, status=status, next_retry_at=due, waiting_for=waiting_for)
-        await store.append([fact(stream)], {"seller_transfers": [row]})
-        return stream
-
-    return recorded
 
 
 async def database_now(person: Person) -> datetime:
@@ -165,18 +148,17 @@ async def test_appends_and_renewals_of_the_same_transfers_do_not_wait_in_a_circl
     await asyncio.gather(append_again_and_again(), renew_all(), renew_all())
 
 
-async def test_claims_look_at_an_index_however_many_transfers_are_settled(person: Person) -> None:
+@pytest.mark.parametrize("kind", ["transferring", "reversing"])
+async def test_claims_look_at_an_index_however_many_transfers_are_settled(person: Person, kind: str) -> None:
     """The partial indexes are what keeps a claim short; a renamed status would silently lose them."""
     await person.execute(
         "insert into seller_transfers select gen_random_uuid(), 'o', 's', 'd', 'sale', 1, 'EUR', 'completed', 0, null, "
         "null, 0, null, null, null, null, 'g', null, 1, now(), now() from generate_series(1, 20000)"
     )
     await person.execute("analyze seller_transfers")
-    for status in ("pending", "failed", "reversal_pending"):
-        plan = await (
-            await person.execute(
-                f"explain select transfer_id from seller_transfers where status = '{status}' "
-                "and next_retry_at is not null and next_retry_at <= now() order by next_retry_at limit 10".encode()
-            )
-        ).fetchall()
-        assert any("seller_transfers_due_" in line for (line,) in plan)
+    values = {"kind": kind, "holder": "w", "limit": 60, "lease": LEASE, "after": "", "visits": VISITS, "window": SOONEST}
+    for statement in (CLAIM[kind], NEXT_DUE[kind]):
+        plan = [line for (line,) in await (await person.execute(b"explain " + statement, values)).fetchall()]
+        assert [line for line in plan if "Seq Scan on seller_transfers" in line] == []
+        assert any("using seller_transfers_due_" in line for line in plan)
+        assert statement is NEXT_DUE[kind] or any("using seller_transfers_turns_" in line for line in plan)

@@ -273,3 +273,42 @@ async def test_an_account_that_cannot_be_read_is_a_failure(stripe, gateway, play
     play(stripe)
     with pytest.raises(LookUpFailed):
         await gateway.account()
+
+
+ANSWERS = {
+    "an object": lambda s: s.answers(200, {"id": "acct_platform", "object": "account"}),
+    "wrong key": lambda s: s.refuses(401, {"type": "invalid_request_error", "message": "Invalid API Key"}),
+    "not for this key": lambda s: s.refuses(403, {"type": "invalid_request_error", "message": "not for this key"}),
+    "no such thing": lambda s: s.refuses(404, {"type": "invalid_request_error", "message": "Unrecognized request URL"}),
+    "too fast": lambda s: s.refuses(429, {"type": "invalid_request_error", "code": "rate_limit", "message": "Slow down"}),
+    "unreadable 404": lambda s: s.answers(404, "<html>"),
+    "unreadable 200": lambda s: s.answers(200, "<html>"),
+}
+SILENCES = {
+    "500": lambda s: s.refuses(500, {"type": "api_error", "message": "Oops"}),
+    "503 of a proxy": lambda s: s.answers(503, "<html>"),
+    "closed": lambda s: s.closes(),
+    "reset": lambda s: s.resets(),
+}
+
+
+@pytest.mark.parametrize("play", ANSWERS.values(), ids=ANSWERS)
+async def test_whatever_is_below_500_says_that_stripe_answers(stripe, gateway, play):
+    play(stripe)
+    assert await gateway.answers() is True
+    assert [(request.method, request.path) for request in stripe.requests] == [("GET", "/v1/account")]
+
+
+@pytest.mark.parametrize("play", SILENCES.values(), ids=SILENCES)
+async def test_server_errors_and_silence_are_no_answer(stripe, gateway, play):
+    play(stripe)
+    assert await gateway.answers() is False
+    assert {request.method for request in stripe.requests} == {"GET"}  # aiohttp repeats a read whose connection broke
+
+
+async def test_a_stripe_that_hangs_or_is_not_there_does_not_answer(stripe, gateway_at):
+    stripe.hangs()
+    gateway = await gateway_at(stripe.url, timeout=0.2)
+    assert await gateway.answers() is False
+    await stripe.stop()
+    assert await gateway.answers() is False

@@ -1,0 +1,187 @@
+"""What the whole fleet obeys is in the database: one breaker, and what is paused."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from application.book import Book
+from application.ports import LookFirst, TrafficState
+from domain.switch import EVERYTHING, UNSEEN, Switch, scope_of_seller
+from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.event_store import EventStore
+from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.listen import Listener
+from infrastructure.postgres.traffic import Traffic
+
+Person = psycopg.AsyncConnection[Any]
+Flip = Callable[..., Awaitable[None]]
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+EARLIER = NOW - timedelta(hours=3)
+
+
+@pytest.fixture
+def traffic(pool: Pool) -> Traffic:
+    return Traffic(pool)
+
+
+@pytest.fixture
+async def woken(database_url: str) -> AsyncIterator[asyncio.Event]:
+    """Set by every wake-up of the workers."""
+    event, listener = asyncio.Event(), Listener(database_url)
+    listener.on("ledger_work", event.set)
+    await listener.start()
+    event.clear()
+    yield event
+    await listener.aclose()
+
+
+@pytest.fixture
+def flip(store: EventStore) -> Flip:
+    """Pauses a scope for a reason, or resumes it without one, as an operator does: by facts."""
+    ledger, book, switches = PostgresLedger(store), Book({}, {}), dict[str, Switch]()
+
+    async def flipped(scope: str, reason: str | None = None, at: datetime = NOW, lost_since: datetime | None = None) -> None:
+        if scope not in switches:
+            switches[scope] = Switch.install(scope, at)
+            book.add([switches[scope]])
+        if reason is None:
+            switches[scope].resume("ada", "over", at)
+        else:
+            switches[scope].pause("ada", reason, at, lost_since)
+        await ledger.append(book)
+
+    return flipped
+
+
+async def interval(person: Person) -> timedelta:
+    """Between two probes, as it is now."""
+    row = await (await person.execute("select probe_interval from breaker")).fetchone()
+    assert row
+    return row[0]  # type: ignore[no-any-return]
+
+
+async def hears(event: asyncio.Event) -> bool:
+    async with asyncio.timeout(10):
+        await event.wait()
+    event.clear()
+    return True
+
+
+async def test_a_fresh_ledger_obeys_nothing(traffic: Traffic) -> None:
+    assert await traffic.state() == TrafficState()
+    assert await traffic.until_probe() is None
+    assert not await traffic.take_probe()
+    assert not await traffic.close_breaker()
+
+
+async def test_of_many_processes_that_open_the_breaker_one_is_told_that_it_did(pool: Pool) -> None:
+    processes = [Traffic(pool) for _ in range(8)]
+    assert sorted(await asyncio.gather(*(each.open_breaker() for each in processes))) == [False] * 7 + [True]
+    assert (await processes[0].state()).outage
+    assert sorted(await asyncio.gather(*(each.close_breaker() for each in processes))) == [False] * 7 + [True]
+    assert not (await processes[0].state()).outage
+
+
+async def test_one_process_takes_the_probe_of_an_interval(pool: Pool, person: Person) -> None:
+    processes = [Traffic(pool) for _ in range(8)]
+    await processes[0].open_breaker()
+    await person.execute("update breaker set probe_at = now() + interval '1 hour'")
+    assert not any(await asyncio.gather(*(each.take_probe() for each in processes))), "it is too early"
+    for _ in range(2):
+        await person.execute("update breaker set probe_at = now() - interval '1 second'")
+        assert await processes[0].until_probe() == 0
+        assert sorted(await asyncio.gather(*(each.take_probe() for each in processes))) == [False] * 7 + [True]
+    until = await processes[0].until_probe()
+    assert until is not None
+    assert 0 <= until <= 5
+
+
+async def test_opened_again_soon_after_it_was_closed_the_breaker_waits_twice_as_long(traffic: Traffic, person: Person) -> None:
+    seen = []
+    for _ in range(9):
+        await traffic.open_breaker()
+        seen.append((await interval(person)).total_seconds())
+        await traffic.close_breaker()
+    assert seen == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+
+
+@pytest.mark.parametrize(("closed_for", "next_interval"), [(70, 80), (105, 5)])
+async def test_soon_is_a_minute_and_the_interval_itself(
+    traffic: Traffic, person: Person, closed_for: int, next_interval: int
+) -> None:
+    await person.execute(
+        "update breaker set probe_interval = '40 seconds', closed_at = now() - %s * interval '1 second'", (closed_for,)
+    )
+    await traffic.open_breaker()
+    assert await interval(person) == timedelta(seconds=next_interval)
+    until = await traffic.until_probe()
+    assert until is not None
+    assert until <= next_interval
+
+
+async def test_opening_and_closing_wake_every_worker(traffic: Traffic, woken: asyncio.Event) -> None:
+    await traffic.open_breaker()
+    assert await hears(woken)
+    await traffic.close_breaker()
+    assert await hears(woken)
+
+
+async def test_what_is_paused_is_obeyed_from_the_commit_of_the_fact_until_it_is_resumed(traffic: Traffic, flip: Flip) -> None:
+    await flip(EVERYTHING, "wrong prices")
+    await flip(scope_of_seller("s:1"), "fraud?")
+    assert (await traffic.state()).paused == {EVERYTHING, "seller:s:1"}
+    await flip(EVERYTHING)
+    state = await traffic.state()
+    assert state == TrafficState(paused=frozenset({"seller:s:1"}))
+    assert [state.allows("reversing", seller) for seller in ("s:1", "s:2")] == [False, True]
+
+
+async def test_pausing_and_resuming_wake_every_worker(flip: Flip, woken: asyncio.Event) -> None:
+    await flip(EVERYTHING, "wrong prices")
+    assert await hears(woken)
+    await flip(EVERYTHING)
+    assert await hears(woken)
+
+
+async def test_after_a_restore_the_state_tells_since_when_facts_may_be_missing(traffic: Traffic, flip: Flip) -> None:
+    await flip(UNSEEN, "restored", NOW, EARLIER)
+    assert await traffic.state() == TrafficState(look_first=LookFirst(begun_at=NOW, lost_since=EARLIER))
+    again = NOW + timedelta(hours=1)
+    await flip(UNSEEN, "restored again", again, NOW)
+    assert (await traffic.state()).look_first == LookFirst(again, NOW)
+    await flip(UNSEEN, at=again)
+    assert await traffic.state() == TrafficState()
+
+
+async def test_who_does_not_say_since_when_facts_may_be_missing_looks_at_everything(traffic: Traffic, flip: Flip) -> None:
+    await flip(UNSEEN, "restored", NOW)
+    assert (await traffic.state()).look_first == LookFirst(NOW, datetime(1970, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("insert into pauses values (gen_random_uuid(), 'x', true, 'ada', null, null, 1, now(), now())",
+         "a_pause_names_its_actor_and_reason"),
+        ("insert into pauses values (gen_random_uuid(), 'x', true, null, 'why', null, 1, now(), now())",
+         "a_pause_names_its_actor_and_reason"),
+        ("insert into pauses select gen_random_uuid(), 'x', false, null, null, null, 1, now(), now() from generate_series(1, 2)",
+         "one_switch_per_scope"),
+        ("insert into breaker (single) values (false)", "there_is_only_one_breaker"),
+        ("update breaker set open = true", "an_open_breaker_is_probed"),
+        ("update breaker set probe_at = now()", "a_closed_breaker_is_not_probed"),
+        ("update breaker set probe_interval = '4 seconds'", "probes_are_5_seconds_to_5_minutes_apart"),
+        ("update breaker set probe_interval = '6 minutes'", "probes_are_5_seconds_to_5_minutes_apart"),
+        ("insert into pace (endpoint, next_at, share) values ('x', now(), 0)", "a_pace_never_stands_still"),
+        ("insert into pace (endpoint, next_at, share) values ('x', now(), 0.5)", "a_slower_pace_says_since_when"),
+    ],
+)  # fmt: skip
+async def test_the_database_refuses_a_state_that_means_nothing(person: Person, change: str, rule: str) -> None:
+    with pytest.raises(psycopg.errors.IntegrityError) as caught:
+        await person.execute(change.encode())
+    assert caught.value.diag.constraint_name == rule
