@@ -72,13 +72,17 @@ async def disagreements(stripe: SimulatorControl, pool: Pool) -> list[str]:
     """Every disagreement in one sentence; empty when all is well."""
     async with pool.connection() as connection:
         snapshot = await _snapshot(connection)
+    return compared(snapshot, (await stripe.ledger())["transfers"], await stripe.violations())
+
+
+def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]) -> list[str]:
+    """The same, of books that were read by somebody else. `held`: every transfer that Stripe holds."""
     broken = [f"chain: position {found.position} {found.what}" for found in breaks(snapshot.recorded)]
     if broken:
         return broken  # nothing can be told from facts that are not what they were
     facts = _refolded(snapshot.recorded)
-    held = (await stripe.ledger())["transfers"]
     return [
-        *await stripe.violations(),
+        *violations,
         *_rows_against_facts(snapshot.rows, facts.folds),
         *_stripe_against_facts(held, facts),
         *_named_twice(held),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 
 class SimClock:
-    """Seconds since the epoch as the simulated Stripe sees them. Sleeps and latencies always use real time."""
+    """Seconds since the epoch as the simulated Stripe sees them. Sleeps and latencies use the event loop's."""
 
-    def __init__(self, virtual_start: float | None = None) -> None:
+    def __init__(self, virtual_start: float | None = None, source: Callable[[], float] | None = None) -> None:
+        self._source = source or time.time
         self._frozen_at = virtual_start
         self._start = virtual_start
         self.offset = 0.0
@@ -18,7 +20,7 @@ class SimClock:
         return self._frozen_at is not None
 
     def now(self) -> float:
-        return (time.time() if self._frozen_at is None else self._frozen_at) + self.offset
+        return (self._source() if self._frozen_at is None else self._frozen_at) + self.offset
 
     def seconds(self) -> int:
         return int(self.now())

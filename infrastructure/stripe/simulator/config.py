@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class SimulatorConfig:
 
     virtual_start: float | None = None
     """Epoch seconds of a virtual clock; None follows the real one."""
+    clock: Callable[[], float] | None = None
+    """Another clock, in epoch seconds; it belongs to the event loop, whose sleeps the simulator sleeps."""
     state_file: Path | None = None
     faults: tuple[Mapping[str, Any], ...] = ()
     webhook_endpoints: tuple[Mapping[str, Any], ...] = ()

@@ -31,7 +31,7 @@ class World:
         self.config = config
         self.file = None if config.state_file is None else StateFile(config.state_file)
         self.journal = Journal(None if self.file is None else self.file.write)
-        self.clock = SimClock(config.virtual_start)
+        self.clock = SimClock(config.virtual_start, config.clock)
         self.ids = IdSequence(config.seed)
         self.books = Books(config, self.clock, self.ids, self.journal)
         self.keys = KeyRing(self.clock, self.journal, config.idempotency_ttl)
