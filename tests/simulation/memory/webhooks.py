@@ -29,6 +29,10 @@ class Webhook:
     leased_until: datetime | None = None
     position: int | None = None
 
+    @property
+    def open(self) -> bool:
+        return self.status in OPEN
+
 
 class Claim(NamedTuple):
     events: Sequence[Webhook]
@@ -66,7 +70,7 @@ class StoredWebhooks:
 
     def change_open(self, inbox_id: int, **changes: Any) -> None:
         """Nothing, if it is closed already."""
-        if inbox_id in self.rows and self.rows[inbox_id].status in OPEN:
+        if inbox_id in self.rows and self.rows[inbox_id].open:
             self._change(inbox_id, leased_until=None, **changes)
 
     def mark(self, handled: Sequence[Mapping[str, Any]], position: int | None) -> None:
@@ -82,7 +86,7 @@ class StoredWebhooks:
         return bool(parked)
 
     def _waiting(self) -> list[Any]:
-        return [row for row in self.rows.values() if row.status in OPEN and row.due_at is not None]
+        return [row for row in self.rows.values() if row.open and row.due_at is not None]
 
     def _change(self, inbox_id: int, **changes: Any) -> Webhook:
         self.rows[inbox_id] = replace(self.rows[inbox_id], **changes)
