@@ -63,7 +63,9 @@ class StoredWebhooks:
 
     def next_due(self) -> datetime | None:
         now = self._now()
-        return min((row.due_at if _free(row, now) else max(row.due_at, row.leased_until) for row in self._waiting()), default=None)
+        return min(
+            (row.due_at if _free(row, now) else max(row.due_at, row.leased_until) for row in self._waiting()), default=None
+        )
 
     def close(self, inbox_id: int, status: str, reason: str | None, position: int | None = None) -> None:
         self.change_open(inbox_id, status=status, reason=reason, due_at=None, position=position)
