@@ -133,8 +133,10 @@ async def test_one_seller_s_storm_does_not_keep_the_others_waiting(storage: Stor
     others = {await due(storage.ledger, NOW + HOUR, seller, "reversal_pending") for seller in ("ben", "cleo", "dora")}
     first = await claimed(storage, "reversing", limit=10)
     assert others < set(first), "every seller has a turn in the first claim, though the storm was there before"
-    assert len(first) == 10, "and what the others leave is not wasted"
-    assert len(await claimed(storage, "reversing", limit=100)) == 33
+    taken = set(first)
+    while more := await claimed(storage, "reversing", limit=10):
+        taken.update(more)
+    assert len(taken) == 43, "and nobody is forgotten"
 
 
 @pytest.mark.parametrize("kind", ["transferring", "reversing"])

@@ -69,14 +69,20 @@ class Line:
 
     async def carry(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """There and back. What has arrived is done, even if nobody hears the answer."""
-        await self._pass()
+        await asyncio.sleep(self._way())  # and others come first, even where no time passes
+        await self._through()
         answer = await call()
-        await self._pass()
+        if self._latency:
+            await asyncio.sleep(self._way())
+        await self._through()
         return answer
 
-    async def _pass(self) -> None:
-        await asyncio.sleep(self._chance.uniform(0, self._latency) if self._latency else 0)
-        await self._flowing.wait()
+    def _way(self) -> float:
+        return self._chance.uniform(0, self._latency) if self._latency else 0
+
+    async def _through(self) -> None:
+        if not self._flowing.is_set():
+            await self._flowing.wait()
         if self._cut:
             raise asyncio.CancelledError
 

@@ -28,16 +28,20 @@ class DueTransfers:
         self._rows = rows
         self._queues: defaultdict[str, dict[str, list[Entry]]] = defaultdict(dict)
         self._leases: dict[UUID, Lease] = {}
-        self._running: set[UUID] = set()
-        """Leased, and the lease has not run out."""
+        self._running: dict[UUID, str | None] = {}
+        """Leased, and the lease has not run out; with the kind of work that the row is for by now."""
+        self._held: defaultdict[str | None, set[UUID]] = defaultdict(set)
+        """The same, by kind."""
         self._ends: list[tuple[datetime, UUID]] = []
         self._at_work: Counter[str] = Counter()
         """Running leases of each seller."""
 
     def changed(self, row: SellerTransferRow) -> None:
         """An append has written this row; who holds it holds it still."""
-        kind = KIND_OF.get(row.status)
-        if kind is not None and row.next_retry_at is not None and row.transfer_id not in self._running:
+        kind = None if row.next_retry_at is None else KIND_OF.get(row.status)
+        if row.transfer_id in self._running:
+            self._file(row.transfer_id, kind)
+        elif kind is not None:
             heapq.heappush(self._queues[kind].setdefault(row.seller_id, []), (row.next_retry_at, row.transfer_id))
 
     def lease(self, kind: str, holder: str, limit: int, until: datetime, now: datetime, obeys: Obeys) -> list[UUID]:
@@ -79,9 +83,9 @@ class DueTransfers:
         return min((at for at in (free, *self._held_until(kind, obeys)) if at is not None), default=None)
 
     def _held_until(self, kind: str, obeys: Obeys) -> Iterator[datetime]:
-        for transfer_id in self._running:
+        for transfer_id in self._held[kind]:
             row = self._rows[transfer_id]
-            if KIND_OF.get(row.status) == kind and row.next_retry_at is not None and obeys(row.seller_id):
+            if row.next_retry_at is not None and obeys(row.seller_id):
                 yield max(row.next_retry_at, self._leases[transfer_id].until)
 
     def _heads(self, kind: str, obeys: Obeys) -> list[tuple[str, Entry]]:
@@ -104,8 +108,14 @@ class DueTransfers:
         self._leases[transfer_id] = lease
         heapq.heappush(self._ends, (lease.until, transfer_id))
         if transfer_id not in self._running:
-            self._running.add(transfer_id)
-            self._at_work[self._rows[transfer_id].seller_id] += 1
+            row = self._rows[transfer_id]
+            self._file(transfer_id, KIND_OF.get(row.status))
+            self._at_work[row.seller_id] += 1
+
+    def _file(self, transfer_id: UUID, kind: str | None) -> None:
+        self._held[self._running.get(transfer_id)].discard(transfer_id)
+        self._held[kind].add(transfer_id)
+        self._running[transfer_id] = kind
 
     def _run_out(self, now: datetime) -> None:
         while self._ends and self._ends[0][0] <= now:
@@ -116,6 +126,6 @@ class DueTransfers:
 
     def _end(self, transfer_id: UUID) -> None:
         if transfer_id in self._running:
-            self._running.discard(transfer_id)
+            self._held[self._running.pop(transfer_id)].discard(transfer_id)
             self._at_work[self._rows[transfer_id].seller_id] -= 1
             self.changed(self._rows[transfer_id])

@@ -37,6 +37,8 @@ class MemoryWork:
 
     async def next_due(self, kind: str) -> datetime | None:
         traffic = state(self._database)
+        if traffic.outage:
+            return None
         return self._due.next(kind, self._database.now(), lambda seller_id: traffic.allows(kind, seller_id))
 
 

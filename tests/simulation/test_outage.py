@@ -1,0 +1,64 @@
+"""A storm of refunds on a fleet: nothing is asked for twice, nothing faster than Stripe allows, whoever dies meanwhile."""
+
+import asyncio
+import os
+from collections import Counter
+from datetime import timedelta
+
+from domain.transfer_facts import CallStarted
+from infrastructure.postgres.ledger import FactCodec
+from tests.simulation.books import books_agree
+from tests.simulation.fleet import CALM, Fleet
+from tests.simulation.light_stripe import LightStripe
+from tests.simulation.storm import reversals_due
+from tests.simulation.stripe_in_process import Weather
+from tests.simulation.virtual_time import now, run
+
+STORM = int(os.environ.get("LEDGER_STORM", "1000"))
+"""Ten thousand take ten times as long: LEDGER_STORM=10000."""
+
+
+def begun(fleet: Fleet) -> Counter[int]:
+    """How many calls were begun in each second."""
+    codec = FactCodec()
+    facts = (codec.fact(one) for one in fleet.database.recorded if one.topic == CallStarted.TOPIC)
+    return Counter(int(fact.timestamp.timestamp()) for fact in facts)
+
+
+def test_a_storm_of_refunds_is_worked_off_at_the_full_rate_though_processes_die_and_freeze() -> None:
+    async def storm() -> None:
+        stripe = LightStripe(weather=Weather(), clock=now)
+        async with Fleet(lambda: stripe, processes=3, webhooks=False) as fleet:
+            began = now()
+            ids = await reversals_due(fleet, stripe, STORM)
+            one, other, _ = fleet.processes
+            await asyncio.sleep(10)
+            await one.kill()
+            await other.freeze(15)
+            one.start()
+            await fleet.until(fleet.quiet, timedelta(hours=1))
+
+            rows = fleet.database.tables["seller_transfers"]
+            assert Counter(rows[each].status for each in ids) == {"reversed": STORM}
+            rate = CALM.stripe_max_rps
+            assert max(begun(fleet).values()) <= rate + 1, "all processes together"
+            assert now() - began < timedelta(seconds=1.5 * STORM / rate + 60), "and hardly slower than that"
+        books_agree(stripe, fleet.database)
+
+    run(storm())
+
+
+def test_ten_minutes_without_an_answer_of_stripe_s_lose_nothing_and_take_nothing_twice() -> None:
+    async def outage() -> None:
+        stripe = LightStripe(weather=Weather(), clock=now)
+        async with Fleet(lambda: stripe, processes=3, webhooks=False) as fleet:
+            ids = await reversals_due(fleet, stripe, 100)
+            stripe.weather.unavailable = True
+            await asyncio.sleep(600)
+            stripe.weather.unavailable = False
+            await fleet.until(fleet.quiet, timedelta(hours=2))
+            rows = fleet.database.tables["seller_transfers"]
+            assert Counter(rows[each].status for each in ids) == {"reversed": 100}
+        books_agree(stripe, fleet.database)
+
+    run(outage())
