@@ -169,12 +169,12 @@ class Process:
     def _loops(self) -> list[Loop]:
         clock = DatabaseClock(now)
         ledger = self.line.to(PostgresLedger(MemoryStore(self.fleet.database)))
-        inbox = [self._inbox(ledger, clock)] if self.fleet.webhooks else []
-        return [*inbox, *self._workers(ledger, clock)]
+        gateway = self.line.to(self.fleet.new_gateway())
+        workers = self._workers(ledger, gateway, clock)
+        return workers if self.fleet.bare else [self._inbox(ledger, clock), *workers]
 
-    def _workers(self, ledger: Ledger, clock: DatabaseClock) -> list[Worker]:
+    def _workers(self, ledger: Ledger, gateway: TransferGateway, clock: DatabaseClock) -> list[Loop]:
         fleet, settings, line = self.fleet, self.fleet.settings, self.line
-        gateway = line.to(fleet.new_gateway())
         slots = asyncio.Semaphore(settings.stripe_max_concurrency)
         errands: list[tuple[Errand, timedelta]] = [
             (Transferring(gateway, settings.policy(settings.transfers)), settings.transfers.check_interval),
@@ -211,14 +211,15 @@ class Fleet:
         seed: int = 1,
         settings: Settings = CALM,
         latency: float = 0.0,
-        webhooks: bool = True,
+        bare: bool = False,
     ) -> None:
         """`latency`: seconds that a word to the database, or to Stripe's edge, takes at most, on each way.
 
-        Without `webhooks` nobody looks into the inbox, which saves a scenario of months a million looks.
+        `bare`: nothing but workers, since whoever looks at something every few seconds costs a scenario of months millions
+        of looks.
         """
         asyncio.get_running_loop().set_task_factory(_owned_task)
-        self.new_gateway, self.settings, self.latency, self.webhooks = new_gateway, settings, latency, webhooks
+        self.new_gateway, self.settings, self.latency, self.bare = new_gateway, settings, latency, bare
         self.chance = random.Random(f"fleet {seed}")
         self.database = MemoryDatabase(now)
         self.ledger = PostgresLedger(MemoryStore(self.database))

@@ -31,7 +31,7 @@ async def refunded_without_balance(fleet: Fleet, market: Market, stripe: Virtual
 def test_a_seller_without_balance_is_asked_in_vain_for_a_week_and_pays_as_soon_as_there_is_money() -> None:
     async def week() -> None:
         stripe = VirtualStripe(seed=1)
-        async with Fleet(stripe.gateway, processes=2, settings=SETTINGS, webhooks=False) as fleet:
+        async with Fleet(stripe.gateway, processes=2, settings=SETTINGS, bare=True) as fleet:
             market = Market(fleet)
             await refunded_without_balance(fleet, market, stripe)
             await asyncio.sleep(WEEK.total_seconds())
@@ -61,7 +61,7 @@ def test_a_seller_without_balance_is_asked_in_vain_for_a_week_and_pays_as_soon_a
 def test_a_seller_who_stays_without_balance_past_the_deadline_is_a_matter_for_a_person() -> None:
     async def months() -> None:
         stripe = VirtualStripe(seed=1)
-        async with Fleet(stripe.gateway, processes=1, settings=SETTINGS, webhooks=False) as fleet:
+        async with Fleet(stripe.gateway, processes=1, settings=SETTINGS, bare=True) as fleet:
             market = Market(fleet)
             await refunded_without_balance(fleet, market, stripe)
             began = now()

@@ -28,7 +28,7 @@ def begun(fleet: Fleet) -> Counter[int]:
 def test_a_storm_of_refunds_is_worked_off_at_the_full_rate_though_processes_die_and_freeze() -> None:
     async def storm() -> None:
         stripe = LightStripe(weather=Weather(), clock=now)
-        async with Fleet(lambda: stripe, processes=3, webhooks=False) as fleet:
+        async with Fleet(lambda: stripe, processes=3) as fleet:
             began = now()
             ids = await reversals_due(fleet, stripe, STORM)
             one, other, _ = fleet.processes
@@ -51,7 +51,7 @@ def test_a_storm_of_refunds_is_worked_off_at_the_full_rate_though_processes_die_
 def test_ten_minutes_without_an_answer_of_stripe_s_lose_nothing_and_take_nothing_twice() -> None:
     async def outage() -> None:
         stripe = LightStripe(weather=Weather(), clock=now)
-        async with Fleet(lambda: stripe, processes=3, webhooks=False) as fleet:
+        async with Fleet(lambda: stripe, processes=3) as fleet:
             ids = await reversals_due(fleet, stripe, 100)
             stripe.weather.unavailable = True
             await asyncio.sleep(600)
