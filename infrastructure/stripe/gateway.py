@@ -83,7 +83,7 @@ class StripeGateway:
 
     async def aclose(self) -> None:
         """Closes every connection. Calls still in flight end as `Unknown`."""
-        await self._transport.close_async()
+        await self._transport.close_async()  # type: ignore[no-untyped-call]  # the SDK left it without annotations
 
     async def __aenter__(self) -> Self:
         return self
