@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from time import monotonic
 from uuid import UUID
 
 import structlog
@@ -20,6 +19,11 @@ RELEASE_EVERY = timedelta(milliseconds=20)
 log = structlog.get_logger()
 
 
+def _now() -> float:
+    """Seconds of the event loop's clock, by which everything here sleeps: never set back, and virtual where the loop is."""
+    return asyncio.get_running_loop().time()
+
+
 class Leases:
     """The leases of one holder. Times left are counted by this process from before the database was asked."""
 
@@ -31,7 +35,7 @@ class Leases:
 
     async def claim(self, kind: str, limit: int) -> Claimed:
         """Lease up to `limit` due transfers."""
-        asked = monotonic()
+        asked = _now()
         claimed = await self._work.claim(kind, self.holder, limit, self._length)
         self._until.update(dict.fromkeys(claimed.ids, asked + self._length.total_seconds()))
         self._done.difference_update(claimed.ids)
@@ -39,7 +43,7 @@ class Leases:
 
     def left(self, transfer_id: UUID) -> float:
         """Seconds for which nobody else will claim it; 0 when it is not held."""
-        return max(0.0, self._until.get(transfer_id, 0.0) - monotonic())
+        return max(0.0, self._until.get(transfer_id, 0.0) - _now())
 
     def done(self, transfer_id: UUID) -> None:
         """Its step is over: others may claim it."""
@@ -68,7 +72,7 @@ class Leases:
     async def _renew(self) -> None:
         held = set(self._until)
         if held:
-            asked = monotonic()
+            asked = _now()
             kept = await self._work.renew(self.holder, held, self._length)
             until = asked + self._length.total_seconds()
             self._until.update({transfer_id: until for transfer_id in kept if transfer_id in self._until})

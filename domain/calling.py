@@ -225,17 +225,17 @@ def absent(transfer: SellerTransfer, detail: str, now: datetime) -> None:
     _deferred(transfer, now, why=facts.ABSENT, detail=detail, next_retry_at=now, open_=False, epoch=operation.epoch + used)
 
 
-def next_epoch(
+def defer_refused(
     transfer: SellerTransfer,
     why: str,
-    detail: str,
+    outcome: Rejected,
     until: datetime,
     now: datetime,
     *,
     waiting_for: str | None = None,
     spent: int = 0,
 ) -> None:
-    """Definitely not done: what is sent next goes under a new key. `spent` attempts are counted."""
+    """Definitely not done: it is asked for again, under a new key if Stripe keeps to its answer. `spent` attempts count."""
     operation = transfer.operation
     assert operation is not None
     since = (operation.awaiting_since or now) if waiting_for else None
@@ -243,13 +243,14 @@ def next_epoch(
         transfer,
         now,
         why=why,
-        detail=detail,
+        detail=outcome.message,
         retry_count=operation.retry_count + spent,
         next_retry_at=until,
         open_=False,
-        epoch=operation.epoch + 1,
+        epoch=operation.epoch + outcome.stored,
         waiting_for=waiting_for,
         awaiting_since=since,
+        request_id=outcome.request_id,
     )
 
 

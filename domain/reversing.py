@@ -14,9 +14,9 @@ from domain.calling import (
     awaits,
     defer_contradiction,
     defer_hindered,
+    defer_refused,
     defer_unknown,
     hold_evidence,
-    next_epoch,
     postpone,
     proves_absence,
 )
@@ -179,7 +179,7 @@ def _refused_with_enough_left(
             )
         )
         return
-    next_epoch(transfer, "awaiting_funds", outcome.message, now + policy.funds_interval, now, waiting_for="funds")
+    defer_refused(transfer, "awaiting_funds", outcome, now + policy.funds_interval, now, waiting_for="funds")
 
 
 def _refused(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
@@ -188,7 +188,7 @@ def _refused(transfer: SellerTransfer, operation: Operation, outcome: Rejected, 
         detail, request_id = outcome.message, outcome.request_id
         transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason="rejected", detail=detail, request_id=request_id))
         return
-    next_epoch(transfer, "rejected", outcome.message, now + policy.delay(operation.retry_count), now, spent=1)
+    defer_refused(transfer, "rejected", outcome, now + policy.delay(operation.retry_count), now, spent=1)
 
 
 def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None) -> None:

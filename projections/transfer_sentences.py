@@ -137,7 +137,7 @@ def _deferred(fact: facts.AttemptDeferred) -> str:
             f"Stripe was down for everybody, so attempt {fact.given_back} for {operation} does not count; it goes on at {when}."
         )
     if fact.why == "rejected":
-        return f"Stripe refused {operation} ({why}); it is asked for under a new key at {when}."
+        return f"Stripe refused {operation} ({why}); it is asked for again at {when}."
     if fact.waiting_for:
         return f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for)}, and is tried again at {when}."
     return f"The attempt for {operation} is put off, and none is used up ({fact.why}: {why}); it goes on at {when}."

@@ -52,11 +52,19 @@ class StripeGateway:
     Must be built in the running event loop that uses it, and closed with `aclose()`.
     """
 
-    def __init__(self, api_key: str, base_url: str, timeout: float, max_concurrency: int = 100) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str,
+        timeout: float,
+        max_concurrency: int = 100,
+        transport: stripe.HTTPClient | None = None,
+    ) -> None:
         """`timeout` in seconds for one exchange with Stripe, waiting for a free connection included.
 
         `max_concurrency` is how many POSTs the callers let fly at once; the pool holds twice as many connections,
         since each of them may be joined by a look-up, and a wait for a connection would eat up the time limit.
+        `transport` carries the exchanges where no socket may: it keeps to a time limit of its own.
         Raises ValueError for arguments that could only fail later.
         """
         if not api_key or not base_url.startswith(("http://", "https://")) or timeout <= 0 or max_concurrency < 1:
@@ -66,7 +74,7 @@ class StripeGateway:
             )
         # A switch of the whole SDK: it would send timings and platform, and write a file into the home directory.
         stripe.enable_telemetry = False
-        self._transport = Transport(timeout, connections=2 * max_concurrency)
+        self._transport = transport or Transport(timeout, connections=2 * max_concurrency)
         client = stripe.StripeClient(
             api_key,
             base_addresses={"api": base_url.rstrip("/")},
@@ -77,7 +85,7 @@ class StripeGateway:
 
     async def aclose(self) -> None:
         """Closes every connection. Calls still in flight end as `Unknown`."""
-        await self._transport.close_async()
+        await self._transport.close_async()  # type: ignore[no-untyped-call]  # the SDK left it without annotations
 
     async def __aenter__(self) -> Self:
         return self

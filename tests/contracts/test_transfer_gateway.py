@@ -25,6 +25,7 @@ from domain.outcomes import (
 )
 from infrastructure.stripe.gateway import StripeGateway
 from infrastructure.stripe.simulator import RunningSimulator, SimulatorControl, running_simulator
+from tests.simulation.light_stripe import LightStripe, Trouble
 
 CREATE, REVERSE = "transfers.create", "reversals.create"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -118,7 +119,56 @@ class SimulatorStage:
         await self._control.fund(currency, amount)
 
 
-IMPLEMENTATIONS: dict[str, Callable[[], AbstractAsyncContextManager[Stage]]] = {"Stripe's SDK": SimulatorStage.open}
+class LightStage:
+    """What stands for Stripe in simulations with tens of thousands of calls."""
+
+    def __init__(self) -> None:
+        self.gateway = self._stripe = LightStripe()
+        self._released = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator["LightStage"]:
+        stage = cls()
+        yield stage
+        assert stage._stripe.violations == []
+
+    async def transfers(self) -> list[dict[str, Any]]:
+        return self._stripe.transfers
+
+    async def calls(self) -> int:
+        return self._stripe.calls
+
+    async def lose(self, operation: str, *, executed: bool) -> None:
+        self._stripe.strike(operation, Trouble(lost=True, executed=executed))
+
+    async def fail(self, operation: str, status: int) -> None:
+        self._stripe.strike(operation, Trouble(status=status))
+
+    async def busy(self, operation: str) -> None:
+        self._stripe.strike(operation, Trouble(lock=True))
+
+    async def hold(self, operation: str) -> None:
+        self._stripe.strike(operation, Trouble(held=self._released))
+
+    async def held(self, operation: str) -> None:
+        while not self._stripe.executing:  # noqa: ASYNC110 - in this loop, and after a few of its turns
+            await asyncio.sleep(0)
+
+    async def release(self) -> None:
+        self._released.set()
+
+    async def reverse_elsewhere(self, stripe_transfer_id: str, amount: int) -> None:
+        self._stripe.take_back(stripe_transfer_id, amount)
+
+    async def balance_of_the_platform(self, currency: str, amount: int) -> None:
+        self._stripe.funds[currency] = amount
+
+
+IMPLEMENTATIONS: dict[str, Callable[[], AbstractAsyncContextManager[Stage]]] = {
+    "Stripe's SDK": SimulatorStage.open,
+    "light": LightStage.open,
+}
 
 
 @pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)

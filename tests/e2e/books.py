@@ -74,13 +74,17 @@ async def disagreements(stripe: SimulatorControl, pool: Pool) -> list[str]:
     """Every disagreement in one sentence; empty when all is well."""
     async with pool.connection() as connection:
         snapshot = await _snapshot(connection)
+    return compared(snapshot, (await stripe.ledger())["transfers"], await stripe.violations())
+
+
+def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]) -> list[str]:
+    """The same, of books that were read by somebody else. `held`: every transfer that Stripe holds."""
     broken = [f"chain: position {found.position} {found.what}" for found in breaks(snapshot.recorded)]
     if broken:
         return broken  # nothing can be told from facts that are not what they were
     facts = _refolded(snapshot.recorded)
-    held = (await stripe.ledger())["transfers"]
     return [
-        *await stripe.violations(),
+        *violations,
         *_rows_against_facts(snapshot.rows, facts.folds),
         *_stripe_against_facts(held, facts),
         *_named_twice(held),
@@ -157,13 +161,18 @@ def _stripe_against_facts(held: Sequence[Json], facts: Refolded) -> Iterator[str
         named = theirs["metadata"].get("transfer_id")
         if named is not None and named not in known:
             yield f"{theirs['id']} at Stripe names transfer {named}, which we do not know"
+    ours = defaultdict[str | None, list[Json]](list)
+    for theirs in held:
+        for name in {theirs["id"], theirs["metadata"].get("transfer_id")}:
+            ours[name].append(theirs)
     for transfer, folded in facts.transfers:
-        yield from _one_transfer(transfer, folded, held)
+        named = [*ours.get(str(transfer.id), ()), *ours.get(folded.transfer.stripe_transfer_id or "", ())]
+        yield from _one_transfer(transfer, folded, list({theirs["id"]: theirs for theirs in named}.values()))
 
 
-def _one_transfer(transfer: SellerTransfer, folded: TransferFold, held: Sequence[Json]) -> Iterator[str]:
+def _one_transfer(transfer: SellerTransfer, folded: TransferFold, found: Sequence[Json]) -> Iterator[str]:
+    """`found`: what Stripe holds under our name, or under the name that we know it by."""
     row = folded.transfer
-    found = [t for t in held if t["metadata"].get("transfer_id") == str(transfer.id) or t["id"] == row.stripe_transfer_id]
     paying = transfer.operation is not None and transfer.operation.what == TRANSFER and transfer.operation.open
     if row.stripe_transfer_id and [t["id"] for t in found] != [row.stripe_transfer_id]:
         if found or not _not_found(row):
@@ -235,25 +244,28 @@ def _dues(rows: Sequence[SellerTransferRow]) -> Iterator[str]:
 def _shares(facts: Refolded, held: Sequence[Json]) -> Iterator[str]:
     orders = [folded for folded in facts.folds.values() if isinstance(folded, OrderRow)]
     refunds = [folded for folded in facts.folds.values() if isinstance(folded, RefundRow)]
+    refunded_of = Counter[str]()
+    for refund in refunds:
+        refunded_of[refund.order_id] += refund.amount if refund.status == "succeeded" else 0
+    shares = defaultdict[tuple[str, str], list[tuple[SellerTransfer, TransferFold]]](list)
+    for transfer, folded in facts.transfers:
+        shares[folded.transfer.order_id, folded.transfer.seller_id].append((transfer, folded))
+    by_id = {theirs["id"]: theirs for theirs in held}
     for order in orders:
-        refunded = sum(refund.amount for refund in refunds if refund.order_id == order.order_id and refund.status == "succeeded")
+        refunded = refunded_of[order.order_id]
         if refunded != order.refunded:
             yield f"order {order.order_id}: {order.refunded} is refunded, its refunds sum to {refunded}"
         for share in order.shares:
-            theirs = [
-                (transfer, folded)
-                for transfer, folded in facts.transfers
-                if (folded.transfer.order_id, folded.transfer.seller_id) == (order.order_id, share["seller_id"])
-            ]
-            yield from _one_share(order, share["seller_id"], share["amount"], theirs, held)
+            theirs = shares[order.order_id, share["seller_id"]]
+            yield from _one_share(order, share["seller_id"], share["amount"], theirs, by_id)
 
 
 def _one_share(
-    order: OrderRow, seller: str, share: int, transfers: Sequence[tuple[SellerTransfer, TransferFold]], held: Sequence[Json]
+    order: OrderRow, seller: str, share: int, transfers: Sequence[tuple[SellerTransfer, TransferFold]], held: Mapping[str, Json]
 ) -> Iterator[str]:
     """Never more back than the share; and once all is settled, to the cent what proportional refunds left of it."""
     ids = {folded.transfer.stripe_transfer_id for _, folded in transfers}
-    net = sum(t["amount"] - t["amount_reversed"] for t in held if t["id"] in ids)
+    net = sum(held[id_]["amount"] - held[id_]["amount_reversed"] for id_ in ids if id_ in held)
     if not 0 <= net <= share:
         yield f"order {order.order_id}: seller {seller} has {net} of a share of {share}"
     for transfer, folded in transfers:

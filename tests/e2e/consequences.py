@@ -69,12 +69,17 @@ def on_hold(*, stored: bool = True) -> Follows:
     return Follows(("Failed",), "on_hold", "failed", (1, 1 + stored), waiting_for="account", alarm="on_hold", then=PAID)
 
 
-def uncollectable() -> Follows:
+def uncollectable(*, stored: bool = True) -> Follows:
     """Refused, although Stripe's books show enough left: most likely the seller has too little."""
     return Follows(
-        ("AttemptDeferred",), "awaiting_funds", None, (1, 2),
-        due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=TAKEN, identified=False,
+        ("AttemptDeferred",), "awaiting_funds", None, (1, 1 + stored),
+        due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=TAKEN,
     )  # fmt: skip
+
+
+def not_taken(*, stored: bool = False) -> Follows:
+    """Refused for a reason that no money mends: an attempt is gone."""
+    return Follows(("AttemptDeferred",), "rejected", None, (1, 1 + stored), retries=1, due=Due.BACKOFF, then=TAKEN)
 
 
 def not_found() -> Follows:

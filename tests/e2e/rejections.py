@@ -14,6 +14,7 @@ from tests.e2e.consequences import (
     heard_again,
     hindered,
     not_found,
+    not_taken,
     on_hold,
     rejected,
     uncollectable,
@@ -82,7 +83,10 @@ POOR = "seller_balance_too_low"
 DECLINED = {"status": 402, "type": "card_error", "code": "card_declined", "message": "Your card was declined."}
 OTHER_MODE = "No such transfer: 'tr_x'; a similar object exists in live mode, but a test mode key was used to make this request."
 REFUSED = Both(rejected(stored=True), uncollectable())
-INVALID = Both(rejected(stored=False), uncollectable())
+INVALID = Both(rejected(stored=False), not_taken())
+"""A validation error with a code, which says that no money would help."""
+UNTOLD = Both(rejected(stored=False), uncollectable(stored=False))
+"""The same without one: it could be anything."""
 SILENT = "stripe_refuses_the_key"
 STRANGE = "stripe_answer_not_understood"
 NO_JSON = r"HTTP \d+ with a body that is not Stripe's: .+"
@@ -93,7 +97,7 @@ REFUSALS = [
         Both(create=rejected(stored=False)), "no_such_destination"),
     Row("destination lacks capability", "P", Scene(forbid_transfers, allow_transfers), Both(create=on_hold()), LACKS),
     _stated("destination lacks capability, not stored", "P", LACKS, Both(create=on_hold(stored=False))),
-    _stated("destination lacks capability, as 403", "P", LACKS, Both(hindered("forbidden", SILENT).create), status=403),
+    _stated("destination lacks capability, as 403", "P", LACKS, Both(create=on_hold(stored=False)), status=403),
     Row("source unknown", "G", Scene(source="ch_missing"),
         Both(create=rejected(stored=False, cured=False)), "no_such_charge"),
     Row("source in another currency", "P", Scene(charged("ch_1usd", "usd", 5_000), source="ch_1usd"),
@@ -106,7 +110,8 @@ REFUSALS = [
     Row("seller balance too low", "P", SELLER_POOR, Both(reverse=uncollectable()), POOR),
     *(Row(f"seller balance too low, {code}", "G", Scene(worded(POOR, drain_seller, code=code), fund_seller),
           Both(reverse=uncollectable()), POOR) for code in ("balance_insufficient", "invented_tomorrow")),
-    *(_stated(f"seller balance too low, {code or 'no code'}, not stored", "G", POOR, Both(reverse=uncollectable()), code=code)
+    *(_stated(f"seller balance too low, {code or 'no code'}, not stored", "G", POOR, Both(reverse=uncollectable(stored=False)),
+              code=code)
       for code in (None, "balance_insufficient", "invented_tomorrow")),
     # what is left of the transfer
     Row("already reversed", "P, strong", Scene(taken_back()), Both(reverse=EXTERNALLY), "already_fully_reversed"),
@@ -124,11 +129,13 @@ REFUSALS = [
     Row("400 with a code that nobody knows", "G", Fault("error", {"code": "invented_tomorrow", "message": "Something new"}),
         REFUSED, says="Something new"),
     *(_stated(f"invalid: {entry}", "W or G", entry, INVALID) for entry in (
-        "integer_too_small", "integer_too_large", "integer_invalid", "parameter_missing", "parameter_unknown", "parameter_empty",
+        "integer_too_small", "integer_too_large", "integer_invalid", "parameter_missing", "parameter_unknown",
+        "parameter_empty")),
+    *(_stated(f"invalid: {entry}", "G", entry, UNTOLD) for entry in (
         "string_invalid", "string_too_long", "array_invalid", "object_invalid", "expand_unknown", "key_too_long",
         "metadata_too_many", "metadata_key_too_long", "metadata_value_too_long")),
     *(_stated(f"invalid: {entry}", "G", entry, Both(create=INVALID.create)) for entry in ("choice_invalid", "currency_invalid")),
-    _stated("invalid: boolean_invalid", "G", "boolean_invalid", Both(reverse=INVALID.reverse)),
+    _stated("invalid: boolean_invalid", "G", "boolean_invalid", Both(reverse=UNTOLD.reverse)),
 ]  # fmt: skip
 
 HINDRANCES = [
@@ -139,6 +146,8 @@ HINDRANCES = [
     _stated("key in use", "D, text P", "key_in_use", hindered("key_in_use", open_=True)),
     _stated("no API key", "D, text G", "no_api_key", hindered("unauthorized", SILENT)),
     _stated("wrong API key", "D, text G", "invalid_api_key", hindered("unauthorized", SILENT)),
+    _stated("expired API key", "D, text G", "expired_api_key", hindered("unauthorized", SILENT)),
+    _stated("key without permission", "D, text G", "key_lacks_permission", hindered("forbidden", SILENT)),
     _stated("account out of reach", "D, suffix P", "account_not_accessible", hindered("forbidden", SILENT)),
 ]  # fmt: skip
 
@@ -179,16 +188,19 @@ UNKNOWNS = [
 ROWS = [*REFUSALS, *HINDRANCES, *UNKNOWNS]
 
 _READS, _OURS = "only reads are answered so", "the ledger acts on no connected account's behalf"
+_TAIL = "a tail of other messages: see the row `transfer of the other mode`"
 _ONLY_HERE = "it names no {0}, so Stripe can say nothing of one"
 NEVER_MET = {
     CREATE: {
-        "no_such_cursor": _READS, "no_such_reversal": _READS, "no_such_object": _READS, "account_not_modelled": _OURS,
+        "no_such_cursor": _READS, "only_one_of": _READS, "exists_in_other_mode": _TAIL,
+        "no_such_reversal": _READS, "no_such_object": _READS, "account_not_modelled": _OURS,
         "boolean_invalid": "it has no flags",
         **dict.fromkeys(("no_such_transfer", "already_fully_reversed", "reversal_above_rest", "seller_balance_too_low"),
                         _ONLY_HERE.format("transfer")),
     },
     REVERSE: {
-        "no_such_cursor": _READS, "no_such_reversal": _READS, "no_such_object": _READS, "account_not_modelled": _OURS,
+        "no_such_cursor": _READS, "only_one_of": _READS, "exists_in_other_mode": _TAIL,
+        "no_such_reversal": _READS, "no_such_object": _READS, "account_not_modelled": _OURS,
         "choice_invalid": "nothing in it is a choice", "currency_invalid": "it names no currency",
         "platform_balance_too_low": "the money comes from the seller",
         **dict.fromkeys(("no_such_destination", "destination_lacks_capability"), _ONLY_HERE.format("destination")),

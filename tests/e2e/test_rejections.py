@@ -147,12 +147,9 @@ async def test_a_stored_refusal_that_was_lost_on_its_way_counts_when_it_is_heard
         assert [call.epoch for call in await play.calls()] == [1, 1, 2]
 
 
-NEEDLESS = "reversing.next_epoch counts the epoch up after any refusal; DESIGN section 4: a validation error keeps its key"
-
-
-@pytest.mark.parametrize("call", [CREATE, pytest.param(REVERSE, marks=pytest.mark.xfail(reason=NEEDLESS, raises=AssertionError))])
+@pytest.mark.parametrize("call", [CREATE, REVERSE])
 async def test_a_validation_error_keeps_its_key(theatre: Theatre, call: str) -> None:
-    """Nothing is stored under it. (Another key is harmless to the money, since the refusal was definite.)"""
+    """Nothing is stored under it."""
     async with theatre(call, Scene()) as play:
         await play.work(SLOW)
         await play.open()

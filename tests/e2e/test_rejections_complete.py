@@ -5,8 +5,8 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from infrastructure.stripe.simulator.actions import Cut, Mangle, Silence, Stored500
 from infrastructure.stripe.simulator.errors import CATALOGUE, ErrorShape
-from infrastructure.stripe.simulator.faults import Cut, Mangle, Silence, Stored500
 from tests.e2e.provocations import Fault
 from tests.e2e.rejections import NEVER_MET, ROWS, cases
 from tests.e2e.stage import CREATE, REVERSE

@@ -1,0 +1,15 @@
+"""Every contract of the storage ports is asked of both: of PostgreSQL, and of what stands for it in the simulation."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.contracts.storage import Storage, in_memory, on_postgres
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
+    """An empty database."""
+    opened = in_memory() if request.param == "memory" else on_postgres(request.getfixturevalue("database_url"))
+    async with opened as storage:
+        yield storage

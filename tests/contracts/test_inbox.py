@@ -1,0 +1,119 @@
+"""What every `Inbox` owes: the row is the job, done once, never lost, and closed for good."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from application.book import Along
+from tests.contracts.storage import Storage
+from tests.contracts.streams import NOW, transfer
+
+LEASE, HOUR = timedelta(seconds=10), timedelta(hours=1)
+
+
+async def put(storage: Storage, event_id: str = "evt_1", body: bytes = b"{}") -> bool:
+    new: bool = await storage.inbox.put("hyperswitch", event_id, "refund_succeeded", body, NOW)
+    return new
+
+
+async def claimed(storage: Storage, holder: str = "w", limit: int = 100) -> list:
+    return list((await storage.inbox.claim(holder, limit, LEASE)).events)
+
+
+async def the_one(storage: Storage) -> int:
+    await put(storage)
+    (event,) = await claimed(storage)
+    inbox_id: int = event.inbox_id
+    return inbox_id
+
+
+async def released(storage: Storage, subject: str) -> None:
+    book = await storage.ledger.load([])
+    book.add([transfer()])
+    await storage.ledger.append(book, Along(released=[subject]))
+
+
+async def test_an_event_is_stored_once_with_its_first_body(storage: Storage) -> None:
+    assert await put(storage, body=b"\x00 one")
+    assert not await put(storage, body=b"two")
+    (event,) = await claimed(storage)
+    assert (event.provider, event.event_id, event.event_type) == ("hyperswitch", "evt_1", "refund_succeeded")
+    assert (bytes(event.body), event.received_at, event.attempts) == (b"\x00 one", NOW, 0)
+
+
+async def test_an_event_wakes_those_who_handle_events(storage: Storage) -> None:
+    woken = asyncio.Event()
+    await storage.listen("webhook_inbox", woken.set)
+    await put(storage)
+    async with asyncio.timeout(30):
+        await woken.wait()
+
+
+async def test_no_two_holders_have_the_same_event_while_a_lease_runs(storage: Storage) -> None:
+    for number in range(20):
+        await put(storage, f"evt_{number}")
+    claims = await asyncio.gather(*(claimed(storage, f"w{n}", limit=5) for n in range(4)))
+    ids = [event.event_id for claim in claims for event in claim]
+    while more := await claimed(storage, "w9"):
+        ids += [event.event_id for event in more]
+    assert sorted(ids) == sorted(f"evt_{number}" for number in range(20))
+    await storage.let_pass(LEASE)
+    assert len(await claimed(storage, "w10")) == 20, "and those of the dead come back"
+
+
+async def test_a_claim_tells_the_database_s_time(storage: Storage) -> None:
+    before, claim, after = await storage.now(), await storage.inbox.claim("w", 10, LEASE), await storage.now()
+    assert before <= claim.now <= after
+
+
+@pytest.mark.parametrize("close", ["ignore", "bury"])
+async def test_an_event_that_is_closed_stays_as_it_is(storage: Storage, close: str) -> None:
+    inbox_id = await the_one(storage)
+    await (storage.inbox.ignore({inbox_id: "why"}) if close == "ignore" else storage.inbox.bury(inbox_id, "why"))
+    assert await storage.inbox.next_due() is None
+    await storage.inbox.park(inbox_id, "order:o1", await storage.now(), "too late")
+    await storage.inbox.retry_later(inbox_id, await storage.now(), "too late", True)
+    await storage.let_pass(HOUR)
+    assert await claimed(storage) == []
+    assert not await put(storage), "and it is not stored again"
+
+
+async def test_an_event_that_is_parked_comes_back_when_it_is_due(storage: Storage) -> None:
+    inbox_id = await the_one(storage)
+    due_at = await storage.now() + HOUR
+    await storage.inbox.park(inbox_id, "order:o1", due_at, "there is no order yet")
+    assert await claimed(storage) == []
+    assert await storage.inbox.next_due() == due_at
+    await storage.let_pass(HOUR)
+    assert [event.inbox_id for event in await claimed(storage)] == [inbox_id]
+
+
+async def test_an_event_that_is_parked_comes_back_at_once_when_what_it_waits_for_is_there(storage: Storage) -> None:
+    inbox_id = await the_one(storage)
+    await storage.inbox.park(inbox_id, "order:o1", None, "there is no order yet")
+    assert await storage.inbox.next_due() is None
+    await released(storage, "order:o2")
+    assert await claimed(storage) == []
+    woken = asyncio.Event()
+    await storage.listen("webhook_inbox", woken.set)
+    await released(storage, "order:o1")
+    async with asyncio.timeout(30):
+        await woken.wait()
+    assert [event.inbox_id for event in await claimed(storage)] == [inbox_id]
+
+
+@pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
+async def test_only_a_failure_of_the_event_s_own_is_counted(storage: Storage, counted: bool, attempts: int) -> None:
+    inbox_id = await the_one(storage)
+    due_at = await storage.now() + HOUR
+    await storage.inbox.retry_later(inbox_id, due_at, "not now", counted)
+    assert await storage.inbox.next_due() == due_at
+    await storage.let_pass(HOUR)
+    assert [event.attempts for event in await claimed(storage)] == [attempts]
+
+
+async def test_what_another_holds_is_due_when_its_lease_ends(storage: Storage) -> None:
+    await put(storage)
+    claim = await storage.inbox.claim("another", 10, LEASE)
+    assert await storage.inbox.next_due() == claim.now + LEASE

@@ -1,0 +1,96 @@
+"""The stage itself: what is dead says nothing more, what is frozen says it late, and what was said is done."""
+
+import asyncio
+from datetime import timedelta
+
+from domain.transfer_facts import CallStarted
+from tests.simulation.books import books_agree
+from tests.simulation.fleet import Fleet
+from tests.simulation.market import Market
+from tests.simulation.stripe_in_process import VirtualStripe
+from tests.simulation.virtual_time import now, run
+
+HOUR = timedelta(hours=1)
+
+
+async def until_at_stripe(stripe: VirtualStripe) -> None:
+    async with asyncio.timeout(60):
+        while not stripe.transfers:  # noqa: ASYNC110 - Stripe announces nothing, and virtual time costs nothing
+            await asyncio.sleep(0.05)
+
+
+def test_of_a_process_that_is_killed_nothing_is_left_and_nothing_more_is_heard() -> None:
+    async def kill() -> None:
+        stripe = VirtualStripe(seed=1)
+        async with Fleet(stripe.gateway, processes=1) as fleet:
+            market, (process,) = Market(fleet), fleet.processes
+            await market.order("o1", 1_000, anna=900)
+            await market.pay("o1")
+            await until_at_stripe(stripe)
+            said = len(fleet.database.recorded)
+            await process.kill()
+            assert process.tasks == {}
+            await asyncio.sleep(HOUR.total_seconds())
+            assert len(fleet.database.recorded) == said, "the outcome was never recorded"
+            assert fleet.database.due.next("transferring", now(), lambda _: True) is not None
+            process.start()
+            await fleet.until(fleet.quiet, HOUR)
+            assert [call["replayed"] for call in stripe.posts("transfers.create")] == [False, True]
+        books_agree(stripe, fleet.database)
+
+    run(kill())
+
+
+def test_the_dead_do_not_give_their_leases_back_so_another_has_to_wait_for_their_end() -> None:
+    async def kill() -> None:
+        stripe = VirtualStripe(seed=1)
+        async with Fleet(stripe.gateway, processes=2) as fleet:
+            market = Market(fleet)
+            await market.order("o1", 1_000, anna=900)
+            await market.pay("o1")
+            began = now()
+            await until_at_stripe(stripe)
+            owner = max(fleet.processes, key=lambda process: len(process.tasks))  # one of its tasks sees to the transfer
+            await owner.kill()
+            await fleet.until(fleet.quiet, HOUR)
+            assert now() - began >= fleet.settings.lease
+            owner.start()
+        books_agree(stripe, fleet.database)
+
+    run(kill())
+
+
+def test_what_a_frozen_process_was_about_to_say_comes_late_and_does_no_harm() -> None:
+    async def freeze() -> None:
+        stripe = VirtualStripe(seed=1)
+        async with Fleet(stripe.gateway, processes=2) as fleet:
+            market = Market(fleet)
+            await market.order("o1", 1_000, anna=900)
+            await market.pay("o1")
+            await until_at_stripe(stripe)
+            frozen = [asyncio.create_task(process.freeze(60)) for process in fleet.processes[:1]]
+            await fleet.until(fleet.quiet, HOUR)
+            await asyncio.gather(*frozen)
+            await asyncio.sleep(60)
+            assert market.statuses("o1") == ["completed"]
+            assert len(stripe.transfers) == 1
+        books_agree(stripe, fleet.database)
+
+    run(freeze())
+
+
+def test_a_process_that_is_stopped_records_the_calls_in_flight() -> None:
+    async def stop() -> None:
+        stripe = VirtualStripe(seed=1)
+        async with Fleet(stripe.gateway, processes=1) as fleet:
+            market, (process,) = Market(fleet), fleet.processes
+            await market.order("o1", 1_000, anna=900)
+            await market.pay("o1")
+            await fleet.until(lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1")), HOUR)
+            await process.stop()
+            assert market.statuses("o1") == ["completed"]
+            assert process.tasks == {}
+            process.start()
+        books_agree(stripe, fleet.database)
+
+    run(stop())

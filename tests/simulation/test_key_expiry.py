@@ -1,0 +1,108 @@
+"""Stripe forgets idempotency keys after a day. A call that nobody knows the end of is by then looked up, never sent again."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from domain.operation import Policy
+from domain.transfer_facts import CallStarted
+from tests.simulation.books import books_agree
+from tests.simulation.fleet import Fleet
+from tests.simulation.market import Market
+from tests.simulation.stripe_in_process import VirtualStripe
+from tests.simulation.virtual_time import now, run
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+KEY_LIFETIME = Policy().key_lifetime
+
+
+async def dead_for_a_day(fleet: Fleet, condition: Callable[[], Any]) -> None:
+    """The only process dies as soon as this is so, and is started again when its key is too old."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - Stripe announces nothing, and virtual time costs nothing
+            await asyncio.sleep(0.05)
+    (process,) = fleet.processes
+    await process.kill()
+    await asyncio.sleep((KEY_LIFETIME + MINUTE).total_seconds())
+    process.start()
+
+
+def test_a_transfer_whose_answer_was_lost_is_found_a_day_later_and_not_sent_again() -> None:
+    async def day() -> None:
+        stripe = VirtualStripe(seed=1)
+        async with Fleet(stripe.gateway, processes=1) as fleet:
+            market = Market(fleet)
+            await market.order("o1", 1_000, anna=900)
+            await market.pay("o1")
+            await dead_for_a_day(fleet, lambda: stripe.transfers)
+            assert market.statuses("o1") == ["pending"], "nobody has recorded what came of it"
+            await fleet.until(fleet.quiet, HOUR)
+
+            assert market.statuses("o1") == ["completed"]
+            assert len(stripe.posts("transfers.create")) == 1
+            assert stripe.posts("transfers.list"), "it was looked up"
+        books_agree(stripe, fleet.database)
+
+    run(day())
+
+
+def test_a_transfer_that_never_arrived_is_sent_a_day_later_under_a_new_key_after_a_look() -> None:
+    async def day() -> None:
+        stripe = VirtualStripe(seed=1)
+        async with Fleet(stripe.gateway, processes=1) as fleet:
+            market = Market(fleet)
+            await market.order("o1", 1_000, anna=900)
+            async with stripe.raining(silent=True):
+                await market.pay("o1")
+                await dead_for_a_day(fleet, lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1")))
+            restarted_at = now()
+            await fleet.until(fleet.quiet, HOUR)
+
+            first, second = [fact for fact in market.facts("o1") if isinstance(fact, CallStarted)]
+            (posted,) = stripe.posts("transfers.create")
+            (listed,) = stripe.posts("transfers.list")
+            assert (first.epoch, second.epoch) == (1, 2)
+            assert posted["key"] == second.key != first.key
+            assert restarted_at.timestamp() <= listed["at"] <= posted["at"]
+        books_agree(stripe, fleet.database)
+
+    run(day())
+
+
+def test_a_reversal_whose_answer_was_lost_is_found_a_day_later_and_not_sent_again() -> None:
+    async def day() -> None:
+        stripe = VirtualStripe(seed=1)
+        async with Fleet(stripe.gateway, processes=1) as fleet:
+            market = Market(fleet)
+            await market.order("o1", 1_000, anna=900)
+            await market.pay("o1")
+            await fleet.until(fleet.quiet, HOUR)
+            await market.refund("r1", "o1", 400)
+            await dead_for_a_day(fleet, lambda: stripe.transfers[0]["amount_reversed"])
+            assert market.transfer("o1").amount_reversed == 0, "nobody has recorded what came of it"
+            await fleet.until(fleet.quiet, HOUR)
+
+            assert market.transfer("o1").amount_reversed == 360
+            assert len(stripe.posts("reversals.create")) == 1
+            assert stripe.posts("transfers.retrieve"), "it was looked up"
+        books_agree(stripe, fleet.database)
+
+    run(day())
+
+
+def test_an_answer_that_is_lost_for_less_than_a_day_is_asked_for_under_the_same_key() -> None:
+    async def hours() -> None:
+        stripe = VirtualStripe(seed=1)
+        async with Fleet(stripe.gateway, processes=1) as fleet:
+            market = Market(fleet)
+            await market.order("o1", 1_000, anna=900)
+            async with stripe.raining(lost_answers=1.0):
+                await market.pay("o1")
+                await fleet.until(lambda: market.transfer("o1").retry_count == 2, HOUR)
+            await fleet.until(fleet.quiet, HOUR)
+            assert len({call["key"] for call in stripe.posts("transfers.create")}) == 1
+            assert stripe.posts("transfers.list") == []
+        books_agree(stripe, fleet.database)
+
+    run(hours())

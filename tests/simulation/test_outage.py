@@ -1,0 +1,97 @@
+"""A storm of refunds on a fleet: nothing is asked for twice, nothing faster than Stripe allows, whoever dies meanwhile."""
+
+import asyncio
+import os
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from domain.transfer_facts import CallStarted
+from infrastructure.postgres.ledger import FactCodec
+from tests.simulation.books import books_agree
+from tests.simulation.fleet import CALM, Fleet
+from tests.simulation.light_stripe import LightStripe
+from tests.simulation.storm import reversals_due
+from tests.simulation.stripe_in_process import Weather
+from tests.simulation.virtual_time import now, run
+
+STORM = int(os.environ.get("LEDGER_STORM", "1000"))
+"""Ten thousand take ten times as long: LEDGER_STORM=10000."""
+
+
+def begun(fleet: Fleet) -> Counter[int]:
+    """How many calls were begun in each second."""
+    codec = FactCodec()
+    facts = (codec.fact(one) for one in fleet.database.recorded if one.topic == CallStarted.TOPIC)
+    return Counter(int(fact.timestamp.timestamp()) for fact in facts)
+
+
+def test_a_storm_of_refunds_is_worked_off_at_the_full_rate_though_processes_die_and_freeze() -> None:
+    async def storm() -> None:
+        stripe = LightStripe(weather=Weather(), clock=now)
+        async with Fleet(lambda: stripe, processes=3) as fleet:
+            began = now()
+            ids = await reversals_due(fleet, stripe, STORM)
+            one, other, _ = fleet.processes
+            await asyncio.sleep(10)
+            await one.kill()
+            await other.freeze(15)
+            one.start()
+            await fleet.until(fleet.quiet, timedelta(hours=1))
+
+            rows = fleet.database.tables["seller_transfers"]
+            assert Counter(rows[each].status for each in ids) == {"reversed": STORM}
+            rate = CALM.stripe_max_rps
+            assert max(begun(fleet).values()) <= rate + 1, "all processes together"
+            assert now() - began < timedelta(seconds=1.5 * STORM / rate + 60), "and hardly slower than that"
+        books_agree(stripe, fleet.database)
+
+    run(storm())
+
+
+def test_ten_minutes_without_an_answer_of_stripe_s_lose_nothing_and_take_nothing_twice() -> None:
+    async def outage() -> None:
+        stripe = LightStripe(weather=Weather(), clock=now)
+        async with Fleet(lambda: stripe, processes=3) as fleet:
+            ids = await reversals_due(fleet, stripe, 100)
+            stripe.weather.unavailable = True
+            await asyncio.sleep(600)
+            stripe.weather.unavailable = False
+            await fleet.until(fleet.quiet, timedelta(hours=2))
+            rows = fleet.database.tables["seller_transfers"]
+            assert Counter(rows[each].status for each in ids) == {"reversed": 100}
+        books_agree(stripe, fleet.database)
+
+    run(outage())
+
+
+DUE = 10_000
+HANDFUL = 8
+"""Facts per row over its whole life, its opening and its reversal included."""
+
+
+@pytest.mark.timeout(400)
+def test_a_day_without_stripe_costs_no_attempt_and_hardly_a_fact_and_then_all_is_reversed_at_the_full_rate() -> None:
+    async def day() -> None:
+        stripe = LightStripe(weather=Weather(unavailable=True), clock=now)
+        async with Fleet(lambda: stripe, processes=3) as fleet:
+            ids = await reversals_due(fleet, stripe, DUE)
+            before = len(fleet.database.recorded)
+            await asyncio.sleep(24 * 3_600)
+            assert len(fleet.database.recorded) - before < DUE // 10, "nothing is claimed, so nothing is told"
+            assert [alarm.kind for alarm in fleet.database.alarms.raised()] == ["stripe_outage"]
+
+            stripe.weather.unavailable = False
+            healed = now()
+            await fleet.until(fleet.quiet, timedelta(hours=2))
+            rows = fleet.database.tables["seller_transfers"]
+            assert Counter((rows[each].status, rows[each].retry_count) for each in ids) == {("reversed", 0): DUE}
+            rate = CALM.stripe_max_rps
+            assert max(begun(fleet).values()) <= rate + 1, "all processes together"
+            assert now() - healed < timedelta(seconds=1.1 * DUE / rate + 60)
+            assert max(Counter(one.originator_id for one in fleet.database.recorded).values()) <= HANDFUL
+            assert fleet.database.alarms.raised() == []
+        books_agree(stripe, fleet.database)
+
+    run(day())

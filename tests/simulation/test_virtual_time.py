@@ -1,0 +1,73 @@
+"""Virtual time jumps, keeps the order of things, and has no way out into the real world."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from tests.simulation.virtual_time import BEGINNING, Deadlock, now, run
+
+
+def test_a_virtual_year_takes_no_time() -> None:
+    async def sleep_for_a_year() -> timedelta:
+        await asyncio.sleep(365 * 86_400)
+        return now() - BEGINNING
+
+    began = time.monotonic()
+    assert run(sleep_for_a_year()) == timedelta(days=365)
+    assert time.monotonic() - began < 60
+
+
+def test_timers_fire_in_their_order_and_at_their_instant() -> None:
+    async def race() -> list[tuple[str, float]]:
+        seen: list[tuple[str, float]] = []
+
+        async def after(name: str, seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            seen.append((name, asyncio.get_running_loop().time()))
+
+        await asyncio.gather(after("late", 3_600.5), after("early", 0.25), after("middle", 60))
+        return seen
+
+    assert run(race()) == [("early", 0.25), ("middle", 60), ("late", 3_600.5)]
+
+
+def test_work_that_is_ready_comes_before_any_timer() -> None:
+    async def spin() -> float:
+        timer = asyncio.create_task(asyncio.sleep(1))
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+        assert not timer.done()
+        await timer
+        return asyncio.get_running_loop().time()
+
+    assert run(spin()) == 1
+
+
+def test_a_time_limit_is_virtual() -> None:
+    async def wait_in_vain() -> float:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(86_400):
+                await asyncio.Event().wait()
+        return asyncio.get_running_loop().time()
+
+    assert run(wait_in_vain()) == 86_400
+
+
+def test_a_deadlock_is_an_error_and_not_a_wait() -> None:
+    async def wait_for_nobody() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Deadlock):
+        run(wait_for_nobody())
+
+
+def test_neither_sockets_nor_threads_are_to_be_had() -> None:
+    async def leave() -> None:
+        with pytest.raises(RuntimeError, match="its time would be real"):
+            await asyncio.to_thread(time.time)
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            await asyncio.open_connection("127.0.0.1", 9)
+
+    run(leave())
