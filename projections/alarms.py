@@ -17,6 +17,13 @@ class AlarmRow(NamedTuple):
     cleared_at: datetime | None
 
 
+RAISED_BY_FACTS = frozenset({
+    "permanently_failed", "evidence_held", "drift", "stripe_refuses_the_key", "stripe_answer_not_understood",
+    "awaiting_funds", "on_hold", "refund_set_aside", "refund_failed_after_success",
+})  # fmt: skip
+"""The kinds that `alarm` knows; rows of any other kind are raised by something that is no fact."""
+
+
 def alarm(fact: Fact) -> AlarmRow | None:
     """The alarm that a fact raises or clears."""
     match fact:
