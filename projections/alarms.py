@@ -24,8 +24,16 @@ RAISED_BY_FACTS = frozenset({
 """The kinds that `alarm` knows; rows of any other kind are raised by something that is no fact."""
 
 
+_MAY_ALARM = frozenset({
+    transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.PartiallyReversed,
+    transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed, order.RefundSetAside, refund.Failed,
+})  # fmt: skip
+
+
 def alarm(fact: Fact) -> AlarmRow | None:
     """The alarm that a fact raises or clears."""
+    if type(fact) not in _MAY_ALARM:
+        return None  # most facts, and a rebuild asks a million times
     match fact:
         case transfer_facts.PermanentlyFailed():
             return _raised("permanently_failed", fact, f"{fact.reason}: {fact.detail}")

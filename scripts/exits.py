@@ -10,6 +10,8 @@ import psycopg
 from domain.errors import LedgerError
 from infrastructure.postgres.embedded import EmbeddedPostgresError
 from infrastructure.postgres.migrate import MigrationError
+from infrastructure.postgres.rebuild import RebuildRunning
+from infrastructure.postgres.seals import InvalidSeal
 from infrastructure.stripe.builtin import SimulatorNotStarted
 
 FOUND, USAGE = 1, 2
@@ -20,8 +22,10 @@ def one_line_errors() -> Iterator[None]:
     """What went wrong in one line on standard error, and exit 2, for every error that the user can do something about."""
     try:
         yield
-    except (LedgerError, EmbeddedPostgresError, MigrationError, SimulatorNotStarted) as error:
+    except (LedgerError, EmbeddedPostgresError, MigrationError, SimulatorNotStarted, RebuildRunning, InvalidSeal) as error:
         fail(str(error))
+    except psycopg.errors.UndefinedTable as error:
+        fail(f"The database is not migrated ({error.diag.message_primary}); run `transfer-ledger migrate` first.")
     except psycopg.OperationalError as error:
         fail(f"The database cannot be reached: {' '.join(str(error).split())}")
     except KeyboardInterrupt:

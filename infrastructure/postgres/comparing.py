@@ -18,18 +18,23 @@ from projections.tables import Derived
 COMPARE = """
     with expected as materialized (
         select * from json_populate_recordset(null::{table}, %(rows)s)
-    ), theirs as materialized (
+    ), kept as materialized (
         select * from {table} where {stream} = any(%(streams)s::uuid[]::{stream_type}[]) and {scope}
-    ), strayed as (
+         union all
+        -- a row that says it belongs elsewhere
         select t.* from {table} t join expected e using ({key})
-         where t.{stream} <> all (%(streams)s::uuid[]::{stream_type}[]) and {scope}
-    ), kept as (
-        select * from theirs union all select * from strayed
+         where t.{stream} <> e.{stream} and not t.{stream} = any(%(streams)s::uuid[]::{stream_type}[])
     )
     select array[{key_texts}], e.cells, k.cells
       from (select {key}, array[{cells}]::text[] as cells from expected) e
       full join (select {key}, array[{cells}]::text[] as cells from kept) k using ({key})
      where e.cells is distinct from k.cells
+"""
+SCOPE = """
+    kind = any({kinds})
+    -- for the index, which begins with the kind
+    and {stream} between (select min(s) from unnest(%(streams)s::uuid[]::text[]) s)
+                     and (select max(s) from unnest(%(streams)s::uuid[]::text[]) s)
 """
 STRANGERS = """
     select array[{key_texts}], null, array[{cells}]::text[]
@@ -62,18 +67,27 @@ class Difference(NamedTuple):
         names = self.kept if self.kept is not None else expected
         return {name: (kept.get(name), expected.get(name)) for name in names if kept.get(name) != expected.get(name)}
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong with it."""
+        if self.kept is None:
+            return "the row is missing"
+        if self.expected is None:
+            return f"no facts lead to this row: {dict(self.kept)}"
+        return "; ".join(f"{name} is {kept!r}, its facts say {expected!r}" for name, (kept, expected) in self.columns.items())
+
 
 def compare(connection: Blocking, derived: Derived, refolded: Refolded) -> list[Difference]:
     """Every row of these streams that differs from its facts, is missing, or has none."""
     rows = wire.array([refolded.encoded(derived.table)])
     values = {"rows": wire.parameter(rows), "streams": refolded.streams}
-    found = connection.execute(_composed(COMPARE, derived), values, prepare=True)
+    found = connection.execute(_composed(COMPARE, derived, SCOPE), values, prepare=True)
     return [_difference(derived, *row) for row in found]
 
 
 def strangers(connection: Blocking, derived: Derived) -> list[Difference]:
     """Rows whose stream has no facts at all."""
-    return [_difference(derived, *row) for row in connection.execute(_composed(STRANGERS, derived))]
+    return [_difference(derived, *row) for row in connection.execute(_composed(STRANGERS, derived, "kind = any({kinds})"))]
 
 
 def _difference(
@@ -97,15 +111,15 @@ def _is_uuid(name: str) -> bool:
 
 
 @cache
-def _composed(query: LiteralString, derived: Derived) -> Composed:
+def _composed(query: LiteralString, derived: Derived, scope: LiteralString) -> Composed:
     stream = Identifier(derived.stream)
-    scope = SQL("kind = any({})").format(Literal(list(derived.kinds))) if derived.kinds else SQL("true")
+    within = SQL(scope).format(kinds=Literal(list(derived.kinds)), stream=stream) if derived.kinds else SQL("true")
     return SQL(query).format(
         table=Identifier(derived.table),
         stream=stream,
         stream_type=SQL(derived.stream_type),
         stream_uuid=SQL(TEXT_TO_UUID).format(stream=stream) if derived.stream_type == "text" else stream,
-        scope=scope,
+        scope=within,
         key=SQL(", ").join(map(Identifier, derived.key)),
         key_texts=SQL(", ").join(SQL("{}::text").format(Identifier(name)) for name in derived.key),
         cells=SQL(", ").join(SQL("{}::text").format(Identifier(name)) for name in derived.columns),

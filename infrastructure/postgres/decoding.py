@@ -45,14 +45,14 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if type(value) is not dict:
         return value
-    if value.keys() == {"_type_", "_data_"}:
+    if len(value) == 2 and "_type_" in value and "_data_" in value:
         return _DECODED[value["_type_"]](value["_data_"])
     return {name: _plain(item) for name, item in value.items()}
 
 
 def _class_of(topic: str) -> type[Fact]:
     """Looked up among our own facts, never imported: what a falsified row names must not be run."""
-    _classes.update({kind.TOPIC: kind for kind in _kinds_below(Fact) if "TOPIC" in vars(kind)})
+    _classes.update({vars(kind)["TOPIC"]: kind for kind in _kinds_below(Fact) if "TOPIC" in vars(kind)})
     if topic not in _classes:
         raise LookupError(f"its topic {topic!r} is unknown")
     return _classes[topic]

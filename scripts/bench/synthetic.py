@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import psycopg
+from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
@@ -27,9 +28,8 @@ from infrastructure.postgres.ledger import FactCodec
 from projections.tables import DERIVED, rows_of
 
 START, POLICY = datetime(2026, 1, 5, 8, 0, tzinfo=UTC), Policy()
-FACTS_PER_ORDER = 17
-"""Of an ordinary story; one in seven ends otherwise."""
-ORDERS_AT_A_TIME = 500
+FACTS_PER_ORDER, ORDERS_AT_A_TIME = 17, 500
+EVENT_COLUMNS = ("originator_id", "originator_version", "topic", "state", "notification_id", "digest")
 
 
 def load_ledger(database_url: str, facts: int, name: str = "o") -> int:
@@ -38,11 +38,11 @@ def load_ledger(database_url: str, facts: int, name: str = "o") -> int:
     with psycopg.connect(database_url) as connection:
         connection.execute("set ledger.appending = 'yes'")
         while position < facts:
-            streams = [list(stream) for story in islice(stories, ORDERS_AT_A_TIME) for stream in story]
+            orders = min(ORDERS_AT_A_TIME, (facts - position) // FACTS_PER_ORDER + 1)
+            streams = [list(stream) for story in islice(stories, orders) for stream in story]
             recorded = list(_chained(streams, position, head))
             position, head = recorded[-1].position, recorded[-1].digest
-            _copy(connection, "ledger_events", ("originator_id", "originator_version", "topic", "state", "notification_id", "digest"),
-                  recorded)  # fmt: skip
+            _copy(connection, "ledger_events", EVENT_COLUMNS, recorded)
             _copy_rows(connection, streams)
             connection.commit()
         connection.commit()
@@ -60,14 +60,14 @@ def _chained(streams: Sequence[Sequence[Fact]], position: int, head: bytes) -> I
         yield bare._replace(digest=head)
 
 
-def _copy_rows(connection: psycopg.Connection, streams: Sequence[Sequence[Fact]]) -> None:  # type: ignore[type-arg]
+def _copy_rows(connection: psycopg.Connection[TupleRow], streams: Sequence[Sequence[Fact]]) -> None:
     tables = [rows_of(stream) for stream in streams]
     for derived in DERIVED:
         rows = [row for table in tables for row in table.get(derived.table, ())]
         _copy(connection, derived.table, derived.columns, rows)
 
 
-def _copy(connection: psycopg.Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:  # type: ignore[type-arg]
+def _copy(connection: psycopg.Connection[TupleRow], table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     into = SQL("copy {} ({}) from stdin").format(Identifier(table), SQL(", ").join(map(Identifier, columns)))
     with connection.cursor() as cursor, cursor.copy(into) as copy:
         for row in rows:
@@ -95,9 +95,7 @@ def _story(order_id: str, number: int) -> list[Stream]:
     transfers = pay_sellers(order, now)
     for transfer in transfers:
         _sent(transfer, now)
-    refund = Refund.open(
-        refund_id=f"re-{order_id}", order_id=order_id, amount=2_500, currency="EUR", origin="settled", now=now
-    )
+    refund = Refund.open(refund_id=f"re-{order_id}", order_id=order_id, amount=2_500, currency="EUR", origin="settled", now=now)
     order.admit(refund.key, refund.amount, "EUR", None, now)
     settle(order, transfers, refund.key, now)
     refund.succeed("api", parts_of(order, transfers, refund.key), now)

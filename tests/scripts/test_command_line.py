@@ -16,7 +16,8 @@ from infrastructure.bootstrap import stored
 from infrastructure.settings import settings_from
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS = ["demo", "serve", "worker", "simulate", "migrate", "transfers", "history", "retry", "inbox", "doctor", "bench"]
+COMMANDS = ["demo", "serve", "worker", "simulate", "migrate", "transfers", "history", "retry", "inbox", "doctor", "bench",
+            "rebuild", "verify", "seal"]  # fmt: skip
 NOWHERE = "http://127.0.0.1:9"
 
 

@@ -20,3 +20,13 @@ select notification_id, digest from ledger_events order by notification_id desc 
 
 -- tables: every table of the ledger
 select tablename from pg_tables where schemaname = 'public' order by 1;
+
+-- bound: to what this database belongs
+select mode, account, bound_at from ledger_binding;
+
+-- in_order: facts up to a position, as the chain goes, after a position; read in parts
+select originator_id, originator_version, topic, state, notification_id as position, digest
+  from ledger_events
+ where notification_id > %(after)s and notification_id <= %(position)s
+ order by notification_id
+ limit %(limit)s;
