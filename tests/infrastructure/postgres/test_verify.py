@@ -133,9 +133,20 @@ def test_an_unchecked_signature_is_said(ledger: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"format": "transfer-ledger seal 1"}', b'{"format": "other"}', b"\xff",
-                b'{"format":"transfer-ledger seal 1","position":"1","digest":"00","sealed_at":"","mode":null,"account":null,"bound_at":null}'],
-)  # fmt: skip
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"format": "other"}',
+        b'{"format": "transfer-ledger seal 1"}',
+        Seal(1, "00", "", None, None, None).to_json(),
+        Seal(0, "0" * 64, "", None, None, None).to_json(),
+        Seal(1, "0" * 64, "", None, None, None).to_json().replace(b'"position": 1', b'"position": "1"'),
+        Seal(1, "0" * 64, "", None, None, None).to_json().replace(b'"mode": null', b'"mode": 1'),
+    ],
+)
 def test_what_is_no_seal_is_refused_in_a_sentence(content: bytes) -> None:
     with pytest.raises(InvalidSeal, match="seal"):
         read_seal(content)
