@@ -15,7 +15,7 @@ from infrastructure.postgres.comparing import Difference
 from infrastructure.postgres.connections import connect_blocking
 from infrastructure.postgres.refolding import Blocking, Unreadable
 from infrastructure.postgres.repairing import Repairs
-from infrastructure.postgres.snapshot import Folded, OnProgress, Snapshot, Step, snapshot, walk
+from infrastructure.postgres.snapshot import Folded, OnProgress, Snapshot, Step, prefer_indexes, snapshot, walk
 from projections.tables import Derived
 
 REPORTED = 10_000
@@ -119,4 +119,5 @@ def _only_one(database_url: str) -> Iterator[Blocking]:
             time.sleep(PAUSE)
         else:
             raise RebuildRunning
+        prefer_indexes(connection)
         yield connection

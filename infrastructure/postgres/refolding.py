@@ -43,6 +43,7 @@ class Refolded:
     """By table, each row with its stream."""
     unreadable: list[Unreadable] = field(default_factory=list)
     facts: int = 0
+    _encoded: dict[str, bytes] = field(default_factory=dict)
 
     def take(self, stream: UUID, stored: Sequence[StoredRow]) -> None:
         """Fold one whole stream; what cannot be folded is kept as unreadable, and its rows are left out."""
@@ -56,8 +57,10 @@ class Refolded:
             self.rows.setdefault(table, []).extend((stream, row) for row in rows)
 
     def encoded(self, table: str) -> bytes:
-        """The rows of one table as the members of a JSON array."""
-        return wire.members(row for _, row in self.rows.get(table, ()))
+        """The rows of one table as the members of a JSON array; encoded once, so ask when all streams are taken."""
+        if table not in self._encoded:
+            self._encoded[table] = wire.members(row for _, row in self.rows.get(table, ()))
+        return self._encoded[table]
 
     def only(self, streams: Collection[UUID]) -> "Refolded":
         """Some of these streams."""

@@ -63,14 +63,17 @@ class Folded:
 def snapshot(database_url: str) -> Iterator[Snapshot]:
     """Raises psycopg.OperationalError; psycopg.errors.UndefinedTable where the database was never migrated."""
     with connect_blocking(database_url, PATIENCE) as connection:
-        # plans are made when little is known of the tables; what is looked up by index now is so with a million rows
-        connection.execute("set jit = off")
-        connection.execute("set plan_cache_mode = force_custom_plan")
-        connection.execute("set enable_seqscan = off")
+        prefer_indexes(connection)
         connection.execute("begin isolation level repeatable read read only")
         row = connection.execute(SQL["last_link"]).fetchone()
         yield Snapshot(connection, row[0] if row else 0)
         connection.execute("rollback")
+
+
+def prefer_indexes(connection: Blocking) -> None:
+    """Plans are made when little is known of the tables; what is looked up by index now is so among a million rows."""
+    for setting in ("jit = off", "enable_seqscan = off", "plan_cache_mode = force_custom_plan"):
+        connection.execute(f"set {setting}".encode())
 
 
 def walk(seen: Snapshot, tables: Sequence[Derived], folded: Folded, on_progress: OnProgress) -> Iterator[Step]:
@@ -82,8 +85,8 @@ def walk(seen: Snapshot, tables: Sequence[Derived], folded: Folded, on_progress:
         while (chunk := reading.result()) is not None:
             reading = database.submit(next, source, None)
             streams = refolded(chunk)
-            waiting.append((streams, database.submit(_compare, connection, tables, streams)))
             folded.take(streams, tables)
+            waiting.append((streams, database.submit(_compare, connection, tables, streams)))
             on_progress(folded.facts, seen.position)
             if len(waiting) > 1:
                 yield _step(*waiting.pop(0))

@@ -4,8 +4,9 @@ The chain is recomputed from the facts, every table that facts determine is deri
 are asked of the whole. Every finding names its position in the ledger, or the id of its row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 import psycopg
@@ -14,7 +15,7 @@ from psycopg.rows import args_row
 from infrastructure.postgres.chain import breaks
 from infrastructure.postgres.comparing import Difference
 from infrastructure.postgres.event_store import Recorded
-from infrastructure.postgres.rebuild import compared
+from infrastructure.postgres.rebuild import REPORTED, compared
 from infrastructure.postgres.refolding import CHUNK, SQL, Blocking
 from infrastructure.postgres.seals import Seal, bound
 from infrastructure.postgres.snapshot import OnProgress, Snapshot, snapshot
@@ -56,21 +57,27 @@ class Verified:
     rows: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    """At most `REPORTED` differing rows; `omitted` counts the rest."""
+    """At most `REPORTED` of each kind of check; `omitted` counts the rest."""
     omitted: int = 0
+
+    def take(self, found: Iterable[Finding]) -> None:
+        """Keep what is worth reading: of a wholly falsified ledger that is not every line."""
+        several = iter(found)
+        self.findings += islice(several, REPORTED)
+        self.omitted += sum(1 for _ in several)
 
 
 def verify(database_url: str, seals: Sequence[Seal], key: bytes | None, on_progress: OnProgress) -> Verified:
     """Look at everything. Raises psycopg.Error."""
     with snapshot(database_url) as seen:
         verified = Verified(seen.position, _link_at(seen.connection, seen.position))
-        verified.findings += _chain(seen, lambda done, total: on_progress(done, 2 * total))
+        verified.take(_chain(seen, lambda done, total: on_progress(done, 2 * total)))
         for seal in seals:
-            verified.findings += _seal(seen, seal, key)
+            verified.take(_seal(seen, seal, key))
             if key is None and seal.signature is not None:
                 verified.notes.append(f"The signature of the seal at position {seal.position} was not checked: no key was given.")
         _rows(seen, verified, lambda done, total: on_progress(total + done, 2 * total))
-        verified.findings += _laws(seen.connection)
+        verified.take(_laws(seen.connection))
     return verified
 
 
@@ -106,7 +113,7 @@ def _seal(seen: Snapshot, seal: Seal, key: bytes | None) -> Iterator[Finding]:
         yield Finding("seal", where, found, position)
     link = _link_at(seen.connection, position)
     if link is None and position > seen.position:
-        what = f"the ledger ends at position {seen.position}: what followed, up to position {position}, was cut off"
+        what = f"positions {seen.position + 1} to {position} were cut off: the ledger ends at position {seen.position}"
         yield Finding("seal", where, what, seen.position + 1)
     elif link != seal.digest:
         what = f"the chain does not pass through the sealed link {seal.digest}, it has {link}: facts up to here were rewritten"
@@ -128,9 +135,9 @@ def _named(binding: tuple[str | None, ...]) -> str:
 def _rows(seen: Snapshot, verified: Verified, on_progress: OnProgress) -> None:
     result = compared(seen, DERIVED, on_progress)
     verified.rows = {table: found.rows for table, found in result.tables.items()}
-    verified.omitted = result.count - len(result.differences)
-    verified.findings += [Finding("facts", str(one.stream), one.why, one.position) for one in result.unreadable]
-    verified.findings += [_difference(difference) for difference in result.differences.values()]
+    verified.omitted += result.count - len(result.differences)
+    verified.take(Finding("facts", str(one.stream), one.why, one.position) for one in result.unreadable)
+    verified.take(map(_difference, result.differences.values()))
 
 
 def _difference(difference: Difference) -> Finding:

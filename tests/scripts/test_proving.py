@@ -33,7 +33,7 @@ def test_a_seal_is_made_kept_and_found_again(ledger: str, tmp_path: Path) -> Non
         connection.execute("delete from ledger_events where notification_id > 100")
     cut = run("verify", "--seal", str(file), "--key-file", str(key), DATABASE_URL=ledger)
     assert cut.returncode == 1
-    assert "position 101" in cut.stdout
+    assert "positions 101 to" in cut.stdout
 
 
 def test_a_finding_is_one_line_and_1(ledger: str) -> None:
