@@ -60,4 +60,5 @@ def alarm(fact: Fact) -> AlarmRow | None:
 
 
 def _raised(kind: str, fact: Fact, detail: str) -> AlarmRow:
+    assert kind in RAISED_BY_FACTS, f"add {kind!r} to RAISED_BY_FACTS, or verify will not miss such alarms"
     return AlarmRow(kind, str(fact.originator_id), detail, fact.timestamp, None)

@@ -86,7 +86,7 @@ def compared(seen: Snapshot, tables: Sequence[Derived], on_progress: OnProgress)
 def rebuild(database_url: str, tables: Sequence[Derived], on_progress: OnProgress) -> Rebuilt:
     """Make these read models equal to the facts. Killed anywhere, it leaves nothing behind: run it again.
 
-    Raises RebuildRunning, and psycopg.Error where PostgreSQL refuses what the facts lead to.
+    Raises RebuildRunning; RepairRefused where PostgreSQL, or somebody's lock, does not let it; psycopg.OperationalError.
     """
     with _only_one(database_url) as connection, snapshot(database_url) as seen:
         rebuilt, folded, began = Rebuilt(seen.position), Folded(), time.monotonic()

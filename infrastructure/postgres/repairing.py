@@ -34,6 +34,13 @@ SomebodyHoldsIt = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetec
 Store = Callable[[Derived, Refolded, Sequence[Difference]], None]
 
 
+class RepairRefused(Exception):
+    """Rows cannot be made what their facts say; what was repaired before stays repaired."""
+
+    def __init__(self, table: str, why: str) -> None:
+        super().__init__(f"{table} cannot be repaired: {why}; mend that and run `transfer-ledger rebuild` again.")
+
+
 class Repairs:
     """Repairs what a walk finds. `position` is where the walk's snapshot was taken."""
 
@@ -70,10 +77,14 @@ class Repairs:
         for left in reversed(range(ATTEMPTS)):
             try:
                 return self._at_once(derived, known, position, store)
-            except SomebodyHoldsIt:
+            except SomebodyHoldsIt as held:
                 if not left:
-                    raise
+                    raise RepairRefused(derived.table, "somebody holds some of its rows, and does not let go of them") from held
                 time.sleep(PAUSE)
+            except psycopg.errors.UniqueViolation:
+                raise
+            except psycopg.IntegrityError as refused:
+                raise RepairRefused(derived.table, f"PostgreSQL refuses the rows: {refused.diag.message_primary}") from refused
         raise AssertionError("the last attempt returns or raises")
 
     def _at_once(self, derived: Derived, known: Refolded, position: int, store: Store) -> list[Difference]:

@@ -94,7 +94,7 @@ select e.originator_id::text, format('its version %s (position %s) was caused by
   from (select originator_id, originator_version, notification_id, convert_from(state, 'UTF8')::jsonb ->> 'source' as source
           from ledger_events
          where topic in ('ledger.order.paid', 'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')) e
- where e.source like any (array['hyperswitch:%', 'stripe:%'])
+ where split_part(e.source, ':', 1) in ('hyperswitch', 'stripe')
    and not exists (select from webhook_inbox i
                     where i.provider = split_part(e.source, ':', 1)
                       and i.event_id = substr(e.source, strpos(e.source, ':') + 1));

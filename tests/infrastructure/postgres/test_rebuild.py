@@ -382,6 +382,17 @@ async def test_a_rehearsal_exits_1_on_differences_and_names_rows_and_columns(led
     assert (await (await begun(ledger, "--dry-run")).wait()) == 0
 
 
+async def test_rows_that_the_database_refuses_are_said_in_one_line(ledger: str) -> None:
+    with superuser(ledger) as connection:
+        connection.execute("update orders set refunded = 0")
+        connection.execute("alter table orders add constraint nothing_is_refunded check (refunded = 0)")
+    ended = await begun(ledger)
+    _, err = await ended.communicate()
+    assert ended.returncode == 2
+    assert b"nothing_is_refunded" in err
+    assert len(err.splitlines()) == 1
+
+
 async def test_a_table_that_is_no_read_model_is_bad_usage(ledger: str) -> None:
     ended = await begun(ledger, "ledger_events")
     _, err = await ended.communicate()
