@@ -18,9 +18,6 @@ select digest from ledger_events where notification_id = %s;
 -- last_link: the head of the chain
 select notification_id, digest from ledger_events order by notification_id desc limit 1;
 
--- tables: every table of the ledger
-select tablename from pg_tables where schemaname = 'public' order by 1;
-
 -- bound: to what this database belongs
 select mode, account, bound_at from ledger_binding;
 
