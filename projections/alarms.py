@@ -1,5 +1,6 @@
 """Which facts a person has to look at. Alarms are rows, raised and cleared in the transaction of the facts that mean them."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -24,10 +25,42 @@ class AlarmRow(NamedTuple):
     cleared_at: datetime | None
 
 
-def alarms(fact: Fact, *, troubled: bool = True) -> list[AlarmRow]:
-    """The alarms that a fact raises or clears. Where the row was not `troubled` before, nothing passing can be raised."""
-    raised = _raises(fact)
-    return [*([raised] if raised is not None else []), *(_cleared(kind, fact) for kind in _ends(fact, troubled))]
+RAISED_BY_FACTS = frozenset({
+    *PASSING, BY_PEOPLE, BY_LEDGER, "permanently_failed", "evidence_held", "drift", "refund_set_aside",
+    "refund_failed_after_success",
+})  # fmt: skip
+"""The kinds that facts raise; rows of any other kind are raised by something that is no fact."""
+
+_CONCERNED = frozenset({
+    transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
+    transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
+    transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
+    order.RefundSetAside, refund.Failed, switch.Paused, switch.Resumed,
+})  # fmt: skip
+
+
+def alarms(facts: Iterable[Fact], *, troubled: bool) -> Iterator[AlarmRow]:
+    """The alarms that facts of one stream raise and clear, in their order; a cleared one has `cleared_at`.
+
+    `troubled`: whether a passing alarm may be open before them; where none is, nothing has to be cleared.
+    """
+    for fact in facts:
+        if type(fact) not in _CONCERNED:
+            continue  # most facts, and a rebuild asks a million times
+        if (raised := _raises(fact)) is not None:
+            yield raised
+        for kind in _ends(fact, troubled):
+            yield _cleared(kind, fact)
+        troubled = still_troubled(troubled, fact)
+
+
+def still_troubled(before: bool, fact: Fact) -> bool:
+    """Whether a passing alarm may be open after this fact."""
+    if type(fact) not in _CONCERNED:
+        return before
+    if (raised := _raises(fact)) is not None and raised.kind in PASSING:
+        return True
+    return before and _ends(fact, True) is not PASSING
 
 
 def _raises(fact: Fact) -> AlarmRow | None:
@@ -51,7 +84,7 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
         case switch.Paused():
             kind = BY_LEDGER if fact.actor == switch.LEDGER else BY_PEOPLE
-            return AlarmRow(kind, fact.scope, f"{fact.actor}: {fact.reason}", fact.timestamp, None)
+            return _raised(kind, fact, f"{fact.scope}, by {fact.actor}: {fact.reason}")
         case _:
             return None
 
@@ -87,9 +120,9 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
 
 
 def _raised(kind: str, fact: Fact, detail: str) -> AlarmRow:
+    assert kind in RAISED_BY_FACTS, f"add {kind!r} to RAISED_BY_FACTS, or verify will not miss such alarms"
     return AlarmRow(kind, str(fact.originator_id), detail, fact.timestamp, None)
 
 
 def _cleared(kind: str, fact: Fact) -> AlarmRow:
-    subject = fact.scope if isinstance(fact, switch.Resumed) else str(fact.originator_id)
-    return AlarmRow(kind, subject, "", fact.timestamp, fact.timestamp)
+    return AlarmRow(kind, str(fact.originator_id), "", fact.timestamp, fact.timestamp)

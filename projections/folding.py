@@ -13,6 +13,7 @@ from domain.refund import AnyRefundFact
 from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
 from projections import orders, pauses, refunds, seller_transfers, transfer_reversals
+from projections.alarms import still_troubled
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.refunds import RefundRow
@@ -27,6 +28,8 @@ class TransferFold(NamedTuple):
 
     transfer: SellerTransferRow
     reversals: Reversals
+    troubled: bool = False
+    """Whether an alarm may be open that ends with what it is about."""
 
 
 Fold = TransferFold | OrderRow | RefundRow | PauseRow
@@ -43,7 +46,8 @@ def _step(state: Fold | None, fact: Fact) -> Fold:
     if isinstance(fact, AnyTransferFact):
         known = state if isinstance(state, TransferFold) else None
         row = seller_transfers.evolve(known.transfer if known else None, fact)
-        return TransferFold(row, transfer_reversals.evolve(known.reversals if known else None, fact))
+        reversals = transfer_reversals.evolve(known.reversals if known else None, fact)
+        return TransferFold(row, reversals, still_troubled(known is not None and known.troubled, fact))
     if isinstance(fact, AnyOrderFact):
         return orders.evolve(state if isinstance(state, OrderRow) else None, fact)
     if isinstance(fact, AnyRefundFact):

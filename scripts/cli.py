@@ -230,6 +230,41 @@ def inbox_replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min
     asyncio.run(replay_event(settings(), inbox_id))
 
 
+@app.command(epilog="Example: transfer-ledger rebuild seller_transfers --dry-run")
+def rebuild(
+    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Read models; all without any.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what differs; exit 1 when anything does.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make read models equal to what the facts say, while commands go on; lists the rows that were repaired."""
+    from scripts.proving import rebuild_tables
+
+    raise typer.Exit(rebuild_tables(settings(), tables or [], dry_run, as_json))
+
+
+@app.command(epilog="Example: transfer-ledger verify --seal seal.json --key-file seal.key")
+def verify(
+    seals: Annotated[list[Path] | None, typer.Option("--seal", metavar="FILE", help="A head kept elsewhere; repeatable.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="The key that the seals must be signed with.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute the hash chain, derive every table anew, ask every law; exit 1 when anything is not as it must be."""
+    from scripts.proving import verify_ledger
+
+    raise typer.Exit(verify_ledger(settings(), seals or [], key_file, as_json))
+
+
+@app.command(epilog="Example: transfer-ledger seal --out seal-$(date +%F).json --key-file seal.key")
+def seal(
+    out: Annotated[Path | None, typer.Option(help="A new file; standard output without it.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Sign it with HMAC-SHA256 and this key of at least 16 bytes.")] = None,
+) -> None:
+    """Write down the head of the hash chain, as JSON, to be kept where nobody can reach it through this database."""
+    from scripts.proving import seal_head
+
+    seal_head(settings(), out, key_file)
+
+
 @app.command(epilog="Example: transfer-ledger doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Check settings, database and Stripe; exit 1 when something is wrong."""

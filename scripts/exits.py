@@ -10,9 +10,22 @@ import psycopg
 from domain.errors import LedgerError
 from infrastructure.postgres.embedded import EmbeddedPostgresError
 from infrastructure.postgres.migrate import MigrationError
+from infrastructure.postgres.rebuild import RebuildRunning
+from infrastructure.postgres.repairing import RepairRefused
+from infrastructure.postgres.seals import InvalidSeal
 from infrastructure.stripe.builtin import SimulatorNotStarted
 
 FOUND, USAGE = 1, 2
+OURS = (
+    LedgerError,
+    EmbeddedPostgresError,
+    MigrationError,
+    SimulatorNotStarted,
+    RebuildRunning,
+    RepairRefused,
+    InvalidSeal,
+)
+"""Errors whose message is the sentence that the user needs."""
 
 
 @contextmanager
@@ -20,8 +33,12 @@ def one_line_errors() -> Iterator[None]:
     """What went wrong in one line on standard error, and exit 2, for every error that the user can do something about."""
     try:
         yield
-    except (LedgerError, EmbeddedPostgresError, MigrationError, SimulatorNotStarted) as error:
+    except OURS as error:
         fail(str(error))
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        fail(f"The database is not migrated ({error.diag.message_primary}); run `transfer-ledger migrate` first.")
+    except psycopg.errors.InsufficientPrivilege as error:
+        fail(f"The database does not allow it: {error.diag.message_primary}; use a role that may.")
     except psycopg.OperationalError as error:
         fail(f"The database cannot be reached: {' '.join(str(error).split())}")
     except KeyboardInterrupt:

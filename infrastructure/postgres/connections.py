@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
@@ -39,6 +40,14 @@ def new_pool(database_url: str, max_size: int = 10) -> Pool:
         open=False,
         timeout=10,
     )
+
+
+def connect_blocking(database_url: str, statement_timeout: timedelta = STATEMENT_TIMEOUT) -> psycopg.Connection[TupleRow]:
+    """One connection for a program that does one thing at a time. Raises psycopg.OperationalError."""
+    connection = psycopg.connect(_watched(database_url), autocommit=True)
+    connection.execute("set timezone to 'UTC'")
+    connection.execute(f"set statement_timeout to {int(statement_timeout.total_seconds() * 1000)}".encode())
+    return connection
 
 
 def _watched(database_url: str) -> str:

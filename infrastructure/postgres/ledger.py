@@ -87,8 +87,10 @@ def _known(book: Book, stream: Stream) -> Fold | None:
 
 
 def _alarms(before: Fold | None, facts: Sequence[Fact]) -> list[AlarmRow]:
-    troubled = isinstance(before, TransferFold) and before.transfer.last_error is not None
-    return [row for fact in facts for row in alarms(fact, troubled=troubled)]
+    """What was cleared and raised again is raised: the store raises first and clears then."""
+    told = list(alarms(facts, troubled=isinstance(before, TransferFold) and before.troubled))
+    last = {row.kind: row for row in told}
+    return [row for row in told if row.cleared_at is None or last[row.kind].cleared_at is not None]
 
 
 def _tables(folds: Collection[tuple[Fold | None, Fold | None]], along: Along) -> dict[str, list[object]]:

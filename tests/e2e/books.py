@@ -4,6 +4,7 @@ Everything is read from outside: one snapshot of the database as anybody with ps
 What each seller must have in the end is computed here anew, from the order and its refunds, not by the ledger's code.
 """
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from infrastructure.postgres.chain import breaks
 from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.event_store import Recorded
 from infrastructure.postgres.ledger import FactCodec, replayed
+from infrastructure.postgres.verify import verify
 from infrastructure.stripe.simulator import SimulatorControl
 from projections.folding import Fold, TransferFold, fold
 from projections.orders import OrderRow
@@ -67,6 +69,8 @@ class Refolded(NamedTuple):
 async def books_agree(stripe: SimulatorControl, pool: Pool) -> None:
     """Raises AssertionError that names every disagreement. Nothing may be at work meanwhile."""
     found = await disagreements(stripe, pool)
+    # and the ledger's own verdict, which knows nothing of Stripe
+    found += [str(finding) for finding in (await asyncio.to_thread(verify, pool.conninfo, [], None, lambda *_: None)).findings]
     assert not found, "the books disagree:\n" + "\n".join(found)
 
 

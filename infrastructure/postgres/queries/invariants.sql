@@ -1,0 +1,111 @@
+-- one_transfer_per_cause: at most one transfer per order, seller and cause
+select min(transfer_id::text), format('%s transfers for order %s, seller %s, cause %s', count(*), order_id, seller_id, cause)
+  from seller_transfers group by order_id, seller_id, cause having count(*) > 1;
+
+-- one_reversal_per_refund: at most one reversal per transfer and refund, not counting those withdrawn before they were sent
+select min(reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), transfer_id, refund_id)
+  from transfer_reversals
+ where refund_id is not null and status <> 'withdrawn'
+ group by transfer_id, refund_id having count(*) > 1;
+
+-- one_reversal_in_flight: Stripe is asked for one reversal of a transfer at a time
+select min(reversal_id::text), format('%s reversals of transfer %s are in flight', count(*), transfer_id)
+  from transfer_reversals where status = 'requested' group by transfer_id having count(*) > 1;
+
+-- stripe_transfer_ids_are_unique: one object at Stripe pays one transfer of ours
+select min(transfer_id::text), format('%s transfers are %s at Stripe', count(*), stripe_transfer_id)
+  from seller_transfers where stripe_transfer_id <> '' group by stripe_transfer_id having count(*) > 1;
+
+-- stripe_reversal_ids_are_unique: one object at Stripe settles one reversal of ours
+select min(reversal_id::text), format('%s reversals are %s at Stripe', count(*), stripe_reversal_id)
+  from transfer_reversals where stripe_reversal_id <> '' group by stripe_reversal_id having count(*) > 1;
+
+-- reversals_never_exceed_the_transfer: what came back is not negative and not more than was sent
+select transfer_id::text, format('%s of %s came back', amount_reversed, amount)
+  from seller_transfers where amount_reversed < 0 or amount_reversed > amount;
+
+-- amount_reversed_is_the_sum: what came back of a transfer is what its settled reversals brought
+select t.transfer_id::text, format('%s came back, but its settled reversals sum to %s', t.amount_reversed, coalesce(sum(r.amount), 0))
+  from seller_transfers t left join transfer_reversals r on r.transfer_id = t.transfer_id and r.status = 'reversed'
+ -- what an older system took back has no reversals here
+ where not exists (select from ledger_events e where e.originator_id = t.transfer_id and e.originator_version = 1
+                                                 and e.topic = 'ledger.seller_transfer.imported')
+ group by t.transfer_id, t.amount_reversed having t.amount_reversed <> coalesce(sum(r.amount), 0);
+
+-- due_or_waiting: what is not settled says when it goes on or what it waits for; what is settled says neither
+select transfer_id::text, format('it is %s, due %s, and waits for %s', status, coalesce(next_retry_at::text, 'never'),
+                                 coalesce(waiting_for, 'nothing'))
+  from seller_transfers
+ where case when status = 'reversal_pending' then next_retry_at is null
+            when status in ('pending', 'failed') then next_retry_at is null and waiting_for is null
+            else next_retry_at is not null or waiting_for is not null end;
+
+-- refunds_sum_up: what an order says is refunded is the sum of its refunds that succeeded
+select o.order_id, format('%s is refunded, its refunds sum to %s', o.refunded, coalesce(sum(r.amount), 0))
+  from orders o left join refunds r on r.order_id = o.order_id and r.status = 'succeeded'
+ group by o.order_id, o.refunded having o.refunded <> coalesce(sum(r.amount), 0);
+
+-- shares_come_out_exactly: no seller has more than the share or less than nothing, and, once all is settled, exactly the
+-- share less what the effective refunds take of it: 0 after full refunds
+with owed as (
+    -- a fact carries what each seller owes in all: the newest counts
+    select distinct on (originator_id) originator_id, convert_from(state, 'UTF8')::jsonb -> 'targets' as targets
+      from ledger_events
+     where topic in ('ledger.order.refund_allocated', 'ledger.order.refund_revoked')
+     order by originator_id, originator_version desc
+), shares as (
+    select o.order_id, s.seller_id, s.amount as share, coalesce((w.targets ->> s.seller_id)::numeric, 0) as owed,
+           bool_and(o.refunded = o.amount) as all_refunded
+      from orders o
+     cross join jsonb_to_recordset(o.shares) as s (seller_id text, amount numeric)
+      left join owed w on w.originator_id = o.stream_id
+     where o.status = 'paid'
+     group by 1, 2, 3, 4
+), sent as (
+    select t.order_id, t.seller_id,
+           coalesce(sum(t.amount - t.amount_reversed) filter (
+               where t.status in ('completed', 'reversal_pending', 'partially_reversed', 'reversed')
+                  or (t.status = 'permanently_failed' and t.stripe_transfer_id <> '')), 0) as net,
+           bool_and(t.status in ('completed', 'partially_reversed', 'reversed', 'cancelled')
+                    and not exists (select from transfer_reversals r
+                                     where r.transfer_id = t.transfer_id
+                                       and (r.status in ('queued', 'requested', 'failed') or r.settled_by = 'external'))
+                    -- drift and held evidence are alarmed; the sums are a person's until that is cleared up
+                    and not exists (select from alarms a where a.kind in ('drift', 'evidence_held')
+                                                           and a.subject = t.transfer_id::text)) as settled,
+           bool_or(exists (select from ledger_events e where e.originator_id = t.transfer_id and e.originator_version = 1
+                                                         and e.topic = 'ledger.seller_transfer.imported')) as imported
+      from seller_transfers t
+     group by 1, 2
+)
+select s.order_id, format('seller %s has %s of a share of %s, of which refunds take %s', s.seller_id, t.net, s.share, s.owed)
+  from shares s join sent t using (order_id, seller_id)
+ where not t.imported and (t.net < 0 or t.net > s.share or (t.settled and t.net <> s.share - s.owed));
+
+-- every_share_has_its_transfer: an order that is paid has a transfer for each of its sellers
+select o.order_id, format('seller %s has no transfer', s.seller_id)
+  from orders o cross join jsonb_to_recordset(o.shares) as s (seller_id text, amount numeric)
+ where o.status = 'paid' and not exists (
+       select from seller_transfers t where t.order_id = o.order_id and t.seller_id = s.seller_id and t.cause = 'sale');
+
+-- webhooks_are_kept: a fact that a webhook caused still has that webhook, byte by byte, in the inbox
+select e.originator_id::text, format('its version %s (position %s) was caused by %s, which is not in the inbox',
+                                     e.originator_version, e.notification_id, e.source)
+  from (select originator_id, originator_version, notification_id, convert_from(state, 'UTF8')::jsonb ->> 'source' as source
+          from ledger_events
+         where topic in ('ledger.order.paid', 'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')) e
+ where split_part(e.source, ':', 1) in ('hyperswitch', 'stripe')
+   and not exists (select from webhook_inbox i
+                    where i.provider = split_part(e.source, ':', 1)
+                      and i.event_id = substr(e.source, strpos(e.source, ':') + 1));
+
+-- webhooks_point_at_facts: the position that a webhook says it caused exists
+select i.inbox_id::text, format('it says that it caused position %s, which is not there', i.position)
+  from webhook_inbox i
+ where i.position is not null and not exists (select from ledger_events e where e.notification_id = i.position);
+
+-- handled_webhooks_are_closed: a webhook that caused facts is done, and one that is done says when
+select inbox_id::text, format('it is %s, handled %s, and caused position %s', status, coalesce(handled_at::text, 'never'),
+                              coalesce(position::text, 'none'))
+  from webhook_inbox
+ where (status in ('done', 'ignored', 'dead')) <> (handled_at is not null);

@@ -1,0 +1,119 @@
+"""A ledger of any size for measurements and tests: true facts, decided by the domain itself, loaded past the grouped commit.
+
+Only the way in is short: positions, hash chain and rows are what `ledger_append` would have made of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
+
+from domain.calling import Send, begin
+from domain.fact import Fact, Stream
+from domain.operation import Policy
+from domain.order import Order, Share
+from domain.outcomes import Rejected, Succeeded
+from domain.paying import settle_transfer
+from domain.refund import Refund
+from domain.reversing import settle_reversal
+from domain.seller_transfer import SellerTransfer
+from domain.settlement import parts_of, pay_sellers, settle
+from infrastructure.postgres.chain import GENESIS, link
+from infrastructure.postgres.event_store import Recorded
+from infrastructure.postgres.ledger import FactCodec
+from projections.tables import DERIVED, rows_of
+
+START, POLICY = datetime(2026, 1, 5, 8, 0, tzinfo=UTC), Policy()
+FACTS_PER_ORDER, ORDERS_AT_A_TIME = 17, 500
+EVENT_COLUMNS = ("originator_id", "originator_version", "topic", "state", "notification_id", "digest")
+
+
+def load_ledger(database_url: str, facts: int, name: str = "o") -> int:
+    """Fill an empty database with at least so many facts and their rows; returns how many there are."""
+    position, head, stories = 0, GENESIS, _stories(name)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("set ledger.appending = 'yes'")
+        while position < facts:
+            orders = min(ORDERS_AT_A_TIME, (facts - position) // FACTS_PER_ORDER + 1)
+            streams = [list(stream) for story in islice(stories, orders) for stream in story]
+            recorded = list(_chained(streams, position, head))
+            position, head = recorded[-1].position, recorded[-1].digest
+            _copy(connection, "ledger_events", EVENT_COLUMNS, recorded)
+            _copy_rows(connection, streams)
+            connection.commit()
+        connection.commit()
+        connection.autocommit = True
+        connection.execute("vacuum analyze")
+    return position
+
+
+def _chained(streams: Sequence[Sequence[Fact]], position: int, head: bytes) -> Iterator[Recorded]:
+    codec = FactCodec()
+    for fact in (fact for stream in streams for fact in stream):
+        position += 1
+        bare = Recorded(*codec.stored(fact), position, b"")
+        head = link(head, bare)
+        yield bare._replace(digest=head)
+
+
+def _copy_rows(connection: psycopg.Connection[TupleRow], streams: Sequence[Sequence[Fact]]) -> None:
+    tables = [rows_of(stream) for stream in streams]
+    for derived in DERIVED:
+        rows = [row for table in tables for row in table.get(derived.table, ())]
+        _copy(connection, derived.table, derived.columns, rows)
+
+
+def _copy(connection: psycopg.Connection[TupleRow], table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    into = SQL("copy {} ({}) from stdin").format(Identifier(table), SQL(", ").join(map(Identifier, columns)))
+    with connection.cursor() as cursor, cursor.copy(into) as copy:
+        for row in rows:
+            copy.write_row([Jsonb(cell) if isinstance(cell, list) else cell for cell in row])
+
+
+def _stories(name: str) -> Iterator[list[Sequence[Fact]]]:
+    """Orders with all their streams, one after the other, for ever."""
+    number = 0
+    while True:
+        number += 1
+        yield [_facts(stream) for stream in _story(f"{name}-{number}", number)]
+
+
+def _facts(stream: Stream) -> list[Fact]:
+    return [fact for fact in stream.pending_events if isinstance(fact, Fact)]
+
+
+def _story(order_id: str, number: int) -> list[Stream]:
+    """An order of two sellers, paid, and refunded in part; one in seven sellers has no account any more."""
+    now = START + timedelta(seconds=number)
+    shares = [Share(seller_id=f"s{number % 97 + n}", destination=f"acct_1s{number % 97 + n}", amount=4_000 + n) for n in (0, 1)]
+    order = Order.register(order_id=order_id, currency="EUR", amount=10_000, shares=shares, now=now)
+    order.pay(f"pay_{order_id}", None, "api", now)
+    transfers = pay_sellers(order, now)
+    for transfer in transfers:
+        _sent(transfer, now)
+    refund = Refund.open(refund_id=f"re-{order_id}", order_id=order_id, amount=2_500, currency="EUR", origin="settled", now=now)
+    order.admit(refund.key, refund.amount, "EUR", None, now)
+    settle(order, transfers, refund.key, now)
+    refund.succeed("api", parts_of(order, transfers, refund.key), now)
+    for transfer in transfers[: 1 if number % 7 == 0 else 2]:
+        _reversed(transfer, now, gone=number % 7 == 3)
+    return [order, refund, *transfers]
+
+
+def _sent(transfer: SellerTransfer, now: datetime) -> None:
+    step = begin(transfer, now, POLICY)
+    assert isinstance(step, Send)
+    settle_transfer(transfer, step.attempt, Succeeded(f"tr_{transfer.id.hex}", transfer.amount), now, POLICY)
+
+
+def _reversed(transfer: SellerTransfer, now: datetime, *, gone: bool) -> None:
+    step = begin(transfer, now, POLICY)
+    assert isinstance(step, Send)
+    claim = transfer.claims[step.what]
+    missing = Rejected(404, "resource_missing", "No such transfer", stored=True)
+    outcome = missing if gone else Succeeded(f"trr_{transfer.id.hex}", claim.amount)
+    settle_reversal(transfer, step.what, step.attempt, outcome, None, now, POLICY)

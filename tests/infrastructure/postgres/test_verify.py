@@ -1,0 +1,283 @@
+"""Whoever changes anything by hand is found, and the finding says where."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from infrastructure.postgres.connections import connect_blocking
+from infrastructure.postgres.seals import InvalidSeal, Seal, read_key, read_seal, seal
+from infrastructure.postgres.verify import LAWS, NOT_DERIVED, NOT_FOLDED, Finding, verify
+from projections.tables import DERIVED, Derived
+from scripts.bench.synthetic import load_ledger
+from tests.infrastructure.postgres.proof import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
+
+KEY = b"sixteen bytes are enough"
+AT = 101
+"""The position that is tampered with: in the middle of everything."""
+
+TAMPERINGS = {
+    "flip": ("update ledger_events set state = replace(convert_from(state, 'UTF8'), '4000', '4009')::bytea "
+             "where notification_id = (select min(notification_id) from ledger_events where notification_id >= 101 "
+             "and convert_from(state, 'UTF8') like '%4000%')", None),
+    "flip one bit of a link": ("update ledger_events set digest = set_bit(digest, 0, 1 - get_bit(digest, 0)) "
+                               "where notification_id = 101", AT),
+    "retime": ("update ledger_events set state = replace(convert_from(state, 'UTF8'), '2026-01-05', '2026-01-06')::bytea "
+               "where notification_id = 101", AT),
+    "rename": ("update ledger_events set topic = 'ledger.order.paid' where notification_id = 101", AT),
+    "drop": ("delete from ledger_events where notification_id = 101", AT + 1),
+    "swap": ("update ledger_events a set state = b.state, topic = b.topic from ledger_events b "
+             "where a.notification_id in (101, 102) and b.notification_id = 203 - a.notification_id", AT),
+    "insert": ("insert into ledger_events select gen_random_uuid(), 1, topic, state, max + 1, digest from ledger_events, "
+               "(select max(notification_id) from ledger_events) m where notification_id = 101", -1),
+}  # fmt: skip
+
+
+@pytest.fixture
+def ledger(database_url: str) -> str:
+    load_ledger(database_url, FACTS)
+    return database_url
+
+
+def findings(url: str, *seals: Seal, key: bytes | None = None) -> list[Finding]:
+    return verify(url, seals, key, quiet).findings
+
+
+def sealed(url: str) -> Seal:
+    with connect_blocking(url) as connection:
+        return seal(connection)
+
+
+def test_a_ledger_that_nobody_touched_has_no_findings(ledger: str) -> None:
+    verified = verify(ledger, [], None, quiet)
+    assert verified.findings == []
+    assert verified.position >= FACTS
+    assert all(count > 0 for count in verified.rows.values())
+
+
+def test_an_empty_ledger_has_no_findings(database_url: str) -> None:
+    assert findings(database_url) == []
+
+
+@pytest.mark.parametrize("tampering", TAMPERINGS)
+def test_a_tampered_fact_is_found_at_its_position(ledger: str, tampering: str) -> None:
+    statement, position = TAMPERINGS[tampering]
+    with superuser(ledger) as connection:
+        before = dict(connection.execute("select notification_id, md5(e::text) from ledger_events e").fetchall())
+        assert connection.execute(statement.encode()).rowcount > 0
+        after = dict(connection.execute("select notification_id, md5(e::text) from ledger_events e").fetchall())
+    changed = sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p))
+    expected = changed[0] if position in (None, -1) else position
+    broken = [finding for finding in findings(ledger) if finding.check == "hash_chain"]
+    assert broken[0].position == expected
+    assert {finding.position for finding in broken} <= {*changed, changed[-1] + 1}
+
+
+def test_a_chain_rewritten_from_its_root_runs_into_a_seal(ledger: str) -> None:
+    """Whoever can write everything can also make a new, whole chain and new rows."""
+    kept = sealed(ledger)
+    with superuser(ledger) as connection:
+        connection.execute("truncate ledger_events, seller_transfers, transfer_reversals, orders, refunds, alarms")
+    load_ledger(ledger, FACTS, name="other")
+    assert findings(ledger) == []
+    (found,) = findings(ledger, kept)
+    assert (found.check, found.position) == ("seal", kept.position)
+
+
+def test_a_tail_that_was_cut_off_is_found_by_a_seal_at_the_first_missing_position(ledger: str) -> None:
+    kept = sealed(ledger)
+    with superuser(ledger) as connection:
+        connection.execute("delete from ledger_events where notification_id > %s", [kept.position - 3])
+    found = [finding for finding in findings(ledger, kept) if finding.check == "seal"]
+    assert [finding.position for finding in found] == [kept.position - 2]
+    # and without any seal, by the rows that know more than the facts
+    assert findings(ledger)
+
+
+def test_an_older_seal_still_holds_when_the_ledger_has_grown(ledger: str, database_url: str) -> None:
+    with connect_blocking(ledger) as connection:
+        link = connection.execute("select digest from ledger_events where notification_id = %s", [AT]).fetchone()
+    assert link is not None
+    older = Seal(AT, link[0].hex(), "2026-01-05T08:00:00+00:00", None, None, None)
+    assert findings(ledger, older, sealed(ledger)) == []
+
+
+def test_a_seal_is_bound_to_its_database(ledger: str) -> None:
+    kept = sealed(ledger)._replace(mode="live", bound_at="2026-01-01T00:00:00+00:00")
+    (found,) = findings(ledger, kept)
+    assert "bound to live" in found.what
+
+
+def test_a_signature_covers_every_member_of_a_seal(ledger: str) -> None:
+    signed = sealed(ledger).signed(KEY)
+    assert read_seal(signed.to_json()) == signed
+    assert findings(ledger, signed, key=KEY) == []
+    other: dict[str, Any] = {
+        "position": signed.position - 1, "digest": "0" * 64, "sealed_at": "2020-01-01T00:00:00+00:00", "mode": "live",
+        "account": "acct_2", "bound_at": "2020-01-01T00:00:00+00:00", "signature": None,
+    }  # fmt: skip
+    assert other.keys() == signed._asdict().keys()
+    for member, value in other.items():
+        assert not signed._replace(**{member: value}).is_signed_with(KEY), member
+    assert not signed.is_signed_with(KEY + b"!")
+    assert [finding.check for finding in findings(ledger, sealed(ledger), key=KEY)] == ["seal"]
+
+
+def test_an_unchecked_signature_is_said(ledger: str) -> None:
+    verified = verify(ledger, [sealed(ledger).signed(KEY)], None, quiet)
+    assert verified.findings == []
+    assert "not checked" in verified.notes[0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"format": "other"}',
+        b'{"format": "transfer-ledger seal 1"}',
+        Seal(1, "00", "", None, None, None).to_json(),
+        Seal(0, "0" * 64, "", None, None, None).to_json(),
+        Seal(1, "0" * 64, "", None, None, None).to_json().replace(b'"position": 1', b'"position": "1"'),
+        Seal(1, "0" * 64, "", None, None, None).to_json().replace(b'"mode": null', b'"mode": 1'),
+    ],
+)
+def test_what_is_no_seal_is_refused_in_a_sentence(content: bytes) -> None:
+    with pytest.raises(InvalidSeal, match="seal"):
+        read_seal(content)
+
+
+def test_a_short_key_is_refused() -> None:
+    with pytest.raises(InvalidSeal, match="16"):
+        read_key(b"short\n")
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("derived", "column"), COLUMNS, ids=named)
+def test_every_column_of_every_row_that_is_edited_by_hand_is_found(ledger: str, derived: Derived, column: str) -> None:
+    with superuser(ledger) as connection:
+        without_checks(connection, derived.table)
+        key = edit(connection, derived, column)
+    found = [finding for finding in findings(ledger) if finding.check == derived.table]
+    named_rows = {finding.id: finding for finding in found}
+    assert " ".join(key) in named_rows, found
+    if column not in derived.key:
+        kept, expected = (named_rows[" ".join(key)].columns or {})[column]
+        assert kept != expected
+        assert "missing" not in named_rows[" ".join(key)].what, "it is there, and only says that it belongs elsewhere"
+
+
+@pytest.mark.parametrize("derived", DERIVED, ids=named)
+def test_a_row_that_is_missing_is_found(ledger: str, derived: Derived) -> None:
+    with superuser(ledger) as connection:
+        connection.execute(f"delete from {derived.table} where ctid = (select min(ctid) from {derived.table})".encode())
+    assert "the row is missing" in [finding.what for finding in findings(ledger) if finding.check == derived.table]
+
+
+def test_amounts_that_are_equal_as_numbers_but_not_as_bytes_are_found(ledger: str) -> None:
+    with superuser(ledger) as connection:
+        connection.execute("update orders set shares = jsonb_set(shares, '{0,amount}', (shares #>> '{0,amount}' || '.0')::jsonb)")
+    assert {finding.check for finding in findings(ledger)} == {"orders"}
+
+
+def test_a_law_that_cannot_be_asked_any_more_is_a_finding(ledger: str) -> None:
+    with superuser(ledger) as connection:
+        connection.execute("update orders set shares = '[1]'")
+    assert "it cannot be asked" in {f.what.split(":")[0] for f in findings(ledger) if f.check == "shares_come_out_exactly"}
+
+
+def test_instants_beyond_the_calendar_are_found_and_not_stumbled_over(ledger: str) -> None:
+    with superuser(ledger) as connection:
+        connection.execute("update refunds set updated_at = 'infinity'")
+    assert {finding.check for finding in findings(ledger)} == {"refunds"}
+
+
+def test_leases_and_alarms_of_others_are_no_findings(ledger: str) -> None:
+    with superuser(ledger) as connection:
+        connection.execute("update seller_transfers set leased_by = 'w', leased_until = now()")
+        connection.execute("insert into alarms values ('webhook_dead', 'hyperswitch:evt_1', 'x', now())")
+    assert findings(ledger) == []
+
+
+@pytest.mark.parametrize("subject", ["nobody", "00000000-0000-5000-8000-000000000000"])
+def test_an_alarm_that_no_fact_raised_is_found(ledger: str, subject: str) -> None:
+    with superuser(ledger) as connection:
+        connection.execute("insert into alarms values ('drift', %s, 'x', now())", [subject])
+    assert [(f.check, f.id) for f in findings(ledger)] == [("alarms", f"drift {subject}")]
+
+
+def test_every_table_is_derived_or_its_absence_explained(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        tables = {name for (name,) in connection.execute("select tablename from pg_tables where schemaname = 'public'")}
+        columns = connection.execute(
+            "select table_name, column_name from information_schema.columns where table_schema = 'public'"
+        ).fetchall()
+    derived = {each.table: each for each in DERIVED}
+    assert tables == derived.keys() | NOT_DERIVED.keys(), "give the table an entry in DERIVED, or explain it in NOT_DERIVED"
+    assert not derived.keys() & NOT_DERIVED.keys()
+    for table, each in derived.items():
+        kept = {column for name, column in columns if name == table}
+        assert kept == set(each.columns) | NOT_FOLDED.get(table, frozenset()), table
+
+
+# --- laws -------------------------------------------------------------------------------------------------------------
+
+BREAKING = {
+    "one_transfer_per_cause": "update seller_transfers set (order_id, seller_id) = ('o-1', 's1')",
+    "one_reversal_per_refund": "update transfer_reversals set (transfer_id, refund_id) = "
+                               "(select transfer_id, refund_id from transfer_reversals limit 1)",
+    "one_reversal_in_flight": "update transfer_reversals set status = 'requested', transfer_id = "
+                              "(select transfer_id from transfer_reversals limit 1)",
+    "stripe_transfer_ids_are_unique": "update seller_transfers set stripe_transfer_id = 'tr_1'",
+    "stripe_reversal_ids_are_unique": "update transfer_reversals set stripe_reversal_id = 'trr_1'",
+    "reversals_never_exceed_the_transfer": "update seller_transfers set amount_reversed = amount + 1",
+    "amount_reversed_is_the_sum": "update transfer_reversals set amount = amount + 1",
+    "due_or_waiting": "update seller_transfers set next_retry_at = now() where status = 'partially_reversed'",
+    "refunds_sum_up": "update refunds set amount = amount - 1",
+    "shares_come_out_exactly": "update seller_transfers set amount = amount - 1",
+    "every_share_has_its_transfer": "delete from seller_transfers where seller_id = 's1'",
+    "webhooks_are_kept": "update ledger_events set state = replace(convert_from(state, 'UTF8'), '\"source\":\"api\"', "
+                         "'\"source\":\"hyperswitch:evt:1\"')::bytea",
+    "webhooks_point_at_facts": "insert into webhook_inbox (provider, event_id, event_type, body, received_at, status, "
+                               "handled_at, position) values ('stripe', 'e', 't', '', now(), 'done', now(), 1000000)",
+    "handled_webhooks_are_closed": "insert into webhook_inbox (provider, event_id, event_type, body, received_at, status) "
+                                   "values ('stripe', 'e', 't', '', now(), 'done')",
+}  # fmt: skip
+
+
+def test_every_law_has_its_breach() -> None:
+    assert BREAKING.keys() == LAWS.keys()
+
+
+@pytest.mark.parametrize("law", BREAKING)
+def test_a_broken_law_is_found_by_name(ledger: str, law: str) -> None:
+    with superuser(ledger) as connection:
+        indexes = "select indexname from pg_indexes where indexdef like '%%UNIQUE%%WHERE%%' and schemaname = 'public'"
+        for (index,) in connection.execute(indexes).fetchall():
+            connection.execute(f"drop index {index}".encode())
+        for derived in DERIVED:
+            without_checks(connection, derived.table)
+        assert connection.execute(BREAKING[law].encode()).rowcount > 0
+    found = [finding for finding in findings(ledger) if finding.check == law]
+    assert found
+    assert all(finding.id and finding.what for finding in found)
+
+
+def test_a_stream_that_cannot_be_folded_is_a_finding_with_its_position(ledger: str) -> None:
+    with superuser(ledger) as connection:
+        connection.execute("update ledger_events set topic = 'os:system' where notification_id = %s", [AT])
+    assert [f.position for f in findings(ledger) if f.check == "facts"] == [AT]
+
+
+def test_a_seal_file_says_what_it_seals(ledger: str, tmp_path: Path) -> None:
+    made = json.loads(sealed(ledger).to_json())
+    assert made["position"] >= FACTS
+    assert datetime.fromisoformat(made["sealed_at"]) <= datetime.now(UTC)
+    assert len(bytes.fromhex(made["digest"])) == 32

@@ -1,0 +1,58 @@
+"""Which facts raise and clear alarms; and what is asked first, to be quick, must not hide what is asked afterwards."""
+
+import ast
+import inspect
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from domain import order, refund, switch, transfer_facts
+from projections import alarms
+from projections.alarms import HINDERED_TOO_LONG
+from projections.tables import rows_of
+
+MODULES = {"order": order, "refund": refund, "transfer_facts": transfer_facts, "switch": switch}
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def stamp(version: int) -> dict[str, Any]:
+    return {"originator_id": UUID(int=7), "originator_version": version, "timestamp": NOW + version * timedelta(minutes=1)}
+
+
+CREATED = transfer_facts.Created(
+    **stamp(1), originator_topic="ledger.seller_transfer", order_id="o1", seller_id="ada", destination="acct_1", amount=900,
+    currency="EUR", transfer_group="o1", next_retry_at=NOW,
+)  # fmt: skip
+DEFERRED = transfer_facts.AttemptDeferred(
+    **stamp(2), what="transfer", why="awaiting_funds", detail="too little", retry_count=0, next_retry_at=NOW, epoch=1, open=False
+)
+EVIDENCE = transfer_facts.EvidenceHeld(**stamp(3), what="transfer", stripe_id="tr_2", amount=900, detail="another one")
+COMPLETED = transfer_facts.Completed(**stamp(4), stripe_transfer_id="tr_1", amount=900)
+
+
+def test_every_fact_that_may_concern_an_alarm_is_let_through_to_the_question() -> None:
+    asked = set()
+    for question in (alarms._raises, alarms._ends):
+        cases = [node.cls for node in ast.walk(ast.parse(inspect.getsource(question))) if isinstance(node, ast.MatchClass)]
+        asked |= {getattr(MODULES[each.value.id], each.attr) for each in cases if isinstance(each, ast.Attribute)}
+    assert asked == alarms._CONCERNED
+
+
+def test_an_alarm_that_passes_ends_with_the_operation_whatever_was_raised_in_between() -> None:
+    told = rows_of([CREATED, DEFERRED, EVIDENCE, COMPLETED])["alarms"]
+    assert {(row.kind, row.detail, row.cleared_at) for row in told} == {
+        ("awaiting_funds", "too little", COMPLETED.timestamp),
+        ("evidence_held", "another one", None),
+    }
+
+
+def test_where_nothing_is_open_nothing_is_cleared() -> None:
+    assert list(alarms.alarms([CREATED, COMPLETED], troubled=False)) == []
+
+
+def test_what_stripe_does_not_begin_for_an_hour_is_told() -> None:
+    hindered = replace(DEFERRED, why="rate_limited", hindered_since=DEFERRED.timestamp - HINDERED_TOO_LONG)
+    assert [row.kind for row in alarms.alarms([hindered], troubled=False)] == ["hindered"]
+    shortly = replace(hindered, hindered_since=hindered.timestamp - timedelta(minutes=59))
+    assert list(alarms.alarms([shortly], troubled=False)) == []
