@@ -22,6 +22,7 @@ from domain.refund import Refund
 from domain.reversing import settle_reversal
 from domain.seller_transfer import SellerTransfer
 from domain.settlement import parts_of, pay_sellers, settle
+from domain.switch import Switch, scope_of_seller
 from infrastructure.postgres.chain import GENESIS, link
 from infrastructure.postgres.event_store import Recorded
 from infrastructure.postgres.ledger import FactCodec
@@ -101,7 +102,13 @@ def _story(order_id: str, number: int) -> list[Stream]:
     refund.succeed("api", parts_of(order, transfers, refund.key), now)
     for transfer in transfers[: 1 if number % 7 == 0 else 2]:
         _reversed(transfer, now, gone=number % 7 == 3)
-    return [order, refund, *transfers]
+    return [order, refund, *transfers, *([_paused(f"s-{order_id}", now)] if number % 5 == 1 else [])]
+
+
+def _paused(seller_id: str, now: datetime) -> Switch:
+    switch = Switch.install(scope_of_seller(seller_id), now)
+    switch.pause("mia", "account under review", now, lost_since=now)
+    return switch
 
 
 def _sent(transfer: SellerTransfer, now: datetime) -> None:

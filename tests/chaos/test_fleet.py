@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
+
+import pytest
 
 from infrastructure.bootstrap import stored
 from infrastructure.settings import Settings
@@ -65,6 +67,7 @@ async def killed_each_second(processes: Processes, fleet: list[LedgerProcess]) -
             await killing
 
 
+@pytest.mark.timeout(300)
 async def test_eight_workers_killed_one_each_second_execute_each_call_exactly_once(
     processes: Any, stripe: SimulatorControl, view: View, settings: Settings
 ) -> None:
@@ -119,8 +122,9 @@ CALLS = 700
 """Some 28 seconds at that rate."""
 
 
+@pytest.mark.timeout(300)
 async def test_three_processes_use_stripes_limit_to_the_full_and_are_hardly_ever_refused(
-    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+    processes: Any, stripe: SimulatorControl, view: View, settings: Settings, record_property: Callable[[str, object], None]
 ) -> None:
     """With the latencies recorded of real Stripe: 1.2 s in the middle, 7 s at worst."""
     many = [f"o{n}" for n in range(CALLS)]
@@ -136,6 +140,8 @@ async def test_three_processes_use_stripes_limit_to_the_full_and_are_hardly_ever
     calls = await stripe.requests(REVERSE)
     refused = [call for call in calls if call["status"] == 429]
     used = len(calls) / (calls[-1]["at"] - calls[0]["at"]) / LIMIT
+    record_property("used", round(used, 4))
+    record_property("refused", f"{len(refused)} of {len(calls)}")
     assert used >= 0.95
     assert len(refused) < 0.01 * len(calls)
     for process in fleet:

@@ -17,6 +17,7 @@ BY_TYPE = {
     "text": "coalesce({}, '') || 'x'",
     "bigint": "coalesce({}, 0) + 1",
     "integer": "coalesce({}, 0) + 1",
+    "boolean": "not {}",
     "jsonb": "{} || '[1.0]'",
     "timestamp with time zone": "coalesce({}, now()) + '1 microsecond'",
 }

@@ -51,7 +51,13 @@ REFUSALS = {
 async def test_a_parsed_refusal_is_definite_and_whole(stripe, gateway, operation, status, fields):
     stripe.refuses(status, fields, STORED)
     assert await call(gateway, operation) == Rejected(
-        status, fields.get("code"), fields["message"], stored=True, param=fields.get("param"), request_id="req_1"
+        status,
+        fields.get("code"),
+        fields["message"],
+        stored=True,
+        param=fields.get("param"),
+        request_id="req_1",
+        says_reversed="already fully reversed" in fields["message"],
     )
     assert len(stripe.requests) == 1
 
