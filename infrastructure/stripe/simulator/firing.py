@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
-import orjson
+from typing import Protocol, assert_never
 
 from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
 from infrastructure.stripe.simulator.connection import Connection
@@ -23,15 +21,27 @@ from infrastructure.stripe.simulator.faults import (
     Status,
     Stored500,
 )
-from infrastructure.stripe.simulator.gate import Ending
+from infrastructure.stripe.simulator.gate import Ending, Gate
 from infrastructure.stripe.simulator.latency import seconds_of
 from infrastructure.stripe.simulator.rows import Answer
-from infrastructure.stripe.simulator.world import World
 
 BAD_GATEWAY_PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center></body></html>"
 
 
-async def strike(world: World, call: Call, plan: Plan, point: Point, connection: Connection) -> list[Action]:
+class Struck(Protocol):
+    """What faults need of a simulated provider. Its catalogue has `server_fault`, `rate_limited` and `lock_timeout`."""
+
+    @property
+    def gate(self) -> Gate: ...
+
+    def refused(self, refusal: Refusal, call: Call, stored: bool) -> Answer: ...
+
+    def injected(self, action: Error, call: Call) -> Answer:
+        """The error of the fault, in the provider's own shape."""
+        ...
+
+
+async def strike(world: Struck, call: Call, plan: Plan, point: Point, connection: Connection) -> list[Action]:
     """Let the faults of this point do their work; what the pipeline itself must do is returned.
 
     Raises AnswerNow, Vanish or Refusal when the call ends here.
@@ -46,7 +56,7 @@ async def strike(world: World, call: Call, plan: Plan, point: Point, connection:
             case Status():
                 raise _status(world, call, action)
             case Error():
-                raise AnswerNow(_error(call, action), stored=action.stored)
+                raise AnswerNow(world.injected(action, call), stored=action.stored)
             case Cut():
                 raise Vanish(reset=True)
             case Silence():
@@ -59,14 +69,14 @@ async def strike(world: World, call: Call, plan: Plan, point: Point, connection:
     return left
 
 
-async def _hold(world: World, call: Call, action: Hold, connection: Connection) -> None:
+async def _hold(world: Struck, call: Call, action: Hold, connection: Connection) -> None:
     patient = action.on_disconnect == "wait"
     ending = await world.gate.hold(call, action.point, connection, patient=patient)
     if ending is Ending.CLIENT_GONE and action.on_disconnect == "abandon" and action.point is Point.BEFORE_COMMIT:
         raise Vanish(reset=False)
 
 
-def _status(world: World, call: Call, action: Status) -> Exception:
+def _status(world: Struck, call: Call, action: Status) -> Exception:
     if action.lock:
         return Refusal("lock_timeout")
     if action.status == 429:
@@ -78,10 +88,3 @@ def _status(world: World, call: Call, action: Status) -> Exception:
     if action.html:
         answer.body, answer.content_type = BAD_GATEWAY_PAGE % (action.status, action.status), "text/html"
     return AnswerNow(answer)
-
-
-def _error(call: Call, action: Error) -> Answer:
-    error = {"type": action.type, "code": action.code, "message": action.message, "param": action.param}
-    error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{call.request_id}"
-    body = orjson.dumps({"error": {name: value for name, value in error.items() if value is not None}})
-    return Answer(action.status, body, {"Stripe-Should-Retry": "false"} if action.stored else {})

@@ -13,7 +13,7 @@ from infrastructure.stripe.simulator.calls import Call, LogEntry
 from infrastructure.stripe.simulator.clock import SimClock
 from infrastructure.stripe.simulator.config import SimulatorConfig
 from infrastructure.stripe.simulator.errors import Refusal, Wording, error_body
-from infrastructure.stripe.simulator.faults import FaultBoard
+from infrastructure.stripe.simulator.faults import Error, FaultBoard
 from infrastructure.stripe.simulator.gate import Gate
 from infrastructure.stripe.simulator.idempotency import KeyRing
 from infrastructure.stripe.simulator.ids import IdSequence
@@ -82,6 +82,13 @@ class World:
             headers["Stripe-Rate-Limited-Reason"] = str(refusal.values["reason"])
         return Answer(shape.status, body, headers)
 
+    def injected(self, action: Error, call: Call) -> Answer:
+        """The error that a fault asks for."""
+        error = {"type": action.type, "code": action.code, "message": action.message, "param": action.param}
+        error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{call.request_id}"
+        body = orjson.dumps({"error": {name: value for name, value in error.items() if value is not None}})
+        return Answer(action.status, body, {"Stripe-Should-Retry": "false"} if action.stored else {})
+
     def remember(self, call: Call, outcome: str, status: int | None = None, replayed: bool = False) -> None:
         """One line of the request log; calls that got no answer have no status."""
         self.log.append(
@@ -138,7 +145,7 @@ class World:
         """Nothing waits any more: not at the gate, not in a latency, not in a long poll."""
         self._begin_epoch()
         self.gate.close()
-        self.webhooks.shut()
+        self.webhooks.log.shut()
 
     async def close(self) -> None:
         self.shut()

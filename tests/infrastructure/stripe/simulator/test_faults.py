@@ -331,7 +331,7 @@ async def test_a_reset_makes_held_calls_vanish_without_effect(api, control):
 
 
 async def test_stopping_the_simulator_does_not_wait_for_held_or_sleeping_calls(api_at, monkeypatch):
-    monkeypatch.setattr(server, "GRACE", 60.0)
+    monkeypatch.setattr(loopback, "GRACE", 60.0)
     async with running_simulator() as (simulator, control):
         api = api_at(simulator.url)
         await control.hold("transfers.create")
