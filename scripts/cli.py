@@ -60,13 +60,14 @@ def worker() -> None:
 @app.command(epilog="Example: transfer-ledger simulate --stripe-port 12111 --state books.sqlite3")
 def simulate(
     stripe_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 12111,
-    state: Annotated[Path | None, typer.Option(help="A file that keeps its books over a restart.")] = None,
+    hyperswitch_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 12112,
+    state: Annotated[Path | None, typer.Option(help="A file that keeps Stripe's books over a restart.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed gives other ids.")] = 1,
 ) -> None:
-    """Run the Stripe simulator on loopback; its control routes are under /_sim/."""
+    """Run the simulators of Stripe and of Hyperswitch on loopback; their control routes are under /_sim/."""
     from scripts.simulating import simulate
 
-    simulate(stripe_port, state, seed)
+    simulate(stripe_port, hyperswitch_port, state, seed)
 
 
 @app.command(epilog="Example: transfer-ledger migrate status")

@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 
-from infrastructure.stripe.simulator import ControlRefused, SimulatorConfig, running_simulator, server
+from infrastructure.stripe.simulator import ControlRefused, SimulatorConfig, loopback, running_simulator
 
 CONNECTION_LOST = (httpx.RemoteProtocolError, httpx.ReadError)
 KINDS_OF_LOSS = {
