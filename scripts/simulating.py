@@ -36,9 +36,11 @@ async def _serve(config: SimulatorConfig, stripe_port: int, hyperswitch_port: in
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
     psp_config = HyperswitchConfig(seed=config.seed, refunds=Behaviour("succeeded", REFUNDED_AFTER))
     async with AsyncExitStack() as stack:
-        stripe = await stack.enter_async_context(await _listening(serve_simulator(config, port=stripe_port), "--stripe-port"))
+        stripe = await stack.enter_async_context(
+            await _listening(serve_simulator(config, port=stripe_port), stripe_port, "--stripe-port")
+        )
         psp = await stack.enter_async_context(
-            await _listening(serve_hyperswitch(psp_config, port=hyperswitch_port), "--hyperswitch-port")
+            await _listening(serve_hyperswitch(psp_config, port=hyperswitch_port), hyperswitch_port, "--hyperswitch-port")
         )
         typer.echo(f"Stripe simulator on {stripe.url}; use it with STRIPE_API_BASE={stripe.url}")
         typer.echo(
@@ -47,8 +49,8 @@ async def _serve(config: SimulatorConfig, stripe_port: int, hyperswitch_port: in
         await stopping.wait()
 
 
-async def _listening(start: Awaitable[Server], option: str) -> Server:
+async def _listening(start: Awaitable[Server], port: int, option: str) -> Server:
     try:
         return await start
     except OSError as error:
-        fail(f"Cannot listen on 127.0.0.1 ({error.strerror}); choose another {option}.")
+        fail(f"Cannot listen on 127.0.0.1:{port} ({error.strerror}); choose another {option}.")
