@@ -19,11 +19,11 @@ from infrastructure.hyperswitch.simulator.control_routes import control_routes
 from infrastructure.hyperswitch.simulator.operations import OPERATIONS, Operation, subject_of
 from infrastructure.hyperswitch.simulator.requests import json_of
 from infrastructure.hyperswitch.simulator.world import HyperswitchWorld
-from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
+from infrastructure.stripe.simulator.calls import Call, Vanish
 from infrastructure.stripe.simulator.connection import Connection
 from infrastructure.stripe.simulator.errors import Refusal
 from infrastructure.stripe.simulator.faults import Mangle, Point
-from infrastructure.stripe.simulator.firing import strike
+from infrastructure.stripe.simulator.firing import answered, strike
 from infrastructure.stripe.simulator.pipeline import deliver
 from infrastructure.stripe.simulator.rows import Answer
 
@@ -94,17 +94,11 @@ class Passage:
 
     async def answer(self) -> tuple[Answer, list[Mangle]]:
         """The answer, and how it is to be spoilt on its way. Raises Vanish when the connection ends instead."""
-        try:
-            answer = await self._processed()
-        except AnswerNow as end:
-            answer = end.answer
-        except Refusal as refusal:
-            answer = self._world.refused(refusal, self._call, stored=False)
-        spoilt = await self._strike(Point.DELIVERY)
-        return answer, [action for action in spoilt if isinstance(action, Mangle)]
+        return await answered(self._world, self._call, self._plan, self._connection, self._processed)
 
-    async def _strike(self, point: Point) -> list[object]:
-        return list(await strike(self._world, self._call, self._plan, point, self._connection)) if self._plan else []
+    async def _strike(self, point: Point) -> None:
+        if self._plan:
+            await strike(self._world, self._call, self._plan, point, self._connection)
 
     async def _processed(self) -> Answer:
         await self._strike(Point.ARRIVAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol, assert_never
 
 from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
@@ -39,6 +40,20 @@ class Struck(Protocol):
     def injected(self, action: Error, call: Call) -> Answer:
         """The error of the fault, in the provider's own shape."""
         ...
+
+
+async def answered(
+    world: Struck, call: Call, plan: Plan, connection: Connection, process: Callable[[], Awaitable[Answer]]
+) -> tuple[Answer, list[Mangle]]:
+    """The answer, and how it is to be spoilt on its way. Raises Vanish when the connection ends instead."""
+    try:
+        answer = await process()
+    except AnswerNow as end:
+        answer = end.answer
+    except Refusal as refusal:
+        answer = world.refused(refusal, call, stored=False)
+    spoilt = await strike(world, call, plan, Point.DELIVERY, connection) if plan else []
+    return answer, [action for action in spoilt if isinstance(action, Mangle)]
 
 
 async def strike(world: Struck, call: Call, plan: Plan, point: Point, connection: Connection) -> list[Action]:
