@@ -9,7 +9,8 @@ import pytest
 import stripe as sdk
 
 from domain.outcomes import Hindrance, NotExecuted, Outcome, Rejected, Unknown
-from infrastructure.stripe.outcomes import LONGEST_MESSAGE, outcome_of
+from infrastructure.foreign_text import LONGEST_MESSAGE
+from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.transport import LARGEST_ANSWER
 
 INVALID = "invalid_request_error"
@@ -51,7 +52,13 @@ REFUSALS = {
 async def test_a_parsed_refusal_is_definite_and_whole(stripe, gateway, operation, status, fields):
     stripe.refuses(status, fields, STORED)
     assert await call(gateway, operation) == Rejected(
-        status, fields.get("code"), fields["message"], stored=True, param=fields.get("param"), request_id="req_1"
+        status,
+        fields.get("code"),
+        fields["message"],
+        stored=True,
+        param=fields.get("param"),
+        request_id="req_1",
+        says_reversed="already fully reversed" in fields["message"],
     )
     assert len(stripe.requests) == 1
 
