@@ -1,4 +1,4 @@
-"""What a call to Stripe can have come to: a closed vocabulary, and what a look at Stripe's books shows.
+"""What a call to Stripe or to the PSP can have come to: a closed vocabulary, and what a look at Stripe's books shows.
 
 The question each outcome answers is not "did it work" but "did money move, and what does that allow next":
 
@@ -71,7 +71,8 @@ class Unknown:
 
     why: str
     """A short stable word: `http_503`, `timeout`, `connection`, `unreadable`, `disagrees`, `idempotency_error`, `cancelled`,
-    `look_up_failed`, `lease_lost`, or `bug:<type>` for a mistake of ours, which is retried under the same key and alarmed."""
+    `look_up_failed`, `incomplete` (a list with a hole), `lease_lost`, or `bug:<type>` for a mistake of ours, which is retried
+    under the same key and alarmed."""
     message: str
     status: int | None = None
     request_id: str | None = None
@@ -79,7 +80,10 @@ class Unknown:
     """True when a stored 5xx came back from the idempotency store: the same attempt, heard again."""
 
 
-Outcome = Succeeded | Rejected | NotExecuted | Unknown
+Failure = Rejected | NotExecuted | Unknown
+"""All outcomes but success. The PSP's calls end in one of these, or in its object."""
+
+Outcome = Succeeded | Failure
 
 
 class Heard(StrEnum):

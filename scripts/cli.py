@@ -73,7 +73,8 @@ def worker(look_up_first: LookUpFirst = False) -> None:
 @app.command(epilog="Example: transfer-ledger simulate --stripe-port 12111 --endpoint-rate 25 --latency recorded")
 def simulate(
     stripe_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 12111,
-    state: Annotated[Path | None, typer.Option(help="A file that keeps its books over a restart.")] = None,
+    hyperswitch_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 12112,
+    state: Annotated[Path | None, typer.Option(help="A file that keeps Stripe's books over a restart.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed gives other ids.")] = 1,
     endpoint_rate: Annotated[
         float | None, typer.Option(min=0.01, help="Calls per second on each endpoint, else 429; Stripe's own: 25. Unset: any.")
@@ -82,11 +83,12 @@ def simulate(
         Literal["none", "recorded"], typer.Option(help="recorded: each call takes as long as one of real Stripe, about 1 s.")
     ] = "none",
 ) -> None:
-    """Run the Stripe simulator on loopback; its control routes are under /_sim/."""
+    """Run the simulators of Stripe and of Hyperswitch on loopback; their control routes are under /_sim/."""
     from infrastructure.stripe.simulator.config import SimulatorConfig
     from scripts.simulating import simulate
 
-    simulate(stripe_port, SimulatorConfig(seed=seed, state_file=state, endpoint_rate=endpoint_rate, latency=latency))
+    config = SimulatorConfig(seed=seed, state_file=state, endpoint_rate=endpoint_rate, latency=latency)
+    simulate(stripe_port, hyperswitch_port, config)
 
 
 @app.command(epilog="Example: transfer-ledger migrate status")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from domain.outcomes import LookUpFailed, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
-from infrastructure.stripe.outcomes import clean, is_replay, request_id
+from infrastructure.foreign_text import clean
+from infrastructure.stripe.outcomes import is_replay, request_id
 
 TRANSFER, REVERSAL = "tr_", "trr_"
 _LONGEST_ID = 255

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from domain.outcomes import LookUpFailed, NotAtStripe, NotExecuted, Rejected, Unknown, heard
+from domain.outcomes import Failure, LookUpFailed, NotAtStripe, NotExecuted, Rejected, Unknown, heard
 from infrastructure.stripe.answers import field
-from infrastructure.stripe.outcomes import Failure, outcome_of
+from infrastructure.stripe.outcomes import outcome_of
 
 PAGE = 100
 """Stripe's largest page."""

@@ -6,26 +6,18 @@ and in each of them the money may have moved.
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import aiohttp
 import stripe
 
-from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
+from domain.outcomes import Failure, Hindrance, NotExecuted, Rejected, Unknown
+from infrastructure.foreign_text import EXCERPT, clean
 from infrastructure.stripe.wording import says_already_reversed
-
-Failure = Rejected | NotExecuted | Unknown
-"""The outcomes an exception can mean: all but success."""
 
 LACKS_CAPABILITY = "insufficient_capabilities_for_transfer"
 """About the seller's account, not about our key, although it is reported as 403 as well as 400."""
-LONGEST_MESSAGE = 2_000
-"""Characters. Stripe's own messages are far shorter and stay whole."""
-_EXCERPT = 200
-_SECRETS = re.compile(r"\b(?:[srp]k|whsec)_[\w*]{8,}|\bBearer\s+[\w.+/=-]{16,}", re.IGNORECASE)
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def outcome_of(error: BaseException) -> Failure:
@@ -48,12 +40,6 @@ def outcome_of(error: BaseException) -> Failure:
     # A mistake of ours, and nobody knows whether it struck before or after the money moved. So it is Unknown like a
     # lost answer (same key, looked up before anybody gives up), but under a name that no network fault ever has.
     return Unknown(f"bug:{type(error).__name__}", _said("A fault of this program, not of the network", error))
-
-
-def clean(text: str, limit: int = LONGEST_MESSAGE) -> str:
-    """Text from outside, safe to store and to show: no secrets, nothing PostgreSQL refuses, bounded."""
-    storable = _UNSTORABLE.sub("\ufffd", _SECRETS.sub("[redacted]", text))
-    return storable if len(storable) <= limit else storable[: limit - 1] + "…"
 
 
 class _Answer(NamedTuple):
@@ -134,7 +120,7 @@ def _read(error: stripe.StripeError) -> _Answer | None:
 def _unreadable(error: stripe.StripeError) -> Unknown:
     status = error.http_status
     failed = status is not None and not 200 <= status < 300
-    start = clean(" ".join((error.http_body or "").split()), _EXCERPT)
+    start = clean(" ".join((error.http_body or "").split()), EXCERPT)
     return Unknown(
         f"http_{status}" if failed else "unreadable",
         f"HTTP {status} with a body that is not Stripe's: {start or '(empty)'}",

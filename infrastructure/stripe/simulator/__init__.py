@@ -9,8 +9,9 @@ Three lines start one in a test:
 
 from infrastructure.stripe.simulator.app import create_simulator
 from infrastructure.stripe.simulator.config import SimulatorConfig
-from infrastructure.stripe.simulator.control import ControlRefused, SimulatorControl
+from infrastructure.stripe.simulator.control import SimulatorControl
 from infrastructure.stripe.simulator.process import simulator_process
+from infrastructure.stripe.simulator.remote import ControlRefused
 from infrastructure.stripe.simulator.server import RunningSimulator, running_simulator, serve_simulator
 
 __all__ = [

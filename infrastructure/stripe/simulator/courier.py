@@ -1,4 +1,4 @@
-"""Carries events to one webhook endpoint: at least once, signed anew for each try, in no promised order."""
+"""Carries events to one webhook endpoint: at least once, in no promised order. What a try consists of, others say."""
 
 from __future__ import annotations
 
@@ -7,34 +7,58 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from fnmatch import fnmatchcase
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-import orjson
-
-from infrastructure.stripe.simulator.books import Books
+from infrastructure.stripe.simulator.clock import SimClock
 from infrastructure.stripe.simulator.config import Deliver
-from infrastructure.stripe.simulator.endpoints import OLD, Endpoint, signature, thin_body
+from infrastructure.stripe.simulator.endpoints import DeliveryKnobs
 from infrastructure.stripe.simulator.post import HttpPost
-from infrastructure.stripe.simulator.render import event_json
-from infrastructure.stripe.simulator.rows import Event
 
-WRONG_SECRET = "whsec_somebody_else"
 AT_ONCE = float("-inf")
 """Due time of a delivery that was flushed: not even a pause holds it."""
 
 
+class Letter(NamedTuple):
+    """One try, as it goes over the wire."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+class Address(Protocol):
+    """Where a courier goes."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def knobs(self) -> DeliveryKnobs: ...
+
+
+class Announced(Protocol):
+    """What a courier carries."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+
+
+To = TypeVar("To", bound=Address)
+What = TypeVar("What", bound=Announced)
+
+
 @dataclass(order=True, slots=True)
-class Delivery:
+class Delivery(Generic[What]):
     """One event on its way, ordered by when it is due (seconds of the steady clock), then by rank."""
 
     due: float
     rank: int
     number: int = field(compare=False)
-    event: Event = field(compare=False)
+    event: What = field(compare=False)
     attempt: int = field(default=1, compare=False)
-
-
-Report: TypeAlias = Callable[["Courier", Delivery, "Outcome"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +74,31 @@ class Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
-class Courier:
+Report: TypeAlias = Callable[[To, Delivery[What], Outcome], None]
+Compose: TypeAlias = Callable[[To, What], Letter]
+
+
+class Courier(Generic[To, What]):
+    """`compose` writes each try anew, `report` hears what became of it."""
+
     def __init__(
-        self, endpoint: Endpoint, books: Books, chance: random.Random, report: Report, deliver: Deliver | None = None
+        self,
+        endpoint: To,
+        compose: Compose[To, What],
+        clock: SimClock,
+        chance: random.Random,
+        report: Report[To, What],
+        deliver: Deliver | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self._compose = compose
+        self._clock = clock
         self._http = HttpPost()
         self._deliver: Deliver = deliver or self._http
-        self._books = books
         self._chance = chance
         self._report = report
-        self._queue: list[Delivery] = []
-        self._sending: set[asyncio.Task[tuple[Delivery, Outcome]]] = set()
+        self._queue: list[Delivery[What]] = []
+        self._sending: set[asyncio.Task[tuple[Delivery[What], Outcome]]] = set()
         self._pump: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
 
@@ -70,10 +107,10 @@ class Courier:
         """Deliveries that are queued (retries included) or under way."""
         return len(self._queue) + len(self._sending)
 
-    def enqueue(self, event: Event, number: int, after: float) -> None:
+    def enqueue(self, event: What, number: int, after: float) -> None:
         knobs = self.endpoint.knobs
         wait = after + knobs.delay + self._chance.uniform(0, knobs.reorder_window)
-        heapq.heappush(self._queue, Delivery(self._books.clock.steady() + wait, number, number, event))
+        heapq.heappush(self._queue, Delivery(self._clock.steady() + wait, number, number, event))
 
     def wake(self) -> None:
         """Look at the queue again. Needs a running loop once there is something in it."""
@@ -81,13 +118,14 @@ class Courier:
         if self._queue and (self._pump is None or self._pump.done()):
             self._pump = asyncio.get_running_loop().create_task(self._run())
 
-    def flush(self) -> int:
-        """Deliver everything that is queued now, due or not, paused or not."""
-        for delivery in self._queue:
+    def flush(self, types: str = "*") -> int:
+        """Deliver what is queued now (of the types, a glob), due or not, paused or not; returns how many."""
+        chosen = [delivery for delivery in self._queue if fnmatchcase(delivery.event.type, types)]
+        for delivery in chosen:
             delivery.due = AT_ONCE
         heapq.heapify(self._queue)
         self.wake()
-        return len(self._queue)
+        return len(chosen)
 
     def shuffle(self, seed: int) -> None:
         """Put what is queued into a random order, the same for the same seed."""
@@ -113,7 +151,7 @@ class Courier:
         while self._queue:
             self._news.clear()
             due = self._queue[0].due
-            wait = due - self._books.clock.steady()
+            wait = due - self._clock.steady()
             paused = self.endpoint.knobs.paused and due != AT_ONCE
             if paused or wait > 0 or len(self._sending) >= self.endpoint.knobs.concurrency:
                 await self._something_new(None if paused or wait <= 0 else wait)
@@ -128,13 +166,13 @@ class Courier:
         except TimeoutError:
             return
 
-    def _sent(self, task: asyncio.Task[tuple[Delivery, Outcome]]) -> None:
+    def _sent(self, task: asyncio.Task[tuple[Delivery[What], Outcome]]) -> None:
         self._sending.discard(task)
         if not task.cancelled():
-            self._report(self, *task.result())
+            self._report(self.endpoint, *task.result())
             self.wake()
 
-    async def _carry(self, delivery: Delivery) -> tuple[Delivery, Outcome]:
+    async def _carry(self, delivery: Delivery[What]) -> tuple[Delivery[What], Outcome]:
         status, error = await self._post(delivery.event)
         delivered = status is not None and 200 <= status < 300
         again = not delivered and delivery.attempt <= len(self.endpoint.knobs.retry_schedule)
@@ -142,36 +180,15 @@ class Courier:
             self._try_again(delivery)
         return delivery, Outcome(status, not again, error)
 
-    def _try_again(self, delivery: Delivery) -> None:
+    def _try_again(self, delivery: Delivery[What]) -> None:
         knobs = self.endpoint.knobs
-        due = self._books.clock.steady() + knobs.retry_schedule[delivery.attempt - 1] * knobs.retry_factor
+        due = self._clock.steady() + knobs.retry_schedule[delivery.attempt - 1] * knobs.retry_factor
         heapq.heappush(self._queue, replace(delivery, due=due, attempt=delivery.attempt + 1))
 
-    async def _post(self, event: Event) -> tuple[int | None, str | None]:
-        body = self._body(event)
-        headers = {
-            "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": self._signature(body),
-            "User-Agent": "Stripe/1.0 (simulator)",
-        }
+    async def _post(self, event: What) -> tuple[int | None, str | None]:
+        letter = self._compose(self.endpoint, event)
         try:
             async with asyncio.timeout(self.endpoint.knobs.timeout):
-                return await self._deliver(self.endpoint.url, body, headers), None
+                return await self._deliver(self.endpoint.url, letter.body, letter.headers), None
         except OSError as failure:  # TimeoutError is one
             return None, f"{type(failure).__name__}: {failure}"
-
-    def _body(self, event: Event) -> bytes:
-        if self.endpoint.payload == "thin":
-            return thin_body(event, self._books.config.livemode)
-        return orjson.dumps(event_json(self._books, event))
-
-    def _signature(self, body: bytes) -> str:
-        knobs = self.endpoint.knobs
-        secrets, timestamp = self.endpoint.secrets, self._books.clock.seconds()
-        if knobs.bad_signatures:
-            knobs.bad_signatures -= 1
-            secrets = [WRONG_SECRET]
-        elif knobs.old_timestamps:
-            knobs.old_timestamps -= 1
-            timestamp -= OLD
-        return signature(secrets, body, timestamp)

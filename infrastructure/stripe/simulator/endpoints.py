@@ -19,8 +19,8 @@ OLD = 3600
 """How many seconds before now an old timestamp is: beyond the usual tolerance of 300."""
 
 
-class Knobs(BaseModel):
-    """What to do to deliveries. The defaults deliver each event once, at once, correctly signed."""
+class DeliveryKnobs(BaseModel):
+    """What to do to deliveries, whoever sends them. The defaults deliver each event once, at once."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,10 +34,6 @@ class Knobs(BaseModel):
     drop_probability: float = Field(default=0.0, ge=0, le=1)
     bad_signatures: int = Field(default=0, ge=0)
     """So many of the next deliveries carry a signature made with another secret."""
-    old_timestamps: int = Field(default=0, ge=0)
-    """So many of the next deliveries carry a valid signature an hour old."""
-    twin_events: bool = False
-    """Each change is described by two different Event objects, as Stripe sometimes does."""
     paused: bool = False
     """Collect deliveries until told to flush."""
     retry_schedule: tuple[float, ...] = LIVE_RETRY_SCHEDULE
@@ -45,6 +41,15 @@ class Knobs(BaseModel):
     """Scales the schedule: 0.0001 turns three days into 26 seconds."""
     timeout: float = Field(default=20.0, gt=0)
     concurrency: int = Field(default=16, ge=1, le=256)
+
+
+class Knobs(DeliveryKnobs):
+    """What can go wrong with Stripe's deliveries besides."""
+
+    old_timestamps: int = Field(default=0, ge=0)
+    """So many of the next deliveries carry a valid signature an hour old."""
+    twin_events: bool = False
+    """Each change is described by two different Event objects, as Stripe sometimes does."""
 
 
 class Endpoint(BaseModel):

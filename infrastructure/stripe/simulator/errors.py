@@ -201,17 +201,20 @@ class Refusal(Exception):
 class Wording:
     """The catalogue as it is worded at this moment."""
 
-    def __init__(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self, overrides: Mapping[str, Mapping[str, Any]] | None = None, catalogue: Mapping[str, ErrorShape] = CATALOGUE
+    ) -> None:
+        self._catalogue = catalogue
         self._overrides: dict[str, ErrorShape] = {}
         for name, changes in (overrides or {}).items():
             self.change(name, changes)
 
     def shape(self, name: str) -> ErrorShape:
-        return self._overrides.get(name) or CATALOGUE[name]
+        return self._overrides.get(name) or self._catalogue[name]
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
         """Raises ValueError when the entry or one of its fields does not exist."""
-        if name not in CATALOGUE:
+        if name not in self._catalogue:
             raise ValueError(f"no error is called {name!r}: GET /_sim/wording lists the names")
         unknown = set(changes) - {"status", "type", "code", "param", "message", "should_retry"}
         if unknown:
@@ -222,7 +225,7 @@ class Wording:
         self._overrides.clear()
 
     def listing(self) -> dict[str, dict[str, Any]]:
-        return {name: asdict(self.shape(name)) for name in CATALOGUE}
+        return {name: asdict(self.shape(name)) for name in self._catalogue}
 
 
 def error_body(shape: ErrorShape, values: Mapping[str, object], request_id: str) -> dict[str, Any]:

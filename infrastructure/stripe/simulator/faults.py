@@ -100,13 +100,17 @@ NO_FAULTS = Plan([])
 
 
 class FaultBoard:
-    def __init__(self) -> None:
+    def __init__(self, unknown: frozenset[str] = frozenset()) -> None:
+        """`unknown`: kinds of action that the provider cannot be struck with."""
+        self._unknown = unknown
         self._numbers = count(1)
         self.armed: dict[str, ArmedFault] = {}
 
     def add(self, description: Any) -> ArmedFault:
-        """Raises pydantic.ValidationError when the description is not a fault."""
+        """Raises ValueError (pydantic's among them) when the description is not a fault that can happen here."""
         fault = _FAULT.validate_python(description)
+        if fault.action.kind in self._unknown:
+            raise ValueError(f"this provider has no {fault.action.kind}: choose another kind of fault")
         armed = ArmedFault(f"fault_{next(self._numbers)}", fault)
         self.armed[armed.id] = armed
         return armed

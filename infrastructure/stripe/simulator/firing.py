@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
-import orjson
+from collections.abc import Awaitable, Callable
+from typing import Protocol, assert_never
 
 from infrastructure.stripe.simulator.actions import (
     Action,
@@ -23,16 +22,42 @@ from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
 from infrastructure.stripe.simulator.connection import Connection
 from infrastructure.stripe.simulator.errors import Refusal
 from infrastructure.stripe.simulator.faults import Plan
-from infrastructure.stripe.simulator.gate import Ending
+from infrastructure.stripe.simulator.gate import Ending, Gate
 from infrastructure.stripe.simulator.latency import seconds_of
 from infrastructure.stripe.simulator.rows import Answer
-from infrastructure.stripe.simulator.world import World
 
 BAD_GATEWAY_PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center></body></html>"
 BARE_BODY = b'{"message":"The upstream server did not answer."}'
 
 
-async def strike(world: World, call: Call, plan: Plan, point: Point, connection: Connection) -> list[Action]:
+class Struck(Protocol):
+    """What faults need of a simulated provider. Its catalogue has `server_fault`, `rate_limited` and `lock_timeout`."""
+
+    @property
+    def gate(self) -> Gate: ...
+
+    def refused(self, refusal: Refusal, call: Call, stored: bool) -> Answer: ...
+
+    def injected(self, action: Error, call: Call) -> Answer:
+        """The error of the fault, in the provider's own shape."""
+        ...
+
+
+async def answered(
+    world: Struck, call: Call, plan: Plan, connection: Connection, process: Callable[[], Awaitable[Answer]]
+) -> tuple[Answer, list[Mangle]]:
+    """The answer, and how it is to be spoilt on its way. Raises Vanish when the connection ends instead."""
+    try:
+        answer = await process()
+    except AnswerNow as end:
+        answer = end.answer
+    except Refusal as refusal:
+        answer = world.refused(refusal, call, stored=False)
+    spoilt = await strike(world, call, plan, Point.DELIVERY, connection) if plan else []
+    return answer, [action for action in spoilt if isinstance(action, Mangle)]
+
+
+async def strike(world: Struck, call: Call, plan: Plan, point: Point, connection: Connection) -> list[Action]:
     """Let the faults of this point do their work; what the pipeline itself must do is returned.
 
     Raises AnswerNow, Vanish or Refusal when the call ends here.
@@ -47,7 +72,7 @@ async def strike(world: World, call: Call, plan: Plan, point: Point, connection:
             case Status():
                 raise injected_status(world, call, action)
             case Error():
-                raise AnswerNow(injected_error(call, action), stored=action.stored)
+                raise AnswerNow(world.injected(action, call), stored=action.stored)
             case Cut():
                 raise Vanish(reset=True)
             case Silence():
@@ -60,14 +85,14 @@ async def strike(world: World, call: Call, plan: Plan, point: Point, connection:
     return left
 
 
-async def _hold(world: World, call: Call, action: Hold, connection: Connection) -> None:
+async def _hold(world: Struck, call: Call, action: Hold, connection: Connection) -> None:
     patient = action.on_disconnect == "wait"
     ending = await world.gate.hold(call, action.point, connection, patient=patient)
     if ending is Ending.CLIENT_GONE and action.on_disconnect == "abandon" and action.point is Point.BEFORE_COMMIT:
         raise Vanish(reset=False)
 
 
-def injected_status(world: World, call: Call, action: Status) -> Refusal | AnswerNow:
+def injected_status(world: Struck, call: Call, action: Status) -> Refusal | AnswerNow:
     if action.lock:
         return Refusal("lock_timeout")
     if action.status == 429:
@@ -81,10 +106,3 @@ def injected_status(world: World, call: Call, action: Status) -> Refusal | Answe
     elif action.bare:
         answer.body = BARE_BODY
     return AnswerNow(answer)
-
-
-def injected_error(call: Call, action: Error) -> Answer:
-    error = {"type": action.type, "code": action.code, "message": action.message, "param": action.param}
-    error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{call.request_id}"
-    body = orjson.dumps({"error": {name: value for name, value in error.items() if value is not None}})
-    return Answer(action.status, body, {"Stripe-Should-Retry": "false"} if action.stored else {})

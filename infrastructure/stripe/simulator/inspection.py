@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import Any
-
-from starlette.requests import Request
 
 from infrastructure.stripe.simulator.books import Books
 from infrastructure.stripe.simulator.render import reversal_json, transfer_json
@@ -22,13 +19,6 @@ def ledger(world: World) -> dict[str, Any]:
         reversals = [reversal_json(books, books.reversals.by_id[id_]) for id_ in transfer.reversals]
         transfers.append({**transfer_json(books, transfer), "reversals": reversals})
     return {"transfers": transfers, "balances": books.purse.everyone(), "keys": len(world.keys)}
-
-
-def requests(world: World, request: Request, _: dict[str, Any]) -> dict[str, Any]:
-    """The log of calls, oldest first; `operation` (a glob) and `key` narrow it."""
-    operation, key = request.query_params.get("operation", "*"), request.query_params.get("key")
-    entries = [entry for entry in world.log if fnmatchcase(entry["operation"], operation) and key in (None, entry["key"])]
-    return {"data": entries}
 
 
 def invariants(world: World) -> dict[str, Any]:

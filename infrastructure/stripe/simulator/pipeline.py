@@ -13,7 +13,7 @@ from infrastructure.stripe.simulator.calls import AnswerNow, Call, Vanish
 from infrastructure.stripe.simulator.connection import Connection
 from infrastructure.stripe.simulator.errors import Refusal
 from infrastructure.stripe.simulator.faults import Plan
-from infrastructure.stripe.simulator.firing import strike
+from infrastructure.stripe.simulator.firing import answered, strike
 from infrastructure.stripe.simulator.journal import kept_json
 from infrastructure.stripe.simulator.latency import recorded
 from infrastructure.stripe.simulator.operations import Operation
@@ -39,14 +39,7 @@ class Passage:
 
     async def answer(self) -> tuple[Answer, list[Mangle]]:
         """The answer, and how it is to be spoilt on its way. Raises Vanish when the connection ends instead."""
-        try:
-            answer = await self._processed()
-        except AnswerNow as end:
-            answer = end.answer
-        except Refusal as refusal:
-            answer = self.world.refused(refusal, self.call, stored=False)
-        spoilt = await self._strike(Point.DELIVERY) if self.plan else []
-        return answer, [action for action in spoilt if isinstance(action, Mangle)]
+        return await answered(self.world, self.call, self.plan, self.connection, self._processed)
 
     async def _strike(self, point: Point) -> list[object]:
         return list(await strike(self.world, self.call, self.plan, point, self.connection))

@@ -1,93 +1,30 @@
-"""Serving the simulator over real HTTP, inside the running event loop or as its own process."""
+"""Serving the simulator over real HTTP, inside the running event loop."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ipaddress
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from types import TracebackType
+from contextlib import asynccontextmanager
 
-import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from infrastructure.stripe.simulator.app import create_simulator
 from infrastructure.stripe.simulator.config import SimulatorConfig
-from infrastructure.stripe.simulator.connection import TRANSPORT
 from infrastructure.stripe.simulator.control import SimulatorControl
+from infrastructure.stripe.simulator.loopback import LoopbackServer, loopback_socket
 from infrastructure.stripe.simulator.world import World
 
-GRACE = 1.0
-"""Seconds that calls under way may take to end when the simulator stops."""
 
-
-class ResettableProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which also tells each request the transport it came on, so that a fault can reset it."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.app_state = {**self.app_state, TRANSPORT: transport}
-        self.access_log = False  # the simulator keeps its own log of calls
-        super().connection_made(transport)
-
-
-class RunningSimulator:
-    """A simulator that listens on `url`. Also an asynchronous context manager that stops it at the end."""
+class RunningSimulator(LoopbackServer):
+    """A simulated Stripe that listens on `url`."""
 
     def __init__(self, app: Starlette, sock: socket.socket) -> None:
-        self.app = app
         self.world: World = app.state.world
-        self._socket = sock
-        self._state = ServerState()
-        self._stack = AsyncExitStack()
-        self.host, self.port = sock.getsockname()[:2]
-
-    @property
-    def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        super().__init__(app, sock, self.world.shut)
 
     def control(self) -> SimulatorControl:
         """A client of the control routes; close it, or use it as an asynchronous context manager."""
         return SimulatorControl(self.url)
-
-    async def start(self) -> None:
-        config = uvicorn.Config(self.app, http=ResettableProtocol, ws="none", lifespan="off", log_config=None)
-        config.load()
-        await self._stack.enter_async_context(self.app.router.lifespan_context(self.app))
-        server = await asyncio.get_running_loop().create_server(
-            lambda: ResettableProtocol(config=config, server_state=self._state, app_state={}), sock=self._socket
-        )
-        self._stack.callback(server.close)
-
-    async def stop(self) -> None:
-        """Stop listening, let calls under way end, then cut whatever is still open. Stopping twice is harmless.
-
-        Calls that wait before their commit vanish without effect, as when a server dies.
-        """
-        self.world.shut()
-        stack = self._stack.pop_all()
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=GRACE)
-        for connection in list(self._state.connections):
-            connection.transport.abort()
-        for task in list(self._state.tasks):
-            task.cancel()
-        await asyncio.gather(*self._state.tasks, return_exceptions=True)
-        await stack.aclose()
-
-    async def __aenter__(self) -> RunningSimulator:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
 
 async def serve_simulator(config: SimulatorConfig | None = None, host: str = "127.0.0.1", port: int = 0) -> RunningSimulator:
@@ -95,13 +32,13 @@ async def serve_simulator(config: SimulatorConfig | None = None, host: str = "12
 
     Raises ValueError for a host that is not loopback: whoever reaches the simulator can do everything with it.
     """
-    sock = _loopback_socket(host, port)
+    sock = loopback_socket(host, port)
     try:
         running = RunningSimulator(create_simulator(config), sock)
-        await running.start()
     except BaseException:
         sock.close()
         raise
+    await running.start()
     return running
 
 
@@ -112,19 +49,3 @@ async def running_simulator(
     """A simulator and its control for the length of a `async with` block."""
     async with await serve_simulator(config, port=port) as simulator, simulator.control() as control:
         yield simulator, control
-
-
-def _loopback_socket(host: str, port: int) -> socket.socket:
-    address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-    if not address.is_loopback:
-        raise ValueError(f"the simulator was asked to listen on {host}, but it only listens on loopback: use 127.0.0.1")
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY only where it sees TCP
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((str(address), port))
-    except OSError:
-        sock.close()
-        raise
-    return sock

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -16,11 +15,12 @@ import orjson
 from infrastructure.stripe.simulator.books import Books
 from infrastructure.stripe.simulator.config import SimulatorConfig
 from infrastructure.stripe.simulator.courier import Courier, Delivery, Outcome
+from infrastructure.stripe.simulator.deliveries import DeliveryLog
 from infrastructure.stripe.simulator.endpoints import Endpoint
 from infrastructure.stripe.simulator.journal import Journal, Record, of_kind
+from infrastructure.stripe.simulator.letters import stripe_letter
 from infrastructure.stripe.simulator.rows import Event
 
-OUTCOMES_REMEMBERED = 50_000
 ENDPOINTS_AT_MOST = 16
 """Stripe's own limit per account [P]."""
 
@@ -32,11 +32,9 @@ class Webhooks:
         self._config = config
         self._chance = random.Random(config.seed)
         self._numbers = count(1)
-        self._couriers: dict[str, Courier] = {}
-        self._retired: list[Courier] = []
-        self._changed = asyncio.Event()
-        self._shut = False
-        self.outcomes: deque[dict[str, Any]] = deque(maxlen=OUTCOMES_REMEMBERED)
+        self._couriers: dict[str, Courier[Endpoint, Event]] = {}
+        self._retired: list[Courier[Endpoint, Event]] = []
+        self.log = DeliveryLog(lambda: self.outstanding, books.clock)
 
     def add(self, description: Any) -> Endpoint:
         """Raises ValueError when the description is not an endpoint, the id is taken or there are too many."""
@@ -44,7 +42,15 @@ class Webhooks:
         endpoint.id = endpoint.id or self._books.ids.next("we")
         if endpoint.id in self._couriers or len(self._couriers) >= ENDPOINTS_AT_MOST:
             raise ValueError(f"{endpoint.id} is taken or there are already {ENDPOINTS_AT_MOST} endpoints: remove one")
-        self._couriers[endpoint.id] = Courier(endpoint, self._books, self._chance, self._report, self._config.deliver)
+        courier = Courier(
+            endpoint,
+            partial(stripe_letter, self._books),
+            self._books.clock,
+            self._chance,
+            self._report,
+            self._config.deliver,
+        )
+        self._couriers[endpoint.id] = courier
         self._write_down(endpoint)
         return endpoint
 
@@ -80,11 +86,11 @@ class Webhooks:
             for each in events * (1 + knobs.duplicates):
                 self._enlist_one(courier, each, after)
 
-    def _enlist_one(self, courier: Courier, event: Event, after: float) -> None:
+    def _enlist_one(self, courier: Courier[Endpoint, Event], event: Event, after: float) -> None:
         knobs = courier.endpoint.knobs
         dropped = any(fnmatchcase(event.type, pattern) for pattern in knobs.drop)
         if dropped or self._chance.random() < knobs.drop_probability:
-            self._note_outcome(courier, Delivery(0.0, 0, 0, event), "dropped", None, None)
+            self.log.dropped(courier.endpoint, event)
             return
         number = next(self._numbers)
         courier.enqueue(event, number, after)
@@ -98,31 +104,24 @@ class Webhooks:
         for courier in self._couriers.values():
             courier.wake()
 
-    def flush(self, shuffle_seed: int | None = None) -> int:
-        """Send all that is queued now, optionally in a random order; returns how many."""
+    def flush(self, shuffle_seed: int | None = None, types: str = "*") -> int:
+        """Send what is queued now (of the types, a glob), optionally in a random order; returns how many."""
         if shuffle_seed is not None:
             for courier in self._couriers.values():
                 courier.shuffle(shuffle_seed)
-        return sum(courier.flush() for courier in self._couriers.values())
+        return sum(courier.flush(types) for courier in self._couriers.values())
 
     @property
     def outstanding(self) -> int:
         return sum(courier.outstanding for courier in self._couriers.values())
 
-    async def quiet(self) -> None:
-        """Returns when nothing is queued (retries included) and nothing is under way, or the simulator shuts down."""
-        while self.outstanding and not self._shut:
-            await self._changed.wait()
-
-    def _report(self, courier: Courier, delivery: Delivery, outcome: Outcome) -> None:
-        word = "delivered" if outcome.delivered else "given_up" if outcome.final else "failed"
+    def _report(self, endpoint: Endpoint, delivery: Delivery[Event], outcome: Outcome) -> None:
         if outcome.delivered:
-            self._taken(delivery.event, courier.endpoint.id)
+            self._taken(delivery.event, endpoint.id)
         if outcome.final:
-            self._journal.note("delivery", f"{courier.endpoint.id}|{delivery.event.id}|{delivery.number}", False)
+            self._journal.note("delivery", f"{endpoint.id}|{delivery.event.id}|{delivery.number}", False)
             self._journal.commit()
-        self._note_outcome(courier, delivery, word, outcome.status, outcome.error)
-        self._tell()
+        self.log.tried(endpoint, delivery, outcome)
 
     def _taken(self, event: Event, endpoint: str) -> None:
         """Once for each endpoint, however many copies of the event it takes."""
@@ -131,29 +130,6 @@ class Webhooks:
             event.pending_webhooks -= 1
             self._books.events.touch(event)
 
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def _note_outcome(self, courier: Courier, delivery: Delivery, word: str, status: int | None, error: str | None) -> None:
-        self.outcomes.append(
-            {
-                "endpoint": courier.endpoint.id,
-                "event": delivery.event.id,
-                "type": delivery.event.type,
-                "attempt": delivery.attempt,
-                "outcome": word,
-                "status": status,
-                "error": error,
-                "at": self._books.clock.now(),
-            }
-        )
-
-    def shut(self) -> None:
-        """Nobody waits for quiet any more."""
-        self._shut = True
-        self._tell()
-
     def clear(self) -> None:
         """Forget all endpoints and send nothing more; `dispose` then closes their connections."""
         self._retired.extend(self._couriers.values())
@@ -161,7 +137,7 @@ class Webhooks:
             courier.stop()
         self._couriers.clear()
         self._chance.seed(self._config.seed)
-        self.outcomes.clear()
+        self.log.outcomes.clear()
 
     async def dispose(self) -> None:
         while self._retired:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from infrastructure.stripe.simulator.actions import Error
 from infrastructure.stripe.simulator.agenda import Agenda
 from infrastructure.stripe.simulator.books import Books
 from infrastructure.stripe.simulator.calls import Call, LogEntry
@@ -123,6 +124,13 @@ class World:
             headers[LIMITED_BY] = str(refusal.values["reason"])
         return Answer(shape.status, body, headers)
 
+    def injected(self, action: Error, call: Call) -> Answer:
+        """The error that a fault asks for."""
+        error = {"type": action.type, "code": action.code, "message": action.message, "param": action.param}
+        error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{call.request_id}"
+        body = orjson.dumps({"error": {name: value for name, value in error.items() if value is not None}})
+        return Answer(action.status, body, {"Stripe-Should-Retry": "false"} if action.stored else {})
+
     def remember(self, call: Call, outcome: str, answer: Answer | None = None) -> None:
         """One line of the request log; calls that got no answer have no status."""
         headers = answer.headers if answer else {}
@@ -183,7 +191,7 @@ class World:
         """Nothing waits any more: not at the gate, not in a latency, not in a long poll."""
         self._begin_epoch()
         self.gate.close()
-        self.webhooks.shut()
+        self.webhooks.log.shut()
 
     async def close(self) -> None:
         self.shut()

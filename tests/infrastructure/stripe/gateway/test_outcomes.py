@@ -9,7 +9,8 @@ import pytest
 import stripe as sdk
 
 from domain.outcomes import Hindrance, NotExecuted, Outcome, Rejected, Unknown
-from infrastructure.stripe.outcomes import LONGEST_MESSAGE, outcome_of
+from infrastructure.foreign_text import LONGEST_MESSAGE
+from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.transport import LARGEST_ANSWER
 
 INVALID = "invalid_request_error"

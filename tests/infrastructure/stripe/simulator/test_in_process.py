@@ -170,7 +170,7 @@ def test_webhooks_are_delivered_through_the_function_it_was_given_late_doubled_a
         endpoint = {"url": "app:/webhooks/stripe", "secrets": [SECRET], "knobs": {"delay": 5, "duplicates": 1}}
         desk = Desk(deliver=deliver, webhook_endpoints=(endpoint,))
         await desk.transfer()
-        await desk.world.webhooks.quiet()
+        await desk.world.webhooks.log.quiet()
         assert [at for at, _, _ in heard] == [5, 5, 65, 65]
         assert {json.loads(body)["id"] for _, body, _ in heard} == {"evt_1Qsim00000001"}
         for _, body, signature in heard:
@@ -188,8 +188,8 @@ def test_a_webhook_that_is_answered_too_late_was_not_delivered(play):
     async def story() -> None:
         desk = Desk(deliver=deliver, webhook_endpoints=({"url": "app:", "secrets": [SECRET], "knobs": {"retry_schedule": []}},))
         await desk.transfer()
-        await desk.world.webhooks.quiet()
-        assert (elapsed(), desk.world.webhooks.outcomes[0]["outcome"]) == (20, "given_up")
+        await desk.world.webhooks.log.quiet()
+        assert (elapsed(), desk.world.webhooks.log.outcomes[0]["outcome"]) == (20, "given_up")
         await desk.world.close()
 
     play(story())
@@ -234,7 +234,7 @@ def test_the_object_of_a_500_is_made_and_announced_in_its_own_time(play):
         for key in ("late", "silent"):
             assert [(await desk.transfer(key)).status_code for _ in range(2)] == [500, 500]
         assert (len(desk.world.books.transfers), heard) == (1, [])
-        await desk.world.webhooks.quiet()
+        await desk.world.webhooks.log.quiet()
         assert (len(desk.world.books.transfers), heard) == (2, [3600, 7200])
         await desk.world.close()
 

@@ -11,7 +11,7 @@ import pytest
 from infrastructure.stripe.simulator import SimulatorConfig
 from infrastructure.stripe.simulator.actions import Error, Status
 from infrastructure.stripe.simulator.errors import CATALOGUE, Refusal
-from infrastructure.stripe.simulator.firing import injected_error, injected_status
+from infrastructure.stripe.simulator.firing import injected_status
 from infrastructure.stripe.simulator.operations import OPERATIONS
 from infrastructure.stripe.simulator.world import World
 
@@ -113,7 +113,7 @@ def test_every_error_answer_fits_stripes_own_description(name):
         case "injected 500":
             answer = injected_status(world, call, Status(kind="status", status=500)).answer
         case "injected error":
-            answer = injected_error(call, Error(kind="error", code="account_invalid", param="destination"))
+            answer = world.injected(Error(kind="error", code="account_invalid", param="destination"), call)
         case _:
             answer = world.refused(Refusal(name), call, stored=False)
     document = Spec().document

@@ -1,65 +1,21 @@
 """Webhooks as Stripe sends them: signed, at least once, in no promised order, and as badly as a test wants."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import stripe
 
 from infrastructure.stripe.simulator import ControlRefused
+from tests.infrastructure.listener import Listener
 
 SECRET = "whsec_now"
 
 
-class Heard(NamedTuple):
-    body: bytes
-    signature: str
-
-    @property
-    def event(self) -> dict[str, Any]:
-        return json.loads(self.body)
-
-
-class Listener:
-    """A webhook endpoint that answers with the next of `answers`, then 200."""
-
-    def __init__(self) -> None:
-        self.heard: list[Heard] = []
-        self.answers: list[int] = []
-        self._news = asyncio.Condition()
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/hook"
-
-    async def stop(self) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def has(self, count: int) -> list[dict[str, Any]]:
-        """The events, as soon as there are so many."""
-        async with asyncio.timeout(10), self._news:
-            await self._news.wait_for(lambda: len(self.heard) >= count)
-        return [heard.event for heard in self.heard]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-        body = await reader.readexactly(int(headers["content-length"]))
-        status = self.answers.pop(0) if self.answers else 200
-        writer.write(f"HTTP/1.1 {status} So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-        await writer.drain()
-        writer.close()
-        async with self._news:
-            self.heard.append(Heard(body, headers["stripe-signature"]))
-            self._news.notify_all()
-
-
 @pytest.fixture
 async def listener() -> AsyncIterator[Listener]:
-    listener = Listener()
+    listener = Listener("Stripe-Signature")
     await listener.start()
     yield listener
     await listener.stop()

@@ -1,0 +1,89 @@
+"""The PSP's payments and refunds: the bodies we send, the names we give, and what its books show. A leaf module.
+
+Amounts are integers in minor units, currencies ISO codes in upper case.
+"""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import NotRequired, TypedDict
+
+LONGEST_NAME = 30
+"""Characters. The PSP documents 30 for its ids; its code takes shorter ones too."""
+_FITTING = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NAME}}}")
+_DERIVED = re.compile(r"tl_[a-z2-7]{27}")
+
+
+class PaymentBody(TypedDict):
+    """`POST /payments`. `payment_id` comes from `name_at_psp(order_id)`."""
+
+    payment_id: str
+    amount: int
+    currency: str
+    metadata: dict[str, str]
+    merchant_order_reference_id: NotRequired[str]
+    capture_method: NotRequired[str]
+    customer_id: NotRequired[str]
+    description: NotRequired[str]
+    profile_id: NotRequired[str]
+    return_url: NotRequired[str]
+
+
+class RefundBody(TypedDict):
+    """`POST /refunds`. `refund_id` comes from `name_at_psp(refund_id)`; the PSP refuses members that it does not know."""
+
+    refund_id: str
+    payment_id: str
+    amount: int
+    metadata: NotRequired[dict[str, str]]
+    reason: NotRequired[str]
+    """Behind a Stripe connector only `duplicate`, `fraudulent` and `requested_by_customer` are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentAtPsp:
+    """A payment as the PSP shows it now."""
+
+    payment_id: str
+    amount: int
+    currency: str
+    status: str
+    """`succeeded`, `failed`, `processing`, `requires_…`, `cancelled`, `partially_captured` and others; any that is unknown
+    is not final."""
+    amount_received: int | None = None
+    connector_transaction_id: str | None = None
+    order_id: str | None = None
+    """Our own id out of its metadata."""
+    error_code: str | None = None
+    error_message: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    """With it the buyer's browser confirms the payment; for nobody else's eyes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefundAtPsp:
+    """A refund as the PSP shows it now."""
+
+    refund_id: str
+    payment_id: str
+    amount: int
+    currency: str
+    status: str
+    """`pending`, `succeeded`, `failed` or `review`; any that is unknown is not final."""
+    order_id: str | None = None
+    """Our own id out of its metadata."""
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+def name_at_psp(our_id: str) -> str:
+    """The name under which the PSP knows what we call `our_id`: the id itself where it fits, else 30 characters made of it.
+
+    The same for ever, and another one for every other id. An id that looks like a made name is not taken over
+    as it is, since it could be the name of somebody else.
+    """
+    if _FITTING.fullmatch(our_id) and not _DERIVED.fullmatch(our_id):
+        return our_id
+    digest = hashlib.sha256(our_id.encode()).digest()
+    return "tl_" + base64.b32encode(digest).decode().lower()[:27]

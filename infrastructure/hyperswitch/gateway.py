@@ -1,0 +1,167 @@
+"""Hyperswitch's payments and refunds: the port `PaymentGateway` on the real thing.
+
+Hyperswitch promises nothing about an `Idempotency-Key`; what it goes by are the names `payment_id` and `refund_id`, which
+are ours. A name it has already is refused, not answered again, and so the object is read back after any refusal.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Self, TypeVar
+
+from domain.outcomes import Failure, NotExecuted, Rejected, Unknown
+from domain.psp import PaymentAtPsp, PaymentBody, RefundAtPsp, RefundBody
+from infrastructure.hyperswitch.answers import Shown, Unreadable, disagreement, page_of, payment_at_psp, refund_at_psp
+from infrastructure.hyperswitch.exchange import Exchange
+
+LONGEST_KEY = 255
+PAGE = 100
+"""The PSP's largest page."""
+MOST_REFUNDS = 10_000
+"""Of one listing; more than that wants a smaller window."""
+DUPLICATE = "HE_01"
+
+_SENDABLE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_KEY}}}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_Object = TypeVar("_Object", PaymentAtPsp, RefundAtPsp)
+
+
+class HyperswitchGateway:
+    """Never retries, never hides: one call of a method is at most one POST that moves money, and its answer one outcome.
+
+    Must be used in one event loop, and closed with `aclose()`.
+    """
+
+    def __init__(self, api_key: str, base_url: str, timeout: float, max_concurrency: int = 100) -> None:
+        """`timeout` in seconds for one exchange, waiting for a free connection included.
+
+        Raises ValueError for arguments that could only fail later.
+        """
+        wrong = timeout <= 0 or max_concurrency < 1 or not base_url.startswith(("http://", "https://"))
+        if wrong or not _SENDABLE.fullmatch(api_key):
+            raise ValueError(
+                "HyperswitchGateway needs an API key without spaces, an http(s) base URL, a positive timeout and a positive "
+                f"concurrency; got base_url={base_url!r}, timeout={timeout!r}, max_concurrency={max_concurrency!r}."
+            )
+        self._exchange = Exchange(api_key, base_url, timeout, max_concurrency)
+
+    async def aclose(self) -> None:
+        """Closes every connection. Calls still in flight end as `Unknown`."""
+        await self._exchange.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def create_payment(self, idempotency_key: str, body: PaymentBody) -> PaymentAtPsp | Failure:
+        """See the port."""
+        _require_key(idempotency_key)
+        name = _required_name(body["payment_id"])
+        answer = await self._made("/payments", name, body, idempotency_key)
+        expected = {"payment_id": name, "amount": body["amount"], "currency": body["currency"].upper()}
+        return _checked(answer, payment_at_psp, expected)
+
+    async def create_refund(self, idempotency_key: str, body: RefundBody, currency: str) -> RefundAtPsp | Failure:
+        """See the port."""
+        _require_key(idempotency_key)
+        name = _required_name(body["refund_id"])
+        answer = await self._made("/refunds", name, body, idempotency_key)
+        expected = {
+            "refund_id": name,
+            "payment_id": body["payment_id"],
+            "amount": body["amount"],
+            "currency": currency.upper(),
+        }
+        return _checked(answer, refund_at_psp, expected)
+
+    async def payment(self, payment_id: str) -> PaymentAtPsp | Failure:
+        """See the port. Raises ValueError for a name that the PSP cannot have."""
+        shown = await self._exchange.get(f"/payments/{_required_name(payment_id)}")
+        return _checked(shown, payment_at_psp, {"payment_id": payment_id})
+
+    async def refund(self, refund_id: str) -> RefundAtPsp | Failure:
+        """See the port. Raises ValueError for a name that the PSP cannot have."""
+        shown = await self._exchange.get(f"/refunds/{_required_name(refund_id)}")
+        return _checked(shown, refund_at_psp, {"refund_id": refund_id})
+
+    async def refunds(self, since: datetime, until: datetime, payment_id: str | None = None) -> list[RefundAtPsp] | Failure:
+        """See the port. Pages are cut by offset, and the PSP may move what changes meanwhile to another page.
+
+        So the list counts as complete only when it has as many different refunds as the PSP says there are.
+        """
+        window: dict[str, object] = {"start_time": _instant(since), "end_time": _instant(until), "limit": PAGE}
+        if payment_id is not None:
+            window["payment_id"] = payment_id
+        found: dict[str, RefundAtPsp] = {}
+        for offset in range(0, MOST_REFUNDS, PAGE):
+            page = await self._page({**window, "offset": offset})
+            if not isinstance(page, tuple):
+                return page
+            refunds, total = page
+            found.update((refund.refund_id, refund) for refund in refunds)
+            if len(refunds) < PAGE or len(found) >= total:
+                break
+        if len(found) != total:
+            return Unknown("incomplete", f"{len(found)} different refunds were read, but the PSP has {total} in this window.")
+        return list(found.values())
+
+    async def _page(self, asked: Mapping[str, object]) -> tuple[list[RefundAtPsp], int] | Failure:
+        answer = await self._exchange.post("/refunds/list", asked)
+        if isinstance(answer, Rejected | NotExecuted | Unknown):
+            return answer
+        try:
+            return page_of(answer)
+        except Unreadable as error:
+            return Unknown("unreadable", str(error), 200)
+
+    async def _made(self, path: str, name: str, body: PaymentBody | RefundBody, key: str) -> Shown | Failure:
+        answer = await self._exchange.post(path, body, {"Idempotency-Key": key})
+        if isinstance(answer, Rejected):
+            return _kept(answer, await self._exchange.get(f"{path}/{name}"))
+        return answer
+
+
+def _kept(refused: Rejected, read: Shown | Failure) -> Shown | Failure:
+    """What a refusal comes to, after a look at what the PSP keeps under the name.
+
+    A refusal speaks of this call only. The name may be that of an earlier call whose answer was lost: its repetition is a
+    duplicate, or, where the PSP adds up the refunds first, more than what is left.
+    """
+    match read:
+        case Rejected(status=404) if refused.code != DUPLICATE:
+            return refused
+        case Rejected(status=404):
+            return Unknown("disagrees", f"The PSP says that it has this name already, and that it has not: {refused.message}")
+        case Rejected() | NotExecuted() | Unknown():
+            return Unknown("look_up_failed", f"{refused.message} What is there could not be read: {read.message}")
+    return read
+
+
+def _checked(answer: Shown | Failure, read: Callable[[Shown], _Object], expected: Mapping[str, object]) -> _Object | Failure:
+    if isinstance(answer, Rejected | NotExecuted | Unknown):
+        return answer
+    try:
+        shown = read(answer)
+    except Unreadable as error:
+        return Unknown("unreadable", str(error), 200)
+    return disagreement(shown, expected) or shown
+
+
+def _instant(at: datetime) -> str:
+    if at.tzinfo is None:
+        raise ValueError(f"The window's instant {at} names no time zone.")
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _require_key(key: str) -> None:
+    if not _SENDABLE.fullmatch(key):
+        raise ValueError(f"An idempotency key of 1 to {LONGEST_KEY} printable characters is needed, got {key!r}.")
+
+
+def _required_name(name: str) -> str:
+    # A name goes into a path, where an empty one or one with dots would ask for something else.
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be a payment_id or refund_id at the PSP; make one with name_at_psp.")
+    return name

@@ -1,0 +1,189 @@
+"""Every answer that can come, and what it means: the client on a server that is not Hyperswitch."""
+
+import pytest
+
+from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
+from infrastructure.foreign_text import LONGEST_MESSAGE
+from infrastructure.hyperswitch.exchange import LARGEST_ANSWER
+from infrastructure.hyperswitch.gateway import HyperswitchGateway
+from tests.infrastructure.fault_server import response
+
+ABSENT = response(404, {"error": {"type": "object_not_found", "code": "HE_02", "message": "There is none"}})
+GOOD = {"refund_id": "r1", "payment_id": "o1", "amount": 1000, "currency": "USD", "status": "pending"}
+
+
+@pytest.fixture
+def refund(psp, gateway_at, refund_body):
+    """POST the refund; whatever is looked up afterwards is absent."""
+
+    async def post(timeout: float = 20, api_key: str = "snd_SecretOfThisTestSuite"):
+        psp.sends(ABSENT)
+        gateway = await gateway_at(psp.url, timeout, api_key)
+        return await gateway.create_refund("r1", refund_body(), "USD")
+
+    return post
+
+
+def error(code: str | None, message: str = "So it is") -> dict:
+    return {"error": {"type": "invalid_request", "message": message, **({"code": code} if code else {})}}
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_a_parsed_error_is_a_rejection(psp, refund, status):
+    psp.answers(status, error("IR_13"))
+    assert await refund() == Rejected(status, "IR_13", "So it is", stored=False)
+    assert [(request.method, request.path) for request in psp.requests] == [
+        ("POST", "/refunds"),
+        ("GET", "/refunds/r1?force_sync=true"),
+    ]
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+@pytest.mark.parametrize("body", ["<html>Bad gateway</html>", "", "[]", '{"error": "no"}', '{"error": {"message": "no code"}}'])
+async def test_an_error_that_is_not_the_psps_is_unknown(psp, refund, status, body):
+    psp.answers(status, body)
+    answer = await refund()
+    assert isinstance(answer, Unknown)
+    assert (answer.why, answer.status) == (f"http_{status}", status)
+    assert len(psp.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "why"),
+    [
+        (401, "IR_01", Hindrance.UNAUTHORIZED),
+        (403, "IR_22", Hindrance.FORBIDDEN),
+        (429, None, Hindrance.RATE_LIMITED),
+        (429, "HE_00", Hindrance.LOCK_TIMEOUT),
+    ],
+)
+async def test_what_is_stopped_at_the_door_is_not_executed(psp, refund, status, code, why):
+    psp.answers(status, error(code))
+    assert await refund() == NotExecuted(why, "So it is")
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_a_door_keeper_need_not_speak_json(psp, refund, status):
+    psp.answers(status, "<html>Slow down</html>")
+    answer = await refund()
+    assert isinstance(answer, NotExecuted)
+    assert "Slow down" in answer.message
+
+
+@pytest.mark.parametrize("status", [303, 302, 307, 402, 405, 409, 410, 413, 500, 501, 502, 503, 504, 529])
+async def test_any_other_status_is_unknown_whatever_it_says(psp, refund, status):
+    psp.answers(status, error("HE_00", "Something went wrong"), {"Location": "/elsewhere"})
+    answer = await refund()
+    assert isinstance(answer, Unknown)
+    assert (answer.why, answer.status) == (f"http_{status}", status)
+    assert len(psp.requests) == 1, "neither a retry nor a redirect"
+
+
+async def test_busy_is_no_rejection(psp, refund):
+    psp.answers(422, error("HE_00", "Busy"))
+    assert isinstance(await refund(), Unknown)
+
+
+@pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "1", '{"refund_id": "r1"', "{}", '{"refund_id": 1}'])
+async def test_a_success_that_is_no_refund_is_unknown(psp, refund, body):
+    psp.answers(200, body)
+    answer = await refund()
+    assert isinstance(answer, Unknown)
+    assert answer.why == "unreadable"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"refund_id": "r2"},
+        {"payment_id": "o2"},
+        {"amount": 999},
+        {"currency": "EUR"},
+    ],
+)
+async def test_a_refund_that_disagrees_is_unknown(psp, refund, wrong):
+    psp.answers(200, {**GOOD, **wrong})
+    answer = await refund()
+    assert isinstance(answer, Unknown)
+    assert answer.why == "disagrees"
+
+
+@pytest.mark.parametrize("wrong", [{"amount": True}, {"amount": 1000.0}, {"amount": "1000"}, {"status": None}, {"currency": 1}])
+async def test_a_member_in_another_shape_is_unreadable(psp, refund, wrong):
+    psp.answers(200, {**GOOD, **wrong})
+    answer = await refund()
+    assert isinstance(answer, Unknown)
+    assert answer.why == "unreadable"
+
+
+async def test_members_of_a_later_version_do_no_harm(psp, refund):
+    psp.answers(200, {**GOOD, "later": {"deep": [1]}, "metadata": "not an object", "error_message": 7})
+    assert (await refund()).refund_id == "r1"
+
+
+async def test_a_duplicate_that_is_absent_is_unknown(psp, refund):
+    psp.answers(400, error("HE_01"))
+    answer = await refund()
+    assert isinstance(answer, Unknown)
+    assert answer.why == "disagrees"
+
+
+async def test_a_reset_a_closed_and_a_broken_connection_are_unknown(psp, refund):
+    psp.resets()
+    first = await refund()
+    assert isinstance(first, Unknown)
+    assert first.why == "connection"
+
+
+async def test_nobody_listening_is_unknown(gateway_at, refund_body):
+    gateway = await gateway_at("http://127.0.0.1:9")
+    answer = await gateway.create_refund("r1", refund_body(), "USD")
+    assert isinstance(answer, Unknown)
+    assert answer.why == "connection"
+
+
+async def test_silence_is_a_timeout(psp, refund):
+    psp.hangs()
+    answer = await refund(timeout=0.2)
+    assert isinstance(answer, Unknown)
+    assert answer.why == "timeout"
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(psp, refund):
+    psp.sends(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * (LARGEST_ANSWER + 1), then_close=True)
+    answer = await refund()
+    assert isinstance(answer, Unknown)
+    assert answer.why == "unreadable"
+
+
+@pytest.mark.parametrize("secret", ["snd_abcdefgh12345678", "sk_live_abcdefgh12345678", "pay_1_secret_abcdefgh", "plainkey"])
+@pytest.mark.parametrize("status", [400, 401, 500])
+async def test_secrets_never_get_into_messages(psp, refund, secret, status):
+    psp.answers(status, error("IR_01", f"The key {secret} is bad"))
+    answer = await refund(api_key="plainkey")
+    assert secret not in answer.message
+    assert "[redacted]" in answer.message
+
+
+async def test_messages_are_bounded_and_storable(psp, refund):
+    psp.answers(400, error("IR_06", "x\x00" * LONGEST_MESSAGE))
+    answer = await refund()
+    assert len(answer.message) <= LONGEST_MESSAGE
+    assert "\x00" not in answer.message
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"api_key": ""},
+        {"api_key": "two words"},
+        {"base_url": "ftp://psp"},
+        {"timeout": 0},
+        {"max_concurrency": 0},
+    ],
+)
+def test_what_could_only_fail_later_is_refused_at_once(wrong):
+    good = {"api_key": "snd_plain", "base_url": "https://psp", "timeout": 1, "max_concurrency": 1}
+    with pytest.raises(ValueError, match="HyperswitchGateway needs") as refused:
+        HyperswitchGateway(**{**good, **wrong})
+    assert "snd_plain" not in str(refused.value)

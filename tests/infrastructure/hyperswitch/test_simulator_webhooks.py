@@ -1,0 +1,239 @@
+"""Webhooks as Hyperswitch sends them: the same bytes and signature on each retry, each thing said once, in no order."""
+
+import asyncio
+
+import pytest
+
+from application.hyperswitch_events import PAYMENT_EVENT, REFUND_EVENT
+from infrastructure.hyperswitch.signature import verify
+from infrastructure.hyperswitch.simulator.webhooks import RETRY_SCHEDULE, WRONG_KEY
+from infrastructure.signatures import BadSignature
+
+SECRET = "payment_response_hash_key"
+
+
+@pytest.fixture
+async def hook(control, listener):
+    """The listener is the profile's webhook; returns the way to change it."""
+    await control.webhook(url=listener.url, secret=SECRET)
+    return control.webhook
+
+
+@pytest.fixture
+async def paid(control, hook, listener):
+    """Order o1 is paid, and its webhook has come."""
+    await control.take_payment("o1", 5000, "USD", metadata={"order_id": "o1"})
+    await control.webhooks_quiet()
+    listener.heard.clear()
+
+
+@pytest.fixture
+async def refunded(api, paid, refund_body):
+    """A refund r1 of order o1 is pending."""
+    assert (await api.post("/refunds", json=refund_body())).status_code == 200
+
+
+async def test_a_payment_is_announced_in_the_envelope_our_intake_reads(api, hook, listener, payment_body):
+    shown = (await api.post("/payments", json=payment_body(confirm=True))).json()
+    events = {event["event_type"]: event for event in await listener.has(2)}
+    assert set(events) == {"payment_processing", "payment_succeeded"}
+    event = events["payment_succeeded"]
+    assert event["content"] == {"type": "payment_details", "object": shown}
+    assert (event["merchant_id"], event["event_id"][:4]) == ("merchant_sim", "evt_")
+    read = PAYMENT_EVENT.validate_python(event)
+    assert (read.content.object.amount_received, read.content.object.named_orders) == (5000, ["o1"])
+
+
+async def test_a_refund_is_announced_in_the_envelope_our_intake_reads(control, refunded, listener):
+    shown = await control.settle_refund("r1", "succeeded")
+    (event,) = await listener.has(1)
+    assert event["content"] == {"type": "refund_details", "object": shown}
+    read = REFUND_EVENT.validate_python(event)
+    assert (read.content.object.refund_id, read.content.object.status, read.content.object.named_order) == (
+        "r1",
+        "succeeded",
+        "o1",
+    )
+
+
+async def test_the_exact_bytes_are_signed(control, refunded, listener):
+    await control.settle_refund("r1", "succeeded")
+    await listener.has(1)
+    (heard,) = listener.heard
+    verify(heard.body, heard.signature, [SECRET])
+    with pytest.raises(BadSignature):
+        verify(heard.body + b" ", heard.signature, [SECRET])
+
+
+def test_there_are_sixteen_retries_over_a_day():
+    minutes = [seconds / 60 for seconds in RETRY_SCHEDULE]
+    assert minutes == [1, 5, 5, 10, 10, 10, 10, 10, 60, 60, 60, 60, 60, 360, 360, 360]
+    assert 24 * 60 <= sum(minutes) < 24 * 60 + 2
+
+
+async def test_each_of_the_sixteen_retries_sends_the_same_bytes_and_then_it_is_given_up(control, hook, refunded, listener):
+    await hook(knobs={"retry_factor": 1e-7})
+    listener.answers = [500] * 99
+    await control.settle_refund("r1", "succeeded")
+    await control.webhooks_quiet()
+    assert len(listener.heard) == 17
+    assert len(set(listener.heard)) == 1
+    outcomes = [delivery["outcome"] for delivery in await control.deliveries() if delivery["type"] == "refund_succeeded"]
+    assert outcomes == ["failed"] * 16 + ["given_up"]
+
+
+async def test_after_a_2xx_nothing_more_is_sent(control, hook, refunded, listener):
+    await hook(knobs={"retry_factor": 1e-7})
+    listener.answers = [500, 302, 204]
+    await control.settle_refund("r1", "succeeded")
+    await control.webhooks_quiet()
+    assert len(listener.heard) == 3
+
+
+async def test_a_receiver_that_says_nothing_is_given_five_seconds(control, hook, refunded, listener):
+    assert (await hook())["knobs"]["timeout"] == 5
+    await hook(knobs={"timeout": 0.05, "retry_factor": 1e-7})
+    listener.answers = [None, 200]
+    await control.settle_refund("r1", "succeeded")
+    await control.webhooks_quiet()
+    assert len(listener.heard) == 2
+
+
+async def test_a_key_that_was_rotated_signs_the_new_events_but_not_the_retries(control, hook, refunded, listener):
+    listener.answers = [500]
+    await control.settle_refund("r1", "succeeded")
+    await listener.has(1)
+    await hook(secret="the_new_key", knobs={"retry_factor": 1e-7})
+    await control.settle_refund("r1", "failed")
+    await listener.has(2)
+    await control.flush_webhooks()  # the retry waits a minute otherwise: it was queued before the factor changed
+    await listener.has(3)
+    by_type = {heard.event["event_type"]: heard for heard in listener.heard}
+    verify(by_type["refund_succeeded"].body, by_type["refund_succeeded"].signature, [SECRET])
+    verify(by_type["refund_failed"].body, by_type["refund_failed"].signature, ["the_new_key"])
+
+
+async def test_each_thing_is_said_of_each_object_once(control, refunded, listener):
+    for status in ("succeeded", "failed", "succeeded", "review", "failed"):
+        await control.settle_refund("r1", status)
+    await control.webhooks_quiet()
+    assert sorted(listener.types) == ["refund_failed", "refund_review", "refund_succeeded"]
+
+
+async def test_pending_is_not_announced(control, refunded, listener):
+    await control.settle_refund("r1", "pending")
+    await control.webhooks_quiet()
+    assert listener.heard == []
+
+
+async def test_a_webhook_can_come_before_the_answer(api, control, paid, listener, refund_body):
+    await control.let("refunds", "succeeded")
+    await control.hold("refunds.create", "after_commit")
+    call = asyncio.create_task(api.post("/refunds", json=refund_body()))
+    (event,) = await listener.has(1)
+    assert (event["event_type"], call.done()) == ("refund_succeeded", False)
+    await control.release()
+    assert (await call).json()["status"] == "succeeded"
+
+
+async def test_a_webhook_can_be_lost_for_good_and_found_only_by_asking(api, control, hook, refunded, listener):
+    await hook(knobs={"drop": ["refund_*"]})
+    await control.settle_refund("r1", "succeeded")
+    await control.webhooks_quiet()
+    assert listener.heard == []
+    assert (await control.deliveries())[-1]["outcome"] == "dropped"
+    assert (await api.get("/refunds/r1?force_sync=true")).json()["status"] == "succeeded"
+
+
+async def test_a_lost_webhook_can_be_sent_after_all(control, hook, refunded, listener):
+    await hook(knobs={"drop": ["refund_*"]})
+    await control.settle_refund("r1", "succeeded")
+    await control.resend((await control.events())[-1]["event_id"])
+    await listener.has(1)
+    verify(listener.heard[0].body, listener.heard[0].signature, [SECRET])
+
+
+async def test_a_refund_can_succeed_without_a_word(api, control, refunded):
+    await control.settle_refund("r1", "succeeded", announce=False)
+    assert (await api.get("/refunds/r1")).json()["status"] == "succeeded"
+    assert [event["event_type"] for event in await control.events()] == ["payment_succeeded"]
+
+
+async def test_a_refund_can_fail_after_it_had_succeeded(control, refunded, listener):
+    await control.settle_refund("r1", "succeeded")
+    await listener.has(1)
+    await control.settle_refund("r1", "failed", error_code="bank", error_message="The bank refused")
+    _, failed = await listener.has(2)
+    assert failed["event_type"] == "refund_failed"
+    assert failed["content"]["object"]["error_message"] == "The bank refused"
+
+
+async def test_the_payments_webhook_can_come_after_the_refunds(api, control, hook, listener, refund_body):
+    await hook(knobs={"paused": True})
+    await control.take_payment("o1", 5000, "USD")
+    await control.let("refunds", "succeeded")
+    await api.post("/refunds", json=refund_body())
+    assert await control.flush_webhooks(types="refund_*") == 1
+    await listener.has(1)
+    assert await control.flush_webhooks() == 1
+    await listener.has(2)
+    assert listener.types == ["refund_succeeded", "payment_succeeded"]
+
+
+async def test_an_event_of_a_type_that_nobody_knows_is_signed_like_any_other(control, hook, listener):
+    await control.announce("refund_reconsidered", "refund_details", {"refund_id": "r1"}, "r1")
+    (event,) = await listener.has(1)
+    assert (event["event_type"], event["content"]["object"]) == ("refund_reconsidered", {"refund_id": "r1"})
+    verify(listener.heard[0].body, listener.heard[0].signature, [SECRET])
+    assert await control.announce("refund_reconsidered", "refund_details", {}, "r1") is None
+
+
+async def test_members_of_a_later_version_do_not_disturb_our_intake(control, hook, refunded, listener):
+    await hook(knobs={"extra_fields": True})
+    await control.settle_refund("r1", "succeeded")
+    (event,) = await listener.has(1)
+    assert "a_member_of_a_later_version" in event["content"]["object"]
+    assert REFUND_EVENT.validate_python(event).content.object.refund_id == "r1"
+
+
+async def test_a_signature_can_be_missing_or_somebody_elses(control, hook, refunded, listener):
+    await hook(knobs={"unsigned": 1})
+    await control.settle_refund("r1", "review")
+    await listener.has(1)
+    await hook(knobs={"bad_signatures": 1})
+    await control.settle_refund("r1", "failed")
+    await listener.has(2)
+    await control.settle_refund("r1", "succeeded")
+    await listener.has(3)
+    unsigned, forged, good = listener.heard
+    assert unsigned.signature is None
+    verify(forged.body, forged.signature, [WRONG_KEY])
+    verify(good.body, good.signature, [SECRET])
+
+
+async def test_without_a_key_nothing_is_signed(control, hook, refunded, listener):
+    await hook(secret=None)
+    await control.settle_refund("r1", "succeeded")
+    await listener.has(1)
+    assert listener.heard[0].signature is None
+
+
+async def test_the_same_event_can_come_twice(control, hook, refunded, listener):
+    await hook(knobs={"duplicates": 1})
+    await control.settle_refund("r1", "succeeded")
+    await listener.has(2)
+    assert listener.heard[0] == listener.heard[1]
+
+
+@pytest.mark.parametrize("end", ["won", "lost", "accepted", "expired", "cancelled"])
+async def test_a_dispute_is_announced_from_its_opening_to_its_end(control, paid, listener, end):
+    dispute = await control.open_dispute("o1", 2000)
+    await listener.has(1)
+    await control.settle_dispute(dispute, "challenged")
+    await listener.has(2)
+    await control.settle_dispute(dispute, end)
+    *_, last = await listener.has(3)
+    assert listener.types == ["dispute_opened", "dispute_challenged", f"dispute_{end}"]
+    assert last["content"]["type"] == "dispute_details"
+    assert (last["content"]["object"]["payment_id"], last["content"]["object"]["amount"]) == ("o1", "2000")
+    assert last["content"]["object"]["dispute_status"] == f"dispute_{end}"
