@@ -108,6 +108,7 @@ async def running(settings: Settings, *, loops: bool = True, look_up_first: bool
     async with AsyncExitStack() as stack:
         storage = await _storage(settings, stack)
         service = await _service(storage, stack)
+        await bind(service.pool, settings.mode)  # before a live key is used for anything at all
         await bind(service.pool, settings.mode, await _account(service))
         if settings.mode == "simulator":
             log.warning("no STRIPE_API_KEY: transfers go to the simulator, no money moves", stripe=service.stripe_url)

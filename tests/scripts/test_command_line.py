@@ -1,5 +1,6 @@
 """The command line as a person uses it: real processes, exit codes, and no traceback for anything they can mend."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -60,6 +61,11 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["history", str(uuid4()), "--as-of", "yesterday"], {}, "--as-of"),
         (["history", str(uuid4()), "--as-of", "2026-11-20T12:00:00"], {}, "time zone"),
         (["retry", str(uuid4()), "--actor", " ", "--reason", "x"], {}, "--actor"),
+        (["pause", "--actor", "mia", "--reason", "x", "--seller", "a b"], {}, "--seller"),
+        (["pause", "--actor", "mia", "--reason", "x", "--work", "guessing"], {}, "--work"),
+        (["pause", "--actor", "mia", "--reason", "x", "--work", "reversing", "--seller", "s1"], {}, "Several scopes"),
+        (["resume", "--actor", "stripe:evt_1", "--reason", "x"], {}, "--actor"),
+        (["resolve", str(uuid4()), "--actor", "mia", "--reason", "x", "--evidence", ""], {}, "--evidence"),
         (["migrate", "sideways"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "sideways"),
         (["migrate", "down"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "--to"),
     ],
@@ -104,6 +110,28 @@ async def test_a_retry_is_a_fact_with_actor_and_reason(database_url: str) -> Non
     assert (told[-1]["payload"]["actor"], told[-1]["payload"]["reason"]) == ("mia", "the account is ready")
 
 
+async def test_what_is_paused_is_told_until_it_is_resumed(database_url: str) -> None:
+    at = {"DATABASE_URL": database_url}
+    paused = run("pause", "--seller", "s1", "--actor", "mia", "--reason", "account under review", **at)
+    assert (paused.returncode, "seller:s1 is paused" in paused.stdout) == (0, True)
+    assert "was paused already" in run("pause", "--seller", "s1", "--actor", "tom", "--reason", "too", **at).stdout
+    (alarm,) = json.loads(run("alarms", "--json", **at).stdout)
+    assert (alarm["kind"], alarm["detail"]) == ("paused", "seller:s1, by mia: account under review")
+    assert "goes on" in run("resume", "--seller", "s1", "--actor", "mia", "--reason", "all is well", **at).stdout
+    assert json.loads(run("alarms", "--json", **at).stdout) == []
+    (cleared,) = json.loads(run("alarms", "--all", "--json", **at).stdout)
+    assert cleared["cleared_at"] is not None
+
+
+def test_what_is_not_stuck_cannot_be_resolved(database_url: str) -> None:
+    asyncio.run(paid_order(database_url))
+    (row,) = json.loads(run("transfers", "--json", DATABASE_URL=database_url).stdout)
+    said = ("--actor", "mia", "--reason", "paid by bank", "--evidence", "ticket 7")
+    ended = run("resolve", row["transfer_id"], *said, DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
+    assert ended.returncode == 2
+    assert "nothing to resolve: it is pending" in ended.stderr.strip().splitlines()[-1]
+
+
 def test_nothing_to_retry_is_said_in_one_line(database_url: str) -> None:
     ended = run("retry", str(uuid4()), "--actor", "mia", "--reason", "x", DATABASE_URL=database_url)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -135,6 +163,16 @@ def test_a_database_of_the_simulator_refuses_a_live_key(database_url: str) -> No
     assert "simulator" in last
     assert "live" in last
     assert "Traceback" not in live.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_ledger_of_the_simulator_started_with_a_live_key_ends_with_one_line(database_url: str, command: str) -> None:
+    run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
+    ended = run(command, DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE, STRIPE_API_KEY="sk_live_x", LEDGER_PORT="18999")
+    assert ended.returncode == 2
+    (line,) = ended.stderr.strip().splitlines()
+    assert "belongs to mode 'simulator'" in line
+    assert "'live'" in line
 
 
 def test_the_doctor_finds_a_stripe_that_does_not_answer(database_url: str) -> None:
