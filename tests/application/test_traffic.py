@@ -1,0 +1,101 @@
+"""What answers say together: one transfer's trouble is its own, several transfers' trouble in a row is everybody's."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from application.ports import TrafficState
+from application.traffic import NOT_FOUND, REFUSED_KEY, SILENT, TrafficWatch
+from domain.calling import LookUp, Send
+from domain.outcomes import Heard
+from domain.switch import EVERYTHING, LEDGER
+from tests.simulation.virtual_time import now
+
+
+class Fleet:
+    """What the watch tells the others, in the memory of this test."""
+
+    def __init__(self) -> None:
+        self.open, self.told, self.forgiven, self.stopped = False, list[str](), list[UUID](), list[tuple[str, str]]()
+        self.watch = TrafficWatch(self, self, self, forgive=self.forgive, stop=self.stop)  # type: ignore[arg-type]
+
+    async def state(self) -> TrafficState:
+        return TrafficState(outage=self.open)
+
+    async def open_breaker(self) -> bool:
+        self.open, was = True, self.open
+        return not was
+
+    async def raise_(self, kind: str, subject: str, detail: str) -> None:
+        self.told.append(kind)
+
+    async def forgive(self, transfer_id: UUID, what: str, attempt: int) -> None:
+        self.forgiven.append(transfer_id)
+
+    async def stop(self, scope: str, actor: str, reason: str) -> None:
+        self.stopped.append((scope, actor))
+
+    async def hears(self, heard: Heard, transfers: Sequence[int], *, look: bool = False) -> None:
+        for number in transfers:
+            step: Any = LookUp("transfer", now()) if look else Send("transfer", 1, "key", {})  # type: ignore[typeddict-item]
+            await self.watch.heard(UUID(int=number), step, heard)
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+async def test_one_transfer_that_is_never_answered_is_no_outage(fleet: Fleet) -> None:
+    await fleet.hears(Heard.SILENCE, [7] * (10 * SILENT))
+    assert not fleet.open
+
+
+async def test_so_many_different_ones_in_a_row_are_and_what_it_cost_is_given_back_once(fleet: Fleet) -> None:
+    await fleet.hears(Heard.SILENCE, range(SILENT - 1))
+    assert (fleet.open, fleet.forgiven) == (False, [])
+    await fleet.hears(Heard.SILENCE, [99])
+    assert (fleet.open, fleet.told) == (True, ["stripe_outage"])
+    assert sorted(fleet.forgiven) == sorted([*(UUID(int=n) for n in range(SILENT - 1)), UUID(int=99)])
+    await fleet.hears(Heard.SILENCE, [100])
+    assert fleet.forgiven[-1] == UUID(int=100), "what was in flight is given back as well"
+    assert len(fleet.forgiven) == SILENT + 1
+
+
+@pytest.mark.parametrize("answer", [Heard.ANSWER, Heard.KEY_REFUSED, Heard.NOT_FOUND, Heard.TOO_FAST])
+async def test_one_answer_below_500_in_between_begins_the_count_anew(fleet: Fleet, answer: Heard) -> None:
+    for _ in range(3):
+        await fleet.hears(Heard.SILENCE, range(SILENT - 1))
+        await fleet.hears(answer, [500])
+    assert not fleet.open
+
+
+async def test_looks_that_are_not_answered_count_and_cost_nothing(fleet: Fleet) -> None:
+    await fleet.hears(Heard.SILENCE, range(SILENT), look=True)
+    assert (fleet.open, fleet.forgiven) == (True, [])
+
+
+async def test_what_was_not_asked_of_stripe_says_nothing(fleet: Fleet) -> None:
+    await fleet.hears(Heard.SILENCE, range(SILENT - 1))
+    await fleet.hears(Heard.NOTHING, range(100, 200))
+    assert not fleet.open
+    await fleet.hears(Heard.SILENCE, [99])
+    assert fleet.open
+
+
+@pytest.mark.parametrize(("heard", "several"), [(Heard.KEY_REFUSED, REFUSED_KEY), (Heard.NOT_FOUND, NOT_FOUND)])
+async def test_a_wrong_key_stops_everything_and_one_transfers_trouble_does_not(fleet: Fleet, heard: Heard, several: int) -> None:
+    await fleet.hears(heard, [7] * 100)
+    assert fleet.stopped == []
+    await fleet.hears(heard, range(100, 100 + several - 1))
+    assert fleet.stopped == [(EVERYTHING, LEDGER)]
+
+
+async def test_a_key_that_works_in_between_is_not_wrong(fleet: Fleet) -> None:
+    for _ in range(3):
+        await fleet.hears(Heard.KEY_REFUSED, range(REFUSED_KEY - 1))
+        await fleet.hears(Heard.NOT_FOUND, range(NOT_FOUND - 1))
+        await fleet.hears(Heard.ANSWER, [500])
+    assert fleet.stopped == []
