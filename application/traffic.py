@@ -25,6 +25,8 @@ NOT_FOUND = 5
 """Different transfers in a row that Stripe does not know: the account or the mode is wrong."""
 LONGEST_SLEEP = 5.0
 """Seconds after which the state is read again, should a notification have been lost."""
+SPACING = 0.1
+"""Seconds between two readings at least: leases that are given back wake us as well, many times a second."""
 OUTAGE = ("stripe_outage", "stripe")
 """Kind and subject of the alarm."""
 
@@ -92,6 +94,7 @@ class TrafficWatch:
                 log.warning("the traffic's state could not be read", error=str(error))
                 pause = 1.0
             await self._sleep(LONGEST_SLEEP if pause is None else min(max(pause, 0.01), LONGEST_SLEEP))
+            await asyncio.sleep(SPACING)
 
     async def _probe(self) -> None:
         if not await self._gateway.answers():
