@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from application import refunds
+from application import reconciling, refunds
 from application.book import Along, Book, settle_anew
 from application.ports import Clock, Directory, Ledger
+from application.recording import causes_vanished
 from application.refunds import Recorded, RefundReport, SettledRefund
 from domain import resolving
 from domain.errors import Conflict, ConstraintBroken, ContentDiffers, UnknownId
@@ -156,6 +157,19 @@ class TransferLedger:
             else:
                 resolving.resolve_by_reversal(transfer, seen, evidence, actor, reason, now)
             for cause_id in transfer.undone_since(reduced):
+                settle_anew(book, book.order(transfer.order_id), cause_id, now)
+
+        await self._until_stored(lambda: self._around(transfer_id), decide, NOTHING_ALONG)
+
+    async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, note: str) -> None:
+        """Take in what a reconciliation found; `seen` is what Stripe shows now. See `reconciling.adopt`."""
+
+        def decide(book: Book, now: datetime) -> None:
+            transfer = book.transfer(transfer_id)
+            reduced, before = dict(transfer.reductions), set(causes_vanished(transfer))
+            reconciling.adopt(transfer, seen, finding_id, note, now)
+            vanished = [cause_id for cause_id in causes_vanished(transfer) if cause_id not in before]
+            for cause_id in [*vanished, *transfer.undone_since(reduced)]:
                 settle_anew(book, book.order(transfer.order_id), cause_id, now)
 
         await self._until_stored(lambda: self._around(transfer_id), decide, NOTHING_ALONG)

@@ -205,6 +205,32 @@ class Traffic(Protocol):
         ...
 
 
+class Listed(NamedTuple):
+    """A transfer in a list of Stripe's, with its newest reversals only where they do not add up to `amount_reversed`."""
+
+    transfer: TransferAtStripe
+    created_at: datetime
+
+
+class Page(NamedTuple):
+    """A part of a list, newest first."""
+
+    listed: Sequence[Listed]
+    more: bool
+
+
+class StripeBooks(Protocol):
+    """What a reconciliation reads at Stripe. Obligation: an incomplete answer raises `LookUpFailed`, never looks like less."""
+
+    async def page(self, since: datetime, until: datetime, after: str | None) -> Page:
+        """All transfers made from `since` on and before `until`, whosever they are; those that follow after `after`."""
+        ...
+
+    async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:
+        """See `TransferGateway`."""
+        ...
+
+
 class TransferGateway(Protocol):
     """Stripe's transfers. Every method may be repeated with the same key without moving money twice.
 

@@ -55,7 +55,7 @@ class Recorder:
     async def _follow_up(self, book: Book, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
         """A reversal whose cause vanished while its call was open has its outcome now, or Stripe paid what a refund had
         reduced: settle what that took, or paid, in vain."""
-        for cause_id in [*_causes_vanished(transfer), *transfer.undone_since(reduced)]:
+        for cause_id in [*causes_vanished(transfer), *transfer.undone_since(reduced)]:
             book.merge(await self._ledger.load([order_stream(transfer.order_id)]))
             order = book.order(transfer.order_id)
             book.merge(await self._ledger.load(order.transfer_ids()))
@@ -67,7 +67,8 @@ class Recorder:
             await self._ledger.append(book)
 
 
-def _causes_vanished(transfer: SellerTransfer) -> list[str]:
+def causes_vanished(transfer: SellerTransfer) -> list[str]:
+    """The refunds that were gone when a reversal for them had its outcome."""
     operation = transfer.operation
     still_open = operation.what if operation is not None and operation.open else None
     contested = [c for c in transfer.claims.values() if c.contested and c.state is not ClaimState.WITHDRAWN]

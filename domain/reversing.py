@@ -276,7 +276,9 @@ def _less_left(transfer: SellerTransfer, claim: Claim, operation: Operation, see
     )
 
 
-def _record_external(transfer: SellerTransfer, reversal: ReversalAtStripe, now: datetime) -> None:
+def _record_external(
+    transfer: SellerTransfer, reversal: ReversalAtStripe, now: datetime, note: str = "made at Stripe outside this ledger"
+) -> None:
     """A reversal nobody of us asked for: its request and its outcome in one append, never sent."""
     stranger = external_id(transfer.id, reversal.stripe_reversal_id)
     transfer.record(
@@ -287,15 +289,17 @@ def _record_external(transfer: SellerTransfer, reversal: ReversalAtStripe, now: 
             amount=reversal.amount,
             reason=Reason.EXTERNAL.value,
             next_retry_at=now,
-            note="made at Stripe outside this ledger",
+            note=note,
         )
     )
     claim = transfer.claims[stranger]
     _settled(transfer, claim, reversal.stripe_reversal_id, reversal.amount, EXTERNAL, now)
 
 
-def record_external(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> None:
+def record_external(
+    transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, note: str = "made at Stripe outside this ledger"
+) -> None:
     """Take in what others reversed at Stripe; while a reversal of ours runs, attribution waits for its outcome."""
     if transfer.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
         for reversal in _strangers(transfer, seen):
-            _record_external(transfer, reversal, now)
+            _record_external(transfer, reversal, now, note)

@@ -267,6 +267,25 @@ def seal(
     seal_head(settings(), out, key_file)
 
 
+@app.command(epilog="Example: transfer-ledger reconcile --from 2026-11-01T00:00:00Z --adopt ID --actor mia --reason 'checked'")
+def reconcile(
+    start: Annotated[str | None, typer.Option("--from", help="From this instant on (RFC 3339); 30 days before --to.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Before this instant (RFC 3339); now without it.")] = None,
+    adopted: Annotated[
+        list[str] | None, typer.Option("--adopt", metavar="ID", help="Take in what this finding shows; repeatable.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option(help="Who adopts.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare Stripe's transfers and reversals with ours; exit 1 when they differ in what nobody adopts."""
+    from scripts.reconciling import Adoption, reconcile
+
+    since, until = (None if text is None else _instant(name, text) for name, text in (("--from", start), ("--to", end)))
+    chosen = Adoption(frozenset(adopted or []), actor or "", reason or "")
+    raise typer.Exit(asyncio.run(reconcile(settings(), since, until, chosen, as_json)))
+
+
 @app.command(epilog="Example: transfer-ledger doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Check settings, database and Stripe; exit 1 when something is wrong."""

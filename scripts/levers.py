@@ -17,7 +17,7 @@ from scripts.looking import print_json
 
 async def retry_transfer(settings: Settings, transfer_id: UUID, actor: str, reason: str) -> None:
     """Raises UnknownId, CallInFlight, NothingToRetry."""
-    _require_said(actor=actor, reason=reason)
+    require_said(actor=actor, reason=reason)
     async with stored(settings) as storage:
         await storage.ledger.retry(transfer_id, actor, reason)
     typer.echo(f"Transfer {transfer_id} is due now; a running worker takes it up.")
@@ -25,7 +25,7 @@ async def retry_transfer(settings: Settings, transfer_id: UUID, actor: str, reas
 
 async def resolve_transfer(settings: Settings, transfer_id: UUID, actor: str, reason: str, evidence: str) -> None:
     """Raises UnknownId, CallInFlight, NothingToResolve, EvidenceDiffers, StripeSilent."""
-    _require_said(actor=actor, reason=reason, evidence=evidence)
+    require_said(actor=actor, reason=reason, evidence=evidence)
     async with running(settings, loops=False) as service:
         await resolve(service.ledger, service.gateway, transfer_id, actor, reason, evidence)
     typer.echo(f"Transfer {transfer_id} is resolved.")
@@ -33,7 +33,7 @@ async def resolve_transfer(settings: Settings, transfer_id: UUID, actor: str, re
 
 async def pause(settings: Settings, scope: str, actor: str, reason: str) -> None:
     """Calls that have begun are finished and recorded; nothing of the scope begins after that."""
-    _require_said(actor=actor, reason=reason)
+    require_said(actor=actor, reason=reason)
     async with stored(settings) as storage:
         news = await storage.ledger.pause(scope, actor, reason)
     typer.echo(f"{scope} is paused; `transfer-ledger resume` ends it." if news else f"{scope} was paused already.")
@@ -41,7 +41,7 @@ async def pause(settings: Settings, scope: str, actor: str, reason: str) -> None
 
 async def resume(settings: Settings, scope: str, actor: str, reason: str) -> None:
     """What is due goes on."""
-    _require_said(actor=actor, reason=reason)
+    require_said(actor=actor, reason=reason)
     async with stored(settings) as storage:
         news = await storage.ledger.resume(scope, actor, reason)
     typer.echo(f"{scope} goes on." if news else f"{scope} was not paused.")
@@ -76,7 +76,8 @@ async def list_alarms(settings: Settings, cleared: bool, limit: int, as_json: bo
     Console(width=None if Console().is_terminal else 240).print(table)
 
 
-def _require_said(**options: str) -> None:
+def require_said(**options: str) -> None:
+    """Who and why, or exit 2."""
     empty = [f"--{name}" for name, value in options.items() if not value.strip()]
     if empty:
         fail(f"{' and '.join(empty)} must not be empty: it stays in the audit trail.")

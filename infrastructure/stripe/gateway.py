@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import stripe
 
+from application.ports import Page
 from domain.bodies import TransferBody
 from domain.outcomes import (
     Hindrance,
@@ -26,7 +27,8 @@ from infrastructure.stripe.answers import (
     reversal_at_stripe,
     transfer_at_stripe,
 )
-from infrastructure.stripe.look_ups import Cursor, ask, every_item, failure_of, read
+from infrastructure.stripe.listing import page_of
+from infrastructure.stripe.look_ups import PAGE, Cursor, ask, every_item, failure_of, read
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.transport import Transport
 
@@ -165,6 +167,12 @@ class StripeGateway:
             return [await self.look_at(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:
             raise LookUpFailed(f"Stripe listed a transfer which it then did not know: {contradiction}") from None
+
+    async def page(self, since: datetime, until: datetime, after: str | None) -> Page:
+        """See the port `StripeBooks`."""
+        window = {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "limit": PAGE}
+        params = cast("TransferListParams", window if after is None else {**window, "starting_after": after})
+        return page_of(await read(self._transfers.list_async(params)), after)
 
     async def answers(self) -> bool:
         """See the port. A refusal is an answer too: whatever is wrong with our key, Stripe is there."""

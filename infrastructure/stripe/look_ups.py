@@ -49,7 +49,7 @@ async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterat
     seen: set[str] = set()
     for _ in range(MOST_PAGES):
         shown = await read(page(cursor))
-        items = _items(shown)
+        items = items_of(shown)
         for item in items:
             yield item
         if not field(shown, "has_more", bool):
@@ -63,7 +63,8 @@ async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterat
     raise LookUpFailed(f"Stripe's list did not end after {MOST_PAGES} pages of {PAGE}.")
 
 
-def _items(shown: Mapping[str, object]) -> list[Mapping[str, object]]:
+def items_of(shown: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """What a list holds. Raises LookUpFailed when it is none."""
     items = shown.get("data")
     if shown.get("object") != "list" or not isinstance(items, list):
         raise LookUpFailed(f"Stripe showed {shown.get('object')!r} where a list was expected.")
