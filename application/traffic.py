@@ -99,9 +99,10 @@ class TrafficWatch:
     async def _probe(self) -> None:
         if not await self._gateway.answers():
             return
+        # before the breaker: whoever dies in between leaves a probe to the others, and no new outage's alarm can be hit
+        await self._alarms.clear(*OUTAGE)
         if await self._traffic.close_breaker():
             log.info("Stripe answers again: work goes on")
-            await self._alarms.clear(*OUTAGE)
         await self.refresh()
 
     async def heard(self, transfer_id: UUID, step: Send | LookUp, heard: Heard) -> None:

@@ -19,6 +19,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self.open, self.told, self.forgiven, self.stopped = False, list[str](), list[UUID](), list[tuple[str, str]]()
+        self.answering = True
         self.watch = TrafficWatch(self, self, self, forgive=self.forgive, stop=self.stop)  # type: ignore[arg-type]
 
     async def state(self) -> TrafficState:
@@ -27,6 +28,25 @@ class Fleet:
     async def open_breaker(self) -> bool:
         self.open, was = True, self.open
         return not was
+
+    async def take_probe(self) -> bool:
+        return self.open
+
+    async def until_probe(self) -> float | None:
+        return 0.0 if self.open else None
+
+    async def answers(self) -> bool:
+        return self.answering
+
+    async def close_breaker(self) -> bool:
+        self.told.append("closes")
+        self.open, was = False, self.open
+        self.watch.stop()
+        return was
+
+    async def clear(self, kind: str, subject: str) -> bool:
+        self.told.append(f"{kind} is over")
+        return True
 
     async def raise_(self, kind: str, subject: str, detail: str) -> None:
         self.told.append(kind)
@@ -70,6 +90,14 @@ async def test_one_answer_below_500_in_between_begins_the_count_anew(fleet: Flee
         await fleet.hears(Heard.SILENCE, range(SILENT - 1))
         await fleet.hears(answer, [500])
     assert not fleet.open
+
+
+async def test_when_stripe_answers_the_alarm_ends_before_the_breaker_closes(fleet: Fleet) -> None:
+    """The other way round a death in between would leave it open for ever, and a new outage could lose its own."""
+    await fleet.hears(Heard.SILENCE, range(SILENT))
+    await fleet.watch.run()
+    assert fleet.told == ["stripe_outage", "stripe_outage is over", "closes"]
+    assert not fleet.watch.state.outage
 
 
 async def test_looks_that_are_not_answered_count_and_cost_nothing(fleet: Fleet) -> None:
