@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from domain import order, refund, switch, transfer_facts
+from domain import order, refund, refund_calls, switch, transfer_facts
 from domain.fact import Fact
 
 HINDERED_TOO_LONG = timedelta(hours=1)
@@ -11,6 +11,8 @@ HINDERED_TOO_LONG = timedelta(hours=1)
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
 PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood")
 """Kinds that are over as soon as the operation has an end, good or bad."""
+OF_REFUNDS = ("psp_refuses_the_key", "refund_not_understood", "refund_hindered")
+"""Kinds that are over as soon as the PSP has taken the refund in, or decided."""
 BY_PEOPLE, BY_LEDGER = "paused", "sending_stopped"
 
 
@@ -47,6 +49,8 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(fact.reason, fact, fact.detail)
         case order.RefundSetAside():
             return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
+        case refund_calls.AttemptDeferred():
+            return _refund_hampered(fact)
         case refund.Failed() if fact.after_success:
             return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
         case switch.Paused():
@@ -70,6 +74,17 @@ def _hampered(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
     return None
 
 
+def _refund_hampered(fact: refund_calls.AttemptDeferred) -> AlarmRow | None:
+    if fact.why in ("unauthorized", "forbidden"):
+        return _raised("psp_refuses_the_key", fact, fact.detail)
+    if fact.why in ("unknown_there", "held") or fact.detail.startswith(NOT_UNDERSTOOD):
+        return _raised("refund_not_understood", fact, fact.detail)
+    if fact.hindered_since is not None and fact.timestamp - fact.hindered_since >= HINDERED_TOO_LONG:
+        since = f"{fact.hindered_since:%H:%M} UTC ({fact.why})"
+        return _raised("refund_hindered", fact, f"The payment provider has not begun it since {since}.")
+    return None
+
+
 def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
     match fact:
         case transfer_facts.Completed() | transfer_facts.PartiallyReversed() | transfer_facts.Reversed():
@@ -80,6 +95,8 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return ("permanently_failed",)
         case transfer_facts.AmountReduced(amount=0):
             return ("permanently_failed",)  # else it would be cancelled: it was given up, and now nothing is due
+        case refund.Submitted() | refund.Succeeded() | refund.Failed() | refund.UnderReview():
+            return OF_REFUNDS if troubled else ()
         case switch.Resumed():
             return (BY_PEOPLE, BY_LEDGER)
         case _:

@@ -8,9 +8,9 @@ from typing import NoReturn
 import psycopg
 
 from domain.errors import LedgerError
+from infrastructure.builtin import SimulatorNotStarted
 from infrastructure.postgres.embedded import EmbeddedPostgresError
 from infrastructure.postgres.migrate import MigrationError
-from infrastructure.stripe.builtin import SimulatorNotStarted
 
 FOUND, USAGE = 1, 2
 

@@ -12,6 +12,7 @@ from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
 from infrastructure.postgres.sql import queries
 from projections.alarms import AlarmRow, alarms
 from projections.folding import Fold, TransferFold, fold, rows
+from projections.refunds import RefundRow
 
 SQL = queries("directory")
 NOTHING_ALONG = Along()
@@ -87,7 +88,8 @@ def _known(book: Book, stream: Stream) -> Fold | None:
 
 
 def _alarms(before: Fold | None, facts: Sequence[Fact]) -> list[AlarmRow]:
-    troubled = isinstance(before, TransferFold) and before.transfer.last_error is not None
+    last_error = before.transfer.last_error if isinstance(before, TransferFold) else None
+    troubled = (before.last_error if isinstance(before, RefundRow) else last_error) is not None
     return [row for fact in facts for row in alarms(fact, troubled=troubled)]
 
 

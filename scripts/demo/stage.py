@@ -16,9 +16,10 @@ import httpx
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from infrastructure.bootstrap import DATA, stored
+from infrastructure.bootstrap import stored
 from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.postgres.embedded import EmbeddedPostgres
+from infrastructure.providers import DATA
 from infrastructure.settings import settings_from
 from infrastructure.stripe.simulator.control import SimulatorControl
 from infrastructure.stripe.simulator.server import running_simulator
