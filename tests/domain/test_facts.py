@@ -13,10 +13,10 @@ from domain.fact import opened
 from domain.identity import order_stream, transfer_stream
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER
-from domain.order_asks import PaymentRequested
-from domain.psp import PaymentBody
 from domain.order import AnyOrderFact, Order
+from domain.order_asks import PaymentRequested
 from domain.outcomes import Succeeded
+from domain.psp import PaymentBody
 from domain.refund import AnyRefundFact, Refund
 from domain.seller_transfer import TOPIC, SellerTransfer
 from domain.switch import AnySwitchFact

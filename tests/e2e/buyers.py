@@ -53,5 +53,3 @@ class Buyers:
 
     async def amounts(self) -> list[tuple[str, int, str]]:
         return sorted((refund["refund_id"], refund["amount"], refund["status"]) for refund in await self.made())
-
-

@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from application.refunds import RefundReport, SettledRefund
-from domain.refund import Refund
 from domain.fact import opened
 from domain.identity import transfer_stream
 from domain.order import Order, Share
+from domain.refund import Refund
 from domain.seller_transfer import TOPIC, SellerTransfer
 from domain.transfer_facts import Imported
 from infrastructure.bootstrap import Storage, running, stored

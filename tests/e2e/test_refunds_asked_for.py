@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from domain.errors import ExceedsOrder, Refused
-from domain.order_asks import RefundReleased
 from domain.identity import order_stream
+from domain.order_asks import RefundReleased
 from domain.refund import Failed, Submitted, Succeeded
 from domain.refund_calls import AttemptDeferred, CallStarted
 from domain.switch import scope_of_work
@@ -131,7 +131,9 @@ async def test_with_no_answer_at_all_the_books_decide_and_what_is_not_there_has_
         row = await buyers.reached("failed")
     started = await buyers.happened(CallStarted, times=2)
     (asked, *_) = await buyers.calls(ASK)
-    assert asked["at"] - started.timestamp.timestamp() >= 2 * hasty.total_seconds(), "while a call may be under way, absence proves nothing"
+    assert asked["at"] - started.timestamp.timestamp() >= 2 * hasty.total_seconds(), (
+        "while a call may be under way, absence proves nothing"
+    )
     assert (len(await buyers.calls()), await buyers.made()) == (2, [])
     assert "has no such refund" in row["last_error"]
     assert await buyers.happened(Failed)
@@ -175,9 +177,7 @@ async def test_of_two_requests_at_once_only_what_is_there_is_asked_for(stage: St
     await buyers.paid()
     async with stage.at_work(transfers=SLOW) as desk:
         await stage.paid(desk)
-        asked = await asyncio.gather(
-            *(desk.ask_refund(f"r{n}", amount=600) for n in range(4)), return_exceptions=True
-        )
+        asked = await asyncio.gather(*(desk.ask_refund(f"r{n}", amount=600) for n in range(4)), return_exceptions=True)
         refused = [answer for answer in asked if isinstance(answer, ExceedsOrder)]
         assert len(refused) == 3, asked
         assert "only 400 is left" in str(refused[0])

@@ -253,7 +253,9 @@ async def test_a_failure_that_was_a_mistake_is_corrected_by_asking_the_provider(
     assert (await buyers.happened(Succeeded)).source == "hyperswitch:read"
 
 
-async def test_where_the_provider_cannot_be_asked_the_contradiction_stays_parked_with_an_alarm(shop: Shop, buyers: Buyers) -> None:
+async def test_where_the_provider_cannot_be_asked_the_contradiction_stays_parked_with_an_alarm(
+    shop: Shop, buyers: Buyers
+) -> None:
     await shop.paid()
     await shop.refund()
     await buyers.reached("submitted")

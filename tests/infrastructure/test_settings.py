@@ -132,7 +132,10 @@ def test_the_payment_provider_has_a_mode(environment: dict[str, str], mode: str)
     [
         ({"HYPERSWITCH_API_KEY": "snd_1"}, "HYPERSWITCH_BASE_URL"),
         ({"HYPERSWITCH_BASE_URL": SANDBOX}, "HYPERSWITCH_API_KEY"),
-        ({"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": SANDBOX, "HYPERSWITCH_API_KEY": "snd_1"}, "HYPERSWITCH_BASE_URL"),
+        (
+            {"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": SANDBOX, "HYPERSWITCH_API_KEY": "snd_1"},
+            "HYPERSWITCH_BASE_URL",
+        ),
         ({"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": "http://127.0.0.1:12112"}, "HYPERSWITCH_BASE_URL"),
         ({"HYPERSWITCH_BASE_URL": "https://psp.example", "HYPERSWITCH_API_KEY": "prd_1"}, "HYPERSWITCH_BASE_URL"),
     ],
