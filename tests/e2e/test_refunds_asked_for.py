@@ -10,12 +10,14 @@ from datetime import timedelta
 
 import pytest
 
+from application.ports import TrafficState
+from application.refunding import Refunding
 from domain.errors import ExceedsOrder, Refused
 from domain.identity import order_stream
 from domain.order_asks import RefundReleased
 from domain.refund import Failed, Submitted, Succeeded
 from domain.refund_calls import AttemptDeferred, CallStarted
-from domain.switch import scope_of_work
+from domain.switch import EVERYTHING, scope_of_work
 from infrastructure.bootstrap import running
 from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
 from infrastructure.settings import Settings
@@ -274,3 +276,19 @@ async def test_what_the_provider_took_in_and_then_does_not_know_is_never_final(s
         await buyers.psp.settle_refund("r1", "succeeded")
         await buyers.reached("succeeded")
         assert "refund_not_understood" not in await buyers.view.alarms()
+
+
+async def test_only_a_pause_holds_a_refund_back_never_an_outage_of_stripe_or_a_paused_seller(
+    stage: Stage, buyers: Buyers, settings: Settings
+) -> None:
+    await buyers.paid()
+    async with running(settings) as service:
+        assert service.psp is not None
+        desk = Desk(service)
+        await stage.paid(desk)
+        refund = await desk.ask_refund("r1", amount=1_000)
+        errand = Refunding(service.psp, settings.policy(QUICK), service.ledger)
+        assert errand.may(refund, TrafficState(outage=True, paused=frozenset({"seller:anna", "work:reversing"})))
+        assert not errand.may(refund, TrafficState(paused=frozenset({EVERYTHING})))
+        assert not errand.may(refund, TrafficState(paused=frozenset({scope_of_work("refunding")})))
+        await buyers.happened(Submitted)
