@@ -1,5 +1,6 @@
 """What Hyperswitch's webhooks mean for the ledger: payments and refunds of buyers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
@@ -7,11 +8,19 @@ import structlog
 from application.book import Along
 from application.hyperswitch_events import PAYMENT_EVENT, REFUND_EVENT, Payment, Refund
 from application.ledger import TransferLedger, subject_of_order, subject_of_payment
+from application.payment_gateway import PaymentGateway
 from application.ports import Directory
+from application.psp_word import ASKED, report_of
 from application.refunds import Recorded, RefundReport
 from application.webhooks import DONE, Disposition, Ignored, Parked, Reaction, StoredEvent, marked, source
 from domain.errors import BadMoney, ContentDiffers, Contradiction, UnknownId
 from domain.money import currency
+from domain.outcomes import Failure
+from domain.psp import RefundAtPsp
+from domain.refund import RefundStatus
+
+ASKED_WITHIN = 5.0
+"""Seconds; an event is leased for ten."""
 
 log = structlog.get_logger()
 
@@ -19,8 +28,9 @@ log = structlog.get_logger()
 class HyperswitchReactions:
     """Finds out what an event means, and has the ledger do it."""
 
-    def __init__(self, ledger: TransferLedger, directory: Directory) -> None:
-        self._ledger, self._directory = ledger, directory
+    def __init__(self, ledger: TransferLedger, directory: Directory, psp: PaymentGateway | None = None) -> None:
+        """`psp` is asked where an event contradicts what is recorded as final; without it a person has to."""
+        self._ledger, self._directory, self._psp = ledger, directory, psp
 
     def by_type(self) -> Mapping[str, Reaction]:
         """The reactions by event type."""
@@ -72,10 +82,38 @@ class HyperswitchReactions:
     # --- refunds ----------------------------------------------------------------------------------------------------
 
     async def _refund_succeeded(self, event: StoredEvent) -> Disposition:
-        return await self._refund(event, self._ledger.refund_succeeded)
+        return await self._refund(event, self._refund_has_succeeded)
 
     async def _refund_failed(self, event: StoredEvent) -> Disposition:
-        return await self._refund(event, self._ledger.refund_failed)
+        return await self._refund(event, self._refund_has_failed)
+
+    async def _refund_has_failed(self, report: RefundReport, along: Along) -> Recorded:
+        """Banks do refuse days later; but an old event that comes late must not undo what was corrected since."""
+        if await self._ledger.refund_status(report.order_id, report.name) is RefundStatus.SUCCEEDED:
+            seen = await self._asked(report.name)
+            if isinstance(seen, RefundAtPsp) and seen.status == "succeeded":
+                return await self._ledger.refund_succeeded_after_all(report_of(seen, report.order_id, ASKED), along)
+        return await self._ledger.refund_failed(report, along)
+
+    async def _refund_has_succeeded(self, report: RefundReport, along: Along) -> Recorded:
+        """Raises Contradiction where it is recorded as failed, and the PSP cannot be asked or has not decided."""
+        try:
+            return await self._ledger.refund_succeeded(report, along)
+        except Contradiction:
+            seen = await self._asked(report.name)
+            if not isinstance(seen, RefundAtPsp) or seen.status not in ("succeeded", "failed"):
+                raise
+        word = report_of(seen, report.order_id, ASKED)
+        if seen.status == "failed":
+            return await self._ledger.refund_failed(word, along)
+        return await self._ledger.refund_succeeded_after_all(word, along)
+
+    async def _asked(self, name: str) -> RefundAtPsp | Failure | None:
+        try:
+            async with asyncio.timeout(ASKED_WITHIN):
+                return await self._psp.refund(name) if self._psp is not None else None
+        except (TimeoutError, ValueError):  # not in time, or a name that it cannot have
+            return None
 
     async def _refund_review(self, event: StoredEvent) -> Disposition:
         return await self._refund(event, self._ledger.refund_under_review)

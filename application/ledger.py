@@ -18,6 +18,8 @@ from domain.errors import Conflict, ConstraintBroken, ContentDiffers, UnknownId
 from domain.identity import order_stream, refund_stream, switch_stream
 from domain.order import Order, Share
 from domain.outcomes import TransferAtStripe
+from domain.psp import PaymentBody, name_at_psp
+from domain.refund import RefundStatus
 from domain.settlement import pay_sellers
 from domain.switch import Switch
 
@@ -115,6 +117,10 @@ class TransferLedger:
         """See `refunds.succeeded`."""
         return await self._on_refund(report, refunds.succeeded, along)
 
+    async def refund_succeeded_after_all(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+        """See `refunds.succeeded_after_all`."""
+        return await self._on_refund(report, refunds.succeeded_after_all, along)
+
     async def refund_failed(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
         """See `refunds.failed`."""
         return await self._on_refund(report, refunds.failed, along)
@@ -125,10 +131,28 @@ class TransferLedger:
 
     async def settle_refund(self, wish: SettledRefund) -> Recorded:
         """See `refunds.settled`."""
+        return await self._on_wish(wish, refunds.settled)
+
+    async def request_refund(self, wish: SettledRefund) -> Recorded:
+        """See `refunds.requested`."""
+        return await self._on_wish(wish, refunds.requested)
+
+    async def refund_heard(self, refund_stream: UUID, decide: Callable[[Book, datetime], None]) -> None:
+        """What came of a call to the PSP; see `refunding.RefundDesk`."""
+        await self._until_stored(lambda: self._around_refund(refund_stream), decide, NOTHING_ALONG)
+
+    async def refund_status(self, order_id: str, name: str) -> RefundStatus | None:
+        """Where the refund under any of its names stands; None when it is not known. Raises UnknownId."""
+        refund = (await self._whole_order(order_id, name)).refund()
+        return refund.status if refund is not None else None
+
+    async def request_payment(self, order_id: str) -> PaymentBody:
+        """The payment is about to be asked of the PSP, under exactly this body. Raises UnknownId, Refused."""
+        released = [subject_of_payment(name_at_psp(order_id))]
         return await self._until_stored(
-            lambda: self._whole_order(wish.order_id, wish.refund_id, wish.psp_refund_id),
-            lambda book, now: refunds.settled(book, wish, now),
-            NOTHING_ALONG,
+            lambda: self._order(order_id),
+            lambda book, now: book.order(order_id).request_payment(now),
+            Along(released=released),
         )
 
     async def retry(self, transfer_id: UUID, actor: str, reason: str) -> None:
@@ -207,6 +231,23 @@ class TransferLedger:
         if (order := book.known_order(order_id)) is not None:
             book.merge(await self._ledger.load(order.transfer_ids()))
         return book
+
+    async def _around_refund(self, stream: UUID) -> Book:
+        """The refund, its order, and all transfers of that."""
+        book = await self._ledger.load([stream])
+        refund = book.refund()
+        if refund is None:
+            raise UnknownId("refund", str(stream))
+        book.merge(await self._ledger.load([order_stream(refund.order_id)]))
+        book.merge(await self._ledger.load(book.order(refund.order_id).transfer_ids()))
+        return book
+
+    async def _on_wish(self, wish: SettledRefund, decide: Callable[[Book, SettledRefund, datetime], Recorded]) -> Recorded:
+        return await self._until_stored(
+            lambda: self._whole_order(wish.order_id, wish.refund_id, wish.psp_refund_id),
+            lambda book, now: decide(book, wish, now),
+            NOTHING_ALONG,
+        )
 
     async def _on_refund(
         self,

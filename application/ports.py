@@ -70,7 +70,7 @@ class Claimed(NamedTuple):
 
 
 class Work(Protocol):
-    """Due transfers, leased to whoever works on them. `kind` is `transferring` or `reversing`.
+    """Due transfers or refunds, leased to whoever works on them. `kind` is `transferring`, `reversing` or `refunding`.
 
     Obligations: no two holders have the same transfer while a lease runs; an empty claim does not mean that nothing is due;
     nothing is claimed, and nothing is due, while the breaker is open or what it belongs to is paused; sellers take turns, so

@@ -1,7 +1,7 @@
 """Storing an outcome. It is the one thing that must not be lost while the process lives: everything else is tried again."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 import structlog
@@ -19,31 +19,42 @@ PAUSE, LONGEST_PAUSE = 0.1, 5.0
 log = structlog.get_logger()
 
 
+async def insisting(subject_id: UUID, store: Callable[[bool], Awaitable[None]]) -> None:
+    """Until it is stored: after a lost race at once, while the database is away less and less often.
+
+    `store` is told whether what was loaded before is still worth trying. Raises what else it raises.
+    """
+    pause, fresh = PAUSE, True
+    while True:
+        try:
+            await store(fresh)
+        except Conflict:
+            fresh = False
+        except Unavailable as away:
+            log.warning("an outcome waits for the database", subject_id=str(subject_id), why=away.why)
+            await asyncio.sleep(pause)
+            pause, fresh = min(2 * pause, LONGEST_PAUSE), False
+        else:
+            return
+
+
 class Recorder:
     """Records outcomes: decided again after a lost race, repeated while the database is away, held when it refuses."""
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger, self._clock = ledger, clock
 
-    async def record(self, transfer_id: UUID, book: Book, settlement: Settlement) -> None:
+    async def record(self, subject_id: UUID, book: Book, answer: Settlement) -> None:
         """Store what the outcome leads to. `book` is as fresh as the intent; it is loaded anew when that was too old."""
-        pause, fresh = PAUSE, True
-        while True:
+
+        async def store(fresh: bool) -> None:
+            loaded = book if fresh else await self._ledger.load([subject_id])
             try:
-                if not fresh:
-                    book = await self._ledger.load([transfer_id])
-                await self._store(book, book.transfer(transfer_id), settlement)
-            except Conflict:
-                fresh = False
-            except Unavailable as away:
-                log.warning("an outcome waits for the database", transfer_id=str(transfer_id), why=away.why)
-                await asyncio.sleep(pause)
-                pause, fresh = min(2 * pause, LONGEST_PAUSE), False
+                await self._store(loaded, loaded.transfer(subject_id), answer)
             except ConstraintBroken as refused:
-                await self._hold(transfer_id, settlement, refused)
-                return
-            else:
-                return
+                await self._hold(subject_id, answer, refused)
+
+        await insisting(subject_id, store)
 
     async def _store(self, book: Book, transfer: SellerTransfer, settlement: Settlement) -> None:
         reduced = dict(transfer.reductions)

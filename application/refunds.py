@@ -27,7 +27,7 @@ class RefundReport(NamedTuple):
 
 
 class SettledRefund(NamedTuple):
-    """A refund that a caller says has succeeded elsewhere. `amount` None: all that is not refunded yet."""
+    """A refund that a caller wants, or says has succeeded elsewhere. `amount` None: all that is not refunded yet."""
 
     refund_id: str
     order_id: str
@@ -52,12 +52,21 @@ def succeeded(book: Book, report: RefundReport, now: datetime) -> Recorded:
     return Recorded(refund, news)
 
 
+def succeeded_after_all(book: Book, report: RefundReport, now: datetime) -> Recorded:
+    """The PSP was asked just now, and says it succeeded, whatever was reported before. Raises UnknownId, ContentDiffers."""
+    order = book.order(report.order_id)
+    refund, news = _reported(book, report, now)
+    _effective(book, order, refund, report.source, now, asked=True)
+    return Recorded(refund, news)
+
+
 def failed(book: Book, report: RefundReport, now: datetime) -> Recorded:
     """The PSP says it failed, possibly after it had succeeded: what it took goes back. Raises UnknownId, ContentDiffers."""
     order = book.order(report.order_id)
     refund, news = _reported(book, report, now)
     if refund.may_become(RefundStatus.FAILED):
         refund.fail(report.source, report.detail, now)
+        order.release(refund.key, now)
         if order.revoke(refund.key, now):
             book.add(settle(order, book.transfers(), refund.key, now))
     return Recorded(refund, news)
@@ -85,11 +94,50 @@ def settled(book: Book, wish: SettledRefund, now: datetime) -> Recorded:
     return Recorded(refund, news)
 
 
-def _opened(book: Book, order: Order, wish: SettledRefund, now: datetime) -> Refund:
-    left = order.amount - order.refunded
-    amount = left if wish.amount is None else wish.amount
+def requested(book: Book, wish: SettledRefund, now: datetime) -> Recorded:
+    """A caller wants it: its part of the order is reserved, and the PSP is asked next.
+
+    Raises UnknownId, ContentDiffers, ExceedsOrder, Refused.
+    """
+    order, refund = book.order(wish.order_id), book.refund()
+    if refund is not None:
+        if refund.refund_id != wish.refund_id:
+            raise ContentDiffers("refund", wish.refund_id, ["refund_id"])
+        refund.agree(wish.order_id, wish.amount, None, wish.reason, wish.explicit)
+        return Recorded(refund, False)
+    if not order.paid or order.payment_id is None:
+        lacks = "is not paid yet" if not order.paid else "was paid by a payment that the ledger does not know"
+        raise Refused(f"Order {order.order_id!r} {lacks}, so there is no payment that could be refunded; report it first.")
+    amount = _within(order.left, order, wish)
+    objection = order.objection_to_asking(wish.explicit, amount)
+    if objection is not None:
+        raise Refused(f"Refund {wish.refund_id!r} cannot be divided among the sellers: {objection}.")
+    refund = Refund.open(
+        refund_id=wish.refund_id,
+        order_id=order.order_id,
+        amount=amount,
+        currency=order.currency,
+        origin="api",
+        reason=wish.reason,
+        explicit=wish.explicit,
+        payment_id=order.payment_id,
+        now=now,
+    )
+    order.reserve(refund.key, amount, wish.explicit, now)
+    book.add([refund])
+    return Recorded(refund, True)
+
+
+def _within(left: int, order: Order, wish: SettledRefund) -> int:
+    """The amount that is meant; without one, all that a new refund may ask for. Raises ExceedsOrder."""
+    amount = order.left if wish.amount is None else wish.amount
     if amount > left or amount == 0:
         raise ExceedsOrder(f"Refund {wish.refund_id!r} of order {order.order_id!r}", wish.amount or 1, left, order.currency)
+    return amount
+
+
+def _opened(book: Book, order: Order, wish: SettledRefund, now: datetime) -> Refund:
+    amount = _within(order.amount - order.refunded, order, wish)
     objection = order.objection(amount, order.currency, wish.explicit)
     if objection is not None:
         raise Refused(f"Refund {wish.refund_id!r} cannot be divided among the sellers: {objection}.")
@@ -132,9 +180,9 @@ def _reported(book: Book, report: RefundReport, now: datetime) -> Recorded:
     return Recorded(refund, False)
 
 
-def _effective(book: Book, order: Order, refund: Refund, source: str, now: datetime) -> None:
-    """Take it from the sellers, or set it aside. Twice is as good as once."""
-    if refund.status is RefundStatus.FAILED:
+def _effective(book: Book, order: Order, refund: Refund, source: str, now: datetime, *, asked: bool = False) -> None:
+    """Take it from the sellers, or set it aside. Twice is as good as once. `asked`: the PSP was, just now."""
+    if refund.status is RefundStatus.FAILED and not asked:
         # reports overtake each other, so the later one is not the truer one
         raise Contradiction("Refund", refund.refund_id, "failed", "succeeded")
     if not refund.may_become(RefundStatus.SUCCEEDED):

@@ -6,6 +6,7 @@ from typing import cast
 
 from application.ports import TransferGateway
 from application.settlements import Settlement
+from application.transfer_errands import OnTransfers
 from application.transferring import Unread
 from domain import reversing
 from domain.bodies import ReversalBody
@@ -16,7 +17,7 @@ from domain.seller_transfer import SellerTransfer
 
 
 @dataclass(frozen=True, slots=True)
-class Reversing:
+class Reversing(OnTransfers):
     """Reverses what is `reversal_pending` and due."""
 
     gateway: TransferGateway

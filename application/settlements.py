@@ -2,12 +2,38 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
+from uuid import UUID
 
-from domain.calling import LookUp, Send, forgive, give_back
-from domain.operation import Policy
+from application.book import Book
+from application.ports import Clock, Ledger, TrafficState
+from domain.calling import LookUp, Send, Step, forgive, give_back
 from domain.outcomes import Heard
 from domain.seller_transfer import SellerTransfer
+
+
+class Said(Protocol):
+    """What came of a step, as far as the loop has to know."""
+
+    @property
+    def heard(self) -> Heard:
+        """What it says about the other side itself."""
+        ...
+
+
+Subject = TypeVar("Subject")
+"""What is worked on: a seller's transfer, a buyer's refund."""
+Answer = TypeVar("Answer", bound=Said)
+"""What comes of a step, kept until it is recorded."""
+Kept = TypeVar("Kept", contravariant=True)
+
+
+class Records(Protocol[Kept]):
+    """Stores what came of a step; returns only when that is done, whatever the database does meanwhile."""
+
+    async def record(self, subject_id: UUID, book: Book, answer: Kept) -> None:
+        """`book` is as fresh as the intent; it is loaded anew when that was too old."""
+        ...
 
 
 class Settlement(Protocol):
@@ -25,8 +51,8 @@ class Settlement(Protocol):
         ...
 
 
-class Errand(Protocol):
-    """What one kind of work does at Stripe."""
+class Errand(Protocol[Subject, Answer]):
+    """What one kind of work does, at Stripe or at the PSP."""
 
     @property
     def kind(self) -> str:
@@ -38,15 +64,32 @@ class Errand(Protocol):
         """As `Pace` knows it."""
         ...
 
-    @property
-    def policy(self) -> Policy: ...
-
-    async def call(self, transfer: SellerTransfer, step: Send) -> Settlement:
-        """Make the call, once. Never raises for anything that Stripe or the network does."""
+    def subject(self, book: Book, subject_id: UUID) -> Subject:
+        """What was claimed under this id. Raises UnknownId."""
         ...
 
-    async def look_up(self, transfer: SellerTransfer, step: LookUp) -> Settlement:
-        """Read Stripe's books. Never raises for anything that Stripe or the network does."""
+    def may(self, subject: Subject, state: TrafficState) -> bool:
+        """What was claimed before an outage or a pause is not begun after it."""
+        ...
+
+    def begin(self, subject: Subject, now: datetime, state: TrafficState) -> Step:
+        """The next step, with its intent recorded."""
+        ...
+
+    async def call(self, subject: Subject, step: Send) -> Answer:
+        """Make the call, once. Never raises for anything that the other side or the network does."""
+        ...
+
+    async def look_up(self, subject: Subject, step: LookUp) -> Answer:
+        """Read the other side's books. Never raises for anything that it or the network does."""
+        ...
+
+    def given_back(self, attempt: int, why: str) -> Answer:
+        """The call was not made after all."""
+        ...
+
+    def recorder(self, ledger: Ledger, clock: Clock) -> Records[Answer]:
+        """Who stores what comes of it."""
         ...
 
 

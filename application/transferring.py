@@ -7,6 +7,7 @@ from typing import cast
 
 from application.ports import TransferGateway
 from application.settlements import Settlement
+from application.transfer_errands import OnTransfers
 from domain import paying
 from domain.bodies import TransferBody
 from domain.calling import LookUp, Send, hold_evidence, postpone
@@ -16,7 +17,7 @@ from domain.seller_transfer import SellerTransfer
 
 
 @dataclass(frozen=True, slots=True)
-class Transferring:
+class Transferring(OnTransfers):
     """Pays what is `pending` or `failed` and due."""
 
     gateway: TransferGateway

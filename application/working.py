@@ -1,4 +1,4 @@
-"""The process managers' common loop: claim what is due, and see each transfer through one step at Stripe.
+"""The process managers' common loop: claim what is due, and see each piece of it through one step, at Stripe or at the PSP.
 
 1. The pace of the whole claim is reserved, then the intent (`CallStarted`, frozen body and key) is committed.
 2. A slot, then the call, while enough of the lease is left. No transaction or lock of the database is open meanwhile.
@@ -10,20 +10,18 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Generic, Protocol
 from uuid import UUID, uuid4
 
 import structlog
 
 from application.book import Book
 from application.leases import LEASE, Leases
-from application.ports import Clock, Ledger, Pace, Work
-from application.recording import Recorder
-from application.settlements import Errand, GivenBack, Settlement
-from application.traffic import TrafficWatch
-from domain.calling import LookUp, Rest, Send, begin
+from application.ports import Clock, Ledger, Pace, TrafficState, Work
+from application.settlements import Answer, Errand, Subject
+from domain.calling import LookUp, Rest, Send
 from domain.errors import Conflict
 from domain.outcomes import Heard
-from domain.seller_transfer import SellerTransfer
 
 ENOUGH_LEASE = timedelta(seconds=2)
 """With less of the lease left no call is begun: somebody else might begin it as well."""
@@ -38,30 +36,39 @@ class Limits:
     """How much one loop takes on."""
 
     capacity: int = 64
-    """Transfers held at a time; more than the slots, so that intents are committed while calls run."""
+    """How many are held at a time; more than the slots, so that intents are committed while calls run."""
     lease: timedelta = LEASE
     """How long the work of a process that vanished stays its own."""
     interval: timedelta = timedelta(minutes=1)
     """The safety net: how long the loop sleeps at most without having been woken."""
 
 
-class Worker:
+class Watch(Protocol):
+    """What the whole fleet obeys, and who listens to the answers."""
+
+    @property
+    def state(self) -> TrafficState: ...
+
+    async def heard(self, subject_id: UUID, step: Send | LookUp, heard: Heard) -> None: ...
+
+
+class Worker(Generic[Subject, Answer]):
     """One loop for one kind of work: `run` until `stop`, which waits for the calls in flight."""
 
     def __init__(
         self,
-        errand: Errand,
+        errand: Errand[Subject, Answer],
         ledger: Ledger,
         work: Work,
         pace: Pace,
-        watch: TrafficWatch,
+        watch: Watch,
         clock: Clock,
         slots: asyncio.Semaphore,
         limits: Limits,
     ) -> None:
         self._errand, self._ledger, self._work, self._pace, self._clock = errand, ledger, work, pace, clock
         self._watch, self._slots, self._limits = watch, slots, limits
-        self._recorder = Recorder(ledger, clock)
+        self._recorder = errand.recorder(ledger, clock)
         self._leases = Leases(work, f"{errand.kind}-{uuid4().hex[:12]}", limits.lease)
         self._woken, self._stopping = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,60 +108,59 @@ class Worker:
         try:
             await self._begin(claimed.ids)
         except BaseException:
-            for transfer_id in claimed.ids:  # or they would be renewed for ever
-                self._leases.done(transfer_id)
+            for subject_id in claimed.ids:  # or they would be renewed for ever
+                self._leases.done(subject_id)
             raise
         return True
 
     async def _begin(self, ids: Sequence[UUID]) -> None:
         waits = await self._pace.reserve(self._errand.endpoint, len(ids))
         book = await self._ledger.load(ids)
-        for transfer_id, wait in zip(ids, waits, strict=True):
-            task = asyncio.create_task(self._see_through(transfer_id, book.only(transfer_id), wait))
+        for subject_id, wait in zip(ids, waits, strict=True):
+            task = asyncio.create_task(self._see_through(subject_id, book.only(subject_id), wait))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _see_through(self, transfer_id: UUID, book: Book, wait: float) -> None:
+    async def _see_through(self, subject_id: UUID, book: Book, wait: float) -> None:
         try:
             await self._pause(wait)
-            if not self._stopping.is_set() and self._may(book.transfer(transfer_id)):
-                await self._step(transfer_id, book)
+            if not self._stopping.is_set() and self._may(self._errand.subject(book, subject_id)):
+                await self._step(subject_id, book)
         except Conflict:
-            log.debug("somebody else was first", transfer_id=str(transfer_id))
-        except Exception:  # one transfer's trouble is not the loop's; its lease runs out and it is claimed again
-            log.exception("a step failed", kind=self._errand.kind, transfer_id=str(transfer_id))
+            log.debug("somebody else was first", subject_id=str(subject_id))
+        except Exception:  # one subject's trouble is not the loop's; its lease runs out and it is claimed again
+            log.exception("a step failed", kind=self._errand.kind, subject_id=str(subject_id))
         finally:
-            self._leases.done(transfer_id)
+            self._leases.done(subject_id)
             self._woken.set()
 
-    def _may(self, transfer: SellerTransfer) -> bool:
-        """What was claimed before an outage or a pause is not begun after it."""
-        return self._watch.state.allows(self._errand.kind, transfer.seller_id)
+    def _may(self, subject: Subject) -> bool:
+        return self._errand.may(subject, self._watch.state)
 
-    async def _step(self, transfer_id: UUID, book: Book) -> None:
-        step = begin(book.transfer(transfer_id), self._clock.now(), self._errand.policy, self._watch.state.look_first)
+    async def _step(self, subject_id: UUID, book: Book) -> None:
+        step = self._errand.begin(self._errand.subject(book, subject_id), self._clock.now(), self._watch.state)
         if book.changed():
             await self._ledger.append(book)
         if isinstance(step, Rest):
             return
-        settlement = await self._at_stripe(transfer_id, book, step)
-        await self._recorder.record(transfer_id, book, settlement)
-        if settlement.heard is Heard.TOO_FAST:
+        answer = await self._carried_out(subject_id, book, step)
+        await self._recorder.record(subject_id, book, answer)
+        if answer.heard is Heard.TOO_FAST:
             await self._pace.slow_down(self._errand.endpoint)
-        await self._watch.heard(transfer_id, step, settlement.heard)
+        await self._watch.heard(subject_id, step, answer.heard)
 
-    async def _at_stripe(self, transfer_id: UUID, book: Book, step: Send | LookUp) -> Settlement:
-        transfer = book.transfer(transfer_id)
+    async def _carried_out(self, subject_id: UUID, book: Book, step: Send | LookUp) -> Answer:
+        subject = self._errand.subject(book, subject_id)
         # a look-up has no intent that could be taken back, and says nothing about a call before it
         intent = step.attempt if isinstance(step, Send) else 0
         async with self._slots:
-            if self._leases.left(transfer_id) < ENOUGH_LEASE.total_seconds():
-                return GivenBack(intent, "Too little of the lease was left to begin the call.")
-            if not self._may(transfer):
-                return GivenBack(intent, "An outage or a pause began before the call did.")
+            if self._leases.left(subject_id) < ENOUGH_LEASE.total_seconds():
+                return self._errand.given_back(intent, "Too little of the lease was left to begin the call.")
+            if not self._may(subject):
+                return self._errand.given_back(intent, "An outage or a pause began before the call did.")
             if isinstance(step, Send):
-                return await self._errand.call(transfer, step)
-            return await self._errand.look_up(transfer, step)
+                return await self._errand.call(subject, step)
+            return await self._errand.look_up(subject, step)
 
     async def _rest(self) -> None:
         """Until woken, or until something is due."""

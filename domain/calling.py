@@ -12,6 +12,7 @@ from domain.bodies import ReversalBody, TransferBody
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER, LookFirst, Operation, Policy
 from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
+from domain.psp import RefundBody
 from domain.seller_transfer import SellerTransfer
 
 LOST_IN_A_ROW = 3
@@ -24,7 +25,7 @@ class Send(NamedTuple):
     what: str
     attempt: int
     key: str
-    body: TransferBody | ReversalBody
+    body: TransferBody | ReversalBody | RefundBody
 
 
 class LookUp(NamedTuple):

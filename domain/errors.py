@@ -11,10 +11,12 @@ LedgerError
 │   ├── NothingToRetry           nothing is due, so there is nothing to send
 │   ├── NothingToResolve         nothing is stuck, so there is nothing to resolve
 │   ├── EvidenceDiffers          what Stripe shows is not what it is said to prove
+│   ├── PspRefused               the payment provider said no, and nothing was made there
 │   └── BadMoney                 not an amount or a currency we accept
 ├── Conflict                 somebody else appended first: reload and decide again
 ├── Unavailable              the database cannot answer now; the request itself may be fine
 ├── StripeSilent             Stripe could not be asked; nothing changed
+├── PspSilent                the payment provider's answer is not known; asking again is safe
 └── ConstraintBroken         the database refused the facts' rows; names the constraint
 """
 
@@ -129,6 +131,16 @@ class EvidenceDiffers(Refused):
         super().__init__(f"{stripe_id} {why}; check the id, or resolve by another evidence.")
 
 
+class PspRefused(Refused):
+    """The payment provider definitely said no: nothing was made there."""
+
+    code = "psp_refused"
+
+    def __init__(self, what: str, why: str) -> None:
+        self.what, self.why = what, why
+        super().__init__(f"The payment provider refused {what} ({why.rstrip('.')}); correct that, then ask again.")
+
+
 class BadMoney(Refused):
     """Not an amount in minor units, or not a currency, that the ledger accepts."""
 
@@ -164,6 +176,16 @@ class StripeSilent(LedgerError):
     def __init__(self, stripe_id: str, why: str) -> None:
         self.stripe_id, self.why = stripe_id, why
         super().__init__(f"{stripe_id} could not be read at Stripe ({why}); nothing has changed, try again.")
+
+
+class PspSilent(LedgerError):
+    """Nobody can tell whether the payment provider has done it. It is asked under a name of ours, so asking again is safe."""
+
+    code = "psp_silent"
+
+    def __init__(self, what: str, why: str) -> None:
+        self.what, self.why = what, why
+        super().__init__(f"The payment provider has not answered for {what} ({why.rstrip('.')}); ask again, which is safe.")
 
 
 class Unavailable(LedgerError):

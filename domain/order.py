@@ -12,6 +12,8 @@ from domain.allocation import Portion, targets
 from domain.errors import ContentDiffers, ExceedsOrder, Refused
 from domain.fact import Fact, Opening, Stream, opened
 from domain.identity import order_stream, transfer_stream
+from domain.order_asks import PaymentRequested, RefundReleased, RefundReserved
+from domain.psp import PaymentBody, name_at_psp
 
 TOPIC = "ledger.order"
 
@@ -81,6 +83,7 @@ class RefundAllocated(Fact):
         rounds = before.rounds + 1 if before is not None else 1
         aggregate.refunds[self.refund_id] = Admitted(self.amount, self.explicit, True, rounds)
         aggregate.set_aside.pop(self.refund_id, None)
+        aggregate.reserved.pop(self.refund_id, None)
 
 
 class RefundRevoked(Fact):
@@ -145,6 +148,9 @@ class Order(Stream):
         self.source_transaction: str | None = None
         self.refunds: dict[str, Admitted] = {}
         self.set_aside: dict[str, int] = {}
+        self.reserved: dict[str, Portion] = {}
+        """Refunds that the PSP was asked for and has not decided."""
+        self.payment_body: PaymentBody | None = None
         self.compensations: list[UUID] = []
 
     @classmethod
@@ -247,6 +253,45 @@ class Order(Stream):
         earlier = self._targets([Portion(self.refunds[n].amount, self.refunds[n].explicit) for n in before])
         return {seller: goal - earlier[seller] for seller, goal in self.targets_through(refund_id).items()}
 
+    @property
+    def left(self) -> int:
+        """What a new refund may ask for: neither refunded nor reserved."""
+        return max(0, self.amount - self.refunded - sum(portion.amount for portion in self.reserved.values()))
+
+    def objection_to_asking(self, explicit: Mapping[str, int] | None, amount: int) -> str | None:
+        """Why an allocation could not be taken from the sellers once everything that is reserved has been."""
+        effective = [Portion(r.amount, r.explicit) for r in self.refunds.values() if r.effective]
+        taken = self._targets([*effective, *self.reserved.values()])
+        return self._objection_to(explicit, amount, taken) if explicit is not None else None
+
+    def reserve(self, refund_id: str, amount: int, explicit: dict[str, int] | None, now: datetime) -> None:
+        """This part of the order is asked for."""
+        self.record(RefundReserved(**self.next(now), refund_id=refund_id, amount=amount, explicit=explicit))
+
+    def release(self, refund_id: str, now: datetime) -> None:
+        """It came to nothing. Twice is as good as once."""
+        portion = self.reserved.get(refund_id)
+        if portion is not None:
+            self.record(RefundReleased(**self.next(now), refund_id=refund_id, amount=portion.amount))
+
+    def request_payment(self, now: datetime) -> PaymentBody:
+        """The body under which the PSP is asked for the payment, for ever the same. Raises Refused."""
+        name = name_at_psp(self.order_id)
+        if self.payment_id not in (None, name) or (self.paid and self.payment_id is None):
+            paid_by = f"names payment {self.payment_id!r}" if self.payment_id else "is paid already"
+            raise Refused(f"Order {self.order_id!r} {paid_by}, so no other payment is created for it.")
+        if self.payment_body is not None:
+            return self.payment_body
+        body = PaymentBody(
+            payment_id=name,
+            amount=self.amount,
+            currency=self.currency,
+            metadata={"order_id": self.order_id},
+            merchant_order_reference_id=self.order_id,
+        )
+        self.record(PaymentRequested(**self.next(now), payment_id=name, key=self.order_id, body=body))
+        return body
+
     def _targets(self, portions: Sequence[Portion]) -> dict[str, int]:
         shares = {seller: share["amount"] for seller, share in self.shares.items()}
         summed = frozenset(seller for seller in shares if self.share_currency(seller) == self.currency)
@@ -261,10 +306,9 @@ class Order(Stream):
             return f"it is {amount}, which is no amount to divide"
         if amount > left:
             return f"it is {amount}, but only {left} of the order is not refunded yet"
-        return self._objection_to(explicit, amount) if explicit is not None else None
+        return self._objection_to(explicit, amount, self.targets()) if explicit is not None else None
 
-    def _objection_to(self, explicit: Mapping[str, int], amount: int) -> str | None:
-        taken = self.targets()
+    def _objection_to(self, explicit: Mapping[str, int], amount: int, taken: Mapping[str, int]) -> str | None:
         strangers = [seller for seller in explicit if seller not in self.shares]
         over = [s for s in explicit if s in self.shares and explicit[s] > self.shares[s]["amount"] - taken[s]]
         if any(part < 0 for part in explicit.values()):
@@ -319,4 +363,15 @@ class Order(Stream):
         return True
 
 
-AnyOrderFact = Registered | Paid | RefundAllocated | RefundRevoked | RefundSetAside | CompensationOwed | Resettled
+AnyOrderFact = (
+    Registered
+    | PaymentRequested
+    | Paid
+    | RefundReserved
+    | RefundReleased
+    | RefundAllocated
+    | RefundRevoked
+    | RefundSetAside
+    | CompensationOwed
+    | Resettled
+)

@@ -9,6 +9,8 @@ from typing import NotRequired, TypedDict
 from domain.errors import ContentDiffers
 from domain.fact import Fact, Opening, Stream, opened
 from domain.identity import refund_stream
+from domain.operation import Operation
+from domain.refund_calls import REFUND, AttemptDeferred, CallStarted
 
 TOPIC = "ledger.refund"
 
@@ -55,6 +57,12 @@ def enter(refund: "Refund", status: RefundStatus) -> None:
     refund.status = status
 
 
+def end(refund: "Refund", status: RefundStatus) -> None:
+    """It is decided, here or by a person: the PSP is neither called nor asked about it any more."""
+    refund.operation = refund.next_retry_at = None
+    enter(refund, status)
+
+
 class Opened(Opening):
     """A refund became known: wished for here (`requested`), or reported by the PSP or the marketplace (`submitted`)."""
 
@@ -68,12 +76,17 @@ class Opened(Opening):
     """`api`, `settled` (already done elsewhere), or `psp` (first heard of in a webhook)."""
     reason: str | None = None
     explicit: dict[str, int] | None = None
+    payment_id: str | None = None
+    """The PSP's payment that is to be refunded, where we ask for it."""
 
     def apply(self, aggregate: "Refund") -> None:
         aggregate.refund_id, aggregate.order_id = self.refund_id, self.order_id
         aggregate.amount, aggregate.currency = self.amount, self.currency
         aggregate.psp_refund_id, aggregate.reason = self.psp_refund_id, self.reason
         aggregate.explicit, aggregate.key = self.explicit, self.refund_id
+        aggregate.payment_id = self.payment_id
+        if self.origin == "api":
+            aggregate.operation, aggregate.next_retry_at = Operation(REFUND), self.timestamp
         enter(aggregate, RefundStatus.REQUESTED if self.origin == "api" else RefundStatus.SUBMITTED)
 
 
@@ -89,13 +102,16 @@ class Named(Fact):
 
 
 class Submitted(Fact):
-    """The PSP acknowledged the refund."""
+    """The PSP acknowledged the refund. Without its word by `next_retry_at` it is asked."""
 
     TOPIC = "ledger.refund.submitted"
     psp_refund_id: str
+    next_retry_at: datetime | None = None
 
     def apply(self, aggregate: "Refund") -> None:
         aggregate.psp_refund_id = self.psp_refund_id
+        attempt = aggregate.operation.attempt if aggregate.operation is not None else 0
+        aggregate.operation, aggregate.next_retry_at = Operation(REFUND, attempt=attempt), self.next_retry_at
         enter(aggregate, RefundStatus.SUBMITTED)
 
 
@@ -107,7 +123,7 @@ class Succeeded(Fact):
     allocation: list[Part]
 
     def apply(self, aggregate: "Refund") -> None:
-        enter(aggregate, RefundStatus.SUCCEEDED)
+        end(aggregate, RefundStatus.SUCCEEDED)
 
 
 class Failed(Fact):
@@ -119,7 +135,7 @@ class Failed(Fact):
     after_success: bool
 
     def apply(self, aggregate: "Refund") -> None:
-        enter(aggregate, RefundStatus.FAILED)
+        end(aggregate, RefundStatus.FAILED)
 
 
 class UnderReview(Fact):
@@ -130,7 +146,7 @@ class UnderReview(Fact):
     why: str
 
     def apply(self, aggregate: "Refund") -> None:
-        enter(aggregate, RefundStatus.REVIEW)
+        end(aggregate, RefundStatus.REVIEW)
 
 
 class Refund(Stream):
@@ -147,6 +163,10 @@ class Refund(Stream):
         self.psp_refund_id: str | None = None
         self.reason: str | None = None
         self.explicit: dict[str, int] | None = None
+        self.payment_id: str | None = None
+        self.operation: Operation | None = None
+        """Our call to the PSP, or our asking; None where nothing of ours is under way."""
+        self.next_retry_at: datetime | None = None
 
     @classmethod
     def open(
@@ -161,6 +181,7 @@ class Refund(Stream):
         psp_refund_id: str | None = None,
         reason: str | None = None,
         explicit: dict[str, int] | None = None,
+        payment_id: str | None = None,
     ) -> "Refund":
         """A refund that becomes known now."""
         fact = Opened(
@@ -176,6 +197,7 @@ class Refund(Stream):
             origin=origin,
             reason=reason,
             explicit=explicit,
+            payment_id=payment_id,
         )
         return opened(cls, fact)
 
@@ -209,6 +231,10 @@ class Refund(Stream):
                 raise ContentDiffers("refund", self.refund_id, ["refund_id"])
             self.record(Named(**self.next(now), refund_id=refund_id, psp_refund_id=psp_refund_id or self.psp_refund_id))
 
+    def submit(self, psp_refund_id: str, ask_at: datetime, now: datetime) -> None:
+        """The PSP took it in."""
+        self.record(Submitted(**self.next(now), psp_refund_id=psp_refund_id, next_retry_at=ask_at))
+
     def succeed(self, source: str, allocation: list[Part], now: datetime) -> None:
         """The PSP says it succeeded."""
         self.record(Succeeded(**self.next(now), source=source, allocation=allocation))
@@ -223,4 +249,4 @@ class Refund(Stream):
         self.record(UnderReview(**self.next(now), source=source, why=why))
 
 
-AnyRefundFact = Opened | Named | Submitted | Succeeded | Failed | UnderReview
+AnyRefundFact = Opened | Named | CallStarted | AttemptDeferred | Submitted | Succeeded | Failed | UnderReview

@@ -12,16 +12,17 @@ from domain.identity import switch_stream
 TOPIC = "ledger.switch"
 
 EVERYTHING = "everything"
-"""Nothing is sent to Stripe. Webhooks and calls are taken in and handled all the same: nothing waits outside."""
+"""Nothing is sent to Stripe, and no refund to the PSP. Webhooks and calls are taken in and handled all the same: nothing waits
+outside."""
 UNSEEN = "unseen"
 """Sending what was not looked up in Stripe's books before."""
 LEDGER = "ledger"
 """The actor when the ledger itself stops."""
-KINDS = ("transferring", "reversing")
+KINDS = ("transferring", "reversing", "refunding")
 
 
 def scope_of_work(kind: str) -> str:
-    """The scope of one kind of work: `transferring` or `reversing`."""
+    """The scope of one kind of work: `transferring`, `reversing` or `refunding`."""
     return f"work:{kind}"
 
 

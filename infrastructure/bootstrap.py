@@ -1,12 +1,11 @@
 """The only place where everything meets: real parts are built here, started in order, and drained in reverse."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 import psycopg
@@ -15,16 +14,21 @@ import structlog
 from application.hyperswitch_reactions import HyperswitchReactions
 from application.inbox import InboxLoop
 from application.ledger import TransferLedger
+from application.payment_gateway import PaymentGateway
 from application.recording import Recorder
+from application.refunding import Refunding, Unheard
 from application.reversing import Reversing
-from application.settlements import Errand, Forgiven
+from application.settlements import Errand, Forgiven, Settlement
 from application.traffic import TrafficWatch
 from application.transferring import Transferring
 from application.webhooks import WebhookReactions
 from application.working import Limits, Worker
 from domain.outcomes import LookUpFailed
+from domain.refunding import FOR_EVER
+from domain.seller_transfer import SellerTransfer
 from domain.switch import UNSEEN
 from infrastructure.clock import DatabaseClock
+from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.logs import name_mode
 from infrastructure.postgres import migrate
 from infrastructure.postgres.alarms import Alarms
@@ -37,18 +41,30 @@ from infrastructure.postgres.inbox import Inbox
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from infrastructure.postgres.listen import Listener
 from infrastructure.postgres.pace import Pace
+from infrastructure.postgres.refund_work import RefundWork
 from infrastructure.postgres.traffic import Traffic
 from infrastructure.postgres.work import Work
-from infrastructure.settings import SIMULATOR_KEY, STRIPE, Settings, WorkSettings
-from infrastructure.stripe.builtin import BuiltinSimulator
+from infrastructure.providers import DATA, made_secret, providers
+from infrastructure.settings import Settings, WorkSettings
 from infrastructure.stripe.gateway import StripeGateway
 
-DATA = Path(".data")
 DRAIN_MARGIN = timedelta(seconds=5)
 ACCOUNT_WITHIN = 5.0
 """Seconds for asking Stripe whose key this is; a start does not wait for an outage to end."""
 
+PSP_CONCURRENCY = 20
+PSP_MAX_RPS = 40.0
+"""Half of what the PSP takes, which others use too."""
+
 log = structlog.get_logger()
+
+
+class Loop(Protocol):
+    """What runs until it is stopped, and may be woken."""
+
+    async def run(self) -> None: ...
+    def wake(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -71,7 +87,11 @@ class Service(Storage):
 
     stripe_url: str
     gateway: StripeGateway
-    workers: Sequence[Worker] = ()
+    psp: HyperswitchGateway | None = None
+    """None: nobody can be asked for payments and refunds."""
+    psp_url: str | None = None
+    psp_builtin: bool = False
+    workers: Sequence[Loop] = ()
     loops: Sequence[asyncio.Task[None]] = ()
     draining: bool = field(default=False)
 
@@ -112,6 +132,8 @@ async def running(settings: Settings, *, loops: bool = True, look_up_first: bool
         await bind(service.pool, settings.mode, await _account(service))
         if settings.mode == "simulator":
             log.warning("no STRIPE_API_KEY: transfers go to the simulator, no money moves", stripe=service.stripe_url)
+        if settings.psp_mode == "simulator":
+            log.warning("payments and refunds go to the simulated payment provider", psp=service.psp_url)
         if look_up_first:
             await _look_up_first(service)
         if loops:
@@ -138,18 +160,6 @@ async def _database(settings: Settings, stack: AsyncExitStack) -> str:
     return await asyncio.to_thread(opened.__enter__)
 
 
-async def _stripe(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:
-    """Key and base URL. Without a key: the built-in simulator, one for each database, or the one that is named."""
-    if settings.stripe_api_key is not None:
-        return settings.stripe_api_key, settings.stripe_api_base or STRIPE
-    if settings.stripe_api_base is not None:
-        return SIMULATOR_KEY, settings.stripe_api_base
-    suffix = f"-{hashlib.sha256(settings.database_url.encode()).hexdigest()[:12]}" if settings.database_url else ""
-    simulator = BuiltinSimulator(DATA / f"simulator{suffix}")
-    stack.callback(simulator.release)
-    return SIMULATOR_KEY, await asyncio.to_thread(simulator.acquire)
-
-
 async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
     database_url = await _database(settings, stack)
     await asyncio.to_thread(migrate.up, database_url)
@@ -167,9 +177,16 @@ async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
 
 async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
     settings = storage.settings
-    key, stripe_url = await _stripe(settings, stack)
+    named = await providers(settings, stack)
     timeout = settings.stripe_timeout.total_seconds()
-    gateway = await stack.enter_async_context(StripeGateway(key, stripe_url, timeout, settings.stripe_max_concurrency))
+    gateway = await stack.enter_async_context(
+        StripeGateway(named.stripe_key, named.stripe_url, timeout, settings.stripe_max_concurrency)
+    )
+    psp = None
+    if named.psp_url is not None:
+        psp = await stack.enter_async_context(HyperswitchGateway(named.psp_key, named.psp_url, timeout))
+    if named.psp_builtin and not settings.hyperswitch_webhook_secrets:
+        settings = replace(settings, hyperswitch_webhook_secrets=made_secret())
     return Service(
         settings,
         storage.database_url,
@@ -179,8 +196,11 @@ async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
         storage.alarms,
         storage.clock,
         storage.ledger,
-        stripe_url,
+        named.stripe_url,
         gateway,
+        psp,
+        named.psp_url,
+        named.psp_builtin,
     )
 
 
@@ -215,7 +235,7 @@ async def _at_work(service: Service) -> AsyncIterator[None]:
         for channel in ("ledger_events", "ledger_work"):
             listener.on(channel, worker.wake)
     await listener.start()
-    running: list[InboxLoop | TrafficWatch | Worker] = [inbox, watch, *service.workers]
+    running: list[Loop] = [inbox, watch, *service.workers]
     service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
     try:
         yield
@@ -238,7 +258,7 @@ async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
 
 def _inbox_loop(service: Service) -> InboxLoop:
     directory = PostgresDirectory(service.pool)
-    reactions = WebhookReactions(hyperswitch=HyperswitchReactions(service.ledger, directory).by_type())
+    reactions = WebhookReactions(hyperswitch=HyperswitchReactions(service.ledger, directory, service.psp).by_type())
     settings = service.settings
     return InboxLoop(
         service.inbox,
@@ -261,19 +281,37 @@ def traffic_watch(service: Service) -> TrafficWatch:
     return TrafficWatch(Traffic(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.ledger.pause)
 
 
-def _workers(service: Service, watch: TrafficWatch) -> list[Worker]:
+def _workers(service: Service, watch: TrafficWatch) -> list[Loop]:
     settings = service.settings
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
-    errands: list[tuple[Errand, WorkSettings]] = [
+    errands: list[tuple[Errand[SellerTransfer, Settlement], WorkSettings]] = [
         (Transferring(service.gateway, settings.policy(settings.transfers)), settings.transfers),
         (Reversing(service.gateway, settings.policy(settings.reversals)), settings.reversals),
     ]
-    return [_worker(service, watch, errand, work, slots) for errand, work in errands if work.enabled]
+    workers: list[Loop] = [_worker(service, watch, errand, work, slots) for errand, work in errands if work.enabled]
+    return [*workers, _refunding(service, service.psp, watch)] if service.psp is not None else workers
 
 
-def _worker(service: Service, watch: TrafficWatch, errand: Errand, work: WorkSettings, slots: asyncio.Semaphore) -> Worker:
+def _worker(
+    service: Service,
+    watch: TrafficWatch,
+    errand: Errand[SellerTransfer, Settlement],
+    work: WorkSettings,
+    slots: asyncio.Semaphore,
+) -> Loop:
     settings, pool = service.settings, service.pool
     capacity = 2 * settings.stripe_max_concurrency
     limits = Limits(capacity, settings.lease, work.check_interval)
     pace = Pace(pool, settings.stripe_max_rps)
     return Worker(errand, PostgresLedger(service.store), Work(pool), pace, watch, service.clock, slots, limits)
+
+
+def _refunding(service: Service, psp: PaymentGateway, watch: TrafficWatch) -> Loop:
+    """With the patience of transfers; the PSP keeps names for ever, and its client reads back what is refused."""
+    settings, pool = service.settings, service.pool
+    patience = settings.policy(settings.transfers)
+    policy = replace(patience, key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout)
+    limits = Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval)
+    slots = asyncio.Semaphore(PSP_CONCURRENCY)
+    errand, ledger = Refunding(psp, policy, service.ledger), PostgresLedger(service.store)
+    return Worker(errand, ledger, RefundWork(pool), Pace(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)

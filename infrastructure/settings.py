@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from application.leases import LEASE
 from domain.errors import LedgerError
@@ -13,6 +14,8 @@ from domain.operation import Policy
 
 STRIPE = "https://api.stripe.com"
 SIMULATOR_KEY = "sk_test_simulator"
+PSP_SIMULATOR_KEY = "snd_simulator"
+_PSP_TEST_KEYS = ("snd_", "dev_")
 _UNITS = {"h": "hours", "m": "minutes", "s": "seconds"}
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?", re.ASCII)
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
@@ -72,6 +75,24 @@ class Settings:
             return "simulator"
         return "live" if self.stripe_api_key.startswith(("sk_live_", "rk_live_")) else "test"
 
+    @property
+    def is_builtin(self) -> bool:
+        """Whether Stripe is the simulator that is built in."""
+        return self.stripe_api_key is None and self.stripe_api_base is None
+
+    @property
+    def psp_mode(self) -> str:
+        """`simulator`, `test`, `live`, or `none`: then nobody can be asked for payments and refunds.
+
+        A simulated PSP beside a real Stripe would take real money from sellers for refunds that no buyer got, so the
+        built-in one comes only with the built-in Stripe.
+        """
+        if self.hyperswitch_base_url is None:
+            return "simulator" if self.is_builtin else "none"
+        if is_loopback(urlsplit(self.hyperswitch_base_url).hostname or ""):
+            return "simulator"
+        return "test" if (self.hyperswitch_api_key or "").startswith(_PSP_TEST_KEYS) else "live"
+
     def policy(self, work: WorkSettings) -> Policy:
         """The limits of one kind of operation."""
         return Policy(
@@ -110,9 +131,20 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         parked_deadline=read("PARKED_DEADLINE", _positive, timedelta(days=7), "a duration such as 168h"),
         lease=read("LEDGER_LEASE", _lease, LEASE, "a duration from 4s to 10m"),
     )
+    _check_psp(settings)
     if settings.api_token is None and not is_loopback(settings.host):
         raise BadSetting("LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set")
     return settings
+
+
+def _check_psp(settings: Settings) -> None:
+    base, key = settings.hyperswitch_base_url, settings.hyperswitch_api_key
+    if base is None and key is not None:
+        raise BadSetting("HYPERSWITCH_BASE_URL", "", "the URL that HYPERSWITCH_API_KEY belongs to")
+    if base is not None and key is None and settings.psp_mode != "simulator":
+        raise BadSetting("HYPERSWITCH_API_KEY", "", f"the key to {base}")
+    if base is not None and (settings.psp_mode == "live") != (settings.mode == "live"):
+        raise BadSetting("HYPERSWITCH_BASE_URL", base, f"a payment provider that is as live as Stripe ({settings.mode} mode)")
 
 
 def is_loopback(host: str) -> bool:

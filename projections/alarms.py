@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from domain import order, refund, switch, transfer_facts
+from domain import order, refund, refund_calls, switch, transfer_facts
 from domain.fact import Fact
 
 HINDERED_TOO_LONG = timedelta(hours=1)
@@ -12,6 +12,8 @@ HINDERED_TOO_LONG = timedelta(hours=1)
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
 PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood")
 """Kinds that are over as soon as the operation has an end, good or bad."""
+OF_REFUNDS = ("psp_refuses_the_key", "refund_not_understood", "refund_hindered")
+"""Kinds that are over as soon as the PSP has taken the refund in, or decided."""
 BY_PEOPLE, BY_LEDGER = "paused", "sending_stopped"
 
 
@@ -26,7 +28,7 @@ class AlarmRow(NamedTuple):
 
 
 RAISED_BY_FACTS = frozenset({
-    *PASSING, BY_PEOPLE, BY_LEDGER, "permanently_failed", "evidence_held", "drift", "refund_set_aside",
+    *PASSING, *OF_REFUNDS, BY_PEOPLE, BY_LEDGER, "permanently_failed", "evidence_held", "drift", "refund_set_aside",
     "refund_failed_after_success",
 })  # fmt: skip
 """The kinds that facts raise; rows of any other kind are raised by something that is no fact."""
@@ -35,7 +37,8 @@ _CONCERNED = frozenset({
     transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
-    order.RefundSetAside, refund.Failed, switch.Paused, switch.Resumed,
+    order.RefundSetAside, refund.Submitted, refund.Succeeded, refund.Failed, refund.UnderReview,
+    refund_calls.AttemptDeferred, switch.Paused, switch.Resumed,
 })  # fmt: skip
 
 
@@ -58,9 +61,9 @@ def still_troubled(before: bool, fact: Fact) -> bool:
     """Whether a passing alarm may be open after this fact."""
     if type(fact) not in _CONCERNED:
         return before
-    if (raised := _raises(fact)) is not None and raised.kind in PASSING:
+    if (raised := _raises(fact)) is not None and raised.kind in (*PASSING, *OF_REFUNDS):
         return True
-    return before and _ends(fact, True) is not PASSING
+    return before and _ends(fact, True) not in (PASSING, OF_REFUNDS)
 
 
 def _raises(fact: Fact) -> AlarmRow | None:
@@ -80,6 +83,8 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(fact.reason, fact, fact.detail)
         case order.RefundSetAside():
             return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
+        case refund_calls.AttemptDeferred():
+            return _refund_hampered(fact)
         case refund.Failed() if fact.after_success:
             return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
         case switch.Paused():
@@ -103,6 +108,17 @@ def _hampered(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
     return None
 
 
+def _refund_hampered(fact: refund_calls.AttemptDeferred) -> AlarmRow | None:
+    if fact.why in ("unauthorized", "forbidden"):
+        return _raised("psp_refuses_the_key", fact, fact.detail)
+    if fact.why in ("unknown_there", "held") or fact.detail.startswith(NOT_UNDERSTOOD):
+        return _raised("refund_not_understood", fact, fact.detail)
+    if fact.hindered_since is not None and fact.timestamp - fact.hindered_since >= HINDERED_TOO_LONG:
+        since = f"{fact.hindered_since:%H:%M} UTC ({fact.why})"
+        return _raised("refund_hindered", fact, f"The payment provider has not begun it since {since}.")
+    return None
+
+
 def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
     match fact:
         case transfer_facts.Completed() | transfer_facts.PartiallyReversed() | transfer_facts.Reversed():
@@ -113,6 +129,8 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return ("permanently_failed",)
         case transfer_facts.AmountReduced(amount=0):
             return ("permanently_failed",)  # else it would be cancelled: it was given up, and now nothing is due
+        case refund.Submitted() | refund.Succeeded() | refund.Failed() | refund.UnderReview():
+            return OF_REFUNDS if troubled else ()
         case switch.Resumed():
             return (BY_PEOPLE, BY_LEDGER)
         case _:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from domain import refund, refund_calls
 from domain import transfer_facts as facts
 from domain.fact import Fact
 from domain.operation import TRANSFER
@@ -59,6 +60,8 @@ def trail(told: Sequence[Told], webhooks: Mapping[int, str]) -> Iterator[Entry]:
         for position, topic, fact in command:
             if isinstance(fact, facts.CallStarted):
                 keys[fact.originator_id, fact.what] = keys[fact.originator_id, ""] = fact.key
+            elif isinstance(fact, refund_calls.CallStarted):
+                keys[fact.originator_id, refund_calls.REFUND] = fact.key
             currency = currencies.setdefault(fact.originator_id, _said(fact, "currency") or "") or None
             yield Entry(
                 position=position,
@@ -96,7 +99,8 @@ def _author(command: Sequence[Told], webhooks: Mapping[int, str]) -> str | None:
 
 def _usual(fact: Fact) -> str:
     """Who brings about what nobody has put a name to: calls and their outcomes are the workers', the rest comes by the API."""
-    return WORKER if isinstance(fact, AnyTransferFact) else API
+    by_worker = AnyTransferFact | refund_calls.CallStarted | refund_calls.AttemptDeferred | refund.Submitted
+    return WORKER if isinstance(fact, by_worker) else API
 
 
 def _operation(fact: Fact) -> str:
@@ -104,6 +108,8 @@ def _operation(fact: Fact) -> str:
     match fact:
         case facts.CallStarted() | facts.AttemptDeferred() | facts.EvidenceHeld():
             return fact.what
+        case refund_calls.CallStarted() | refund_calls.AttemptDeferred() | refund.Submitted():
+            return refund_calls.REFUND
         case facts.Completed() | facts.Failed():
             return TRANSFER
         case facts.PartiallyReversed() | facts.Reversed():
@@ -117,6 +123,8 @@ def _operation(fact: Fact) -> str:
 def _error(fact: Fact) -> str | None:
     match fact:
         case facts.Failed() | facts.AttemptDeferred() | facts.PermanentlyFailed() | facts.EvidenceHeld():
+            return fact.detail
+        case refund_calls.AttemptDeferred():
             return fact.detail
         case _:
             return None

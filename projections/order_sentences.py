@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from domain import order as facts
+from domain import order_asks as asks
 from domain.order import AnyOrderFact
 from projections.wording import money
 
@@ -14,6 +15,14 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             shares = f"{len(fact.shares)} share{'' if len(fact.shares) == 1 else 's'}"
             amount = money(fact.amount, fact.currency)
             return f"Order {fact.order_id!r} over {amount} with {shares} is recorded; it waits for its payment."
+        case asks.PaymentRequested():
+            return f"The payment provider is asked for payment {fact.payment_id!r} under {fact.key!r}; the buyer pays it next."
+        case asks.RefundReserved():
+            amount = money(fact.amount, currency)
+            return f"{amount} are kept for refund {fact.refund_id!r}, which the payment provider is asked for next."
+        case asks.RefundReleased():
+            amount = money(fact.amount, currency)
+            return f"Refund {fact.refund_id!r} came to nothing; {amount} of the order may be refunded again."
         case facts.Paid():
             payment = f" by {fact.payment_id!r}" if fact.payment_id else ""
             return f"The buyer has paid{payment}, says {fact.source!r}; the sellers' transfers are created."

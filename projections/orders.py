@@ -5,6 +5,7 @@ from typing import NamedTuple, assert_never
 from uuid import UUID
 
 from domain import order as facts
+from domain import order_asks as asks
 from domain.order import AnyOrderFact, Share
 
 
@@ -56,7 +57,11 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             return row._replace(status="paid", payment_id=fact.payment_id, source_transaction=fact.source_transaction)
         case facts.RefundAllocated() | facts.RefundRevoked():
             return row._replace(refunded=fact.refunded)
-        case facts.RefundSetAside() | facts.CompensationOwed() | facts.Resettled() | facts.Registered():
+        case asks.PaymentRequested():
+            return row._replace(payment_id=fact.payment_id)
+        case asks.RefundReserved() | asks.RefundReleased() | facts.RefundSetAside():
+            return row
+        case facts.CompensationOwed() | facts.Resettled() | facts.Registered():
             return row
         case _:
             assert_never(fact)

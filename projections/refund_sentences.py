@@ -4,12 +4,25 @@ from typing import assert_never
 
 from domain import refund as facts
 from domain.refund import AnyRefundFact
+from domain.refund_calls import AttemptDeferred, CallStarted
 from projections.wording import aside, clause, money
 
 _OPENED = {
     "api": "is wanted; the payment provider is asked next",
     "settled": "is reported as done elsewhere; the sellers' shares come back next",
     "psp": "was made at the payment provider; its word decides what happens next",
+}
+
+_DEFERRED = {
+    "unknown": "Whether the payment provider has it is not known",
+    "pending": "The payment provider has not decided",
+    "not_yet": "The payment provider cannot refund the payment yet",
+    "absent": "The payment provider does not have it",
+    "unknown_there": "The payment provider took it in and now says that it does not have it; a person should look",
+    "look_up_failed": "The payment provider could not be asked about it",
+    "look_up_later": "Before the payment provider is asked about it, the last call has to have ended",
+    "given_back": "The call was not made",
+    "held": "The payment provider's answer cannot be recorded; a person should look",
 }
 
 
@@ -23,6 +36,12 @@ def sentence(fact: AnyRefundFact, currency: str | None) -> str:
         case facts.Named():
             known = f", known to the payment provider as {fact.psp_refund_id!r}" if fact.psp_refund_id else ""
             return f"The marketplace calls this refund {fact.refund_id!r}{known}; nothing else changes."
+        case CallStarted():
+            named = f"as {fact.body['refund_id']!r} under {fact.key!r}"
+            return f"The payment provider is asked for the refund {named} (call {fact.attempt}); its answer follows."
+        case AttemptDeferred():
+            what = _DEFERRED.get(fact.why, f"The payment provider did not carry it out ({fact.why})")
+            return f"{what}{aside(fact.detail)}; it goes on at {fact.next_retry_at:%Y-%m-%d %H:%M:%S} UTC, without a new name."
         case facts.Submitted():
             return f"The payment provider took it in as {fact.psp_refund_id!r}; its decision follows."
         case facts.Succeeded():

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from domain import refund as facts
 from domain.refund import AnyRefundFact, Part, RefundStatus
+from domain.refund_calls import AttemptDeferred, CallStarted
 
 
 class RefundRow(NamedTuple):
@@ -21,6 +22,9 @@ class RefundRow(NamedTuple):
     reason: str | None
     allocation: list[Part]
     last_error: str | None
+    retry_count: int
+    next_retry_at: datetime | None
+    """When the PSP is called or asked next; None once nothing of ours is under way."""
     version: int
     created_at: datetime
     updated_at: datetime
@@ -46,6 +50,8 @@ def _opened(fact: facts.Opened) -> RefundRow:
         reason=fact.reason,
         allocation=[],
         last_error=None,
+        retry_count=0,
+        next_retry_at=fact.timestamp if fact.origin == "api" else None,
         version=fact.originator_version,
         created_at=fact.timestamp,
         updated_at=fact.timestamp,
@@ -56,15 +62,20 @@ def _changed(row: RefundRow, fact: AnyRefundFact) -> RefundRow:
     match fact:
         case facts.Named():
             return row._replace(refund_id=fact.refund_id, psp_refund_id=fact.psp_refund_id)
+        case CallStarted():
+            return row._replace(psp_refund_id=fact.body["refund_id"])
+        case AttemptDeferred():
+            return row._replace(retry_count=fact.retry_count, next_retry_at=fact.next_retry_at, last_error=fact.detail)
         case facts.Submitted():
-            return row._replace(status=RefundStatus.SUBMITTED.value, psp_refund_id=fact.psp_refund_id)
+            asked = row._replace(status=RefundStatus.SUBMITTED.value, psp_refund_id=fact.psp_refund_id)
+            return asked._replace(retry_count=0, next_retry_at=fact.next_retry_at, last_error=None)
         case facts.Succeeded():
             done = row._replace(status=RefundStatus.SUCCEEDED.value, allocation=fact.allocation)
-            return done._replace(last_error=None)
+            return done._replace(last_error=None, next_retry_at=None)
         case facts.Failed():
-            return row._replace(status=RefundStatus.FAILED.value, last_error=fact.detail)
+            return row._replace(status=RefundStatus.FAILED.value, last_error=fact.detail, next_retry_at=None)
         case facts.UnderReview():
-            return row._replace(status=RefundStatus.REVIEW.value, last_error=fact.why)
+            return row._replace(status=RefundStatus.REVIEW.value, last_error=fact.why, next_retry_at=None)
         case facts.Opened():
             return row
         case _:

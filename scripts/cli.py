@@ -35,7 +35,7 @@ TransferId = Annotated[UUID, typer.Argument(metavar="ID", help="The transfer's i
 Actor = Annotated[str, typer.Option(help="Who wants it.")]
 Reason = Annotated[str, typer.Option(help="Why.")]
 Seller = Annotated[str | None, typer.Option(help="Only work for this seller_id.")]
-KindOfWork = Annotated[str | None, typer.Option("--work", help="Only this work: transferring or reversing.")]
+KindOfWork = Annotated[str | None, typer.Option("--work", help="Only this work: transferring, reversing or refunding.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

@@ -3,13 +3,13 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import psycopg
 import typer
 
-from domain.outcomes import LookUpFailed
+from domain.outcomes import LookUpFailed, NotExecuted, Rejected, Unknown
 from infrastructure.bootstrap import Service, running
 from infrastructure.postgres.binding import binding
 from infrastructure.postgres.traffic import Traffic
@@ -50,6 +50,18 @@ async def _stripe(service: Service) -> Finding:
         return Finding("stripe", False, str(unread))
     named = account or "an account that Stripe does not name"
     return Finding("stripe", True, f"{service.settings.mode} mode, {named}, at {service.stripe_url}")
+
+
+async def _psp(service: Service) -> Finding:
+    """Whether the PSP knows our key: it is asked for a list that is empty, which moves nothing."""
+    mode = service.settings.psp_mode
+    if service.psp is None:
+        return Finding("psp", True, "none: refunds and payments are made elsewhere, and told with settled: true and /paid")
+    now = datetime.now(UTC)
+    answer = await service.psp.refunds(now - timedelta(minutes=1), now)
+    if isinstance(answer, Rejected | NotExecuted | Unknown):
+        return Finding("psp", False, f"{mode} mode, at {service.psp_url}: {answer.message}")
+    return Finding("psp", True, f"{mode} mode, at {service.psp_url}")
 
 
 async def _binding(service: Service) -> Finding:
@@ -106,4 +118,4 @@ async def _database(service: Service) -> Finding:
     return Finding("database", True, f"PostgreSQL {row[0] if row else '?'}, head at position {await service.store.head()}")
 
 
-CHECKS: tuple[Check, ...] = (_database, _binding, _durability, _clock, _stripe, _traffic, _inbox, _alarms)
+CHECKS: tuple[Check, ...] = (_database, _binding, _durability, _clock, _stripe, _psp, _traffic, _inbox, _alarms)

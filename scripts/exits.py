@@ -8,12 +8,12 @@ from typing import NoReturn
 import psycopg
 
 from domain.errors import LedgerError
+from infrastructure.builtin import SimulatorNotStarted
 from infrastructure.postgres.embedded import EmbeddedPostgresError
 from infrastructure.postgres.migrate import MigrationError
 from infrastructure.postgres.rebuild import RebuildRunning
 from infrastructure.postgres.repairing import RepairRefused
 from infrastructure.postgres.seals import InvalidSeal
-from infrastructure.stripe.builtin import SimulatorNotStarted
 
 FOUND, USAGE = 1, 2
 OURS = (

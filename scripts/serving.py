@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 
 from infrastructure.bootstrap import running
+from infrastructure.providers import deliver_webhooks
 from infrastructure.settings import Settings
 from infrastructure.web.app import application_of
 from scripts.exits import fail
@@ -56,7 +57,12 @@ async def _serve(settings: Settings, listening: socket.socket, look_up_first: bo
         server = Server(config)
         _on_signal(lambda: setattr(server, "should_exit", True))
         host, port = listening.getsockname()[:2]
-        log.info("serving", url=f"http://{host}:{port}", stripe=service.stripe_url)
+        if service.psp_url is not None and service.psp_builtin:
+            here = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+            await deliver_webhooks(
+                service.psp_url, f"{here}/webhooks/hyperswitch", service.settings.hyperswitch_webhook_secrets[0]
+            )
+        log.info("serving", url=f"http://{host}:{port}", stripe=service.stripe_url, psp=service.psp_url)
         await server.serve([listening])
         log.info("draining")
     log.info("drained")
@@ -66,7 +72,7 @@ async def _work(settings: Settings, look_up_first: bool) -> None:
     async with running(settings, look_up_first=look_up_first) as service:
         stopping = asyncio.Event()
         _on_signal(stopping.set)
-        log.info("working", stripe=service.stripe_url)
+        log.info("working", stripe=service.stripe_url, psp=service.psp_url)
         await stopping.wait()
         log.info("draining")
     log.info("drained")

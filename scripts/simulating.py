@@ -9,6 +9,7 @@ from typing import TypeVar
 import typer
 import uvicorn
 
+from infrastructure.builtin import REFUNDED_AFTER
 from infrastructure.hyperswitch.simulator import Behaviour, HyperswitchConfig, serve_hyperswitch
 from infrastructure.stripe.simulator.config import SimulatorConfig
 from infrastructure.stripe.simulator.loopback import LoopbackServer
@@ -16,9 +17,6 @@ from infrastructure.stripe.simulator.server import serve_simulator
 from scripts.exits import fail
 
 Server = TypeVar("Server", bound=LoopbackServer)
-
-REFUNDED_AFTER = 1.0
-"""Seconds from a refund's acceptance to its success; until then it is pending, as behind a real connector."""
 
 
 def simulate(stripe_port: int, hyperswitch_port: int, config: SimulatorConfig) -> None:

@@ -12,6 +12,7 @@ from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
 from infrastructure.postgres.sql import queries
 from projections.alarms import AlarmRow, alarms
 from projections.folding import Fold, TransferFold, fold, rows
+from projections.refunds import RefundRow
 
 SQL = queries("directory")
 NOTHING_ALONG = Along()
@@ -88,9 +89,15 @@ def _known(book: Book, stream: Stream) -> Fold | None:
 
 def _alarms(before: Fold | None, facts: Sequence[Fact]) -> list[AlarmRow]:
     """What was cleared and raised again is raised: the store raises first and clears then."""
-    told = list(alarms(facts, troubled=isinstance(before, TransferFold) and before.troubled))
+    told = list(alarms(facts, troubled=_troubled(before)))
     last = {row.kind: row for row in told}
     return [row for row in told if row.cleared_at is None or last[row.kind].cleared_at is not None]
+
+
+def _troubled(before: Fold | None) -> bool:
+    if isinstance(before, RefundRow):
+        return before.last_error is not None
+    return isinstance(before, TransferFold) and before.troubled
 
 
 def _tables(folds: Collection[tuple[Fold | None, Fold | None]], along: Along) -> dict[str, list[object]]:

@@ -34,7 +34,7 @@ NOT_DERIVED = {
 }
 """Tables that facts do not determine, and why; every other table has an entry in `projections.tables.DERIVED`."""
 
-NOT_FOLDED = {"seller_transfers": frozenset({"leased_by", "leased_until"})}
+NOT_FOLDED = dict.fromkeys(("seller_transfers", "refunds"), frozenset({"leased_by", "leased_until"}))
 """Columns that facts do not determine: a lease belongs to the workers."""
 
 

@@ -121,6 +121,12 @@ class RefundIn(Body):
         _distinct([part.seller_id for part in self.allocation or ()])
         return self
 
+    @model_validator(mode="after")
+    def _is_named_by_us_until_it_is_settled(self) -> Self:
+        if self.psp_refund_id is not None and not self.settled:
+            raise ValueError("psp_refund_id is given without settled: true, but a refund still to be made is named by the ledger")
+        return self
+
 
 class RetryIn(Body):
     """Who wants it tried now, and why: both become part of the audit trail."""
@@ -139,7 +145,7 @@ class PauseIn(RetryIn):
     """What is paused or resumed: all work for one seller, or one kind of work; without either, everything."""
 
     seller_id: Id | None = None
-    work: Literal["transferring", "reversing"] | None = None
+    work: Literal["transferring", "reversing", "refunding"] | None = None
 
     @model_validator(mode="after")
     def _names_one_scope(self) -> Self:

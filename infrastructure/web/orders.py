@@ -1,19 +1,19 @@
 """Orders: record one, have it paid, and everything that belongs to it."""
 
 from collections.abc import Sequence
-from typing import Never
 
+from application import buying
 from domain import order as facts
 from domain.errors import UnknownId
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.web.calls import Call, Reply
 from infrastructure.web.models import OrderIn, PaidIn, Parameters, PastQuery, ShareIn
 from infrastructure.web.moments import asks_for_the_past, before_its_time, moment_of
-from infrastructure.web.problems import Problem
+from infrastructure.web.problems import psp_not_configured
 from infrastructure.web.refunds import refund_named
 from infrastructure.web.refunds import shown as shown_refund
 from infrastructure.web.transfers import as_folded, with_reversals
-from infrastructure.web.views import Order, Refund, Share, Transfer
+from infrastructure.web.views import Order, Payment, Refund, Share, Transfer
 from projections.orders import OrderRow
 
 MOST_TRANSFERS = 10_000
@@ -49,10 +49,12 @@ async def pay_order(call: Call[PaidIn, Parameters]) -> Reply:
     return Reply(200, await _order(call.reads, order_id))
 
 
-async def create_payment(call: Call[None, Parameters]) -> Never:
-    call.id("order_id")
-    detail = "This release does not create payments; create it at the payment provider, then report it with /paid or its webhook."
-    raise Problem("psp_payment_not_built", detail)
+async def create_payment(call: Call[None, Parameters]) -> Reply:
+    order_id, psp = call.id("order_id"), call.service.psp
+    if psp is None:
+        raise psp_not_configured()
+    made = await buying.create_payment(call.service.ledger, psp, order_id)
+    return Reply(200, Payment(order_id, made.payment_id, made.status, made.amount, made.currency, made.client_secret))
 
 
 async def show_order(call: Call[None, PastQuery]) -> Reply:

@@ -55,6 +55,8 @@ KINDS: Mapping[str, Kind] = {
     "nothing_to_resolve": Kind(409, "Nothing to resolve"),
     "evidence_differs": Kind(409, "The evidence proves something else"),
     "illegal_transition": Kind(409, "The life cycle forbids it"),
+    "psp_not_configured": Kind(409, "There is no payment provider to ask"),
+    "psp_refused": Kind(409, "The payment provider refused"),
     "refused": Kind(409, "Refused"),
     "body_too_large": Kind(413, "The body is too large"),
     "unsupported_media_type": Kind(415, "Only JSON is understood"),
@@ -62,10 +64,9 @@ KINDS: Mapping[str, Kind] = {
     "bad_money": Kind(422, "Not an amount or a currency"),
     "internal_error": Kind(500, "A fault of ours"),
     "does_not_tie_out": Kind(500, "A statement that its movements do not explain"),
-    "psp_payment_not_built": Kind(501, "Creating payments is not built yet"),
-    "psp_submission_not_built": Kind(501, "Submitting refunds is not built yet"),
     "not_ready": Kind(503, "Not ready"),
     "stripe_silent": Kind(503, "Stripe could not be asked"),
+    "psp_silent": Kind(503, "The payment provider has not answered"),
     "database_unavailable": Kind(503, "The database cannot answer now"),
     "conflict": Kind(503, "Too many writers at once"),
 }
@@ -79,6 +80,12 @@ class Problem(Exception):
     ) -> None:
         self.code, self.detail, self.headers, self.more = code, detail, dict(headers or {}), dict(more or {})
         super().__init__(detail)
+
+
+def psp_not_configured() -> Problem:
+    """What is asked for needs the payment provider, and the settings name none."""
+    detail = "No payment provider is configured: set HYPERSWITCH_BASE_URL and HYPERSWITCH_API_KEY, or tell what was done there."
+    return Problem("psp_not_configured", detail)
 
 
 def answer(problem: Problem) -> Response:

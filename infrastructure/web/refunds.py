@@ -1,4 +1,4 @@
-"""Refunds: record one that succeeded elsewhere, and what has become of one."""
+"""Refunds: ask the payment provider for one, record one that succeeded elsewhere, and what has become of one."""
 
 from application.refunds import SettledRefund
 from domain import refund as facts
@@ -6,21 +6,21 @@ from domain.errors import UnknownId
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.web.calls import Call, Reply
 from infrastructure.web.models import Parameters, RefundIn
-from infrastructure.web.problems import Problem
+from infrastructure.web.problems import psp_not_configured
 from infrastructure.web.views import Part, Refund
 from projections.refunds import RefundRow
 
 
 async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
-    if not call.body.settled:
-        detail = "This release does not submit refunds; make it at the payment provider, then send it with settled: true."
-        raise Problem("psp_submission_not_built", detail)
-    recorded = await call.service.ledger.settle_refund(_settled(call.body))
+    ledger = call.service.ledger
+    if not call.body.settled and call.service.psp is None:
+        raise psp_not_configured()
+    recorded = await (ledger.settle_refund if call.body.settled else ledger.request_refund)(_wish(call.body))
     known = await refund_named(call.reads, recorded.refund.refund_id)
     return Reply(202 if recorded.news else 200, known)
 
 
-def _settled(body: RefundIn) -> SettledRefund:
+def _wish(body: RefundIn) -> SettledRefund:
     explicit = None if body.allocation is None else {part.seller_id: part.amount for part in body.allocation}
     return SettledRefund(
         refund_id=body.refund_id,

@@ -93,6 +93,18 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class Payment:
+    """The buyer's payment at the payment provider. With `client_secret` the buyer's browser pays; show it to nobody else."""
+
+    order_id: str
+    payment_id: str
+    status: str
+    amount: int
+    currency: str
+    client_secret: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """An order with everything that belongs to it."""
 

@@ -23,7 +23,9 @@ def play() -> int:
 
 async def _play(console: Console) -> int:
     began = time.monotonic()
-    console.print("Stripe is the built-in [bold]simulator[/bold]: no money moves. PostgreSQL, HTTP and processes are real.")
+    console.print(
+        "Stripe and Hyperswitch are built-in [bold]simulators[/bold]: no money moves. PostgreSQL, HTTP, processes are real."
+    )
     async with Stage() as stage:
         for number, scene in enumerate(SCENES, 1):
             await _perform(console, stage, number, scene)

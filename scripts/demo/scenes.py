@@ -20,6 +20,21 @@ class Scene(NamedTuple):
     perform: Callable[[Stage], Awaitable[list[Json]]]
 
 
+async def whole_way(stage: Stage) -> list[Json]:
+    """Nothing is said twice to anybody: the ledger asks the payment provider, whose own webhooks do the rest."""
+    await stage.order("whole", 6_000, payment_id=None, olga=5_000, paul=400)
+    payment = await stage.post("/v1/orders/whole/payment", {})
+    await stage.buyer_pays(payment["payment_id"])
+    await stage.reached("whole", "completed", "completed")
+    await stage.post("/v1/refunds", {"refund_id": "ref_whole", "order_id": "whole", "reason": "it was broken"})
+    rows = await stage.reached("whole", "reversed", "reversed")
+    books = await stage.psp.ledger()
+    made = [(refund["refund_id"], refund["amount"], refund["status"]) for refund in books["refunds"]]
+    if made != [("ref_whole", 6_000, "succeeded")] or books["violations"]:
+        raise DemoFailed(f"The payment provider was to make one refund of 6000, and has {made}, {books['violations']}.")
+    return rows[:1]
+
+
 async def happy(stage: Stage) -> list[Json]:
     await stage.order("happy", 10_000, anna=9_000)
     await stage.pay("happy", 10_000)
@@ -138,6 +153,7 @@ async def what_became_of_the_killed_call(stage: Stage) -> list[Json]:
 
 SCENES = (
     Scene("The ledger is killed (kill -9) in the middle of a reversal", kill_in_the_middle),
+    Scene("The whole way: payment, transfers, a refund asked of the payment provider, reversals", whole_way),
     Scene("An order is paid, then refunded", happy),
     Scene("Three sellers, two partial refunds, and a final one: exact to the cent", three_sellers),
     Scene("A refund overtakes the payment: nothing is sent", overtaking),

@@ -1,4 +1,4 @@
-"""What the demo is played on: a fresh database, the Stripe simulator, and the ledger as a process that can be killed."""
+"""What the demo is played on: a fresh database, both simulators, and the ledger as a process that can be killed."""
 
 import asyncio
 import json
@@ -16,9 +16,11 @@ import httpx
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from infrastructure.bootstrap import DATA, stored
+from infrastructure.bootstrap import stored
 from infrastructure.hyperswitch.signature import HEADER, sign
+from infrastructure.hyperswitch.simulator import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
 from infrastructure.postgres.embedded import EmbeddedPostgres
+from infrastructure.providers import DATA
 from infrastructure.settings import settings_from
 from infrastructure.stripe.simulator.control import SimulatorControl
 from infrastructure.stripe.simulator.server import running_simulator
@@ -27,6 +29,8 @@ WITHIN = 30.0
 """Seconds after which the demo gives up waiting for something."""
 POLL = 0.03
 DATABASE = "demo"
+REFUNDED_AFTER = 0.1
+"""Seconds that the payment provider takes for a refund."""
 
 Json = dict[str, Any]
 
@@ -36,9 +40,10 @@ class DemoFailed(Exception):
 
 
 class Stage:
-    """Everything real: PostgreSQL, HTTP, signatures, processes. Only Stripe is our simulator."""
+    """Everything real: PostgreSQL, HTTP, signatures, processes. Only Stripe and the payment provider are our simulators."""
 
     control: SimulatorControl
+    psp: HyperswitchControl
     http: httpx.AsyncClient
 
     def __init__(self) -> None:
@@ -59,10 +64,14 @@ class Stage:
     async def _build(self) -> None:
         database_url = await asyncio.to_thread(self._fresh_database)
         _, self.control = await self._stack.enter_async_context(running_simulator())
+        psp_config = HyperswitchConfig(refunds=Behaviour("succeeded", REFUNDED_AFTER))
+        _, self.psp = await self._stack.enter_async_context(running_hyperswitch(psp_config))
         port = _free_port()
+        await self.psp.webhook(url=f"http://127.0.0.1:{port}/webhooks/hyperswitch", secret=self._secret)
         self._environment = {
             "DATABASE_URL": database_url,
             "STRIPE_API_BASE": self.control.url,
+            "HYPERSWITCH_BASE_URL": self.psp.url,
             "HYPERSWITCH_WEBHOOK_SECRETS": self._secret,
             "LEDGER_PORT": str(port),
             "LEDGER_LEASE": "4s",
@@ -125,11 +134,12 @@ class Stage:
 
     # --- what the marketplace and its payment provider do -----------------------------------------------------------
 
-    async def order(self, order_id: str, amount: int, **shares: int) -> None:
-        """The marketplace records an order; each seller's account is named after the seller."""
+    async def order(self, order_id: str, amount: int, *, payment_id: str | None = "", **shares: int) -> None:
+        """The marketplace records an order; each seller's account is named after the seller. `payment_id` None: not known."""
         named = [{"seller_id": s, "destination": f"acct_1{s}", "amount": a} for s, a in shares.items()]
-        body = {"order_id": order_id, "currency": "EUR", "amount": amount, "shares": named, "payment_id": f"pay_{order_id}"}
-        await self._post("/v1/orders", body)
+        body = {"order_id": order_id, "currency": "EUR", "amount": amount, "shares": named}
+        paid_by = f"pay_{order_id}" if payment_id == "" else payment_id
+        await self.post("/v1/orders", body | ({"payment_id": paid_by} if paid_by else {}))
 
     async def pay(self, order_id: str, amount: int) -> None:
         """The payment provider reports the buyer's payment."""
@@ -166,9 +176,15 @@ class Stage:
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         body = json.dumps(envelope).encode()
-        await self._post("/webhooks/hyperswitch", body, {HEADER: sign(body, self._secret)})
+        await self.post("/webhooks/hyperswitch", body, {HEADER: sign(body, self._secret)})
 
-    async def _post(self, path: str, body: Json | bytes, headers: dict[str, str] | None = None) -> Json:
+    async def buyer_pays(self, payment_id: str) -> None:
+        """The buyer's browser confirms the payment at the payment provider."""
+        key = {"api-key": "snd_of_the_checkout"}
+        async with httpx.AsyncClient(base_url=self.psp.url, headers=key, trust_env=False) as browser:
+            (await browser.post(f"/payments/{payment_id}/confirm")).raise_for_status()
+
+    async def post(self, path: str, body: Json | bytes, headers: dict[str, str] | None = None) -> Json:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {"Content-Type": "application/json", **(headers or {})}
         answer = await self.http.post(path, content=content, headers=given)
@@ -179,7 +195,7 @@ class Stage:
 
     async def retry(self, transfer_id: str) -> None:
         """An operator wants it tried now."""
-        await self._post(f"/v1/transfers/{transfer_id}/retry", {"actor": "demo", "reason": "the outage is over"})
+        await self.post(f"/v1/transfers/{transfer_id}/retry", {"actor": "demo", "reason": "the outage is over"})
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

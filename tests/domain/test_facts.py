@@ -14,7 +14,9 @@ from domain.identity import order_stream, transfer_stream
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER
 from domain.order import AnyOrderFact, Order
+from domain.order_asks import PaymentRequested
 from domain.outcomes import Succeeded
+from domain.psp import PaymentBody
 from domain.refund import AnyRefundFact, Refund
 from domain.seller_transfer import TOPIC, SellerTransfer
 from domain.switch import AnySwitchFact
@@ -30,6 +32,11 @@ TOPICS = {
     "RefundSetAside": "ledger.order.refund_set_aside",
     "CompensationOwed": "ledger.order.compensation_owed",
     "Resettled": "ledger.order.resettled",
+    "PaymentRequested": "ledger.order.payment_requested",
+    "RefundReserved": "ledger.order.refund_reserved",
+    "RefundReleased": "ledger.order.refund_released",
+    "refund.CallStarted": "ledger.refund.call_started",
+    "refund.AttemptDeferred": "ledger.refund.attempt_deferred",
     "Opened": "ledger.refund.opened",
     "Named": "ledger.refund.named",
     "Submitted": "ledger.refund.submitted",
@@ -109,6 +116,7 @@ def test_a_long_history_is_the_same_after_it_was_stored_and_read(story: Any, ans
 
 def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: Any, state: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 30}).all_go_through()
+    story.order.reserve("r4", 20, {"bob": 1}, story.now)
     story.is_refunded("r1", 10, {"ada": 10})
     story.is_refunded("r2", 30)
     story.is_refunded("r3", 1_000)
@@ -116,6 +124,10 @@ def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: A
     story.is_revoked("r2")
     story.is_refunded("r2", 30)
     story.order.resettle("r2", story.now)
+    story.order.release("r4", story.now)
+    body = PaymentBody(payment_id="order-1", amount=100, currency="EUR", metadata={"order_id": "order-1"})
+    stamp = story.order.next(story.now)
+    story.order.record(PaymentRequested(**stamp, payment_id="order-1", key="order-1", body=body))
     facts = list(story.order.collect_events())
     assert {type(fact) for fact in facts} == set(get_args(AnyOrderFact))
     assert state(storage.replayed(facts)) == state(story.order)

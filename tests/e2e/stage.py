@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from application.refunds import RefundReport
+from application.refunds import RefundReport, SettledRefund
 from domain.fact import opened
 from domain.identity import transfer_stream
 from domain.order import Order, Share
+from domain.refund import Refund
 from domain.seller_transfer import TOPIC, SellerTransfer
 from domain.transfer_facts import Imported
 from infrastructure.bootstrap import Storage, running, stored
@@ -62,6 +63,10 @@ class Desk:
 
     async def refund_failed(self, name: str, order_id: str, amount: int) -> None:
         await self._ledger.refund_failed(_report(name, order_id, amount))
+
+    async def ask_refund(self, refund_id: str, order_id: str = "o1", amount: int | None = None, **more: Any) -> Refund:
+        """The marketplace wants a refund, which the payment provider is asked for."""
+        return (await self._ledger.request_refund(SettledRefund(refund_id, order_id, amount, **more))).refund
 
     async def retry(self, transfer_id: UUID) -> None:
         await self._ledger.retry(transfer_id, "test", "it is time")

@@ -106,3 +106,42 @@ def test_secrets_do_not_show_in_the_representation() -> None:
 def test_the_longest_wait_is_not_shorter_than_the_first() -> None:
     with pytest.raises(BadSetting, match="REVERSAL_BACKOFF_MAX"):
         settings_from({"REVERSAL_BACKOFF_BASE": "2h"})
+
+
+SANDBOX = "https://sandbox.hyperswitch.io"
+
+
+@pytest.mark.parametrize(
+    ("environment", "mode"),
+    [
+        ({}, "simulator"),
+        ({"STRIPE_API_BASE": "http://127.0.0.1:12111"}, "none"),
+        ({"STRIPE_API_KEY": "sk_test_1"}, "none"),
+        ({"STRIPE_API_KEY": "sk_live_1"}, "none"),
+        ({"HYPERSWITCH_BASE_URL": "http://127.0.0.1:12112"}, "simulator"),
+        ({"STRIPE_API_KEY": "sk_test_1", "HYPERSWITCH_BASE_URL": SANDBOX, "HYPERSWITCH_API_KEY": "snd_1"}, "test"),
+        ({"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": "https://psp.example", "HYPERSWITCH_API_KEY": "prd_1"}, "live"),
+    ],
+)
+def test_the_payment_provider_has_a_mode(environment: dict[str, str], mode: str) -> None:
+    assert settings_from(environment).psp_mode == mode
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"HYPERSWITCH_API_KEY": "snd_1"}, "HYPERSWITCH_BASE_URL"),
+        ({"HYPERSWITCH_BASE_URL": SANDBOX}, "HYPERSWITCH_API_KEY"),
+        (
+            {"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": SANDBOX, "HYPERSWITCH_API_KEY": "snd_1"},
+            "HYPERSWITCH_BASE_URL",
+        ),
+        ({"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": "http://127.0.0.1:12112"}, "HYPERSWITCH_BASE_URL"),
+        ({"HYPERSWITCH_BASE_URL": "https://psp.example", "HYPERSWITCH_API_KEY": "prd_1"}, "HYPERSWITCH_BASE_URL"),
+    ],
+)
+def test_real_and_simulated_money_are_never_mixed(environment: dict[str, str], named: str) -> None:
+    """A simulated refund that takes real money from sellers, or a real one that takes toy money."""
+    with pytest.raises(BadSetting) as caught:
+        settings_from(environment)
+    assert caught.value.name == named

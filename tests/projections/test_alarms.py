@@ -7,12 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from domain import order, refund, switch, transfer_facts
+from domain import order, refund, refund_calls, switch, transfer_facts
 from projections import alarms
 from projections.alarms import HINDERED_TOO_LONG
 from projections.tables import rows_of
 
-MODULES = {"order": order, "refund": refund, "transfer_facts": transfer_facts, "switch": switch}
+MODULES = {
+    "order": order,
+    "refund": refund,
+    "refund_calls": refund_calls,
+    "transfer_facts": transfer_facts,
+    "switch": switch,
+}
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 

@@ -27,7 +27,7 @@ SAMPLES: dict[str, Any] = {
     "shares": [{"seller_id": "ada", "destination": "acct_1", "amount": 8_000}],
     "explicit": {"ada": 800},
     "targets": {"ada": 800},
-    "body": {"amount": 8_000},
+    "body": {"amount": 8_000, "refund_id": "tl_7", "payment_id": "pay_7"},
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
 FACTS = [*get_args(AnyTransferFact), *get_args(AnyOrderFact), *get_args(AnyRefundFact), *get_args(AnySwitchFact)]

@@ -95,6 +95,7 @@ select e.originator_id::text, format('its version %s (position %s) was caused by
           from ledger_events
          where topic in ('ledger.order.paid', 'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')) e
  where split_part(e.source, ':', 1) in ('hyperswitch', 'stripe')
+   and e.source not in ('hyperswitch:read', 'hyperswitch:answer')  -- what the PSP answered to us
    and not exists (select from webhook_inbox i
                     where i.provider = split_part(e.source, ':', 1)
                       and i.event_id = substr(e.source, strpos(e.source, ':') + 1));

@@ -37,8 +37,8 @@ select refund_id from refunds where order_id = %s order by created_at, stream_id
 select transfer_id from seller_transfers where order_id = %s order by created_at, transfer_id;
 
 -- refund: one refund under any of its names
-select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, version,
-       created_at, updated_at
+select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, retry_count,
+       next_retry_at, version, created_at, updated_at
   from refunds
  where refund_id = %(name)s or psp_refund_id = %(name)s
  -- the caller's own name before the provider's, should they ever cross

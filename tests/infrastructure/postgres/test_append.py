@@ -213,7 +213,8 @@ async def test_every_column_of_a_row_follows_its_facts(
         "orders": [{"order_id": "o", "stream_id": order, "currency": "EUR", "amount": 9, "refunded": 0,
                     "status": "open", "shares": [], "version": 1, "created_at": now, "updated_at": now}],
         "refunds": [{"stream_id": refund, "refund_id": "r", "order_id": "o", "amount": 9, "currency": "EUR",
-                     "status": "requested", "allocation": [], "version": 1, "created_at": now, "updated_at": now}],
+                     "status": "requested", "allocation": [], "retry_count": 0, "next_retry_at": now, "version": 1,
+                     "created_at": now, "updated_at": now}],
     }  # fmt: skip
     after = {
         "seller_transfers": [{
@@ -232,7 +233,8 @@ async def test_every_column_of_a_row_follows_its_facts(
             "created_at": later, "updated_at": later}],
         "refunds": [{
             "stream_id": refund, "refund_id": "r2", "psp_refund_id": "pr2", "order_id": "o2", "amount": 2,
-            "currency": "USD", "status": "failed", "reason": "why2", "allocation": [{"amount": 2}],
+            "currency": "USD", "status": "submitted", "reason": "why2", "allocation": [{"amount": 2}], "retry_count": 2,
+            "next_retry_at": later,
             "last_error": "e2", "version": 2, "created_at": later, "updated_at": later}],
     }  # fmt: skip
     await store.append([fact(stream)], before)
@@ -241,7 +243,7 @@ async def test_every_column_of_a_row_follows_its_facts(
         cursor = await person.execute(f"select * from {table}".encode())
         names = [column.name for column in cursor.description or ()]
         row = dict(zip(names, await cursor.fetchone() or (), strict=True))
-        leases = {"leased_by": None, "leased_until": None} if table == "seller_transfers" else {}
+        leases = {"leased_by": None, "leased_until": None} if table in ("seller_transfers", "refunds") else {}
         assert row == expected | leases
 
 

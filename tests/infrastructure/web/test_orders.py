@@ -95,10 +95,10 @@ async def test_an_unknown_order_is_not_found(client, method, path):
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-async def test_creating_a_payment_says_that_it_is_not_built(client, shop):
+async def test_without_a_payment_provider_no_payment_is_created(client, shop):
     await shop.order()
     answer = await client.post("/v1/orders/o1/payment")
-    assert (answer.status_code, answer.json()["code"]) == (501, "psp_payment_not_built")
+    assert (answer.status_code, answer.json()["code"]) == (409, "psp_not_configured")
 
 
 async def test_every_id_that_is_accepted_can_be_asked_for_and_paid(client, shop):

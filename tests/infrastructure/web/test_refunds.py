@@ -56,10 +56,10 @@ async def test_an_unknown_order_or_refund_is_not_found(client):
     assert (refund.status_code, shown.status_code) == (404, 404)
 
 
-async def test_submitting_to_the_psp_says_that_it_is_not_built(client, shop):
+async def test_without_a_payment_provider_no_refund_is_asked_for(client, shop):
     await shop.paid()
     answer = await client.post("/v1/refunds", json={"refund_id": "r1", "order_id": "o1"})
-    assert (answer.status_code, answer.json()["code"]) == (501, "psp_submission_not_built")
+    assert (answer.status_code, answer.json()["code"]) == (409, "psp_not_configured")
     assert (await client.get("/v1/refunds/r1")).status_code == 404
 
 
@@ -118,3 +118,10 @@ async def test_a_part_whose_queued_reversal_became_unnecessary_was_not_sent_in_t
     await at_stripe.refuses_the_open_call(transfers["ada"])
     (part,) = (await client.get("/v1/refunds/r1")).json()["allocation"]
     assert (part["amount"], part["status"]) == (4_000, "reduced")
+
+
+async def test_a_refund_still_to_be_made_is_named_by_the_ledger(client, shop):
+    await shop.paid()
+    answer = await client.post("/v1/refunds", json={"refund_id": "r1", "order_id": "o1", "psp_refund_id": "theirs"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert "psp_refund_id is given without settled" in answer.json()["detail"]

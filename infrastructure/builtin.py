@@ -1,8 +1,10 @@
-"""The simulator that stands in for Stripe when no key is given: one process per data directory, shared by all that use it.
+"""The simulators that stand in for Stripe and for the PSP when no key is given: one process per data directory, shared by all
+that use it.
 
 It must outlive any of its users, as Stripe does: who is killed in the middle of a call finds its books as they are.
-Life time: every user holds a shared flock on `<base>/lease`, which the kernel drops even on kill -9; the simulator waits
-for the exclusive one, and ends when it gets it. Its books are a file, so that the next first user finds them again.
+Life time: every user holds a shared flock on `<base>/lease`, which the kernel drops even on kill -9; the process waits
+for the exclusive one, and ends when it gets it. Stripe's books are a file, so that the next first user finds them again; the
+PSP's are forgotten then.
 """
 
 import asyncio
@@ -12,30 +14,41 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import uvicorn
 
+from infrastructure.hyperswitch.simulator import Behaviour, HyperswitchConfig, serve_hyperswitch
 from infrastructure.stripe.simulator.config import SimulatorConfig
 from infrastructure.stripe.simulator.server import serve_simulator
 
 START_WITHIN = 20.0
 LEASE_CHECK = 0.2
+REFUNDED_AFTER = 1.0
+"""Seconds from a refund's acceptance to its success; until then it is pending, as behind a real connector."""
+
+
+class Urls(NamedTuple):
+    """Where the two simulators listen."""
+
+    stripe: str
+    psp: str
 
 
 class SimulatorNotStarted(RuntimeError):
-    """The built-in simulator did not come up."""
+    """The built-in simulators did not come up."""
 
 
-class BuiltinSimulator:
-    """A user of the simulator in `base`. `acquire` blocks for as long as its start takes, usually under a second."""
+class BuiltinSimulators:
+    """A user of the simulators in `base`. `acquire` blocks for as long as its start takes, usually under a second."""
 
     def __init__(self, base: Path) -> None:
         self._base = base.resolve()
         self._lease: int | None = None
 
-    def acquire(self) -> str:
-        """Become a user, starting the simulator if need be; answers its URL. Raises SimulatorNotStarted."""
+    def acquire(self) -> Urls:
+        """Become a user, starting the simulators if need be. Raises SimulatorNotStarted."""
         self._base.mkdir(parents=True, exist_ok=True)
         lease = os.open(self._base / "lease", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lease, fcntl.LOCK_SH)
@@ -50,19 +63,20 @@ class BuiltinSimulator:
             os.close(self._lease)
             self._lease = None
 
-    def _running(self) -> str | None:
+    def _running(self) -> Urls | None:
         try:
-            url = (self._base / "url").read_text().strip()
-            httpx.get(f"{url}/_sim/health", timeout=2, trust_env=False).raise_for_status()
-        except (OSError, httpx.HTTPError, httpx.InvalidURL):
+            urls = Urls(*(self._base / "urls").read_text().split())
+            for url in urls:
+                httpx.get(f"{url}/_sim/health", timeout=2, trust_env=False).raise_for_status()
+        except (OSError, TypeError, httpx.HTTPError, httpx.InvalidURL):
             return None
-        return url
+        return urls
 
-    def _start(self) -> str:
-        (self._base / "url").unlink(missing_ok=True)
+    def _start(self) -> Urls:
+        (self._base / "urls").unlink(missing_ok=True)
         with (self._base / "simulator.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "infrastructure.stripe.builtin", str(self._base)],
+                [sys.executable, "-m", "infrastructure.builtin", str(self._base)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -70,20 +84,21 @@ class BuiltinSimulator:
             )
         deadline = time.monotonic() + START_WITHIN
         while time.monotonic() < deadline and process.poll() is None:
-            url = self._running()
-            if url is not None:
-                return url
+            urls = self._running()
+            if urls is not None:
+                return urls
             time.sleep(0.02)
-        raise SimulatorNotStarted(f"The built-in simulator did not start; see {self._base / 'simulator.log'}.")
+        raise SimulatorNotStarted(f"The built-in simulators did not start; see {self._base / 'simulator.log'}.")
 
 
 async def _serve(base: Path) -> None:
     config = SimulatorConfig(state_file=base / "books.sqlite3")
+    psp_config = HyperswitchConfig(refunds=Behaviour("succeeded", REFUNDED_AFTER))
     with (base / "lease").open("r+") as lease:
-        async with await serve_simulator(config) as simulator:
-            partial = base / "url.part"
-            partial.write_text(simulator.url)
-            partial.rename(base / "url")
+        async with await serve_simulator(config) as stripe, await serve_hyperswitch(psp_config) as psp:
+            partial = base / "urls.part"
+            partial.write_text(f"{stripe.url}\n{psp.url}\n")
+            partial.rename(base / "urls")
             while not _alone(lease.fileno()):  # noqa: ASYNC110 - flock can be tried, not awaited
                 await asyncio.sleep(LEASE_CHECK)
 

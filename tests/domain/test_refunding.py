@@ -1,0 +1,224 @@
+"""A refund's calls to the payment provider: one name for ever, nothing final without knowing, and no doubt forgotten."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from domain import refunding
+from domain.calling import LookUp, Rest, Send
+from domain.operation import Policy
+from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
+from domain.psp import name_at_psp
+from domain.refund import Refund, RefundStatus
+from domain.refund_calls import AttemptDeferred, CallStarted
+from domain.refunding import FOR_EVER
+
+NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+POLICY = Policy(max_retries=2, base=MINUTE, maximum=10 * MINUTE, call_timeout=MINUTE, key_lifetime=FOR_EVER)
+SILENCE = Unknown("timeout", "No answer.")
+NO = Rejected(400, "IR_13", "The refund amount exceeds the amount captured", stored=False)
+NOT_YET = Rejected(400, "IR_14", "The payment is processing", stored=False)
+BUSY = NotExecuted(Hindrance.LOCK_TIMEOUT, "Resource is busy.")
+
+
+class Asking:
+    """One refund of 40 that was asked for, its clock, and the provider's answers."""
+
+    def __init__(self, **opened: Any) -> None:
+        self.now = NOW
+        usual = {"refund_id": "r1", "order_id": "o1", "amount": 40, "currency": "EUR", "origin": "api", "payment_id": "pay_1"}
+        self.refund = Refund.open(now=NOW, **{**usual, **opened})
+
+    def begins(self, after: timedelta = timedelta()) -> Any:
+        self.now += after
+        return refunding.begin(self.refund, self.now, POLICY)
+
+    def is_due(self) -> Any:
+        """The next step, at the moment it is due."""
+        assert self.refund.next_retry_at is not None
+        self.now = max(self.now, self.refund.next_retry_at)
+        return self.begins()
+
+    def hears(self, outcome: Unknown | NotExecuted | Rejected) -> str | None:
+        match outcome:
+            case Unknown():
+                refunding.defer_unknown(self.refund, outcome, self.now, POLICY)
+            case NotExecuted():
+                refunding.hindered(self.refund, outcome, self.now, POLICY)
+            case Rejected():
+                return refunding.refused(self.refund, outcome, self.now, POLICY)
+        return None
+
+    def exhausted(self) -> "Asking":
+        """Every call went unanswered."""
+        for _ in range(1 + POLICY.max_retries):
+            assert isinstance(self.is_due(), Send)
+            self.hears(SILENCE)
+        return self
+
+    @property
+    def calls(self) -> list[CallStarted]:
+        return [fact for fact in self.refund.pending_events if isinstance(fact, CallStarted)]
+
+    @property
+    def last(self) -> AttemptDeferred:
+        fact = self.refund.pending_events[-1]
+        assert isinstance(fact, AttemptDeferred)
+        return fact
+
+
+@pytest.fixture
+def asking() -> Asking:
+    return Asking()
+
+
+def test_the_intent_has_the_frozen_body_and_is_recorded_before_the_call(asking: Asking) -> None:
+    step = asking.begins()
+    assert step == Send("refund", 1, "r1", asking.calls[0].body)
+    assert step.body == {
+        "refund_id": "r1",
+        "payment_id": "pay_1",
+        "amount": 40,
+        "metadata": {"refund_id": "r1", "order_id": "o1"},
+    }
+    assert asking.refund.operation is not None
+    assert asking.refund.operation.in_call
+
+
+def test_a_name_that_the_provider_would_not_take_is_known_before_its_webhook_can_come() -> None:
+    asking = Asking(refund_id="a refund/with a long name that does not fit into thirty")
+    asking.begins()
+    made = name_at_psp(asking.refund.key)
+    assert (asking.refund.psp_refund_id, asking.calls[0].body["refund_id"]) == (made, made)
+    assert asking.calls[0].key == asking.refund.key
+
+
+@pytest.mark.parametrize("reason", ["duplicate", "fraudulent", "requested_by_customer"])
+def test_a_reason_that_connectors_know_is_sent_as_the_reason(reason: str) -> None:
+    body = Asking(reason=reason).begins().body
+    assert body["reason"] == reason
+    assert "reason" not in body["metadata"]
+
+
+def test_any_other_reason_is_only_metadata() -> None:
+    body = Asking(reason="it was broken").begins().body
+    assert "reason" not in body
+    assert body["metadata"]["reason"] == "it was broken"
+
+
+def test_whatever_happens_the_same_call_goes_out_under_the_same_name(asking: Asking) -> None:
+    for outcome in (SILENCE, BUSY, SILENCE):
+        assert isinstance(asking.is_due(), Send)
+        asking.hears(outcome)
+    assert len({(call.key, str(call.body)) for call in asking.calls}) == 1
+    assert [call.attempt for call in asking.calls] == [1, 2, 3]
+
+
+def test_nothing_is_sent_before_it_is_due(asking: Asking) -> None:
+    asking.begins()
+    asking.hears(SILENCE)
+    assert isinstance(asking.begins(MINUTE - timedelta(seconds=1)), Rest)
+    assert isinstance(asking.begins(timedelta(seconds=1)), Send)
+
+
+def test_a_call_found_without_an_outcome_is_made_again_as_it_was(asking: Asking) -> None:
+    assert isinstance(asking.begins(), Send)
+    again = asking.begins()
+    assert isinstance(again, Send)
+    assert asking.refund.operation is not None
+    assert asking.refund.operation.unknown, "the first may have arrived"
+
+
+def test_a_caller_that_vanishes_again_and_again_costs_attempts(asking: Asking) -> None:
+    for _ in range(3):
+        asking.begins()
+    assert isinstance(asking.begins(), Rest)
+    assert (asking.last.why, asking.last.retry_count, asking.last.open) == ("unknown", 1, True)
+
+
+def test_a_refusal_is_definite(asking: Asking) -> None:
+    asking.begins()
+    assert asking.hears(NO) == "IR_13: The refund amount exceeds the amount captured"
+
+
+def test_a_refusal_after_an_unknown_call_is_no_end_before_the_provider_was_asked(asking: Asking) -> None:
+    asking.begins()
+    asking.hears(SILENCE)
+    asking.is_due()
+    assert asking.hears(NO) is None
+    assert (asking.last.open, asking.last.look_first) == (True, True)
+    assert isinstance(asking.begins(), Rest), "the unknown call may still be under way"
+    assert isinstance(asking.is_due(), LookUp)
+    assert refunding.absent(asking.refund, "no such refund", asking.now) is None
+    assert isinstance(asking.begins(), Send)
+    assert asking.hears(NO) is not None, "now nothing is in doubt any more"
+
+
+def test_with_no_attempt_left_the_provider_is_asked_and_only_what_it_lacks_has_failed(asking: Asking) -> None:
+    asking.exhausted()
+    assert isinstance(asking.is_due(), LookUp)
+    refunding.postpone(asking.refund, "look_up_failed", "no answer", asking.now + MINUTE, asking.now)
+    assert isinstance(asking.is_due(), LookUp), "an answer that did not come ends nothing"
+    assert "has no such refund" in str(refunding.absent(asking.refund, "HE_02", asking.now))
+
+
+def test_a_payment_that_cannot_be_refunded_yet_is_tried_again_within_bounds(asking: Asking) -> None:
+    ends = []
+    for _ in range(1 + POLICY.max_retries):
+        assert isinstance(asking.is_due(), Send)
+        ends.append(asking.hears(NOT_YET))
+    assert ends == [None, None, "IR_14: The payment is processing"]
+
+
+def test_what_the_provider_did_not_begin_costs_no_attempt(asking: Asking) -> None:
+    for _ in range(10):
+        assert isinstance(asking.is_due(), Send)
+        asking.hears(NotExecuted(Hindrance.RATE_LIMITED, "Too many requests"))
+    assert (asking.last.retry_count, asking.last.open, asking.last.hindered) == (0, False, 10)
+    assert asking.last.hindered_since == NOW
+
+
+def test_a_call_that_was_not_made_leaves_the_doubt_that_was_there(asking: Asking) -> None:
+    asking.begins()
+    refunding.give_back(asking.refund, 1, "no lease", asking.now)
+    assert asking.last.open is False
+    asking.begins()
+    asking.hears(SILENCE)
+    asking.is_due()
+    refunding.give_back(asking.refund, 3, "no lease", asking.now)
+    assert asking.last.open is True
+
+
+def test_a_submitted_refund_is_asked_about_less_and_less_often_and_never_sent(asking: Asking) -> None:
+    asking.begins()
+    asking.refund.submit("r1", asking.now + MINUTE, asking.now)
+    waits = []
+    for _ in range(6):
+        assert isinstance(asking.is_due(), LookUp)
+        refunding.undecided(asking.refund, "pending", "still", asking.now, POLICY)
+        waits.append((asking.last.next_retry_at - asking.now) / MINUTE)
+    assert waits == [1, 2, 4, 8, 10, 10]
+    assert len(asking.calls) == 1
+
+
+@pytest.mark.parametrize("status", [RefundStatus.SUCCEEDED, RefundStatus.FAILED, RefundStatus.REVIEW])
+def test_what_is_decided_is_neither_called_nor_asked_about(asking: Asking, status: RefundStatus) -> None:
+    asking.begins()
+    match status:
+        case RefundStatus.SUCCEEDED:
+            asking.refund.succeed("psp", [], asking.now)
+        case RefundStatus.FAILED:
+            asking.refund.fail("psp", None, asking.now)
+        case _:
+            asking.refund.review("psp", "a person", asking.now)
+    assert asking.refund.next_retry_at is None
+    assert isinstance(asking.begins(FOR_EVER), Rest)
+
+
+def test_the_name_that_a_caller_gives_later_changes_nothing_of_the_call(asking: Asking) -> None:
+    first = asking.begins().body
+    asking.refund.name("another", None, asking.now)
+    asking.hears(SILENCE)
+    assert asking.is_due().body == first

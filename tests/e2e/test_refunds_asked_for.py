@@ -1,0 +1,294 @@
+"""A refund asked of the payment provider, between a real PostgreSQL and the simulated one: whatever is lost, one refund.
+
+No webhook arrives here: what the ledger learns, it learns by asking. With webhooks see test_whole_way.py.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from application.ports import TrafficState
+from application.refunding import Refunding
+from domain.errors import ExceedsOrder, Refused
+from domain.identity import order_stream
+from domain.order_asks import RefundReleased
+from domain.refund import Failed, Submitted, Succeeded
+from domain.refund_calls import AttemptDeferred, CallStarted
+from domain.switch import EVERYTHING, scope_of_work
+from infrastructure.bootstrap import running
+from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
+from infrastructure.settings import Settings
+from infrastructure.stripe.simulator import SimulatorControl
+from tests.e2e.buyers import ASK, CREATE_REFUND, Buyers
+from tests.e2e.stage import QUICK, SLOW, Desk, Stage, quick
+from tests.e2e.view import View
+
+
+@pytest.fixture
+async def psp() -> AsyncIterator[HyperswitchControl]:
+    """Never may more be refunded than was received."""
+    async with running_hyperswitch() as (_, control):
+        yield control
+        assert (await control.ledger())["violations"] == []
+
+
+@pytest.fixture
+def settings(database_url: str, stripe: SimulatorControl, psp: HyperswitchControl) -> Settings:
+    return replace(quick(database_url, stripe.url), hyperswitch_base_url=psp.url)
+
+
+@pytest.fixture
+def buyers(psp: HyperswitchControl, view: View) -> Buyers:
+    return Buyers(psp, view)
+
+
+async def test_the_request_as_the_provider_receives_it(stage: Stage, buyers: Buyers) -> None:
+    await buyers.paid()
+    async with stage.at_work(transfers=SLOW) as desk:
+        await stage.paid(desk)
+        await desk.ask_refund("r1", amount=400, reason="it was broken")
+        await buyers.happened(Submitted)
+    (call,) = await buyers.calls()
+    assert call["headers"]["idempotency-key"] == "r1"
+    assert call["headers"]["api-key"] == "snd_simulator"
+    assert call["sent"] == {
+        "refund_id": "r1",
+        "payment_id": "pay_o1",
+        "amount": 400,
+        "metadata": {"refund_id": "r1", "order_id": "o1", "reason": "it was broken"},
+    }
+
+
+async def test_it_succeeds_by_asking_and_takes_the_sellers_share_once(stage: Stage, buyers: Buyers) -> None:
+    await buyers.paid()
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await desk.ask_refund("r1", amount=500)
+        await buyers.happened(Submitted)
+        await buyers.psp.settle_refund("r1", "succeeded")
+        row = await buyers.reached("succeeded")
+        await buyers.view.reached("o1", "partially_reversed")
+    assert (row["psp_refund_id"], row["next_retry_at"], row["last_error"]) == ("r1", None, None)
+    word = await buyers.happened(Succeeded)
+    assert word.source == "hyperswitch:read"
+    assert [part["amount"] for part in word.allocation] == [450]
+    assert len(await buyers.calls()) == 1
+
+
+async def test_two_equal_partial_refunds_of_one_order_stay_two(stage: Stage, buyers: Buyers) -> None:
+    await buyers.paid()
+    await buyers.psp.let("refunds", "succeeded")
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await asyncio.gather(*(desk.ask_refund(name, amount=300) for name in ("r1", "r2", "r1", "r2")))
+        await buyers.reached("succeeded", "r1")
+        await buyers.reached("succeeded", "r2")
+
+        async def both_are_back() -> bool:
+            return (await buyers.view.transfer("o1")).amount_reversed == 540
+
+        await buyers.view.until(both_are_back, "both parts are back")
+    assert await buyers.amounts() == [("r1", 300, "succeeded"), ("r2", 300, "succeeded")]
+
+
+LOST = {
+    "cut before it is done": ("reset_before_commit", {}),
+    "cut after it is done": ("reset_after_commit", {}),
+    "no whole answer": ("truncate_body", {}),
+    "500 before it is done": ("status", {"status": 500}),
+    "502 from a proxy": ("status", {"status": 502, "html": True}),
+    "429": ("status", {"status": 429}),
+    "locked": ("status", {"status": 429, "lock": True}),
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+async def test_whatever_is_lost_on_the_way_there_is_one_refund_under_one_key(stage: Stage, buyers: Buyers, lost: str) -> None:
+    kind, settings = LOST[lost]
+    await buyers.paid()
+    await buyers.psp.fault(kind, CREATE_REFUND, times=2, **settings)
+    await buyers.psp.let("refunds", "succeeded")
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await desk.ask_refund("r1", amount=1_000)
+        await buyers.reached("succeeded")
+        await buyers.view.reached("o1", "reversed")
+    calls = await buyers.calls()
+    assert len(calls) >= 3
+    assert {(call["key"], call["body"]) for call in calls} == {("r1", calls[0]["body"])}
+    assert await buyers.amounts() == [("r1", 1_000, "succeeded")]
+
+
+async def test_with_no_answer_at_all_the_books_decide_and_what_is_not_there_has_failed(stage: Stage, buyers: Buyers) -> None:
+    await buyers.paid()
+    await buyers.psp.fault("status", CREATE_REFUND, status=500)
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+    hasty = timedelta(milliseconds=500)
+    async with stage.at_work(transfers=replace(QUICK, max_retries=1), stripe_timeout=hasty) as desk:
+        await desk.ask_refund("r1", amount=1_000)
+        row = await buyers.reached("failed")
+    started = await buyers.happened(CallStarted, times=2)
+    (asked, *_) = await buyers.calls(ASK)
+    assert asked["at"] - started.timestamp.timestamp() >= 2 * hasty.total_seconds(), (
+        "while a call may be under way, absence proves nothing"
+    )
+    assert (len(await buyers.calls()), await buyers.made()) == (2, [])
+    assert "has no such refund" in row["last_error"]
+    assert await buyers.happened(Failed)
+    await buyers.view.happened(order_stream("o1"), RefundReleased)
+
+
+async def test_a_definite_refusal_fails_it_and_frees_its_part_of_the_order(stage: Stage, buyers: Buyers) -> None:
+    async with stage.at_work() as desk:
+        await stage.paid(desk)  # by a payment that the provider does not know
+        await desk.ask_refund("r1", amount=1_000)
+        row = await buyers.reached("failed")
+        await buyers.view.happened(order_stream("o1"), RefundReleased)
+        await desk.ask_refund("r2", amount=1_000)
+        await buyers.reached("failed", "r2")
+    assert "HE_02" in row["last_error"]
+    assert (await buyers.view.transfer("o1")).amount_reversed == 0
+
+
+async def test_a_refund_that_the_provider_fails_takes_nothing(stage: Stage, buyers: Buyers) -> None:
+    await buyers.paid()
+    await buyers.psp.let("refunds", "failed")
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await desk.ask_refund("r1", amount=1_000)
+        await buyers.reached("failed")
+    assert (await buyers.view.transfer("o1")).amount_reversed == 0
+
+
+async def test_a_review_takes_nothing_until_it_is_decided(stage: Stage, buyers: Buyers) -> None:
+    await buyers.paid()
+    await buyers.psp.let("refunds", "review")
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await desk.ask_refund("r1", amount=1_000)
+        row = await buyers.reached("review")
+    assert row["next_retry_at"] is None
+    assert (await buyers.view.transfer("o1")).status == "completed"
+
+
+async def test_of_two_requests_at_once_only_what_is_there_is_asked_for(stage: Stage, buyers: Buyers) -> None:
+    await buyers.paid()
+    async with stage.at_work(transfers=SLOW) as desk:
+        await stage.paid(desk)
+        asked = await asyncio.gather(*(desk.ask_refund(f"r{n}", amount=600) for n in range(4)), return_exceptions=True)
+        refused = [answer for answer in asked if isinstance(answer, ExceedsOrder)]
+        assert len(refused) == 3, asked
+        assert "only 400 is left" in str(refused[0])
+        rest = await desk.ask_refund("rest")
+        assert rest.amount == 400
+        with pytest.raises(ExceedsOrder):
+            await desk.ask_refund("nothing left")
+
+
+async def test_an_order_without_a_known_payment_cannot_be_refunded_here(stage: Stage, buyers: Buyers) -> None:
+    async with stage.at_work() as desk:
+        await desk.order("o1", 1_000, anna=900)
+        with pytest.raises(Refused, match="is not paid yet"):
+            await desk.ask_refund("r1")
+
+
+async def test_an_outage_of_stripe_keeps_no_buyer_waiting(stage: Stage, buyers: Buyers, stripe: SimulatorControl) -> None:
+    await buyers.paid()
+    await buyers.psp.let("refunds", "succeeded")
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await buyers.view.select(
+            "update breaker set open = true, opened_at = now(), probe_at = now() + interval '1 hour' returning 1"
+        )
+        await desk.ask_refund("r1", amount=1_000)
+        await buyers.reached("succeeded")
+        assert (await buyers.view.transfer("o1")).status == "reversal_pending"
+        await buyers.view.select("update breaker set open = false, closed_at = now(), probe_at = null returning 1")
+        await buyers.view.select("select pg_notify('ledger_work', '')")
+        await buyers.view.reached("o1", "reversed")
+
+
+async def test_trouble_with_the_provider_does_not_open_stripes_breaker(stage: Stage, buyers: Buyers) -> None:
+    await buyers.paid(amount=10_000)
+    fault = await buyers.psp.fault("status", CREATE_REFUND, status=503)
+    async with stage.at_work() as desk:
+        await stage.paid(desk, amount=10_000)
+        for n in range(10):
+            await desk.ask_refund(f"r{n}", amount=100)
+        for n in range(10):
+            await buyers.happened(AttemptDeferred, f"r{n}")
+        (breaker,) = await buyers.view.select("select open from breaker")
+        assert breaker["open"] is False
+        await buyers.psp.clear_faults(fault)
+        for n in range(10):
+            await buyers.happened(Submitted, f"r{n}")
+
+
+async def test_a_paused_kind_of_work_sends_nothing_and_goes_on_when_it_is_resumed(
+    stage: Stage, buyers: Buyers, settings: Settings
+) -> None:
+    await buyers.paid()
+    async with running(settings) as service:
+        desk = Desk(service)
+        await stage.paid(desk)
+        await service.ledger.pause(scope_of_work("refunding"), "ops", "wrong prices")
+        await desk.ask_refund("r1", amount=1_000)
+        await stage.paid(desk, "o2", bert=900)
+        assert await buyers.story() == ["Opened"]
+        await service.ledger.resume(scope_of_work("refunding"), "ops", "mended")
+        await buyers.happened(Submitted)
+
+
+async def test_an_answer_that_takes_too_long_is_unknown_and_the_same_call_finds_what_is_there(
+    stage: Stage, buyers: Buyers
+) -> None:
+    await buyers.paid()
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+    await buyers.psp.hold(CREATE_REFUND, "after_commit", on_disconnect="execute")
+    async with stage.at_work(stripe_timeout=timedelta(milliseconds=500)) as desk:
+        await desk.ask_refund("r1", amount=1_000)
+        await buyers.psp.wait_until_held(CREATE_REFUND)
+        await buyers.happened(Submitted)
+    assert await buyers.amounts() == [("r1", 1_000, "pending")]
+    assert (await buyers.happened(CallStarted, times=2)).key == "r1"
+
+
+async def test_what_the_provider_took_in_and_then_does_not_know_is_never_final(stage: Stage, buyers: Buyers) -> None:
+    await buyers.paid()
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+        await desk.ask_refund("r1", amount=1_000)
+        await buyers.happened(Submitted)
+        absent = {"status": 404, "code": "HE_02", "message": "Refund does not exist in our records"}
+        fault = await buyers.psp.fault("error", ASK, **absent)
+
+        async def alarmed() -> bool:
+            return "refund_not_understood" in await buyers.view.alarms()
+
+        await buyers.view.until(alarmed, "somebody is told")
+        assert (await buyers.row())["status"] == "submitted"
+        await buyers.psp.clear_faults(fault)
+        await buyers.psp.settle_refund("r1", "succeeded")
+        await buyers.reached("succeeded")
+        assert "refund_not_understood" not in await buyers.view.alarms()
+
+
+async def test_only_a_pause_holds_a_refund_back_never_an_outage_of_stripe_or_a_paused_seller(
+    stage: Stage, buyers: Buyers, settings: Settings
+) -> None:
+    await buyers.paid()
+    async with running(settings) as service:
+        assert service.psp is not None
+        desk = Desk(service)
+        await stage.paid(desk)
+        refund = await desk.ask_refund("r1", amount=1_000)
+        errand = Refunding(service.psp, settings.policy(QUICK), service.ledger)
+        assert errand.may(refund, TrafficState(outage=True, paused=frozenset({"seller:anna", "work:reversing"})))
+        assert not errand.may(refund, TrafficState(paused=frozenset({EVERYTHING})))
+        assert not errand.may(refund, TrafficState(paused=frozenset({scope_of_work("refunding")})))
+        await buyers.happened(Submitted)
