@@ -1,6 +1,8 @@
-"""An order: its shares per seller, its payment, and the allocation of its refunds.
+"""An order: its shares per seller, its payment, and the allocation of its refunds and disputes.
 
 The order is the boundary that allocates, because only it knows the cumulative amounts. Its facts live beside it.
+Refunds and disputes share one cap, and refunds come first, however late they come: a dispute takes at most what refunds
+leave of the order now. So the end does not depend on which of them was heard of first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +13,8 @@ from uuid import UUID
 from domain.allocation import Portion, targets
 from domain.errors import ContentDiffers, ExceedsOrder, Refused
 from domain.fact import Fact, Opening, Stream, opened
-from domain.identity import order_stream, transfer_stream
+from domain.identity import dispute_cause, order_stream, transfer_stream
+from domain.order_disputes import DisputeCounted, Disputed, DisputeRevoked, DisputeSetAside
 
 TOPIC = "ledger.order"
 
@@ -62,7 +65,7 @@ class Paid(Fact):
     """Who said so: `api`, or a webhook as `hyperswitch:<event id>`."""
 
     def apply(self, aggregate: "Order") -> None:
-        aggregate.paid = True
+        aggregate.paid, aggregate.paid_by = True, self.source
         aggregate.payment_id, aggregate.source_transaction = self.payment_id, self.source_transaction
 
 
@@ -141,9 +144,12 @@ class Order(Stream):
         self.amount = 0
         self.shares: dict[str, Share] = {}
         self.paid = False
+        self.paid_by = ""
+        """Who said so: the source of `Paid`."""
         self.payment_id: str | None = None
         self.source_transaction: str | None = None
         self.refunds: dict[str, Admitted] = {}
+        self.disputes: dict[str, Disputed] = {}
         self.set_aside: dict[str, int] = {}
         self.compensations: list[UUID] = []
 
@@ -230,22 +236,41 @@ class Order(Stream):
         """The sum of the effective refunds."""
         return sum(refund.amount for refund in self.refunds.values() if refund.effective)
 
+    @property
+    def causes(self) -> list[str]:
+        """What takes from the sellers now, in the order in which it is divided: refunds first, then disputes."""
+        refunds = [refund_id for refund_id, refund in self.refunds.items() if refund.effective]
+        return refunds + [dispute_cause(name) for name, dispute in self.disputes.items() if dispute.effective]
+
     def targets(self) -> dict[str, int]:
-        """What must have come back from each seller, given the refunds that are effective now."""
-        return self._targets([Portion(r.amount, r.explicit) for r in self.refunds.values() if r.effective])
+        """What must have come back from each seller, given the refunds and disputes that are effective now."""
+        return self.goals(self.refunds, self.disputes)
 
-    def targets_through(self, refund_id: str) -> dict[str, int]:
-        """What must have come back after the effective refunds up to and with this one."""
-        names = list(self.refunds)
-        through = names[: names.index(refund_id) + 1]
-        return self._targets([Portion(r.amount, r.explicit) for r in map(self.refunds.get, through) if r and r.effective])
+    def targets_through(self, cause_id: str) -> dict[str, int]:
+        """What must have come back after the effective refunds and disputes up to and with this one."""
+        return self._after(self.causes.index(cause_id) + 1)
 
-    def steps_of(self, refund_id: str) -> dict[str, int]:
-        """What this effective refund adds to each seller's target."""
-        names = [name for name, refund in self.refunds.items() if refund.effective]
-        before = names[: names.index(refund_id)]
-        earlier = self._targets([Portion(self.refunds[n].amount, self.refunds[n].explicit) for n in before])
-        return {seller: goal - earlier[seller] for seller, goal in self.targets_through(refund_id).items()}
+    def steps_of(self, cause_id: str) -> dict[str, int]:
+        """What this effective refund or dispute adds to each seller's target."""
+        earlier = self._after(self.causes.index(cause_id))
+        return {seller: goal - earlier[seller] for seller, goal in self.targets_through(cause_id).items()}
+
+    def _after(self, count: int) -> dict[str, int]:
+        return self._targets(self.portions(self.refunds, self.disputes)[:count])
+
+    def goals(self, refunds: Mapping[str, Admitted], disputes: Mapping[str, Disputed]) -> dict[str, int]:
+        """What must have come back from each seller, if these were the order's refunds and disputes."""
+        return self._targets(self.portions(refunds, disputes))
+
+    def portions(self, refunds: Mapping[str, Admitted], disputes: Mapping[str, Disputed]) -> list[Portion]:
+        """What is divided among the sellers: the effective refunds, then of disputes as much as those leave."""
+        portions = [Portion(refund.amount, refund.explicit) for refund in refunds.values() if refund.effective]
+        left = self.amount - sum(portion.amount for portion in portions)
+        for dispute in disputes.values():
+            if dispute.effective:
+                portions.append(Portion(min(dispute.amount, left)))
+                left -= portions[-1].amount
+        return portions
 
     def _targets(self, portions: Sequence[Portion]) -> dict[str, int]:
         shares = {seller: share["amount"] for seller, share in self.shares.items()}
@@ -264,7 +289,7 @@ class Order(Stream):
         return self._objection_to(explicit, amount) if explicit is not None else None
 
     def _objection_to(self, explicit: Mapping[str, int], amount: int) -> str | None:
-        taken = self.targets()
+        taken = self.goals(self.refunds, {})  # disputes take what refunds leave, so they leave all of it to refunds
         strangers = [seller for seller in explicit if seller not in self.shares]
         over = [s for s in explicit if s in self.shares and explicit[s] > self.shares[s]["amount"] - taken[s]]
         if any(part < 0 for part in explicit.values()):
@@ -288,7 +313,7 @@ class Order(Stream):
                 fact = RefundSetAside(**self.next(now), refund_id=refund_id, amount=amount, currency=currency, why=why)
                 self.record(fact)
             return why
-        portions = [Portion(r.amount, r.explicit) for r in self.refunds.values() if r.effective]
+        others = {name: refund for name, refund in self.refunds.items() if name != refund_id}
         self.record(
             RefundAllocated(
                 **self.next(now),
@@ -296,7 +321,7 @@ class Order(Stream):
                 amount=amount,
                 explicit=explicit,
                 refunded=self.refunded + amount,
-                targets=self._targets([*portions, Portion(amount, explicit)]),
+                targets=self.goals({**others, refund_id: Admitted(amount, explicit, True)}, self.disputes),
             )
         )
         return None
@@ -306,17 +331,28 @@ class Order(Stream):
         known = self.refunds.get(refund_id)
         if known is None or not known.effective:
             return False
-        rest = [Portion(r.amount, r.explicit) for name, r in self.refunds.items() if r.effective and name != refund_id]
+        rest = {name: refund for name, refund in self.refunds.items() if name != refund_id}
         self.record(
             RefundRevoked(
                 **self.next(now),
                 refund_id=refund_id,
                 amount=known.amount,
                 refunded=self.refunded - known.amount,
-                targets=self._targets(rest),
+                targets=self.goals(rest, self.disputes),
             )
         )
         return True
 
 
-AnyOrderFact = Registered | Paid | RefundAllocated | RefundRevoked | RefundSetAside | CompensationOwed | Resettled
+AnyOrderFact = (
+    Registered
+    | Paid
+    | RefundAllocated
+    | RefundRevoked
+    | RefundSetAside
+    | DisputeCounted
+    | DisputeRevoked
+    | DisputeSetAside
+    | CompensationOwed
+    | Resettled
+)

@@ -287,11 +287,17 @@ def _record_external(transfer: SellerTransfer, reversal: ReversalAtStripe, now: 
             amount=reversal.amount,
             reason=Reason.EXTERNAL.value,
             next_retry_at=now,
-            note="made at Stripe outside this ledger",
+            note=_made_by(reversal),
         )
     )
     claim = transfer.claims[stranger]
     _settled(transfer, claim, reversal.stripe_reversal_id, reversal.amount, EXTERNAL, now)
+
+
+def _made_by(reversal: ReversalAtStripe) -> str:
+    if reversal.source_refund is not None:
+        return f"made at Stripe by refund {reversal.source_refund} with reverse_transfer"
+    return "made at Stripe outside this ledger"
 
 
 def record_external(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from domain import order, refund, switch, transfer_facts
+from domain import dispute, order, order_disputes, refund, switch, transfer_facts
 from domain.fact import Fact
 
 HINDERED_TOO_LONG = timedelta(hours=1)
@@ -12,6 +12,7 @@ NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
 PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood")
 """Kinds that are over as soon as the operation has an end, good or bad."""
 BY_PEOPLE, BY_LEDGER = "paused", "sending_stopped"
+DISPUTE_OPEN = "dispute_open"
 
 
 class AlarmRow(NamedTuple):
@@ -47,6 +48,13 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(fact.reason, fact, fact.detail)
         case order.RefundSetAside():
             return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
+        case order_disputes.DisputeSetAside():
+            return _raised("dispute_set_aside", fact, f"Dispute {fact.dispute_id!r} cannot be divided: {fact.why}.")
+        case dispute.Opened():
+            detail = (
+                f"Dispute {fact.dispute_id!r} of order {fact.order_id!r} over {fact.amount} {fact.currency} has to be answered."
+            )
+            return _raised(DISPUTE_OPEN, fact, detail)
         case refund.Failed() if fact.after_success:
             return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
         case switch.Paused():
@@ -80,6 +88,8 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return ("permanently_failed",)
         case transfer_facts.AmountReduced(amount=0):
             return ("permanently_failed",)  # else it would be cancelled: it was given up, and now nothing is due
+        case dispute.Heard() if fact.LEADS_TO in dispute.ENDED:
+            return (DISPUTE_OPEN,)
         case switch.Resumed():
             return (BY_PEOPLE, BY_LEDGER)
         case _:

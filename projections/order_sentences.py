@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from domain import order as facts
+from domain import order_disputes as disputes
 from domain.order import AnyOrderFact
 from projections.wording import money
 
@@ -31,6 +32,20 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
         case facts.RefundSetAside():
             amount = money(fact.amount, fact.currency)
             return f"Refund {fact.refund_id!r} of {amount} is set aside, because {fact.why}; a person has to decide."
+        case disputes.DisputeCounted():
+            counted = money(fact.counted, currency)
+            return (
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} counts, {counted} of it after what refunds take; "
+                f"in all {_targets(fact.targets)}."
+            )
+        case disputes.DisputeRevoked():
+            return (
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} takes nothing any more; what it took too much "
+                f"is given back, and in all {_targets(fact.targets)}."
+            )
+        case disputes.DisputeSetAside():
+            amount = money(fact.amount, fact.currency)
+            return f"Dispute {fact.dispute_id!r} of {amount} is set aside, because {fact.why}; a person has to decide."
         case facts.CompensationOwed():
             amount = money(fact.amount, currency)
             return (

@@ -5,6 +5,7 @@ from typing import NamedTuple, assert_never
 from uuid import UUID
 
 from domain import order as facts
+from domain import order_disputes as disputes
 from domain.order import AnyOrderFact, Share
 
 
@@ -56,6 +57,8 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             return row._replace(status="paid", payment_id=fact.payment_id, source_transaction=fact.source_transaction)
         case facts.RefundAllocated() | facts.RefundRevoked():
             return row._replace(refunded=fact.refunded)
+        case disputes.DisputeCounted() | disputes.DisputeRevoked() | disputes.DisputeSetAside():
+            return row  # `refunded` is what buyers were given back; disputes have rows of their own
         case facts.RefundSetAside() | facts.CompensationOwed() | facts.Resettled() | facts.Registered():
             return row
         case _:
