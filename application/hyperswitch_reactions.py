@@ -10,6 +10,7 @@ from application.ledger import TransferLedger, subject_of_order, subject_of_paym
 from application.ports import Directory
 from application.refunds import Recorded, RefundReport
 from application.webhooks import DONE, Disposition, Ignored, Parked, Reaction, StoredEvent, marked, source
+from domain.authority import STRIPE
 from domain.errors import BadMoney, ContentDiffers, Contradiction, UnknownId
 from domain.money import currency
 
@@ -85,6 +86,8 @@ class HyperswitchReactions:
         order_id = await self._order_of_refund(refund)
         if order_id is None:
             return _unknown_order(refund.named_order, refund.payment_id)
+        if await self._of_another(order_id, refund):
+            return Ignored(f"not the authority: another provider took the payment of order {order_id!r}")
         try:
             await record(_report(event, refund, order_id), marked(event))
         except (ContentDiffers, Contradiction, BadMoney) as refused:
@@ -92,6 +95,11 @@ class HyperswitchReactions:
         except UnknownId:
             return _unknown_order(order_id, refund.payment_id)
         return DONE
+
+    async def _of_another(self, order_id: str, refund: Refund) -> bool:
+        """Whether Stripe speaks for the order, and nobody here has asked for this refund: Stripe tells of it by itself."""
+        asked_here = await self._directory.order_of_refund(refund.refund_id) is not None
+        return not asked_here and await self._ledger.authority(order_id) == STRIPE
 
     async def _order_of_refund(self, refund: Refund) -> str | None:
         known, named = await self._directory.order_of_refund(refund.refund_id), refund.named_order

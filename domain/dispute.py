@@ -1,7 +1,8 @@
 """A dispute of a buyer with his bank: heard of in any order, and never going back.
 
-What is reported last need not have happened last. Statuses therefore have ranks, and only a higher one is news; that funds
-were withdrawn is remembered beside the status, since it may be heard of after the dispute was lost.
+What is reported last need not have happened last. Statuses therefore have ranks, and only a higher one is news. Where the
+money is has a memory of its own beside the status: that funds were withdrawn may be heard of after the dispute was lost, and
+that they are back after it was won.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ RANK: Mapping[DisputeStatus, int] = MappingProxyType({status: rank for rank, sta
 """What is heard counts only if it ranks higher than what is known: whatever the order of reports, the end is the same."""
 
 OVER = frozenset({_D.REINSTATED, _D.WON})
-"""The platform has its money, so the sellers get theirs."""
+"""After these it cannot be lost any more."""
 ENDED = frozenset({_D.CLOSED, _D.LOST, *OVER})
 """Nobody has to answer any more."""
 
@@ -130,6 +131,10 @@ class FundsReinstated(Heard):
     TOPIC = "ledger.dispute.funds_reinstated"
     LEADS_TO = DisputeStatus.REINSTATED
 
+    def apply(self, aggregate: "Dispute") -> None:
+        aggregate.reinstated = True
+        super().apply(aggregate)
+
 
 class Won(Heard):
     """The bank has decided for the platform."""
@@ -152,7 +157,7 @@ class Dispute(Stream):
 
     def __init__(self) -> None:
         self.status: DisputeStatus
-        self.withdrawn = False
+        self.withdrawn = self.reinstated = False
         self.dispute_id = self.provider = self.order_id = self.currency = ""
         self.amount = 0
 
@@ -199,7 +204,7 @@ class Dispute(Stream):
         """Take in a status; answers whether it is news. Raises Contradiction for a loss after the money came back."""
         if status is _D.LOST and self.status in OVER:
             raise Contradiction("Dispute", self.dispute_id, self.status, status)
-        unheard = status is _D.WITHDRAWN and not self.withdrawn
+        unheard = (status is _D.WITHDRAWN and not self.withdrawn) or (status is _D.REINSTATED and not self.reinstated)
         if not unheard and RANK[status] <= RANK[self.status]:
             return False
         self.record(_FACTS[status](**self.next(now), source=source))
@@ -207,7 +212,7 @@ class Dispute(Stream):
 
     def takes(self, policy: DisputePolicy) -> bool:
         """Whether the sellers have to bear their shares of it now."""
-        if self.status in OVER:
+        if self.reinstated:
             return False
         return self.withdrawn if policy is DisputePolicy.WITHDRAWAL else self.status is _D.LOST
 

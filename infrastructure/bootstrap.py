@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,15 +12,23 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from application.hyperswitch_disputes import HyperswitchDisputes
 from application.hyperswitch_reactions import HyperswitchReactions
 from application.inbox import InboxLoop
 from application.ledger import TransferLedger
+from application.out_of_band import StripesBooks
 from application.recording import Recorder
 from application.reversing import Reversing
+from application.sellers_work import SellersWork
 from application.settlements import Errand, Forgiven
+from application.stripe_accounts import StripeAccounts
+from application.stripe_objects import StripesObjects
+from application.stripe_payments import StripePayments
+from application.stripe_reactions import stripe_reactions
+from application.stripe_transfers import StripeTransfers
 from application.traffic import TrafficWatch
 from application.transferring import Transferring
-from application.webhooks import WebhookReactions
+from application.webhooks import Reaction, WebhookReactions
 from application.working import Limits, Worker
 from domain.outcomes import LookUpFailed
 from domain.switch import UNSEEN
@@ -237,8 +245,14 @@ async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
 
 def _inbox_loop(service: Service) -> InboxLoop:
     directory = PostgresDirectory(service.pool)
-    reactions = WebhookReactions(hyperswitch=HyperswitchReactions(service.ledger, directory).by_type())
     settings = service.settings
+    reactions = WebhookReactions(
+        hyperswitch={
+            **HyperswitchReactions(service.ledger, directory).by_type(),
+            **HyperswitchDisputes(service.ledger, directory, settings.dispute_policy).by_type(),
+        },
+        stripe=_stripe_reactions(service, directory),
+    )
     return InboxLoop(
         service.inbox,
         reactions,
@@ -246,6 +260,15 @@ def _inbox_loop(service: Service) -> InboxLoop:
         service.clock,
         parked_deadline=settings.parked_deadline,
         lease=settings.lease,
+    )
+
+
+def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping[str, Reaction]:
+    ledger, objects = PostgresLedger(service.store), StripesObjects(service.gateway)
+    return stripe_reactions(
+        StripePayments(service.ledger, directory, objects, service.settings.dispute_policy),
+        StripeTransfers(StripesBooks(ledger, service.clock), directory, service.gateway),
+        StripeAccounts(SellersWork(ledger, directory, service.clock), directory, objects),
     )
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from application.leases import LEASE
+from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
 from domain.operation import Policy
 
@@ -63,6 +64,7 @@ class Settings:
     funds_retry_interval: timedelta = timedelta(hours=6)
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
+    dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
     lease: timedelta = LEASE
 
     @property
@@ -108,6 +110,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, timedelta(hours=6), "a duration such as 6h"),
         funds_deadline=read("FUNDS_DEADLINE", _positive, timedelta(days=45), "a duration such as 1080h"),
         parked_deadline=read("PARKED_DEADLINE", _positive, timedelta(days=7), "a duration such as 168h"),
+        dispute_policy=read("DISPUTE_POLICY", DisputePolicy, DisputePolicy.WITHDRAWAL, "withdrawal or lost"),
         lease=read("LEDGER_LEASE", _lease, LEASE, "a duration from 4s to 10m"),
     )
     if settings.api_token is None and not is_loopback(settings.host):

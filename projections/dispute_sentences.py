@@ -27,6 +27,6 @@ def sentence(fact: AnyDisputeFact) -> str:
         case facts.FundsReinstated():
             return f"The platform has its money back, says {fact.source!r}; what the dispute took is given back to the sellers."
         case facts.Won():
-            return f"The dispute is won, says {fact.source!r}; what it took is given back to the sellers."
+            return f"The dispute is won, says {fact.source!r}; what it took is given back as soon as the funds are."
         case _:
             assert_never(fact)

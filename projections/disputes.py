@@ -20,6 +20,8 @@ class DisputeRow(NamedTuple):
     status: str
     withdrawn: bool
     """Whether the bank has ever taken the money from the platform."""
+    reinstated: bool
+    """Whether it has given the money back."""
     reason: str | None
     """Why the buyer disputes, in the provider's words."""
     version: int
@@ -35,6 +37,7 @@ def evolve(row: DisputeRow | None, fact: AnyDisputeFact) -> DisputeRow:
     return row._replace(
         status=later(DisputeStatus(row.status), fact.LEADS_TO).value,
         withdrawn=row.withdrawn or isinstance(fact, facts.FundsWithdrawn),
+        reinstated=row.reinstated or isinstance(fact, facts.FundsReinstated),
         version=fact.originator_version,
         updated_at=fact.timestamp,
     )
@@ -50,6 +53,7 @@ def _opened(fact: facts.Opened) -> DisputeRow:
         currency=fact.currency,
         status=DisputeStatus.OPENED.value,
         withdrawn=False,
+        reinstated=False,
         reason=fact.reason,
         version=fact.originator_version,
         created_at=fact.timestamp,

@@ -9,8 +9,8 @@ begin
         on conflict (stream_id) do update set
             dispute_id = excluded.dispute_id, provider = excluded.provider, order_id = excluded.order_id,
             amount = excluded.amount, currency = excluded.currency, status = excluded.status,
-            withdrawn = excluded.withdrawn, reason = excluded.reason, version = excluded.version,
-            created_at = excluded.created_at, updated_at = excluded.updated_at;
+            withdrawn = excluded.withdrawn, reinstated = excluded.reinstated, reason = excluded.reason,
+            version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
     end if;
 
     if given.payouts is not null then

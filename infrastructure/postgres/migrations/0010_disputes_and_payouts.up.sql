@@ -9,6 +9,7 @@ create table disputes (
     currency   text        not null,
     status     text        not null,
     withdrawn  boolean     not null,
+    reinstated boolean     not null,
     reason     text,
     version    bigint      not null,
     created_at timestamptz not null,
@@ -64,8 +65,8 @@ declare
         on conflict (stream_id) do update set
             dispute_id = excluded.dispute_id, provider = excluded.provider, order_id = excluded.order_id,
             amount = excluded.amount, currency = excluded.currency, status = excluded.status,
-            withdrawn = excluded.withdrawn, reason = excluded.reason, version = excluded.version,
-            created_at = excluded.created_at, updated_at = excluded.updated_at;
+            withdrawn = excluded.withdrawn, reinstated = excluded.reinstated, reason = excluded.reason,
+            version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
     end if;
 
     if given.payouts is not null then
