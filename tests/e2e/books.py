@@ -22,9 +22,11 @@ from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.event_store import Recorded
 from infrastructure.postgres.ledger import FactCodec, replayed
 from infrastructure.stripe.simulator import SimulatorControl
+from projections.disputes import DisputeRow
 from projections.folding import Fold, TransferFold, fold
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
+from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
@@ -35,6 +37,8 @@ ROWS: Mapping[str, type[Any]] = {
     "transfer_reversals": ReversalRow,
     "orders": OrderRow,
     "refunds": RefundRow,
+    "disputes": DisputeRow,
+    "payouts": PayoutRow,
     "pauses": PauseRow,
 }
 FACTS = """
@@ -143,6 +147,10 @@ def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[Any, Any]]:
                 expected["orders"][folded.order_id] = folded
             case RefundRow():
                 expected["refunds"][folded.stream_id] = folded
+            case DisputeRow():
+                expected["disputes"][folded.stream_id] = folded
+            case PayoutRow():
+                expected["payouts"][folded.stream_id] = folded
             case PauseRow():
                 expected["pauses"][folded.stream_id] = folded
     return expected
@@ -235,7 +243,9 @@ def _dues(rows: Sequence[SellerTransferRow]) -> Iterator[str]:
 def _shares(facts: Refolded, held: Sequence[Json]) -> Iterator[str]:
     orders = [folded for folded in facts.folds.values() if isinstance(folded, OrderRow)]
     refunds = [folded for folded in facts.folds.values() if isinstance(folded, RefundRow)]
+    disputes = [folded for folded in facts.folds.values() if isinstance(folded, DisputeRow)]
     for order in orders:
+        disputed = sum(one.amount for one in disputes if one.order_id == order.order_id and _counts(one))
         refunded = sum(refund.amount for refund in refunds if refund.order_id == order.order_id and refund.status == "succeeded")
         if refunded != order.refunded:
             yield f"order {order.order_id}: {order.refunded} is refunded, its refunds sum to {refunded}"
@@ -245,13 +255,18 @@ def _shares(facts: Refolded, held: Sequence[Json]) -> Iterator[str]:
                 for transfer, folded in facts.transfers
                 if (folded.transfer.order_id, folded.transfer.seller_id) == (order.order_id, share["seller_id"])
             ]
-            yield from _one_share(order, share["seller_id"], share["amount"], theirs, held)
+            yield from _one_share(order, disputed, share["seller_id"], share["amount"], theirs, held)
+
+
+def _counts(dispute: DisputeRow) -> bool:
+    """The bank has the platform's money."""
+    return dispute.withdrawn and not dispute.reinstated
 
 
 def _one_share(
-    order: OrderRow, seller: str, share: int, transfers: Sequence[tuple[SellerTransfer, TransferFold]], held: Sequence[Json]
+    order: OrderRow, disputed: int, seller: str, share: int, transfers: Sequence[tuple[SellerTransfer, TransferFold]], held: Sequence[Json]
 ) -> Iterator[str]:
-    """Never more back than the share; and once all is settled, to the cent what proportional refunds left of it."""
+    """Never more back than the share; and once all is settled, to the cent what proportional refunds and disputes left of it."""
     ids = {folded.transfer.stripe_transfer_id for _, folded in transfers}
     net = sum(t["amount"] - t["amount_reversed"] for t in held if t["id"] in ids)
     if not 0 <= net <= share:
@@ -260,7 +275,8 @@ def _one_share(
         back = transfer.original - folded.transfer.amount + folded.transfer.amount_reversed
         if transfer.cause == SALE and back > share:
             yield f"transfer {transfer.id}: reductions and reversals exceed the share of {share}"
-    left = share - share * order.refunded // order.amount if order.status == "paid" else 0
+    gone = min(order.refunded + disputed, order.amount)
+    left = share - share * gone // order.amount if order.status == "paid" else 0
     if all(_settled(folded) for _, folded in transfers) and net != left:
         yield f"order {order.order_id}: seller {seller} has {net}, but {left} is left of the share of {share}"
 
