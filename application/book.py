@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from domain.dispute import Dispute
 from domain.errors import UnknownId
 from domain.fact import Fact, Stream
-from domain.identity import order_stream, switch_stream
+from domain.identity import dispute_stream, order_stream, payout_stream, switch_stream
 from domain.order import Order
+from domain.payout import Payout
 from domain.refund import Refund
 from domain.seller_transfer import SellerTransfer
 from domain.settlement import settle
@@ -74,6 +76,16 @@ class Book:
     def refund(self) -> Refund | None:
         """The refund that this command is about, if it is known."""
         return next((stream for stream in self._streams.values() if isinstance(stream, Refund)), None)
+
+    def dispute(self, provider: str, dispute_id: str) -> Dispute | None:
+        """The dispute, if it is known."""
+        stream = self._streams.get(dispute_stream(provider, dispute_id))
+        return stream if isinstance(stream, Dispute) else None
+
+    def payout(self, account: str, payout_id: str) -> Payout | None:
+        """The payout, if it is known."""
+        stream = self._streams.get(payout_stream(account, payout_id))
+        return stream if isinstance(stream, Payout) else None
 
     def transfer(self, transfer_id: UUID) -> SellerTransfer:
         """Raises UnknownId."""

@@ -54,6 +54,17 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """`content.object` of a dispute event. Its amount comes as a string of minor units."""
+
+    dispute_id: str
+    payment_id: str
+    amount: Annotated[int, Field(ge=1)]
+    currency: str
+    connector_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentContent:
     """What a payment event is about."""
 
@@ -65,6 +76,13 @@ class RefundContent:
     """What a refund event is about."""
 
     object: Refund
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeContent:
+    """What a dispute event is about."""
+
+    object: Dispute
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +103,15 @@ class RefundEvent:
     content: RefundContent
 
 
+@dataclass(frozen=True, slots=True)
+class DisputeEvent:
+    """An event about a dispute."""
+
+    event_id: str
+    event_type: str
+    content: DisputeContent
+
+
 PAYMENT_EVENT = TypeAdapter(PaymentEvent)
 REFUND_EVENT = TypeAdapter(RefundEvent)
+DISPUTE_EVENT = TypeAdapter(DisputeEvent)

@@ -13,7 +13,8 @@ from application.ports import Directory
 from application.psp_word import ASKED, report_of
 from application.refunds import Recorded, RefundReport
 from application.webhooks import DONE, Disposition, Ignored, Parked, Reaction, StoredEvent, marked, source
-from domain.errors import BadMoney, ContentDiffers, Contradiction, UnknownId
+from domain.authority import HYPERSWITCH
+from domain.errors import BadMoney, ContentDiffers, Contradiction, NotTheAuthority, UnknownId
 from domain.money import currency
 from domain.outcomes import Failure
 from domain.psp import RefundAtPsp
@@ -125,6 +126,8 @@ class HyperswitchReactions:
             return _unknown_order(refund.named_order, refund.payment_id)
         try:
             await record(_report(event, refund, order_id), marked(event))
+        except NotTheAuthority as refused:
+            return Ignored(str(refused))
         except (ContentDiffers, Contradiction, BadMoney) as refused:
             return Parked(subject_of_order(order_id), str(refused), "refund_disagrees")
         except UnknownId:
@@ -153,6 +156,7 @@ def _report(event: StoredEvent, refund: Refund, order_id: str) -> RefundReport:
         currency=currency(refund.currency),
         source=source(event),
         detail=refund.error_message,
+        provider=HYPERSWITCH,
     )
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from application.leases import LEASE
 from application.ports import Alarms, ClaimedEvent, Clock, Inbox
-from application.webhooks import Disposition, Done, Ignored, Parked, StoredEvent, WebhookReactions
+from application.webhooks import Disposition, Done, Ignored, Later, Parked, StoredEvent, WebhookReactions
 from domain.backoff import next_delay
 from domain.errors import Conflict, Unavailable
 
@@ -20,6 +20,7 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=5)
 PARKED_RETRY = timedelta(minutes=5)
 """What is parked is released by what it waits for; this is for the case that the release was missed."""
 OVERDUE_RETRY = timedelta(hours=6)
+OVERDUE = "webhook_parked_too_long"
 LONGEST_SLEEP = 60.0
 TROUBLE_PAUSE = 1.0
 
@@ -94,17 +95,30 @@ class InboxLoop:
             case Ignored(reason=reason):
                 ignored[event.inbox_id] = reason  # closed together with the others of the batch
             case Parked():
-                await self._park(event, disposition)
+                await self._park(event, disposition, ignored)
+            case Later(reason=reason, wait=wait):
+                await self._again(event, reason, wait)
             case Done():
                 pass  # marked in the transaction of its facts
             case _:
                 assert_never(disposition)
 
-    async def _park(self, event: ClaimedEvent, parked: Parked) -> None:
-        overdue = self._clock.now() - event.received_at > self._parked_deadline
+    def _overdue(self, event: ClaimedEvent) -> bool:
+        return self._clock.now() - event.received_at > self._parked_deadline
+
+    async def _again(self, event: ClaimedEvent, reason: str, wait: timedelta) -> None:
+        await self._inbox.retry_later(event.inbox_id, self._clock.now() + wait, reason, counted=False)
+        if self._overdue(event):
+            await self._alarms.raise_(OVERDUE, f"{event.provider}:{event.event_id}", reason)
+
+    async def _park(self, event: ClaimedEvent, parked: Parked, ignored: dict[int, str]) -> None:
+        overdue = self._overdue(event)
+        if overdue and parked.passing:
+            ignored[event.inbox_id] = f"{parked.reason}, and nothing has come of it"
+            return
         due_at = self._clock.now() + (OVERDUE_RETRY if overdue else PARKED_RETRY)
         await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
-        kind = parked.alarm or ("webhook_parked_too_long" if overdue else None)
+        kind = parked.alarm or (OVERDUE if overdue else None)
         if kind is not None:
             await self._alarms.raise_(kind, f"{event.provider}:{event.event_id}", parked.reason)
 

@@ -1,36 +1,29 @@
 """The use cases: orders, payments, refunds, and an operator's retry. Each is decided purely and appended in one piece.
 
-A lost race (`Conflict`) is reloaded and decided again; nothing here has a side effect that could be repeated.
+A lost race is reloaded and decided again (`deciding`); nothing here has a side effect that could be repeated.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
 from uuid import UUID
 
-from application import reconciling, refunds
+from application import disputes, reconciling, refunds
 from application.book import Along, Book, settle_anew
+from application.deciding import NOTHING_ALONG, Decider
+from application.disputes import DisputeReport
 from application.ports import Clock, Directory, Ledger
 from application.recording import causes_vanished
 from application.refunds import Recorded, RefundReport, SettledRefund
 from domain import resolving
-from domain.errors import Conflict, ConstraintBroken, ContentDiffers, UnknownId
-from domain.identity import order_stream, refund_stream, switch_stream
+from domain.dispute import DisputePolicy
+from domain.errors import ContentDiffers, UnknownId
+from domain.identity import dispute_stream, order_stream, refund_stream, switch_stream
 from domain.order import Order, Share
 from domain.outcomes import TransferAtStripe
 from domain.psp import PaymentBody, name_at_psp
 from domain.refund import RefundStatus
 from domain.settlement import pay_sellers
 from domain.switch import Switch
-
-ATTEMPTS = 20
-"""How often a command is decided anew after losing a race, before its caller is told so."""
-
-NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})
-
-T = TypeVar("T")
-Decision = Callable[[Book, datetime], T]
-NOTHING_ALONG = Along()
 
 
 def subject_of_order(order_id: str) -> str:
@@ -47,7 +40,8 @@ class TransferLedger:
     """What the ledger can be asked to do. Every method is safe to repeat, and raises Conflict only after many lost races."""
 
     def __init__(self, ledger: Ledger, directory: Directory, clock: Clock) -> None:
-        self._ledger, self._directory, self._clock = ledger, directory, clock
+        self._ledger, self._directory = ledger, directory
+        self._decider = Decider(ledger, clock)
 
     async def register_order(
         self,
@@ -79,8 +73,9 @@ class TransferLedger:
             known.agree(currency, amount, shares, payment_id, source_transaction)
             return False
 
-        released = [subject_of_order(order_id), *([subject_of_payment(payment_id)] if payment_id else [])]
-        return await self._until_stored(lambda: self._order(order_id), decide, Along(released=released))
+        payments = [subject_of_payment(name) for name in (payment_id, source_transaction) if name]
+        released = [subject_of_order(order_id), *payments]
+        return await self._decider.until_stored(lambda: self._order(order_id), decide, Along(released=released))
 
     async def record_payment(
         self,
@@ -106,8 +101,9 @@ class TransferLedger:
                 book.add(pay_sellers(order, now))
             return news
 
-        released = [subject_of_payment(payment_id)] if payment_id else []
-        return await self._until_stored(lambda: self._order(order_id), decide, along._replace(released=released))
+        payments = [subject_of_payment(name) for name in (payment_id, source_transaction) if name]
+        released = [subject_of_order(order_id), *payments]
+        return await self._decider.until_stored(lambda: self._order(order_id), decide, along._replace(released=released))
 
     async def is_paid(self, order_id: str) -> bool:
         """Whether the order's payment is recorded as succeeded. Raises UnknownId."""
@@ -129,6 +125,14 @@ class TransferLedger:
         """See `refunds.under_review`."""
         return await self._on_refund(report, refunds.under_review, along)
 
+    async def dispute(self, report: DisputeReport, policy: DisputePolicy, along: Along = NOTHING_ALONG) -> bool:
+        """See `disputes.heard`."""
+        return await self._decider.until_stored(
+            lambda: self._decider.order_with(report.order_id, dispute_stream(report.provider, report.dispute_id)),
+            lambda book, now: disputes.heard(book, report, policy, now),
+            along,
+        )
+
     async def settle_refund(self, wish: SettledRefund) -> Recorded:
         """See `refunds.settled`."""
         return await self._on_wish(wish, refunds.settled)
@@ -139,7 +143,7 @@ class TransferLedger:
 
     async def refund_heard(self, refund_stream: UUID, decide: Callable[[Book, datetime], None]) -> None:
         """What came of a call to the PSP; see `refunding.RefundDesk`."""
-        await self._until_stored(lambda: self._around_refund(refund_stream), decide, NOTHING_ALONG)
+        await self._decider.until_stored(lambda: self._around_refund(refund_stream), decide, NOTHING_ALONG)
 
     async def refund_status(self, order_id: str, name: str) -> RefundStatus | None:
         """Where the refund under any of its names stands; None when it is not known. Raises UnknownId."""
@@ -149,7 +153,7 @@ class TransferLedger:
     async def request_payment(self, order_id: str) -> PaymentBody:
         """The payment is about to be asked of the PSP, under exactly this body. Raises UnknownId, Refused."""
         released = [subject_of_payment(name_at_psp(order_id))]
-        return await self._until_stored(
+        return await self._decider.until_stored(
             lambda: self._order(order_id),
             lambda book, now: book.order(order_id).request_payment(now),
             Along(released=released),
@@ -157,7 +161,7 @@ class TransferLedger:
 
     async def retry(self, transfer_id: UUID, actor: str, reason: str) -> None:
         """Try now what is due now. Raises UnknownId, CallInFlight, NothingToRetry."""
-        await self._until_stored(
+        await self._decider.until_stored(
             lambda: self._ledger.load([transfer_id]),
             lambda book, now: book.transfer(transfer_id).retry(actor, reason, now),
             NOTHING_ALONG,
@@ -183,7 +187,7 @@ class TransferLedger:
             for cause_id in transfer.undone_since(reduced):
                 settle_anew(book, book.order(transfer.order_id), cause_id, now)
 
-        await self._until_stored(lambda: self._around(transfer_id), decide, NOTHING_ALONG)
+        await self._decider.until_stored(lambda: self._decider.around(transfer_id), decide, NOTHING_ALONG)
 
     async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, note: str) -> None:
         """Take in what a reconciliation found; `seen` is what Stripe shows now. See `reconciling.adopt`."""
@@ -196,7 +200,7 @@ class TransferLedger:
             for cause_id in [*vanished, *transfer.undone_since(reduced)]:
                 settle_anew(book, book.order(transfer.order_id), cause_id, now)
 
-        await self._until_stored(lambda: self._around(transfer_id), decide, NOTHING_ALONG)
+        await self._decider.until_stored(lambda: self._decider.around(transfer_id), decide, NOTHING_ALONG)
 
     async def stripe_id_of(self, transfer_id: UUID) -> str | None:
         """The transfer's id at Stripe, if it has one. Raises UnknownId."""
@@ -212,7 +216,7 @@ class TransferLedger:
                 book.add([switch])
             return switch.pause(actor, reason, now, lost_since)
 
-        return await self._until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
+        return await self._decider.until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
 
     async def resume(self, scope: str, actor: str, reason: str) -> bool:
         """What is due of this scope goes on; answers whether it was paused."""
@@ -221,16 +225,7 @@ class TransferLedger:
             switch = book.switch(scope)
             return switch is not None and switch.resume(actor, reason, now)
 
-        return await self._until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
-
-    async def _around(self, transfer_id: UUID) -> Book:
-        """The transfer, and, where there is one, its order with all its transfers."""
-        book = await self._ledger.load([transfer_id])
-        order_id = book.transfer(transfer_id).order_id
-        book.merge(await self._ledger.load([order_stream(order_id)]))
-        if (order := book.known_order(order_id)) is not None:
-            book.merge(await self._ledger.load(order.transfer_ids()))
-        return book
+        return await self._decider.until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
 
     async def _around_refund(self, stream: UUID) -> Book:
         """The refund, its order, and all transfers of that."""
@@ -238,12 +233,11 @@ class TransferLedger:
         refund = book.refund()
         if refund is None:
             raise UnknownId("refund", str(stream))
-        book.merge(await self._ledger.load([order_stream(refund.order_id)]))
-        book.merge(await self._ledger.load(book.order(refund.order_id).transfer_ids()))
+        book.merge(await self._decider.order_with(refund.order_id))
         return book
 
     async def _on_wish(self, wish: SettledRefund, decide: Callable[[Book, SettledRefund, datetime], Recorded]) -> Recorded:
-        return await self._until_stored(
+        return await self._decider.until_stored(
             lambda: self._whole_order(wish.order_id, wish.refund_id, wish.psp_refund_id),
             lambda book, now: decide(book, wish, now),
             NOTHING_ALONG,
@@ -255,7 +249,7 @@ class TransferLedger:
         decide: Callable[[Book, RefundReport, datetime], Recorded],
         along: Along,
     ) -> Recorded:
-        return await self._until_stored(
+        return await self._decider.until_stored(
             lambda: self._whole_order(report.order_id, report.name),
             lambda book, now: decide(book, report, now),
             along,
@@ -275,23 +269,4 @@ class TransferLedger:
 
     async def _whole_order(self, order_id: str, *refund: str | None) -> Book:
         """The order, its transfers, and the refund under any of these names."""
-        book = await self._ledger.load([order_stream(order_id), await self._named(*refund)])
-        book.merge(await self._ledger.load(book.order(order_id).transfer_ids()))
-        return book
-
-    async def _until_stored(self, load: Callable[[], Awaitable[Book]], decide: Decision[T], along: Along) -> T:
-        for left in reversed(range(ATTEMPTS)):
-            book = await load()
-            answer = decide(book, self._clock.now())
-            if not book.changed() and along.inbox is None:
-                break
-            try:
-                await self._ledger.append(book, along)
-                break
-            except Conflict:
-                if not left:
-                    raise
-            except ConstraintBroken as broken:
-                if broken.constraint not in NAME_TAKEN or not left:
-                    raise  # else somebody recorded the same refund under its other name: now it will be found
-        return answer
+        return await self._decider.order_with(order_id, await self._named(*refund))

@@ -61,6 +61,23 @@ class Directory(Protocol):
         """Whether there is such an order."""
         ...
 
+    async def orders_of_charge(self, names: Collection[str]) -> Sequence[str]:
+        """The ids of the orders that one of these paid, a charge or a payment; two are enough to know that it is ambiguous."""
+        ...
+
+    async def transfer_at_stripe(self, stripe_transfer_id: str) -> UUID | None:
+        """Our transfer with this id at Stripe."""
+        ...
+
+    async def sellers_of(self, account: str) -> Sequence[str]:
+        """The sellers whose transfers go to this account at Stripe."""
+        ...
+
+    async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> Sequence[UUID]:
+        """A batch of the transfers of this status, to this account or to any, that wait for `account` or `funds`; they are in
+        order of their ids, so the last of a batch leads to the next."""
+        ...
+
 
 class Claimed(NamedTuple):
     """Work leased to one holder, and the database's clock at that moment."""
@@ -268,6 +285,13 @@ class TransferGateway(Protocol):
 
     async def answers(self) -> bool:
         """Whether Stripe answers at all, with anything below 500: one cheap read that moves nothing."""
+        ...
+
+    async def show(self, path: str, account: str | None = None) -> Mapping[str, object]:
+        """The object at this path of Stripe's API, on behalf of a connected account where one is given.
+
+        Raises `NotAtStripe` and `LookUpFailed` as `look_at` does.
+        """
         ...
 
     async def account(self) -> str | None:

@@ -66,7 +66,7 @@ class Recorder:
     async def _follow_up(self, book: Book, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
         """A reversal whose cause vanished while its call was open has its outcome now, or Stripe paid what a refund had
         reduced: settle what that took, or paid, in vain."""
-        for cause_id in [*causes_vanished(transfer), *transfer.undone_since(reduced)]:
+        for cause_id in to_settle(transfer, reduced):
             book.merge(await self._ledger.load([order_stream(transfer.order_id)]))
             order = book.order(transfer.order_id)
             book.merge(await self._ledger.load(order.transfer_ids()))
@@ -76,6 +76,12 @@ class Recorder:
         book = await self._ledger.load([transfer_id])
         if settlement.hold(book.transfer(transfer_id), str(refused), self._clock.now()) and book.changed():
             await self._ledger.append(book)
+
+
+def to_settle(transfer: SellerTransfer, reduced: Mapping[str, int]) -> list[str]:
+    """What an outcome has left to settle: causes that vanished during its call, and reductions since `reduced` that did not
+    happen after all."""
+    return [*causes_vanished(transfer), *transfer.undone_since(reduced)]
 
 
 def causes_vanished(transfer: SellerTransfer) -> list[str]:

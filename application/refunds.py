@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from application.book import Book
-from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, Refused
+from domain.authority import HYPERSWITCH, give_word
+from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused
 from domain.order import Order
 from domain.refund import Refund, RefundStatus
 from domain.settlement import parts_of, settle
@@ -24,6 +25,8 @@ class RefundReport(NamedTuple):
     source: str
     """Who says so, for example `hyperswitch:<event id>`."""
     detail: str | None = None
+    provider: str | None = None
+    """Whose webhook says so. None: it was asked for here, or the authority was asked."""
 
 
 class SettledRefund(NamedTuple):
@@ -45,7 +48,7 @@ class Recorded(NamedTuple):
 
 
 def succeeded(book: Book, report: RefundReport, now: datetime) -> Recorded:
-    """The PSP says it succeeded. Raises UnknownId, ContentDiffers, Contradiction (it is recorded as failed)."""
+    """The PSP says it succeeded. Raises UnknownId, NotTheAuthority, ContentDiffers, Contradiction (it is recorded as failed)."""
     order = book.order(report.order_id)
     refund, news = _reported(book, report, now)
     _effective(book, order, refund, report.source, now)
@@ -108,6 +111,11 @@ def requested(book: Book, wish: SettledRefund, now: datetime) -> Recorded:
     if not order.paid or order.payment_id is None:
         lacks = "is not paid yet" if not order.paid else "was paid by a payment that the ledger does not know"
         raise Refused(f"Order {order.order_id!r} {lacks}, so there is no payment that could be refunded; report it first.")
+    if give_word(order, HYPERSWITCH, "api", now) != HYPERSWITCH:
+        raise Refused(
+            f"Order {order.order_id!r} was paid at Stripe, which the payment provider cannot refund; "
+            "refund it there, and its webhook or `settled: true` tells of it here."
+        )
     amount = _within(order.left, order, wish)
     objection = order.objection_to_asking(wish.explicit, amount)
     if objection is not None:
@@ -159,6 +167,9 @@ def _opened(book: Book, order: Order, wish: SettledRefund, now: datetime) -> Ref
 def _reported(book: Book, report: RefundReport, now: datetime) -> Recorded:
     refund = book.refund()
     if refund is None:
+        order = book.order(report.order_id)
+        if report.provider is not None and give_word(order, report.provider, report.source, now) != report.provider:
+            raise NotTheAuthority(report.order_id)
         refund = Refund.open(
             refund_id=report.name,
             order_id=report.order_id,

@@ -7,6 +7,7 @@ told by the reactions of its provider.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pydantic import ValidationError
 
@@ -38,14 +39,26 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """It waits for `subject`; with `alarm`, a person should know."""
+    """It waits for `subject`; with `alarm`, a person should know.
+
+    `passing`: it may be no concern of ours at all, so when nothing has come of it by the deadline it is ignored.
+    """
 
     subject: str
     reason: str
     alarm: str | None = None
+    passing: bool = False
 
 
-Disposition = Done | Ignored | Parked
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The same again after `wait`, through no fault of the event's: somebody else has to answer first."""
+
+    reason: str
+    wait: timedelta
+
+
+Disposition = Done | Ignored | Parked | Later
 DONE = Done()
 
 Reaction = Callable[[StoredEvent], Awaitable[Disposition]]

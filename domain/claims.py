@@ -3,13 +3,21 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from domain.identity import DISPUTE
+
 
 class Reason(StrEnum):
     """Why money comes back."""
 
     REFUND = "refund"
+    DISPUTE = "dispute"
     EXTERNAL = "external"
     """Made at Stripe by somebody else; recorded, never sent."""
+
+
+def reason_of(cause_id: str | None) -> Reason:
+    """A refund, unless its name is that of a dispute."""
+    return Reason.DISPUTE if cause_id is not None and cause_id.startswith(DISPUTE) else Reason.REFUND
 
 
 class ClaimState(StrEnum):

@@ -6,6 +6,7 @@ LedgerError
 │   ├── ContentDiffers           the same id again, with other content
 │   ├── UnknownId                nothing is stored under that id
 │   ├── Contradiction            a report that recorded finals rule out; somebody has to ask the authority
+│   ├── NotTheAuthority          a report of the provider whose word does not count
 │   ├── ExceedsOrder             more than what is left of the order
 │   ├── CallInFlight             a call to Stripe is under way; its outcome comes first
 │   ├── NothingToRetry           nothing is due, so there is nothing to send
@@ -79,6 +80,16 @@ class Contradiction(Refused):
         super().__init__(
             f"{kind} {name!r} is recorded as {recorded}, but reported as {reported}; ask the payment provider which is so."
         )
+
+
+class NotTheAuthority(Refused):
+    """A report of a provider whose word about this order does not count; the one whose word does reports it as well."""
+
+    code = "not_the_authority"
+
+    def __init__(self, order_id: str) -> None:
+        self.order_id = order_id
+        super().__init__(f"not the authority: another provider took the payment of order {order_id!r}")
 
 
 class ExceedsOrder(Refused):

@@ -46,6 +46,25 @@ def switch_stream(scope: str) -> UUID:
     return _named("switch", scope)
 
 
+def dispute_stream(provider: str, dispute_id: str) -> UUID:
+    """The stream of a dispute, by the id it has at the provider that took the payment."""
+    return _named("dispute", provider, dispute_id)
+
+
+def payout_stream(account: str, payout_id: str) -> UUID:
+    """The stream of a payout that Stripe makes to a seller's bank."""
+    return _named("payout", account, payout_id)
+
+
+DISPUTE = "dispute "
+"""How causes that are disputes begin. Refunds cannot be named like that: the names that callers give have no spaces."""
+
+
+def dispute_cause(dispute_id: str) -> str:
+    """The name by which an order and its transfers know a dispute, where they know a refund by its id."""
+    return DISPUTE + dispute_id
+
+
 def compensation(transfer_id: UUID, cause_id: str, round_: int = 1) -> str:
     """The cause of a transfer that gives back what a refund or dispute took from `transfer_id` in vain."""
     return json.dumps(["compensation", str(transfer_id), cause_id, round_], separators=(",", ":"))

@@ -1,6 +1,8 @@
-"""An order: its shares per seller, its payment, and the allocation of its refunds.
+"""An order: its shares per seller, its payment, and the allocation of its refunds and disputes.
 
 The order is the boundary that allocates, because only it knows the cumulative amounts. Its facts live beside it.
+Refunds and disputes share one cap, and refunds come first, however late they come: a dispute takes at most what refunds
+leave of the order now. So the end does not depend on which of them was heard of first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,10 +11,12 @@ from typing import NamedTuple, NotRequired, TypedDict
 from uuid import UUID
 
 from domain.allocation import Portion, targets
+from domain.authority import AuthorityFound
 from domain.errors import ContentDiffers, ExceedsOrder, Refused
 from domain.fact import Fact, Opening, Stream, opened
-from domain.identity import order_stream, transfer_stream
+from domain.identity import dispute_cause, order_stream, transfer_stream
 from domain.order_asks import PaymentRequested, RefundReleased, RefundReserved
+from domain.order_disputes import DisputeCounted, Disputed, DisputeRevoked, DisputeSetAside
 from domain.psp import PaymentBody, name_at_psp
 
 TOPIC = "ledger.order"
@@ -64,7 +68,7 @@ class Paid(Fact):
     """Who said so: `api`, or a webhook as `hyperswitch:<event id>`."""
 
     def apply(self, aggregate: "Order") -> None:
-        aggregate.paid = True
+        aggregate.paid, aggregate.paid_by = True, self.source
         aggregate.payment_id, aggregate.source_transaction = self.payment_id, self.source_transaction
 
 
@@ -144,9 +148,14 @@ class Order(Stream):
         self.amount = 0
         self.shares: dict[str, Share] = {}
         self.paid = False
+        self.paid_by = ""
+        """Who said so: the source of `Paid`."""
         self.payment_id: str | None = None
         self.source_transaction: str | None = None
+        self.authority: str | None = None
+        """Whose word about refunds and disputes counts, where the payment does not tell."""
         self.refunds: dict[str, Admitted] = {}
+        self.disputes: dict[str, Disputed] = {}
         self.set_aside: dict[str, int] = {}
         self.reserved: dict[str, Portion] = {}
         """Refunds that the PSP was asked for and has not decided."""
@@ -236,22 +245,41 @@ class Order(Stream):
         """The sum of the effective refunds."""
         return sum(refund.amount for refund in self.refunds.values() if refund.effective)
 
+    @property
+    def causes(self) -> list[str]:
+        """What takes from the sellers now, in the order in which it is divided: refunds first, then disputes."""
+        refunds = [refund_id for refund_id, refund in self.refunds.items() if refund.effective]
+        return refunds + [dispute_cause(name) for name, dispute in self.disputes.items() if dispute.effective]
+
     def targets(self) -> dict[str, int]:
-        """What must have come back from each seller, given the refunds that are effective now."""
-        return self._targets([Portion(r.amount, r.explicit) for r in self.refunds.values() if r.effective])
+        """What must have come back from each seller, given the refunds and disputes that are effective now."""
+        return self.goals(self.refunds, self.disputes)
 
-    def targets_through(self, refund_id: str) -> dict[str, int]:
-        """What must have come back after the effective refunds up to and with this one."""
-        names = list(self.refunds)
-        through = names[: names.index(refund_id) + 1]
-        return self._targets([Portion(r.amount, r.explicit) for r in map(self.refunds.get, through) if r and r.effective])
+    def targets_through(self, cause_id: str) -> dict[str, int]:
+        """What must have come back after the effective refunds and disputes up to and with this one."""
+        return self._after(self.causes.index(cause_id) + 1)
 
-    def steps_of(self, refund_id: str) -> dict[str, int]:
-        """What this effective refund adds to each seller's target."""
-        names = [name for name, refund in self.refunds.items() if refund.effective]
-        before = names[: names.index(refund_id)]
-        earlier = self._targets([Portion(self.refunds[n].amount, self.refunds[n].explicit) for n in before])
-        return {seller: goal - earlier[seller] for seller, goal in self.targets_through(refund_id).items()}
+    def steps_of(self, cause_id: str) -> dict[str, int]:
+        """What this effective refund or dispute adds to each seller's target."""
+        earlier = self._after(self.causes.index(cause_id))
+        return {seller: goal - earlier[seller] for seller, goal in self.targets_through(cause_id).items()}
+
+    def _after(self, count: int) -> dict[str, int]:
+        return self._targets(self.portions(self.refunds, self.disputes)[:count])
+
+    def goals(self, refunds: Mapping[str, Admitted], disputes: Mapping[str, Disputed]) -> dict[str, int]:
+        """What must have come back from each seller, if these were the order's refunds and disputes."""
+        return self._targets(self.portions(refunds, disputes))
+
+    def portions(self, refunds: Mapping[str, Admitted], disputes: Mapping[str, Disputed]) -> list[Portion]:
+        """What is divided among the sellers: the effective refunds, then of disputes as much as those leave."""
+        portions = [Portion(refund.amount, refund.explicit) for refund in refunds.values() if refund.effective]
+        left = self.amount - sum(portion.amount for portion in portions)
+        for dispute in disputes.values():
+            if dispute.effective:
+                portions.append(Portion(min(dispute.amount, left)))
+                left -= portions[-1].amount
+        return portions
 
     @property
     def left(self) -> int:
@@ -261,7 +289,7 @@ class Order(Stream):
     def objection_to_asking(self, explicit: Mapping[str, int] | None, amount: int) -> str | None:
         """Why an allocation could not be taken from the sellers once everything that is reserved has been."""
         effective = [Portion(r.amount, r.explicit) for r in self.refunds.values() if r.effective]
-        taken = self._targets([*effective, *self.reserved.values()])
+        taken = self._targets([*effective, *self.reserved.values()])  # disputes leave to refunds what these take
         return self._objection_to(explicit, amount, taken) if explicit is not None else None
 
     def reserve(self, refund_id: str, amount: int, explicit: dict[str, int] | None, now: datetime) -> None:
@@ -306,7 +334,7 @@ class Order(Stream):
             return f"it is {amount}, which is no amount to divide"
         if amount > left:
             return f"it is {amount}, but only {left} of the order is not refunded yet"
-        return self._objection_to(explicit, amount, self.targets()) if explicit is not None else None
+        return self._objection_to(explicit, amount, self.goals(self.refunds, {})) if explicit is not None else None
 
     def _objection_to(self, explicit: Mapping[str, int], amount: int, taken: Mapping[str, int]) -> str | None:
         strangers = [seller for seller in explicit if seller not in self.shares]
@@ -332,7 +360,7 @@ class Order(Stream):
                 fact = RefundSetAside(**self.next(now), refund_id=refund_id, amount=amount, currency=currency, why=why)
                 self.record(fact)
             return why
-        portions = [Portion(r.amount, r.explicit) for r in self.refunds.values() if r.effective]
+        others = {name: refund for name, refund in self.refunds.items() if name != refund_id}
         self.record(
             RefundAllocated(
                 **self.next(now),
@@ -340,7 +368,7 @@ class Order(Stream):
                 amount=amount,
                 explicit=explicit,
                 refunded=self.refunded + amount,
-                targets=self._targets([*portions, Portion(amount, explicit)]),
+                targets=self.goals({**others, refund_id: Admitted(amount, explicit, True)}, self.disputes),
             )
         )
         return None
@@ -350,14 +378,14 @@ class Order(Stream):
         known = self.refunds.get(refund_id)
         if known is None or not known.effective:
             return False
-        rest = [Portion(r.amount, r.explicit) for name, r in self.refunds.items() if r.effective and name != refund_id]
+        rest = {name: refund for name, refund in self.refunds.items() if name != refund_id}
         self.record(
             RefundRevoked(
                 **self.next(now),
                 refund_id=refund_id,
                 amount=known.amount,
                 refunded=self.refunded - known.amount,
-                targets=self._targets(rest),
+                targets=self.goals(rest, self.disputes),
             )
         )
         return True
@@ -369,9 +397,13 @@ AnyOrderFact = (
     | Paid
     | RefundReserved
     | RefundReleased
+    | AuthorityFound
     | RefundAllocated
     | RefundRevoked
     | RefundSetAside
+    | DisputeCounted
+    | DisputeRevoked
+    | DisputeSetAside
     | CompensationOwed
     | Resettled
 )

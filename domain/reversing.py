@@ -227,7 +227,7 @@ def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: Transfer
     return True
 
 
-def _strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
+def strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
     """Reversals at Stripe that are not ours and not recorded yet, oldest first."""
     known = set(transfer.claims)
     settled = {claim.stripe_reversal_id for claim in transfer.claims.values()}
@@ -246,11 +246,11 @@ def external_id(transfer_id: UUID, stripe_reversal_id: str) -> str:
 
 
 def _nothing_left(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe, now: datetime) -> None:
-    strangers = _strangers(transfer, seen)
-    theirs = strangers[0].stripe_reversal_id if len(strangers) == 1 else None
+    others = strangers(transfer, seen)
+    theirs = others[0].stripe_reversal_id if len(others) == 1 else None
     unrecorded = seen.amount_reversed - transfer.amount_reversed
     amount = min(claim.amount, unrecorded) if transfer.queue else unrecorded
-    listed = ", ".join(reversal.stripe_reversal_id for reversal in strangers) or "reversals known here already"
+    listed = ", ".join(reversal.stripe_reversal_id for reversal in others) or "reversals known here already"
     _settled(transfer, claim, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
     transfer.release_queue(now)
     if transfer.in_flight is not None:  # the rest of it stands for what waited
@@ -259,7 +259,7 @@ def _nothing_left(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe
 
 def _less_left(transfer: SellerTransfer, claim: Claim, operation: Operation, seen: TransferAtStripe, now: datetime) -> None:
     """Somebody else took part of it: record that, and ask under a new key for what is left."""
-    for reversal in _strangers(transfer, seen):
+    for reversal in strangers(transfer, seen):
         _record_external(transfer, reversal, now)
     note = f"{claim.amount} was asked, {seen.left} is left at Stripe."
     transfer.record(
@@ -276,9 +276,7 @@ def _less_left(transfer: SellerTransfer, claim: Claim, operation: Operation, see
     )
 
 
-def _record_external(
-    transfer: SellerTransfer, reversal: ReversalAtStripe, now: datetime, note: str = "made at Stripe outside this ledger"
-) -> None:
+def _record_external(transfer: SellerTransfer, reversal: ReversalAtStripe, now: datetime, note: str | None = None) -> None:
     """A reversal nobody of us asked for: its request and its outcome in one append, never sent."""
     stranger = external_id(transfer.id, reversal.stripe_reversal_id)
     transfer.record(
@@ -289,17 +287,24 @@ def _record_external(
             amount=reversal.amount,
             reason=Reason.EXTERNAL.value,
             next_retry_at=now,
-            note=note,
+            note=note or _made_by(reversal),
         )
     )
     claim = transfer.claims[stranger]
     _settled(transfer, claim, reversal.stripe_reversal_id, reversal.amount, EXTERNAL, now)
 
 
-def record_external(
-    transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, note: str = "made at Stripe outside this ledger"
-) -> None:
-    """Take in what others reversed at Stripe; while a reversal of ours runs, attribution waits for its outcome."""
+def _made_by(reversal: ReversalAtStripe) -> str:
+    if reversal.source_refund is not None:
+        return f"made at Stripe by refund {reversal.source_refund} with reverse_transfer"
+    return "made at Stripe outside this ledger"
+
+
+def record_external(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, note: str | None = None) -> None:
+    """Take in what others reversed at Stripe; while a reversal of ours runs, attribution waits for its outcome.
+
+    `note` says how it was noticed, where Stripe did not tell us.
+    """
     if transfer.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
-        for reversal in _strangers(transfer, seen):
+        for reversal in strangers(transfer, seen):
             _record_external(transfer, reversal, now, note)

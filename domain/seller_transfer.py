@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from domain import transfer_facts as facts
-from domain.claims import Claim, ClaimState, Reason
+from domain.claims import Claim, ClaimState, reason_of
 from domain.errors import CallInFlight, ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import Fact, Stream, opened
 from domain.identity import SALE, reversal_name, transfer_stream
@@ -168,7 +168,7 @@ class SellerTransfer(Stream):
                 reversal_id=reversal_id,
                 refund_id=refund_id,
                 amount=amount,
-                reason=Reason.REFUND.value,
+                reason=reason_of(refund_id).value,
                 next_retry_at=now,
             )
         )
@@ -181,7 +181,7 @@ class SellerTransfer(Stream):
                 reversal_id=self._reversal_id(refund_id),
                 refund_id=refund_id,
                 amount=amount,
-                reason=Reason.REFUND.value,
+                reason=reason_of(refund_id).value,
                 waiting_for=waiting_for.get(self.status, "transfer"),
             )
         )

@@ -1,11 +1,11 @@
-"""What is due is computed now: an order's effective refunds against what its transfers have taken so far.
+"""What is due is computed now: an order's effective refunds and disputes against what its transfers have taken so far.
 
-One rule for every cause and every moment: `due = target(effective refunds) - (taken and reduced - given back)`. Above zero
+One rule for every cause and every moment: `due = target(what is effective) - (taken and reduced - given back)`. Above zero
 it is taken from the seller's transfers of the order, newest first; below zero it is given back: what was not sent is
 withdrawn, an open call is awaited, and what was really taken too much comes back by a transfer of its own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from domain.claims import ClaimState
@@ -18,9 +18,8 @@ from domain.seller_transfer import SellerTransfer
 def pay_sellers(order: Order, now: datetime) -> list[SellerTransfer]:
     """The transfers of an order that was just paid, less what refunds have made unnecessary already."""
     transfers = [_sale(order, seller_id, now) for seller_id in order.shares]
-    for cause_id, refund in order.refunds.items():
-        if refund.effective:
-            _take_back_step(order, transfers, cause_id, now)
+    for cause_id in order.causes:
+        _take_back_step(order, transfers, cause_id, now)
     return transfers
 
 
@@ -38,7 +37,7 @@ def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
 
 
 def _take_back_step(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now: datetime) -> None:
-    """Of what is due, what this refund's place in the order's history is the cause of."""
+    """Of what is due, what this cause's place in the order's history is the cause of."""
     goals = order.targets_through(cause_id)
     for seller_id, goal in goals.items():
         theirs = of_seller(transfers, seller_id)
@@ -66,7 +65,7 @@ def debit(transfers: Sequence[SellerTransfer], due: int, cause_id: str, now: dat
 
 
 def settle(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now: datetime) -> list[SellerTransfer]:
-    """Bring every seller's transfers in line with the refunds effective now; answers the compensating transfers it made."""
+    """Bring every seller's transfers in line with what is effective now; answers the compensating transfers it made."""
     made: list[SellerTransfer] = []
     for seller_id, goal in order.targets().items():
         theirs = of_seller(transfers, seller_id)
@@ -86,13 +85,14 @@ def _give_back(
     order: Order, transfers: Sequence[SellerTransfer], excess: int, cause_id: str, now: datetime
 ) -> list[SellerTransfer]:
     excess = _withdraw(transfers, excess, cause_id, now, only_own=True)
-    excess -= sum(_contested(transfer, cause_id) for transfer in transfers)
+    excess -= sum(_contested(transfer, lambda cause: cause == cause_id) for transfer in transfers)
     if excess <= 0:
         return []  # what is open decides the rest when its outcome is known
     made = _compensate(order, transfers, excess, cause_id, now)
     excess -= sum(transfer.original for transfer in made)
-    # a cent of rounding may now be owed by another refund's claim
+    # another cause's claim may have taken it: a cent of rounding, or what a dispute had covered
     excess = _withdraw(transfers, excess, cause_id, now, only_own=False)
+    excess -= sum(_contested(transfer, lambda cause: cause != cause_id) for transfer in transfers)
     if excess > 0:
         made.append(_compensation(order, transfers[-1], excess, cause_id, [*transfers, *made], now))
     return made
@@ -108,8 +108,9 @@ def _withdraw(transfers: Sequence[SellerTransfer], excess: int, cause_id: str, n
     return excess
 
 
-def _contested(transfer: SellerTransfer, cause_id: str) -> int:
-    claims = [c for c in transfer.claims.values() if c.contested and c.refund_id == cause_id]
+def _contested(transfer: SellerTransfer, by: Callable[[str | None], bool]) -> int:
+    """What calls that are open, and whose causes vanished, may still take: their outcomes decide what becomes of it."""
+    claims = [c for c in transfer.claims.values() if c.contested and by(c.refund_id)]
     return sum(claim.amount for claim in claims if claim.state is ClaimState.REQUESTED)
 
 
@@ -119,9 +120,8 @@ def _compensate(
     """One transfer back for each from which the vanished cause really took something."""
     made: list[SellerTransfer] = []
     for transfer in transfers:
-        amount = min(
-            excess, transfer.taken_for(cause_id) - _contested(transfer, cause_id) - _given_back(transfers, transfer, cause_id)
-        )
+        open_ = _contested(transfer, lambda cause: cause == cause_id)
+        amount = min(excess, transfer.taken_for(cause_id) - open_ - _given_back(transfers, transfer, cause_id))
         if amount > 0:
             made.append(_compensation(order, transfer, amount, cause_id, [*transfers, *made], now))
             excess -= amount
@@ -156,7 +156,7 @@ def _compensation(
 
 
 def parts_of(order: Order, transfers: Iterable[SellerTransfer], cause_id: str) -> list[Part]:
-    """How one refund is divided: per seller, and per transfer where there is one."""
+    """How one refund or dispute is divided: per seller, and per transfer where there is one."""
     known = list(transfers)
     parts = [part for transfer in known for part in _parts(transfer, cause_id)]
     named = {part["seller_id"] for part in parts}

@@ -18,6 +18,8 @@ UNSEEN = "unseen"
 """Sending what was not looked up in Stripe's books before."""
 LEDGER = "ledger"
 """The actor when the ledger itself stops."""
+STRIPE = "stripe:"
+"""How the actor begins when an event of Stripe stops or resumes work: `stripe:<event id>`."""
 KINDS = ("transferring", "reversing", "refunding")
 
 
@@ -52,6 +54,7 @@ class Paused(Fact):
 
     def apply(self, aggregate: "Switch") -> None:
         aggregate.paused, aggregate.lost_since = True, self.lost_since
+        aggregate.actor, aggregate.reason = self.actor, self.reason
 
 
 class Resumed(Fact):
@@ -76,6 +79,8 @@ class Switch(Stream):
     def __init__(self) -> None:
         self.scope = ""
         self.paused = False
+        self.actor = self.reason = ""
+        """Who paused it last, and why."""
         self.lost_since: datetime | None = None
 
     @classmethod
@@ -88,12 +93,18 @@ class Switch(Stream):
 
     def pause(self, actor: str, reason: str, now: datetime, lost_since: datetime | None = None) -> bool:
         """Answers whether that is news. A second restore is: what was looked up after the first counts no more, and what was
-        lost since the first may still be missing."""
-        if self.paused and lost_since is None:
+        lost since the first may still be missing. So is a person who takes a pause of Stripe's over: no event ends it then."""
+        taken_over = self.paused_by_stripe and not actor.startswith(STRIPE)
+        if self.paused and lost_since is None and not taken_over:
             return False
         lost = min(filter(None, (lost_since, self.lost_since if self.paused else None)), default=None)
         self.record(Paused(**self.next(now), scope=self.scope, actor=actor, reason=reason, lost_since=lost))
         return True
+
+    @property
+    def paused_by_stripe(self) -> bool:
+        """Whether an event of Stripe has paused it, which another one may end."""
+        return self.paused and self.actor.startswith(STRIPE)
 
     def resume(self, actor: str, reason: str, now: datetime) -> bool:
         """Answers whether that is news."""

@@ -1,7 +1,7 @@
 """The only place where everything meets: real parts are built here, started in order, and drained in reverse."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -11,17 +11,25 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from application.hyperswitch_disputes import HyperswitchDisputes
 from application.hyperswitch_reactions import HyperswitchReactions
 from application.inbox import InboxLoop
 from application.ledger import TransferLedger
+from application.out_of_band import StripesBooks
 from application.payment_gateway import PaymentGateway
 from application.recording import Recorder
 from application.refunding import Refunding, Unheard
 from application.reversing import Reversing
+from application.sellers_work import SellersWork
 from application.settlements import Errand, Forgiven, Settlement
+from application.stripe_accounts import StripeAccounts
+from application.stripe_objects import StripesObjects
+from application.stripe_payments import StripePayments
+from application.stripe_reactions import stripe_reactions
+from application.stripe_transfers import StripeTransfers
 from application.traffic import TrafficWatch
 from application.transferring import Transferring
-from application.webhooks import WebhookReactions
+from application.webhooks import Reaction, WebhookReactions
 from application.working import Limits, Worker
 from domain.outcomes import LookUpFailed
 from domain.refunding import FOR_EVER
@@ -258,8 +266,14 @@ async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
 
 def _inbox_loop(service: Service) -> InboxLoop:
     directory = PostgresDirectory(service.pool)
-    reactions = WebhookReactions(hyperswitch=HyperswitchReactions(service.ledger, directory, service.psp).by_type())
     settings = service.settings
+    reactions = WebhookReactions(
+        hyperswitch={
+            **HyperswitchReactions(service.ledger, directory, service.psp).by_type(),
+            **HyperswitchDisputes(service.ledger, directory, settings.dispute_policy).by_type(),
+        },
+        stripe=_stripe_reactions(service, directory),
+    )
     return InboxLoop(
         service.inbox,
         reactions,
@@ -267,6 +281,15 @@ def _inbox_loop(service: Service) -> InboxLoop:
         service.clock,
         parked_deadline=settings.parked_deadline,
         lease=settings.lease,
+    )
+
+
+def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping[str, Reaction]:
+    ledger, objects = PostgresLedger(service.store), StripesObjects(service.gateway)
+    return stripe_reactions(
+        StripePayments(service.ledger, directory, objects, service.settings.dispute_policy),
+        StripeTransfers(StripesBooks(ledger, service.clock), directory, service.gateway),
+        StripeAccounts(SellersWork(ledger, directory, service.clock), directory, objects),
     )
 
 

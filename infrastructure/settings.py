@@ -9,6 +9,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from application.leases import LEASE
+from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
 from domain.operation import Policy
 
@@ -66,6 +67,7 @@ class Settings:
     funds_retry_interval: timedelta = timedelta(hours=6)
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
+    dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
     lease: timedelta = LEASE
 
     @property
@@ -129,6 +131,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, timedelta(hours=6), "a duration such as 6h"),
         funds_deadline=read("FUNDS_DEADLINE", _positive, timedelta(days=45), "a duration such as 1080h"),
         parked_deadline=read("PARKED_DEADLINE", _positive, timedelta(days=7), "a duration such as 168h"),
+        dispute_policy=read("DISPUTE_POLICY", DisputePolicy, DisputePolicy.WITHDRAWAL, "withdrawal or lost"),
         lease=read("LEDGER_LEASE", _lease, LEASE, "a duration from 4s to 10m"),
     )
     _check_psp(settings)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from domain import order, refund, refund_calls, switch, transfer_facts
+from domain import dispute, order, order_disputes, refund, refund_calls, switch, transfer_facts
 from domain.fact import Fact
 
 HINDERED_TOO_LONG = timedelta(hours=1)
@@ -15,6 +15,7 @@ PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "s
 OF_REFUNDS = ("psp_refuses_the_key", "refund_not_understood", "refund_hindered")
 """Kinds that are over as soon as the PSP has taken the refund in, or decided."""
 BY_PEOPLE, BY_LEDGER = "paused", "sending_stopped"
+DISPUTE_OPEN = "dispute_open"
 
 
 class AlarmRow(NamedTuple):
@@ -28,8 +29,8 @@ class AlarmRow(NamedTuple):
 
 
 RAISED_BY_FACTS = frozenset({
-    *PASSING, *OF_REFUNDS, BY_PEOPLE, BY_LEDGER, "permanently_failed", "evidence_held", "drift", "refund_set_aside",
-    "refund_failed_after_success",
+    *PASSING, *OF_REFUNDS, BY_PEOPLE, BY_LEDGER, DISPUTE_OPEN, "permanently_failed", "evidence_held", "drift",
+    "refund_set_aside", "dispute_set_aside", "refund_failed_after_success",
 })  # fmt: skip
 """The kinds that facts raise; rows of any other kind are raised by something that is no fact."""
 
@@ -38,7 +39,8 @@ _CONCERNED = frozenset({
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
     order.RefundSetAside, refund.Submitted, refund.Succeeded, refund.Failed, refund.UnderReview,
-    refund_calls.AttemptDeferred, switch.Paused, switch.Resumed,
+    refund_calls.AttemptDeferred, order_disputes.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost,
+    dispute.FundsReinstated, dispute.Won, switch.Paused, switch.Resumed,
 })  # fmt: skip
 
 
@@ -85,6 +87,13 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
         case refund_calls.AttemptDeferred():
             return _refund_hampered(fact)
+        case order_disputes.DisputeSetAside():
+            return _raised("dispute_set_aside", fact, f"Dispute {fact.dispute_id!r} cannot be divided: {fact.why}.")
+        case dispute.Opened():
+            detail = (
+                f"Dispute {fact.dispute_id!r} of order {fact.order_id!r} over {fact.amount} {fact.currency} has to be answered."
+            )
+            return _raised(DISPUTE_OPEN, fact, detail)
         case refund.Failed() if fact.after_success:
             return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
         case switch.Paused():
@@ -131,6 +140,8 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return ("permanently_failed",)  # else it would be cancelled: it was given up, and now nothing is due
         case refund.Submitted() | refund.Succeeded() | refund.Failed() | refund.UnderReview():
             return OF_REFUNDS if troubled else ()
+        case dispute.Closed() | dispute.Lost() | dispute.FundsReinstated() | dispute.Won():
+            return (DISPUTE_OPEN,)
         case switch.Resumed():
             return (BY_PEOPLE, BY_LEDGER)
         case _:

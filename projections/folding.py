@@ -7,20 +7,24 @@ lock, and rebuild, as-of and catch-up are the same fold again.
 from collections.abc import Iterable
 from typing import NamedTuple, assert_never
 
+from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
 from domain.order import AnyOrderFact
+from domain.payout import AnyPayoutFact
 from domain.refund import AnyRefundFact
 from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
-from projections import orders, pauses, refunds, seller_transfers, transfer_reversals
+from projections import disputes, orders, pauses, payouts, refunds, seller_transfers, transfer_reversals
 from projections.alarms import still_troubled
+from projections.disputes import DisputeRow
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
+from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow, Reversals
 
-Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow | PauseRow
+Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow | DisputeRow | PayoutRow | PauseRow
 
 
 class TransferFold(NamedTuple):
@@ -32,7 +36,7 @@ class TransferFold(NamedTuple):
     """Whether an alarm may be open that ends with what it is about."""
 
 
-Fold = TransferFold | OrderRow | RefundRow | PauseRow
+Fold = TransferFold | OrderRow | RefundRow | DisputeRow | PayoutRow | PauseRow
 
 
 def fold(state: Fold | None, facts: Iterable[Fact]) -> Fold | None:
@@ -52,6 +56,10 @@ def _step(state: Fold | None, fact: Fact) -> Fold:
         return orders.evolve(state if isinstance(state, OrderRow) else None, fact)
     if isinstance(fact, AnyRefundFact):
         return refunds.evolve(state if isinstance(state, RefundRow) else None, fact)
+    if isinstance(fact, AnyDisputeFact):
+        return disputes.evolve(state if isinstance(state, DisputeRow) else None, fact)
+    if isinstance(fact, AnyPayoutFact):
+        return payouts.evolve(state if isinstance(state, PayoutRow) else None, fact)
     if isinstance(fact, AnySwitchFact):
         return pauses.evolve(state if isinstance(state, PauseRow) else None, fact)
     raise TypeError(f"{type(fact).__name__} belongs to no read model; add it to the union of its aggregate's facts.")
@@ -69,6 +77,10 @@ def rows(before: Fold | None, after: Fold) -> dict[str, list[Row]]:
             return {"orders": [after]}
         case RefundRow():
             return {"refunds": [after]}
+        case DisputeRow():
+            return {"disputes": [after]}
+        case PayoutRow():
+            return {"payouts": [after]}
         case PauseRow():
             return {"pauses": [after]}
         case _:

@@ -4,12 +4,21 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from uuid import UUID
 
+from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
 from domain.order import AnyOrderFact
+from domain.payout import AnyPayoutFact
 from domain.refund import AnyRefundFact
 from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
-from projections import order_sentences, refund_sentences, switch_sentences, transfer_sentences
+from projections import (
+    dispute_sentences,
+    order_sentences,
+    payout_sentences,
+    refund_sentences,
+    switch_sentences,
+    transfer_sentences,
+)
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 _OF_EVERY_FACT = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp"})
@@ -23,6 +32,10 @@ def sentence(fact: Fact, currency: str | None = None) -> str:
         return order_sentences.sentence(fact, currency)
     if isinstance(fact, AnyRefundFact):
         return refund_sentences.sentence(fact, currency)
+    if isinstance(fact, AnyDisputeFact):
+        return dispute_sentences.sentence(fact)
+    if isinstance(fact, AnyPayoutFact):
+        return payout_sentences.sentence(fact)
     if isinstance(fact, AnySwitchFact):
         return switch_sentences.sentence(fact)
     raise TypeError(f"{type(fact).__name__} has no sentence; add it to the union of its aggregate's facts.")

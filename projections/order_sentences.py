@@ -4,6 +4,8 @@ from typing import assert_never
 
 from domain import order as facts
 from domain import order_asks as asks
+from domain import order_disputes as disputes
+from domain.authority import AuthorityFound
 from domain.order import AnyOrderFact
 from projections.wording import money
 
@@ -26,6 +28,10 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
         case facts.Paid():
             payment = f" by {fact.payment_id!r}" if fact.payment_id else ""
             return f"The buyer has paid{payment}, says {fact.source!r}; the sellers' transfers are created."
+        case AuthorityFound():
+            return (
+                f"{fact.provider.capitalize()} was the first to tell of money given back or taken; its word counts from now on."
+            )
         case facts.RefundAllocated():
             total = money(fact.refunded, currency)
             return (
@@ -40,6 +46,20 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
         case facts.RefundSetAside():
             amount = money(fact.amount, fact.currency)
             return f"Refund {fact.refund_id!r} of {amount} is set aside, because {fact.why}; a person has to decide."
+        case disputes.DisputeCounted():
+            counted = money(fact.counted, currency)
+            return (
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} counts, {counted} of it after what refunds take; "
+                f"in all {_targets(fact.targets)}."
+            )
+        case disputes.DisputeRevoked():
+            return (
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} takes nothing any more; what it took too much "
+                f"is given back, and in all {_targets(fact.targets)}."
+            )
+        case disputes.DisputeSetAside():
+            amount = money(fact.amount, fact.currency)
+            return f"Dispute {fact.dispute_id!r} of {amount} is set aside, because {fact.why}; a person has to decide."
         case facts.CompensationOwed():
             amount = money(fact.amount, currency)
             return (

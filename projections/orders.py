@@ -6,6 +6,8 @@ from uuid import UUID
 
 from domain import order as facts
 from domain import order_asks as asks
+from domain import order_disputes as disputes
+from domain.authority import AuthorityFound
 from domain.order import AnyOrderFact, Share
 
 
@@ -61,7 +63,9 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             return row._replace(payment_id=fact.payment_id)
         case asks.RefundReserved() | asks.RefundReleased() | facts.RefundSetAside():
             return row
-        case facts.CompensationOwed() | facts.Resettled() | facts.Registered():
+        case disputes.DisputeCounted() | disputes.DisputeRevoked() | disputes.DisputeSetAside():
+            return row  # `refunded` is what buyers were given back; disputes have rows of their own
+        case AuthorityFound() | facts.CompensationOwed() | facts.Resettled() | facts.Registered():
             return row
         case _:
             assert_never(fact)

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from domain.fact import Fact
 from projections.alarms import RAISED_BY_FACTS, AlarmRow, alarms
+from projections.disputes import DisputeRow
 from projections.folding import Row, fold, rows
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
+from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
@@ -36,6 +38,8 @@ DERIVED: tuple[Derived, ...] = (
     Derived("transfer_reversals", ReversalRow._fields, ("reversal_id",), "transfer_id"),
     Derived("orders", OrderRow._fields, ("order_id",), "stream_id"),
     Derived("refunds", RefundRow._fields, ("stream_id",), "stream_id"),
+    Derived("disputes", DisputeRow._fields, ("stream_id",), "stream_id"),
+    Derived("payouts", PayoutRow._fields, ("stream_id",), "stream_id"),
     Derived("pauses", PauseRow._fields, ("stream_id",), "stream_id"),
     Derived("alarms", AlarmRow._fields, ("kind", "subject"), "subject", "text", tuple(sorted(RAISED_BY_FACTS))),
 )

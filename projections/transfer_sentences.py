@@ -4,7 +4,7 @@ from typing import assert_never
 
 from domain import transfer_facts as facts
 from domain.claims import Reason
-from domain.identity import SALE
+from domain.identity import DISPUTE, SALE
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER
 from domain.transfer_facts import AnyTransferFact
@@ -85,6 +85,8 @@ def _waits(waiting_for: str) -> str:
 
 
 def _cause(refund_id: str | None) -> str:
+    if refund_id is not None and refund_id.startswith(DISPUTE):
+        return f"Dispute {refund_id.removeprefix(DISPUTE)!r}"
     return f"Refund {refund_id!r}" if refund_id is not None else "A cause without a refund"
 
 
@@ -145,12 +147,12 @@ def _deferred(fact: facts.AttemptDeferred) -> str:
 
 def _reduced(fact: facts.AmountReduced, currency: str | None) -> str:
     by, left = money(fact.by, currency), money(fact.amount, currency)
-    return f"Refund {fact.refund_id!r} takes {by} off before the money leaves; {left} remain to be sent."
+    return f"{_cause(fact.refund_id)} takes {by} off before the money leaves; {left} remain to be sent."
 
 
 def _cancelled(fact: facts.Cancelled, currency: str | None) -> str:
     by = money(fact.by, currency)
-    return f"Refund {fact.refund_id!r} takes the whole rest of {by} before the money leaves; nothing is sent."
+    return f"{_cause(fact.refund_id)} takes the whole rest of {by} before the money leaves; nothing is sent."
 
 
 def _backfilled(fact: facts.StripeTransferIdBackfilled) -> str:

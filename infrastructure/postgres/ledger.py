@@ -1,6 +1,7 @@
 """The ports `Ledger` and `Directory` on PostgreSQL: facts through the event store, rows folded in the same pass."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, Mapper, StoredEvent, UUIDAsHex
@@ -16,6 +17,8 @@ from projections.refunds import RefundRow
 
 SQL = queries("directory")
 NOTHING_ALONG = Along()
+BATCH = 100
+"""How many waiting transfers a directory names at a time."""
 
 
 def new_mapper() -> Mapper[UUID]:
@@ -140,6 +143,29 @@ class PostgresDirectory:
         async with self._pool.connection() as connection:
             row = await (await connection.execute(SQL["order_of_refund"], {"name": name})).fetchone()
         return row[0] if row else None
+
+    async def orders_of_charge(self, names: Collection[str]) -> Sequence[str]:
+        """The ids of the orders that one of these paid."""
+        return [row[0] for row in await self._rows("orders_of_charge", {"names": list(names)})]
+
+    async def transfer_at_stripe(self, stripe_transfer_id: str) -> UUID | None:
+        """Our transfer with this id at Stripe."""
+        found = await self._rows("transfer_at_stripe", (stripe_transfer_id,))
+        return found[0][0] if found else None
+
+    async def sellers_of(self, account: str) -> Sequence[str]:
+        """The sellers whose transfers go to this account."""
+        return [row[0] for row in await self._rows("sellers_of", {"account": account})]
+
+    async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> Sequence[UUID]:
+        """A batch of the transfers that wait for `account` or `funds`."""
+        values = {"status": status, "waiting_for": waiting_for, "account": account, "after": after, "limit": BATCH}
+        return [row[0] for row in await self._rows("waiting", values)]
+
+    async def _rows(self, query: str, values: Mapping[str, object] | Sequence[object]) -> list[tuple[Any, ...]]:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(SQL[query], values)
+            return await cursor.fetchall()
 
     async def knows_order(self, order_id: str) -> bool:
         """Whether there is such an order."""

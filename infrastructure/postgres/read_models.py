@@ -14,6 +14,7 @@ from infrastructure.postgres.sql import queries
 from projections.balances import Balance
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
+from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
@@ -99,6 +100,13 @@ class ReadModels:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(SQL["balance"], (seller_id,))).fetchall()
         return [Balance(*row) for row in rows]
+
+    async def payouts(self, seller_id: str, limit: int) -> list[PayoutRow]:
+        """The newest payouts of the accounts to which a seller's transfers go."""
+        values = {"seller_id": seller_id, "limit": limit}
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(PayoutRow)) as cursor:
+            await cursor.execute(SQL["payouts"], values)
+            return await cursor.fetchall()
 
     async def at_stripe(self, stripe_ids: Sequence[str]) -> dict[str, UUID]:
         """Which transfers these of Stripe's have paid."""

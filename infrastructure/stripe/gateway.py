@@ -83,6 +83,7 @@ class StripeGateway:
             max_network_retries=0,
             http_client=self._transport,
         )
+        self._client = client
         self._transfers, self._accounts = client.v1.transfers, client.v1.accounts
 
     async def aclose(self) -> None:
@@ -188,6 +189,13 @@ class StripeGateway:
             case Rejected() | NotExecuted() | Unknown():
                 raise failure_of(shown)
         return object_id(shown, "account", "acct_")
+
+    async def show(self, path: str, account: str | None = None) -> Mapping[str, object]:
+        """See the port. Raises ValueError for what is no path of the API."""
+        if not path.startswith("/v1/") or not path.isascii() or not path.isprintable():
+            raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
+        named = {"stripe_account": account} if account else {}
+        return await read(self._client.raw_request_async("get", path, **named))
 
     async def _with_reversals(self, transfer: TransferAtStripe) -> TransferAtStripe:
         async def page(cursor: Cursor) -> object:

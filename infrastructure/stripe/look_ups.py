@@ -20,7 +20,7 @@ async def ask(get: Awaitable[object]) -> Mapping[str, object] | Failure:
         answer = await get
     except Exception as error:
         return outcome_of(error)
-    shown = getattr(getattr(answer, "last_response", None), "data", None)
+    shown = getattr(getattr(answer, "last_response", answer), "data", None)
     return shown if isinstance(shown, Mapping) else Unknown("unreadable", "Stripe's answer is no JSON object.", 200)
 
 

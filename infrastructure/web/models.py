@@ -198,6 +198,12 @@ class AlarmsQuery(Parameters):
     limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 100
 
 
+class PayoutsQuery(Parameters):
+    """How many of the newest."""
+
+    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 50
+
+
 class FeedQuery(Parameters):
     """From which position on."""
 

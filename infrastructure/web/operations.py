@@ -178,6 +178,14 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "GET",
+        "/v1/sellers/{seller_id}/payouts",
+        sellers.list_payouts,
+        "List what Stripe has paid out to the banks of a seller's accounts, newest first.",
+        {200: views.Payouts},
+        query=models.PayoutsQuery,
+    ),
+    Op(
+        "GET",
         "/v1/sellers/{seller_id}/statement",
         statements.show_statement,
         "Show every movement of a seller's money in a period, between its balances; no accounts without transfers.",

@@ -205,6 +205,29 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
+class Payout:
+    """What Stripe pays out to a seller's bank: `payout_id` is Stripe's `po_…`, `status` as Stripe calls it."""
+
+    payout_id: str
+    account: str
+    amount: int
+    currency: str
+    status: str
+    arrival_date: datetime | None
+    last_error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Payouts:
+    """The newest payouts of a seller's accounts."""
+
+    seller_id: str
+    data: Sequence[Payout]
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
     """A thing that a person has to look at; `subject` is the transfer, order, refund, webhook or scope that it is about."""
 

@@ -6,7 +6,7 @@ Stripe SDK, HTTP and the simulator (a process of its own), whose share comes on 
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -62,6 +62,9 @@ class SleepingGateway:
         raise NotImplementedError
 
     async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
+        raise NotImplementedError
+
+    async def show(self, path: str, account: str | None = None) -> Mapping[str, object]:
         raise NotImplementedError
 
     async def answers(self) -> bool:

@@ -13,11 +13,13 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from domain.calling import Send, begin
+from domain.dispute import Dispute, DisputeStatus
 from domain.fact import Fact, Stream
 from domain.operation import Policy
 from domain.order import Order, Share
 from domain.outcomes import Rejected, Succeeded
 from domain.paying import settle_transfer
+from domain.payout import Payout, PayoutStatus
 from domain.refund import Refund
 from domain.reversing import settle_reversal
 from domain.seller_transfer import SellerTransfer
@@ -72,7 +74,12 @@ def _copy(connection: psycopg.Connection[TupleRow], table: str, columns: Sequenc
     into = SQL("copy {} ({}) from stdin").format(Identifier(table), SQL(", ").join(map(Identifier, columns)))
     with connection.cursor() as cursor, cursor.copy(into) as copy:
         for row in rows:
-            copy.write_row([Jsonb(cell) if isinstance(cell, list) else cell for cell in row])
+            copy.write_row([Jsonb(cell) if isinstance(cell, list) and not _is_array(cell) else cell for cell in row])
+
+
+def _is_array(cell: list[object]) -> bool:
+    """Of names; what is not flat is JSON."""
+    return bool(cell) and isinstance(cell[0], str)
 
 
 def _stories(name: str) -> Iterator[list[Sequence[Fact]]]:
@@ -102,7 +109,38 @@ def _story(order_id: str, number: int) -> list[Stream]:
     refund.succeed("api", parts_of(order, transfers, refund.key), now)
     for transfer in transfers[: 1 if number % 7 == 0 else 2]:
         _reversed(transfer, now, gone=number % 7 == 3)
-    return [order, refund, *transfers, *([_paused(f"s-{order_id}", now)] if number % 5 == 1 else [])]
+    told = [_paused(f"s-{order_id}", now), _disputed(order_id, now), _paid_out(order_id, now)] if number % 5 == 1 else []
+    return [order, refund, *transfers, *told]
+
+
+def _disputed(order_id: str, now: datetime) -> Dispute:
+    """The buyer's bank asks; no money has moved."""
+    dispute = Dispute.open(
+        dispute_id=f"dp-{order_id}",
+        provider="hyperswitch",
+        order_id=order_id,
+        amount=10_000,
+        currency="EUR",
+        source="api",
+        now=now,
+    )
+    dispute.hear(DisputeStatus.CHALLENGED, "api", now)
+    return dispute
+
+
+def _paid_out(order_id: str, now: datetime) -> Payout:
+    payout = Payout.announce(
+        payout_id=f"po-{order_id}",
+        account="acct_1s1",
+        seller_ids=["s1"],
+        amount=4_000,
+        currency="EUR",
+        arrival_date=now + timedelta(days=2),
+        source="api",
+        now=now,
+    )
+    payout.tell(PayoutStatus.PAID, None, "api", now)
+    return payout
 
 
 def _paused(seller_id: str, now: datetime) -> Switch:

@@ -22,7 +22,8 @@ from tests.simulation.memory.constraints import CHECKS, UNIQUE
 
 
 def refund(refund_id: str, psp_refund_id: str | None = None) -> Refund:
-    return Refund.open(
+    """One that the PSP told of, and that has an end."""
+    told = Refund.open(
         refund_id=refund_id,
         order_id="o1",
         amount=100,
@@ -33,6 +34,8 @@ def refund(refund_id: str, psp_refund_id: str | None = None) -> Refund:
         explicit=None,
         now=NOW,
     )
+    told.fail("hyperswitch:evt_1", None, NOW)
+    return told
 
 
 async def test_what_was_appended_is_loaded_and_what_was_not_is_absent(storage: Storage) -> None:

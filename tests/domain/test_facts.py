@@ -7,7 +7,9 @@ from uuid import UUID
 import pytest
 from eventsourcing.utils import resolve_topic
 
+from domain.authority import give_word
 from domain.calling import LookUp, Rest, Send
+from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import opened
 from domain.identity import order_stream, transfer_stream
@@ -15,7 +17,9 @@ from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER
 from domain.order import AnyOrderFact, Order
 from domain.order_asks import PaymentRequested
+from domain.order_disputes import count_dispute, revoke_dispute
 from domain.outcomes import Succeeded
+from domain.payout import AnyPayoutFact
 from domain.psp import PaymentBody
 from domain.refund import AnyRefundFact, Refund
 from domain.seller_transfer import TOPIC, SellerTransfer
@@ -30,8 +34,12 @@ TOPICS = {
     "RefundAllocated": "ledger.order.refund_allocated",
     "RefundRevoked": "ledger.order.refund_revoked",
     "RefundSetAside": "ledger.order.refund_set_aside",
+    "DisputeCounted": "ledger.order.dispute_counted",
+    "DisputeRevoked": "ledger.order.dispute_revoked",
+    "DisputeSetAside": "ledger.order.dispute_set_aside",
     "CompensationOwed": "ledger.order.compensation_owed",
     "Resettled": "ledger.order.resettled",
+    "AuthorityFound": "ledger.order.authority_found",
     "PaymentRequested": "ledger.order.payment_requested",
     "RefundReserved": "ledger.order.refund_reserved",
     "RefundReleased": "ledger.order.refund_released",
@@ -43,6 +51,18 @@ TOPICS = {
     "Succeeded": "ledger.refund.succeeded",
     "refund.Failed": "ledger.refund.failed",
     "UnderReview": "ledger.refund.under_review",
+    "dispute.Opened": "ledger.dispute.opened",
+    "Challenged": "ledger.dispute.challenged",
+    "FundsWithdrawn": "ledger.dispute.funds_withdrawn",
+    "Closed": "ledger.dispute.closed",
+    "Lost": "ledger.dispute.lost",
+    "FundsReinstated": "ledger.dispute.funds_reinstated",
+    "Won": "ledger.dispute.won",
+    "Announced": "ledger.payout.announced",
+    "Sent": "ledger.payout.sent",
+    "Arrived": "ledger.payout.arrived",
+    "Canceled": "ledger.payout.canceled",
+    "payout.Failed": "ledger.payout.failed",
     "Created": "ledger.seller_transfer.created",
     "Imported": "ledger.seller_transfer.imported",
     "CallStarted": "ledger.seller_transfer.call_started",
@@ -64,7 +84,8 @@ TOPICS = {
     "Reopened": "ledger.seller_transfer.reopened",
     "StripeTransferIdBackfilled": "ledger.seller_transfer.stripe_transfer_id_backfilled",
 }
-CLASSES = [*get_args(AnyOrderFact), *get_args(AnyRefundFact), *get_args(AnyTransferFact), *get_args(AnySwitchFact)]
+UNIONS = (AnyOrderFact, AnyRefundFact, AnyTransferFact, AnySwitchFact, AnyDisputeFact, AnyPayoutFact)
+CLASSES = [kind for union in UNIONS for kind in get_args(union)]
 
 
 def test_the_names_that_facts_are_stored_under_are_permanent() -> None:
@@ -123,6 +144,11 @@ def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: A
     story.all_go_through()
     story.is_revoked("r2")
     story.is_refunded("r2", 30)
+    give_word(story.order, "stripe", "stripe:evt_1", story.now)
+    count_dispute(story.order, "dp_1", 30, "EUR", story.now)
+    count_dispute(story.order, "dp_2", 30, "USD", story.now)
+    revoke_dispute(story.order, "dp_1", story.now)
+    count_dispute(story.order, "dp_1", 30, "EUR", story.now)
     story.order.resettle("r2", story.now)
     story.order.release("r4", story.now)
     body = PaymentBody(payment_id="order-1", amount=100, currency="EUR", metadata={"order_id": "order-1"})

@@ -22,9 +22,11 @@ from domain.calling import LookUp, Send, begin, forgive, give_back, postpone
 from domain.claims import ClaimState
 from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
 from domain.fact import Stream
+from domain.identity import dispute_cause
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER, LookFirst, Policy
 from domain.order import Order
+from domain.order_disputes import count_dispute, revoke_dispute
 from domain.outcomes import (
     Hindrance,
     NotExecuted,
@@ -48,6 +50,8 @@ POLICY = Policy(max_retries=1, base=timedelta(seconds=1), maximum=timedelta(seco
 START = datetime.fromisoformat("2026-03-02T09:30:00+00:00")
 KEYS_LIVE = timedelta(hours=24)
 TURNS = 4  # how often the word about one refund changes
+DISPUTES = {"dp1": 60, "dp2": 100}
+"""Together with the refunds far more than the order: they share one cap."""
 ORDER, SHARES, REFUNDS = 100, {"ada": 51, "bob": 7, "cyd": 33}, {"r1": 33, "r2": 20, "r3": 7, "r4": 40}
 
 # written out once more, since the table under test is no judge of itself
@@ -225,7 +229,8 @@ class World:
         """Attempts that Stripe did not answer, as an outage would find them."""
         self.look_first: LookFirst | None = None
         self.effective: set[str] = set()
-        self.turns = dict.fromkeys(REFUNDS, 0)
+        self.disputed: set[str] = set()
+        self.turns = dict.fromkeys([*REFUNDS, *DISPUTES], 0)
         self.replicas: dict[UUID, Stream] = {}
         self.rows: dict[UUID, TransferFold] = {}
         self.bodies: dict[str, Any] = {}
@@ -240,6 +245,7 @@ class World:
             "time passes": [(f"{time}", lambda time=time: self.passes(time)) for time in TIMES],
             "orders": [("paid", self.is_paid)] if not self.order.paid else [],
             "refunds": [self._refund(refund) for refund in REFUNDS if self.turns[refund] < TURNS],
+            "disputes": [self._dispute(dispute) for dispute in DISPUTES if self.turns[dispute] < TURNS],
             "begins": [(f"{self._name(t)} begins", lambda t=t: self.begins(t)) for t in self.transfers if self._due(t)],
             "arrives": [*self._arrivals()],
             "answers": [(f"answer {self._of(c)}", lambda c=c: self.answers(c)) for c in self.calls if c.arrived],
@@ -263,6 +269,11 @@ class World:
         if refund_id in self.effective:
             return f"{refund_id} fails", lambda: self.refund_fails(refund_id)
         return f"{refund_id} succeeds", lambda: self.refund_succeeds(refund_id)
+
+    def _dispute(self, dispute_id: str) -> Happening:
+        if dispute_id in self.disputed:
+            return f"{dispute_id} won", lambda: self.dispute_won(dispute_id)
+        return f"{dispute_id} withdrawn", lambda: self.dispute_withdrawn(dispute_id)
 
     def _arrivals(self) -> Iterator[Happening]:
         for call in self.calls:
@@ -324,6 +335,20 @@ class World:
         assert self.order.revoke(refund_id, self.now)
         self.effective.remove(refund_id)
         self._settle(refund_id)
+        self.append()
+
+    def dispute_withdrawn(self, dispute_id: str) -> None:
+        self.turns[dispute_id] += 1
+        assert count_dispute(self.order, dispute_id, DISPUTES[dispute_id], "EUR", self.now) is None
+        self.disputed.add(dispute_id)
+        self._settle(dispute_cause(dispute_id))
+        self.append()
+
+    def dispute_won(self, dispute_id: str) -> None:
+        self.turns[dispute_id] += 1
+        assert revoke_dispute(self.order, dispute_id, self.now)
+        self.disputed.remove(dispute_id)
+        self._settle(dispute_cause(dispute_id))
         self.append()
 
     def _settle(self, cause_id: str) -> None:
@@ -564,11 +589,12 @@ class World:
         return [transfer for transfer in self.transfers if transfer.seller_id == seller_id]
 
     def goal(self, seller_id: str) -> int:
-        """What the seller keeps in the end: by the plainest formula there is, where all refunds are proportional."""
+        """What the seller keeps in the end: by the plainest formula there is, where all refunds are proportional: refunds and
+        disputes share the order, and no more than it."""
         if self.explicit:
             return SHARES[seller_id] - self.order.targets()[seller_id]
-        refunded = sum(REFUNDS[refund] for refund in self.effective)
-        return SHARES[seller_id] - SHARES[seller_id] * refunded // ORDER
+        gone = sum(REFUNDS[refund] for refund in self.effective) + sum(DISPUTES[dispute] for dispute in self.disputed)
+        return SHARES[seller_id] - SHARES[seller_id] * min(gone, ORDER) // ORDER
 
     def follow(self, plan: Sequence[int]) -> None:
         for number in plan:

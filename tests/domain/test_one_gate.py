@@ -4,10 +4,10 @@ The rule, for domain, application, projections, infrastructure and scripts:
 
 Python
   - no store to (or deletion of) an attribute `status` of anything, except in the module-level functions `enter` of
-    domain/transfer_facts.py and domain/refund.py. A declaration without a value assigns nothing;
+    domain/transfer_facts.py, refund.py, dispute.py and payout.py. A declaration without a value assigns nothing;
   - no `setattr` or `__setattr__` of "status", nor of a name that cannot be read off the source;
   - no `__dict__` or `vars()` with a "status" put into it;
-  - no `_replace(status=…)` or `replace(status=…)` except where a fact is folded into a row: the four modules of EVOLVE.
+  - no `_replace(status=…)` or `replace(status=…)` except where a fact is folded into a row: the modules of EVOLVE.
 SQL (in .sql files and in strings of Python that are not docstrings)
   - no UPDATE, upsert or MERGE that sets the column `status` of a table in TABLES, or of a table that is only named at run
     time, except the upserts inside the function `ledger_append`;
@@ -26,10 +26,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "projections", "infrastructure", "scripts")
-GATES = ("domain/transfer_facts.py", "domain/refund.py")
-EVOLVE = tuple(f"projections/{name}.py" for name in ("seller_transfers", "transfer_reversals", "orders", "refunds"))
+GATES = ("domain/transfer_facts.py", "domain/refund.py", "domain/dispute.py", "domain/payout.py")
+TABLES = ("seller_transfers", "transfer_reversals", "orders", "refunds", "disputes", "payouts")
+EVOLVE = tuple(f"projections/{name}.py" for name in TABLES)
 SIMULATORS = ("infrastructure/stripe/simulator", "infrastructure/hyperswitch/simulator")
-TABLES = ("seller_transfers", "transfer_reversals", "orders", "refunds")
 
 Finding = tuple[int, str]
 

@@ -31,3 +31,13 @@ def test_a_stored_switch_is_read_as_it_was_written(storage: Any) -> None:
     switch.pause("mia", "fraud?", NOW)
     read = storage.replayed(list(switch.collect_events()))
     assert (read.scope, read.paused, read.version) == ("seller:ada", True, 2)
+
+
+def test_a_pause_of_stripes_is_taken_over_by_a_person_and_not_the_other_way_round() -> None:
+    switch = Switch.install("seller:ada", NOW)
+    assert switch.pause("stripe:evt_1", "account acct_1: its transfers are inactive", NOW)
+    assert switch.paused_by_stripe
+    assert switch.pause("mia", "fraud?", NOW)
+    assert not switch.paused_by_stripe
+    assert not switch.pause("stripe:evt_2", "account acct_1: its transfers are inactive", NOW)
+    assert switch.actor == "mia"

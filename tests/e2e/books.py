@@ -24,9 +24,11 @@ from infrastructure.postgres.event_store import Recorded
 from infrastructure.postgres.ledger import FactCodec, replayed
 from infrastructure.postgres.verify import verify
 from infrastructure.stripe.simulator import SimulatorControl
+from projections.disputes import DisputeRow
 from projections.folding import Fold, TransferFold, fold
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
+from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
@@ -37,12 +39,16 @@ ROWS: Mapping[str, type[Any]] = {
     "transfer_reversals": ReversalRow,
     "orders": OrderRow,
     "refunds": RefundRow,
+    "disputes": DisputeRow,
+    "payouts": PayoutRow,
     "pauses": PauseRow,
 }
 FACTS = """
     select originator_id, originator_version, topic, state, notification_id as position, digest
       from ledger_events order by notification_id
 """
+OURS = len(str(UUID(int=0)))
+"""Only what is as long as our ids can name a transfer of ours."""
 UNSETTLED = ("pending", "failed", "reversal_pending")
 
 
@@ -151,6 +157,10 @@ def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[Any, Any]]:
                 expected["orders"][folded.order_id] = folded
             case RefundRow():
                 expected["refunds"][folded.stream_id] = folded
+            case DisputeRow():
+                expected["disputes"][folded.stream_id] = folded
+            case PayoutRow():
+                expected["payouts"][folded.stream_id] = folded
             case PauseRow():
                 expected["pauses"][folded.stream_id] = folded
     return expected
@@ -163,7 +173,7 @@ def _stripe_against_facts(held: Sequence[Json], facts: Refolded) -> Iterator[str
     known = {str(transfer.id) for transfer, _ in facts.transfers}
     for theirs in held:
         named = theirs["metadata"].get("transfer_id")
-        if named is not None and named not in known:
+        if named is not None and len(named) == OURS and named not in known:
             yield f"{theirs['id']} at Stripe names transfer {named}, which we do not know"
     ours = defaultdict[str | None, list[Json]](list)
     for theirs in held:
@@ -248,26 +258,34 @@ def _dues(rows: Sequence[SellerTransferRow]) -> Iterator[str]:
 def _shares(facts: Refolded, held: Sequence[Json]) -> Iterator[str]:
     orders = [folded for folded in facts.folds.values() if isinstance(folded, OrderRow)]
     refunds = [folded for folded in facts.folds.values() if isinstance(folded, RefundRow)]
-    refunded_of = Counter[str]()
+    disputed_of, refunded_of = Counter[str](), Counter[str]()
     for refund in refunds:
         refunded_of[refund.order_id] += refund.amount if refund.status == "succeeded" else 0
+    for dispute in facts.folds.values():
+        if isinstance(dispute, DisputeRow) and dispute.withdrawn and not dispute.reinstated:  # the bank has the money
+            disputed_of[dispute.order_id] += dispute.amount
     shares = defaultdict[tuple[str, str], list[tuple[SellerTransfer, TransferFold]]](list)
     for transfer, folded in facts.transfers:
         shares[folded.transfer.order_id, folded.transfer.seller_id].append((transfer, folded))
     by_id = {theirs["id"]: theirs for theirs in held}
     for order in orders:
-        refunded = refunded_of[order.order_id]
+        refunded, disputed = refunded_of[order.order_id], disputed_of[order.order_id]
         if refunded != order.refunded:
             yield f"order {order.order_id}: {order.refunded} is refunded, its refunds sum to {refunded}"
         for share in order.shares:
             theirs = shares[order.order_id, share["seller_id"]]
-            yield from _one_share(order, share["seller_id"], share["amount"], theirs, by_id)
+            yield from _one_share(order, disputed, share["seller_id"], share["amount"], theirs, by_id)
 
 
 def _one_share(
-    order: OrderRow, seller: str, share: int, transfers: Sequence[tuple[SellerTransfer, TransferFold]], held: Mapping[str, Json]
+    order: OrderRow,
+    disputed: int,
+    seller: str,
+    share: int,
+    transfers: Sequence[tuple[SellerTransfer, TransferFold]],
+    held: Mapping[str, Json],
 ) -> Iterator[str]:
-    """Never more back than the share; and once all is settled, to the cent what proportional refunds left of it."""
+    """Never more back than the share; and once all is settled, to the cent what proportional refunds and disputes left of it."""
     ids = {folded.transfer.stripe_transfer_id for _, folded in transfers}
     net = sum(held[id_]["amount"] - held[id_]["amount_reversed"] for id_ in ids if id_ in held)
     if not 0 <= net <= share:
@@ -276,7 +294,8 @@ def _one_share(
         back = transfer.original - folded.transfer.amount + folded.transfer.amount_reversed
         if transfer.cause == SALE and back > share:
             yield f"transfer {transfer.id}: reductions and reversals exceed the share of {share}"
-    left = share - share * order.refunded // order.amount if order.status == "paid" else 0
+    gone = min(order.refunded + disputed, order.amount)
+    left = share - share * gone // order.amount if order.status == "paid" else 0
     if all(_settled(folded) for _, folded in transfers) and net != left:
         yield f"order {order.order_id}: seller {seller} has {net}, but {left} is left of the share of {share}"
 

@@ -31,7 +31,9 @@ def test_the_template_says_the_defaults() -> None:
 
 def test_the_template_lists_every_name_that_is_read() -> None:
     source = (ROOT / "infrastructure" / "settings.py").read_text()
-    read = set(re.findall(r'"((?:LEDGER|STRIPE|HYPERSWITCH|DATABASE|FUNDS|PARKED)_[A-Z_]+|[A-Z_]+_WORKER_ENABLED)"', source))
+    read = set(
+        re.findall(r'"((?:LEDGER|STRIPE|HYPERSWITCH|DATABASE|FUNDS|PARKED|DISPUTE)_[A-Z_]+|[A-Z_]+_WORKER_ENABLED)"', source)
+    )
     suffixes = re.findall(r'f"\{prefix\}(_[A-Z_]+)"', source)
     read |= {prefix + suffix for prefix in ("REVERSAL", "TRANSFER_RETRY") for suffix in suffixes}
     assert read == set(TEMPLATE)

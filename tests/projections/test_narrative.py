@@ -10,8 +10,10 @@ import pytest
 
 from domain import order, refund, transfer_facts
 from domain.claims import Reason
+from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
 from domain.order import AnyOrderFact
+from domain.payout import AnyPayoutFact
 from domain.refund import AnyRefundFact
 from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
@@ -24,13 +26,15 @@ SAMPLES: dict[str, Any] = {
     "status": "failed",
     "to": "failed",
     "allocation": [{"seller_id": "ada", "amount": 800, "transfer_id": None, "reversal_id": None}],
+    "seller_ids": ["ada"],
     "shares": [{"seller_id": "ada", "destination": "acct_1", "amount": 8_000}],
     "explicit": {"ada": 800},
     "targets": {"ada": 800},
     "body": {"amount": 8_000, "refund_id": "tl_7", "payment_id": "pay_7"},
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
-FACTS = [*get_args(AnyTransferFact), *get_args(AnyOrderFact), *get_args(AnyRefundFact), *get_args(AnySwitchFact)]
+UNIONS = (AnyTransferFact, AnyOrderFact, AnyRefundFact, AnySwitchFact, AnyDisputeFact, AnyPayoutFact)
+FACTS = [kind for union in UNIONS for kind in get_args(union)]
 
 
 def made(kind: type[Any], **members: object) -> Any:
@@ -63,7 +67,17 @@ def test_every_fact_says_what_happened_and_what_happens_next_in_one_sentence(kin
 @pytest.mark.parametrize("kind", FACTS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 def test_ids_are_quoted(kind):
     said = sentence(made(kind))
-    for name in ("refund_id", "seller_id", "order_id", "stripe_transfer_id", "stripe_reversal_id", "stripe_id", "actor"):
+    for name in (
+        "refund_id",
+        "seller_id",
+        "order_id",
+        "stripe_transfer_id",
+        "stripe_reversal_id",
+        "stripe_id",
+        "actor",
+        "dispute_id",
+        "payout_id",
+    ):
         if f"the {name}" in said:
             assert f"'the {name}'" in said
 

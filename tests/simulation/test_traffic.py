@@ -10,7 +10,7 @@ from tests.simulation.light_stripe import LightStripe
 from tests.simulation.market import Market
 from tests.simulation.storm import reversals_due
 from tests.simulation.stripe_in_process import VirtualStripe, Weather
-from tests.simulation.virtual_time import run
+from tests.simulation.virtual_time import now, run
 
 HOUR = timedelta(hours=1)
 
@@ -19,7 +19,7 @@ def test_what_was_claimed_before_a_pause_is_not_begun_after_it() -> None:
     """Each process holds more than it may send at once, and waits for its turns."""
 
     async def paused() -> None:
-        stripe = LightStripe(weather=Weather(), clock=lambda: fleet.desk._clock.now())
+        stripe = LightStripe(weather=Weather(), clock=now)
         async with Fleet(lambda: stripe, processes=2) as fleet:
             await reversals_due(fleet, stripe, 400)
             await asyncio.sleep(2)

@@ -15,3 +15,31 @@ limit 1;
 
 -- knows_order: whether there is such an order
 select from orders where order_id = %s;
+
+-- orders_of_charge: by either name that an order's payment can have
+select order_id from orders where payment_id = any(%(names)s)
+union
+select order_id from orders where source_transaction = any(%(names)s)
+limit 2;
+
+-- transfer_at_stripe: one at most
+select transfer_id from seller_transfers where stripe_transfer_id = %s and stripe_transfer_id <> '';
+
+-- sellers_of: a loose index scan, since a seller has many transfers and an account few sellers
+with recursive seller (seller_id, rank) as (
+    (select seller_id, 1 from seller_transfers where destination = %(account)s order by seller_id limit 1)
+    union all
+    select (select t.seller_id from seller_transfers t
+             where t.destination = %(account)s and t.seller_id > s.seller_id order by t.seller_id limit 1), s.rank + 1
+      from seller s
+     where s.seller_id is not null and s.rank < 1000
+)
+select seller_id from seller where seller_id is not null;
+
+-- waiting: those that can go on as soon as an account is ready or has money; the filter on both words names the index
+select transfer_id from seller_transfers
+ where waiting_for in ('account', 'funds') and waiting_for = %(waiting_for)s and status = %(status)s
+   and (%(account)s::text is null or destination = %(account)s)
+   and (%(after)s::uuid is null or transfer_id > %(after)s::uuid)
+ order by transfer_id
+ limit %(limit)s;

@@ -51,7 +51,8 @@ with owed as (
     -- a fact carries what each seller owes in all: the newest counts
     select distinct on (originator_id) originator_id, convert_from(state, 'UTF8')::jsonb -> 'targets' as targets
       from ledger_events
-     where topic in ('ledger.order.refund_allocated', 'ledger.order.refund_revoked')
+     where topic in ('ledger.order.refund_allocated', 'ledger.order.refund_revoked',
+                     'ledger.order.dispute_counted', 'ledger.order.dispute_revoked')
      order by originator_id, originator_version desc
 ), shares as (
     select o.order_id, s.seller_id, s.amount as share, coalesce((w.targets ->> s.seller_id)::numeric, 0) as owed,
@@ -93,7 +94,8 @@ select e.originator_id::text, format('its version %s (position %s) was caused by
                                      e.originator_version, e.notification_id, e.source)
   from (select originator_id, originator_version, notification_id, convert_from(state, 'UTF8')::jsonb ->> 'source' as source
           from ledger_events
-         where topic in ('ledger.order.paid', 'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')) e
+         where topic in ('ledger.order.paid', 'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')
+            or topic ^@ any (array['ledger.dispute.', 'ledger.payout.'])) e
  where split_part(e.source, ':', 1) in ('hyperswitch', 'stripe')
    and e.source not in ('hyperswitch:read', 'hyperswitch:answer')  -- what the PSP answered to us
    and not exists (select from webhook_inbox i

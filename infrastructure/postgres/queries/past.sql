@@ -1,8 +1,10 @@
--- streams_of_order: the order itself, its refunds and its transfers, oldest first
+-- streams_of_order: the order itself, its refunds, its disputes and its transfers, oldest first
 select stream_id from (
     select 0 as rank, stream_id, created_at from orders where order_id = %(order_id)s
     union all
     select 1, stream_id, created_at from refunds where order_id = %(order_id)s
+    union all
+    select 1, stream_id, created_at from disputes where order_id = %(order_id)s
     union all
     select 2, transfer_id, created_at from seller_transfers where order_id = %(order_id)s
 ) s

@@ -69,6 +69,14 @@ select currency,
  group by currency
  order by currency;
 
+-- payouts: of the accounts to which a seller's transfers go, newest first
+select stream_id, payout_id, account, seller_ids, amount, currency, status, arrival_date, last_error, version, created_at,
+       updated_at
+  from payouts
+ where seller_ids @> array[%(seller_id)s::text]
+ order by created_at desc, stream_id
+ limit %(limit)s;
+
 -- statuses: how many transfers have each status
 select status, count(*) from seller_transfers group by status;
 

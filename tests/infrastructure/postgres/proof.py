@@ -18,6 +18,7 @@ BY_TYPE = {
     "bigint": "coalesce({}, 0) + 1",
     "integer": "coalesce({}, 0) + 1",
     "boolean": "not {}",
+    "ARRAY": "{} || 'x'::text",
     "jsonb": "{} || '[1.0]'",
     "timestamp with time zone": "coalesce({}, now()) + '1 microsecond'",
 }

@@ -95,6 +95,7 @@ async def test_every_fact_says_which_webhook_person_or_part_of_the_ledger_was_be
         ("CallStarted", "worker"),
         ("Completed", "worker"),
         ("Opened", webhook),
+        ("AuthorityFound", webhook),
         ("RefundAllocated", webhook),
         ("Succeeded", webhook),
         ("ReversalRequested", webhook),

@@ -9,8 +9,10 @@ from uuid import UUID
 
 from domain.errors import ConstraintBroken
 from domain.lifecycle import FINAL, TransferStatus
+from projections.disputes import DisputeRow
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
+from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
@@ -22,6 +24,8 @@ KINDS = {
     "transfer_reversals": ReversalRow,
     "orders": OrderRow,
     "refunds": RefundRow,
+    "disputes": DisputeRow,
+    "payouts": PayoutRow,
     "pauses": PauseRow,
 }
 """The read models; the first column of each row is its primary key."""
@@ -67,7 +71,15 @@ CHECKS: Mapping[str, Sequence[Check]] = {
         Check("an_order_is_never_negative", lambda row: row.amount >= 0),
         Check("refunds_never_exceed_the_order", lambda row: 0 <= row.refunded <= row.amount),
     ],
-    "refunds": [Check("a_refund_is_never_negative", lambda row: row.amount >= 0)],
+    "refunds": [
+        Check("a_refund_is_never_negative", lambda row: row.amount >= 0),
+        Check(
+            "a_refund_under_way_has_its_next_retry_at",
+            lambda row: (row.status in ("requested", "submitted")) == (row.next_retry_at is not None),
+        ),
+    ],
+    "disputes": [Check("a_dispute_is_about_money", lambda row: row.amount > 0)],
+    "payouts": [],
     "pauses": [],
 }
 
@@ -85,6 +97,8 @@ UNIQUE: Mapping[str, Sequence[Unique]] = {
         Unique("one_refund_per_refund_id", lambda row: row.refund_id),
         Unique("one_refund_per_psp_refund", lambda row: row.psp_refund_id),
     ],
+    "disputes": [Unique("one_dispute_per_provider_and_id", lambda row: (row.provider, row.dispute_id))],
+    "payouts": [Unique("one_payout_per_account_and_id", lambda row: (row.account, row.payout_id))],
     "pauses": [],
 }
 

@@ -1,0 +1,147 @@
+"""A payout of Stripe's to a seller's bank: no money of ours, but it explains why a reversal finds a balance empty."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+
+from domain.fact import Fact, Opening, Stream, opened
+from domain.identity import payout_stream
+
+TOPIC = "ledger.payout"
+
+
+class PayoutStatus(StrEnum):
+    """Where a payout stands, as Stripe calls it. Reports come in any order, and only one of higher rank is news."""
+
+    PENDING = "pending"
+    IN_TRANSIT = "in_transit"
+    PAID = "paid"
+    CANCELED = "canceled"
+    FAILED = "failed"
+    """Days after it was paid, too: the bank sent it back."""
+
+
+RANK: Mapping[PayoutStatus, int] = MappingProxyType({status: rank for rank, status in enumerate(PayoutStatus)})
+
+
+def enter(payout: "Payout", status: PayoutStatus) -> None:
+    """The one gate through which a payout's status changes."""
+    payout.status = status
+
+
+class Announced(Opening):
+    """A payout became known."""
+
+    TOPIC = "ledger.payout.announced"
+    payout_id: str
+    """Stripe's `po_…`."""
+    account: str
+    seller_ids: list[str]
+    """Whose transfers go to this account."""
+    amount: int
+    currency: str
+    arrival_date: datetime | None
+    source: str
+
+    def apply(self, aggregate: "Payout") -> None:
+        aggregate.payout_id, aggregate.account = self.payout_id, self.account
+        enter(aggregate, PayoutStatus.PENDING)
+
+
+class Told(Fact):
+    """What the facts about a known payout share: who said so."""
+
+    LEADS_TO = PayoutStatus.PENDING
+    source: str
+
+    def apply(self, aggregate: "Payout") -> None:
+        enter(aggregate, self.LEADS_TO)
+
+
+class Sent(Told):
+    """It is on its way to the bank."""
+
+    TOPIC = "ledger.payout.sent"
+    LEADS_TO = PayoutStatus.IN_TRANSIT
+
+
+class Arrived(Told):
+    """The bank has it, as far as Stripe can tell."""
+
+    TOPIC = "ledger.payout.arrived"
+    LEADS_TO = PayoutStatus.PAID
+
+
+class Canceled(Told):
+    """It was called off before it left."""
+
+    TOPIC = "ledger.payout.canceled"
+    LEADS_TO = PayoutStatus.CANCELED
+
+
+class Failed(Told):
+    """The bank sent it back: the money is on the seller's balance again."""
+
+    TOPIC = "ledger.payout.failed"
+    LEADS_TO = PayoutStatus.FAILED
+    detail: str | None = None
+
+
+class Payout(Stream):
+    """One payout of one account."""
+
+    TOPIC = TOPIC
+    Event = Fact  # type: ignore[assignment]  # see `Stream`
+    Created = Announced  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.status: PayoutStatus
+        self.payout_id = self.account = ""
+
+    @classmethod
+    def announce(
+        cls,
+        *,
+        payout_id: str,
+        account: str,
+        seller_ids: list[str],
+        amount: int,
+        currency: str,
+        arrival_date: datetime | None,
+        source: str,
+        now: datetime,
+    ) -> "Payout":
+        """A payout that becomes known now."""
+        fact = Announced(
+            originator_id=payout_stream(account, payout_id),
+            originator_version=1,
+            originator_topic=TOPIC,
+            timestamp=now,
+            payout_id=payout_id,
+            account=account,
+            seller_ids=seller_ids,
+            amount=amount,
+            currency=currency,
+            arrival_date=arrival_date,
+            source=source,
+        )
+        return opened(cls, fact)
+
+    def tell(self, status: PayoutStatus, detail: str | None, source: str, now: datetime) -> bool:
+        """Take in a status; answers whether it is news."""
+        if RANK[status] <= RANK[self.status]:
+            return False
+        match status:
+            case PayoutStatus.IN_TRANSIT:
+                self.record(Sent(**self.next(now), source=source))
+            case PayoutStatus.PAID:
+                self.record(Arrived(**self.next(now), source=source))
+            case PayoutStatus.CANCELED:
+                self.record(Canceled(**self.next(now), source=source))
+            case PayoutStatus.FAILED:
+                self.record(Failed(**self.next(now), source=source, detail=detail))
+        return True
+
+
+AnyPayoutFact = Announced | Sent | Arrived | Canceled | Failed

@@ -1,0 +1,161 @@
+"""A payment, two refunds, one of them told twice and failing later, a dispute withdrawn and won: in every order there is.
+
+The decisions of the use cases over a book in memory, against a Stripe that does what it is asked.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from uuid import uuid4
+
+import pytest
+
+from application import disputes, refunds
+from application.book import Book
+from application.disputes import DisputeReport
+from application.recording import to_settle
+from application.refunds import RefundReport
+from domain.calling import Send, begin
+from domain.dispute import DisputePolicy, DisputeStatus
+from domain.errors import Contradiction
+from domain.fact import Stream
+from domain.operation import TRANSFER, Policy
+from domain.order import Order
+from domain.outcomes import Succeeded
+from domain.paying import settle_transfer
+from domain.refund import Refund
+from domain.reversing import settle_reversal
+from domain.seller_transfer import SellerTransfer
+from domain.settlement import pay_sellers, settle
+
+D = DisputeStatus
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+POLICY = Policy()
+ORDER, SHARES = 1_000, {"ada": 501, "bob": 399}
+REFUNDS = {"A": 333, "B": 200}
+DISPUTED = 1_000
+"""More than the refunds leave."""
+EXPECTED = {seller: share - share * REFUNDS["B"] // ORDER for seller, share in SHARES.items()}
+
+
+class Ledger:
+    """One order, its refunds and its dispute."""
+
+    def __init__(self) -> None:
+        self.now, self.held = NOW, 0
+        shares = [{"seller_id": seller, "destination": f"acct_{seller}", "amount": share} for seller, share in SHARES.items()]
+        self.order = Order.register(order_id="o1", currency="EUR", amount=ORDER, shares=shares, now=NOW)  # type: ignore[arg-type]
+        self.streams: dict[object, Stream] = {self.order.id: self.order}
+        self._stored()
+
+    # what is reported
+
+    def paid(self) -> None:
+        self.order.pay("pay_1", None, "hyperswitch:evt_1", self.now)
+        self._add(pay_sellers(self.order, self.now))
+
+    def succeeded(self, name: str) -> None:
+        with suppress(Contradiction):  # an old story: it has failed since
+            self._refund(name, refunds.succeeded)
+
+    def failed(self, name: str) -> None:
+        self._refund(name, refunds.failed)
+
+    def dispute(self, *told: DisputeStatus) -> None:
+        book = self._book(Refund)
+        report = DisputeReport("dp_1", "stripe", "o1", DISPUTED, "EUR", told, "stripe:evt")
+        disputes.heard(book, report, DisputePolicy.WITHDRAWAL, self.now)
+        self._stored(book)
+
+    def _refund(self, name: str, decide: Callable[..., object]) -> None:
+        book = self._book(Refund, but=name)
+        decide(book, RefundReport(name, "o1", REFUNDS[name], "EUR", "psp:evt"), self.now)
+        self._stored(book)
+
+    def _book(self, kind: type[Stream], but: str = "") -> Book:
+        """All streams but other refunds: a command loads the one that it is about."""
+        wanted = [s for s in self.streams.values() if not isinstance(s, kind) or getattr(s, "refund_id", None) == but]
+        return Book({stream.id: stream for stream in wanted}, {})
+
+    def _add(self, streams: list[SellerTransfer]) -> None:
+        self.streams.update({stream.id: stream for stream in streams})
+        self._stored()
+
+    def _stored(self, book: Book | None = None) -> None:
+        for stream, _ in book.changed() if book is not None else ():
+            self.streams[stream.id] = stream
+        for stream in self.streams.values():
+            stream.collect_events()
+        self.now += timedelta(seconds=1)
+
+    # what Stripe does
+
+    @property
+    def transfers(self) -> list[SellerTransfer]:
+        return [stream for stream in self.streams.values() if isinstance(stream, SellerTransfer)]
+
+    def all_go_through(self) -> None:
+        while due := [transfer for transfer in self.transfers if transfer.next_retry_at is not None]:
+            for transfer in due:
+                step = begin(transfer, self.now, POLICY)
+                assert isinstance(step, Send), step
+                self._answered(transfer, step)
+
+    def _answered(self, transfer: SellerTransfer, step: Send) -> None:
+        reduced = dict(transfer.reductions)
+        if step.what == TRANSFER:
+            settle_transfer(transfer, step.attempt, Succeeded(f"tr_{uuid4()}", step.body["amount"]), self.now, POLICY)
+        else:
+            done = Succeeded(f"trr_{uuid4()}", step.body["amount"])
+            settle_reversal(transfer, step.what, step.attempt, done, None, self.now, POLICY)
+        for cause_id in to_settle(transfer, reduced):
+            self._add(settle(self.order, self.transfers, cause_id, self.now))
+        self._stored()
+
+    # how it ended
+
+    def ended(self) -> tuple[dict[str, int], dict[str, str], bool]:
+        nets = {
+            seller: sum(t.amount - t.amount_reversed for t in self.transfers if t.seller_id == seller and t.paid)
+            for seller in SHARES
+        }
+        known = [stream for stream in self.streams.values() if not isinstance(stream, Order | SellerTransfer)]
+        statuses = {
+            str(getattr(stream, "refund_id", None) or getattr(stream, "dispute_id", None)): str(getattr(stream, "status", None))
+            for stream in known
+        }
+        pending = any(transfer.operation is not None or transfer.queue for transfer in self.transfers)
+        return nets, statuses, pending
+
+
+REPORTS: dict[str, Callable[[Ledger], None]] = {
+    "paid": lambda ledger: ledger.paid(),
+    "A": lambda ledger: ledger.succeeded("A"),
+    "A again": lambda ledger: ledger.succeeded("A"),
+    "A fails": lambda ledger: ledger.failed("A"),
+    "B": lambda ledger: ledger.succeeded("B"),
+    "withdrawn": lambda ledger: ledger.dispute(D.WITHDRAWN),
+    "won": lambda ledger: ledger.dispute(D.REINSTATED, D.WON),
+}
+ALL = list(permutations(REPORTS))
+END = (EXPECTED, {"A": "failed", "B": "succeeded", "dp_1": "won"}, False)
+
+
+def lived(reports: tuple[str, ...], *, at_once: bool) -> Ledger:
+    ledger = Ledger()
+    for report in reports:
+        REPORTS[report](ledger)
+        if at_once:
+            ledger.all_go_through()
+    ledger.all_go_through()
+    return ledger
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_all_5040_orders_of_seven_reports_end_the_same(part: int) -> None:
+    """Every other one with Stripe called after each report, the rest with Stripe called when all reports have come."""
+    assert len(ALL) == 5_040
+    for number, reports in enumerate(ALL[part::8]):
+        ended = lived(reports, at_once=number % 2 == 0).ended()
+        assert ended == END, reports

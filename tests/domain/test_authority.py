@@ -1,0 +1,55 @@
+"""Whose word counts: that of the provider that took the payment; where nobody told which, that of the first to tell."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from domain.authority import AuthorityFound, authority_of, give_word
+from domain.order import Order
+
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+
+
+def an_order() -> Order:
+    share = {"seller_id": "ada", "destination": "acct_ada", "amount": 50}
+    return Order.register(order_id="o1", currency="EUR", amount=100, shares=[share], now=NOW)  # type: ignore[list-item]
+
+
+def test_nobodys_counts_while_the_order_is_unpaid() -> None:
+    assert authority_of(an_order()) is None
+
+
+@pytest.mark.parametrize(
+    ("payment_id", "charge", "source", "whose"),
+    [
+        ("pay_1", None, "hyperswitch:evt_1", "hyperswitch"),
+        ("pay_1", "ch_1", "hyperswitch:evt_1", "hyperswitch"),
+        ("pay_1", "ch_1", "api", None),  # the PSP's payment, and the charge behind its connector? Nobody said
+        ("pi_1", None, "api", "stripe"),
+        ("ch_1", "ch_1", "api", "stripe"),
+        (None, "ch_1", "api", None),
+        (None, None, "api", None),
+        ("pay_1", None, "api", "hyperswitch"),
+    ],
+)
+def test_it_is_told_by_who_reported_the_payment_and_by_its_names(
+    payment_id: str | None, charge: str | None, source: str, whose: str | None
+) -> None:
+    order = an_order()
+    order.pay(payment_id, charge, source, NOW)
+    assert authority_of(order) == whose
+
+
+def test_where_nobody_told_the_first_to_speak_keeps_the_word_whatever_is_told_of_the_payment_later() -> None:
+    order = an_order()
+    assert give_word(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "hyperswitch"
+    order.pay("pi_1", "ch_1", "api", NOW)
+    assert give_word(order, "stripe", "stripe:evt_2", NOW) == authority_of(order) == "hyperswitch"
+    assert sum(isinstance(fact, AuthorityFound) for fact in order.pending_events) == 1
+
+
+def test_where_the_payment_tells_nothing_is_recorded() -> None:
+    order = an_order()
+    order.pay("pi_1", None, "api", NOW)
+    assert give_word(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "stripe"
+    assert not any(isinstance(fact, AuthorityFound) for fact in order.pending_events)

@@ -1,0 +1,202 @@
+"""Disputes: heard of in any order, never going back; and what they take from an order beside its refunds."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from domain.claims import Reason
+from domain.dispute import Dispute, DisputePolicy, DisputeStatus
+from domain.errors import ContentDiffers, Contradiction
+from domain.identity import dispute_cause, dispute_stream
+from domain.order_disputes import count_dispute, revoke_dispute
+from domain.outcomes import Unknown
+
+D, P = DisputeStatus, DisputePolicy
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+
+
+def a_dispute(*heard: DisputeStatus) -> Dispute:
+    dispute = Dispute.open(
+        dispute_id="dp_1", provider="stripe", order_id="o1", amount=100, currency="EUR", source="stripe:evt_1", now=NOW
+    )
+    for status in heard:
+        dispute.hear(status, "stripe:evt_2", NOW)
+    return dispute
+
+
+def told(dispute: Dispute) -> list[str]:
+    return [type(fact).__name__ for fact in dispute.pending_events]
+
+
+@pytest.mark.parametrize(
+    ("heard", "ends"),
+    [
+        ([D.OPENED, D.CHALLENGED, D.WITHDRAWN, D.LOST], D.LOST),
+        ([D.OPENED, D.CHALLENGED, D.WITHDRAWN, D.REINSTATED, D.WON], D.WON),
+        ([D.WITHDRAWN, D.LOST, D.WITHDRAWN], D.LOST),
+        ([D.OPENED, D.CLOSED], D.CLOSED),
+        ([D.WITHDRAWN, D.REINSTATED], D.REINSTATED),
+    ],
+)
+@pytest.mark.parametrize("policy", list(P))
+def test_the_end_does_not_depend_on_the_order_of_reports(heard: list[D], ends: D, policy: P) -> None:
+    disputes = [a_dispute(*order) for order in permutations(heard)]
+    assert {dispute.status for dispute in disputes} == {ends}
+    assert len({dispute.takes(policy) for dispute in disputes}) == 1
+    assert len({dispute.withdrawn for dispute in disputes}) == 1
+
+
+@pytest.mark.parametrize(
+    ("heard", "withdrawal", "lost"),
+    [
+        ([], False, False),
+        ([D.CHALLENGED], False, False),
+        ([D.WITHDRAWN], True, False),
+        ([D.LOST], False, True),  # the funds have not been heard of yet
+        ([D.WITHDRAWN, D.LOST], True, True),
+        ([D.WITHDRAWN, D.WON], True, False),  # won, but the funds are not back yet
+        ([D.WITHDRAWN, D.LOST, D.REINSTATED], False, False),
+        ([D.WITHDRAWN, D.WON, D.REINSTATED], False, False),
+        ([D.CLOSED], False, False),
+    ],
+)
+def test_money_moves_when_the_policy_says_so(heard: list[D], withdrawal: bool, lost: bool) -> None:
+    dispute = a_dispute(*heard)
+    assert (dispute.takes(P.WITHDRAWAL), dispute.takes(P.LOST)) == (withdrawal, lost)
+
+
+def test_what_was_heard_before_is_no_news() -> None:
+    dispute = a_dispute(D.WITHDRAWN, D.WITHDRAWN, D.CHALLENGED, D.OPENED, D.LOST, D.LOST)
+    assert told(dispute) == ["Opened", "FundsWithdrawn", "Lost"]
+
+
+@pytest.mark.parametrize("over", [D.WON, D.REINSTATED])
+def test_a_loss_after_the_money_came_back_is_contradicted_and_never_dropped(over: D) -> None:
+    dispute = a_dispute(D.WITHDRAWN, over)
+    with pytest.raises(Contradiction, match="recorded as"):
+        dispute.hear(D.LOST, "stripe:evt_3", NOW)
+
+
+def test_a_report_of_another_amount_is_refused() -> None:
+    with pytest.raises(ContentDiffers, match="amount"):
+        a_dispute().agree("o1", 99, "EUR")
+
+
+def test_a_stored_dispute_is_read_as_it_was_written(storage: Any, state: Any) -> None:
+    dispute = a_dispute(D.CHALLENGED, D.WITHDRAWN, D.CLOSED, D.LOST, D.REINSTATED, D.WON)
+    assert told(dispute)[1:] == ["Challenged", "FundsWithdrawn", "Closed", "Lost", "FundsReinstated", "Won"]
+    assert state(storage.replayed(list(dispute.collect_events()))) == state(dispute)
+
+
+def test_the_same_id_at_another_provider_is_another_dispute() -> None:
+    assert dispute_stream("stripe", "dp_1") != dispute_stream("hyperswitch", "dp_1")
+
+
+# --- beside refunds -------------------------------------------------------------------------------------------------
+
+
+def disputed(sale: Any, amount: int, dispute_id: str = "dp_1", currency: str = "EUR") -> str | None:
+    sale.now += timedelta(seconds=1)
+    why = count_dispute(sale.order, dispute_id, amount, currency, sale.now)
+    if why is None:
+        sale.settle(dispute_cause(dispute_id))
+    return why
+
+
+def won(sale: Any, dispute_id: str = "dp_1") -> None:
+    sale.now += timedelta(seconds=1)
+    if revoke_dispute(sale.order, dispute_id, sale.now):
+        sale.settle(dispute_cause(dispute_id))
+
+
+def test_a_dispute_takes_its_proportional_share_and_says_that_it_was_it(sale: Any) -> None:
+    story = sale(1_000, {"ada": 501, "bob": 399}).all_go_through()
+    disputed(story, 333)
+    (claim,) = story.of("ada").claims.values()
+    assert (claim.amount, claim.reason, claim.refund_id) == (501 * 333 // 1_000, Reason.DISPUTE, "dispute dp_1")
+    story.all_go_through()
+    assert story.net("bob") == 399 - 399 * 333 // 1_000
+
+
+def test_a_refund_that_is_named_like_a_dispute_is_another_cause(sale: Any) -> None:
+    story = sale(1_000, {"ada": 500}).all_go_through()
+    story.is_refunded("dp_1", 200)
+    disputed(story, 300)
+    story.all_go_through()
+    assert [claim.amount for claim in story.of("ada").claims.values()] == [100, 150]
+    assert [claim.reason for claim in story.of("ada").claims.values()] == ["refund", "dispute"]
+
+
+def test_a_dispute_larger_than_what_is_left_takes_what_is_left(sale: Any) -> None:
+    story = sale(1_000, {"ada": 500}).all_go_through()
+    story.is_refunded("r1", 700)
+    disputed(story, 1_000)
+    story.all_go_through()
+    assert story.net("ada") == 0
+    assert story.order.pending_events[-1].counted == 300
+
+
+def test_a_refund_after_a_dispute_of_everything_is_no_refund_too_much(sale: Any) -> None:
+    """Buyers get their money by refunds whatever the bank does: it is the dispute that takes less, however late the refund."""
+    story = sale(1_000, {"ada": 500}).all_go_through()
+    disputed(story, 1_000)
+    assert story.is_refunded("r1", 300) is None
+    story.all_go_through()
+    assert (story.net("ada"), story.order.refunded) == (0, 300)
+    won(story)
+    story.all_go_through()
+    assert story.net("ada") == 500 - 150
+
+
+def test_two_disputes_share_the_cap(sale: Any) -> None:
+    story = sale(1_000, {"ada": 500}).all_go_through()
+    disputed(story, 600, "dp_1")
+    disputed(story, 600, "dp_2")
+    story.all_go_through()
+    assert story.net("ada") == 0
+    won(story, "dp_1")
+    story.all_go_through()
+    assert story.net("ada") == 200
+
+
+def test_a_dispute_won_twice_gives_back_once(sale: Any) -> None:
+    story = sale(1_000, {"ada": 500}).all_go_through()
+    disputed(story, 400)
+    story.all_go_through()
+    won(story)
+    won(story)
+    story.all_go_through()
+    assert (story.net("ada"), len(story.transfers)) == (500, 2)
+
+
+def test_a_dispute_before_the_payment_makes_the_transfer_smaller(sale: Any) -> None:
+    story = sale(1_000, {"ada": 500}, paid=False)
+    story.is_refunded("r1", 100)
+    disputed(story, 400)
+    story.is_paid()
+    assert story.of("ada").reductions == {"r1": 50, "dispute dp_1": 200}
+    assert story.of("ada").amount == 250
+
+
+def test_a_dispute_in_another_currency_is_set_aside(sale: Any) -> None:
+    story = sale(1_000, {"ada": 500}).all_go_through()
+    assert disputed(story, 400, currency="USD") == "it is in USD, the order in EUR"
+    assert disputed(story, 400, currency="USD") == "it is in USD, the order in EUR"
+    assert [type(fact).__name__ for fact in story.order.pending_events][-1] == "DisputeSetAside"
+    assert story.order.set_aside == {"dispute dp_1": 400}
+    assert story.of("ada").claims == {}
+
+
+def test_nothing_is_given_back_while_another_causes_call_may_still_take_it(sale: Any) -> None:
+    """The reversal for the dispute stands for the refund too; while it is open, nobody knows what it takes."""
+    story = sale(1_000, {"ada": 500}).all_go_through()
+    disputed(story, 1_000)
+    story.is_refunded("r1", 300)
+    send = story.send(story.of("ada"))
+    won(story)
+    story.is_revoked("r1")
+    assert len(story.transfers) == 1
+    story.answer(story.of("ada"), send, Unknown("timeout", "no answer"))
+    assert len(story.transfers) == 1

@@ -1,0 +1,39 @@
+"""Payouts are told of in any order, and end the same."""
+
+from datetime import UTC, datetime
+from itertools import permutations
+from typing import Any
+
+from domain.payout import Payout, PayoutStatus
+
+S = PayoutStatus
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+
+
+def a_payout(*told: PayoutStatus) -> Payout:
+    payout = Payout.announce(
+        payout_id="po_1",
+        account="acct_ada",
+        seller_ids=["ada"],
+        amount=500,
+        currency="EUR",
+        arrival_date=NOW,
+        source="stripe:evt_1",
+        now=NOW,
+    )
+    for status in told:
+        payout.tell(status, "account closed", "stripe:evt_2", NOW)
+    return payout
+
+
+def test_the_end_does_not_depend_on_the_order_of_reports() -> None:
+    for told in permutations([S.PENDING, S.IN_TRANSIT, S.PAID, S.FAILED]):
+        assert a_payout(*told).status is S.FAILED
+    for told in permutations([S.PENDING, S.CANCELED]):
+        assert a_payout(*told).status is S.CANCELED
+
+
+def test_a_stored_payout_is_read_as_it_was_written(storage: Any, state: Any) -> None:
+    payout = a_payout(*S)
+    assert [type(fact).__name__ for fact in payout.pending_events] == ["Announced", "Sent", "Arrived", "Canceled", "Failed"]
+    assert state(storage.replayed(list(payout.collect_events()))) == state(payout)
