@@ -16,6 +16,8 @@ from domain.payout import Payout, PayoutStatus
 from domain.seller_transfer import SellerTransfer
 from domain.switch import Switch, scope_of_seller
 
+REVOKED = "it has revoked the platform's access"
+"""Why a seller is paused who has left."""
 MOST_BATCHES = 100
 """Of the transfers that one event makes due; what waits beyond them keeps its own time."""
 
@@ -40,14 +42,17 @@ class SellersWork:
 
             await self._decider.until_stored(partial(self._ledger.load, [switch_stream(scope)]), decide)
 
-    async def resume(self, sellers: Sequence[str], account: str, actor: str) -> None:
-        """End what an event about this account has paused, and nobody else."""
+    async def resume(self, sellers: Sequence[str], account: str, actor: str, *, seen: bool) -> None:
+        """End what an event about this account has paused, and nobody else. Unless it was `seen` at Stripe that it may be paid,
+        a revoked access stays revoked: an event that says otherwise may be older."""
         for seller_id in sellers:
             scope = scope_of_seller(seller_id)
 
             def decide(book: Book, now: datetime, scope: str = scope) -> None:
                 switch = book.switch(scope)
-                if switch is not None and switch.paused_by_stripe and switch.reason.startswith(_of(account)):
+                if switch is None or not switch.paused_by_stripe or not switch.reason.startswith(_of(account)):
+                    return
+                if seen or not switch.reason.endswith(REVOKED):
                     switch.resume(actor, f"{_of(account)}its transfers are active", now)
 
             await self._decider.until_stored(partial(self._ledger.load, [switch_stream(scope)]), decide)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from application.ports import Directory
-from application.sellers_work import SellersWork
+from application.sellers_work import REVOKED, SellersWork
 from application.stripe_events import ACCOUNT, CAPABILITY, PAYOUT, Account
 from application.stripe_objects import StripesObjects, Unread
 from application.webhooks import DONE, Disposition, Ignored, Reaction, StoredEvent, marked, source
@@ -54,7 +54,7 @@ class StripeAccounts:
         return await self._turned(event, told.account if told else None, said)
 
     async def _deauthorized(self, event: StoredEvent) -> Disposition:
-        return await self._turned(event, None, None, "it has revoked the platform's access")
+        return await self._turned(event, None, None, REVOKED)
 
     async def _turned(
         self, event: StoredEvent, account: str | None, told: Account | None, if_closed: str | None = None
@@ -63,10 +63,10 @@ class StripeAccounts:
         sellers = await self._directory.sellers_of(account) if account else ()
         if account is None or not sellers:
             return Ignored(NO_SELLER)
-        now = await self._now(account, told, if_closed)
+        now, seen = await self._now(account, told, if_closed)
         capability = now.capabilities.get(TRANSFERS) if now is not None else None
         if now is not None and capability == ACTIVE:
-            await self._work.resume(sellers, account, source(event))
+            await self._work.resume(sellers, account, source(event), seen=seen)
             await self._work.retry(TransferStatus.FAILED, "account", account, source(event), "its account may be paid again")
         elif now is None or capability in NOT_ACTIVE:
             why = if_closed if now is None else _not_ready(now)
@@ -75,13 +75,14 @@ class StripeAccounts:
             return Ignored(f"it says nothing about transfers that anybody understands ({capability!r})")
         return await self._work.close(marked(event))
 
-    async def _now(self, account: str, told: Account | None, if_closed: str | None) -> Account | None:
-        """The account as it is at Stripe; as the event says where our key may not read it. None: no access to it."""
+    async def _now(self, account: str, told: Account | None, if_closed: str | None) -> tuple[Account | None, bool]:
+        """The account as it is at Stripe; as the event says where our key may not read it. None: no access to it.
+        And whether it was seen at Stripe."""
         try:
-            return ACCOUNT.validate_python(await self._objects.read(f"/v1/accounts/{account}"))
+            return ACCOUNT.validate_python(await self._objects.read(f"/v1/accounts/{account}")), True
         except Unread as unread:
             if unread.closed and (told is not None or if_closed is not None):
-                return told
+                return told, False
             raise
 
     async def _carried(self, event: StoredEvent, kind: TypeAdapter[T]) -> T | None:

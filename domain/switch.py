@@ -93,8 +93,9 @@ class Switch(Stream):
 
     def pause(self, actor: str, reason: str, now: datetime, lost_since: datetime | None = None) -> bool:
         """Answers whether that is news. A second restore is: what was looked up after the first counts no more, and what was
-        lost since the first may still be missing. So is a person who takes a pause of Stripe's over: no event ends it then."""
-        taken_over = self.paused_by_stripe and not actor.startswith(STRIPE)
+        lost since the first may still be missing. So is a person who takes a pause of Stripe's over: no event ends it then; and
+        Stripe's other reason for a pause of its own."""
+        taken_over = self.paused_by_stripe and (not actor.startswith(STRIPE) or reason != self.reason)
         if self.paused and lost_since is None and not taken_over:
             return False
         lost = min(filter(None, (lost_since, self.lost_since if self.paused else None)), default=None)

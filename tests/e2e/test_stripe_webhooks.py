@@ -435,6 +435,7 @@ async def test_a_seller_who_has_left_is_paused(open_shop: OpenShop, stripe: Simu
     await shop.sells()
     await stripe.change_account(account("anna"), revoked=True)
     await shop.heard("account.application.deauthorized", "done")
+    await shop.heard("account.updated", "done")  # and it says that transfers are active, as they were
     (paused,) = (await shop.web.get("/v1/pauses"))["data"]
     assert paused["reason"] == f"account {account('anna')}: it has revoked the platform's access"
     await stripe.change_account(account("anna"), revoked=False)
