@@ -15,6 +15,7 @@ import structlog
 from application.hyperswitch_reactions import HyperswitchReactions
 from application.inbox import InboxLoop
 from application.ledger import TransferLedger
+from application.poller import Poller
 from application.recording import Recorder
 from application.reversing import Reversing
 from application.settlements import Errand, Forgiven
@@ -26,6 +27,7 @@ from domain.outcomes import LookUpFailed
 from domain.switch import UNSEEN
 from infrastructure.clock import DatabaseClock
 from infrastructure.logs import name_mode
+from infrastructure.polling import polling
 from infrastructure.postgres import migrate
 from infrastructure.postgres.alarms import Alarms
 from infrastructure.postgres.binding import bind
@@ -115,7 +117,8 @@ async def running(settings: Settings, *, loops: bool = True, look_up_first: bool
         if look_up_first:
             await _look_up_first(service)
         if loops:
-            await stack.enter_async_context(_at_work(service))
+            poller = await stack.enter_async_context(polling(service))
+            await stack.enter_async_context(_at_work(service, poller))
         yield service
 
 
@@ -203,7 +206,7 @@ async def _look_up_first(service: Service) -> None:
 
 
 @asynccontextmanager
-async def _at_work(service: Service) -> AsyncIterator[None]:
+async def _at_work(service: Service, poller: Poller) -> AsyncIterator[None]:
     """The loops; on leaving, calls in flight are recorded before this returns."""
     inbox, watch = _inbox_loop(service), traffic_watch(service)
     await watch.refresh()  # nothing is claimed before it is known what is paused
@@ -215,7 +218,7 @@ async def _at_work(service: Service) -> AsyncIterator[None]:
         for channel in ("ledger_events", "ledger_work"):
             listener.on(channel, worker.wake)
     await listener.start()
-    running: list[InboxLoop | TrafficWatch | Worker] = [inbox, watch, *service.workers]
+    running: list[InboxLoop | TrafficWatch | Poller | Worker] = [inbox, watch, poller, *service.workers]
     service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
     try:
         yield

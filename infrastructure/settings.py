@@ -63,6 +63,8 @@ class Settings:
     funds_retry_interval: timedelta = timedelta(hours=6)
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
+    missed_check_interval: timedelta = timedelta(minutes=5)
+    missed_grace: timedelta = timedelta(minutes=10)
     lease: timedelta = LEASE
 
     @property
@@ -108,6 +110,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, timedelta(hours=6), "a duration such as 6h"),
         funds_deadline=read("FUNDS_DEADLINE", _positive, timedelta(days=45), "a duration such as 1080h"),
         parked_deadline=read("PARKED_DEADLINE", _positive, timedelta(days=7), "a duration such as 168h"),
+        missed_check_interval=read("MISSED_WEBHOOKS_CHECK_INTERVAL", _positive, timedelta(minutes=5), "a duration such as 5m"),
+        missed_grace=read("MISSED_WEBHOOKS_GRACE", _positive, timedelta(minutes=10), "a duration such as 10m"),
         lease=read("LEDGER_LEASE", _lease, LEASE, "a duration from 4s to 10m"),
     )
     if settings.api_token is None and not is_loopback(settings.host):

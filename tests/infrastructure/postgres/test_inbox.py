@@ -235,9 +235,7 @@ async def test_parking_waits_for_the_order_that_is_being_stored_at_this_instant(
     await put(inbox, "e1")
     ((event,), now) = await inbox.claim("worker-1", 1, LEASE)
     stream = fact()
-    order = (
-        "insert into orders values ('o1', %s, 'EUR', 1, 0, 'open', null, null, '[]', 1, now(), now())"
-    )
+    order = "insert into orders values ('o1', %s, 'EUR', 1, 0, 'open', null, null, '[]', 1, now(), now())"
     async with person.transaction():
         await append(person, stream, ["order:o1"])
         await person.execute(order, (stream.originator_id,))
