@@ -20,6 +20,8 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=5)
 PARKED_RETRY = timedelta(minutes=5)
 """What is parked is released by what it waits for; this is for the case that the release was missed."""
 OVERDUE_RETRY = timedelta(hours=6)
+PARKED_TOO_LONG = "webhook_parked_too_long"
+"""Kind of alarm."""
 LONGEST_SLEEP = 60.0
 TROUBLE_PAUSE = 1.0
 
@@ -93,18 +95,27 @@ class InboxLoop:
         match disposition:
             case Ignored(reason=reason):
                 ignored[event.inbox_id] = reason  # closed together with the others of the batch
+                await self._came_late(event)
             case Parked():
                 await self._park(event, disposition)
             case Done():
-                pass  # marked in the transaction of its facts
+                await self._came_late(event)  # the row was marked in the transaction of its facts
             case _:
                 assert_never(disposition)
 
+    async def _came_late(self, event: ClaimedEvent) -> None:
+        """What it waited for came after the deadline: nobody has to look any more."""
+        if self._overdue(event):
+            await self._alarms.clear(PARKED_TOO_LONG, f"{event.provider}:{event.event_id}")
+
+    def _overdue(self, event: ClaimedEvent) -> bool:
+        return self._clock.now() - event.received_at > self._parked_deadline
+
     async def _park(self, event: ClaimedEvent, parked: Parked) -> None:
-        overdue = self._clock.now() - event.received_at > self._parked_deadline
+        overdue = self._overdue(event)
         due_at = self._clock.now() + (OVERDUE_RETRY if overdue else PARKED_RETRY)
         await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
-        kind = parked.alarm or ("webhook_parked_too_long" if overdue else None)
+        kind = parked.alarm or (PARKED_TOO_LONG if overdue else None)
         if kind is not None:
             await self._alarms.raise_(kind, f"{event.provider}:{event.event_id}", parked.reason)
 

@@ -90,6 +90,10 @@ class Poller:
         except LookUpFailed as unread:
             found.failure = str(unread)
             await self._unread(poll, found, unread.heard)
+        except Exception as error:  # a fault of ours, or the database's: also known to nobody unless it is told
+            log.exception("a round of asking for missed webhooks failed", provider=provider.name)
+            found.failure = f"{type(error).__name__}: {error}"
+            await self._unread(poll, found, Heard.NOTHING)
         log.info(found.sentence, provider=provider.name, until=found.seen_until.isoformat(), failure=found.failure)
         return found
 
