@@ -76,7 +76,7 @@ class RefundAtPsp:
     """Our own id out of its metadata."""
     error_code: str | None = None
     error_message: str | None = None
-    updated_at: datetime | None = None
+    updated_at: datetime | None = field(default=None, compare=False)
     """When its status last changed; None where the PSP does not say."""
 
 
