@@ -23,20 +23,27 @@ alter table webhook_inbox add column seen_position bigint;
 -- nothing parked, and the event would sleep until its next regular look. The lock of the appends, taken by many at a time,
 -- leaves two cases: that order's append is over, and seen here; or it begins after us, and its release sees the parked row.
 -- One function, so that a frozen process cannot hold the lock between two messages.
-create function inbox_park(id bigint, waits_for text, look_at timestamptz, why text) returns void language plpgsql as $$
+create function inbox_park(id bigint, waits_for text, look_at timestamptz, why text) returns void language plpgsql
+    -- As ledger_append does, and for the same reason; and whoever holds its lock had better not scan anything.
+    set jit = off
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $$
 begin
     perform pg_advisory_xact_lock_shared(x'6c6564676572'::bigint);  -- 'ledger', see ledger_append
     update webhook_inbox i
        set status = 'parked', subject = waits_for, reason = why, leased_by = null, leased_until = null,
            -- Only by what is newer than the look: what it has seen and found wanting would be looked at for ever.
            due_at = case when exists (
-               select from ledger_events e
-                where e.notification_id > i.seen_position and e.originator_id in (
-                      select stream_id from orders where order_id = substr(waits_for, 1 + length('order:'))
-                                                     and waits_for like 'order:%'
-                      union all
-                      select stream_id from orders where payment_id = substr(waits_for, 1 + length('payment:'))
-                                                     and waits_for like 'payment:%')
+               select from (select stream_id from orders where order_id = substr(waits_for, 1 + length('order:'))
+                                                           and waits_for like 'order:%'
+                            union all
+                            select stream_id from orders where payment_id = substr(waits_for, 1 + length('payment:'))
+                                                           and waits_for like 'payment:%') o
+                -- The newest of its facts, by the primary key: an index on positions would be walked to find a maximum.
+                where (select e.notification_id from ledger_events e where e.originator_id = o.stream_id
+                        order by e.originator_version desc limit 1) > i.seen_position
            ) then now() else look_at end
      where i.inbox_id = id and i.status in ('stored', 'parked');
 end $$;
