@@ -125,8 +125,9 @@ class Poller:
         found.missed += len(missing)
         found.types.update(event.event_type for event in missing)
         await self._raise(found)  # before anything is stored: then it is known, and would not be found again
-        for event in missing:
-            found.replayed += await self._inbox.put(found.provider, *event, self._clock.now(), "poller")
+        now = self._clock.now()
+        puts = (self._inbox.put(found.provider, *event, now, "poller") for event in missing)
+        found.replayed += sum(await asyncio.gather(*puts))  # together: they share commits
 
     async def _tell(self, found: Round) -> None:
         await self._alarms.clear(NOT_CHECKED, found.provider)
