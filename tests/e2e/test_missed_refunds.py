@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from infrastructure.hyperswitch import gateway as hyperswitch
 from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
 from infrastructure.stripe.simulator import SimulatorControl
@@ -188,6 +189,31 @@ async def test_while_the_payment_provider_is_away_nothing_is_skipped(ledger: Los
     assert (await ledger.check(PSP)).failure is not None
     assert (await ledger.check(PSP)).sentence == "missed 1, replayed 1"
     await view.until(lambda: _all_done(ledger), "it is handled")
+
+
+async def test_a_slice_with_more_refunds_than_one_list_may_have_is_read_in_parts(
+    ledger: Lossy, psp: HyperswitchControl, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hyperswitch, "PAGE", 1)
+    monkeypatch.setattr(hyperswitch, "MOST_REFUNDS", 2)
+    await ledger.order(psp)
+    for _ in range(5):
+        await refunded(psp, amount=100)
+        await psp.advance_clock(120)
+    assert (await ledger.check(PSP, 3 * AHEAD)).sentence == "missed 5, replayed 5"
+    await view.until(lambda: _all_done(ledger), "they are handled")
+
+
+async def test_a_refund_that_cannot_be_read_does_not_keep_the_others_waiting(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await ledger.order(psp)
+    for _ in range(2):
+        await refunded(psp, amount=100)
+    await psp.fault("error", "refunds.retrieve", status=404, code="HE_02", times=1)
+    assert (await ledger.check(PSP)).sentence == "missed 1, replayed 1"
+    assert (await ledger.check(PSP, 2 * AHEAD)).missed == 1, "and is looked at again"
+    await view.until(lambda: _all_done(ledger), "they are handled")
 
 
 async def test_a_refused_key_is_told_at_once_and_ends_with_the_next_whole_round(ledger: Lossy, psp: HyperswitchControl) -> None:
