@@ -20,7 +20,8 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=5)
 PARKED_RETRY = timedelta(minutes=5)
 """What is parked is released by what it waits for; this is for the case that the release was missed."""
 OVERDUE_RETRY = timedelta(hours=6)
-OVERDUE = "webhook_parked_too_long"
+PARKED_TOO_LONG = "webhook_parked_too_long"
+"""Kind of alarm."""
 LONGEST_SLEEP = 60.0
 TROUBLE_PAUSE = 1.0
 
@@ -94,14 +95,20 @@ class InboxLoop:
         match disposition:
             case Ignored(reason=reason):
                 ignored[event.inbox_id] = reason  # closed together with the others of the batch
+                await self._came_late(event)
             case Parked():
                 await self._park(event, disposition, ignored)
             case Later(reason=reason, wait=wait):
                 await self._again(event, reason, wait)
             case Done():
-                pass  # marked in the transaction of its facts
+                await self._came_late(event)  # the row was marked in the transaction of its facts
             case _:
                 assert_never(disposition)
+
+    async def _came_late(self, event: ClaimedEvent) -> None:
+        """What it waited for came after the deadline: nobody has to look any more."""
+        if self._overdue(event):
+            await self._alarms.clear(PARKED_TOO_LONG, f"{event.provider}:{event.event_id}")
 
     def _overdue(self, event: ClaimedEvent) -> bool:
         return self._clock.now() - event.received_at > self._parked_deadline
@@ -109,7 +116,7 @@ class InboxLoop:
     async def _again(self, event: ClaimedEvent, reason: str, wait: timedelta) -> None:
         await self._inbox.retry_later(event.inbox_id, self._clock.now() + wait, reason, counted=False)
         if self._overdue(event):
-            await self._alarms.raise_(OVERDUE, f"{event.provider}:{event.event_id}", reason)
+            await self._alarms.raise_(PARKED_TOO_LONG, f"{event.provider}:{event.event_id}", reason)
 
     async def _park(self, event: ClaimedEvent, parked: Parked, ignored: dict[int, str]) -> None:
         overdue = self._overdue(event)
@@ -118,7 +125,7 @@ class InboxLoop:
             return
         due_at = self._clock.now() + (OVERDUE_RETRY if overdue else PARKED_RETRY)
         await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
-        kind = parked.alarm or (OVERDUE if overdue else None)
+        kind = parked.alarm or (PARKED_TOO_LONG if overdue else None)
         if kind is not None:
             await self._alarms.raise_(kind, f"{event.provider}:{event.event_id}", parked.reason)
 

@@ -142,7 +142,12 @@ class Inbox(Protocol):
 
     async def claim(self, holder: str, limit: int, lease: timedelta) -> ClaimedEvents: ...
 
-    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None: ...
+    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
+        """It waits for `subject`, at most until `due_at`.
+
+        Obligation: what came between the claim and the parking counts as come now, so that nothing sleeps on what is there.
+        """
+        ...
 
     async def ignore(self, reasons: Mapping[int, str]) -> None:
         """Close a batch of events that are of no concern, each with its reason."""

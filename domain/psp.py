@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NotRequired, TypedDict
 
 LONGEST_NAME = 30
@@ -75,6 +76,8 @@ class RefundAtPsp:
     """Our own id out of its metadata."""
     error_code: str | None = None
     error_message: str | None = None
+    updated_at: datetime | None = field(default=None, compare=False)
+    """When its status last changed; None where the PSP does not say."""
 
 
 def name_at_psp(our_id: str) -> str:

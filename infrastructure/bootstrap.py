@@ -1,43 +1,21 @@
 """The only place where everything meets: real parts are built here, started in order, and drained in reverse."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Protocol
-from uuid import UUID
 
 import psycopg
 import structlog
 
-from application.hyperswitch_disputes import HyperswitchDisputes
-from application.hyperswitch_reactions import HyperswitchReactions
-from application.inbox import InboxLoop
 from application.ledger import TransferLedger
-from application.out_of_band import StripesBooks
-from application.payment_gateway import PaymentGateway
-from application.recording import Recorder
-from application.refunding import Refunding, Unheard
-from application.reversing import Reversing
-from application.sellers_work import SellersWork
-from application.settlements import Errand, Forgiven, Settlement
-from application.stripe_accounts import StripeAccounts
-from application.stripe_objects import StripesObjects
-from application.stripe_payments import StripePayments
-from application.stripe_reactions import stripe_reactions
-from application.stripe_transfers import StripeTransfers
-from application.traffic import TrafficWatch
-from application.transferring import Transferring
-from application.webhooks import Reaction, WebhookReactions
-from application.working import Limits, Worker
 from domain.outcomes import LookUpFailed
-from domain.refunding import FOR_EVER
-from domain.seller_transfer import SellerTransfer
 from domain.switch import UNSEEN
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.logs import name_mode
+from infrastructure.loops import at_work
 from infrastructure.postgres import migrate
 from infrastructure.postgres.alarms import Alarms
 from infrastructure.postgres.binding import bind
@@ -47,32 +25,28 @@ from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.history import History
 from infrastructure.postgres.inbox import Inbox
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
-from infrastructure.postgres.listen import Listener
-from infrastructure.postgres.pace import Pace
-from infrastructure.postgres.refund_work import RefundWork
-from infrastructure.postgres.traffic import Traffic
-from infrastructure.postgres.work import Work
 from infrastructure.providers import DATA, made_secret, providers
-from infrastructure.settings import Settings, WorkSettings
+from infrastructure.settings import Settings
 from infrastructure.stripe.gateway import StripeGateway
 
-DRAIN_MARGIN = timedelta(seconds=5)
 ACCOUNT_WITHIN = 5.0
 """Seconds for asking Stripe whose key this is; a start does not wait for an outage to end."""
 
-PSP_CONCURRENCY = 20
-PSP_MAX_RPS = 40.0
-"""Half of what the PSP takes, which others use too."""
 
 log = structlog.get_logger()
 
 
 class Loop(Protocol):
-    """What runs until it is stopped, and may be woken."""
+    """What runs until it is stopped."""
 
     async def run(self) -> None: ...
-    def wake(self) -> None: ...
     def stop(self) -> None: ...
+
+
+class WorkLoop(Loop, Protocol):
+    """One that may be woken when there is something to do."""
+
+    def wake(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -99,7 +73,7 @@ class Service(Storage):
     """None: nobody can be asked for payments and refunds."""
     psp_url: str | None = None
     psp_builtin: bool = False
-    workers: Sequence[Loop] = ()
+    workers: Sequence[WorkLoop] = ()
     loops: Sequence[asyncio.Task[None]] = ()
     draining: bool = field(default=False)
 
@@ -145,7 +119,7 @@ async def running(settings: Settings, *, loops: bool = True, look_up_first: bool
         if look_up_first:
             await _look_up_first(service)
         if loops:
-            await stack.enter_async_context(_at_work(service))
+            await stack.enter_async_context(at_work(service))
         yield service
 
 
@@ -228,113 +202,3 @@ async def _look_up_first(service: Service) -> None:
     since = newest.timestamp if newest is not None else now
     await service.ledger.pause(UNSEEN, "serve --look-up-first", "restored from a backup", lost_since=since)
     log.warning("looks come first", lost_since=since.isoformat(), end="transfer-ledger resume --look-up-first")
-
-
-@asynccontextmanager
-async def _at_work(service: Service) -> AsyncIterator[None]:
-    """The loops; on leaving, calls in flight are recorded before this returns."""
-    inbox, watch = _inbox_loop(service), traffic_watch(service)
-    await watch.refresh()  # nothing is claimed before it is known what is paused
-    service.workers = _workers(service, watch)
-    listener = Listener(service.database_url)
-    listener.on("webhook_inbox", inbox.wake)
-    listener.on("ledger_work", watch.wake)
-    for worker in service.workers:
-        for channel in ("ledger_events", "ledger_work"):
-            listener.on(channel, worker.wake)
-    await listener.start()
-    running: list[Loop] = [inbox, watch, *service.workers]
-    service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
-    try:
-        yield
-    finally:
-        service.draining = True
-        for loop in running:
-            loop.stop()
-        longest = (service.settings.stripe_timeout + DRAIN_MARGIN).total_seconds()
-        await asyncio.wait(service.loops, timeout=longest)
-        await _end(service.loops)
-        await listener.aclose()
-
-
-async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
-    """What has not drained by now is cut: its intents are stored, so whoever comes next goes on under the same keys."""
-    for task in loops:
-        task.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
-
-
-def _inbox_loop(service: Service) -> InboxLoop:
-    directory = PostgresDirectory(service.pool)
-    settings = service.settings
-    reactions = WebhookReactions(
-        hyperswitch={
-            **HyperswitchReactions(service.ledger, directory, service.psp).by_type(),
-            **HyperswitchDisputes(service.ledger, directory, settings.dispute_policy).by_type(),
-        },
-        stripe=_stripe_reactions(service, directory),
-    )
-    return InboxLoop(
-        service.inbox,
-        reactions,
-        service.alarms,
-        service.clock,
-        parked_deadline=settings.parked_deadline,
-        lease=settings.lease,
-    )
-
-
-def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping[str, Reaction]:
-    ledger, objects = PostgresLedger(service.store), StripesObjects(service.gateway)
-    return stripe_reactions(
-        StripePayments(service.ledger, directory, objects, service.settings.dispute_policy),
-        StripeTransfers(StripesBooks(ledger, service.clock), directory, service.gateway),
-        StripeAccounts(SellersWork(ledger, directory, service.clock), directory, objects),
-    )
-
-
-def traffic_watch(service: Service) -> TrafficWatch:
-    """What listens to Stripe's answers together, and knows what is paused."""
-    ledger = PostgresLedger(service.store)
-    recorder = Recorder(ledger, service.clock)
-
-    async def forgive(transfer_id: UUID, what: str, attempt: int) -> None:
-        await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
-
-    return TrafficWatch(Traffic(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.ledger.pause)
-
-
-def _workers(service: Service, watch: TrafficWatch) -> list[Loop]:
-    settings = service.settings
-    slots = asyncio.Semaphore(settings.stripe_max_concurrency)
-    errands: list[tuple[Errand[SellerTransfer, Settlement], WorkSettings]] = [
-        (Transferring(service.gateway, settings.policy(settings.transfers)), settings.transfers),
-        (Reversing(service.gateway, settings.policy(settings.reversals)), settings.reversals),
-    ]
-    workers: list[Loop] = [_worker(service, watch, errand, work, slots) for errand, work in errands if work.enabled]
-    return [*workers, _refunding(service, service.psp, watch)] if service.psp is not None else workers
-
-
-def _worker(
-    service: Service,
-    watch: TrafficWatch,
-    errand: Errand[SellerTransfer, Settlement],
-    work: WorkSettings,
-    slots: asyncio.Semaphore,
-) -> Loop:
-    settings, pool = service.settings, service.pool
-    capacity = 2 * settings.stripe_max_concurrency
-    limits = Limits(capacity, settings.lease, work.check_interval)
-    pace = Pace(pool, settings.stripe_max_rps)
-    return Worker(errand, PostgresLedger(service.store), Work(pool), pace, watch, service.clock, slots, limits)
-
-
-def _refunding(service: Service, psp: PaymentGateway, watch: TrafficWatch) -> Loop:
-    """With the patience of transfers; the PSP keeps names for ever, and its client reads back what is refused."""
-    settings, pool = service.settings, service.pool
-    patience = settings.policy(settings.transfers)
-    policy = replace(patience, key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout)
-    limits = Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval)
-    slots = asyncio.Semaphore(PSP_CONCURRENCY)
-    errand, ledger = Refunding(psp, policy, service.ledger), PostgresLedger(service.store)
-    return Worker(errand, ledger, RefundWork(pool), Pace(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)

@@ -68,6 +68,8 @@ class Settings:
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
     dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
+    missed_check_interval: timedelta = timedelta(minutes=5)
+    missed_grace: timedelta = timedelta(minutes=10)
     lease: timedelta = LEASE
 
     @property
@@ -132,6 +134,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         funds_deadline=read("FUNDS_DEADLINE", _positive, timedelta(days=45), "a duration such as 1080h"),
         parked_deadline=read("PARKED_DEADLINE", _positive, timedelta(days=7), "a duration such as 168h"),
         dispute_policy=read("DISPUTE_POLICY", DisputePolicy, DisputePolicy.WITHDRAWAL, "withdrawal or lost"),
+        missed_check_interval=read("MISSED_WEBHOOKS_CHECK_INTERVAL", _positive, timedelta(minutes=5), "a duration such as 5m"),
+        missed_grace=read("MISSED_WEBHOOKS_GRACE", _positive, timedelta(minutes=10), "a duration such as 10m"),
         lease=read("LEDGER_LEASE", _lease, LEASE, "a duration from 4s to 10m"),
     )
     _check_psp(settings)

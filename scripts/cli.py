@@ -232,6 +232,14 @@ def inbox_replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min
     asyncio.run(replay_event(settings(), inbox_id))
 
 
+@inbox_app.command("poll", epilog="Example: transfer-ledger inbox poll")
+def inbox_poll(as_json: AsJson = False) -> None:
+    """Ask now what webhooks should have told, and store what never arrived; exit 1 when a provider cannot be asked."""
+    from scripts.polling import poll_now
+
+    raise typer.Exit(asyncio.run(poll_now(settings(), as_json)))
+
+
 @app.command(epilog="Example: transfer-ledger rebuild seller_transfers --dry-run")
 def rebuild(
     tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Read models; all without any.")] = None,

@@ -9,9 +9,12 @@ from typing import NamedTuple
 import psycopg
 import typer
 
+from application.poller import UNCHECKED
 from domain.outcomes import LookUpFailed, NotExecuted, Rejected, Unknown
 from infrastructure.bootstrap import Service, running
+from infrastructure.polling import PROVIDERS, unasked
 from infrastructure.postgres.binding import binding
+from infrastructure.postgres.polls import Polls
 from infrastructure.postgres.traffic import Traffic
 from infrastructure.settings import Settings
 from scripts.exits import FOUND
@@ -109,6 +112,20 @@ async def _traffic(service: Service) -> Finding:
     return Finding("traffic", not said, "; ".join(said) or "nothing is held back")
 
 
+async def _missed(service: Service) -> Finding:
+    """Not only whether something was missed: whether anybody has looked."""
+    polls, missed, without = await Polls(service.pool).state(), await service.inbox.missed(), unasked(service.settings)
+    said, well = [], True
+    for provider in PROVIDERS:
+        found, replayed = missed.get(provider, (0, 0))
+        poll = polls.get(provider)
+        since = f"all that was made before {poll.seen_until:%Y-%m-%dT%H:%MZ}" if poll else "nothing yet"
+        asked = f"not asked ({without[provider]})" if provider in without else f"asked for {since}"
+        said.append(f"{provider} {asked}: missed {found}, replayed {replayed}")
+        well = well and (provider in without or poll is None or poll.now - (poll.checked_at or poll.begun_at) < UNCHECKED)
+    return Finding("missed webhooks", well, "; ".join(said))
+
+
 async def _database(service: Service) -> Finding:
     try:
         async with asyncio.timeout(5), service.pool.connection() as connection:
@@ -118,4 +135,4 @@ async def _database(service: Service) -> Finding:
     return Finding("database", True, f"PostgreSQL {row[0] if row else '?'}, head at position {await service.store.head()}")
 
 
-CHECKS: tuple[Check, ...] = (_database, _binding, _durability, _clock, _stripe, _psp, _traffic, _inbox, _alarms)
+CHECKS: tuple[Check, ...] = (_database, _binding, _durability, _clock, _stripe, _psp, _traffic, _inbox, _missed, _alarms)

@@ -51,10 +51,10 @@ async def list_inbox(settings: Settings, status: str | None, limit: int, as_json
     if as_json:
         print_json([row._asdict() for row in rows])
         return
-    table = Table("id", "provider", "event", "type", "received", "status", "attempts", "waits for", "why")
+    table = Table("id", "provider", "event", "type", "received", "by", "status", "attempts", "waits for", "why")
     for row in rows:
         named = (str(row.inbox_id), row.provider, row.event_id, row.event_type, instant(row.received_at)[:19])
-        table.add_row(*named, row.status, str(row.attempts), row.subject or "", row.reason or "")
+        table.add_row(*named, row.source, row.status, str(row.attempts), row.subject or "", row.reason or "")
     Console(width=None if Console().is_terminal else 240).print(table)
 
 

@@ -1,6 +1,7 @@
 """Hyperswitch's answers, read with suspicion: an object is believed only after it has been compared."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import orjson
@@ -69,6 +70,7 @@ def refund_at_psp(shown: Shown) -> RefundAtPsp:
         order_id=_our_order(shown),
         error_code=_text(shown, "error_code"),
         error_message=_text(shown, "error_message"),
+        updated_at=_instant(shown, "updated_at"),
     )
 
 
@@ -122,6 +124,15 @@ def _whole(shown: Shown, name: str) -> int | None:
 def _text(shown: Shown, name: str) -> str | None:
     value = shown.get(name)
     return clean(value) if isinstance(value, str) and value else None
+
+
+def _instant(shown: Shown, name: str) -> datetime | None:
+    """None for anything that is no instant; one without a zone is in UTC, as all of the PSP's are."""
+    try:
+        at = datetime.fromisoformat(_text(shown, name) or "")
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _secret(shown: Shown, name: str) -> str | None:

@@ -30,6 +30,8 @@ class Event(NamedTuple):
     event_type: str
     body: bytes
     received_at: datetime
+    source: str = "webhook"
+    """Or `poller`, which found it where it asked for what was missed."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -72,6 +74,7 @@ class Listed(NamedTuple):
     due_at: datetime | None
     handled_at: datetime | None
     position: int | None
+    source: str
 
 
 class Inbox:
@@ -89,13 +92,15 @@ class Inbox:
         """Stores what waits, then ends."""
         await self._intake.aclose()
 
-    async def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
+    async def put(
+        self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime, source: str = "webhook"
+    ) -> bool:
         """Durable when this returns; whether it is new. Of a duplicate, the first body is kept.
 
         (After a lost connection an event that we stored ourselves may count as a duplicate.)
         Raises Unavailable, or ConstraintBroken for a value that PostgreSQL cannot store.
         """
-        return await self._intake.submit(Event(provider, event_id, event_type, body, received_at))
+        return await self._intake.submit(Event(provider, event_id, event_type, body, received_at, source))
 
     async def claim(self, holder: str, limit: int, lease: timedelta) -> Claim:
         """Lease up to `limit` due events, the longest due first. No two holders get the same one. None does not mean
@@ -117,7 +122,7 @@ class Inbox:
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
         """It waits for `subject` (an order id, for example): until that is released, and at the latest until `due_at`.
-        Without `due_at` it waits for the release alone."""
+        Without `due_at` it waits for the release alone. What has come since the event was claimed counts as come now."""
         values = {"inbox_id": inbox_id, "subject": subject, "due_at": due_at, "reason": reason}
         await self._execute("park", values)
 
@@ -163,6 +168,24 @@ class Inbox:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(SQL["counts"])).fetchall()
         return {"stored": 0, "parked": 0, "dead": 0, **dict(rows)}
+
+    async def unknown(self, provider: str, ids: Sequence[str]) -> set[str]:
+        """Which of these events have never come in."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(SQL["unknown"], {"provider": provider, "ids": list(ids)})
+            return {row[0] for row in await cursor.fetchall()}
+
+    async def waiting(self, provider: str, about: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Of which of these (event type, name of the object) an event has come in that is not handled."""
+        values = {"provider": provider, "types": [kind for kind, _ in about], "names": [name for _, name in about]}
+        async with self._pool.connection() as connection:
+            return {about[row[0] - 1] for row in await (await connection.execute(SQL["waiting"], values)).fetchall()}
+
+    async def missed(self) -> dict[str, tuple[int, int]]:
+        """By provider: how many events no webhook had brought, and how many of them have been handled since."""
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(SQL["missed"])).fetchall()
+        return {provider: (missed, replayed) for provider, missed, replayed in rows}
 
     async def _execute(self, query: str, values: Mapping[str, object]) -> None:
         async with self._pool.connection() as connection:

@@ -172,3 +172,9 @@ class PostgresDirectory:
         async with self._pool.connection() as connection:
             row = await (await connection.execute(SQL["knows_order"], (order_id,))).fetchone()
         return row is not None
+
+    async def refunds_heard_of(self, names: Collection[str]) -> Mapping[str, str]:
+        """See `application.polls.KnownRefunds`."""
+        async with self._pool.connection() as connection:
+            found = await (await connection.execute(SQL["refunds_heard_of"], (list(names),))).fetchall()
+        return dict(found)

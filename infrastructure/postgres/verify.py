@@ -30,6 +30,7 @@ NOT_DERIVED = {
     "ledger_binding": "decided by the first start, before any fact; a seal carries it along",
     "breaker": "whether Stripe answers now: found out anew by probes",
     "pace": "when the next call may go out: forgotten after a second",
+    "webhook_polls": "how far providers were asked what webhooks should have told: behind, it is asked again, and stored once",
     "webhook_inbox": "comes from outside before there is any fact; that facts and webhooks name each other is checked by laws",
 }
 """Tables that facts do not determine, and why; every other table has an entry in `projections.tables.DERIVED`."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import stripe
 
+from application.polls import EventsPage
 from application.ports import Page
 from domain.bodies import TransferBody
 from domain.outcomes import (
@@ -27,6 +28,8 @@ from infrastructure.stripe.answers import (
     reversal_at_stripe,
     transfer_at_stripe,
 )
+from infrastructure.stripe.events import TYPES
+from infrastructure.stripe.events import page_of as events_of
 from infrastructure.stripe.listing import page_of
 from infrastructure.stripe.look_ups import PAGE, Cursor, ask, every_item, failure_of, read
 from infrastructure.stripe.outcomes import outcome_of
@@ -34,6 +37,7 @@ from infrastructure.stripe.transport import Transport
 
 if TYPE_CHECKING:
     from stripe.params import (
+        EventListParams,
         TransferCreateParams,
         TransferListParams,
         TransferReversalCreateParams,
@@ -84,7 +88,7 @@ class StripeGateway:
             http_client=self._transport,
         )
         self._client = client
-        self._transfers, self._accounts = client.v1.transfers, client.v1.accounts
+        self._transfers, self._accounts, self._events = client.v1.transfers, client.v1.accounts, client.v1.events
 
     async def aclose(self) -> None:
         """Closes every connection. Calls still in flight end as `Unknown`."""
@@ -174,6 +178,12 @@ class StripeGateway:
         window = {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "limit": PAGE}
         params = cast("TransferListParams", window if after is None else {**window, "starting_after": after})
         return page_of(await read(self._transfers.list_async(params)), after)
+
+    async def events(self, since: datetime, until: datetime, after: str | None) -> EventsPage:
+        """See the port `StripeEvents`. Stripe counts whole seconds: both ends are rounded down."""
+        window = {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "types": list(TYPES), "limit": PAGE}
+        params = cast("EventListParams", window if after is None else {**window, "starting_after": after})
+        return events_of(await read(self._events.list_async(params)), after)
 
     async def answers(self) -> bool:
         """See the port. A refusal is an answer too: whatever is wrong with our key, Stripe is there."""

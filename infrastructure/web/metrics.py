@@ -23,6 +23,7 @@ class Snapshot:
     transfers: Mapping[str, int] = field(default_factory=dict)
     oldest_reversal_seconds: float = 0.0
     inbox: Mapping[str, int] = field(default_factory=dict)
+    missed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     alarms: Mapping[str, int] = field(default_factory=dict)
     traffic: TrafficState = field(default_factory=TrafficState)
 
@@ -83,6 +84,9 @@ class DatabaseCollector(Collector):
             oldest = "Seconds for which the longest waiting reversal has been owed."
             yield GaugeMetricFamily("ledger_oldest_pending_reversal_seconds", oldest, value=seen.oldest_reversal_seconds)
             yield _by("ledger_inbox_events", "Webhooks that are not handled, by status.", "status", seen.inbox)
+            missed, replayed = ({provider: counted[n] for provider, counted in seen.missed.items()} for n in (0, 1))
+            yield _counted("ledger_webhooks_missed", "Events that no webhook had brought, found by the poller.", missed)
+            yield _counted("ledger_webhooks_replayed", "Those of them that have been handled since.", replayed)
             yield _by("ledger_alarms_open", "Open alarms by kind.", "kind", seen.alarms)
             outage = "1 while the breaker is open: Stripe answers nobody, nothing is sent."
             yield GaugeMetricFamily("ledger_stripe_outage", outage, value=int(seen.traffic.outage))
@@ -93,4 +97,11 @@ def _by(name: str, documentation: str, label: str, values: Mapping[str, int]) ->
     family = GaugeMetricFamily(name, documentation, labels=[label])
     for value, count in values.items():
         family.add_metric([value], count)
+    return family
+
+
+def _counted(name: str, documentation: str, by_provider: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, documentation, labels=["provider"])
+    for provider, count in {"stripe": 0, "hyperswitch": 0, **by_provider}.items():
+        family.add_metric([provider], count)
     return family

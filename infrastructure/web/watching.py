@@ -61,6 +61,7 @@ async def _snapshot(backend: Backend) -> Snapshot:
                 transfers=await reads.statuses(),
                 oldest_reversal_seconds=await reads.oldest_reversal(),
                 inbox=await service.inbox.counts(),
+                missed=await service.inbox.missed(),
                 alarms=await reads.open_alarms(),
                 traffic=await Traffic(service.pool).state(),
             )

@@ -18,7 +18,8 @@ from domain.bodies import TransferBody
 from domain.outcomes import Outcome, Succeeded, TransferAtStripe
 from domain.paying import complete
 from domain.seller_transfer import SellerTransfer
-from infrastructure.bootstrap import Service, running, traffic_watch
+from infrastructure.bootstrap import Service, running
+from infrastructure.loops import traffic_watch
 from infrastructure.postgres.ledger import PostgresLedger
 from infrastructure.postgres.listen import Listener
 from infrastructure.postgres.pace import Pace

@@ -6,6 +6,9 @@ from datetime import timedelta
 import pytest
 
 from application.book import Along
+from application.ledger import TransferLedger
+from domain.order import Share
+from infrastructure.clock import DatabaseClock
 from tests.contracts.storage import Storage
 from tests.contracts.streams import NOW, transfer
 
@@ -101,6 +104,36 @@ async def test_an_event_that_is_parked_comes_back_at_once_when_what_it_waits_for
     async with asyncio.timeout(30):
         await woken.wait()
     assert [event.inbox_id for event in await claimed(storage)] == [inbox_id]
+
+
+async def register(storage: Storage, order_id: str, payment_id: str | None = None) -> None:
+    desk = TransferLedger(storage.ledger, storage.directory, DatabaseClock())
+    shares = [Share(seller_id="anna", destination="acct_anna", amount=900)]
+    await desk.register_order(order_id=order_id, currency="EUR", amount=1_000, shares=shares, payment_id=payment_id)
+
+
+@pytest.mark.parametrize("subject", ["order:o1", "payment:pay_1"])
+@pytest.mark.parametrize("parked_before", [False, True])
+async def test_what_comes_between_the_look_and_the_parking_is_not_slept_on(
+    storage: Storage, subject: str, parked_before: bool
+) -> None:
+    inbox_id = await the_one(storage)
+    later = await storage.now() + HOUR
+    if parked_before:
+        await storage.inbox.park(inbox_id, subject, await storage.now(), "nothing there yet")
+        assert await claimed(storage)
+    await register(storage, "o1", "pay_1")
+    await storage.inbox.park(inbox_id, subject, later, "nothing there yet")
+    assert [event.inbox_id for event in await claimed(storage)] == [inbox_id]
+    await storage.inbox.park(inbox_id, subject, later, "it was there, and something else is wrong")
+    assert await claimed(storage) == [], "what the look has seen is no news"
+
+
+async def test_what_comes_for_others_is_no_reason_to_look_again(storage: Storage) -> None:
+    inbox_id = await the_one(storage)
+    await register(storage, "o2", "pay_2")
+    await storage.inbox.park(inbox_id, "order:o1", await storage.now() + HOUR, "nothing there yet")
+    assert await claimed(storage) == []
 
 
 @pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 SECRET = "the-secret-of-this-test"
 READY = {"serve": "serving", "worker": "working"}
 STARTS_WITHIN = 30.0
-FOREIGN = ("DATABASE_URL", "STRIPE_", "HYPERSWITCH_", "LEDGER_", "REVERSAL_", "TRANSFER_RETRY_")
+FOREIGN = ("DATABASE_URL", "STRIPE_", "HYPERSWITCH_", "LEDGER_", "REVERSAL_", "TRANSFER_RETRY_", "MISSED_")
 
 Json = dict[str, Any]
 

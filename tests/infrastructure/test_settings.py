@@ -32,7 +32,11 @@ def test_the_template_says_the_defaults() -> None:
 def test_the_template_lists_every_name_that_is_read() -> None:
     source = (ROOT / "infrastructure" / "settings.py").read_text()
     read = set(
-        re.findall(r'"((?:LEDGER|STRIPE|HYPERSWITCH|DATABASE|FUNDS|PARKED|DISPUTE)_[A-Z_]+|[A-Z_]+_WORKER_ENABLED)"', source)
+        re.findall(
+            r'"((?:LEDGER|STRIPE|HYPERSWITCH|DATABASE|FUNDS|PARKED|DISPUTE|MISSED)_[A-Z_]+'
+            r'|[A-Z_]+_WORKER_ENABLED)"',
+            source,
+        )
     )
     suffixes = re.findall(r'f"\{prefix\}(_[A-Z_]+)"', source)
     read |= {prefix + suffix for prefix in ("REVERSAL", "TRANSFER_RETRY") for suffix in suffixes}
@@ -54,6 +58,8 @@ def test_the_template_lists_every_name_that_is_read() -> None:
         ("STRIPE_MAX_CONCURRENCY", "0", "a whole number from 1 to 1000"),
         ("STRIPE_API_BASE", "api.stripe.com", "a URL such as"),
         ("FUNDS_DEADLINE", "45d", "a duration such as 1080h"),
+        ("MISSED_WEBHOOKS_CHECK_INTERVAL", "0s", "a duration such as 5m"),
+        ("MISSED_WEBHOOKS_GRACE", "ten", "a duration such as 10m"),
         ("LEDGER_LEASE", "1s", "a duration from 4s to 10m"),
     ],
 )

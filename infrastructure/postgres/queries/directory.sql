@@ -43,3 +43,16 @@ select transfer_id from seller_transfers
    and (%(after)s::uuid is null or transfer_id > %(after)s::uuid)
  order by transfer_id
  limit %(limit)s;
+
+-- refunds_heard_of: what the PSP is known to have said of refunds; what succeeded and was set aside is under review only here
+select given.name, case when r.status = 'review' and exists (
+           select from orders o
+             join ledger_events e on e.originator_id = o.stream_id and e.topic = 'ledger.order.refund_set_aside'
+            where o.order_id = r.order_id
+              and convert_from(e.state, 'UTF8')::json ->> 'refund_id' in (r.refund_id, r.psp_refund_id)
+       ) then 'succeeded' else r.status end
+  from unnest(%s::text[]) as given (name)
+  join lateral (select * from refunds where refund_id = given.name
+                union
+                select * from refunds where psp_refund_id = given.name
+                limit 1) r on true;

@@ -1,10 +1,10 @@
 -- put: store a group of received events; those that are there already are left out of the answer
 with given as (
     select * from json_to_recordset(%s) as g (
-        provider text, event_id text, event_type text, body text, received_at timestamptz)
+        provider text, event_id text, event_type text, body text, received_at timestamptz, source text)
 ), stored as (
-    insert into webhook_inbox (provider, event_id, event_type, body, received_at, due_at)
-    select provider, event_id, event_type, decode(body, 'base64'), received_at, now()
+    insert into webhook_inbox (provider, event_id, event_type, body, received_at, source, due_at)
+    select provider, event_id, event_type, decode(body, 'base64'), received_at, source, now()
       from given
      -- In one order everywhere: two processes that receive the same events must not wait for each other in a circle.
      order by provider, event_id
@@ -22,7 +22,8 @@ with due as materialized (
      limit %(limit)s
        for update skip locked
 ), claimed as (
-    update webhook_inbox i set leased_by = %(holder)s, leased_until = now() + %(lease)s
+    update webhook_inbox i set leased_by = %(holder)s, leased_until = now() + %(lease)s,
+                               seen_position = (select coalesce(max(notification_id), 0) from ledger_events)
       from due
      where i.inbox_id = due.inbox_id
     returning i.inbox_id, i.provider, i.event_id, i.event_type, i.body, i.received_at, i.status, i.subject, i.attempts,
@@ -49,11 +50,8 @@ select least(free.at, (select min(greatest(due_at, leased_until)) from webhook_i
                           and due_at < coalesce(free.at, 'infinity')))
   from free;
 
--- park: wait for something that is not there yet; looked at again when due, or when the subject comes
-update webhook_inbox
-   set status = 'parked', subject = %(subject)s, due_at = %(due_at)s, reason = %(reason)s,
-       leased_by = null, leased_until = null
- where inbox_id = %(inbox_id)s and status in ('stored', 'parked');
+-- park: wait for something that is not there yet; looked at again when due, or when the subject comes, or has come already
+select inbox_park(%(inbox_id)s, %(subject)s, %(due_at)s, %(reason)s);
 
 -- close: nothing more will be done with it
 update webhook_inbox
@@ -90,7 +88,7 @@ select count(*), (select pg_notify('webhook_inbox', '') where exists (select fro
 
 -- newest: what is in the inbox, of one status or of all, newest first
 select inbox_id, provider, event_id, event_type, received_at, status, reason, subject, attempts, due_at, handled_at,
-       position
+       position, source
   from webhook_inbox
  where %(status)s::text is null or status = %(status)s
  order by inbox_id desc
@@ -101,3 +99,19 @@ select body from webhook_inbox where inbox_id = %s;
 
 -- counts: how many events are not handled, by status
 select status, count(*) from webhook_inbox where status in ('stored', 'parked', 'dead') group by status;
+
+-- unknown: which of these events are not here
+select event_id from unnest(%(ids)s::text[]) as given (event_id)
+ where not exists (select from webhook_inbox i where i.provider = %(provider)s and i.event_id = given.event_id);
+
+-- waiting: which of these kinds of event about these names are here and not handled; the name is looked for as a JSON text
+select given.n
+  from unnest(%(types)s::text[], %(names)s::text[]) with ordinality as given (event_type, name, n)
+ where exists (select from webhook_inbox i
+                where i.status in ('stored', 'parked', 'dead') and i.provider = %(provider)s
+                  and i.event_type = given.event_type
+                  and position(convert_to('"' || given.name || '"', 'UTF8') in i.body) > 0);
+
+-- missed: how many events no webhook had brought, and how many of them have been handled since
+select provider, count(*), count(*) filter (where status in ('done', 'ignored'))
+  from webhook_inbox where source = 'poller' group by provider;

@@ -1,6 +1,7 @@
 """A received webhook is stored once, handled by one at a time, and never lost."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -65,13 +66,13 @@ async def test_two_processes_that_receive_the_same_events_never_wait_for_each_ot
     assert await ours == [False, False]
 
 
-async def until_somebody_waits_for_a_transaction(person: Person) -> None:
+async def until_somebody_waits_for_a_transaction(person: Person, lock: str = "transactionid") -> None:
     waiting = (
-        "select from pg_locks join pg_stat_activity using (pid) where locktype = 'transactionid' and not granted "
+        "select from pg_locks join pg_stat_activity using (pid) where locktype = %s and not granted "
         "and datname = current_database()"
     )
     async with asyncio.timeout(10):
-        while not await (await person.execute(waiting)).fetchall():  # noqa: ASYNC110 - the event is in the database
+        while not await (await person.execute(waiting, (lock,))).fetchall():  # noqa: ASYNC110 - the event is in the database
             await asyncio.sleep(0.01)
 
 
@@ -225,3 +226,50 @@ async def test_the_next_due_instant_counts_the_leases_of_others(inbox: Inbox) ->
     due = await inbox.next_due()
     assert due is not None
     assert claim.now < due < claim.now + LEASE, "the first lease ends first"
+
+
+async def test_parking_waits_for_the_order_that_is_being_stored_at_this_instant(
+    inbox: Inbox, person: Person, fact: Callable[..., Any]
+) -> None:
+    """The release has run and found nothing parked; the order that it belongs to is not committed yet."""
+    await put(inbox, "e1")
+    ((event,), now) = await inbox.claim("worker-1", 1, LEASE)
+    stream = fact()
+    order = "insert into orders values ('o1', %s, 'EUR', 1, 0, 'open', null, null, '[]', 1, now(), now())"
+    async with person.transaction():
+        await append(person, stream, ["order:o1"])
+        await person.execute(order, (stream.originator_id,))
+        parking = asyncio.create_task(inbox.park(event.inbox_id, "order:o1", now + timedelta(hours=1), "no order"))
+        await until_somebody_waits_for_a_transaction(person, "advisory")
+    await parking
+    assert await claimed(inbox) == ["e1"]
+
+
+async def append(person: Person, stored: Any, released: list[str]) -> None:
+    """As the event store does."""
+    one = {"id": str(stored.originator_id), "version": 1, "topic": stored.topic, "state": json.loads(stored.state)}
+    rows = {"released": [{"subject": subject} for subject in released]}
+    await person.execute("select ledger_append(%s, %s)", (json.dumps([one]), json.dumps(rows)))
+
+
+async def test_what_the_poller_finds_says_so_and_a_webhook_that_comes_late_is_a_duplicate(inbox: Inbox) -> None:
+    await put(inbox, "e1")
+    assert await inbox.unknown("stripe", ["e1", "e2"]) == {"e2"}
+    assert await inbox.put("stripe", "e2", "transfer.created", b"{}", NOW, "poller")
+    assert not await put(inbox, "e2")
+    assert not await inbox.put("stripe", "e1", "transfer.created", b"{}", NOW, "poller")
+    assert [(row.event_id, row.source) for row in await inbox.newest()] == [("e2", "poller"), ("e1", "webhook")]
+    assert await inbox.missed() == {"stripe": (1, 0)}
+    (row, _) = await inbox.newest()
+    await inbox.ignore({row.inbox_id: "a test"})
+    assert await inbox.missed() == {"stripe": (1, 1)}
+
+
+async def test_what_has_come_in_and_is_not_handled_is_told_by_the_name_in_it(inbox: Inbox) -> None:
+    for event_id, body in (("e1", b'{"refund_id":"r10"}'), ("e2", b'\xff{"refund_id": "r2"}')):
+        await inbox.put("hyperswitch", event_id, "refund_succeeded", body, NOW)
+    asked = [("refund_succeeded", "r1"), ("refund_succeeded", "r10"), ("refund_failed", "r10"), ("refund_succeeded", "r2")]
+    assert await inbox.waiting("hyperswitch", asked) == {asked[1], asked[3]}
+    assert await inbox.waiting("stripe", asked) == set()
+    await inbox.ignore({row.inbox_id: "handled" for row in await inbox.newest()})
+    assert await inbox.waiting("hyperswitch", asked) == set()

@@ -28,6 +28,8 @@ class Webhook:
     attempts: int = 0
     leased_until: datetime | None = None
     position: int | None = None
+    seen: int = 0
+    """How many releases there had been when it was claimed."""
 
     @property
     def open(self) -> bool:
@@ -46,6 +48,9 @@ class StoredWebhooks:
         self._now = clock
         self.rows: dict[int, Webhook] = {}
         self._names: set[tuple[str, str]] = set()
+        self._released: dict[str, int] = {}
+        """Which release was the last one of a subject."""
+        self._releases = 0
 
     def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
         if (provider, event_id) in self._names:
@@ -58,7 +63,7 @@ class StoredWebhooks:
     def claim(self, limit: int, lease: timedelta) -> Claim:
         now = self._now()
         due = sorted((row.due_at, row.inbox_id) for row in self._waiting() if row.due_at <= now and _free(row, now))
-        claimed = [self._change(inbox_id, leased_until=now + lease) for _, inbox_id in due[:limit]]
+        claimed = [self._change(inbox_id, leased_until=now + lease, seen=self._releases) for _, inbox_id in due[:limit]]
         return Claim(claimed, now)
 
     def next_due(self) -> datetime | None:
@@ -69,6 +74,10 @@ class StoredWebhooks:
 
     def close(self, inbox_id: int, status: str, reason: str | None, position: int | None = None) -> None:
         self.change_open(inbox_id, status=status, reason=reason, due_at=None, position=position)
+
+    def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
+        come = inbox_id in self.rows and self._released.get(subject, 0) > self.rows[inbox_id].seen
+        self.change_open(inbox_id, status="parked", subject=subject, due_at=self._now() if come else due_at, reason=reason)
 
     def change_open(self, inbox_id: int, **changes: Any) -> None:
         """Nothing, if it is closed already."""
@@ -82,6 +91,8 @@ class StoredWebhooks:
 
     def release(self, subjects: Collection[str]) -> bool:
         """Whether anything waited for one of these."""
+        self._releases += 1
+        self._released.update(dict.fromkeys(subjects, self._releases))
         parked = [row.inbox_id for row in self.rows.values() if row.status == "parked" and row.subject in subjects]
         for inbox_id in parked:
             self._change(inbox_id, due_at=self._now())
@@ -116,7 +127,7 @@ class MemoryInbox:
         return self._rows.claim(limit, lease)
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
-        self._rows.change_open(inbox_id, status="parked", subject=subject, due_at=due_at, reason=reason)
+        self._rows.park(inbox_id, subject, due_at, reason)
 
     async def ignore(self, reasons: Mapping[int, str]) -> None:
         for inbox_id, reason in reasons.items():

@@ -1,0 +1,127 @@
+"""The PSP's refunds whose end no webhook has told. The PSP keeps no list of events, so its refunds are compared with ours.
+
+A refund is listed by when it was made, which does not move when it ends days later, and it may end twice (a bank refuses after
+it had succeeded). So every refund is looked at again at certain ages, whatever it was before: each round lists one slice per
+age, as wide as the time since the last round. That needs no memory of single refunds, costs hardly more with a million
+unfinished ones than with none, and finds a lost end when the refund is about twice as old as it was then.
+
+What is found becomes an event of the shape that the webhook has, under a name made of refund and status: it is stored once,
+and the webhook itself, should it come after all, finds nothing left to do.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from application.payment_gateway import PaymentGateway
+from application.polls import KnownRefunds, PolledInbox, Span, Told
+from application.ports import Pace
+from domain.outcomes import Failure, Heard, LookUpFailed, NotExecuted, Rejected, Unknown, heard
+from domain.psp import RefundAtPsp
+
+LIST, READ = "psp.refunds.list", "psp.refunds.retrieve"
+"""Names of the PSP's endpoints in the pace."""
+AGES = (timedelta(0), *(timedelta(minutes=20) * 2**doubled for doubled in range(12)))
+"""At which a refund is looked at, from when it is old enough for its webhook to have arrived; the last look is after 28 days."""
+SHORTEST = timedelta(minutes=1)
+"""A slice that is read with a hole is halved, down to this."""
+ENDS = {"succeeded": "refund_succeeded", "failed": "refund_failed"}
+"""The event that tells of a final status."""
+
+log = structlog.get_logger()
+
+
+class MissedRefunds:
+    """The provider `hyperswitch`. See `application.polls.Provider`."""
+
+    name = "hyperswitch"
+    longest = timedelta(days=1)
+
+    def __init__(self, psp: PaymentGateway, known: KnownRefunds, inbox: PolledInbox, pace: Pace) -> None:
+        self._psp, self._known, self._inbox, self._pace = psp, known, inbox, pace
+
+    async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
+        """A slice for each age. Raises LookUpFailed."""
+        for age in AGES:
+            since, until = max(span.since - age, span.begun_at), span.until - age
+            if since < until:
+                async for refunds in self._listed(since, until):
+                    yield [_told(refund) for refund in await self._untold(refunds, span.horizon)]
+
+    async def _listed(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[RefundAtPsp]]:
+        await self._turn(LIST)
+        listed = await self._psp.refunds(since, until)
+        if isinstance(listed, Unknown) and listed.why == "incomplete" and until - since > SHORTEST:
+            middle = since + (until - since) / 2
+            for half in (self._listed(since, middle), self._listed(middle, until)):
+                async for refunds in half:
+                    yield refunds
+        elif isinstance(listed, Rejected | NotExecuted | Unknown):
+            raise await self._failed(LIST, listed)
+        else:
+            yield listed
+
+    async def _untold(self, listed: Sequence[RefundAtPsp], horizon: datetime) -> list[RefundAtPsp]:
+        """Those that ended before `horizon`, and of whose end nobody has told us."""
+        read = [await self._read(refund.refund_id) for refund in await self._unrecorded(listed)]
+        ended = [refund for refund in read if refund is not None and refund.status in ENDS and _before(refund, horizon)]
+        # What waits in the inbox first, then what is recorded: the other way round, what is handled in between is in neither.
+        waiting = await self._inbox.waiting(self.name, [_about(refund) for refund in ended]) if ended else ()
+        return [refund for refund in await self._unrecorded(ended) if _about(refund) not in waiting]
+
+    async def _unrecorded(self, refunds: Sequence[RefundAtPsp]) -> list[RefundAtPsp]:
+        """Those whose status is not what the ledger has heard."""
+        heard_of = await self._known.refunds_heard_of([refund.refund_id for refund in refunds]) if refunds else {}
+        return [refund for refund in refunds if heard_of.get(refund.refund_id) != refund.status]
+
+    async def _read(self, name: str) -> RefundAtPsp | None:
+        """As it is now, asked anew at whoever carries it out; None where the PSP does not show it."""
+        await self._turn(READ)
+        read = await self._psp.refund(name)
+        if isinstance(read, Rejected):  # one that cannot be read must not keep the others waiting
+            log.warning("a listed refund could not be read", refund_id=name, error=read.message)
+            return None
+        if isinstance(read, NotExecuted | Unknown):
+            raise await self._failed(READ, read)
+        return read
+
+    async def _failed(self, endpoint: str, failure: Failure) -> LookUpFailed:
+        said = heard(failure)
+        if said is Heard.TOO_FAST:
+            await self._pace.slow_down(endpoint)
+        return LookUpFailed(f"The PSP could not be asked for its refunds: {failure.message}", said)
+
+    async def _turn(self, endpoint: str) -> None:
+        (wait,) = await self._pace.reserve(endpoint, 1)
+        await asyncio.sleep(wait)
+
+
+def _before(refund: RefundAtPsp, horizon: datetime) -> bool:
+    """Later than that, its webhook may be under way; it is looked at again when it is older."""
+    return refund.updated_at is None or refund.updated_at < horizon
+
+
+def _about(refund: RefundAtPsp) -> tuple[str, str]:
+    return ENDS[refund.status], refund.refund_id
+
+
+def _told(refund: RefundAtPsp) -> Told:
+    """The event of its end, in the shape of the PSP's own webhooks, under the same name however often it is found."""
+    event_type = ENDS[refund.status]
+    event_id = f"polled:{event_type}:{refund.refund_id}"
+    shown = {
+        "refund_id": refund.refund_id,
+        "payment_id": refund.payment_id,
+        "amount": refund.amount,
+        "currency": refund.currency,
+        "status": refund.status,
+        "error_code": refund.error_code,
+        "error_message": refund.error_message,
+        "metadata": {"order_id": refund.order_id} if refund.order_id else None,
+        "updated_at": refund.updated_at.isoformat() if refund.updated_at else None,
+    }
+    content = {"type": "refund_details", "object": shown}
+    return Told(event_id, event_type, json.dumps({"event_id": event_id, "event_type": event_type, "content": content}).encode())

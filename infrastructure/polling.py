@@ -1,0 +1,56 @@
+"""Builds the poller: who can be asked for what webhooks should have told, and why the others cannot."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+
+from application.missed_events import MissedEvents
+from application.missed_refunds import MissedRefunds
+from application.poller import Poller, Times
+from application.polls import Provider
+from infrastructure.postgres.ledger import PostgresDirectory
+from infrastructure.postgres.pace import Pace
+from infrastructure.postgres.polls import Polls
+from infrastructure.postgres.traffic import Traffic
+from infrastructure.settings import Settings
+
+if TYPE_CHECKING:
+    from infrastructure.bootstrap import Service
+
+PROVIDERS = (MissedEvents.name, MissedRefunds.name)
+
+log = structlog.get_logger()
+
+
+def unasked(settings: Settings) -> Mapping[str, str]:
+    """The providers that are not asked, each with the names that are not set. Who sends no webhooks here can miss none."""
+    needed: Mapping[str, Mapping[str, object]] = {
+        MissedEvents.name: {"STRIPE_WEBHOOK_SECRETS": settings.stripe_webhook_secrets},
+        MissedRefunds.name: {
+            "HYPERSWITCH_WEBHOOK_SECRETS": settings.hyperswitch_webhook_secrets,
+            "HYPERSWITCH_API_KEY": settings.hyperswitch_api_key,
+            "HYPERSWITCH_BASE_URL": settings.hyperswitch_base_url,
+        },
+    }
+    unset = {provider: [name for name, value in names.items() if not value] for provider, names in needed.items()}
+    return {provider: f"{', '.join(names)} not set" for provider, names in unset.items() if names}
+
+
+def poller_of(service: "Service") -> Poller:
+    """The poller of this service's settings; it may have nobody to ask."""
+    settings = service.settings
+    without = unasked(settings)
+    for provider, why in without.items():
+        log.info("lost webhooks are not looked for", provider=provider, why=why)
+    providers = [_provider(name, service) for name in PROVIDERS if name not in without]
+    times = Times(settings.missed_check_interval, settings.missed_grace)
+    return Poller(Polls(service.pool), service.inbox, service.alarms, service.clock, providers, times)
+
+
+def _provider(name: str, service: "Service") -> Provider:
+    pace = Pace(service.pool, service.settings.stripe_max_rps)
+    if name == MissedEvents.name:
+        return MissedEvents(service.gateway, Traffic(service.pool), pace)
+    assert service.psp is not None, "its URL is set, see `unasked`"
+    return MissedRefunds(service.psp, PostgresDirectory(service.pool), service.inbox, pace)

@@ -1,0 +1,190 @@
+"""Stripe's webhooks are lost for good, and the poller finds them in its list of events."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from application.poller import Poller, Times
+from infrastructure.postgres.polls import Polls
+from infrastructure.postgres.traffic import Traffic
+from infrastructure.stripe import signature
+from infrastructure.stripe.simulator import SimulatorControl
+from tests.e2e.polls import AHEAD, SECRET, STRIPE, Lossy, lossy, watched
+from tests.e2e.stage import Stage
+from tests.e2e.view import View
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def settings_of(stage: Stage) -> Any:
+    return watched(stage.settings, NOWHERE)
+
+
+@pytest.fixture
+async def ledger(settings_of: Any, stage: Stage, view: View) -> AsyncIterator[Lossy]:
+    """Without its loops: what is stored stays as it is. In the end everything that was found is handled as any webhook is."""
+    async with lossy(settings_of, loops=False) as ledger:
+        yield ledger
+        async with stage.at_work():
+            await view.until(lambda: handled(ledger), "what was found is handled")
+
+
+async def handled(ledger: Lossy) -> bool:
+    return all(status in ("done", "ignored") for _, _, status in await ledger.inbox())
+
+
+async def lose(stripe: SimulatorControl, count: int = 1, type_: str = "balance.available") -> list[str]:
+    """Events of which no webhook tells; their ids, oldest first."""
+    made = [await stripe.announce(type_, {"object": "balance", "livemode": False}) for _ in range(count)]
+    return [str(event["id"]) for event in made]
+
+
+async def ids(ledger: Lossy) -> list[str]:
+    return sorted(row.event_id for row in await ledger.service.inbox.newest(limit=1_000))
+
+
+async def test_a_lost_event_lands_in_the_inbox_once_as_its_webhook_would_have_brought_it(
+    ledger: Lossy, stripe: SimulatorControl
+) -> None:
+    (lost,) = await lose(stripe)
+    assert (await ledger.check(STRIPE)).sentence == "missed 1, replayed 1"
+    assert (await ledger.check(STRIPE, 2 * AHEAD)).sentence == "missed 0, replayed 0"
+    (row,) = await ledger.service.inbox.newest()
+    assert (row.provider, row.event_id, row.event_type, row.source) == ("stripe", lost, "balance.available", "poller")
+    body = json.loads(await ledger.service.inbox.body(row.inbox_id) or b"")
+    assert (body["id"], body["livemode"], body["data"]["object"]["object"]) == (lost, False, "balance")
+
+
+async def test_its_webhook_that_comes_after_all_is_a_duplicate(ledger: Lossy, stripe: SimulatorControl) -> None:
+    (lost,) = await lose(stripe)
+    await ledger.check(STRIPE)
+    late = json.dumps({"id": lost, "type": "balance.available", "livemode": False}).encode()
+    headers = {signature.HEADER: signature.sign(late, SECRET, datetime.now(UTC))}
+    assert (await ledger.door.post("/webhooks/stripe", content=late, headers=headers)).status_code == 200
+    assert 'ledger_webhooks_received_total{provider="stripe",result="duplicate"} 1.0' in (await ledger.door.get("/metrics")).text
+    assert await ids(ledger) == [lost]
+
+
+async def test_what_a_webhook_has_brought_is_not_missed(ledger: Lossy, stripe: SimulatorControl) -> None:
+    lost, arrived = await lose(stripe, 2)
+    body = json.dumps({"id": arrived, "type": "balance.available", "livemode": False}).encode()
+    headers = {signature.HEADER: signature.sign(body, SECRET, datetime.now(UTC))}
+    await ledger.door.post("/webhooks/stripe", content=body, headers=headers)
+    assert (await ledger.check(STRIPE)).missed == 1
+    assert {row.event_id: row.source for row in await ledger.service.inbox.newest()} == {lost: "poller", arrived: "webhook"}
+
+
+async def test_what_is_of_no_concern_or_still_under_way_is_not_asked_for(ledger: Lossy, stripe: SimulatorControl) -> None:
+    await lose(stripe, type_="invoice.paid")
+    assert (await ledger.check(STRIPE)).missed == 0
+    await lose(stripe)
+    assert (await ledger.check(STRIPE, timedelta(minutes=9))).missed == 0
+    assert (await ledger.check(STRIPE)).missed == 1
+
+
+async def test_several_pages_are_read_to_the_end(ledger: Lossy, stripe: SimulatorControl) -> None:
+    lost = await lose(stripe, 230)
+    assert (await ledger.check(STRIPE)).sentence == "missed 230, replayed 230"
+    assert await ids(ledger) == sorted(lost)
+    metrics = (await ledger.door.get("/metrics")).text
+    assert 'ledger_webhooks_missed_total{provider="stripe"} 230.0' in metrics
+    assert 'ledger_webhooks_replayed_total{provider="stripe"} 0.0' in metrics, "nobody has handled them yet"
+
+
+async def test_two_pollers_at_once_store_an_event_once(ledger: Lossy, stripe: SimulatorControl) -> None:
+    lost = await lose(stripe, 150)
+    both = await asyncio.gather(ledger.check(STRIPE), ledger.check(STRIPE))
+    assert await ids(ledger) == sorted(lost)
+    assert sum(found.replayed for found in both) == 150
+
+
+async def test_killed_between_two_pages_it_has_lost_nothing_and_doubles_nothing(ledger: Lossy, stripe: SimulatorControl) -> None:
+    lost = await lose(stripe, 150)
+    polls = Polls(ledger.service.pool)
+    await polls.take(STRIPE, timedelta(hours=1))
+    before = (await polls.state())[STRIPE].seen_until
+    await stripe.fault("hold", "events.list", nth=2)
+    killed = asyncio.create_task(ledger.check(STRIPE))
+    await stripe.wait_until_held("events.list")
+    killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
+    assert len(await ids(ledger)) == 100, "the first page is stored"
+    assert (await polls.state())[STRIPE].seen_until == before, "and the cursor is where it was"
+    assert "webhooks_missed" in await ledger.alarms(), "and somebody knows"
+    await stripe.clear_faults()
+    assert (await ledger.check(STRIPE)).sentence == "missed 50, replayed 50"
+    assert await ids(ledger) == sorted(lost)
+    assert (await polls.state())[STRIPE].seen_until > before
+
+
+async def test_an_outage_puts_the_round_off_and_is_not_the_poller_s_to_declare(
+    ledger: Lossy, stripe: SimulatorControl, view: View
+) -> None:
+    await lose(stripe)
+    fault = await stripe.fault("status", "events.list", status=500)
+    for _ in range(10):
+        assert (await ledger.check(STRIPE)).failure is not None
+    assert not (await Traffic(view.pool).state()).outage
+    await stripe.clear_faults(fault)
+    assert (await ledger.check(STRIPE)).sentence == "missed 1, replayed 1"
+
+
+async def test_while_the_breaker_is_open_stripe_is_not_asked(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
+    await lose(stripe)
+    traffic = Traffic(view.pool)
+    await traffic.open_breaker()
+    assert (await ledger.check(STRIPE)).failure is not None
+    assert await stripe.requests("events.list") == []
+    await traffic.close_breaker()
+    assert (await ledger.check(STRIPE)).missed == 1
+
+
+async def test_a_limit_slows_the_list_down_and_nothing_else(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
+    await stripe.fault("status", "events.list", status=429, times=1)
+    assert (await ledger.check(STRIPE)).failure is not None
+    slowed = await view.select("select endpoint from pace where slowed_at is not null")
+    assert [row["endpoint"] for row in slowed] == ["events.list"]
+
+
+async def test_what_has_not_been_asked_for_an_hour_is_told(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
+    await ledger.check(STRIPE)
+    await stripe.fault("status", "events.list", status=503)
+    assert (await ledger.check(STRIPE, 2 * AHEAD)).failure is not None
+    assert "webhooks_unchecked" not in await ledger.alarms()
+    await view.select("update webhook_polls set checked_at = checked_at - interval '1 hour' returning 1")
+    await ledger.check(STRIPE, 2 * AHEAD)
+    assert "webhooks_unchecked" in await ledger.alarms()
+
+
+async def test_one_provider_s_trouble_does_not_keep_the_other_waiting(
+    ledger: Lossy, stripe: SimulatorControl, view: View
+) -> None:
+    """Here the payment provider is nowhere, its rounds fail; and a third one is broken."""
+    (lost,) = await lose(stripe)
+    failed, well = [await ledger.check(name) for name in ("hyperswitch", STRIPE)]
+    assert (failed.failure is None, well.failure is None, await ids(ledger)) == (False, True, [lost])
+    service, providers = ledger.service, ledger.poller.providers
+    loop = Poller(Polls(service.pool), service.inbox, service.alarms, service.clock, [Broken(), *providers], Times())
+    await view.select("update webhook_polls set due_at = now(), checked_at = null returning 1")
+    running = asyncio.create_task(loop.run())
+    await view.until(lambda: checked(service.pool), "the provider after the broken one is asked")
+    loop.stop()
+    await running
+
+
+class Broken:
+    """A fault of this program's own."""
+
+    name, longest = "broken", timedelta(days=1)
+
+    def told(self, span: Any) -> Any:
+        raise RuntimeError("a bug")
+
+
+async def checked(pool: Any) -> bool:
+    return (await Polls(pool).state())[STRIPE].checked_at is not None

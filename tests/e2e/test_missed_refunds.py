@@ -1,0 +1,259 @@
+"""A webhook of the payment provider is lost for good, and the poller finds what it would have told."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from infrastructure.hyperswitch import gateway as hyperswitch
+from infrastructure.hyperswitch.signature import HEADER, sign
+from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
+from infrastructure.stripe.simulator import SimulatorControl
+from tests.e2e import process
+from tests.e2e.polls import AHEAD, PSP, SECRET, Lossy, lossy, refunded, watched
+from tests.e2e.stage import CURRENCY, Stage
+from tests.e2e.view import View
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+async def psp() -> AsyncIterator[HyperswitchControl]:
+    async with running_hyperswitch() as (_, control):
+        yield control
+
+
+@pytest.fixture
+async def ledger(stage: Stage, psp: HyperswitchControl) -> AsyncIterator[Lossy]:
+    async with lossy(watched(stage.settings, psp.url)) as ledger:
+        yield ledger
+
+
+async def test_a_webhook_that_is_lost_for_good_is_found_by_the_poller_and_the_sellers_share_comes_back(
+    processes: Any, psp: HyperswitchControl, view: View
+) -> None:
+    given = {"HYPERSWITCH_API_KEY": "snd_a_test", "HYPERSWITCH_BASE_URL": psp.url}
+    served = await processes.start(
+        **given, MISSED_WEBHOOKS_CHECK_INTERVAL="1s", MISSED_WEBHOOKS_GRACE="1s", STRIPE_WEBHOOK_SECRETS=SECRET
+    )
+    await processes.start("worker", **given, MISSED_WEBHOOKS_CHECK_INTERVAL="1s", MISSED_WEBHOOKS_GRACE="1s")
+    web = await processes.talk(served)
+    await web.order("o1", 1_000, anna=900)
+    hook = f"{served.url}/webhooks/hyperswitch"
+    await psp.webhook(url=hook, secret=process.SECRET, knobs={"drop": ["refund_*"]})
+    await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
+    await view.reached("o1", "completed")
+    name = await refunded(psp)
+    await view.reached("o1", "reversed")
+    assert [call["outcome"] for call in await psp.deliveries()] == ["delivered", "dropped"]
+    (found,) = await view.select("select event_id, source from webhook_inbox where event_type = 'refund_succeeded'")
+    assert (found["event_id"], found["source"]) == (f"polled:refund_succeeded:{name}", "poller")
+    metrics = (await web.http.get("/metrics")).text
+    assert 'ledger_webhooks_missed_total{provider="hyperswitch"} 1.0' in metrics
+
+
+async def test_what_is_found_is_stored_once_and_the_webhook_that_comes_after_all_changes_nothing(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await ledger.order(psp)
+    await view.reached("o1", "completed")
+    name = await refunded(psp, amount=500)
+    found = await ledger.check(PSP)
+    assert (found.sentence, found.failure) == ("missed 1, replayed 1", None)
+    await view.reached("o1", "partially_reversed")
+    head = await ledger.service.store.head()
+    again = await ledger.check(PSP, 2 * AHEAD)
+    assert again.sentence == "missed 0, replayed 0"
+
+    shown = process.refund(name, "o1", 500)
+    body, headers = signed("evt_late", "refund_succeeded", shown)
+    assert (await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)).status_code == 200
+    await view.until(lambda: _all_done(ledger), "the late webhook is handled")
+    assert await ledger.service.store.head() == head
+    assert await ledger.inbox() == [("refund_succeeded", "poller", "done"), ("refund_succeeded", "webhook", "done")]
+
+
+async def _all_done(ledger: Lossy) -> bool:
+    return all(status == "done" for _, _, status in await ledger.inbox())
+
+
+def signed(event_id: str, event_type: str, shown: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "refund_details", "object": shown}}
+    body = json.dumps(envelope).encode()
+    return body, {HEADER: sign(body, SECRET)}
+
+
+async def test_what_may_still_be_under_way_is_not_missed(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+    await ledger.order(psp)
+    await refunded(psp)
+    for ahead in (timedelta(0), timedelta(minutes=9)):
+        assert (await ledger.check(PSP, ahead)).missed == 0
+    assert (await ledger.check(PSP)).missed == 1
+    await view.until(lambda: _all_done(ledger), "it is handled")
+
+
+async def test_a_refund_that_ends_days_after_it_was_made_is_found_when_it_is_twice_as_old(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await ledger.order(psp)
+    await view.reached("o1", "completed")
+    name = await refunded(psp, status="pending")
+    hours = 1
+    while hours <= 48:
+        assert (await ledger.check(PSP, timedelta(hours=hours))).missed == 0
+        hours += 6
+    await psp.advance_clock(timedelta(hours=hours).total_seconds())
+    await psp.settle_refund(name, "succeeded")
+    found = 0
+    while not found:
+        hours += 6
+        assert hours <= 2 * 48 + 12
+        found = (await ledger.check(PSP, timedelta(hours=hours))).missed
+    await view.reached("o1", "reversed")
+
+
+async def test_a_refund_that_a_bank_refuses_after_it_had_succeeded_is_found_as_well(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await ledger.order(psp)
+    await view.reached("o1", "completed")
+    name = await refunded(psp)
+    await ledger.check(PSP)
+    await view.reached("o1", "reversed")
+    await psp.settle_refund(name, "failed", error_message="account closed")
+    assert (await ledger.check(PSP, DAY)).types == {"refund_failed": 1}
+    await view.reached("o1", "reversed", "completed")
+    assert "refund_failed_after_success" in await ledger.alarms()
+
+
+async def test_a_refund_of_an_order_that_is_not_known_yet_waits_for_it(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
+    await refunded(psp)
+    assert (await ledger.check(PSP)).missed == 1
+    await view.until(lambda: _is(ledger, "parked"), "it is parked")
+    assert (await ledger.check(PSP, 2 * AHEAD)).missed == 0
+    await ledger.register()
+    await view.until(lambda: _all_done(ledger), "its order has released it")
+    await ledger.service.ledger.record_payment("o1", "pay_o1", None, "test")
+    await view.reached("o1", "cancelled")
+
+
+async def _is(ledger: Lossy, status: str) -> bool:
+    return [row[2] for row in await ledger.inbox()] == [status]
+
+
+async def test_what_has_arrived_is_not_missed_although_nobody_has_handled_it(
+    stage: Stage, psp: HyperswitchControl, view: View
+) -> None:
+    async with lossy(watched(stage.settings, psp.url)) as ledger:
+        await ledger.order(psp)
+        await view.reached("o1", "completed")
+    async with lossy(watched(stage.settings, psp.url), loops=False) as ledger:
+        body, headers = signed("evt_1", "refund_succeeded", process.refund(await refunded(psp), "o1", 1_000))
+        await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
+        assert (await ledger.check(PSP)).missed == 0
+        assert (await ledger.inbox()) == [("refund_succeeded", "webhook", "stored")]
+        ((event,), _) = await ledger.service.inbox.claim("a test", 1, timedelta(seconds=1))
+        await ledger.service.inbox.bury(event.inbox_id, "a test")
+        assert (await ledger.check(PSP, 2 * AHEAD)).missed == 0, "what was given up is for a person, not for the poller"
+        await ledger.service.inbox.replay(event.inbox_id)
+    async with stage.at_work():
+        await view.reached("o1", "reversed")
+
+
+async def test_a_refund_that_was_set_aside_here_has_been_heard_of(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+    await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
+    await ledger.register(amount=900)
+    name = await refunded(psp)
+    body, headers = signed("evt_1", "refund_succeeded", process.refund(name, "o1", 1_000))
+    await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
+    await view.until(lambda: _all_done(ledger), "it is handled")
+    assert "refund_set_aside" in await ledger.alarms()
+    assert (await ledger.check(PSP)).missed == 0
+
+
+async def test_while_the_payment_provider_is_away_nothing_is_skipped(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+    await ledger.order(psp)
+    await refunded(psp)
+    fault = await psp.fault("status", "refunds.list", status=503)
+    failed = await ledger.check(PSP)
+    assert failed.failure is not None
+    assert "webhooks_unchecked" not in await ledger.alarms(), "not for an hour yet"
+    await psp.clear_faults(fault)
+    await psp.fault("status", "refunds.retrieve", status=503, times=1)
+    assert (await ledger.check(PSP)).failure is not None
+    assert (await ledger.check(PSP)).sentence == "missed 1, replayed 1"
+    await view.until(lambda: _all_done(ledger), "it is handled")
+
+
+async def test_a_slice_with_more_refunds_than_one_list_may_have_is_read_in_parts(
+    ledger: Lossy, psp: HyperswitchControl, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hyperswitch, "PAGE", 1)
+    monkeypatch.setattr(hyperswitch, "MOST_REFUNDS", 2)
+    await ledger.order(psp)
+    for _ in range(5):
+        await refunded(psp, amount=100)
+        await psp.advance_clock(120)
+    assert (await ledger.check(PSP, 3 * AHEAD)).sentence == "missed 5, replayed 5"
+    await view.until(lambda: _all_done(ledger), "they are handled")
+
+
+async def test_a_refund_that_cannot_be_read_does_not_keep_the_others_waiting(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await ledger.order(psp)
+    for _ in range(2):
+        await refunded(psp, amount=100)
+    await psp.fault("error", "refunds.retrieve", status=404, code="HE_02", times=1)
+    assert (await ledger.check(PSP)).sentence == "missed 1, replayed 1"
+    assert (await ledger.check(PSP, 2 * AHEAD)).missed == 1, "and is looked at again"
+    await view.until(lambda: _all_done(ledger), "they are handled")
+
+
+async def test_a_refused_key_is_told_at_once_and_ends_with_the_next_whole_round(ledger: Lossy, psp: HyperswitchControl) -> None:
+    fault = await psp.fault("status", "refunds.list", status=401)
+    await ledger.check(PSP)
+    assert "webhooks_unchecked" in await ledger.alarms()
+    await psp.clear_faults(fault)
+    await ledger.check(PSP)
+    assert await ledger.alarms() == {}
+
+
+async def test_an_overdue_event_alarms_stays_and_goes_on_when_its_order_comes(
+    stage: Stage, psp: HyperswitchControl, view: View
+) -> None:
+    settings = replace(watched(stage.settings, psp.url), parked_deadline=timedelta(microseconds=1))
+    async with lossy(settings) as ledger:
+        body, headers = signed("evt_1", "refund_succeeded", process.refund("r1", "o1", 1_000))
+        await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
+        await view.until(lambda: _alarmed(ledger), "its deadline is over")
+        assert await _is(ledger, "parked")
+        await ledger.register()
+        await view.until(lambda: _all_done(ledger), "it is handled")
+        await view.until(lambda: _calm(ledger), "nobody has to look any more")
+
+
+async def _alarmed(ledger: Lossy) -> bool:
+    return "webhook_parked_too_long" in await ledger.alarms()
+
+
+async def _calm(ledger: Lossy) -> bool:
+    return not await ledger.alarms()
+
+
+async def test_an_alarm_says_what_was_missed_and_ends_with_a_round_that_found_nothing(
+    ledger: Lossy, psp: HyperswitchControl, view: View, stripe: SimulatorControl
+) -> None:
+    await ledger.order(psp)
+    await refunded(psp)
+    await ledger.check(PSP)
+    assert (await ledger.alarms())["webhooks_missed"].startswith("missed 1, replayed 1: 1 refund_succeeded.")
+    await ledger.check(PSP, 2 * AHEAD)
+    assert await ledger.alarms() == {}
+    await view.until(lambda: _all_done(ledger), "it is handled")
