@@ -76,7 +76,8 @@ def _look_up(transfer: SellerTransfer, operation: Operation, now: datetime, poli
         # absence proves something only when no call of ours can still be under way
         postpone(transfer, "look_up_later", "A call may still be under way.", settled_at, now)
         return Rest("a call may still be under way")
-    began = operation.first_began or transfer.created_on
+    # what an older system sent is older at Stripe than its import is here
+    began = transfer.first_sent_at or operation.first_began or transfer.created_on
     # after a restore a transfer may be older at Stripe than its order is here
     since = min(began, look_first.lost_since) if look_first is not None else began
     return LookUp(operation.what, since, operation.attempt)

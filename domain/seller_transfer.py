@@ -40,6 +40,8 @@ class SellerTransfer(Stream):
         self.stripe_transfer_id: str | None = None
         self.stripe_reversal_id: str | None = None
         self.next_retry_at: datetime | None = None
+        self.first_sent_at: datetime | None = None
+        """Since when an older system may have sent it; None for a transfer of our own."""
         self.operation: Operation | None = None
         self.reductions: dict[str, int] = {}
         self.claims: dict[str, Claim] = {}

@@ -88,9 +88,12 @@ class Imported(Opening):
     next_retry_at: datetime | None = None
     reversal_id: str | None = None
     refund_id: str | None = None
+    first_sent_at: datetime | None = None
+    """The earliest instant at which the older system may have sent it."""
 
     def apply(self, aggregate: "SellerTransfer") -> None:
         aggregate.identify(self)
+        aggregate.first_sent_at = self.first_sent_at
         aggregate.stripe_transfer_id = self.stripe_transfer_id or None
         aggregate.amount_reversed = self.amount_reversed
         aggregate.next_retry_at = self.next_retry_at

@@ -286,6 +286,20 @@ def reconcile(
     raise typer.Exit(asyncio.run(reconcile(settings(), since, until, chosen, as_json)))
 
 
+@app.command("import", epilog="Example: transfer-ledger import old.csv --map destination=account_id --execute")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A CSV file or a PostgreSQL URL.")],
+    table: Annotated[str, typer.Option(help="The table of a PostgreSQL source.")] = "seller_transfers",
+    renamed: Annotated[list[str] | None, typer.Option("--map", metavar="OURS=THEIRS", help="A column's name there.")] = None,
+    execute: Annotated[bool, typer.Option("--execute", help="Store; without it, only say what would be stored.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take over an older system's transfers; nothing pending or failed is sent before its `retry`. Exit 1: see what it says."""
+    from scripts.importing import import_transfers
+
+    raise typer.Exit(asyncio.run(import_transfers(settings(), source, table, renamed or [], execute, as_json)))
+
+
 @app.command(epilog="Example: transfer-ledger doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Check settings, database and Stripe; exit 1 when something is wrong."""
