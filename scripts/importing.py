@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from application.importing import OPTIONAL, REQUIRED, BadCell, Cells, differing, imported
+from domain.errors import ConstraintBroken
 from domain.fact import opened
 from domain.seller_transfer import SellerTransfer
 from domain.transfer_facts import Imported
@@ -77,14 +78,12 @@ async def import_transfers(
 ) -> int:
     """0 when every row is, or could be, taken over or is here already; 1 when some row is bad or differs."""
     source = Source(place, table, _columns(renamed))
+    done = False
     async with stored(settings) as storage:
         told = await _pass(storage, source, store=False)
         if execute and not told.bad:
-            told = await _pass(storage, source, store=True)
-            execute_done = True
-        else:
-            execute_done = False
-    _tell(told, execute_done, as_json)
+            told, done = await _pass(storage, source, store=True), True
+    _tell(told, done, as_json)
     return FOUND if told.bad else 0
 
 
@@ -145,8 +144,7 @@ async def _pass(storage: Storage, source: Source, *, store: bool) -> Told:
         new = await _unknown(storage, read, told)
         told.new += len(new)
         if store and new:
-            await _store(storage, new)
-            await _check(storage, new, told)
+            await _check(storage, await _store(storage, new, told), told)
     return told
 
 
@@ -175,7 +173,20 @@ async def _unknown(storage: Storage, rows: Sequence[Row], told: Told) -> list[Ro
     return new
 
 
-async def _store(storage: Storage, rows: Sequence[Row]) -> None:
+async def _store(storage: Storage, rows: Sequence[Row], told: Told) -> list[Row]:
+    """The rows that are stored. Should the database refuse some together, each is asked for alone."""
+    try:
+        await _append(storage, rows)
+    except ConstraintBroken as broken:
+        if len(rows) > 1:
+            return [row for one in rows for row in await _store(storage, [one], told)]
+        told.new -= 1
+        told.refuse(rows[0].number, f"transfer {rows[0].fact.originator_id} is not stored: {broken}")
+        return []
+    return list(rows)
+
+
+async def _append(storage: Storage, rows: Sequence[Row]) -> None:
     ledger = PostgresLedger(storage.store)
     book = await ledger.load([])
     book.add(opened(SellerTransfer, row.fact) for row in rows)

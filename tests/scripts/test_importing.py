@@ -23,7 +23,7 @@ def row(status: str, **cells: str) -> dict[str, str]:
     paid = status not in ("pending", "failed")
     return {
         "order_id": f"o_{status}", "seller_id": "anna", "account": "acct_1anna", "amount": "900", "currency": "eur",
-        "status": status, "amount_reversed": str(STATUSES[status]), "stripe_transfer_id": "tr_1" if paid else "",
+        "status": status, "amount_reversed": str(STATUSES[status]), "stripe_transfer_id": f"tr_{status}" if paid else "",
         "stripe_reversal_id": "", "retry_count": "2", "next_retry_at": "", "refund_id": "",
         "created_at": "2026-01-02T03:04:05+01:00",
     } | cells  # fmt: skip
@@ -83,13 +83,20 @@ BAD = [
 
 
 def test_each_bad_cell_is_one_sentence_and_nothing_is_stored(database_url: str, tmp_path: Path) -> None:
-    rows = [row("completed", **{"order_id": f"o{n}", column: value}) for n, (column, value) in enumerate(BAD)]
+    rows = [row("completed") | {"order_id": f"o{n}", column: value} for n, (column, value) in enumerate(BAD)]
     code, told = imports(database_url, given(tmp_path, row("reversed"), *rows), "--execute")
     assert (code, told["stored"], told["bad"]) == (1, False, len(BAD))
     for number, ((column, value), sentence) in enumerate(zip(BAD, told["sentences"], strict=True), start=2):
         assert sentence.startswith(f"row {number}: column {column} is {value!r}; expected ")
     with psycopg.connect(database_url) as connection:
         assert connection.execute("select count(*) from ledger_events").fetchone() == (0,)
+
+
+def test_two_rows_for_one_transfer_at_stripe_are_one_transfer_and_a_sentence(database_url: str, tmp_path: Path) -> None:
+    twice = [row("completed"), row("completed", order_id="another")]
+    code, told = imports(database_url, given(tmp_path, *twice), "--execute")
+    assert (code, told["new"], told["bad"]) == (1, 1, 1)
+    assert told["sentences"][0].startswith("row 2: ")
 
 
 def test_a_missing_column_is_one_line_and_2(database_url: str, tmp_path: Path) -> None:
