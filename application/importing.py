@@ -108,7 +108,7 @@ def imported(cells: Cells, evidence: str, now: datetime) -> Imported:
         next_retry_at=_next(cells, status, now),
         reversal_id=str(reversal_name(stream, refund_id or "import")) if reversing else None,
         refund_id=refund_id,
-        first_sent_at=cells.instant("created_at"),
+        created_at=cells.instant("created_at"),
     )
 
 

@@ -10,7 +10,8 @@ from domain.fact import Fact
 HINDERED_TOO_LONG = timedelta(hours=1)
 """For so long Stripe may refuse to begin (limits, locks, a key in use) before somebody should know."""
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
-PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood")
+UNCLEAR = "imported_unclear"
+PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood", UNCLEAR)
 """Kinds that are over as soon as the operation has an end, good or bad."""
 BY_PEOPLE, BY_LEDGER = "paused", "sending_stopped"
 
@@ -35,7 +36,7 @@ _CONCERNED = frozenset({
     transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
-    order.RefundSetAside, refund.Failed, switch.Paused, switch.Resumed,
+    transfer_facts.Imported, transfer_facts.RetryRequested, order.RefundSetAside, refund.Failed, switch.Paused, switch.Resumed,
 })  # fmt: skip
 
 
@@ -65,6 +66,9 @@ def still_troubled(before: bool, fact: Fact) -> bool:
 
 def _raises(fact: Fact) -> AlarmRow | None:
     match fact:
+        case transfer_facts.Imported() if fact.uncleared:
+            detail = f"It was imported as {fact.status}, and the older system may have paid it: `retry` looks, `resolve` ends it."
+            return _raised(UNCLEAR, fact, detail)
         case transfer_facts.PermanentlyFailed():
             return _raised("permanently_failed", fact, f"{fact.reason}: {fact.detail}")
         case transfer_facts.EvidenceHeld():
@@ -109,6 +113,10 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return PASSING if troubled else ()
         case transfer_facts.PermanentlyFailed() | transfer_facts.Cancelled():
             return PASSING if troubled else ()
+        case transfer_facts.RetryRequested():
+            return (UNCLEAR,) if troubled else ()
+        case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):
+            return ("permanently_failed", "evidence_held")  # what was held is taken in, or something better is
         case transfer_facts.Reopened() | transfer_facts.Resolved():
             return ("permanently_failed",)
         case transfer_facts.AmountReduced(amount=0):

@@ -7,6 +7,7 @@ from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscode
 
 from application.book import Along, Book, InboxMark
 from domain.fact import Fact, Stream
+from domain.outcomes import TransferAtStripe
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
 from infrastructure.postgres.sql import queries
@@ -133,6 +134,19 @@ class PostgresDirectory:
         async with self._pool.connection() as connection:
             row = await (await connection.execute(SQL["order_of_refund"], {"name": name})).fetchone()
         return row[0] if row else None
+
+    async def transfers_of(self, order_id: str) -> Sequence[UUID]:
+        """The transfers of an order, whether the order itself is known or not."""
+        async with self._pool.connection() as connection:
+            found = await (await connection.execute(SQL["transfers_of"], (order_id,))).fetchall()
+        return [row[0] for row in found]
+
+    async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
+        """The Stripe ids of those that a transfer of ours claims."""
+        values = {"ids": [seen.stripe_transfer_id for seen in transfers], "names": [seen.transfer_id for seen in transfers]}
+        async with self._pool.connection() as connection:
+            found = await (await connection.execute(SQL["claimed"], values)).fetchall()
+        return frozenset(row[0] for row in found)
 
     async def knows_order(self, order_id: str) -> bool:
         """Whether there is such an order."""

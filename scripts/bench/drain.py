@@ -64,6 +64,9 @@ class SleepingGateway:
     async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
         raise NotImplementedError
 
+    async def alike(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
+        raise NotImplementedError
+
     async def answers(self) -> bool:
         return True
 

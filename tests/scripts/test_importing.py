@@ -131,5 +131,5 @@ async def test_what_may_have_been_paid_waits_for_an_operator_and_what_is_owed_is
     (first, *_) = await stage.view.facts(pending)
     assert isinstance(first, Imported)
     (look,) = await stage.posts("transfers.list")
-    assert first.first_sent_at is not None
-    assert look["at"] > first.first_sent_at.timestamp()
+    assert first.created_at is not None
+    assert look["at"] > first.created_at.timestamp()
