@@ -12,19 +12,20 @@ from domain.lifecycle import TransferStatus
 from domain.seller_transfer import TOPIC
 from domain.transfer_facts import Imported
 
-REQUIRED = (
-    "order_id", "seller_id", "destination", "amount", "currency", "status", "amount_reversed", "stripe_transfer_id",
-    "stripe_reversal_id", "retry_count", "next_retry_at", "refund_id", "created_at",
+REQUIRED = ("order_id", "seller_id", "destination", "amount", "currency", "status")
+OPTIONAL = (
+    "amount_reversed", "stripe_transfer_id", "stripe_reversal_id", "retry_count", "next_retry_at", "refund_id",
+    "reversal_amount", "created_at", "transfer_group", "source_transaction",
 )  # fmt: skip
-OPTIONAL = ("transfer_group", "source_transaction")
 STATUSES = tuple(
     status for status in TransferStatus if status not in (TransferStatus.PARTIALLY_REVERSED, TransferStatus.CANCELLED)
 )
 UNSENT = (TransferStatus.PENDING, TransferStatus.FAILED)
 MOST_RETRIES = 1_000_000
 ID = re.compile(r"[!-~]{1,128}")
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
-OF_THE_IMPORT = {"timestamp", "evidence"}
+INTEGER = re.compile(r"[0-9]{1,16}")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*")
+OF_THE_IMPORT = frozenset({"timestamp", "evidence"})
 """Fields of the fact that say how it came here, not what the row said."""
 
 
@@ -55,9 +56,11 @@ class Cells:
     def perhaps(self, column: str) -> str | None:
         return self.name(column) if self.text(column) else None
 
-    def integer(self, column: str, least: int, most: int, what: str) -> int:
+    def integer(self, column: str, least: int, most: int, what: str, usual: int | None = None) -> int:
         text = self.text(column)
-        if not re.fullmatch(r"[0-9]{1,16}", text) or not least <= int(text) <= most:
+        if not text and usual is not None:
+            return usual
+        if not INTEGER.fullmatch(text) or not least <= int(text) <= most:
             raise self.refuse(column, f"{what} from {least} to {most}")
         return int(text)
 
@@ -72,13 +75,18 @@ class Cells:
             raise self.refuse(column, f"one of {', '.join(STATUSES)}")
         return TransferStatus(self.text(column))
 
-    def instant(self, column: str) -> datetime:
+    def instant(self, column: str) -> datetime | None:
+        """None when it is empty. Without a zone it is read as UTC: old tables rarely say, and looks begin a day earlier."""
+        text = self.text(column)
+        if not text:
+            return None
         try:
-            if RFC_3339.fullmatch(self.text(column)):
-                return datetime.fromisoformat(self.text(column).upper()).astimezone(UTC)
+            if INSTANT.fullmatch(text):
+                read = datetime.fromisoformat(text.upper())
+                return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             pass
-        raise self.refuse(column, "an instant with its zone, such as 2026-11-20T12:00:00Z")
+        raise self.refuse(column, "an instant such as 2026-11-20T12:00:00Z")
 
 
 def imported(cells: Cells, evidence: str, now: datetime) -> Imported:
@@ -86,6 +94,7 @@ def imported(cells: Cells, evidence: str, now: datetime) -> Imported:
     order_id, seller_id = cells.name("order_id"), cells.name("seller_id")
     stream, refund_id, status = transfer_stream(order_id, seller_id), cells.perhaps("refund_id"), cells.status("status")
     amount = cells.integer("amount", 1, money.LARGEST, "an integer in minor units")
+    back = _reversed(cells, status, amount)
     reversing = status is TransferStatus.REVERSAL_PENDING
     return Imported(
         originator_id=stream,
@@ -99,23 +108,33 @@ def imported(cells: Cells, evidence: str, now: datetime) -> Imported:
         currency=cells.currency("currency"),
         transfer_group=cells.perhaps("transfer_group") or order_id,
         status=status.value,
-        amount_reversed=_reversed(cells, status, amount),
+        amount_reversed=back,
         evidence=evidence,
         source_transaction=cells.perhaps("source_transaction"),
         stripe_transfer_id=_stripe_transfer_id(cells, status),
         stripe_reversal_id=cells.perhaps("stripe_reversal_id"),
-        retry_count=cells.integer("retry_count", 0, MOST_RETRIES, "an integer"),
+        retry_count=cells.integer("retry_count", 0, MOST_RETRIES, "an integer", usual=0),
         next_retry_at=_next(cells, status, now),
         reversal_id=str(reversal_name(stream, refund_id or "import")) if reversing else None,
         refund_id=refund_id,
-        created_at=cells.instant("created_at"),
+        created_at=_created(cells, now),
+        reversal_amount=_reversal_amount(cells, status, amount - back),
     )
 
 
 def _reversed(cells: Cells, status: TransferStatus, amount: int) -> int:
     least = amount if status is TransferStatus.REVERSED else 0
     most = 0 if status in UNSENT else amount - (status is TransferStatus.REVERSAL_PENDING)
-    return cells.integer("amount_reversed", least, most, f"for a {status} transfer of {amount} an integer in minor units")
+    what = f"for a {status} transfer of {amount} an integer in minor units"
+    return cells.integer("amount_reversed", least, most, what, usual=least)
+
+
+def _reversal_amount(cells: Cells, status: TransferStatus, left: int) -> int | None:
+    if not cells.text("reversal_amount"):
+        return None
+    if status is not TransferStatus.REVERSAL_PENDING:
+        raise cells.refuse("reversal_amount", f"none for a {status} transfer")
+    return cells.integer("reversal_amount", 1, left, "an integer in minor units")
 
 
 def _stripe_transfer_id(cells: Cells, status: TransferStatus) -> str | None:
@@ -125,13 +144,20 @@ def _stripe_transfer_id(cells: Cells, status: TransferStatus) -> str | None:
     return found
 
 
+def _created(cells: Cells, now: datetime) -> datetime | None:
+    created = cells.instant("created_at")
+    if created is not None and created > now:
+        raise cells.refuse("created_at", "an instant that has passed")
+    return created
+
+
 def _next(cells: Cells, status: TransferStatus, now: datetime) -> datetime | None:
-    given = cells.instant("next_retry_at") if cells.text("next_retry_at") else None
+    given = cells.instant("next_retry_at")
     if status is TransferStatus.REVERSAL_PENDING:
         return given or now
     if given and status not in UNSENT:
         raise cells.refuse("next_retry_at", f"none for a {status} transfer")
-    return None  # an old time-out may have paid: an operator says when
+    return None  # an old time-out may have paid: a person says when
 
 
 def differing(before: Fact, fact: Imported, *, due_now: bool) -> list[str]:
