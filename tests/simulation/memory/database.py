@@ -152,7 +152,7 @@ class MemoryDirectory:
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         rows = self._tables["seller_transfers"]
-        paid, known = {row.stripe_transfer_id for row in rows.values()}, {str(key) for key in rows}
+        paid, known = {row.stripe_transfer_id for row in rows.values() if row.stripe_transfer_id}, {str(key) for key in rows}
         return frozenset(
             seen.stripe_transfer_id for seen in transfers if seen.stripe_transfer_id in paid or seen.transfer_id in known
         )
