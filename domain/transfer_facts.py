@@ -104,12 +104,13 @@ class Imported(Opening):
         aggregate.next_retry_at = self.next_retry_at
         status = TransferStatus(self.status)
         unpaid = (TransferStatus.PENDING, TransferStatus.FAILED, TransferStatus.CANCELLED, TransferStatus.PERMANENTLY_FAILED)
-        aggregate.paid = bool(self.stripe_transfer_id) or status not in unpaid or self.reversal_id is not None
+        paid = bool(self.stripe_transfer_id) or status not in unpaid
+        aggregate.paid = paid or self.reversal_id is not None or self.amount_reversed > 0
         if self.reversal_id is not None and status is TransferStatus.REVERSAL_PENDING:
             claim = Claim(self.reversal_id, self.refund_id, self.reversal_due, Reason.IMPORTED, ClaimState.REQUESTED)
             aggregate.claims[self.reversal_id] = claim
             aggregate.operation = self._open(self.reversal_id)
-        elif status in (TransferStatus.PENDING, TransferStatus.FAILED):
+        elif not aggregate.paid and status is not TransferStatus.CANCELLED:
             aggregate.operation = self._open(TRANSFER)
         if self.refund_id is not None and (aggregate.claims or self.amount_reversed):
             aggregate.refunds_before.add(self.refund_id)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from domain import order, refund, switch, transfer_facts
 from domain.fact import Fact
+from domain.operation import TRANSFER
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """For so long Stripe may refuse to begin (limits, locks, a key in use) before somebody should know."""
@@ -113,6 +114,8 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return PASSING if troubled else ()
         case transfer_facts.PermanentlyFailed() | transfer_facts.Cancelled():
             return PASSING if troubled else ()
+        case transfer_facts.AttemptDeferred() if (fact.why, fact.what) == (transfer_facts.ABSENT, TRANSFER):
+            return ("evidence_held",)  # what was held for it belongs to another transfer
         case transfer_facts.RetryRequested():
             return (UNCLEAR,) if troubled else ()
         case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):

@@ -93,6 +93,16 @@ def test_what_a_person_clears_and_stripe_does_not_hold_is_sent_once_under_our_fi
     assert story.status is S.COMPLETED
 
 
+def test_what_an_older_system_gave_up_may_have_been_paid_as_well(story: Any) -> None:
+    taken_over(story, "permanently_failed", stripe_transfer_id=None).refunded(amount=4_000)
+    (fact,) = story.news()
+    assert fact.waiting_for == "operator", "it is not reduced: it may have been paid"
+    looked(cleared(story), theirs(story))
+    assert (story.status, story.transfer.amount) == (S.PERMANENTLY_FAILED, 10_000)
+    looked(cleared(story))
+    assert story.call(Succeeded("tr_new", 6_000)).body["amount"] == 6_000
+
+
 @pytest.mark.parametrize("status", OPEN)
 def test_what_stripe_may_hold_for_it_is_held_for_a_person_and_nothing_is_sent(story: Any, status: str) -> None:
     looked(cleared(taken_over(story, status)), theirs(story), theirs(story, "tr_older"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import json
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -37,7 +38,7 @@ class Old:
         url, stripe = self._stage.settings.database_url or "", self._stage.stripe.url
         ended = await asyncio.to_thread(run, *arguments, DATABASE_URL=url, STRIPE_API_BASE=stripe)
         assert ended.returncode == ends, ended.stdout + ended.stderr
-        return ended.stdout + ended.stderr
+        return ended.stderr if ends == 2 else ended.stdout
 
     async def imports(self, *rows: dict[str, str]) -> None:
         with self._file.open("w", newline="") as opened:
@@ -117,6 +118,7 @@ async def test_one_payment_of_the_older_system_settles_one_of_two_that_are_alike
         await desk.retry(of("o2"))
         await stage.view.reached("o2", "completed")
     assert [call["key"] for call in await old.made(CREATE)] == [f"transfer:{of('o2')}:e1"]
+    assert await stage.view.alarms() == set()
     await old.all_clean()
 
 
@@ -127,6 +129,28 @@ async def test_what_this_ledger_has_paid_itself_is_no_sign_that_the_older_system
         await desk.retry(of("old"))
         await stage.view.reached("old", "completed")
     assert len(await old.made(CREATE)) == 2
+
+
+async def test_what_bears_our_name_at_stripe_is_found_by_a_reconciliation_and_adopted(stage: Stage, old: Old) -> None:
+    """The table is taken over a second time, into an empty database: the first one had sent it."""
+    await stage.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(of("old"))})
+    await old.imports(old_row("old", "pending"))
+    (finding,) = json.loads(await old.command("reconcile", "--json", ends=1))
+    await old.command("reconcile", "--adopt", finding["id"], *SAID)
+    assert [row.status for row in await stage.view.transfers("old")] == ["completed"]
+    await old.all_clean()
+
+
+async def test_what_is_reversed_at_stripe_after_the_import_is_adopted_beside_what_was_before(stage: Stage, old: Old) -> None:
+    theirs = await stage.at_stripe("old")
+    for amount in (100, 50, 30):
+        await stage.stripe.external_reversal(theirs, amount)
+    await old.imports(old_row("old", "completed", theirs, amount_reversed="150"))
+    (finding,) = json.loads(await old.command("reconcile", "--json", ends=1))
+    assert finding["at_risk"] == 30
+    await old.command("reconcile", "--adopt", finding["id"], *SAID)
+    assert [row.amount_reversed for row in await stage.view.transfers("old")] == [180]
+    await old.all_clean()
 
 
 async def test_where_stripes_books_cannot_be_read_nothing_is_sent(stage: Stage, old: Old) -> None:
