@@ -77,8 +77,7 @@ def _look_up(transfer: SellerTransfer, operation: Operation, now: datetime, poli
         # absence proves something only when no call of ours can still be under way
         postpone(transfer, "look_up_later", "A call may still be under way.", settled_at, now)
         return Rest("a call may still be under way")
-    # what an older system may have sent is older at Stripe than anything of ours
-    began = transfer.begun_at if transfer.imported else operation.first_began or transfer.begun_at
+    began = operation.first_began or transfer.begun_at
     # after a restore a transfer may be older at Stripe than its order is here
     since = min(began, look_first.lost_since) if look_first is not None else began
     return LookUp(operation.what, since, operation.attempt)

@@ -16,7 +16,7 @@ from domain.paying import settle_look_up
 from domain.resolving import resolve, resolve_by_transfer
 from domain.reversing import record_external
 from domain.seller_transfer import TOPIC, SellerTransfer
-from domain.settlement import pay_sellers, settle
+from domain.settlement import _withdraw, pay_sellers, settle
 from domain.transfer_facts import LONG_AGO, Imported
 
 S = TransferStatus
@@ -118,8 +118,10 @@ def test_it_is_held_again_as_long_as_stripe_may_hold_it_and_sent_when_that_belon
     looked(cleared(taken_over(story, "pending")), theirs(story))
     looked(cleared(story), theirs(story))
     assert story.told() == ["PermanentlyFailed"]
-    looked(cleared(story))
-    assert story.call(Succeeded("tr_new", 10_000)).key.endswith(":e1")
+    looked(cleared(story)).told()
+    story.refunded(amount=1_000)
+    assert story.told() == ["AmountReduced"], "now it is known that it was not paid"
+    assert story.call(Succeeded("tr_new", 9_000)).key.endswith(":e1")
 
 
 def test_while_it_may_be_paid_a_refund_neither_reduces_nor_cancels_it(story: Any) -> None:
@@ -279,6 +281,23 @@ def test_a_reversal_for_a_refund_unknown_here_counts_for_no_other_and_is_not_wit
     assert story.transfer.claims[RUNNING].state is ClaimState.REQUESTED
     assert [claim.state for claim in story.transfer.claims.values() if claim.refund_id == "r1"] == [ClaimState.WITHDRAWN]
     assert new.transfers == [story.transfer], "nothing is given back that was not taken"
+
+
+def test_not_even_a_cent_of_rounding_is_withdrawn_from_it(story: Any) -> None:
+    reversing(story, reversal_amount=3_000).see(story.books())
+    story.told()
+    assert _withdraw([story.transfer], 1, "r1", story.now, only_own=False) == 1
+    assert story.told() == []
+
+
+def test_nor_is_it_taken_again_for_a_refund_that_came_before_the_order_was_paid_here(sale: Any, story: Any) -> None:
+    taken_over(story, "completed", amount_reversed=4_000, refund_id="old")
+    new = sale(10_000, {"ada": 10_000}, paid=False)
+    for refund_id, amount in (("old", 4_000), ("r2", 1_000)):
+        new.is_refunded(refund_id, amount)
+    new.order.pay("pay-1", None, "api", new.now)
+    pay_sellers(new.order, new.now, [story.transfer])
+    assert (story.claim.refund_id, story.claim.amount) == ("r2", 1_000)
 
 
 @pytest.mark.parametrize("settled", [False, True])
