@@ -247,3 +247,14 @@ def test_an_import_that_is_killed_halfway_goes_on_where_it_was(database_url: str
     assert told["already_there"] > 0
     assert selected(database_url, "select count(*), count(distinct originator_id) from ledger_events") == [(4_000, 4_000)]
     clean(database_url)
+
+
+def test_two_imports_at_once_take_each_row_over_once(database_url: str, tmp_path: Path) -> None:
+    file = given(tmp_path, *(row("completed", order_id=f"o{n}", stripe_transfer_id=f"tr_{n}") for n in range(2_000)))
+    command = [sys.executable, "-m", "scripts", "import", file, *MOVED, "--json"]
+    environment = {**os.environ, "DATABASE_URL": database_url}
+    both = [subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [json.loads(one.communicate(timeout=60)[0]) for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert [one["imported"] + one["already_there"] for one in told] == [2_000, 2_000]
+    assert selected(database_url, "select count(*), count(distinct originator_id) from ledger_events") == [(2_000, 2_000)]
