@@ -64,8 +64,9 @@ class ImportDiffers(ContentDiffers):
     code = "import_differs"
 
     def __init__(self, order_id: str, seller_id: str, imported: str, ordered: str) -> None:
-        super().__init__("order", order_id, [seller_id])
-        self.args = (
+        self.kind, self.name, self.differences = "order", order_id, (seller_id,)
+        Refused.__init__(
+            self,
             f"Order {order_id!r} was imported, and its shares are not what was: seller {seller_id!r} has {imported} by the "
             f"import, and {ordered} in the order; register it with just the shares that were imported.",
         )

@@ -1,10 +1,14 @@
 """Orders over HTTP: recorded once, paid once, shown with everything that belongs to them."""
 
+import json
+
 import pytest
 
+from application.hyperswitch_reactions import HyperswitchReactions
+from application.webhooks import Parked, StoredEvent
 from domain.fact import opened
 from domain.seller_transfer import SellerTransfer
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from tests.e2e.stage import imported
 
 
@@ -180,5 +184,18 @@ async def test_nor_when_it_was_registered_before_the_import(client, storage):
     await taken_over(storage)
     answer = await client.post("/v1/orders/o1/paid", json={})
     assert (answer.status_code, answer.json()["code"]) == (409, "import_differs")
+    (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
+    assert await facts_of(client, transfer) == ["Imported"]
+
+
+async def test_nor_by_the_payments_webhook_which_waits_with_an_alarm(client, storage, service):
+    await client.post("/v1/orders", json=imported_order(amount=800))
+    await taken_over(storage)
+    payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
+    body = json.dumps({"event_id": "evt_1", "event_type": "payment_succeeded", "content": {"object": payment}}).encode()
+    hyperswitch = HyperswitchReactions(service.ledger, PostgresDirectory(service.pool)).by_type()
+    parked = await hyperswitch["payment_succeeded"](StoredEvent(1, "hyperswitch", "evt_1", "payment_succeeded", body))
+    assert isinstance(parked, Parked)
+    assert parked.alarm == "payment_disagrees"
     (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
     assert await facts_of(client, transfer) == ["Imported"]
