@@ -104,7 +104,7 @@ async def test_all_six_statuses_are_taken_over_and_everything_agrees_then_and_af
 
 
 async def test_one_payment_of_the_older_system_settles_one_of_two_that_are_alike(stage: Stage, old: Old) -> None:
-    held = await stage.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": "old-17"})
+    held = await stage.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(UUID(int=17))})
     await old.imports(old_row("o1", "pending"), old_row("o2", "failed"))
     async with stage.at_work() as desk:
         for order_id in ("o1", "o2"):
