@@ -22,7 +22,8 @@ from domain.order import Order, Share
 from domain.outcomes import TransferAtStripe
 from domain.psp import PaymentBody, name_at_psp
 from domain.refund import RefundStatus
-from domain.settlement import pay_sellers
+from domain.seller_transfer import SellerTransfer
+from domain.settlement import pay_sellers, require_fit
 from domain.switch import Switch
 
 
@@ -53,7 +54,7 @@ class TransferLedger:
         payment_id: str | None = None,
         source_transaction: str | None = None,
     ) -> bool:
-        """Record an order; answers whether it is new. Raises ContentDiffers, ExceedsOrder, Refused."""
+        """Record an order; answers whether it is new. Raises ContentDiffers, ImportDiffers, ExceedsOrder, Refused."""
 
         def decide(book: Book, now: datetime) -> bool:
             try:
@@ -68,6 +69,7 @@ class TransferLedger:
                     source_transaction=source_transaction,
                     now=now,
                 )
+                require_fit(order, book.transfers())
                 book.add([order])
                 return True
             known.agree(currency, amount, shares, payment_id, source_transaction)
@@ -75,7 +77,7 @@ class TransferLedger:
 
         payments = [subject_of_payment(name) for name in (payment_id, source_transaction) if name]
         released = [subject_of_order(order_id), *payments]
-        return await self._decider.until_stored(lambda: self._order(order_id), decide, Along(released=released))
+        return await self._decider.until_stored(lambda: self._before_paid(order_id), decide, Along(released=released))
 
     async def record_payment(
         self,
@@ -89,7 +91,7 @@ class TransferLedger:
         """The buyer has paid: the sellers' transfers are created. Answers whether that is news.
 
         `expected` is the amount and currency that were received: a payment counts only if they are the order's.
-        Raises UnknownId, and ContentDiffers when another payment, or another amount, has paid the order.
+        Raises UnknownId, ContentDiffers when another payment, or another amount, has paid the order, and ImportDiffers.
         """
 
         def decide(book: Book, now: datetime) -> bool:
@@ -98,12 +100,12 @@ class TransferLedger:
                 raise ContentDiffers("order", order_id, ["amount or currency than the payment received"])
             news = order.pay(payment_id, source_transaction, source, now)
             if news:
-                book.add(pay_sellers(order, now))
+                book.add(pay_sellers(order, now, book.transfers()))
             return news
 
         payments = [subject_of_payment(name) for name in (payment_id, source_transaction) if name]
         released = [subject_of_order(order_id), *payments]
-        return await self._decider.until_stored(lambda: self._order(order_id), decide, along._replace(released=released))
+        return await self._decider.until_stored(lambda: self._before_paid(order_id), decide, along._replace(released=released))
 
     async def is_paid(self, order_id: str) -> bool:
         """Whether the order's payment is recorded as succeeded. Raises UnknownId."""
@@ -202,9 +204,13 @@ class TransferLedger:
 
         await self._decider.until_stored(lambda: self._decider.around(transfer_id), decide, NOTHING_ALONG)
 
-    async def stripe_id_of(self, transfer_id: UUID) -> str | None:
-        """The transfer's id at Stripe, if it has one. Raises UnknownId."""
-        return (await self._ledger.load([transfer_id])).transfer(transfer_id).stripe_transfer_id
+    async def transfer(self, transfer_id: UUID) -> SellerTransfer:
+        """The transfer as it is now. Raises UnknownId."""
+        return (await self._ledger.load([transfer_id])).transfer(transfer_id)
+
+    async def is_claimed(self, seen: TransferAtStripe) -> bool:
+        """Whether what Stripe shows belongs to a transfer of ours."""
+        return bool(await self._directory.claimed([seen]))
 
     async def pause(self, scope: str, actor: str, reason: str, lost_since: datetime | None = None) -> bool:
         """Nothing of this scope is sent from now on; answers whether that is news. See `domain.switch`."""
@@ -266,6 +272,14 @@ class TransferLedger:
 
     async def _order(self, order_id: str) -> Book:
         return await self._ledger.load([order_stream(order_id)])
+
+    async def _before_paid(self, order_id: str) -> Book:
+        """The order, and, while it is not paid, what an older system has made for it."""
+        book = await self._order(order_id)
+        order = book.known_order(order_id)
+        if order is None or not order.paid:
+            book.merge(await self._ledger.load(await self._directory.transfers_of(order_id)))
+        return book
 
     async def _whole_order(self, order_id: str, *refund: str | None) -> Book:
         """The order, its transfers, and the refund under any of these names."""

@@ -78,6 +78,14 @@ class Directory(Protocol):
         order of their ids, so the last of a batch leads to the next."""
         ...
 
+    async def transfers_of(self, order_id: str) -> Sequence[UUID]:
+        """The transfers of an order, whether the order itself is known or not."""
+        ...
+
+    async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
+        """The Stripe ids of those that a transfer of ours claims: as what has paid it, or by the name of ours they bear."""
+        ...
+
 
 class Claimed(NamedTuple):
     """Work leased to one holder, and the database's clock at that moment."""
@@ -286,6 +294,11 @@ class TransferGateway(Protocol):
 
         Reads every page; an incomplete answer raises `LookUpFailed`, since a page not read says nothing about its content.
         """
+        ...
+
+    async def alike(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
+        """All transfers of this currency (upper case) and amount to `destination` created at or after `since`, whosever they
+        are, without their reversals. Reads every page, like `find`."""
         ...
 
     async def answers(self) -> bool:

@@ -73,7 +73,7 @@ def differences(seen: TransferAtStripe, ours: SellerTransfer | None) -> list[Fin
     if ours.stripe_transfer_id:
         return [_duplicate(seen, ours)] if seen.left else []
     operation = ours.operation
-    under_way = operation is not None and operation.what == TRANSFER and operation.open
+    under_way = operation is not None and operation.what == TRANSFER and operation.open and not ours.uncleared
     if under_way and ours.status is not TransferStatus.PERMANENTLY_FAILED:
         return []
     return [_missing_here(seen, ours)]
@@ -158,8 +158,7 @@ def _contents(seen: TransferAtStripe, ours: SellerTransfer) -> Iterator[Finding]
 
 def _reversals(seen: TransferAtStripe, ours: SellerTransfer) -> Iterator[Finding]:
     known = {claim.stripe_reversal_id: claim for claim in ours.claims.values() if claim.stripe_reversal_id}
-    summed = ours.amount_reversed - sum(claim.settled for claim in known.values())
-    left_of_sum = summed
+    left_of_sum = ours.amount_reversed - sum(claim.settled for claim in known.values())
     for made in reversed(seen.reversals):
         claim = ours.claims.get(made.reversal_id or "")
         if (recorded := known.get(made.stripe_reversal_id)) is not None:
@@ -169,7 +168,7 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer) -> Iterator[Finding
         elif made.amount <= left_of_sum:  # what several strangers took together is recorded as a sum
             left_of_sum -= made.amount
         else:
-            yield _external(seen, ours, made, summed)
+            yield _external(seen, ours, made)
     there = {made.stripe_reversal_id for made in seen.reversals}
     for stripe_id, claim in known.items():
         if stripe_id is not None and stripe_id not in there:
@@ -197,12 +196,10 @@ def _own(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, c
     yield _found(Kind.MISSING_HERE, id_, seen.stripe_transfer_id, ours, made.amount, detail, why, claim.reversal_id)
 
 
-def _external(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, summed: int) -> Finding:
+def _external(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe) -> Finding:
     id_ = made.stripe_reversal_id
     why = None
-    if summed:
-        why = "earlier ones are recorded as a sum, which a person has to compare"
-    elif ours.status not in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
+    if ours.status not in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
         why = f"the transfer is {ours.status}: it is attributed with the outcome of what is under way"
     detail = f"{id_} took {made.amount} back from {seen.stripe_transfer_id} outside this ledger."
     return _found(Kind.EXTERNAL_REVERSAL, id_, seen.stripe_transfer_id, ours, made.amount, detail, why)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
-from application.ports import TransferGateway
+from application.ports import Directory, TransferGateway
 from application.settlements import Settlement
 from application.transfer_errands import OnTransfers
 from domain import paying
@@ -15,12 +15,16 @@ from domain.operation import TRANSFER, Policy
 from domain.outcomes import Heard, LookUpFailed, Outcome, Succeeded, TransferAtStripe, heard
 from domain.seller_transfer import SellerTransfer
 
+SLACK = timedelta(days=1)
+"""How much earlier than an older system says it may have sent a transfer: its clock and its zone are not ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transferring(OnTransfers):
     """Pays what is `pending` or `failed` and due."""
 
     gateway: TransferGateway
+    directory: Directory
     policy: Policy
     kind: str = "transferring"
     endpoint: str = "transfers.create"
@@ -33,9 +37,19 @@ class Transferring(OnTransfers):
         since = step.since - self.policy.clock_leeway
         try:
             found = await self.gateway.find(str(transfer.id), transfer.destination, since)
+            alike = await self._alike(transfer) if not found else ()
         except LookUpFailed as unread:
             return Unread(str(unread), self.policy, unread.heard)
-        return Found(found, step)
+        return Found(found, step, alike)
+
+    async def _alike(self, transfer: SellerTransfer) -> Sequence[TransferAtStripe]:
+        """What an older system may have paid this transfer with: like it, and claimed by none of ours."""
+        if not transfer.imported:
+            return ()
+        since = transfer.begun_at - SLACK
+        seen = await self.gateway.alike(transfer.destination, transfer.currency, transfer.original, since)
+        claimed = await self.directory.claimed(seen)
+        return [one for one in seen if one.stripe_transfer_id not in claimed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +80,12 @@ class Found:
     seen: Sequence[TransferAtStripe]
     look: LookUp
     """The step that was taken: what it did not find proves nothing about a call that began after it."""
+    alike: Sequence[TransferAtStripe] = ()
+    """What an older system may have paid it with."""
     heard: Heard = Heard.ANSWER
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        paying.settle_look_up(transfer, self.seen, now, self.look)
+        paying.settle_look_up(transfer, self.seen, now, self.look, self.alike)
 
     def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
         return any(_held(transfer, seen.stripe_transfer_id, seen.amount, why, None, now) for seen in self.seen[:1])

@@ -15,6 +15,7 @@ from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
 from domain.psp import RefundBody
 from domain.seller_transfer import SellerTransfer
 
+EVIDENCE_HELD = "evidence_held"
 LOST_IN_A_ROW = 3
 """From this many vanished callers in a row on, a vanished caller counts as a failed attempt."""
 
@@ -77,7 +78,7 @@ def _look_up(transfer: SellerTransfer, operation: Operation, now: datetime, poli
         # absence proves something only when no call of ours can still be under way
         postpone(transfer, "look_up_later", "A call may still be under way.", settled_at, now)
         return Rest("a call may still be under way")
-    began = operation.first_began or transfer.created_on
+    began = operation.first_began or transfer.begun_at
     # after a restore a transfer may be older at Stripe than its order is here
     since = min(began, look_first.lost_since) if look_first is not None else began
     return LookUp(operation.what, since, operation.attempt)
@@ -305,28 +306,28 @@ def hold_evidence(
 ) -> None:
     """Keep what Stripe did although the present status cannot take it in, and send nothing more for that operation.
 
-    Twice is as good as once.
+    Twice is as good as once; what is taken up again while nothing else is known stops again.
     """
-    if transfer.evidence.get(stripe_id) == what:
-        return
     running = transfer.operation is not None and transfer.operation.what == what and transfer.next_retry_at is not None
-    transfer.record(
-        facts.EvidenceHeld(
-            **transfer.next(now), what=what, stripe_id=stripe_id, amount=amount, detail=detail, request_id=request_id
+    if transfer.evidence.get(stripe_id) != what:
+        transfer.record(
+            facts.EvidenceHeld(
+                **transfer.next(now), what=what, stripe_id=stripe_id, amount=amount, detail=detail, request_id=request_id
+            )
         )
-    )
     if running:
-        _stop(transfer, detail, request_id, now)
+        stop(transfer, EVIDENCE_HELD, detail, request_id, now)
 
 
-def _stop(transfer: SellerTransfer, detail: str, request_id: str | None, now: datetime) -> None:
+def stop(transfer: SellerTransfer, reason: str, detail: str, request_id: str | None, now: datetime) -> None:
+    """Nothing more is sent for the running operation: a person is needed."""
     operation = transfer.operation
     assert operation is not None
     if transfer.status is TransferStatus.PENDING:
         transfer.record(
             facts.Failed(
                 **transfer.next(now),
-                reason="evidence_held",
+                reason=reason,
                 code=None,
                 detail=detail,
                 retry_count=operation.retry_count,
@@ -335,4 +336,4 @@ def _stop(transfer: SellerTransfer, detail: str, request_id: str | None, now: da
                 request_id=request_id,
             )
         )
-    transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason="evidence_held", detail=detail, request_id=request_id))
+    transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason=reason, detail=detail, request_id=request_id))

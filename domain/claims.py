@@ -11,6 +11,8 @@ class Reason(StrEnum):
 
     REFUND = "refund"
     DISPUTE = "dispute"
+    IMPORTED = "imported"
+    """Asked for in an older system, for a refund that our order need not know."""
     EXTERNAL = "external"
     """Made at Stripe by somebody else; recorded, never sent."""
 
@@ -63,6 +65,6 @@ class Claim(NamedTuple):
     @property
     def taken(self) -> int:
         """What it counts for against its cause: what is or will be taken for it, never more than it asked for."""
-        if self.reason == Reason.EXTERNAL or self.state == ClaimState.WITHDRAWN:
+        if self.reason in (Reason.EXTERNAL, Reason.IMPORTED) or self.state == ClaimState.WITHDRAWN:
             return 0
         return min(self.amount, self.settled) if self.state == ClaimState.REVERSED else self.amount

@@ -4,6 +4,7 @@ LedgerError
 ├── Refused                  the command is not possible; nothing changed
 │   ├── IllegalTransition        the life cycle has no such arrow
 │   ├── ContentDiffers           the same id again, with other content
+│   │   └── ImportDiffers            an order's shares are not the transfers that an older system has made for it
 │   ├── UnknownId                nothing is stored under that id
 │   ├── Contradiction            a report that recorded finals rule out; somebody has to ask the authority
 │   ├── NotTheAuthority          a report of the provider whose word does not count
@@ -57,6 +58,20 @@ class ContentDiffers(Refused):
         super().__init__(
             f"{kind} {name!r} is already recorded with another {', '.join(self.differences)}; "
             f"repeat the first request unchanged or use a new id."
+        )
+
+
+class ImportDiffers(ContentDiffers):
+    """An order's shares are not the transfers that an older system has made for it: nothing is paid."""
+
+    code = "import_differs"
+
+    def __init__(self, order_id: str, seller_id: str, imported: str, ordered: str) -> None:
+        self.kind, self.name, self.differences = "order", order_id, (seller_id,)
+        Refused.__init__(
+            self,
+            f"Order {order_id!r} was imported, and its shares are not what was: seller {seller_id!r} has {imported} by the "
+            f"import, and {ordered} in the order; register it with just the shares that were imported.",
         )
 
 

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from domain import transfer_facts as facts
 from domain.calling import (
+    EVIDENCE_HELD,
     LookUp,
     absent,
     awaits,
@@ -14,12 +15,15 @@ from domain.calling import (
     defer_unknown,
     hold_evidence,
     proves_absence,
+    stop,
 )
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER, Operation, Policy
 from domain.outcomes import NotExecuted, Outcome, Rejected, Succeeded, TransferAtStripe, Unknown
 from domain.seller_transfer import SellerTransfer
 
+MOST_NAMED = 10
+"""Of the transfers that may be the payment, so many are kept as evidence."""
 AWAITING_FUNDS = "balance_insufficient"
 ACCOUNT_NOT_READY = frozenset(
     {"insufficient_capabilities_for_transfer", "account_invalid", "transfers_not_allowed", "not_allowed_on_standard_account"}
@@ -149,11 +153,16 @@ def give_up(transfer: SellerTransfer, reason: str, detail: str, code: str | None
 
 
 def settle_look_up(
-    transfer: SellerTransfer, found: Sequence[TransferAtStripe], now: datetime, look: LookUp | None = None
+    transfer: SellerTransfer,
+    found: Sequence[TransferAtStripe],
+    now: datetime,
+    look: LookUp | None = None,
+    alike: Sequence[TransferAtStripe] = (),
 ) -> None:
     """What Stripe's books show for this transfer: our own object, or that there is none.
 
-    `look` is the step that was taken: what it did not find proves nothing about a call that began after it.
+    `look` is the step that was taken: what it did not find proves nothing about a call that began after it. `alike` is what
+    an older system may have paid it with.
     """
     operation = transfer.operation
     if operation is None or operation.what != TRANSFER:
@@ -166,8 +175,29 @@ def settle_look_up(
             hold_evidence(transfer, TRANSFER, extra.stripe_transfer_id, extra.amount, detail, None, now)
     elif not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
         return
+    elif alike:
+        _hold_alike(transfer, alike, now)
     elif operation.exhausted:
         give_up(transfer, "exhausted", "No attempt is left, and Stripe's books show no transfer.", None, None, now)
     else:
         absent(transfer, "Stripe's books show no such transfer; it is sent next.", now)
         transfer.forgo_queue(now)
+
+
+def _hold_alike(transfer: SellerTransfer, alike: Sequence[TransferAtStripe], now: datetime) -> None:
+    """Any of these may be the payment: sending could pay twice, so a person decides. Each is kept as evidence, once."""
+    listed = ", ".join(seen.stripe_transfer_id for seen in alike[:MOST_NAMED])
+    detail = f"Stripe holds {listed}, of the same amount to the same account, which no transfer of this ledger claims."
+    for seen in alike[:MOST_NAMED]:
+        if transfer.evidence.get(seen.stripe_transfer_id) != TRANSFER:
+            transfer.record(
+                facts.EvidenceHeld(
+                    **transfer.next(now),
+                    what=TRANSFER,
+                    stripe_id=seen.stripe_transfer_id,
+                    amount=seen.amount,
+                    detail=f"An older system may have paid with it. {detail}",
+                    unclaimed=True,
+                )
+            )
+    stop(transfer, EVIDENCE_HELD, f"{detail} If it is the payment, resolve with it as evidence.", None, now)

@@ -7,6 +7,7 @@ other answer; what somebody writes is kept with who wrote it, and Stripe is not 
 from datetime import datetime
 
 from domain import transfer_facts as facts
+from domain.calling import stop
 from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve
 from domain.lifecycle import TransferStatus
 from domain.outcomes import ReversalAtStripe, TransferAtStripe
@@ -18,9 +19,12 @@ from domain.seller_transfer import SellerTransfer
 def resolve(transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime) -> None:
     """It was settled outside of Stripe, written off, or nothing is owed any more; `evidence` says where that is written.
 
-    Raises NothingToResolve unless it is permanently failed, CallInFlight while a call is under way.
+    Raises NothingToResolve unless it is permanently failed, or waits to be cleared after an import; CallInFlight while a call
+    is under way.
     """
     _require_stuck(transfer)
+    if transfer.uncleared:
+        stop(transfer, "cleared", "Whether the older system has paid it was decided by a person.", None, now)
     if not transfer.paid:
         _resolve_unpaid(transfer, actor, reason, evidence, now)
         return
@@ -54,7 +58,8 @@ def resolve_by_transfer(transfer: SellerTransfer, seen: TransferAtStripe, actor:
         amount=(seen.amount, transfer.amount if seen.amount == transfer.amount else transfer.original),
         transfer_id=(seen.transfer_id or str(transfer.id), str(transfer.id)),
     )
-    transfer.reopen(actor, reason, now, to=TransferStatus.FAILED)
+    if not transfer.uncleared:
+        transfer.reopen(actor, reason, now, to=TransferStatus.FAILED)
     complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note=f"resolved by {actor}: {reason}")
     _resolved(transfer, actor, reason, seen.stripe_transfer_id, now, None)
     record_external(transfer, seen, now)
@@ -86,7 +91,7 @@ def _known(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
 def _require_stuck(transfer: SellerTransfer) -> None:
     if transfer.operation is not None and transfer.operation.in_call:
         raise CallInFlight(transfer.id)
-    if transfer.status is not TransferStatus.PERMANENTLY_FAILED:
+    if transfer.status is not TransferStatus.PERMANENTLY_FAILED and not transfer.uncleared:
         raise NothingToResolve(transfer.id, f"it is {transfer.status}, not permanently_failed")
 
 

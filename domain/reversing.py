@@ -3,6 +3,7 @@
 A refusal is never decided by its wording: the transfer and all its reversals are read again, and what is there decides.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 from uuid import UUID
@@ -218,6 +219,8 @@ def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: Transfer
     if ours is not None:
         note = "found in Stripe's books"
         take_in(transfer, claim.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
+    elif claim.reason == Reason.IMPORTED and not operation.open and _by_the_older_system(transfer, claim, seen, now):
+        return True
     elif seen.left == 0:
         _nothing_left(transfer, claim, seen, now)
     elif seen.left < claim.amount and not operation.open:
@@ -227,17 +230,46 @@ def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: Transfer
     return True
 
 
+def _by_the_older_system(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe, now: datetime) -> bool:
+    """Whether it may have asked Stripe itself, before it was taken over: what is there of just that amount is the outcome,
+    and of what only may be a part of it a person decides. Nothing is taken twice."""
+    others = strangers(transfer, seen)
+    same = next((reversal for reversal in others if reversal.amount == claim.amount), None)
+    if same is not None:
+        settled_by_stripe(transfer, claim.reversal_id, same, now, note="made by the older system")
+        transfer.release_queue(now)
+    elif others and seen.left >= claim.amount:
+        other = others[-1]
+        detail = f"{other.stripe_reversal_id} took {other.amount} back, {claim.amount} is asked: it may be meant by that."
+        hold_evidence(transfer, claim.reversal_id, other.stripe_reversal_id, other.amount, detail, None, now)
+    return same is not None or (bool(others) and seen.left >= claim.amount)
+
+
 def strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
     """Reversals at Stripe that are not ours and not recorded yet, oldest first."""
     known = set(transfer.claims)
     settled = {claim.stripe_reversal_id for claim in transfer.claims.values()}
-    return [
+    unnamed = [
         reversal
         for reversal in reversed(seen.reversals)
         if reversal.reversal_id not in known
         and reversal.stripe_reversal_id not in settled
         and external_id(transfer.id, reversal.stripe_reversal_id) not in known
     ]
+    return _not_in_the_sum(transfer, unnamed)
+
+
+def _not_in_the_sum(transfer: SellerTransfer, unnamed: Sequence[ReversalAtStripe]) -> list[ReversalAtStripe]:
+    """Those that are not in `amount_reversed` yet: what came back before the transfer was taken over from an older system,
+    or by several strangers together, is recorded as a sum, and the oldest are in it."""
+    summed = transfer.amount_reversed - sum(c.settled for c in transfer.claims.values() if c.stripe_reversal_id)
+    left: list[ReversalAtStripe] = []
+    for reversal in unnamed:
+        if reversal.amount <= summed:
+            summed -= reversal.amount
+        else:
+            left.append(reversal)
+    return left
 
 
 def external_id(transfer_id: UUID, stripe_reversal_id: str) -> str:

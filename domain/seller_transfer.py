@@ -40,6 +40,12 @@ class SellerTransfer(Stream):
         self.stripe_transfer_id: str | None = None
         self.stripe_reversal_id: str | None = None
         self.next_retry_at: datetime | None = None
+        self.begun_at: datetime
+        """From when on Stripe may hold it."""
+        self.imported = False
+        """An older system has made it, and may have sent it under names that are not ours."""
+        self.refunds_before: set[str] = set()
+        """Refunds for which an older system took something back, or was about to: what that was stands for them."""
         self.operation: Operation | None = None
         self.reductions: dict[str, int] = {}
         self.claims: dict[str, Claim] = {}
@@ -84,6 +90,7 @@ class SellerTransfer(Stream):
         self.order_id, self.seller_id, self.destination = fact.order_id, fact.seller_id, fact.destination
         self.currency, self.transfer_group, self.cause = fact.currency, fact.transfer_group, fact.cause
         self.source_transaction = fact.source_transaction
+        self.begun_at = fact.timestamp
         self.original = self.amount = fact.amount
 
     def record(self, fact: Fact) -> None:
@@ -102,9 +109,17 @@ class SellerTransfer(Stream):
     @property
     def unsent(self) -> bool:
         """No money has left and none may have: the transfer was never sent, or was definitely refused."""
+        if TRANSFER in self.evidence.values():
+            return False  # something at Stripe may be it
         waiting = self.status in (TransferStatus.PENDING, TransferStatus.FAILED)
         given_up = self.status is TransferStatus.PERMANENTLY_FAILED and not self.paid and self.settled_outside is None
         return (waiting or given_up) and not (self.operation is not None and self.operation.open)
+
+    @property
+    def uncleared(self) -> bool:
+        """An older system may have paid it: nothing is sent before a person has decided, or Stripe's books are matched."""
+        waiting = self.status in (TransferStatus.PENDING, TransferStatus.FAILED) and self.next_retry_at is None
+        return self.imported and waiting and self.operation is not None and self.operation.look_first
 
     @property
     def in_flight(self) -> Claim | None:

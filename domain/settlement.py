@@ -8,19 +8,44 @@ withdrawn, an open call is awaited, and what was really taken too much comes bac
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from domain.claims import ClaimState
+from domain.claims import ClaimState, Reason
+from domain.errors import ImportDiffers
 from domain.identity import SALE, compensation, transfer_stream
 from domain.order import Order
 from domain.refund import Part
 from domain.seller_transfer import SellerTransfer
 
 
-def pay_sellers(order: Order, now: datetime) -> list[SellerTransfer]:
-    """The transfers of an order that was just paid, less what refunds have made unnecessary already."""
-    transfers = [_sale(order, seller_id, now) for seller_id in order.shares]
+def pay_sellers(order: Order, now: datetime, taken_over: Sequence[SellerTransfer] = ()) -> list[SellerTransfer]:
+    """The transfers of an order that was just paid, less what refunds have made unnecessary already.
+
+    `taken_over` are those that an older system has made for it: then they are its transfers, as they stand, and none is
+    made. Raises ImportDiffers unless its shares are just those.
+    """
+    require_fit(order, taken_over)
+    transfers = list(taken_over) or [_sale(order, seller_id, now) for seller_id in order.shares]
     for cause_id in order.causes:
         _take_back_step(order, transfers, cause_id, now)
     return transfers
+
+
+def require_fit(order: Order, taken_over: Sequence[SellerTransfer]) -> None:
+    """An order whose sellers an older system was to pay has just its transfers as shares. Raises ImportDiffers."""
+    if not taken_over:
+        return
+    there = {t.seller_id: _told(t.original, t.currency, t.destination) for t in taken_over}
+    here = {
+        seller_id: _told(share["amount"], order.share_currency(seller_id), share["destination"])
+        for seller_id, share in order.shares.items()
+    }
+    differing = sorted(seller for seller in there.keys() | here.keys() if there.get(seller) != here.get(seller))
+    if differing:
+        first, nothing = differing[0], "no transfer"
+        raise ImportDiffers(order.order_id, first, there.get(first, nothing), here.get(first, "no share"))
+
+
+def _told(amount: int, currency: str, destination: str) -> str:
+    return f"{amount} {currency} to {destination}"
 
 
 def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
@@ -41,7 +66,7 @@ def _take_back_step(order: Order, transfers: Sequence[SellerTransfer], cause_id:
     goals = order.targets_through(cause_id)
     for seller_id, goal in goals.items():
         theirs = of_seller(transfers, seller_id)
-        debit(theirs, goal - net_taken(theirs), cause_id, now)
+        debit(theirs, goal - _taken_before(order, theirs, cause_id) - net_taken(theirs), cause_id, now)
 
 
 def of_seller(transfers: Iterable[SellerTransfer], seller_id: str) -> list[SellerTransfer]:
@@ -53,6 +78,16 @@ def of_seller(transfers: Iterable[SellerTransfer], seller_id: str) -> list[Selle
 def net_taken(transfers: Iterable[SellerTransfer]) -> int:
     """What has been or will be taken from a seller for one order, less what has been or will be given back."""
     return sum(transfer.taken - (0 if transfer.cause == SALE else transfer.original) for transfer in transfers)
+
+
+def _taken_before(order: Order, transfers: Sequence[SellerTransfer], through: str | None = None) -> int:
+    """What refunds claim of this seller for which an older system has reversed, or will: that stands for them, however much
+    it was. `through`: only refunds up to and with this one."""
+    names = list(order.refunds)
+    names = names if through is None else names[: names.index(through) + 1]
+    before = {name for transfer in transfers for name in transfer.refunds_before}
+    known = [name for name in names if name in before and order.refunds[name].effective]
+    return sum(order.steps_of(name)[transfers[0].seller_id] for name in known)
 
 
 def debit(transfers: Sequence[SellerTransfer], due: int, cause_id: str, now: datetime) -> None:
@@ -71,7 +106,7 @@ def settle(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now
         theirs = of_seller(transfers, seller_id)
         if not theirs:
             continue  # not paid yet: `pay_sellers` will reckon with it
-        due = goal - net_taken(theirs)
+        due = goal - _taken_before(order, theirs) - net_taken(theirs)
         if due > 0:
             debit(theirs, due, cause_id, now)
         elif due < 0:
@@ -103,7 +138,8 @@ def _withdraw(transfers: Sequence[SellerTransfer], excess: int, cause_id: str, n
     for transfer in transfers:
         for claim in reversed(list(transfer.claims.values())):
             mine = claim.refund_id == cause_id or (not only_own and not transfer.is_open(claim))
-            if excess > 0 and mine and claim.live and claim.refund_id is not None:
+            ours = claim.refund_id is not None and claim.reason != Reason.IMPORTED
+            if excess > 0 and mine and claim.live and ours:
                 excess -= transfer.withdraw(transfer.claims[claim.reversal_id], excess, cause_id, now)
     return excess
 

@@ -4,7 +4,7 @@
 code base that assigns a status (tests/domain/test_one_gate.py scans for others).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from domain.bodies import ReversalBody, TransferBody
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from domain.seller_transfer import SellerTransfer
 
 
+LONG_AGO = datetime(2010, 1, 1, tzinfo=UTC)
+"""Before Stripe held any transfer."""
 ABSENT = "absent"
 """`AttemptDeferred.why` after Stripe's books were read and did not show the operation."""
 
@@ -88,24 +90,46 @@ class Imported(Opening):
     next_retry_at: datetime | None = None
     reversal_id: str | None = None
     refund_id: str | None = None
+    created_at: datetime | None = None
+    """When the older system made it: Stripe may hold it since then. None: nobody knows since when."""
+    reversal_amount: int | None = None
+    """What a pending reversal is to take; None: all that is not back yet."""
 
     def apply(self, aggregate: "SellerTransfer") -> None:
         aggregate.identify(self)
+        aggregate.begun_at = self.created_at or LONG_AGO
+        aggregate.imported = True
         aggregate.stripe_transfer_id = self.stripe_transfer_id or None
         aggregate.amount_reversed = self.amount_reversed
         aggregate.next_retry_at = self.next_retry_at
         status = TransferStatus(self.status)
         unpaid = (TransferStatus.PENDING, TransferStatus.FAILED, TransferStatus.CANCELLED, TransferStatus.PERMANENTLY_FAILED)
-        aggregate.paid = bool(self.stripe_transfer_id) or status not in unpaid or self.reversal_id is not None
+        paid = bool(self.stripe_transfer_id) or status not in unpaid
+        aggregate.paid = paid or self.reversal_id is not None or self.amount_reversed > 0
         if self.reversal_id is not None and status is TransferStatus.REVERSAL_PENDING:
-            amount = self.amount - self.amount_reversed
-            claim = Claim(self.reversal_id, self.refund_id, amount, Reason.REFUND, ClaimState.REQUESTED)
+            claim = Claim(self.reversal_id, self.refund_id, self.reversal_due, Reason.IMPORTED, ClaimState.REQUESTED)
             aggregate.claims[self.reversal_id] = claim
-            aggregate.operation = Operation(self.reversal_id, retry_count=self.retry_count)
-        elif status in (TransferStatus.PENDING, TransferStatus.FAILED):
-            # an old time-out may have paid: Stripe's books come first
-            aggregate.operation = Operation(TRANSFER, retry_count=self.retry_count, unknown=True, look_first=True)
+            aggregate.operation = self._open(self.reversal_id)
+        elif not aggregate.paid and status is not TransferStatus.CANCELLED:
+            aggregate.operation = self._open(TRANSFER)
+        if self.refund_id is not None and (aggregate.claims or self.amount_reversed):
+            aggregate.refunds_before.add(self.refund_id)
         enter(aggregate, status)
+
+    def _open(self, what: str) -> Operation:
+        """An old time-out may have done it: Stripe's books come first."""
+        return Operation(what, retry_count=self.retry_count, unknown=True, look_first=True)
+
+    @property
+    def uncleared(self) -> bool:
+        """It may have been paid, and no time is given: a person has to clear it."""
+        return self.next_retry_at is None and self.status in (TransferStatus.PENDING, TransferStatus.FAILED)
+
+    @property
+    def reversal_due(self) -> int:
+        """What its pending reversal is to take."""
+        left = self.amount - self.amount_reversed
+        return left if self.reversal_amount is None else self.reversal_amount
 
 
 class CallStarted(TransferFact):
@@ -191,6 +215,8 @@ class AttemptDeferred(TransferFact):
 
     def change(self, transfer: "SellerTransfer") -> None:
         transfer.next_retry_at = self.next_retry_at
+        if self.why == ABSENT:
+            transfer.evidence = {id_: what for id_, what in transfer.evidence.items() if what != self.what}
         if transfer.operation is not None:
             transfer.operation = transfer.operation.paused(
                 epoch=self.epoch,
@@ -390,9 +416,11 @@ class EvidenceHeld(TransferFact):
     amount: int
     detail: str
     request_id: str | None = None
+    unclaimed: bool = False
+    """It bears no name of ours and is only like ours: an older system may have made it for this, or for something else."""
 
     def change(self, transfer: "SellerTransfer") -> None:
-        transfer.paid = transfer.paid or self.what == TRANSFER
+        transfer.paid = transfer.paid or (self.what == TRANSFER and not self.unclaimed)
         transfer.evidence[self.stripe_id] = self.what
 
 

@@ -125,7 +125,7 @@ def _workers(service: "Service", watch: TrafficWatch) -> "list[WorkLoop]":
     settings = service.settings
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
     errands: list[tuple[Errand[SellerTransfer, Settlement], WorkSettings]] = [
-        (Transferring(service.gateway, settings.policy(settings.transfers)), settings.transfers),
+        (Transferring(service.gateway, PostgresDirectory(service.pool), settings.policy(settings.transfers)), settings.transfers),
         (Reversing(service.gateway, settings.policy(settings.reversals)), settings.reversals),
     ]
     workers: list[WorkLoop] = [_worker(service, watch, errand, work, slots) for errand, work in errands if work.enabled]

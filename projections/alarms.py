@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from domain import dispute, order, order_disputes, refund, refund_calls, switch, transfer_facts
 from domain.fact import Fact
+from domain.operation import TRANSFER
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """For so long Stripe may refuse to begin (limits, locks, a key in use) before somebody should know."""
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
-PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood")
+UNCLEAR = "imported_unclear"
+PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood", UNCLEAR)
 """Kinds that are over as soon as the operation has an end, good or bad."""
 OF_REFUNDS = ("psp_refuses_the_key", "refund_not_understood", "refund_hindered")
 """Kinds that are over as soon as the PSP has taken the refund in, or decided."""
@@ -38,6 +40,7 @@ _CONCERNED = frozenset({
     transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
+    transfer_facts.Imported, transfer_facts.RetryRequested,
     order.RefundSetAside, refund.Submitted, refund.Succeeded, refund.Failed, refund.UnderReview,
     refund_calls.AttemptDeferred, order_disputes.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost,
     dispute.FundsReinstated, dispute.Won, switch.Paused, switch.Resumed,
@@ -70,6 +73,9 @@ def still_troubled(before: bool, fact: Fact) -> bool:
 
 def _raises(fact: Fact) -> AlarmRow | None:
     match fact:
+        case transfer_facts.Imported() if fact.uncleared:
+            detail = f"It was imported as {fact.status}, and the older system may have paid it: `retry` looks, `resolve` ends it."
+            return _raised(UNCLEAR, fact, detail)
         case transfer_facts.PermanentlyFailed():
             return _raised("permanently_failed", fact, f"{fact.reason}: {fact.detail}")
         case transfer_facts.EvidenceHeld():
@@ -134,6 +140,12 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return PASSING if troubled else ()
         case transfer_facts.PermanentlyFailed() | transfer_facts.Cancelled():
             return PASSING if troubled else ()
+        case transfer_facts.AttemptDeferred() if (fact.why, fact.what) == (transfer_facts.ABSENT, TRANSFER):
+            return ("evidence_held",)  # what was held for it belongs to another transfer
+        case transfer_facts.RetryRequested():
+            return (UNCLEAR,) if troubled else ()
+        case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):
+            return ("permanently_failed", "evidence_held")  # what was held is taken in, or something better is
         case transfer_facts.Reopened() | transfer_facts.Resolved():
             return ("permanently_failed",)
         case transfer_facts.AmountReduced(amount=0):

@@ -57,8 +57,8 @@ def _imported(fact: facts.Imported) -> Reversals:
     reversals = Reversals(fact.order_id, fact.seller_id, fact.currency, none)
     if fact.reversal_id is None or fact.status != TransferStatus.REVERSAL_PENDING:
         return reversals
-    left = fact.amount - fact.amount_reversed
-    row = _row(reversals, fact, fact.reversal_id, fact.refund_id, left, Reason.REFUND.value, _REQUESTED)
+    due, reason = fact.reversal_due, Reason.IMPORTED.value
+    row = _row(reversals, fact, fact.reversal_id, fact.refund_id, due, reason, _REQUESTED)
     return reversals._replace(rows={fact.reversal_id: row})
 
 

@@ -21,12 +21,17 @@ _NEXT = {
     TransferStatus.PENDING: "Stripe's books are read before it is sent",
     TransferStatus.FAILED: "Stripe's books are read before it is sent again",
     TransferStatus.COMPLETED: "nothing is due",
-    TransferStatus.REVERSAL_PENDING: "its reversal goes on",
+    TransferStatus.REVERSAL_PENDING: "Stripe's books are read before its reversal goes on",
     TransferStatus.REVERSED: "nothing is due",
     TransferStatus.PERMANENTLY_FAILED: "a person has to decide",
     TransferStatus.PARTIALLY_REVERSED: "nothing is due",
     TransferStatus.CANCELLED: "nothing is sent",
 }
+
+_UNCLEARED = (
+    "the older system may have paid it, so nothing is sent until a person clears it: `retry` looks for it at Stripe first, "
+    "and `resolve` takes in what is there"
+)
 
 
 def sentence(fact: AnyTransferFact, currency: str | None) -> str:
@@ -105,7 +110,7 @@ def _created(fact: facts.Created) -> str:
 def _imported(fact: facts.Imported) -> str:
     amount, back = money(fact.amount, fact.currency), money(fact.amount_reversed, fact.currency)
     whose = f"{amount} for seller {fact.seller_id!r} of order {fact.order_id!r}, {back} of it reversed"
-    next_ = _NEXT[TransferStatus(fact.status)]
+    next_ = _UNCLEARED if fact.uncleared else _NEXT[TransferStatus(fact.status)]
     return f"Taken over from an older system as {fact.status}: {whose} ({clause(fact.evidence)}); {next_}."
 
 

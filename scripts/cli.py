@@ -294,6 +294,23 @@ def reconcile(
     raise typer.Exit(asyncio.run(reconcile(settings(), since, until, chosen, as_json)))
 
 
+@app.command("import", epilog="Example: transfer-ledger import old.csv --map destination=account_id")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A CSV file or a PostgreSQL URL.")],
+    table: Annotated[str, typer.Option(help="The table of a PostgreSQL source.")] = "seller_transfers",
+    renamed: Annotated[list[str] | None, typer.Option("--map", metavar="OURS=THEIRS", help="A column's name there.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be imported.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take over an older system's transfers, and compare. Pending and failed ones are not sent before a person clears them.
+
+    Exit 1 when some rows differ from what is here; 2, and nothing stored, when some cannot be read.
+    """
+    from scripts.importing import import_transfers
+
+    raise typer.Exit(asyncio.run(import_transfers(settings(), source, table, renamed or [], dry_run, as_json)))
+
+
 @app.command(epilog="Example: transfer-ledger doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Check settings, database and Stripe; exit 1 when something is wrong."""

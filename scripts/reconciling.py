@@ -123,10 +123,12 @@ class Reading:
 
     async def _beside(self, listed: Sequence[Listed]) -> list[tuple[Listed, SellerTransfer | None]]:
         paid = await self._rows.at_stripe([one.transfer.stripe_transfer_id for one in listed])
-        ids = [_uuid(one.transfer.transfer_id) or paid.get(one.transfer.stripe_transfer_id) for one in listed]
-        book = await self._ledger.load({id_ for id_ in ids if id_ is not None})
-        known = {transfer.id: transfer for transfer in book.transfers()}
-        return [(one, known.get(id_) if id_ is not None else None) for one, id_ in zip(listed, ids, strict=True)]
+        names = {one.transfer.stripe_transfer_id: _uuid(one.transfer.transfer_id) for one in listed}
+        book = await self._ledger.load({id_ for id_ in (*names.values(), *paid.values()) if id_ is not None})
+        known: dict[UUID | None, SellerTransfer] = {transfer.id: transfer for transfer in book.transfers()}
+        # a name that is unknown here may be that of an older system, whose transfer was taken over
+        ours = {id_: known.get(name) or known.get(paid.get(id_)) for id_, name in names.items()}
+        return [(one, ours[one.transfer.stripe_transfer_id]) for one in listed]
 
     async def _of(self, listed: TransferAtStripe, ours: SellerTransfer | None) -> list[Finding]:
         found = differences(listed, ours)

@@ -8,6 +8,7 @@ from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscode
 
 from application.book import Along, Book, InboxMark
 from domain.fact import Fact, Stream
+from domain.outcomes import TransferAtStripe
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
 from infrastructure.postgres.sql import queries
@@ -166,6 +167,15 @@ class PostgresDirectory:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(SQL[query], values)
             return await cursor.fetchall()
+
+    async def transfers_of(self, order_id: str) -> Sequence[UUID]:
+        """The transfers of an order, whether the order itself is known or not."""
+        return [row[0] for row in await self._rows("transfers_of", (order_id,))]
+
+    async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
+        """The Stripe ids of those that a transfer of ours claims."""
+        values = {"ids": [seen.stripe_transfer_id for seen in transfers], "names": [seen.transfer_id for seen in transfers]}
+        return frozenset(row[0] for row in await self._rows("claimed", values))
 
     async def knows_order(self, order_id: str) -> bool:
         """Whether there is such an order."""

@@ -1,6 +1,6 @@
 """Stripe's transfers and reversals through the official SDK: the port `TransferGateway` on the real thing."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Self, cast
 
@@ -161,17 +161,17 @@ class StripeGateway:
 
     async def find(self, transfer_id: str, destination: str, since: datetime) -> list[TransferAtStripe]:
         """See the port. `since` is aware; Stripe counts whole seconds, so it is rounded down."""
-        window = {"destination": destination, "created": {"gte": int(since.timestamp())}}
-
-        async def page(cursor: Cursor) -> object:
-            return await self._transfers.list_async(cast("TransferListParams", {**window, **cursor}))
-
-        listed = [transfer_at_stripe(shown) async for shown in every_item(page)]
-        ours = [transfer for transfer in listed if transfer.transfer_id == transfer_id]
+        listed = self._sent_to(destination, since)
+        ours = [transfer async for transfer in listed if transfer.transfer_id == transfer_id]
         try:
             return [await self.look_at(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:
             raise LookUpFailed(f"Stripe listed a transfer which it then did not know: {contradiction}") from None
+
+    async def alike(self, destination: str, currency: str, amount: int, since: datetime) -> list[TransferAtStripe]:
+        """See the port."""
+        listed = self._sent_to(destination, since)
+        return [transfer async for transfer in listed if (transfer.currency, transfer.amount) == (currency, amount)]
 
     async def page(self, since: datetime, until: datetime, after: str | None) -> Page:
         """See the port `StripeBooks`."""
@@ -206,6 +206,15 @@ class StripeGateway:
             raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
         named = {"stripe_account": account} if account else {}
         return await read(self._client.raw_request_async("get", path, **named))
+
+    async def _sent_to(self, destination: str, since: datetime) -> AsyncIterator[TransferAtStripe]:
+        window = {"destination": destination, "created": {"gte": int(since.timestamp())}}
+
+        async def page(cursor: Cursor) -> object:
+            return await self._transfers.list_async(cast("TransferListParams", {**window, **cursor}))
+
+        async for shown in every_item(page):
+            yield transfer_at_stripe(shown)
 
     async def _with_reversals(self, transfer: TransferAtStripe) -> TransferAtStripe:
         async def page(cursor: Cursor) -> object:

@@ -44,7 +44,10 @@ OPERATIONS: tuple[Op, ...] = (
         orders.record_order,
         "Record an order with its shares. The same again is answered with 200.",
         {201: views.Order, 200: views.Order},
-        ("content_differs",),
+        (
+            "content_differs",
+            "import_differs",
+        ),
         body=models.OrderIn,
     ),
     Op(
@@ -70,7 +73,7 @@ OPERATIONS: tuple[Op, ...] = (
         orders.pay_order,
         "The payment succeeded elsewhere: the sellers are paid. Again is harmless.",
         {200: views.Order},
-        ("not_found", "content_differs"),
+        ("not_found", "content_differs", "import_differs"),
         body=models.PaidIn,
     ),
     Op(
@@ -137,7 +140,7 @@ OPERATIONS: tuple[Op, ...] = (
         "POST",
         "/v1/transfers/{transfer_id}/resolve",
         levers.resolve_transfer,
-        "Say how a permanently failed transfer ended: by an object at Stripe, or outside of Stripe.",
+        "Say how a permanently failed or an imported transfer ended: by an object at Stripe, or outside of Stripe.",
         {200: views.Transfer},
         ("not_found", "call_in_flight", "nothing_to_resolve", "evidence_differs", "stripe_silent", "illegal_transition"),
         body=models.ResolveIn,

@@ -48,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
     "method_not_allowed": Kind(405, "Method not allowed"),
     "body_too_slow": Kind(408, "The body took too long"),
     "content_differs": Kind(409, "The same id with other content"),
+    "import_differs": Kind(409, "Not what was imported"),
     "exceeds_order": Kind(409, "More than is left"),
     "contradiction": Kind(409, "Contradicts what is recorded"),
     "call_in_flight": Kind(409, "A call to Stripe is under way"),

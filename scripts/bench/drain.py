@@ -68,6 +68,9 @@ class SleepingGateway:
     async def show(self, path: str, account: str | None = None) -> Mapping[str, object]:
         raise NotImplementedError
 
+    async def alike(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
+        raise NotImplementedError
+
     async def answers(self) -> bool:
         return True
 

@@ -13,6 +13,7 @@ from application.refunds import RefundReport
 from domain.calling import hold_evidence
 from domain.errors import Conflict, ConstraintBroken
 from domain.order import Share
+from domain.outcomes import TransferAtStripe
 from domain.refund import Refund
 from infrastructure.clock import DatabaseClock
 from infrastructure.postgres.chain import breaks
@@ -205,3 +206,19 @@ async def test_streams_are_found_by_the_names_they_are_known_by(storage: Storage
     assert list(await directory.orders_paid_by("pay_1")) == ["o1", "o2"]
     assert list(await directory.orders_paid_by("pay_2")) == []
     assert (await directory.knows_order("o1"), await directory.knows_order("o3")) == (True, False)
+
+
+async def test_what_stripe_holds_is_claimed_by_its_id_or_by_the_name_it_bears(storage: Storage) -> None:
+    paid, waiting = transfer(stripe_transfer_id="tr_paid"), transfer(status="pending")
+    await stored(storage.ledger, paid, waiting, transfer(stripe_transfer_id=""))
+    names = {"tr_paid": None, "tr_named": str(waiting.id), "tr_else": str(uuid4()), "tr_old": "17", "tr_bare": None, "": None}
+    seen = [TransferAtStripe(id_, 900, 0, "EUR", "acct_anna", name) for id_, name in names.items()]
+    assert await storage.directory.claimed(seen) == {"tr_paid", "tr_named"}
+    assert await storage.directory.claimed([]) == frozenset()
+
+
+async def test_an_orders_transfers_are_found_before_the_order_is(storage: Storage) -> None:
+    one = transfer()
+    await stored(storage.ledger, one, transfer())
+    assert list(await storage.directory.transfers_of(one.order_id)) == [one.id]
+    assert list(await storage.directory.transfers_of("nowhere")) == []

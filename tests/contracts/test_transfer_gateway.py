@@ -441,6 +441,24 @@ async def test_a_search_that_is_not_whole_says_nothing(stage):
         await stage.gateway.find("t1", "acct_seller", LONG_AGO)
 
 
+async def test_what_is_alike_is_found_whosever_it_is_and_nothing_else(stage):
+    wanted = [await paid(stage, 1), await paid(stage, 2)]
+    for number in range(3, 104):  # the oldest are on the second page
+        await paid(stage, number, amount=number)
+    await stage.gateway.create(body(200, 1000, "acct_other"), "transfer:t200:e1")
+    await stage.gateway.create(body(201) | {"currency": "eur"}, "transfer:t201:e1")
+    await stage.gateway.reverse(wanted[0], 400, "refund", "k", ours(1))
+    found = await stage.gateway.alike("acct_seller", "USD", 1000, LONG_AGO)
+    assert {seen.stripe_transfer_id: seen.amount_reversed for seen in found} == {wanted[0]: 400, wanted[1]: 0}
+    assert list(await stage.gateway.alike("acct_seller", "USD", 1000, datetime.now(UTC) + timedelta(days=1))) == []
+
+
+async def test_a_search_for_what_is_alike_that_is_not_whole_says_nothing(stage):
+    await stage.fail("transfers.list", 503)
+    with pytest.raises(LookUpFailed):
+        await stage.gateway.alike("acct_seller", "USD", 1000, LONG_AGO)
+
+
 async def test_the_account_behind_the_key_is_told_or_nobody_is(stage):
     account = await stage.gateway.account()
     assert account is None or account.startswith("acct_")

@@ -258,6 +258,7 @@ def test_an_imported_reversal_goes_on_with_what_is_left(story: Any) -> None:
         refund_id="r1",
         retry_count=2,
     )
+    story.see(story.books(story.theirs(3_000)))
     send = story.send()
     assert (send.what, send.body["amount"]) == (str(UUID(int=5)), 7_000)
     story.answer(send, Succeeded("trr_1", 7_000))

@@ -171,9 +171,10 @@ def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[Any, Any]]:
 
 def _stripe_against_facts(held: Sequence[Json], facts: Refolded) -> Iterator[str]:
     known = {str(transfer.id) for transfer, _ in facts.transfers}
+    taken_over = {transfer.stripe_transfer_id for transfer, _ in facts.transfers if transfer.imported}
     for theirs in held:
         named = theirs["metadata"].get("transfer_id")
-        if named is not None and len(named) == OURS and named not in known:
+        if named is not None and len(named) == OURS and named not in known and theirs["id"] not in taken_over:
             yield f"{theirs['id']} at Stripe names transfer {named}, which we do not know"
     ours = defaultdict[str | None, list[Json]](list)
     for theirs in held:

@@ -191,9 +191,9 @@ class Process:
 
     def _workers(self, ledger: Ledger, gateway: TransferGateway, watch: TrafficWatch, clock: DatabaseClock) -> list[Loop]:
         fleet, settings, line = self.fleet, self.fleet.settings, self.line
-        slots = asyncio.Semaphore(settings.stripe_max_concurrency)
+        slots, directory = asyncio.Semaphore(settings.stripe_max_concurrency), line.to(MemoryDirectory(fleet.database))
         errands: list[tuple[Errand, timedelta]] = [
-            (Transferring(gateway, settings.policy(settings.transfers)), settings.transfers.check_interval),
+            (Transferring(gateway, directory, settings.policy(settings.transfers)), settings.transfers.check_interval),
             (Reversing(gateway, settings.policy(settings.reversals)), settings.reversals.check_interval),
         ]
         work, pace = line.to(MemoryWork(fleet.database)), line.to(MemoryPace(fleet.database, settings.stripe_max_rps))

@@ -126,6 +126,12 @@ class LightStripe:
         theirs = [held for held in self._books.values() if held.body["destination"] == destination and held.created >= since]
         return [shown for shown in (held.shown() for held in theirs) if shown.transfer_id == transfer_id]
 
+    async def alike(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
+        await self._get(LIST)
+        theirs = [held.shown() for held in self._books.values() if held.created >= since]
+        same = (destination, currency, amount)
+        return [seen._replace(reversals=()) for seen in theirs if (seen.destination, seen.currency, seen.amount) == same]
+
     async def answers(self) -> bool:
         weather = self.weather
         await asyncio.sleep(TIMEOUT if weather.silent else 0)

@@ -1,14 +1,12 @@
-"""Thousands of sellers' transfers whose money is wanted back, made at once: by the facts of an older system."""
+"""Thousands of sellers' transfers whose money is wanted back, made at once."""
 
 from itertools import islice
 from uuid import UUID
 
 from domain.bodies import TransferBody
-from domain.fact import opened
-from domain.identity import reversal_name, transfer_stream
-from domain.lifecycle import TransferStatus
-from domain.seller_transfer import TOPIC, SellerTransfer
-from domain.transfer_facts import Imported
+from domain.identity import transfer_stream
+from domain.paying import complete
+from domain.seller_transfer import SellerTransfer
 from tests.simulation.fleet import Fleet
 from tests.simulation.light_stripe import LightStripe
 from tests.simulation.market import CURRENCY, account
@@ -37,23 +35,9 @@ def _owed(stripe: LightStripe, number: int, seller: str) -> SellerTransfer:
     body = TransferBody(
         amount=900, currency=CURRENCY.lower(), destination=account(seller), transfer_group=order_id, metadata=metadata
     )
-    fact = Imported(
-        originator_id=transfer_id,
-        originator_version=1,
-        originator_topic=TOPIC,
-        timestamp=now(),
-        order_id=order_id,
-        seller_id=seller,
-        destination=account(seller),
-        amount=900,
-        currency=CURRENCY,
-        transfer_group=order_id,
-        status=TransferStatus.REVERSAL_PENDING.value,
-        amount_reversed=0,
-        stripe_transfer_id=stripe.hold(body),
-        reversal_id=str(reversal_name(transfer_id, refund_id)),
-        refund_id=refund_id,
-        next_retry_at=now(),
-        evidence="a table of an older system",
+    transfer = SellerTransfer.create(
+        order_id=order_id, seller_id=seller, destination=account(seller), amount=900, currency=CURRENCY, now=now()
     )
-    return opened(SellerTransfer, fact)
+    complete(transfer, stripe.hold(body), 900, None, now())
+    transfer.take_back(refund_id, 900, now())
+    return transfer

@@ -67,8 +67,8 @@ def test_ten_minutes_without_an_answer_of_stripe_s_lose_nothing_and_take_nothing
 
 
 DUE = 10_000
-HANDFUL = 8
-"""Facts per row over its whole life, its opening and its reversal included."""
+HANDFUL = 10
+"""Facts per row over its whole life, its opening, its payment and its reversal included."""
 
 
 @pytest.mark.timeout(400)

@@ -56,3 +56,13 @@ select given.name, case when r.status = 'review' and exists (
                 union
                 select * from refunds where psp_refund_id = given.name
                 limit 1) r on true;
+
+-- transfers_of: every transfer of an order
+select transfer_id from seller_transfers where order_id = %s;
+
+-- claimed: which of these of Stripe's belong to a transfer of ours; a name that is no id of ours claims nothing
+select s.id
+  from unnest(%(ids)s::text[], %(names)s::text[]) s (id, name)
+ where exists (select from seller_transfers t where t.stripe_transfer_id = s.id and t.stripe_transfer_id <> '')
+    or exists (select from seller_transfers t
+                where t.transfer_id = case when s.name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then s.name::uuid end);

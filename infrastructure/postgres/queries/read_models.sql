@@ -17,6 +17,13 @@ select transfer_id, order_id, seller_id, destination, cause, amount, currency, s
   from seller_transfers
  where transfer_id = %s;
 
+-- some_transfers: their rows
+select transfer_id, order_id, seller_id, destination, cause, amount, currency, status, amount_reversed, stripe_transfer_id,
+       stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, transfer_group, source_transaction,
+       version, created_at, updated_at
+  from seller_transfers
+ where transfer_id = any(%s);
+
 -- reversals: of some transfers, oldest first
 select reversal_id, transfer_id, order_id, seller_id, refund_id, amount, currency, status, reason, settled_by,
        stripe_reversal_id, waiting_for, created_at, updated_at

@@ -1,6 +1,15 @@
 """Orders over HTTP: recorded once, paid once, shown with everything that belongs to them."""
 
+import json
+
 import pytest
+
+from application.hyperswitch_reactions import HyperswitchReactions
+from application.webhooks import Parked, StoredEvent
+from domain.fact import opened
+from domain.seller_transfer import SellerTransfer
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from tests.e2e.stage import imported
 
 
 async def test_an_order_is_recorded_once_and_the_same_again_is_no_news(client, shop):
@@ -108,3 +117,85 @@ async def test_every_id_that_is_accepted_can_be_asked_for_and_paid(client, shop)
         assert (await client.get(path)).json()["order_id"] == order_id
         paid = (await client.post(f"{path}/paid")).json()
         assert (paid["order_id"], paid["status"]) == (order_id, "paid")
+
+
+# --- taken over from an older system ----------------------------------------------------------------------------------
+
+
+async def taken_over(storage, order_id="o1", **columns):
+    ledger = PostgresLedger(storage.store)
+    book = await ledger.load([])
+    book.add([opened(SellerTransfer, imported(order_id, **columns))])
+    await ledger.append(book)
+
+
+def imported_order(**share):
+    one = {"seller_id": "anna", "destination": "acct_1anna", "amount": 900} | share
+    return {"order_id": "o1", "currency": "EUR", "amount": 1_000, "shares": [one]}
+
+
+async def facts_of(client, transfer):
+    history = await client.get(f"/v1/transfers/{transfer['transfer_id']}/history")
+    return [entry["fact"] for entry in history.json()["data"]]
+
+
+@pytest.mark.parametrize("status", ["completed", "pending"])
+async def test_an_imported_order_has_its_transfers_and_pays_nobody_again(client, storage, status):
+    await taken_over(storage, status=status, stripe_transfer_id="tr_1" if status == "completed" else None)
+    assert (await client.post("/v1/orders", json=imported_order())).status_code == 201
+    for _ in range(2):
+        paid = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
+        assert (paid.status_code, paid.json()["status"]) == (200, "paid")
+    (transfer,) = paid.json()["transfers"]
+    assert (transfer["status"], await facts_of(client, transfer)) == (status, ["Imported"])
+
+
+async def test_refunds_of_an_imported_order_are_reversed(client, storage):
+    await taken_over(storage, stripe_transfer_id="tr_1", amount_reversed=600)
+    await client.post("/v1/orders", json=imported_order())
+    await client.post("/v1/orders/o1/paid", json={})
+    refund = {"refund_id": "r1", "order_id": "o1", "amount": 500, "settled": True}
+    (part,) = (await client.post("/v1/refunds", json=refund)).json()["allocation"]
+    assert part["amount"] == 300, "no more than is left of the transfer"
+    (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
+    assert (transfer["status"], await facts_of(client, transfer)) == ("reversal_pending", ["Imported", "ReversalRequested"])
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [
+        ({"amount": 899}, "899 EUR to acct_1anna in the order"),
+        ({"currency": "USD"}, "900 USD to acct_1anna in the order"),
+        ({"destination": "acct_eve"}, "900 EUR to acct_eve in the order"),
+        ({"seller_id": "bert"}, "seller 'anna' has 900 EUR to acct_1anna by the import, and no share in the order"),
+    ],
+    ids=str,
+)
+async def test_an_order_that_is_not_what_was_imported_is_a_clear_problem_and_pays_nobody(client, storage, share, told):
+    await taken_over(storage)
+    answer = await client.post("/v1/orders", json=imported_order(**share))
+    assert (answer.status_code, answer.json()["code"]) == (409, "import_differs")
+    assert told in answer.json()["detail"]
+    assert (await client.get("/v1/orders/o1")).status_code == 404
+
+
+async def test_nor_when_it_was_registered_before_the_import(client, storage):
+    assert (await client.post("/v1/orders", json=imported_order(amount=800))).status_code == 201
+    await taken_over(storage)
+    answer = await client.post("/v1/orders/o1/paid", json={})
+    assert (answer.status_code, answer.json()["code"]) == (409, "import_differs")
+    (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
+    assert await facts_of(client, transfer) == ["Imported"]
+
+
+async def test_nor_by_the_payments_webhook_which_waits_with_an_alarm(client, storage, service):
+    await client.post("/v1/orders", json=imported_order(amount=800))
+    await taken_over(storage)
+    payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
+    body = json.dumps({"event_id": "evt_1", "event_type": "payment_succeeded", "content": {"object": payment}}).encode()
+    hyperswitch = HyperswitchReactions(service.ledger, PostgresDirectory(service.pool)).by_type()
+    parked = await hyperswitch["payment_succeeded"](StoredEvent(1, "hyperswitch", "evt_1", "payment_succeeded", body))
+    assert isinstance(parked, Parked)
+    assert parked.alarm == "payment_disagrees"
+    (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
+    assert await facts_of(client, transfer) == ["Imported"]

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import Conflict, ConstraintBroken
+from domain.outcomes import TransferAtStripe
 from infrastructure.postgres import wire
 from infrastructure.postgres.chain import GENESIS, link
 from infrastructure.postgres.event_store import TABLES, Recorded, StoredFact
@@ -39,6 +40,8 @@ class MemoryDatabase:
         self.due = DueTransfers(self.tables["seller_transfers"])
         self.instants: dict[str, tuple[datetime, float, datetime]] = {}
         """Of each endpoint: its next free instant, and the share of the full rate it had when."""
+        self.of_order: defaultdict[str, set[UUID]] = defaultdict(set)
+        """The transfers of each order."""
         self._unique = Uniqueness()
         self._listeners: defaultdict[str, list[Wake]] = defaultdict(list)
 
@@ -110,6 +113,7 @@ class MemoryDatabase:
         rows[key] = row
         if table == "seller_transfers":
             self.due.changed(row)
+            self.of_order[row.order_id].add(key)
 
 
 class MemoryStore:
@@ -130,7 +134,7 @@ class MemoryDirectory:
     """See `application.ports.Directory`."""
 
     def __init__(self, database: MemoryDatabase) -> None:
-        self._tables = database.tables
+        self._tables, self._of_order = database.tables, database.of_order
 
     async def refund_named(self, name: str) -> UUID | None:
         found = self._refund(name)
@@ -142,6 +146,16 @@ class MemoryDirectory:
 
     async def orders_paid_by(self, payment_id: str) -> Sequence[str]:
         return sorted(row.order_id for row in self._tables["orders"].values() if row.payment_id == payment_id)[:2]
+
+    async def transfers_of(self, order_id: str) -> Sequence[UUID]:
+        return sorted(self._of_order[order_id]) if order_id in self._of_order else []
+
+    async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
+        rows = self._tables["seller_transfers"]
+        paid, known = {row.stripe_transfer_id for row in rows.values() if row.stripe_transfer_id}, {str(key) for key in rows}
+        return frozenset(
+            seen.stripe_transfer_id for seen in transfers if seen.stripe_transfer_id in paid or seen.transfer_id in known
+        )
 
     async def knows_order(self, order_id: str) -> bool:
         return order_id in self._tables["orders"]

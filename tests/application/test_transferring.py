@@ -1,0 +1,65 @@
+"""Where a look for an imported transfer begins, and whose transfers it leaves out."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from application.transferring import Found, Transferring
+from domain.bodies import TransferBody
+from domain.calling import LookUp
+from domain.fact import opened
+from domain.operation import TRANSFER, Policy
+from domain.seller_transfer import SellerTransfer
+from tests.e2e.stage import account, imported
+from tests.simulation.light_stripe import LightStripe
+from tests.simulation.memory.database import MemoryDatabase, MemoryDirectory
+
+MADE = datetime(2026, 1, 2, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Books:
+    """Stripe's, at any time, and an empty database beside them."""
+
+    def __init__(self) -> None:
+        self.now = MADE
+        self.stripe = LightStripe(clock=lambda: self.now)
+        directory = MemoryDirectory(MemoryDatabase(lambda: self.now))
+        self.errand = Transferring(self.stripe, directory, Policy())
+
+    def held(self, at: datetime, **changes: Any) -> str:
+        self.now = at
+        body: Any = {"amount": 900, "currency": "eur", "destination": account("anna"), "transfer_group": "x", "metadata": {}}
+        return self.stripe.hold(TransferBody(**body | changes))
+
+    async def alike(self, transfer: SellerTransfer) -> list[str]:
+        settlement = await self.errand.look_up(transfer, LookUp(TRANSFER, transfer.begun_at))
+        assert isinstance(settlement, Found)
+        return [seen.stripe_transfer_id for seen in settlement.alike]
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+async def test_an_older_system_may_have_sent_it_up_to_a_day_before_it_says_so(books: Books) -> None:
+    books.held(MADE - 25 * HOUR)
+    since = [books.held(MADE - 23 * HOUR), books.held(MADE + 90 * 24 * HOUR)]
+    transfer = opened(SellerTransfer, imported("old", status="pending", created_at=MADE))
+    assert await books.alike(transfer) == since
+
+
+@pytest.mark.parametrize("other", [{"amount": 901}, {"currency": "usd"}, {"destination": "acct_other"}], ids=str)
+async def test_what_differs_in_anything_that_matters_is_not_alike(books: Books, other: dict[str, Any]) -> None:
+    books.held(MADE, **other)
+    assert await books.alike(opened(SellerTransfer, imported("old", status="pending", created_at=MADE))) == []
+
+
+async def test_a_transfer_of_our_own_is_only_known_by_its_name(books: Books) -> None:
+    books.held(MADE)
+    own = SellerTransfer.create(
+        order_id="o1", seller_id="anna", destination=account("anna"), amount=900, currency="EUR", now=MADE - HOUR
+    )
+    assert await books.alike(own) == []
