@@ -82,12 +82,11 @@ def net_taken(transfers: Iterable[SellerTransfer]) -> int:
 
 def _taken_before(order: Order, transfers: Sequence[SellerTransfer], through: str | None = None) -> int:
     """What refunds claim of this seller for which an older system has reversed, or will: that stands for them, however much
-    it was. `through`: only refunds up to and with this one."""
-    names = list(order.refunds)
+    it was. `through`: only causes up to and with this one."""
+    names = order.causes
     names = names if through is None else names[: names.index(through) + 1]
     before = {name for transfer in transfers for name in transfer.refunds_before}
-    known = [name for name in names if name in before and order.refunds[name].effective]
-    return sum(order.steps_of(name)[transfers[0].seller_id] for name in known)
+    return sum(order.steps_of(name)[transfers[0].seller_id] for name in names if name in before)
 
 
 def debit(transfers: Sequence[SellerTransfer], due: int, cause_id: str, now: datetime) -> None:

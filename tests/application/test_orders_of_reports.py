@@ -52,7 +52,7 @@ class Ledger:
     # what is reported
 
     def paid(self) -> None:
-        self.order.pay("pay_1", None, "hyperswitch:evt_1", self.now)
+        self.order.pay("pi_1", None, "api", self.now)
         self._add(pay_sellers(self.order, self.now))
 
     def succeeded(self, name: str) -> None:
