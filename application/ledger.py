@@ -174,6 +174,15 @@ class TransferLedger:
 
         await self._until_stored(lambda: self._around(transfer_id), decide, NOTHING_ALONG)
 
+    async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
+        """Record the Stripe id of a paid transfer that has none. Raises UnknownId, ContentDiffers when it has another,
+        and ConstraintBroken when another transfer has this one."""
+        await self._until_stored(
+            lambda: self._ledger.load([transfer_id]),
+            lambda book, now: book.transfer(transfer_id).backfill(stripe_transfer_id, actor, evidence, now),
+            NOTHING_ALONG,
+        )
+
     async def stripe_id_of(self, transfer_id: UUID) -> str | None:
         """The transfer's id at Stripe, if it has one. Raises UnknownId."""
         return (await self._ledger.load([transfer_id])).transfer(transfer_id).stripe_transfer_id

@@ -11,7 +11,7 @@ from uuid import UUID
 from application.book import Along, Book
 from domain.bodies import TransferBody
 from domain.operation import LookFirst
-from domain.outcomes import Outcome, TransferAtStripe
+from domain.outcomes import ListedTransfer, Outcome, TransferAtStripe
 from domain.switch import EVERYTHING, scope_of_seller, scope_of_work
 
 
@@ -263,6 +263,13 @@ class TransferGateway(Protocol):
         """All transfers to `destination` created at or after `since` whose metadata carries our `transfer_id`.
 
         Reads every page; an incomplete answer raises `LookUpFailed`, since a page not read says nothing about its content.
+        """
+        ...
+
+    async def list_to(self, destination: str, since: datetime) -> Sequence[ListedTransfer]:
+        """All transfers to `destination` created at or after `since`, whoever made them, newest first.
+
+        Raises `LookUpFailed` for anything less than every page, as `find` does.
         """
         ...
 

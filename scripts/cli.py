@@ -232,6 +232,18 @@ def inbox_replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min
     asyncio.run(replay_event(settings(), inbox_id))
 
 
+@app.command(epilog="Example: transfer-ledger backfill --review review.csv")
+def backfill(
+    execute: Annotated[bool, typer.Option("--execute", help="Record what is matched; without it, only tell.")] = False,
+    review: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV of what needs a person; overwritten.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find in Stripe's lists the ids of paid transfers that have none; exit 1 when some need a person."""
+    from scripts.backfilling import backfill
+
+    raise typer.Exit(asyncio.run(backfill(settings(), execute, review, as_json)))
+
+
 @app.command(epilog="Example: transfer-ledger rebuild seller_transfers --dry-run")
 def rebuild(
     tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Read models; all without any.")] = None,

@@ -4,9 +4,10 @@ Works on the parsed JSON, not on the SDK's objects, whose attributes raise when 
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 
-from domain.outcomes import LookUpFailed, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
+from domain.outcomes import ListedTransfer, LookUpFailed, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
 from infrastructure.foreign_text import clean
 from infrastructure.stripe.outcomes import is_replay, request_id
 
@@ -68,6 +69,22 @@ def transfer_at_stripe(shown: Mapping[str, object], reversals: tuple[ReversalAtS
         destination=clean(field(shown, "destination", str)),
         transfer_id=_our_id(shown, "transfer_id"),
         reversals=reversals,
+    )
+
+
+def listed_transfer(shown: Mapping[str, object], destination: str) -> ListedTransfer:
+    """Raises LookUpFailed when this is not a transfer to that destination."""
+    if field(shown, "destination", str) != destination:
+        raise LookUpFailed(clean(f"Stripe listed a transfer to {shown['destination']!r} among those to {destination!r}."))
+    group = shown.get("transfer_group")
+    return ListedTransfer(
+        stripe_transfer_id=object_id(shown, "transfer", TRANSFER),
+        amount=field(shown, "amount", int),
+        currency=clean(field(shown, "currency", str)).upper(),
+        transfer_id=_our_id(shown, "transfer_id"),
+        order_id=_our_id(shown, "order_id"),
+        transfer_group=clean(group) if isinstance(group, str) and group else None,
+        created=datetime.fromtimestamp(field(shown, "created", int), UTC),
     )
 
 
