@@ -8,8 +8,8 @@ NotExecuted   stopped before execution (limits, locks, credentials); the same ke
 Unknown       nobody can tell; the same key, until Stripe's books have been read
 """
 
-from datetime import datetime
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
