@@ -116,6 +116,22 @@ async def test_a_list_that_fails_leaves_the_others_going_and_the_next_run_does_t
     assert await stripe_id(stage, "first") is not None
 
 
+async def test_a_run_that_is_cut_is_finished_by_the_next(stage: Stage) -> None:
+    await stage.take_over("first")
+    await stage.take_over("second", seller_id="bert")
+    await held(stage.stripe, transfer_group="first")
+    await held(stage.stripe, seller="bert", transfer_group="second")
+    await stage.stripe.hold("transfers.list", destination=account("bert"))
+    cut = asyncio.create_task(backfill(stage.settings, True, None, False))
+    await stage.stripe.wait_until_held("transfers.list")
+    cut.cancel()
+    await asyncio.wait([cut])
+    await stage.stripe.release()
+    assert (await stripe_id(stage, "first") is None, await stripe_id(stage, "second")) == (False, None)
+    assert await backfill(stage.settings, True, None, False) == 0
+    assert await stripe_id(stage, "second") is not None
+
+
 async def test_a_stuck_reversal_goes_on_after_the_backfill(stage: Stage) -> None:
     transfer_id: UUID = await stage.take_over(with_order=True)
     known = await stage.at_stripe()
