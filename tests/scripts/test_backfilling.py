@@ -93,6 +93,7 @@ async def test_one_that_another_row_has_is_not_given_again(stage: Stage, tmp_pat
     await stage.take_over()
     (line,) = await reviewed(stage, tmp_path / "review.csv")
     assert (line["order_id"], line["candidates"]) == ("old", known)
+    assert "belongs to another transfer" in line["why"]
 
 
 async def test_what_names_another_order_or_amount_does_not_fit(stage: Stage, tmp_path: Path) -> None:
