@@ -7,7 +7,8 @@ from uuid import UUID
 
 from domain.errors import UnknownId
 from domain.fact import Fact, Stream
-from domain.identity import order_stream, switch_stream
+from domain.finding import Finding
+from domain.identity import finding_stream, order_stream, switch_stream
 from domain.order import Order
 from domain.refund import Refund
 from domain.seller_transfer import SellerTransfer
@@ -58,6 +59,11 @@ class Book:
         """What pauses this scope, if it was ever paused."""
         stream = self._streams.get(switch_stream(scope))
         return stream if isinstance(stream, Switch) else None
+
+    def finding(self, finding_id: str) -> Finding | None:
+        """What was decided about this finding, if anything was."""
+        stream = self._streams.get(finding_stream(finding_id))
+        return stream if isinstance(stream, Finding) else None
 
     def order(self, order_id: str) -> Order:
         """Raises UnknownId."""

@@ -46,6 +46,11 @@ def switch_stream(scope: str) -> UUID:
     return _named("switch", scope)
 
 
+def finding_stream(finding_id: str) -> UUID:
+    """The stream of what was decided about one finding of a reconciliation."""
+    return _named("finding", finding_id)
+
+
 def compensation(transfer_id: UUID, cause_id: str, round_: int = 1) -> str:
     """The cause of a transfer that gives back what a refund or dispute took from `transfer_id` in vain."""
     return json.dumps(["compensation", str(transfer_id), cause_id, round_], separators=(",", ":"))

@@ -8,19 +8,21 @@ from collections.abc import Iterable
 from typing import NamedTuple, assert_never
 
 from domain.fact import Fact
+from domain.finding import AnyFindingFact
 from domain.order import AnyOrderFact
 from domain.refund import AnyRefundFact
 from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
-from projections import orders, pauses, refunds, seller_transfers, transfer_reversals
+from projections import findings, orders, pauses, refunds, seller_transfers, transfer_reversals
 from projections.alarms import still_troubled
+from projections.findings import FindingRow
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow, Reversals
 
-Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow | PauseRow
+Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow | PauseRow | FindingRow
 
 
 class TransferFold(NamedTuple):
@@ -32,7 +34,7 @@ class TransferFold(NamedTuple):
     """Whether an alarm may be open that ends with what it is about."""
 
 
-Fold = TransferFold | OrderRow | RefundRow | PauseRow
+Fold = TransferFold | OrderRow | RefundRow | PauseRow | FindingRow
 
 
 def fold(state: Fold | None, facts: Iterable[Fact]) -> Fold | None:
@@ -54,6 +56,8 @@ def _step(state: Fold | None, fact: Fact) -> Fold:
         return refunds.evolve(state if isinstance(state, RefundRow) else None, fact)
     if isinstance(fact, AnySwitchFact):
         return pauses.evolve(state if isinstance(state, PauseRow) else None, fact)
+    if isinstance(fact, AnyFindingFact):
+        return findings.evolve(state if isinstance(state, FindingRow) else None, fact)
     raise TypeError(f"{type(fact).__name__} belongs to no read model; add it to the union of its aggregate's facts.")
 
 
@@ -71,5 +75,7 @@ def rows(before: Fold | None, after: Fold) -> dict[str, list[Row]]:
             return {"refunds": [after]}
         case PauseRow():
             return {"pauses": [after]}
+        case FindingRow():
+            return {"findings": [after]}
         case _:
             assert_never(after)

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from domain.fact import Fact
+from domain.finding import AnyFindingFact
 from domain.order import AnyOrderFact
 from domain.refund import AnyRefundFact
 from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
-from projections import order_sentences, refund_sentences, switch_sentences, transfer_sentences
+from projections import finding_sentences, order_sentences, refund_sentences, switch_sentences, transfer_sentences
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 _OF_EVERY_FACT = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp"})
@@ -25,6 +26,8 @@ def sentence(fact: Fact, currency: str | None = None) -> str:
         return refund_sentences.sentence(fact, currency)
     if isinstance(fact, AnySwitchFact):
         return switch_sentences.sentence(fact)
+    if isinstance(fact, AnyFindingFact):
+        return finding_sentences.sentence(fact)
     raise TypeError(f"{type(fact).__name__} has no sentence; add it to the union of its aggregate's facts.")
 
 

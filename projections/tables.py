@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from domain.fact import Fact
 from projections.alarms import RAISED_BY_FACTS, AlarmRow, alarms
+from projections.findings import FindingRow
 from projections.folding import Row, fold, rows
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
@@ -37,6 +38,7 @@ DERIVED: tuple[Derived, ...] = (
     Derived("orders", OrderRow._fields, ("order_id",), "stream_id"),
     Derived("refunds", RefundRow._fields, ("stream_id",), "stream_id"),
     Derived("pauses", PauseRow._fields, ("stream_id",), "stream_id"),
+    Derived("findings", FindingRow._fields, ("stream_id",), "stream_id"),
     Derived("alarms", AlarmRow._fields, ("kind", "subject"), "subject", "text", tuple(sorted(RAISED_BY_FACTS))),
 )
 

@@ -10,6 +10,7 @@ from eventsourcing.utils import resolve_topic
 from domain.calling import LookUp, Rest, Send
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import opened
+from domain.finding import AnyFindingFact
 from domain.identity import order_stream, transfer_stream
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER
@@ -56,8 +57,12 @@ TOPICS = {
     "RetryRequested": "ledger.seller_transfer.retry_requested",
     "Reopened": "ledger.seller_transfer.reopened",
     "StripeTransferIdBackfilled": "ledger.seller_transfer.stripe_transfer_id_backfilled",
+    "Noted": "ledger.finding.noted",
+    "Ignored": "ledger.finding.ignored",
+    "Adopted": "ledger.finding.adopted",
 }
 CLASSES = [*get_args(AnyOrderFact), *get_args(AnyRefundFact), *get_args(AnyTransferFact), *get_args(AnySwitchFact)]
+CLASSES += get_args(AnyFindingFact)
 
 
 def test_the_names_that_facts_are_stored_under_are_permanent() -> None:

@@ -27,7 +27,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "projections", "infrastructure", "scripts")
 GATES = ("domain/transfer_facts.py", "domain/refund.py")
-EVOLVE = tuple(f"projections/{name}.py" for name in ("seller_transfers", "transfer_reversals", "orders", "refunds"))
+EVOLVE = tuple(f"projections/{name}.py" for name in ("seller_transfers", "transfer_reversals", "orders", "refunds", "findings"))
 SIMULATORS = ("infrastructure/stripe/simulator", "infrastructure/hyperswitch/simulator")
 TABLES = ("seller_transfers", "transfer_reversals", "orders", "refunds")
 

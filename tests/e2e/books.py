@@ -24,6 +24,7 @@ from infrastructure.postgres.event_store import Recorded
 from infrastructure.postgres.ledger import FactCodec, replayed
 from infrastructure.postgres.verify import verify
 from infrastructure.stripe.simulator import SimulatorControl
+from projections.findings import FindingRow
 from projections.folding import Fold, TransferFold, fold
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
@@ -38,6 +39,7 @@ ROWS: Mapping[str, type[Any]] = {
     "orders": OrderRow,
     "refunds": RefundRow,
     "pauses": PauseRow,
+    "findings": FindingRow,
 }
 FACTS = """
     select originator_id, originator_version, topic, state, notification_id as position, digest
@@ -153,6 +155,8 @@ def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[Any, Any]]:
                 expected["refunds"][folded.stream_id] = folded
             case PauseRow():
                 expected["pauses"][folded.stream_id] = folded
+            case FindingRow():
+                expected["findings"][folded.stream_id] = folded
     return expected
 
 

@@ -11,6 +11,7 @@ import pytest
 from domain import order, refund, transfer_facts
 from domain.claims import Reason
 from domain.fact import Fact
+from domain.finding import AnyFindingFact
 from domain.order import AnyOrderFact
 from domain.refund import AnyRefundFact
 from domain.switch import AnySwitchFact
@@ -22,6 +23,7 @@ STREAM = UUID(int=7)
 
 SAMPLES: dict[str, Any] = {
     "status": "failed",
+    "kind": "missing_here",
     "to": "failed",
     "allocation": [{"seller_id": "ada", "amount": 800, "transfer_id": None, "reversal_id": None}],
     "shares": [{"seller_id": "ada", "destination": "acct_1", "amount": 8_000}],
@@ -31,6 +33,7 @@ SAMPLES: dict[str, Any] = {
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
 FACTS = [*get_args(AnyTransferFact), *get_args(AnyOrderFact), *get_args(AnyRefundFact), *get_args(AnySwitchFact)]
+FACTS += get_args(AnyFindingFact)
 
 
 def made(kind: type[Any], **members: object) -> Any:

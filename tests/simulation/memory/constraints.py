@@ -9,6 +9,7 @@ from uuid import UUID
 
 from domain.errors import ConstraintBroken
 from domain.lifecycle import FINAL, TransferStatus
+from projections.findings import FindingRow
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.refunds import RefundRow
@@ -23,6 +24,7 @@ KINDS = {
     "orders": OrderRow,
     "refunds": RefundRow,
     "pauses": PauseRow,
+    "findings": FindingRow,
 }
 """The read models; the first column of each row is its primary key."""
 
@@ -69,6 +71,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     ],
     "refunds": [Check("a_refund_is_never_negative", lambda row: row.amount >= 0)],
     "pauses": [],
+    "findings": [],
 }
 
 UNIQUE: Mapping[str, Sequence[Unique]] = {
@@ -86,6 +89,7 @@ UNIQUE: Mapping[str, Sequence[Unique]] = {
         Unique("one_refund_per_psp_refund", lambda row: row.psp_refund_id),
     ],
     "pauses": [],
+    "findings": [],
 }
 
 
