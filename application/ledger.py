@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from application import reconciling, refunds
+from application import deciding, refunds
 from application.book import Along, Book, settle_anew
 from application.ports import Clock, Directory, Ledger
-from application.recording import causes_vanished
 from application.refunds import Recorded, RefundReport, SettledRefund
 from domain import resolving
 from domain.errors import Conflict, ConstraintBroken, ContentDiffers, UnknownId
-from domain.identity import order_stream, refund_stream, switch_stream
+from domain.finding import DecidedBy, Difference
+from domain.identity import finding_stream, order_stream, refund_stream, switch_stream
 from domain.order import Order, Share
 from domain.outcomes import TransferAtStripe
 from domain.settlement import pay_sellers
@@ -161,18 +161,21 @@ class TransferLedger:
 
         await self._until_stored(lambda: self._around(transfer_id), decide, NOTHING_ALONG)
 
-    async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, note: str) -> None:
-        """Take in what a reconciliation found; `seen` is what Stripe shows now. See `reconciling.adopt`."""
+    async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy) -> None:
+        """Take in what a reconciliation found; `seen` is what Stripe shows now. See `deciding.adopt`."""
+        await self._until_stored(
+            lambda: self._around(transfer_id, finding_stream(finding_id)),
+            lambda book, now: deciding.adopt(book, transfer_id, seen, finding_id, by, now),
+            NOTHING_ALONG,
+        )
 
-        def decide(book: Book, now: datetime) -> None:
-            transfer = book.transfer(transfer_id)
-            reduced, before = dict(transfer.reductions), set(causes_vanished(transfer))
-            reconciling.adopt(transfer, seen, finding_id, note, now)
-            vanished = [cause_id for cause_id in causes_vanished(transfer) if cause_id not in before]
-            for cause_id in [*vanished, *transfer.undone_since(reduced)]:
-                settle_anew(book, book.order(transfer.order_id), cause_id, now)
-
-        await self._until_stored(lambda: self._around(transfer_id), decide, NOTHING_ALONG)
+    async def ignore(self, difference: Difference, by: DecidedBy) -> bool:
+        """Let a difference stand; answers whether that is news. See `domain.finding`."""
+        return await self._until_stored(
+            lambda: self._ledger.load([finding_stream(difference.id)]),
+            lambda book, now: deciding.ignore(book, difference, by, now),
+            NOTHING_ALONG,
+        )
 
     async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
         """Record the Stripe id of a paid transfer that has none. Raises UnknownId, ContentDiffers when it has another,
@@ -208,9 +211,9 @@ class TransferLedger:
 
         return await self._until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
 
-    async def _around(self, transfer_id: UUID) -> Book:
-        """The transfer, and, where there is one, its order with all its transfers."""
-        book = await self._ledger.load([transfer_id])
+    async def _around(self, transfer_id: UUID, *others: UUID) -> Book:
+        """The transfer, and, where there is one, its order with all its transfers; and what else is named."""
+        book = await self._ledger.load([transfer_id, *others])
         order_id = book.transfer(transfer_id).order_id
         book.merge(await self._ledger.load([order_stream(order_id)]))
         if (order := book.known_order(order_id)) is not None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from application.book import Along, Book
 from domain.bodies import TransferBody
 from domain.operation import LookFirst
-from domain.outcomes import ListedTransfer, Outcome, TransferAtStripe
+from domain.outcomes import Outcome, TransferAtStripe
 from domain.switch import EVERYTHING, scope_of_seller, scope_of_work
 
 
@@ -210,6 +210,9 @@ class Listed(NamedTuple):
 
     transfer: TransferAtStripe
     created_at: datetime
+    order_id: str | None = None
+    """Out of its metadata."""
+    transfer_group: str | None = None
 
 
 class Page(NamedTuple):
@@ -222,8 +225,11 @@ class Page(NamedTuple):
 class StripeBooks(Protocol):
     """What a reconciliation reads at Stripe. Obligation: an incomplete answer raises `LookUpFailed`, never looks like less."""
 
-    async def page(self, since: datetime, until: datetime, after: str | None) -> Page:
-        """All transfers made from `since` on and before `until`, whosever they are; those that follow after `after`."""
+    async def page(self, since: datetime, until: datetime, after: str | None, destination: str | None = None) -> Page:
+        """All transfers made from `since` on and before `until`, whosever they are; those that follow after `after`.
+
+        With a `destination`, only those to it.
+        """
         ...
 
     async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:
@@ -263,13 +269,6 @@ class TransferGateway(Protocol):
         """All transfers to `destination` created at or after `since` whose metadata carries our `transfer_id`.
 
         Reads every page; an incomplete answer raises `LookUpFailed`, since a page not read says nothing about its content.
-        """
-        ...
-
-    async def list_to(self, destination: str, since: datetime) -> Sequence[ListedTransfer]:
-        """All transfers to `destination` created at or after `since`, whoever made them, newest first.
-
-        Raises `LookUpFailed` for anything less than every page, as `find` does.
         """
         ...
 

@@ -11,6 +11,7 @@ LedgerError
 │   ├── NothingToRetry           nothing is due, so there is nothing to send
 │   ├── NothingToResolve         nothing is stuck, so there is nothing to resolve
 │   ├── EvidenceDiffers          what Stripe shows is not what it is said to prove
+│   ├── NotAdoptable             a difference from Stripe's books that cannot be taken in as it is
 │   └── BadMoney                 not an amount or a currency we accept
 ├── Conflict                 somebody else appended first: reload and decide again
 ├── Unavailable              the database cannot answer now; the request itself may be fine
@@ -127,6 +128,16 @@ class EvidenceDiffers(Refused):
     def __init__(self, stripe_id: str, why: str) -> None:
         self.stripe_id, self.why = stripe_id, why
         super().__init__(f"{stripe_id} {why}; check the id, or resolve by another evidence.")
+
+
+class NotAdoptable(Refused):
+    """A difference from Stripe's books that cannot be taken in as it is."""
+
+    code = "not_adoptable"
+
+    def __init__(self, finding_id: str, why: str) -> None:
+        self.finding_id, self.why = finding_id, why
+        super().__init__(f"Finding {finding_id} cannot be adopted: {why}.")
 
 
 class BadMoney(Refused):

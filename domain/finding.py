@@ -57,8 +57,8 @@ class Difference(NamedTuple):
         return f"{self.kind.value}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}"
 
 
-class Decision(NamedTuple):
-    """Who decides about a finding, and why."""
+class DecidedBy(NamedTuple):
+    """Who decided about a finding, and why."""
 
     actor: str
     reason: str
@@ -137,14 +137,14 @@ class Finding(Stream):
         )
         return opened(cls, fact)
 
-    def ignore(self, by: Decision, now: datetime) -> bool:
+    def ignore(self, by: DecidedBy, now: datetime) -> bool:
         """Let it stand; answers whether that is news."""
         if self.ignored:
             return False
         self.record(Ignored(**self.next(now), finding_id=self.finding_id, actor=by.actor, reason=by.reason))
         return True
 
-    def adopt(self, by: Decision, now: datetime) -> None:
+    def adopt(self, by: DecidedBy, now: datetime) -> None:
         """What Stripe shows is taken in by the facts beside this one."""
         self.record(Adopted(**self.next(now), finding_id=self.finding_id, actor=by.actor, reason=by.reason))
 

@@ -9,7 +9,6 @@ Unknown       nobody can tell; the same key, until Stripe's books have been read
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -151,19 +150,6 @@ class TransferAtStripe(NamedTuple):
     def left(self) -> int:
         """What could still be reversed, in minor units."""
         return self.amount - self.amount_reversed
-
-
-class ListedTransfer(NamedTuple):
-    """One line of Stripe's list of transfers: what may tell whose it is. Amount in minor units, currency in upper case."""
-
-    stripe_transfer_id: str
-    amount: int
-    currency: str
-    transfer_id: str | None
-    order_id: str | None
-    """Both out of its metadata."""
-    transfer_group: str | None
-    created: datetime
 
 
 class LookUpFailed(Exception):

@@ -18,6 +18,6 @@ def sentence(fact: AnyFindingFact) -> str:
                 "when other money hangs on it, it is found again."
             )
         case Adopted():
-            return f"{fact.actor!r} adopts finding {fact.finding_id!r} ({clause(fact.reason)}), and what Stripe shows is taken in."
+            return f"{fact.actor!r} adopts finding {fact.finding_id!r} ({clause(fact.reason)}), and what Stripe has is taken in."
         case _:
             assert_never(fact)

@@ -34,8 +34,8 @@ Rows = Mapping[str, Sequence[object]]
 """Table → rows (NamedTuples or mappings, by column name), as `ledger_append` takes them:
 
 seller_transfers, transfer_reversals, orders, refunds, pauses, findings: the whole row; alarms: kind, subject, detail,
-raised_at and, to clear it, cleared_at; webhook_inbox: inbox_id, status, reason, subject, due_at of events handled with these facts;
-released: subject, whose parked webhooks are due now.
+raised_at and, to clear it, cleared_at; webhook_inbox: inbox_id, status, reason, subject, due_at of events handled with these
+facts; released: subject, whose parked webhooks are due now.
 """
 
 

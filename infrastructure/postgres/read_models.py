@@ -7,7 +7,6 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from application.backfilling import Missing
 from domain.identity import transfer_stream
 from domain.refund import Part
 from infrastructure.postgres.connections import Pool
@@ -100,30 +99,6 @@ class ReadModels:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(SQL["balance"], (seller_id,))).fetchall()
         return [Balance(*row) for row in rows]
-
-    async def at_stripe(self, stripe_ids: Sequence[str]) -> dict[str, UUID]:
-        """Which transfers these of Stripe's have paid."""
-        return dict(await self._rows("at_stripe", list(stripe_ids)))
-
-    async def paid_within(self, since: datetime, until: datetime) -> dict[str, UUID]:
-        """Stripe's ids of all transfers that were created in this time and are paid."""
-        return dict(await self._rows("paid_within", since, until))
-
-    async def _rows(self, query: str, *values: object) -> list[tuple[str, UUID]]:
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(SQL[query], values)).fetchall()
-        return [(row[0], row[1]) for row in rows]
-
-    async def paid_without_stripe_id(self) -> list[Missing]:
-        """The paid transfers whose Stripe id is missing, by destination."""
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Missing)) as cursor:
-            await cursor.execute(SQL["paid_without_stripe_id"])
-            return await cursor.fetchall()
-
-    async def claimed(self, stripe_transfer_ids: Sequence[str]) -> set[str]:
-        """Those that transfers of ours have already."""
-        async with self._pool.connection() as connection:
-            return {row[0] for row in await (await connection.execute(SQL["claimed"], (list(stripe_transfer_ids),))).fetchall()}
 
     async def statuses(self) -> dict[str, int]:
         """How many transfers have each status."""

@@ -4,10 +4,9 @@ Works on the parsed JSON, not on the SDK's objects, whose attributes raise when 
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TypeVar
 
-from domain.outcomes import ListedTransfer, LookUpFailed, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
+from domain.outcomes import LookUpFailed, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
 from infrastructure.foreign_text import clean
 from infrastructure.stripe.outcomes import is_replay, request_id
 
@@ -67,24 +66,8 @@ def transfer_at_stripe(shown: Mapping[str, object], reversals: tuple[ReversalAtS
         amount_reversed=field(shown, "amount_reversed", int),
         currency=clean(field(shown, "currency", str)).upper(),
         destination=clean(field(shown, "destination", str)),
-        transfer_id=_our_id(shown, "transfer_id"),
+        transfer_id=our_mark(shown, "transfer_id"),
         reversals=reversals,
-    )
-
-
-def listed_transfer(shown: Mapping[str, object], destination: str) -> ListedTransfer:
-    """Raises LookUpFailed when this is not a transfer to that destination."""
-    if field(shown, "destination", str) != destination:
-        raise LookUpFailed(clean(f"Stripe listed a transfer to {shown['destination']!r} among those to {destination!r}."))
-    group = shown.get("transfer_group")
-    return ListedTransfer(
-        stripe_transfer_id=object_id(shown, "transfer", TRANSFER),
-        amount=field(shown, "amount", int),
-        currency=clean(field(shown, "currency", str)).upper(),
-        transfer_id=_our_id(shown, "transfer_id"),
-        order_id=_our_id(shown, "order_id"),
-        transfer_group=clean(group) if isinstance(group, str) and group else None,
-        created=datetime.fromtimestamp(field(shown, "created", int), UTC),
     )
 
 
@@ -96,7 +79,7 @@ def reversal_at_stripe(shown: Mapping[str, object], stripe_transfer_id: str) -> 
     return ReversalAtStripe(
         stripe_reversal_id=object_id(shown, "transfer_reversal", REVERSAL),
         amount=field(shown, "amount", int),
-        reversal_id=_our_id(shown, "reversal_id"),
+        reversal_id=our_mark(shown, "reversal_id"),
         source_refund=clean(source) if isinstance(source, str) else None,
     )
 
@@ -116,7 +99,8 @@ def field(shown: Mapping[str, object], name: str, kind: type[T]) -> T:
     return value
 
 
-def _our_id(shown: Mapping[str, object], name: str) -> str | None:
+def our_mark(shown: Mapping[str, object], name: str) -> str | None:
+    """What its metadata says under this name, if anything."""
     metadata = shown.get("metadata")
     value = metadata.get(name) if isinstance(metadata, Mapping) else None
     return clean(value) if isinstance(value, str) and value else None

@@ -10,7 +10,6 @@ from application.ports import Page
 from domain.bodies import TransferBody
 from domain.outcomes import (
     Hindrance,
-    ListedTransfer,
     LookUpFailed,
     NotAtStripe,
     NotExecuted,
@@ -24,7 +23,6 @@ from infrastructure.stripe.answers import (
     REVERSAL,
     TRANSFER,
     checked,
-    listed_transfer,
     object_id,
     reversal_at_stripe,
     transfer_at_stripe,
@@ -170,22 +168,14 @@ class StripeGateway:
         except NotAtStripe as contradiction:
             raise LookUpFailed(f"Stripe listed a transfer which it then did not know: {contradiction}") from None
 
-    async def page(self, since: datetime, until: datetime, after: str | None) -> Page:
+    async def page(self, since: datetime, until: datetime, after: str | None, destination: str | None = None) -> Page:
         """See the port `StripeBooks`."""
-        window = {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "limit": PAGE}
-        params = cast("TransferListParams", window if after is None else {**window, "starting_after": after})
-        return page_of(await read(self._transfers.list_async(params)), after)
-
-    async def list_to(self, destination: str, since: datetime) -> list[ListedTransfer]:
-        """See the port."""
-        if not destination:  # Stripe would list the transfers to everybody
-            raise LookUpFailed("The destination is empty; there is no account to ask for.")
-        window = {"destination": destination, "created": {"gte": int(since.timestamp())}}
-
-        async def page(cursor: Cursor) -> object:
-            return await self._transfers.list_async(cast("TransferListParams", {**window, **cursor}))
-
-        return [listed_transfer(shown, destination) async for shown in every_item(page)]
+        params: TransferListParams = {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "limit": PAGE}
+        if after is not None:
+            params["starting_after"] = after
+        if destination is not None:
+            params["destination"] = destination
+        return page_of(await read(self._transfers.list_async(params)), after, destination)
 
     async def answers(self) -> bool:
         """See the port. A refusal is an answer too: whatever is wrong with our key, Stripe is there."""

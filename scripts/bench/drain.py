@@ -15,7 +15,7 @@ from application.ports import TransferGateway
 from application.reversing import Reversing
 from application.working import Limits, Worker
 from domain.bodies import TransferBody
-from domain.outcomes import ListedTransfer, Outcome, Succeeded, TransferAtStripe
+from domain.outcomes import Outcome, Succeeded, TransferAtStripe
 from domain.paying import complete
 from domain.seller_transfer import SellerTransfer
 from infrastructure.bootstrap import Service, running, traffic_watch
@@ -62,9 +62,6 @@ class SleepingGateway:
         raise NotImplementedError
 
     async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
-        raise NotImplementedError
-
-    async def list_to(self, destination: str, since: datetime) -> Sequence[ListedTransfer]:
         raise NotImplementedError
 
     async def answers(self) -> bool:

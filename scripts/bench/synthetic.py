@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from domain.calling import Send, begin
 from domain.fact import Fact, Stream
-from domain.finding import Decision, Difference, Finding, Kind
+from domain.finding import DecidedBy, Difference, Finding, Kind
 from domain.operation import Policy
 from domain.order import Order, Share
 from domain.outcomes import Rejected, Succeeded
@@ -119,7 +119,7 @@ def _ignored(transfer: SellerTransfer, now: datetime) -> Finding:
         Kind.EXTERNAL_REVERSAL, stripe_id, f"tr_{transfer.id.hex}", transfer.id, 5, "EUR", "Taken back.", None, "x"
     )
     finding = Finding.note(taken, now)
-    finding.ignore(Decision("mia", "agreed on the phone"), now)
+    finding.ignore(DecidedBy("mia", "agreed on the phone"), now)
     return finding
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from domain.bodies import TransferBody
 from domain.outcomes import (
     Hindrance,
-    ListedTransfer,
     LookUpFailed,
     NotAtStripe,
     NotExecuted,
@@ -76,11 +75,6 @@ class Held:
             tuple(reversed(self.reversals)),
         )
 
-    def listed(self) -> ListedTransfer:
-        body, named = self.body, dict(self.body["metadata"])
-        ours = (named.get("transfer_id"), named.get("order_id"), body.get("transfer_group"))
-        return ListedTransfer(self.id, body["amount"], body["currency"].upper(), *ours, self.created)
-
 
 class LightStripe:
     """See `application.ports.TransferGateway`; one for a whole fleet."""
@@ -131,11 +125,6 @@ class LightStripe:
         await self._get(LIST)
         theirs = [held for held in self._books.values() if held.body["destination"] == destination and held.created >= since]
         return [shown for shown in (held.shown() for held in theirs) if shown.transfer_id == transfer_id]
-
-    async def list_to(self, destination: str, since: datetime) -> Sequence[ListedTransfer]:
-        await self._get(LIST)
-        theirs = [held for held in self._books.values() if held.body["destination"] == destination and held.created >= since]
-        return [held.listed() for held in reversed(theirs)]
 
     async def answers(self) -> bool:
         weather = self.weather

@@ -91,22 +91,3 @@ select stream_id, scope, paused, actor, reason, lost_since, version, created_at,
 
 -- schema_version: the newest migration that is applied
 select coalesce(max(version), 0) from ledger_migrations;
-
--- at_stripe: which transfers these of Stripe's have paid
-select stripe_transfer_id, transfer_id from seller_transfers where stripe_transfer_id = any(%s);
-
--- paid_within: what was created in this time and has an object at Stripe
-select stripe_transfer_id, transfer_id
-  from seller_transfers
- where stripe_transfer_id <> '' and created_at >= %s and created_at < %s;
-
--- paid_without_stripe_id: what the backfill is for, by destination; one that was never paid must get no id
-select transfer_id, order_id, seller_id, destination, amount, currency, status, transfer_group, created_at
-  from seller_transfers
- where (stripe_transfer_id is null or stripe_transfer_id = '')
-   and (status in ('completed', 'reversal_pending', 'partially_reversed', 'reversed')
-        or (status = 'permanently_failed' and last_error like 'no_stripe_transfer_id:%'))
- order by destination, created_at, transfer_id;
-
--- claimed: which of these transfers at Stripe rows of ours have already
-select stripe_transfer_id from seller_transfers where stripe_transfer_id = any(%s);
