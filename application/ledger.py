@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from application import deciding, refunds
+from application import backfilling, deciding, refunds
 from application.book import Along, Book, settle_anew
 from application.ports import Clock, Directory, Ledger
 from application.refunds import Recorded, RefundReport, SettledRefund
@@ -178,11 +178,11 @@ class TransferLedger:
         )
 
     async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
-        """Record the Stripe id of a paid transfer that has none. Raises UnknownId, ContentDiffers when it has another,
-        and ConstraintBroken when another transfer has this one."""
+        """Record by which transfer at Stripe ours is paid. See `backfilling.record`; raises ConstraintBroken when another of
+        ours has it."""
         await self._until_stored(
             lambda: self._ledger.load([transfer_id]),
-            lambda book, now: book.transfer(transfer_id).backfill(stripe_transfer_id, actor, evidence, now),
+            lambda book, now: backfilling.record(book.transfer(transfer_id), stripe_transfer_id, actor, evidence, now),
             NOTHING_ALONG,
         )
 

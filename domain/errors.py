@@ -135,9 +135,9 @@ class NotAdoptable(Refused):
 
     code = "not_adoptable"
 
-    def __init__(self, finding_id: str, why: str) -> None:
-        self.finding_id, self.why = finding_id, why
-        super().__init__(f"Finding {finding_id} cannot be adopted: {why}.")
+    def __init__(self, name: str, why: str) -> None:
+        self.name, self.why = name, why
+        super().__init__(f"{name} cannot be adopted: {why}.")
 
 
 class BadMoney(Refused):

@@ -88,6 +88,8 @@ class Imported(Opening):
     next_retry_at: datetime | None = None
     reversal_id: str | None = None
     refund_id: str | None = None
+    created_at: datetime | None = None
+    """When the older system made it: Stripe may hold it since then. None: nobody knows since when."""
 
     def apply(self, aggregate: "SellerTransfer") -> None:
         aggregate.identify(self)

@@ -71,7 +71,7 @@ def _opened(fact: facts.Created | facts.Imported) -> SellerTransferRow:
         transfer_group=fact.transfer_group,
         source_transaction=fact.source_transaction,
         version=fact.originator_version,
-        created_at=fact.timestamp,
+        created_at=(imported and imported.created_at) or fact.timestamp,
         updated_at=fact.timestamp,
     )
 

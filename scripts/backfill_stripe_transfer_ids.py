@@ -1,4 +1,4 @@
-"""`python scripts/backfill_stripe_transfer_ids.py [--execute] [--review FILE]`: the same as `transfer-ledger backfill`."""
+"""`python scripts/backfill_stripe_transfer_ids.py [--apply] [--review FILE]`: the same as `transfer-ledger backfill`."""
 
 import sys
 from pathlib import Path

@@ -234,14 +234,14 @@ def inbox_replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min
 
 @app.command(epilog="Example: transfer-ledger backfill --review review.csv")
 def backfill(
-    execute: Annotated[bool, typer.Option("--execute", help="Record what is matched; without it, only tell.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Record what is matched; without it, only tell.")] = False,
     review: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV of what needs a person; overwritten.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find in Stripe's lists the ids of paid transfers that have none; exit 1 when some need a person."""
+    """Find in Stripe's lists what has paid transfers without a Stripe id; exit 1 when some need a person. Sends nothing."""
     from scripts.backfilling import backfill
 
-    raise typer.Exit(asyncio.run(backfill(settings(), execute, review, as_json)))
+    raise typer.Exit(asyncio.run(backfill(settings(), apply, review, as_json)))
 
 
 @app.command(epilog="Example: transfer-ledger rebuild seller_transfers --dry-run")

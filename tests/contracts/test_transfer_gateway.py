@@ -441,18 +441,6 @@ async def test_a_search_that_is_not_whole_says_nothing(stage):
         await stage.gateway.find("t1", "acct_seller", LONG_AGO)
 
 
-async def test_a_list_is_whole_or_nothing(stage):
-    for number in range(1, 102):
-        await paid(stage, number, amount=number)
-    listed = await stage.gateway.list_to("acct_seller", LONG_AGO)
-    assert sorted(one.amount for one in listed) == list(range(1, 102))
-    assert {one.transfer_id for one in listed} == {f"t{number}" for number in range(1, 102)}
-    assert await stage.gateway.list_to("acct_other", LONG_AGO) == []
-    await stage.fail("transfers.list", 503)
-    with pytest.raises(LookUpFailed):
-        await stage.gateway.list_to("acct_seller", LONG_AGO)
-
-
 async def test_the_account_behind_the_key_is_told_or_nobody_is(stage):
     account = await stage.gateway.account()
     assert account is None or account.startswith("acct_")

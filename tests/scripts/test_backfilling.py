@@ -3,7 +3,11 @@
 import asyncio
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,11 +15,12 @@ from uuid import UUID
 import pytest
 
 from domain.identity import transfer_stream
+from infrastructure.bootstrap import stored
 from infrastructure.stripe.simulator import SimulatorControl, running_simulator
 from scripts.backfilling import backfill
-from tests.e2e.stage import Stage, account, quick
+from tests.e2e.stage import Desk, Stage, account, quick
 from tests.e2e.view import View
-from tests.scripts.test_command_line import run
+from tests.scripts.test_command_line import ROOT, run
 
 OURS = str(transfer_stream("old", "anna"))
 
@@ -40,7 +45,7 @@ async def stripe_id(stage: Stage, order_id: str = "old") -> str | None:
         ({"metadata": {"transfer_id": OURS}}, "metadata transfer_id"),
         ({"metadata": {"order_id": "old"}}, "metadata order_id"),
         ({"transfer_group": "old"}, "transfer_group"),
-        ({}, "amount, currency and time"),
+        ({}, "amount and time"),
     ],
 )
 async def test_one_that_fits_by_any_rule_is_recorded_with_its_evidence(stage: Stage, marks: dict[str, Any], by: str) -> None:
@@ -59,11 +64,87 @@ async def test_a_dry_run_changes_nothing_and_a_second_run_finds_nothing_to_do(st
     where = {"DATABASE_URL": str(stage.settings.database_url), "STRIPE_API_BASE": stage.stripe.url}
     rehearsed = await asyncio.to_thread(run, "backfill", "--json", **where)
     assert rehearsed.returncode == 0, rehearsed.stderr
-    assert json.loads(rehearsed.stdout)["matched"] == 1
+    told = json.loads(rehearsed.stdout)
+    assert (told["matched"], told["historical_completed"], told["apply"]) == (1, 1, False)
+    assert "historical completed transfers without a Stripe id" in rehearsed.stderr
     assert await stage.view.story(transfer_id) == ["Imported"]
     for _ in range(2):
         assert await backfill(stage.settings, True, None, False) == 0
     assert await stage.view.story(transfer_id) == ["Imported", "StripeTransferIdBackfilled"]
+
+
+async def test_the_script_is_the_same_command(stage: Stage) -> None:
+    await stage.take_over()
+    known = await stage.at_stripe()
+    where = {"DATABASE_URL": str(stage.settings.database_url), "STRIPE_API_BASE": stage.stripe.url}
+    script = [sys.executable, "scripts/backfill_stripe_transfer_ids.py", "--apply"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))}
+    ended = await asyncio.to_thread(
+        subprocess.run, script, capture_output=True, text=True, env={**clean, **where}, cwd=ROOT, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert f"is {known}: Stripe's list, by transfer_group" in ended.stdout
+    assert await stripe_id(stage) == known
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("marks", [{}, {"transfer_group": "old"}, {"metadata": {"order_id": "old"}}])
+async def test_a_time_that_speaks_against_it_is_for_a_person(stage: Stage, tmp_path: Path, marks: dict[str, Any]) -> None:
+    await stage.take_over(created_at=datetime.now(UTC) + timedelta(days=3))
+    known = await held(stage.stripe, **marks)
+    (line,) = await reviewed(stage, tmp_path / "review.csv")
+    assert (line["candidates"], "not by its time" in line["why"]) == (known, True)
+
+
+async def test_a_mark_is_believed_however_long_the_older_system_tried(stage: Stage) -> None:
+    await stage.take_over(created_at=datetime.now(UTC) - timedelta(days=30))
+    known = await held(stage.stripe, transfer_group="old")
+    assert await backfill(stage.settings, True, None, False) == 0
+    assert await stripe_id(stage) == known
+
+
+# --- what an older system left open: it may have paid it --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["pending", "failed"])
+async def test_an_open_transfer_that_was_paid_is_completed_and_never_sent(stage: Stage, status: str) -> None:
+    await stage.take_over(status=status, next_retry_at=datetime.now(UTC))
+    known = await held(stage.stripe, transfer_group="old")
+    assert await backfill(stage.settings, False, None, False) == 0
+    assert (await stage.view.transfer("old")).status == status, "a dry run"
+    assert await backfill(stage.settings, True, None, False) == 0
+    row = await stage.view.transfer("old")
+    assert (row.status, row.stripe_transfer_id, row.next_retry_at) == ("completed", known, None)
+    fact: Any = (await stage.view.facts(row.transfer_id))[-1]
+    assert "backfill: Stripe's list, by transfer_group" in fact.note
+    async with stage.at_work() as desk:
+        await stage.paid(desk, "new")
+    assert len(await stage.posts("transfers.create")) == 1
+
+
+async def test_of_an_open_transfer_the_amount_alone_says_nothing(stage: Stage, tmp_path: Path) -> None:
+    await stage.take_over(status="pending")
+    known = await held(stage.stripe)
+    (line,) = await reviewed(stage, tmp_path / "review.csv")
+    assert (line["status"], line["candidates"]) == ("pending", known)
+    await stage.take_over("dated", status="pending", created_at=datetime.now(UTC), seller_id="bert")
+    known = await held(stage.stripe, seller="bert")
+    assert [line["order_id"] for line in await reviewed(stage, tmp_path / "review.csv")] == ["old"]
+    assert await stripe_id(stage, "dated") == known
+
+
+async def test_of_what_this_ledger_has_made_itself_nothing_is_backfilled(stage: Stage) -> None:
+    async with stored(stage.settings) as storage:
+        await Desk(storage).order("new", 900, anna=900)
+        await Desk(storage).pay("new")
+    await held(stage.stripe, transfer_group="new")
+    assert await backfill(stage.settings, True, None, False) == 0
+    assert (await stage.view.transfer("new")).status == "pending"
+
+
+# --- doubt ------------------------------------------------------------------------------------------------------------
 
 
 async def reviewed(stage: Stage, file: Path) -> list[dict[str, str]]:
