@@ -1,0 +1,87 @@
+"""`reconcile` on a large ledger with planted drift: each difference found and named, none invented, and then decided about.
+
+A few hundred transfers by default; RECONCILE_TRANSFERS=100000 plants the same among a hundred thousand.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any, NamedTuple
+
+import pytest
+
+from infrastructure.bootstrap import stored
+from infrastructure.settings import settings_from
+from infrastructure.stripe.simulator import RunningSimulator, running_simulator
+from tests.scripts.drift import MANY, SELLERS, Seeds
+from tests.scripts.test_command_line import ROOT
+
+TRANSFERS = int(os.environ.get("RECONCILE_TRANSFERS", "600"))
+EACH = 3 if TRANSFERS < 10_000 else 50
+DECISION = ("--actor", "mia", "--reason", "checked at Stripe")
+
+
+class Ended(NamedTuple):
+    """A command that has ended: exit code, what it printed, how long it took and its peak memory."""
+
+    code: int
+    printed: str
+    seconds: float
+    megabytes: float
+
+
+def measured(*arguments: str, **environment: str) -> Ended:
+    """Run the command line; its peak memory is its own, not that of other children."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))}
+    began = monotonic()
+    with tempfile.TemporaryFile("w+") as printed:
+        begun = subprocess.Popen([sys.executable, "-m", "scripts", *arguments], stdout=printed, cwd=ROOT, env=clean | environment)
+        _, status, usage = os.wait4(begun.pid, 0)
+        begun.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        return Ended(begun.returncode, printed.read(), monotonic() - began, usage.ru_maxrss / 1024)
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[RunningSimulator]:
+    async with running_simulator() as (simulator, control):
+        for number in range(SELLERS):
+            await control.change_account(f"acct_1s{number}")
+        yield simulator
+
+
+async def test_planted_drift_is_found_and_named_and_none_is_invented(database_url: str, simulator: RunningSimulator) -> None:
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        seeds = Seeds(simulator.world.books, storage.clock.now(), EACH)
+        await seeds.grow(storage, TRANSFERS)
+    where = {"DATABASE_URL": database_url, "STRIPE_API_BASE": simulator.url, "STRIPE_MAX_RPS": "1000"}
+
+    async def reconciled(*more: str) -> tuple[int, list[dict[str, Any]]]:
+        ended = await asyncio.to_thread(measured, "reconcile", "--json", *more, **where)
+        sys.stderr.write(f"{TRANSFERS} transfers: {ended.seconds:.1f} s, {ended.megabytes:.0f} MB at most\n")
+        return ended.code, json.loads(ended.printed)
+
+    code, findings = await reconciled()
+    assert {one["stripe_id"]: one["kind"] for one in findings} == seeds.planted
+    assert (code, len(findings)) == (1, len(seeds.planted))
+    kinds = Counter(one["kind"] for one in findings)
+    assert kinds == {"missing_here": 3 * EACH, "missing_there": 2 * EACH, "amount": 2 * EACH, "currency": EACH,
+                     "external_reversal": EACH + MANY, "duplicate": EACH, "unclaimed": EACH}  # fmt: skip
+    adopted = [one["id"] for one in findings if one["obstacle"] is None]
+    ignored = [one["id"] for one in findings if one["obstacle"] is not None and one["kind"] != "unclaimed"]
+    assert {one["kind"] for one in findings if one["id"] in adopted} == {"missing_here", "external_reversal"}
+    decisions = [*DECISION, *(f"--adopt={id_}" for id_ in adopted), *(f"--ignore={id_}" for id_ in ignored)]
+    code, told = await reconciled(*decisions)
+    assert Counter(one["outcome"] for one in told) == {"adopted": len(adopted), "ignored": len(ignored), None: EACH}
+    assert code == 0
+    code, left = await reconciled()
+    assert {one["id"] for one in left if one["ignored"]} == set(ignored)
+    assert (code, [one["kind"] for one in left if not one["ignored"]]) == (0, EACH * ["unclaimed"])
+    verified = await asyncio.to_thread(measured, "verify", DATABASE_URL=database_url)
+    assert verified.code == 0, verified.printed
