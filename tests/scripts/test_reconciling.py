@@ -260,3 +260,22 @@ async def test_bad_usage_is_2(database_url: str, stripe: SimulatorControl, argum
     ended = await reconciled(database_url, stripe, *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr
+
+
+@pytest.mark.parametrize("operation", ["transfers.list", "transfers.retrieve", "reversals.list"])
+async def test_books_that_cannot_be_read_whole_say_nothing(database_url: str, stripe: SimulatorControl, operation: str) -> None:
+    first = await paid(stripe, "o1")
+    for _ in range(11):
+        await stripe.external_reversal(first, 10)
+    await recorded(database_url, o1=first)
+    await stripe.fault("status", operation, status=503)
+    ended = await reconciled(database_url, stripe)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "could not be read at Stripe" in ended.stderr
+
+
+async def test_the_list_of_transfers_has_many_pages_and_each_is_read_once(database_url: str, stripe: SimulatorControl) -> None:
+    strangers = [str((await stripe.external_transfer("acct_1ada", 5, "eur"))["id"]) for _ in range(205)]
+    code, findings = await found(database_url, stripe)
+    assert (code, [one["stripe_id"] for one in findings]) == (0, strangers[::-1])
+    assert len(await stripe.requests("transfers.list")) == 3
