@@ -46,20 +46,17 @@ def test_equal_candidates_are_never_paired_by_chance() -> None:
 
 
 def test_what_is_in_doubt_for_one_is_not_given_to_another() -> None:
-    """The first fits two by its order; one of these is the only one that fits the second by amount."""
-    first, second = row(1, "o1"), row(2, "o2", transfer_group="")
-    assert outcome([first, second], [theirs("tr_a", order="o1"), theirs("tr_b", order="o1")]) == {1: None, 2: None}
-    listed = [theirs("tr_a", order="o1", group="o2"), theirs("tr_b", order="o1")]
-    assert outcome([first, row(2, "o2")], listed) == {1: None, 2: None}
+    """It bears the group of the first, whose time speaks against it; by amount and time it would fit the second."""
+    first, second = row(1, transfer_group="group_pi_1", begun_at=THEN + timedelta(days=9)), row(2, "o2")
+    listed = [theirs("tr_a", group="group_pi_1")]
+    assert outcome([second], listed) == {2: "tr_a"}
+    assert outcome([first, second], listed) == {1: None, 2: None}
 
 
-def test_a_candidate_in_doubt_counts_for_the_next_mark() -> None:
-    """Otherwise the row would be matched with the other one because of somebody else's doubt."""
+def test_metadata_that_names_another_order_opposes_the_group() -> None:
     first, second = row(1, "o1", transfer_group="g"), row(2, "o2", transfer_group="g")
-    listed = [theirs("tr_a", order="o1", group="g", hours=-48), theirs("tr_b", group="g")]
-    assert outcome([first, second], listed) == {1: None, 2: "tr_b"}, "its metadata opposes tr_a"
-    unmarked = [theirs("tr_a", hours=-48), theirs("tr_b")]
-    assert outcome([row(1)], unmarked) == {1: None}
+    listed = [theirs("tr_a", order="o1", group="g"), theirs("tr_b", group="g")]
+    assert outcome([first, second], listed) == {1: "tr_a", 2: "tr_b"}
 
 
 def test_what_others_have_is_not_in_question() -> None:
