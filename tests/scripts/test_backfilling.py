@@ -145,6 +145,39 @@ async def test_of_what_this_ledger_has_made_itself_nothing_is_backfilled(stage: 
     assert (await stage.view.transfer("new")).status == "pending"
 
 
+# --- the same by `reconcile` ------------------------------------------------------------------------------------------
+
+
+async def reconciled(stage: Stage, *more: str) -> tuple[int, list[dict[str, Any]]]:
+    where = {"DATABASE_URL": str(stage.settings.database_url), "STRIPE_API_BASE": stage.stripe.url}
+    ended = await asyncio.to_thread(run, "reconcile", "--json", *more, **where)
+    assert ended.returncode in (0, 1), ended.stderr
+    return ended.returncode, json.loads(ended.stdout)
+
+
+async def test_reconcile_finds_what_an_older_system_has_paid_and_takes_it_in(stage: Stage) -> None:
+    await stage.take_over("paid")
+    await stage.take_over("open", status="failed", seller_id="bert", next_retry_at=datetime.now(UTC))
+    known = [await held(stage.stripe, transfer_group="paid"), await held(stage.stripe, seller="bert", transfer_group="open")]
+    code, found = await reconciled(stage)
+    assert (code, [(one["kind"], one["stripe_id"]) for one in found]) == (1, [("missing_here", name) for name in known[::-1]])
+    decision = ("--actor", "mia", "--reason", "as listed")
+    assert (await reconciled(stage, *decision, *(f"--adopt={one['id']}" for one in found)))[0] == 0
+    rows = [await stage.view.transfer("paid"), await stage.view.transfer("open")]
+    assert [(row.status, row.stripe_transfer_id) for row in rows] == [("completed", name) for name in known]
+    assert await reconciled(stage) == (0, [])
+
+
+async def test_reconcile_takes_in_nothing_that_may_be_any_of_several(stage: Stage) -> None:
+    for order_id in ("a", "b"):
+        await stage.take_over(order_id, transfer_group="shared")
+    await held(stage.stripe, transfer_group="shared")
+    code, (found,) = await reconciled(stage)
+    assert (code, found["kind"], found["obstacle"]) == (1, "missing_here", "a person has to say which it is")
+    code, (found,) = await reconciled(stage, "--actor", "mia", "--reason", "try", f"--adopt={found['id']}")
+    assert (code, found["outcome"]) == (1, "cannot be adopted: a person has to say which it is")
+
+
 # --- doubt ------------------------------------------------------------------------------------------------------------
 
 
