@@ -19,11 +19,13 @@ from domain.identity import finding_stream, order_stream, refund_stream, switch_
 from domain.order import Order, Share
 from domain.outcomes import TransferAtStripe
 from domain.settlement import pay_sellers
-from domain.switch import Switch
+from domain.switch import UNSEEN, Switch
 
 ATTEMPTS = 20
 """How often a command is decided anew after losing a race, before its caller is told so."""
 
+RESTORED = switch_stream(UNSEEN)
+"""The switch that is off while, after a restore, looks come first."""
 NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})
 
 T = TypeVar("T")
@@ -242,17 +244,18 @@ class TransferLedger:
         return refund_stream(given[0])
 
     async def _order(self, order_id: str) -> Book:
-        return await self._ledger.load([order_stream(order_id)])
+        return await self._ledger.load([order_stream(order_id), RESTORED])
 
     async def _whole_order(self, order_id: str, *refund: str | None) -> Book:
         """The order, its transfers, and the refund under any of these names."""
-        book = await self._ledger.load([order_stream(order_id), await self._named(*refund)])
+        book = await self._ledger.load([order_stream(order_id), await self._named(*refund), RESTORED])
         book.merge(await self._ledger.load(book.order(order_id).transfer_ids()))
         return book
 
     async def _until_stored(self, load: Callable[[], Awaitable[Book]], decide: Decision[T], along: Along) -> T:
         for left in reversed(range(ATTEMPTS)):
             book = await load()
+            book.mind_restore()
             answer = decide(book, self._clock.now())
             if not book.changed() and along.inbox is None:
                 break

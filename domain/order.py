@@ -146,6 +146,8 @@ class Order(Stream):
         self.refunds: dict[str, Admitted] = {}
         self.set_aside: dict[str, int] = {}
         self.compensations: list[UUID] = []
+        self.unseen = False
+        """See `SellerTransfer.unseen`."""
 
     @classmethod
     def register(
