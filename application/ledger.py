@@ -180,8 +180,7 @@ class TransferLedger:
         )
 
     async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
-        """Record by which transfer at Stripe ours is paid. See `backfilling.record`; raises ConstraintBroken when another of
-        ours has it."""
+        """Record by which transfer at Stripe ours is paid, see `backfilling.record`. Raises ConstraintBroken when it is taken."""
         await self._until_stored(
             lambda: self._ledger.load([transfer_id]),
             lambda book, now: backfilling.record(book.transfer(transfer_id), stripe_transfer_id, actor, evidence, now),

