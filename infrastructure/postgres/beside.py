@@ -12,6 +12,8 @@ from infrastructure.postgres.connections import Connection, Pool, connect
 from infrastructure.postgres.sql import queries
 
 SQL = queries("reconciling")
+SEEN = b"create temporary table seen_at_stripe (stripe_transfer_id text primary key)"
+"""What one reconciliation has seen at Stripe; it goes with the connection."""
 
 
 class LetStand(NamedTuple):
@@ -71,7 +73,7 @@ class SeenAtStripe:
     async def begin(cls, database_url: str) -> AsyncIterator["SeenAtStripe"]:
         """Nothing is seen yet; forgotten at the end."""
         async with await connect(database_url) as connection:
-            await connection.execute(SQL["begin_seen"])
+            await connection.execute(SEEN)
             yield cls(connection)
 
     async def add(self, stripe_ids: Sequence[str]) -> int:

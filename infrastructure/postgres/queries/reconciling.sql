@@ -12,9 +12,6 @@ select transfer_id
 -- ignored: which of these findings somebody lets stand
 select finding_id, actor, reason, updated_at from findings where finding_id = any(%s) and status = 'ignored';
 
--- begin_seen: what one reconciliation has seen at Stripe; it goes with the connection
-create temporary table seen_at_stripe (stripe_transfer_id text primary key);
-
 -- see: a page of Stripe's list
 insert into seen_at_stripe select unnest(%s::text[]) on conflict do nothing;
 
