@@ -8,13 +8,14 @@ from uuid import UUID
 from domain.dispute import Dispute
 from domain.errors import UnknownId
 from domain.fact import Fact, Stream
-from domain.identity import dispute_stream, order_stream, payout_stream, switch_stream
+from domain.finding import Finding
+from domain.identity import dispute_stream, finding_stream, order_stream, payout_stream, switch_stream
 from domain.order import Order
 from domain.payout import Payout
 from domain.refund import Refund
 from domain.seller_transfer import SellerTransfer
 from domain.settlement import settle
-from domain.switch import Switch
+from domain.switch import UNSEEN, Switch
 
 
 class Book:
@@ -60,6 +61,22 @@ class Book:
         """What pauses this scope, if it was ever paused."""
         stream = self._streams.get(switch_stream(scope))
         return stream if isinstance(stream, Switch) else None
+
+    def mind_restore(self) -> None:
+        """After a restore, while looks come first: what was not looked up since may have been paid by what is lost."""
+        switch = self.switch(UNSEEN)
+        if switch is None or not switch.paused:
+            return
+        for order in (stream for stream in self._streams.values() if isinstance(stream, Order)):
+            order.unseen = True
+        for transfer in self.transfers():
+            looked_at = transfer.operation.looked_at if transfer.operation is not None else None
+            transfer.unseen = looked_at is None or looked_at < switch.modified_on
+
+    def finding(self, finding_id: str) -> Finding | None:
+        """What was decided about this finding, if anything was."""
+        stream = self._streams.get(finding_stream(finding_id))
+        return stream if isinstance(stream, Finding) else None
 
     def order(self, order_id: str) -> Order:
         """Raises UnknownId."""

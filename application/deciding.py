@@ -11,11 +11,14 @@ from uuid import UUID
 from application.book import Along, Book
 from application.ports import Clock, Ledger
 from domain.errors import Conflict, ConstraintBroken
-from domain.identity import order_stream
+from domain.identity import order_stream, switch_stream
+from domain.switch import UNSEEN
 
 ATTEMPTS = 20
 """How often a command is decided anew after losing a race, before its caller is told so."""
 
+RESTORED = switch_stream(UNSEEN)
+"""The switch that is off while, after a restore, looks come first."""
 NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})
 
 T = TypeVar("T")
@@ -38,6 +41,7 @@ class Decider:
         """What `decide` answers, once what it changed is stored; what is stored along may depend on the answer."""
         for left in reversed(range(ATTEMPTS)):
             book = await load()
+            book.mind_restore()
             answer = decide(book, self._clock.now())
             with_it = along if isinstance(along, Along) else along(answer)
             if not book.changed() and with_it.inbox is None:
@@ -55,13 +59,13 @@ class Decider:
 
     async def order_with(self, order_id: str, *streams: UUID) -> Book:
         """An order with all its transfers, and these streams. Raises UnknownId."""
-        book = await self._ledger.load([order_stream(order_id), *streams])
+        book = await self._ledger.load([order_stream(order_id), RESTORED, *streams])
         book.merge(await self._ledger.load(book.order(order_id).transfer_ids()))
         return book
 
-    async def around(self, transfer_id: UUID) -> Book:
-        """The transfer, and, where there is one, its order with all its transfers. Raises UnknownId."""
-        book = await self._ledger.load([transfer_id])
+    async def around(self, transfer_id: UUID, *others: UUID) -> Book:
+        """The transfer, and, where there is one, its order with all its transfers; and these streams. Raises UnknownId."""
+        book = await self._ledger.load([transfer_id, RESTORED, *others])
         order_id = book.transfer(transfer_id).order_id
         book.merge(await self._ledger.load([order_stream(order_id)]))
         if (order := book.known_order(order_id)) is not None:

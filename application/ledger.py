@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from application import disputes, reconciling, refunds
+from application import backfilling, disputes, findings, refunds
 from application.book import Along, Book, settle_anew
-from application.deciding import NOTHING_ALONG, Decider
+from application.deciding import NOTHING_ALONG, RESTORED, Decider
 from application.disputes import DisputeReport
 from application.ports import Clock, Directory, Ledger
-from application.recording import causes_vanished
 from application.refunds import Recorded, RefundReport, SettledRefund
 from domain import resolving
 from domain.dispute import DisputePolicy
 from domain.errors import ContentDiffers, UnknownId
-from domain.identity import dispute_stream, order_stream, refund_stream, switch_stream
+from domain.finding import DecidedBy, Difference
+from domain.identity import dispute_stream, finding_stream, order_stream, refund_stream, switch_stream
 from domain.order import Order, Share
 from domain.outcomes import TransferAtStripe
 from domain.psp import PaymentBody, name_at_psp
@@ -191,18 +191,29 @@ class TransferLedger:
 
         await self._decider.until_stored(lambda: self._decider.around(transfer_id), decide, NOTHING_ALONG)
 
-    async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, note: str) -> None:
-        """Take in what a reconciliation found; `seen` is what Stripe shows now. See `reconciling.adopt`."""
+    async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy) -> None:
+        """Take in what a reconciliation found; `seen` is what Stripe shows now. See `findings.adopt`."""
+        await self._decider.until_stored(
+            lambda: self._decider.around(transfer_id, finding_stream(finding_id)),
+            lambda book, now: findings.adopt(book, transfer_id, seen, finding_id, by, now),
+            NOTHING_ALONG,
+        )
 
-        def decide(book: Book, now: datetime) -> None:
-            transfer = book.transfer(transfer_id)
-            reduced, before = dict(transfer.reductions), set(causes_vanished(transfer))
-            reconciling.adopt(transfer, seen, finding_id, note, now)
-            vanished = [cause_id for cause_id in causes_vanished(transfer) if cause_id not in before]
-            for cause_id in [*vanished, *transfer.undone_since(reduced)]:
-                settle_anew(book, book.order(transfer.order_id), cause_id, now)
+    async def ignore(self, difference: Difference, by: DecidedBy) -> bool:
+        """Let a difference stand; answers whether that is news. See `domain.finding`."""
+        return await self._decider.until_stored(
+            lambda: self._ledger.load([finding_stream(difference.id)]),
+            lambda book, now: findings.ignore(book, difference, by, now),
+            NOTHING_ALONG,
+        )
 
-        await self._decider.until_stored(lambda: self._decider.around(transfer_id), decide, NOTHING_ALONG)
+    async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
+        """Record by which transfer at Stripe ours is paid, see `backfilling.record`. Raises ConstraintBroken when it is taken."""
+        await self._decider.until_stored(
+            lambda: self._ledger.load([transfer_id]),
+            lambda book, now: backfilling.record(book.transfer(transfer_id), stripe_transfer_id, actor, evidence, now),
+            NOTHING_ALONG,
+        )
 
     async def transfer(self, transfer_id: UUID) -> SellerTransfer:
         """The transfer as it is now. Raises UnknownId."""
@@ -271,7 +282,7 @@ class TransferLedger:
         return refund_stream(given[0])
 
     async def _order(self, order_id: str) -> Book:
-        return await self._ledger.load([order_stream(order_id)])
+        return await self._ledger.load([order_stream(order_id), RESTORED])
 
     async def _before_paid(self, order_id: str) -> Book:
         """The order, and, while it is not paid, what an older system has made for it."""

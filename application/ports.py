@@ -240,6 +240,9 @@ class Listed(NamedTuple):
 
     transfer: TransferAtStripe
     created_at: datetime
+    order_id: str | None = None
+    """Out of its metadata."""
+    transfer_group: str | None = None
 
 
 class Page(NamedTuple):
@@ -252,8 +255,11 @@ class Page(NamedTuple):
 class StripeBooks(Protocol):
     """What a reconciliation reads at Stripe. Obligation: an incomplete answer raises `LookUpFailed`, never looks like less."""
 
-    async def page(self, since: datetime, until: datetime, after: str | None) -> Page:
-        """All transfers made from `since` on and before `until`, whosever they are; those that follow after `after`."""
+    async def page(self, since: datetime, until: datetime, after: str | None, destination: str | None = None) -> Page:
+        """All transfers made from `since` on and before `until`, whosever they are; those that follow after `after`.
+
+        With a `destination`, only those to it.
+        """
         ...
 
     async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:

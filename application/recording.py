@@ -7,6 +7,7 @@ from uuid import UUID
 import structlog
 
 from application.book import Book, settle_anew
+from application.deciding import RESTORED
 from application.ports import Clock, Ledger
 from application.settlements import Settlement
 from domain.claims import ClaimState
@@ -67,9 +68,10 @@ class Recorder:
         """A reversal whose cause vanished while its call was open has its outcome now, or Stripe paid what a refund had
         reduced: settle what that took, or paid, in vain."""
         for cause_id in to_settle(transfer, reduced):
-            book.merge(await self._ledger.load([order_stream(transfer.order_id)]))
+            book.merge(await self._ledger.load([order_stream(transfer.order_id), RESTORED]))
             order = book.order(transfer.order_id)
             book.merge(await self._ledger.load(order.transfer_ids()))
+            book.mind_restore()
             settle_anew(book, order, cause_id, self._clock.now())
 
     async def _hold(self, transfer_id: UUID, settlement: Settlement, refused: ConstraintBroken) -> None:

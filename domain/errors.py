@@ -14,6 +14,7 @@ LedgerError
 │   ├── NothingToResolve         nothing is stuck, so there is nothing to resolve
 │   ├── EvidenceDiffers          what Stripe shows is not what it is said to prove
 │   ├── PspRefused               the payment provider said no, and nothing was made there
+│   ├── NotAdoptable             a difference from Stripe's books that cannot be taken in as it is
 │   └── BadMoney                 not an amount or a currency we accept
 ├── Conflict                 somebody else appended first: reload and decide again
 ├── Unavailable              the database cannot answer now; the request itself may be fine
@@ -165,6 +166,16 @@ class PspRefused(Refused):
     def __init__(self, what: str, why: str) -> None:
         self.what, self.why = what, why
         super().__init__(f"The payment provider refused {what} ({why.rstrip('.')}); correct that, then ask again.")
+
+
+class NotAdoptable(Refused):
+    """A difference from Stripe's books that cannot be taken in as it is."""
+
+    code = "not_adoptable"
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name, self.why = name, why
+        super().__init__(f"{name} cannot be adopted: {why}.")
 
 
 class BadMoney(Refused):

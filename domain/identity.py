@@ -65,6 +65,19 @@ def dispute_cause(dispute_id: str) -> str:
     return DISPUTE + dispute_id
 
 
+def finding_stream(finding_id: str) -> UUID:
+    """The stream of what was decided about one finding of a reconciliation."""
+    return _named("finding", finding_id)
+
+
+def may_be_ours(name: str | None) -> bool:
+    """Whether what Stripe shows in the place of an id of ours is one that we could have given."""
+    try:
+        return name is not None and str(UUID(name)) == name
+    except ValueError:
+        return False
+
+
 def compensation(transfer_id: UUID, cause_id: str, round_: int = 1) -> str:
     """The cause of a transfer that gives back what a refund or dispute took from `transfer_id` in vain."""
     return json.dumps(["compensation", str(transfer_id), cause_id, round_], separators=(",", ":"))

@@ -161,6 +161,8 @@ class Order(Stream):
         """Refunds that the PSP was asked for and has not decided."""
         self.payment_body: PaymentBody | None = None
         self.compensations: list[UUID] = []
+        self.unseen = False
+        """See `SellerTransfer.unseen`."""
 
     @classmethod
     def register(

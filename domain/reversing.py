@@ -22,7 +22,7 @@ from domain.calling import (
     proves_absence,
 )
 from domain.claims import Claim, ClaimState, Reason
-from domain.identity import external_reversal
+from domain.identity import external_reversal, may_be_ours
 from domain.lifecycle import TransferStatus
 from domain.operation import Operation, Policy
 from domain.outcomes import NotExecuted, Outcome, Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
@@ -255,6 +255,8 @@ def strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[Reversal
         if reversal.reversal_id not in known
         and reversal.stripe_reversal_id not in settled
         and external_id(transfer.id, reversal.stripe_reversal_id) not in known
+        # ours, for a refund that a restore has lost: as somebody else's it would count once more when that is told again
+        and (transfer.imported or not may_be_ours(reversal.reversal_id))
     ]
     return _not_in_the_sum(transfer, unnamed)
 
@@ -332,11 +334,14 @@ def _made_by(reversal: ReversalAtStripe) -> str:
     return "made at Stripe outside this ledger"
 
 
-def record_external(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, note: str | None = None) -> None:
+def record_external(
+    transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, note: str | None = None, only: str | None = None
+) -> None:
     """Take in what others reversed at Stripe; while a reversal of ours runs, attribution waits for its outcome.
 
-    `note` says how it was noticed, where Stripe did not tell us.
+    `note` says how it was noticed, where Stripe did not tell us; `only` this one of Stripe's reversals.
     """
     if transfer.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
         for reversal in strangers(transfer, seen):
-            _record_external(transfer, reversal, now, note)
+            if only in (None, reversal.stripe_reversal_id):
+                _record_external(transfer, reversal, now, note)

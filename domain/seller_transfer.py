@@ -53,6 +53,8 @@ class SellerTransfer(Stream):
         """Objects at Stripe that could not be taken in, with the operation they belong to."""
         self.settled_outside: str | None = None
         """What a person said who paid the seller in another way: Stripe is to pay nothing any more."""
+        self.unseen = False
+        """Restored from a backup, and not looked up since: Stripe may have paid it. Known while a command lasts, no fact."""
 
     @classmethod
     def create(
@@ -155,7 +157,7 @@ class SellerTransfer(Stream):
         """A refund takes `amount` back: by sending less, by a reversal now, or by one that waits. Needs `amount <= room`."""
         if not 0 < amount <= self.room:
             raise ValueError(f"{amount} is to be taken back from transfer {self.id}, which has room for {self.room}.")
-        if self.unsent:
+        if self.unsent and not self.unseen:
             self._reduce(refund_id, amount, now)
         elif self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
             self._request(self._reversal_id(refund_id), refund_id, amount, now)

@@ -50,7 +50,7 @@ def _told(amount: int, currency: str, destination: str) -> str:
 
 def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
     share = order.shares[seller_id]
-    return SellerTransfer.create(
+    transfer = SellerTransfer.create(
         order_id=order.order_id,
         seller_id=seller_id,
         destination=share["destination"],
@@ -59,6 +59,8 @@ def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
         source_transaction=order.source_transaction,
         now=now,
     )
+    transfer.unseen = order.unseen
+    return transfer
 
 
 def _take_back_step(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now: datetime) -> None:

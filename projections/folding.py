@@ -9,14 +9,16 @@ from typing import NamedTuple, assert_never
 
 from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
+from domain.finding import AnyFindingFact
 from domain.order import AnyOrderFact
 from domain.payout import AnyPayoutFact
 from domain.refund import AnyRefundFact
 from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
-from projections import disputes, orders, pauses, payouts, refunds, seller_transfers, transfer_reversals
+from projections import disputes, findings, orders, pauses, payouts, refunds, seller_transfers, transfer_reversals
 from projections.alarms import still_troubled
 from projections.disputes import DisputeRow
+from projections.findings import FindingRow
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
@@ -24,7 +26,7 @@ from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow, Reversals
 
-Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow | DisputeRow | PayoutRow | PauseRow
+Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow | DisputeRow | PayoutRow | PauseRow | FindingRow
 
 
 class TransferFold(NamedTuple):
@@ -36,7 +38,7 @@ class TransferFold(NamedTuple):
     """Whether an alarm may be open that ends with what it is about."""
 
 
-Fold = TransferFold | OrderRow | RefundRow | DisputeRow | PayoutRow | PauseRow
+Fold = TransferFold | OrderRow | RefundRow | DisputeRow | PayoutRow | PauseRow | FindingRow
 
 
 def fold(state: Fold | None, facts: Iterable[Fact]) -> Fold | None:
@@ -62,6 +64,8 @@ def _step(state: Fold | None, fact: Fact) -> Fold:
         return payouts.evolve(state if isinstance(state, PayoutRow) else None, fact)
     if isinstance(fact, AnySwitchFact):
         return pauses.evolve(state if isinstance(state, PauseRow) else None, fact)
+    if isinstance(fact, AnyFindingFact):
+        return findings.evolve(state if isinstance(state, FindingRow) else None, fact)
     raise TypeError(f"{type(fact).__name__} belongs to no read model; add it to the union of its aggregate's facts.")
 
 
@@ -83,5 +87,7 @@ def rows(before: Fold | None, after: Fold) -> dict[str, list[Row]]:
             return {"payouts": [after]}
         case PauseRow():
             return {"pauses": [after]}
+        case FindingRow():
+            return {"findings": [after]}
         case _:
             assert_never(after)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
+from domain.finding import AnyFindingFact
 from domain.order import AnyOrderFact
 from domain.payout import AnyPayoutFact
 from domain.refund import AnyRefundFact
@@ -13,6 +14,7 @@ from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact
 from projections import (
     dispute_sentences,
+    finding_sentences,
     order_sentences,
     payout_sentences,
     refund_sentences,
@@ -38,6 +40,8 @@ def sentence(fact: Fact, currency: str | None = None) -> str:
         return payout_sentences.sentence(fact)
     if isinstance(fact, AnySwitchFact):
         return switch_sentences.sentence(fact)
+    if isinstance(fact, AnyFindingFact):
+        return finding_sentences.sentence(fact)
     raise TypeError(f"{type(fact).__name__} has no sentence; add it to the union of its aggregate's facts.")
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from domain.fact import Fact
 from projections.alarms import RAISED_BY_FACTS, AlarmRow, alarms
 from projections.disputes import DisputeRow
+from projections.findings import FindingRow
 from projections.folding import Row, fold, rows
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
@@ -41,6 +42,7 @@ DERIVED: tuple[Derived, ...] = (
     Derived("disputes", DisputeRow._fields, ("stream_id",), "stream_id"),
     Derived("payouts", PayoutRow._fields, ("stream_id",), "stream_id"),
     Derived("pauses", PauseRow._fields, ("stream_id",), "stream_id"),
+    Derived("findings", FindingRow._fields, ("stream_id",), "stream_id"),
     Derived("alarms", AlarmRow._fields, ("kind", "subject"), "subject", "text", tuple(sorted(RAISED_BY_FACTS))),
 )
 

@@ -240,6 +240,18 @@ def inbox_poll(as_json: AsJson = False) -> None:
     raise typer.Exit(asyncio.run(poll_now(settings(), as_json)))
 
 
+@app.command(epilog="Example: transfer-ledger backfill --review review.csv")
+def backfill(
+    apply: Annotated[bool, typer.Option("--apply", help="Record what is matched; without it, only tell.")] = False,
+    review: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV of what needs a person; overwritten.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find in Stripe's lists what has paid transfers without a Stripe id; exit 1 when some need a person. Sends nothing."""
+    from scripts.backfilling import backfill
+
+    raise typer.Exit(asyncio.run(backfill(settings(), apply, review, as_json)))
+
+
 @app.command(epilog="Example: transfer-ledger rebuild seller_transfers --dry-run")
 def rebuild(
     tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Read models; all without any.")] = None,
@@ -282,15 +294,20 @@ def reconcile(
     adopted: Annotated[
         list[str] | None, typer.Option("--adopt", metavar="ID", help="Take in what this finding shows; repeatable.")
     ] = None,
-    actor: Annotated[str | None, typer.Option(help="Who adopts.")] = None,
+    ignored: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="ID", help="Let this finding stand, until other money hangs on it; repeatable."),
+    ] = None,
+    actor: Annotated[str | None, typer.Option(help="Who decides.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare Stripe's transfers and reversals with ours; exit 1 when they differ in what nobody adopts."""
-    from scripts.reconciling import Adoption, reconcile
+    """Compare Stripe's transfers and reversals with ours; exit 1 when they differ in what nobody has decided about."""
+    from domain.finding import DecidedBy
+    from scripts.reconciling import Choice, reconcile
 
     since, until = (None if text is None else _instant(name, text) for name, text in (("--from", start), ("--to", end)))
-    chosen = Adoption(frozenset(adopted or []), actor or "", reason or "")
+    chosen = Choice(frozenset(adopted or []), frozenset(ignored or []), DecidedBy(actor or "", reason or ""))
     raise typer.Exit(asyncio.run(reconcile(settings(), since, until, chosen, as_json)))
 
 

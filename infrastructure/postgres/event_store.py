@@ -24,8 +24,8 @@ from infrastructure.postgres.sql import queries
 
 GROUP_LIMIT = 32
 TABLES = frozenset({
-    "seller_transfers", "transfer_reversals", "orders", "refunds", "disputes", "payouts", "pauses", "alarms", "webhook_inbox",
-    "released",
+    "seller_transfers", "transfer_reversals", "orders", "refunds", "disputes", "payouts", "pauses",
+    "findings", "alarms", "webhook_inbox", "released",
 })  # fmt: skip
 STORED_ALREADY, NO_PREDECESSOR = "LG001", "LG002"
 CLASH_OF_LOCKS = {"55P03", "40P01", "40001"}
@@ -34,7 +34,7 @@ SQL = queries("events")
 Rows = Mapping[str, Sequence[object]]
 """Table → rows (NamedTuples or mappings, by column name), as `ledger_append` takes them:
 
-seller_transfers, transfer_reversals, orders, refunds, disputes, payouts, pauses: the whole row; alarms: kind, subject,
+seller_transfers, transfer_reversals, orders, refunds, disputes, payouts, pauses, findings: the whole row; alarms: kind, subject,
 detail, raised_at and, to clear it, cleared_at; webhook_inbox: inbox_id, status, reason, subject, due_at of
 events handled with these facts; released: subject, whose parked webhooks are due now.
 """

@@ -108,19 +108,6 @@ class ReadModels:
             await cursor.execute(SQL["payouts"], values)
             return await cursor.fetchall()
 
-    async def at_stripe(self, stripe_ids: Sequence[str]) -> dict[str, UUID]:
-        """Which transfers these of Stripe's have paid."""
-        return dict(await self._rows("at_stripe", list(stripe_ids)))
-
-    async def paid_within(self, since: datetime, until: datetime) -> dict[str, UUID]:
-        """Stripe's ids of all transfers that were created in this time and are paid."""
-        return dict(await self._rows("paid_within", since, until))
-
-    async def _rows(self, query: str, *values: object) -> list[tuple[str, UUID]]:
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(SQL[query], values)).fetchall()
-        return [(row[0], row[1]) for row in rows]
-
     async def statuses(self) -> dict[str, int]:
         """How many transfers have each status."""
         return dict(await self._pairs("statuses"))

@@ -66,7 +66,7 @@ def transfer_at_stripe(shown: Mapping[str, object], reversals: tuple[ReversalAtS
         amount_reversed=field(shown, "amount_reversed", int),
         currency=clean(field(shown, "currency", str)).upper(),
         destination=clean(field(shown, "destination", str)),
-        transfer_id=_our_id(shown, "transfer_id"),
+        transfer_id=our_mark(shown, "transfer_id"),
         reversals=reversals,
     )
 
@@ -79,7 +79,7 @@ def reversal_at_stripe(shown: Mapping[str, object], stripe_transfer_id: str) -> 
     return ReversalAtStripe(
         stripe_reversal_id=object_id(shown, "transfer_reversal", REVERSAL),
         amount=field(shown, "amount", int),
-        reversal_id=_our_id(shown, "reversal_id"),
+        reversal_id=our_mark(shown, "reversal_id"),
         source_refund=clean(source) if isinstance(source, str) else None,
     )
 
@@ -99,7 +99,8 @@ def field(shown: Mapping[str, object], name: str, kind: type[T]) -> T:
     return value
 
 
-def _our_id(shown: Mapping[str, object], name: str) -> str | None:
+def our_mark(shown: Mapping[str, object], name: str) -> str | None:
+    """What its metadata says under this name, if anything."""
     metadata = shown.get("metadata")
     value = metadata.get(name) if isinstance(metadata, Mapping) else None
     return clean(value) if isinstance(value, str) and value else None

@@ -173,11 +173,14 @@ class StripeGateway:
         listed = self._sent_to(destination, since)
         return [transfer async for transfer in listed if (transfer.currency, transfer.amount) == (currency, amount)]
 
-    async def page(self, since: datetime, until: datetime, after: str | None) -> Page:
+    async def page(self, since: datetime, until: datetime, after: str | None, destination: str | None = None) -> Page:
         """See the port `StripeBooks`."""
-        window = {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "limit": PAGE}
-        params = cast("TransferListParams", window if after is None else {**window, "starting_after": after})
-        return page_of(await read(self._transfers.list_async(params)), after)
+        params: TransferListParams = {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "limit": PAGE}
+        if after is not None:
+            params["starting_after"] = after
+        if destination is not None:
+            params["destination"] = destination
+        return page_of(await read(self._transfers.list_async(params)), after, destination)
 
     async def events(self, since: datetime, until: datetime, after: str | None) -> EventsPage:
         """See the port `StripeEvents`. Stripe counts whole seconds: both ends are rounded down."""

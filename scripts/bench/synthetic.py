@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from domain.calling import Send, begin
 from domain.dispute import Dispute, DisputeStatus
 from domain.fact import Fact, Stream
+from domain.finding import DecidedBy, Difference, Finding, Kind
 from domain.operation import Policy
 from domain.order import Order, Share
 from domain.outcomes import Rejected, Succeeded
@@ -110,7 +111,8 @@ def _story(order_id: str, number: int) -> list[Stream]:
     for transfer in transfers[: 1 if number % 7 == 0 else 2]:
         _reversed(transfer, now, gone=number % 7 == 3)
     told = [_paused(f"s-{order_id}", now), _disputed(order_id, now), _paid_out(order_id, now)] if number % 5 == 1 else []
-    return [order, refund, *transfers, *told]
+    ignored = [_ignored(transfers[0], now)] if number % 5 == 2 else []
+    return [order, refund, *transfers, *told, *ignored]
 
 
 def _disputed(order_id: str, now: datetime) -> Dispute:
@@ -147,6 +149,16 @@ def _paused(seller_id: str, now: datetime) -> Switch:
     switch = Switch.install(scope_of_seller(seller_id), now)
     switch.pause("mia", "account under review", now, lost_since=now)
     return switch
+
+
+def _ignored(transfer: SellerTransfer, now: datetime) -> Finding:
+    stripe_id = f"trr_{transfer.id.hex}x"
+    taken = Difference(
+        Kind.EXTERNAL_REVERSAL, stripe_id, f"tr_{transfer.id.hex}", transfer.id, 5, "EUR", "Taken back.", None, "x"
+    )
+    finding = Finding.note(taken, now)
+    finding.ignore(DecidedBy("mia", "agreed on the phone"), now)
+    return finding
 
 
 def _sent(transfer: SellerTransfer, now: datetime) -> None:

@@ -12,6 +12,7 @@ from domain.calling import LookUp, Rest, Send
 from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import opened
+from domain.finding import AnyFindingFact
 from domain.identity import order_stream, transfer_stream
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER
@@ -83,8 +84,11 @@ TOPICS = {
     "RetryRequested": "ledger.seller_transfer.retry_requested",
     "Reopened": "ledger.seller_transfer.reopened",
     "StripeTransferIdBackfilled": "ledger.seller_transfer.stripe_transfer_id_backfilled",
+    "Noted": "ledger.finding.noted",
+    "Ignored": "ledger.finding.ignored",
+    "Adopted": "ledger.finding.adopted",
 }
-UNIONS = (AnyOrderFact, AnyRefundFact, AnyTransferFact, AnySwitchFact, AnyDisputeFact, AnyPayoutFact)
+UNIONS = (AnyOrderFact, AnyRefundFact, AnyTransferFact, AnySwitchFact, AnyDisputeFact, AnyPayoutFact, AnyFindingFact)
 CLASSES = [kind for union in UNIONS for kind in get_args(union)]
 
 

@@ -25,6 +25,7 @@ from infrastructure.postgres.ledger import FactCodec, replayed
 from infrastructure.postgres.verify import verify
 from infrastructure.stripe.simulator import SimulatorControl
 from projections.disputes import DisputeRow
+from projections.findings import FindingRow
 from projections.folding import Fold, TransferFold, fold
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
@@ -42,6 +43,7 @@ ROWS: Mapping[str, type[Any]] = {
     "disputes": DisputeRow,
     "payouts": PayoutRow,
     "pauses": PauseRow,
+    "findings": FindingRow,
 }
 FACTS = """
     select originator_id, originator_version, topic, state, notification_id as position, digest
@@ -163,6 +165,8 @@ def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[Any, Any]]:
                 expected["payouts"][folded.stream_id] = folded
             case PauseRow():
                 expected["pauses"][folded.stream_id] = folded
+            case FindingRow():
+                expected["findings"][folded.stream_id] = folded
     return expected
 
 

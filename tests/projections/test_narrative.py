@@ -12,6 +12,7 @@ from domain import order, refund, transfer_facts
 from domain.claims import Reason
 from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
+from domain.finding import AnyFindingFact
 from domain.order import AnyOrderFact
 from domain.payout import AnyPayoutFact
 from domain.refund import AnyRefundFact
@@ -24,6 +25,7 @@ STREAM = UUID(int=7)
 
 SAMPLES: dict[str, Any] = {
     "status": "failed",
+    "kind": "missing_here",
     "to": "failed",
     "allocation": [{"seller_id": "ada", "amount": 800, "transfer_id": None, "reversal_id": None}],
     "seller_ids": ["ada"],
@@ -33,7 +35,7 @@ SAMPLES: dict[str, Any] = {
     "body": {"amount": 8_000, "refund_id": "tl_7", "payment_id": "pay_7"},
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
-UNIONS = (AnyTransferFact, AnyOrderFact, AnyRefundFact, AnySwitchFact, AnyDisputeFact, AnyPayoutFact)
+UNIONS = (AnyTransferFact, AnyOrderFact, AnyRefundFact, AnySwitchFact, AnyDisputeFact, AnyPayoutFact, AnyFindingFact)
 FACTS = [kind for union in UNIONS for kind in get_args(union)]
 
 

@@ -20,7 +20,7 @@ from infrastructure.settings import settings_from
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
     "demo", "serve", "worker", "simulate", "migrate", "transfers", "history", "statement", "retry", "resolve", "pause", "resume",
-    "alarms", "inbox", "doctor", "bench", "rebuild", "verify", "seal", "reconcile", "import",
+    "alarms", "inbox", "doctor", "bench", "backfill", "rebuild", "verify", "seal", "reconcile", "import",
 ]  # fmt: skip
 NOWHERE = "http://127.0.0.1:9"
 

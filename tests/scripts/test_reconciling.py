@@ -4,14 +4,20 @@ import asyncio
 import json
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import psycopg
 import pytest
 
-from domain.identity import transfer_stream
+from application.ledger import TransferLedger
+from domain.calling import Send, begin
+from domain.identity import reversal_name, transfer_stream
+from domain.operation import Policy
 from domain.paying import complete
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from infrastructure.settings import settings_from
 from infrastructure.stripe.simulator import SimulatorControl, running_simulator
 from tests.e2e.stage import Desk
@@ -31,6 +37,26 @@ async def stripe() -> AsyncIterator[SimulatorControl]:
 
 def ours(order_id: str) -> str:
     return str(transfer_stream(order_id, "ada"))
+
+
+OURS1 = ours("o1")
+
+
+class At:
+    """A clock that stands still."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def observe(self, database_now: datetime) -> None:
+        """It is not to go on."""
+
+
+def named(option: str, findings: list[dict]) -> list[str]:
+    return [part for one in findings for part in (option, one["id"])]
 
 
 async def paid(stripe: SimulatorControl, order_id: str, amount: int = 1_000, currency: str = "eur") -> str:
@@ -96,14 +122,119 @@ async def test_what_is_adopted_is_a_fact_and_found_no_more(database_url: str, st
     await recorded(database_url, o1=first, o2=None)
     code, findings = await found(database_url, stripe)
     assert (code, len(findings)) == (1, 13)
-    chosen = [one["id"] for one in findings if one["kind"] == "missing_here"]
-    chosen += [one["id"] for one in findings if one["kind"] == "external_reversal"][:1]
-    code, now = await found(database_url, stripe, *DECISION, *[part for id_ in chosen for part in ("--adopt", id_)])
-    assert (code, {one["outcome"] for one in now}) == (0, {"adopted"})
+    code, now = await found(database_url, stripe, *DECISION, *named("--adopt", findings[:-1]))
+    assert (code, [one["outcome"] for one in now]) == (1, 12 * ["adopted"] + [None])
+    assert [one["id"] for one in (await found(database_url, stripe))[1]] == [findings[-1]["id"]], "one by one"
+    assert (await found(database_url, stripe, *DECISION, *named("--adopt", findings[-1:])))[0] == 0
     assert await found(database_url, stripe) == (0, [])
     with psycopg.connect(database_url) as connection:
         query = "select count(*) from ledger_events where convert_from(state, 'UTF8') like '%adopted by mia: checked at Stripe%'"
         assert connection.execute(query).fetchone() == (13,)
+        decided = connection.execute("select finding_id, status, actor from findings").fetchall()
+    assert set(decided) == {(one["id"], "adopted", "mia") for one in findings}
+
+
+async def test_what_is_ignored_stands_with_a_name_and_a_reason(database_url: str, stripe: SimulatorControl) -> None:
+    await recorded(database_url, o1="tr_nowhere")
+    _, findings = await found(database_url, stripe)
+    code, (told,) = await found(database_url, stripe, *DECISION, *named("--ignore", findings))
+    assert (code, told["outcome"]) == (0, "ignored")
+    code, (told,) = await found(database_url, stripe)
+    assert (code, told["id"], told["ignored"]["actor"]) == (0, findings[0]["id"], "mia")
+    assert told["ignored"]["reason"] == "checked at Stripe"
+    ended = await reconciled(database_url, stripe)
+    assert "ignored by mia on 20" in ended.stdout
+    assert "0 findings, 0 unclaimed transfers, 1 ignored; at risk: nothing" in ended.stdout
+    verified = await asyncio.to_thread(run, "verify", DATABASE_URL=database_url)
+    assert verified.returncode == 0, verified.stdout
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("delete from findings")
+    rebuilt = await asyncio.to_thread(run, "rebuild", "findings", DATABASE_URL=database_url)
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert (await found(database_url, stripe))[0] == 0, "decisions are facts"
+
+
+async def test_what_was_ignored_comes_back_when_other_money_hangs_on_it(database_url: str, stripe: SimulatorControl) -> None:
+    first, second = await paid(stripe, "o1"), await paid(stripe, "o1")
+    await recorded(database_url, o1=first)
+    _, (duplicate,) = await found(database_url, stripe)
+    assert (duplicate["kind"], duplicate["at_risk"]) == ("duplicate", 1_000)
+    assert (await found(database_url, stripe, *DECISION, "--ignore", duplicate["id"]))[0] == 0
+    await stripe.external_reversal(second, 400)
+    code, (again,) = await found(database_url, stripe)
+    assert (code, again["at_risk"], again["ignored"]) == (1, 600, None)
+    assert again["id"] != duplicate["id"]
+
+
+async def test_what_was_ignored_can_still_be_adopted(database_url: str, stripe: SimulatorControl) -> None:
+    first = await paid(stripe, "o1")
+    await stripe.external_reversal(first, 300)
+    await recorded(database_url, o1=first)
+    _, findings = await found(database_url, stripe)
+    assert (await found(database_url, stripe, *DECISION, *named("--ignore", findings)))[0] == 0
+    assert (await found(database_url, stripe, *DECISION, *named("--adopt", findings)))[0] == 0
+    assert await found(database_url, stripe) == (0, [])
+
+
+async def test_our_own_reversal_whose_outcome_was_lost_is_adopted_as_its_outcome(
+    database_url: str, stripe: SimulatorControl
+) -> None:
+    """As after a restore: two reversals were sent, the first still seems under way, and the second to wait for it."""
+    first = await paid(stripe, "o1")
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        an_hour_ago = storage.clock.now() - timedelta(hours=1)
+        ledger = PostgresLedger(storage.store)
+        desk = Desk(replace(storage, ledger=TransferLedger(ledger, PostgresDirectory(storage.pool), At(an_hour_ago))))
+        await desk.order("o1", 1_000, ada=1_000)
+        await desk.pay("o1")
+        book = await ledger.load([UUID(OURS1)])
+        complete(book.transfer(UUID(OURS1)), first, 1_000, None, an_hour_ago)
+        await ledger.append(book)
+        for refund_id in ("r1", "r2"):
+            await desk.refund(refund_id, "o1", 300)
+        book = await ledger.load([UUID(OURS1)])
+        transfer = book.transfer(UUID(OURS1))
+        assert isinstance(begin(transfer, an_hour_ago, Policy()), Send)
+        await ledger.append(book)
+    for reversal_id in transfer.claims:
+        await stripe.external_reversal(first, 300, metadata={"reversal_id": reversal_id})
+    code, findings = await found(database_url, stripe)
+    assert (code, [one["kind"] for one in findings]) == (1, 2 * ["missing_here"])
+    assert [one["obstacle"] for one in findings] == [None, "it is queued here"]
+    code, told = await found(database_url, stripe, *DECISION, *named("--adopt", findings))
+    assert (code, [one["outcome"] for one in told]) == (0, 2 * ["adopted"])
+    assert await found(database_url, stripe) == (0, [])
+
+
+async def test_our_own_reversal_is_nobody_elses_although_its_refund_is_not_known_here(
+    database_url: str, stripe: SimulatorControl
+) -> None:
+    first = await paid(stripe, "o1")
+    await recorded(database_url, o1=first)
+    lost = str(reversal_name(UUID(ours("o1")), "re_lost", 1))
+    await stripe.external_reversal(first, 300, metadata={"reversal_id": lost})
+    code, findings = await found(database_url, stripe)
+    assert (code, [(one["kind"], one["obstacle"]) for one in findings]) == (
+        1,
+        [("missing_here", "its refund has to be recorded first")],
+    )
+
+
+async def test_what_carries_no_id_of_ours_is_found_by_group_destination_and_amount(
+    database_url: str, stripe: SimulatorControl
+) -> None:
+    one = await stripe.external_transfer("acct_1ada", 1_000, "eur", transfer_group="o1")
+    await stripe.external_transfer("acct_1ada", 999, "eur", transfer_group="o1")
+    await recorded(database_url, o1=None)
+    code, findings = await found(database_url, stripe)
+    assert (code, [(f["kind"], f["transfer_id"]) for f in findings]) == (1, [("unclaimed", None), ("missing_here", OURS1)])
+    assert (await found(database_url, stripe, *DECISION, *named("--adopt", findings[1:])))[0] == 0
+    again = await stripe.external_transfer("acct_1ada", 1_000, "eur", transfer_group="o1")
+    _, findings = await found(database_url, stripe)
+    assert [(f["kind"], f["stripe_id"]) for f in findings if f["kind"] != "unclaimed"] == [("duplicate", again["id"])]
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("select status, stripe_transfer_id from seller_transfers").fetchone()
+    assert row == ("completed", one["id"])
 
 
 async def test_what_cannot_be_adopted_says_why(database_url: str, stripe: SimulatorControl) -> None:
@@ -121,9 +252,30 @@ async def test_what_cannot_be_adopted_says_why(database_url: str, stripe: Simula
         (["--adopt", "x"], "--actor"),
         (["--adopt", "x", *DECISION], "no finding x"),
         (["--actor", "mia"], "--adopt"),
+        (["--ignore", "x"], "--actor"),
+        (["--ignore", "x", "--adopt", "x", *DECISION], "one of them"),
     ],
 )
 async def test_bad_usage_is_2(database_url: str, stripe: SimulatorControl, arguments: list[str], named: str) -> None:
     ended = await reconciled(database_url, stripe, *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr
+
+
+@pytest.mark.parametrize("operation", ["transfers.list", "transfers.retrieve", "reversals.list"])
+async def test_books_that_cannot_be_read_whole_say_nothing(database_url: str, stripe: SimulatorControl, operation: str) -> None:
+    first = await paid(stripe, "o1")
+    for _ in range(11):
+        await stripe.external_reversal(first, 10)
+    await recorded(database_url, o1=first)
+    await stripe.fault("status", operation, status=503)
+    ended = await reconciled(database_url, stripe)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "could not be read at Stripe" in ended.stderr
+
+
+async def test_the_list_of_transfers_has_many_pages_and_each_is_read_once(database_url: str, stripe: SimulatorControl) -> None:
+    strangers = [str((await stripe.external_transfer("acct_1ada", 5, "eur"))["id"]) for _ in range(205)]
+    code, findings = await found(database_url, stripe)
+    assert (code, [one["stripe_id"] for one in findings]) == (0, strangers[::-1])
+    assert len(await stripe.requests("transfers.list")) == 3

@@ -106,11 +106,3 @@ select stream_id, scope, paused, actor, reason, lost_since, version, created_at,
 
 -- schema_version: the newest migration that is applied
 select coalesce(max(version), 0) from ledger_migrations;
-
--- at_stripe: which transfers these of Stripe's have paid
-select stripe_transfer_id, transfer_id from seller_transfers where stripe_transfer_id = any(%s);
-
--- paid_within: what was created in this time and has an object at Stripe
-select stripe_transfer_id, transfer_id
-  from seller_transfers
- where stripe_transfer_id <> '' and created_at >= %s and created_at < %s;

@@ -87,7 +87,7 @@ def test_whatever_was_edited_is_told_by_a_rehearsal_and_repaired_by_a_rebuild(le
 def test_rows_that_were_lost_or_invented_are_repaired(ledger: str) -> None:
     before = content(ledger)
     with superuser(ledger) as connection:
-        connection.execute("truncate orders, transfer_reversals, pauses, disputes, payouts")
+        connection.execute("truncate orders, transfer_reversals, pauses, disputes, payouts, findings")
         connection.execute("delete from alarms where ctid = (select min(ctid) from alarms)")
         connection.execute("insert into alarms values ('drift', 'nobody', 'x', now())")
         for table, key in (("seller_transfers", "transfer_id"), ("refunds", "stream_id")):

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from infrastructure.postgres import migrate
+from infrastructure.postgres.beside import SEEN
 from infrastructure.postgres.sql import DIRECTORY, queries
 
 RULE = "chk_reversal_pending_has_next_retry_at"
@@ -93,6 +94,7 @@ def test_adding_and_validating_the_rule_again_changes_nothing(empty_database_url
 def test_every_query_of_every_topic_is_valid_sql(database_url: str) -> None:
     """PREPARE parses and resolves every name, so a renamed column is found even in a query that no test runs."""
     with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SEEN)  # some speak of what a session has made for itself
         for file in sorted(DIRECTORY.glob("*.sql")):
             for name, text in queries(file.stem).items():
                 cursor = psycopg.ClientCursor(connection)

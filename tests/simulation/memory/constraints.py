@@ -10,6 +10,7 @@ from uuid import UUID
 from domain.errors import ConstraintBroken
 from domain.lifecycle import FINAL, TransferStatus
 from projections.disputes import DisputeRow
+from projections.findings import FindingRow
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
@@ -27,6 +28,7 @@ KINDS = {
     "disputes": DisputeRow,
     "payouts": PayoutRow,
     "pauses": PauseRow,
+    "findings": FindingRow,
 }
 """The read models; the first column of each row is its primary key."""
 
@@ -81,6 +83,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "disputes": [Check("a_dispute_is_about_money", lambda row: row.amount > 0)],
     "payouts": [],
     "pauses": [],
+    "findings": [],
 }
 
 UNIQUE: Mapping[str, Sequence[Unique]] = {
@@ -100,6 +103,7 @@ UNIQUE: Mapping[str, Sequence[Unique]] = {
     "disputes": [Unique("one_dispute_per_provider_and_id", lambda row: (row.provider, row.dispute_id))],
     "payouts": [Unique("one_payout_per_account_and_id", lambda row: (row.account, row.payout_id))],
     "pauses": [],
+    "findings": [],
 }
 
 

@@ -1,0 +1,13 @@
+"""`python scripts/backfill_stripe_transfer_ids.py [--apply] [--review FILE]`: the same as `transfer-ledger backfill`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from scripts.cli import app
+from scripts.exits import one_line_errors
+
+if __name__ == "__main__":
+    with one_line_errors():
+        app(["backfill", *sys.argv[1:]], prog_name="transfer-ledger")
