@@ -27,8 +27,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "projections", "infrastructure", "scripts")
 GATES = ("domain/transfer_facts.py", "domain/refund.py", "domain/dispute.py", "domain/payout.py")
-TABLES = ("seller_transfers", "transfer_reversals", "orders", "refunds", "disputes", "payouts", "findings")
-EVOLVE = tuple(f"projections/{name}.py" for name in TABLES)
+TABLES = ("seller_transfers", "transfer_reversals", "orders", "refunds", "disputes", "payouts")
+EVOLVE = tuple(f"projections/{name}.py" for name in (*TABLES, "findings"))
 SIMULATORS = ("infrastructure/stripe/simulator", "infrastructure/hyperswitch/simulator")
 
 Finding = tuple[int, str]
