@@ -8,6 +8,7 @@ from datetime import datetime
 
 from domain import transfer_facts as facts
 from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve
+from domain.holding import give_up_held
 from domain.lifecycle import TransferStatus
 from domain.outcomes import ReversalAtStripe, TransferAtStripe
 from domain.paying import complete
@@ -18,9 +19,9 @@ from domain.seller_transfer import SellerTransfer
 def resolve(transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime) -> None:
     """It was settled outside of Stripe, written off, or nothing is owed any more; `evidence` says where that is written.
 
-    Raises NothingToResolve unless it is permanently failed, CallInFlight while a call is under way.
+    Raises NothingToResolve unless it is permanently failed or held back, CallInFlight while a call is under way.
     """
-    _require_stuck(transfer)
+    _require_stuck(transfer, now)
     if not transfer.paid:
         _resolve_unpaid(transfer, actor, reason, evidence, now)
         return
@@ -44,7 +45,7 @@ def _resolve_unpaid(transfer: SellerTransfer, actor: str, reason: str, evidence:
 
 def resolve_by_transfer(transfer: SellerTransfer, seen: TransferAtStripe, actor: str, reason: str, now: datetime) -> None:
     """Stripe holds this transfer for it, made by whomever. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
-    _require_stuck(transfer)
+    _require_stuck(transfer, now)
     if transfer.stripe_transfer_id is not None:
         raise NothingToResolve(transfer.id, f"it is paid by {transfer.stripe_transfer_id} already")
     _require_equal(
@@ -64,7 +65,7 @@ def resolve_by_reversal(
     transfer: SellerTransfer, seen: TransferAtStripe, stripe_reversal_id: str, actor: str, reason: str, now: datetime
 ) -> None:
     """Stripe holds this reversal of it: the one that is owed. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
-    _require_stuck(transfer)
+    _require_stuck(transfer, now)
     claim = transfer.owed
     if claim is None:
         raise NothingToResolve(transfer.id, "no refund is owed any reversal of it; say what happened by another evidence")
@@ -83,9 +84,10 @@ def _known(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
     return made.stripe_reversal_id in {claim.stripe_reversal_id for claim in transfer.claims.values()}
 
 
-def _require_stuck(transfer: SellerTransfer) -> None:
+def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:
     if transfer.operation is not None and transfer.operation.in_call:
         raise CallInFlight(transfer.id)
+    give_up_held(transfer, now)
     if transfer.status is not TransferStatus.PERMANENTLY_FAILED:
         raise NothingToResolve(transfer.id, f"it is {transfer.status}, not permanently_failed")
 

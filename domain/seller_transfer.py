@@ -47,6 +47,8 @@ class SellerTransfer(Stream):
         """Objects at Stripe that could not be taken in, with the operation they belong to."""
         self.settled_outside: str | None = None
         """What a person said who paid the seller in another way: Stripe is to pay nothing any more."""
+        self.held: str | None = None
+        """Why nothing of it is sent before a person says so."""
 
     @classmethod
     def create(
