@@ -35,9 +35,7 @@ class PaymentDoubted(Fact):
         aggregate.doubt = self.detail
 
 
-def doubt(
-    order: "Order", transfers: Iterable[SellerTransfer], payment_id: str, source: str, detail: str, now: datetime
-) -> bool:
+def doubt(order: "Order", transfers: Iterable[SellerTransfer], payment_id: str, source: str, detail: str, now: datetime) -> bool:
     """Hold back what is unsent; answers whether that is news. What a person has released since stays released."""
     if order.doubt is not None:
         return False

@@ -39,9 +39,9 @@ _CONCERNED = frozenset({
     transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
-    transfer_facts.HeldBack, transfer_facts.RetryRequested, holding.PaymentDoubted, order.RefundSetAside, refund.Submitted, refund.Succeeded, refund.Failed, refund.UnderReview,
-    refund_calls.AttemptDeferred, order_disputes.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost,
-    dispute.FundsReinstated, dispute.Won, switch.Paused, switch.Resumed,
+    transfer_facts.HeldBack, transfer_facts.RetryRequested, holding.PaymentDoubted, order.RefundSetAside, refund.Submitted,
+    refund.Succeeded, refund.Failed, refund.UnderReview, refund_calls.AttemptDeferred, order_disputes.DisputeSetAside,
+    dispute.Opened, dispute.Closed, dispute.Lost, dispute.FundsReinstated, dispute.Won, switch.Paused, switch.Resumed,
 })  # fmt: skip
 
 

@@ -31,8 +31,8 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             return f"The buyer has paid{payment}, says {fact.source!r}; the sellers' transfers are created."
         case PaymentDoubted():
             return (
-                f"Payment {fact.payment_id!r} is said by {fact.source!r} to have failed after all ({clause(fact.detail)}); unsent "
-                f"transfers ({fact.held}) wait until a person retries or resolves them, and {fact.sent} were paid before."
+                f"Payment {fact.payment_id!r} is said by {fact.source!r} to have failed after all ({clause(fact.detail)}); "
+                f"{fact.held} unsent transfers wait until a person retries or resolves them, and {fact.sent} were paid before."
             )
         case AuthorityFound():
             return (

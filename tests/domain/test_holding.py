@@ -1,4 +1,4 @@
-"""The buyer's payment is said to have failed after the sellers were to be paid: nothing unsent is sent before a person says so."""
+"""The payment is said to have failed after it was recorded as succeeded: nothing is sent before a person says so."""
 
 from datetime import timedelta
 from typing import Any

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
+from application.missed_at_psp import MissedAtPsp
 from application.missed_events import MissedEvents
-from application.missed_refunds import MissedRefunds
 from application.poller import Poller, Round, Times
 from application.ports import Clock
 from infrastructure.bootstrap import Service, running
@@ -25,7 +25,7 @@ from tests.e2e.stage import CURRENCY, account
 SECRET = "the-secret-of-this-test"
 AHEAD = timedelta(minutes=11)
 """The time that a webhook may be under way, and a minute."""
-STRIPE, PSP = MissedEvents.name, MissedRefunds.name
+STRIPE, PSP = MissedEvents.name, MissedAtPsp.name
 
 
 class Ahead:
