@@ -1,4 +1,4 @@
-"""How a person ends what is stuck: by an object that Stripe holds, or by saying what happened outside of Stripe.
+"""How a person ends what is stuck or held back: by an object that Stripe holds, or by saying what happened outside of Stripe.
 
 Nothing here sends anything. What an object at Stripe is worth is read at Stripe before (`seen`), and taken in like any
 other answer; what somebody writes is kept with who wrote it, and Stripe is not asked for that money again.
@@ -88,6 +88,8 @@ def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:
     if transfer.operation is not None and transfer.operation.in_call:
         raise CallInFlight(transfer.id)
     give_up_held(transfer, now)
+    if transfer.held is not None:
+        raise NothingToResolve(transfer.id, "it is held back, and Stripe's books are read first for a call whose outcome is unknown")
     if transfer.status is not TransferStatus.PERMANENTLY_FAILED:
         raise NothingToResolve(transfer.id, f"it is {transfer.status}, not permanently_failed")
 

@@ -257,7 +257,7 @@ class SellerTransfer(Stream):
     # --- operators --------------------------------------------------------------------------------------------------
 
     def retry(self, actor: str, reason: str, now: datetime) -> None:
-        """Try now what is due now; reopens `permanently_failed`.
+        """Try now what is due now; reopens `permanently_failed`, and releases what is held back.
 
         Raises CallInFlight while a call is under way, NothingToRetry when nothing is due.
         """
