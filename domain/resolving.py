@@ -89,7 +89,9 @@ def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:
         raise CallInFlight(transfer.id)
     give_up_held(transfer, now)
     if transfer.held is not None:
-        raise NothingToResolve(transfer.id, "it is held back, and Stripe's books are read first for a call whose outcome is unknown")
+        raise NothingToResolve(
+            transfer.id, "it is held back, and Stripe's books are read first for a call whose outcome is unknown"
+        )
     if transfer.status is not TransferStatus.PERMANENTLY_FAILED:
         raise NothingToResolve(transfer.id, f"it is {transfer.status}, not permanently_failed")
 

@@ -170,7 +170,7 @@ def resolve(
         str, typer.Option(help="A Stripe object (tr_…, trr_…), read at Stripe first, or where it is written what happened.")
     ],
 ) -> None:
-    """Say how a transfer ended that is permanently failed, or held back. Nothing is sent; a Stripe object is taken in, if it fits."""
+    """Say how a permanently failed or held back transfer ended. Nothing is sent; a Stripe object is taken in, if it fits."""
     from scripts.levers import resolve_transfer
 
     asyncio.run(resolve_transfer(settings(), transfer_id, actor, reason, evidence))

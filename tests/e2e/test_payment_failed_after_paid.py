@@ -3,15 +3,19 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
 from application.evidence import resolve
+from application.sellers_work import SellersWork
 from domain.holding import PaymentDoubted
 from domain.identity import order_stream
+from domain.lifecycle import TransferStatus
 from domain.switch import EVERYTHING
 from domain.transfer_facts import HeldBack
 from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from infrastructure.stripe.simulator import SimulatorControl
 from tests.e2e import process
 from tests.e2e.polls import Lossy, lossy, told, watched
@@ -190,6 +194,26 @@ async def test_what_was_paid_before_is_told_and_a_person_may_end_what_was_not(
     await resolve(service.ledger, service.gateway, ben.transfer_id, "olga", "the buyer never paid", "ticket-7")
     await view.reached("o1", "completed", "permanently_failed")
     assert set(await ledger.alarms()) == {"payment_failed_after_paid"}
+
+
+async def test_an_account_that_turns_ready_releases_nothing_that_is_held_back(
+    ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
+) -> None:
+    """Whoever looked for what waits for the account just before has it in hand, and must not send it."""
+    await stripe.change_account("acct_1anna", transfers_capability="inactive")
+    await ledger.order(psp)
+    (row,) = await view.reached("o1", "failed")
+    await fails(ledger, psp)
+    await view.until(waits(view), "it is held back")
+
+    class LookedBefore(PostgresDirectory):
+        async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> list[UUID]:
+            return [row.transfer_id] if after is None else []
+
+    service = ledger.service
+    work = SellersWork(PostgresLedger(service.store), LookedBefore(service.pool), service.clock)
+    await work.retry(TransferStatus.FAILED, "account", "acct_1anna", "stripe:evt_1", "its account may be paid again")
+    assert await waits(view)()
 
 
 async def test_told_again_it_holds_back_nothing_that_was_released(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
