@@ -17,7 +17,7 @@ from domain.authority import HYPERSWITCH
 from domain.errors import BadMoney, ContentDiffers, Contradiction, NotTheAuthority, UnknownId
 from domain.money import currency
 from domain.outcomes import Failure
-from domain.psp import RefundAtPsp
+from domain.psp import PaymentAtPsp, RefundAtPsp
 from domain.refund import RefundStatus
 
 ASKED_WITHIN = 5.0
@@ -65,12 +65,30 @@ class HyperswitchReactions:
         return DONE
 
     async def _payment_failed(self, event: StoredEvent) -> Disposition:
+        """Of a paid order it is an old story, or nothing more must be sent: the PSP is asked which."""
         payment = PAYMENT_EVENT.validate_json(event.body).content.object
         order_id = await self._order_of_payment(payment)
-        if order_id is not None and await self._ledger.is_paid(order_id):
-            reason = f"the payment of order {order_id!r} is reported as failed, but was recorded as succeeded"
-            return Parked(subject_of_order(order_id), reason, "payment_failed_after_paid")
-        return Ignored("a failed payment pays nobody")
+        if order_id is None or not await self._ledger.is_paid(order_id):
+            return Ignored("a failed payment pays nobody")
+        paid_by = await self._ledger.payment_of(order_id)
+        if paid_by not in (None, payment.payment_id):
+            return Ignored(f"order {order_id!r} was paid by another payment, {paid_by!r}")
+        seen = await self._asked_payment(payment.payment_id)
+        if isinstance(seen, PaymentAtPsp) and seen.status == "succeeded":
+            return Ignored(f"the payment provider was asked, and payment {payment.payment_id!r} has succeeded")
+        detail = (
+            f"The payment {payment.payment_id!r} of order {order_id!r} was recorded as succeeded, and is now reported as failed; "
+            f"the payment provider {_shown(seen)}"
+        )
+        await self._ledger.payment_failed(order_id, payment.payment_id, detail, source(event), marked(event))
+        return DONE
+
+    async def _asked_payment(self, payment_id: str) -> PaymentAtPsp | Failure | None:
+        try:
+            async with asyncio.timeout(ASKED_WITHIN):
+                return await self._psp.payment(payment_id) if self._psp is not None else None
+        except (TimeoutError, ValueError):  # not in time, or a name that it cannot have
+            return None
 
     async def _order_of_payment(self, payment: Payment) -> str | None:
         named = [order_id for order_id in payment.named_orders if await self._directory.knows_order(order_id)]
@@ -146,6 +164,10 @@ def _first(subject: str, *known: str | None) -> str | None:
     if len(set(found)) > 1:
         log.warning("an event names several orders, the first one counts", subject=subject, orders=found)
     return found[0] if found else None
+
+
+def _shown(seen: PaymentAtPsp | Failure | None) -> str:
+    return f"shows it as {seen.status!r}" if isinstance(seen, PaymentAtPsp) else "could not tell"
 
 
 def _report(event: StoredEvent, refund: Refund, order_id: str) -> RefundReport:

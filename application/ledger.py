@@ -17,6 +17,7 @@ from domain import resolving
 from domain.dispute import DisputePolicy
 from domain.errors import ContentDiffers, UnknownId
 from domain.finding import DecidedBy, Difference
+from domain.holding import doubt
 from domain.identity import dispute_stream, finding_stream, order_stream, refund_stream, switch_stream
 from domain.order import Order, Share
 from domain.outcomes import TransferAtStripe
@@ -110,6 +111,21 @@ class TransferLedger:
     async def is_paid(self, order_id: str) -> bool:
         """Whether the order's payment is recorded as succeeded. Raises UnknownId."""
         return (await self._order(order_id)).order(order_id).paid
+
+    async def payment_of(self, order_id: str) -> str | None:
+        """The payment that the order names, or that has paid it. Raises UnknownId."""
+        return (await self._order(order_id)).order(order_id).payment_id
+
+    async def payment_failed(self, order_id: str, payment_id: str, detail: str, source: str, along: Along) -> bool:
+        """The payment of a paid order is said to have failed: what is unsent of it is held back. Answers whether that is news.
+
+        See `domain.holding`. Raises UnknownId.
+        """
+        return await self._decider.until_stored(
+            lambda: self._decider.order_with(order_id),
+            lambda book, now: doubt(book.order(order_id), book.transfers(), payment_id, source, detail, now),
+            along,
+        )
 
     async def refund_succeeded(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
         """See `refunds.succeeded`."""

@@ -9,23 +9,20 @@ What is found becomes an event of the shape that the webhook has, under a name m
 and the webhook itself, should it come after all, finds nothing left to do.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 
 import structlog
 
+from application.asking import AGES, Asking, is_old_enough
 from application.payment_gateway import PaymentGateway
 from application.polls import KnownRefunds, PolledInbox, Span, Told
-from application.ports import Pace
-from domain.outcomes import Failure, Heard, LookUpFailed, NotExecuted, Rejected, Unknown, heard
+from domain.outcomes import NotExecuted, Rejected, Unknown
 from domain.psp import RefundAtPsp
 
 LIST, READ = "psp.refunds.list", "psp.refunds.retrieve"
 """Names of the PSP's endpoints in the pace."""
-AGES = (timedelta(0), *(timedelta(minutes=20) * 2**doubled for doubled in range(12)))
-"""At which a refund is looked at, from when it is old enough for its webhook to have arrived; the last look is after 28 days."""
 SHORTEST = timedelta(minutes=1)
 """A slice that is read with a hole is halved, down to this."""
 ENDS = {"succeeded": "refund_succeeded", "failed": "refund_failed"}
@@ -35,13 +32,10 @@ log = structlog.get_logger()
 
 
 class MissedRefunds:
-    """The provider `hyperswitch`. See `application.polls.Provider`."""
+    """A part of the provider `hyperswitch`."""
 
-    name = "hyperswitch"
-    longest = timedelta(days=1)
-
-    def __init__(self, psp: PaymentGateway, known: KnownRefunds, inbox: PolledInbox, pace: Pace) -> None:
-        self._psp, self._known, self._inbox, self._pace = psp, known, inbox, pace
+    def __init__(self, provider: str, psp: PaymentGateway, known: KnownRefunds, inbox: PolledInbox, asking: Asking) -> None:
+        self._provider, self._psp, self._known, self._inbox, self._asking = provider, psp, known, inbox, asking
 
     async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
         """A slice for each age. Raises LookUpFailed."""
@@ -52,7 +46,7 @@ class MissedRefunds:
                     yield [_told(refund) for refund in await self._untold(refunds, span.horizon)]
 
     async def _listed(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[RefundAtPsp]]:
-        await self._turn(LIST)
+        await self._asking.turn(LIST)
         listed = await self._psp.refunds(since, until)
         if isinstance(listed, Unknown) and listed.why == "incomplete" and until - since > SHORTEST:
             middle = since + (until - since) / 2
@@ -60,16 +54,20 @@ class MissedRefunds:
                 async for refunds in half:
                     yield refunds
         elif isinstance(listed, Rejected | NotExecuted | Unknown):
-            raise await self._failed(LIST, listed)
+            raise await self._asking.failed(LIST, "refunds", listed)
         else:
             yield listed
 
     async def _untold(self, listed: Sequence[RefundAtPsp], horizon: datetime) -> list[RefundAtPsp]:
         """Those that ended before `horizon`, and of whose end nobody has told us."""
         read = [await self._read(refund.refund_id) for refund in await self._unrecorded(listed)]
-        ended = [refund for refund in read if refund is not None and refund.status in ENDS and _before(refund, horizon)]
+        ended = [
+            refund
+            for refund in read
+            if refund is not None and refund.status in ENDS and is_old_enough(refund.updated_at, horizon)
+        ]
         # What waits in the inbox first, then what is recorded: the other way round, what is handled in between is in neither.
-        waiting = await self._inbox.waiting(self.name, [_about(refund) for refund in ended]) if ended else ()
+        waiting = await self._inbox.waiting(self._provider, [_about(refund) for refund in ended]) if ended else ()
         return [refund for refund in await self._unrecorded(ended) if _about(refund) not in waiting]
 
     async def _unrecorded(self, refunds: Sequence[RefundAtPsp]) -> list[RefundAtPsp]:
@@ -79,29 +77,14 @@ class MissedRefunds:
 
     async def _read(self, name: str) -> RefundAtPsp | None:
         """As it is now, asked anew at whoever carries it out; None where the PSP does not show it."""
-        await self._turn(READ)
+        await self._asking.turn(READ)
         read = await self._psp.refund(name)
         if isinstance(read, Rejected):  # one that cannot be read must not keep the others waiting
             log.warning("a listed refund could not be read", refund_id=name, error=read.message)
             return None
         if isinstance(read, NotExecuted | Unknown):
-            raise await self._failed(READ, read)
+            raise await self._asking.failed(READ, "refunds", read)
         return read
-
-    async def _failed(self, endpoint: str, failure: Failure) -> LookUpFailed:
-        said = heard(failure)
-        if said is Heard.TOO_FAST:
-            await self._pace.slow_down(endpoint)
-        return LookUpFailed(f"The PSP could not be asked for its refunds: {failure.message}", said)
-
-    async def _turn(self, endpoint: str) -> None:
-        (wait,) = await self._pace.reserve(endpoint, 1)
-        await asyncio.sleep(wait)
-
-
-def _before(refund: RefundAtPsp, horizon: datetime) -> bool:
-    """Later than that, its webhook may be under way; it is looked at again when it is older."""
-    return refund.updated_at is None or refund.updated_at < horizon
 
 
 def _about(refund: RefundAtPsp) -> tuple[str, str]:

@@ -114,7 +114,7 @@ class Poller:
         start, end = poll.seen_until, self._clock.now() - self._times.grace
         while start < end:
             until = min(start + longest, end)
-            yield Span(max(start - OVERLAP, poll.begun_at), until, poll.begun_at, horizon=end)
+            yield Span(max(start - OVERLAP, poll.begun_at), until, poll.begun_at, asked_until=start, horizon=end)
             start = until
 
     async def _replay(self, page: Sequence[Told], found: Round) -> None:

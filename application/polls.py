@@ -23,6 +23,8 @@ class Span(NamedTuple):
     until: datetime
     begun_at: datetime
     """Nothing from before concerns this ledger."""
+    asked_until: datetime
+    """What was made before was asked for in an earlier round; it is in the span in case a list shows it late."""
     horizon: datetime
     """The webhook of what happened from here on may still be under way."""
 
@@ -110,6 +112,19 @@ class KnownRefunds(Protocol):
 
         One that succeeded and could not be divided among the sellers is `succeeded`, although here it is under review.
         """
+        ...
+
+
+class UnpaidOrders(Protocol):
+    """The orders that name a payment and are not paid, as far as the ledger has recorded."""
+
+    async def unpaid(self, since: datetime, until: datetime, nth: int, limit: int) -> Sequence[str]:
+        """The payments of those that were registered in this time. Where there are more than the limit, which ones depends on
+        `nth`, and on nothing that an order could be the last in every time."""
+        ...
+
+    async def still_unpaid(self, payment_ids: Sequence[str]) -> Collection[str]:
+        """Of these payments, those that have an order which is not paid."""
         ...
 
 

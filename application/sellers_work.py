@@ -117,8 +117,8 @@ def _of(account: str) -> str:
 
 
 def _due_now(transfer: SellerTransfer, status: TransferStatus, actor: str, why: str, now: datetime) -> None:
-    """Unless it has moved on since it was looked for."""
-    if transfer.status is not status:
+    """Unless it has moved on since it was looked for, or is held back: that only a person ends."""
+    if transfer.status is not status or transfer.held is not None:
         return
     try:
         transfer.retry(actor, why, now)

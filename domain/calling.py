@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from domain import transfer_facts as facts
 from domain.bodies import ReversalBody, TransferBody
+from domain.holding import stay_held
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER, LookFirst, Operation, Policy
 from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
@@ -299,6 +300,7 @@ def _deferred(
             request_id=request_id,
         )
     )
+    stay_held(transfer, now)
 
 
 def hold_evidence(

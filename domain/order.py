@@ -14,6 +14,7 @@ from domain.allocation import Portion, targets
 from domain.authority import AuthorityFound
 from domain.errors import ContentDiffers, ExceedsOrder, Refused
 from domain.fact import Fact, Opening, Stream, opened
+from domain.holding import PaymentDoubted
 from domain.identity import dispute_cause, order_stream, transfer_stream
 from domain.order_asks import PaymentRequested, RefundReleased, RefundReserved
 from domain.order_disputes import DisputeCounted, Disputed, DisputeRevoked, DisputeSetAside
@@ -163,6 +164,8 @@ class Order(Stream):
         self.compensations: list[UUID] = []
         self.unseen = False
         """See `SellerTransfer.unseen`."""
+        self.doubt: str | None = None
+        """What is said against its payment: what is unsent of it, now or later, is held back."""
 
     @classmethod
     def register(
@@ -397,6 +400,7 @@ AnyOrderFact = (
     Registered
     | PaymentRequested
     | Paid
+    | PaymentDoubted
     | RefundReserved
     | RefundReleased
     | AuthorityFound

@@ -17,6 +17,7 @@ from domain.calling import (
     proves_absence,
     stop,
 )
+from domain.holding import stay_held
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER, Operation, Policy
 from domain.outcomes import NotExecuted, Outcome, Rejected, Succeeded, TransferAtStripe, Unknown
@@ -127,6 +128,7 @@ def _fail(
             request_id=outcome.request_id,
         )
     )
+    stay_held(transfer, now)
     transfer.forgo_queue(now)
 
 
@@ -180,7 +182,8 @@ def settle_look_up(
     elif operation.exhausted:
         give_up(transfer, "exhausted", "No attempt is left, and Stripe's books show no transfer.", None, None, now)
     else:
-        absent(transfer, "Stripe's books show no such transfer; it is sent next.", now)
+        next_ = "it is held back" if transfer.held is not None else "it is sent next"
+        absent(transfer, f"Stripe's books show no such transfer; {next_}.", now)
         transfer.forgo_queue(now)
 
 

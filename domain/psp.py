@@ -58,6 +58,8 @@ class PaymentAtPsp:
     """Our own id out of its metadata."""
     error_code: str | None = None
     error_message: str | None = None
+    updated_at: datetime | None = field(default=None, compare=False)
+    """When its status last changed; None where the PSP does not say."""
     client_secret: str | None = field(default=None, repr=False)
     """With it the buyer's browser confirms the payment; for nobody else's eyes."""
 

@@ -1,4 +1,4 @@
-"""How a person ends what is stuck: by an object that Stripe holds, or by saying what happened outside of Stripe.
+"""How a person ends what is stuck or held back: by an object that Stripe holds, or by saying what happened outside of Stripe.
 
 Nothing here sends anything. What an object at Stripe is worth is read at Stripe before (`seen`), and taken in like any
 other answer; what somebody writes is kept with who wrote it, and Stripe is not asked for that money again.
@@ -19,10 +19,10 @@ from domain.seller_transfer import SellerTransfer
 def resolve(transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime) -> None:
     """It was settled outside of Stripe, written off, or nothing is owed any more; `evidence` says where that is written.
 
-    Raises NothingToResolve unless it is permanently failed, or waits to be cleared after an import; CallInFlight while a call
-    is under way.
+    Raises NothingToResolve unless it is permanently failed, held back, or waits to be cleared after an import; CallInFlight
+    while a call is under way.
     """
-    _require_stuck(transfer)
+    _require_stuck(transfer, now)
     if transfer.uncleared:
         stop(transfer, "cleared", "Whether the older system has paid it was decided by a person.", None, now)
     if not transfer.paid:
@@ -48,7 +48,7 @@ def _resolve_unpaid(transfer: SellerTransfer, actor: str, reason: str, evidence:
 
 def resolve_by_transfer(transfer: SellerTransfer, seen: TransferAtStripe, actor: str, reason: str, now: datetime) -> None:
     """Stripe holds this transfer for it, made by whomever. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
-    _require_stuck(transfer)
+    _require_stuck(transfer, now)
     if transfer.stripe_transfer_id is not None:
         raise NothingToResolve(transfer.id, f"it is paid by {transfer.stripe_transfer_id} already")
     _require_equal(
@@ -69,7 +69,7 @@ def resolve_by_reversal(
     transfer: SellerTransfer, seen: TransferAtStripe, stripe_reversal_id: str, actor: str, reason: str, now: datetime
 ) -> None:
     """Stripe holds this reversal of it: the one that is owed. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
-    _require_stuck(transfer)
+    _require_stuck(transfer, now)
     claim = transfer.owed
     if claim is None:
         raise NothingToResolve(transfer.id, "no refund is owed any reversal of it; say what happened by another evidence")
@@ -88,11 +88,19 @@ def _known(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
     return made.stripe_reversal_id in {claim.stripe_reversal_id for claim in transfer.claims.values()}
 
 
-def _require_stuck(transfer: SellerTransfer) -> None:
-    if transfer.operation is not None and transfer.operation.in_call:
+def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:
+    operation = transfer.operation
+    if operation is not None and operation.in_call:
         raise CallInFlight(transfer.id)
-    if transfer.status is not TransferStatus.PERMANENTLY_FAILED and not transfer.uncleared:
-        raise NothingToResolve(transfer.id, f"it is {transfer.status}, not permanently_failed")
+    if transfer.held is not None and operation is not None and not operation.open:
+        stop(transfer, "held_back", transfer.held, None, now)
+    if transfer.status is TransferStatus.PERMANENTLY_FAILED or transfer.uncleared:
+        return
+    if transfer.held is not None:
+        raise NothingToResolve(
+            transfer.id, "it is held back, and Stripe's books are read first for a call whose outcome is unknown"
+        )
+    raise NothingToResolve(transfer.id, f"it is {transfer.status}, not permanently_failed")
 
 
 def _require_equal(stripe_id: str, **members: tuple[object, object]) -> None:

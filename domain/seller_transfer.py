@@ -55,6 +55,8 @@ class SellerTransfer(Stream):
         """What a person said who paid the seller in another way: Stripe is to pay nothing any more."""
         self.unseen = False
         """Restored from a backup, and not looked up since: Stripe may have paid it. Known while a command lasts, no fact."""
+        self.held: str | None = None
+        """Why nothing of it is sent before a person says so."""
 
     @classmethod
     def create(
@@ -272,7 +274,7 @@ class SellerTransfer(Stream):
     # --- operators --------------------------------------------------------------------------------------------------
 
     def retry(self, actor: str, reason: str, now: datetime) -> None:
-        """Try now what is due now; reopens `permanently_failed`.
+        """Try now what is due now; reopens `permanently_failed`, and releases what is held back.
 
         Raises CallInFlight while a call is under way, NothingToRetry when nothing is due.
         """

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from domain.claims import ClaimState, Reason
 from domain.errors import ImportDiffers
+from domain.holding import hold_back
 from domain.identity import SALE, compensation, transfer_stream
 from domain.order import Order
 from domain.refund import Part
@@ -114,6 +115,8 @@ def settle(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now
             made += _give_back(order, theirs, -due, cause_id, now)
     for transfer in made:
         order.owe(transfer.id, transfer.seller_id, transfer.original, cause_id, now)
+        if order.doubt is not None:
+            hold_back(transfer, order.doubt, now)
     return made
 
 

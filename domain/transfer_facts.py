@@ -160,7 +160,7 @@ class Completed(TransferFact):
     def change(self, transfer: "SellerTransfer") -> None:
         transfer.undo_reductions(self.amount - transfer.amount)
         transfer.stripe_transfer_id, transfer.amount, transfer.paid = self.stripe_transfer_id, self.amount, True
-        transfer.operation, transfer.next_retry_at = None, None
+        transfer.operation, transfer.next_retry_at, transfer.held = None, None, None
 
 
 class Failed(TransferFact):
@@ -259,7 +259,7 @@ class Cancelled(TransferFact):
 
     def change(self, transfer: "SellerTransfer") -> None:
         transfer.reductions[self.refund_id] = transfer.reductions.get(self.refund_id, 0) + self.by
-        transfer.operation, transfer.next_retry_at = None, None
+        transfer.operation, transfer.next_retry_at, transfer.held = None, None, None
 
 
 class ReversalQueued(TransferFact):
@@ -398,7 +398,7 @@ class PermanentlyFailed(TransferFact):
     request_id: str | None = None
 
     def change(self, transfer: "SellerTransfer") -> None:
-        transfer.next_retry_at = None
+        transfer.next_retry_at, transfer.held = None, None
         operation = transfer.operation
         if operation is not None:
             transfer.operation = operation._replace(in_call=False, unknown=False, look_first=True, exhausted=False)
@@ -424,6 +424,21 @@ class EvidenceHeld(TransferFact):
         transfer.evidence[self.stripe_id] = self.what
 
 
+class HeldBack(TransferFact):
+    """The buyer's payment is said to have failed: nothing is sent before a person says so. An open call is looked up first."""
+
+    TOPIC = "ledger.seller_transfer.held_back"
+    why: str
+    next_retry_at: datetime | None
+    """When Stripe's books are read for the call that is open; None where none is."""
+
+    def change(self, transfer: "SellerTransfer") -> None:
+        transfer.held, transfer.next_retry_at = self.why, self.next_retry_at
+        operation = transfer.operation
+        if operation is not None and operation.open:
+            transfer.operation = operation._replace(look_first=True)
+
+
 class RetryRequested(TransferFact):
     """A person wants it tried now."""
 
@@ -433,7 +448,7 @@ class RetryRequested(TransferFact):
     next_retry_at: datetime
 
     def change(self, transfer: "SellerTransfer") -> None:
-        transfer.next_retry_at = self.next_retry_at
+        transfer.next_retry_at, transfer.held = self.next_retry_at, None
 
 
 class Reopened(TransferFact):
@@ -521,6 +536,7 @@ AnyTransferFact = (
     | Reversed
     | PermanentlyFailed
     | EvidenceHeld
+    | HeldBack
     | RetryRequested
     | Reopened
     | Resolved

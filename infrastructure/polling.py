@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from application.missed_at_psp import MissedAtPsp
 from application.missed_events import MissedEvents
-from application.missed_refunds import MissedRefunds
 from application.poller import Poller, Times
 from application.polls import Provider
 from infrastructure.postgres.ledger import PostgresDirectory
@@ -18,7 +18,7 @@ from infrastructure.settings import Settings
 if TYPE_CHECKING:
     from infrastructure.bootstrap import Service
 
-PROVIDERS = (MissedEvents.name, MissedRefunds.name)
+PROVIDERS = (MissedEvents.name, MissedAtPsp.name)
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ def unasked(settings: Settings) -> Mapping[str, str]:
     """The providers that are not asked, each with the names that are not set. Who sends no webhooks here can miss none."""
     needed: Mapping[str, Mapping[str, object]] = {
         MissedEvents.name: {"STRIPE_WEBHOOK_SECRETS": settings.stripe_webhook_secrets},
-        MissedRefunds.name: {
+        MissedAtPsp.name: {
             "HYPERSWITCH_WEBHOOK_SECRETS": settings.hyperswitch_webhook_secrets,
             "HYPERSWITCH_API_KEY": settings.hyperswitch_api_key,
             "HYPERSWITCH_BASE_URL": settings.hyperswitch_base_url,
@@ -53,4 +53,4 @@ def _provider(name: str, service: "Service") -> Provider:
     if name == MissedEvents.name:
         return MissedEvents(service.gateway, Traffic(service.pool), pace)
     assert service.psp is not None, "its URL is set, see `unasked`"
-    return MissedRefunds(service.psp, PostgresDirectory(service.pool), service.inbox, pace)
+    return MissedAtPsp(service.psp, PostgresDirectory(service.pool), service.inbox, pace)

@@ -4,16 +4,18 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from domain import dispute, order, order_disputes, refund, refund_calls, switch, transfer_facts
+from domain import dispute, holding, order, order_disputes, refund, refund_calls, switch, transfer_facts
 from domain.fact import Fact
 from domain.operation import TRANSFER
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """For so long Stripe may refuse to begin (limits, locks, a key in use) before somebody should know."""
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
-UNCLEAR = "imported_unclear"
-PASSING = ("awaiting_funds", "on_hold", "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood", UNCLEAR)
-"""Kinds that are over as soon as the operation has an end, good or bad."""
+UNCLEAR, HELD_BACK = "imported_unclear", "held_back"
+PASSING = (
+    "awaiting_funds", "on_hold", HELD_BACK, "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood", UNCLEAR,
+)  # fmt: skip
+"""Kinds that are over as soon as the operation has an end, good or bad; what is held back, when a person retries it as well."""
 OF_REFUNDS = ("psp_refuses_the_key", "refund_not_understood", "refund_hindered")
 """Kinds that are over as soon as the PSP has taken the refund in, or decided."""
 BY_PEOPLE, BY_LEDGER = "paused", "sending_stopped"
@@ -32,7 +34,7 @@ class AlarmRow(NamedTuple):
 
 RAISED_BY_FACTS = frozenset({
     *PASSING, *OF_REFUNDS, BY_PEOPLE, BY_LEDGER, DISPUTE_OPEN, "permanently_failed", "evidence_held", "drift",
-    "refund_set_aside", "dispute_set_aside", "refund_failed_after_success",
+    "refund_set_aside", "dispute_set_aside", "refund_failed_after_success", "payment_failed_after_paid",
 })  # fmt: skip
 """The kinds that facts raise; rows of any other kind are raised by something that is no fact."""
 
@@ -40,10 +42,10 @@ _CONCERNED = frozenset({
     transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
-    transfer_facts.Imported, transfer_facts.RetryRequested,
-    order.RefundSetAside, refund.Submitted, refund.Succeeded, refund.Failed, refund.UnderReview,
-    refund_calls.AttemptDeferred, order_disputes.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost,
-    dispute.FundsReinstated, dispute.Won, switch.Paused, switch.Resumed,
+    transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested, holding.PaymentDoubted,
+    order.RefundSetAside, refund.Submitted, refund.Succeeded, refund.Failed, refund.UnderReview, refund_calls.AttemptDeferred,
+    order_disputes.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost, dispute.FundsReinstated, dispute.Won,
+    switch.Paused, switch.Resumed,
 })  # fmt: skip
 
 
@@ -89,6 +91,11 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _hampered(fact)
         case transfer_facts.Failed() if fact.reason in ("awaiting_funds", "on_hold"):
             return _raised(fact.reason, fact, fact.detail)
+        case transfer_facts.HeldBack():
+            return _raised(HELD_BACK, fact, f"{fact.why}. Nothing of it is sent before it is retried or resolved.")
+        case holding.PaymentDoubted():
+            detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
+            return _raised("payment_failed_after_paid", fact, detail)
         case order.RefundSetAside():
             return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
         case refund_calls.AttemptDeferred():
@@ -143,7 +150,7 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
         case transfer_facts.AttemptDeferred() if (fact.why, fact.what) == (transfer_facts.ABSENT, TRANSFER):
             return ("evidence_held",)  # what was held for it belongs to another transfer
         case transfer_facts.RetryRequested():
-            return (UNCLEAR,) if troubled else ()
+            return (UNCLEAR, HELD_BACK) if troubled else ()
         case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):
             return ("permanently_failed", "evidence_held")  # what was held is taken in, or something better is
         case transfer_facts.Reopened() | transfer_facts.Resolved():

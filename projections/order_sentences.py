@@ -6,8 +6,9 @@ from domain import order as facts
 from domain import order_asks as asks
 from domain import order_disputes as disputes
 from domain.authority import AuthorityFound
+from domain.holding import PaymentDoubted
 from domain.order import AnyOrderFact
-from projections.wording import money
+from projections.wording import clause, money
 
 
 def sentence(fact: AnyOrderFact, currency: str | None) -> str:
@@ -28,6 +29,11 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
         case facts.Paid():
             payment = f" by {fact.payment_id!r}" if fact.payment_id else ""
             return f"The buyer has paid{payment}, says {fact.source!r}; the sellers' transfers are created."
+        case PaymentDoubted():
+            return (
+                f"Payment {fact.payment_id!r} is said by {fact.source!r} to have failed after all ({clause(fact.detail)}); "
+                f"{fact.held} unsent transfers wait until a person retries or resolves them, and {fact.sent} were paid before."
+            )
         case AuthorityFound():
             return (
                 f"{fact.provider.capitalize()} was the first to tell of money given back or taken; its word counts from now on."

@@ -8,6 +8,7 @@ from domain import order as facts
 from domain import order_asks as asks
 from domain import order_disputes as disputes
 from domain.authority import AuthorityFound
+from domain.holding import PaymentDoubted
 from domain.order import AnyOrderFact, Share
 
 
@@ -65,6 +66,8 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             return row
         case disputes.DisputeCounted() | disputes.DisputeRevoked() | disputes.DisputeSetAside():
             return row  # `refunded` is what buyers were given back; disputes have rows of their own
+        case PaymentDoubted():
+            return row  # it was paid, as far as we were told; what is unsent says that it waits
         case AuthorityFound() | facts.CompensationOwed() | facts.Resettled() | facts.Registered():
             return row
         case _:

@@ -102,6 +102,8 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             return settled._replace(next_retry_at=None, waiting_for=None, last_error=None)
         case facts.PermanentlyFailed():
             return row._replace(next_retry_at=None, waiting_for=None, last_error=f"{fact.reason}: {fact.detail}")
+        case facts.HeldBack():
+            return row._replace(next_retry_at=fact.next_retry_at, waiting_for="payment", last_error=fact.why)
         case facts.RetryRequested():
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None)
         case facts.Reopened():

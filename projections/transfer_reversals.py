@@ -119,7 +119,7 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             return {}
         case facts.AttemptDeferred() | facts.AmountReduced() | facts.Cancelled() | facts.ReversalContested():
             return {}
-        case facts.EvidenceHeld() | facts.RetryRequested() | facts.StripeTransferIdBackfilled():
+        case facts.EvidenceHeld() | facts.HeldBack() | facts.RetryRequested() | facts.StripeTransferIdBackfilled():
             return {}
         case _:
             assert_never(fact)

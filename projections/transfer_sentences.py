@@ -15,6 +15,7 @@ _UNTIL = {
     "reversal": "until the reversal before it is settled",
     "operator": "until an operator retries the transfer",
     "funds": "until the balance is sufficient",
+    "payment": "until a person is sure of the buyer's payment, and retries or resolves it",
     "account": "until the seller's account is ready and an operator retries",
 }
 _NEXT = {
@@ -69,6 +70,8 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             return f"It is given up ({fact.reason}: {clause(fact.detail)}); a person has to decide."
         case facts.EvidenceHeld():
             return _evidence(fact, currency)
+        case facts.HeldBack():
+            return _held_back(fact)
         case facts.RetryRequested():
             return f"{fact.actor!r} wants it tried now, because {clause(fact.reason)!r}; it is due at {at(fact.next_retry_at)}."
         case facts.Reopened():
@@ -212,6 +215,11 @@ def _settled(fact: facts.PartiallyReversed | facts.Reversed, currency: str | Non
 def _evidence(fact: facts.EvidenceHeld, currency: str | None) -> str:
     held = f"Stripe's {fact.stripe_id!r} over {money(fact.amount, currency)} for {_operation(fact.what)} is kept as evidence"
     return f"{held} ({clause(fact.detail)}); nothing more is sent for it, and a person has to decide."
+
+
+def _held_back(fact: facts.HeldBack) -> str:
+    first = f"at {at(fact.next_retry_at)} Stripe's books are read for its call, and then " if fact.next_retry_at else ""
+    return f"Nothing more of the transfer is sent ({clause(fact.why)}); {first}{_waits('payment')}."
 
 
 def _reopened(fact: facts.Reopened, currency: str | None) -> str:

@@ -155,7 +155,7 @@ def statement(
 
 @app.command(epilog="Example: transfer-ledger retry 6f0b3f0e-… --actor mia --reason 'account is ready'")
 def retry(transfer_id: TransferId, actor: Actor, reason: Reason) -> None:
-    """Try now what is due now; reopens `permanently_failed`. A running worker does the rest."""
+    """Try now what is due now; reopens `permanently_failed`, releases what is held back. A running worker does the rest."""
     from scripts.levers import retry_transfer
 
     asyncio.run(retry_transfer(settings(), transfer_id, actor, reason))
@@ -170,7 +170,7 @@ def resolve(
         str, typer.Option(help="A Stripe object (tr_…, trr_…), read at Stripe first, or where it is written what happened.")
     ],
 ) -> None:
-    """Say how a permanently failed transfer ended. Nothing is sent; a Stripe object is taken in, if it fits."""
+    """Say how a permanently failed or held back transfer ended. Nothing is sent; a Stripe object is taken in, if it fits."""
     from scripts.levers import resolve_transfer
 
     asyncio.run(resolve_transfer(settings(), transfer_id, actor, reason, evidence))

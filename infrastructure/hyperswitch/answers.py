@@ -55,6 +55,7 @@ def payment_at_psp(shown: Shown) -> PaymentAtPsp:
         order_id=_our_order(shown),
         error_code=_text(shown, "error_code"),
         error_message=_text(shown, "error_message"),
+        updated_at=_instant(shown, "updated"),
         client_secret=_secret(shown, "client_secret"),
     )
 

@@ -1,6 +1,7 @@
 """The ports `Ledger` and `Directory` on PostgreSQL: facts through the event store, rows folded in the same pass."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -182,6 +183,15 @@ class PostgresDirectory:
         async with self._pool.connection() as connection:
             row = await (await connection.execute(SQL["knows_order"], (order_id,))).fetchone()
         return row is not None
+
+    async def unpaid(self, since: datetime, until: datetime, nth: int, limit: int) -> Sequence[str]:
+        """See `application.polls.UnpaidOrders`."""
+        values = {"since": since, "until": until, "nth": nth, "limit": limit}
+        return list(dict.fromkeys(row[0] for row in await self._rows("unpaid", values)))
+
+    async def still_unpaid(self, payment_ids: Sequence[str]) -> Collection[str]:
+        """Of these payments, those that have an order which is not paid."""
+        return {row[0] for row in await self._rows("still_unpaid", {"names": list(payment_ids)})}
 
     async def refunds_heard_of(self, names: Collection[str]) -> Mapping[str, str]:
         """See `application.polls.KnownRefunds`."""

@@ -13,6 +13,7 @@ from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import opened
 from domain.finding import AnyFindingFact
+from domain.holding import doubt
 from domain.identity import order_stream, transfer_stream
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER
@@ -41,6 +42,7 @@ TOPICS = {
     "CompensationOwed": "ledger.order.compensation_owed",
     "Resettled": "ledger.order.resettled",
     "AuthorityFound": "ledger.order.authority_found",
+    "PaymentDoubted": "ledger.order.payment_doubted",
     "PaymentRequested": "ledger.order.payment_requested",
     "RefundReserved": "ledger.order.refund_reserved",
     "RefundReleased": "ledger.order.refund_released",
@@ -81,6 +83,7 @@ TOPICS = {
     "Reversed": "ledger.seller_transfer.reversed",
     "PermanentlyFailed": "ledger.seller_transfer.permanently_failed",
     "EvidenceHeld": "ledger.seller_transfer.evidence_held",
+    "HeldBack": "ledger.seller_transfer.held_back",
     "RetryRequested": "ledger.seller_transfer.retry_requested",
     "Reopened": "ledger.seller_transfer.reopened",
     "StripeTransferIdBackfilled": "ledger.seller_transfer.stripe_transfer_id_backfilled",
@@ -155,6 +158,7 @@ def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: A
     count_dispute(story.order, "dp_1", 30, "EUR", story.now)
     story.order.resettle("r2", story.now)
     story.order.release("r4", story.now)
+    assert doubt(story.order, story.transfers, "pay-1", "hyperswitch:evt_1", "it failed", story.now)
     body = PaymentBody(payment_id="order-1", amount=100, currency="EUR", metadata={"order_id": "order-1"})
     stamp = story.order.next(story.now)
     story.order.record(PaymentRequested(**stamp, payment_id="order-1", key="order-1", body=body))

@@ -22,6 +22,7 @@ from domain.calling import LookUp, Send, begin, forgive, give_back, postpone
 from domain.claims import ClaimState
 from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
 from domain.fact import Stream
+from domain.holding import doubt
 from domain.identity import dispute_cause
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER, LookFirst, Policy
@@ -256,6 +257,7 @@ class World:
                 (f"has read {self._name(k.transfer)}", lambda k=k: self.has_read(k)) for k in self.looks if k.seen is not None
             ],
             "cannot read": [(f"cannot read {self._name(k.transfer)}", lambda k=k: self.cannot_read(k)) for k in self.looks],
+            "doubts": [("the payment is said to have failed", self.is_doubted)] if self._is_sure() else [],
             "operator": [(f"retry {self._name(t)}", lambda t=t: self.retries(t)) for t in self.transfers if t.operation],
             "resolves": [(f"resolve {self._name(t)}", lambda t=t: self.resolves(t)) for t in self.transfers if self._idle(t)],
             "announced": [*self._announcements()],
@@ -299,6 +301,9 @@ class World:
                     if made.reversal_id is not None:
                         yield f"told of {made.stripe_reversal_id}", lambda t=transfer, m=made: self.told_back(t, m)
 
+    def _is_sure(self) -> bool:
+        return self.order.paid and self.order.doubt is None
+
     def _idle(self, transfer: SellerTransfer) -> bool:
         """Given up, and nothing is owed any more: only then what a person says moves no money."""
         given_up = transfer.status is S.PERMANENTLY_FAILED
@@ -311,7 +316,7 @@ class World:
         return transfer.next_retry_at is not None and transfer.next_retry_at <= self.now
 
     def _stuck(self, transfer: SellerTransfer) -> bool:
-        undated = transfer.status is S.FAILED and transfer.next_retry_at is None
+        undated = transfer.status in (S.PENDING, S.FAILED) and transfer.next_retry_at is None
         return undated or transfer.status is S.PERMANENTLY_FAILED
 
     # orders and refunds, as the use cases do it
@@ -319,6 +324,10 @@ class World:
     def is_paid(self) -> None:
         self.order.pay("pay-1", "ch_1", "api", self.now)
         self.transfers = pay_sellers(self.order, self.now)
+        self.append()
+
+    def is_doubted(self) -> None:
+        assert doubt(self.order, self.transfers, "pay-1", "hyperswitch:evt_1", "it failed", self.now)
         self.append()
 
     def refund_succeeds(self, refund_id: str) -> None:
@@ -487,6 +496,8 @@ class World:
     def _is_replayed(self, stream: Stream, facts: list[Any]) -> None:
         replica = self.replicas.get(stream.id)
         for fact in facts:
+            if isinstance(replica, SellerTransfer) and isinstance(fact, CallStarted):
+                assert replica.held is None or fact.what != TRANSFER, "what is held back is sent"
             before = getattr(replica, "status", None)
             replica = self.storage.replayed([fact], onto=replica)
             if isinstance(replica, SellerTransfer):
@@ -521,6 +532,10 @@ class World:
         assert (row.next_retry_at, row.version) == (transfer.next_retry_at, transfer.version)
         assert row.next_retry_at is not None or row.waiting_for is not None or row.status not in ("pending", "failed")
         assert row.waiting_for is None or row.status in WAITING
+        if transfer.held is not None:
+            assert row.status in ("pending", "failed")
+            still_open = transfer.operation is not None and transfer.operation.open
+            assert still_open or (row.next_retry_at, row.waiting_for) == (None, "payment")
         states = {name: (claim.state.value, claim.refund_id) for name, claim in transfer.claims.items()}
         assert {name: (r.status, r.refund_id) for name, r in folded.reversals.rows.items()} == states
 
@@ -705,6 +720,6 @@ def test_the_plans_reach_every_status_and_every_fact(storage: Any, state: Any) -
         world.follow([random.getrandbits(20) for _ in range(200)])
         ends_exact(world)
     assert statuses == {str(status) for status in TransferStatus}
-    never = {"Imported", "EvidenceHeld", "RetryRequested", "StripeTransferIdBackfilled"}
+    never = {"Imported", "EvidenceHeld", "StripeTransferIdBackfilled"}
     names = {fact.__name__ for fact in get_args(AnyTransferFact)}
     assert told >= names - never

@@ -1,5 +1,6 @@
 """A ledger whose webhooks get lost, and a poller whose clock is ahead: what happened a moment ago is old enough for it."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,11 +9,12 @@ from typing import Any
 
 import httpx
 
+from application.missed_at_psp import MissedAtPsp
 from application.missed_events import MissedEvents
-from application.missed_refunds import MissedRefunds
 from application.poller import Poller, Round, Times
 from application.ports import Clock
 from infrastructure.bootstrap import Service, running
+from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.hyperswitch.simulator import HyperswitchControl
 from infrastructure.polling import poller_of
 from infrastructure.postgres.polls import Polls
@@ -23,7 +25,7 @@ from tests.e2e.stage import CURRENCY, account
 SECRET = "the-secret-of-this-test"
 AHEAD = timedelta(minutes=11)
 """The time that a webhook may be under way, and a minute."""
-STRIPE, PSP = MissedEvents.name, MissedRefunds.name
+STRIPE, PSP = MissedEvents.name, MissedAtPsp.name
 
 
 class Ahead:
@@ -104,3 +106,11 @@ async def refunded(psp: HyperswitchControl, order_id: str = "o1", amount: int | 
     if status != "pending":
         await psp.settle_refund(name, status)
     return name
+
+
+async def told(ledger: Lossy, event_id: str, event_type: str, shown: dict[str, Any]) -> None:
+    """A webhook of the payment provider arrives, and is answered."""
+    envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "details", "object": shown}}
+    body = json.dumps(envelope).encode()
+    answer = await ledger.door.post("/webhooks/hyperswitch", content=body, headers={HEADER: sign(body, SECRET)})
+    assert answer.status_code == 200, answer.text

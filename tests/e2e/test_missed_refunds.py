@@ -13,7 +13,7 @@ from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
 from infrastructure.stripe.simulator import SimulatorControl
 from tests.e2e import process
-from tests.e2e.polls import AHEAD, PSP, SECRET, Lossy, lossy, refunded, watched
+from tests.e2e.polls import AHEAD, PSP, SECRET, Lossy, lossy, refunded, told, watched
 from tests.e2e.stage import CURRENCY, Stage
 from tests.e2e.view import View
 
@@ -174,7 +174,26 @@ async def test_a_refund_that_was_set_aside_here_has_been_heard_of(ledger: Lossy,
     await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
     await view.until(lambda: _all_done(ledger), "it is handled")
     assert "refund_set_aside" in await ledger.alarms()
-    assert (await ledger.check(PSP)).missed == 0
+    assert "refund_succeeded" not in (await ledger.check(PSP)).types
+
+
+@pytest.mark.parametrize(("end", "status"), [("succeeded", "reversed"), ("failed", "completed")])
+async def test_a_refund_under_review_is_asked_about_until_the_provider_has_decided(
+    ledger: Lossy, psp: HyperswitchControl, view: View, end: str, status: str
+) -> None:
+    await ledger.order(psp)
+    await view.reached("o1", "completed")
+    name = await refunded(psp, status="review")
+    await told(ledger, "evt_1", "refund_review", process.refund(name, "o1", 1_000) | {"status": "review"})
+    await view.until(lambda: _all_done(ledger), "it is under review here")
+    assert (await ledger.check(PSP)).missed == 0, "and there as well"
+    await psp.settle_refund(name, end)
+    assert (await ledger.check(PSP, DAY)).types == {f"refund_{end}": 1}
+    await view.until(lambda: _all_done(ledger), "it is handled")
+    await view.reached("o1", status)
+    ((decided,),) = [tuple(row.values()) for row in await view.select("select status from refunds")]
+    assert decided == end
+    assert (await ledger.check(PSP, 3 * DAY)).missed == 0
 
 
 async def test_while_the_payment_provider_is_away_nothing_is_skipped(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:

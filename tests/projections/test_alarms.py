@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from domain import dispute, order, order_disputes, refund, refund_calls, switch, transfer_facts
+from domain import dispute, holding, order, order_disputes, refund, refund_calls, switch, transfer_facts
 from projections import alarms
 from projections.alarms import HINDERED_TOO_LONG
 from projections.tables import rows_of
 
 MODULES = {
     "dispute": dispute,
+    "holding": holding,
     "order": order,
     "order_disputes": order_disputes,
     "refund": refund,

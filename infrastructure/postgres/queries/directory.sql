@@ -44,6 +44,15 @@ select transfer_id from seller_transfers
  order by transfer_id
  limit %(limit)s;
 
+-- unpaid: which of them a limit leaves out changes with nth
+select payment_id from orders
+ where status = 'open' and payment_id is not null and created_at >= %(since)s and created_at < %(until)s
+ order by hashtextextended(order_id, %(nth)s)
+ limit %(limit)s;
+
+-- still_unpaid: payments that have an order which is not paid
+select payment_id from orders where payment_id = any(%(names)s) and status = 'open';
+
 -- refunds_heard_of: what the PSP is known to have said of refunds; what succeeded and was set aside is under review only here
 select given.name, case when r.status = 'review' and exists (
            select from orders o

@@ -1,0 +1,185 @@
+"""The webhook of a payment is lost for good: its order is asked for, and the sellers are paid all the same, once."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from application import missed_payments
+from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
+from tests.e2e import process
+from tests.e2e.polls import AHEAD, PSP, Lossy, lossy, told, watched
+from tests.e2e.stage import CREATE, CURRENCY, Stage
+from tests.e2e.view import View
+
+DAY = timedelta(days=1)
+READ = "payments.retrieve"
+
+
+@pytest.fixture
+async def psp() -> AsyncIterator[HyperswitchControl]:
+    async with running_hyperswitch() as (_, control):
+        yield control
+
+
+@pytest.fixture
+async def ledger(stage: Stage, psp: HyperswitchControl) -> AsyncIterator[Lossy]:
+    async with lossy(watched(stage.settings, psp.url)) as ledger:
+        yield ledger
+
+
+async def bought(psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, currency: str = CURRENCY) -> None:
+    """The buyer has paid, and nobody tells."""
+    await psp.take_payment(f"pay_{order_id}", amount, currency, metadata={"order_id": order_id})
+
+
+async def _all_done(ledger: Lossy) -> bool:
+    return all(status == "done" for _, _, status in await ledger.inbox())
+
+
+async def test_sellers_are_paid_once_also_when_the_webhook_comes_after_all(
+    ledger: Lossy, psp: HyperswitchControl, stage: Stage, view: View
+) -> None:
+    await ledger.register()
+    await bought(psp)
+    found = await ledger.check(PSP)
+    assert (found.sentence, dict(found.types), found.failure) == ("missed 1, replayed 1", {"payment_succeeded": 1}, None)
+    await view.reached("o1", "completed")
+    (row,) = await view.select("select event_id, source from webhook_inbox")
+    assert (row["event_id"], row["source"]) == ("polled:payment_succeeded:pay_o1", "poller")
+    assert (await ledger.check(PSP, 2 * AHEAD)).missed == 0
+
+    head = await ledger.service.store.head()
+    await told(ledger, "evt_late", "payment_succeeded", process.payment("o1", 1_000))
+    await view.until(lambda: _all_done(ledger), "the late webhook is handled")
+    assert await ledger.service.store.head() == head
+    assert len(await stage.posts(CREATE)) == 1
+
+
+async def test_a_payment_that_was_asked_for_through_us_is_found_by_its_name(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    order = {"order_id": "o1", "currency": CURRENCY, "amount": 1_000}
+    share = {"seller_id": "anna", "destination": "acct_1anna", "amount": 900}
+    (await ledger.door.post("/v1/orders", json=order | {"shares": [share]})).raise_for_status()
+    (await ledger.door.post("/v1/orders/o1/payment")).raise_for_status()
+    assert (await ledger.check(PSP)).missed == 0, "the buyer has not paid yet"
+    await psp.settle_payment("o1", "succeeded")
+    assert (await ledger.check(PSP, DAY)).missed == 1
+    await view.reached("o1", "completed")
+
+
+async def test_what_has_just_been_paid_is_not_missed_yet(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+    await ledger.register()
+    await bought(psp)
+    for ahead in (timedelta(0), timedelta(minutes=9)):
+        assert (await ledger.check(PSP, ahead)).missed == 0
+    assert (await ledger.check(PSP)).missed == 1
+    await view.reached("o1", "completed")
+
+
+async def test_an_order_that_is_old_enough_may_have_been_paid_just_now(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await ledger.register()
+    await psp.advance_clock(AHEAD.total_seconds())
+    await bought(psp)
+    assert (await ledger.check(PSP)).missed == 0
+    assert (await ledger.check(PSP, 3 * AHEAD)).missed == 1
+    await view.reached("o1", "completed")
+
+
+async def test_what_is_paid_days_later_is_found_when_the_order_is_twice_as_old(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await ledger.register()
+    hours = 1
+    while hours <= 48:
+        assert (await ledger.check(PSP, timedelta(hours=hours))).missed == 0
+        hours += 6
+    await psp.advance_clock(timedelta(hours=hours).total_seconds())
+    await bought(psp)
+    found = 0
+    while not found:
+        hours += 6
+        assert hours <= 2 * 48 + 12
+        found = (await ledger.check(PSP, timedelta(hours=hours))).missed
+    await view.reached("o1", "completed")
+
+
+@pytest.mark.parametrize(("amount", "currency"), [(999, CURRENCY), (1_000, "USD")])
+async def test_another_amount_or_currency_pays_nobody_and_is_told_once(
+    ledger: Lossy, psp: HyperswitchControl, view: View, amount: int, currency: str
+) -> None:
+    await ledger.register()
+    await bought(psp, amount=amount, currency=currency)
+    assert (await ledger.check(PSP)).missed == 1
+    await view.until(lambda: _disagrees(ledger), "a person is told")
+    assert await view.transfers("o1") == []
+    assert (await ledger.check(PSP, DAY)).missed == 0, "it waits in the inbox"
+
+
+async def _disagrees(ledger: Lossy) -> bool:
+    return "payment_disagrees" in await ledger.alarms()
+
+
+async def test_what_waits_in_the_inbox_is_not_missed(stage: Stage, psp: HyperswitchControl, view: View) -> None:
+    async with lossy(watched(stage.settings, psp.url), loops=False) as ledger:
+        await ledger.register()
+        await bought(psp)
+        await told(ledger, "evt_1", "payment_succeeded", process.payment("o1", 1_000))
+        assert (await ledger.check(PSP)).missed == 0
+    async with stage.at_work():
+        await view.reached("o1", "completed")
+
+
+async def test_a_payment_that_the_provider_does_not_have_keeps_nobody_waiting(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await ledger.register("o0")
+    await ledger.register("o:1")  # nor can it have such a name
+    await ledger.register("o2")
+    await bought(psp, "o2")
+    assert (await ledger.check(PSP)).sentence == "missed 1, replayed 1"
+    await view.reached("o2", "completed")
+
+
+async def test_while_the_provider_is_away_nothing_is_skipped(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+    await ledger.register()
+    await bought(psp)
+    await psp.fault("status", READ, status=503, times=1)
+    assert "its payments" in str((await ledger.check(PSP)).failure)
+    assert (await ledger.check(PSP)).missed == 1
+    await view.reached("o1", "completed")
+
+
+async def test_a_paid_order_is_never_asked_for(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+    await ledger.order(psp)
+    await view.reached("o1", "completed")
+    await ledger.check(PSP, 10 * DAY)
+    assert await psp.requests(READ) == []
+
+
+async def test_a_look_is_bounded_and_whoever_is_left_out_has_a_chance_at_another_age(
+    ledger: Lossy, psp: HyperswitchControl, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Buyers who leave must not be all that is ever asked for."""
+    monkeypatch.setattr(missed_payments, "MOST_ASKED", 2)
+    names = {f"o{n}" for n in range(5)}
+    for name in names:
+        await ledger.register(name)
+    await ledger.check(PSP)
+    asked = {str(call["target"]["payment_id"]).removeprefix("pay_") for call in await psp.requests(READ)}
+    assert len(asked) == 2
+    for name in names - asked:
+        await bought(psp, name)
+    await ledger.check(PSP, 30 * DAY)
+    for name in names - asked:
+        await view.reached(name, "completed")
+
+
+async def test_each_order_is_read_once_at_each_age(ledger: Lossy, psp: HyperswitchControl) -> None:
+    await ledger.register()
+    for minutes in range(11, 46, 5):
+        await ledger.check(PSP, timedelta(minutes=minutes))
+    assert len(await psp.requests(READ)) == 2, "ten minutes after it was registered, and again after twenty more"

@@ -1,0 +1,232 @@
+"""The payment provider tells that a payment has failed, which had succeeded: what is unsent waits for a person."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from application.evidence import resolve
+from application.sellers_work import SellersWork
+from domain.holding import PaymentDoubted
+from domain.identity import order_stream
+from domain.lifecycle import TransferStatus
+from domain.switch import EVERYTHING
+from domain.transfer_facts import HeldBack
+from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.stripe.simulator import SimulatorControl
+from tests.e2e import process
+from tests.e2e.polls import Lossy, lossy, told, watched
+from tests.e2e.stage import CREATE, CURRENCY, Stage
+from tests.e2e.view import View
+
+
+@pytest.fixture
+async def psp() -> AsyncIterator[HyperswitchControl]:
+    async with running_hyperswitch() as (_, control):
+        yield control
+
+
+@pytest.fixture
+async def ledger(stage: Stage, psp: HyperswitchControl) -> AsyncIterator[Lossy]:
+    async with lossy(replace(watched(stage.settings, psp.url), stripe_timeout=timedelta(minutes=1))) as ledger:
+        yield ledger
+
+
+async def unsent(ledger: Lossy, psp: HyperswitchControl) -> None:
+    """An order that is paid, while nothing is sent."""
+    await ledger.service.ledger.pause(EVERYTHING, "test", "so that something is unsent")
+    await ledger.order(psp)
+
+
+async def fails(ledger: Lossy, psp: HyperswitchControl, shown: str = "failed") -> None:
+    """The webhook, and what the payment provider shows when it is asked."""
+    await psp.settle_payment("pay_o1", shown, announce=False)
+    await told(ledger, "evt_failed", "payment_failed", process.payment("o1", 1_000) | {"status": "failed"})
+
+
+async def goes_on(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+    """Work goes on, and everything that was due before has had its turn."""
+    await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
+    await ledger.order(psp, "o2")
+    await view.reached("o2", "completed")
+
+
+def waits(view: View) -> Callable[[], Awaitable[bool]]:
+    async def there() -> bool:
+        row = await view.transfer("o1")
+        return (row.next_retry_at, row.waiting_for) == (None, "payment")
+
+    return there
+
+
+async def test_what_is_unsent_is_not_sent_until_a_person_retries_it(
+    ledger: Lossy, psp: HyperswitchControl, stage: Stage, view: View
+) -> None:
+    await unsent(ledger, psp)
+    await fails(ledger, psp)
+    await view.until(waits(view), "it is held back")
+    await goes_on(ledger, psp, view)
+    row = await view.transfer("o1")
+    assert (row.status, row.last_error) == (
+        "pending",
+        "The payment 'pay_o1' of order 'o1' was recorded as succeeded, and is now reported as failed; "
+        "the payment provider shows it as 'failed'",
+    )
+    alarms = await ledger.alarms()
+    assert alarms["payment_failed_after_paid"].endswith("shows it as 'failed'. Transfers held back: 1; paid already: 0.")
+    assert alarms["held_back"].endswith("Nothing of it is sent before it is retried or resolved.")
+
+    await ledger.service.ledger.retry(row.transfer_id, "olga", "the bank has the money")
+    await view.reached("o1", "completed")
+    assert [call["key"] for call in await stage.posts(CREATE)].count(f"transfer:{row.transfer_id}:e1") == 1
+    assert "held_back" not in await ledger.alarms()
+
+
+async def test_where_the_payment_has_succeeded_after_all_the_report_is_an_old_story(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await unsent(ledger, psp)
+    await fails(ledger, psp, shown="succeeded")
+    await view.until(lambda: _is(ledger, "ignored"), "it is ignored")
+    await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
+    await view.reached("o1", "completed")
+    assert await ledger.alarms() == {}
+    ((_, reason),) = [row.values() for row in await view.select("select status, reason from webhook_inbox")]
+    assert reason == "the payment provider was asked, and payment 'pay_o1' has succeeded"
+
+
+async def _is(ledger: Lossy, status: str) -> bool:
+    return [row[2] for row in await ledger.inbox()] == [status]
+
+
+async def test_where_the_payment_provider_cannot_be_asked_it_is_taken_at_its_word(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await unsent(ledger, psp)
+    await psp.fault("status", "payments.retrieve", status=503)
+    await fails(ledger, psp, shown="succeeded")
+    await view.until(waits(view), "it is held back")
+    assert "could not tell" in (await ledger.alarms())["payment_failed_after_paid"]
+
+
+async def test_that_another_payment_of_the_order_has_failed_is_no_matter(
+    ledger: Lossy, psp: HyperswitchControl, view: View
+) -> None:
+    await unsent(ledger, psp)
+    shown = process.payment("o1", 1_000) | {"payment_id": "pay_first_try", "status": "failed"}
+    await told(ledger, "evt_failed", "payment_failed", shown)
+    await view.until(lambda: _is(ledger, "ignored"), "it is ignored")
+    await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
+    await view.reached("o1", "completed")
+
+
+@pytest.mark.parametrize(("amount", "status", "left"), [(1_000, "cancelled", 900), (500, "pending", 450)])
+async def test_a_refund_meanwhile_makes_it_less_and_pays_nobody(
+    ledger: Lossy, psp: HyperswitchControl, stage: Stage, view: View, amount: int, status: str, left: int
+) -> None:
+    await unsent(ledger, psp)
+    await fails(ledger, psp)
+    await view.until(waits(view), "it is held back")
+    await told(ledger, "evt_refund", "refund_succeeded", process.refund("r1", "o1", amount))
+    await view.until(lambda: _refunded(view), "the refund is recorded")
+    await goes_on(ledger, psp, view)
+    row = await view.transfer("o1")
+    assert (row.status, row.amount, row.next_retry_at) == (status, left, None)
+    assert [call["status"] for call in await stage.posts(CREATE)] == [200], "only the other order's"
+    if status == "pending":
+        await ledger.service.ledger.retry(row.transfer_id, "olga", "the bank has the money")
+        (row,) = await view.reached("o1", "completed")
+        assert row.amount == left
+    assert "held_back" not in await ledger.alarms()
+
+
+async def _refunded(view: View) -> bool:
+    return bool(await view.select("select from refunds where status = 'succeeded'"))
+
+
+async def test_a_call_under_way_is_decided_by_its_outcome(
+    ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
+) -> None:
+    await stripe.hold(CREATE, point="after_commit")
+    await ledger.order(psp)
+    await stripe.wait_until_held(CREATE)
+    await fails(ledger, psp)
+    (row,) = await view.transfers("o1")
+    await view.happened(row.transfer_id, HeldBack)
+    await stripe.release(CREATE)
+    await view.reached("o1", "completed")
+    assert "held_back" not in await ledger.alarms()
+
+
+async def test_a_call_under_way_that_is_refused_is_not_made_again(
+    ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, stage: Stage, view: View
+) -> None:
+    await stripe.hold(CREATE)
+    await ledger.order(psp)
+    await stripe.wait_until_held(CREATE)
+    await fails(ledger, psp)
+    (row,) = await view.transfers("o1")
+    await view.happened(row.transfer_id, HeldBack)
+    await stripe.drain(CURRENCY.lower())
+    await stripe.release(CREATE)
+    await view.happened(row.transfer_id, HeldBack, times=2)
+    await stripe.fund(CURRENCY.lower(), 1_000_000)
+    await goes_on(ledger, psp, view)
+    assert (await view.transfer("o1")).waiting_for == "payment"
+    assert len([call for call in await stage.posts(CREATE) if call["key"] == f"transfer:{row.transfer_id}:e1"]) == 1
+
+
+async def test_what_was_paid_before_is_told_and_a_person_may_end_what_was_not(
+    ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
+) -> None:
+    await stripe.change_account("acct_1ben", transfers_capability="inactive")
+    await ledger.order(psp, anna=500, ben=300)
+    await view.reached("o1", "completed", "failed")
+    await fails(ledger, psp)
+    doubted = await view.happened(order_stream("o1"), PaymentDoubted)
+    assert (doubted.held, doubted.sent) == (1, 1)
+    (_, ben) = await view.transfers("o1")
+    assert ben.waiting_for == "payment"
+    service = ledger.service
+    await resolve(service.ledger, service.gateway, ben.transfer_id, "olga", "the buyer never paid", "ticket-7")
+    await view.reached("o1", "completed", "permanently_failed")
+    assert set(await ledger.alarms()) == {"payment_failed_after_paid"}
+
+
+async def test_an_account_that_turns_ready_releases_nothing_that_is_held_back(
+    ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
+) -> None:
+    """Whoever looked for what waits for the account just before has it in hand, and must not send it."""
+    await stripe.change_account("acct_1anna", transfers_capability="inactive")
+    await ledger.order(psp)
+    (row,) = await view.reached("o1", "failed")
+    await fails(ledger, psp)
+    await view.until(waits(view), "it is held back")
+
+    class LookedBefore(PostgresDirectory):
+        async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> list[UUID]:
+            return [row.transfer_id] if after is None else []
+
+    service = ledger.service
+    work = SellersWork(PostgresLedger(service.store), LookedBefore(service.pool), service.clock)
+    await work.retry(TransferStatus.FAILED, "account", "acct_1anna", "stripe:evt_1", "its account may be paid again")
+    assert await waits(view)()
+
+
+async def test_told_again_it_holds_back_nothing_that_was_released(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+    await unsent(ledger, psp)
+    await fails(ledger, psp)
+    await view.until(waits(view), "it is held back")
+    row = await view.transfer("o1")
+    await ledger.service.ledger.retry(row.transfer_id, "olga", "the bank has the money")
+    await told(ledger, "evt_again", "payment_failed", process.payment("o1", 1_000) | {"status": "failed"})
+    await view.until(lambda: _all_done(ledger), "it is handled")
+    await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
+    await view.reached("o1", "completed")
+
+
+async def _all_done(ledger: Lossy) -> bool:
+    return all(status == "done" for _, _, status in await ledger.inbox())
