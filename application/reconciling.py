@@ -129,6 +129,9 @@ def lacks_only_the_id(ours: SellerTransfer) -> bool:
 
 def _contents(seen: TransferAtStripe, ours: SellerTransfer) -> Iterator[Difference]:
     id_ = seen.stripe_transfer_id
+    if seen.destination != ours.destination:
+        detail = f"{id_} went to {seen.destination} at Stripe, to {ours.destination} here."
+        yield _found(Kind.DESTINATION, id_, id_, ours, ours.amount, detail, "a paid transfer's destination cannot change")
     if seen.currency != ours.currency:
         detail = f"{id_} is in {seen.currency} at Stripe, in {ours.currency} here."
         yield _found(Kind.CURRENCY, id_, id_, ours, ours.amount, detail, "a paid transfer's currency cannot change")

@@ -1,0 +1,58 @@
+"""Where two books of one transfer differ, and where they only look as if they did."""
+
+from datetime import UTC, datetime
+
+from application.reconciling import differences
+from domain.fact import opened
+from domain.finding import Kind
+from domain.identity import transfer_stream
+from domain.outcomes import ReversalAtStripe, TransferAtStripe
+from domain.seller_transfer import TOPIC, SellerTransfer
+from domain.transfer_facts import Imported
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+AMOUNT = 1_000
+
+
+def imported(status: str = "completed", amount_reversed: int = 0) -> SellerTransfer:
+    fact = Imported(
+        originator_id=transfer_stream("o1", "ada"),
+        originator_version=1,
+        originator_topic=TOPIC,
+        timestamp=NOW,
+        order_id="o1",
+        seller_id="ada",
+        destination="acct_1ada",
+        amount=AMOUNT,
+        currency="EUR",
+        transfer_group="o1",
+        status=status,
+        amount_reversed=amount_reversed,
+        evidence="old.csv, row 1",
+        stripe_transfer_id="tr_1",
+    )
+    return opened(SellerTransfer, fact)
+
+
+def seen(*reversals: ReversalAtStripe, destination: str = "acct_1ada") -> TransferAtStripe:
+    return TransferAtStripe(
+        stripe_transfer_id="tr_1",
+        amount=AMOUNT,
+        amount_reversed=sum(made.amount for made in reversals),
+        currency="EUR",
+        destination=destination,
+        transfer_id=None,
+        reversals=reversals,
+    )
+
+
+def found(shown: TransferAtStripe, ours: SellerTransfer) -> list[tuple[Kind, int]]:
+    return [(one.kind, one.at_risk) for one in differences(shown, ours, NOW)]
+
+
+def test_what_was_taken_over_as_it_is_at_stripe_does_not_differ() -> None:
+    assert found(seen(), imported()) == []
+
+
+def test_what_has_paid_another_account_has_not_paid_the_seller() -> None:
+    assert found(seen(destination="acct_1eve"), imported()) == [(Kind.DESTINATION, AMOUNT)]
