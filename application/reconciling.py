@@ -146,7 +146,9 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
     for made in reversed(seen.reversals):
         claim = ours.claims.get(made.reversal_id or "")
         if (recorded := known.get(made.stripe_reversal_id)) is not None:
-            yield from _settled(seen, ours, made, recorded)
+            also = _stands_for_more(made, recorded, left_of_sum)
+            left_of_sum -= also
+            yield from _settled(seen, ours, made, recorded, recorded.settled + also)
         elif claim is not None:
             yield from _own(seen, ours, made, claim, now)
         elif made.amount <= left_of_sum:  # what several strangers took together is recorded as a sum
@@ -163,10 +165,17 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
             yield _found(Kind.MISSING_THERE, stripe_id, of, ours, claim.settled, detail, nothing, claim.reversal_id)
 
 
-def _settled(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, claim: Claim) -> Iterator[Difference]:
-    if made.amount != claim.settled:
-        id_, risk = made.stripe_reversal_id, abs(made.amount - claim.settled)
-        detail = f"{id_} is {made.amount} at Stripe, {claim.settled} here."
+def _stands_for_more(made: ReversalAtStripe, claim: Claim, left_of_sum: int) -> int:
+    """What somebody else's reversal took for ours that waited, besides the one that it has settled."""
+    return 0 if made.reversal_id == claim.reversal_id else min(max(0, made.amount - claim.settled), left_of_sum)
+
+
+def _settled(
+    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, claim: Claim, settled: int
+) -> Iterator[Difference]:
+    if made.amount != settled:
+        id_, risk = made.stripe_reversal_id, abs(made.amount - settled)
+        detail = f"{id_} is {made.amount} at Stripe, {settled} here."
         why = "a recorded reversal's amount cannot change"
         yield _found(Kind.AMOUNT, id_, seen.stripe_transfer_id, ours, risk, detail, why, claim.reversal_id)
 

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 
 from application.reconciling import differences
+from domain.calling import LookUp
 from domain.fact import opened
 from domain.finding import Kind
 from domain.identity import transfer_stream
 from domain.outcomes import ReversalAtStripe, TransferAtStripe
+from domain.paying import complete
+from domain.reversing import settle_look_up
 from domain.seller_transfer import TOPIC, SellerTransfer
 from domain.transfer_facts import Imported
 
@@ -34,6 +37,15 @@ def imported(status: str = "completed", amount_reversed: int = 0) -> SellerTrans
     return opened(SellerTransfer, fact)
 
 
+def paid() -> SellerTransfer:
+    """One of our own."""
+    transfer = SellerTransfer.create(
+        order_id="o1", seller_id="ada", destination="acct_1ada", amount=AMOUNT, currency="EUR", now=NOW
+    )
+    complete(transfer, "tr_1", AMOUNT, None, NOW)
+    return transfer
+
+
 def seen(*reversals: ReversalAtStripe, destination: str = "acct_1ada") -> TransferAtStripe:
     return TransferAtStripe(
         stripe_transfer_id="tr_1",
@@ -56,3 +68,15 @@ def test_what_was_taken_over_as_it_is_at_stripe_does_not_differ() -> None:
 
 def test_what_has_paid_another_account_has_not_paid_the_seller() -> None:
     assert found(seen(destination="acct_1eve"), imported()) == [(Kind.DESTINATION, AMOUNT)]
+
+
+def test_one_reversal_by_others_that_stands_for_several_of_ours_is_no_difference() -> None:
+    transfer = paid()
+    transfer.take_back("r1", 400, NOW)
+    transfer.take_back("r2", 600, NOW)
+    shown = seen(ReversalAtStripe("trr_1", AMOUNT, None))
+    running = transfer.in_flight
+    assert running is not None
+    settle_look_up(transfer, shown, NOW, LookUp(running.reversal_id, NOW))
+    assert transfer.amount_reversed == AMOUNT
+    assert found(shown, transfer) == []
