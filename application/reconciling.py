@@ -157,6 +157,10 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
             yield _without_refund(seen, ours, made)
         else:
             yield _external(seen, ours, made)
+    if left_of_sum > 0:
+        of, nothing = seen.stripe_transfer_id, "nothing is there"
+        detail = f"{left_of_sum} of what is recorded here as taken back from {of} is not reversed at Stripe."
+        yield _found(Kind.MISSING_THERE, of, of, ours, left_of_sum, detail, nothing)
     there = {made.stripe_reversal_id for made in seen.reversals}
     for stripe_id, claim in known.items():
         if stripe_id is not None and stripe_id not in there:

@@ -80,3 +80,11 @@ def test_one_reversal_by_others_that_stands_for_several_of_ours_is_no_difference
     settle_look_up(transfer, shown, NOW, LookUp(running.reversal_id, NOW))
     assert transfer.amount_reversed == AMOUNT
     assert found(shown, transfer) == []
+
+
+def test_a_sum_of_an_older_system_that_stripe_has_not_reversed_is_missing_there() -> None:
+    """Later refunds would ask for so much less, and nobody would know."""
+    assert found(seen(), imported("reversed", AMOUNT)) == [(Kind.MISSING_THERE, AMOUNT)]
+    some = ReversalAtStripe("trr_1", 300, None)
+    assert found(seen(some), imported(amount_reversed=500)) == [(Kind.MISSING_THERE, 200)]
+    assert found(seen(some), imported(amount_reversed=300)) == []
