@@ -14,6 +14,7 @@ from domain.identity import may_be_ours
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER, Operation
 from domain.outcomes import ReversalAtStripe, TransferAtStripe
+from domain.reversing import names_ours
 from domain.seller_transfer import SellerTransfer
 
 GRACE = timedelta(minutes=10)
@@ -153,7 +154,7 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
             yield from _own(seen, ours, made, claim, now)
         elif made.amount <= left_of_sum:  # what several strangers took together is recorded as a sum
             left_of_sum -= made.amount
-        elif may_be_ours(made.reversal_id) and not ours.imported:
+        elif names_ours(ours, made):
             yield _without_refund(seen, ours, made)
         else:
             yield _external(seen, ours, made)
