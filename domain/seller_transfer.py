@@ -222,7 +222,8 @@ class SellerTransfer(Stream):
 
     def is_open(self, claim: Claim) -> bool:
         """Whether this reversal may be at Stripe already without our knowing."""
-        return claim.state is ClaimState.REQUESTED and self.operation is not None and self.operation.open
+        operation = self.operation
+        return claim.state is ClaimState.REQUESTED and operation is not None and (operation.open or self.unseen)
 
     def withdraw(self, claim: Claim, amount: int, cause_id: str, now: datetime) -> int:
         """Give up to `amount` of an unsent claim back; answers how much that was. An open call is contested instead: 0."""
