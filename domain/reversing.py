@@ -221,7 +221,7 @@ def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: Transfer
     if ours is not None:
         note = "found in Stripe's books"
         take_in(transfer, claim.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
-    elif claim.reason == Reason.IMPORTED and not operation.open and _by_the_older_system(transfer, claim, seen, now):
+    elif _tried_before(transfer, claim) and not operation.open and _by_the_older_system(transfer, claim, seen, now):
         return True
     elif seen.left == 0:
         _nothing_left(transfer, claim, seen, now)
@@ -230,6 +230,11 @@ def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: Transfer
     else:
         return False
     return True
+
+
+def _tried_before(transfer: SellerTransfer, claim: Claim) -> bool:
+    given_up = claim.refund_id is not None and claim.refund_id == transfer.refund_given_up
+    return claim.reason == Reason.IMPORTED or given_up
 
 
 def _by_the_older_system(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe, now: datetime) -> bool:

@@ -46,6 +46,8 @@ class SellerTransfer(Stream):
         """An older system has made it, and may have sent it under names that are not ours."""
         self.refunds_before: set[str] = set()
         """Refunds for which an older system took something back, or was about to: what that was stands for them."""
+        self.refund_given_up: str | None = None
+        """A refund for which an older system has tried to reverse, without knowing what came of it."""
         self.operation: Operation | None = None
         self.reductions: dict[str, int] = {}
         self.claims: dict[str, Claim] = {}
