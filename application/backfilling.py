@@ -150,6 +150,8 @@ def _decided(
         return Doubt(row, f"it fits several of our transfers by {mark.name}", names)
     if not mark.speaks_for(row, free[0]):
         return Doubt(row, f"it fits by {mark.name}, but not by its time, {_at(free[0].created_at)}", names)
+    if row.open and free[0].transfer.amount_reversed and free[0].transfer.transfer_id is None:
+        return Doubt(row, f"it fits by {mark.name}, but was taken back since, so the seller may still be owed", names)
     return Match(row, names[0], _evidence(row, mark, free[0]))
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from application.book import Along, Book, settle_anew
 from application.deciding import Decider
 from application.ports import Clock, Ledger
+from application.reconciling import lacks_only_the_id
 from application.recording import to_settle
 from domain import paying, reversing
 from domain.calling import hold_evidence
@@ -66,6 +67,9 @@ def _take_in(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) ->
     if stranger is not None:
         hold_evidence(transfer, TRANSFER, seen.stripe_transfer_id, seen.amount, stranger, None, now)
         return Left.NOTHING
+    if lacks_only_the_id(transfer) and seen.amount == transfer.amount:  # its metadata names ours: somebody has marked it
+        actor = f"stripe:{seen.stripe_transfer_id}"
+        transfer.backfill(seen.stripe_transfer_id, actor, "a webhook of Stripe, by metadata transfer_id", now)
     paying.complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note="told by a webhook of Stripe")
     if transfer.stripe_transfer_id != seen.stripe_transfer_id:
         return Left.NOTHING  # kept as evidence, with an alarm

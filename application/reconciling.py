@@ -14,6 +14,7 @@ from domain.identity import may_be_ours
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER, Operation
 from domain.outcomes import ReversalAtStripe, TransferAtStripe
+from domain.reversing import names_ours
 from domain.seller_transfer import SellerTransfer
 
 GRACE = timedelta(minutes=10)
@@ -129,6 +130,9 @@ def lacks_only_the_id(ours: SellerTransfer) -> bool:
 
 def _contents(seen: TransferAtStripe, ours: SellerTransfer) -> Iterator[Difference]:
     id_ = seen.stripe_transfer_id
+    if seen.destination != ours.destination:
+        detail = f"{id_} went to {seen.destination} at Stripe, to {ours.destination} here."
+        yield _found(Kind.DESTINATION, id_, id_, ours, ours.amount, detail, "a paid transfer's destination cannot change")
     if seen.currency != ours.currency:
         detail = f"{id_} is in {seen.currency} at Stripe, in {ours.currency} here."
         yield _found(Kind.CURRENCY, id_, id_, ours, ours.amount, detail, "a paid transfer's currency cannot change")
@@ -143,15 +147,21 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
     for made in reversed(seen.reversals):
         claim = ours.claims.get(made.reversal_id or "")
         if (recorded := known.get(made.stripe_reversal_id)) is not None:
-            yield from _settled(seen, ours, made, recorded)
+            also = _stands_for_more(made, recorded, left_of_sum)
+            left_of_sum -= also
+            yield from _settled(seen, ours, made, recorded, recorded.settled + also)
         elif claim is not None:
             yield from _own(seen, ours, made, claim, now)
         elif made.amount <= left_of_sum:  # what several strangers took together is recorded as a sum
             left_of_sum -= made.amount
-        elif may_be_ours(made.reversal_id) and not ours.imported:
+        elif names_ours(ours, made):
             yield _without_refund(seen, ours, made)
         else:
             yield _external(seen, ours, made)
+    if left_of_sum > 0:
+        of, nothing = seen.stripe_transfer_id, "nothing is there"
+        detail = f"{left_of_sum} of what is recorded here as taken back from {of} is not reversed at Stripe."
+        yield _found(Kind.MISSING_THERE, of, of, ours, left_of_sum, detail, nothing)
     there = {made.stripe_reversal_id for made in seen.reversals}
     for stripe_id, claim in known.items():
         if stripe_id is not None and stripe_id not in there:
@@ -160,10 +170,17 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
             yield _found(Kind.MISSING_THERE, stripe_id, of, ours, claim.settled, detail, nothing, claim.reversal_id)
 
 
-def _settled(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, claim: Claim) -> Iterator[Difference]:
-    if made.amount != claim.settled:
-        id_, risk = made.stripe_reversal_id, abs(made.amount - claim.settled)
-        detail = f"{id_} is {made.amount} at Stripe, {claim.settled} here."
+def _stands_for_more(made: ReversalAtStripe, claim: Claim, left_of_sum: int) -> int:
+    """What somebody else's reversal took for ours that waited, besides the one that it has settled."""
+    return 0 if made.reversal_id == claim.reversal_id else min(max(0, made.amount - claim.settled), left_of_sum)
+
+
+def _settled(
+    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, claim: Claim, settled: int
+) -> Iterator[Difference]:
+    if made.amount != settled:
+        id_, risk = made.stripe_reversal_id, abs(made.amount - settled)
+        detail = f"{id_} is {made.amount} at Stripe, {settled} here."
         why = "a recorded reversal's amount cannot change"
         yield _found(Kind.AMOUNT, id_, seen.stripe_transfer_id, ours, risk, detail, why, claim.reversal_id)
 

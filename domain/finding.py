@@ -27,6 +27,8 @@ class Kind(StrEnum):
     """Something is recorded here that Stripe does not hold."""
     AMOUNT = "amount"
     CURRENCY = "currency"
+    DESTINATION = "destination"
+    """What is to have paid a seller went to another account."""
     EXTERNAL_REVERSAL = "external_reversal"
     """Somebody else took money back from a transfer of ours."""
     DUPLICATE = "duplicate"

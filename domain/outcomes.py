@@ -131,6 +131,8 @@ class ReversalAtStripe(NamedTuple):
     """Our own id out of its metadata; None when nobody of us asked for it."""
     source_refund: str | None = None
     """Set when a refund with `reverse_transfer` made it."""
+    refund_id: str | None = None
+    """For which refund or dispute it was asked, out of its metadata."""
 
 
 class TransferAtStripe(NamedTuple):

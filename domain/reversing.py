@@ -22,13 +22,15 @@ from domain.calling import (
     proves_absence,
 )
 from domain.claims import Claim, ClaimState, Reason
-from domain.identity import external_reversal, may_be_ours
+from domain.identity import external_reversal, may_be_ours, reversal_name
 from domain.lifecycle import TransferStatus
 from domain.operation import Operation, Policy
 from domain.outcomes import NotExecuted, Outcome, Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
 from domain.seller_transfer import SellerTransfer
 
 US, EXTERNAL = "us", "external"
+MOST_ROUNDS = 20
+"""How often one refund may have asked one transfer anew, and still be recognised by the name of its reversal."""
 NOT_ABOUT_FUNDS = ("parameter_", "account_", "amount_too_", "livemode_mismatch", "resource_missing")
 """Beginnings of codes of which it is documented that no balance is behind them."""
 
@@ -219,7 +221,7 @@ def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: Transfer
     if ours is not None:
         note = "found in Stripe's books"
         take_in(transfer, claim.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
-    elif claim.reason == Reason.IMPORTED and not operation.open and _by_the_older_system(transfer, claim, seen, now):
+    elif _tried_before(transfer, claim) and not operation.open and _by_the_older_system(transfer, claim, seen, now):
         return True
     elif seen.left == 0:
         _nothing_left(transfer, claim, seen, now)
@@ -228,6 +230,11 @@ def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: Transfer
     else:
         return False
     return True
+
+
+def _tried_before(transfer: SellerTransfer, claim: Claim) -> bool:
+    given_up = claim.refund_id is not None and claim.refund_id == transfer.refund_given_up
+    return claim.reason == Reason.IMPORTED or given_up
 
 
 def _by_the_older_system(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe, now: datetime) -> bool:
@@ -256,9 +263,17 @@ def strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[Reversal
         and reversal.stripe_reversal_id not in settled
         and external_id(transfer.id, reversal.stripe_reversal_id) not in known
         # ours, for a refund that a restore has lost: as somebody else's it would count once more when that is told again
-        and (transfer.imported or not may_be_ours(reversal.reversal_id))
+        and not names_ours(transfer, reversal)
     ]
     return _not_in_the_sum(transfer, unnamed)
+
+
+def names_ours(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
+    """Whether this ledger has asked for it, as far as its name tells. An older system may have used names that look like ours;
+    those that follow from transfer and refund are nobody else's."""
+    if not transfer.imported or made.refund_id is None:
+        return not transfer.imported and may_be_ours(made.reversal_id)
+    return made.reversal_id in {str(reversal_name(transfer.id, made.refund_id, n)) for n in range(1, MOST_ROUNDS + 1)}
 
 
 def _not_in_the_sum(transfer: SellerTransfer, unnamed: Sequence[ReversalAtStripe]) -> list[ReversalAtStripe]:

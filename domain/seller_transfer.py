@@ -46,6 +46,8 @@ class SellerTransfer(Stream):
         """An older system has made it, and may have sent it under names that are not ours."""
         self.refunds_before: set[str] = set()
         """Refunds for which an older system took something back, or was about to: what that was stands for them."""
+        self.refund_given_up: str | None = None
+        """A refund for which an older system has tried to reverse, without knowing what came of it."""
         self.operation: Operation | None = None
         self.reductions: dict[str, int] = {}
         self.claims: dict[str, Claim] = {}
@@ -224,7 +226,8 @@ class SellerTransfer(Stream):
 
     def is_open(self, claim: Claim) -> bool:
         """Whether this reversal may be at Stripe already without our knowing."""
-        return claim.state is ClaimState.REQUESTED and self.operation is not None and self.operation.open
+        operation = self.operation
+        return claim.state is ClaimState.REQUESTED and operation is not None and (operation.open or self.unseen)
 
     def withdraw(self, claim: Claim, amount: int, cause_id: str, now: datetime) -> int:
         """Give up to `amount` of an unsent claim back; answers how much that was. An open call is contested instead: 0."""

@@ -114,6 +114,8 @@ class Imported(Opening):
             aggregate.operation = self._open(TRANSFER)
         if self.refund_id is not None and (aggregate.claims or self.amount_reversed):
             aggregate.refunds_before.add(self.refund_id)
+        elif status is TransferStatus.PERMANENTLY_FAILED and aggregate.paid:
+            aggregate.refund_given_up = self.refund_id
         enter(aggregate, status)
 
     def _open(self, what: str) -> Operation:

@@ -81,6 +81,7 @@ def reversal_at_stripe(shown: Mapping[str, object], stripe_transfer_id: str) -> 
         amount=field(shown, "amount", int),
         reversal_id=our_mark(shown, "reversal_id"),
         source_refund=clean(source) if isinstance(source, str) else None,
+        refund_id=our_mark(shown, "refund_id"),
     )
 
 

@@ -81,3 +81,13 @@ def test_what_fits_but_not_in_time_says_so() -> None:
     (doubt,) = matched([row(1)], [theirs("tr_a", hours=72)], set())
     assert isinstance(doubt, Doubt)
     assert (doubt.candidates, doubt.why) == (["tr_a"], "it fits by amount and time, but not by its time, 2026-03-04T12:00:00Z")
+
+
+def test_what_was_taken_back_completes_nothing_that_is_open() -> None:
+    """Somebody may have undone it because it was wrong: completed by it, the seller would never be paid."""
+    (seen, *rest) = theirs("tr_a", group="o1")
+    back = Listed(seen._replace(amount_reversed=900), *rest)
+    assert outcome([row(1, status="pending", open=True)], [back]) == {1: None}
+    assert outcome([row(1)], [back]) == {1: "tr_a"}, "what was paid was paid by it all the same"
+    named = Listed(seen._replace(amount_reversed=900, transfer_id=str(UUID(int=1))), *rest)
+    assert outcome([row(1, status="pending", open=True)], [named]) == {1: "tr_a"}, "whoever has marked it has decided"

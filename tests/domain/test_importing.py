@@ -197,6 +197,16 @@ def test_of_what_may_be_a_part_of_it_a_person_decides(story: Any) -> None:
     assert story.told() == ["Reopened", "PermanentlyFailed"]
 
 
+@pytest.mark.parametrize(("made", "status"), [(3_000, S.PARTIALLY_REVERSED), (2_000, S.PERMANENTLY_FAILED)])
+def test_a_reversal_that_an_older_system_gave_up_may_have_been_made_as_well(story: Any, made: int, status: S) -> None:
+    """Its refund is told here again, and a person retries: taken once more, the seller would have paid it twice."""
+    taken_over(story, "permanently_failed", refund_id="r1").refunded("r1", 3_000)
+    story.transfer.retry("mia", "its balance is funded", story.now)
+    story.see(story.books(story.theirs(made, "trr_theirs")))
+    assert story.status is status
+    assert story.transfer.amount_reversed == (made if status is S.PARTIALLY_REVERSED else 0)
+
+
 def test_where_less_is_left_than_all_of_it_only_that_is_asked_for(story: Any) -> None:
     reversing(story).see(story.books(story.theirs(2_000)))
     assert story.call(Succeeded("trr_1", 8_000)).body["amount"] == 8_000

@@ -83,6 +83,36 @@ async def test_every_process_of_the_database_looks_first_until_a_person_ends_it(
     assert len(await stage.posts(CREATE)) == 1
 
 
+async def test_a_reversal_of_the_lost_hour_is_given_back_when_its_refund_fails(stage: Stage) -> None:
+    """In the backup it was requested and not sent; withdrawn unseen, it would stay with the platform."""
+    async with stage.at_work() as desk:
+        (transfer_id,) = await stage.paid(desk)
+    async with stored(stage.settings) as storage:
+        await Desk(storage).refund("r1", "o1", 500)
+        (claim,) = (await storage.ledger.transfer(transfer_id)).claims.values()
+    (row,) = await stage.view.transfers("o1")
+    metadata = {"reversal_id": claim.reversal_id, "refund_id": "r1"}
+    await stage.stripe.external_reversal(str(row.stripe_transfer_id), claim.amount, metadata=metadata)
+    async with running(stage.settings, look_up_first=True, loops=False) as service:
+        await Desk(service).refund_failed("r1", "o1", 500)
+    async with stage.at_work():
+        rows = await stage.view.reached("o1", "partially_reversed", "completed")
+    assert sum(row.amount - row.amount_reversed for row in rows) == 900
+    assert await stage.posts(REVERSE) == [], "nothing is taken for a refund that has failed"
+
+
+async def test_a_reversal_that_was_not_sent_in_the_lost_hour_is_withdrawn_after_a_look(stage: Stage) -> None:
+    async with stage.at_work() as desk:
+        await stage.paid(desk)
+    async with running(stage.settings, look_up_first=True, loops=False) as service:
+        await Desk(service).refund("r1", "o1", 500)
+        await Desk(service).refund_failed("r1", "o1", 500)
+    async with stage.at_work():
+        await stage.view.reached("o1", "partially_reversed")
+        (row,) = await stage.view.transfers("o1")
+    assert (row.amount_reversed, await stage.posts(REVERSE)) == (0, [])
+
+
 # --- a real dump, an hour old ------------------------------------------------------------------------------------------
 
 DECISION = ("--actor", "mia", "--reason", "restored from the dump")

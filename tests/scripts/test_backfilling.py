@@ -14,12 +14,18 @@ from uuid import UUID
 
 import pytest
 
+from application.book import Along
+from application.out_of_band import StripesBooks
+from domain.calling import begin
 from domain.errors import StripeSilent
 from domain.identity import transfer_stream
+from domain.operation import Policy
+from domain.outcomes import TransferAtStripe
 from infrastructure.bootstrap import stored
+from infrastructure.postgres.ledger import PostgresLedger
 from infrastructure.stripe.simulator import SimulatorControl, running_simulator
 from scripts.backfilling import backfill
-from tests.e2e.stage import Desk, Stage, account, quick
+from tests.e2e.stage import CURRENCY, Desk, Stage, account, quick
 from tests.e2e.view import View
 from tests.scripts.test_command_line import ROOT, run
 
@@ -267,3 +273,29 @@ async def test_a_stuck_reversal_goes_on_after_the_backfill(stage: Stage) -> None
         await desk.retry(transfer_id)
         (row,) = await stage.view.reached("old", "reversed")
     assert (row.stripe_transfer_id, row.amount_reversed) == (known, 900)
+
+
+# --- a person marks it at Stripe, and Stripe's webhook tells of the mark ------------------------------------------------
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+async def test_the_webhook_of_a_mark_records_the_id_instead_of_holding_it_as_evidence(stage: Stage, stuck: bool) -> None:
+    """Held, a row whose reversal is stuck for want of its id would not be looked for any more, and never be reversed."""
+    columns = {"status": "reversal_pending", "reversal_id": str(UUID(int=1)), "next_retry_at": datetime.now(UTC)}
+    transfer_id = await stage.take_over(**(columns if stuck else {}))
+    async with stored(stage.settings) as storage:
+        ledger = PostgresLedger(storage.store)
+        if stuck:
+            book = await ledger.load([transfer_id])
+            begin(book.transfer(transfer_id), storage.clock.now() + timedelta(seconds=1), Policy())
+            await ledger.append(book)
+            assert (await stage.view.transfer("old")).last_error.startswith("no_stripe_transfer_id")
+        known = await held(stage.stripe, metadata={"transfer_id": str(transfer_id)})
+        seen = TransferAtStripe(known, 900, 0, CURRENCY, account("anna"), str(transfer_id))
+        await StripesBooks(ledger, storage.clock).take_in(transfer_id, seen, Along())
+        await backfill(stage.settings, True, None, False)
+        assert await stripe_id(stage) == known
+        assert "evidence_held" not in await stage.view.alarms()
+        if stuck:
+            await storage.ledger.retry(transfer_id, "mia", "its id is known")
+            assert (await stage.view.transfer("old")).status == "reversal_pending"

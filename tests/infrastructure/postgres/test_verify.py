@@ -1,5 +1,6 @@
 """Whoever changes anything by hand is found, and the finding says where."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,11 +9,18 @@ from typing import Any
 import psycopg
 import pytest
 
+from domain.identity import transfer_stream
+from domain.paying import complete
+from domain.reversing import no_such_transfer
+from infrastructure.bootstrap import stored
 from infrastructure.postgres.connections import connect_blocking
+from infrastructure.postgres.ledger import PostgresLedger
 from infrastructure.postgres.seals import InvalidSeal, Seal, read_key, read_seal, seal
 from infrastructure.postgres.verify import LAWS, NOT_DERIVED, NOT_FOLDED, Finding, verify
+from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
 from scripts.bench.synthetic import load_ledger
+from tests.e2e.stage import Desk
 from tests.infrastructure.postgres.proof import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
 
 KEY = b"sixteen bytes are enough"
@@ -212,6 +220,23 @@ def test_an_alarm_that_no_fact_raised_is_found(ledger: str, subject: str) -> Non
     with superuser(ledger) as connection:
         connection.execute("insert into alarms values ('drift', %s, 'x', now())", [subject])
     assert [(f.check, f.id) for f in findings(ledger)] == [("alarms", f"drift {subject}")]
+
+
+async def test_a_reversal_that_a_person_has_written_off_is_no_finding(database_url: str) -> None:
+    transfer_id = transfer_stream("o1", "ada")
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        desk, ledger = Desk(storage), PostgresLedger(storage.store)
+        await desk.order("o1", 1_000, ada=1_000)
+        await desk.pay("o1")
+        book = await ledger.load([transfer_id])
+        complete(book.transfer(transfer_id), "tr_1", 1_000, None, storage.clock.now())
+        await ledger.append(book)
+        await desk.refund("r1", "o1", 400)
+        book = await ledger.load([transfer_id])
+        no_such_transfer(book.transfer(transfer_id), "No such transfer: tr_1", None, storage.clock.now())
+        await ledger.append(book)
+        await storage.ledger.resolve(transfer_id, "mia", "the platform bears it", "ticket 7")
+    assert await asyncio.to_thread(findings, database_url) == []
 
 
 def test_every_table_is_derived_or_its_absence_explained(database_url: str) -> None:

@@ -1,0 +1,107 @@
+"""Where two books of one transfer differ, and where they only look as if they did."""
+
+from datetime import UTC, datetime
+
+from application.reconciling import differences
+from domain.calling import LookUp
+from domain.fact import opened
+from domain.finding import Kind
+from domain.identity import reversal_name, transfer_stream
+from domain.outcomes import ReversalAtStripe, TransferAtStripe
+from domain.paying import complete
+from domain.reversing import record_external, settle_look_up
+from domain.seller_transfer import TOPIC, SellerTransfer
+from domain.transfer_facts import Imported
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+AMOUNT = 1_000
+
+
+def imported(status: str = "completed", amount_reversed: int = 0) -> SellerTransfer:
+    fact = Imported(
+        originator_id=transfer_stream("o1", "ada"),
+        originator_version=1,
+        originator_topic=TOPIC,
+        timestamp=NOW,
+        order_id="o1",
+        seller_id="ada",
+        destination="acct_1ada",
+        amount=AMOUNT,
+        currency="EUR",
+        transfer_group="o1",
+        status=status,
+        amount_reversed=amount_reversed,
+        evidence="old.csv, row 1",
+        stripe_transfer_id="tr_1",
+    )
+    return opened(SellerTransfer, fact)
+
+
+def paid() -> SellerTransfer:
+    """One of our own."""
+    transfer = SellerTransfer.create(
+        order_id="o1", seller_id="ada", destination="acct_1ada", amount=AMOUNT, currency="EUR", now=NOW
+    )
+    complete(transfer, "tr_1", AMOUNT, None, NOW)
+    return transfer
+
+
+def seen(*reversals: ReversalAtStripe, destination: str = "acct_1ada") -> TransferAtStripe:
+    return TransferAtStripe(
+        stripe_transfer_id="tr_1",
+        amount=AMOUNT,
+        amount_reversed=sum(made.amount for made in reversals),
+        currency="EUR",
+        destination=destination,
+        transfer_id=None,
+        reversals=reversals,
+    )
+
+
+def found(shown: TransferAtStripe, ours: SellerTransfer) -> list[tuple[Kind, int]]:
+    return [(one.kind, one.at_risk) for one in differences(shown, ours, NOW)]
+
+
+def test_what_was_taken_over_as_it_is_at_stripe_does_not_differ() -> None:
+    assert found(seen(), imported()) == []
+
+
+def test_what_has_paid_another_account_has_not_paid_the_seller() -> None:
+    assert found(seen(destination="acct_1eve"), imported()) == [(Kind.DESTINATION, AMOUNT)]
+
+
+def test_one_reversal_by_others_that_stands_for_several_of_ours_is_no_difference() -> None:
+    transfer = paid()
+    transfer.take_back("r1", 400, NOW)
+    transfer.take_back("r2", 600, NOW)
+    shown = seen(ReversalAtStripe("trr_1", AMOUNT, None))
+    running = transfer.in_flight
+    assert running is not None
+    settle_look_up(transfer, shown, NOW, LookUp(running.reversal_id, NOW))
+    assert transfer.amount_reversed == AMOUNT
+    assert found(shown, transfer) == []
+
+
+def test_a_sum_of_an_older_system_that_stripe_has_not_reversed_is_missing_there() -> None:
+    """Later refunds would ask for so much less, and nobody would know."""
+    assert found(seen(), imported("reversed", AMOUNT)) == [(Kind.MISSING_THERE, AMOUNT)]
+    some = ReversalAtStripe("trr_1", 300, None)
+    assert found(seen(some), imported(amount_reversed=500)) == [(Kind.MISSING_THERE, 200)]
+    assert found(seen(some), imported(amount_reversed=300)) == []
+
+
+def test_our_own_reversal_of_an_imported_transfer_is_nobody_elses_after_a_restore() -> None:
+    """Its refund is lost here and will be told again: recorded as somebody else's by then, it would count twice."""
+    transfer = imported()
+    name = str(reversal_name(transfer.id, "r1"))
+    shown = seen(ReversalAtStripe("trr_1", 300, name, refund_id="r1"))
+    record_external(transfer, shown, NOW)
+    assert found(shown, transfer) == [(Kind.MISSING_HERE, 300)]
+    transfer.take_back("r1", 300, NOW)
+    settle_look_up(transfer, shown, NOW)
+    assert transfer.amount_reversed == 300
+
+
+def test_what_an_older_system_has_named_like_us_is_not_ours() -> None:
+    its_own = ReversalAtStripe("trr_1", 300, str(transfer_stream("o1", "eve")), refund_id="r1")
+    assert found(seen(its_own), imported()) == [(Kind.EXTERNAL_REVERSAL, 300)]
