@@ -93,7 +93,7 @@ select o.order_id, format('seller %s has no transfer', s.seller_id)
  where o.status = 'paid' and not exists (
        select from seller_transfers t where t.order_id = o.order_id and t.seller_id = s.seller_id and t.cause = 'sale');
 
--- webhooks_are_kept: a fact that a webhook caused still has that webhook, byte by byte, in the inbox
+-- webhooks_are_kept: a fact that a webhook caused still has that webhook in the inbox (its bytes are its sender's, nothing here could compare them)
 select e.originator_id::text, format('its version %s (position %s) was caused by %s, which is not in the inbox',
                                      e.originator_version, e.notification_id, e.source)
   from (select originator_id, originator_version, notification_id, convert_from(state, 'UTF8')::jsonb ->> 'source' as source
