@@ -28,6 +28,8 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
         case facts.Paid():
             payment = f" by {fact.payment_id!r}" if fact.payment_id else ""
             return f"The buyer has paid{payment}, says {fact.source!r}; the sellers' transfers are created."
+        case facts.PaymentNamed():
+            return f"It was payment {fact.payment_id!r}, says {fact.source!r}, that paid it."
         case AuthorityFound():
             return (
                 f"{fact.provider.capitalize()} was the first to tell of money given back or taken; its word counts from now on."

@@ -1,0 +1,86 @@
+"""One refund that several tell of, under several names: it is taken from the sellers once, whoever speaks first."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from application.hyperswitch_disputes import HyperswitchDisputes
+from application.hyperswitch_reactions import HyperswitchReactions
+from application.ledger import TransferLedger
+from application.refunds import RefundReport, SettledRefund
+from application.webhooks import DONE, Disposition, Parked, StoredEvent, WebhookReactions
+from domain.dispute import DisputePolicy
+from domain.errors import NotTheAuthority
+from domain.identity import transfer_stream
+from domain.order import Share
+from infrastructure.clock import DatabaseClock
+from tests.contracts.storage import Storage, in_memory
+
+LEASE = timedelta(seconds=10)
+SHARES = [Share(seller_id="anna", destination="acct_anna", amount=900)]
+
+
+class Desk:
+    """A ledger with one order over 1000, of which Anna has 900."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage, self.ledger = storage, TransferLedger(storage.ledger, storage.directory, DatabaseClock())
+        hyperswitch = HyperswitchReactions(self.ledger, storage.directory).by_type()
+        disputes = HyperswitchDisputes(self.ledger, storage.directory, DisputePolicy.WITHDRAWAL).by_type()
+        self._reactions = WebhookReactions(hyperswitch={**hyperswitch, **disputes})
+
+    async def paid(self, payment_id: str | None = None, charge: str | None = None) -> None:
+        await self.ledger.register_order(order_id="o1", currency="EUR", amount=1_000, shares=SHARES)
+        await self.ledger.record_payment("o1", payment_id, charge, "api")
+
+    async def told(self, provider: str, name: str, amount: int = 400) -> None:
+        report = RefundReport(name, "o1", amount, "EUR", f"{provider}:evt_{name}", provider=provider)
+        try:
+            await self.ledger.refund_succeeded(report)
+        except NotTheAuthority:
+            pass
+
+    async def settled(self, refund_id: str, psp_refund_id: str, amount: int = 400) -> None:
+        wish = SettledRefund(refund_id=refund_id, order_id="o1", amount=amount, psp_refund_id=psp_refund_id)
+        await self.ledger.settle_refund(wish)
+
+    async def hears(self, event_id: str, event_type: str, about: dict[str, Any]) -> Disposition:
+        body = json.dumps({"event_id": event_id, "event_type": event_type, "content": {"object": about}}).encode()
+        await self.storage.inbox.put("hyperswitch", event_id, event_type, body, await self.storage.now())
+        (event,) = (await self.storage.inbox.claim("w", 1, LEASE)).events
+        return await self._reactions.react(StoredEvent(event.inbox_id, "hyperswitch", event_id, event_type, body))
+
+    async def taken(self) -> int:
+        """What Anna's transfer is smaller by; nothing was sent yet."""
+        transfer = await self.ledger.transfer(transfer_stream("o1", "anna"))
+        return 900 - transfer.amount
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with in_memory() as storage:
+        yield Desk(storage)
+
+
+PAYMENT = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
+
+
+async def test_a_payment_that_its_webhook_names_after_the_api_told_of_none_is_known_from_then_on(desk: Desk) -> None:
+    """Else a dispute, which names nothing but its payment, would never find the order."""
+    await desk.paid()
+    assert await desk.hears("evt_paid", "payment_succeeded", PAYMENT) == DONE
+    lost = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "400", "currency": "EUR"}
+    assert await desk.hears("evt_lost", "dispute_lost", lost) == DONE
+    assert await desk.taken() == 360
+
+
+async def test_a_second_payment_of_an_order_is_never_taken_for_the_first(desk: Desk) -> None:
+    await desk.paid()
+    await desk.hears("evt_1", "payment_succeeded", PAYMENT)
+    second = await desk.hears("evt_2", "payment_succeeded", {**PAYMENT, "payment_id": "pay_2"})
+    assert isinstance(second, Parked)
+    assert second.alarm == "payment_disagrees"
