@@ -16,6 +16,8 @@ STRIPE, HYPERSWITCH = "stripe", "hyperswitch"
 """As webhooks name their senders."""
 STRIPES_NAMES = ("pi_", "ch_", "py_")
 """How the names begin that Stripe gives to payments."""
+STRIPES_REFUNDS = ("re_", "pyr_")
+"""And to refunds. The PSP takes any name, so only where nobody has the word does such a name tell whose it is."""
 
 
 class AuthorityFound(Fact):

@@ -1,7 +1,8 @@
 """One refund that several tell of, under several names: it is taken from the sellers once, whoever speaks first."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -14,7 +15,7 @@ from application.ledger import TransferLedger
 from application.refunds import RefundReport, SettledRefund
 from application.webhooks import DONE, Disposition, Parked, StoredEvent, WebhookReactions
 from domain.dispute import DisputePolicy
-from domain.errors import NotTheAuthority
+from domain.errors import NotTheAuthority, Refused
 from domain.identity import transfer_stream
 from domain.order import Share
 from infrastructure.clock import DatabaseClock
@@ -84,3 +85,30 @@ async def test_a_second_payment_of_an_order_is_never_taken_for_the_first(desk: D
     second = await desk.hears("evt_2", "payment_succeeded", {**PAYMENT, "payment_id": "pay_2"})
     assert isinstance(second, Parked)
     assert second.alarm == "payment_disagrees"
+
+
+NAMES: dict[str, Callable[[Desk], Coroutine[Any, Any, None]]] = {
+    "settled": lambda desk: desk.settled("r1", "re_1"),
+    "stripe": lambda desk: desk.told("stripe", "re_1"),
+    "hyperswitch": lambda desk: desk.told("hyperswitch", "ref_1"),
+}
+
+
+@pytest.mark.parametrize("told", list(permutations(NAMES)), ids=", ".join)
+@pytest.mark.parametrize("charge", [None, "ch_1"])
+async def test_where_nobody_knows_who_took_the_payment_a_refund_of_three_names_is_taken_once(
+    desk: Desk, told: tuple[str, ...], charge: str | None
+) -> None:
+    await desk.paid(charge=charge)
+    for name in told:
+        with suppress(Refused):  # the caller gives Stripe's name after the PSP has told of it by its own
+            await NAMES[name](desk)
+    assert await desk.taken() == 360
+
+
+async def test_a_settled_refund_by_a_name_of_the_callers_gives_the_word_to_who_tells_of_it_under_that(desk: Desk) -> None:
+    await desk.paid()
+    await desk.settled("r1", "ref_1")
+    await desk.told("hyperswitch", "ref_1")
+    await desk.told("stripe", "re_1")
+    assert await desk.taken() == 360
