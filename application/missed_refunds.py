@@ -26,6 +26,8 @@ LIST, READ = "psp.refunds.list", "psp.refunds.retrieve"
 """Names of the PSP's endpoints in the pace."""
 AGES = (timedelta(0), *(timedelta(minutes=20) * 2**doubled for doubled in range(12)))
 """At which a refund is looked at, from when it is old enough for its webhook to have arrived; the last look is after 28 days."""
+MOST_UNREAD = 3
+"""Refunds that cannot be read before the PSP counts as away; fewer keep nobody else waiting."""
 SHORTEST = timedelta(minutes=1)
 """A slice that is read with a hole is halved, down to this."""
 ENDS = {"succeeded": "refund_succeeded", "failed": "refund_failed"}
@@ -44,12 +46,15 @@ class MissedRefunds:
         self._psp, self._known, self._inbox, self._pace = psp, known, inbox, pace
 
     async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
-        """A slice for each age. Raises LookUpFailed."""
+        """A slice for each age. Raises LookUpFailed, after all else was told where it is about single refunds."""
+        unread: list[LookUpFailed] = []
         for age in AGES:
             since, until = max(span.since - age, span.begun_at), span.until - age
             if since < until:
                 async for refunds in self._listed(since, until):
-                    yield [_told(refund) for refund in await self._untold(refunds, span.horizon)]
+                    yield [_told(refund) for refund in await self._untold(refunds, span.horizon, unread)]
+        if unread:
+            raise unread[0]
 
     async def _listed(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[RefundAtPsp]]:
         await self._turn(LIST)
@@ -64,9 +69,11 @@ class MissedRefunds:
         else:
             yield listed
 
-    async def _untold(self, listed: Sequence[RefundAtPsp], horizon: datetime) -> list[RefundAtPsp]:
+    async def _untold(
+        self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]
+    ) -> list[RefundAtPsp]:
         """Those that ended before `horizon`, and of whose end nobody has told us."""
-        read = [await self._read(refund.refund_id) for refund in await self._unrecorded(listed)]
+        read = [await self._read(refund.refund_id, unread) for refund in await self._unrecorded(listed)]
         ended = [refund for refund in read if refund is not None and refund.status in ENDS and _before(refund, horizon)]
         # What waits in the inbox first, then what is recorded: the other way round, what is handled in between is in neither.
         waiting = await self._inbox.waiting(self.name, [_about(refund) for refund in ended]) if ended else ()
@@ -77,15 +84,25 @@ class MissedRefunds:
         heard_of = await self._known.refunds_heard_of([refund.refund_id for refund in refunds]) if refunds else {}
         return [refund for refund in refunds if heard_of.get(refund.refund_id) != refund.status]
 
-    async def _read(self, name: str) -> RefundAtPsp | None:
-        """As it is now, asked anew at whoever carries it out; None where the PSP does not show it."""
+    async def _read(self, name: str, unread: list[LookUpFailed]) -> RefundAtPsp | None:
+        """As it is now, asked anew at whoever carries it out; None where the PSP does not show it, or not now (`unread`)."""
         await self._turn(READ)
-        read = await self._psp.refund(name)
-        if isinstance(read, Rejected):  # one that cannot be read must not keep the others waiting
-            log.warning("a listed refund could not be read", refund_id=name, error=read.message)
+        try:
+            read = await self._psp.refund(name)
+        except ValueError as unaskable:  # another program made it, under a name that no path can hold
+            log.warning("a listed refund cannot be asked for", refund_id=name, error=str(unaskable))
             return None
-        if isinstance(read, NotExecuted | Unknown):
-            raise await self._failed(READ, read)
+        match read:
+            case Rejected():  # one that cannot be read must not keep the others waiting
+                log.warning("a listed refund could not be read", refund_id=name, error=read.message)
+                return None
+            case NotExecuted():
+                raise await self._failed(READ, read)
+            case Unknown():  # it is asked for again next time, and the others are not its hostages
+                unread.append(await self._failed(READ, read))
+                if len(unread) >= MOST_UNREAD:
+                    raise unread[0]
+                return None
         return read
 
     async def _failed(self, endpoint: str, failure: Failure) -> LookUpFailed:
