@@ -67,7 +67,7 @@ class HyperswitchReactions:
     async def _payment_failed(self, event: StoredEvent) -> Disposition:
         payment = PAYMENT_EVENT.validate_json(event.body).content.object
         order_id = await self._order_of_payment(payment)
-        if order_id is not None and await self._ledger.is_paid(order_id):
+        if order_id is not None and await self._ledger.is_paid(order_id, payment.payment_id):
             reason = f"the payment of order {order_id!r} is reported as failed, but was recorded as succeeded"
             return Parked(subject_of_order(order_id), reason, "payment_failed_after_paid")
         return Ignored("a failed payment pays nobody")

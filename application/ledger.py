@@ -107,9 +107,10 @@ class TransferLedger:
         released = [subject_of_order(order_id), *payments]
         return await self._decider.until_stored(lambda: self._before_paid(order_id), decide, along._replace(released=released))
 
-    async def is_paid(self, order_id: str) -> bool:
-        """Whether the order's payment is recorded as succeeded. Raises UnknownId."""
-        return (await self._order(order_id)).order(order_id).paid
+    async def is_paid(self, order_id: str, by: str | None = None) -> bool:
+        """Whether the order's payment is recorded as succeeded, and, where both are known, was this one. Raises UnknownId."""
+        order = (await self._order(order_id)).order(order_id)
+        return order.paid and (by is None or order.payment_id in (None, by))
 
     async def refund_succeeded(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
         """See `refunds.succeeded`."""

@@ -13,7 +13,7 @@ from application.hyperswitch_disputes import HyperswitchDisputes
 from application.hyperswitch_reactions import HyperswitchReactions
 from application.ledger import TransferLedger
 from application.refunds import RefundReport, SettledRefund
-from application.webhooks import DONE, Disposition, Parked, StoredEvent, WebhookReactions
+from application.webhooks import DONE, Disposition, Ignored, Parked, StoredEvent, WebhookReactions
 from domain.dispute import DisputePolicy
 from domain.errors import NotTheAuthority, Refused
 from domain.identity import transfer_stream
@@ -85,6 +85,16 @@ async def test_a_second_payment_of_an_order_is_never_taken_for_the_first(desk: D
     second = await desk.hears("evt_2", "payment_succeeded", {**PAYMENT, "payment_id": "pay_2"})
     assert isinstance(second, Parked)
     assert second.alarm == "payment_disagrees"
+
+
+async def test_only_the_payment_that_paid_the_order_alarms_when_it_fails_after_all(desk: Desk) -> None:
+    """A buyer's first attempt fails, the second succeeds, and the first webhook comes late."""
+    await desk.paid("pay_2")
+    attempt = {**PAYMENT, "status": "failed"}
+    assert isinstance(await desk.hears("evt_1", "payment_failed", attempt), Ignored)
+    taken_back = await desk.hears("evt_2", "payment_failed", {**attempt, "payment_id": "pay_2"})
+    assert isinstance(taken_back, Parked)
+    assert taken_back.alarm == "payment_failed_after_paid"
 
 
 NAMES: dict[str, Callable[[Desk], Coroutine[Any, Any, None]]] = {
