@@ -37,6 +37,8 @@ def authority_of(order: "Order") -> str | None:
         return order.authority
     if order.paid_by.startswith(f"{HYPERSWITCH}:"):
         return HYPERSWITCH
+    if order.paid and order.payment_body is not None:
+        return HYPERSWITCH  # it was asked for the payment from here, under a name of ours, which may look like Stripe's
     if order.payment_id is None or not order.paid:
         return None  # a charge alone does not tell: the PSP may have made it, behind a connector
     if order.payment_id.startswith(STRIPES_NAMES):
