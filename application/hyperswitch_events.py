@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, TypeAdapter
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
-"""It becomes metadata at Stripe, which refuses a reversal with more than 500 characters; all that waits behind it would be stuck."""
+"""It becomes metadata of a reversal, of which Stripe takes 500 characters; with more, all that waits behind it is stuck."""
 Words = Annotated[str, AfterValidator(lambda words: words.replace("\x00", "\ufffd"))]
 """From a bank, by way of a connector. PostgreSQL stores no NUL, and no report may be lost for its wording."""
 

@@ -69,9 +69,7 @@ class MissedRefunds:
         else:
             yield listed
 
-    async def _untold(
-        self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]
-    ) -> list[RefundAtPsp]:
+    async def _untold(self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]) -> list[RefundAtPsp]:
         """Those that ended before `horizon`, and of whose end nobody has told us."""
         read = [await self._read(refund.refund_id, unread) for refund in await self._unrecorded(listed)]
         ended = [refund for refund in read if refund is not None and refund.status in ENDS and _before(refund, horizon)]

@@ -7,9 +7,28 @@ from datetime import timedelta
 import pytest
 
 from application.inbox import InboxLoop
+from application.ports import Alarms
 from application.webhooks import Disposition, Ignored, Parked, StoredEvent, WebhookReactions
 from infrastructure.clock import DatabaseClock
 from tests.contracts.storage import Storage, in_memory
+
+
+class Watched:
+    """The alarms, and when something happens to them."""
+
+    def __init__(self, alarms: Alarms) -> None:
+        self._alarms, self.told, self.over = alarms, asyncio.Event(), asyncio.Event()
+
+    async def raise_(self, kind: str, subject: str, detail: str) -> None:
+        await self._alarms.raise_(kind, subject, detail)
+        self.told.set()
+
+    async def clear(self, kind: str, subject: str) -> bool:
+        return await self._alarms.clear(kind, subject)
+
+    async def clear_all(self, subject: str) -> None:
+        await self._alarms.clear_all(subject)
+        self.over.set()
 
 
 @pytest.fixture
@@ -25,20 +44,16 @@ async def test_an_alarm_about_an_event_ends_when_the_event_is_handled_after_all(
     async def react(event: StoredEvent) -> Disposition:
         return ends.pop(0)
 
-    clock = DatabaseClock()
-    loop = InboxLoop(
-        storage.inbox, WebhookReactions(stripe={"t": react}), storage.alarms, clock, parked_deadline=timedelta(hours=1)
-    )
+    clock, alarms = DatabaseClock(), Watched(storage.alarms)
+    loop = InboxLoop(storage.inbox, WebhookReactions(stripe={"t": react}), alarms, clock, parked_deadline=timedelta(hours=1))
     await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
     running = asyncio.create_task(loop.run())
     async with asyncio.timeout(10):
-        while not await storage.alarms.raised():
-            await asyncio.sleep(0)
+        await alarms.told.wait()
         assert [(one.kind, one.subject) for one in await storage.alarms.raised()] == [(alarm, "stripe:evt_1")]
         await storage.let_pass(timedelta(minutes=6))
-        while await storage.alarms.raised():
-            loop.wake()
-            await asyncio.sleep(0)
-    assert not ends
+        loop.wake()
+        await alarms.over.wait()
+    assert await storage.alarms.raised() == []
     loop.stop()
     await running
