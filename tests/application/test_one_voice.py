@@ -77,6 +77,15 @@ async def test_a_payment_that_its_webhook_names_after_the_api_told_of_none_is_kn
     assert await desk.taken() == 360
 
 
+async def test_a_dispute_takes_the_amount_that_was_told_when_its_money_moved(desk: Desk) -> None:
+    """The bank asked about all of the order, and took back a part."""
+    await desk.paid("pay_1")
+    dispute = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "1000", "currency": "EUR"}
+    assert await desk.hears("evt_1", "dispute_opened", dispute) == DONE
+    assert await desk.hears("evt_2", "dispute_lost", {**dispute, "amount": "400"}) == DONE
+    assert await desk.taken() == 360
+
+
 async def test_a_second_payment_of_an_order_is_never_taken_for_the_first(desk: Desk) -> None:
     await desk.paid()
     await desk.hears("evt_1", "payment_succeeded", PAYMENT)

@@ -55,6 +55,7 @@ TOPICS = {
     "refund.Failed": "ledger.refund.failed",
     "UnderReview": "ledger.refund.under_review",
     "dispute.Opened": "ledger.dispute.opened",
+    "Restated": "ledger.dispute.restated",
     "Challenged": "ledger.dispute.challenged",
     "FundsWithdrawn": "ledger.dispute.funds_withdrawn",
     "Closed": "ledger.dispute.closed",
