@@ -46,6 +46,8 @@ def heard(book: Book, report: DisputeReport, policy: DisputePolicy, now: datetim
     if dispute is None:
         dispute = _opened(report, now)
         book.add([dispute])
+    if (dispute.order_id, dispute.currency) == (report.order_id, report.currency):
+        news = dispute.restate(report.amount, report.source, now) or news
     dispute.agree(report.order_id, report.amount, report.currency)
     for status in report.told:
         news = dispute.hear(status, report.source, now) or news

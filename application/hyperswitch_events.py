@@ -6,7 +6,12 @@ Amounts are integers in minor units. The shapes are those of the PSP's outgoing 
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
+
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+"""It becomes metadata of a reversal, of which Stripe takes 500 characters; with more, all that waits behind it is stuck."""
+Words = Annotated[str, AfterValidator(lambda words: words.replace("\x00", "\ufffd"))]
+"""From a bank, by way of a connector. PostgreSQL stores no NUL, and no report may be lost for its wording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,12 @@ class Payment:
 class Refund:
     """`content.object` of a refund event."""
 
-    refund_id: str
+    refund_id: Name
     payment_id: str
     amount: Annotated[int, Field(ge=1)]
     currency: str
     status: str
-    error_message: str | None = None
+    error_message: Words | None = None
     metadata: Metadata | None = None
 
     @property
@@ -57,11 +62,11 @@ class Refund:
 class Dispute:
     """`content.object` of a dispute event. Its amount comes as a string of minor units."""
 
-    dispute_id: str
+    dispute_id: Name
     payment_id: str
     amount: Annotated[int, Field(ge=1)]
     currency: str
-    connector_reason: str | None = None
+    connector_reason: Words | None = None
 
 
 @dataclass(frozen=True, slots=True)

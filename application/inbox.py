@@ -95,20 +95,23 @@ class InboxLoop:
         match disposition:
             case Ignored(reason=reason):
                 ignored[event.inbox_id] = reason  # closed together with the others of the batch
-                await self._came_late(event)
+                await self._is_over(event)
             case Parked():
                 await self._park(event, disposition, ignored)
             case Later(reason=reason, wait=wait):
                 await self._again(event, reason, wait)
             case Done():
-                await self._came_late(event)  # the row was marked in the transaction of its facts
+                await self._is_over(event)  # the row was marked in the transaction of its facts
             case _:
                 assert_never(disposition)
 
-    async def _came_late(self, event: ClaimedEvent) -> None:
-        """What it waited for came after the deadline: nobody has to look any more."""
-        if self._overdue(event):
-            await self._alarms.clear(PARKED_TOO_LONG, f"{event.provider}:{event.event_id}")
+    async def _is_over(self, event: ClaimedEvent) -> None:
+        """Nobody has to look any more. Few events have alarmed anybody: what was parked, or came after the deadline."""
+        about = f"{event.provider}:{event.event_id}"
+        if event.subject is not None:
+            await self._alarms.clear_all(about)
+        elif self._overdue(event):
+            await self._alarms.clear(PARKED_TOO_LONG, about)
 
     def _overdue(self, event: ClaimedEvent) -> bool:
         return self._clock.now() - event.received_at > self._parked_deadline
@@ -122,6 +125,7 @@ class InboxLoop:
         overdue = self._overdue(event)
         if overdue and parked.passing:
             ignored[event.inbox_id] = f"{parked.reason}, and nothing has come of it"
+            await self._is_over(event)
             return
         due_at = self._clock.now() + (OVERDUE_RETRY if overdue else PARKED_RETRY)
         await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)

@@ -18,11 +18,13 @@ import structlog
 from application.asking import AGES, Asking, is_old_enough
 from application.payment_gateway import PaymentGateway
 from application.polls import KnownRefunds, PolledInbox, Span, Told
-from domain.outcomes import NotExecuted, Rejected, Unknown
+from domain.outcomes import LookUpFailed, NotExecuted, Rejected, Unknown
 from domain.psp import RefundAtPsp
 
 LIST, READ = "psp.refunds.list", "psp.refunds.retrieve"
 """Names of the PSP's endpoints in the pace."""
+MOST_UNREAD = 3
+"""Refunds that cannot be read before the PSP counts as away; fewer keep nobody else waiting."""
 SHORTEST = timedelta(minutes=1)
 """A slice that is read with a hole is halved, down to this."""
 ENDS = {"succeeded": "refund_succeeded", "failed": "refund_failed"}
@@ -38,12 +40,15 @@ class MissedRefunds:
         self._provider, self._psp, self._known, self._inbox, self._asking = provider, psp, known, inbox, asking
 
     async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
-        """A slice for each age. Raises LookUpFailed."""
+        """A slice for each age. Raises LookUpFailed, after all else was told where it is about single refunds."""
+        unread: list[LookUpFailed] = []
         for age in AGES:
             since, until = max(span.since - age, span.begun_at), span.until - age
             if since < until:
                 async for refunds in self._listed(since, until):
-                    yield [_told(refund) for refund in await self._untold(refunds, span.horizon)]
+                    yield [_told(refund) for refund in await self._untold(refunds, span.horizon, unread)]
+        if unread:
+            raise unread[0]
 
     async def _listed(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[RefundAtPsp]]:
         await self._asking.turn(LIST)
@@ -58,9 +63,9 @@ class MissedRefunds:
         else:
             yield listed
 
-    async def _untold(self, listed: Sequence[RefundAtPsp], horizon: datetime) -> list[RefundAtPsp]:
+    async def _untold(self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]) -> list[RefundAtPsp]:
         """Those that ended before `horizon`, and of whose end nobody has told us."""
-        read = [await self._read(refund.refund_id) for refund in await self._unrecorded(listed)]
+        read = [await self._read(refund.refund_id, unread) for refund in await self._unrecorded(listed)]
         ended = [
             refund
             for refund in read
@@ -75,15 +80,25 @@ class MissedRefunds:
         heard_of = await self._known.refunds_heard_of([refund.refund_id for refund in refunds]) if refunds else {}
         return [refund for refund in refunds if heard_of.get(refund.refund_id) != refund.status]
 
-    async def _read(self, name: str) -> RefundAtPsp | None:
-        """As it is now, asked anew at whoever carries it out; None where the PSP does not show it."""
+    async def _read(self, name: str, unread: list[LookUpFailed]) -> RefundAtPsp | None:
+        """As it is now, asked anew at whoever carries it out; None where the PSP does not show it, or not now (`unread`)."""
         await self._asking.turn(READ)
-        read = await self._psp.refund(name)
-        if isinstance(read, Rejected):  # one that cannot be read must not keep the others waiting
-            log.warning("a listed refund could not be read", refund_id=name, error=read.message)
+        try:
+            read = await self._psp.refund(name)
+        except ValueError as unaskable:  # another program made it, under a name that no path can hold
+            log.warning("a listed refund cannot be asked for", refund_id=name, error=str(unaskable))
             return None
-        if isinstance(read, NotExecuted | Unknown):
-            raise await self._asking.failed(READ, "refunds", read)
+        match read:
+            case Rejected():  # one that cannot be read must not keep the others waiting
+                log.warning("a listed refund could not be read", refund_id=name, error=read.message)
+                return None
+            case NotExecuted():
+                raise await self._asking.failed(READ, "refunds", read)
+            case Unknown():  # it is asked for again next time, and the others are not its hostages
+                unread.append(await self._asking.failed(READ, "refunds", read))
+                if len(unread) >= MOST_UNREAD:
+                    raise unread[0]
+                return None
         return read
 
 

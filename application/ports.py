@@ -134,6 +134,10 @@ class ClaimedEvent(Protocol):
     def received_at(self) -> datetime: ...
     @property
     def attempts(self) -> int: ...
+    @property
+    def subject(self) -> str | None:
+        """What it waited for, if it was ever parked."""
+        ...
 
 
 class ClaimedEvents(Protocol):
@@ -175,6 +179,10 @@ class Alarms(Protocol):
 
     async def clear(self, kind: str, subject: str) -> bool:
         """It is over; False if it was not raised."""
+        ...
+
+    async def clear_all(self, subject: str) -> None:
+        """Nobody has to look at this any more, whatever was raised about it."""
         ...
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from application.book import Book
-from domain.authority import HYPERSWITCH, give_word
+from domain.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, give_word
 from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused
 from domain.order import Order
 from domain.refund import Refund, RefundStatus
@@ -149,19 +149,32 @@ def _opened(book: Book, order: Order, wish: SettledRefund, now: datetime) -> Ref
     objection = order.objection(amount, order.currency, wish.explicit)
     if objection is not None:
         raise Refused(f"Refund {wish.refund_id!r} cannot be divided among the sellers: {objection}.")
+    name = wish.psp_refund_id or wish.refund_id
+    _told_by_name(order, name, now)
     refund = Refund.open(
         refund_id=wish.refund_id,
         order_id=order.order_id,
         amount=amount,
         currency=order.currency,
         origin="settled",
-        psp_refund_id=wish.psp_refund_id or wish.refund_id,
+        psp_refund_id=name,
         reason=wish.reason,
         explicit=wish.explicit,
         now=now,
     )
     book.add([refund])
     return refund
+
+
+def _told_by_name(order: Order, name: str, now: datetime) -> None:
+    """A refund that is told by Stripe's name is not told once more by the PSP's. Raises Refused where it was told by that."""
+    if name.startswith(STRIPES_REFUNDS):
+        give_word(order, STRIPE, "api", now)
+        if order.authority == HYPERSWITCH:
+            raise Refused(
+                f"The payment provider has told of refunds of order {order.order_id!r}, and {name!r} is Stripe's name of one; "
+                "give the payment provider's, or it would be taken twice."
+            )
 
 
 def _reported(book: Book, report: RefundReport, now: datetime) -> Recorded:
@@ -188,6 +201,8 @@ def _reported(book: Book, report: RefundReport, now: datetime) -> Recorded:
     }
     if not all(same.values()):
         raise ContentDiffers("refund", refund.refund_id, [name for name, equal in same.items() if not equal])
+    if report.provider is not None:
+        give_word(book.order(report.order_id), report.provider, report.source, now)  # it was told here under this one's name
     return Recorded(refund, False)
 
 

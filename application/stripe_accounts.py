@@ -64,14 +64,18 @@ class StripeAccounts:
         if account is None or not sellers:
             return Ignored(NO_SELLER)
         now, seen = await self._now(account, told, if_closed)
+        if now is None or now.capabilities.get(TRANSFERS) in NOT_ACTIVE:
+            why = if_closed if now is None else _not_ready(now)
+            await self._work.pause(sellers, account, why or "it cannot be reached", source(event))
+            if not seen:
+                return await self._work.close(marked(event))
+            # the event that ends it may have been done between our look and our pause, and would not come again
+            now, seen = await self._now(account, told, if_closed)
         capability = now.capabilities.get(TRANSFERS) if now is not None else None
         if now is not None and capability == ACTIVE:
             await self._work.resume(sellers, account, source(event), seen=seen)
             await self._work.retry(TransferStatus.FAILED, "account", account, source(event), "its account may be paid again")
-        elif now is None or capability in NOT_ACTIVE:
-            why = if_closed if now is None else _not_ready(now)
-            await self._work.pause(sellers, account, why or "it cannot be reached", source(event))
-        else:
+        elif now is not None and capability not in NOT_ACTIVE:
             return Ignored(f"it says nothing about transfers that anybody understands ({capability!r})")
         return await self._work.close(marked(event))
 

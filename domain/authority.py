@@ -16,6 +16,8 @@ STRIPE, HYPERSWITCH = "stripe", "hyperswitch"
 """As webhooks name their senders."""
 STRIPES_NAMES = ("pi_", "ch_", "py_")
 """How the names begin that Stripe gives to payments."""
+STRIPES_REFUNDS = ("re_", "pyr_")
+"""And to refunds. The PSP takes any name, so only where nobody has the word does such a name tell whose it is."""
 
 
 class AuthorityFound(Fact):
@@ -35,6 +37,8 @@ def authority_of(order: "Order") -> str | None:
         return order.authority
     if order.paid_by.startswith(f"{HYPERSWITCH}:"):
         return HYPERSWITCH
+    if order.paid and order.payment_body is not None:
+        return HYPERSWITCH  # it was asked for the payment from here, under a name of ours, which may look like Stripe's
     if order.payment_id is None or not order.paid:
         return None  # a charge alone does not tell: the PSP may have made it, behind a connector
     if order.payment_id.startswith(STRIPES_NAMES):

@@ -93,6 +93,17 @@ class Heard(Fact):
         enter(aggregate, later(aggregate.status, self.LEADS_TO))
 
 
+class Restated(Heard):
+    """It is about another amount than was told before, and no money had moved yet: an inquiry became a dispute of a part."""
+
+    TOPIC = "ledger.dispute.restated"
+    amount: int
+
+    def apply(self, aggregate: "Dispute") -> None:
+        aggregate.amount = self.amount
+        super().apply(aggregate)
+
+
 class Challenged(Heard):
     """The platform has answered."""
 
@@ -200,6 +211,14 @@ class Dispute(Stream):
         if not all(same.values()):
             raise ContentDiffers("dispute", self.dispute_id, [name for name, equal in same.items() if not equal])
 
+    def restate(self, amount: int, source: str, now: datetime) -> bool:
+        """Take in another amount, as long as no money has moved; answers whether that is news. Later it is for `agree` to
+        refuse it: an old report may come late."""
+        if amount == self.amount or self.withdrawn or self.status in (_D.LOST, *OVER):
+            return False
+        self.record(Restated(**self.next(now), source=source, amount=amount))
+        return True
+
     def hear(self, status: DisputeStatus, source: str, now: datetime) -> bool:
         """Take in a status; answers whether it is news. Raises Contradiction for a loss after the money came back."""
         if status is _D.LOST and self.status in OVER:
@@ -217,4 +236,4 @@ class Dispute(Stream):
         return self.withdrawn if policy is DisputePolicy.WITHDRAWAL else self.status is _D.LOST
 
 
-AnyDisputeFact = Opened | Challenged | FundsWithdrawn | Closed | Lost | FundsReinstated | Won
+AnyDisputeFact = Opened | Restated | Challenged | FundsWithdrawn | Closed | Lost | FundsReinstated | Won

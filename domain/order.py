@@ -73,6 +73,17 @@ class Paid(Fact):
         aggregate.payment_id, aggregate.source_transaction = self.payment_id, self.source_transaction
 
 
+class PaymentNamed(Fact):
+    """The order was paid already, and now it is known by which payment: what is told of that payment finds the order."""
+
+    TOPIC = "ledger.order.payment_named"
+    payment_id: str
+    source: str
+
+    def apply(self, aggregate: "Order") -> None:
+        aggregate.payment_id = self.payment_id
+
+
 class RefundAllocated(Fact):
     """A refund is effective; `refunded` is the total of the order after it, `targets` what each seller owes in all."""
 
@@ -218,11 +229,14 @@ class Order(Stream):
         return self.shares[seller_id].get("currency", self.currency)
 
     def pay(self, payment_id: str | None, source_transaction: str | None, source: str, now: datetime) -> bool:
-        """The buyer has paid. Answers whether that is news. Raises ContentDiffers when another payment paid it."""
+        """The buyer has paid. Answers whether that is news; the name of a payment told without one is kept, and none.
+        Raises ContentDiffers when another payment paid it."""
         known, given = self.payment_id, payment_id
         if known is not None and given is not None and known != given:
             raise ContentDiffers("order", self.order_id, ["payment_id"])
         if self.paid:
+            if known is None and given is not None:
+                self.record(PaymentNamed(**self.next(now), payment_id=given, source=source))
             return False
         paid_by, charge = given or known, source_transaction or self.source_transaction
         self.record(Paid(**self.next(now), payment_id=paid_by, source_transaction=charge, source=source))
@@ -401,6 +415,7 @@ AnyOrderFact = (
     | PaymentRequested
     | Paid
     | PaymentDoubted
+    | PaymentNamed
     | RefundReserved
     | RefundReleased
     | AuthorityFound

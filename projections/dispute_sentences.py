@@ -16,6 +16,8 @@ def sentence(fact: AnyDisputeFact) -> str:
                 f"The buyer disputes {amount} of order {fact.order_id!r} as {fact.dispute_id!r}{aside(fact.reason)}, "
                 f"says {fact.source!r}; a person has to answer it."
             )
+        case facts.Restated():
+            return f"The dispute is about {fact.amount} (minor units) now, says {fact.source!r}; no money had moved for it."
         case facts.Challenged():
             return f"The dispute was answered, says {fact.source!r}; the bank decides next."
         case facts.FundsWithdrawn():

@@ -35,6 +35,7 @@ def evolve(row: DisputeRow | None, fact: AnyDisputeFact) -> DisputeRow:
         return _opened(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
     return row._replace(
+        amount=fact.amount if isinstance(fact, facts.Restated) else row.amount,
         status=later(DisputeStatus(row.status), fact.LEADS_TO).value,
         withdrawn=row.withdrawn or isinstance(fact, facts.FundsWithdrawn),
         reinstated=row.reinstated or isinstance(fact, facts.FundsReinstated),

@@ -34,6 +34,8 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 f"Payment {fact.payment_id!r} is said by {fact.source!r} to have failed after all ({clause(fact.detail)}); "
                 f"{fact.held} unsent transfers wait until a person retries or resolves them, and {fact.sent} were paid before."
             )
+        case facts.PaymentNamed():
+            return f"It was payment {fact.payment_id!r}, says {fact.source!r}, that paid it."
         case AuthorityFound():
             return (
                 f"{fact.provider.capitalize()} was the first to tell of money given back or taken; its word counts from now on."

@@ -60,7 +60,7 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             return row._replace(status="paid", payment_id=fact.payment_id, source_transaction=fact.source_transaction)
         case facts.RefundAllocated() | facts.RefundRevoked():
             return row._replace(refunded=fact.refunded)
-        case asks.PaymentRequested():
+        case asks.PaymentRequested() | facts.PaymentNamed():
             return row._replace(payment_id=fact.payment_id)
         case asks.RefundReserved() | asks.RefundReleased() | facts.RefundSetAside():
             return row

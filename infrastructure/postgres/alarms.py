@@ -36,6 +36,11 @@ class Alarms:
         async with self._pool.connection() as connection:
             return (await connection.execute(SQL["clear"], (kind, subject))).rowcount > 0
 
+    async def clear_all(self, subject: str) -> None:
+        """Nobody has to look at this any more, whatever was raised about it."""
+        async with self._pool.connection() as connection:
+            await connection.execute(SQL["clear_all"], (subject,))
+
     async def raised(self, limit: int = 500) -> list[Alarm]:
         """What is not cleared, oldest first."""
         return await self._select("open", limit)

@@ -14,6 +14,13 @@ async def test_an_alarm_is_one_however_often_it_is_raised_and_tells_the_latest(s
     assert await raised(storage) == [("drift", "t1", "3 cents"), ("drift", "t2", "1 cent")]
 
 
+async def test_all_alarms_of_one_subject_end_together(storage: Storage) -> None:
+    for kind, subject in (("refund_disagrees", "e1"), ("webhook_parked_too_long", "e1"), ("refund_disagrees", "e2")):
+        await storage.alarms.raise_(kind, subject, "why")
+    await storage.alarms.clear_all("e1")
+    assert await raised(storage) == [("refund_disagrees", "e2", "why")]
+
+
 async def test_an_alarm_is_cleared_once_and_can_be_raised_again(storage: Storage) -> None:
     assert not await storage.alarms.clear("outage", "stripe")
     await storage.alarms.raise_("outage", "stripe", "no answer")

@@ -10,9 +10,9 @@ from domain.order import Order
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 
-def an_order() -> Order:
+def an_order(order_id: str = "o1") -> Order:
     share = {"seller_id": "ada", "destination": "acct_ada", "amount": 50}
-    return Order.register(order_id="o1", currency="EUR", amount=100, shares=[share], now=NOW)  # type: ignore[list-item]
+    return Order.register(order_id=order_id, currency="EUR", amount=100, shares=[share], now=NOW)  # type: ignore[list-item]
 
 
 def test_nobodys_counts_while_the_order_is_unpaid() -> None:
@@ -38,6 +38,18 @@ def test_it_is_told_by_who_reported_the_payment_and_by_its_names(
     order = an_order()
     order.pay(payment_id, charge, source, NOW)
     assert authority_of(order) == whose
+
+
+@pytest.mark.parametrize("order_id", ["o1", "ch_1001"])
+@pytest.mark.parametrize("charge", [None, "ch_1"])
+def test_a_payment_that_was_asked_for_here_is_the_payment_providers_whatever_it_is_called(
+    order_id: str, charge: str | None
+) -> None:
+    order = an_order(order_id)
+    order.request_payment(NOW)
+    assert authority_of(order) is None
+    order.pay(None, charge, "api", NOW)
+    assert authority_of(order) == "hyperswitch"
 
 
 def test_where_nobody_told_the_first_to_speak_keeps_the_word_whatever_is_told_of_the_payment_later() -> None:

@@ -26,6 +26,22 @@ def a_dispute(*heard: DisputeStatus) -> Dispute:
     return dispute
 
 
+@pytest.mark.parametrize("before", [(), (D.CHALLENGED,), (D.CLOSED,)])
+def test_until_money_has_moved_the_amount_is_what_was_told_last(before: tuple[D, ...]) -> None:
+    dispute = a_dispute(*before)
+    assert dispute.restate(40, "stripe:evt_3", NOW)
+    dispute.agree("o1", 40, "EUR")
+    assert not dispute.restate(40, "stripe:evt_3", NOW)
+
+
+@pytest.mark.parametrize("moved", [D.WITHDRAWN, D.LOST, D.REINSTATED, D.WON])
+def test_once_money_has_moved_another_amount_is_refused(moved: D) -> None:
+    dispute = a_dispute(moved)
+    assert not dispute.restate(40, "stripe:evt_3", NOW)
+    with pytest.raises(ContentDiffers, match="amount"):
+        dispute.agree("o1", 40, "EUR")
+
+
 def told(dispute: Dispute) -> list[str]:
     return [type(fact).__name__ for fact in dispute.pending_events]
 

@@ -1,13 +1,13 @@
 """The facts themselves: permanent names, and the same state again after they have been stored and read."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 from uuid import UUID
 
 import pytest
 from eventsourcing.utils import resolve_topic
 
-from domain.authority import give_word
+from domain.authority import authority_of, give_word
 from domain.calling import LookUp, Rest, Send
 from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
@@ -17,7 +17,7 @@ from domain.holding import doubt
 from domain.identity import order_stream, transfer_stream
 from domain.lifecycle import TransferStatus
 from domain.operation import TRANSFER
-from domain.order import AnyOrderFact, Order
+from domain.order import AnyOrderFact, Order, PaymentNamed, Share
 from domain.order_asks import PaymentRequested
 from domain.order_disputes import count_dispute, revoke_dispute
 from domain.outcomes import Succeeded
@@ -29,10 +29,12 @@ from domain.switch import AnySwitchFact
 from domain.transfer_facts import AnyTransferFact, Cancelled, Imported
 
 S = TransferStatus
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 TOPICS = {
     "Registered": "ledger.order.registered",
     "Paid": "ledger.order.paid",
+    "PaymentNamed": "ledger.order.payment_named",
     "RefundAllocated": "ledger.order.refund_allocated",
     "RefundRevoked": "ledger.order.refund_revoked",
     "RefundSetAside": "ledger.order.refund_set_aside",
@@ -55,6 +57,7 @@ TOPICS = {
     "refund.Failed": "ledger.refund.failed",
     "UnderReview": "ledger.refund.under_review",
     "dispute.Opened": "ledger.dispute.opened",
+    "Restated": "ledger.dispute.restated",
     "Challenged": "ledger.dispute.challenged",
     "FundsWithdrawn": "ledger.dispute.funds_withdrawn",
     "Closed": "ledger.dispute.closed",
@@ -162,6 +165,7 @@ def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: A
     body = PaymentBody(payment_id="order-1", amount=100, currency="EUR", metadata={"order_id": "order-1"})
     stamp = story.order.next(story.now)
     story.order.record(PaymentRequested(**stamp, payment_id="order-1", key="order-1", body=body))
+    story.order.record(PaymentNamed(**story.order.next(story.now), payment_id="order-1", source="api"))
     facts = list(story.order.collect_events())
     assert {type(fact) for fact in facts} == set(get_args(AnyOrderFact))
     assert state(storage.replayed(facts)) == state(story.order)
@@ -303,6 +307,18 @@ def test_an_order_paid_by_another_payment_is_refused(sale: Any) -> None:
     with pytest.raises(ContentDiffers, match="payment_id"):
         story.order.pay("pay-2", None, "api", story.now + timedelta(seconds=1))
     assert story.order.pay(None, None, "api", story.now) is False
+
+
+def test_a_payment_that_is_told_after_the_order_is_paid_is_known_from_then_on_and_pays_nobody_twice() -> None:
+    share = Share(seller_id="ada", destination="acct_ada", amount=50)
+    order = Order.register(order_id="o1", currency="EUR", amount=100, shares=[share], now=NOW)
+    assert order.pay(None, None, "api", NOW) is True
+    assert order.pay("pay_1", None, "hyperswitch:evt_1", NOW) is False
+    assert (order.payment_id, authority_of(order)) == ("pay_1", "hyperswitch")
+    assert order.pay("pay_1", None, "hyperswitch:evt_2", NOW) is False
+    assert [type(fact).__name__ for fact in order.pending_events] == ["Registered", "Paid", "PaymentNamed"]
+    with pytest.raises(ContentDiffers, match="payment_id"):
+        order.pay("pay_2", None, "hyperswitch:evt_3", NOW)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ on conflict (kind, subject) do update
 -- clear: it is over
 update alarms set cleared_at = now() where kind = %s and subject = %s and cleared_at is null;
 
+-- clear_all: whatever it was about this subject, it is over
+update alarms set cleared_at = now() where subject = %s and cleared_at is null;
+
 -- open: what a person has to look at, oldest first
 select kind, subject, detail, raised_at, cleared_at from alarms where cleared_at is null
  order by raised_at, kind, subject limit %s;

@@ -82,7 +82,10 @@ with replayed as (
     update webhook_inbox
        set status = 'stored', due_at = now(), attempts = 0, handled_at = null, leased_by = null, leased_until = null
      where inbox_id = %s and (leased_until is null or leased_until <= now())
-    returning inbox_id
+    returning inbox_id, provider, event_id
+), alive as (
+    update alarms a set cleared_at = now() from replayed r
+     where a.kind = 'webhook_dead' and a.subject = r.provider || ':' || r.event_id and a.cleared_at is null
 )
 select count(*), (select pg_notify('webhook_inbox', '') where exists (select from replayed)) from replayed;
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from domain.errors import ConstraintBroken
+from infrastructure.postgres.alarms import Alarms
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.inbox import Inbox
 
@@ -202,6 +203,17 @@ async def test_closed_events_stay_closed_until_they_are_replayed(inbox: Inbox) -
     assert not await inbox.replay(-1)
     assert await claimed(inbox) == ["dead"]
     assert not await inbox.replay(dead), "somebody works on it"
+
+
+async def test_what_is_replayed_is_dead_no_more_and_alarms_nobody(inbox: Inbox, pool: Pool) -> None:
+    alarms = Alarms(pool)
+    for name in ("e1", "e2"):
+        await put(inbox, name)
+        await alarms.raise_("webhook_dead", f"stripe:{name}", "it failed eight times")
+    for event in (await inbox.claim("worker-1", 10, LEASE)).events:
+        await inbox.bury(event.inbox_id, "it failed eight times")
+    assert await inbox.replay(event.inbox_id)
+    assert [alarm.subject for alarm in await alarms.raised()] == ["stripe:e1"]
 
 
 async def test_listing_by_status(inbox: Inbox) -> None:

@@ -194,3 +194,27 @@ async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stra
         8_000,
         UUID(transfer["transfer_id"]),
     )
+
+
+@pytest.mark.parametrize(
+    ("about", "ends"),
+    [
+        ({"refund_id": "r1", "error_message": "refused\x00by the bank"}, "Done"),
+        ({"refund_id": "r" * 600}, "Parked"),  # as metadata of a reversal it would be refused, and all behind it be stuck
+        ({"refund_id": ""}, "Parked"),
+    ],
+)
+async def test_no_report_is_lost_for_its_wording_nor_a_seller_stuck_for_a_name(stranger, senders, shop, service, about, ends):
+    from application.hyperswitch_reactions import HyperswitchReactions
+    from application.webhooks import StoredEvent, WebhookReactions
+    from infrastructure.postgres.ledger import PostgresDirectory
+
+    await shop.paid("o1", ada=8_000)
+    refund = {"payment_id": "pay_1", "amount": 100, "currency": "EUR", "status": "failed", "metadata": {"order_id": "o1"}}
+    event = {"event_id": "evt_1", "event_type": "refund_failed", "content": {"object": {**refund, **about}}}
+    body = json.dumps(event).encode()
+    await stranger.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
+    ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
+    stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
+    hyperswitch = HyperswitchReactions(service.ledger, PostgresDirectory(service.pool)).by_type()
+    assert type(await WebhookReactions(hyperswitch=hyperswitch).react(stored)).__name__ == ends

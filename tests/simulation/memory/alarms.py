@@ -33,6 +33,11 @@ class AlarmBoard:
         self._rows[(kind, subject)] = row._replace(cleared_at=self._now())
         return True
 
+    def clear_all(self, subject: str) -> None:
+        for kind, about in list(self._rows):
+            if about == subject:
+                self.clear(kind, subject)
+
     def raised(self) -> list[AlarmRow]:
         """What is not cleared, oldest first."""
         still = [row for row in self._rows.values() if row.cleared_at is None]
@@ -50,6 +55,9 @@ class MemoryAlarms:
 
     async def clear(self, kind: str, subject: str) -> bool:
         return self._board.clear(kind, subject)
+
+    async def clear_all(self, subject: str) -> None:
+        self._board.clear_all(subject)
 
     async def raised(self, limit: int = 500) -> list[AlarmRow]:
         """As PostgreSQL's: what is not cleared, oldest first."""
