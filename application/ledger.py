@@ -25,7 +25,7 @@ from domain.psp import PaymentBody, name_at_psp
 from domain.refund import RefundStatus
 from domain.seller_transfer import SellerTransfer
 from domain.settlement import pay_sellers, require_fit
-from domain.switch import Switch
+from domain.switch import Switch, scopes_within
 
 
 def subject_of_order(order_id: str) -> str:
@@ -252,13 +252,15 @@ class TransferLedger:
         return await self._decider.until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
 
     async def resume(self, scope: str, actor: str, reason: str) -> bool:
-        """What is due of this scope goes on; answers whether it was paused."""
+        """What is due of this scope goes on, see `switch.scopes_within`; answers whether it was paused."""
+        scopes = scopes_within(scope)
 
         def decide(book: Book, now: datetime) -> bool:
-            switch = book.switch(scope)
-            return switch is not None and switch.resume(actor, reason, now)
+            switches = [switch for switch in map(book.switch, scopes) if switch is not None]
+            resumed = [switch.resume(actor, reason, now) for switch in switches]
+            return any(resumed)
 
-        return await self._decider.until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
+        return await self._decider.until_stored(lambda: self._ledger.load([*map(switch_stream, scopes)]), decide, NOTHING_ALONG)
 
     async def _around_refund(self, stream: UUID) -> Book:
         """The refund, its order, and all transfers of that."""

@@ -212,7 +212,9 @@ class TrafficState(NamedTuple):
 
     def allows(self, kind: str, seller_id: str) -> bool:
         """Whether work of this kind for this seller may begin."""
-        return not self.outage and self.paused.isdisjoint({EVERYTHING, scope_of_work(kind), scope_of_seller(seller_id)})
+        return not self.outage and self.paused.isdisjoint(
+            {EVERYTHING, scope_of_work(kind), scope_of_seller(seller_id), scope_of_seller(seller_id, kind)}
+        )
 
 
 class Traffic(Protocol):

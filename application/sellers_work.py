@@ -29,9 +29,10 @@ class SellersWork:
         self._ledger, self._directory, self._decider = ledger, directory, Decider(ledger, clock)
 
     async def pause(self, sellers: Sequence[str], account: str, why: str, actor: str) -> None:
-        """Nothing more is sent for these sellers. What a person has paused stays that person's pause."""
+        """No seller of these is paid; reversals go on, since money may leave the account all the same.
+        A person's pause is another switch, and stays."""
         for seller_id in sellers:
-            scope = scope_of_seller(seller_id)
+            scope = scope_of_seller(seller_id, "transferring")
 
             def decide(book: Book, now: datetime, scope: str = scope) -> None:
                 switch = book.switch(scope)
@@ -46,7 +47,7 @@ class SellersWork:
         """End what an event about this account has paused, and nobody else. Unless it was `seen` at Stripe that it may be paid,
         a revoked access stays revoked: an event that says otherwise may be older."""
         for seller_id in sellers:
-            scope = scope_of_seller(seller_id)
+            scope = scope_of_seller(seller_id, "transferring")
 
             def decide(book: Book, now: datetime, scope: str = scope) -> None:
                 switch = book.switch(scope)

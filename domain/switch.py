@@ -28,9 +28,15 @@ def scope_of_work(kind: str) -> str:
     return f"work:{kind}"
 
 
-def scope_of_seller(seller_id: str) -> str:
-    """The scope of all work for one seller."""
-    return f"seller:{seller_id}"
+def scope_of_seller(seller_id: str, kind: str | None = None) -> str:
+    """The scope of all work for one seller, or of one kind of it."""
+    return f"{kind or 'seller'}:{seller_id}"
+
+
+def scopes_within(scope: str) -> list[str]:
+    """It, and what ends with it when a person resumes it: of a seller, also what Stripe's events have stopped."""
+    whose = scope.removeprefix("seller:")
+    return [scope] if whose == scope else [scope, *(scope_of_seller(whose, kind) for kind in ("transferring", "reversing"))]
 
 
 class Installed(Opening):

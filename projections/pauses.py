@@ -12,7 +12,7 @@ class PauseRow(NamedTuple):
 
     stream_id: UUID
     scope: str
-    """`everything`, `work:<kind>`, `seller:<id>` or `unseen`; see `domain.switch`."""
+    """`everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>` or `unseen`; see `domain.switch`."""
     paused: bool
     actor: str | None
     """Who paused or resumed it last."""

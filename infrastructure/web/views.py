@@ -247,7 +247,8 @@ class Alarms:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """What is or was paused: `everything`, `work:<kind>`, `seller:<id>`, or `unseen` (looks come first)."""
+    """What is or was paused: `everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>`, or
+    `unseen` (looks come first)."""
 
     scope: str
     paused: bool

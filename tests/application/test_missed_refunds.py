@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from application.asking import Asking
 from application.missed_refunds import MissedRefunds
 from application.polls import Span
 from domain.outcomes import Failure, LookUpFailed, Unknown
 from domain.psp import PaymentAtPsp, PaymentBody, RefundAtPsp, RefundBody
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-SPAN = Span(NOW - timedelta(minutes=10), NOW, NOW - timedelta(minutes=10), horizon=NOW)
+BEGUN = NOW - timedelta(minutes=10)
+SPAN = Span(BEGUN, NOW, BEGUN, asked_until=BEGUN, horizon=NOW)
 AWAY = Unknown("http_503", "The connector does not answer.", 503)
 
 
@@ -72,7 +74,7 @@ async def told(psp: Psp) -> tuple[list[str], bool]:
     """The refunds whose end it told of, and whether the round came to its end."""
     nothing, found = Nothing(), []
     try:
-        async for page in MissedRefunds(psp, nothing, nothing, nothing).told(SPAN):
+        async for page in MissedRefunds("hyperswitch", psp, nothing, nothing, Asking(nothing)).told(SPAN):
             found += [event.event_id.rpartition(":")[2] for event in page]
     except LookUpFailed:
         return found, False

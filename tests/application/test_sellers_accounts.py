@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from application.ledger import TransferLedger
 from application.sellers_work import SellersWork
 from application.stripe_accounts import StripeAccounts
 from application.stripe_objects import StripesObjects
@@ -69,5 +70,20 @@ async def test_a_pause_that_comes_later_than_its_end_is_ended_as_well(storage: S
 
     stripe.meanwhile = turns
     await hears("evt_1", "inactive")
-    switch = (await storage.ledger.load([switch_stream(scope_of_seller("anna"))])).switch(scope_of_seller("anna"))
-    assert switch is None or not switch.paused
+    assert not await is_held(storage)
+
+
+async def test_a_person_who_resumes_a_seller_ends_what_stripe_has_held_as_well(storage: Storage) -> None:
+    desk = TransferLedger(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
+    work = SellersWork(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
+    await work.pause(["anna"], "acct_1", "it is inactive", "stripe:evt_1")
+    assert await is_held(storage)
+    assert await desk.resume(scope_of_seller("anna"), "mia", "Stripe says it is a mistake")
+    assert not await is_held(storage)
+    assert not await desk.resume(scope_of_seller("anna"), "mia", "again")
+
+
+async def is_held(storage: Storage) -> bool:
+    scope = scope_of_seller("anna", "transferring")
+    switch = (await storage.ledger.load([switch_stream(scope)])).switch(scope)
+    return switch is not None and switch.paused

@@ -150,7 +150,9 @@ async def test_nothing_is_claimed_and_nothing_is_due_while_the_breaker_is_open(s
     assert await claimed(storage, kind) == [transfer_id]
 
 
-@pytest.mark.parametrize("scope", [EVERYTHING, scope_of_work("reversing"), scope_of_seller("anna")])
+@pytest.mark.parametrize(
+    "scope", [EVERYTHING, scope_of_work("reversing"), scope_of_seller("anna"), scope_of_seller("anna", "reversing")]
+)
 async def test_nothing_that_is_paused_is_claimed_or_due_until_it_is_resumed(storage: Storage, scope: str) -> None:
     transfer_id = await due(storage.ledger, status="reversal_pending")
     resume = await paused(storage.ledger, scope)
@@ -161,7 +163,9 @@ async def test_nothing_that_is_paused_is_claimed_or_due_until_it_is_resumed(stor
     assert await claimed(storage, "reversing") == [transfer_id]
 
 
-@pytest.mark.parametrize("scope", [scope_of_work("reversing"), scope_of_seller("ben"), UNSEEN])
+@pytest.mark.parametrize(
+    "scope", [scope_of_work("reversing"), scope_of_seller("ben"), scope_of_seller("anna", "reversing"), UNSEEN]
+)
 async def test_a_pause_stops_nothing_but_its_own_scope(storage: Storage, scope: str) -> None:
     transfer_id = await due(storage.ledger, seller="anna", status="pending")
     await due(storage.ledger, seller="ben", status="reversal_pending")

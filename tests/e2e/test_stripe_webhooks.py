@@ -387,10 +387,12 @@ async def test_an_account_that_is_not_ready_holds_its_seller_until_it_is(
     await stripe.change_account(account("anna"), transfers_capability="inactive", disabled_reason="requirements.past_due")
     await shop.heard("account.updated", "done")
     (paused,) = (await shop.web.get("/v1/pauses"))["data"]
-    assert paused["scope"] == "seller:anna"
+    assert paused["scope"] == "transferring:anna"
     assert paused["actor"].startswith("stripe:evt_")
     assert paused["reason"] == f"account {account('anna')}: its transfers are inactive (requirements.past_due)"
     await shop.orders("o2", 1_000, "ch_2", anna=500)
+    await shop.hears("refund.updated", a_refund("re_1", 400))
+    await view.reached("o1", "partially_reversed")  # what is owed is taken while there may still be something to take
     assert (await view.transfer("o2")).status == "pending"
     await stripe.change_account(account("anna"), transfers_capability="active", disabled_reason=None)
     await view.reached("o2", "completed")
@@ -539,7 +541,7 @@ async def test_thin_events_mean_the_same(open_shop: OpenShop, stripe: SimulatorC
     await stripe.change_account(account("anna"), transfers_capability="inactive")
     await shop.heard("v1.account.updated", "done")
     (paused,) = (await shop.web.get("/v1/pauses"))["data"]
-    assert paused["scope"] == "seller:anna"
+    assert paused["scope"] == "transferring:anna"
     await stripe.change_account(account("anna"), transfers_capability="active")
 
     async def resumed() -> bool:

@@ -20,7 +20,7 @@ with recursive gate as materialized (
            limit 1) n
      cross join lateral (
            select case when n.next_retry_at > now() then null
-                       when (select paused from pauses where scope = 'seller:' || n.seller_id) then null
+                       when (select bool_or(paused) from pauses where scope in ('seller:' || n.seller_id, %(kind)s || ':' || n.seller_id)) then null
                        else (select s.next_retry_at from seller_transfers s
                               where status in ('reversal_pending') and next_retry_at is not null
                                 and s.seller_id >= '' and s.seller_id = n.seller_id and s.next_retry_at <= now()
@@ -35,7 +35,7 @@ with recursive gate as materialized (
              where status in ('reversal_pending') and next_retry_at is not null and next_retry_at <= now()
              order by next_retry_at limit %(window)s) w
      where (leased_until is null or leased_until <= now())
-       and (select paused from pauses where scope = 'seller:' || w.seller_id) is not true
+       and (select bool_or(paused) from pauses where scope in ('seller:' || w.seller_id, %(kind)s || ':' || w.seller_id)) is not true
      order by next_retry_at
      limit (select case when max(visits) = %(visits)s then %(limit)s - max(found) else 0 end from turn)
 ), sellers as materialized (
@@ -94,7 +94,7 @@ with gate as materialized (
                      where status in ('reversal_pending') and next_retry_at is not null
                      order by next_retry_at limit %(window)s) w
              where (leased_until is null or leased_until <= now())
-               and (select paused from pauses where scope = 'seller:' || w.seller_id) is not true
+               and (select bool_or(paused) from pauses where scope in ('seller:' || w.seller_id, %(kind)s || ':' || w.seller_id)) is not true
              order by next_retry_at
              limit 1) as at
       from gate
@@ -107,7 +107,7 @@ select least(free.at,
                 and next_retry_at < coalesce(free.at, 'infinity')
               order by next_retry_at limit %(window)s) w
       where leased_until > now()
-        and (select paused from pauses where scope = 'seller:' || w.seller_id) is not true),
+        and (select bool_or(paused) from pauses where scope in ('seller:' || w.seller_id, %(kind)s || ':' || w.seller_id)) is not true),
     -- All that was looked at is leased or paused, and there is more: look again soon, instead of at all of it each time.
     (select greatest(next_retry_at, now() + interval '1 second') from seller_transfers
       where status in ('reversal_pending') and next_retry_at is not null and free.at is null
