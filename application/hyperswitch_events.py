@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
+from application.event_amounts import Amount, AnyAmount
+
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 """It becomes metadata of a reversal, of which Stripe takes 500 characters; with more, all that waits behind it is stuck."""
 Words = Annotated[str, AfterValidator(lambda words: words.replace("\x00", "\ufffd"))]
@@ -27,9 +29,9 @@ class Payment:
 
     payment_id: str
     status: str
-    amount: int
+    amount: AnyAmount
     currency: str
-    amount_received: int | None = None
+    amount_received: AnyAmount | None = None
     merchant_order_reference_id: str | None = None
     metadata: Metadata | None = None
 
@@ -46,7 +48,7 @@ class Refund:
 
     refund_id: Name
     payment_id: str
-    amount: Annotated[int, Field(ge=1)]
+    amount: Amount
     currency: str
     status: str
     error_message: Words | None = None
@@ -64,7 +66,7 @@ class Dispute:
 
     dispute_id: Name
     payment_id: str
-    amount: Annotated[int, Field(ge=1)]
+    amount: Amount
     currency: str
     connector_reason: Words | None = None
 

@@ -6,10 +6,10 @@ calls a thing today may have another name tomorrow, so every word from a list of
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
+from application.event_amounts import Amount, AnyAmount
 from domain.outcomes import TransferAtStripe
 
 THIN = "v1."
@@ -51,7 +51,7 @@ class Refund:
     """A `refund`. Amount in minor units."""
 
     id: str
-    amount: Annotated[int, Field(ge=1)]
+    amount: Amount
     currency: str
     status: str | None = None
     charge: str | None = None
@@ -74,7 +74,7 @@ class Dispute:
     """A `dispute`. Amount in minor units."""
 
     id: str
-    amount: Annotated[int, Field(ge=1)]
+    amount: Amount
     currency: str
     status: str | None = None
     reason: str | None = None
@@ -100,8 +100,8 @@ class Transfer:
     """A `transfer`. Its embedded reversals are not read: they are ten at most."""
 
     id: str
-    amount: int
-    amount_reversed: int
+    amount: AnyAmount
+    amount_reversed: AnyAmount
     currency: str
     destination: str
     metadata: dict[str, str] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class Payout:
     """A `payout`. Amount in minor units."""
 
     id: str
-    amount: int
+    amount: AnyAmount
     currency: str
     status: str
     arrival_date: int | None = None
