@@ -16,7 +16,7 @@ from application.webhooks import DONE, Disposition, Ignored, Parked, Reaction, S
 from domain.authority import HYPERSWITCH
 from domain.errors import BadMoney, ContentDiffers, Contradiction, NotTheAuthority, UnknownId
 from domain.money import currency
-from domain.outcomes import Failure
+from domain.outcomes import Failure, NotExecuted, Unknown
 from domain.psp import PaymentAtPsp, RefundAtPsp
 from domain.refund import RefundStatus
 
@@ -107,9 +107,14 @@ class HyperswitchReactions:
         return await self._refund(event, self._refund_has_failed)
 
     async def _refund_has_failed(self, report: RefundReport, along: Along) -> Recorded:
-        """Banks do refuse days later; but an old event that comes late must not undo what was corrected since."""
+        """Banks do refuse days later; but an old event that comes late must not undo what was corrected since.
+
+        Raises Contradiction while the PSP cannot be asked which it is: what is given back is gone.
+        """
         if await self._ledger.refund_status(report.order_id, report.name) is RefundStatus.SUCCEEDED:
             seen = await self._asked(report.name)
+            if isinstance(seen, NotExecuted | Unknown):
+                raise Contradiction("Refund", report.name, "succeeded", "failed")
             if isinstance(seen, RefundAtPsp) and seen.status == "succeeded":
                 return await self._ledger.refund_succeeded_after_all(report_of(seen, report.order_id, ASKED), along)
         return await self._ledger.refund_failed(report, along)
@@ -131,7 +136,9 @@ class HyperswitchReactions:
         try:
             async with asyncio.timeout(ASKED_WITHIN):
                 return await self._psp.refund(name) if self._psp is not None else None
-        except (TimeoutError, ValueError):  # not in time, or a name that it cannot have
+        except TimeoutError:
+            return Unknown("timeout", f"The payment provider did not answer within {ASKED_WITHIN:.0f} s.")
+        except ValueError:  # a name that it cannot have
             return None
 
     async def _refund_review(self, event: StoredEvent) -> Disposition:

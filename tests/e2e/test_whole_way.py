@@ -272,6 +272,29 @@ async def test_where_the_provider_cannot_be_asked_the_contradiction_stays_parked
     assert (await buyers.row())["status"] == "failed"
 
 
+async def test_nothing_is_given_back_while_the_provider_cannot_be_asked_whether_the_refund_has_failed(
+    shop: Shop, buyers: Buyers
+) -> None:
+    await shop.paid()
+    await shop.refund()
+    await buyers.reached("submitted")
+    await buyers.psp.settle_refund("r1", "succeeded")
+    await shop.view.reached("o1", "reversed")
+    await buyers.psp.fault("status", ASK, times=1, status=503)
+    await buyers.psp.settle_refund("r1", "failed")
+
+    async def parked() -> list[Any]:
+        return await shop.view.select("select inbox_id from webhook_inbox where status = 'parked'")
+
+    (event,) = await shop.view.until(parked, "it is parked")
+    assert "refund_disagrees" in await shop.view.alarms()
+    assert [row.status for row in await shop.view.transfers("o1")] == ["reversed"]
+    await shop.view.select("update webhook_inbox set due_at = now() where inbox_id = %s returning 1", event["inbox_id"])
+    await shop.view.select("select pg_notify('webhook_inbox', '')")
+    await shop.view.reached("o1", "reversed", "completed")
+    assert "refund_disagrees" not in await shop.view.alarms()
+
+
 async def test_an_old_failure_that_comes_late_undoes_nothing(shop: Shop, buyers: Buyers) -> None:
     await shop.paid()
     await shop.refund()
