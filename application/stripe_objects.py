@@ -1,5 +1,6 @@
 """The object that a Stripe event is about: carried by the event, or, for a thin event, read at Stripe."""
 
+import asyncio
 from datetime import timedelta
 from typing import TypeVar
 
@@ -10,6 +11,8 @@ from application.stripe_events import EVENT, Object, StripeEvent
 from application.webhooks import Later, Parked, StoredEvent
 from domain.outcomes import Heard, LookUpFailed, NotAtStripe
 
+READ_WITHIN = 5.0
+"""Seconds; an event is leased for ten, and its batch waits for it."""
 SILENT = timedelta(seconds=30)
 """How long an event waits that needs Stripe's books while they cannot be read."""
 
@@ -47,7 +50,10 @@ class StripesObjects:
     async def read(self, path: str, account: str | None = None) -> Object:
         """An object at Stripe, as it is now. Raises Unread."""
         try:
-            return await self._gateway.show(path, account)
+            async with asyncio.timeout(READ_WITHIN):
+                return await self._gateway.show(path, account)
+        except TimeoutError:
+            raise Unread(Later(f"{path} could not be read within {READ_WITHIN:.0f} s", SILENT)) from None
         except LookUpFailed as silent:
             closed = silent.heard is Heard.KEY_REFUSED
             raise Unread(Later(f"{path} could not be read: {silent}", SILENT), closed=closed) from None

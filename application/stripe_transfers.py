@@ -1,12 +1,13 @@
 """What Stripe's webhooks say of transfers: what became of a call of ours, and what others did to its money."""
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID
 
 from application.out_of_band import Left, StripesBooks
 from application.ports import Directory, TransferGateway
 from application.stripe_events import TRANSFER, StripeEvent, Transfer
-from application.stripe_objects import SILENT, StripesObjects
+from application.stripe_objects import READ_WITHIN, SILENT, StripesObjects
 from application.webhooks import DONE, Disposition, Ignored, Later, Parked, Reaction, StoredEvent, marked
 from domain.outcomes import LookUpFailed, NotAtStripe, TransferAtStripe
 from domain.seller_transfer import SellerTransfer
@@ -60,7 +61,10 @@ class StripeTransfers:
 
     async def _seen(self, stripe_id: str) -> TransferAtStripe | Later | Parked:
         try:
-            return await self._gateway.look_at(stripe_id)
+            async with asyncio.timeout(READ_WITHIN):
+                return await self._gateway.look_at(stripe_id)
+        except TimeoutError:
+            return Later(f"{stripe_id} could not be read within {READ_WITHIN:.0f} s", SILENT)
         except LookUpFailed as silent:
             return Later(f"{stripe_id} could not be read: {silent}", SILENT)
         except NotAtStripe as absent:

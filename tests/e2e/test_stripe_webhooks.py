@@ -357,12 +357,14 @@ async def test_a_strangers_transfer_is_ignored(open_shop: OpenShop, stripe: Simu
     assert row["reason"] == "no transfer of this ledger"
 
 
+@pytest.mark.parametrize(("fault", "how"), [("status", {"status": 503}), ("latency", {"ms": 60_000})])
 async def test_while_stripe_cannot_be_read_an_event_waits_and_no_attempt_is_counted(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: View, fault: str, how: dict[str, int]
 ) -> None:
+    """Also where it is silent: other events are handled in the same batch, and the lease of this one ends soon."""
     shop = await open_shop()
     tr = await shop.sells()
-    await stripe.fault("status", "transfers.retrieve", nth=1, status=503)
+    await stripe.fault(fault, "transfers.retrieve", nth=1, **how)
     await stripe.external_reversal(tr, 100)
 
     async def waits() -> list[Json]:
