@@ -16,9 +16,8 @@ from application.webhooks import DONE, Disposition, Ignored, Parked, Reaction, S
 from domain.authority import HYPERSWITCH
 from domain.errors import BadMoney, ContentDiffers, Contradiction, NotTheAuthority, UnknownId
 from domain.money import currency
-from domain.outcomes import Failure, NotExecuted, Unknown
+from domain.outcomes import Failure, Unknown
 from domain.psp import PaymentAtPsp, RefundAtPsp
-from domain.refund import RefundStatus
 
 ASKED_WITHIN = 5.0
 """Seconds; an event is leased for ten."""
@@ -30,7 +29,8 @@ class HyperswitchReactions:
     """Finds out what an event means, and has the ledger do it."""
 
     def __init__(self, ledger: TransferLedger, directory: Directory, psp: PaymentGateway | None = None) -> None:
-        """`psp` is asked where an event contradicts what is recorded as final; without it a person has to."""
+        """`psp` is asked where an event contradicts what is recorded as final. Without it a refund's failure after success is
+        taken at its word, a success after failure is parked, and what is unsent of a failed payment's order is held back."""
         self._ledger, self._directory, self._psp = ledger, directory, psp
 
     def by_type(self) -> Mapping[str, Reaction]:
@@ -109,15 +109,17 @@ class HyperswitchReactions:
     async def _refund_has_failed(self, report: RefundReport, along: Along) -> Recorded:
         """Banks do refuse days later; but an old event that comes late must not undo what was corrected since.
 
-        Raises Contradiction while the PSP cannot be asked which it is: what is given back is gone.
+        Raises Contradiction while the PSP cannot be asked, or does not decide which it is: what is given back is gone.
         """
-        if await self._ledger.refund_status(report.order_id, report.name) is RefundStatus.SUCCEEDED:
+        try:
+            return await self._ledger.refund_failed(report, along)
+        except Contradiction:
             seen = await self._asked(report.name)
-            if isinstance(seen, NotExecuted | Unknown):
-                raise Contradiction("Refund", report.name, "succeeded", "failed")
-            if isinstance(seen, RefundAtPsp) and seen.status == "succeeded":
-                return await self._ledger.refund_succeeded_after_all(report_of(seen, report.order_id, ASKED), along)
-        return await self._ledger.refund_failed(report, along)
+            if seen is not None and not (isinstance(seen, RefundAtPsp) and seen.status in ("succeeded", "failed")):
+                raise
+        if isinstance(seen, RefundAtPsp) and seen.status == "succeeded":
+            return await self._ledger.refund_succeeded_after_all(report_of(seen, report.order_id, ASKED), along)
+        return await self._ledger.refund_failed_after_all(report, along)
 
     async def _refund_has_succeeded(self, report: RefundReport, along: Along) -> Recorded:
         """Raises Contradiction where it is recorded as failed, and the PSP cannot be asked or has not decided."""

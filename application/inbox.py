@@ -135,8 +135,9 @@ class InboxLoop:
 
     async def _failed(self, event: ClaimedEvent, reason: str) -> None:
         if event.attempts + 1 >= MAX_ATTEMPTS:
-            await self._inbox.bury(event.inbox_id, reason)
+            # the alarm first: what dies in between is tried once more, and not buried in silence
             await self._alarms.raise_("webhook_dead", f"{event.provider}:{event.event_id}", reason)
+            await self._inbox.bury(event.inbox_id, reason)
         else:
             await self._later(event, reason, counted=True)
 

@@ -22,7 +22,6 @@ from domain.identity import dispute_stream, finding_stream, order_stream, refund
 from domain.order import Order, Share
 from domain.outcomes import TransferAtStripe
 from domain.psp import PaymentBody, name_at_psp
-from domain.refund import RefundStatus
 from domain.seller_transfer import SellerTransfer
 from domain.settlement import pay_sellers, require_fit
 from domain.switch import Switch, scopes_within
@@ -139,6 +138,10 @@ class TransferLedger:
         """See `refunds.failed`."""
         return await self._on_refund(report, refunds.failed, along)
 
+    async def refund_failed_after_all(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+        """See `refunds.failed_after_all`."""
+        return await self._on_refund(report, refunds.failed_after_all, along)
+
     async def refund_under_review(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
         """See `refunds.under_review`."""
         return await self._on_refund(report, refunds.under_review, along)
@@ -162,11 +165,6 @@ class TransferLedger:
     async def refund_heard(self, refund_stream: UUID, decide: Callable[[Book, datetime], None]) -> None:
         """What came of a call to the PSP; see `refunding.RefundDesk`."""
         await self._decider.until_stored(lambda: self._around_refund(refund_stream), decide, NOTHING_ALONG)
-
-    async def refund_status(self, order_id: str, name: str) -> RefundStatus | None:
-        """Where the refund under any of its names stands; None when it is not known. Raises UnknownId."""
-        refund = (await self._whole_order(order_id, name)).refund()
-        return refund.status if refund is not None else None
 
     async def request_payment(self, order_id: str) -> PaymentBody:
         """The payment is about to be asked of the PSP, under exactly this body. Raises UnknownId, Refused."""

@@ -64,7 +64,16 @@ def succeeded_after_all(book: Book, report: RefundReport, now: datetime) -> Reco
 
 
 def failed(book: Book, report: RefundReport, now: datetime) -> Recorded:
-    """The PSP says it failed, possibly after it had succeeded: what it took goes back. Raises UnknownId, ContentDiffers."""
+    """The provider says it failed. Raises UnknownId, NotTheAuthority, ContentDiffers, and, where the PSP can be asked which it
+    is, Contradiction (it is recorded as succeeded): the race between two reports is decided here, and not before it."""
+    refund = book.refund()
+    if report.provider == HYPERSWITCH and refund is not None and refund.status is RefundStatus.SUCCEEDED:
+        raise Contradiction("Refund", refund.refund_id, "succeeded", "failed")
+    return failed_after_all(book, report, now)
+
+
+def failed_after_all(book: Book, report: RefundReport, now: datetime) -> Recorded:
+    """It failed, possibly after it had succeeded: what it took goes back. Raises UnknownId, NotTheAuthority, ContentDiffers."""
     order = book.order(report.order_id)
     refund, news = _reported(book, report, now)
     if refund.may_become(RefundStatus.FAILED):

@@ -107,8 +107,8 @@ class Worker(Generic[Subject, Answer]):
             return False
         try:
             await self._begin(claimed.ids)
-        except BaseException:
-            for subject_id in claimed.ids:  # or they would be renewed for ever
+        except BaseException:  # also a drain that cuts this short: what was claimed would be renewed for ever
+            for subject_id in claimed.ids:
                 self._leases.done(subject_id)
             raise
         return True

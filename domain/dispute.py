@@ -164,7 +164,7 @@ class Dispute(Stream):
 
     TOPIC = TOPIC
     Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Opened  # type: ignore[assignment]
+    Created = Opened  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.status: DisputeStatus

@@ -113,7 +113,7 @@ class Finding(Stream):
 
     TOPIC = TOPIC
     Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Noted  # type: ignore[assignment]
+    Created = Noted  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.finding_id = ""

@@ -153,7 +153,7 @@ class Order(Stream):
 
     TOPIC = TOPIC
     Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Registered  # type: ignore[assignment]
+    Created = Registered  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.order_id = self.currency = ""

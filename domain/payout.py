@@ -93,7 +93,7 @@ class Payout(Stream):
 
     TOPIC = TOPIC
     Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Announced  # type: ignore[assignment]
+    Created = Announced  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.status: PayoutStatus

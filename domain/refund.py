@@ -154,7 +154,7 @@ class Refund(Stream):
 
     TOPIC = TOPIC
     Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Opened  # type: ignore[assignment]
+    Created = Opened  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.status: RefundStatus

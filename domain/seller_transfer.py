@@ -23,7 +23,7 @@ class SellerTransfer(Stream):
 
     TOPIC = TOPIC
     Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = facts.Created  # type: ignore[assignment]
+    Created = facts.Created  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.status: TransferStatus

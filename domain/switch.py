@@ -1,4 +1,5 @@
-"""What people (and the ledger itself, when Stripe refuses its key) can pause: everything, a kind of work, one seller.
+"""What can be paused, by people, by the ledger itself (when Stripe refuses its key) and by Stripe's events about an account:
+everything, a kind of work, one seller, one kind of work for one seller.
 
 Each is a switch with a stream of its own, so that the audit trail tells who stopped the money, when and why. One more switch
 is no pause: `unseen` forbids to send what was not looked up before, after a restore from a backup.
@@ -80,7 +81,7 @@ class Switch(Stream):
 
     TOPIC = TOPIC
     Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Installed  # type: ignore[assignment]
+    Created = Installed  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.scope = ""

@@ -29,7 +29,6 @@ def unasked(settings: Settings) -> Mapping[str, str]:
         MissedEvents.name: {"STRIPE_WEBHOOK_SECRETS": settings.stripe_webhook_secrets},
         MissedAtPsp.name: {
             "HYPERSWITCH_WEBHOOK_SECRETS": settings.hyperswitch_webhook_secrets,
-            "HYPERSWITCH_API_KEY": settings.hyperswitch_api_key,
             "HYPERSWITCH_BASE_URL": settings.hyperswitch_base_url,
         },
     }

@@ -16,7 +16,7 @@ from domain.operation import TRANSFER
 from domain.transfer_facts import AnyTransferFact
 from projections.narrative import Json, payload, sentence
 
-WORKER, API = "worker", "api"
+WORKER, API, IMPORT = "worker", "api", "import"
 
 
 class Entry(NamedTuple):
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
     payload: dict[str, Json]
     sentence: str
     by: str
-    """`api`, `worker`, a person, `stripe:<object id>`, or a webhook as `<provider>:<event id>`."""
+    """`api`, `worker`, `import`, a person, `stripe:<object id>`, or a webhook as `<provider>:<event id>`."""
     key: str | None
     """The idempotency key of the call that the fact begins or ends."""
     request_id: str | None
@@ -99,6 +99,8 @@ def _author(command: Sequence[Told], webhooks: Mapping[int, str]) -> str | None:
 
 def _usual(fact: Fact) -> str:
     """Who brings about what nobody has put a name to: calls and their outcomes are the workers', the rest comes by the API."""
+    if isinstance(fact, facts.Imported):
+        return IMPORT
     by_worker = AnyTransferFact | refund_calls.CallStarted | refund_calls.AttemptDeferred | refund.Submitted
     return WORKER if isinstance(fact, by_worker) else API
 

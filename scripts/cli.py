@@ -178,7 +178,10 @@ def resolve(
 
 @app.command(epilog="Example: transfer-ledger pause --seller s_17 --actor mia --reason 'account under review'")
 def pause(actor: Actor, reason: Reason, seller: Seller = None, work: KindOfWork = None) -> None:
-    """Send nothing more to Stripe: at all, of a kind of work, or for a seller. Webhooks are taken in as usual."""
+    """Send nothing more to Stripe, and no refund to the PSP: at all, of a kind of work, or for a seller.
+
+    Webhooks are taken in as usual.
+    """
     from scripts.levers import pause, scope_of
 
     asyncio.run(pause(settings(), scope_of(seller, work), actor, reason))
@@ -330,7 +333,7 @@ def import_(
 
 @app.command(epilog="Example: transfer-ledger doctor")
 def doctor(as_json: AsJson = False) -> None:
-    """Check settings, database and Stripe; exit 1 when something is wrong."""
+    """Check settings, database, Stripe and the PSP; exit 1 when something is wrong."""
     from scripts.doctor import examine
 
     raise typer.Exit(asyncio.run(examine(settings(), as_json)))

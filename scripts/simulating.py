@@ -42,6 +42,10 @@ async def _serve(config: SimulatorConfig, stripe_port: int, hyperswitch_port: in
         typer.echo(
             f"Hyperswitch simulator on {psp.url}; use it with HYPERSWITCH_BASE_URL={psp.url} HYPERSWITCH_API_KEY=snd_simulator"
         )
+        typer.echo(
+            "Have its webhooks delivered with: curl -H Content-Type:application/json "
+            f'-d \'{{"url":"http://127.0.0.1:8000/webhooks/hyperswitch","secret":"…"}}\' {psp.url}/_sim/webhook'
+        )
         await stopping.wait()
 
 

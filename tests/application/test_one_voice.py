@@ -15,7 +15,7 @@ from application.ledger import TransferLedger
 from application.refunds import RefundReport, SettledRefund
 from application.webhooks import DONE, Disposition, Ignored, Parked, StoredEvent, WebhookReactions
 from domain.dispute import DisputePolicy
-from domain.errors import NotTheAuthority, Refused
+from domain.errors import Contradiction, NotTheAuthority, Refused
 from domain.identity import transfer_stream
 from domain.order import Share
 from infrastructure.clock import DatabaseClock
@@ -101,6 +101,17 @@ async def test_only_the_payment_that_paid_the_order_holds_its_sellers_back_when_
     assert isinstance(await desk.hears("evt_1", "payment_failed", attempt), Ignored)
     assert await desk.hears("evt_2", "payment_failed", {**attempt, "payment_id": "pay_2"}) == DONE
     assert (await desk.ledger.transfer(transfer_stream("o1", "anna"))).held is not None
+
+
+async def test_a_failure_is_not_recorded_over_a_success_unasked_whenever_that_came(desk: Desk) -> None:
+    """Decided where it is stored: a success that comes between a look and the append is seen as well."""
+    await desk.paid("pay_1")
+    await desk.told("hyperswitch", "ref_1")
+    failed = RefundReport("ref_1", "o1", 400, "EUR", "hyperswitch:evt_2", provider="hyperswitch")
+    with pytest.raises(Contradiction):
+        await desk.ledger.refund_failed(failed)
+    assert await desk.taken() == 360
+    assert (await desk.ledger.refund_failed_after_all(failed)).refund.status == "failed"
 
 
 NAMES: dict[str, Callable[[Desk], Coroutine[Any, Any, None]]] = {

@@ -89,6 +89,7 @@ async def test_all_six_statuses_are_taken_over_and_everything_agrees_then_and_af
         await stage.view.reached("paid", "reversed")
         assert await old.made(CREATE) == []
         assert await stage.view.story(of("unknown")) == ["Imported"]
+        assert "by import" in await old.command("history", str(of("unknown")))
 
         await old.command("retry", str(of("unknown")), *SAID)
         await stage.view.reached("unknown", "permanently_failed")

@@ -272,15 +272,18 @@ async def test_where_the_provider_cannot_be_asked_the_contradiction_stays_parked
     assert (await buyers.row())["status"] == "failed"
 
 
-async def test_nothing_is_given_back_while_the_provider_cannot_be_asked_whether_the_refund_has_failed(
-    shop: Shop, buyers: Buyers
+@pytest.mark.parametrize(
+    ("fault", "how"), [("status", {"status": 503}), ("error", {"code": "IR_16", "message": "Not today"})], ids=["away", "says no"]
+)
+async def test_nothing_is_given_back_while_the_provider_does_not_say_whether_the_refund_has_failed(
+    shop: Shop, buyers: Buyers, fault: str, how: dict[str, Any]
 ) -> None:
     await shop.paid()
     await shop.refund()
     await buyers.reached("submitted")
     await buyers.psp.settle_refund("r1", "succeeded")
     await shop.view.reached("o1", "reversed")
-    await buyers.psp.fault("status", ASK, times=1, status=503)
+    await buyers.psp.fault(fault, ASK, times=1, **how)
     await buyers.psp.settle_refund("r1", "failed")
 
     async def parked() -> list[Any]:

@@ -36,7 +36,7 @@ async def test_who_sends_no_webhooks_here_is_not_asked_and_that_is_said(command:
     assert ended.returncode == 0
     assert ended.stdout.splitlines() == [
         "stripe: not asked (STRIPE_WEBHOOK_SECRETS not set)",
-        "hyperswitch: not asked (HYPERSWITCH_WEBHOOK_SECRETS, HYPERSWITCH_API_KEY, HYPERSWITCH_BASE_URL not set)",
+        "hyperswitch: not asked (HYPERSWITCH_WEBHOOK_SECRETS, HYPERSWITCH_BASE_URL not set)",
     ]
     told = (await command("doctor")).stdout
     assert "ok    missed webhooks: stripe not asked (STRIPE_WEBHOOK_SECRETS not set): missed 0, replayed 0;" in told
