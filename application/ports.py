@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from application.book import Along, Book
-from domain.bodies import TransferBody
-from domain.operation import LookFirst
-from domain.outcomes import Outcome, TransferAtStripe
-from domain.switch import EVERYTHING, scope_of_seller, scope_of_work
+from application.unit_of_work import Along, Book
+from domain.pause import EVERYTHING, scope_of_seller, scope_of_work
+from domain.provider_call.operation import LookFirst
+from domain.provider_call.outcome import Outcome, TransferAtStripe
+from domain.provider_call.request_body import TransferBody
 
 
 class Clock(Protocol):
@@ -207,7 +207,7 @@ class TrafficState(NamedTuple):
     outage: bool = False
     """The breaker is open: Stripe does not answer."""
     paused: frozenset[str] = frozenset()
-    """Scopes (see `domain.switch`) that somebody has paused."""
+    """Scopes (see `domain.pause`) that somebody has paused."""
     look_first: LookFirst | None = None
 
     def allows(self, kind: str, seller_id: str) -> bool:

@@ -9,24 +9,24 @@ from typing import Protocol
 import psycopg
 import structlog
 
-from application.ledger import TransferLedger
-from domain.outcomes import LookUpFailed
-from domain.switch import UNSEEN
+from application.commands.orders import TransferLedger
+from domain.pause import UNSEEN
+from domain.provider_call.outcome import LookUpFailed
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
-from infrastructure.logs import name_mode
-from infrastructure.loops import at_work
+from infrastructure.log_config import name_mode
 from infrastructure.postgres import migrate
+from infrastructure.postgres.account_binding import bind
 from infrastructure.postgres.alarms import Alarms
-from infrastructure.postgres.binding import bind
 from infrastructure.postgres.connections import Pool, new_pool
-from infrastructure.postgres.embedded import EmbeddedPostgres
+from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.history import History
+from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.inbox import Inbox
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
-from infrastructure.providers import DATA, made_secret, providers
+from infrastructure.runtime import at_work
 from infrastructure.settings import Settings
+from infrastructure.simulators.selection import DATA, made_secret, providers
 from infrastructure.stripe.gateway import StripeGateway
 
 ACCOUNT_WITHIN = 5.0

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from application.missed_at_psp import MissedAtPsp
-from application.missed_events import MissedEvents
-from application.poller import Poller, Times
-from application.polls import Provider
+from application.missed_webhooks.poller import Poller, Times
+from application.missed_webhooks.ports import Provider
+from application.missed_webhooks.psp import MissedAtPsp
+from application.missed_webhooks.stripe_events import MissedEvents
+from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.postgres.ledger import PostgresDirectory
-from infrastructure.postgres.pace import Pace
-from infrastructure.postgres.polls import Polls
-from infrastructure.postgres.traffic import Traffic
+from infrastructure.postgres.rate_limiter import Pace
+from infrastructure.postgres.webhook_polls import Polls
 from infrastructure.settings import Settings
 
 if TYPE_CHECKING:

@@ -4,9 +4,15 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from domain import dispute, holding, order, order_disputes, refund, refund_calls, switch, transfer_facts
+from domain import dispute, pause
 from domain.fact import Fact
-from domain.operation import TRANSFER
+from domain.order import aggregate as order
+from domain.order import disputes
+from domain.provider_call.operation import TRANSFER
+from domain.refund import aggregate as refund
+from domain.refund import facts as refund_calls
+from domain.seller_transfer import facts as transfer_facts
+from domain.seller_transfer import payment_hold
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """For so long Stripe may refuse to begin (limits, locks, a key in use) before somebody should know."""
@@ -42,10 +48,10 @@ _CONCERNED = frozenset({
     transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
-    transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested, holding.PaymentDoubted,
+    transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested, payment_hold.PaymentDoubted,
     order.RefundSetAside, refund.Submitted, refund.Succeeded, refund.Failed, refund.UnderReview, refund_calls.AttemptDeferred,
-    order_disputes.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost, dispute.FundsReinstated, dispute.Won,
-    switch.Paused, switch.Resumed,
+    disputes.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost, dispute.FundsReinstated, dispute.Won,
+    pause.Paused, pause.Resumed,
 })  # fmt: skip
 
 
@@ -93,14 +99,14 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(fact.reason, fact, fact.detail)
         case transfer_facts.HeldBack():
             return _raised(HELD_BACK, fact, f"{fact.why}. Nothing of it is sent before it is retried or resolved.")
-        case holding.PaymentDoubted():
+        case payment_hold.PaymentDoubted():
             detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
             return _raised("payment_failed_after_paid", fact, detail)
         case order.RefundSetAside():
             return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
         case refund_calls.AttemptDeferred():
             return _refund_hampered(fact)
-        case order_disputes.DisputeSetAside():
+        case disputes.DisputeSetAside():
             return _raised("dispute_set_aside", fact, f"Dispute {fact.dispute_id!r} cannot be divided: {fact.why}.")
         case dispute.Opened():
             detail = (
@@ -109,8 +115,8 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(DISPUTE_OPEN, fact, detail)
         case refund.Failed() if fact.after_success:
             return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
-        case switch.Paused():
-            kind = BY_LEDGER if fact.actor == switch.LEDGER else BY_PEOPLE
+        case pause.Paused():
+            kind = BY_LEDGER if fact.actor == pause.LEDGER else BY_PEOPLE
             return _raised(kind, fact, f"{fact.scope}, by {fact.actor}: {fact.reason}")
         case _:
             return None
@@ -161,7 +167,7 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return OF_REFUNDS if troubled else ()
         case dispute.Closed() | dispute.Lost() | dispute.FundsReinstated() | dispute.Won():
             return (DISPUTE_OPEN,)
-        case switch.Resumed():
+        case pause.Resumed():
             return (BY_PEOPLE, BY_LEDGER)
         case _:
             return ()

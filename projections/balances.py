@@ -5,9 +5,9 @@ One rule twice, in SQL for the present and here for any moment; a test compares 
 
 from typing import NamedTuple
 
-from domain.claims import ClaimState
 from domain.lifecycle import TransferStatus
-from projections.folding import TransferFold
+from domain.seller_transfer.reversal import ClaimState
+from projections.registry import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 _PAID = frozenset({

@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain import order as facts
-from domain import order_asks as asks
-from domain import order_disputes as disputes
-from domain.authority import AuthorityFound
-from domain.holding import PaymentDoubted
-from domain.order import AnyOrderFact, Share
+from domain.order import aggregate as facts
+from domain.order import disputes
+from domain.order import facts as asks
+from domain.order.aggregate import AnyOrderFact, Share
+from domain.order.authority import AuthorityFound
+from domain.seller_transfer.payment_hold import PaymentDoubted
 
 
 class OrderRow(NamedTuple):

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain.switch import AnySwitchFact, Installed, Paused, Resumed
+from domain.pause import AnySwitchFact, Installed, Paused, Resumed
 
 
 class PauseRow(NamedTuple):
@@ -12,7 +12,7 @@ class PauseRow(NamedTuple):
 
     stream_id: UUID
     scope: str
-    """`everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>` or `unseen`; see `domain.switch`."""
+    """`everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>` or `unseen`; see `domain.pause`."""
     paused: bool
     actor: str | None
     """Who paused or resumed it last."""

@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain import refund as facts
-from domain.refund import AnyRefundFact, Part, RefundStatus
-from domain.refund_calls import AttemptDeferred, CallStarted
+from domain.refund import aggregate as facts
+from domain.refund.aggregate import AnyRefundFact, Part, RefundStatus
+from domain.refund.facts import AttemptDeferred, CallStarted
 
 
 class RefundRow(NamedTuple):

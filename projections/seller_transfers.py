@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain import transfer_facts as facts
 from domain.lifecycle import TransferStatus
-from domain.transfer_facts import AnyTransferFact
+from domain.seller_transfer import facts
+from domain.seller_transfer.facts import AnyTransferFact
 
 
 class SellerTransferRow(NamedTuple):

@@ -11,10 +11,10 @@ from itertools import takewhile
 from typing import NamedTuple
 from uuid import UUID
 
-from domain import transfer_facts as facts
 from domain.fact import Fact
+from domain.seller_transfer import facts
 from projections.balances import paid
-from projections.folding import TransferFold, fold
+from projections.registry import TransferFold, fold
 
 US = "us"
 

@@ -10,11 +10,11 @@ from domain.fact import Fact
 from projections.alarms import RAISED_BY_FACTS, AlarmRow, alarms
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
-from projections.folding import Row, fold, rows
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
+from projections.registry import Row, fold, rows
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
 

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain import transfer_facts as facts
-from domain.claims import ClaimState, Reason
 from domain.lifecycle import TransferStatus
-from domain.transfer_facts import AnyTransferFact
+from domain.seller_transfer import facts
+from domain.seller_transfer.facts import AnyTransferFact
+from domain.seller_transfer.reversal import ClaimState, Reason
 
 _QUEUED, _REQUESTED, _REVERSED = ClaimState.QUEUED.value, ClaimState.REQUESTED.value, ClaimState.REVERSED.value
 

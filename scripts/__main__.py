@@ -1,8 +1,8 @@
 """`python -m scripts`, installed as `transfer-ledger`."""
 
-from infrastructure.logs import configure_logs
+from infrastructure.log_config import configure_logs
 from scripts.cli import app
-from scripts.exits import one_line_errors
+from scripts.exit_codes import one_line_errors
 
 
 def main() -> None:

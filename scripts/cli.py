@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from scripts.exits import fail
+from scripts.exit_codes import fail
 
 if TYPE_CHECKING:
     from infrastructure.settings import Settings
@@ -57,7 +57,7 @@ def demo() -> None:
 @app.command(epilog="Example: DATABASE_URL=postgresql://ledger@db/ledger transfer-ledger serve")
 def serve(look_up_first: LookUpFirst = False) -> None:
     """Run web, webhook inbox and workers in one process, until SIGTERM drains it."""
-    from scripts.serving import serve
+    from scripts.commands.serve import serve
 
     serve(settings(), look_up_first)
 
@@ -65,7 +65,7 @@ def serve(look_up_first: LookUpFirst = False) -> None:
 @app.command(epilog="Example: transfer-ledger worker")
 def worker(look_up_first: LookUpFirst = False) -> None:
     """Run inbox and workers beside a `serve` on the same database, until SIGTERM drains it."""
-    from scripts.serving import work
+    from scripts.commands.serve import work
 
     work(settings(), look_up_first)
 
@@ -84,8 +84,8 @@ def simulate(
     ] = "none",
 ) -> None:
     """Run the simulators of Stripe and of Hyperswitch on loopback; their control routes are under /_sim/."""
-    from infrastructure.stripe.simulator.config import SimulatorConfig
-    from scripts.simulating import simulate
+    from infrastructure.simulators.stripe.config import SimulatorConfig
+    from scripts.commands.simulate import simulate
 
     config = SimulatorConfig(seed=seed, state_file=state, endpoint_rate=endpoint_rate, latency=latency)
     simulate(stripe_port, hyperswitch_port, config)
@@ -97,7 +97,7 @@ def migrate(
     to: Annotated[int | None, typer.Option(help="The version to stop at; needed for down.")] = None,
 ) -> None:
     """Bring the database's schema up to date, take it back, or show where it is."""
-    from scripts.migrating import migrate
+    from scripts.commands.migrate import migrate
 
     migrate(settings(), action, to)
 
@@ -111,7 +111,7 @@ def transfers(
     as_json: AsJson = False,
 ) -> None:
     """List transfers, newest first."""
-    from scripts.looking import list_transfers
+    from scripts.commands.transfers import list_transfers
 
     asyncio.run(list_transfers(settings(), status, seller, order, limit, as_json))
 
@@ -124,7 +124,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Tell what happened, by whom, and what happens next: to a transfer, a refund, or an order with all that belongs to it."""
-    from scripts.telling import tell_history
+    from scripts.commands.history import tell_history
 
     if kind not in (None, "transfer", "order", "refund"):
         fail(f"--kind is {kind!r}; expected transfer, order or refund.")
@@ -143,7 +143,7 @@ def statement(
 ) -> None:
     """List what moved between a seller's opening and closing balance; exit 1 when the movements do not explain them."""
     from projections.statements import Period
-    from scripts.telling import tell_statement
+    from scripts.commands.history import tell_statement
 
     if as_csv and as_json:
         fail("--csv and --json are both given; choose one.")
@@ -156,7 +156,7 @@ def statement(
 @app.command(epilog="Example: transfer-ledger retry 6f0b3f0e-… --actor mia --reason 'account is ready'")
 def retry(transfer_id: TransferId, actor: Actor, reason: Reason) -> None:
     """Try now what is due now; reopens `permanently_failed`, releases what is held back. A running worker does the rest."""
-    from scripts.levers import retry_transfer
+    from scripts.commands.operator import retry_transfer
 
     asyncio.run(retry_transfer(settings(), transfer_id, actor, reason))
 
@@ -171,7 +171,7 @@ def resolve(
     ],
 ) -> None:
     """Say how a permanently failed or held back transfer ended. Nothing is sent; a Stripe object is taken in, if it fits."""
-    from scripts.levers import resolve_transfer
+    from scripts.commands.operator import resolve_transfer
 
     asyncio.run(resolve_transfer(settings(), transfer_id, actor, reason, evidence))
 
@@ -182,7 +182,7 @@ def pause(actor: Actor, reason: Reason, seller: Seller = None, work: KindOfWork 
 
     Webhooks are taken in as usual.
     """
-    from scripts.levers import pause, scope_of
+    from scripts.commands.operator import pause, scope_of
 
     asyncio.run(pause(settings(), scope_of(seller, work), actor, reason))
 
@@ -198,7 +198,7 @@ def resume(
     ] = False,
 ) -> None:
     """End a pause: what is due goes on."""
-    from scripts.levers import resume, scope_of
+    from scripts.commands.operator import resume, scope_of
 
     asyncio.run(resume(settings(), scope_of(seller, work, look_up_first), actor, reason))
 
@@ -210,7 +210,7 @@ def alarms(
     as_json: AsJson = False,
 ) -> None:
     """List what a person has to look at, oldest first."""
-    from scripts.levers import list_alarms
+    from scripts.commands.operator import list_alarms
 
     asyncio.run(list_alarms(settings(), cleared, limit, as_json))
 
@@ -222,7 +222,7 @@ def inbox_list(
     as_json: AsJson = False,
 ) -> None:
     """List received webhooks, newest first."""
-    from scripts.looking import list_inbox
+    from scripts.commands.transfers import list_inbox
 
     asyncio.run(list_inbox(settings(), status, limit, as_json))
 
@@ -230,7 +230,7 @@ def inbox_list(
 @inbox_app.command("replay", epilog="Example: transfer-ledger inbox replay 42")
 def inbox_replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min=1)]) -> None:
     """Handle a webhook again, from the start. What it has done already it does not do twice."""
-    from scripts.looking import replay_event
+    from scripts.commands.transfers import replay_event
 
     asyncio.run(replay_event(settings(), inbox_id))
 
@@ -238,7 +238,7 @@ def inbox_replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min
 @inbox_app.command("poll", epilog="Example: transfer-ledger inbox poll")
 def inbox_poll(as_json: AsJson = False) -> None:
     """Ask now what webhooks should have told, and store what never arrived; exit 1 when a provider cannot be asked."""
-    from scripts.polling import poll_now
+    from scripts.commands.polling import poll_now
 
     raise typer.Exit(asyncio.run(poll_now(settings(), as_json)))
 
@@ -250,7 +250,7 @@ def backfill(
     as_json: AsJson = False,
 ) -> None:
     """Find in Stripe's lists what has paid transfers without a Stripe id; exit 1 when some need a person. Sends nothing."""
-    from scripts.backfilling import backfill
+    from scripts.commands.backfill import backfill
 
     raise typer.Exit(asyncio.run(backfill(settings(), apply, review, as_json)))
 
@@ -262,7 +262,7 @@ def rebuild(
     as_json: AsJson = False,
 ) -> None:
     """Make read models equal to what the facts say, while commands go on; lists the rows that were repaired."""
-    from scripts.proving import rebuild_tables
+    from scripts.commands.integrity import rebuild_tables
 
     raise typer.Exit(rebuild_tables(settings(), tables or [], dry_run, as_json))
 
@@ -274,7 +274,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Recompute the hash chain, derive every table anew, ask every law; exit 1 when anything is not as it must be."""
-    from scripts.proving import verify_ledger
+    from scripts.commands.integrity import verify_ledger
 
     raise typer.Exit(verify_ledger(settings(), seals or [], key_file, as_json))
 
@@ -285,7 +285,7 @@ def seal(
     key_file: Annotated[Path | None, typer.Option(help="Sign it with HMAC-SHA256 and this key of at least 16 bytes.")] = None,
 ) -> None:
     """Write down the head of the hash chain, as JSON, to be kept where nobody can reach it through this database."""
-    from scripts.proving import seal_head
+    from scripts.commands.integrity import seal_head
 
     seal_head(settings(), out, key_file)
 
@@ -307,7 +307,7 @@ def reconcile(
 ) -> None:
     """Compare Stripe's transfers and reversals with ours; exit 1 when they differ in what nobody has decided about."""
     from domain.finding import DecidedBy
-    from scripts.reconciling import Choice, reconcile
+    from scripts.commands.reconcile import Choice, reconcile
 
     since, until = (None if text is None else _instant(name, text) for name, text in (("--from", start), ("--to", end)))
     chosen = Choice(frozenset(adopted or []), frozenset(ignored or []), DecidedBy(actor or "", reason or ""))
@@ -326,7 +326,7 @@ def import_(
 
     Exit 1 when some rows differ from what is here; 2, and nothing stored, when some cannot be read.
     """
-    from scripts.importing import import_transfers
+    from scripts.commands.import_ import import_transfers
 
     raise typer.Exit(asyncio.run(import_transfers(settings(), source, table, renamed or [], dry_run, as_json)))
 
@@ -334,7 +334,7 @@ def import_(
 @app.command(epilog="Example: transfer-ledger doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Check settings, database, Stripe and the PSP; exit 1 when something is wrong."""
-    from scripts.doctor import examine
+    from scripts.commands.doctor import examine
 
     raise typer.Exit(asyncio.run(examine(settings(), as_json)))
 

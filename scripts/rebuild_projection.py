@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from scripts.cli import app
-from scripts.exits import one_line_errors
+from scripts.exit_codes import one_line_errors
 
 if __name__ == "__main__":
     with one_line_errors():

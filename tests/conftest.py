@@ -19,7 +19,7 @@ import pytest
 from psycopg import sql
 
 from infrastructure.postgres import migrate
-from infrastructure.postgres.embedded import EmbeddedPostgres
+from infrastructure.postgres.embedded.client import EmbeddedPostgres
 
 EMBEDDED = Path(__file__).parent.parent / ".data" / "test-pg"
 FORGETFUL = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}

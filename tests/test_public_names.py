@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from domain.fact import Fact
 from infrastructure.web import openapi
-from infrastructure.web.operations import OPERATIONS
+from infrastructure.web.routes import OPERATIONS
 from scripts.cli import app
 
 EXPECTED = Path(__file__).with_name("public_names.json")

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
-from domain.outcomes import Failure, NotExecuted, Rejected, Unknown
-from domain.psp import PaymentAtPsp, PaymentBody, RefundAtPsp, RefundBody
-from infrastructure.hyperswitch.answers import Shown, Unreadable, disagreement, page_of, payment_at_psp, refund_at_psp
-from infrastructure.hyperswitch.exchange import Exchange
+from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
+from domain.provider_call.psp_objects import PaymentAtPsp, PaymentBody, RefundAtPsp, RefundBody
+from infrastructure.hyperswitch.http_client import Exchange
+from infrastructure.hyperswitch.response_checks import Shown, Unreadable, disagreement, page_of, payment_at_psp, refund_at_psp
 
 LONGEST_KEY = 255
 PAGE = 100

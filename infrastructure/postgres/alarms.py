@@ -9,7 +9,7 @@ from typing import NamedTuple
 from psycopg.rows import args_row
 
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.sql import queries
+from infrastructure.postgres.named_queries import queries
 
 SQL = queries("alarms")
 

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from psycopg.rows import class_row
 
-from application.backfilling import Missing
+from application.backfill.matching import Missing
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.sql import queries
+from infrastructure.postgres.named_queries import queries
 
 SQL = queries("backfilling")
 

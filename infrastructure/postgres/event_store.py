@@ -16,11 +16,11 @@ import psycopg
 from psycopg.rows import args_row
 
 from domain.errors import Conflict, ConstraintBroken
-from infrastructure.postgres import wire
+from infrastructure.postgres import json_encoding
 from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.errors import Unavailable
-from infrastructure.postgres.grouped import PATIENCE, GroupedCommit
-from infrastructure.postgres.sql import queries
+from infrastructure.postgres.group_commit import PATIENCE, GroupedCommit
+from infrastructure.postgres.named_queries import queries
 
 GROUP_LIMIT = 32
 TABLES = frozenset({
@@ -124,16 +124,18 @@ class AppendStatement:
     """How appends share a statement (see `grouped.Statement`)."""
 
     async def store(self, connection: Connection, items: Sequence[Append]) -> Sequence[int]:
-        facts, rows = wire.array(item.facts for item in items), _joined_rows(items)
-        cursor = await connection.execute(SQL["append"], (wire.parameter(facts), wire.parameter(rows)), prepare=True)
+        facts, rows = json_encoding.array(item.facts for item in items), _joined_rows(items)
+        cursor = await connection.execute(
+            SQL["append"], (json_encoding.parameter(facts), json_encoding.parameter(rows)), prepare=True
+        )
         row = await cursor.fetchone()
         return _positions(items, row[0] if row else 0)
 
     async def recall(self, connection: Connection, items: Sequence[Append]) -> Sequence[int] | None:
         """All facts, not only the last one: another writer may have stored the very same fact in another company."""
         await connection.execute(SQL["await_writers"])
-        facts = wire.array(item.facts for item in items)
-        row = await (await connection.execute(SQL["recall"], (wire.parameter(facts),))).fetchone()
+        facts = json_encoding.array(item.facts for item in items)
+        row = await (await connection.execute(SQL["recall"], (json_encoding.parameter(facts),))).fetchone()
         wanted = sum(len(item.versions) for item in items)
         return _positions(items, row[1]) if row and wanted and row[0] == wanted else None
 
@@ -157,10 +159,10 @@ def _encode(facts: Sequence[StoredFact], rows: Rows) -> Append:
     if unknown := rows.keys() - TABLES:
         raise ValueError(f"ledger_append knows no table {', '.join(sorted(unknown))}; expected one of {sorted(TABLES)}")
     versions = tuple((fact.originator_id, fact.originator_version) for fact in facts)
-    encoded = {table: wire.members(several) for table, several in rows.items() if several}
+    encoded = {table: json_encoding.members(several) for table, several in rows.items() if several}
     if facts and "webhook_inbox" in encoded:
         encoded["webhook_inbox"] = _caused(rows["webhook_inbox"], versions[-1])
-    return Append(versions, wire.members(map(_fact, facts)), encoded)
+    return Append(versions, json_encoding.members(map(_fact, facts)), encoded)
 
 
 def _fact(fact: StoredFact) -> dict[str, object]:
@@ -171,12 +173,14 @@ def _fact(fact: StoredFact) -> dict[str, object]:
 def _caused(handled: Sequence[object], last: tuple[UUID, int]) -> bytes:
     """The inbox row keeps the position of the last fact that it caused, which is known only to ledger_append."""
     stream, version = last
-    return wire.members({**orjson.loads(wire.encode(row)), "stream": stream, "version": version} for row in handled)
+    return json_encoding.members(
+        {**orjson.loads(json_encoding.encode(row)), "stream": stream, "version": version} for row in handled
+    )
 
 
 def _joined_rows(items: Sequence[Append]) -> bytes:
     tables = {table for item in items for table in item.rows}
-    return wire.record({table: wire.array(item.rows.get(table, b"") for item in items) for table in tables})
+    return json_encoding.record({table: json_encoding.array(item.rows.get(table, b"") for item in items) for table in tables})
 
 
 def _positions(items: Sequence[Append], last: int) -> list[int]:

@@ -13,10 +13,10 @@ import psycopg
 from psycopg.rows import args_row
 
 from domain.errors import ConstraintBroken
-from infrastructure.postgres import wire
+from infrastructure.postgres import json_encoding
 from infrastructure.postgres.connections import Connection, Pool
-from infrastructure.postgres.grouped import PATIENCE, GroupedCommit
-from infrastructure.postgres.sql import queries
+from infrastructure.postgres.group_commit import PATIENCE, GroupedCommit
+from infrastructure.postgres.named_queries import queries
 
 GROUP_LIMIT = 32
 SQL = queries("inbox")
@@ -201,8 +201,8 @@ class PutStatement:
     """How received events share a statement (see `grouped.Statement`). Storing twice is harmless, so nothing is recalled."""
 
     async def store(self, connection: Connection, items: Sequence[Event]) -> Sequence[bool]:
-        encoded = wire.array([wire.members(map(_row, items))])
-        cursor = await connection.execute(SQL["put"], (wire.parameter(encoded),), prepare=True)
+        encoded = json_encoding.array([json_encoding.members(map(_row, items))])
+        cursor = await connection.execute(SQL["put"], (json_encoding.parameter(encoded),), prepare=True)
         new = {(provider, event_id) for provider, event_id, _ in await cursor.fetchall()}
         return [_take(new, item.key) for item in items]
 

@@ -7,15 +7,15 @@ from uuid import UUID
 
 from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, Mapper, StoredEvent, UUIDAsHex
 
-from application.book import Along, Book, InboxMark
+from application.unit_of_work import Along, Book, InboxMark
 from domain.fact import Fact, Stream
-from domain.outcomes import TransferAtStripe
+from domain.provider_call.outcome import TransferAtStripe
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
-from infrastructure.postgres.sql import queries
+from infrastructure.postgres.named_queries import queries
 from projections.alarms import AlarmRow, alarms
-from projections.folding import Fold, TransferFold, fold, rows
 from projections.refunds import RefundRow
+from projections.registry import Fold, TransferFold, fold, rows
 
 SQL = queries("directory")
 NOTHING_ALONG = Along()
@@ -185,7 +185,7 @@ class PostgresDirectory:
         return row is not None
 
     async def unpaid(self, since: datetime, until: datetime, nth: int, limit: int) -> Sequence[str]:
-        """See `application.polls.UnpaidOrders`."""
+        """See `application.missed_webhooks.ports.UnpaidOrders`."""
         values = {"since": since, "until": until, "nth": nth, "limit": limit}
         return list(dict.fromkeys(row[0] for row in await self._rows("unpaid", values)))
 
@@ -194,7 +194,7 @@ class PostgresDirectory:
         return {row[0] for row in await self._rows("still_unpaid", {"names": list(payment_ids)})}
 
     async def refunds_heard_of(self, names: Collection[str]) -> Mapping[str, str]:
-        """See `application.polls.KnownRefunds`."""
+        """See `application.missed_webhooks.ports.KnownRefunds`."""
         async with self._pool.connection() as connection:
             found = await (await connection.execute(SQL["refunds_heard_of"], (list(names),))).fetchall()
         return dict(found)

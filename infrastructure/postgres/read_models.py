@@ -8,9 +8,9 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from domain.identity import transfer_stream
-from domain.refund import Part
+from domain.refund.aggregate import Part
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.sql import queries
+from infrastructure.postgres.named_queries import queries
 from projections.balances import Balance
 from projections.orders import OrderRow
 from projections.pauses import PauseRow

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from application.ports import Claimed
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.sql import queries
+from infrastructure.postgres.named_queries import queries
 
 SQL = queries("refund_work")
 AHEAD = 1_000

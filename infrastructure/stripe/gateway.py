@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Self, cast
 
 import stripe
 
-from application.polls import EventsPage
+from application.missed_webhooks.ports import EventsPage
 from application.ports import Page
-from domain.bodies import TransferBody
-from domain.outcomes import (
+from domain.provider_call.outcome import (
     Hindrance,
     LookUpFailed,
     NotAtStripe,
@@ -20,19 +19,13 @@ from domain.outcomes import (
     TransferAtStripe,
     Unknown,
 )
-from infrastructure.stripe.answers import (
-    REVERSAL,
-    TRANSFER,
-    checked,
-    object_id,
-    reversal_at_stripe,
-    transfer_at_stripe,
-)
-from infrastructure.stripe.events import TYPES
-from infrastructure.stripe.events import page_of as events_of
-from infrastructure.stripe.listing import page_of
-from infrastructure.stripe.look_ups import PAGE, Cursor, ask, every_item, failure_of, read
+from domain.provider_call.request_body import TransferBody
+from infrastructure.stripe.event_list import TYPES
+from infrastructure.stripe.event_list import page_of as events_of
 from infrastructure.stripe.outcomes import outcome_of
+from infrastructure.stripe.reads import PAGE, Cursor, ask, every_item, failure_of, read
+from infrastructure.stripe.response_checks import REVERSAL, TRANSFER, checked, object_id, reversal_at_stripe, transfer_at_stripe
+from infrastructure.stripe.transfer_list import page_of
 from infrastructure.stripe.transport import Transport
 
 if TYPE_CHECKING:

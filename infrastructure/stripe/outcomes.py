@@ -12,9 +12,9 @@ from typing import NamedTuple
 import aiohttp
 import stripe
 
-from domain.outcomes import Failure, Hindrance, NotExecuted, Rejected, Unknown
-from infrastructure.foreign_text import EXCERPT, clean
-from infrastructure.stripe.wording import says_already_reversed
+from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Rejected, Unknown
+from infrastructure.redaction import EXCERPT, clean
+from infrastructure.stripe.error_wording import says_already_reversed
 
 LACKS_CAPABILITY = "insufficient_capabilities_for_transfer"
 """About the seller's account, not about our key, although it is reported as 403 as well as 400."""

@@ -11,17 +11,17 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from infrastructure.bootstrap import Service, running
-from infrastructure.postgres.history import History
-from infrastructure.postgres.past import Past
+from infrastructure.postgres.as_of import Past
+from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.settings import Settings, settings_from
-from infrastructure.web.calls import Backend, endpoint
-from infrastructure.web.edge import Edge
+from infrastructure.web.auth import BearerToken
 from infrastructure.web.metrics import Metrics
+from infrastructure.web.middleware import Edge
 from infrastructure.web.openapi import document
-from infrastructure.web.operations import OPERATIONS
+from infrastructure.web.operation import Backend, endpoint
 from infrastructure.web.problems import on_exception, on_http_exception
-from infrastructure.web.security import BearerToken
+from infrastructure.web.routes import OPERATIONS
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from infrastructure.web.calls import Op
-from infrastructure.web.limits import LARGEST_BODY
-from infrastructure.web.models import ID_PATTERN
+from infrastructure.web.operation import Op
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
+from infrastructure.web.request_body import LARGEST_BODY
+from infrastructure.web.requests import ID_PATTERN
 
 Json = dict[str, Any]
 

@@ -10,24 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from application.book import Book
 from application.ports import TransferGateway
-from application.reversing import Reversing
-from application.working import Limits, Worker
-from domain.bodies import TransferBody
-from domain.outcomes import Outcome, Succeeded, TransferAtStripe
-from domain.paying import complete
-from domain.seller_transfer import SellerTransfer
+from application.process_managers.reversals import Reversing
+from application.process_managers.worker import Limits, Worker
+from application.unit_of_work import Book
+from domain.provider_call.outcome import Outcome, Succeeded, TransferAtStripe
+from domain.provider_call.request_body import TransferBody
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import Service, running
-from infrastructure.loops import traffic_watch
 from infrastructure.postgres.ledger import PostgresLedger
-from infrastructure.postgres.listen import Listener
-from infrastructure.postgres.pace import Pace
-from infrastructure.postgres.work import Work
+from infrastructure.postgres.listener import Listener
+from infrastructure.postgres.rate_limiter import Pace
+from infrastructure.postgres.work_queue import Work
+from infrastructure.runtime import traffic_watch
 from infrastructure.settings import SIMULATOR_KEY, Settings, settings_from
+from infrastructure.simulators.common.process import simulator_process
+from infrastructure.simulators.stripe.control_client import SimulatorControl
 from infrastructure.stripe.gateway import StripeGateway
-from infrastructure.stripe.simulator.control import SimulatorControl
-from infrastructure.stripe.simulator.process import simulator_process
 
 CALL = 0.1
 IN_FLIGHT = 100

@@ -12,22 +12,22 @@ from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
-from domain.calling import Send, begin
 from domain.dispute import Dispute, DisputeStatus
 from domain.fact import Fact, Stream
 from domain.finding import DecidedBy, Difference, Finding, Kind
-from domain.operation import Policy
-from domain.order import Order, Share
-from domain.outcomes import Rejected, Succeeded
-from domain.paying import settle_transfer
+from domain.order.aggregate import Order, Share
+from domain.order.recovery import parts_of, pay_sellers, settle
+from domain.pause import Switch, scope_of_seller
 from domain.payout import Payout, PayoutStatus
-from domain.refund import Refund
-from domain.reversing import settle_reversal
-from domain.seller_transfer import SellerTransfer
-from domain.settlement import parts_of, pay_sellers, settle
-from domain.switch import Switch, scope_of_seller
-from infrastructure.postgres.chain import GENESIS, link
+from domain.provider_call.operation import Policy
+from domain.provider_call.outcome import Rejected, Succeeded
+from domain.refund.aggregate import Refund
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.reversal_outcome import settle_reversal
+from domain.seller_transfer.stripe_call import Send, begin
+from domain.seller_transfer.transfer_outcome import settle_transfer
 from infrastructure.postgres.event_store import Recorded
+from infrastructure.postgres.integrity.hash_chain import GENESIS, link
 from infrastructure.postgres.ledger import FactCodec
 from projections.tables import DERIVED, rows_of
 

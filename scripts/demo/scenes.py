@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from domain.fact import opened
 from domain.identity import transfer_stream
-from domain.order import Order, Share
-from domain.seller_transfer import TOPIC, SellerTransfer
-from domain.transfer_facts import Imported
+from domain.order.aggregate import Order, Share
+from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
+from domain.seller_transfer.facts import Imported
 from infrastructure.postgres.ledger import PostgresLedger
 from scripts.demo.stage import DemoFailed, Json, Stage
 

@@ -18,12 +18,12 @@ from psycopg.sql import SQL, Identifier
 
 from infrastructure.bootstrap import stored
 from infrastructure.hyperswitch.signature import HEADER, sign
-from infrastructure.hyperswitch.simulator import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
-from infrastructure.postgres.embedded import EmbeddedPostgres
-from infrastructure.providers import DATA
+from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.settings import settings_from
-from infrastructure.stripe.simulator.control import SimulatorControl
-from infrastructure.stripe.simulator.server import running_simulator
+from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.selection import DATA
+from infrastructure.simulators.stripe.control_client import SimulatorControl
+from infrastructure.simulators.stripe.server import running_simulator
 
 WITHIN = 30.0
 """Seconds after which the demo gives up waiting for something."""

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from application.backfilling import Doubt, Match, Missing, matched
+from application.backfill.matching import Doubt, Match, Missing, matched
 from application.ports import Listed
-from domain.outcomes import TransferAtStripe
+from domain.provider_call.outcome import TransferAtStripe
 
 THEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from application.inbox import InboxLoop
 from application.ports import Alarms
-from application.webhooks import Disposition, Ignored, Parked, StoredEvent, WebhookReactions
+from application.webhooks.handler import Disposition, Ignored, Parked, StoredEvent, WebhookReactions
+from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
-from tests.contracts.storage import Storage, in_memory
+from tests.support.storage import Storage, in_memory
 
 
 class Watched:

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from application.asking import Asking
-from application.missed_refunds import MissedRefunds
-from application.polls import Span
-from domain.outcomes import Failure, LookUpFailed, Unknown
-from domain.psp import PaymentAtPsp, PaymentBody, RefundAtPsp, RefundBody
+from application.missed_webhooks.ports import Span
+from application.missed_webhooks.psp_reader import Asking
+from application.missed_webhooks.psp_refunds import MissedRefunds
+from domain.provider_call.outcome import Failure, LookUpFailed, Unknown
+from domain.provider_call.psp_objects import PaymentAtPsp, PaymentBody, RefundAtPsp, RefundBody
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 BEGUN = NOW - timedelta(minutes=10)

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from application.hyperswitch_disputes import HyperswitchDisputes
-from application.hyperswitch_reactions import HyperswitchReactions
-from application.ledger import TransferLedger
-from application.refunds import RefundReport, SettledRefund
-from application.webhooks import DONE, Disposition, Ignored, Parked, StoredEvent, WebhookReactions
+from application.commands.orders import TransferLedger
+from application.commands.refunds import RefundReport, SettledRefund
+from application.webhooks.handler import DONE, Disposition, Ignored, Parked, StoredEvent, WebhookReactions
+from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
 from domain.dispute import DisputePolicy
 from domain.errors import Contradiction, NotTheAuthority, Refused
 from domain.identity import transfer_stream
-from domain.order import Share
+from domain.order.aggregate import Share
 from infrastructure.clock import DatabaseClock
-from tests.contracts.storage import Storage, in_memory
+from tests.support.storage import Storage, in_memory
 
 LEASE = timedelta(seconds=10)
 SHARES = [Share(seller_id="anna", destination="acct_anna", amount=900)]

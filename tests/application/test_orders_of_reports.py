@@ -11,23 +11,23 @@ from uuid import uuid4
 
 import pytest
 
-from application import disputes, refunds
-from application.book import Book
-from application.disputes import DisputeReport
-from application.recording import to_settle
-from application.refunds import RefundReport
-from domain.calling import Send, begin
+from application.commands import disputes, refunds
+from application.commands.disputes import DisputeReport
+from application.commands.refunds import RefundReport
+from application.process_managers.outcome_recorder import to_settle
+from application.unit_of_work import Book
 from domain.dispute import DisputePolicy, DisputeStatus
 from domain.errors import Contradiction
 from domain.fact import Stream
-from domain.operation import TRANSFER, Policy
-from domain.order import Order
-from domain.outcomes import Succeeded
-from domain.paying import settle_transfer
-from domain.refund import Refund
-from domain.reversing import settle_reversal
-from domain.seller_transfer import SellerTransfer
-from domain.settlement import pay_sellers, settle
+from domain.order.aggregate import Order
+from domain.order.recovery import pay_sellers, settle
+from domain.provider_call.operation import TRANSFER, Policy
+from domain.provider_call.outcome import Succeeded
+from domain.refund.aggregate import Refund
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.reversal_outcome import settle_reversal
+from domain.seller_transfer.stripe_call import Send, begin
+from domain.seller_transfer.transfer_outcome import settle_transfer
 
 D = DisputeStatus
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from application.ledger import TransferLedger
-from application.sellers_work import SellersWork
-from application.stripe_accounts import StripeAccounts
-from application.stripe_objects import StripesObjects
-from application.webhooks import DONE, StoredEvent
+from application.commands.orders import TransferLedger
+from application.webhooks.handler import DONE, StoredEvent
+from application.webhooks.stripe.account_pauses import SellersWork
+from application.webhooks.stripe.accounts import StripeAccounts
+from application.webhooks.stripe.objects import StripesObjects
 from domain.identity import switch_stream
-from domain.switch import scope_of_seller
+from domain.pause import scope_of_seller
 from infrastructure.clock import DatabaseClock
-from tests.contracts.storage import Storage, in_memory
+from tests.support.storage import Storage, in_memory
 
 LEASE = timedelta(seconds=10)
 

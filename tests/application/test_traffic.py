@@ -7,11 +7,11 @@ from uuid import UUID
 import pytest
 
 from application.ports import TrafficState
-from application.traffic import NOT_FOUND, REFUSED_KEY, SILENT, TrafficWatch
-from domain.calling import LookUp, Send
-from domain.outcomes import Heard
-from domain.switch import EVERYTHING, LEDGER
-from tests.simulation.virtual_time import now
+from application.process_managers.circuit_breaker import NOT_FOUND, REFUSED_KEY, SILENT, TrafficWatch
+from domain.pause import EVERYTHING, LEDGER
+from domain.provider_call.outcome import Heard
+from domain.seller_transfer.stripe_call import LookUp, Send
+from tests.support.virtual_time import now
 
 
 class Fleet:

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from application.transferring import Found, Transferring
-from domain.bodies import TransferBody
-from domain.calling import LookUp
+from application.process_managers.transfers import Found, Transferring
 from domain.fact import opened
-from domain.operation import TRANSFER, Policy
-from domain.seller_transfer import SellerTransfer
-from tests.e2e.stage import account, imported
-from tests.simulation.light_stripe import LightStripe
-from tests.simulation.memory.database import MemoryDatabase, MemoryDirectory
+from domain.provider_call.operation import TRANSFER, Policy
+from domain.provider_call.request_body import TransferBody
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.stripe_call import LookUp
+from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory
+from tests.support.in_memory.stripe import LightStripe
+from tests.support.service import account, imported
 
 MADE = datetime(2026, 1, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -9,7 +9,7 @@ import pytest
 
 from infrastructure.postgres.connections import connect
 from tests.e2e.conftest import Processes, processes, settings, simulator, stage, stripe, view
-from tests.e2e.view import View, eventually
+from tests.support.ledger_view import View, eventually
 
 __all__ = ["Processes", "processes", "settings", "simulator", "stage", "stripe", "view"]
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from infrastructure.bootstrap import stored
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.process import LedgerProcess
-from tests.e2e.stage import REVERSE, Desk, Stage
-from tests.e2e.view import View
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.ledger_process import LedgerProcess
+from tests.support.ledger_view import View
+from tests.support.service import REVERSE, Desk, Stage
 
 
 async def two_paid_orders(stage: Stage) -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from infrastructure.bootstrap import stored
 from infrastructure.settings import Settings
-from infrastructure.stripe.simulator import SimulatorControl
+from infrastructure.simulators.stripe import SimulatorControl
 from tests.chaos.conftest import Processes
-from tests.e2e.process import LedgerProcess
-from tests.e2e.stage import CREATE, REVERSE, Desk
-from tests.e2e.view import View
+from tests.support.ledger_process import LedgerProcess
+from tests.support.ledger_view import View
+from tests.support.service import CREATE, REVERSE, Desk
 
 SELLERS = ("anna", "bert", "carl", "dora")
 AT_ONCE = 50

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.stage import CREATE, REVERSE
-from tests.e2e.view import View
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.ledger_view import View
+from tests.support.service import CREATE, REVERSE
 
 
 @pytest.mark.parametrize("point", ["before_commit", "after_commit"])

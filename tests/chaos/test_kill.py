@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from domain.identity import reversal_name, transfer_stream
-from domain.transfer_facts import CallStarted
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.process import LedgerProcess, Web
-from tests.e2e.stage import CREATE, REVERSE
-from tests.e2e.view import View
+from domain.seller_transfer.facts import CallStarted
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.ledger_process import LedgerProcess, Web
+from tests.support.ledger_view import View
+from tests.support.service import CREATE, REVERSE
 
 APPEND, RESERVE = "select ledger_append", "insert into pace"
 DEFAULT_LEASE = 10.0

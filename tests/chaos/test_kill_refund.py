@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from domain.identity import refund_stream
-from domain.refund_calls import CallStarted
-from infrastructure.hyperswitch.simulator import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.buyers import CREATE_REFUND, Buyers
-from tests.e2e.process import SECRET
-from tests.e2e.view import View
+from domain.refund.facts import CallStarted
+from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.buyers import CREATE_REFUND, Buyers
+from tests.support.ledger_process import SECRET
+from tests.support.ledger_view import View
 
 APPEND = "select ledger_append"
 

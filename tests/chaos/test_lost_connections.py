@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.process import Web, refund, signed
-from tests.e2e.view import View
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.ledger_process import Web, refund, signed
+from tests.support.ledger_view import View
 
 REFUNDS, KILLS, SEED = 200, 300, 20_261_120
 AT_ONCE = 8

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from infrastructure.settings import Settings, WorkSettings
-from infrastructure.stripe.simulator import SimulatorControl, simulator_process
-from tests.e2e.books import books_agree
-from tests.e2e.stage import CREATE, QUICK, REVERSE, Desk, Stage
-from tests.e2e.view import View, eventually
+from infrastructure.simulators.stripe import SimulatorControl, simulator_process
+from tests.support.expected_books import books_agree
+from tests.support.ledger_view import View, eventually
+from tests.support.service import CREATE, QUICK, REVERSE, Desk, Stage
 
 ENDLESS = WorkSettings(max_retries=1_000, backoff_base=QUICK.backoff_base, backoff_max=QUICK.backoff_max)
 ORDERS = ["o1", "o2", "o3"]

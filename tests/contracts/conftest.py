@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.contracts.storage import Storage, in_memory, on_postgres
+from tests.support.storage import Storage, in_memory, on_postgres
 
 
 @pytest.fixture(params=["memory", "postgres"])

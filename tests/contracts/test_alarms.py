@@ -1,6 +1,6 @@
 """What every `Alarms` owes: one alarm per kind and subject, and an end to it."""
 
-from tests.contracts.storage import Storage
+from tests.support.storage import Storage
 
 
 async def raised(storage: Storage) -> list[tuple[str, str, str]]:

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from application.book import Along
-from application.ledger import TransferLedger
-from domain.order import Share
+from application.commands.orders import TransferLedger
+from application.unit_of_work import Along
+from domain.order.aggregate import Share
 from infrastructure.clock import DatabaseClock
-from tests.contracts.storage import Storage
-from tests.contracts.streams import NOW, transfer
+from tests.support.storage import Storage
+from tests.support.streams import NOW, transfer
 
 LEASE, HOUR = timedelta(seconds=10), timedelta(hours=1)
 

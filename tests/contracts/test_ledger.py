@@ -7,19 +7,19 @@ from uuid import uuid4
 
 import pytest
 
-from application.book import Along, InboxMark
-from application.ledger import TransferLedger
-from application.refunds import RefundReport
-from domain.calling import hold_evidence
+from application.commands.orders import TransferLedger
+from application.commands.refunds import RefundReport
+from application.unit_of_work import Along, InboxMark
 from domain.errors import Conflict, ConstraintBroken
-from domain.order import Share
-from domain.outcomes import TransferAtStripe
-from domain.refund import Refund
+from domain.order.aggregate import Share
+from domain.provider_call.outcome import TransferAtStripe
+from domain.refund.aggregate import Refund
+from domain.seller_transfer.stripe_call import hold_evidence
 from infrastructure.clock import DatabaseClock
-from infrastructure.postgres.chain import breaks
-from tests.contracts.storage import CHANNELS, Storage
-from tests.contracts.streams import NOW, due, stored, transfer
-from tests.simulation.memory.constraints import CHECKS, UNIQUE
+from infrastructure.postgres.integrity.hash_chain import breaks
+from tests.support.in_memory.constraints import CHECKS, UNIQUE
+from tests.support.storage import CHANNELS, Storage
+from tests.support.streams import NOW, due, stored, transfer
 
 
 def refund(refund_id: str, psp_refund_id: str | None = None) -> Refund:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from application.ports import Pace
-from tests.contracts.storage import Storage
+from tests.support.storage import Storage
 
 RATE = 0.01
 """A call every 100 s: no machine is so slow that it would matter."""

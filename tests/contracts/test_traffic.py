@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from application.ports import Traffic, TrafficState
-from domain.switch import EVERYTHING, UNSEEN, scope_of_seller
-from tests.contracts.storage import CHANNELS, Storage
-from tests.contracts.streams import NOW, paused
+from domain.pause import EVERYTHING, UNSEEN, scope_of_seller
+from tests.support.storage import CHANNELS, Storage
+from tests.support.streams import NOW, paused
 
 PROBE = timedelta(seconds=5)
 LONGEST = timedelta(minutes=5)

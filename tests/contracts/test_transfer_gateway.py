@@ -13,19 +13,10 @@ from typing import Any, Protocol
 import pytest
 
 from application.ports import TransferGateway
-from domain.outcomes import (
-    Hindrance,
-    LookUpFailed,
-    NotAtStripe,
-    NotExecuted,
-    Outcome,
-    Rejected,
-    Succeeded,
-    Unknown,
-)
+from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
 from infrastructure.stripe.gateway import StripeGateway
-from infrastructure.stripe.simulator import RunningSimulator, SimulatorControl, running_simulator
-from tests.simulation.light_stripe import LightStripe, Trouble
+from tests.support.in_memory.stripe import LightStripe, Trouble
 
 CREATE, REVERSE = "transfers.create", "reversals.create"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

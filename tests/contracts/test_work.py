@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from domain.calling import hold_evidence
-from domain.switch import EVERYTHING, UNSEEN, scope_of_seller, scope_of_work
-from tests.contracts.storage import CHANNELS, Storage
-from tests.contracts.streams import NOW, due, paused, stored, transfer
+from domain.pause import EVERYTHING, UNSEEN, scope_of_seller, scope_of_work
+from domain.seller_transfer.stripe_call import hold_evidence
+from tests.support.storage import CHANNELS, Storage
+from tests.support.streams import NOW, due, paused, stored, transfer
 
 LEASE, HOUR = timedelta(seconds=10), timedelta(hours=1)
 

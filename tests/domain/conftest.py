@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, Mapper, UUIDAsHex
 
-from domain.calling import LookUp, Rest, Send, Step, begin
-from domain.claims import Claim
 from domain.fact import Fact, Stream
 from domain.lifecycle import TransferStatus
-from domain.operation import TRANSFER, Operation, Policy
-from domain.order import Order
-from domain.outcomes import (
+from domain.order.aggregate import Order
+from domain.order.recovery import pay_sellers, settle
+from domain.provider_call.operation import TRANSFER, Operation, Policy
+from domain.provider_call.outcome import (
     Hindrance,
     NotExecuted,
     Outcome,
@@ -23,12 +22,13 @@ from domain.outcomes import (
     TransferAtStripe,
     Unknown,
 )
-from domain.paying import settle_look_up as settle_transfer_look_up
-from domain.paying import settle_transfer
-from domain.reversing import settle_look_up as settle_reversal_look_up
-from domain.reversing import settle_reversal
-from domain.seller_transfer import SellerTransfer
-from domain.settlement import pay_sellers, settle
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.reversal import Claim
+from domain.seller_transfer.reversal_outcome import settle_look_up as settle_reversal_look_up
+from domain.seller_transfer.reversal_outcome import settle_reversal
+from domain.seller_transfer.stripe_call import LookUp, Rest, Send, Step, begin
+from domain.seller_transfer.transfer_outcome import settle_look_up as settle_transfer_look_up
+from domain.seller_transfer.transfer_outcome import settle_transfer
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

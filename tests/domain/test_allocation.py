@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.allocation import Portion, allocate, targets
 from domain.errors import ExceedsOrder, Refused
 from domain.money import LARGEST
-from domain.order import Order
+from domain.order.aggregate import Order
 
 Shares = dict[str, int]
 

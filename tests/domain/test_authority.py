@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.authority import AuthorityFound, authority_of, give_word
-from domain.order import Order
+from domain.order.aggregate import Order
+from domain.order.authority import AuthorityFound, authority_of, give_word
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 

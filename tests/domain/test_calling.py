@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from domain.calling import LOST_IN_A_ROW, LookUp, Rest, Send, begin, forgive, give_back, postpone
 from domain.lifecycle import TransferStatus
-from domain.operation import TRANSFER, LookFirst
-from domain.outcomes import Hindrance, NotExecuted, Succeeded, Unknown
+from domain.provider_call.operation import TRANSFER, LookFirst
+from domain.provider_call.outcome import Hindrance, NotExecuted, Succeeded, Unknown
+from domain.seller_transfer.stripe_call import LOST_IN_A_ROW, LookUp, Rest, Send, begin, forgive, give_back, postpone
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 HINDERED = ["rate_limited", "key_in_use", "unauthorized", "forbidden"]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from domain.claims import Reason
 from domain.dispute import Dispute, DisputePolicy, DisputeStatus
 from domain.errors import ContentDiffers, Contradiction
 from domain.identity import dispute_cause, dispute_stream
-from domain.order_disputes import count_dispute, revoke_dispute
-from domain.outcomes import Unknown
+from domain.order.disputes import count_dispute, revoke_dispute
+from domain.provider_call.outcome import Unknown
+from domain.seller_transfer.reversal import Reason
 
 D, P = DisputeStatus, DisputePolicy
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

@@ -7,26 +7,26 @@ from uuid import UUID
 import pytest
 from eventsourcing.utils import resolve_topic
 
-from domain.authority import authority_of, give_word
-from domain.calling import LookUp, Rest, Send
 from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import opened
 from domain.finding import AnyFindingFact
-from domain.holding import doubt
 from domain.identity import order_stream, transfer_stream
 from domain.lifecycle import TransferStatus
-from domain.operation import TRANSFER
-from domain.order import AnyOrderFact, Order, PaymentNamed, Share
-from domain.order_asks import PaymentRequested
-from domain.order_disputes import count_dispute, revoke_dispute
-from domain.outcomes import Succeeded
+from domain.order.aggregate import AnyOrderFact, Order, PaymentNamed, Share
+from domain.order.authority import authority_of, give_word
+from domain.order.disputes import count_dispute, revoke_dispute
+from domain.order.facts import PaymentRequested
+from domain.pause import AnySwitchFact
 from domain.payout import AnyPayoutFact
-from domain.psp import PaymentBody
-from domain.refund import AnyRefundFact, Refund
-from domain.seller_transfer import TOPIC, SellerTransfer
-from domain.switch import AnySwitchFact
-from domain.transfer_facts import AnyTransferFact, Cancelled, Imported
+from domain.provider_call.operation import TRANSFER
+from domain.provider_call.outcome import Succeeded
+from domain.provider_call.psp_objects import PaymentBody
+from domain.refund.aggregate import AnyRefundFact, Refund
+from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
+from domain.seller_transfer.facts import AnyTransferFact, Cancelled, Imported
+from domain.seller_transfer.payment_hold import doubt
+from domain.seller_transfer.stripe_call import LookUp, Rest, Send
 
 S = TransferStatus
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from domain.calling import LookUp, begin, give_back, postpone
 from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
-from domain.holding import doubt, hold_back
 from domain.lifecycle import TransferStatus
-from domain.outcomes import Succeeded
-from domain.paying import complete
-from domain.resolving import resolve, resolve_by_transfer
+from domain.provider_call.outcome import Succeeded
+from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
+from domain.seller_transfer.payment_hold import doubt, hold_back
+from domain.seller_transfer.stripe_call import LookUp, begin, give_back, postpone
+from domain.seller_transfer.transfer_outcome import complete
 
 S = TransferStatus
 WHY = "the payment failed"

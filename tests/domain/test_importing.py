@@ -6,18 +6,18 @@ from uuid import UUID
 
 import pytest
 
-from domain.calling import Rest, begin
-from domain.claims import ClaimState
 from domain.errors import EvidenceDiffers, ImportDiffers, NothingToResolve
 from domain.fact import opened
 from domain.lifecycle import TransferStatus
-from domain.outcomes import Succeeded, TransferAtStripe
-from domain.paying import settle_look_up
-from domain.resolving import resolve, resolve_by_transfer
-from domain.reversing import record_external
-from domain.seller_transfer import TOPIC, SellerTransfer
-from domain.settlement import _withdraw, pay_sellers, settle
-from domain.transfer_facts import LONG_AGO, Imported
+from domain.order.recovery import _withdraw, pay_sellers, settle
+from domain.provider_call.outcome import Succeeded, TransferAtStripe
+from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
+from domain.seller_transfer.facts import LONG_AGO, Imported
+from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
+from domain.seller_transfer.reversal import ClaimState
+from domain.seller_transfer.reversal_outcome import record_external
+from domain.seller_transfer.stripe_call import Rest, begin
+from domain.seller_transfer.transfer_outcome import settle_look_up
 
 S = TransferStatus
 OPEN = ("pending", "failed")

@@ -16,19 +16,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from domain import paying, reversing
-from domain.bodies import ReversalBody, TransferBody
-from domain.calling import LookUp, Send, begin, forgive, give_back, postpone
-from domain.claims import ClaimState
 from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
 from domain.fact import Stream
-from domain.holding import doubt
 from domain.identity import dispute_cause
 from domain.lifecycle import TransferStatus
-from domain.operation import TRANSFER, LookFirst, Policy
-from domain.order import Order
-from domain.order_disputes import count_dispute, revoke_dispute
-from domain.outcomes import (
+from domain.order.aggregate import Order
+from domain.order.disputes import count_dispute, revoke_dispute
+from domain.order.recovery import pay_sellers, settle
+from domain.provider_call.operation import TRANSFER, LookFirst, Policy
+from domain.provider_call.outcome import (
     Hindrance,
     NotExecuted,
     Outcome,
@@ -38,12 +34,16 @@ from domain.outcomes import (
     TransferAtStripe,
     Unknown,
 )
-from domain.resolving import resolve
-from domain.reversing import record_external
-from domain.seller_transfer import SellerTransfer
-from domain.settlement import pay_sellers, settle
-from domain.transfer_facts import AnyTransferFact, CallStarted, EvidenceHeld, Reopened
-from projections.folding import TransferFold, fold
+from domain.provider_call.request_body import ReversalBody, TransferBody
+from domain.seller_transfer import reversal_outcome, transfer_outcome
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.facts import AnyTransferFact, CallStarted, EvidenceHeld, Reopened
+from domain.seller_transfer.manual_resolution import resolve
+from domain.seller_transfer.payment_hold import doubt
+from domain.seller_transfer.reversal import ClaimState
+from domain.seller_transfer.reversal_outcome import record_external
+from domain.seller_transfer.stripe_call import LookUp, Send, begin, forgive, give_back, postpone
+from projections.registry import TransferFold, fold
 
 S = TransferStatus
 # short, so that plans of a hundred steps come to every end
@@ -382,7 +382,7 @@ class World:
 
     def arrives(self, call: Call, fate: str) -> None:
         call.arrived, call.answer = True, self.stripe.receive(call.send, fate, self.now)
-        if call.send.what != TRANSFER and reversing.needs_look(call.answer):
+        if call.send.what != TRANSFER and reversal_outcome.needs_look(call.answer):
             call.seen = self.stripe.transfers[call.send.body["stripe_transfer_id"]].seen()  # type: ignore[typeddict-item]
 
     def answers(self, call: Call) -> None:
@@ -393,10 +393,10 @@ class World:
         if isinstance(call.answer, Unknown):
             self.silent.append((call.transfer, call.send.what, call.send.attempt))
         if call.send.what == TRANSFER:
-            paying.settle_transfer(call.transfer, call.send.attempt, call.answer, self.now, POLICY)
+            transfer_outcome.settle_transfer(call.transfer, call.send.attempt, call.answer, self.now, POLICY)
         else:
             send = call.send
-            reversing.settle_reversal(call.transfer, send.what, send.attempt, call.answer, call.seen, self.now, POLICY)
+            reversal_outcome.settle_reversal(call.transfer, send.what, send.attempt, call.answer, call.seen, self.now, POLICY)
         self._follow_up(call.transfer, reduced)
         self.append()
 
@@ -423,9 +423,9 @@ class World:
         self.looks.remove(look)
         reduced = dict(look.transfer.reductions)
         if look.step.what == TRANSFER:
-            paying.settle_look_up(look.transfer, look.seen, self.now, look.step)
+            transfer_outcome.settle_look_up(look.transfer, look.seen, self.now, look.step)
         else:
-            reversing.settle_look_up(look.transfer, look.seen[0], self.now, look.step)
+            reversal_outcome.settle_look_up(look.transfer, look.seen[0], self.now, look.step)
         self._follow_up(look.transfer, reduced)
         self.append()
 
@@ -445,13 +445,13 @@ class World:
 
     def told(self, transfer: SellerTransfer, held: AtStripe) -> None:
         reduced = dict(transfer.reductions)
-        paying.complete(transfer, held.stripe_id, held.amount, None, self.now)
+        transfer_outcome.complete(transfer, held.stripe_id, held.amount, None, self.now)
         self._follow_up(transfer, reduced)
         self.append()
 
     def told_back(self, transfer: SellerTransfer, made: ReversalAtStripe) -> None:
         reduced = dict(transfer.reductions)
-        reversing.take_in(transfer, made.reversal_id or "", made.stripe_reversal_id, made.amount, None, self.now)
+        reversal_outcome.take_in(transfer, made.reversal_id or "", made.stripe_reversal_id, made.amount, None, self.now)
         self._follow_up(transfer, reduced)
         self.append()
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from domain.calling import Send
 from domain.errors import CallInFlight, NothingToRetry
 from domain.lifecycle import TransferStatus
-from domain.operation import TRANSFER
-from domain.outcomes import Succeeded, TransferAtStripe
-from domain.resolving import resolve
+from domain.provider_call.operation import TRANSFER
+from domain.provider_call.outcome import Succeeded, TransferAtStripe
+from domain.seller_transfer.manual_resolution import resolve
+from domain.seller_transfer.stripe_call import Send
 
 S = TransferStatus
 HOUR = timedelta(hours=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.psp import LONGEST_NAME, name_at_psp
+from domain.provider_call.psp_objects import LONGEST_NAME, name_at_psp
 
 FITTING = re.compile(r"[A-Za-z0-9_-]{1,30}")
 OUR_IDS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from domain.errors import ContentDiffers
-from domain.refund import REFUND_TRANSITIONS, Refund, RefundStatus
+from domain.refund.aggregate import REFUND_TRANSITIONS, Refund, RefundStatus
 
 R = RefundStatus
 

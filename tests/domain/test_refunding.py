@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from domain import refunding
-from domain.calling import LookUp, Rest, Send
-from domain.operation import Policy
-from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
-from domain.psp import name_at_psp
-from domain.refund import Refund, RefundStatus
-from domain.refund_calls import AttemptDeferred, CallStarted
-from domain.refunding import FOR_EVER
+from domain.provider_call.operation import Policy
+from domain.provider_call.outcome import Hindrance, NotExecuted, Rejected, Unknown
+from domain.provider_call.psp_objects import name_at_psp
+from domain.refund import psp_outcome
+from domain.refund.aggregate import Refund, RefundStatus
+from domain.refund.facts import AttemptDeferred, CallStarted
+from domain.refund.psp_outcome import FOR_EVER
+from domain.seller_transfer.stripe_call import LookUp, Rest, Send
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -33,7 +33,7 @@ class Asking:
 
     def begins(self, after: timedelta = timedelta()) -> Any:
         self.now += after
-        return refunding.begin(self.refund, self.now, POLICY)
+        return psp_outcome.begin(self.refund, self.now, POLICY)
 
     def is_due(self) -> Any:
         """The next step, at the moment it is due."""
@@ -44,11 +44,11 @@ class Asking:
     def hears(self, outcome: Unknown | NotExecuted | Rejected) -> str | None:
         match outcome:
             case Unknown():
-                refunding.defer_unknown(self.refund, outcome, self.now, POLICY)
+                psp_outcome.defer_unknown(self.refund, outcome, self.now, POLICY)
             case NotExecuted():
-                refunding.hindered(self.refund, outcome, self.now, POLICY)
+                psp_outcome.hindered(self.refund, outcome, self.now, POLICY)
             case Rejected():
-                return refunding.refused(self.refund, outcome, self.now, POLICY)
+                return psp_outcome.refused(self.refund, outcome, self.now, POLICY)
         return None
 
     def exhausted(self) -> "Asking":
@@ -151,7 +151,7 @@ def test_a_refusal_after_an_unknown_call_is_no_end_before_the_provider_was_asked
     assert (asking.last.open, asking.last.look_first) == (True, True)
     assert isinstance(asking.begins(), Rest), "the unknown call may still be under way"
     assert isinstance(asking.is_due(), LookUp)
-    assert refunding.absent(asking.refund, "no such refund", asking.now) is None
+    assert psp_outcome.absent(asking.refund, "no such refund", asking.now) is None
     assert isinstance(asking.begins(), Send)
     assert asking.hears(NO) is not None, "now nothing is in doubt any more"
 
@@ -159,9 +159,9 @@ def test_a_refusal_after_an_unknown_call_is_no_end_before_the_provider_was_asked
 def test_with_no_attempt_left_the_provider_is_asked_and_only_what_it_lacks_has_failed(asking: Asking) -> None:
     asking.exhausted()
     assert isinstance(asking.is_due(), LookUp)
-    refunding.postpone(asking.refund, "look_up_failed", "no answer", asking.now + MINUTE, asking.now)
+    psp_outcome.postpone(asking.refund, "look_up_failed", "no answer", asking.now + MINUTE, asking.now)
     assert isinstance(asking.is_due(), LookUp), "an answer that did not come ends nothing"
-    assert "has no such refund" in str(refunding.absent(asking.refund, "HE_02", asking.now))
+    assert "has no such refund" in str(psp_outcome.absent(asking.refund, "HE_02", asking.now))
 
 
 def test_a_payment_that_cannot_be_refunded_yet_is_tried_again_within_bounds(asking: Asking) -> None:
@@ -182,12 +182,12 @@ def test_what_the_provider_did_not_begin_costs_no_attempt(asking: Asking) -> Non
 
 def test_a_call_that_was_not_made_leaves_the_doubt_that_was_there(asking: Asking) -> None:
     asking.begins()
-    refunding.give_back(asking.refund, 1, "no lease", asking.now)
+    psp_outcome.give_back(asking.refund, 1, "no lease", asking.now)
     assert asking.last.open is False
     asking.begins()
     asking.hears(SILENCE)
     asking.is_due()
-    refunding.give_back(asking.refund, 3, "no lease", asking.now)
+    psp_outcome.give_back(asking.refund, 3, "no lease", asking.now)
     assert asking.last.open is True
 
 
@@ -197,7 +197,7 @@ def test_a_submitted_refund_is_asked_about_less_and_less_often_and_never_sent(as
     waits = []
     for _ in range(6):
         assert isinstance(asking.is_due(), LookUp)
-        refunding.undecided(asking.refund, "pending", "still", asking.now, POLICY)
+        psp_outcome.undecided(asking.refund, "pending", "still", asking.now, POLICY)
         waits.append((asking.last.next_retry_at - asking.now) / MINUTE)
     assert waits == [1, 2, 4, 8, 10, 10]
     assert len(asking.calls) == 1

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain.errors import Refused
-from domain.order import Order, Share
+from domain.order.aggregate import Order, Share
 
 SHARE = Share(seller_id="ada", destination="acct_ada", amount=800)
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from domain import transfer_facts as facts
-from domain.claims import ClaimState
 from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve, NothingToRetry
 from domain.lifecycle import TransferStatus
-from domain.outcomes import ReversalAtStripe, Succeeded, Unknown
-from domain.resolving import resolve, resolve_by_reversal, resolve_by_transfer
+from domain.provider_call.outcome import ReversalAtStripe, Succeeded, Unknown
+from domain.seller_transfer import facts
+from domain.seller_transfer.manual_resolution import resolve, resolve_by_reversal, resolve_by_transfer
+from domain.seller_transfer.reversal import ClaimState
 
 S = TransferStatus
 

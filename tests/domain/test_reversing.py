@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from domain.claims import ClaimState, Reason
 from domain.errors import NothingToRetry
 from domain.lifecycle import TransferStatus
-from domain.outcomes import Rejected, ReversalAtStripe, Succeeded
-from domain.reversing import external_id, needs_look, no_such_transfer, record_external
+from domain.provider_call.outcome import Rejected, ReversalAtStripe, Succeeded
+from domain.seller_transfer.reversal import ClaimState, Reason
+from domain.seller_transfer.reversal_outcome import external_id, needs_look, no_such_transfer, record_external
 
 S = TransferStatus
 HOUR = timedelta(hours=1)

@@ -6,8 +6,8 @@ import pytest
 
 from domain.errors import NothingToRetry
 from domain.lifecycle import TransferStatus
-from domain.outcomes import ReversalAtStripe, Succeeded, TransferAtStripe
-from domain.settlement import parts_of
+from domain.order.recovery import parts_of
+from domain.provider_call.outcome import ReversalAtStripe, Succeeded, TransferAtStripe
 
 S = TransferStatus
 

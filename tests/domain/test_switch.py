@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from domain.switch import EVERYTHING, UNSEEN, Switch
+from domain.pause import EVERYTHING, UNSEEN, Switch
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 

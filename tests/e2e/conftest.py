@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack
 import pytest
 
 from infrastructure.settings import Settings
-from infrastructure.stripe.simulator import RunningSimulator, SimulatorControl, running_simulator
-from tests.e2e.books import books_agree
-from tests.e2e.process import READY, LedgerProcess, Web, begin, environment
-from tests.e2e.stage import Stage, quick
-from tests.e2e.view import View
+from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
+from tests.support.expected_books import books_agree
+from tests.support.ledger_process import READY, LedgerProcess, Web, begin, environment
+from tests.support.ledger_view import View
+from tests.support.service import Stage, quick
 
 
 @pytest.fixture

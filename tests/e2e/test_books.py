@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 
 from infrastructure.settings import Settings
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.books import disagreements
-from tests.e2e.stage import OFF, Stage, account
-from tests.e2e.view import View
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.expected_books import disagreements
+from tests.support.ledger_view import View
+from tests.support.service import OFF, Stage, account
 
 Lie = Callable[[Stage], Awaitable[object]]
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from infrastructure.stripe import signature as stripe_signature
-from tests.e2e.process import SECRET, signed
-from tests.e2e.stage import account
-from tests.e2e.stripe_events import a_dispute, a_refund
-from tests.e2e.view import View
+from tests.support.ledger_process import SECRET, signed
+from tests.support.ledger_view import View
+from tests.support.service import account
+from tests.support.stripe_events import a_dispute, a_refund
 
 Json = dict[str, Any]
 HUGE = 10**30

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 
 from domain.identity import transfer_stream
-from domain.transfer_facts import PermanentlyFailed
-from tests.e2e.stage import CREATE, REVERSE, Stage, account
+from domain.seller_transfer.facts import PermanentlyFailed
 from tests.scripts.test_command_line import run
+from tests.support.service import CREATE, REVERSE, Stage, account
 
 SAID = ("--actor", "mia", "--reason", "compared with Stripe")
 Json = dict[str, Any]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from domain import transfer_facts as facts
-from infrastructure.stripe.simulator import RunningSimulator, SimulatorControl
-from tests.e2e.stage import CREATE, QUICK, REVERSE, SLOW, Stage
+from domain.seller_transfer import facts
+from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl
+from tests.support.service import CREATE, QUICK, REVERSE, SLOW, Stage
 
 BRIEF = timedelta(milliseconds=400)
 LOSSES = ["timeout_after_commit", "reset_after_commit", "reset_before_commit", "timeout_before_commit"]

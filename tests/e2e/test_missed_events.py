@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from application.poller import Poller, Times
-from infrastructure.postgres.polls import Polls
-from infrastructure.postgres.traffic import Traffic
+from application.missed_webhooks.poller import Poller, Times
+from infrastructure.postgres.circuit_breaker import Traffic
+from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.stripe import signature
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.polls import AHEAD, SECRET, STRIPE, Lossy, lossy, watched
-from tests.e2e.stage import Stage
-from tests.e2e.view import View
+from tests.support.ledger_view import View
+from tests.support.missed_webhooks import AHEAD, SECRET, STRIPE, Lossy, lossy, watched
+from tests.support.service import Stage
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from application import missed_payments
-from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
-from tests.e2e import process
-from tests.e2e.polls import AHEAD, PSP, Lossy, lossy, told, watched
-from tests.e2e.stage import CREATE, CURRENCY, Stage
-from tests.e2e.view import View
+from application.missed_webhooks import psp_payments
+from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from tests.support import ledger_process
+from tests.support.ledger_view import View
+from tests.support.missed_webhooks import AHEAD, PSP, Lossy, lossy, told, watched
+from tests.support.service import CREATE, CURRENCY, Stage
 
 DAY = timedelta(days=1)
 READ = "payments.retrieve"
@@ -50,7 +50,7 @@ async def test_sellers_are_paid_once_also_when_the_webhook_comes_after_all(
     assert (await ledger.check(PSP, 2 * AHEAD)).missed == 0
 
     head = await ledger.service.store.head()
-    await told(ledger, "evt_late", "payment_succeeded", process.payment("o1", 1_000))
+    await told(ledger, "evt_late", "payment_succeeded", ledger_process.payment("o1", 1_000))
     await view.until(lambda: _all_done(ledger), "the late webhook is handled")
     assert await ledger.service.store.head() == head
     assert len(await stage.posts(CREATE)) == 1
@@ -127,7 +127,7 @@ async def test_what_waits_in_the_inbox_is_not_missed(stage: Stage, psp: Hyperswi
     async with lossy(watched(stage.settings, psp.url), loops=False) as ledger:
         await ledger.register()
         await bought(psp)
-        await told(ledger, "evt_1", "payment_succeeded", process.payment("o1", 1_000))
+        await told(ledger, "evt_1", "payment_succeeded", ledger_process.payment("o1", 1_000))
         assert (await ledger.check(PSP)).missed == 0
     async with stage.at_work():
         await view.reached("o1", "completed")
@@ -164,7 +164,7 @@ async def test_a_look_is_bounded_and_whoever_is_left_out_has_a_chance_at_another
     ledger: Lossy, psp: HyperswitchControl, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Buyers who leave must not be all that is ever asked for."""
-    monkeypatch.setattr(missed_payments, "MOST_ASKED", 2)
+    monkeypatch.setattr(psp_payments, "MOST_ASKED", 2)
     names = {f"o{n}" for n in range(5)}
     for name in names:
         await ledger.register(name)

@@ -10,12 +10,12 @@ import pytest
 
 from infrastructure.hyperswitch import gateway as hyperswitch
 from infrastructure.hyperswitch.signature import HEADER, sign
-from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e import process
-from tests.e2e.polls import AHEAD, PSP, SECRET, Lossy, lossy, refunded, told, watched
-from tests.e2e.stage import CURRENCY, Stage
-from tests.e2e.view import View
+from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support import ledger_process
+from tests.support.ledger_view import View
+from tests.support.missed_webhooks import AHEAD, PSP, SECRET, Lossy, lossy, refunded, told, watched
+from tests.support.service import CURRENCY, Stage
 
 DAY = timedelta(days=1)
 
@@ -43,7 +43,7 @@ async def test_a_webhook_that_is_lost_for_good_is_found_by_the_poller_and_the_se
     web = await processes.talk(served)
     await web.order("o1", 1_000, anna=900)
     hook = f"{served.url}/webhooks/hyperswitch"
-    await psp.webhook(url=hook, secret=process.SECRET, knobs={"drop": ["refund_*"]})
+    await psp.webhook(url=hook, secret=ledger_process.SECRET, knobs={"drop": ["refund_*"]})
     await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
     await view.reached("o1", "completed")
     name = await refunded(psp)
@@ -68,7 +68,7 @@ async def test_what_is_found_is_stored_once_and_the_webhook_that_comes_after_all
     again = await ledger.check(PSP, 2 * AHEAD)
     assert again.sentence == "missed 0, replayed 0"
 
-    shown = process.refund(name, "o1", 500)
+    shown = ledger_process.refund(name, "o1", 500)
     body, headers = signed("evt_late", "refund_succeeded", shown)
     assert (await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)).status_code == 200
     await view.until(lambda: _all_done(ledger), "the late webhook is handled")
@@ -154,7 +154,7 @@ async def test_what_has_arrived_is_not_missed_although_nobody_has_handled_it(
         await ledger.order(psp)
         await view.reached("o1", "completed")
     async with lossy(watched(stage.settings, psp.url), loops=False) as ledger:
-        body, headers = signed("evt_1", "refund_succeeded", process.refund(await refunded(psp), "o1", 1_000))
+        body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund(await refunded(psp), "o1", 1_000))
         await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
         assert (await ledger.check(PSP)).missed == 0
         assert (await ledger.inbox()) == [("refund_succeeded", "webhook", "stored")]
@@ -170,7 +170,7 @@ async def test_a_refund_that_was_set_aside_here_has_been_heard_of(ledger: Lossy,
     await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
     await ledger.register(amount=900)
     name = await refunded(psp)
-    body, headers = signed("evt_1", "refund_succeeded", process.refund(name, "o1", 1_000))
+    body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund(name, "o1", 1_000))
     await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
     await view.until(lambda: _all_done(ledger), "it is handled")
     assert "refund_set_aside" in await ledger.alarms()
@@ -184,7 +184,7 @@ async def test_a_refund_under_review_is_asked_about_until_the_provider_has_decid
     await ledger.order(psp)
     await view.reached("o1", "completed")
     name = await refunded(psp, status="review")
-    await told(ledger, "evt_1", "refund_review", process.refund(name, "o1", 1_000) | {"status": "review"})
+    await told(ledger, "evt_1", "refund_review", ledger_process.refund(name, "o1", 1_000) | {"status": "review"})
     await view.until(lambda: _all_done(ledger), "it is under review here")
     assert (await ledger.check(PSP)).missed == 0, "and there as well"
     await psp.settle_refund(name, end)
@@ -249,7 +249,7 @@ async def test_an_overdue_event_alarms_stays_and_goes_on_when_its_order_comes(
 ) -> None:
     settings = replace(watched(stage.settings, psp.url), parked_deadline=timedelta(microseconds=1))
     async with lossy(settings) as ledger:
-        body, headers = signed("evt_1", "refund_succeeded", process.refund("r1", "o1", 1_000))
+        body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund("r1", "o1", 1_000))
         await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
         await view.until(lambda: _alarmed(ledger), "its deadline is over")
         assert await _is(ledger, "parked")

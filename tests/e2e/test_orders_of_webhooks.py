@@ -9,11 +9,11 @@ from random import Random
 from typing import Any
 
 from infrastructure.bootstrap import Service, running
-from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.stage import CURRENCY, Desk, Stage, account
-from tests.e2e.stripe_events import a_dispute, a_refund
-from tests.e2e.view import View
+from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.ledger_view import View
+from tests.support.service import CURRENCY, Desk, Stage, account
+from tests.support.stripe_events import a_dispute, a_refund
 
 SAMPLE, SEED = 60, 20_261_125
 ORDER, SHARE = 1_000, 901

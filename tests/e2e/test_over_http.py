@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.process import payment, refund, signed
-from tests.e2e.stage import CREATE, REVERSE, Stage
-from tests.e2e.view import View
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.ledger_process import payment, refund, signed
+from tests.support.ledger_view import View
+from tests.support.service import CREATE, REVERSE, Stage
 
 Json = dict[str, Any]
 

@@ -7,20 +7,20 @@ from uuid import UUID
 
 import pytest
 
-from application.evidence import resolve
-from application.sellers_work import SellersWork
-from domain.holding import PaymentDoubted
+from application.commands.operator import resolve
+from application.webhooks.stripe.account_pauses import SellersWork
 from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
-from domain.switch import EVERYTHING
-from domain.transfer_facts import HeldBack
-from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
+from domain.pause import EVERYTHING
+from domain.seller_transfer.facts import HeldBack
+from domain.seller_transfer.payment_hold import PaymentDoubted
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e import process
-from tests.e2e.polls import Lossy, lossy, told, watched
-from tests.e2e.stage import CREATE, CURRENCY, Stage
-from tests.e2e.view import View
+from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support import ledger_process
+from tests.support.ledger_view import View
+from tests.support.missed_webhooks import Lossy, lossy, told, watched
+from tests.support.service import CREATE, CURRENCY, Stage
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def unsent(ledger: Lossy, psp: HyperswitchControl) -> None:
 async def fails(ledger: Lossy, psp: HyperswitchControl, shown: str = "failed") -> None:
     """The webhook, and what the payment provider shows when it is asked."""
     await psp.settle_payment("pay_o1", shown, announce=False)
-    await told(ledger, "evt_failed", "payment_failed", process.payment("o1", 1_000) | {"status": "failed"})
+    await told(ledger, "evt_failed", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
 
 
 async def goes_on(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
@@ -116,7 +116,7 @@ async def test_that_another_payment_of_the_order_has_failed_is_no_matter(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await unsent(ledger, psp)
-    shown = process.payment("o1", 1_000) | {"payment_id": "pay_first_try", "status": "failed"}
+    shown = ledger_process.payment("o1", 1_000) | {"payment_id": "pay_first_try", "status": "failed"}
     await told(ledger, "evt_failed", "payment_failed", shown)
     await view.until(lambda: _is(ledger, "ignored"), "it is ignored")
     await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
@@ -130,7 +130,7 @@ async def test_a_refund_meanwhile_makes_it_less_and_pays_nobody(
     await unsent(ledger, psp)
     await fails(ledger, psp)
     await view.until(waits(view), "it is held back")
-    await told(ledger, "evt_refund", "refund_succeeded", process.refund("r1", "o1", amount))
+    await told(ledger, "evt_refund", "refund_succeeded", ledger_process.refund("r1", "o1", amount))
     await view.until(lambda: _refunded(view), "the refund is recorded")
     await goes_on(ledger, psp, view)
     row = await view.transfer("o1")
@@ -222,7 +222,7 @@ async def test_told_again_it_holds_back_nothing_that_was_released(ledger: Lossy,
     await view.until(waits(view), "it is held back")
     row = await view.transfer("o1")
     await ledger.service.ledger.retry(row.transfer_id, "olga", "the bank has the money")
-    await told(ledger, "evt_again", "payment_failed", process.payment("o1", 1_000) | {"status": "failed"})
+    await told(ledger, "evt_again", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
     await view.until(lambda: _all_done(ledger), "it is handled")
     await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
     await view.reached("o1", "completed")

@@ -1,6 +1,6 @@
 """Refunds in every order of things: several, partial, before, during and after the payment, and taken back again."""
 
-from tests.e2e.stage import CREATE, OFF, REVERSE, Stage
+from tests.support.service import CREATE, OFF, REVERSE, Stage
 
 
 async def test_one_reversal_at_a_time_is_in_flight_for_a_transfer(stage: Stage) -> None:

@@ -11,20 +11,20 @@ from datetime import timedelta
 import pytest
 
 from application.ports import TrafficState
-from application.refunding import Refunding
+from application.process_managers.refunds import Refunding
 from domain.errors import ExceedsOrder, Refused
 from domain.identity import order_stream
-from domain.order_asks import RefundReleased
-from domain.refund import Failed, Submitted, Succeeded
-from domain.refund_calls import AttemptDeferred, CallStarted
-from domain.switch import EVERYTHING, scope_of_work
+from domain.order.facts import RefundReleased
+from domain.pause import EVERYTHING, scope_of_work
+from domain.refund.aggregate import Failed, Submitted, Succeeded
+from domain.refund.facts import AttemptDeferred, CallStarted
 from infrastructure.bootstrap import running
-from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
 from infrastructure.settings import Settings
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.buyers import ASK, CREATE_REFUND, Buyers
-from tests.e2e.stage import QUICK, SLOW, Desk, Stage, quick
-from tests.e2e.view import View
+from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.buyers import ASK, CREATE_REFUND, Buyers
+from tests.support.ledger_view import View
+from tests.support.service import QUICK, SLOW, Desk, Stage, quick
 
 
 @pytest.fixture

@@ -10,18 +10,18 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from domain.bodies import ReversalBody, TransferBody
-from domain.outcomes import Outcome, Rejected
-from domain.transfer_facts import AttemptDeferred, CallStarted, Failed
+from domain.provider_call.outcome import Outcome, Rejected
+from domain.provider_call.request_body import ReversalBody, TransferBody
+from domain.seller_transfer.facts import AttemptDeferred, CallStarted, Failed
+from infrastructure.simulators.stripe import running_simulator
 from infrastructure.stripe.gateway import StripeGateway
-from infrastructure.stripe.simulator import running_simulator
 from tests.conftest import Databases
-from tests.e2e.books import books_agree
-from tests.e2e.play import BEFORE, DONE, Play, names, played, plays_out, word_of
-from tests.e2e.provocations import PLATFORM_POOR, SELLER_POOR, Between, Fault, Proxy, Scene, catalogued
-from tests.e2e.rejections import HINDRANCES, REFUSALS, UNKNOWNS, Case, Row, cases
-from tests.e2e.stage import CREATE, QUICK, REVERSE, SLOW, Stage, quick
-from tests.e2e.view import View
+from tests.support.expected_books import books_agree
+from tests.support.injected_faults import PLATFORM_POOR, SELLER_POOR, Between, Fault, Proxy, Scene, catalogued
+from tests.support.ledger_view import View
+from tests.support.response_matrix import HINDRANCES, REFUSALS, UNKNOWNS, Case, Row, cases
+from tests.support.service import CREATE, QUICK, REVERSE, SLOW, Stage, quick
+from tests.support.story import BEFORE, DONE, Play, names, played, plays_out, word_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,11 +5,11 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from infrastructure.stripe.simulator.actions import Cut, Mangle, Silence, Stored500
-from infrastructure.stripe.simulator.errors import CATALOGUE, ErrorShape
-from tests.e2e.provocations import Fault
-from tests.e2e.rejections import NEVER_MET, ROWS, cases
-from tests.e2e.stage import CREATE, REVERSE
+from infrastructure.simulators.common.fault_actions import Cut, Mangle, Silence, Stored500
+from infrastructure.simulators.stripe.errors import CATALOGUE, ErrorShape
+from tests.support.injected_faults import Fault
+from tests.support.response_matrix import NEVER_MET, ROWS, cases
+from tests.support.service import CREATE, REVERSE
 
 
 def uncovered(catalogue: Mapping[str, ErrorShape]) -> set[tuple[str, str]]:

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from infrastructure.bootstrap import running, stored
-from infrastructure.postgres.traffic import Traffic
+from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.settings import Settings
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.books import books_agree
-from tests.e2e.stage import CREATE, OFF, REVERSE, Desk, Stage
-from tests.e2e.view import View
+from infrastructure.simulators.stripe import SimulatorControl
 from tests.scripts.test_command_line import run
+from tests.support.expected_books import books_agree
+from tests.support.ledger_view import View
+from tests.support.service import CREATE, OFF, REVERSE, Desk, Stage
 
 DAY = 25 * 3_600.0
 """Seconds after which Stripe has forgotten its idempotency keys."""

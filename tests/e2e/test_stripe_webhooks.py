@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from infrastructure.stripe.simulator import SimulatorControl
-from tests.e2e.process import Web, signed
-from tests.e2e.stage import CREATE, CURRENCY, REVERSE, account
-from tests.e2e.stripe_events import a_dispute, a_refund, came_to
-from tests.e2e.view import View
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.ledger_process import Web, signed
+from tests.support.ledger_view import View
+from tests.support.service import CREATE, CURRENCY, REVERSE, account
+from tests.support.stripe_events import a_dispute, a_refund, came_to
 
 SECRET = "whsec_of_this_test"
 PATIENT = {"TRANSFER_RETRY_BACKOFF_BASE": "1h", "REVERSAL_BACKOFF_BASE": "1h"}

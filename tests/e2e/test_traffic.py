@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from domain import transfer_facts as facts
-from domain.switch import EVERYTHING, scope_of_seller, scope_of_work
+from domain.pause import EVERYTHING, scope_of_seller, scope_of_work
+from domain.seller_transfer import facts
 from infrastructure.bootstrap import running
-from infrastructure.postgres.traffic import Traffic
+from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.settings import WorkSettings
-from tests.e2e.stage import CREATE, QUICK, REVERSE, SLOW, Desk, Stage
-from tests.e2e.view import eventually
+from tests.support.ledger_view import eventually
+from tests.support.service import CREATE, QUICK, REVERSE, SLOW, Desk, Stage
 
 PROBE = "account.retrieve"
 SILENT = 8

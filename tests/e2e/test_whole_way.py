@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from domain.identity import order_stream
-from domain.order import Paid
-from domain.refund import Succeeded
-from infrastructure.hyperswitch.simulator import HyperswitchControl, running_hyperswitch
-from tests.e2e.buyers import ASK, CREATE_PAYMENT, CREATE_REFUND, Buyers
-from tests.e2e.process import SECRET, LedgerProcess, Web
-from tests.e2e.view import View
+from domain.order.aggregate import Paid
+from domain.refund.aggregate import Succeeded
+from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from tests.support.buyers import ASK, CREATE_PAYMENT, CREATE_REFUND, Buyers
+from tests.support.ledger_process import SECRET, LedgerProcess, Web
+from tests.support.ledger_view import View
 
 NEVER = "1h"
 """Whatever is not told by a webhook stays unknown while the test lasts."""

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from domain import transfer_facts as facts
 from domain.identity import reversal_name, transfer_stream
+from domain.seller_transfer import facts
 from infrastructure.settings import WorkSettings
-from tests.e2e.stage import CREATE, OFF, QUICK, REVERSE, SLOW, Stage
-from tests.e2e.view import eventually
+from tests.support.ledger_view import eventually
+from tests.support.service import CREATE, OFF, QUICK, REVERSE, SLOW, Stage
 
 ALL_SIX = 6
 """Calls with REVERSAL_MAX_RETRIES=5: the first, and five repeats."""

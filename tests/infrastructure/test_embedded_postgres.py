@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infrastructure.postgres.embedded import BinariesMissing, DirectoryRefused, EmbeddedPostgres, NotStarted
+from infrastructure.postgres.embedded.client import BinariesMissing, DirectoryRefused, EmbeddedPostgres, NotStarted
 
 QUICK = {"fsync": "off"}
 USER = """

@@ -8,17 +8,19 @@ from uuid import UUID
 
 import pytest
 
-from domain import order, refund, transfer_facts
-from domain.claims import Reason
 from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
 from domain.finding import AnyFindingFact
-from domain.order import AnyOrderFact
+from domain.order import aggregate as order
+from domain.order.aggregate import AnyOrderFact
+from domain.pause import AnySwitchFact
 from domain.payout import AnyPayoutFact
-from domain.refund import AnyRefundFact
-from domain.switch import AnySwitchFact
-from domain.transfer_facts import AnyTransferFact
-from projections.narrative import payload, sentence
+from domain.refund import aggregate as refund
+from domain.refund.aggregate import AnyRefundFact
+from domain.seller_transfer import facts as transfer_facts
+from domain.seller_transfer.facts import AnyTransferFact
+from domain.seller_transfer.reversal import Reason
+from projections.audit_trail.sentence import payload, sentence
 
 NOW = datetime(2026, 11, 20, 12, 30, 15, 250_000, tzinfo=UTC)
 STREAM = UUID(int=7)

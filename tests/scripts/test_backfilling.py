@@ -14,20 +14,20 @@ from uuid import UUID
 
 import pytest
 
-from application.book import Along
-from application.out_of_band import StripesBooks
-from domain.calling import begin
+from application.unit_of_work import Along
+from application.webhooks.stripe.external_changes import StripesBooks
 from domain.errors import StripeSilent
 from domain.identity import transfer_stream
-from domain.operation import Policy
-from domain.outcomes import TransferAtStripe
+from domain.provider_call.operation import Policy
+from domain.provider_call.outcome import TransferAtStripe
+from domain.seller_transfer.stripe_call import begin
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresLedger
-from infrastructure.stripe.simulator import SimulatorControl, running_simulator
-from scripts.backfilling import backfill
-from tests.e2e.stage import CURRENCY, Desk, Stage, account, quick
-from tests.e2e.view import View
+from infrastructure.simulators.stripe import SimulatorControl, running_simulator
+from scripts.commands.backfill import backfill
 from tests.scripts.test_command_line import ROOT, run
+from tests.support.ledger_view import View
+from tests.support.service import CURRENCY, Desk, Stage, account, quick
 
 OURS = str(transfer_stream("old", "anna"))
 

@@ -17,9 +17,9 @@ import pytest
 
 from infrastructure.bootstrap import stored
 from infrastructure.settings import settings_from
-from infrastructure.stripe.simulator import RunningSimulator, running_simulator
-from tests.scripts.drift import MANY, SELLERS, Seeds
+from infrastructure.simulators.stripe import RunningSimulator, running_simulator
 from tests.scripts.test_command_line import ROOT
+from tests.support.planted_differences import MANY, SELLERS, Seeds
 
 TRANSFERS = int(os.environ.get("RECONCILE_TRANSFERS", "600"))
 EACH = 3 if TRANSFERS < 10_000 else 50

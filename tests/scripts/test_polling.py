@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from infrastructure.stripe.simulator import SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from tests.scripts.test_command_line import run
 
 

@@ -11,17 +11,17 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from application.ledger import TransferLedger
-from domain.calling import Send, begin
+from application.commands.orders import TransferLedger
 from domain.identity import reversal_name, transfer_stream
-from domain.operation import Policy
-from domain.paying import complete
+from domain.provider_call.operation import Policy
+from domain.seller_transfer.stripe_call import Send, begin
+from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from infrastructure.settings import settings_from
-from infrastructure.stripe.simulator import SimulatorControl, running_simulator
-from tests.e2e.stage import Desk
+from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from tests.scripts.test_command_line import run
+from tests.support.service import Desk
 
 DECISION = ("--actor", "mia", "--reason", "checked at Stripe")
 ORDERS = ("o1", "o2", "o3")

@@ -8,13 +8,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from application.refunds import SettledRefund
-from application.transferring import Answered
-from domain.calling import Send, begin
-from domain.operation import TRANSFER, Policy
-from domain.order import Share
-from domain.outcomes import Succeeded
-from domain.reversing import settle_reversal
+from application.commands.refunds import SettledRefund
+from application.process_managers.transfers import Answered
+from domain.order.aggregate import Share
+from domain.provider_call.operation import TRANSFER, Policy
+from domain.provider_call.outcome import Succeeded
+from domain.seller_transfer.reversal_outcome import settle_reversal
+from domain.seller_transfer.stripe_call import Send, begin
 from infrastructure.bootstrap import Storage, stored
 from infrastructure.postgres.ledger import PostgresLedger
 from infrastructure.postgres.read_models import Filters, ReadModels

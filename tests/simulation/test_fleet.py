@@ -3,12 +3,12 @@
 import asyncio
 from datetime import timedelta
 
-from domain.transfer_facts import CallStarted
-from tests.simulation.books import books_agree
-from tests.simulation.fleet import Fleet
-from tests.simulation.market import Market
-from tests.simulation.stripe_in_process import VirtualStripe
-from tests.simulation.virtual_time import now, run
+from domain.seller_transfer.facts import CallStarted
+from tests.support.book_comparison import books_agree
+from tests.support.marketplace import Market
+from tests.support.stripe_in_process import VirtualStripe
+from tests.support.virtual_fleet import Fleet
+from tests.support.virtual_time import now, run
 
 HOUR = timedelta(hours=1)
 

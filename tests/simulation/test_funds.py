@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from infrastructure.settings import WorkSettings
-from infrastructure.stripe.simulator.accounts import fund, pay_out
-from tests.simulation.books import books_agree
-from tests.simulation.fleet import PATIENT, Fleet
-from tests.simulation.market import Market, account
-from tests.simulation.stripe_in_process import VirtualStripe
-from tests.simulation.virtual_time import now, run
+from infrastructure.simulators.stripe.accounts import fund, pay_out
+from tests.support.book_comparison import books_agree
+from tests.support.marketplace import Market, account
+from tests.support.stripe_in_process import VirtualStripe
+from tests.support.virtual_fleet import PATIENT, Fleet
+from tests.support.virtual_time import now, run
 
 RARELY = WorkSettings(check_interval=timedelta(hours=1))
 SETTINGS = replace(PATIENT, transfers=RARELY, reversals=RARELY)

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from domain.operation import Policy
-from domain.transfer_facts import CallStarted
-from tests.simulation.books import books_agree
-from tests.simulation.fleet import Fleet
-from tests.simulation.market import Market
-from tests.simulation.stripe_in_process import VirtualStripe
-from tests.simulation.virtual_time import now, run
+from domain.provider_call.operation import Policy
+from domain.seller_transfer.facts import CallStarted
+from tests.support.book_comparison import books_agree
+from tests.support.marketplace import Market
+from tests.support.stripe_in_process import VirtualStripe
+from tests.support.virtual_fleet import Fleet
+from tests.support.virtual_time import now, run
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 KEY_LIFETIME = Policy().key_lifetime

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from domain.transfer_facts import CallStarted
+from domain.seller_transfer.facts import CallStarted
 from infrastructure.postgres.ledger import FactCodec
-from tests.simulation.books import books_agree
-from tests.simulation.fleet import CALM, Fleet
-from tests.simulation.light_stripe import LightStripe
-from tests.simulation.storm import reversals_due
-from tests.simulation.stripe_in_process import Weather
-from tests.simulation.virtual_time import now, run
+from tests.support.book_comparison import books_agree
+from tests.support.due_reversals import reversals_due
+from tests.support.in_memory.stripe import LightStripe
+from tests.support.stripe_in_process import Weather
+from tests.support.virtual_fleet import CALM, Fleet
+from tests.support.virtual_time import now, run
 
 STORM = int(os.environ.get("LEDGER_STORM", "1000"))
 """Ten thousand take ten times as long: LEDGER_STORM=10000."""

@@ -3,14 +3,14 @@
 import asyncio
 from datetime import timedelta
 
-from domain.switch import EVERYTHING
-from tests.simulation.books import books_agree
-from tests.simulation.fleet import Fleet
-from tests.simulation.light_stripe import LightStripe
-from tests.simulation.market import Market
-from tests.simulation.storm import reversals_due
-from tests.simulation.stripe_in_process import VirtualStripe, Weather
-from tests.simulation.virtual_time import now, run
+from domain.pause import EVERYTHING
+from tests.support.book_comparison import books_agree
+from tests.support.due_reversals import reversals_due
+from tests.support.in_memory.stripe import LightStripe
+from tests.support.marketplace import Market
+from tests.support.stripe_in_process import VirtualStripe, Weather
+from tests.support.virtual_fleet import Fleet
+from tests.support.virtual_time import now, run
 
 HOUR = timedelta(hours=1)
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
-from infrastructure.hyperswitch.simulator import HyperswitchConfig, HyperswitchControl, running_hyperswitch
-from tests.infrastructure.fault_server import FaultServer
-from tests.infrastructure.listener import Listener
+from infrastructure.simulators.hyperswitch import HyperswitchConfig, HyperswitchControl, running_hyperswitch
+from tests.support.fault_server import FaultServer
+from tests.support.notification_listener import Listener
 
 API_KEY = "snd_SecretOfThisTestSuite"
 NINE_O_CLOCK = 1_800_000_000.0

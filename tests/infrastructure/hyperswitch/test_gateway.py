@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
-from domain.psp import PaymentAtPsp, RefundAtPsp, name_at_psp
+from domain.provider_call.outcome import Hindrance, NotExecuted, Rejected, Unknown
+from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp, name_at_psp
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.outcomes import NotExecuted, Unknown
+from domain.provider_call.outcome import NotExecuted, Unknown
 from infrastructure.hyperswitch import gateway as hyperswitch
 
 NINE = datetime.fromtimestamp(1_800_000_000, UTC)

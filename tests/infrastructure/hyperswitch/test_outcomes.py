@@ -2,11 +2,11 @@
 
 import pytest
 
-from domain.outcomes import Hindrance, NotExecuted, Rejected, Unknown
-from infrastructure.foreign_text import LONGEST_MESSAGE
-from infrastructure.hyperswitch.exchange import LARGEST_ANSWER
+from domain.provider_call.outcome import Hindrance, NotExecuted, Rejected, Unknown
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
-from tests.infrastructure.fault_server import response
+from infrastructure.hyperswitch.http_client import LARGEST_ANSWER
+from infrastructure.redaction import LONGEST_MESSAGE
+from tests.support.fault_server import response
 
 ABSENT = response(404, {"error": {"type": "object_not_found", "code": "HE_02", "message": "There is none"}})
 GOOD = {"refund_id": "r1", "payment_id": "o1", "amount": 1000, "currency": "USD", "status": "pending"}

@@ -5,8 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from infrastructure.hyperswitch.simulator import Behaviour, HyperswitchConfig, running_hyperswitch
-from infrastructure.stripe.simulator import ControlRefused
+from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, running_hyperswitch
+from infrastructure.simulators.stripe import ControlRefused
 
 
 @pytest.fixture

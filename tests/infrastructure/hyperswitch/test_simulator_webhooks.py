@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from application.hyperswitch_events import PAYMENT_EVENT, REFUND_EVENT
+from application.webhooks.hyperswitch.events import PAYMENT_EVENT, REFUND_EVENT
 from infrastructure.hyperswitch.signature import verify
-from infrastructure.hyperswitch.simulator.webhooks import RETRY_SCHEDULE, WRONG_KEY
-from infrastructure.signatures import BadSignature
+from infrastructure.simulators.hyperswitch.webhooks import RETRY_SCHEDULE, WRONG_KEY
+from infrastructure.webhook_signature import BadSignature
 
 SECRET = "payment_response_hash_key"
 

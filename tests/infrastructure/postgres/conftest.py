@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.event_store import EventStore, StoredFact
 from infrastructure.postgres.inbox import Inbox
-from infrastructure.postgres.work import Work
+from infrastructure.postgres.work_queue import Work
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.listen import Listener
+from infrastructure.postgres.listener import Listener
 
 Person = psycopg.AsyncConnection[Any]
 

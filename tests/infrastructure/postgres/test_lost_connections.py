@@ -14,7 +14,7 @@ from domain.errors import Conflict
 from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.errors import Unavailable
 from infrastructure.postgres.event_store import Append, AppendStatement, EventStore, StoredFact
-from infrastructure.postgres.grouped import GroupedCommit
+from infrastructure.postgres.group_commit import GroupedCommit
 
 Make = Callable[..., StoredFact]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.pace import DECREASE, RECOVERY, SLOWEST, TOGETHER, Pace
-from infrastructure.stripe.simulator.clock import SimClock
-from infrastructure.stripe.simulator.traffic import TokenBucket
+from infrastructure.postgres.rate_limiter import DECREASE, RECOVERY, SLOWEST, TOGETHER, Pace
+from infrastructure.simulators.common.clock import SimClock
+from infrastructure.simulators.common.rate_limits import TokenBucket
 
 Person = psycopg.AsyncConnection[Any]
 

@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from infrastructure.postgres.binding import bind
+from infrastructure.postgres.account_binding import bind
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.polls import Polls
+from infrastructure.postgres.webhook_polls import Polls
 
 Person = psycopg.AsyncConnection[Any]
 MINUTES = timedelta(minutes=5)

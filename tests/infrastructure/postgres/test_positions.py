@@ -14,15 +14,15 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from infrastructure.postgres.chain import Break, breaks
 from infrastructure.postgres.event_store import EventStore, StoredFact
+from infrastructure.postgres.integrity.hash_chain import Break, breaks
 
 Make = Callable[..., StoredFact]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
 Person = psycopg.AsyncConnection[Any]
 
 ROOT = Path(__file__).parents[3]
-WRITER = Path(__file__).with_name("writer_process.py")
+WRITER = ROOT / "tests" / "support" / "writer_process.py"
 
 
 async def recomputed_chain(person: Person) -> list[bytes]:

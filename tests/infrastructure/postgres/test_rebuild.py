@@ -14,18 +14,18 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from domain.order import Share
+from domain.order.aggregate import Share
 from infrastructure.bootstrap import Storage, stored
-from infrastructure.postgres.decoding import Undecodable, decoded
 from infrastructure.postgres.event_store import EventStore
+from infrastructure.postgres.integrity.decoder import Undecodable, decoded
+from infrastructure.postgres.integrity.rebuild import RebuildRunning, Rebuilt, rebuild, rehearse
+from infrastructure.postgres.integrity.replay import chunks
+from infrastructure.postgres.integrity.snapshot import snapshot
 from infrastructure.postgres.ledger import FactCodec
-from infrastructure.postgres.rebuild import RebuildRunning, Rebuilt, rebuild, rehearse
-from infrastructure.postgres.refolding import chunks
-from infrastructure.postgres.snapshot import snapshot
 from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
 from scripts.bench.synthetic import load_ledger
-from tests.infrastructure.postgres.proof import COLUMNS, FACTS, content, edit, named, quiet, superuser, without_checks
+from tests.support.database_edits import COLUMNS, FACTS, content, edit, named, quiet, superuser, without_checks
 
 ROOT = Path(__file__).parents[3]
 REBUILT_FACTS = int(os.environ.get("REBUILD_FACTS", "20000"))

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from infrastructure.postgres import migrate
-from infrastructure.postgres.beside import SEEN
-from infrastructure.postgres.sql import DIRECTORY, queries
+from infrastructure.postgres.named_queries import DIRECTORY, queries
+from infrastructure.postgres.reconciliation import SEEN
 
 RULE = "chk_reversal_pending_has_next_retry_at"
 OBJECTS = """

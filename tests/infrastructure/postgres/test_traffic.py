@@ -8,14 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from application.book import Book
 from application.ports import LookFirst, TrafficState
-from domain.switch import EVERYTHING, UNSEEN, Switch, scope_of_seller
+from application.unit_of_work import Book
+from domain.pause import EVERYTHING, UNSEEN, Switch, scope_of_seller
+from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.ledger import PostgresLedger
-from infrastructure.postgres.listen import Listener
-from infrastructure.postgres.traffic import Traffic
+from infrastructure.postgres.listener import Listener
 
 Person = psycopg.AsyncConnection[Any]
 Flip = Callable[..., Awaitable[None]]

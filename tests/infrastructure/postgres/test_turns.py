@@ -9,9 +9,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.traffic import Traffic
-from infrastructure.postgres.work import AHEAD, VISITS, Work
+from infrastructure.postgres.work_queue import AHEAD, VISITS, Work
 
 Make = Callable[..., Any]
 Person = psycopg.AsyncConnection[Any]

@@ -10,18 +10,18 @@ import psycopg
 import pytest
 
 from domain.identity import transfer_stream
-from domain.paying import complete
-from domain.reversing import no_such_transfer
+from domain.seller_transfer.reversal_outcome import no_such_transfer
+from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.connections import connect_blocking
+from infrastructure.postgres.integrity.seals import InvalidSeal, Seal, read_key, read_seal, seal
+from infrastructure.postgres.integrity.verify import LAWS, NOT_DERIVED, NOT_FOLDED, Finding, verify
 from infrastructure.postgres.ledger import PostgresLedger
-from infrastructure.postgres.seals import InvalidSeal, Seal, read_key, read_seal, seal
-from infrastructure.postgres.verify import LAWS, NOT_DERIVED, NOT_FOLDED, Finding, verify
 from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
 from scripts.bench.synthetic import load_ledger
-from tests.e2e.stage import Desk
-from tests.infrastructure.postgres.proof import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
+from tests.support.database_edits import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
+from tests.support.service import Desk
 
 KEY = b"sixteen bytes are enough"
 AT = 101

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.work import CLAIM, NEXT_DUE, SOONEST, VISITS, Work
+from infrastructure.postgres.work_queue import CLAIM, NEXT_DUE, SOONEST, VISITS, Work
 
 Make = Callable[..., Any]
 Person = psycopg.AsyncConnection[Any]

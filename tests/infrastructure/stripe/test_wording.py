@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.stripe.wording import says_already_reversed
+from infrastructure.stripe.error_wording import says_already_reversed
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 
-from application.ledger import TransferLedger
-from domain.calling import Send, begin
-from domain.operation import TRANSFER, Policy
-from domain.outcomes import Outcome, Rejected, Succeeded
-from domain.paying import settle_transfer
-from domain.reversing import settle_reversal
+from application.commands.orders import TransferLedger
+from domain.provider_call.operation import TRANSFER, Policy
+from domain.provider_call.outcome import Outcome, Rejected, Succeeded
+from domain.seller_transfer.reversal_outcome import settle_reversal
+from domain.seller_transfer.stripe_call import Send, begin
+from domain.seller_transfer.transfer_outcome import settle_transfer
 from infrastructure.bootstrap import Service, Storage, stored
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch import signature as hyperswitch
@@ -34,8 +34,8 @@ from infrastructure.stripe import signature as stripe
 from infrastructure.stripe.gateway import StripeGateway
 from infrastructure.web.app import application_of
 from infrastructure.web.openapi import codes, document
-from infrastructure.web.operations import OPERATIONS
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
+from infrastructure.web.routes import OPERATIONS
 
 TOKEN = "a-token-of-the-tests"
 OLD, NEW = "the-old-secret", "the-new-secret"

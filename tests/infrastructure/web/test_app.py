@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from infrastructure.postgres.listen import Listener
+from infrastructure.postgres.listener import Listener
 from infrastructure.settings import BadSetting, Settings
-from infrastructure.stripe.simulator.server import running_simulator
+from infrastructure.simulators.stripe.server import running_simulator
 from infrastructure.web.app import create_app
 
 

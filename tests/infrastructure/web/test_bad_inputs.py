@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from infrastructure.web.operations import OPERATIONS
+from infrastructure.web.routes import OPERATIONS
 
 ORDER = {
     "order_id": "o1",

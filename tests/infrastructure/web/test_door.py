@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from infrastructure.web.app import application_of
-from infrastructure.web.operations import OPERATIONS
 from infrastructure.web.problems import KINDS
+from infrastructure.web.routes import OPERATIONS
 
 GUARDED = [op for op in OPERATIONS if op.path.startswith("/v1/")]
 OPEN = [op for op in OPERATIONS if not op.path.startswith("/v1/")]
@@ -133,7 +133,7 @@ async def test_a_lying_length_does_not_help(at_the_door):
 
 
 async def test_a_body_that_does_not_arrive_in_time_is_given_up(at_the_door, monkeypatch):
-    monkeypatch.setattr("infrastructure.web.limits.BODY_WITHIN_SECONDS", 0.01)
+    monkeypatch.setattr("infrastructure.web.request_body.BODY_WITHIN_SECONDS", 0.01)
 
     async def body():
         yield b"{"

@@ -3,13 +3,13 @@
 import json
 from uuid import uuid4
 
-from application.book import Along, InboxMark
-from application.hyperswitch_reactions import HyperswitchReactions
-from application.webhooks import StoredEvent, WebhookReactions
-from domain.outcomes import Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
-from domain.reversing import record_external
+from application.unit_of_work import Along, InboxMark
+from application.webhooks.handler import StoredEvent, WebhookReactions
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
+from domain.provider_call.outcome import Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
+from domain.seller_transfer.reversal_outcome import record_external
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
-from tests.infrastructure.web.life import Life
+from tests.support.transfer_lives import Life
 
 TIMEOUT = Unknown("timeout", "no answer in 30 s", request_id="req_lost")
 

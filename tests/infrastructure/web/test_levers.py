@@ -1,6 +1,6 @@
 """An operator's levers over HTTP: alarms, pauses, and an end for what is stuck."""
 
-from domain.outcomes import Rejected
+from domain.provider_call.outcome import Rejected
 
 NO_SUCH_TRANSFER = Rejected(404, "resource_missing", "No such transfer", stored=False)
 MIA = {"actor": "mia", "reason": "account under review"}

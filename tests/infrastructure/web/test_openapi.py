@@ -8,8 +8,8 @@ from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
 from infrastructure.web.app import application_of
-from infrastructure.web.operations import OPERATIONS
 from infrastructure.web.problems import KINDS
+from infrastructure.web.routes import OPERATIONS
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from application.hyperswitch_reactions import HyperswitchReactions
-from application.webhooks import Parked, StoredEvent
+from application.webhooks.handler import Parked, StoredEvent
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
 from domain.fact import opened
-from domain.seller_transfer import SellerTransfer
+from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
-from tests.e2e.stage import imported
+from tests.support.service import imported
 
 
 async def test_an_order_is_recorded_once_and_the_same_again_is_no_news(client, shop):

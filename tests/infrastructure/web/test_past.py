@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from infrastructure.postgres.history import History
-from infrastructure.postgres.past import Past
+from infrastructure.postgres.as_of import Past
+from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.read_models import Filters, ReadModels
-from tests.infrastructure.web.life import SELLERS, START, Life
+from tests.support.transfer_lives import SELLERS, START, Life
 
 COMMANDS = 30
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.outcomes import Rejected
+from domain.provider_call.outcome import Rejected
 
 
 async def test_a_refund_is_recorded_once_and_the_same_again_is_no_news(client, shop):

@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from domain.calling import begin
 from domain.fact import opened
 from domain.identity import transfer_stream
-from domain.operation import Policy
-from domain.outcomes import Rejected
-from domain.seller_transfer import TOPIC, SellerTransfer
-from domain.transfer_facts import Imported
+from domain.provider_call.operation import Policy
+from domain.provider_call.outcome import Rejected
+from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
+from domain.seller_transfer.facts import Imported
+from domain.seller_transfer.stripe_call import begin
 from infrastructure.postgres.ledger import PostgresLedger
 
 NO_SUCH_TRANSFER = Rejected(404, "resource_missing", "No such transfer.", stored=True)

@@ -7,10 +7,10 @@ from random import Random
 import psycopg
 import pytest
 
-from infrastructure.postgres.history import History
-from infrastructure.postgres.past import Past, PeriodTooLong
+from infrastructure.postgres.as_of import Past, PeriodTooLong
+from infrastructure.postgres.fact_reader import History
 from projections.statements import Period
-from tests.infrastructure.web.life import SELLERS, START, Life
+from tests.support.transfer_lives import SELLERS, START, Life
 
 WHOLE = {"from": "2001-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}
 TAMPER = """

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.outcomes import Rejected
+from domain.provider_call.outcome import Rejected
 
 REFUSED = Rejected(400, "account_invalid", "No such account.", stored=True)
 NO_SUCH_TRANSFER = Rejected(404, "resource_missing", "No such transfer.", stored=True)

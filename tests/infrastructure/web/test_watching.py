@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from domain.outcomes import Rejected
+from domain.provider_call.outcome import Rejected
 from infrastructure.web.app import application_of
 
 

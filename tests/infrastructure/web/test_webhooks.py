@@ -176,8 +176,8 @@ async def test_a_webhook_is_refused_with_503_while_the_database_is_away(stranger
 
 async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stranger, client, senders, shop, service):
     """The door and the inbox's reactions speak of the same event."""
-    from application.hyperswitch_reactions import HyperswitchReactions
-    from application.webhooks import DONE, StoredEvent, WebhookReactions
+    from application.webhooks.handler import DONE, StoredEvent, WebhookReactions
+    from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
     from infrastructure.postgres.ledger import PostgresDirectory
 
     await shop.order("o1", ada=8_000)
@@ -205,8 +205,8 @@ async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stra
     ],
 )
 async def test_no_report_is_lost_for_its_wording_nor_a_seller_stuck_for_a_name(stranger, senders, shop, service, about, ends):
-    from application.hyperswitch_reactions import HyperswitchReactions
-    from application.webhooks import StoredEvent, WebhookReactions
+    from application.webhooks.handler import StoredEvent, WebhookReactions
+    from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
     from infrastructure.postgres.ledger import PostgresDirectory
 
     await shop.paid("o1", ada=8_000)

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from infrastructure.stripe.gateway import StripeGateway
-from tests.infrastructure.fault_server import FaultServer
+from tests.support.fault_server import FaultServer
 
 API_KEY = "sk_test_51SecretOfThisTestSuite"
 

@@ -6,10 +6,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from application.polls import Told
-from domain.outcomes import Heard, LookUpFailed
-from infrastructure.stripe.events import TYPES
-from infrastructure.stripe.simulator import running_simulator
+from application.missed_webhooks.ports import Told
+from domain.provider_call.outcome import Heard, LookUpFailed
+from infrastructure.simulators.stripe import running_simulator
+from infrastructure.stripe.event_list import TYPES
 
 SINCE = datetime(2026, 11, 20, 12, 0, 0, 900_000, tzinfo=UTC)
 UNTIL = SINCE + timedelta(hours=1)

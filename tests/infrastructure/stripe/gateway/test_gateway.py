@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 import pytest
 import stripe as sdk
 
-from domain.outcomes import Succeeded, Unknown
+from domain.provider_call.outcome import Succeeded, Unknown
 from infrastructure.stripe.gateway import StripeGateway
 
 BODY = {

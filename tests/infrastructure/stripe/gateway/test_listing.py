@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from domain.outcomes import LookUpFailed, ReversalAtStripe
+from domain.provider_call.outcome import LookUpFailed, ReversalAtStripe
 
 SINCE, UNTIL = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
 

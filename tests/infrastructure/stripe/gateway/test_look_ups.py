@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from domain.outcomes import (
+from domain.provider_call.outcome import (
     LookUpFailed,
     NotAtStripe,
     Rejected,

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from domain.outcomes import Rejected, Succeeded, Unknown
+from domain.provider_call.outcome import Rejected, Succeeded, Unknown
+from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from infrastructure.stripe.gateway import StripeGateway
-from infrastructure.stripe.simulator import SimulatorControl, running_simulator
 
 BODY = {
     "amount": 1000,

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 import stripe as sdk
 
-from domain.outcomes import Hindrance, NotExecuted, Outcome, Rejected, Unknown
-from infrastructure.foreign_text import LONGEST_MESSAGE
+from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Unknown
+from infrastructure.redaction import LONGEST_MESSAGE
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.transport import LARGEST_ANSWER
 

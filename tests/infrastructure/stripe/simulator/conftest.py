@@ -9,12 +9,7 @@ import httpx
 import pytest
 import stripe
 
-from infrastructure.stripe.simulator import (
-    RunningSimulator,
-    SimulatorConfig,
-    SimulatorControl,
-    running_simulator,
-)
+from infrastructure.simulators.stripe import RunningSimulator, SimulatorConfig, SimulatorControl, running_simulator
 
 NINE_O_CLOCK = 1_800_000_000.0
 

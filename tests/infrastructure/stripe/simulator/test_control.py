@@ -6,7 +6,7 @@ import random
 import httpx
 import pytest
 
-from infrastructure.stripe.simulator import (
+from infrastructure.simulators.stripe import (
     ControlRefused,
     SimulatorConfig,
     create_simulator,

@@ -6,7 +6,8 @@ import time
 import httpx
 import pytest
 
-from infrastructure.stripe.simulator import ControlRefused, SimulatorConfig, loopback, running_simulator
+from infrastructure.simulators.common import http_server
+from infrastructure.simulators.stripe import ControlRefused, SimulatorConfig, running_simulator
 
 CONNECTION_LOST = (httpx.RemoteProtocolError, httpx.ReadError)
 KINDS_OF_LOSS = {
@@ -342,7 +343,7 @@ async def test_a_reset_makes_held_calls_vanish_without_effect(api, control):
 
 
 async def test_stopping_the_simulator_does_not_wait_for_held_or_sleeping_calls(api_at, monkeypatch):
-    monkeypatch.setattr(loopback, "GRACE", 60.0)
+    monkeypatch.setattr(http_server, "GRACE", 60.0)
     async with running_simulator() as (simulator, control):
         api = api_at(simulator.url)
         await control.hold("transfers.create")

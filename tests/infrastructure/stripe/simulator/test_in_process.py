@@ -14,8 +14,8 @@ import httpx
 import pytest
 import stripe
 
-from infrastructure.stripe.simulator import SimulatorConfig, create_simulator
-from infrastructure.stripe.simulator.world import World
+from infrastructure.simulators.stripe import SimulatorConfig, create_simulator
+from infrastructure.simulators.stripe.world import World
 
 START = 1_800_000_000.0
 SECRET = "whsec_now"

@@ -8,12 +8,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from infrastructure.stripe.simulator import SimulatorConfig
-from infrastructure.stripe.simulator.actions import Error, Status
-from infrastructure.stripe.simulator.errors import CATALOGUE, Refusal
-from infrastructure.stripe.simulator.firing import injected_status
-from infrastructure.stripe.simulator.operations import OPERATIONS
-from infrastructure.stripe.simulator.world import World
+from infrastructure.simulators.common.fault_actions import Error, Status
+from infrastructure.simulators.common.fault_injection import injected_status
+from infrastructure.simulators.stripe import SimulatorConfig
+from infrastructure.simulators.stripe.errors import CATALOGUE, Refusal
+from infrastructure.simulators.stripe.operations import OPERATIONS
+from infrastructure.simulators.stripe.world import World
 
 SPEC = Path(__file__).parents[5] / "shared" / "facts" / "stripe_connect_transfers.openapi.json"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.stripe.simulator import SimulatorConfig
+from infrastructure.simulators.stripe import SimulatorConfig
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sqlite3
 import httpx
 import pytest
 
-from infrastructure.stripe.simulator import SimulatorConfig, running_simulator, serve_simulator, simulator_process
+from infrastructure.simulators.stripe import SimulatorConfig, running_simulator, serve_simulator, simulator_process
 
 
 @pytest.fixture

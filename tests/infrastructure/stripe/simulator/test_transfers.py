@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.stripe.simulator import SimulatorConfig
+from infrastructure.simulators.stripe import SimulatorConfig
 
 
 async def test_a_transfer_has_every_field_that_stripe_shows(api):

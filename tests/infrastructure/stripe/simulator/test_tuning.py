@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import stripe
 
-from infrastructure.stripe.simulator import ControlRefused, SimulatorConfig
+from infrastructure.simulators.stripe import ControlRefused, SimulatorConfig
 
 BODY = {"amount": 2000, "currency": "usd", "destination": "acct_seller"}
 

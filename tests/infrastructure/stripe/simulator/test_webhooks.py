@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import stripe
 
-from infrastructure.stripe.simulator import ControlRefused
-from tests.infrastructure.listener import Listener
+from infrastructure.simulators.stripe import ControlRefused
+from tests.support.notification_listener import Listener
 
 SECRET = "whsec_now"
 

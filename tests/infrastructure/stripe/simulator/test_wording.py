@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 import stripe
 
-from infrastructure.stripe.simulator.errors import CATALOGUE
+from infrastructure.simulators.stripe.errors import CATALOGUE
 
 
 class Variant(NamedTuple):

@@ -1,0 +1,184 @@
+"""Which transfer at Stripe is the one whose id a row lacks. Careful: whatever is not beyond doubt is for a person.
+
+Weaker marks are asked only where stronger ones found nothing, and never against what a transfer at Stripe says of itself. Time
+excludes no candidate, since nobody knows how long an older system tried; but where it speaks against one, a person decides.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from application.ports import Listed
+from domain.errors import CallInFlight, NotAdoptable
+from domain.lifecycle import TransferStatus
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.transfer_outcome import complete
+
+SLACK = timedelta(days=1)
+"""How much earlier than an older system says Stripe may show it: its clock and its zone are not ours."""
+WINDOW = timedelta(days=1)
+"""How much later, where nothing but amount and time speak for it."""
+BY_STRIPE = "group_"
+"""How a transfer group begins that Stripe made up itself, which speaks for no order."""
+
+
+class Missing(NamedTuple):
+    """A transfer of ours whose id at Stripe nobody knows; `open` when nobody knows either whether it was paid at all."""
+
+    transfer_id: UUID
+    order_id: str
+    seller_id: str
+    destination: str
+    amount: int
+    currency: str
+    status: str
+    transfer_group: str
+    begun_at: datetime | None
+    """Since when Stripe may hold it; None where the older system did not say."""
+    open: bool = False
+
+
+class Match(NamedTuple):
+    """What Stripe calls it, and what says so."""
+
+    missing: Missing
+    stripe_transfer_id: str
+    evidence: str
+
+
+class Doubt(NamedTuple):
+    """A row that a person has to look at, with the transfers at Stripe that came into question."""
+
+    missing: Missing
+    why: str
+    candidates: Sequence[str] = ()
+
+
+Rule = Callable[[Missing, Listed], bool]
+
+
+class Mark(NamedTuple):
+    """What may say that a transfer at Stripe is ours."""
+
+    name: str
+    fits: Rule
+    speaks_for: Rule
+    """Whether the time does not speak against it."""
+
+
+def _unopposed(row: Missing, theirs: Listed) -> bool:
+    return theirs.transfer.transfer_id in (None, str(row.transfer_id)) and theirs.order_id in (None, row.order_id)
+
+
+def _by_group(row: Missing, theirs: Listed) -> bool:
+    return bool(row.transfer_group) and theirs.transfer_group == row.transfer_group and _unopposed(row, theirs)
+
+
+def _by_money(row: Missing, theirs: Listed) -> bool:
+    group = theirs.transfer_group
+    return (group is None or group.startswith(BY_STRIPE)) and _unopposed(row, theirs)
+
+
+def _not_before(row: Missing, theirs: Listed) -> bool:
+    return row.begun_at is None or theirs.created_at >= row.begun_at - SLACK
+
+
+def _about_then(row: Missing, theirs: Listed) -> bool:
+    """Of what may never have been paid, amount alone says nothing: something else may have cost the same."""
+    if row.begun_at is None:
+        return not row.open
+    return row.begun_at - SLACK <= theirs.created_at <= row.begun_at + WINDOW
+
+
+MARKS: Sequence[Mark] = (
+    Mark("metadata transfer_id", lambda row, theirs: theirs.transfer.transfer_id == str(row.transfer_id), lambda *_: True),
+    Mark("metadata order_id", lambda row, theirs: theirs.order_id == row.order_id and _unopposed(row, theirs), _not_before),
+    Mark("transfer_group", _by_group, _not_before),
+    Mark("amount and time", _by_money, _about_then),
+)
+"""Strongest first; destination, amount and currency must agree in each."""
+
+
+def money_of(rows: Sequence[Missing]) -> set[tuple[int, str]]:
+    """Amounts and currencies that can fit at all."""
+    return {(row.amount, row.currency) for row in rows}
+
+
+def matched(rows: Sequence[Missing], listed: Sequence[Listed], claimed: Collection[str]) -> Iterator[Match | Doubt]:
+    """What becomes of each row to one destination. `listed` is all of Stripe's list that can fit, `claimed` what rows of ours
+    have.
+
+    What one run leaves in doubt stays in doubt in the next: a candidate in question goes to no other row either.
+    """
+    by_money = defaultdict(list)
+    for theirs in listed:
+        by_money[theirs.transfer.amount, theirs.transfer.currency].append(theirs)
+    left, taken, disputed = list(rows), set(claimed), set[str]()
+    for mark in MARKS:
+        fitting = {row.transfer_id: [t for t in by_money[row.amount, row.currency] if mark.fits(row, t)] for row in left}
+        wanted = Counter(_name(theirs) for fits in fitting.values() for theirs in fits)
+        decided = [_decided(row, mark, fits, taken, disputed, wanted) for row in left if (fits := fitting[row.transfer_id])]
+        yield from decided
+        taken.update(one.stripe_transfer_id for one in decided if isinstance(one, Match))
+        disputed.update(name for one in decided if isinstance(one, Doubt) for name in one.candidates)
+        left = [row for row in left if not fitting[row.transfer_id]]
+    for row in left:
+        yield Doubt(row, "Stripe's list has nothing that fits")
+
+
+def _name(theirs: Listed) -> str:
+    return theirs.transfer.stripe_transfer_id
+
+
+def _decided(
+    row: Missing,
+    mark: Mark,
+    fits: Sequence[Listed],
+    taken: Collection[str],
+    disputed: Collection[str],
+    wanted: Counter[str],
+) -> Match | Doubt:
+    free = [theirs for theirs in fits if _name(theirs) not in taken]
+    names = [_name(theirs) for theirs in free]
+    if not free:
+        return Doubt(row, f"what fits by {mark.name} belongs to another transfer", [_name(theirs) for theirs in fits])
+    if len(free) > 1:
+        return Doubt(row, f"several fit by {mark.name}", names)
+    if wanted[names[0]] > 1 or names[0] in disputed:
+        return Doubt(row, f"it fits several of our transfers by {mark.name}", names)
+    if not mark.speaks_for(row, free[0]):
+        return Doubt(row, f"it fits by {mark.name}, but not by its time, {_at(free[0].created_at)}", names)
+    if row.open and free[0].transfer.amount_reversed and free[0].transfer.transfer_id is None:
+        return Doubt(row, f"it fits by {mark.name}, but was taken back since, so the seller may still be owed", names)
+    return Match(row, names[0], _evidence(row, mark, free[0]))
+
+
+def _evidence(row: Missing, mark: Mark, theirs: Listed) -> str:
+    begun = f"ours began {_at(row.begun_at)}" if row.begun_at is not None else "when ours began is not known"
+    agreed = "the only one of this amount and currency to this destination that fits and nobody claims"
+    return f"Stripe's list, by {mark.name}: {agreed}; created {_at(theirs.created_at)}, {begun}"
+
+
+def _at(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def record(transfer: SellerTransfer, stripe_transfer_id: str, actor: str, evidence: str, now: datetime) -> None:
+    """This is what has paid it: a paid one gets its id, one of which nobody knew is completed, and nothing is sent any more.
+
+    Raises ContentDiffers when it has another id, CallInFlight, NotAdoptable.
+    """
+    if transfer.paid or transfer.stripe_transfer_id == stripe_transfer_id:
+        transfer.backfill(stripe_transfer_id, actor, evidence, now)
+        return
+    operation = transfer.operation
+    if operation is not None and operation.in_call:
+        raise CallInFlight(transfer.id)
+    if operation is not None and operation.first_began is not None:
+        raise NotAdoptable(stripe_transfer_id, f"transfer {transfer.id} was sent by this ledger, whose own look-up decides")
+    waiting = (TransferStatus.PENDING, TransferStatus.FAILED, TransferStatus.PERMANENTLY_FAILED)
+    if transfer.status not in waiting or transfer.settled_outside is not None:
+        raise NotAdoptable(stripe_transfer_id, f"transfer {transfer.id} is {transfer.status} here")
+    complete(transfer, stripe_transfer_id, transfer.amount, None, now, note=f"{actor}: {evidence}")

@@ -1,0 +1,73 @@
+"""Deciding purely and storing in one piece: whoever loses a race reloads and decides again.
+
+Nothing that is decided here has a side effect that could be repeated.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from application.ports import Clock, Ledger
+from application.unit_of_work import Along, Book
+from domain.errors import Conflict, ConstraintBroken
+from domain.identity import order_stream, switch_stream
+from domain.pause import UNSEEN
+
+ATTEMPTS = 20
+"""How often a command is decided anew after losing a race, before its caller is told so."""
+
+RESTORED = switch_stream(UNSEEN)
+"""The switch that is off while, after a restore, looks come first."""
+NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})
+
+T = TypeVar("T")
+Decision = Callable[[Book, datetime], T]
+NOTHING_ALONG = Along()
+
+
+class Decider:
+    """Loads, decides, and appends, until nobody was faster. Raises Conflict only after many lost races."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger, self._clock = ledger, clock
+
+    async def until_stored(
+        self,
+        load: Callable[[], Awaitable[Book]],
+        decide: Decision[T],
+        along: Along | Callable[[T], Along] = NOTHING_ALONG,
+    ) -> T:
+        """What `decide` answers, once what it changed is stored; what is stored along may depend on the answer."""
+        for left in reversed(range(ATTEMPTS)):
+            book = await load()
+            book.mind_restore()
+            answer = decide(book, self._clock.now())
+            with_it = along if isinstance(along, Along) else along(answer)
+            if not book.changed() and with_it.inbox is None:
+                break
+            try:
+                await self._ledger.append(book, with_it)
+                break
+            except Conflict:
+                if not left:
+                    raise
+            except ConstraintBroken as broken:
+                if broken.constraint not in NAME_TAKEN or not left:
+                    raise  # else somebody recorded the same refund under its other name: now it will be found
+        return answer
+
+    async def order_with(self, order_id: str, *streams: UUID) -> Book:
+        """An order with all its transfers, and these streams. Raises UnknownId."""
+        book = await self._ledger.load([order_stream(order_id), RESTORED, *streams])
+        book.merge(await self._ledger.load(book.order(order_id).transfer_ids()))
+        return book
+
+    async def around(self, transfer_id: UUID, *others: UUID) -> Book:
+        """The transfer, and, where there is one, its order with all its transfers; and these streams. Raises UnknownId."""
+        book = await self._ledger.load([transfer_id, RESTORED, *others])
+        order_id = book.transfer(transfer_id).order_id
+        book.merge(await self._ledger.load([order_stream(order_id)]))
+        if (order := book.known_order(order_id)) is not None:
+            book.merge(await self._ledger.load(order.transfer_ids()))
+        return book

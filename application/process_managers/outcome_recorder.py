@@ -1,0 +1,94 @@
+"""Storing an outcome. It is the one thing that must not be lost while the process lives: everything else is tried again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from uuid import UUID
+
+import structlog
+
+from application.command_handler import RESTORED
+from application.ports import Clock, Ledger
+from application.process_managers.process import Settlement
+from application.unit_of_work import Book, settle_anew
+from domain.errors import Conflict, ConstraintBroken, Unavailable
+from domain.identity import order_stream
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.reversal import ClaimState
+
+PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+log = structlog.get_logger()
+
+
+async def insisting(subject_id: UUID, store: Callable[[bool], Awaitable[None]]) -> None:
+    """Until it is stored: after a lost race at once, while the database is away less and less often.
+
+    `store` is told whether what was loaded before is still worth trying. Raises what else it raises.
+    """
+    pause, fresh = PAUSE, True
+    while True:
+        try:
+            await store(fresh)
+        except Conflict:
+            fresh = False
+        except Unavailable as away:
+            log.warning("an outcome waits for the database", subject_id=str(subject_id), why=away.why)
+            await asyncio.sleep(pause)
+            pause, fresh = min(2 * pause, LONGEST_PAUSE), False
+        else:
+            return
+
+
+class Recorder:
+    """Records outcomes: decided again after a lost race, repeated while the database is away, held when it refuses."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger, self._clock = ledger, clock
+
+    async def record(self, subject_id: UUID, book: Book, answer: Settlement) -> None:
+        """Store what the outcome leads to. `book` is as fresh as the intent; it is loaded anew when that was too old."""
+
+        async def store(fresh: bool) -> None:
+            loaded = book if fresh else await self._ledger.load([subject_id])
+            try:
+                await self._store(loaded, loaded.transfer(subject_id), answer)
+            except ConstraintBroken as refused:
+                await self._hold(subject_id, answer, refused)
+
+        await insisting(subject_id, store)
+
+    async def _store(self, book: Book, transfer: SellerTransfer, settlement: Settlement) -> None:
+        reduced = dict(transfer.reductions)
+        settlement.record(transfer, self._clock.now())
+        await self._follow_up(book, transfer, reduced)
+        if book.changed():
+            await self._ledger.append(book)
+
+    async def _follow_up(self, book: Book, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
+        """A reversal whose cause vanished while its call was open has its outcome now, or Stripe paid what a refund had
+        reduced: settle what that took, or paid, in vain."""
+        for cause_id in to_settle(transfer, reduced):
+            book.merge(await self._ledger.load([order_stream(transfer.order_id), RESTORED]))
+            order = book.order(transfer.order_id)
+            book.merge(await self._ledger.load(order.transfer_ids()))
+            book.mind_restore()
+            settle_anew(book, order, cause_id, self._clock.now())
+
+    async def _hold(self, transfer_id: UUID, settlement: Settlement, refused: ConstraintBroken) -> None:
+        book = await self._ledger.load([transfer_id])
+        if settlement.hold(book.transfer(transfer_id), str(refused), self._clock.now()) and book.changed():
+            await self._ledger.append(book)
+
+
+def to_settle(transfer: SellerTransfer, reduced: Mapping[str, int]) -> list[str]:
+    """What an outcome has left to settle: causes that vanished during its call, and reductions since `reduced` that did not
+    happen after all."""
+    return [*causes_vanished(transfer), *transfer.undone_since(reduced)]
+
+
+def causes_vanished(transfer: SellerTransfer) -> list[str]:
+    """The refunds that were gone when a reversal for them had its outcome."""
+    operation = transfer.operation
+    still_open = operation.what if operation is not None and operation.open else None
+    contested = [c for c in transfer.claims.values() if c.contested and c.state is not ClaimState.WITHDRAWN]
+    return [claim.refund_id for claim in contested if claim.refund_id and claim.reversal_id != still_open]

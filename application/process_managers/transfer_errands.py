@@ -1,0 +1,35 @@
+"""What both kinds of work on transfers have in common: paying sellers, and taking money back from them."""
+
+from datetime import datetime
+from uuid import UUID
+
+from application.ports import Clock, Ledger, TrafficState
+from application.process_managers.outcome_recorder import Recorder
+from application.process_managers.process import GivenBack, Settlement
+from application.unit_of_work import Book
+from domain.provider_call.operation import Policy
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.stripe_call import Step, begin
+
+
+class OnTransfers:
+    """A part of an `Errand`: its subject is a transfer, which may be paused by seller and stops in Stripe's outages."""
+
+    __slots__ = ()
+    kind: str
+    policy: Policy
+
+    def subject(self, book: Book, subject_id: UUID) -> SellerTransfer:
+        return book.transfer(subject_id)
+
+    def may(self, subject: SellerTransfer, state: TrafficState) -> bool:
+        return state.allows(self.kind, subject.seller_id)
+
+    def begin(self, subject: SellerTransfer, now: datetime, state: TrafficState) -> Step:
+        return begin(subject, now, self.policy, state.look_first)
+
+    def given_back(self, attempt: int, why: str) -> Settlement:
+        return GivenBack(attempt, why)
+
+    def recorder(self, ledger: Ledger, clock: Clock) -> Recorder:
+        return Recorder(ledger, clock)

@@ -1,0 +1,227 @@
+"""How Stripe's books and ours differ: pure classification of one transfer.
+
+A call in flight, or one whose outcome was unknown a moment ago, is no difference: its worker reads Stripe's books by itself.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from application.ports import Listed
+from domain.finding import Difference, Kind
+from domain.identity import may_be_ours
+from domain.lifecycle import TransferStatus
+from domain.provider_call.operation import TRANSFER, Operation
+from domain.provider_call.outcome import ReversalAtStripe, TransferAtStripe
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.reversal import Claim, ClaimState
+from domain.seller_transfer.reversal_outcome import names_ours
+
+GRACE = timedelta(minutes=10)
+"""A call without an outcome for so long is lost, as after a restore: its worker would have read Stripe's books by now."""
+
+
+def is_complete(seen: TransferAtStripe) -> bool:
+    """Whether all its reversals are there: a list brings only the newest."""
+    return sum(reversal.amount for reversal in seen.reversals) == seen.amount_reversed
+
+
+def alike(listed: Listed, transfers: Iterable[SellerTransfer]) -> list[SellerTransfer]:
+    """Those that a transfer at Stripe without our id may be, by transfer group, destination, currency and amount.
+
+    Where some have no transfer at Stripe yet, it is one of these; else it is one too many for one of the others.
+    """
+    seen = listed.transfer
+    marks = (listed.transfer_group, seen.destination, seen.currency)
+    fits = [
+        t for t in transfers if (t.transfer_group, t.destination, t.currency) == marks and seen.amount in (t.amount, t.original)
+    ]
+    return [t for t in fits if not t.stripe_transfer_id] or fits
+
+
+def differences(seen: TransferAtStripe, ours: SellerTransfer | None, now: datetime) -> list[Difference]:
+    """What differs between a transfer at Stripe, with all its reversals, and ours."""
+    if ours is None:
+        return [_stranger(seen)]
+    if ours.stripe_transfer_id == seen.stripe_transfer_id:
+        return [*_contents(seen, ours), *_reversals(seen, ours, now)]
+    if ours.stripe_transfer_id:
+        return [_duplicate(seen, ours)] if seen.left else []
+    operation = ours.operation
+    under_way = operation is not None and operation.what == TRANSFER and _under_way(operation, now) and not ours.uncleared
+    if under_way and ours.status is not TransferStatus.PERMANENTLY_FAILED:
+        return []
+    return [_missing_here(seen, ours), *_reversals(seen, ours, now)]
+
+
+def _under_way(operation: Operation, now: datetime) -> bool:
+    return operation.open and operation.last_began is not None and now - operation.last_began < GRACE
+
+
+def ambiguous(seen: TransferAtStripe, ours: Sequence[SellerTransfer]) -> Difference:
+    """It may be any of several of ours."""
+    id_ = seen.stripe_transfer_id
+    detail = f"{id_} fits several transfers of ours: {', '.join(sorted(str(transfer.id) for transfer in ours))}."
+    return Difference(Kind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "a person has to say which it is")
+
+
+def missing_there(ours: SellerTransfer, stripe_transfer_id: str) -> Difference:
+    """Stripe says that there is no such transfer."""
+    detail = f"Transfer {ours.id} is paid here by {stripe_transfer_id}, which Stripe does not hold."
+    return _found(Kind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there")
+
+
+def our_id(seen: TransferAtStripe) -> UUID | None:
+    """Our id out of its metadata, if it is one that we could have given."""
+    return UUID(seen.transfer_id) if may_be_ours(seen.transfer_id) else None
+
+
+def _found(
+    kind: Kind,
+    stripe_id: str,
+    stripe_transfer_id: str,
+    ours: SellerTransfer,
+    at_risk: int,
+    detail: str,
+    obstacle: str | None,
+    reversal_id: str | None = None,
+) -> Difference:
+    return Difference(kind, stripe_id, stripe_transfer_id, ours.id, at_risk, ours.currency, detail, obstacle, reversal_id)
+
+
+def _stranger(seen: TransferAtStripe) -> Difference:
+    named, id_ = our_id(seen), seen.stripe_transfer_id
+    if named is None:
+        detail = f"{id_} shows no trace of this ledger."
+        return Difference(Kind.UNCLAIMED, id_, id_, None, 0, seen.currency, detail, "it is not ours")
+    detail = f"{id_} names transfer {named}, which is unknown here."
+    return Difference(Kind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "no order here owes it")
+
+
+def _duplicate(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
+    id_ = seen.stripe_transfer_id
+    detail = f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller was paid twice."
+    return _found(Kind.DUPLICATE, id_, id_, ours, seen.left, detail, "one of the two has to be reversed at Stripe")
+
+
+def _missing_here(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
+    id_ = seen.stripe_transfer_id
+    detail = f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} here{' without an id' if ours.paid else ''}."
+    return _found(Kind.MISSING_HERE, id_, id_, ours, seen.left, detail, _obstacle(seen, ours))
+
+
+def _obstacle(seen: TransferAtStripe, ours: SellerTransfer) -> str | None:
+    waiting = (TransferStatus.PENDING, TransferStatus.FAILED, TransferStatus.PERMANENTLY_FAILED)
+    unpaid = not ours.paid and ours.settled_outside is None and ours.status in waiting
+    if not unpaid and not lacks_only_the_id(ours):
+        return f"it is {ours.status} here, which a person has to look at"
+    if our_id(seen) not in (None, ours.id) and not ours.imported:
+        return "it names another transfer of ours"
+    agreed = (seen.currency, seen.destination) == (ours.currency, ours.destination)
+    if not agreed or seen.amount not in (ours.amount, ours.original):
+        return "its amount, currency or destination is not that of our transfer"
+    return None
+
+
+def lacks_only_the_id(ours: SellerTransfer) -> bool:
+    """Whether it is paid, as an older system said, and nobody knows by which transfer at Stripe."""
+    return ours.paid and not ours.stripe_transfer_id and TRANSFER not in ours.evidence.values()
+
+
+def _contents(seen: TransferAtStripe, ours: SellerTransfer) -> Iterator[Difference]:
+    id_ = seen.stripe_transfer_id
+    if seen.destination != ours.destination:
+        detail = f"{id_} went to {seen.destination} at Stripe, to {ours.destination} here."
+        yield _found(Kind.DESTINATION, id_, id_, ours, ours.amount, detail, "a paid transfer's destination cannot change")
+    if seen.currency != ours.currency:
+        detail = f"{id_} is in {seen.currency} at Stripe, in {ours.currency} here."
+        yield _found(Kind.CURRENCY, id_, id_, ours, ours.amount, detail, "a paid transfer's currency cannot change")
+    elif seen.amount != ours.amount:
+        detail, risk = f"{id_} is {seen.amount} at Stripe, {ours.amount} here.", abs(seen.amount - ours.amount)
+        yield _found(Kind.AMOUNT, id_, id_, ours, risk, detail, "a paid transfer's amount cannot change")
+
+
+def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> Iterator[Difference]:
+    known = {claim.stripe_reversal_id: claim for claim in ours.claims.values() if claim.stripe_reversal_id}
+    left_of_sum = ours.amount_reversed - sum(claim.settled for claim in known.values())
+    for made in reversed(seen.reversals):
+        claim = ours.claims.get(made.reversal_id or "")
+        if (recorded := known.get(made.stripe_reversal_id)) is not None:
+            also = _stands_for_more(made, recorded, left_of_sum)
+            left_of_sum -= also
+            yield from _settled(seen, ours, made, recorded, recorded.settled + also)
+        elif claim is not None:
+            yield from _own(seen, ours, made, claim, now)
+        elif made.amount <= left_of_sum:  # what several strangers took together is recorded as a sum
+            left_of_sum -= made.amount
+        elif names_ours(ours, made):
+            yield _without_refund(seen, ours, made)
+        else:
+            yield _external(seen, ours, made)
+    if left_of_sum > 0:
+        of, nothing = seen.stripe_transfer_id, "nothing is there"
+        detail = f"{left_of_sum} of what is recorded here as taken back from {of} is not reversed at Stripe."
+        yield _found(Kind.MISSING_THERE, of, of, ours, left_of_sum, detail, nothing)
+    there = {made.stripe_reversal_id for made in seen.reversals}
+    for stripe_id, claim in known.items():
+        if stripe_id is not None and stripe_id not in there:
+            detail = f"Reversal {claim.reversal_id} is {stripe_id} here, which Stripe does not hold."
+            of, nothing = seen.stripe_transfer_id, "nothing is there"
+            yield _found(Kind.MISSING_THERE, stripe_id, of, ours, claim.settled, detail, nothing, claim.reversal_id)
+
+
+def _stands_for_more(made: ReversalAtStripe, claim: Claim, left_of_sum: int) -> int:
+    """What somebody else's reversal took for ours that waited, besides the one that it has settled."""
+    return 0 if made.reversal_id == claim.reversal_id else min(max(0, made.amount - claim.settled), left_of_sum)
+
+
+def _settled(
+    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, claim: Claim, settled: int
+) -> Iterator[Difference]:
+    if made.amount != settled:
+        id_, risk = made.stripe_reversal_id, abs(made.amount - settled)
+        detail = f"{id_} is {made.amount} at Stripe, {settled} here."
+        why = "a recorded reversal's amount cannot change"
+        yield _found(Kind.AMOUNT, id_, seen.stripe_transfer_id, ours, risk, detail, why, claim.reversal_id)
+
+
+def _own(
+    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, claim: Claim, now: datetime
+) -> Iterator[Difference]:
+    operation, id_, of = ours.operation, made.stripe_reversal_id, seen.stripe_transfer_id
+    if claim.stripe_reversal_id is not None:
+        detail = f"{id_} is for reversal {claim.reversal_id}, which {claim.stripe_reversal_id} has settled: taken back twice."
+        why = "the seller has to be given it back"
+        yield _found(Kind.DUPLICATE, id_, of, ours, made.amount, detail, why, claim.reversal_id)
+    elif not (ours.is_open(claim) and operation is not None and _under_way(operation, now)):
+        detail = f"Stripe holds {id_} for reversal {claim.reversal_id}, which is {claim.state} here."
+        obstacle = _own_obstacle(ours, made, claim)
+        yield _found(Kind.MISSING_HERE, id_, of, ours, made.amount, detail, obstacle, claim.reversal_id)
+
+
+def _own_obstacle(ours: SellerTransfer, made: ReversalAtStripe, claim: Claim) -> str | None:
+    stuck = claim.state is ClaimState.FAILED and ours.status is TransferStatus.PERMANENTLY_FAILED
+    if not stuck and claim.state is not ClaimState.REQUESTED:
+        return f"it is {claim.state} here"
+    return None if made.amount <= ours.amount - ours.amount_reversed else "more is back than was paid"
+
+
+def _without_refund(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe) -> Difference:
+    # recorded as somebody else's, it would count once more when its refund is told again
+    id_ = made.stripe_reversal_id
+    detail = f"Stripe holds {id_} for our reversal {made.reversal_id}, whose refund is not recorded here."
+    why = "its refund has to be recorded first"
+    return _found(Kind.MISSING_HERE, id_, seen.stripe_transfer_id, ours, made.amount, detail, why, made.reversal_id)
+
+
+def _external(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe) -> Difference:
+    id_ = made.stripe_reversal_id
+    why = None
+    if not ours.stripe_transfer_id:
+        why = "the transfer has to be adopted first"
+    elif ours.status not in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
+        why = f"the transfer is {ours.status}: it is attributed with the outcome of what is under way"
+    elif made.amount > ours.amount - ours.amount_reversed:
+        why = "more is back than was paid"
+    detail = f"{id_} took {made.amount} back from {seen.stripe_transfer_id} outside this ledger."
+    return _found(Kind.EXTERNAL_REVERSAL, id_, seen.stripe_transfer_id, ours, made.amount, detail, why)

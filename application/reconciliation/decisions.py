@@ -1,0 +1,63 @@
+"""What a person decides about a difference from Stripe's books: to take in what Stripe shows, or to let it stand."""
+
+from datetime import datetime
+from uuid import UUID
+
+from application.process_managers.outcome_recorder import causes_vanished
+from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
+from application.unit_of_work import Book, settle_anew
+from domain.errors import CallInFlight, NotAdoptable
+from domain.finding import DecidedBy, Difference, Finding, Kind
+from domain.provider_call.outcome import TransferAtStripe
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.reversal_outcome import record_external, take_in
+from domain.seller_transfer.transfer_outcome import complete
+
+
+def ignore(book: Book, difference: Difference, by: DecidedBy, now: datetime) -> bool:
+    """Let it stand; answers whether that is news."""
+    return _noted(book, difference, now).ignore(by, now)
+
+
+def adopt(book: Book, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy, now: datetime) -> None:
+    """Take in what Stripe shows now, with what follows from it for the order. Raises NotAdoptable, CallInFlight."""
+    transfer = book.transfer(transfer_id)
+    found = _adoptable(transfer, seen, finding_id, now)
+    reduced, before = dict(transfer.reductions), set(causes_vanished(transfer))
+    _take_in(transfer, seen, found, f"adopted by {by.actor}: {by.reason}", by.actor, now)
+    vanished = [cause_id for cause_id in causes_vanished(transfer) if cause_id not in before]
+    for cause_id in [*vanished, *transfer.undone_since(reduced)]:
+        settle_anew(book, book.order(transfer.order_id), cause_id, now)
+    _noted(book, found, now).adopt(by, now)
+
+
+def _adoptable(transfer: SellerTransfer, seen: TransferAtStripe, finding_id: str, now: datetime) -> Difference:
+    operation = transfer.operation
+    if operation is not None and operation.in_call and operation.last_began is not None and now - operation.last_began < GRACE:
+        raise CallInFlight(transfer.id)
+    found = next((one for one in differences(seen, transfer, now) if one.id == finding_id), None)
+    if found is None:
+        raise NotAdoptable(finding_id, "the books do not differ in it any more; reconcile again")
+    if found.obstacle is not None:
+        raise NotAdoptable(finding_id, found.obstacle)
+    return found
+
+
+def _take_in(transfer: SellerTransfer, seen: TransferAtStripe, found: Difference, note: str, actor: str, now: datetime) -> None:
+    if found.kind is Kind.EXTERNAL_REVERSAL:
+        record_external(transfer, seen, now, note, only=found.stripe_id)
+    elif found.reversal_id is not None:
+        take_in(transfer, found.reversal_id, found.stripe_id, found.at_risk, None, now, note)
+    elif lacks_only_the_id(transfer):
+        transfer.backfill(seen.stripe_transfer_id, actor, note, now)
+    else:
+        complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note)
+
+
+def _noted(book: Book, difference: Difference, now: datetime) -> Finding:
+    known = book.finding(difference.id)
+    if known is not None:
+        return known
+    finding = Finding.note(difference, now)
+    book.add([finding])
+    return finding

@@ -1,0 +1,351 @@
+"""The money to one seller for one cause, and every reversal of it: state, and the commands of refunds and operators.
+
+What Stripe's answers do to a transfer is decided in `transfer_outcome` and `reversal_outcome`; what an order's refunds demand
+of its transfers in `domain.order.recovery`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from domain.errors import CallInFlight, ContentDiffers, IllegalTransition, NothingToRetry
+from domain.fact import Fact, Stream, opened
+from domain.identity import SALE, reversal_name, transfer_stream
+from domain.lifecycle import TransferStatus, can_transition, operator_may
+from domain.provider_call.operation import TRANSFER, Operation
+from domain.seller_transfer import facts
+from domain.seller_transfer.reversal import Claim, ClaimState, reason_of
+
+TOPIC = "ledger.seller_transfer"
+
+
+class SellerTransfer(Stream):
+    """One transfer. Amounts in minor units of `currency`; times in UTC."""
+
+    TOPIC = TOPIC
+    Event = Fact  # type: ignore[assignment]  # see `Stream`
+    Created = facts.Created  # type: ignore[assignment]  # see `Stream`
+
+    def __init__(self) -> None:
+        self.status: TransferStatus
+        self.order_id = self.seller_id = self.destination = self.currency = self.transfer_group = ""
+        self.cause = SALE
+        self.source_transaction: str | None = None
+        self.original = 0
+        """The amount it was created with."""
+        self.amount = 0
+        """What is to be sent, or was sent."""
+        self.amount_reversed = 0
+        self.paid = False
+        """Whether Stripe has paid it, as far as the facts tell; stays true for ever."""
+        self.stripe_transfer_id: str | None = None
+        self.stripe_reversal_id: str | None = None
+        self.next_retry_at: datetime | None = None
+        self.begun_at: datetime
+        """From when on Stripe may hold it."""
+        self.imported = False
+        """An older system has made it, and may have sent it under names that are not ours."""
+        self.refunds_before: set[str] = set()
+        """Refunds for which an older system took something back, or was about to: what that was stands for them."""
+        self.refund_given_up: str | None = None
+        """A refund for which an older system has tried to reverse, without knowing what came of it."""
+        self.operation: Operation | None = None
+        self.reductions: dict[str, int] = {}
+        self.claims: dict[str, Claim] = {}
+        self.evidence: dict[str, str] = {}
+        """Objects at Stripe that could not be taken in, with the operation they belong to."""
+        self.settled_outside: str | None = None
+        """What a person said who paid the seller in another way: Stripe is to pay nothing any more."""
+        self.unseen = False
+        """Restored from a backup, and not looked up since: Stripe may have paid it. Known while a command lasts, no fact."""
+        self.held: str | None = None
+        """Why nothing of it is sent before a person says so."""
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        order_id: str,
+        seller_id: str,
+        destination: str,
+        amount: int,
+        currency: str,
+        now: datetime,
+        source_transaction: str | None = None,
+        cause: str = SALE,
+    ) -> "SellerTransfer":
+        """A transfer that is due at once. Its id follows from order, seller and cause."""
+        fact = facts.Created(
+            originator_id=transfer_stream(order_id, seller_id, cause),
+            originator_version=1,
+            originator_topic=TOPIC,
+            timestamp=now,
+            order_id=order_id,
+            seller_id=seller_id,
+            destination=destination,
+            amount=amount,
+            currency=currency,
+            transfer_group=order_id,
+            source_transaction=source_transaction,
+            cause=cause,
+            next_retry_at=now,
+        )
+        return opened(cls, fact)
+
+    def identify(self, fact: facts.Created | facts.Imported) -> None:
+        """Take over what an opening fact says of this transfer."""
+        self.order_id, self.seller_id, self.destination = fact.order_id, fact.seller_id, fact.destination
+        self.currency, self.transfer_group, self.cause = fact.currency, fact.transfer_group, fact.cause
+        self.source_transaction = fact.source_transaction
+        self.begun_at = fact.timestamp
+        self.original = self.amount = fact.amount
+
+    def record(self, fact: Fact) -> None:
+        """Apply a fact, if the life cycle has its arrow. Raises IllegalTransition, and then nothing has changed."""
+        after = fact.leads_to if isinstance(fact, facts.TransferFact) else None
+        if after is not None and not self._may_enter(after, fact):
+            raise IllegalTransition(self.id, self.status, after, type(fact).__name__)
+        super().record(fact)
+
+    def _may_enter(self, after: TransferStatus, fact: Fact) -> bool:
+        by_actor = isinstance(fact, facts.Reopened) and operator_may(self.status, after)
+        return by_actor or can_transition(self.status, after)
+
+    # --- what is so -------------------------------------------------------------------------------------------------
+
+    @property
+    def unsent(self) -> bool:
+        """No money has left and none may have: the transfer was never sent, or was definitely refused."""
+        if TRANSFER in self.evidence.values():
+            return False  # something at Stripe may be it
+        waiting = self.status in (TransferStatus.PENDING, TransferStatus.FAILED)
+        given_up = self.status is TransferStatus.PERMANENTLY_FAILED and not self.paid and self.settled_outside is None
+        return (waiting or given_up) and not (self.operation is not None and self.operation.open)
+
+    @property
+    def uncleared(self) -> bool:
+        """An older system may have paid it: nothing is sent before a person has decided, or Stripe's books are matched."""
+        waiting = self.status in (TransferStatus.PENDING, TransferStatus.FAILED) and self.next_retry_at is None
+        return self.imported and waiting and self.operation is not None and self.operation.look_first
+
+    @property
+    def in_flight(self) -> Claim | None:
+        """The one reversal that is on its way."""
+        return next((claim for claim in self.claims.values() if claim.state is ClaimState.REQUESTED), None)
+
+    @property
+    def queue(self) -> list[Claim]:
+        """Reversals that wait, oldest first."""
+        return [claim for claim in self.claims.values() if claim.state is ClaimState.QUEUED]
+
+    @property
+    def room(self) -> int:
+        """What further reversals (or, while unsent, reductions) could still take."""
+        if self.status is TransferStatus.CANCELLED:
+            return 0
+        return max(0, self.amount - self.amount_reversed - sum(c.amount for c in self.claims.values() if c.reserved))
+
+    @property
+    def taken(self) -> int:
+        """What refunds have taken or will take: reductions and claims, not what others reversed at Stripe."""
+        unsent = self.original if self.status is TransferStatus.CANCELLED else self.original - self.amount
+        return unsent + sum(claim.taken for claim in self.claims.values())
+
+    def taken_for(self, cause_id: str) -> int:
+        """The part of `taken` that one refund is the cause of."""
+        reversals = sum(claim.taken for claim in self.claims.values() if claim.refund_id == cause_id)
+        return self.reductions.get(cause_id, 0) + reversals
+
+    # --- refunds ----------------------------------------------------------------------------------------------------
+
+    def take_back(self, refund_id: str, amount: int, now: datetime) -> None:
+        """A refund takes `amount` back: by sending less, by a reversal now, or by one that waits. Needs `amount <= room`."""
+        if not 0 < amount <= self.room:
+            raise ValueError(f"{amount} is to be taken back from transfer {self.id}, which has room for {self.room}.")
+        if self.unsent and not self.unseen:
+            self._reduce(refund_id, amount, now)
+        elif self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
+            self._request(self._reversal_id(refund_id), refund_id, amount, now)
+        else:
+            self._enqueue(refund_id, amount, now)
+
+    def _reduce(self, refund_id: str, amount: int, now: datetime) -> None:
+        if amount == self.amount and self.status is not TransferStatus.PERMANENTLY_FAILED:
+            self.record(facts.Cancelled(**self.next(now), refund_id=refund_id, by=amount))
+            return
+        operation = self.operation
+        # a key that was used once belongs to one body for ever
+        epoch = 1 if operation is None else operation.epoch + (operation.epoch_began is not None)
+        left = self.amount - amount
+        self.record(facts.AmountReduced(**self.next(now), refund_id=refund_id, by=amount, amount=left, epoch=epoch))
+
+    def _reversal_id(self, refund_id: str) -> str:
+        rounds = (str(reversal_name(self.id, refund_id, n)) for n in range(1, len(self.claims) + 2))
+        return next(name for name in rounds if name not in self.claims)
+
+    def _request(self, reversal_id: str, refund_id: str | None, amount: int, now: datetime) -> None:
+        self.record(
+            facts.ReversalRequested(
+                **self.next(now),
+                reversal_id=reversal_id,
+                refund_id=refund_id,
+                amount=amount,
+                reason=reason_of(refund_id).value,
+                next_retry_at=now,
+            )
+        )
+
+    def _enqueue(self, refund_id: str, amount: int, now: datetime) -> None:
+        waiting_for = {TransferStatus.REVERSAL_PENDING: "reversal", TransferStatus.PERMANENTLY_FAILED: "operator"}
+        self.record(
+            facts.ReversalQueued(
+                **self.next(now),
+                reversal_id=self._reversal_id(refund_id),
+                refund_id=refund_id,
+                amount=amount,
+                reason=reason_of(refund_id).value,
+                waiting_for=waiting_for.get(self.status, "transfer"),
+            )
+        )
+
+    def release_queue(self, now: datetime) -> None:
+        """Send the reversal that waited longest, if the transfer is free for it."""
+        if self.queue and self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
+            claim = self.queue[0]
+            self._request(claim.reversal_id, claim.refund_id, claim.amount, now)
+
+    def forgo_queue(self, now: datetime) -> None:
+        """The transfer was definitely refused: what waited to be reversed is not sent in the first place."""
+        for claim in self.queue:
+            self._withdraw(claim, claim.refund_id or "", now)
+            self._reduce(claim.refund_id or "", claim.amount, now)
+
+    def empty_queue(self, now: datetime) -> None:
+        """All of it is back: there is nothing left for what waited to take."""
+        for claim in self.queue:
+            self._withdraw(claim, claim.refund_id or "", now)
+
+    def is_open(self, claim: Claim) -> bool:
+        """Whether this reversal may be at Stripe already without our knowing."""
+        operation = self.operation
+        return claim.state is ClaimState.REQUESTED and operation is not None and (operation.open or self.unseen)
+
+    def withdraw(self, claim: Claim, amount: int, cause_id: str, now: datetime) -> int:
+        """Give up to `amount` of an unsent claim back; answers how much that was. An open call is contested instead: 0."""
+        if self.is_open(claim):
+            if not claim.contested:
+                self.record(facts.ReversalContested(**self.next(now), reversal_id=claim.reversal_id, cause_id=cause_id))
+            return 0
+        if claim.amount <= amount:
+            self._withdraw(claim, cause_id, now)
+            self.release_queue(now)
+            return claim.amount
+        self._lower(claim, claim.amount - amount, cause_id, now)
+        return amount
+
+    def _withdraw(self, claim: Claim, cause_id: str, now: datetime) -> None:
+        self.record(
+            facts.ReversalWithdrawn(
+                **self.next(now),
+                reversal_id=claim.reversal_id,
+                refund_id=claim.refund_id,
+                amount=claim.amount,
+                amount_reversed=self.amount_reversed,
+                in_flight=claim.state is ClaimState.REQUESTED,
+                cause_id=cause_id,
+            )
+        )
+
+    def _lower(self, claim: Claim, amount: int, cause_id: str, now: datetime) -> None:
+        operation = self.operation
+        sent = operation is not None and operation.what == claim.reversal_id and operation.epoch_began is not None
+        epoch = operation.epoch + sent if operation is not None else 1
+        self.record(
+            facts.ReversalReduced(**self.next(now), reversal_id=claim.reversal_id, amount=amount, cause_id=cause_id, epoch=epoch)
+        )
+
+    def undo_reductions(self, by: int) -> None:
+        """Stripe paid `by` more than was to be sent any more: the newest reductions did not happen."""
+        for refund_id in reversed(list(self.reductions)):
+            undone = min(max(by, 0), self.reductions[refund_id])
+            by -= undone
+            self.reductions[refund_id] -= undone
+
+    def undone_since(self, reduced: Mapping[str, int]) -> list[str]:
+        """The refunds of whose reductions some did not happen after all."""
+        return [refund_id for refund_id, by in reduced.items() if self.reductions.get(refund_id, 0) < by]
+
+    # --- operators --------------------------------------------------------------------------------------------------
+
+    def retry(self, actor: str, reason: str, now: datetime) -> None:
+        """Try now what is due now; reopens `permanently_failed`, and releases what is held back.
+
+        Raises CallInFlight while a call is under way, NothingToRetry when nothing is due.
+        """
+        if self.operation is not None and self.operation.in_call:
+            raise CallInFlight(self.id)
+        if self.status is TransferStatus.PERMANENTLY_FAILED:
+            self._reopen(actor, reason, now)
+        elif self.operation is not None:
+            self.record(facts.RetryRequested(**self.next(now), actor=actor, reason=reason, next_retry_at=now))
+        else:
+            raise NothingToRetry(self.id, f"it is {self.status} and no call to Stripe is due")
+
+    def _reopen(self, actor: str, reason: str, now: datetime) -> None:
+        if not self.paid:
+            self._reopen_transfer(actor, reason, now)
+        elif not self.stripe_transfer_id:
+            raise NothingToRetry(self.id, "its Stripe transfer id is missing; backfill that first")
+        else:
+            self._reopen_reversal(actor, reason, now)
+
+    def _reopen_transfer(self, actor: str, reason: str, now: datetime) -> None:
+        if self.settled_outside is not None:
+            raise NothingToRetry(self.id, self.settled_outside)
+        if self.amount == 0:
+            raise NothingToRetry(self.id, "refunds have made the whole transfer unnecessary")
+        self.reopen(actor, reason, now)
+
+    def _reopen_reversal(self, actor: str, reason: str, now: datetime) -> None:
+        claim = self.owed
+        if claim is None:
+            raise NothingToRetry(self.id, "no refund is owed any reversal of it now; `resolve` ends its being stuck")
+        self.reopen(actor, reason, now, claim)
+
+    @property
+    def owed(self) -> Claim | None:
+        """The reversal that a permanently failed transfer is stuck with; the oldest one that waits, if that one is gone."""
+        live = [claim for claim in self.claims.values() if claim.live]
+        stuck = (claim for claim in live if claim.state is ClaimState.FAILED)
+        return next(stuck, live[0] if live else None)
+
+    def reopen(
+        self, actor: str, reason: str, now: datetime, claim: Claim | None = None, to: TransferStatus | None = None
+    ) -> None:
+        """Take a permanently failed transfer up again: the transfer itself, or, once it is paid, this reversal of it (None:
+        nothing is owed). What is sent is what is due now, after a look at Stripe's books."""
+        operation = self.operation
+        what = claim.reversal_id if claim is not None else TRANSFER
+        again = to or (TransferStatus.REVERSAL_PENDING if self.paid else TransferStatus.FAILED)
+        self.record(
+            facts.Reopened(
+                **self.next(now),
+                to=again.value,
+                actor=actor,
+                reason=reason,
+                next_retry_at=now,
+                epoch=operation.epoch if operation is not None and operation.what == what else 1,
+                reversal_id=claim.reversal_id if claim is not None else None,
+                amount=claim.amount if claim is not None else self.amount,
+            )
+        )
+
+    def backfill(self, stripe_transfer_id: str, actor: str, evidence: str, now: datetime) -> None:
+        """Record the Stripe id of a paid transfer that has none. Raises ContentDiffers when it has another."""
+        if self.stripe_transfer_id not in (None, stripe_transfer_id):
+            raise ContentDiffers("transfer", str(self.id), ["stripe_transfer_id"])
+        if self.stripe_transfer_id is None:
+            self.record(
+                facts.StripeTransferIdBackfilled(
+                    **self.next(now), stripe_transfer_id=stripe_transfer_id, actor=actor, evidence=evidence
+                )
+            )

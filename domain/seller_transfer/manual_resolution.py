@@ -1,0 +1,130 @@
+"""How a person ends what is stuck or held back: by an object that Stripe holds, or by saying what happened outside of Stripe.
+
+Nothing here sends anything. What an object at Stripe is worth is read at Stripe before (`seen`), and taken in like any
+other answer; what somebody writes is kept with who wrote it, and Stripe is not asked for that money again.
+"""
+
+from datetime import datetime
+
+from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve
+from domain.lifecycle import TransferStatus
+from domain.provider_call.outcome import ReversalAtStripe, TransferAtStripe
+from domain.seller_transfer import facts
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.reversal_outcome import record_external, settled_by_stripe
+from domain.seller_transfer.stripe_call import stop
+from domain.seller_transfer.transfer_outcome import complete
+
+
+def resolve(transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime) -> None:
+    """It was settled outside of Stripe, written off, or nothing is owed any more; `evidence` says where that is written.
+
+    Raises NothingToResolve unless it is permanently failed, held back, or waits to be cleared after an import; CallInFlight
+    while a call is under way.
+    """
+    _require_stuck(transfer, now)
+    if transfer.uncleared:
+        stop(transfer, "cleared", "Whether the older system has paid it was decided by a person.", None, now)
+    if not transfer.paid:
+        _resolve_unpaid(transfer, actor, reason, evidence, now)
+        return
+    claim = transfer.owed
+    transfer.reopen(actor, reason, now)
+    full = transfer.amount_reversed >= transfer.amount
+    to = TransferStatus.REVERSED if full else TransferStatus.PARTIALLY_REVERSED
+    _resolved(transfer, actor, reason, evidence, now, to, claim.reversal_id if claim is not None else None)
+    transfer.release_queue(now)
+
+
+def _resolve_unpaid(transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime) -> None:
+    if transfer.settled_outside is not None:
+        raise NothingToResolve(transfer.id, transfer.settled_outside)
+    if transfer.amount > 0:
+        _resolved(transfer, actor, reason, evidence, now, None)
+        return
+    transfer.reopen(actor, reason, now)
+    _resolved(transfer, actor, reason, evidence, now, TransferStatus.CANCELLED)
+
+
+def resolve_by_transfer(transfer: SellerTransfer, seen: TransferAtStripe, actor: str, reason: str, now: datetime) -> None:
+    """Stripe holds this transfer for it, made by whomever. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
+    _require_stuck(transfer, now)
+    if transfer.stripe_transfer_id is not None:
+        raise NothingToResolve(transfer.id, f"it is paid by {transfer.stripe_transfer_id} already")
+    _require_equal(
+        seen.stripe_transfer_id,
+        destination=(seen.destination, transfer.destination),
+        currency=(seen.currency, transfer.currency),
+        amount=(seen.amount, transfer.amount if seen.amount == transfer.amount else transfer.original),
+        transfer_id=(seen.transfer_id or str(transfer.id), str(transfer.id)),
+    )
+    if not transfer.uncleared:
+        transfer.reopen(actor, reason, now, to=TransferStatus.FAILED)
+    complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note=f"resolved by {actor}: {reason}")
+    _resolved(transfer, actor, reason, seen.stripe_transfer_id, now, None)
+    record_external(transfer, seen, now)
+
+
+def resolve_by_reversal(
+    transfer: SellerTransfer, seen: TransferAtStripe, stripe_reversal_id: str, actor: str, reason: str, now: datetime
+) -> None:
+    """Stripe holds this reversal of it: the one that is owed. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
+    _require_stuck(transfer, now)
+    claim = transfer.owed
+    if claim is None:
+        raise NothingToResolve(transfer.id, "no refund is owed any reversal of it; say what happened by another evidence")
+    made = next((reversal for reversal in seen.reversals if reversal.stripe_reversal_id == stripe_reversal_id), None)
+    if made is None or _known(transfer, made):
+        why = "is recorded already" if made is not None else f"is no reversal of {seen.stripe_transfer_id}"
+        raise EvidenceDiffers(stripe_reversal_id, why)
+    _require_equal(stripe_reversal_id, reversal_id=(made.reversal_id or claim.reversal_id, claim.reversal_id))
+    transfer.reopen(actor, reason, now, claim)
+    settled_by_stripe(transfer, claim.reversal_id, made, now, note=f"resolved by {actor}: {reason}")
+    _resolved(transfer, actor, reason, stripe_reversal_id, now, None)
+    transfer.release_queue(now)
+
+
+def _known(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
+    return made.stripe_reversal_id in {claim.stripe_reversal_id for claim in transfer.claims.values()}
+
+
+def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:
+    operation = transfer.operation
+    if operation is not None and operation.in_call:
+        raise CallInFlight(transfer.id)
+    if transfer.held is not None and operation is not None and not operation.open:
+        stop(transfer, "held_back", transfer.held, None, now)
+    if transfer.status is TransferStatus.PERMANENTLY_FAILED or transfer.uncleared:
+        return
+    if transfer.held is not None:
+        raise NothingToResolve(
+            transfer.id, "it is held back, and Stripe's books are read first for a call whose outcome is unknown"
+        )
+    raise NothingToResolve(transfer.id, f"it is {transfer.status}, not permanently_failed")
+
+
+def _require_equal(stripe_id: str, **members: tuple[object, object]) -> None:
+    for name, (theirs, ours) in members.items():
+        if theirs != ours:
+            raise EvidenceDiffers(stripe_id, f"has the {name} {theirs!r}, expected {ours!r}")
+
+
+def _resolved(
+    transfer: SellerTransfer,
+    actor: str,
+    reason: str,
+    evidence: str,
+    now: datetime,
+    to: TransferStatus | None,
+    reversal_id: str | None = None,
+) -> None:
+    transfer.record(
+        facts.Resolved(
+            **transfer.next(now),
+            actor=actor,
+            reason=reason,
+            evidence=evidence,
+            to=to.value if to is not None else None,
+            reversal_id=reversal_id,
+        )
+    )

@@ -1,0 +1,41 @@
+"""To which mode and account this database belongs. The first start decides; a start that differs must not go on."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from psycopg.rows import args_row
+
+from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.errors import WrongBinding
+from infrastructure.postgres.named_queries import queries
+
+SQL = queries("binding")
+
+
+class Binding(NamedTuple):
+    mode: str
+    account: str | None
+    bound_at: datetime
+
+
+async def bind(pool: Pool, mode: str, account: str | None = None) -> Binding:
+    """Bind this database to a mode (simulator, test, live) and, where known, an account, or check that it is.
+
+    Raises WrongBinding, which says what the database belongs to.
+    """
+    async with pool.connection() as connection:
+        await connection.execute(SQL["bind"], {"mode": mode, "account": account})
+    bound = await binding(pool)
+    assert bound, "bind has just stored a row"
+    if bound.mode != mode:
+        raise WrongBinding("mode", bound.mode, mode)
+    if account is not None and bound.account != account:
+        raise WrongBinding("account", str(bound.account), account)
+    return bound
+
+
+async def binding(pool: Pool) -> Binding | None:
+    """To what this database belongs; None before the first start."""
+    async with pool.connection() as connection, connection.cursor(row_factory=args_row(Binding)) as cursor:
+        await cursor.execute(SQL["binding"])
+        return await cursor.fetchone()

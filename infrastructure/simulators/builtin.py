@@ -1,0 +1,116 @@
+"""The simulators that stand in for Stripe and for the PSP when no key is given: one process per data directory, shared by all
+that use it.
+
+It must outlive any of its users, as Stripe does: who is killed in the middle of a call finds its books as they are.
+Life time: every user holds a shared flock on `<base>/lease`, which the kernel drops even on kill -9; the process waits
+for the exclusive one, and ends when it gets it. Stripe's books are a file, so that the next first user finds them again; the
+PSP's are forgotten then.
+"""
+
+import asyncio
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import uvicorn
+
+from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, serve_hyperswitch
+from infrastructure.simulators.stripe.config import SimulatorConfig
+from infrastructure.simulators.stripe.server import serve_simulator
+
+START_WITHIN = 20.0
+LEASE_CHECK = 0.2
+REFUNDED_AFTER = 1.0
+"""Seconds from a refund's acceptance to its success; until then it is pending, as behind a real connector."""
+
+
+class Urls(NamedTuple):
+    """Where the two simulators listen."""
+
+    stripe: str
+    psp: str
+
+
+class SimulatorNotStarted(RuntimeError):
+    """The built-in simulators did not come up."""
+
+
+class BuiltinSimulators:
+    """A user of the simulators in `base`. `acquire` blocks for as long as its start takes, usually under a second."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base.resolve()
+        self._lease: int | None = None
+
+    def acquire(self) -> Urls:
+        """Become a user, starting the simulators if need be. Raises SimulatorNotStarted."""
+        self._base.mkdir(parents=True, exist_ok=True)
+        lease = os.open(self._base / "lease", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lease, fcntl.LOCK_SH)
+        self._lease = lease
+        with (self._base / "start.lock").open("a") as one_at_a_time:
+            fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+            return self._running() or self._start()
+
+    def release(self) -> None:
+        """No longer a user."""
+        if self._lease is not None:
+            os.close(self._lease)
+            self._lease = None
+
+    def _running(self) -> Urls | None:
+        try:
+            urls = Urls(*(self._base / "urls").read_text().split())
+            for url in urls:
+                httpx.get(f"{url}/_sim/health", timeout=2, trust_env=False).raise_for_status()
+        except (OSError, TypeError, httpx.HTTPError, httpx.InvalidURL):
+            return None
+        return urls
+
+    def _start(self) -> Urls:
+        (self._base / "urls").unlink(missing_ok=True)
+        with (self._base / "simulator.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "infrastructure.simulators.builtin", str(self._base)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_WITHIN
+        while time.monotonic() < deadline and process.poll() is None:
+            urls = self._running()
+            if urls is not None:
+                return urls
+            time.sleep(0.02)
+        raise SimulatorNotStarted(f"The built-in simulators did not start; see {self._base / 'simulator.log'}.")
+
+
+async def _serve(base: Path) -> None:
+    config = SimulatorConfig(state_file=base / "books.sqlite3")
+    psp_config = HyperswitchConfig(refunds=Behaviour("succeeded", REFUNDED_AFTER))
+    with (base / "lease").open("r+") as lease:
+        async with await serve_simulator(config) as stripe, await serve_hyperswitch(psp_config) as psp:
+            partial = base / "urls.part"
+            partial.write_text(f"{stripe.url}\n{psp.url}\n")
+            partial.rename(base / "urls")
+            while not _alone(lease.fileno()):  # noqa: ASYNC110 - flock can be tried, not awaited
+                await asyncio.sleep(LEASE_CHECK)
+
+
+def _alone(lease: int) -> bool:
+    try:
+        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvicorn.Config("unused", log_config=None).get_loop_factory()) as runner:
+        runner.run(_serve(Path(sys.argv[1])))

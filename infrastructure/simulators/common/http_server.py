@@ -1,0 +1,109 @@
+"""Serving a simulated provider over real HTTP inside the running event loop, so that its connections can be reset."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from infrastructure.simulators.common.connection import TRANSPORT
+
+GRACE = 1.0
+"""Seconds that calls under way may take to end when the simulator stops."""
+
+
+class ResettableProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which also tells each request the transport it came on, so that a fault can reset it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.app_state = {**self.app_state, TRANSPORT: transport}
+        self.access_log = False  # the simulator keeps its own log of calls
+        super().connection_made(transport)
+
+
+class LoopbackServer:
+    """An application that listens on `url`. Also an asynchronous context manager that stops it at the end."""
+
+    def __init__(self, app: Starlette, sock: socket.socket, shut: Callable[[], None]) -> None:
+        """`shut` makes the application let go of whatever it holds."""
+        self.app = app
+        self._shut = shut
+        self._socket = sock
+        self._state = ServerState()
+        self._stack = AsyncExitStack()
+        self.host, self.port = sock.getsockname()[:2]
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Raises whatever keeps it from starting; the socket is closed then."""
+        try:
+            await self._listen()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    async def _listen(self) -> None:
+        config = uvicorn.Config(self.app, http=ResettableProtocol, ws="none", lifespan="off", log_config=None)
+        config.load()
+        await self._stack.enter_async_context(self.app.router.lifespan_context(self.app))
+        server = await asyncio.get_running_loop().create_server(
+            lambda: ResettableProtocol(config=config, server_state=self._state, app_state={}), sock=self._socket
+        )
+        self._stack.callback(server.close)
+
+    async def stop(self) -> None:
+        """Stop listening, let calls under way end, then cut whatever is still open. Stopping twice is harmless.
+
+        Calls that wait before their commit vanish without effect, as when a server dies.
+        """
+        self._shut()
+        stack = self._stack.pop_all()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks, timeout=GRACE)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+        for task in list(self._state.tasks):
+            task.cancel()
+        await asyncio.gather(*self._state.tasks, return_exceptions=True)
+        await stack.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+def loopback_socket(host: str, port: int) -> socket.socket:
+    """Raises ValueError for a host that is not loopback: whoever reaches a simulator can do everything with it."""
+    address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    if not address.is_loopback:
+        raise ValueError(f"the simulator was asked to listen on {host}, but it only listens on loopback: use 127.0.0.1")
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY only where it sees TCP
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((str(address), port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,75 @@
+"""One request on its way through the simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from infrastructure.simulators.stripe.forms import Form, Pairs
+from infrastructure.simulators.stripe.parameters import Params
+from infrastructure.simulators.stripe.rows import Answer
+
+
+@dataclass(slots=True)
+class Call:
+    """What was asked. `form` is as sent, `params` as validated (empty until then)."""
+
+    operation: str
+    method: str
+    path: str
+    target: dict[str, str]
+    """Ids in the path: `transfer`, `reversal`, `id`."""
+    request_id: str
+    at: float
+    """Simulated time of arrival."""
+    started: float
+    """The same on the steady clock."""
+    pairs: Pairs = field(default_factory=list)
+    form: Form = field(default_factory=dict)
+    api_key: str | None = None
+    key: str | None = None
+    """The Idempotency-Key; None for reads, where Stripe ignores it."""
+    account: str | None = None
+    """The Stripe-Account header."""
+    version: str | None = None
+    params: Params = field(default_factory=dict)
+    other_mode: bool = False
+    """Asked with a live key where test mode is simulated, or the other way round."""
+
+    @property
+    def destination(self) -> str | None:
+        value = self.form.get("destination")
+        return value if isinstance(value, str) else None
+
+    @property
+    def transfer(self) -> str | None:
+        return self.target.get("transfer")
+
+    @property
+    def key_id(self) -> str:
+        return f"{'other mode|' if self.other_mode else ''}{self.account or ''}|{self.key}"
+
+    def fingerprint(self) -> str:
+        """Equal for two requests that ask the same: method, path and parameters in any order."""
+        return f"{self.method} {self.path} {sorted(self.pairs)}"
+
+
+class AnswerNow(Exception):
+    """A fault or a refusal ends the call here with this answer."""
+
+    def __init__(self, answer: Answer, stored: bool = False) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+        self.stored = stored
+        """Whether the idempotency key will repeat it."""
+
+
+class Vanish(Exception):
+    """The connection ends here without an answer: reset (RST) or closed (FIN)."""
+
+    def __init__(self, reset: bool) -> None:
+        super().__init__("reset" if reset else "closed")
+        self.reset = reset
+
+
+LogEntry = dict[str, Any]

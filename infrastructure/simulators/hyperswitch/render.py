@@ -1,0 +1,101 @@
+"""The JSON of payments, refunds, disputes and events, as Hyperswitch shows it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
+from infrastructure.simulators.hyperswitch.rows import Dispute, Json, Payment, Refund
+
+CONNECTOR, ACCOUNT = "stripe", "mca_sim"
+
+
+def instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def payment_json(payment: Payment, config: HyperswitchConfig) -> Json:
+    waiting = payment.status == "requires_capture"
+    return {
+        "payment_id": payment.payment_id,
+        "merchant_id": config.merchant_id,
+        "status": payment.status,
+        "amount": payment.amount,
+        "net_amount": payment.amount,
+        "amount_capturable": payment.amount if waiting else 0,
+        "amount_received": payment.amount_received or None,
+        "currency": payment.currency,
+        "connector": CONNECTOR if payment.connector_transaction_id else None,
+        "connector_transaction_id": payment.connector_transaction_id,
+        "reference_id": payment.connector_transaction_id,
+        "merchant_connector_id": ACCOUNT,
+        "profile_id": config.profile_id,
+        "customer_id": payment.customer_id,
+        "description": payment.description,
+        "metadata": payment.metadata,
+        "merchant_order_reference_id": payment.merchant_order_reference_id,
+        "capture_method": payment.capture_method,
+        "client_secret": f"{payment.payment_id}_secret_simulated",
+        "attempt_count": 1,
+        "error_code": payment.error_code,
+        "error_message": payment.error_message,
+        "unified_code": None,
+        "unified_message": None,
+        "created": instant(payment.created),
+        "updated": instant(payment.updated),
+    }
+
+
+def refund_json(refund: Refund, config: HyperswitchConfig) -> Json:
+    return {
+        "refund_id": refund.refund_id,
+        "payment_id": refund.payment_id,
+        "amount": refund.amount,
+        "currency": refund.currency,
+        "status": refund.status,
+        "reason": refund.reason,
+        "metadata": refund.metadata,
+        "error_message": refund.error_message,
+        "error_code": refund.error_code,
+        "unified_code": None,
+        "unified_message": None,
+        "created_at": instant(refund.created),
+        "updated_at": instant(refund.updated),
+        "connector": CONNECTOR,
+        "profile_id": config.profile_id,
+        "merchant_connector_id": ACCOUNT,
+        "split_refunds": None,
+        "issuer_error_code": None,
+        "issuer_error_message": None,
+    }
+
+
+def dispute_json(dispute: Dispute) -> Json:
+    """The list of members is a guess."""
+    return {
+        "dispute_id": dispute.dispute_id,
+        "payment_id": dispute.payment_id,
+        "attempt_id": f"{dispute.payment_id}_1",
+        "amount": str(dispute.amount),
+        "currency": dispute.currency,
+        "dispute_stage": "dispute",
+        "dispute_status": f"dispute_{dispute.status}",
+        "connector": CONNECTOR,
+        "connector_status": dispute.status,
+        "connector_dispute_id": f"dp_{dispute.dispute_id}",
+        "connector_reason": None,
+        "challenge_required_by": None,
+        "created_at": instant(dispute.created),
+    }
+
+
+def envelope(config: HyperswitchConfig, event_id: str, event_type: str, kind: str, shown: Json, at: float) -> Json:
+    """`kind` is the content's type, such as `refund_details`."""
+    return {
+        "merchant_id": config.merchant_id,
+        "event_id": event_id,
+        "event_type": event_type,
+        "content": {"type": kind, "object": shown},
+        "timestamp": instant(at),
+        "processor_merchant_id": config.merchant_id,
+    }

@@ -1,0 +1,67 @@
+"""What the simulated Hyperswitch remembers. Amounts in minor units, instants in epoch seconds of the simulator's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from infrastructure.simulators.common.webhook_sender import Letter
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Payment:
+    payment_id: str
+    amount: int
+    currency: str
+    status: str
+    created: float
+    updated: float
+    capture_method: str = "automatic"
+    amount_received: int = 0
+    connector_transaction_id: str | None = None
+    merchant_order_reference_id: str | None = None
+    customer_id: str | None = None
+    description: str | None = None
+    metadata: Json | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(slots=True)
+class Refund:
+    refund_id: str
+    payment_id: str
+    amount: int
+    currency: str
+    status: str
+    created: float
+    updated: float
+    reason: str | None = None
+    metadata: Json | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(slots=True)
+class Dispute:
+    dispute_id: str
+    payment_id: str
+    amount: int
+    currency: str
+    status: str
+    """`opened`, `challenged`, `won`, `lost`, `accepted`, `expired` or `cancelled`."""
+    created: float
+    updated: float
+
+
+@dataclass(slots=True)
+class Announcement:
+    """One event. What is sent is written once, so that each retry sends the same bytes and the same signature."""
+
+    id: str
+    type: str
+    object_id: str
+    envelope: Json
+    letter: Letter = field(default_factory=lambda: Letter(b"", {}))

@@ -1,0 +1,42 @@
+"""`python -m infrastructure.simulators.stripe --port 12111 [--state simulator.sqlite3]`"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from infrastructure.simulators.common.process import ANNOUNCEMENT
+from infrastructure.simulators.stripe.config import SimulatorConfig
+from infrastructure.simulators.stripe.server import serve_simulator
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m infrastructure.simulators.stripe", description="A simulated Stripe")
+    parser.add_argument("--port", type=int, default=12111, help="0 takes a free port")
+    parser.add_argument("--state", type=Path, help="SQLite file that survives a restart; in memory without it")
+    parser.add_argument("--seed", type=int, default=1, help="another seed gives other ids")
+    chosen = parser.parse_args()
+    config = SimulatorConfig(seed=chosen.seed, state_file=chosen.state)
+    fastest_loop = uvicorn.Config("unused", log_config=None).get_loop_factory()
+    with asyncio.Runner(loop_factory=fastest_loop) as runner:
+        runner.run(_serve(config, chosen.port))
+
+
+async def _serve(config: SimulatorConfig, port: int) -> None:
+    """Until SIGINT or SIGTERM."""
+    stopping = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    async with await serve_simulator(config, port=port) as simulator:
+        sys.stdout.write(f"{ANNOUNCEMENT}{simulator.url}\n")
+        sys.stdout.flush()
+        await stopping.wait()
+
+
+if __name__ == "__main__":
+    main()

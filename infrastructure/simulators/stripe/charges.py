@@ -1,0 +1,99 @@
+"""Buyers' payments as sources of transfers: what is left of each, and when its money becomes available."""
+
+from __future__ import annotations
+
+import re
+
+from infrastructure.simulators.stripe.balances import WORLD, Pocket
+from infrastructure.simulators.stripe.books import Books
+from infrastructure.simulators.stripe.errors import Refusal, spoken
+from infrastructure.simulators.stripe.render import balance_json
+from infrastructure.simulators.stripe.rows import Charge
+
+PLAUSIBLE_CHARGE = re.compile(r"(ch|py)_[A-Za-z0-9_]{1,250}")
+
+
+def register_charge(
+    books: Books,
+    id_: str,
+    currency: str,
+    amount: int | None,
+    transfer_group: str | None = None,
+    available_in: float = 0,
+) -> Charge:
+    """A payment succeeded: its money is the platform's, available after `available_in` seconds of simulated time.
+
+    Raises ValueError when the id is taken.
+    """
+    if books.charges.get(id_) is not None:
+        raise ValueError(f"there is already a charge {id_!r}: choose another id")
+    now = books.clock.seconds()
+    charge = Charge(
+        id=id_,
+        seq=books.charges.next_seq(),
+        created=now,
+        currency=currency,
+        amount=amount,
+        available_on=now + int(available_in),
+        transfer_group=transfer_group,
+        settled=available_in <= 0,
+    )
+    pocket = books.platform_pocket(currency, bucket_of(charge))
+    books.purse.move(amount or 0, Pocket(WORLD, currency), pocket)
+    if not charge.settled:
+        books.unsettled[id_] = charge
+    return books.charges.add(charge)
+
+
+def find_charge(books: Books, id_: str, currency: str) -> Charge:
+    """The charge, made up on first use when the configuration allows. Raises Refusal when there is none."""
+    charge = books.charges.get(id_)
+    if charge is None and books.config.auto_charges and "missing" not in id_ and PLAUSIBLE_CHARGE.fullmatch(id_):
+        charge = register_charge(books, id_, currency, None)
+    if charge is None:
+        raise Refusal("no_such_charge", id=id_)
+    return charge
+
+
+def bucket_of(charge: Charge) -> str:
+    return "available" if charge.settled else "pending"
+
+
+def check_source(charge: Charge, amount: int, currency: str) -> None:
+    """Raises Refusal when the charge cannot pay this transfer. Reversals give nothing back to the charge [G]."""
+    if charge.currency != currency:
+        raise Refusal("source_currency_differs", charge_currency=charge.currency, currency=currency)
+    if charge.amount is not None and charge.transferred + amount > charge.amount:
+        charged, used = spoken(charge.amount, currency), spoken(charge.transferred, currency)
+        raise Refusal("source_overspent", charged=charged, used=used)
+
+
+def use_source(books: Books, charge: Charge, transfer_id: str, amount: int) -> None:
+    if charge.amount is None:
+        books.purse.move(amount, Pocket(WORLD, charge.currency), books.platform_pocket(charge.currency))
+    charge.transferred += amount
+    charge.transfers.append(transfer_id)
+    books.charges.touch(charge)
+
+
+def settle_due_charges(books: Books) -> None:
+    """Pending money whose day has come becomes available, the platform's rest and every seller's part alike."""
+    now = books.clock.seconds()
+    for charge in list(books.unsettled.values()):
+        if charge.available_on <= now:
+            _settle(books, books.unsettled.pop(charge.id))
+
+
+def _settle(books: Books, charge: Charge) -> None:
+    rest = charge.amount or 0
+    for transfer in (books.transfers.by_id[id_] for id_ in charge.transfers):
+        _become_available(books, Pocket(transfer.destination, charge.currency, "pending"), transfer.rest)
+        rest -= transfer.rest
+    _become_available(books, books.platform_pocket(charge.currency, "pending"), rest)
+    charge.settled = True
+    books.charges.touch(charge)
+    books.announce("balance.available", balance_json(books))
+
+
+def _become_available(books: Books, pending: Pocket, amount: int) -> None:
+    books.purse.move(amount, pending, pending._replace(bucket="available"))

@@ -1,0 +1,197 @@
+"""Rows as the JSON that Stripe's API answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from infrastructure.simulators.stripe.balances import PLATFORM
+from infrastructure.simulators.stripe.books import Books
+from infrastructure.simulators.stripe.errors import Refusal
+from infrastructure.simulators.stripe.rows import Account, BalanceTransaction, Event, Reversal, Transfer
+
+EMBEDDED_REVERSALS = 10
+
+Json = dict[str, Any]
+
+
+def transfer_json(books: Books, transfer: Transfer, expand: Sequence[str] = ()) -> Json:
+    url = f"/v1/transfers/{transfer.id}/reversals"
+    newest = [books.reversals.by_id[id_] for id_ in transfer.reversals[: -EMBEDDED_REVERSALS - 1 : -1]]
+    return {
+        "id": transfer.id,
+        "object": "transfer",
+        "amount": transfer.amount,
+        "amount_reversed": transfer.amount_reversed,
+        "balance_transaction": _linked(books, "balance_transaction", transfer.balance_transaction, expand),
+        "created": transfer.created,
+        "currency": transfer.currency,
+        "description": transfer.description,
+        "destination": _linked(books, "destination", transfer.destination, expand),
+        "destination_payment": transfer.destination_payment,
+        "livemode": books.config.livemode,
+        "metadata": transfer.metadata,
+        "reversals": {
+            "object": "list",
+            "data": [reversal_json(books, reversal) for reversal in newest],
+            "has_more": len(transfer.reversals) > EMBEDDED_REVERSALS,
+            "total_count": len(transfer.reversals),
+            "url": url,
+        },
+        "reversed": transfer.amount_reversed == transfer.amount,
+        "source_transaction": transfer.source_transaction,
+        "source_type": transfer.source_type,
+        "transfer_group": transfer.transfer_group,
+    }
+
+
+def reversal_json(books: Books, reversal: Reversal, expand: Sequence[str] = ()) -> Json:
+    return {
+        "id": reversal.id,
+        "object": "transfer_reversal",
+        "amount": reversal.amount,
+        "balance_transaction": _linked(books, "balance_transaction", reversal.balance_transaction, expand),
+        "created": reversal.created,
+        "currency": reversal.currency,
+        "destination_payment_refund": reversal.destination_payment_refund,
+        "metadata": reversal.metadata,
+        "source_refund": reversal.source_refund,
+        "transfer": _linked(books, "transfer", reversal.transfer, expand),
+    }
+
+
+def transaction_json(transaction: BalanceTransaction) -> Json:
+    category = "transfer_reversal" if transaction.type == "transfer_refund" else transaction.type
+    return {
+        "id": transaction.id,
+        "object": "balance_transaction",
+        "amount": transaction.amount,
+        "available_on": transaction.available_on,
+        "balance_type": "payments",
+        "created": transaction.created,
+        "currency": transaction.currency,
+        "description": transaction.description,
+        "exchange_rate": None,
+        "fee": 0,
+        "fee_details": [],
+        "net": transaction.amount,
+        "reporting_category": category,
+        "source": transaction.source,
+        "status": "available",
+        "type": transaction.type,
+    }
+
+
+def account_json(account: Account) -> Json:
+    return {
+        "id": account.id,
+        "object": "account",
+        "capabilities": {"transfers": account.transfers_capability},
+        "charges_enabled": account.charges_enabled,
+        "country": account.country,
+        "created": account.created,
+        "details_submitted": True,
+        "metadata": {},
+        "payouts_enabled": account.payouts_enabled,
+        "requirements": {
+            "currently_due": [],
+            "disabled_reason": account.disabled_reason,
+            "eventually_due": [],
+            "past_due": [],
+        },
+        "type": "express",
+    }
+
+
+def platform_json(books: Books) -> Json:
+    account = Account(id=books.config.platform_account, seq=0, created=0)
+    return account_json(account) | {"type": "standard", "settings": {"dashboard": {"display_name": "Simulator"}}}
+
+
+def capability_json(account: Account) -> Json:
+    return {
+        "id": "transfers",
+        "object": "capability",
+        "account": account.id,
+        "requested": True,
+        "status": account.transfers_capability,
+    }
+
+
+def balance_json(books: Books, holder: str = PLATFORM) -> Json:
+    if holder == PLATFORM:
+        books.platform_pocket("usd")
+    buckets = books.purse.of(holder)
+    lines = {bucket: [_balance_line(*item) for item in sorted(amounts.items())] for bucket, amounts in buckets.items()}
+    return {"object": "balance", "livemode": books.config.livemode, **lines}
+
+
+def _balance_line(currency: str, amount: int) -> Json:
+    return {"amount": amount, "currency": currency, "source_types": {"card": amount}}
+
+
+def payout_json(books: Books, id_: str, amount: int, currency: str) -> Json:
+    now = books.clock.seconds()
+    return {
+        "id": id_,
+        "object": "payout",
+        "amount": amount,
+        "arrival_date": now,
+        "automatic": True,
+        "balance_transaction": books.ids.next("txn"),
+        "created": now,
+        "currency": currency,
+        "destination": "ba_1Qsim",
+        "failure_code": None,
+        "failure_message": None,
+        "livemode": books.config.livemode,
+        "metadata": {},
+        "method": "standard",
+        "source_type": "card",
+        "status": "paid",
+        "type": "bank_account",
+    }
+
+
+def event_json(books: Books, event: Event) -> Json:
+    """`data.object` is spliced in as the bytes that were frozen when it happened."""
+    content: Json = {"object": orjson.Fragment(event.object)}
+    if event.previous_attributes is not None:
+        content["previous_attributes"] = event.previous_attributes
+    body: Json = {
+        "id": event.id,
+        "object": "event",
+        "api_version": books.config.api_version,
+        "created": event.created,
+        "data": content,
+        "livemode": books.config.livemode,
+        "pending_webhooks": event.pending_webhooks,
+        "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
+        "type": event.type,
+    }
+    return body if event.account is None else body | {"account": event.account}
+
+
+def list_json(url: str, rows: Sequence[Json], has_more: bool) -> Json:
+    return {"object": "list", "data": rows, "has_more": has_more, "url": url}
+
+
+def check_expand(expand: Sequence[str], expandable: frozenset[str]) -> None:
+    """Raises Refusal for a property that cannot be expanded."""
+    for name in expand:
+        if name not in expandable:
+            raise Refusal("expand_unknown", value=name)
+
+
+def _linked(books: Books, name: str, id_: str, expand: Sequence[str]) -> str | Json:
+    if name not in expand:
+        return id_
+    match name:
+        case "balance_transaction":
+            return transaction_json(books.transactions.by_id[id_])
+        case "destination":
+            return account_json(books.accounts.by_id[id_])
+        case _:
+            return transfer_json(books, books.transfers.by_id[id_])

@@ -1,0 +1,38 @@
+"""The audit trail: of one transfer, and of an order with everything that belongs to it."""
+
+from dataclasses import fields
+from typing import Any
+
+from domain.errors import UnknownId
+from infrastructure.postgres.audit_trail import AuditTrail
+from infrastructure.web.operation import Call, Reply
+from infrastructure.web.requests import Parameters
+from infrastructure.web.responses import History, HistoryEntry, OrderHistory, OrderHistoryEntry
+from projections.audit_trail.entries import Entry
+
+OF_A_TRANSFER = [shown.name for shown in fields(HistoryEntry)]
+OF_AN_ORDER = [shown.name for shown in fields(OrderHistoryEntry)]
+
+
+async def tell_history(call: Call[None, Parameters]) -> Reply:
+    transfer_id = call.transfer_id()
+    entries = await _trail(call).of_stream(transfer_id)
+    if not entries or entries[0].stream != "seller_transfer":  # other streams have ids too
+        raise UnknownId("transfer", str(transfer_id))
+    return Reply(200, History([HistoryEntry(**_members(entry, OF_A_TRANSFER)) for entry in entries]))
+
+
+async def tell_order_history(call: Call[None, Parameters]) -> Reply:
+    order_id = call.id("order_id")
+    entries = await _trail(call).of_order(order_id)
+    if not entries:
+        raise UnknownId("order", order_id)
+    return Reply(200, OrderHistory([OrderHistoryEntry(**_members(entry, OF_AN_ORDER)) for entry in entries]))
+
+
+def _trail(call: Call[None, Parameters]) -> AuditTrail:
+    return AuditTrail(call.past, call.backend.history)
+
+
+def _members(entry: Entry, names: list[str]) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in names}

@@ -1,0 +1,69 @@
+"""For those who watch the process: is it alive, can it serve, what does it measure, what can be called."""
+
+import asyncio
+
+import psycopg
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import Response
+
+from infrastructure.postgres.circuit_breaker import Traffic
+from infrastructure.postgres.migrate import read_migrations
+from infrastructure.web.metrics import Snapshot
+from infrastructure.web.operation import Backend, Call, Reply
+from infrastructure.web.problems import Problem
+from infrastructure.web.requests import Parameters
+from infrastructure.web.responses import Alive, Ready
+
+DATABASE_WITHIN_SECONDS = 5.0
+NEWEST = read_migrations()[-1].version
+"""The migration that this code was written for."""
+
+Watch = Call[None, Parameters]
+
+
+async def tell_health(call: Watch) -> Reply:
+    return Reply(200, Alive("alive"))
+
+
+async def tell_readiness(call: Watch) -> Reply:
+    reasons = await call.service.ready() or await _behind(call.backend)
+    if reasons:
+        raise Problem("not_ready", f"Not ready: {'; '.join(reasons)}.", more={"reasons": reasons})
+    return Reply(200, Ready(True))
+
+
+async def _behind(backend: Backend) -> list[str]:
+    """Somebody may take migrations back while we run."""
+    try:
+        version = await backend.reads.schema_version()
+    except psycopg.Error as error:
+        return [f"the schema cannot be read: {' '.join(str(error).split())}"]
+    return [f"the schema is at version {version}, expected {NEWEST}: run migrate up"] if version < NEWEST else []
+
+
+async def expose_metrics(call: Watch) -> Response:
+    text = call.backend.metrics.exposition(await _snapshot(call.backend))
+    return Response(text, headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+async def describe(call: Watch) -> Response:
+    return Response(call.backend.document, media_type="application/json")
+
+
+async def _snapshot(backend: Backend) -> Snapshot:
+    """Without a database the process still tells of itself."""
+    service, reads = backend.service, backend.reads
+    try:
+        async with asyncio.timeout(DATABASE_WITHIN_SECONDS):
+            return Snapshot(
+                up=True,
+                facts=await service.store.head(),
+                transfers=await reads.statuses(),
+                oldest_reversal_seconds=await reads.oldest_reversal(),
+                inbox=await service.inbox.counts(),
+                missed=await service.inbox.missed(),
+                alarms=await reads.open_alarms(),
+                traffic=await Traffic(service.pool).state(),
+            )
+    except (psycopg.Error, TimeoutError):
+        return Snapshot()

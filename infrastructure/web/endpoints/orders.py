@@ -1,0 +1,96 @@
+"""Orders: record one, have it paid, and everything that belongs to it."""
+
+from collections.abc import Sequence
+
+from application.commands import buying
+from domain.errors import UnknownId
+from domain.order import aggregate as facts
+from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.web.as_of import asks_for_the_past, before_its_time, moment_of
+from infrastructure.web.endpoints.refunds import refund_named
+from infrastructure.web.endpoints.refunds import shown as shown_refund
+from infrastructure.web.endpoints.transfers import as_folded, with_reversals
+from infrastructure.web.operation import Call, Reply
+from infrastructure.web.problems import psp_not_configured
+from infrastructure.web.requests import OrderIn, PaidIn, Parameters, PastQuery, ShareIn
+from infrastructure.web.responses import Order, Payment, Refund, Share, Transfer
+from projections.orders import OrderRow
+
+MOST_TRANSFERS = 10_000
+
+
+async def record_order(call: Call[OrderIn, Parameters]) -> Reply:
+    body = call.body
+    news = await call.service.ledger.register_order(
+        order_id=body.order_id,
+        currency=body.currency,
+        amount=body.amount,
+        shares=[_share(share, body.currency) for share in body.shares],
+        payment_id=body.payment_id,
+        source_transaction=body.source_transaction,
+    )
+    return Reply(201 if news else 200, await _order(call.reads, body.order_id))
+
+
+def _share(share: ShareIn, currency: str) -> facts.Share:
+    plain = facts.Share(seller_id=share.seller_id, destination=share.destination, amount=share.amount)
+    if share.currency not in (None, currency):
+        plain["currency"] = share.currency
+    return plain
+
+
+def _shown(share: facts.Share, currency: str) -> Share:
+    return Share(share["seller_id"], share["destination"], share["amount"], share.get("currency", currency))
+
+
+async def pay_order(call: Call[PaidIn, Parameters]) -> Reply:
+    order_id = call.id("order_id")
+    await call.service.ledger.record_payment(order_id, call.body.payment_id, call.body.source_transaction, "api")
+    return Reply(200, await _order(call.reads, order_id))
+
+
+async def create_payment(call: Call[None, Parameters]) -> Reply:
+    order_id, psp = call.id("order_id"), call.service.psp
+    if psp is None:
+        raise psp_not_configured()
+    made = await buying.create_payment(call.service.ledger, psp, order_id)
+    return Reply(200, Payment(order_id, made.payment_id, made.status, made.amount, made.currency, made.client_secret))
+
+
+async def show_order(call: Call[None, PastQuery]) -> Reply:
+    order_id = call.id("order_id")
+    return Reply(200, await (_as_it_was(call, order_id) if asks_for_the_past(call.query) else _order(call.reads, order_id)))
+
+
+async def _as_it_was(call: Call[None, PastQuery], order_id: str) -> Order:
+    then = await call.past.order(order_id, await moment_of(call))
+    if then is None:
+        raise before_its_time("order", order_id, call.query)
+    return _whole(then.order, [as_folded(one) for one in then.transfers], [shown_refund(one) for one in then.refunds])
+
+
+async def _order(reads: ReadModels, order_id: str) -> Order:
+    row = await reads.order(order_id)
+    if row is None:
+        raise UnknownId("order", order_id)
+    transfers = await reads.transfers(Filters(order_id=order_id), MOST_TRANSFERS)
+    _, refunds = await reads.names_of(order_id)
+    shown = await with_reversals(reads, transfers[::-1])
+    return _whole(row, shown, [await refund_named(reads, name) for name in refunds])
+
+
+def _whole(row: OrderRow, transfers: Sequence[Transfer], refunds: Sequence[Refund]) -> Order:
+    return Order(
+        order_id=row.order_id,
+        currency=row.currency,
+        amount=row.amount,
+        refunded=row.refunded,
+        status=row.status,
+        payment_id=row.payment_id,
+        source_transaction=row.source_transaction,
+        shares=[_shown(share, row.currency) for share in row.shares],
+        transfers=transfers,
+        refunds=refunds,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

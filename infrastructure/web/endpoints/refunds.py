@@ -1,0 +1,65 @@
+"""Refunds: ask the payment provider for one, record one that succeeded elsewhere, and what has become of one."""
+
+from application.commands.refunds import SettledRefund
+from domain.errors import UnknownId
+from domain.refund import aggregate as facts
+from infrastructure.postgres.read_models import ReadModels
+from infrastructure.web.operation import Call, Reply
+from infrastructure.web.problems import psp_not_configured
+from infrastructure.web.requests import Parameters, RefundIn
+from infrastructure.web.responses import Part, Refund
+from projections.refunds import RefundRow
+
+
+async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
+    ledger = call.service.ledger
+    if not call.body.settled and call.service.psp is None:
+        raise psp_not_configured()
+    recorded = await (ledger.settle_refund if call.body.settled else ledger.request_refund)(_wish(call.body))
+    known = await refund_named(call.reads, recorded.refund.refund_id)
+    return Reply(202 if recorded.news else 200, known)
+
+
+def _wish(body: RefundIn) -> SettledRefund:
+    explicit = None if body.allocation is None else {part.seller_id: part.amount for part in body.allocation}
+    return SettledRefund(
+        refund_id=body.refund_id,
+        order_id=body.order_id,
+        amount=body.amount,
+        reason=body.reason,
+        explicit=explicit,
+        psp_refund_id=body.psp_refund_id,
+    )
+
+
+async def show_refund(call: Call[None, Parameters]) -> Reply:
+    return Reply(200, await refund_named(call.reads, call.id("refund_id")))
+
+
+async def refund_named(reads: ReadModels, name: str) -> Refund:
+    """One refund under any of its names, as callers see it. Raises UnknownId."""
+    row = await reads.refund(name)
+    if row is None:
+        raise UnknownId("refund", name)
+    return shown(row)
+
+
+def shown(row: RefundRow) -> Refund:
+    """A refund, as callers see it."""
+    return Refund(
+        refund_id=row.refund_id,
+        order_id=row.order_id,
+        amount=row.amount,
+        currency=row.currency,
+        status=row.status,
+        psp_refund_id=row.psp_refund_id,
+        reason=row.reason,
+        last_error=row.last_error,
+        allocation=[_part(part) for part in row.allocation],
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _part(part: facts.Part) -> Part:
+    return Part(part["seller_id"], part["amount"], part["transfer_id"], part["reversal_id"], part.get("status", ""))

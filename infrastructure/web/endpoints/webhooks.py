@@ -1,0 +1,109 @@
+"""Received webhooks: checked, stored, answered. What they cause comes later; no sender waits for it.
+
+The signature covers the raw body, so it is checked before anything is read. What is signed is kept, even what nobody can
+read: that is stored under the hash of its bytes, and a person is told.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+import orjson
+
+from infrastructure.hyperswitch import signature as hyperswitch
+from infrastructure.stripe import signature as stripe
+from infrastructure.web.operation import Call, Reply
+from infrastructure.web.problems import Problem, problem_of
+from infrastructure.web.request_body import whole_body
+from infrastructure.web.requests import Parameters
+from infrastructure.web.responses import Received
+
+LONGEST_EVENT_ID, LONGEST_EVENT_TYPE = 255, 128
+UNREADABLE = "unreadable"
+"""The type under which an event is stored whose own type, or mode, cannot be told: nothing reacts to it."""
+
+Webhook = Call[None, Parameters]
+
+
+class Event(NamedTuple):
+    """What is stored of a webhook."""
+
+    event_id: str
+    event_type: str
+    body: bytes
+
+
+async def receive_hyperswitch(call: Webhook) -> Reply:
+    return await _received(call, "hyperswitch", _from_hyperswitch)
+
+
+async def receive_stripe(call: Webhook) -> Reply:
+    return await _received(call, "stripe", _from_stripe)
+
+
+async def _from_hyperswitch(call: Webhook) -> Event:
+    secrets = _configured(call.service.settings.hyperswitch_webhook_secrets, "HYPERSWITCH_WEBHOOK_SECRETS")
+    body = await whole_body(call.request)
+    hyperswitch.verify(body, call.request.headers.get(hyperswitch.HEADER), secrets)
+    envelope = _envelope(body)
+    return _event(body, envelope.get("event_id"), envelope.get("event_type"))
+
+
+async def _from_stripe(call: Webhook) -> Event:
+    settings = call.service.settings
+    secrets = _configured(settings.stripe_webhook_secrets, "STRIPE_WEBHOOK_SECRETS")
+    body = await whole_body(call.request)
+    stripe.verify(body, call.request.headers.get(stripe.HEADER), secrets, call.service.clock.now())
+    envelope = _envelope(body)
+    livemode = envelope.get("livemode")
+    if isinstance(livemode, bool) and livemode != (settings.mode == "live"):
+        said = f"The event says livemode: {str(livemode).lower()}, the ledger's key is of mode {settings.mode}"
+        raise Problem("livemode_mismatch", f"{said}; nothing was stored, send it to the ledger of its own mode.")
+    # what does not say whether it is about real money is kept, but never acted upon
+    return _event(body, envelope.get("id"), envelope.get("type") if isinstance(livemode, bool) else None)
+
+
+def _configured(secrets: tuple[str, ...], name: str) -> tuple[str, ...]:
+    if not secrets:
+        raise Problem(
+            "webhook_not_configured", f"No webhook is taken in here, because {name} is not set; set it and start again."
+        )
+    return secrets
+
+
+def _envelope(body: bytes) -> Mapping[str, object]:
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _event(body: bytes, event_id: object, event_type: object) -> Event:
+    by_hash = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    return Event(_name(event_id, LONGEST_EVENT_ID) or by_hash, _name(event_type, LONGEST_EVENT_TYPE) or UNREADABLE, body)
+
+
+def _name(value: object, longest: int) -> str | None:
+    """A name that can be stored and shown; None for anything else."""
+    return value if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() else None
+
+
+async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awaitable[Event]]) -> Reply:
+    try:
+        event = await read(call)
+        new = await call.service.inbox.put(provider, *event, call.service.clock.now())
+        if event.event_type == UNREADABLE:
+            await _tell(call, provider, event)
+    except Exception as error:
+        problem = problem_of(error)
+        call.backend.metrics.received(provider, problem.code)
+        raise problem from error
+    call.backend.metrics.received(provider, "stored" if new else "duplicate")
+    return Reply(200, Received(True))
+
+
+async def _tell(call: Webhook, provider: str, event: Event) -> None:
+    """It was signed, so it means something."""
+    detail = "A signed webhook does not say what it is; read its body in webhook_inbox, and ask the sender."
+    await call.service.alarms.raise_("webhook_unreadable", f"{provider}:{event.event_id}", detail)

@@ -1,0 +1,95 @@
+"""The two long-lived processes: `serve` (web, inbox, workers) and `worker` (inbox, workers). SIGTERM drains them."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+
+import structlog
+import uvicorn
+
+from infrastructure.bootstrap import running
+from infrastructure.settings import Settings
+from infrastructure.simulators.selection import deliver_webhooks
+from infrastructure.web.app import application_of
+from scripts.exit_codes import fail
+
+GRACE_SECONDS = 10
+log = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handling: it would end the process before the workers have drained."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(settings: Settings, look_up_first: bool) -> None:
+    """Web, inbox and workers in one process, until SIGTERM or SIGINT."""
+    listening = _listening(settings)
+    _run(lambda: _serve(settings, listening, look_up_first))
+
+
+def work(settings: Settings, look_up_first: bool) -> None:
+    """Inbox and workers, beside a `serve` on the same database."""
+    _run(lambda: _work(settings, look_up_first))
+
+
+def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
+    fastest = uvicorn.Config("unused", log_config=None).get_loop_factory()
+    with asyncio.Runner(loop_factory=fastest) as runner:
+        runner.run(main())
+
+
+async def _serve(settings: Settings, listening: socket.socket, look_up_first: bool) -> None:
+    async with running(settings, look_up_first=look_up_first) as service:
+        config = uvicorn.Config(
+            application_of(service),
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        server = Server(config)
+        _on_signal(lambda: setattr(server, "should_exit", True))
+        host, port = listening.getsockname()[:2]
+        if service.psp_url is not None and service.psp_builtin:
+            here = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+            await deliver_webhooks(
+                service.psp_url, f"{here}/webhooks/hyperswitch", service.settings.hyperswitch_webhook_secrets[0]
+            )
+        log.info("serving", url=f"http://{host}:{port}", stripe=service.stripe_url, psp=service.psp_url)
+        await server.serve([listening])
+        log.info("draining")
+    log.info("drained")
+
+
+async def _work(settings: Settings, look_up_first: bool) -> None:
+    async with running(settings, look_up_first=look_up_first) as service:
+        stopping = asyncio.Event()
+        _on_signal(stopping.set)
+        log.info("working", stripe=service.stripe_url, psp=service.psp_url)
+        await stopping.wait()
+        log.info("draining")
+    log.info("drained")
+
+
+def _on_signal(act: Callable[[], None]) -> None:
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, act)
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """Bound before anything starts, so that a port in use is one sentence."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: TCP_NODELAY only for proto TCP
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        fail(f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another LEDGER_HOST or LEDGER_PORT.")
+    return listening

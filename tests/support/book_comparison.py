@@ -1,0 +1,28 @@
+"""The question that ends every scenario, asked of the database in memory: do Stripe's books, our facts and our rows agree?"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tests.support.expected_books import ROWS, Snapshot, compared
+from tests.support.in_memory.database import MemoryDatabase
+
+
+class Stripe(Protocol):
+    """Whatever stands behind the gateway."""
+
+    @property
+    def transfers(self) -> list[dict[str, Any]]:
+        """Every transfer with all its reversals."""
+        ...
+
+    @property
+    def violations(self) -> Sequence[str]: ...
+
+
+def books_agree(stripe: Stripe, database: MemoryDatabase) -> None:
+    """Raises AssertionError that names every disagreement. Nothing may be at work meanwhile."""
+    rows = {table: list(database.tables[table].values()) for table in ROWS}
+    inbox = Counter(row.status for row in database.inbox.rows.values())
+    found = compared(Snapshot(database.recorded, rows, inbox), stripe.transfers, stripe.violations)
+    assert not found, "the books disagree:\n" + "\n".join(found)

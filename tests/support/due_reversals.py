@@ -1,0 +1,43 @@
+"""Thousands of sellers' transfers whose money is wanted back, made at once."""
+
+from itertools import islice
+from uuid import UUID
+
+from domain.identity import transfer_stream
+from domain.provider_call.request_body import TransferBody
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.transfer_outcome import complete
+from tests.support.in_memory.stripe import LightStripe
+from tests.support.marketplace import CURRENCY, account
+from tests.support.virtual_fleet import Fleet
+from tests.support.virtual_time import now
+
+AT_ONCE = 500
+"""Transfers of one append."""
+
+
+async def reversals_due(fleet: Fleet, stripe: LightStripe, count: int, sellers: int = 100) -> list[UUID]:
+    """So many transfers of 900, paid at Stripe, each with a reversal of all of it that is due now; their ids."""
+    made = (_owed(stripe, number, f"seller{number % sellers}") for number in range(count))
+    ids: list[UUID] = []
+    while several := list(islice(made, AT_ONCE)):
+        book = await fleet.ledger.load([])
+        book.add(several)
+        await fleet.ledger.append(book)
+        ids += [transfer.id for transfer in several]
+    return ids
+
+
+def _owed(stripe: LightStripe, number: int, seller: str) -> SellerTransfer:
+    order_id, refund_id = f"o{number}", f"r{number}"
+    transfer_id = transfer_stream(order_id, seller)
+    metadata = {"transfer_id": str(transfer_id), "order_id": order_id, "seller_id": seller}
+    body = TransferBody(
+        amount=900, currency=CURRENCY.lower(), destination=account(seller), transfer_group=order_id, metadata=metadata
+    )
+    transfer = SellerTransfer.create(
+        order_id=order_id, seller_id=seller, destination=account(seller), amount=900, currency=CURRENCY, now=now()
+    )
+    complete(transfer, stripe.hold(body), 900, None, now())
+    transfer.take_back(refund_id, 900, now())
+    return transfer

@@ -1,0 +1,311 @@
+"""Do Stripe's books, our facts and our rows tell the same story? Asked after every scenario, whatever it was about.
+
+Everything is read from outside: one snapshot of the database as anybody with psql sees it, and the simulator's own ledger.
+What each seller must have in the end is computed here anew, from the order and its refunds, not by the ledger's code.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import IsolationLevel
+from psycopg.rows import args_row
+from psycopg.sql import SQL, Identifier
+
+from domain.fact import Fact, Stream
+from domain.identity import SALE
+from domain.provider_call.operation import TRANSFER
+from domain.seller_transfer.aggregate import SellerTransfer
+from infrastructure.postgres.connections import Connection, Pool
+from infrastructure.postgres.event_store import Recorded
+from infrastructure.postgres.integrity.hash_chain import breaks
+from infrastructure.postgres.integrity.verify import verify
+from infrastructure.postgres.ledger import FactCodec, replayed
+from infrastructure.simulators.stripe import SimulatorControl
+from projections.disputes import DisputeRow
+from projections.findings import FindingRow
+from projections.orders import OrderRow
+from projections.pauses import PauseRow
+from projections.payouts import PayoutRow
+from projections.refunds import RefundRow
+from projections.registry import Fold, TransferFold, fold
+from projections.seller_transfers import SellerTransferRow
+from projections.transfer_reversals import ReversalRow
+
+Json = dict[str, Any]
+ROWS: Mapping[str, type[Any]] = {
+    "seller_transfers": SellerTransferRow,
+    "transfer_reversals": ReversalRow,
+    "orders": OrderRow,
+    "refunds": RefundRow,
+    "disputes": DisputeRow,
+    "payouts": PayoutRow,
+    "pauses": PauseRow,
+    "findings": FindingRow,
+}
+FACTS = """
+    select originator_id, originator_version, topic, state, notification_id as position, digest
+      from ledger_events order by notification_id
+"""
+OURS = len(str(UUID(int=0)))
+"""Only what is as long as our ids can name a transfer of ours."""
+UNSETTLED = ("pending", "failed", "reversal_pending")
+
+
+class Snapshot(NamedTuple):
+    """The database at one instant."""
+
+    recorded: Sequence[Recorded]
+    rows: Mapping[str, Sequence[Any]]
+    inbox: Mapping[str, int]
+
+
+class Refolded(NamedTuple):
+    """What the facts alone say."""
+
+    streams: Mapping[UUID, Stream]
+    folds: Mapping[UUID, Fold]
+
+    @property
+    def transfers(self) -> list[tuple[SellerTransfer, TransferFold]]:
+        pairs = ((self.streams[key], folded) for key, folded in self.folds.items())
+        return [(s, folded) for s, folded in pairs if isinstance(s, SellerTransfer) and isinstance(folded, TransferFold)]
+
+
+async def books_agree(stripe: SimulatorControl, pool: Pool) -> None:
+    """Raises AssertionError that names every disagreement. Nothing may be at work meanwhile."""
+    found = await disagreements(stripe, pool)
+    # and the ledger's own verdict, which knows nothing of Stripe
+    found += [str(finding) for finding in (await asyncio.to_thread(verify, pool.conninfo, [], None, lambda *_: None)).findings]
+    assert not found, "the books disagree:\n" + "\n".join(found)
+
+
+async def disagreements(stripe: SimulatorControl, pool: Pool) -> list[str]:
+    """Every disagreement in one sentence; empty when all is well."""
+    async with pool.connection() as connection:
+        snapshot = await _snapshot(connection)
+    return compared(snapshot, (await stripe.ledger())["transfers"], await stripe.violations())
+
+
+def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]) -> list[str]:
+    """The same, of books that were read by somebody else. `held`: every transfer that Stripe holds."""
+    broken = [f"chain: position {found.position} {found.what}" for found in breaks(snapshot.recorded)]
+    if broken:
+        return broken  # nothing can be told from facts that are not what they were
+    facts = _refolded(snapshot.recorded)
+    return [
+        *violations,
+        *_rows_against_facts(snapshot.rows, facts.folds),
+        *_stripe_against_facts(held, facts),
+        *_named_twice(held),
+        *_dues(snapshot.rows["seller_transfers"]),
+        *_shares(facts, held),
+        *(f"inbox: {count} webhooks are {status}" for status, count in snapshot.inbox.items() if status in ("stored", "dead")),
+    ]
+
+
+async def _snapshot(connection: Connection) -> Snapshot:
+    await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+    try:
+        async with connection.transaction():
+            recorded = await _select(connection, SQL(FACTS), Recorded)
+            rows = {table: await _select(connection, _all_of(table, kind), kind) for table, kind in ROWS.items()}
+            inbox = await connection.execute("select status, count(*) from webhook_inbox group by status")
+            return Snapshot(recorded, rows, dict(await inbox.fetchall()))
+    finally:
+        await connection.set_isolation_level(None)
+
+
+async def _select(connection: Connection, query: Any, kind: type[Any]) -> list[Any]:
+    async with connection.cursor(row_factory=args_row(kind)) as cursor:
+        return await (await cursor.execute(query)).fetchall()
+
+
+def _all_of(table: str, kind: Any) -> Any:
+    columns = SQL(", ").join(map(Identifier, kind._fields))
+    return SQL("select {} from {}").format(columns, Identifier(table))
+
+
+def _refolded(recorded: Sequence[Recorded]) -> Refolded:
+    codec, facts = FactCodec(), defaultdict[UUID, list[Fact]](list)
+    for one in recorded:
+        facts[one.originator_id].append(codec.fact(one))
+    streams = {key: replayed(several) for key, several in facts.items()}
+    return Refolded(streams, {key: folded for key, several in facts.items() if (folded := fold(None, several)) is not None})
+
+
+# --- rows = facts -----------------------------------------------------------------------------------------------------
+
+
+def _rows_against_facts(stored: Mapping[str, Sequence[Any]], folds: Mapping[UUID, Fold]) -> Iterator[str]:
+    for table, expected in _expected_rows(folds).items():
+        kept = {row[0]: row for row in stored[table]}
+        for key in kept.keys() | expected.keys():
+            if kept.get(key) != expected.get(key):
+                yield f"{table}: row {key} is {kept.get(key)}, its facts fold to {expected.get(key)}"
+
+
+def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[Any, Any]]:
+    """By table and primary key, which is each row's first column."""
+    expected: dict[str, dict[Any, Any]] = {table: {} for table in ROWS}
+    for folded in folds.values():
+        match folded:
+            case TransferFold():
+                expected["seller_transfers"][folded.transfer.transfer_id] = folded.transfer
+                expected["transfer_reversals"] |= {row.reversal_id: row for row in folded.reversals.rows.values()}
+            case OrderRow():
+                expected["orders"][folded.order_id] = folded
+            case RefundRow():
+                expected["refunds"][folded.stream_id] = folded
+            case DisputeRow():
+                expected["disputes"][folded.stream_id] = folded
+            case PayoutRow():
+                expected["payouts"][folded.stream_id] = folded
+            case PauseRow():
+                expected["pauses"][folded.stream_id] = folded
+            case FindingRow():
+                expected["findings"][folded.stream_id] = folded
+    return expected
+
+
+# --- Stripe = facts ---------------------------------------------------------------------------------------------------
+
+
+def _stripe_against_facts(held: Sequence[Json], facts: Refolded) -> Iterator[str]:
+    known = {str(transfer.id) for transfer, _ in facts.transfers}
+    taken_over = {transfer.stripe_transfer_id for transfer, _ in facts.transfers if transfer.imported}
+    for theirs in held:
+        named = theirs["metadata"].get("transfer_id")
+        if named is not None and len(named) == OURS and named not in known and theirs["id"] not in taken_over:
+            yield f"{theirs['id']} at Stripe names transfer {named}, which we do not know"
+    ours = defaultdict[str | None, list[Json]](list)
+    for theirs in held:
+        for name in {theirs["id"], theirs["metadata"].get("transfer_id")}:
+            ours[name].append(theirs)
+    for transfer, folded in facts.transfers:
+        named = [*ours.get(str(transfer.id), ()), *ours.get(folded.transfer.stripe_transfer_id or "", ())]
+        yield from _one_transfer(transfer, folded, list({theirs["id"]: theirs for theirs in named}.values()))
+
+
+def _one_transfer(transfer: SellerTransfer, folded: TransferFold, found: Sequence[Json]) -> Iterator[str]:
+    """`found`: what Stripe holds under our name, or under the name that we know it by."""
+    row = folded.transfer
+    paying = transfer.operation is not None and transfer.operation.what == TRANSFER and transfer.operation.open
+    if row.stripe_transfer_id and [t["id"] for t in found] != [row.stripe_transfer_id]:
+        if found or not _not_found(row):
+            yield f"transfer {row.transfer_id} is {row.stripe_transfer_id} here and {[t['id'] for t in found]} at Stripe"
+    elif not row.stripe_transfer_id and len(found) > paying:
+        yield f"transfer {row.transfer_id} is {row.status} here, but Stripe holds {[t['id'] for t in found]}"
+    for theirs in found if row.stripe_transfer_id else ():
+        yield from _same_money(transfer, folded, theirs)
+
+
+def _not_found(row: SellerTransferRow) -> bool:
+    """The ledger itself says that Stripe does not know it."""
+    return row.status == "permanently_failed" and (row.last_error or "").startswith("not_found")
+
+
+def _same_money(transfer: SellerTransfer, folded: TransferFold, theirs: Json) -> Iterator[str]:
+    row = folded.transfer
+    ours = (row.amount, row.currency, row.destination)
+    if ours != (theirs["amount"], theirs["currency"].upper(), theirs["destination"]):
+        yield f"{theirs['id']} is {ours} here and {theirs['amount']} {theirs['currency']} to {theirs['destination']} at Stripe"
+    open_, operation = 0, transfer.operation
+    if operation is not None and operation.what != TRANSFER and operation.open:
+        open_ = transfer.claims[operation.what].amount
+    if theirs["amount_reversed"] - row.amount_reversed not in (0, open_):
+        yield f"{theirs['id']}: {row.amount_reversed} is reversed here, {theirs['amount_reversed']} at Stripe"
+    yield from _same_reversals(folded, theirs, operation.what if open_ and operation else None)
+
+
+def _same_reversals(folded: TransferFold, theirs: Json, open_: str | None) -> Iterator[str]:
+    by_stripe_id = {row.stripe_reversal_id: row for row in folded.reversals.rows.values() if row.stripe_reversal_id}
+    at_stripe = {reversal["id"]: reversal for reversal in theirs["reversals"]}
+    for id_ in by_stripe_id.keys() - at_stripe.keys():
+        yield f"reversal {id_} is recorded here, but not at Stripe"
+    for id_, reversal in at_stripe.items():
+        named, row = reversal["metadata"].get("reversal_id"), by_stripe_id.get(id_)
+        if named is not None and named != open_ and (row is None or str(row.reversal_id) != named):
+            yield f"reversal {id_} at Stripe names {named}, which has not taken it in"
+        if row is not None and row.settled_by == "us" and row.amount != reversal["amount"]:
+            yield f"reversal {id_} took {row.amount} here and {reversal['amount']} at Stripe"
+
+
+# --- what must hold, always -------------------------------------------------------------------------------------------
+
+
+def _named_twice(held: Sequence[Json]) -> Iterator[str]:
+    """At most one transfer per (order, seller, cause) and one reversal per (transfer, refund): our ids stand for those."""
+    names: list[tuple[str, ...]] = [("transfer", t["metadata"]["transfer_id"]) for t in held if "transfer_id" in t["metadata"]]
+    for theirs in held:
+        ours = [reversal["metadata"] for reversal in theirs["reversals"] if "reversal_id" in reversal["metadata"]]
+        names += [("reversal", metadata["reversal_id"]) for metadata in ours]
+        names += [("refund", metadata["refund_id"], "of", theirs["id"]) for metadata in ours if "refund_id" in metadata]
+    for name, times in Counter(names).items():
+        if times > 1:
+            yield f"Stripe holds {times} objects for {' '.join(name)}"
+
+
+def _dues(rows: Sequence[SellerTransferRow]) -> Iterator[str]:
+    """What is unsettled says when it goes on, or what it waits for; what is settled says neither."""
+    for row in rows:
+        says_when, says_what = row.next_retry_at is not None, row.waiting_for is not None
+        if row.status == "reversal_pending" and not says_when:
+            yield f"transfer {row.transfer_id} is reversal_pending without next_retry_at"
+        if row.status in UNSETTLED and not (says_when or says_what):
+            yield f"transfer {row.transfer_id} is {row.status} and waits for nothing"
+        if row.status not in UNSETTLED and (says_when or says_what):
+            yield f"transfer {row.transfer_id} is {row.status} and still waits for {row.next_retry_at or row.waiting_for}"
+
+
+def _shares(facts: Refolded, held: Sequence[Json]) -> Iterator[str]:
+    orders = [folded for folded in facts.folds.values() if isinstance(folded, OrderRow)]
+    refunds = [folded for folded in facts.folds.values() if isinstance(folded, RefundRow)]
+    disputed_of, refunded_of = Counter[str](), Counter[str]()
+    for refund in refunds:
+        refunded_of[refund.order_id] += refund.amount if refund.status == "succeeded" else 0
+    for dispute in facts.folds.values():
+        if isinstance(dispute, DisputeRow) and dispute.withdrawn and not dispute.reinstated:  # the bank has the money
+            disputed_of[dispute.order_id] += dispute.amount
+    shares = defaultdict[tuple[str, str], list[tuple[SellerTransfer, TransferFold]]](list)
+    for transfer, folded in facts.transfers:
+        shares[folded.transfer.order_id, folded.transfer.seller_id].append((transfer, folded))
+    by_id = {theirs["id"]: theirs for theirs in held}
+    for order in orders:
+        refunded, disputed = refunded_of[order.order_id], disputed_of[order.order_id]
+        if refunded != order.refunded:
+            yield f"order {order.order_id}: {order.refunded} is refunded, its refunds sum to {refunded}"
+        for share in order.shares:
+            theirs = shares[order.order_id, share["seller_id"]]
+            yield from _one_share(order, disputed, share["seller_id"], share["amount"], theirs, by_id)
+
+
+def _one_share(
+    order: OrderRow,
+    disputed: int,
+    seller: str,
+    share: int,
+    transfers: Sequence[tuple[SellerTransfer, TransferFold]],
+    held: Mapping[str, Json],
+) -> Iterator[str]:
+    """Never more back than the share; and once all is settled, to the cent what proportional refunds and disputes left of it."""
+    ids = {folded.transfer.stripe_transfer_id for _, folded in transfers}
+    net = sum(held[id_]["amount"] - held[id_]["amount_reversed"] for id_ in ids if id_ in held)
+    if not 0 <= net <= share:
+        yield f"order {order.order_id}: seller {seller} has {net} of a share of {share}"
+    for transfer, folded in transfers:
+        back = transfer.original - folded.transfer.amount + folded.transfer.amount_reversed
+        if transfer.cause == SALE and back > share:
+            yield f"transfer {transfer.id}: reductions and reversals exceed the share of {share}"
+    gone = min(order.refunded + disputed, order.amount)
+    left = share - share * gone // order.amount if order.status == "paid" else 0
+    if all(_settled(folded) for _, folded in transfers) and net != left:
+        yield f"order {order.order_id}: seller {seller} has {net}, but {left} is left of the share of {share}"
+
+
+def _settled(folded: TransferFold) -> bool:
+    """Nothing is due, nobody is waited for, and nobody else took money back at Stripe."""
+    strangers = any(row.settled_by == "external" for row in folded.reversals.rows.values())
+    return folded.transfer.status not in (*UNSETTLED, "permanently_failed") and not strangers

@@ -1,0 +1,127 @@
+"""What an answer of Stripe leads to: the vocabulary of the table of rejections."""
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from tests.support.service import CREATE
+
+
+class Due(Enum):
+    """When the next call is due, as the row says."""
+
+    BACKOFF = auto()
+    HINDERED = auto()
+    """Soon: Stripe did not begin."""
+    FUNDS = auto()
+    """After FUNDS_RETRY_INTERVAL."""
+    NEVER = auto()
+    """Not by itself."""
+
+
+class Follows(NamedTuple):
+    """What one answer leads to."""
+
+    facts: tuple[str, ...]
+    """Appended by the answer."""
+    why: str
+    """The word that the last of them carries: its `why`, `reason` or `settled_by`."""
+    status: str | None
+    """Of the row, after those facts; None leaves it as it was."""
+    epochs: tuple[int, ...]
+    """Of the keys of all calls, the one answered and those after it."""
+    retries: int = 0
+    """An attempt was consumed, or was not."""
+    due: Due = Due.NEVER
+    waiting_for: str | None = None
+    open: bool = False
+    """Money may have moved without our knowing."""
+    alarm: str | None = None
+    prefix: str | None = ""
+    """What stands before Stripe's words in `last_error`; None: there is no error."""
+    then: tuple[str, ...] = ()
+    """Facts of what comes next, once the cause is gone."""
+    ends: str | None = None
+    """The status in the end; None: paid, or all of it taken back."""
+    identified: bool = True
+    """The fact names the request, if its answer arrived; not where the books decided, nor where the SDK drops the headers."""
+
+
+PAID, TAKEN = ("CallStarted", "Completed"), ("CallStarted", "Reversed")
+
+
+def rejected(*, stored: bool, cured: bool = True) -> Follows:
+    """Definitely not paid: an attempt is gone. Without a cure the next call is refused as well."""
+    then, ends = (PAID, None) if cured else (("CallStarted", "Failed"), "failed")
+    epochs = (1, 1 + stored)
+    return Follows(("Failed",), "rejected", "failed", epochs, retries=1, due=Due.BACKOFF, then=then, ends=ends)
+
+
+def unfunded(*, stored: bool = True) -> Follows:
+    """The platform has too little: no fault of the transfer's."""
+    return Follows(
+        ("Failed",), "awaiting_funds", "failed", (1, 1 + stored),
+        due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=PAID,
+    )  # fmt: skip
+
+
+def on_hold(*, stored: bool = True) -> Follows:
+    """The seller's account cannot take money: nothing is due until it can, or somebody says so."""
+    return Follows(("Failed",), "on_hold", "failed", (1, 1 + stored), waiting_for="account", alarm="on_hold", then=PAID)
+
+
+def uncollectable(*, stored: bool = True) -> Follows:
+    """Refused, although Stripe's books show enough left: most likely the seller has too little."""
+    return Follows(
+        ("AttemptDeferred",), "awaiting_funds", None, (1, 1 + stored),
+        due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=TAKEN,
+    )  # fmt: skip
+
+
+def not_taken(*, stored: bool = False) -> Follows:
+    """Refused for a reason that no money mends: an attempt is gone."""
+    return Follows(("AttemptDeferred",), "rejected", None, (1, 1 + stored), retries=1, due=Due.BACKOFF, then=TAKEN)
+
+
+def not_found() -> Follows:
+    """One answer is enough: a person is needed."""
+    return Follows(
+        ("PermanentlyFailed",), "not_found", "permanently_failed", (1,),
+        alarm="permanently_failed", prefix="not_found: ", ends="permanently_failed",
+    )  # fmt: skip
+
+
+def hindered(why: str, alarm: str | None = None, *, open_: bool = False) -> "Both":
+    """Stripe did not begin: the same key, soon, and no attempt is gone."""
+    return for_both(Follows(("AttemptDeferred",), why, None, (1, 1), due=Due.HINDERED, alarm=alarm, open=open_))
+
+
+def unknown(why: str, alarm: str | None = None, *, identified: bool = True) -> "Both":
+    """Nobody can tell what became of it: the same key and body, and an attempt is gone."""
+    follows = Follows(("AttemptDeferred",), "unknown", None, (1, 1), retries=1, due=Due.BACKOFF, open=True, alarm=alarm)
+    return for_both(follows._replace(prefix=f"{why}: ", identified=identified))
+
+
+class Both(NamedTuple):
+    """What follows for each of the two calls; None where it cannot meet that answer."""
+
+    create: Follows | None = None
+    reverse: Follows | None = None
+
+    def of(self, call: str) -> Follows | None:
+        return self.create if call == CREATE else self.reverse
+
+
+def for_both(follows: Follows) -> Both:
+    """The same for either, which then succeeds."""
+    return Both(follows._replace(then=PAID), follows._replace(then=TAKEN))
+
+
+def heard_again(*, made: bool) -> Both:
+    """The key repeats its 500 for ever. That is one attempt, however often it is heard; then Stripe's books decide."""
+    first, last = unknown("http_500"), ("Completed", "Reversed")
+    more = () if made else ("AttemptDeferred", "CallStarted")
+    epochs = (1, 1) if made else (1, 1, 2)
+    paid, taken = [("CallStarted", "AttemptDeferred", *more, ending) for ending in last]
+    assert first.create is not None
+    assert first.reverse is not None
+    return Both(first.create._replace(then=paid, epochs=epochs), first.reverse._replace(then=taken, epochs=epochs))

@@ -1,0 +1,64 @@
+"""Alarms: one per kind and subject, however often it is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from projections.alarms import AlarmRow
+
+if TYPE_CHECKING:
+    from tests.support.in_memory.database import MemoryDatabase
+
+
+class AlarmBoard:
+    """The rows."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._now = clock
+        self._rows: dict[tuple[str, str], AlarmRow] = {}
+
+    def write(self, rows: Sequence[AlarmRow]) -> None:
+        """Of several for the same thing the last one counts."""
+        self._rows.update({(row.kind, row.subject): row for row in rows})
+
+    def raise_(self, kind: str, subject: str, detail: str) -> None:
+        self._rows[(kind, subject)] = AlarmRow(kind, subject, detail, self._now(), None)
+
+    def clear(self, kind: str, subject: str) -> bool:
+        row = self._rows.get((kind, subject))
+        if row is None or row.cleared_at is not None:
+            return False
+        self._rows[(kind, subject)] = row._replace(cleared_at=self._now())
+        return True
+
+    def clear_all(self, subject: str) -> None:
+        for kind, about in list(self._rows):
+            if about == subject:
+                self.clear(kind, subject)
+
+    def raised(self) -> list[AlarmRow]:
+        """What is not cleared, oldest first."""
+        still = [row for row in self._rows.values() if row.cleared_at is None]
+        return sorted(still, key=lambda row: (row.raised_at, row.kind, row.subject))
+
+
+class MemoryAlarms:
+    """See `application.ports.Alarms`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._board = database.alarms
+
+    async def raise_(self, kind: str, subject: str, detail: str) -> None:
+        self._board.raise_(kind, subject, detail)
+
+    async def clear(self, kind: str, subject: str) -> bool:
+        return self._board.clear(kind, subject)
+
+    async def clear_all(self, subject: str) -> None:
+        self._board.clear_all(subject)
+
+    async def raised(self, limit: int = 500) -> list[AlarmRow]:
+        """As PostgreSQL's: what is not cleared, oldest first."""
+        return self._board.raised()[:limit]

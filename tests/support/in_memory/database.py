@@ -1,0 +1,165 @@
+"""One database in memory: the facts, the rows they lead to, and whoever listens. Not a copy of PostgreSQL, but of what the
+ports promise of it; tests/contracts hold both to that.
+
+`MemoryStore` stands where the event store stands, under the real `PostgresLedger`: so facts go through the real codec, rows
+through the real folds and the real encoding, and nothing passes that PostgreSQL could not be told.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from domain.errors import Conflict, ConstraintBroken
+from domain.provider_call.outcome import TransferAtStripe
+from infrastructure.postgres import json_encoding
+from infrastructure.postgres.event_store import TABLES, Recorded, StoredFact
+from infrastructure.postgres.integrity.hash_chain import GENESIS, link
+from tests.support.in_memory.alarms import AlarmBoard
+from tests.support.in_memory.circuit_breaker import Breaker
+from tests.support.in_memory.constraints import KINDS, Uniqueness, check
+from tests.support.in_memory.due_transfers import DueTransfers
+from tests.support.in_memory.inbox import StoredWebhooks
+
+Wake = Callable[[], None]
+Rows = Mapping[str, Sequence[Any]]
+
+
+class MemoryDatabase:
+    """What all processes share. `clock` is the database's own."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.now = clock
+        self.recorded: list[Recorded] = []
+        self.tables: dict[str, dict[Any, Any]] = {table: {} for table in KINDS}
+        self.streams: defaultdict[UUID, list[Recorded]] = defaultdict(list)
+        self.alarms = AlarmBoard(clock)
+        self.inbox = StoredWebhooks(clock)
+        self.breaker = Breaker(clock)
+        self.due = DueTransfers(self.tables["seller_transfers"])
+        self.instants: dict[str, tuple[datetime, float, datetime]] = {}
+        """Of each endpoint: its next free instant, and the share of the full rate it had when."""
+        self.of_order: defaultdict[str, set[UUID]] = defaultdict(set)
+        """The transfers of each order."""
+        self._unique = Uniqueness()
+        self._listeners: defaultdict[str, list[Wake]] = defaultdict(list)
+
+    def on(self, channel: str, wake: Wake) -> None:
+        """As `Listener.on`: call it (quick, such as `asyncio.Event.set`) for each notification."""
+        self._listeners[channel].append(wake)
+
+    def off(self, wake: Wake) -> None:
+        """Its process is gone."""
+        for wakes in self._listeners.values():
+            wakes[:] = [each for each in wakes if each != wake]
+
+    def notify(self, channel: str) -> None:
+        """Something may have changed."""
+        for wake in list(self._listeners[channel]):
+            wake()
+
+    def commit(self, facts: Sequence[StoredFact], rows: Rows) -> int:
+        """Facts, rows, and what goes along: all or nothing; the position of the last fact.
+
+        Raises Conflict, ConstraintBroken, ValueError (no such table), TypeError (a value that has no place in a row).
+        """
+        self._refuse_versions(facts)
+        changed = self._read_models(rows)
+        self._record(facts)
+        for table, rows_by_key in changed.items():
+            for key, row in rows_by_key.items():
+                self._write(table, key, row)
+        self.alarms.write(rows.get("alarms", ()))
+        self.inbox.mark(rows.get("webhook_inbox", ()), len(self.recorded) if facts else None)
+        released = self.inbox.release([row["subject"] for row in rows.get("released", ())])
+        if facts:
+            self.notify("ledger_events")
+        if released:
+            self.notify("webhook_inbox")
+        return len(self.recorded)
+
+    def _refuse_versions(self, facts: Sequence[StoredFact]) -> None:
+        given = {(fact.originator_id, fact.originator_version) for fact in facts}
+        taken = [pair for pair in given if 0 < pair[1] <= len(self.streams.get(pair[0], ()))]
+        if taken:
+            raise Conflict(sorted(taken))
+        for stream, version in given:
+            if version > 1 and (stream, version - 1) not in given and len(self.streams.get(stream, ())) != version - 1:
+                raise ConstraintBroken("every_version_has_a_predecessor", f"{stream} v{version} would leave a gap in the stream")
+
+    def _read_models(self, rows: Rows) -> dict[str, dict[Any, Any]]:
+        if unknown := rows.keys() - TABLES - KINDS.keys():
+            raise ValueError(f"there is no table {', '.join(sorted(unknown))}")
+        for several in rows.values():
+            json_encoding.members(several)  # what PostgreSQL could not be told is refused here as well
+        changed = {table: {row[0]: row for row in rows[table]} for table in KINDS if table in rows}
+        for table, rows_by_key in changed.items():
+            check(table, list(rows_by_key.values()))
+            self._unique.check(table, rows_by_key)
+        return changed
+
+    def _record(self, facts: Sequence[StoredFact]) -> None:
+        for fact in facts:
+            before = self.recorded[-1].digest if self.recorded else GENESIS
+            recorded = Recorded(*fact, position=len(self.recorded) + 1, digest=b"")
+            recorded = recorded._replace(digest=link(before, recorded))
+            self.recorded.append(recorded)
+            self.streams[fact.originator_id].append(recorded)
+
+    def _write(self, table: str, key: Any, row: Any) -> None:
+        rows = self.tables[table]
+        self._unique.replace(table, key, rows.get(key), row)
+        rows[key] = row
+        if table == "seller_transfers":
+            self.due.changed(row)
+            self.of_order[row.order_id].add(key)
+
+
+class MemoryStore:
+    """See `infrastructure.postgres.event_store.EventStore`: the part of it that `PostgresLedger` uses."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[Recorded]]:
+        streams = self._database.streams
+        return {stream: list(streams[stream]) for stream in ids if stream in streams}
+
+    async def append(self, facts: Sequence[StoredFact], rows: Rows | None = None) -> int:
+        return self._database.commit(facts, rows or {})
+
+
+class MemoryDirectory:
+    """See `application.ports.Directory`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._tables, self._of_order = database.tables, database.of_order
+
+    async def refund_named(self, name: str) -> UUID | None:
+        found = self._refund(name)
+        return found.stream_id if found else None
+
+    async def order_of_refund(self, name: str) -> str | None:
+        found = self._refund(name)
+        return found.order_id if found else None
+
+    async def orders_paid_by(self, payment_id: str) -> Sequence[str]:
+        return sorted(row.order_id for row in self._tables["orders"].values() if row.payment_id == payment_id)[:2]
+
+    async def transfers_of(self, order_id: str) -> Sequence[UUID]:
+        return sorted(self._of_order[order_id]) if order_id in self._of_order else []
+
+    async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
+        rows = self._tables["seller_transfers"]
+        paid, known = {row.stripe_transfer_id for row in rows.values() if row.stripe_transfer_id}, {str(key) for key in rows}
+        return frozenset(
+            seen.stripe_transfer_id for seen in transfers if seen.stripe_transfer_id in paid or seen.transfer_id in known
+        )
+
+    async def knows_order(self, order_id: str) -> bool:
+        return order_id in self._tables["orders"]
+
+    def _refund(self, name: str) -> Any:
+        rows = self._tables["refunds"].values()
+        return next((row for row in rows if name in (row.refund_id, row.psp_refund_id)), None)

@@ -1,0 +1,144 @@
+"""The webhook inbox: the row is the job, and one that is closed stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from tests.support.in_memory.database import MemoryDatabase
+
+OPEN = ("stored", "parked")
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    inbox_id: int
+    provider: str
+    event_id: str
+    event_type: str
+    body: bytes
+    received_at: datetime
+    due_at: datetime | None
+    status: str = "stored"
+    subject: str | None = None
+    reason: str | None = None
+    attempts: int = 0
+    leased_until: datetime | None = None
+    position: int | None = None
+    seen: int = 0
+    """How many releases there had been when it was claimed."""
+
+    @property
+    def open(self) -> bool:
+        return self.status in OPEN
+
+
+class Claim(NamedTuple):
+    events: Sequence[Webhook]
+    now: datetime
+
+
+class StoredWebhooks:
+    """The rows."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._now = clock
+        self.rows: dict[int, Webhook] = {}
+        self._names: set[tuple[str, str]] = set()
+        self._released: dict[str, int] = {}
+        """Which release was the last one of a subject."""
+        self._releases = 0
+
+    def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
+        if (provider, event_id) in self._names:
+            return False
+        self._names.add((provider, event_id))
+        number = len(self.rows) + 1
+        self.rows[number] = Webhook(number, provider, event_id, event_type, body, received_at, self._now())
+        return True
+
+    def claim(self, limit: int, lease: timedelta) -> Claim:
+        now = self._now()
+        due = sorted((row.due_at, row.inbox_id) for row in self._waiting() if row.due_at <= now and _free(row, now))
+        claimed = [self._change(inbox_id, leased_until=now + lease, seen=self._releases) for _, inbox_id in due[:limit]]
+        return Claim(claimed, now)
+
+    def next_due(self) -> datetime | None:
+        now = self._now()
+        return min(
+            (row.due_at if _free(row, now) else max(row.due_at, row.leased_until) for row in self._waiting()), default=None
+        )
+
+    def close(self, inbox_id: int, status: str, reason: str | None, position: int | None = None) -> None:
+        self.change_open(inbox_id, status=status, reason=reason, due_at=None, position=position)
+
+    def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
+        come = inbox_id in self.rows and self._released.get(subject, 0) > self.rows[inbox_id].seen
+        self.change_open(inbox_id, status="parked", subject=subject, due_at=self._now() if come else due_at, reason=reason)
+
+    def change_open(self, inbox_id: int, **changes: Any) -> None:
+        """Nothing, if it is closed already."""
+        if inbox_id in self.rows and self.rows[inbox_id].open:
+            self._change(inbox_id, leased_until=None, **changes)
+
+    def mark(self, handled: Sequence[Mapping[str, Any]], position: int | None) -> None:
+        """What has become of events, in the commit of what they caused."""
+        for row in handled:
+            self.close(row["inbox_id"], row["status"], row["reason"], position)
+
+    def release(self, subjects: Collection[str]) -> bool:
+        """Whether anything waited for one of these."""
+        self._releases += 1
+        self._released.update(dict.fromkeys(subjects, self._releases))
+        parked = [row.inbox_id for row in self.rows.values() if row.status == "parked" and row.subject in subjects]
+        for inbox_id in parked:
+            self._change(inbox_id, due_at=self._now())
+        return bool(parked)
+
+    def _waiting(self) -> list[Any]:
+        return [row for row in self.rows.values() if row.open and row.due_at is not None]
+
+    def _change(self, inbox_id: int, **changes: Any) -> Webhook:
+        self.rows[inbox_id] = replace(self.rows[inbox_id], **changes)
+        return self.rows[inbox_id]
+
+
+def _free(row: Webhook, now: datetime) -> bool:
+    return row.leased_until is None or row.leased_until <= now
+
+
+class MemoryInbox:
+    """See `application.ports.Inbox`; `put` is the web's side of it."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database, self._rows = database, database.inbox
+
+    async def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
+        """Whether it is new; of a duplicate, the first body is kept."""
+        new = self._rows.put(provider, event_id, event_type, body, received_at)
+        if new:
+            self._database.notify("webhook_inbox")
+        return new
+
+    async def claim(self, holder: str, limit: int, lease: timedelta) -> Claim:
+        return self._rows.claim(limit, lease)
+
+    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
+        self._rows.park(inbox_id, subject, due_at, reason)
+
+    async def ignore(self, reasons: Mapping[int, str]) -> None:
+        for inbox_id, reason in reasons.items():
+            self._rows.close(inbox_id, "ignored", reason)
+
+    async def bury(self, inbox_id: int, reason: str) -> None:
+        self._rows.close(inbox_id, "dead", reason)
+
+    async def retry_later(self, inbox_id: int, due_at: datetime, reason: str, counted: bool) -> None:
+        attempts = self._rows.rows[inbox_id].attempts + counted
+        self._rows.change_open(inbox_id, due_at=due_at, reason=reason, attempts=attempts)
+
+    async def next_due(self) -> datetime | None:
+        return self._rows.next_due()

@@ -1,0 +1,70 @@
+"""Claims and the pace at Stripe, as all processes share them through the database."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from application.ports import Claimed
+from tests.support.in_memory.circuit_breaker import state
+from tests.support.in_memory.database import MemoryDatabase
+
+SLOWER = 0.5
+"""What is left of the rate when Stripe says that we are too fast."""
+SLOWEST = 0.05
+RECOVERY_PER_SECOND = 0.01
+"""Of the full rate: found back to little by little."""
+TOGETHER = timedelta(seconds=2)
+"""Refusals within this are about the same burst."""
+
+
+class MemoryWork:
+    """See `application.ports.Work`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database, self._due = database, database.due
+
+    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> Claimed:
+        now, traffic = self._database.now(), state(self._database)
+        obeys = lambda seller_id: traffic.allows(kind, seller_id)  # noqa: E731
+        return Claimed(self._due.lease(kind, holder, limit, now + lease, now, obeys), now)
+
+    async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> Collection[UUID]:
+        return self._due.renew(holder, ids, self._database.now() + lease)
+
+    async def release(self, holder: str, ids: Collection[UUID]) -> None:
+        if self._due.release(holder, ids):
+            self._database.notify("ledger_work")
+
+    async def next_due(self, kind: str) -> datetime | None:
+        traffic = state(self._database)
+        if traffic.outage:
+            return None
+        return self._due.next(kind, self._database.now(), lambda seller_id: traffic.allows(kind, seller_id))
+
+
+class MemoryPace:
+    """See `application.ports.Pace`. `rate`: requests per second of each endpoint, all processes together."""
+
+    def __init__(self, database: MemoryDatabase, rate: float) -> None:
+        self._database, self._rate = database, rate
+
+    async def reserve(self, endpoint: str, count: int) -> Sequence[float]:
+        if count < 1:
+            return []
+        now = self._database.now()
+        free_at, share, since = self._database.instants.get(endpoint, (now, 1.0, now))
+        interval = 1 / (self._rate * _recovered(share, now - since))
+        first = max(free_at, now)
+        self._database.instants[endpoint] = (first + timedelta(seconds=count * interval), share, since)
+        return [(first - now).total_seconds() + index * interval for index in range(count)]
+
+    async def slow_down(self, endpoint: str) -> None:
+        now = self._database.now()
+        free_at, share, since = self._database.instants.get(endpoint, (now, 1.0, now - TOGETHER))
+        if share == 1.0 or now - since >= TOGETHER:
+            slower = max(SLOWEST, SLOWER * _recovered(share, now - since))
+            self._database.instants[endpoint] = (free_at, slower, now)
+
+
+def _recovered(share: float, waited: timedelta) -> float:
+    return min(1.0, share + RECOVERY_PER_SECOND * waited.total_seconds())

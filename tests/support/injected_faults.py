@@ -1,0 +1,170 @@
+"""How Stripe is brought to refuse a call, or to leave it without an answer that anybody could read."""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from infrastructure.simulators.stripe.errors import CATALOGUE
+from tests.support.service import CREATE, account
+
+if TYPE_CHECKING:
+    from tests.support.story import Play
+
+Json = dict[str, Any]
+Step = Callable[["Play"], Awaitable[object]]
+EUR, ENOUGH = "eur", 10**9
+
+
+class Fault(NamedTuple):
+    """An injected answer, or the loss of one."""
+
+    kind: str
+    settings: Mapping[str, Any] = {}
+
+
+class Scene(NamedTuple):
+    """A situation at Stripe in which its own rules refuse the call, and what ends that situation."""
+
+    begins: Step | None = None
+    ends: Step | None = None
+    seller: str = "anna"
+    source: str | None = None
+    """The charge that the transfer is to be made of."""
+
+
+class Rewritten(NamedTuple):
+    """Stripe carries the call out, and something between it and us alters the answer."""
+
+    body: Callable[[Json], object]
+    status: int = 200
+
+
+class Between:
+    """What stands between Stripe and us: alters the next answer to one of the two calls, when told to."""
+
+    def __init__(self) -> None:
+        self._next: tuple[re.Pattern[str], Rewritten] | None = None
+
+    def rewrite(self, call: str, rewritten: Rewritten) -> None:
+        path = "/v1/transfers" if call == CREATE else "/v1/transfers/[^/]+/reversals"
+        self._next = re.compile(path), rewritten
+
+    def take(self, scope: Scope) -> Rewritten | None:
+        if self._next is None or scope["type"] != "http" or scope["method"] != "POST":
+            return None
+        path, rewritten = self._next
+        if path.fullmatch(scope["path"]) is None:
+            return None
+        self._next = None
+        return rewritten
+
+
+class Proxy:
+    """`Between` as middleware of the simulator."""
+
+    def __init__(self, app: ASGIApp, between: Between) -> None:
+        self._app, self._between = app, between
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        rewritten = self._between.take(scope)
+        if rewritten is None:
+            await self._app(scope, receive, send)
+            return
+        start: Message = {}
+
+        async def altered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                await _altered(rewritten, start, message["body"], send)
+
+        await self._app(scope, receive, altered)
+
+
+async def _altered(rewritten: Rewritten, start: Message, body: bytes, send: Send) -> None:
+    changed = json.dumps(rewritten.body(json.loads(body))).encode()
+    kept = [header for header in start["headers"] if header[0] != b"content-length"]
+    headers = [*kept, (b"content-length", str(len(changed)).encode())]
+    await send({**start, "status": rewritten.status, "headers": headers})
+    await send({"type": "http.response.body", "body": changed})
+
+
+Provocation = Fault | Scene | Rewritten
+
+
+def catalogued(name: str, *, stored: bool = False, **changes: Any) -> Fault:
+    """The entry of the simulator's catalogue as it stands there, but for `changes`."""
+    shape = CATALOGUE[name]
+    fields = {"status": shape.status, "type": shape.type, "code": shape.code, "message": shape.message, "param": shape.param}
+    return Fault("error", fields | changes | {"stored": stored})
+
+
+def having(**fields: object) -> Callable[[Json], object]:
+    """Stripe's object, in which these fields differ."""
+    return lambda shown: shown | fields
+
+
+# --- scenes -----------------------------------------------------------------------------------------------------------
+
+
+async def drain_platform(play: "Play") -> None:
+    await play.stripe.drain(EUR)
+
+
+async def fund_platform(play: "Play") -> None:
+    await play.stripe.fund(EUR, ENOUGH)
+
+
+async def drain_seller(play: "Play") -> None:
+    await play.stripe.drain(EUR, account=account(play.seller))
+
+
+async def fund_seller(play: "Play") -> None:
+    await play.stripe.fund(EUR, ENOUGH, account=account(play.seller))
+
+
+async def forbid_transfers(play: "Play") -> None:
+    await play.stripe.change_account(account(play.seller), transfers_capability="inactive")
+
+
+async def allow_transfers(play: "Play") -> None:
+    await play.stripe.change_account(account(play.seller), transfers_capability="active")
+
+
+async def open_the_account(play: "Play") -> None:
+    await play.stripe.change_account(account(play.seller))
+
+
+def charged(id_: str, currency: str, amount: int) -> Step:
+    """A buyer's payment, of which the transfer is to be made."""
+
+    async def begins(play: "Play") -> None:
+        await play.stripe.create_charge(id_, currency, amount)
+
+    return begins
+
+
+def taken_back(amount: int | None = None) -> Step:
+    """By somebody else, in the dashboard."""
+
+    async def begins(play: "Play") -> None:
+        await play.stripe.external_reversal(play.stripe_transfer_id, amount)
+
+    return begins
+
+
+def worded(name: str, first: Step, **changes: Any) -> Step:
+    """The situation, and the entry of the catalogue that speaks of it in other words."""
+
+    async def begins(play: "Play") -> None:
+        await play.stripe.reword(name, **changes)
+        await first(play)
+
+    return begins
+
+
+PLATFORM_POOR = Scene(drain_platform, fund_platform)
+SELLER_POOR = Scene(drain_seller, fund_seller)

@@ -1,0 +1,204 @@
+"""The ledger as a process of its own: started as a person starts it, spoken to over HTTP, killed with signals."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from infrastructure.hyperswitch.signature import HEADER, sign
+from tests.support.service import CURRENCY, account
+
+ROOT = Path(__file__).parents[2]
+SECRET = "the-secret-of-this-test"
+READY = {"serve": "serving", "worker": "working"}
+STARTS_WITHIN = 30.0
+FOREIGN = ("DATABASE_URL", "STRIPE_", "HYPERSWITCH_", "LEDGER_", "REVERSAL_", "TRANSFER_RETRY_", "MISSED_")
+
+Json = dict[str, Any]
+
+
+def environment(database_url: str, stripe_url: str, **changes: str) -> dict[str, str]:
+    """Short leases and back-offs, as far as the settings allow; `changes` by name."""
+    return {
+        "DATABASE_URL": database_url,
+        "STRIPE_API_BASE": stripe_url,
+        "HYPERSWITCH_WEBHOOK_SECRETS": SECRET,
+        "LEDGER_LEASE": "4s",
+        "STRIPE_TIMEOUT": "20s",
+        "STRIPE_MAX_RPS": "500",
+        "REVERSAL_BACKOFF_BASE": "1s",
+        "TRANSFER_RETRY_BACKOFF_BASE": "1s",
+    } | changes
+
+
+class LedgerProcess:
+    """`python -m scripts serve` or `worker`, and what it has said."""
+
+    def __init__(self, process: Process, port: int) -> None:
+        self._process, self.url = process, f"http://127.0.0.1:{port}"
+        self.lines: list[str] = []
+        self._spoke, self._silent = asyncio.Condition(), False
+        self._listening = asyncio.create_task(self._listen())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def said(self, word: str) -> None:
+        """Returns when a line of its log has this event. Raises AssertionError when it ended instead."""
+
+        def heard() -> bool:
+            return any(_event(line) == word for line in self.lines)
+
+        async with asyncio.timeout(STARTS_WITHIN), self._spoke:
+            await self._spoke.wait_for(lambda: heard() or self._silent)
+        assert heard(), f"the ledger ended with {await self._process.wait()} before it said {word!r}:\n{self.log}"
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    def send(self, name: signal.Signals) -> None:
+        self._process.send_signal(name)
+
+    async def kill(self) -> None:
+        """kill -9: no draining, no goodbye. Twice is harmless."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self.ended()
+
+    async def ended(self, within: float = 30.0) -> int:
+        """The exit code."""
+        async with asyncio.timeout(within):
+            code = await self._process.wait()
+            await self._listening
+        return code
+
+    async def _listen(self) -> None:
+        assert self._process.stderr is not None
+        async for line in self._process.stderr:
+            async with self._spoke:
+                self.lines.append(line.decode(errors="replace").rstrip())
+                self._spoke.notify_all()
+        async with self._spoke:
+            self._silent = True
+            self._spoke.notify_all()
+
+
+def _event(line: str) -> object:
+    try:
+        return json.loads(line).get("event")
+    except (ValueError, AttributeError):
+        return None
+
+
+async def begin(given: Mapping[str, str], command: str = "serve") -> LedgerProcess:
+    """Returns while it is still starting."""
+    port = _free_port()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "scripts",
+        command,
+        env={**clean, **given, "LEDGER_PORT": str(port)},
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=PIPE,
+        cwd=ROOT,
+        limit=1 << 24,  # of one log line
+    )
+    return LedgerProcess(process, port)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Web:
+    """The marketplace, over HTTP, and its payment provider, by signed webhooks."""
+
+    _numbers = count(1)
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, process: LedgerProcess) -> AsyncIterator["Web"]:
+        # `serving` is said just before it listens, so the first connection may be refused
+        transport = httpx.AsyncHTTPTransport(retries=6)
+        async with httpx.AsyncClient(base_url=process.url, timeout=20, trust_env=False, transport=transport) as http:
+            yield cls(http)
+
+    async def order(self, order_id: str, amount: int, **shares: int) -> None:
+        named = [{"seller_id": seller, "destination": account(seller), "amount": share} for seller, share in shares.items()]
+        body = {"order_id": order_id, "currency": CURRENCY, "amount": amount, "shares": named, "payment_id": f"pay_{order_id}"}
+        (await self.http.post("/v1/orders", json=body)).raise_for_status()
+
+    async def pay(self, order_id: str, amount: int) -> None:
+        await self.webhook("payment_succeeded", "payment_details", payment(order_id, amount))
+
+    async def refund(self, name: str, order_id: str, amount: int) -> None:
+        await self.webhook("refund_succeeded", "refund_details", refund(name, order_id, amount))
+
+    async def webhook(self, event_type: str, kind: str, content: Json) -> None:
+        """One that is answered 200; anything else raises."""
+        answer = await self.post(signed(f"evt_of_web_{next(self._numbers)}", event_type, kind, content))
+        assert answer.status_code == 200, answer.text
+
+    async def post(self, delivery: tuple[bytes, dict[str, str]]) -> httpx.Response:
+        body, headers = delivery
+        return await self.http.post("/webhooks/hyperswitch", content=body, headers=headers)
+
+    async def get(self, path: str, **query: str) -> Any:
+        return (await self.http.get(path, params=query)).raise_for_status().json()
+
+
+def payment(order_id: str, amount: int) -> Json:
+    return {
+        "payment_id": f"pay_{order_id}",
+        "status": "succeeded",
+        "amount": amount,
+        "amount_received": amount,
+        "currency": CURRENCY,
+        "metadata": {"order_id": order_id},
+    }
+
+
+def refund(name: str, order_id: str, amount: int) -> Json:
+    return {
+        "refund_id": name,
+        "payment_id": f"pay_{order_id}",
+        "amount": amount,
+        "currency": CURRENCY,
+        "status": "succeeded",
+        "metadata": {"order_id": order_id},
+    }
+
+
+def signed(event_id: str, event_type: str, kind: str, content: Json) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of a webhook as Hyperswitch sends it."""
+    envelope = {
+        "merchant_id": "merchant_of_this_test",
+        "event_id": event_id,
+        "event_type": event_type,
+        "content": {"type": kind, "object": content},
+        "timestamp": "2026-11-20T12:00:00Z",
+    }
+    body = json.dumps(envelope).encode()
+    return body, {HEADER: sign(body, SECRET), "Content-Type": "application/json"}

@@ -1,0 +1,116 @@
+"""A ledger whose webhooks get lost, and a poller whose clock is ahead: what happened a moment ago is old enough for it."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from application.missed_webhooks.poller import Poller, Round, Times
+from application.missed_webhooks.psp import MissedAtPsp
+from application.missed_webhooks.stripe_events import MissedEvents
+from application.ports import Clock
+from infrastructure.bootstrap import Service, running
+from infrastructure.hyperswitch.signature import HEADER, sign
+from infrastructure.polling import poller_of
+from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.settings import Settings
+from infrastructure.simulators.hyperswitch import HyperswitchControl
+from infrastructure.web.app import application_of
+from tests.support.service import CURRENCY, account
+
+SECRET = "the-secret-of-this-test"
+AHEAD = timedelta(minutes=11)
+"""The time that a webhook may be under way, and a minute."""
+STRIPE, PSP = MissedEvents.name, MissedAtPsp.name
+
+
+class Ahead:
+    """A clock that tells what the ledger's will tell after some time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self.by = clock, timedelta(0)
+
+    def now(self) -> datetime:
+        return self._clock.now() + self.by
+
+    def observe(self, database_now: datetime) -> None:
+        self._clock.observe(database_now)
+
+
+class Lossy:
+    """A ledger at work that is told nothing, and its poller."""
+
+    def __init__(self, service: Service, poller: Poller, clock: Ahead) -> None:
+        self.service, self.poller, self._clock = service, poller, clock
+        self.door = httpx.AsyncClient(transport=httpx.ASGITransport(application_of(service)), base_url="http://ledger")
+
+    async def check(self, provider: str, ahead: timedelta = AHEAD) -> Round:
+        """A round that is made so much later."""
+        self._clock.by = ahead
+        (asked,) = [each for each in self.poller.providers if each.name == provider]
+        found = await self.poller.check(asked, anyway=True)
+        assert found is not None
+        return found
+
+    async def order(self, psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, **shares: int) -> None:
+        """An order that is paid here and at the payment provider."""
+        await psp.take_payment(f"pay_{order_id}", amount, CURRENCY, metadata={"order_id": order_id})
+        await self.register(order_id, amount, **shares)
+        await self.service.ledger.record_payment(order_id, f"pay_{order_id}", None, "test")
+
+    async def register(self, order_id: str = "o1", amount: int = 1_000, **shares: int) -> None:
+        named = [{"seller_id": s, "destination": account(s), "amount": a} for s, a in (shares or {"anna": 900}).items()]
+        body = {"order_id": order_id, "currency": CURRENCY, "amount": amount, "shares": named, "payment_id": f"pay_{order_id}"}
+        (await self.door.post("/v1/orders", json=body)).raise_for_status()
+
+    async def alarms(self) -> dict[str, str]:
+        """Those that are open, with what they say."""
+        return {alarm.kind: alarm.detail for alarm in await self.service.alarms.raised()}
+
+    async def inbox(self) -> list[tuple[str, str, str]]:
+        """Type, source and status of all events, oldest first."""
+        return [(row.event_type, row.source, row.status) for row in reversed(await self.service.inbox.newest(limit=1_000))]
+
+
+def watched(settings: Settings, psp_url: str) -> Settings:
+    """Both providers send webhooks, and can be asked."""
+    return replace(
+        settings,
+        stripe_webhook_secrets=(SECRET,),
+        hyperswitch_webhook_secrets=(SECRET,),
+        hyperswitch_api_key="snd_a_test",
+        hyperswitch_base_url=psp_url,
+    )
+
+
+@asynccontextmanager
+async def lossy(settings: Settings, **options: Any) -> AsyncIterator[Lossy]:
+    """At work with these settings; drained at the end."""
+    async with running(settings, **options) as service:
+        clock = Ahead(service.clock)
+        providers = poller_of(service).providers
+        poller = Poller(Polls(service.pool), service.inbox, service.alarms, clock, providers, Times())
+        stage = Lossy(service, poller, clock)
+        async with stage.door:
+            yield stage
+
+
+async def refunded(psp: HyperswitchControl, order_id: str = "o1", amount: int | None = None, status: str = "succeeded") -> str:
+    """A refund made in the payment provider's dashboard; its id."""
+    made = await psp.make_refund(f"pay_{order_id}", amount)
+    name = str(made["refund_id"])
+    if status != "pending":
+        await psp.settle_refund(name, status)
+    return name
+
+
+async def told(ledger: Lossy, event_id: str, event_type: str, shown: dict[str, Any]) -> None:
+    """A webhook of the payment provider arrives, and is answered."""
+    envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "details", "object": shown}}
+    body = json.dumps(envelope).encode()
+    answer = await ledger.door.post("/webhooks/hyperswitch", content=body, headers={HEADER: sign(body, SECRET)})
+    assert answer.status_code == 200, answer.text

@@ -1,0 +1,144 @@
+"""The two implementations of the storage ports, as the contracts see them: the ports, a clock, and a look at what is stored."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg.sql import SQL, Identifier
+
+from application.ports import Alarms, Directory, Ledger, Pace, Traffic, Work
+from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
+from infrastructure.postgres.connections import Pool, new_pool
+from infrastructure.postgres.event_store import EventStore, Recorded
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.listener import Listener
+from tests.support.in_memory.alarms import MemoryAlarms
+from tests.support.in_memory.circuit_breaker import MemoryTraffic
+from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, MemoryStore
+from tests.support.in_memory.inbox import MemoryInbox
+from tests.support.in_memory.work_queue import MemoryPace, MemoryWork
+
+CHANNELS = ("ledger_events", "ledger_work")
+"""What every worker listens to."""
+INSTANTS = """
+    select table_name, column_name from information_schema.columns join information_schema.tables using (table_schema, table_name)
+     where table_schema = current_schema() and data_type = 'timestamp with time zone'
+       and table_type = 'BASE TABLE' and table_name not in ('ledger_events', 'schema_migrations')
+"""
+
+
+@dataclass(slots=True)
+class Storage:
+    """One database, by its ports."""
+
+    ledger: Ledger
+    directory: Directory
+    work: Work
+    alarms: Any
+    """With `raised`, for people."""
+    inbox: Any
+    """With `put`, for the web."""
+    new_pace: Callable[[float], Pace]
+    new_traffic: Callable[[], Traffic]
+    now: Callable[[], Any]
+    let_pass: Callable[[timedelta], Any]
+    """The database's time goes on, as far as what is stored in it can tell."""
+    facts: Callable[[], Any]
+    listen: Callable[[str, Callable[[], None]], Any]
+    """Like LISTEN: calls for each notification on a channel; listening when it has returned."""
+    pool: Pool | None = None
+
+
+@asynccontextmanager
+async def in_memory() -> AsyncIterator[Storage]:
+    clock = _StandingClock()
+    database = MemoryDatabase(lambda: clock.at)
+
+    async def let_pass(time: timedelta) -> None:
+        clock.at += time
+
+    async def now() -> datetime:
+        return clock.at
+
+    async def facts() -> list[Recorded]:
+        return database.recorded
+
+    async def listen(channel: str, wake: Callable[[], None]) -> None:
+        database.on(channel, wake)
+
+    yield Storage(
+        PostgresLedger(MemoryStore(database)),
+        MemoryDirectory(database),
+        MemoryWork(database),
+        MemoryAlarms(database),
+        MemoryInbox(database),
+        lambda rate: MemoryPace(database, rate),
+        lambda: MemoryTraffic(database),
+        now,
+        let_pass,
+        facts,
+        listen,
+    )
+
+
+class _StandingClock:
+    def __init__(self) -> None:
+        self.at = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
+    async with new_pool(database_url) as pool:
+        store, webhooks = EventStore(database_url, pool), inbox.Inbox(database_url, pool)
+        await asyncio.gather(store.start(), webhooks.start())
+        listeners: list[Listener] = []
+
+        async def now() -> datetime:
+            async with pool.connection() as connection:
+                row = await (await connection.execute("select now()")).fetchone()
+            return row[0]  # type: ignore[index, no-any-return]
+
+        async def let_pass(time: timedelta) -> None:
+            await _put_back(pool, time)
+
+        async def facts() -> list[Recorded]:
+            return await store.feed()
+
+        async def listen(channel: str, wake: Callable[[], None]) -> None:
+            listener = Listener(database_url)
+            listener.on(channel, wake)
+            listeners.append(listener)
+            await listener.start()
+
+        try:
+            yield Storage(
+                PostgresLedger(store),
+                PostgresDirectory(pool),
+                work_queue.Work(pool),
+                alarms.Alarms(pool),
+                webhooks,
+                lambda rate: rate_limiter.Pace(pool, rate),
+                lambda: circuit_breaker.Traffic(pool),
+                now,
+                let_pass,
+                facts,
+                listen,
+                pool,
+            )
+        finally:
+            for opened in (*listeners, store, webhooks):
+                await opened.aclose()
+
+
+async def _put_back(pool: Pool, time: timedelta) -> None:
+    """Every instant that is stored lies further back: for the database that is the same as waiting."""
+    async with pool.connection() as connection:
+        for table, column in await (await connection.execute(INSTANTS.encode())).fetchall():
+            query = SQL("update {table} set {column} = {column} - %s where {column} is not null")
+            await connection.execute(query.format(table=Identifier(table), column=Identifier(column)), (time,))
+
+
+__all__ = ["CHANNELS", "Alarms", "Storage", "in_memory", "on_postgres"]

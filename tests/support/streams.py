@@ -1,0 +1,64 @@
+"""Streams to put into a ledger, and rows in any state."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from application.ports import Ledger
+from domain.fact import opened
+from domain.identity import transfer_stream
+from domain.pause import Switch
+from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
+from domain.seller_transfer.facts import Imported
+
+NOW = datetime(2025, 12, 1, tzinfo=UTC)
+_ORDERS = count(1)
+
+
+def transfer(seller: str = "anna", **columns: Any) -> SellerTransfer:
+    """A transfer of 900 in any state, by one fact; `columns` of its row differ."""
+    usual: dict[str, Any] = {"amount": 900, "currency": "EUR", "status": "completed", "amount_reversed": 0}
+    order_id = f"order-{next(_ORDERS)}"
+    fact = Imported(
+        originator_id=transfer_stream(order_id, seller),
+        originator_version=1,
+        originator_topic=TOPIC,
+        timestamp=NOW,
+        order_id=order_id,
+        seller_id=seller,
+        destination=f"acct_{seller}",
+        transfer_group=order_id,
+        evidence="a contract",
+        **usual | columns,
+    )
+    return opened(SellerTransfer, fact)
+
+
+async def stored(ledger: Ledger, *streams: Any) -> list[UUID]:
+    """Append them together; their ids."""
+    book = await ledger.load([])
+    book.add(streams)
+    await ledger.append(book)
+    return [stream.id for stream in streams]
+
+
+async def due(ledger: Ledger, at: datetime = NOW, seller: str = "anna", status: str = "pending") -> UUID:
+    """A transfer that is due at this instant."""
+    (transfer_id,) = await stored(ledger, transfer(seller, status=status, next_retry_at=at))
+    return transfer_id
+
+
+async def paused(ledger: Ledger, scope: str, lost_since: datetime | None = None) -> Callable[[], Awaitable[None]]:
+    """Pause this scope; the answer resumes it."""
+    book, switch = await ledger.load([]), Switch.install(scope, NOW)
+    book.add([switch])
+    switch.pause("olga", "a test", NOW, lost_since)
+    await ledger.append(book)
+
+    async def resume() -> None:
+        switch.resume("olga", "a test", NOW)
+        await ledger.append(book)
+
+    return resume
