@@ -6,7 +6,8 @@ from typing import get_args, get_type_hints
 import pytest
 
 from infrastructure.simulators.common.fault_actions import Cut, Mangle, Silence, Stored500
-from infrastructure.simulators.stripe.errors import CATALOGUE, ErrorShape
+from infrastructure.simulators.common.refusal import ErrorShape
+from infrastructure.simulators.stripe.errors import CATALOGUE
 from tests.support.injected_faults import Fault
 from tests.support.response_matrix import NEVER_MET, ROWS, cases
 from tests.support.service import CREATE, REVERSE

@@ -22,7 +22,7 @@ QUICK = {"fsync": "off"}
 USER = """
 import sys
 from pathlib import Path
-from infrastructure.postgres.embedded import EmbeddedPostgres
+from infrastructure.postgres.embedded.client import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), fsync="off")
 print("starting", flush=True)
 print(server.acquire(), flush=True)

@@ -17,9 +17,9 @@ import aiohttp
 import stripe
 from starlette.types import ASGIApp
 
+from infrastructure.simulators.common.latency import recorded
 from infrastructure.simulators.stripe import SimulatorConfig, create_simulator
 from infrastructure.simulators.stripe.inspection import invariants, ledger
-from infrastructure.simulators.stripe.latency import recorded
 from infrastructure.simulators.stripe.world import World
 from infrastructure.stripe.gateway import StripeGateway
 from tests.support.virtual_time import epoch_seconds

@@ -9,8 +9,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from infrastructure.simulators.stripe.errors import Refusal
-from infrastructure.simulators.stripe.rows import Answer
+from infrastructure.simulators.common.answer import Answer
+from infrastructure.simulators.common.fault_actions import Mangle
+from infrastructure.simulators.common.refusal import Refusal
 
 BODY_AT_MOST = 1_000_000
 DRIPS = 20
@@ -93,3 +94,18 @@ class Connection:
         ]
         start: dict[str, Any] = {"type": "http.response.start", "status": answer.status, "headers": headers}
         await self._send(start)
+
+
+async def deliver(connection: Connection, answer: Answer, spoilt: list[Mangle]) -> None:
+    match spoilt[0].kind if spoilt else None:
+        case None:
+            await connection.answer(answer)
+        case "truncate_body":
+            answer.body = answer.body[: len(answer.body) // 2]
+            await connection.answer(answer)
+        case "cut_body":
+            await connection.answer_half_the_bytes(answer)
+        case "partial_headers":
+            await connection.answer_half_a_header()
+        case "slow_drip":
+            await connection.answer_slowly(answer, spoilt[0].seconds)

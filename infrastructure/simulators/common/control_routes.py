@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from infrastructure.simulators.common.answer import Answer
 from infrastructure.simulators.common.breakpoints import Gate
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.delivery_log import DeliveryLog
 from infrastructure.simulators.common.faults import FaultBoard
+from infrastructure.simulators.common.refusal import Refusal, Wording
 from infrastructure.simulators.common.request import Call, LogEntry
-from infrastructure.simulators.stripe.errors import Refusal, Wording
-from infrastructure.simulators.stripe.rows import Answer
 
 
 class Deliveries(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, assert_never
 
+from infrastructure.simulators.common.answer import Answer
 from infrastructure.simulators.common.breakpoints import Ending, Gate
 from infrastructure.simulators.common.connection import Connection
 from infrastructure.simulators.common.fault_actions import (
@@ -21,10 +22,9 @@ from infrastructure.simulators.common.fault_actions import (
     Stored500,
 )
 from infrastructure.simulators.common.faults import Plan
+from infrastructure.simulators.common.latency import seconds_of
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import AnswerNow, Call, Vanish
-from infrastructure.simulators.stripe.errors import Refusal
-from infrastructure.simulators.stripe.latency import seconds_of
-from infrastructure.simulators.stripe.rows import Answer
 
 BAD_GATEWAY_PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center></body></html>"
 BARE_BODY = b'{"message":"The upstream server did not answer."}'

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from infrastructure.simulators.stripe.forms import Form, Pairs
-from infrastructure.simulators.stripe.parameters import Params
-from infrastructure.simulators.stripe.rows import Answer
+from infrastructure.simulators.common.answer import Answer
+from infrastructure.simulators.common.forms import Form, Pairs
+
+Params: TypeAlias = dict[str, Any]
 
 
 @dataclass(slots=True)

@@ -11,9 +11,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from infrastructure.simulators.common.clock import SimClock
+from infrastructure.simulators.common.delivery_settings import Deliver, DeliveryKnobs
 from infrastructure.simulators.common.post import HttpPost
-from infrastructure.simulators.stripe.config import Deliver
-from infrastructure.simulators.stripe.webhook_endpoints import DeliveryKnobs
 
 AT_ONCE = float("-inf")
 """Due time of a delivery that was flushed: not even a pause holds it."""

@@ -14,18 +14,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from infrastructure.simulators.common.connection import Connection
+from infrastructure.simulators.common.answer import Answer
+from infrastructure.simulators.common.connection import Connection, deliver
 from infrastructure.simulators.common.fault_actions import Mangle, Point
 from infrastructure.simulators.common.fault_injection import answered, strike
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import Call, Vanish
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
 from infrastructure.simulators.hyperswitch.control_routes import control_routes
 from infrastructure.simulators.hyperswitch.operations import OPERATIONS, Operation, subject_of
 from infrastructure.simulators.hyperswitch.requests import json_of
 from infrastructure.simulators.hyperswitch.world import HyperswitchWorld
-from infrastructure.simulators.stripe.errors import Refusal
-from infrastructure.simulators.stripe.pipeline import deliver
-from infrastructure.simulators.stripe.rows import Answer
 
 
 def create_simulator(config: HyperswitchConfig | None = None) -> Starlette:

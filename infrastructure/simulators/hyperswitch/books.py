@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.ids import IdSequence
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
 from infrastructure.simulators.hyperswitch.render import dispute_json, envelope, payment_json, refund_json
 from infrastructure.simulators.hyperswitch.requests import LARGEST_PAGE, PaymentRequest, RefundListRequest, RefundRequest
 from infrastructure.simulators.hyperswitch.rows import Announcement, Dispute, Json, Payment, Refund
-from infrastructure.simulators.stripe.errors import Refusal
 
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation")
 CANCELLABLE = (*CONFIRMABLE, "requires_capture")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infrastructure.simulators.stripe.errors import ErrorShape
+from infrastructure.simulators.common.refusal import ErrorShape
 
 INVALID, NOT_FOUND, API = "invalid_request", "object_not_found", "api"
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from infrastructure.simulators.stripe.errors import Refusal
+from infrastructure.simulators.common.refusal import Refusal
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 LARGEST_PAGE = 100

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.delivery_log import DeliveryLog
+from infrastructure.simulators.common.delivery_settings import DeliveryKnobs
 from infrastructure.simulators.common.webhook_sender import Courier, Letter
 from infrastructure.simulators.hyperswitch.rows import Announcement
-from infrastructure.simulators.stripe.webhook_endpoints import DeliveryKnobs
 
 MINUTE, HOUR = 60.0, 3600.0
 RETRY_SCHEDULE = (MINUTE, *[5 * MINUTE] * 2, *[10 * MINUTE] * 5, *[HOUR] * 5, *[6 * HOUR] * 3)

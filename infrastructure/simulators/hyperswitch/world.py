@@ -9,19 +9,19 @@ from dataclasses import asdict
 
 import orjson
 
+from infrastructure.simulators.common.answer import Answer
 from infrastructure.simulators.common.breakpoints import Gate
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.fault_actions import Error
 from infrastructure.simulators.common.faults import FaultBoard
 from infrastructure.simulators.common.ids import IdSequence
-from infrastructure.simulators.common.rate_limits import ObjectLocks, TokenBucket
+from infrastructure.simulators.common.refusal import Refusal, Wording, fill
 from infrastructure.simulators.common.request import Call, LogEntry
 from infrastructure.simulators.hyperswitch.books import Books
 from infrastructure.simulators.hyperswitch.catalogue import CATALOGUE
 from infrastructure.simulators.hyperswitch.config import Behaviour, HyperswitchConfig
 from infrastructure.simulators.hyperswitch.webhooks import Webhooks
-from infrastructure.simulators.stripe.errors import Refusal, Wording, fill
-from infrastructure.simulators.stripe.rows import Answer
+from infrastructure.simulators.stripe.rate_limits import ObjectLocks, TokenBucket
 
 FAULTS_OF_KEYS = frozenset(("stored_500_then_created", "stored_500_not_created", "drop_key", "duplicate_ignoring_key"))
 """Hyperswitch keeps no answers under a key, so these cannot happen to it."""
@@ -47,7 +47,7 @@ class HyperswitchWorld:
 
     def _equip(self) -> None:
         config = self.config
-        self.wording = Wording(config.wording, CATALOGUE)
+        self.wording = Wording(CATALOGUE, config.wording)
         self.behaviours = {"payments": config.payments, "refunds": config.refunds}
         self._bucket = None if config.rate is None else TokenBucket(self.clock, config.rate)
         for fault in config.faults:

@@ -6,9 +6,9 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.balances import PLATFORM, WORLD, Pocket
 from infrastructure.simulators.stripe.books import Books
-from infrastructure.simulators.stripe.errors import Refusal
 from infrastructure.simulators.stripe.render import account_json, balance_json, capability_json, payout_json
 from infrastructure.simulators.stripe.rows import Account
 

@@ -16,11 +16,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from infrastructure.simulators.common.connection import Connection
+from infrastructure.simulators.common.forms import nest, read_pairs
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import Call
 from infrastructure.simulators.stripe.config import SimulatorConfig
 from infrastructure.simulators.stripe.control_routes import control_routes
-from infrastructure.simulators.stripe.errors import Refusal
-from infrastructure.simulators.stripe.forms import nest, read_pairs
 from infrastructure.simulators.stripe.operations import OPERATIONS, Operation
 from infrastructure.simulators.stripe.pipeline import dispatch, refuse, stripe_headers
 from infrastructure.simulators.stripe.world import World

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import Call
 from infrastructure.simulators.stripe.accounts import accessible_account
-from infrastructure.simulators.stripe.errors import Refusal
 from infrastructure.simulators.stripe.operations import Operation
 from infrastructure.simulators.stripe.world import World
 

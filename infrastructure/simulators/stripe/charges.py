@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.balances import WORLD, Pocket
 from infrastructure.simulators.stripe.books import Books
-from infrastructure.simulators.stripe.errors import Refusal, spoken
+from infrastructure.simulators.stripe.errors import spoken
 from infrastructure.simulators.stripe.render import balance_json
 from infrastructure.simulators.stripe.rows import Charge
 

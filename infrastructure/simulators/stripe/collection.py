@@ -9,7 +9,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from infrastructure.simulators.stripe.errors import Refusal
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.journal import Journal, Record, frozen, thawed
 from infrastructure.simulators.stripe.parameters import TimeRange
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
+
+from infrastructure.simulators.common.delivery_settings import Deliver
 
 API_VERSION = "2026-10-28.endive"
 PLENTY = 10**13
 """Default platform balance per currency: so much that only a test that drains it ever sees a balance error."""
-
-Deliver: TypeAlias = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
-"""Posts a webhook, (url, body, headers), and returns the status that was answered; raises OSError when none was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,24 +8,9 @@ message while the simulator runs: tests use that to prove that no client depends
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-INVALID_REQUEST = "invalid_request_error"
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorShape:
-    """One error as Stripe words it; `message` and `param` are templates over the values of the occasion."""
-
-    status: int
-    message: str
-    evidence: str
-    code: str | None = None
-    param: str | None = None
-    type: str = INVALID_REQUEST
-    should_retry: str | None = None
-    """Value of Stripe-Should-Retry, empty for none. None: `false` when the error is stored, else no header."""
+from infrastructure.simulators.common.refusal import ErrorShape, fill
 
 
 def _parameter(message: str, code: str | None, evidence: str, param: str = "{param}") -> ErrorShape:
@@ -189,45 +174,6 @@ CATALOGUE: Mapping[str, ErrorShape] = {
 }
 
 
-class Refusal(Exception):
-    """Stripe says no. Carries the name of the catalogue's entry and the values of this occasion."""
-
-    def __init__(self, name: str, **values: object) -> None:
-        super().__init__(name)
-        self.name = name
-        self.values = values
-
-
-class Wording:
-    """The catalogue as it is worded at this moment."""
-
-    def __init__(
-        self, overrides: Mapping[str, Mapping[str, Any]] | None = None, catalogue: Mapping[str, ErrorShape] = CATALOGUE
-    ) -> None:
-        self._catalogue = catalogue
-        self._overrides: dict[str, ErrorShape] = {}
-        for name, changes in (overrides or {}).items():
-            self.change(name, changes)
-
-    def shape(self, name: str) -> ErrorShape:
-        return self._overrides.get(name) or self._catalogue[name]
-
-    def change(self, name: str, changes: Mapping[str, Any]) -> None:
-        """Raises ValueError when the entry or one of its fields does not exist."""
-        if name not in self._catalogue:
-            raise ValueError(f"no error is called {name!r}: GET /_sim/wording lists the names")
-        unknown = set(changes) - {"status", "type", "code", "param", "message", "should_retry"}
-        if unknown:
-            raise ValueError(f"an error has no {sorted(unknown)}: change status, type, code, param or message")
-        self._overrides[name] = replace(self.shape(name), **changes)
-
-    def forget_changes(self) -> None:
-        self._overrides.clear()
-
-    def listing(self) -> dict[str, dict[str, Any]]:
-        return {name: asdict(self.shape(name)) for name in self._catalogue}
-
-
 def error_body(shape: ErrorShape, values: Mapping[str, object], request_id: str) -> dict[str, Any]:
     """The body of the answer, `{"error": {…}}`."""
     error: dict[str, Any] = {"message": fill(shape.message, values), "type": shape.type}
@@ -238,13 +184,6 @@ def error_body(shape: ErrorShape, values: Mapping[str, object], request_id: str)
         error["param"] = fill(shape.param, values)
     error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
     return {"error": error}
-
-
-def fill(template: str, values: Mapping[str, object]) -> str:
-    """`str.format` that leaves unknown names alone: a reworded message may contain any braces it likes."""
-    for name, value in values.items():
-        template = template.replace("{" + name + "}", str(value))
-    return template
 
 
 ZERO_DECIMAL = frozenset(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from infrastructure.simulators.common.answer import Answer
 from infrastructure.simulators.common.clock import SimClock
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import Call
-from infrastructure.simulators.stripe.errors import Refusal
 from infrastructure.simulators.stripe.journal import Journal, Record, frozen, thawed
-from infrastructure.simulators.stripe.rows import Answer, KeyEntry
+from infrastructure.simulators.stripe.rows import KeyEntry
 
 KEY_LENGTH_AT_MOST = 255
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import Call
 from infrastructure.simulators.stripe import parameters as accepted
 from infrastructure.simulators.stripe.accounts import find_account
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import Books, Origin
-from infrastructure.simulators.stripe.errors import Refusal
 from infrastructure.simulators.stripe.parameters import Param, TimeRange
 from infrastructure.simulators.stripe.render import (
     account_json,

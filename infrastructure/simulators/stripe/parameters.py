@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from infrastructure.simulators.stripe.errors import Refusal
-from infrastructure.simulators.stripe.forms import Form, FormValue
+from infrastructure.simulators.common.forms import Form, FormValue
+from infrastructure.simulators.common.refusal import Refusal
+from infrastructure.simulators.common.request import Params
 
-Params: TypeAlias = dict[str, Any]
 Reader: TypeAlias = Callable[[str, FormValue], Any]
 
 INTEGER_AT_MOST = 2**53 - 1

@@ -7,18 +7,19 @@ from contextlib import contextmanager
 
 import orjson
 
-from infrastructure.simulators.common.connection import Connection
+from infrastructure.simulators.common.answer import Answer
+from infrastructure.simulators.common.connection import Connection, deliver
 from infrastructure.simulators.common.fault_actions import ForgetfulKeys, Mangle, Point, Stored500
 from infrastructure.simulators.common.fault_injection import answered, strike
 from infrastructure.simulators.common.faults import Plan
+from infrastructure.simulators.common.latency import recorded
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import AnswerNow, Call, Vanish
 from infrastructure.simulators.stripe.authentication import authenticate
-from infrastructure.simulators.stripe.errors import Refusal
 from infrastructure.simulators.stripe.journal import kept_json
-from infrastructure.simulators.stripe.latency import recorded
 from infrastructure.simulators.stripe.operations import Operation
 from infrastructure.simulators.stripe.parameters import read_params
-from infrastructure.simulators.stripe.rows import Answer, KeyEntry
+from infrastructure.simulators.stripe.rows import KeyEntry
 from infrastructure.simulators.stripe.world import REPLAYED, World
 
 
@@ -180,21 +181,6 @@ async def refuse(world: World, call: Call, refusal: Refusal, connection: Connect
     world.remember(call, "answered", answer)
     answer.headers = stripe_headers(world, call, answer.headers, None)
     await connection.answer(answer)
-
-
-async def deliver(connection: Connection, answer: Answer, spoilt: list[Mangle]) -> None:
-    match spoilt[0].kind if spoilt else None:
-        case None:
-            await connection.answer(answer)
-        case "truncate_body":
-            answer.body = answer.body[: len(answer.body) // 2]
-            await connection.answer(answer)
-        case "cut_body":
-            await connection.answer_half_the_bytes(answer)
-        case "partial_headers":
-            await connection.answer_half_a_header()
-        case "slow_drip":
-            await connection.answer_slowly(answer, spoilt[0].seconds)
 
 
 def stripe_headers(world: World, call: Call, extra: dict[str, str], original: str | None) -> dict[str, str]:

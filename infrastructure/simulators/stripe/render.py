@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import Books
-from infrastructure.simulators.stripe.errors import Refusal
 from infrastructure.simulators.stripe.rows import Account, BalanceTransaction, Event, Reversal, Transfer
 
 EMBEDDED_REVERSALS = 10

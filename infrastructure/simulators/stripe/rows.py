@@ -114,16 +114,6 @@ class Event:
 
 
 @dataclass(slots=True)
-class Answer:
-    """Status, body and headers as they go over the wire."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
-
-
-@dataclass(slots=True)
 class KeyEntry:
     """One idempotency key: who used it first, for what, and what was answered."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from infrastructure.simulators.common.refusal import Refusal
+from infrastructure.simulators.common.request import Params
 from infrastructure.simulators.stripe.accounts import find_account
 from infrastructure.simulators.stripe.balances import Pocket
 from infrastructure.simulators.stripe.books import Books, Origin
 from infrastructure.simulators.stripe.charges import bucket_of, check_source, find_charge, use_source
-from infrastructure.simulators.stripe.errors import Refusal, spoken
-from infrastructure.simulators.stripe.parameters import Params, merged
+from infrastructure.simulators.stripe.errors import spoken
+from infrastructure.simulators.stripe.parameters import merged
 from infrastructure.simulators.stripe.render import transfer_json
 from infrastructure.simulators.stripe.rows import Account, Charge, Reversal, Transfer
 

@@ -10,21 +10,23 @@ from typing import Any
 
 import orjson
 
+from infrastructure.simulators.common.answer import Answer
 from infrastructure.simulators.common.breakpoints import Gate
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.fault_actions import Error
 from infrastructure.simulators.common.faults import FaultBoard
 from infrastructure.simulators.common.ids import IdSequence
-from infrastructure.simulators.common.rate_limits import Limits, ObjectLocks
+from infrastructure.simulators.common.refusal import Refusal, Wording
 from infrastructure.simulators.common.request import Call, LogEntry
 from infrastructure.simulators.common.scheduler import Agenda
 from infrastructure.simulators.stripe.books import Books
 from infrastructure.simulators.stripe.charges import settle_due_charges
 from infrastructure.simulators.stripe.config import SimulatorConfig
-from infrastructure.simulators.stripe.errors import Refusal, Wording, error_body
+from infrastructure.simulators.stripe.errors import CATALOGUE, error_body
 from infrastructure.simulators.stripe.idempotency import KeyRing
 from infrastructure.simulators.stripe.journal import Journal, Record, kept_json, of_kind
-from infrastructure.simulators.stripe.rows import Answer, KeyEntry
+from infrastructure.simulators.stripe.rate_limits import Limits, ObjectLocks
+from infrastructure.simulators.stripe.rows import KeyEntry
 from infrastructure.simulators.stripe.runtime_settings import Tuning
 from infrastructure.simulators.stripe.state_file import StateFile
 from infrastructure.simulators.stripe.webhooks import Webhooks
@@ -52,7 +54,7 @@ class World:
         self.limits = Limits(self.tuning, self.clock)
         self.faults = FaultBoard()
         self.gate = Gate()
-        self.wording = Wording(config.wording)
+        self.wording = Wording(CATALOGUE, config.wording)
         self.webhooks = Webhooks(self.books, self.journal, config)
         self.log: deque[LogEntry] = deque(maxlen=config.request_log_limit)
         self.epoch = 0
@@ -174,7 +176,7 @@ class World:
         """As freshly started: no objects, no keys, no faults, first ids again. Snapshots are kept."""
         self._begin_epoch()
         self.faults.clear()
-        self.wording = Wording(self.config.wording)
+        self.wording = Wording(CATALOGUE, self.config.wording)
         self.log.clear()
         self.books.clear()
         self.keys.clear()

@@ -25,7 +25,7 @@ from domain.provider_call.outcome import (
     Unknown,
 )
 from domain.provider_call.request_body import TransferBody
-from infrastructure.simulators.stripe.latency import recorded
+from infrastructure.simulators.common.latency import recorded
 from tests.support.stripe_in_process import TIMEOUT, Weather
 
 CREATE, REVERSE, RETRIEVE, LIST, PAGE = (

@@ -10,8 +10,9 @@ import pytest
 
 from infrastructure.simulators.common.fault_actions import Error, Status
 from infrastructure.simulators.common.fault_injection import injected_status
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe import SimulatorConfig
-from infrastructure.simulators.stripe.errors import CATALOGUE, Refusal
+from infrastructure.simulators.stripe.errors import CATALOGUE
 from infrastructure.simulators.stripe.operations import OPERATIONS
 from infrastructure.simulators.stripe.world import World
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
-from infrastructure.simulators.stripe.errors import Refusal
+from infrastructure.simulators.common.refusal import Refusal
 
 FormValue: TypeAlias = "str | dict[str, FormValue]"
 Form: TypeAlias = dict[str, FormValue]

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from infrastructure.simulators.common.clock import SimClock
+from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import Call
-from infrastructure.simulators.stripe.errors import Refusal
 from infrastructure.simulators.stripe.runtime_settings import Tuning
 
 RESOURCES_REMEMBERED = 10_000
