@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.provider_call.outcome import Failure
-from domain.provider_call.psp_objects import PaymentAtPsp, PaymentBody, RefundAtPsp, RefundBody
+from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.request_body import PaymentBody, RefundBody
 
 
 class PaymentGateway(Protocol):

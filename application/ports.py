@@ -11,8 +11,9 @@ from uuid import UUID
 from application.unit_of_work import Along, Book
 from domain.pause import EVERYTHING, scope_of_seller, scope_of_work
 from domain.provider_call.operation import LookFirst
-from domain.provider_call.outcome import Outcome, TransferAtStripe
+from domain.provider_call.outcome import Outcome
 from domain.provider_call.request_body import TransferBody
+from domain.provider_call.stripe_objects import TransferAtStripe
 
 
 class Clock(Protocol):
@@ -331,3 +332,6 @@ class TransferGateway(Protocol):
     async def account(self) -> str | None:
         """The id of the platform account behind the key; None where Stripe does not tell. Raises `LookUpFailed`."""
         ...
+
+
+LEASE = timedelta(seconds=10)

@@ -159,12 +159,8 @@ _FACTS: Mapping[DisputeStatus, type[Heard]] = MappingProxyType(
 )
 
 
-class Dispute(Stream):
+class Dispute(Stream, topic=TOPIC, opening=Opened):
     """One dispute. Amount in minor units."""
-
-    TOPIC = TOPIC
-    Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Opened  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.status: DisputeStatus

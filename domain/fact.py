@@ -39,9 +39,16 @@ class Stamp(TypedDict):
 class Stream(Aggregate):
     """An aggregate whose commands decide facts and whose facts assign state.
 
-    Each aggregate names `Event` and `Created` in its body: classes that already fit are left alone by the library, others it
-    would subclass, under topics of its own making.
+    `topic` is its permanent name and `opening` its first fact; a class without them is the state of another aggregate.
     """
+
+    TOPIC = ""
+
+    def __init_subclass__(cls, *, topic: str = "", opening: type[Opening] = Opening) -> None:
+        cls.TOPIC = topic
+        # the library leaves classes alone that already fit; others it would subclass, under topics of its own making
+        cls.Event, cls.Created = Fact, opening  # type: ignore[misc, assignment]
+        super().__init_subclass__()
 
     def record(self, fact: Fact) -> None:
         """Apply a fact and keep it for the next append."""

@@ -108,12 +108,8 @@ class Adopted(Fact):
         aggregate.ignored = False
 
 
-class Finding(Stream):
+class Finding(Stream, topic=TOPIC, opening=Noted):
     """One difference that a person has decided about."""
-
-    TOPIC = TOPIC
-    Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Noted  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.finding_id = ""

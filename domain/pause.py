@@ -76,12 +76,8 @@ class Resumed(Fact):
         aggregate.paused = False
 
 
-class Switch(Stream):
+class Switch(Stream, topic=TOPIC, opening=Installed):
     """One thing that can be paused."""
-
-    TOPIC = TOPIC
-    Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Installed  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.scope = ""

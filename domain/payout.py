@@ -88,12 +88,8 @@ class Failed(Told):
     detail: str | None = None
 
 
-class Payout(Stream):
+class Payout(Stream, topic=TOPIC, opening=Announced):
     """One payout of one account."""
-
-    TOPIC = TOPIC
-    Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = Announced  # type: ignore[assignment]  # see `Stream`
 
     def __init__(self) -> None:
         self.status: PayoutStatus

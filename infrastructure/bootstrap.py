@@ -1,12 +1,10 @@
 """The only place where everything meets: real parts are built here, started in order, and drained in reverse."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import replace
 
-import psycopg
 import structlog
 
 from application.commands.orders import TransferLedger
@@ -18,13 +16,14 @@ from infrastructure.log_config import name_mode
 from infrastructure.postgres import migrate
 from infrastructure.postgres.account_binding import bind
 from infrastructure.postgres.alarms import Alarms
-from infrastructure.postgres.connections import Pool, new_pool
+from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.inbox import Inbox
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from infrastructure.runtime import at_work
+from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
 from infrastructure.simulators.selection import DATA, made_secret, providers
 from infrastructure.stripe.gateway import StripeGateway
@@ -34,59 +33,6 @@ ACCOUNT_WITHIN = 5.0
 
 
 log = structlog.get_logger()
-
-
-class Loop(Protocol):
-    """What runs until it is stopped."""
-
-    async def run(self) -> None: ...
-    def stop(self) -> None: ...
-
-
-class WorkLoop(Loop, Protocol):
-    """One that may be woken when there is something to do."""
-
-    def wake(self) -> None: ...
-
-
-@dataclass(slots=True)
-class Storage:
-    """The ledger's database, migrated and open: all that commands need which call nobody at Stripe."""
-
-    settings: Settings
-    database_url: str
-    pool: Pool
-    store: EventStore
-    inbox: Inbox
-    alarms: Alarms
-    clock: DatabaseClock
-    ledger: TransferLedger
-
-
-@dataclass(slots=True)
-class Service(Storage):
-    """A running ledger: what the web, the command line and the tests work with."""
-
-    stripe_url: str
-    gateway: StripeGateway
-    psp: HyperswitchGateway | None = None
-    """None: nobody can be asked for payments and refunds."""
-    psp_url: str | None = None
-    psp_builtin: bool = False
-    workers: Sequence[WorkLoop] = ()
-    loops: Sequence[asyncio.Task[None]] = ()
-    draining: bool = field(default=False)
-
-    async def ready(self) -> list[str]:
-        """Why this process cannot serve now; empty when it can."""
-        reasons = ["it is shutting down"] if self.draining else []
-        reasons += [f"the loop {task.get_name()} has ended" for task in self.loops if task.done()]
-        try:
-            async with asyncio.timeout(2), self.pool.connection() as connection:
-                await connection.execute("select 1")
-        except (psycopg.Error, TimeoutError):  # psycopg_pool's own errors are psycopg errors
-            reasons.append("the database does not answer")
-        return reasons
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """Builds the poller: who can be asked for what webhooks should have told, and why the others cannot."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -13,10 +12,8 @@ from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.postgres.ledger import PostgresDirectory
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.service import Service
 from infrastructure.settings import Settings
-
-if TYPE_CHECKING:
-    from infrastructure.bootstrap import Service
 
 PROVIDERS = (MissedEvents.name, MissedAtPsp.name)
 
@@ -36,7 +33,7 @@ def unasked(settings: Settings) -> Mapping[str, str]:
     return {provider: f"{', '.join(names)} not set" for provider, names in unset.items() if names}
 
 
-def poller_of(service: "Service") -> Poller:
+def poller_of(service: Service) -> Poller:
     """The poller of this service's settings; it may have nobody to ask."""
     settings = service.settings
     without = unasked(settings)
@@ -47,7 +44,7 @@ def poller_of(service: "Service") -> Poller:
     return Poller(Polls(service.pool), service.inbox, service.alarms, service.clock, providers, times)
 
 
-def _provider(name: str, service: "Service") -> Provider:
+def _provider(name: str, service: Service) -> Provider:
     pace = Pace(service.pool, service.settings.stripe_max_rps)
     if name == MissedEvents.name:
         return MissedEvents(service.gateway, Traffic(service.pool), pace)

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.gateways import PaymentGateway
@@ -36,10 +35,8 @@ from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.refund_work import RefundWork
 from infrastructure.postgres.work_queue import Work
+from infrastructure.service import Loop, Service, WorkLoop
 from infrastructure.settings import WorkSettings
-
-if TYPE_CHECKING:
-    from infrastructure.bootstrap import Loop, Service, WorkLoop
 
 DRAIN_MARGIN = timedelta(seconds=5)
 PSP_CONCURRENCY = 20
@@ -48,7 +45,7 @@ PSP_MAX_RPS = 40.0
 
 
 @asynccontextmanager
-async def at_work(service: "Service") -> AsyncIterator[None]:
+async def at_work(service: Service) -> AsyncIterator[None]:
     """The loops; on leaving, calls in flight are recorded before this returns."""
     inbox, watch, poller = _inbox_loop(service), traffic_watch(service), poller_of(service)
     await watch.refresh()  # nothing is claimed before it is known what is paused
@@ -81,7 +78,7 @@ async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*loops, return_exceptions=True)
 
 
-def _inbox_loop(service: "Service") -> InboxLoop:
+def _inbox_loop(service: Service) -> InboxLoop:
     directory = PostgresDirectory(service.pool)
     settings = service.settings
     reactions = WebhookReactions(
@@ -101,7 +98,7 @@ def _inbox_loop(service: "Service") -> InboxLoop:
     )
 
 
-def _stripe_reactions(service: "Service", directory: PostgresDirectory) -> Mapping[str, Reaction]:
+def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping[str, Reaction]:
     ledger, objects = PostgresLedger(service.store), StripesObjects(service.gateway)
     return stripe_reactions(
         StripePayments(service.ledger, directory, objects, service.settings.dispute_policy),
@@ -110,7 +107,7 @@ def _stripe_reactions(service: "Service", directory: PostgresDirectory) -> Mappi
     )
 
 
-def traffic_watch(service: "Service") -> TrafficWatch:
+def traffic_watch(service: Service) -> TrafficWatch:
     """What listens to Stripe's answers together, and knows what is paused."""
     ledger = PostgresLedger(service.store)
     recorder = Recorder(ledger, service.clock)
@@ -121,7 +118,7 @@ def traffic_watch(service: "Service") -> TrafficWatch:
     return TrafficWatch(Traffic(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.ledger.pause)
 
 
-def _workers(service: "Service", watch: TrafficWatch) -> "list[WorkLoop]":
+def _workers(service: Service, watch: TrafficWatch) -> list[WorkLoop]:
     settings = service.settings
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
     errands: list[tuple[Errand[SellerTransfer, Settlement], WorkSettings]] = [
@@ -133,12 +130,12 @@ def _workers(service: "Service", watch: TrafficWatch) -> "list[WorkLoop]":
 
 
 def _worker(
-    service: "Service",
+    service: Service,
     watch: TrafficWatch,
     errand: Errand[SellerTransfer, Settlement],
     work: WorkSettings,
     slots: asyncio.Semaphore,
-) -> "WorkLoop":
+) -> WorkLoop:
     settings, pool = service.settings, service.pool
     capacity = 2 * settings.stripe_max_concurrency
     limits = Limits(capacity, settings.lease, work.check_interval)
@@ -146,7 +143,7 @@ def _worker(
     return Worker(errand, PostgresLedger(service.store), Work(pool), pace, watch, service.clock, slots, limits)
 
 
-def _refunding(service: "Service", psp: PaymentGateway, watch: TrafficWatch) -> "WorkLoop":
+def _refunding(service: Service, psp: PaymentGateway, watch: TrafficWatch) -> WorkLoop:
     """With the patience of transfers; the PSP keeps names for ever, and its client reads back what is refused."""
     settings, pool = service.settings, service.pool
     patience = settings.policy(settings.transfers)

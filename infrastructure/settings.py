@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from application.process_managers.leases import LEASE
+from application.ports import LEASE
 from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
-from domain.provider_call.operation import Policy
+from domain.provider_call.retry_policy import Policy
 
 STRIPE = "https://api.stripe.com"
 SIMULATOR_KEY = "sk_test_simulator"

@@ -6,13 +6,10 @@ from typing import NamedTuple
 
 from domain import dispute, pause
 from domain.fact import Fact
-from domain.order import aggregate as order
-from domain.order import disputes
+from domain.order import facts as order_facts
 from domain.provider_call.operation import TRANSFER
-from domain.refund import aggregate as refund
-from domain.refund import facts as refund_calls
+from domain.refund import facts as refund_facts
 from domain.seller_transfer import facts as transfer_facts
-from domain.seller_transfer import payment_hold
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """For so long Stripe may refuse to begin (limits, locks, a key in use) before somebody should know."""
@@ -48,9 +45,10 @@ _CONCERNED = frozenset({
     transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
-    transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested, payment_hold.PaymentDoubted,
-    order.RefundSetAside, refund.Submitted, refund.Succeeded, refund.Failed, refund.UnderReview, refund_calls.AttemptDeferred,
-    disputes.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost, dispute.FundsReinstated, dispute.Won,
+    transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested, order_facts.PaymentDoubted,
+    order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded, refund_facts.Failed, refund_facts.UnderReview,
+    refund_facts.AttemptDeferred,
+    order_facts.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost, dispute.FundsReinstated, dispute.Won,
     pause.Paused, pause.Resumed,
 })  # fmt: skip
 
@@ -99,21 +97,21 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(fact.reason, fact, fact.detail)
         case transfer_facts.HeldBack():
             return _raised(HELD_BACK, fact, f"{fact.why}. Nothing of it is sent before it is retried or resolved.")
-        case payment_hold.PaymentDoubted():
+        case order_facts.PaymentDoubted():
             detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
             return _raised("payment_failed_after_paid", fact, detail)
-        case order.RefundSetAside():
+        case order_facts.RefundSetAside():
             return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
-        case refund_calls.AttemptDeferred():
+        case refund_facts.AttemptDeferred():
             return _refund_hampered(fact)
-        case disputes.DisputeSetAside():
+        case order_facts.DisputeSetAside():
             return _raised("dispute_set_aside", fact, f"Dispute {fact.dispute_id!r} cannot be divided: {fact.why}.")
         case dispute.Opened():
             detail = (
                 f"Dispute {fact.dispute_id!r} of order {fact.order_id!r} over {fact.amount} {fact.currency} has to be answered."
             )
             return _raised(DISPUTE_OPEN, fact, detail)
-        case refund.Failed() if fact.after_success:
+        case refund_facts.Failed() if fact.after_success:
             return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
         case pause.Paused():
             kind = BY_LEDGER if fact.actor == pause.LEDGER else BY_PEOPLE
@@ -136,7 +134,7 @@ def _hampered(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
     return None
 
 
-def _refund_hampered(fact: refund_calls.AttemptDeferred) -> AlarmRow | None:
+def _refund_hampered(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
     if fact.why in ("unauthorized", "forbidden"):
         return _raised("psp_refuses_the_key", fact, fact.detail)
     if fact.why in ("unknown_there", "held") or fact.detail.startswith(NOT_UNDERSTOOD):
@@ -163,7 +161,7 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return ("permanently_failed",)
         case transfer_facts.AmountReduced(amount=0):
             return ("permanently_failed",)  # else it would be cancelled: it was given up, and now nothing is due
-        case refund.Submitted() | refund.Succeeded() | refund.Failed() | refund.UnderReview():
+        case refund_facts.Submitted() | refund_facts.Succeeded() | refund_facts.Failed() | refund_facts.UnderReview():
             return OF_REFUNDS if troubled else ()
         case dispute.Closed() | dispute.Lost() | dispute.FundsReinstated() | dispute.Won():
             return (DISPUTE_OPEN,)

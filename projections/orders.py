@@ -4,12 +4,9 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain.order import aggregate as facts
-from domain.order import disputes
-from domain.order import facts as asks
-from domain.order.aggregate import AnyOrderFact, Share
-from domain.order.authority import AuthorityFound
-from domain.seller_transfer.payment_hold import PaymentDoubted
+from domain.order import facts as order_facts
+from domain.order.facts import AnyOrderFact, AuthorityFound, PaymentDoubted
+from domain.order.state import Share
 
 
 class OrderRow(NamedTuple):
@@ -31,13 +28,13 @@ class OrderRow(NamedTuple):
 
 def evolve(row: OrderRow | None, fact: AnyOrderFact) -> OrderRow:
     """The row after a fact. Pure."""
-    if isinstance(fact, facts.Registered):
+    if isinstance(fact, order_facts.Registered):
         return _registered(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
     return _changed(row, fact)._replace(version=fact.originator_version, updated_at=fact.timestamp)
 
 
-def _registered(fact: facts.Registered) -> OrderRow:
+def _registered(fact: order_facts.Registered) -> OrderRow:
     return OrderRow(
         order_id=fact.order_id,
         stream_id=fact.originator_id,
@@ -56,19 +53,19 @@ def _registered(fact: facts.Registered) -> OrderRow:
 
 def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
     match fact:
-        case facts.Paid():
+        case order_facts.Paid():
             return row._replace(status="paid", payment_id=fact.payment_id, source_transaction=fact.source_transaction)
-        case facts.RefundAllocated() | facts.RefundRevoked():
+        case order_facts.RefundAllocated() | order_facts.RefundRevoked():
             return row._replace(refunded=fact.refunded)
-        case asks.PaymentRequested() | facts.PaymentNamed():
+        case order_facts.PaymentRequested() | order_facts.PaymentNamed():
             return row._replace(payment_id=fact.payment_id)
-        case asks.RefundReserved() | asks.RefundReleased() | facts.RefundSetAside():
+        case order_facts.RefundReserved() | order_facts.RefundReleased() | order_facts.RefundSetAside():
             return row
-        case disputes.DisputeCounted() | disputes.DisputeRevoked() | disputes.DisputeSetAside():
+        case order_facts.DisputeCounted() | order_facts.DisputeRevoked() | order_facts.DisputeSetAside():
             return row  # `refunded` is what buyers were given back; disputes have rows of their own
         case PaymentDoubted():
             return row  # it was paid, as far as we were told; what is unsent says that it waits
-        case AuthorityFound() | facts.CompensationOwed() | facts.Resettled() | facts.Registered():
+        case AuthorityFound() | order_facts.CompensationOwed() | order_facts.Resettled() | order_facts.Registered():
             return row
         case _:
             assert_never(fact)

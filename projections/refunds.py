@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain.refund import aggregate as facts
-from domain.refund.aggregate import AnyRefundFact, Part, RefundStatus
-from domain.refund.facts import AttemptDeferred, CallStarted
+from domain.refund import facts as refund_facts
+from domain.refund.facts import AnyRefundFact, AttemptDeferred, CallStarted
+from domain.refund.state import Part, RefundStatus
 
 
 class RefundRow(NamedTuple):
@@ -32,13 +32,13 @@ class RefundRow(NamedTuple):
 
 def evolve(row: RefundRow | None, fact: AnyRefundFact) -> RefundRow:
     """The row after a fact. Pure."""
-    if isinstance(fact, facts.Opened):
+    if isinstance(fact, refund_facts.Opened):
         return _opened(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
     return _changed(row, fact)._replace(version=fact.originator_version, updated_at=fact.timestamp)
 
 
-def _opened(fact: facts.Opened) -> RefundRow:
+def _opened(fact: refund_facts.Opened) -> RefundRow:
     return RefundRow(
         stream_id=fact.originator_id,
         refund_id=fact.refund_id,
@@ -60,23 +60,23 @@ def _opened(fact: facts.Opened) -> RefundRow:
 
 def _changed(row: RefundRow, fact: AnyRefundFact) -> RefundRow:
     match fact:
-        case facts.Named():
+        case refund_facts.Named():
             return row._replace(refund_id=fact.refund_id, psp_refund_id=fact.psp_refund_id)
         case CallStarted():
             return row._replace(psp_refund_id=fact.body["refund_id"])
         case AttemptDeferred():
             return row._replace(retry_count=fact.retry_count, next_retry_at=fact.next_retry_at, last_error=fact.detail)
-        case facts.Submitted():
+        case refund_facts.Submitted():
             asked = row._replace(status=RefundStatus.SUBMITTED.value, psp_refund_id=fact.psp_refund_id)
             return asked._replace(retry_count=0, next_retry_at=fact.next_retry_at, last_error=None)
-        case facts.Succeeded():
+        case refund_facts.Succeeded():
             done = row._replace(status=RefundStatus.SUCCEEDED.value, allocation=fact.allocation)
             return done._replace(last_error=None, next_retry_at=None)
-        case facts.Failed():
+        case refund_facts.Failed():
             return row._replace(status=RefundStatus.FAILED.value, last_error=fact.detail, next_retry_at=None)
-        case facts.UnderReview():
+        case refund_facts.UnderReview():
             return row._replace(status=RefundStatus.REVIEW.value, last_error=fact.why, next_retry_at=None)
-        case facts.Opened():
+        case refund_facts.Opened():
             return row
         case _:
             assert_never(fact)

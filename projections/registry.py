@@ -10,10 +10,10 @@ from typing import NamedTuple, assert_never
 from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
 from domain.finding import AnyFindingFact
-from domain.order.aggregate import AnyOrderFact
+from domain.order.facts import AnyOrderFact
 from domain.pause import AnySwitchFact
 from domain.payout import AnyPayoutFact
-from domain.refund.aggregate import AnyRefundFact
+from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.facts import AnyTransferFact
 from projections import disputes, findings, orders, pauses, payouts, refunds, seller_transfers, transfer_reversals
 from projections.alarms import still_troubled

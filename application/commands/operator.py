@@ -5,7 +5,8 @@ from uuid import UUID
 from application.commands.orders import TransferLedger
 from application.ports import TransferGateway
 from domain.errors import EvidenceDiffers, StripeSilent
-from domain.provider_call.outcome import LookUpFailed, NotAtStripe, TransferAtStripe
+from domain.provider_call.outcome import LookUpFailed, NotAtStripe
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 
 TRANSFER, REVERSAL = "tr_", "trr_"

@@ -19,14 +19,15 @@ from domain.dispute import DisputePolicy
 from domain.errors import ContentDiffers, UnknownId
 from domain.finding import DecidedBy, Difference
 from domain.identity import dispute_stream, finding_stream, order_stream, refund_stream, switch_stream
-from domain.order.aggregate import Order, Share
-from domain.order.recovery import pay_sellers, require_fit
+from domain.order.aggregate import Order
+from domain.order.recovery import doubt, pay_sellers, require_fit
+from domain.order.state import Share
 from domain.pause import Switch, scopes_within
-from domain.provider_call.outcome import TransferAtStripe
-from domain.provider_call.psp_objects import PaymentBody, name_at_psp
+from domain.provider_call.psp_objects import name_at_psp
+from domain.provider_call.request_body import PaymentBody
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import manual_resolution
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.payment_hold import doubt
 
 
 def subject_of_order(order_id: str) -> str:

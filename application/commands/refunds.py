@@ -11,7 +11,8 @@ from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAut
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, give_word
 from domain.order.recovery import parts_of, settle
-from domain.refund.aggregate import Refund, RefundStatus
+from domain.refund.aggregate import Refund
+from domain.refund.state import RefundStatus
 
 
 class RefundReport(NamedTuple):

@@ -15,7 +15,7 @@ import structlog
 from application.ports import Alarms, Traffic, TrafficState, TransferGateway
 from domain.pause import EVERYTHING, LEDGER
 from domain.provider_call.outcome import Heard
-from domain.seller_transfer.stripe_call import LookUp, Send
+from domain.provider_call.steps import LookUp, Send
 
 SILENT = 8
 """Different transfers in a row without an answer below 500: an outage."""

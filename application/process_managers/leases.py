@@ -8,9 +8,8 @@ from uuid import UUID
 
 import structlog
 
-from application.ports import Claimed, Work
+from application.ports import LEASE, Claimed, Work
 
-LEASE = timedelta(seconds=10)
 RENEWALS = 10 / 3
 """Renewals within one lease: three may fail before somebody else takes over."""
 RELEASE_EVERY = timedelta(milliseconds=20)

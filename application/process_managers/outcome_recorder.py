@@ -12,8 +12,7 @@ from application.process_managers.process import Settlement
 from application.unit_of_work import Book, settle_anew
 from domain.errors import Conflict, ConstraintBroken, Unavailable
 from domain.identity import order_stream
-from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.reversal import ClaimState
+from domain.seller_transfer.aggregate import SellerTransfer, to_settle
 
 PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
@@ -78,17 +77,3 @@ class Recorder:
         book = await self._ledger.load([transfer_id])
         if settlement.hold(book.transfer(transfer_id), str(refused), self._clock.now()) and book.changed():
             await self._ledger.append(book)
-
-
-def to_settle(transfer: SellerTransfer, reduced: Mapping[str, int]) -> list[str]:
-    """What an outcome has left to settle: causes that vanished during its call, and reductions since `reduced` that did not
-    happen after all."""
-    return [*causes_vanished(transfer), *transfer.undone_since(reduced)]
-
-
-def causes_vanished(transfer: SellerTransfer) -> list[str]:
-    """The refunds that were gone when a reversal for them had its outcome."""
-    operation = transfer.operation
-    still_open = operation.what if operation is not None and operation.open else None
-    contested = [c for c in transfer.claims.values() if c.contested and c.state is not ClaimState.WITHDRAWN]
-    return [claim.refund_id for claim in contested if claim.refund_id and claim.reversal_id != still_open]

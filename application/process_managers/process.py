@@ -8,8 +8,9 @@ from uuid import UUID
 from application.ports import Clock, Ledger, TrafficState
 from application.unit_of_work import Book
 from domain.provider_call.outcome import Heard
+from domain.provider_call.steps import LookUp, Send, Step
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import LookUp, Send, Step, forgive, give_back
+from domain.seller_transfer.stripe_call import forgive, give_back
 
 
 class Said(Protocol):

@@ -20,12 +20,14 @@ from application.process_managers.worker import Watch
 from application.unit_of_work import Book
 from domain.errors import ConstraintBroken, Refused, UnknownId
 from domain.pause import EVERYTHING, scope_of_work
-from domain.provider_call.operation import Policy
 from domain.provider_call.outcome import Failure, Heard, NotExecuted, Rejected, Unknown, heard
-from domain.provider_call.psp_objects import RefundAtPsp, RefundBody
+from domain.provider_call.psp_objects import RefundAtPsp
+from domain.provider_call.request_body import RefundBody
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp, Send, Step
 from domain.refund import psp_outcome
-from domain.refund.aggregate import Refund, RefundStatus
-from domain.seller_transfer.stripe_call import LookUp, Send, Step
+from domain.refund.aggregate import Refund
+from domain.refund.state import RefundStatus
 
 log = structlog.get_logger()
 

@@ -8,12 +8,14 @@ from application.ports import TransferGateway
 from application.process_managers.process import Settlement
 from application.process_managers.transfer_errands import OnTransfers
 from application.process_managers.transfers import Unread
-from domain.provider_call.operation import Policy
-from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe, Outcome, Succeeded, TransferAtStripe, heard
+from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe, Outcome, Succeeded, heard
 from domain.provider_call.request_body import ReversalBody
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp, Send, proves_absence
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import LookUp, Send, hold_evidence, proves_absence
+from domain.seller_transfer.stripe_call import hold_evidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from application.ports import Clock, Ledger, TrafficState
 from application.process_managers.outcome_recorder import Recorder
 from application.process_managers.process import GivenBack, Settlement
 from application.unit_of_work import Book
-from domain.provider_call.operation import Policy
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import Step
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import Step, begin
+from domain.seller_transfer.stripe_call import begin
 
 
 class OnTransfers:

@@ -8,12 +8,15 @@ from typing import cast
 from application.ports import Directory, TransferGateway
 from application.process_managers.process import Settlement
 from application.process_managers.transfer_errands import OnTransfers
-from domain.provider_call.operation import TRANSFER, Policy
-from domain.provider_call.outcome import Heard, LookUpFailed, Outcome, Succeeded, TransferAtStripe, heard
+from domain.provider_call.operation import TRANSFER
+from domain.provider_call.outcome import Heard, LookUpFailed, Outcome, Succeeded, heard
 from domain.provider_call.request_body import TransferBody
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp, Send
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import LookUp, Send, hold_evidence, postpone
+from domain.seller_transfer.stripe_call import hold_evidence, postpone
 
 SLACK = timedelta(days=1)
 """How much earlier than an older system says it may have sent a transfer: its clock and its zone are not ours."""

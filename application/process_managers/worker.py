@@ -15,13 +15,13 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from application.ports import Clock, Ledger, Pace, TrafficState, Work
-from application.process_managers.leases import LEASE, Leases
+from application.ports import LEASE, Clock, Ledger, Pace, TrafficState, Work
+from application.process_managers.leases import Leases
 from application.process_managers.process import Answer, Errand, Subject
 from application.unit_of_work import Book
 from domain.errors import Conflict
 from domain.provider_call.outcome import Heard
-from domain.seller_transfer.stripe_call import LookUp, Rest, Send
+from domain.provider_call.steps import LookUp, Rest, Send
 
 ENOUGH_LEASE = timedelta(seconds=2)
 """With less of the lease left no call is begun: somebody else might begin it as well."""

@@ -12,7 +12,7 @@ from domain.finding import Difference, Kind
 from domain.identity import may_be_ours
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Operation
-from domain.provider_call.outcome import ReversalAtStripe, TransferAtStripe
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal import Claim, ClaimState
 from domain.seller_transfer.reversal_outcome import names_ours

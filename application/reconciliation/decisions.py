@@ -3,13 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from application.process_managers.outcome_recorder import causes_vanished
 from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
 from application.unit_of_work import Book, settle_anew
 from domain.errors import CallInFlight, NotAdoptable
 from domain.finding import DecidedBy, Difference, Finding, Kind
-from domain.provider_call.outcome import TransferAtStripe
-from domain.seller_transfer.aggregate import SellerTransfer
+from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.seller_transfer.aggregate import SellerTransfer, causes_vanished
 from domain.seller_transfer.reversal_outcome import record_external, take_in
 from domain.seller_transfer.transfer_outcome import complete
 

@@ -7,8 +7,7 @@ from uuid import uuid4
 
 import structlog
 
-from application.ports import Alarms, ClaimedEvent, Clock, Inbox
-from application.process_managers.leases import LEASE
+from application.ports import LEASE, Alarms, ClaimedEvent, Clock, Inbox
 from application.webhooks.handler import Disposition, Done, Ignored, Later, Parked, StoredEvent, WebhookReactions
 from domain.backoff import next_delay
 from domain.errors import Conflict, Unavailable

@@ -5,12 +5,9 @@ has told which provider took the payment, the first one that tells of money give
 """
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from domain.fact import Fact
-
-if TYPE_CHECKING:
-    from domain.order.aggregate import Order
+from domain.order.aggregate import Order
+from domain.order.facts import AuthorityFound
 
 STRIPE, HYPERSWITCH = "stripe", "hyperswitch"
 """As webhooks name their senders."""
@@ -20,18 +17,7 @@ STRIPES_REFUNDS = ("re_", "pyr_")
 """And to refunds. The PSP takes any name, so only where nobody has the word does such a name tell whose it is."""
 
 
-class AuthorityFound(Fact):
-    """From now on this provider's word counts about the order's refunds and disputes."""
-
-    TOPIC = "ledger.order.authority_found"
-    provider: str
-    source: str
-
-    def apply(self, aggregate: "Order") -> None:
-        aggregate.authority = self.provider
-
-
-def authority_of(order: "Order") -> str | None:
+def authority_of(order: Order) -> str | None:
     """None while nobody knows: before the payment, or when the API told of one without saying where it went through."""
     if order.authority is not None:
         return order.authority
@@ -46,7 +32,7 @@ def authority_of(order: "Order") -> str | None:
     return HYPERSWITCH if order.source_transaction is None else None
 
 
-def give_word(order: "Order", provider: str, source: str, now: datetime) -> str:
+def give_word(order: Order, provider: str, source: str, now: datetime) -> str:
     """Whose word counts, which is this provider's if nobody's did."""
     known = authority_of(order)
     if known is not None:

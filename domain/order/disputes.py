@@ -1,62 +1,14 @@
 """What disputes take from an order, by its own facts. The same cap, and the same division, as for refunds."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
 
-from domain.fact import Fact
 from domain.identity import dispute_cause
-
-if TYPE_CHECKING:
-    from domain.order.aggregate import Order
-
-
-class Disputed(NamedTuple):
-    """One dispute as the order knows it. `effective` is False after the money came back."""
-
-    amount: int
-    effective: bool
+from domain.order.aggregate import Order
+from domain.order.facts import DisputeCounted, DisputeRevoked, DisputeSetAside
+from domain.order.state import Disputed
 
 
-class DisputeCounted(Fact):
-    """A dispute takes from the sellers: `counted` of its `amount`, as much as refunds leave; `targets` as for refunds."""
-
-    TOPIC = "ledger.order.dispute_counted"
-    dispute_id: str
-    amount: int
-    counted: int
-    targets: dict[str, int]
-
-    def apply(self, aggregate: "Order") -> None:
-        aggregate.disputes.pop(self.dispute_id, None)
-        aggregate.disputes[self.dispute_id] = Disputed(self.amount, True)
-
-
-class DisputeRevoked(Fact):
-    """A dispute takes nothing any more; `targets` is what each seller owes without it."""
-
-    TOPIC = "ledger.order.dispute_revoked"
-    dispute_id: str
-    amount: int
-    targets: dict[str, int]
-
-    def apply(self, aggregate: "Order") -> None:
-        aggregate.disputes[self.dispute_id] = Disputed(self.amount, False)
-
-
-class DisputeSetAside(Fact):
-    """A dispute that cannot be divided, being in another currency. An operator decides."""
-
-    TOPIC = "ledger.order.dispute_set_aside"
-    dispute_id: str
-    amount: int
-    currency: str
-    why: str
-
-    def apply(self, aggregate: "Order") -> None:
-        aggregate.set_aside[dispute_cause(self.dispute_id)] = self.amount
-
-
-def count_dispute(order: "Order", dispute_id: str, amount: int, currency: str, now: datetime) -> str | None:
+def count_dispute(order: Order, dispute_id: str, amount: int, currency: str, now: datetime) -> str | None:
     """A dispute takes from the sellers, or is set aside; answers why it was set aside. Twice is as good as once."""
     known = order.disputes.get(dispute_id)
     if known is not None and known.effective:
@@ -80,7 +32,7 @@ def count_dispute(order: "Order", dispute_id: str, amount: int, currency: str, n
     return None
 
 
-def revoke_dispute(order: "Order", dispute_id: str, now: datetime) -> bool:
+def revoke_dispute(order: Order, dispute_id: str, now: datetime) -> bool:
     """A dispute takes nothing any more. Answers whether that is news."""
     known = order.disputes.get(dispute_id)
     if known is None or not known.effective:
@@ -90,5 +42,5 @@ def revoke_dispute(order: "Order", dispute_id: str, now: datetime) -> bool:
     return True
 
 
-def _without(order: "Order", dispute_id: str) -> dict[str, Disputed]:
+def _without(order: Order, dispute_id: str) -> dict[str, Disputed]:
     return {name: dispute for name, dispute in order.disputes.items() if name != dispute_id}

@@ -11,9 +11,10 @@ from datetime import datetime
 from domain.errors import ImportDiffers
 from domain.identity import SALE, compensation, transfer_stream
 from domain.order.aggregate import Order
-from domain.refund.aggregate import Part
+from domain.order.facts import PaymentDoubted
+from domain.refund.state import Part
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.payment_hold import hold_back
+from domain.seller_transfer.payment_hold import UNSENT, hold_back
 from domain.seller_transfer.reversal import ClaimState, Reason
 
 
@@ -213,3 +214,18 @@ def _parts(transfer: SellerTransfer, cause_id: str) -> list[Part]:
         Part(seller_id=transfer.seller_id, amount=amount, transfer_id=str(transfer.id), reversal_id=reversal_id)
         for amount, reversal_id in made
     ]
+
+
+def doubt(order: "Order", transfers: Iterable[SellerTransfer], payment_id: str, source: str, detail: str, now: datetime) -> bool:
+    """Hold back what is unsent; answers whether that is news. What a person has released since stays released."""
+    if order.doubt is not None:
+        return False
+    known = list(transfers)
+    unsent = [transfer for transfer in known if transfer.status in UNSENT]
+    sent = sum(transfer.paid for transfer in known)
+    order.record(
+        PaymentDoubted(**order.next(now), payment_id=payment_id, source=source, detail=detail, held=len(unsent), sent=sent)
+    )
+    for transfer in unsent:
+        hold_back(transfer, detail, now)
+    return True

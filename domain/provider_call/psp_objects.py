@@ -8,38 +8,11 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NotRequired, TypedDict
 
 LONGEST_NAME = 30
 """Characters. The PSP documents 30 for its ids; its code takes shorter ones too."""
 _FITTING = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NAME}}}")
 _DERIVED = re.compile(r"tl_[a-z2-7]{27}")
-
-
-class PaymentBody(TypedDict):
-    """`POST /payments`. `payment_id` comes from `name_at_psp(order_id)`."""
-
-    payment_id: str
-    amount: int
-    currency: str
-    metadata: dict[str, str]
-    merchant_order_reference_id: NotRequired[str]
-    capture_method: NotRequired[str]
-    customer_id: NotRequired[str]
-    description: NotRequired[str]
-    profile_id: NotRequired[str]
-    return_url: NotRequired[str]
-
-
-class RefundBody(TypedDict):
-    """`POST /refunds`. `refund_id` comes from `name_at_psp(refund_id)`; the PSP refuses members that it does not know."""
-
-    refund_id: str
-    payment_id: str
-    amount: int
-    metadata: NotRequired[dict[str, str]]
-    reason: NotRequired[str]
-    """Behind a Stripe connector only `duplicate`, `fraudulent` and `requested_by_customer` are taken."""
 
 
 @dataclass(frozen=True, slots=True)

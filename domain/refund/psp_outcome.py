@@ -7,12 +7,15 @@ refuses is looked up by its client, so a refusal is definite, unless an earlier 
 
 from datetime import datetime, timedelta
 
-from domain.provider_call.operation import Operation, Policy
+from domain.provider_call.operation import Operation
 from domain.provider_call.outcome import Hindrance, NotExecuted, Rejected, Unknown
-from domain.provider_call.psp_objects import RefundBody, name_at_psp
-from domain.refund.aggregate import Refund, RefundStatus
-from domain.refund.facts import REFUND, AttemptDeferred, CallStarted
-from domain.seller_transfer.stripe_call import LOST_IN_A_ROW, LookUp, Rest, Send, Step
+from domain.provider_call.psp_objects import name_at_psp
+from domain.provider_call.request_body import RefundBody
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LOST_IN_A_ROW, LookUp, Rest, Send, Step
+from domain.refund.aggregate import Refund
+from domain.refund.facts import AttemptDeferred, CallStarted
+from domain.refund.state import REFUND, RefundStatus
 
 FOR_EVER = timedelta(days=36_500)
 """How long the PSP knows a name."""

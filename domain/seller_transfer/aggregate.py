@@ -8,57 +8,19 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from domain.errors import CallInFlight, ContentDiffers, IllegalTransition, NothingToRetry
-from domain.fact import Fact, Stream, opened
+from domain.fact import Fact, opened
 from domain.identity import SALE, reversal_name, transfer_stream
 from domain.lifecycle import TransferStatus, can_transition, operator_may
-from domain.provider_call.operation import TRANSFER, Operation
+from domain.provider_call.operation import TRANSFER
 from domain.seller_transfer import facts
 from domain.seller_transfer.reversal import Claim, ClaimState, reason_of
+from domain.seller_transfer.state import TransferState
 
 TOPIC = "ledger.seller_transfer"
 
 
-class SellerTransfer(Stream):
+class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
     """One transfer. Amounts in minor units of `currency`; times in UTC."""
-
-    TOPIC = TOPIC
-    Event = Fact  # type: ignore[assignment]  # see `Stream`
-    Created = facts.Created  # type: ignore[assignment]  # see `Stream`
-
-    def __init__(self) -> None:
-        self.status: TransferStatus
-        self.order_id = self.seller_id = self.destination = self.currency = self.transfer_group = ""
-        self.cause = SALE
-        self.source_transaction: str | None = None
-        self.original = 0
-        """The amount it was created with."""
-        self.amount = 0
-        """What is to be sent, or was sent."""
-        self.amount_reversed = 0
-        self.paid = False
-        """Whether Stripe has paid it, as far as the facts tell; stays true for ever."""
-        self.stripe_transfer_id: str | None = None
-        self.stripe_reversal_id: str | None = None
-        self.next_retry_at: datetime | None = None
-        self.begun_at: datetime
-        """From when on Stripe may hold it."""
-        self.imported = False
-        """An older system has made it, and may have sent it under names that are not ours."""
-        self.refunds_before: set[str] = set()
-        """Refunds for which an older system took something back, or was about to: what that was stands for them."""
-        self.refund_given_up: str | None = None
-        """A refund for which an older system has tried to reverse, without knowing what came of it."""
-        self.operation: Operation | None = None
-        self.reductions: dict[str, int] = {}
-        self.claims: dict[str, Claim] = {}
-        self.evidence: dict[str, str] = {}
-        """Objects at Stripe that could not be taken in, with the operation they belong to."""
-        self.settled_outside: str | None = None
-        """What a person said who paid the seller in another way: Stripe is to pay nothing any more."""
-        self.unseen = False
-        """Restored from a backup, and not looked up since: Stripe may have paid it. Known while a command lasts, no fact."""
-        self.held: str | None = None
-        """Why nothing of it is sent before a person says so."""
 
     @classmethod
     def create(
@@ -91,14 +53,6 @@ class SellerTransfer(Stream):
         )
         return opened(cls, fact)
 
-    def identify(self, fact: facts.Created | facts.Imported) -> None:
-        """Take over what an opening fact says of this transfer."""
-        self.order_id, self.seller_id, self.destination = fact.order_id, fact.seller_id, fact.destination
-        self.currency, self.transfer_group, self.cause = fact.currency, fact.transfer_group, fact.cause
-        self.source_transaction = fact.source_transaction
-        self.begun_at = fact.timestamp
-        self.original = self.amount = fact.amount
-
     def record(self, fact: Fact) -> None:
         """Apply a fact, if the life cycle has its arrow. Raises IllegalTransition, and then nothing has changed."""
         after = fact.leads_to if isinstance(fact, facts.TransferFact) else None
@@ -111,49 +65,6 @@ class SellerTransfer(Stream):
         return by_actor or can_transition(self.status, after)
 
     # --- what is so -------------------------------------------------------------------------------------------------
-
-    @property
-    def unsent(self) -> bool:
-        """No money has left and none may have: the transfer was never sent, or was definitely refused."""
-        if TRANSFER in self.evidence.values():
-            return False  # something at Stripe may be it
-        waiting = self.status in (TransferStatus.PENDING, TransferStatus.FAILED)
-        given_up = self.status is TransferStatus.PERMANENTLY_FAILED and not self.paid and self.settled_outside is None
-        return (waiting or given_up) and not (self.operation is not None and self.operation.open)
-
-    @property
-    def uncleared(self) -> bool:
-        """An older system may have paid it: nothing is sent before a person has decided, or Stripe's books are matched."""
-        waiting = self.status in (TransferStatus.PENDING, TransferStatus.FAILED) and self.next_retry_at is None
-        return self.imported and waiting and self.operation is not None and self.operation.look_first
-
-    @property
-    def in_flight(self) -> Claim | None:
-        """The one reversal that is on its way."""
-        return next((claim for claim in self.claims.values() if claim.state is ClaimState.REQUESTED), None)
-
-    @property
-    def queue(self) -> list[Claim]:
-        """Reversals that wait, oldest first."""
-        return [claim for claim in self.claims.values() if claim.state is ClaimState.QUEUED]
-
-    @property
-    def room(self) -> int:
-        """What further reversals (or, while unsent, reductions) could still take."""
-        if self.status is TransferStatus.CANCELLED:
-            return 0
-        return max(0, self.amount - self.amount_reversed - sum(c.amount for c in self.claims.values() if c.reserved))
-
-    @property
-    def taken(self) -> int:
-        """What refunds have taken or will take: reductions and claims, not what others reversed at Stripe."""
-        unsent = self.original if self.status is TransferStatus.CANCELLED else self.original - self.amount
-        return unsent + sum(claim.taken for claim in self.claims.values())
-
-    def taken_for(self, cause_id: str) -> int:
-        """The part of `taken` that one refund is the cause of."""
-        reversals = sum(claim.taken for claim in self.claims.values() if claim.refund_id == cause_id)
-        return self.reductions.get(cause_id, 0) + reversals
 
     # --- refunds ----------------------------------------------------------------------------------------------------
 
@@ -224,11 +135,6 @@ class SellerTransfer(Stream):
         for claim in self.queue:
             self._withdraw(claim, claim.refund_id or "", now)
 
-    def is_open(self, claim: Claim) -> bool:
-        """Whether this reversal may be at Stripe already without our knowing."""
-        operation = self.operation
-        return claim.state is ClaimState.REQUESTED and operation is not None and (operation.open or self.unseen)
-
     def withdraw(self, claim: Claim, amount: int, cause_id: str, now: datetime) -> int:
         """Give up to `amount` of an unsent claim back; answers how much that was. An open call is contested instead: 0."""
         if self.is_open(claim):
@@ -262,13 +168,6 @@ class SellerTransfer(Stream):
         self.record(
             facts.ReversalReduced(**self.next(now), reversal_id=claim.reversal_id, amount=amount, cause_id=cause_id, epoch=epoch)
         )
-
-    def undo_reductions(self, by: int) -> None:
-        """Stripe paid `by` more than was to be sent any more: the newest reductions did not happen."""
-        for refund_id in reversed(list(self.reductions)):
-            undone = min(max(by, 0), self.reductions[refund_id])
-            by -= undone
-            self.reductions[refund_id] -= undone
 
     def undone_since(self, reduced: Mapping[str, int]) -> list[str]:
         """The refunds of whose reductions some did not happen after all."""
@@ -349,3 +248,17 @@ class SellerTransfer(Stream):
                     **self.next(now), stripe_transfer_id=stripe_transfer_id, actor=actor, evidence=evidence
                 )
             )
+
+
+def to_settle(transfer: SellerTransfer, reduced: Mapping[str, int]) -> list[str]:
+    """What an outcome has left to settle: causes that vanished during its call, and reductions since `reduced` that did not
+    happen after all."""
+    return [*causes_vanished(transfer), *transfer.undone_since(reduced)]
+
+
+def causes_vanished(transfer: SellerTransfer) -> list[str]:
+    """The refunds that were gone when a reversal for them had its outcome."""
+    operation = transfer.operation
+    still_open = operation.what if operation is not None and operation.open else None
+    contested = [c for c in transfer.claims.values() if c.contested and c.state is not ClaimState.WITHDRAWN]
+    return [claim.refund_id for claim in contested if claim.refund_id and claim.reversal_id != still_open]

@@ -5,7 +5,7 @@ code base that assigns a status (tests/domain/test_one_gate.py scans for others)
 """
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from domain.fact import Fact, Opening
 from domain.identity import SALE
@@ -13,10 +13,7 @@ from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Operation
 from domain.provider_call.request_body import ReversalBody, TransferBody
 from domain.seller_transfer.reversal import Claim, ClaimState, Reason
-
-if TYPE_CHECKING:
-    from domain.seller_transfer.aggregate import SellerTransfer
-
+from domain.seller_transfer.state import TransferState
 
 LONG_AGO = datetime(2010, 1, 1, tzinfo=UTC)
 """Before Stripe held any transfer."""
@@ -24,7 +21,7 @@ ABSENT = "absent"
 """`AttemptDeferred.why` after Stripe's books were read and did not show the operation."""
 
 
-def enter(transfer: "SellerTransfer", status: TransferStatus | None) -> None:
+def enter(transfer: TransferState, status: TransferStatus | None) -> None:
     """The one gate through which a transfer's status changes."""
     if status is not None:
         transfer.status = status
@@ -40,12 +37,21 @@ class TransferFact(Fact):
         """The status after this fact; None leaves it alone."""
         return self.LEADS_TO
 
-    def apply(self, aggregate: "SellerTransfer") -> None:
+    def apply(self, aggregate: TransferState) -> None:
         self.change(aggregate)
         enter(aggregate, self.leads_to)
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         """What this fact changes besides the status."""
+
+
+def _identify(transfer: TransferState, fact: "Created | Imported") -> None:
+    """Take over what an opening fact says of this transfer."""
+    transfer.order_id, transfer.seller_id, transfer.destination = fact.order_id, fact.seller_id, fact.destination
+    transfer.currency, transfer.transfer_group, transfer.cause = fact.currency, fact.transfer_group, fact.cause
+    transfer.source_transaction = fact.source_transaction
+    transfer.begun_at = fact.timestamp
+    transfer.original = transfer.amount = fact.amount
 
 
 class Created(Opening):
@@ -62,8 +68,8 @@ class Created(Opening):
     source_transaction: str | None = None
     cause: str = SALE
 
-    def apply(self, aggregate: "SellerTransfer") -> None:
-        aggregate.identify(self)
+    def apply(self, aggregate: TransferState) -> None:
+        _identify(aggregate, self)
         aggregate.operation = Operation(TRANSFER)
         aggregate.next_retry_at = self.next_retry_at
         enter(aggregate, TransferStatus.PENDING)
@@ -95,8 +101,8 @@ class Imported(Opening):
     reversal_amount: int | None = None
     """What a pending reversal is to take; None: all that is not back yet."""
 
-    def apply(self, aggregate: "SellerTransfer") -> None:
-        aggregate.identify(self)
+    def apply(self, aggregate: TransferState) -> None:
+        _identify(aggregate, self)
         aggregate.begun_at = self.created_at or LONG_AGO
         aggregate.imported = True
         aggregate.stripe_transfer_id = self.stripe_transfer_id or None
@@ -144,7 +150,7 @@ class CallStarted(TransferFact):
     key: str
     body: TransferBody | ReversalBody
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         if transfer.operation is not None:
             transfer.operation = transfer.operation.started(self.timestamp, self.attempt, self.epoch)
 
@@ -159,7 +165,7 @@ class Completed(TransferFact):
     request_id: str | None = None
     note: str | None = None
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.undo_reductions(self.amount - transfer.amount)
         transfer.stripe_transfer_id, transfer.amount, transfer.paid = self.stripe_transfer_id, self.amount, True
         transfer.operation, transfer.next_retry_at, transfer.held = None, None, None
@@ -181,7 +187,7 @@ class Failed(TransferFact):
     awaiting_since: datetime | None = None
     request_id: str | None = None
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.next_retry_at = self.next_retry_at
         if transfer.operation is not None:
             transfer.operation = transfer.operation.paused(
@@ -215,7 +221,7 @@ class AttemptDeferred(TransferFact):
     given_back: int | None = None
     """The attempt that an outage had spent, and that does not count."""
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.next_retry_at = self.next_retry_at
         if self.why == ABSENT:
             transfer.evidence = {id_: what for id_, what in transfer.evidence.items() if what != self.what}
@@ -244,7 +250,7 @@ class AmountReduced(TransferFact):
     amount: int
     epoch: int
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.amount = self.amount
         transfer.reductions[self.refund_id] = transfer.reductions.get(self.refund_id, 0) + self.by
         if transfer.operation is not None and self.epoch != transfer.operation.epoch:
@@ -259,7 +265,7 @@ class Cancelled(TransferFact):
     refund_id: str
     by: int
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.reductions[self.refund_id] = transfer.reductions.get(self.refund_id, 0) + self.by
         transfer.operation, transfer.next_retry_at, transfer.held = None, None, None
 
@@ -274,7 +280,7 @@ class ReversalQueued(TransferFact):
     reason: str
     waiting_for: str
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.claims[self.reversal_id] = Claim(self.reversal_id, self.refund_id, self.amount, self.reason, ClaimState.QUEUED)
 
 
@@ -291,7 +297,7 @@ class ReversalRequested(TransferFact):
     epoch: int = 1
     note: str | None = None
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         before = transfer.claims.get(self.reversal_id)
         claim = Claim(self.reversal_id, self.refund_id, self.amount, self.reason, ClaimState.REQUESTED)
         transfer.claims[self.reversal_id] = claim._replace(contested=before is not None and before.contested)
@@ -311,7 +317,7 @@ class ReversalReduced(TransferFact):
     cause_id: str
     epoch: int
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(amount=self.amount)
         operation = transfer.operation
         if operation is not None and operation.what == self.reversal_id and self.epoch != operation.epoch:
@@ -334,7 +340,7 @@ class ReversalWithdrawn(TransferFact):
     def leads_to(self) -> TransferStatus | None:
         return TransferStatus.PARTIALLY_REVERSED if self.in_flight else None
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(state=ClaimState.WITHDRAWN)
         if self.in_flight:
             transfer.operation, transfer.next_retry_at = None, None
@@ -347,7 +353,7 @@ class ReversalContested(TransferFact):
     reversal_id: str
     cause_id: str
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(contested=True)
 
 
@@ -366,7 +372,7 @@ class ReversalSettled(TransferFact):
     note: str | None = None
     request_id: str | None = None
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         claim = transfer.claims[self.reversal_id]
         transfer.claims[self.reversal_id] = claim._replace(
             state=ClaimState.REVERSED, settled=self.amount, stripe_reversal_id=self.stripe_reversal_id
@@ -399,7 +405,7 @@ class PermanentlyFailed(TransferFact):
     detail: str
     request_id: str | None = None
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.next_retry_at, transfer.held = None, None
         operation = transfer.operation
         if operation is not None:
@@ -421,7 +427,7 @@ class EvidenceHeld(TransferFact):
     unclaimed: bool = False
     """It bears no name of ours and is only like ours: an older system may have made it for this, or for something else."""
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.paid = transfer.paid or (self.what == TRANSFER and not self.unclaimed)
         transfer.evidence[self.stripe_id] = self.what
 
@@ -434,7 +440,7 @@ class HeldBack(TransferFact):
     next_retry_at: datetime | None
     """When Stripe's books are read for the call that is open; None where none is."""
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.held, transfer.next_retry_at = self.why, self.next_retry_at
         operation = transfer.operation
         if operation is not None and operation.open:
@@ -449,7 +455,7 @@ class RetryRequested(TransferFact):
     reason: str
     next_retry_at: datetime
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.next_retry_at, transfer.held = self.next_retry_at, None
 
 
@@ -470,7 +476,7 @@ class Reopened(TransferFact):
     def leads_to(self) -> TransferStatus | None:
         return TransferStatus(self.to)
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.next_retry_at = self.next_retry_at
         if self.leads_to is TransferStatus.REVERSAL_PENDING and self.reversal_id is None:
             transfer.operation = None  # nothing is owed of it; `Resolved` follows in the same append
@@ -499,7 +505,7 @@ class Resolved(TransferFact):
     def leads_to(self) -> TransferStatus | None:
         return TransferStatus(self.to) if self.to is not None else None
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         if self.reversal_id is not None:
             transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(state=ClaimState.RESOLVED)
         if self.to is not None:
@@ -516,7 +522,7 @@ class StripeTransferIdBackfilled(TransferFact):
     actor: str
     evidence: str
 
-    def change(self, transfer: "SellerTransfer") -> None:
+    def change(self, transfer: TransferState) -> None:
         transfer.stripe_transfer_id = self.stripe_transfer_id
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve
 from domain.lifecycle import TransferStatus
-from domain.provider_call.outcome import ReversalAtStripe, TransferAtStripe
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal_outcome import record_external, settled_by_stripe

@@ -4,50 +4,14 @@ What may be at Stripe already is decided by Stripe's books first; from then on n
 by `retry` or by `resolve`. Refunds go on meanwhile: they reduce what is held back, or cancel it.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from domain.fact import Fact
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import Operation
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 
-if TYPE_CHECKING:
-    from domain.order.aggregate import Order
-
 UNSENT = (TransferStatus.PENDING, TransferStatus.FAILED)
-
-
-class PaymentDoubted(Fact):
-    """The payment is said to have failed after it was recorded as succeeded. `held` transfers were unsent, `sent` were not."""
-
-    TOPIC = "ledger.order.payment_doubted"
-    payment_id: str
-    source: str
-    """Who said so, a webhook as `hyperswitch:<event id>`."""
-    detail: str
-    held: int
-    sent: int
-
-    def apply(self, aggregate: "Order") -> None:
-        aggregate.doubt = self.detail
-
-
-def doubt(order: "Order", transfers: Iterable[SellerTransfer], payment_id: str, source: str, detail: str, now: datetime) -> bool:
-    """Hold back what is unsent; answers whether that is news. What a person has released since stays released."""
-    if order.doubt is not None:
-        return False
-    known = list(transfers)
-    unsent = [transfer for transfer in known if transfer.status in UNSENT]
-    sent = sum(transfer.paid for transfer in known)
-    order.record(
-        PaymentDoubted(**order.next(now), payment_id=payment_id, source=source, detail=detail, held=len(unsent), sent=sent)
-    )
-    for transfer in unsent:
-        hold_back(transfer, detail, now)
-    return True
 
 
 def hold_back(transfer: SellerTransfer, why: str, now: datetime) -> None:

@@ -10,13 +10,15 @@ from uuid import UUID
 
 from domain.identity import external_reversal, may_be_ours, reversal_name
 from domain.lifecycle import TransferStatus
-from domain.provider_call.operation import Operation, Policy
-from domain.provider_call.outcome import NotExecuted, Outcome, Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
+from domain.provider_call.operation import Operation
+from domain.provider_call.outcome import NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp, proves_absence
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal import Claim, ClaimState, Reason
 from domain.seller_transfer.stripe_call import (
-    LookUp,
     absent,
     awaits,
     defer_contradiction,
@@ -25,7 +27,6 @@ from domain.seller_transfer.stripe_call import (
     defer_unknown,
     hold_evidence,
     postpone,
-    proves_absence,
 )
 
 US, EXTERNAL = "us", "external"

@@ -5,47 +5,18 @@ operation stays open, under the same key and body, until success, a stored rejec
 """
 
 from datetime import datetime
-from typing import NamedTuple
 
 from domain.lifecycle import TransferStatus
-from domain.provider_call.operation import TRANSFER, LookFirst, Operation, Policy
+from domain.provider_call.operation import TRANSFER, LookFirst, Operation
 from domain.provider_call.outcome import Hindrance, NotExecuted, Rejected, Unknown
-from domain.provider_call.psp_objects import RefundBody
 from domain.provider_call.request_body import ReversalBody, TransferBody
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LOST_IN_A_ROW, LookUp, Rest, Send, Step
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.payment_hold import stay_held
 
 EVIDENCE_HELD = "evidence_held"
-LOST_IN_A_ROW = 3
-"""From this many vanished callers in a row on, a vanished caller counts as a failed attempt."""
-
-
-class Send(NamedTuple):
-    """`CallStarted` is recorded: append it, then make exactly this call."""
-
-    what: str
-    attempt: int
-    key: str
-    body: TransferBody | ReversalBody | RefundBody
-
-
-class LookUp(NamedTuple):
-    """Read Stripe's books; nothing is recorded before, since reading moves no money."""
-
-    what: str
-    since: datetime
-    attempt: int = 0
-    """How many calls had begun by then."""
-
-
-class Rest(NamedTuple):
-    """Nothing to do at Stripe now; facts that say so may be pending."""
-
-    why: str
-
-
-Step = Send | LookUp | Rest
 
 
 def begin(transfer: SellerTransfer, now: datetime, policy: Policy, look_first: LookFirst | None = None) -> Step:
@@ -126,11 +97,6 @@ def awaits(transfer: SellerTransfer, what: str, attempt: int) -> Operation | Non
     operation = transfer.operation
     mine = operation is not None and operation.what == what and operation.attempt == attempt and operation.in_call
     return operation if mine else None
-
-
-def proves_absence(look: LookUp | None, operation: Operation) -> bool:
-    """Whether what a look did not find is not there: a call that began after the look may have put it there since."""
-    return look is None or (look.what, look.attempt) == (operation.what, operation.attempt)
 
 
 # --- putting off ----------------------------------------------------------------------------------------------------

@@ -5,21 +5,22 @@ from datetime import datetime
 from typing import assert_never
 
 from domain.lifecycle import TransferStatus
-from domain.provider_call.operation import TRANSFER, Operation, Policy
-from domain.provider_call.outcome import NotExecuted, Outcome, Rejected, Succeeded, TransferAtStripe, Unknown
+from domain.provider_call.operation import TRANSFER, Operation
+from domain.provider_call.outcome import NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp, proves_absence
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.payment_hold import stay_held
 from domain.seller_transfer.stripe_call import (
     EVIDENCE_HELD,
-    LookUp,
     absent,
     awaits,
     defer_contradiction,
     defer_hindered,
     defer_unknown,
     hold_evidence,
-    proves_absence,
     stop,
 )
 

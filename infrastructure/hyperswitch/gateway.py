@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Self, TypeVar
 
 from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
-from domain.provider_call.psp_objects import PaymentAtPsp, PaymentBody, RefundAtPsp, RefundBody
+from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.request_body import PaymentBody, RefundBody
 from infrastructure.hyperswitch.http_client import Exchange
 from infrastructure.hyperswitch.response_checks import Shown, Unreadable, disagreement, page_of, payment_at_psp, refund_at_psp
 

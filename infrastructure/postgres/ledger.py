@@ -9,7 +9,7 @@ from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscode
 
 from application.unit_of_work import Along, Book, InboxMark
 from domain.fact import Fact, Stream
-from domain.provider_call.outcome import TransferAtStripe
+from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
 from infrastructure.postgres.named_queries import queries

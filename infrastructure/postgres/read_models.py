@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from domain.identity import transfer_stream
-from domain.refund.aggregate import Part
+from domain.refund.state import Part
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.named_queries import queries
 from projections.balances import Balance

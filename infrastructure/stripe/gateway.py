@@ -8,18 +8,9 @@ import stripe
 
 from application.missed_webhooks.ports import EventsPage
 from application.ports import Page
-from domain.provider_call.outcome import (
-    Hindrance,
-    LookUpFailed,
-    NotAtStripe,
-    NotExecuted,
-    Outcome,
-    Rejected,
-    Succeeded,
-    TransferAtStripe,
-    Unknown,
-)
+from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
 from domain.provider_call.request_body import TransferBody
+from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.stripe.event_list import TYPES
 from infrastructure.stripe.event_list import page_of as events_of
 from infrastructure.stripe.outcomes import outcome_of

@@ -6,7 +6,8 @@ Works on the parsed JSON, not on the SDK's objects, whose attributes raise when 
 from collections.abc import Mapping
 from typing import TypeVar
 
-from domain.provider_call.outcome import LookUpFailed, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
+from domain.provider_call.outcome import LookUpFailed, Succeeded, Unknown
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from infrastructure.redaction import clean
 from infrastructure.stripe.outcomes import is_replay, request_id
 

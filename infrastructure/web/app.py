@@ -10,10 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from infrastructure.bootstrap import Service, running
+from infrastructure.bootstrap import running
 from infrastructure.postgres.as_of import Past
 from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.read_models import ReadModels
+from infrastructure.service import Service
 from infrastructure.settings import Settings, settings_from
 from infrastructure.web.auth import BearerToken
 from infrastructure.web.metrics import Metrics

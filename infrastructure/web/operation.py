@@ -13,10 +13,10 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 from starlette.responses import Response
 
-from infrastructure.bootstrap import Service
 from infrastructure.postgres.as_of import Past
 from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.read_models import ReadModels
+from infrastructure.service import Service
 from infrastructure.web.auth import GUARDED
 from infrastructure.web.metrics import Metrics
 from infrastructure.web.middleware import OPERATION

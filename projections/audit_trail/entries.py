@@ -11,8 +11,8 @@ from uuid import UUID
 
 from domain.fact import Fact
 from domain.provider_call.operation import TRANSFER
-from domain.refund import aggregate as refund
-from domain.refund import facts as refund_calls
+from domain.refund import facts as refund_facts
+from domain.refund import state
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from projections.audit_trail.sentence import Json, payload, sentence
@@ -61,8 +61,8 @@ def trail(told: Sequence[Told], webhooks: Mapping[int, str]) -> Iterator[Entry]:
         for position, topic, fact in command:
             if isinstance(fact, facts.CallStarted):
                 keys[fact.originator_id, fact.what] = keys[fact.originator_id, ""] = fact.key
-            elif isinstance(fact, refund_calls.CallStarted):
-                keys[fact.originator_id, refund_calls.REFUND] = fact.key
+            elif isinstance(fact, refund_facts.CallStarted):
+                keys[fact.originator_id, state.REFUND] = fact.key
             currency = currencies.setdefault(fact.originator_id, _said(fact, "currency") or "") or None
             yield Entry(
                 position=position,
@@ -102,7 +102,7 @@ def _usual(fact: Fact) -> str:
     """Who brings about what nobody has put a name to: calls and their outcomes are the workers', the rest comes by the API."""
     if isinstance(fact, facts.Imported):
         return IMPORT
-    by_worker = AnyTransferFact | refund_calls.CallStarted | refund_calls.AttemptDeferred | refund.Submitted
+    by_worker = AnyTransferFact | refund_facts.CallStarted | refund_facts.AttemptDeferred | refund_facts.Submitted
     return WORKER if isinstance(fact, by_worker) else API
 
 
@@ -111,8 +111,8 @@ def _operation(fact: Fact) -> str:
     match fact:
         case facts.CallStarted() | facts.AttemptDeferred() | facts.EvidenceHeld():
             return fact.what
-        case refund_calls.CallStarted() | refund_calls.AttemptDeferred() | refund.Submitted():
-            return refund_calls.REFUND
+        case refund_facts.CallStarted() | refund_facts.AttemptDeferred() | refund_facts.Submitted():
+            return state.REFUND
         case facts.Completed() | facts.Failed():
             return TRANSFER
         case facts.PartiallyReversed() | facts.Reversed():
@@ -127,7 +127,7 @@ def _error(fact: Fact) -> str | None:
     match fact:
         case facts.Failed() | facts.AttemptDeferred() | facts.PermanentlyFailed() | facts.EvidenceHeld():
             return fact.detail
-        case refund_calls.AttemptDeferred():
+        case refund_facts.AttemptDeferred():
             return fact.detail
         case _:
             return None

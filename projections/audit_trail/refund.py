@@ -2,9 +2,8 @@
 
 from typing import assert_never
 
-from domain.refund import aggregate as facts
-from domain.refund.aggregate import AnyRefundFact
-from domain.refund.facts import AttemptDeferred, CallStarted
+from domain.refund import facts as refund_facts
+from domain.refund.facts import AnyRefundFact, AttemptDeferred, CallStarted
 from projections.audit_trail.text import aside, clause, money
 
 _OPENED = {
@@ -29,11 +28,11 @@ _DEFERRED = {
 def sentence(fact: AnyRefundFact, currency: str | None) -> str:
     """What happened to the refund, and what happens next."""
     match fact:
-        case facts.Opened():
+        case refund_facts.Opened():
             amount = money(fact.amount, fact.currency)
             known = _OPENED.get(fact.origin, f"is known from {fact.origin!r}; its outcome follows")
             return f"Refund {fact.refund_id!r} of {amount} for order {fact.order_id!r}{aside(fact.reason)} {known}."
-        case facts.Named():
+        case refund_facts.Named():
             known = f", known to the payment provider as {fact.psp_refund_id!r}" if fact.psp_refund_id else ""
             return f"The marketplace calls this refund {fact.refund_id!r}{known}; nothing else changes."
         case CallStarted():
@@ -42,20 +41,20 @@ def sentence(fact: AnyRefundFact, currency: str | None) -> str:
         case AttemptDeferred():
             what = _DEFERRED.get(fact.why, f"The payment provider did not carry it out ({fact.why})")
             return f"{what}{aside(fact.detail)}; it goes on at {fact.next_retry_at:%Y-%m-%d %H:%M:%S} UTC, without a new name."
-        case facts.Submitted():
+        case refund_facts.Submitted():
             return f"The payment provider took it in as {fact.psp_refund_id!r}; its decision follows."
-        case facts.Succeeded():
+        case refund_facts.Succeeded():
             return f"The buyer has the money, says {fact.source!r}; {_taken(fact, currency)}."
-        case facts.Failed():
+        case refund_facts.Failed():
             next_ = "what was taken from the sellers is given back" if fact.after_success else "nothing is taken from the sellers"
             return f"The buyer does not get the money, says {fact.source!r}{aside(fact.detail)}; {next_}."
-        case facts.UnderReview():
+        case refund_facts.UnderReview():
             why = clause(fact.why)
             return f"A person has to decide, says {fact.source!r} ({why}); nothing is taken from the sellers meanwhile."
         case _:
             assert_never(fact)
 
 
-def _taken(fact: facts.Succeeded, currency: str | None) -> str:
+def _taken(fact: refund_facts.Succeeded, currency: str | None) -> str:
     parts = ", ".join(f"{money(part['amount'], currency)} from {part['seller_id']!r}" for part in fact.allocation)
     return f"it takes {parts}" if parts else "no seller gives anything back"

@@ -7,10 +7,10 @@ from uuid import UUID
 from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
 from domain.finding import AnyFindingFact
-from domain.order.aggregate import AnyOrderFact
+from domain.order.facts import AnyOrderFact
 from domain.pause import AnySwitchFact
 from domain.payout import AnyPayoutFact
-from domain.refund.aggregate import AnyRefundFact
+from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.facts import AnyTransferFact
 from projections.audit_trail import dispute, finding, order, pause, payout, refund, seller_transfer
 

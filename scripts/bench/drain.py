@@ -14,16 +14,18 @@ from application.ports import TransferGateway
 from application.process_managers.reversals import Reversing
 from application.process_managers.worker import Limits, Worker
 from application.unit_of_work import Book
-from domain.provider_call.outcome import Outcome, Succeeded, TransferAtStripe
+from domain.provider_call.outcome import Outcome, Succeeded
 from domain.provider_call.request_body import TransferBody
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.transfer_outcome import complete
-from infrastructure.bootstrap import Service, running
+from infrastructure.bootstrap import running
 from infrastructure.postgres.ledger import PostgresLedger
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.work_queue import Work
 from infrastructure.runtime import traffic_watch
+from infrastructure.service import Service
 from infrastructure.settings import SIMULATOR_KEY, Settings, settings_from
 from infrastructure.simulators.common.process import simulator_process
 from infrastructure.simulators.stripe.control_client import SimulatorControl

@@ -15,16 +15,18 @@ from psycopg.types.json import Jsonb
 from domain.dispute import Dispute, DisputeStatus
 from domain.fact import Fact, Stream
 from domain.finding import DecidedBy, Difference, Finding, Kind
-from domain.order.aggregate import Order, Share
+from domain.order.aggregate import Order
 from domain.order.recovery import parts_of, pay_sellers, settle
+from domain.order.state import Share
 from domain.pause import Switch, scope_of_seller
 from domain.payout import Payout, PayoutStatus
-from domain.provider_call.operation import Policy
 from domain.provider_call.outcome import Rejected, Succeeded
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import Send
 from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal_outcome import settle_reversal
-from domain.seller_transfer.stripe_call import Send, begin
+from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import settle_transfer
 from infrastructure.postgres.event_store import Recorded
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link

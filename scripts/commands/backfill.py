@@ -17,10 +17,11 @@ from application.backfill.matching import Doubt, Match, Missing, matched, money_
 from application.ports import Listed
 from domain.errors import ConstraintBroken, Refused, StripeSilent
 from domain.provider_call.outcome import Heard, LookUpFailed
-from infrastructure.bootstrap import Service, running
+from infrastructure.bootstrap import running
 from infrastructure.postgres.backfill_rows import RowsWithoutId
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.reconciliation import RowsBeside
+from infrastructure.service import Service
 from infrastructure.settings import Settings
 from scripts.exit_codes import FOUND, fail
 

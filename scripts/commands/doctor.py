@@ -11,11 +11,12 @@ import typer
 
 from application.missed_webhooks.poller import UNCHECKED
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
-from infrastructure.bootstrap import Service, running
+from infrastructure.bootstrap import running
 from infrastructure.polling import PROVIDERS, unasked
 from infrastructure.postgres.account_binding import binding
 from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.service import Service
 from infrastructure.settings import Settings
 from scripts.exit_codes import FOUND
 

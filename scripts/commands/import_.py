@@ -19,9 +19,10 @@ from domain.errors import Conflict, ConstraintBroken
 from domain.fact import opened
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.facts import Imported
-from infrastructure.bootstrap import Storage, stored
+from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import FactCodec, PostgresLedger
 from infrastructure.postgres.named_queries import queries
+from infrastructure.service import Storage
 from infrastructure.settings import Settings
 from projections.seller_transfers import SellerTransferRow, evolve
 from scripts.commands.import_sources import Source, source_of

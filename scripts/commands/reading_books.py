@@ -8,12 +8,13 @@ from application.ports import Listed, StripeBooks
 from application.reconciliation.comparison import alike, ambiguous, differences, is_complete, missing_there, our_id
 from domain.errors import LedgerError, NotAdoptable, StripeSilent
 from domain.finding import DecidedBy, Difference
-from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe, TransferAtStripe
+from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
-from infrastructure.bootstrap import Service
 from infrastructure.postgres.ledger import PostgresLedger
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.reconciliation import RowsBeside, SeenAtStripe, Unseen
+from infrastructure.service import Service
 from scripts.commands.reconcile_report import ADOPTED, IGNORED, Found
 
 LIST, RETRIEVE = "transfers.list", "transfers.retrieve"

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from domain.fact import opened
 from domain.identity import transfer_stream
-from domain.order.aggregate import Order, Share
+from domain.order.aggregate import Order
+from domain.order.state import Share
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
 from infrastructure.postgres.ledger import PostgresLedger

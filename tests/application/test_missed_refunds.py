@@ -9,7 +9,8 @@ from application.missed_webhooks.ports import Span
 from application.missed_webhooks.psp_reader import Asking
 from application.missed_webhooks.psp_refunds import MissedRefunds
 from domain.provider_call.outcome import Failure, LookUpFailed, Unknown
-from domain.provider_call.psp_objects import PaymentAtPsp, PaymentBody, RefundAtPsp, RefundBody
+from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.request_body import PaymentBody, RefundBody
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 BEGUN = NOW - timedelta(minutes=10)

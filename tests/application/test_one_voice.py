@@ -17,7 +17,7 @@ from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactio
 from domain.dispute import DisputePolicy
 from domain.errors import Contradiction, NotTheAuthority, Refused
 from domain.identity import transfer_stream
-from domain.order.aggregate import Share
+from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage, in_memory
 

@@ -14,19 +14,20 @@ import pytest
 from application.commands import disputes, refunds
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import RefundReport
-from application.process_managers.outcome_recorder import to_settle
 from application.unit_of_work import Book
 from domain.dispute import DisputePolicy, DisputeStatus
 from domain.errors import Contradiction
 from domain.fact import Stream
 from domain.order.aggregate import Order
 from domain.order.recovery import pay_sellers, settle
-from domain.provider_call.operation import TRANSFER, Policy
+from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import Send
 from domain.refund.aggregate import Refund
-from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.aggregate import SellerTransfer, to_settle
 from domain.seller_transfer.reversal_outcome import settle_reversal
-from domain.seller_transfer.stripe_call import Send, begin
+from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import settle_transfer
 
 D = DisputeStatus

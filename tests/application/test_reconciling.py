@@ -6,11 +6,11 @@ from application.reconciliation.comparison import differences
 from domain.fact import opened
 from domain.finding import Kind
 from domain.identity import reversal_name, transfer_stream
-from domain.provider_call.outcome import ReversalAtStripe, TransferAtStripe
+from domain.provider_call.steps import LookUp
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
 from domain.seller_transfer.reversal_outcome import record_external, settle_look_up
-from domain.seller_transfer.stripe_call import LookUp
 from domain.seller_transfer.transfer_outcome import complete
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

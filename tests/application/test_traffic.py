@@ -10,7 +10,7 @@ from application.ports import TrafficState
 from application.process_managers.circuit_breaker import NOT_FOUND, REFUSED_KEY, SILENT, TrafficWatch
 from domain.pause import EVERYTHING, LEDGER
 from domain.provider_call.outcome import Heard
-from domain.seller_transfer.stripe_call import LookUp, Send
+from domain.provider_call.steps import LookUp, Send
 from tests.support.virtual_time import now
 
 

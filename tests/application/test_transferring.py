@@ -7,10 +7,11 @@ import pytest
 
 from application.process_managers.transfers import Found, Transferring
 from domain.fact import opened
-from domain.provider_call.operation import TRANSFER, Policy
+from domain.provider_call.operation import TRANSFER
 from domain.provider_call.request_body import TransferBody
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import LookUp
 from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory
 from tests.support.in_memory.stripe import LightStripe
 from tests.support.service import account, imported

@@ -7,7 +7,7 @@ import pytest
 
 from application.commands.orders import TransferLedger
 from application.unit_of_work import Along
-from domain.order.aggregate import Share
+from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage
 from tests.support.streams import NOW, transfer

@@ -11,8 +11,8 @@ from application.commands.orders import TransferLedger
 from application.commands.refunds import RefundReport
 from application.unit_of_work import Along, InboxMark
 from domain.errors import Conflict, ConstraintBroken
-from domain.order.aggregate import Share
-from domain.provider_call.outcome import TransferAtStripe
+from domain.order.state import Share
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.refund.aggregate import Refund
 from domain.seller_transfer.stripe_call import hold_evidence
 from infrastructure.clock import DatabaseClock

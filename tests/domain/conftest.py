@@ -11,22 +11,16 @@ from domain.fact import Fact, Stream
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
 from domain.order.recovery import pay_sellers, settle
-from domain.provider_call.operation import TRANSFER, Operation, Policy
-from domain.provider_call.outcome import (
-    Hindrance,
-    NotExecuted,
-    Outcome,
-    Rejected,
-    ReversalAtStripe,
-    Succeeded,
-    TransferAtStripe,
-    Unknown,
-)
+from domain.provider_call.operation import TRANSFER, Operation
+from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp, Rest, Send, Step
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal import Claim
 from domain.seller_transfer.reversal_outcome import settle_look_up as settle_reversal_look_up
 from domain.seller_transfer.reversal_outcome import settle_reversal
-from domain.seller_transfer.stripe_call import LookUp, Rest, Send, Step, begin
+from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import settle_look_up as settle_transfer_look_up
 from domain.seller_transfer.transfer_outcome import settle_transfer
 

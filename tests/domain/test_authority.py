@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from domain.order.aggregate import Order
-from domain.order.authority import AuthorityFound, authority_of, give_word
+from domain.order.authority import authority_of, give_word
+from domain.order.facts import AuthorityFound
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 

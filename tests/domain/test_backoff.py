@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.backoff import next_delay
-from domain.provider_call.operation import Policy
+from domain.provider_call.retry_policy import Policy
 
 SECOND = timedelta(seconds=1)
 DURATIONS = st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=400))

@@ -11,7 +11,8 @@ import pytest
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, LookFirst
 from domain.provider_call.outcome import Hindrance, NotExecuted, Succeeded, Unknown
-from domain.seller_transfer.stripe_call import LOST_IN_A_ROW, LookUp, Rest, Send, begin, forgive, give_back, postpone
+from domain.provider_call.steps import LOST_IN_A_ROW, LookUp, Rest, Send
+from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 HINDERED = ["rate_limited", "key_in_use", "unauthorized", "forbidden"]

@@ -13,20 +13,22 @@ from domain.fact import opened
 from domain.finding import AnyFindingFact
 from domain.identity import order_stream, transfer_stream
 from domain.lifecycle import TransferStatus
-from domain.order.aggregate import AnyOrderFact, Order, PaymentNamed, Share
+from domain.order.aggregate import Order
 from domain.order.authority import authority_of, give_word
 from domain.order.disputes import count_dispute, revoke_dispute
-from domain.order.facts import PaymentRequested
+from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentRequested
+from domain.order.recovery import doubt
+from domain.order.state import Share
 from domain.pause import AnySwitchFact
 from domain.payout import AnyPayoutFact
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
-from domain.provider_call.psp_objects import PaymentBody
-from domain.refund.aggregate import AnyRefundFact, Refund
+from domain.provider_call.request_body import PaymentBody
+from domain.provider_call.steps import LookUp, Rest, Send
+from domain.refund.aggregate import Refund
+from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import AnyTransferFact, Cancelled, Imported
-from domain.seller_transfer.payment_hold import doubt
-from domain.seller_transfer.stripe_call import LookUp, Rest, Send
 
 S = TransferStatus
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

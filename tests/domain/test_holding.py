@@ -7,10 +7,12 @@ import pytest
 
 from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
 from domain.lifecycle import TransferStatus
+from domain.order.recovery import doubt
 from domain.provider_call.outcome import Succeeded
+from domain.provider_call.steps import LookUp
 from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
-from domain.seller_transfer.payment_hold import doubt, hold_back
-from domain.seller_transfer.stripe_call import LookUp, begin, give_back, postpone
+from domain.seller_transfer.payment_hold import hold_back
+from domain.seller_transfer.stripe_call import begin, give_back, postpone
 from domain.seller_transfer.transfer_outcome import complete
 
 S = TransferStatus

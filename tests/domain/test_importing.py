@@ -10,13 +10,15 @@ from domain.errors import EvidenceDiffers, ImportDiffers, NothingToResolve
 from domain.fact import opened
 from domain.lifecycle import TransferStatus
 from domain.order.recovery import _withdraw, pay_sellers, settle
-from domain.provider_call.outcome import Succeeded, TransferAtStripe
+from domain.provider_call.outcome import Succeeded
+from domain.provider_call.steps import Rest
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import LONG_AGO, Imported
 from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
 from domain.seller_transfer.reversal import ClaimState
 from domain.seller_transfer.reversal_outcome import record_external
-from domain.seller_transfer.stripe_call import Rest, begin
+from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import settle_look_up
 
 S = TransferStatus

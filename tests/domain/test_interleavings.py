@@ -22,27 +22,20 @@ from domain.identity import dispute_cause
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
 from domain.order.disputes import count_dispute, revoke_dispute
-from domain.order.recovery import pay_sellers, settle
-from domain.provider_call.operation import TRANSFER, LookFirst, Policy
-from domain.provider_call.outcome import (
-    Hindrance,
-    NotExecuted,
-    Outcome,
-    Rejected,
-    ReversalAtStripe,
-    Succeeded,
-    TransferAtStripe,
-    Unknown,
-)
+from domain.order.recovery import doubt, pay_sellers, settle
+from domain.provider_call.operation import TRANSFER, LookFirst
+from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Succeeded, Unknown
 from domain.provider_call.request_body import ReversalBody, TransferBody
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp, Send
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.facts import AnyTransferFact, CallStarted, EvidenceHeld, Reopened
 from domain.seller_transfer.manual_resolution import resolve
-from domain.seller_transfer.payment_hold import doubt
 from domain.seller_transfer.reversal import ClaimState
 from domain.seller_transfer.reversal_outcome import record_external
-from domain.seller_transfer.stripe_call import LookUp, Send, begin, forgive, give_back, postpone
+from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
 from projections.registry import TransferFold, fold
 
 S = TransferStatus

@@ -26,7 +26,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "projections", "infrastructure", "scripts")
-GATES = ("domain/seller_transfer/facts.py", "domain/refund/aggregate.py", "domain/dispute.py", "domain/payout.py")
+GATES = ("domain/seller_transfer/facts.py", "domain/refund/facts.py", "domain/dispute.py", "domain/payout.py")
 TABLES = ("seller_transfers", "transfer_reversals", "orders", "refunds", "disputes", "payouts")
 EVOLVE = tuple(f"projections/{name}.py" for name in (*TABLES, "findings"))
 SIMULATORS = "infrastructure/simulators"

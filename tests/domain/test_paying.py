@@ -8,9 +8,10 @@ import pytest
 from domain.errors import CallInFlight, NothingToRetry
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER
-from domain.provider_call.outcome import Succeeded, TransferAtStripe
+from domain.provider_call.outcome import Succeeded
+from domain.provider_call.steps import Send
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.manual_resolution import resolve
-from domain.seller_transfer.stripe_call import Send
 
 S = TransferStatus
 HOUR = timedelta(hours=1)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from domain.errors import ContentDiffers
-from domain.refund.aggregate import REFUND_TRANSITIONS, Refund, RefundStatus
+from domain.refund.aggregate import Refund
+from domain.refund.state import REFUND_TRANSITIONS, RefundStatus
 
 R = RefundStatus
 

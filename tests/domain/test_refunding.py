@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from domain.provider_call.operation import Policy
 from domain.provider_call.outcome import Hindrance, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import name_at_psp
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp, Rest, Send
 from domain.refund import psp_outcome
-from domain.refund.aggregate import Refund, RefundStatus
+from domain.refund.aggregate import Refund
 from domain.refund.facts import AttemptDeferred, CallStarted
 from domain.refund.psp_outcome import FOR_EVER
-from domain.seller_transfer.stripe_call import LookUp, Rest, Send
+from domain.refund.state import RefundStatus
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from domain.errors import Refused
-from domain.order.aggregate import Order, Share
+from domain.order.aggregate import Order
+from domain.order.state import Share
 
 SHARE = Share(seller_id="ada", destination="acct_ada", amount=800)
 

@@ -6,7 +6,8 @@ import pytest
 
 from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve, NothingToRetry
 from domain.lifecycle import TransferStatus
-from domain.provider_call.outcome import ReversalAtStripe, Succeeded, Unknown
+from domain.provider_call.outcome import Succeeded, Unknown
+from domain.provider_call.stripe_objects import ReversalAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.manual_resolution import resolve, resolve_by_reversal, resolve_by_transfer
 from domain.seller_transfer.reversal import ClaimState

@@ -7,7 +7,8 @@ import pytest
 
 from domain.errors import NothingToRetry
 from domain.lifecycle import TransferStatus
-from domain.provider_call.outcome import Rejected, ReversalAtStripe, Succeeded
+from domain.provider_call.outcome import Rejected, Succeeded
+from domain.provider_call.stripe_objects import ReversalAtStripe
 from domain.seller_transfer.reversal import ClaimState, Reason
 from domain.seller_transfer.reversal_outcome import external_id, needs_look, no_such_transfer, record_external
 

@@ -7,7 +7,8 @@ import pytest
 from domain.errors import NothingToRetry
 from domain.lifecycle import TransferStatus
 from domain.order.recovery import parts_of
-from domain.provider_call.outcome import ReversalAtStripe, Succeeded, TransferAtStripe
+from domain.provider_call.outcome import Succeeded
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 
 S = TransferStatus
 

@@ -8,7 +8,8 @@ from itertools import permutations
 from random import Random
 from typing import Any
 
-from infrastructure.bootstrap import Service, running
+from infrastructure.bootstrap import running
+from infrastructure.service import Service
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.ledger_view import View

@@ -11,9 +11,9 @@ from application.commands.operator import resolve
 from application.webhooks.stripe.account_pauses import SellersWork
 from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
+from domain.order.facts import PaymentDoubted
 from domain.pause import EVERYTHING
 from domain.seller_transfer.facts import HeldBack
-from domain.seller_transfer.payment_hold import PaymentDoubted
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl

@@ -16,8 +16,7 @@ from domain.errors import ExceedsOrder, Refused
 from domain.identity import order_stream
 from domain.order.facts import RefundReleased
 from domain.pause import EVERYTHING, scope_of_work
-from domain.refund.aggregate import Failed, Submitted, Succeeded
-from domain.refund.facts import AttemptDeferred, CallStarted
+from domain.refund.facts import AttemptDeferred, CallStarted, Failed, Submitted, Succeeded
 from infrastructure.bootstrap import running
 from infrastructure.settings import Settings
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch

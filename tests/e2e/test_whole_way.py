@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from domain.identity import order_stream
-from domain.order.aggregate import Paid
-from domain.refund.aggregate import Succeeded
+from domain.order.facts import Paid
+from domain.refund.facts import Succeeded
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from tests.support.buyers import ASK, CREATE_PAYMENT, CREATE_REFUND, Buyers
 from tests.support.ledger_process import SECRET, LedgerProcess, Web

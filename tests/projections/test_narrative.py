@@ -11,12 +11,12 @@ import pytest
 from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
 from domain.finding import AnyFindingFact
-from domain.order import aggregate as order
-from domain.order.aggregate import AnyOrderFact
+from domain.order import facts as order_facts
+from domain.order.facts import AnyOrderFact
 from domain.pause import AnySwitchFact
 from domain.payout import AnyPayoutFact
-from domain.refund import aggregate as refund
-from domain.refund.aggregate import AnyRefundFact
+from domain.refund import facts as refund_facts
+from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer import facts as transfer_facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
@@ -123,11 +123,11 @@ def test_amounts_name_their_unit():
         (made(transfer_facts.Reversed, settled_by="external", drift=-5), "somebody else"),
         (made(transfer_facts.Reversed, settled_by="us", drift=-5), "5 less than was asked"),
         (made(transfer_facts.PartiallyReversed, settled_by="us", drift=0), "part of the transfer is back"),
-        (made(refund.Opened, origin="settled"), "done elsewhere"),
-        (made(refund.Failed, after_success=True), "given back"),
-        (made(refund.Failed, after_success=False), "nothing is taken"),
-        (made(refund.Succeeded, allocation=[]), "no seller gives anything back"),
-        (made(order.RefundAllocated, targets={}), "no seller gives anything back"),
+        (made(refund_facts.Opened, origin="settled"), "done elsewhere"),
+        (made(refund_facts.Failed, after_success=True), "given back"),
+        (made(refund_facts.Failed, after_success=False), "nothing is taken"),
+        (made(refund_facts.Succeeded, allocation=[]), "no seller gives anything back"),
+        (made(order_facts.RefundAllocated, targets={}), "no seller gives anything back"),
     ],
 )
 def test_the_words_follow_the_fact(fact, words):

@@ -18,8 +18,8 @@ from application.unit_of_work import Along
 from application.webhooks.stripe.external_changes import StripesBooks
 from domain.errors import StripeSilent
 from domain.identity import transfer_stream
-from domain.provider_call.operation import Policy
-from domain.provider_call.outcome import TransferAtStripe
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresLedger

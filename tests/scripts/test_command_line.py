@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from domain.order.aggregate import Share
+from domain.order.state import Share
 from infrastructure.bootstrap import stored
 from infrastructure.settings import settings_from
 

@@ -13,8 +13,9 @@ import pytest
 
 from application.commands.orders import TransferLedger
 from domain.identity import reversal_name, transfer_stream
-from domain.provider_call.operation import Policy
-from domain.seller_transfer.stripe_call import Send, begin
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import Send
+from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger

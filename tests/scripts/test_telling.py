@@ -10,14 +10,17 @@ import pytest
 
 from application.commands.refunds import SettledRefund
 from application.process_managers.transfers import Answered
-from domain.order.aggregate import Share
-from domain.provider_call.operation import TRANSFER, Policy
+from domain.order.state import Share
+from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import Send
 from domain.seller_transfer.reversal_outcome import settle_reversal
-from domain.seller_transfer.stripe_call import Send, begin
-from infrastructure.bootstrap import Storage, stored
+from domain.seller_transfer.stripe_call import begin
+from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresLedger
 from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.service import Storage
 from infrastructure.settings import settings_from
 from tests.scripts.test_command_line import run
 

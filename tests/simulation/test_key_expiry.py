@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from domain.provider_call.operation import Policy
+from domain.provider_call.retry_policy import Policy
 from domain.seller_transfer.facts import CallStarted
 from tests.support.book_comparison import books_agree
 from tests.support.marketplace import Market

@@ -7,7 +7,7 @@ import orjson
 
 from application.commands.refunds import RefundReport
 from domain.fact import Fact
-from domain.order.aggregate import Share
+from domain.order.state import Share
 from infrastructure.postgres.ledger import FactCodec
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow

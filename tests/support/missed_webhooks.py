@@ -13,10 +13,11 @@ from application.missed_webhooks.poller import Poller, Round, Times
 from application.missed_webhooks.psp import MissedAtPsp
 from application.missed_webhooks.stripe_events import MissedEvents
 from application.ports import Clock
-from infrastructure.bootstrap import Service, running
+from infrastructure.bootstrap import running
 from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.polling import poller_of
 from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.service import Service
 from infrastructure.settings import Settings
 from infrastructure.simulators.hyperswitch import HyperswitchControl
 from infrastructure.web.app import application_of

@@ -7,14 +7,15 @@ from datetime import datetime
 from itertools import islice
 
 from domain.fact import Stream
-from domain.order.aggregate import Order, Share
+from domain.order.aggregate import Order
 from domain.order.recovery import parts_of, pay_sellers, settle
+from domain.order.state import Share
 from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal_outcome import take_in
 from domain.seller_transfer.transfer_outcome import complete
-from infrastructure.bootstrap import Storage
 from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.service import Storage
 from infrastructure.simulators.stripe.accounts import fund
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import DASHBOARD, Books

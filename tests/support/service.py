@@ -10,12 +10,14 @@ from uuid import UUID
 from application.commands.refunds import RefundReport, SettledRefund
 from domain.fact import opened
 from domain.identity import transfer_stream
-from domain.order.aggregate import Order, Share
+from domain.order.aggregate import Order
+from domain.order.state import Share
 from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
-from infrastructure.bootstrap import Storage, running, stored
+from infrastructure.bootstrap import running, stored
 from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.service import Storage
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.ledger_view import View

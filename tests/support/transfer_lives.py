@@ -19,16 +19,19 @@ from application.process_managers.transfers import Answered, Found
 from domain.errors import Refused
 from domain.fact import opened
 from domain.identity import transfer_stream
-from domain.order.aggregate import Share
-from domain.provider_call.operation import TRANSFER, Policy
-from domain.provider_call.outcome import Outcome, Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
+from domain.order.state import Share
+from domain.provider_call.operation import TRANSFER
+from domain.provider_call.outcome import Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp, Send
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
 from domain.seller_transfer.reversal_outcome import record_external
-from domain.seller_transfer.stripe_call import LookUp, Send, begin
-from infrastructure.bootstrap import Storage
+from domain.seller_transfer.stripe_call import begin
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.service import Storage
 
 START = datetime.fromisoformat("2026-03-02T09:30:00+00:00")
 STEPS = [timedelta(0), timedelta(0), timedelta(microseconds=1), timedelta(seconds=1), timedelta(hours=5)]

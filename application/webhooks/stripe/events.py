@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter
 
 from application.webhooks.fields import Amount, AnyAmount
-from domain.provider_call.outcome import TransferAtStripe
+from domain.provider_call.stripe_objects import TransferAtStripe
 
 THIN = "v1."
 """How the types of thin events begin."""

@@ -10,14 +10,13 @@ from uuid import UUID
 
 from application.command_handler import Decider
 from application.ports import Clock, Ledger
-from application.process_managers.outcome_recorder import to_settle
 from application.reconciliation.comparison import lacks_only_the_id
 from application.unit_of_work import Along, Book, settle_anew
 from domain.errors import UnknownId
 from domain.provider_call.operation import TRANSFER
-from domain.provider_call.outcome import TransferAtStripe
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
-from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.aggregate import SellerTransfer, to_settle
 from domain.seller_transfer.stripe_call import hold_evidence
 
 

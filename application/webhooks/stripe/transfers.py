@@ -9,7 +9,8 @@ from application.webhooks.handler import DONE, Disposition, Ignored, Later, Park
 from application.webhooks.stripe.events import TRANSFER, StripeEvent, Transfer
 from application.webhooks.stripe.external_changes import Left, StripesBooks
 from application.webhooks.stripe.objects import READ_WITHIN, SILENT, StripesObjects
-from domain.provider_call.outcome import LookUpFailed, NotAtStripe, TransferAtStripe
+from domain.provider_call.outcome import LookUpFailed, NotAtStripe
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 
 SOON = timedelta(seconds=2)

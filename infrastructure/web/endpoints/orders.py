@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from application.commands import buying
 from domain.errors import UnknownId
-from domain.order import aggregate as facts
+from domain.order import state
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.web.as_of import asks_for_the_past, before_its_time, moment_of
 from infrastructure.web.endpoints.refunds import refund_named
@@ -32,14 +32,14 @@ async def record_order(call: Call[OrderIn, Parameters]) -> Reply:
     return Reply(201 if news else 200, await _order(call.reads, body.order_id))
 
 
-def _share(share: ShareIn, currency: str) -> facts.Share:
-    plain = facts.Share(seller_id=share.seller_id, destination=share.destination, amount=share.amount)
+def _share(share: ShareIn, currency: str) -> state.Share:
+    plain = state.Share(seller_id=share.seller_id, destination=share.destination, amount=share.amount)
     if share.currency not in (None, currency):
         plain["currency"] = share.currency
     return plain
 
 
-def _shown(share: facts.Share, currency: str) -> Share:
+def _shown(share: state.Share, currency: str) -> Share:
     return Share(share["seller_id"], share["destination"], share["amount"], share.get("currency", currency))
 
 

@@ -2,7 +2,7 @@
 
 from application.commands.refunds import SettledRefund
 from domain.errors import UnknownId
-from domain.refund import aggregate as facts
+from domain.refund import state
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.web.operation import Call, Reply
 from infrastructure.web.problems import psp_not_configured
@@ -61,5 +61,5 @@ def shown(row: RefundRow) -> Refund:
     )
 
 
-def _part(part: facts.Part) -> Part:
+def _part(part: state.Part) -> Part:
     return Part(part["seller_id"], part["amount"], part["transfer_id"], part["reversal_id"], part.get("status", ""))

@@ -14,14 +14,15 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from domain.order.aggregate import Share
-from infrastructure.bootstrap import Storage, stored
+from domain.order.state import Share
+from infrastructure.bootstrap import stored
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.integrity.decoder import Undecodable, decoded
 from infrastructure.postgres.integrity.rebuild import RebuildRunning, Rebuilt, rebuild, rehearse
 from infrastructure.postgres.integrity.replay import chunks
 from infrastructure.postgres.integrity.snapshot import snapshot
 from infrastructure.postgres.ledger import FactCodec
+from infrastructure.service import Storage
 from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
 from scripts.bench.synthetic import load_ledger

@@ -16,12 +16,14 @@ from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 
 from application.commands.orders import TransferLedger
-from domain.provider_call.operation import TRANSFER, Policy
+from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Outcome, Rejected, Succeeded
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import Send
 from domain.seller_transfer.reversal_outcome import settle_reversal
-from domain.seller_transfer.stripe_call import Send, begin
+from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import settle_transfer
-from infrastructure.bootstrap import Service, Storage, stored
+from infrastructure.bootstrap import stored
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.postgres.alarms import Alarms
@@ -29,6 +31,7 @@ from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.inbox import Inbox
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
 from infrastructure.stripe import signature as stripe
 from infrastructure.stripe.gateway import StripeGateway

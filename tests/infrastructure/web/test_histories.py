@@ -6,7 +6,8 @@ from uuid import uuid4
 from application.unit_of_work import Along, InboxMark
 from application.webhooks.handler import StoredEvent, WebhookReactions
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
-from domain.provider_call.outcome import Rejected, ReversalAtStripe, Succeeded, TransferAtStripe, Unknown
+from domain.provider_call.outcome import Rejected, Succeeded, Unknown
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.reversal_outcome import record_external
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
 from tests.support.transfer_lives import Life

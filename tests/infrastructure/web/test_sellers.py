@@ -4,8 +4,8 @@ from uuid import UUID
 
 from domain.fact import opened
 from domain.identity import transfer_stream
-from domain.provider_call.operation import Policy
 from domain.provider_call.outcome import Rejected
+from domain.provider_call.retry_policy import Policy
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
 from domain.seller_transfer.stripe_call import begin

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import Conflict, ConstraintBroken
-from domain.provider_call.outcome import TransferAtStripe
+from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres import json_encoding
 from infrastructure.postgres.event_store import TABLES, Recorded, StoredFact
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link

@@ -12,19 +12,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from domain.provider_call.outcome import (
-    Hindrance,
-    LookUpFailed,
-    NotAtStripe,
-    NotExecuted,
-    Outcome,
-    Rejected,
-    ReversalAtStripe,
-    Succeeded,
-    TransferAtStripe,
-    Unknown,
-)
+from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
 from domain.provider_call.request_body import TransferBody
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from infrastructure.simulators.common.latency import recorded
 from tests.support.stripe_in_process import TIMEOUT, Weather
 

@@ -6,7 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from domain.provider_call.outcome import LookUpFailed, ReversalAtStripe
+from domain.provider_call.outcome import LookUpFailed
+from domain.provider_call.stripe_objects import ReversalAtStripe
 
 SINCE, UNTIL = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
 

@@ -5,15 +5,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from domain.provider_call.outcome import (
-    LookUpFailed,
-    NotAtStripe,
-    Rejected,
-    ReversalAtStripe,
-    Succeeded,
-    TransferAtStripe,
-    Unknown,
-)
+from domain.provider_call.outcome import LookUpFailed, NotAtStripe, Rejected, Succeeded, Unknown
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 
 SINCE = datetime(2026, 11, 20, 12, 0, 0, 900_000, tzinfo=UTC)
 GONE = {"type": "invalid_request_error", "code": "resource_missing", "param": "id", "message": "No such transfer: 'tr_1'"}

@@ -1,0 +1,71 @@
+"""The running ledger: its open storage, its gateways and its loops."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import psycopg
+
+from application.commands.orders import TransferLedger
+from infrastructure.clock import DatabaseClock
+from infrastructure.hyperswitch.gateway import HyperswitchGateway
+from infrastructure.postgres.alarms import Alarms
+from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.event_store import EventStore
+from infrastructure.postgres.inbox import Inbox
+from infrastructure.settings import Settings
+from infrastructure.stripe.gateway import StripeGateway
+
+
+class Loop(Protocol):
+    """What runs until it is stopped."""
+
+    async def run(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class WorkLoop(Loop, Protocol):
+    """One that may be woken when there is something to do."""
+
+    def wake(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Storage:
+    """The ledger's database, migrated and open: all that commands need which call nobody at Stripe."""
+
+    settings: Settings
+    database_url: str
+    pool: Pool
+    store: EventStore
+    inbox: Inbox
+    alarms: Alarms
+    clock: DatabaseClock
+    ledger: TransferLedger
+
+
+@dataclass(slots=True)
+class Service(Storage):
+    """A running ledger: what the web, the command line and the tests work with."""
+
+    stripe_url: str
+    gateway: StripeGateway
+    psp: HyperswitchGateway | None = None
+    """None: nobody can be asked for payments and refunds."""
+    psp_url: str | None = None
+    psp_builtin: bool = False
+    workers: Sequence[WorkLoop] = ()
+    loops: Sequence[asyncio.Task[None]] = ()
+    draining: bool = field(default=False)
+
+    async def ready(self) -> list[str]:
+        """Why this process cannot serve now; empty when it can."""
+        reasons = ["it is shutting down"] if self.draining else []
+        reasons += [f"the loop {task.get_name()} has ended" for task in self.loops if task.done()]
+        try:
+            async with asyncio.timeout(2), self.pool.connection() as connection:
+                await connection.execute("select 1")
+        except (psycopg.Error, TimeoutError):  # psycopg_pool's own errors are psycopg errors
+            reasons.append("the database does not answer")
+        return reasons
