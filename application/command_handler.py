@@ -9,7 +9,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from application.ports import Clock, Ledger
-from application.unit_of_work import Along, Book
+from application.unit_of_work import Along, UnitOfWork
 from domain.errors import Conflict, ConstraintBroken
 from domain.identity import order_stream, switch_stream
 from domain.pause import UNSEEN
@@ -22,7 +22,7 @@ RESTORED = switch_stream(UNSEEN)
 NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})
 
 T = TypeVar("T")
-Decision = Callable[[Book, datetime], T]
+Decision = Callable[[UnitOfWork, datetime], T]
 NOTHING_ALONG = Along()
 
 
@@ -34,20 +34,20 @@ class Decider:
 
     async def until_stored(
         self,
-        load: Callable[[], Awaitable[Book]],
+        load: Callable[[], Awaitable[UnitOfWork]],
         decide: Decision[T],
         along: Along | Callable[[T], Along] = NOTHING_ALONG,
     ) -> T:
         """What `decide` answers, once what it changed is stored; what is stored along may depend on the answer."""
         for left in reversed(range(ATTEMPTS)):
-            book = await load()
-            book.mind_restore()
-            answer = decide(book, self._clock.now())
+            uow = await load()
+            uow.mind_restore()
+            answer = decide(uow, self._clock.now())
             with_it = along if isinstance(along, Along) else along(answer)
-            if not book.changed() and with_it.inbox is None:
+            if not uow.changed() and with_it.inbox is None:
                 break
             try:
-                await self._ledger.append(book, with_it)
+                await self._ledger.append(uow, with_it)
                 break
             except Conflict:
                 if not left:
@@ -57,17 +57,17 @@ class Decider:
                     raise  # else somebody recorded the same refund under its other name: now it will be found
         return answer
 
-    async def order_with(self, order_id: str, *streams: UUID) -> Book:
+    async def order_with(self, order_id: str, *streams: UUID) -> UnitOfWork:
         """An order with all its transfers, and these streams. Raises UnknownId."""
-        book = await self._ledger.load([order_stream(order_id), RESTORED, *streams])
-        book.merge(await self._ledger.load(book.order(order_id).transfer_ids()))
-        return book
+        uow = await self._ledger.load([order_stream(order_id), RESTORED, *streams])
+        uow.merge(await self._ledger.load(uow.order(order_id).transfer_ids()))
+        return uow
 
-    async def around(self, transfer_id: UUID, *others: UUID) -> Book:
+    async def around(self, transfer_id: UUID, *others: UUID) -> UnitOfWork:
         """The transfer, and, where there is one, its order with all its transfers; and these streams. Raises UnknownId."""
-        book = await self._ledger.load([transfer_id, RESTORED, *others])
-        order_id = book.transfer(transfer_id).order_id
-        book.merge(await self._ledger.load([order_stream(order_id)]))
-        if (order := book.known_order(order_id)) is not None:
-            book.merge(await self._ledger.load(order.transfer_ids()))
-        return book
+        uow = await self._ledger.load([transfer_id, RESTORED, *others])
+        order_id = uow.transfer(transfer_id).order_id
+        uow.merge(await self._ledger.load([order_stream(order_id)]))
+        if (order := uow.known_order(order_id)) is not None:
+            uow.merge(await self._ledger.load(order.transfer_ids()))
+        return uow

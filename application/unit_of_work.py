@@ -18,22 +18,22 @@ from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
 
 
-class Book:
+class UnitOfWork:
     """Loaded streams by id. `folded` belongs to the store: what it folded beside each stream, opaque here."""
 
     def __init__(self, streams: Mapping[UUID, Stream], folded: Mapping[UUID, object]) -> None:
         self._streams = dict(streams)
         self._folded = dict(folded)
 
-    def merge(self, other: "Book") -> None:
+    def merge(self, other: "UnitOfWork") -> None:
         """Take over what another load has brought."""
         self._streams = {**other._streams, **self._streams}
         self._folded = {**other._folded, **self._folded}
 
-    def only(self, stream_id: UUID) -> "Book":
+    def only(self, stream_id: UUID) -> "UnitOfWork":
         """A book of this one stream: what is loaded together need not be appended together."""
         kept = {stream_id: self._streams[stream_id]} if stream_id in self._streams else {}
-        return Book(kept, {stream_id: self._folded.get(stream_id)})
+        return UnitOfWork(kept, {stream_id: self._folded.get(stream_id)})
 
     def stored(self, stream_id: UUID, folded: object) -> None:
         """The store has appended this stream's pending facts: they are no longer pending."""
@@ -116,11 +116,11 @@ class Book:
         return [stream for stream in self._streams.values() if isinstance(stream, SellerTransfer)]
 
 
-def settle_anew(book: Book, order: Order, cause_id: str, now: datetime) -> None:
+def settle_anew(uow: UnitOfWork, order: Order, cause_id: str, now: datetime) -> None:
     """Bring the order's transfers, all of them in the book, in line with what is due now, fenced by the order's version."""
-    before = book.pending()
-    book.add(settle(order, book.transfers(), cause_id, now))
-    if book.pending() > before:
+    before = uow.pending()
+    uow.add(settle(order, uow.transfers(), cause_id, now))
+    if uow.pending() > before:
         order.resettle(cause_id, now)
 
 

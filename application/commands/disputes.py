@@ -1,13 +1,13 @@
 """What a report about a dispute changes: the dispute, the order's count, and the sellers' transfers, in one append.
 
-A pure decision over a loaded `Book`; it may be repeated and then changes nothing.
+A pure decision over a loaded `UnitOfWork`; it may be repeated and then changes nothing.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.dispute import Dispute, DisputePolicy, DisputeStatus
 from domain.errors import NotTheAuthority
 from domain.identity import dispute_cause
@@ -33,19 +33,19 @@ class DisputeReport(NamedTuple):
     reason: str | None = None
 
 
-def heard(book: Book, report: DisputeReport, policy: DisputePolicy, now: datetime) -> bool:
+def heard(uow: UnitOfWork, report: DisputeReport, policy: DisputePolicy, now: datetime) -> bool:
     """Take a report in; answers whether it was news.
 
     Raises UnknownId, NotTheAuthority, ContentDiffers, Contradiction (it was won, and is reported as lost).
     """
-    order = book.order(report.order_id)
+    order = uow.order(report.order_id)
     if _authority(order, report, now) not in (report.provider, None):
         raise NotTheAuthority(report.order_id)
-    dispute = book.dispute(report.provider, report.dispute_id)
+    dispute = uow.dispute(report.provider, report.dispute_id)
     news = dispute is None
     if dispute is None:
         dispute = _opened(report, now)
-        book.add([dispute])
+        uow.add([dispute])
     if (dispute.order_id, dispute.currency) == (report.order_id, report.currency):
         news = dispute.restate(report.amount, report.source, now) or news
     dispute.agree(report.order_id, report.amount, report.currency)
@@ -58,7 +58,7 @@ def heard(book: Book, report: DisputeReport, policy: DisputePolicy, now: datetim
         revoke_dispute(order, dispute.dispute_id, now)
     if len(order.pending_events) > known:
         cause_id = dispute_cause(dispute.dispute_id)
-        book.add(settle(order, book.transfers(), cause_id, now))
+        uow.add(settle(order, uow.transfers(), cause_id, now))
     return news
 
 

@@ -14,7 +14,7 @@ from application.commands.disputes import DisputeReport
 from application.commands.refunds import Recorded, RefundReport, SettledRefund
 from application.ports import Clock, Directory, Ledger
 from application.reconciliation import decisions
-from application.unit_of_work import Along, Book, settle_anew
+from application.unit_of_work import Along, UnitOfWork, settle_anew
 from domain.dispute import DisputePolicy
 from domain.errors import ContentDiffers, UnknownId
 from domain.finding import DecidedBy, Difference
@@ -59,9 +59,9 @@ class TransferLedger:
     ) -> bool:
         """Record an order; answers whether it is new. Raises ContentDiffers, ImportDiffers, ExceedsOrder, Refused."""
 
-        def decide(book: Book, now: datetime) -> bool:
+        def decide(uow: UnitOfWork, now: datetime) -> bool:
             try:
-                known = book.order(order_id)
+                known = uow.order(order_id)
             except UnknownId:
                 order = Order.register(
                     order_id=order_id,
@@ -72,8 +72,8 @@ class TransferLedger:
                     source_transaction=source_transaction,
                     now=now,
                 )
-                require_fit(order, book.transfers())
-                book.add([order])
+                require_fit(order, uow.transfers())
+                uow.add([order])
                 return True
             known.agree(currency, amount, shares, payment_id, source_transaction)
             return False
@@ -97,13 +97,13 @@ class TransferLedger:
         Raises UnknownId, ContentDiffers when another payment, or another amount, has paid the order, and ImportDiffers.
         """
 
-        def decide(book: Book, now: datetime) -> bool:
-            order = book.order(order_id)
+        def decide(uow: UnitOfWork, now: datetime) -> bool:
+            order = uow.order(order_id)
             if expected is not None and expected != (order.amount, order.currency):
                 raise ContentDiffers("order", order_id, ["amount or currency than the payment received"])
             news = order.pay(payment_id, source_transaction, source, now)
             if news:
-                book.add(pay_sellers(order, now, book.transfers()))
+                uow.add(pay_sellers(order, now, uow.transfers()))
             return news
 
         payments = [subject_of_payment(name) for name in (payment_id, source_transaction) if name]
@@ -125,7 +125,7 @@ class TransferLedger:
         """
         return await self._decider.until_stored(
             lambda: self._decider.order_with(order_id),
-            lambda book, now: doubt(book.order(order_id), book.transfers(), payment_id, source, detail, now),
+            lambda uow, now: doubt(uow.order(order_id), uow.transfers(), payment_id, source, detail, now),
             along,
         )
 
@@ -153,7 +153,7 @@ class TransferLedger:
         """See `disputes.heard`."""
         return await self._decider.until_stored(
             lambda: self._decider.order_with(report.order_id, dispute_stream(report.provider, report.dispute_id)),
-            lambda book, now: disputes.heard(book, report, policy, now),
+            lambda uow, now: disputes.heard(uow, report, policy, now),
             along,
         )
 
@@ -165,7 +165,7 @@ class TransferLedger:
         """See `refunds.requested`."""
         return await self._on_wish(wish, refunds.requested)
 
-    async def refund_heard(self, refund_stream: UUID, decide: Callable[[Book, datetime], None]) -> None:
+    async def refund_heard(self, refund_stream: UUID, decide: Callable[[UnitOfWork, datetime], None]) -> None:
         """What came of a call to the PSP; see `refunding.RefundDesk`."""
         await self._decider.until_stored(lambda: self._around_refund(refund_stream), decide, NOTHING_ALONG)
 
@@ -174,7 +174,7 @@ class TransferLedger:
         released = [subject_of_payment(name_at_psp(order_id))]
         return await self._decider.until_stored(
             lambda: self._order(order_id),
-            lambda book, now: book.order(order_id).request_payment(now),
+            lambda uow, now: uow.order(order_id).request_payment(now),
             Along(released=released),
         )
 
@@ -182,7 +182,7 @@ class TransferLedger:
         """Try now what is due now. Raises UnknownId, CallInFlight, NothingToRetry."""
         await self._decider.until_stored(
             lambda: self._ledger.load([transfer_id]),
-            lambda book, now: book.transfer(transfer_id).retry(actor, reason, now),
+            lambda uow, now: uow.transfer(transfer_id).retry(actor, reason, now),
             NOTHING_ALONG,
         )
 
@@ -194,8 +194,8 @@ class TransferLedger:
         Raises UnknownId, CallInFlight, NothingToResolve, EvidenceDiffers.
         """
 
-        def decide(book: Book, now: datetime) -> None:
-            transfer = book.transfer(transfer_id)
+        def decide(uow: UnitOfWork, now: datetime) -> None:
+            transfer = uow.transfer(transfer_id)
             reduced = dict(transfer.reductions)
             if seen is None:
                 manual_resolution.resolve(transfer, actor, reason, evidence, now)
@@ -204,7 +204,7 @@ class TransferLedger:
             else:
                 manual_resolution.resolve_by_reversal(transfer, seen, evidence, actor, reason, now)
             for cause_id in transfer.undone_since(reduced):
-                settle_anew(book, book.order(transfer.order_id), cause_id, now)
+                settle_anew(uow, uow.order(transfer.order_id), cause_id, now)
 
         await self._decider.until_stored(lambda: self._decider.around(transfer_id), decide, NOTHING_ALONG)
 
@@ -212,7 +212,7 @@ class TransferLedger:
         """Take in what a reconciliation found; `seen` is what Stripe shows now. See `findings.adopt`."""
         await self._decider.until_stored(
             lambda: self._decider.around(transfer_id, finding_stream(finding_id)),
-            lambda book, now: decisions.adopt(book, transfer_id, seen, finding_id, by, now),
+            lambda uow, now: decisions.adopt(uow, transfer_id, seen, finding_id, by, now),
             NOTHING_ALONG,
         )
 
@@ -220,7 +220,7 @@ class TransferLedger:
         """Let a difference stand; answers whether that is news. See `domain.finding`."""
         return await self._decider.until_stored(
             lambda: self._ledger.load([finding_stream(difference.id)]),
-            lambda book, now: decisions.ignore(book, difference, by, now),
+            lambda uow, now: decisions.ignore(uow, difference, by, now),
             NOTHING_ALONG,
         )
 
@@ -228,7 +228,7 @@ class TransferLedger:
         """Record by which transfer at Stripe ours is paid, see `backfilling.record`. Raises ConstraintBroken when it is taken."""
         await self._decider.until_stored(
             lambda: self._ledger.load([transfer_id]),
-            lambda book, now: matching.record(book.transfer(transfer_id), stripe_transfer_id, actor, evidence, now),
+            lambda uow, now: matching.record(uow.transfer(transfer_id), stripe_transfer_id, actor, evidence, now),
             NOTHING_ALONG,
         )
 
@@ -243,11 +243,11 @@ class TransferLedger:
     async def pause(self, scope: str, actor: str, reason: str, lost_since: datetime | None = None) -> bool:
         """Nothing of this scope is sent from now on; answers whether that is news. See `domain.pause`."""
 
-        def decide(book: Book, now: datetime) -> bool:
-            switch = book.switch(scope)
+        def decide(uow: UnitOfWork, now: datetime) -> bool:
+            switch = uow.switch(scope)
             if switch is None:
                 switch = Switch.install(scope, now)
-                book.add([switch])
+                uow.add([switch])
             return switch.pause(actor, reason, now, lost_since)
 
         return await self._decider.until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
@@ -256,38 +256,38 @@ class TransferLedger:
         """What is due of this scope goes on, see `switch.scopes_within`; answers whether it was paused."""
         scopes = scopes_within(scope)
 
-        def decide(book: Book, now: datetime) -> bool:
-            switches = [switch for switch in map(book.switch, scopes) if switch is not None]
+        def decide(uow: UnitOfWork, now: datetime) -> bool:
+            switches = [switch for switch in map(uow.switch, scopes) if switch is not None]
             resumed = [switch.resume(actor, reason, now) for switch in switches]
             return any(resumed)
 
         return await self._decider.until_stored(lambda: self._ledger.load([*map(switch_stream, scopes)]), decide, NOTHING_ALONG)
 
-    async def _around_refund(self, stream: UUID) -> Book:
+    async def _around_refund(self, stream: UUID) -> UnitOfWork:
         """The refund, its order, and all transfers of that."""
-        book = await self._ledger.load([stream])
-        refund = book.refund()
+        uow = await self._ledger.load([stream])
+        refund = uow.refund()
         if refund is None:
             raise UnknownId("refund", str(stream))
-        book.merge(await self._decider.order_with(refund.order_id))
-        return book
+        uow.merge(await self._decider.order_with(refund.order_id))
+        return uow
 
-    async def _on_wish(self, wish: SettledRefund, decide: Callable[[Book, SettledRefund, datetime], Recorded]) -> Recorded:
+    async def _on_wish(self, wish: SettledRefund, decide: Callable[[UnitOfWork, SettledRefund, datetime], Recorded]) -> Recorded:
         return await self._decider.until_stored(
             lambda: self._whole_order(wish.order_id, wish.refund_id, wish.psp_refund_id),
-            lambda book, now: decide(book, wish, now),
+            lambda uow, now: decide(uow, wish, now),
             NOTHING_ALONG,
         )
 
     async def _on_refund(
         self,
         report: RefundReport,
-        decide: Callable[[Book, RefundReport, datetime], Recorded],
+        decide: Callable[[UnitOfWork, RefundReport, datetime], Recorded],
         along: Along,
     ) -> Recorded:
         return await self._decider.until_stored(
             lambda: self._whole_order(report.order_id, report.name),
-            lambda book, now: decide(book, report, now),
+            lambda uow, now: decide(uow, report, now),
             along,
         )
 
@@ -300,17 +300,17 @@ class TransferLedger:
                 return known
         return refund_stream(given[0])
 
-    async def _order(self, order_id: str) -> Book:
+    async def _order(self, order_id: str) -> UnitOfWork:
         return await self._ledger.load([order_stream(order_id), RESTORED])
 
-    async def _before_paid(self, order_id: str) -> Book:
+    async def _before_paid(self, order_id: str) -> UnitOfWork:
         """The order, and, while it is not paid, what an older system has made for it."""
-        book = await self._order(order_id)
-        order = book.known_order(order_id)
+        uow = await self._order(order_id)
+        order = uow.known_order(order_id)
         if order is None or not order.paid:
-            book.merge(await self._ledger.load(await self._directory.transfers_of(order_id)))
-        return book
+            uow.merge(await self._ledger.load(await self._directory.transfers_of(order_id)))
+        return uow
 
-    async def _whole_order(self, order_id: str, *refund: str | None) -> Book:
+    async def _whole_order(self, order_id: str, *refund: str | None) -> UnitOfWork:
         """The order, its transfers, and the refund under any of these names."""
         return await self._decider.order_with(order_id, await self._named(*refund))

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from application.commands import refunds
 from application.commands.refunds import RefundReport
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.provider_call.psp_objects import RefundAtPsp
 from domain.refund.aggregate import Refund
 
@@ -20,16 +20,16 @@ def report_of(seen: RefundAtPsp, order_id: str, source: str) -> RefundReport:
     return RefundReport(seen.refund_id, order_id, seen.amount, seen.currency, source, detail)
 
 
-def take_in(book: Book, refund: Refund, seen: RefundAtPsp, source: str, now: datetime) -> bool:
+def take_in(uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime) -> bool:
     """Record what it shows; answers whether that is an end. Any status that is unknown is none."""
     report = report_of(seen, refund.order_id, source)
     match seen.status:
         case "succeeded":
-            refunds.succeeded_after_all(book, report, now)
+            refunds.succeeded_after_all(uow, report, now)
         case "failed":
-            refunds.failed(book, report, now)
+            refunds.failed(uow, report, now)
         case "review":
-            refunds.under_review(book, report, now)
+            refunds.under_review(uow, report, now)
         case _:
             return False
     return True

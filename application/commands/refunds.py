@@ -1,12 +1,12 @@
 """What a report about a refund changes: the refund itself, the order's allocation, and the sellers' transfers, in one append.
 
-Pure decisions over a loaded `Book`; every one of them may be repeated and then changes nothing.
+Pure decisions over a loaded `UnitOfWork`; every one of them may be repeated and then changes nothing.
 """
 
 from datetime import datetime
 from typing import NamedTuple
 
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, give_word
@@ -48,71 +48,71 @@ class Recorded(NamedTuple):
     news: bool
 
 
-def succeeded(book: Book, report: RefundReport, now: datetime) -> Recorded:
+def succeeded(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
     """The PSP says it succeeded. Raises UnknownId, NotTheAuthority, ContentDiffers, Contradiction (it is recorded as failed)."""
-    order = book.order(report.order_id)
-    refund, news = _reported(book, report, now)
-    _effective(book, order, refund, report.source, now)
+    order = uow.order(report.order_id)
+    refund, news = _reported(uow, report, now)
+    _effective(uow, order, refund, report.source, now)
     return Recorded(refund, news)
 
 
-def succeeded_after_all(book: Book, report: RefundReport, now: datetime) -> Recorded:
+def succeeded_after_all(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
     """The PSP was asked just now, and says it succeeded, whatever was reported before. Raises UnknownId, ContentDiffers."""
-    order = book.order(report.order_id)
-    refund, news = _reported(book, report, now)
-    _effective(book, order, refund, report.source, now, asked=True)
+    order = uow.order(report.order_id)
+    refund, news = _reported(uow, report, now)
+    _effective(uow, order, refund, report.source, now, asked=True)
     return Recorded(refund, news)
 
 
-def failed(book: Book, report: RefundReport, now: datetime) -> Recorded:
+def failed(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
     """The provider says it failed. Raises UnknownId, NotTheAuthority, ContentDiffers, and, where the PSP can be asked which it
     is, Contradiction (it is recorded as succeeded): the race between two reports is decided here, and not before it."""
-    refund = book.refund()
+    refund = uow.refund()
     if report.provider == HYPERSWITCH and refund is not None and refund.status is RefundStatus.SUCCEEDED:
         raise Contradiction("Refund", refund.refund_id, "succeeded", "failed")
-    return failed_after_all(book, report, now)
+    return failed_after_all(uow, report, now)
 
 
-def failed_after_all(book: Book, report: RefundReport, now: datetime) -> Recorded:
+def failed_after_all(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
     """It failed, possibly after it had succeeded: what it took goes back. Raises UnknownId, NotTheAuthority, ContentDiffers."""
-    order = book.order(report.order_id)
-    refund, news = _reported(book, report, now)
+    order = uow.order(report.order_id)
+    refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.FAILED):
         refund.fail(report.source, report.detail, now)
         order.release(refund.key, now)
         if order.revoke(refund.key, now):
-            book.add(settle(order, book.transfers(), refund.key, now))
+            uow.add(settle(order, uow.transfers(), refund.key, now))
     return Recorded(refund, news)
 
 
-def under_review(book: Book, report: RefundReport, now: datetime) -> Recorded:
+def under_review(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
     """The PSP says that a person decides; nothing is taken from the sellers. Raises UnknownId, ContentDiffers."""
-    book.order(report.order_id)
-    refund, news = _reported(book, report, now)
+    uow.order(report.order_id)
+    refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.REVIEW):
         refund.review(report.source, report.detail or "the payment provider is reviewing it", now)
     return Recorded(refund, news)
 
 
-def settled(book: Book, wish: SettledRefund, now: datetime) -> Recorded:
+def settled(uow: UnitOfWork, wish: SettledRefund, now: datetime) -> Recorded:
     """A caller says it succeeded elsewhere. Raises UnknownId, ContentDiffers, Contradiction, ExceedsOrder, Refused."""
-    order, refund = book.order(wish.order_id), book.refund()
+    order, refund = uow.order(wish.order_id), uow.refund()
     news = refund is None
     if refund is None:
-        refund = _opened(book, order, wish, now)
+        refund = _opened(uow, order, wish, now)
     else:
         refund.agree(wish.order_id, wish.amount, wish.psp_refund_id, wish.reason, wish.explicit)
         refund.name(wish.refund_id, wish.psp_refund_id, now)
-    _effective(book, order, refund, "api", now)
+    _effective(uow, order, refund, "api", now)
     return Recorded(refund, news)
 
 
-def requested(book: Book, wish: SettledRefund, now: datetime) -> Recorded:
+def requested(uow: UnitOfWork, wish: SettledRefund, now: datetime) -> Recorded:
     """A caller wants it: its part of the order is reserved, and the PSP is asked next.
 
     Raises UnknownId, ContentDiffers, ExceedsOrder, Refused.
     """
-    order, refund = book.order(wish.order_id), book.refund()
+    order, refund = uow.order(wish.order_id), uow.refund()
     if refund is not None:
         if refund.refund_id != wish.refund_id:
             raise ContentDiffers("refund", wish.refund_id, ["refund_id"])
@@ -142,7 +142,7 @@ def requested(book: Book, wish: SettledRefund, now: datetime) -> Recorded:
         now=now,
     )
     order.reserve(refund.key, amount, wish.explicit, now)
-    book.add([refund])
+    uow.add([refund])
     return Recorded(refund, True)
 
 
@@ -154,7 +154,7 @@ def _within(left: int, order: Order, wish: SettledRefund) -> int:
     return amount
 
 
-def _opened(book: Book, order: Order, wish: SettledRefund, now: datetime) -> Refund:
+def _opened(uow: UnitOfWork, order: Order, wish: SettledRefund, now: datetime) -> Refund:
     amount = _within(order.amount - order.refunded, order, wish)
     objection = order.objection(amount, order.currency, wish.explicit)
     if objection is not None:
@@ -172,7 +172,7 @@ def _opened(book: Book, order: Order, wish: SettledRefund, now: datetime) -> Ref
         explicit=wish.explicit,
         now=now,
     )
-    book.add([refund])
+    uow.add([refund])
     return refund
 
 
@@ -187,10 +187,10 @@ def _told_by_name(order: Order, name: str, now: datetime) -> None:
             )
 
 
-def _reported(book: Book, report: RefundReport, now: datetime) -> Recorded:
-    refund = book.refund()
+def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
+    refund = uow.refund()
     if refund is None:
-        order = book.order(report.order_id)
+        order = uow.order(report.order_id)
         if report.provider is not None and give_word(order, report.provider, report.source, now) != report.provider:
             raise NotTheAuthority(report.order_id)
         refund = Refund.open(
@@ -202,7 +202,7 @@ def _reported(book: Book, report: RefundReport, now: datetime) -> Recorded:
             psp_refund_id=report.name,
             now=now,
         )
-        book.add([refund])
+        uow.add([refund])
         return Recorded(refund, True)
     same = {
         "order_id": refund.order_id == report.order_id,
@@ -212,11 +212,11 @@ def _reported(book: Book, report: RefundReport, now: datetime) -> Recorded:
     if not all(same.values()):
         raise ContentDiffers("refund", refund.refund_id, [name for name, equal in same.items() if not equal])
     if report.provider is not None:
-        give_word(book.order(report.order_id), report.provider, report.source, now)  # it was told here under this one's name
+        give_word(uow.order(report.order_id), report.provider, report.source, now)  # it was told here under this one's name
     return Recorded(refund, False)
 
 
-def _effective(book: Book, order: Order, refund: Refund, source: str, now: datetime, *, asked: bool = False) -> None:
+def _effective(uow: UnitOfWork, order: Order, refund: Refund, source: str, now: datetime, *, asked: bool = False) -> None:
     """Take it from the sellers, or set it aside. Twice is as good as once. `asked`: the PSP was, just now."""
     if refund.status is RefundStatus.FAILED and not asked:
         # reports overtake each other, so the later one is not the truer one
@@ -225,7 +225,7 @@ def _effective(book: Book, order: Order, refund: Refund, source: str, now: datet
         return
     objection = order.admit(refund.key, refund.amount, refund.currency, refund.explicit, now)
     if objection is None:
-        book.add(settle(order, book.transfers(), refund.key, now))
-        refund.succeed(source, parts_of(order, book.transfers(), refund.key), now)
+        uow.add(settle(order, uow.transfers(), refund.key, now))
+        refund.succeed(source, parts_of(order, uow.transfers(), refund.key), now)
     elif refund.may_become(RefundStatus.REVIEW):
         refund.review(source, f"it cannot be divided among the sellers: {objection}", now)

@@ -9,7 +9,7 @@ import structlog
 from application.command_handler import RESTORED
 from application.ports import Clock, Ledger
 from application.process_managers.process import Settlement
-from application.unit_of_work import Book, settle_anew
+from application.unit_of_work import UnitOfWork, settle_anew
 from domain.errors import Conflict, ConstraintBroken, Unavailable
 from domain.identity import order_stream
 from domain.seller_transfer.aggregate import SellerTransfer, to_settle
@@ -44,11 +44,11 @@ class Recorder:
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger, self._clock = ledger, clock
 
-    async def record(self, subject_id: UUID, book: Book, answer: Settlement) -> None:
-        """Store what the outcome leads to. `book` is as fresh as the intent; it is loaded anew when that was too old."""
+    async def record(self, subject_id: UUID, uow: UnitOfWork, answer: Settlement) -> None:
+        """Store what the outcome leads to. `uow` is as fresh as the intent; it is loaded anew when that was too old."""
 
         async def store(fresh: bool) -> None:
-            loaded = book if fresh else await self._ledger.load([subject_id])
+            loaded = uow if fresh else await self._ledger.load([subject_id])
             try:
                 await self._store(loaded, loaded.transfer(subject_id), answer)
             except ConstraintBroken as refused:
@@ -56,24 +56,24 @@ class Recorder:
 
         await insisting(subject_id, store)
 
-    async def _store(self, book: Book, transfer: SellerTransfer, settlement: Settlement) -> None:
+    async def _store(self, uow: UnitOfWork, transfer: SellerTransfer, settlement: Settlement) -> None:
         reduced = dict(transfer.reductions)
         settlement.record(transfer, self._clock.now())
-        await self._follow_up(book, transfer, reduced)
-        if book.changed():
-            await self._ledger.append(book)
+        await self._follow_up(uow, transfer, reduced)
+        if uow.changed():
+            await self._ledger.append(uow)
 
-    async def _follow_up(self, book: Book, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
+    async def _follow_up(self, uow: UnitOfWork, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
         """A reversal whose cause vanished while its call was open has its outcome now, or Stripe paid what a refund had
         reduced: settle what that took, or paid, in vain."""
         for cause_id in to_settle(transfer, reduced):
-            book.merge(await self._ledger.load([order_stream(transfer.order_id), RESTORED]))
-            order = book.order(transfer.order_id)
-            book.merge(await self._ledger.load(order.transfer_ids()))
-            book.mind_restore()
-            settle_anew(book, order, cause_id, self._clock.now())
+            uow.merge(await self._ledger.load([order_stream(transfer.order_id), RESTORED]))
+            order = uow.order(transfer.order_id)
+            uow.merge(await self._ledger.load(order.transfer_ids()))
+            uow.mind_restore()
+            settle_anew(uow, order, cause_id, self._clock.now())
 
     async def _hold(self, transfer_id: UUID, settlement: Settlement, refused: ConstraintBroken) -> None:
-        book = await self._ledger.load([transfer_id])
-        if settlement.hold(book.transfer(transfer_id), str(refused), self._clock.now()) and book.changed():
-            await self._ledger.append(book)
+        uow = await self._ledger.load([transfer_id])
+        if settlement.hold(uow.transfer(transfer_id), str(refused), self._clock.now()) and uow.changed():
+            await self._ledger.append(uow)

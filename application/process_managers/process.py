@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from application.ports import Clock, Ledger, TrafficState
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.provider_call.outcome import Heard
 from domain.provider_call.steps import LookUp, Send, Step
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -32,8 +32,8 @@ Kept = TypeVar("Kept", contravariant=True)
 class Records(Protocol[Kept]):
     """Stores what came of a step; returns only when that is done, whatever the database does meanwhile."""
 
-    async def record(self, subject_id: UUID, book: Book, answer: Kept) -> None:
-        """`book` is as fresh as the intent; it is loaded anew when that was too old."""
+    async def record(self, subject_id: UUID, uow: UnitOfWork, answer: Kept) -> None:
+        """`uow` is as fresh as the intent; it is loaded anew when that was too old."""
         ...
 
 
@@ -65,7 +65,7 @@ class Errand(Protocol[Subject, Answer]):
         """As `Pace` knows it."""
         ...
 
-    def subject(self, book: Book, subject_id: UUID) -> Subject:
+    def subject(self, uow: UnitOfWork, subject_id: UUID) -> Subject:
         """What was claimed under this id. Raises UnknownId."""
         ...
 

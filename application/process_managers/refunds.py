@@ -17,7 +17,7 @@ from application.gateways import PaymentGateway
 from application.ports import Clock, Ledger, TrafficState
 from application.process_managers.outcome_recorder import insisting
 from application.process_managers.worker import Watch
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.errors import ConstraintBroken, Refused, UnknownId
 from domain.pause import EVERYTHING, scope_of_work
 from domain.provider_call.outcome import Failure, Heard, NotExecuted, Rejected, Unknown, heard
@@ -31,7 +31,7 @@ from domain.refund.state import RefundStatus
 
 log = structlog.get_logger()
 
-Decide = Callable[[Book, datetime], None]
+Decide = Callable[[UnitOfWork, datetime], None]
 
 
 class Unheard:
@@ -62,7 +62,7 @@ class RefundAnswer(Protocol):
     @property
     def heard(self) -> Heard: ...
 
-    def record(self, book: Book, now: datetime) -> None: ...
+    def record(self, uow: UnitOfWork, now: datetime) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Refunding:
     kind: str = "refunding"
     endpoint: str = "psp.refunds"
 
-    def subject(self, book: Book, subject_id: UUID) -> Refund:
-        refund = book.refund()
+    def subject(self, uow: UnitOfWork, subject_id: UUID) -> Refund:
+        refund = uow.refund()
         if refund is None or refund.id != subject_id:
             raise UnknownId("refund", str(subject_id))
         return refund
@@ -109,7 +109,7 @@ class RefundRecorder:
     def __init__(self, desk: RefundDesk, policy: Policy) -> None:
         self._desk, self._policy = desk, policy
 
-    async def record(self, subject_id: UUID, book: Book, answer: RefundAnswer) -> None:
+    async def record(self, subject_id: UUID, uow: UnitOfWork, answer: RefundAnswer) -> None:
         """The book of the intent is too small for a final word, so all is loaded anew."""
 
         async def store(_: bool) -> None:
@@ -118,12 +118,12 @@ class RefundRecorder:
             except (ConstraintBroken, Refused) as refused:
                 why = str(refused)
                 log.error("a refund's outcome cannot be recorded", refund=str(subject_id), why=why)
-                await self._desk.refund_heard(subject_id, lambda book, now: self._put_off(book, why, now))
+                await self._desk.refund_heard(subject_id, lambda uow, now: self._put_off(uow, why, now))
 
         await insisting(subject_id, store)
 
-    def _put_off(self, book: Book, why: str, now: datetime) -> None:
-        refund = book.refund()
+    def _put_off(self, uow: UnitOfWork, why: str, now: datetime) -> None:
+        refund = uow.refund()
         if refund is not None:
             psp_outcome.postpone(refund, "held", why, now + self._policy.maximum, now)
 
@@ -140,18 +140,18 @@ class Answered:
     def heard(self) -> Heard:
         return Heard.ANSWER if isinstance(self.answer, RefundAtPsp) else heard(self.answer)
 
-    def record(self, book: Book, now: datetime) -> None:
-        refund = book.refund()
+    def record(self, uow: UnitOfWork, now: datetime) -> None:
+        refund = uow.refund()
         assert refund is not None
         if isinstance(self.answer, RefundAtPsp):
-            acknowledged(book, refund, self.answer, ANSWERED, self.policy, now)
+            acknowledged(uow, refund, self.answer, ANSWERED, self.policy, now)
         elif psp_outcome.awaits(refund, self.attempt):
-            self._not_done(book, refund, self.answer, now)
+            self._not_done(uow, refund, self.answer, now)
 
-    def _not_done(self, book: Book, refund: Refund, failure: Failure, now: datetime) -> None:
+    def _not_done(self, uow: UnitOfWork, refund: Refund, failure: Failure, now: datetime) -> None:
         match failure:
             case Rejected():
-                _failed(book, refund, psp_outcome.refused(refund, failure, now, self.policy), ANSWERED, now)
+                _failed(uow, refund, psp_outcome.refused(refund, failure, now, self.policy), ANSWERED, now)
             case NotExecuted():
                 psp_outcome.hindered(refund, failure, now, self.policy)
             case Unknown():
@@ -171,20 +171,20 @@ class Shown:
     def heard(self) -> Heard:
         return Heard.ANSWER if isinstance(self.answer, RefundAtPsp) else heard(self.answer)
 
-    def record(self, book: Book, now: datetime) -> None:
-        refund = book.refund()
+    def record(self, uow: UnitOfWork, now: datetime) -> None:
+        refund = uow.refund()
         assert refund is not None
         if isinstance(self.answer, RefundAtPsp):
-            acknowledged(book, refund, self.answer, ASKED, self.policy, now)
+            acknowledged(uow, refund, self.answer, ASKED, self.policy, now)
         elif self._still_the_question(refund):
-            self._not_shown(book, refund, self.answer, now)
+            self._not_shown(uow, refund, self.answer, now)
 
     def _still_the_question(self, refund: Refund) -> bool:
         """What was not found says nothing about a call that began after the look."""
         operation = refund.operation
         return operation is not None and refund.status is self.status and operation.attempt == self.attempt
 
-    def _not_shown(self, book: Book, refund: Refund, failure: Failure, now: datetime) -> None:
+    def _not_shown(self, uow: UnitOfWork, refund: Refund, failure: Failure, now: datetime) -> None:
         if not (isinstance(failure, Rejected) and failure.status == 404):
             # an answer that cannot be read never ends anything
             why = failure.why.value if isinstance(failure, NotExecuted) else "look_up_failed"
@@ -192,7 +192,7 @@ class Shown:
         elif refund.status is RefundStatus.SUBMITTED:
             psp_outcome.undecided(refund, "unknown_there", failure.message, now, self.policy)
         else:
-            _failed(book, refund, psp_outcome.absent(refund, failure.message, now), ASKED, now)
+            _failed(uow, refund, psp_outcome.absent(refund, failure.message, now), ASKED, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,23 +203,23 @@ class CallGivenBack:
     why: str
     heard: Heard = Heard.NOTHING
 
-    def record(self, book: Book, now: datetime) -> None:
-        refund = book.refund()
+    def record(self, uow: UnitOfWork, now: datetime) -> None:
+        refund = uow.refund()
         if refund is not None:
             psp_outcome.give_back(refund, self.attempt, self.why, now)
 
 
-def acknowledged(book: Book, refund: Refund, seen: RefundAtPsp, source: str, policy: Policy, now: datetime) -> None:
+def acknowledged(uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, policy: Policy, now: datetime) -> None:
     """The PSP has it: that is recorded, and its final word where it has one already."""
     if refund.status is RefundStatus.REQUESTED:
         refund.submit(seen.refund_id, now + policy.base, now)
-        take_in(book, refund, seen, source, now)
-    elif not take_in(book, refund, seen, source, now) and refund.status is RefundStatus.SUBMITTED:
+        take_in(uow, refund, seen, source, now)
+    elif not take_in(uow, refund, seen, source, now) and refund.status is RefundStatus.SUBMITTED:
         psp_outcome.undecided(refund, "pending", f"The payment provider shows it as {seen.status}.", now, policy)
 
 
-def _failed(book: Book, refund: Refund, why: str | None, source: str, now: datetime) -> None:
+def _failed(uow: UnitOfWork, refund: Refund, why: str | None, source: str, now: datetime) -> None:
     """It is certain that the buyer gets nothing: what was reserved is free again."""
     if why is not None:
         refund.fail(source, why, now)
-        book.order(refund.order_id).release(refund.key, now)
+        uow.order(refund.order_id).release(refund.key, now)

@@ -6,7 +6,7 @@ from uuid import UUID
 from application.ports import Clock, Ledger, TrafficState
 from application.process_managers.outcome_recorder import Recorder
 from application.process_managers.process import GivenBack, Settlement
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Step
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -20,8 +20,8 @@ class OnTransfers:
     kind: str
     policy: Policy
 
-    def subject(self, book: Book, subject_id: UUID) -> SellerTransfer:
-        return book.transfer(subject_id)
+    def subject(self, uow: UnitOfWork, subject_id: UUID) -> SellerTransfer:
+        return uow.transfer(subject_id)
 
     def may(self, subject: SellerTransfer, state: TrafficState) -> bool:
         return state.allows(self.kind, subject.seller_id)

@@ -18,7 +18,7 @@ import structlog
 from application.ports import LEASE, Clock, Ledger, Pace, TrafficState, Work
 from application.process_managers.leases import Leases
 from application.process_managers.process import Answer, Errand, Subject
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.errors import Conflict
 from domain.provider_call.outcome import Heard
 from domain.provider_call.steps import LookUp, Rest, Send
@@ -115,17 +115,17 @@ class Worker(Generic[Subject, Answer]):
 
     async def _begin(self, ids: Sequence[UUID]) -> None:
         waits = await self._pace.reserve(self._errand.endpoint, len(ids))
-        book = await self._ledger.load(ids)
+        uow = await self._ledger.load(ids)
         for subject_id, wait in zip(ids, waits, strict=True):
-            task = asyncio.create_task(self._see_through(subject_id, book.only(subject_id), wait))
+            task = asyncio.create_task(self._see_through(subject_id, uow.only(subject_id), wait))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _see_through(self, subject_id: UUID, book: Book, wait: float) -> None:
+    async def _see_through(self, subject_id: UUID, uow: UnitOfWork, wait: float) -> None:
         try:
             await self._pause(wait)
-            if not self._stopping.is_set() and self._may(self._errand.subject(book, subject_id)):
-                await self._step(subject_id, book)
+            if not self._stopping.is_set() and self._may(self._errand.subject(uow, subject_id)):
+                await self._step(subject_id, uow)
         except Conflict:
             log.debug("somebody else was first", subject_id=str(subject_id))
         except Exception:  # one subject's trouble is not the loop's; its lease runs out and it is claimed again
@@ -137,20 +137,20 @@ class Worker(Generic[Subject, Answer]):
     def _may(self, subject: Subject) -> bool:
         return self._errand.may(subject, self._watch.state)
 
-    async def _step(self, subject_id: UUID, book: Book) -> None:
-        step = self._errand.begin(self._errand.subject(book, subject_id), self._clock.now(), self._watch.state)
-        if book.changed():
-            await self._ledger.append(book)
+    async def _step(self, subject_id: UUID, uow: UnitOfWork) -> None:
+        step = self._errand.begin(self._errand.subject(uow, subject_id), self._clock.now(), self._watch.state)
+        if uow.changed():
+            await self._ledger.append(uow)
         if isinstance(step, Rest):
             return
-        answer = await self._carried_out(subject_id, book, step)
-        await self._recorder.record(subject_id, book, answer)
+        answer = await self._carried_out(subject_id, uow, step)
+        await self._recorder.record(subject_id, uow, answer)
         if answer.heard is Heard.TOO_FAST:
             await self._pace.slow_down(self._errand.endpoint)
         await self._watch.heard(subject_id, step, answer.heard)
 
-    async def _carried_out(self, subject_id: UUID, book: Book, step: Send | LookUp) -> Answer:
-        subject = self._errand.subject(book, subject_id)
+    async def _carried_out(self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp) -> Answer:
+        subject = self._errand.subject(uow, subject_id)
         # a look-up has no intent that could be taken back, and says nothing about a call before it
         intent = step.attempt if isinstance(step, Send) else 0
         async with self._slots:

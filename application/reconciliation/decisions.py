@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
-from application.unit_of_work import Book, settle_anew
+from application.unit_of_work import UnitOfWork, settle_anew
 from domain.errors import CallInFlight, NotAdoptable
 from domain.finding import DecidedBy, Difference, Finding, Kind
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -13,21 +13,21 @@ from domain.seller_transfer.reversal_outcome import record_external, take_in
 from domain.seller_transfer.transfer_outcome import complete
 
 
-def ignore(book: Book, difference: Difference, by: DecidedBy, now: datetime) -> bool:
+def ignore(uow: UnitOfWork, difference: Difference, by: DecidedBy, now: datetime) -> bool:
     """Let it stand; answers whether that is news."""
-    return _noted(book, difference, now).ignore(by, now)
+    return _noted(uow, difference, now).ignore(by, now)
 
 
-def adopt(book: Book, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy, now: datetime) -> None:
+def adopt(uow: UnitOfWork, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy, now: datetime) -> None:
     """Take in what Stripe shows now, with what follows from it for the order. Raises NotAdoptable, CallInFlight."""
-    transfer = book.transfer(transfer_id)
+    transfer = uow.transfer(transfer_id)
     found = _adoptable(transfer, seen, finding_id, now)
     reduced, before = dict(transfer.reductions), set(causes_vanished(transfer))
     _take_in(transfer, seen, found, f"adopted by {by.actor}: {by.reason}", by.actor, now)
     vanished = [cause_id for cause_id in causes_vanished(transfer) if cause_id not in before]
     for cause_id in [*vanished, *transfer.undone_since(reduced)]:
-        settle_anew(book, book.order(transfer.order_id), cause_id, now)
-    _noted(book, found, now).adopt(by, now)
+        settle_anew(uow, uow.order(transfer.order_id), cause_id, now)
+    _noted(uow, found, now).adopt(by, now)
 
 
 def _adoptable(transfer: SellerTransfer, seen: TransferAtStripe, finding_id: str, now: datetime) -> Difference:
@@ -53,10 +53,10 @@ def _take_in(transfer: SellerTransfer, seen: TransferAtStripe, found: Difference
         complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note)
 
 
-def _noted(book: Book, difference: Difference, now: datetime) -> Finding:
-    known = book.finding(difference.id)
+def _noted(uow: UnitOfWork, difference: Difference, now: datetime) -> Finding:
+    known = uow.finding(difference.id)
     if known is not None:
         return known
     finding = Finding.note(difference, now)
-    book.add([finding])
+    uow.add([finding])
     return finding

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, Mapper, StoredEvent, UUIDAsHex
 
-from application.unit_of_work import Along, Book, InboxMark
+from application.unit_of_work import Along, InboxMark, UnitOfWork
 from domain.fact import Fact, Stream
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
@@ -59,23 +59,23 @@ class PostgresLedger:
     def __init__(self, store: EventStore) -> None:
         self._store, self._codec = store, FactCodec()
 
-    async def load(self, ids: Collection[UUID]) -> Book:
+    async def load(self, ids: Collection[UUID]) -> UnitOfWork:
         """These streams, and the rows they fold to."""
         recorded = await self._store.load(ids) if ids else {}
         facts = {stream: [self._codec.fact(one) for one in several] for stream, several in recorded.items()}
         streams = {stream: replayed(several) for stream, several in facts.items()}
-        return Book(streams, {stream: fold(None, several) for stream, several in facts.items()})
+        return UnitOfWork(streams, {stream: fold(None, several) for stream, several in facts.items()})
 
-    async def append(self, book: Book, along: Along = NOTHING_ALONG) -> None:
+    async def append(self, uow: UnitOfWork, along: Along = NOTHING_ALONG) -> None:
         """Facts, rows, alarms, and what goes along: all or nothing."""
-        changed = book.changed()
-        folds = {stream.id: (_known(book, stream), fold(_known(book, stream), facts)) for stream, facts in changed}
+        changed = uow.changed()
+        folds = {stream.id: (_known(uow, stream), fold(_known(uow, stream), facts)) for stream, facts in changed}
         stored = [self._codec.stored(fact) for _, facts in changed for fact in facts]
         tables = _tables(folds.values(), along)
-        told = [row for stream, facts in changed for row in _alarms(_known(book, stream), facts)]
+        told = [row for stream, facts in changed for row in _alarms(_known(uow, stream), facts)]
         await self._store.append(stored, tables | ({"alarms": told} if told else {}))
         for stream, _ in changed:
-            book.stored(stream.id, folds[stream.id][1])
+            uow.stored(stream.id, folds[stream.id][1])
 
 
 def replayed(facts: Sequence[Fact]) -> Stream:
@@ -87,8 +87,8 @@ def replayed(facts: Sequence[Fact]) -> Stream:
     return stream
 
 
-def _known(book: Book, stream: Stream) -> Fold | None:
-    folded = book.folded(stream.id)
+def _known(uow: UnitOfWork, stream: Stream) -> Fold | None:
+    folded = uow.folded(stream.id)
     return folded if isinstance(folded, Fold) else None
 
 

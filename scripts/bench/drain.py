@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from application.ports import TransferGateway
 from application.process_managers.reversals import Reversing
 from application.process_managers.worker import Limits, Worker
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.provider_call.outcome import Outcome, Succeeded
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -113,15 +113,15 @@ async def _owe(service: Service, stripe_ids: Sequence[str]) -> None:
         await asyncio.gather(*(ledger.append(_owing(stripe_id, now)) for stripe_id in some))
 
 
-def _owing(stripe_id: str, now: datetime) -> Book:
+def _owing(stripe_id: str, now: datetime) -> UnitOfWork:
     transfer = SellerTransfer.create(
         order_id=f"bench_{stripe_id}", seller_id="bench", destination="acct_1bench", amount=1_000, currency="EUR", now=now
     )
     complete(transfer, stripe_id, 1_000, None, now)
     transfer.take_back(f"ref_{stripe_id}", 1_000, now)
-    book = Book({}, {})
-    book.add([transfer])
-    return book
+    uow = UnitOfWork({}, {})
+    uow.add([transfer])
+    return uow
 
 
 async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drained:

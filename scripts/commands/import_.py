@@ -176,9 +176,9 @@ async def _store(storage: Storage, rows: Sequence[Row], told: Told) -> list[Row]
 
 async def _append(storage: Storage, rows: Sequence[Row]) -> None:
     ledger = PostgresLedger(storage.store)
-    book = await ledger.load([])
-    book.add(opened(SellerTransfer, row.fact) for row in rows)
-    await ledger.append(book)
+    uow = await ledger.load([])
+    uow.add(opened(SellerTransfer, row.fact) for row in rows)
+    await ledger.append(uow)
 
 
 async def _compare(storage: Storage, rows: Sequence[Row], told: Told, made: Sequence[Row] = ()) -> None:

@@ -84,8 +84,8 @@ class Reading:
         unmarked = [one for one, id_ in zip(listed, ids, strict=True) if id_ is None and one.transfer_group is not None]
         groups = {one.transfer_group for one in unmarked if one.transfer_group is not None}
         maybe = await self._rows.alike(groups, {one.transfer.destination for one in unmarked}) if unmarked else []
-        book = await self._ledger.load({id_ for id_ in ids if id_ is not None}.union(maybe))
-        known = {transfer.id: transfer for transfer in book.transfers()}
+        uow = await self._ledger.load({id_ for id_ in ids if id_ is not None}.union(maybe))
+        known = {transfer.id: transfer for transfer in uow.transfers()}
         return [
             (one, known.get(id_) if id_ is not None else alike(one, known.values())) for one, id_ in zip(listed, ids, strict=True)
         ]
@@ -112,8 +112,8 @@ class Reading:
         return [one for one in found if one.id in still]
 
     async def _missing_there(self, gone: Sequence[Unseen]) -> list[Found]:
-        book = await self._ledger.load([one.transfer_id for one in gone])
-        return [Found(missing_there(book.transfer(one.transfer_id), one.stripe_transfer_id), one.created_at) for one in gone]
+        uow = await self._ledger.load([one.transfer_id for one in gone])
+        return [Found(missing_there(uow.transfer(one.transfer_id), one.stripe_transfer_id), one.created_at) for one in gone]
 
     async def _marked(self, several: Sequence[Found]) -> list[Found]:
         """With who lets them stand, where somebody does."""

@@ -108,9 +108,9 @@ async def _import_order(stage: Stage, order_id: str, seller_id: str, amount: int
     )
     async with stage.storage() as storage:
         ledger = PostgresLedger(storage.store)
-        book = await ledger.load([])
-        book.add([order, opened(SellerTransfer, imported)])
-        await ledger.append(book)
+        uow = await ledger.load([])
+        uow.add([order, opened(SellerTransfer, imported)])
+        await ledger.append(uow)
 
 
 async def outage(stage: Stage) -> list[Json]:

@@ -14,7 +14,7 @@ import pytest
 from application.commands import disputes, refunds
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import RefundReport
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.dispute import DisputePolicy, DisputeStatus
 from domain.errors import Contradiction
 from domain.fact import Stream
@@ -64,27 +64,27 @@ class Ledger:
         self._refund(name, refunds.failed)
 
     def dispute(self, *told: DisputeStatus) -> None:
-        book = self._book(Refund)
+        uow = self._uow(Refund)
         report = DisputeReport("dp_1", "stripe", "o1", DISPUTED, "EUR", told, "stripe:evt")
-        disputes.heard(book, report, DisputePolicy.WITHDRAWAL, self.now)
-        self._stored(book)
+        disputes.heard(uow, report, DisputePolicy.WITHDRAWAL, self.now)
+        self._stored(uow)
 
     def _refund(self, name: str, decide: Callable[..., object]) -> None:
-        book = self._book(Refund, but=name)
-        decide(book, RefundReport(name, "o1", REFUNDS[name], "EUR", "psp:evt"), self.now)
-        self._stored(book)
+        uow = self._uow(Refund, but=name)
+        decide(uow, RefundReport(name, "o1", REFUNDS[name], "EUR", "psp:evt"), self.now)
+        self._stored(uow)
 
-    def _book(self, kind: type[Stream], but: str = "") -> Book:
+    def _uow(self, kind: type[Stream], but: str = "") -> UnitOfWork:
         """All streams but other refunds: a command loads the one that it is about."""
         wanted = [s for s in self.streams.values() if not isinstance(s, kind) or getattr(s, "refund_id", None) == but]
-        return Book({stream.id: stream for stream in wanted}, {})
+        return UnitOfWork({stream.id: stream for stream in wanted}, {})
 
     def _add(self, streams: list[SellerTransfer]) -> None:
         self.streams.update({stream.id: stream for stream in streams})
         self._stored()
 
-    def _stored(self, book: Book | None = None) -> None:
-        for stream, _ in book.changed() if book is not None else ():
+    def _stored(self, uow: UnitOfWork | None = None) -> None:
+        for stream, _ in uow.changed() if uow is not None else ():
             self.streams[stream.id] = stream
         for stream in self.streams.values():
             stream.collect_events()

@@ -32,9 +32,9 @@ async def the_one(storage: Storage) -> int:
 
 
 async def released(storage: Storage, subject: str) -> None:
-    book = await storage.ledger.load([])
-    book.add([transfer()])
-    await storage.ledger.append(book, Along(released=[subject]))
+    uow = await storage.ledger.load([])
+    uow.add([transfer()])
+    await storage.ledger.append(uow, Along(released=[subject]))
 
 
 async def test_an_event_is_stored_once_with_its_first_body(storage: Storage) -> None:

@@ -41,30 +41,30 @@ def refund(refund_id: str, psp_refund_id: str | None = None) -> Refund:
 
 async def test_what_was_appended_is_loaded_and_what_was_not_is_absent(storage: Storage) -> None:
     anna, ben = await stored(storage.ledger, transfer("anna", amount=700), transfer("ben", stripe_transfer_id="tr_1"))
-    book = await storage.ledger.load([anna, ben, uuid4()])
-    assert sorted((each.seller_id, each.amount, each.stripe_transfer_id) for each in book.transfers()) == [
+    uow = await storage.ledger.load([anna, ben, uuid4()])
+    assert sorted((each.seller_id, each.amount, each.stripe_transfer_id) for each in uow.transfers()) == [
         ("anna", 700, None),
         ("ben", 900, "tr_1"),
     ]
-    assert book.transfer(anna).created_on == NOW
+    assert uow.transfer(anna).created_on == NOW
 
 
 async def test_a_book_is_up_to_date_after_its_append(storage: Storage) -> None:
-    book = await storage.ledger.load([])
+    uow = await storage.ledger.load([])
     one = transfer(status="pending", next_retry_at=NOW)
-    book.add([one])
-    await storage.ledger.append(book)
-    assert book.changed() == []
+    uow.add([one])
+    await storage.ledger.append(uow)
+    assert uow.changed() == []
     hold_evidence(one, "transfer", "tr_1", 900, "two facts more", None, NOW)
-    await storage.ledger.append(book)
+    await storage.ledger.append(uow)
     assert (await storage.ledger.load([one.id])).transfer(one.id).version == one.version
 
 
 async def test_of_two_that_decide_about_the_same_version_one_is_told_so_and_stores_nothing(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     one, other = await storage.ledger.load([transfer_id]), await storage.ledger.load([transfer_id])
-    for book, why in ((one, "first"), (other, "second")):
-        hold_evidence(book.transfer(transfer_id), "transfer", f"tr_{why}", 900, why, None, NOW)
+    for uow, why in ((one, "first"), (other, "second")):
+        hold_evidence(uow.transfer(transfer_id), "transfer", f"tr_{why}", 900, why, None, NOW)
     bystander = transfer("ben")
     other.add([bystander])
     await storage.ledger.append(one)
@@ -78,8 +78,8 @@ async def test_of_two_that_decide_about_the_same_version_one_is_told_so_and_stor
 async def test_many_that_decide_at_once_have_one_winner(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     books = [await storage.ledger.load([transfer_id]) for _ in range(8)]
-    for number, book in enumerate(books):
-        hold_evidence(book.transfer(transfer_id), "transfer", f"tr_{number}", 900, "evidence", None, NOW)
+    for number, uow in enumerate(books):
+        hold_evidence(uow.transfer(transfer_id), "transfer", f"tr_{number}", 900, "evidence", None, NOW)
     ends = await asyncio.gather(*map(storage.ledger.append, books), return_exceptions=True)
     assert sorted(type(end).__name__ for end in ends) == ["Conflict"] * 7 + ["NoneType"]
 
@@ -141,9 +141,9 @@ async def test_positions_have_no_holes_and_the_chain_no_breaks(storage: Storage)
 
 
 async def test_cancelling_the_caller_withdraws_nothing(storage: Storage) -> None:
-    one, book = transfer(), await storage.ledger.load([])
-    book.add([one])
-    append = asyncio.create_task(storage.ledger.append(book))
+    one, uow = transfer(), await storage.ledger.load([])
+    uow.add([one])
+    append = asyncio.create_task(storage.ledger.append(uow))
     await asyncio.sleep(0)  # it has begun
     append.cancel()
     await asyncio.gather(append, return_exceptions=True)
@@ -172,14 +172,14 @@ async def test_a_webhook_is_done_with_what_it_caused_or_not_at_all(storage: Stor
     await storage.inbox.put("hyperswitch", "evt_1", "refund_succeeded", b"{}", NOW)
     (event,) = (await storage.inbox.claim("w", 10, timedelta(seconds=10))).events
     along = Along(inbox=InboxMark(event.inbox_id, "done"))
-    book = await storage.ledger.load([])
-    book.add([transfer(amount_reversed=901)])
+    uow = await storage.ledger.load([])
+    uow.add([transfer(amount_reversed=901)])
     with pytest.raises(ConstraintBroken):
-        await storage.ledger.append(book, along)
+        await storage.ledger.append(uow, along)
     assert await storage.inbox.next_due() is not None
-    book = await storage.ledger.load([])
-    book.add([transfer()])
-    await storage.ledger.append(book, along)
+    uow = await storage.ledger.load([])
+    uow.add([transfer()])
+    await storage.ledger.append(uow, along)
     assert await storage.inbox.next_due() is None
 
 

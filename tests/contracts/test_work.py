@@ -95,18 +95,18 @@ async def test_what_is_released_can_be_claimed_at_once_and_everybody_is_woken(st
 async def test_facts_that_are_appended_meanwhile_do_not_end_a_lease(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     await claimed(storage)
-    book = await storage.ledger.load([transfer_id])
-    book.transfer(transfer_id).retry("olga", "at once", NOW)
-    await storage.ledger.append(book)
+    uow = await storage.ledger.load([transfer_id])
+    uow.transfer(transfer_id).retry("olga", "at once", NOW)
+    await storage.ledger.append(uow)
     assert await claimed(storage, holder="v") == []
 
 
 async def test_what_is_settled_meanwhile_is_not_claimed_any_more(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     await claimed(storage)
-    book = await storage.ledger.load([transfer_id])
-    hold_evidence(book.transfer(transfer_id), "transfer", "tr_1", 900, "it is over", None, NOW)
-    await storage.ledger.append(book)
+    uow = await storage.ledger.load([transfer_id])
+    hold_evidence(uow.transfer(transfer_id), "transfer", "tr_1", 900, "it is over", None, NOW)
+    await storage.ledger.append(uow)
     await storage.work.release("w", [transfer_id])
     assert await claimed(storage, holder="v") == []
     assert await storage.work.next_due("transferring") is None

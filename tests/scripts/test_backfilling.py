@@ -286,9 +286,9 @@ async def test_the_webhook_of_a_mark_records_the_id_instead_of_holding_it_as_evi
     async with stored(stage.settings) as storage:
         ledger = PostgresLedger(storage.store)
         if stuck:
-            book = await ledger.load([transfer_id])
-            begin(book.transfer(transfer_id), storage.clock.now() + timedelta(seconds=1), Policy())
-            await ledger.append(book)
+            uow = await ledger.load([transfer_id])
+            begin(uow.transfer(transfer_id), storage.clock.now() + timedelta(seconds=1), Policy())
+            await ledger.append(uow)
             assert (await stage.view.transfer("old")).last_error.startswith("no_stripe_transfer_id")
         known = await held(stage.stripe, metadata={"transfer_id": str(transfer_id)})
         seen = TransferAtStripe(known, 900, 0, CURRENCY, account("anna"), str(transfer_id))

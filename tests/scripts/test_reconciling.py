@@ -73,10 +73,10 @@ async def recorded(database_url: str, **paid_by: str | None) -> None:
         for order_id, stripe_id in paid_by.items():
             await desk.order(order_id, 1_000, ada=1_000)
             await desk.pay(order_id)
-            book = await ledger.load([transfer_stream(order_id, "ada")])
+            uow = await ledger.load([transfer_stream(order_id, "ada")])
             if stripe_id is not None:
-                complete(book.transfer(transfer_stream(order_id, "ada")), stripe_id, 1_000, None, storage.clock.now())
-                await ledger.append(book)
+                complete(uow.transfer(transfer_stream(order_id, "ada")), stripe_id, 1_000, None, storage.clock.now())
+                await ledger.append(uow)
 
 
 async def reconciled(database_url: str, stripe: SimulatorControl, *more: str) -> subprocess.CompletedProcess[str]:
@@ -188,15 +188,15 @@ async def test_our_own_reversal_whose_outcome_was_lost_is_adopted_as_its_outcome
         desk = Desk(replace(storage, ledger=TransferLedger(ledger, PostgresDirectory(storage.pool), At(an_hour_ago))))
         await desk.order("o1", 1_000, ada=1_000)
         await desk.pay("o1")
-        book = await ledger.load([UUID(OURS1)])
-        complete(book.transfer(UUID(OURS1)), first, 1_000, None, an_hour_ago)
-        await ledger.append(book)
+        uow = await ledger.load([UUID(OURS1)])
+        complete(uow.transfer(UUID(OURS1)), first, 1_000, None, an_hour_ago)
+        await ledger.append(uow)
         for refund_id in ("r1", "r2"):
             await desk.refund(refund_id, "o1", 300)
-        book = await ledger.load([UUID(OURS1)])
-        transfer = book.transfer(UUID(OURS1))
+        uow = await ledger.load([UUID(OURS1)])
+        transfer = uow.transfer(UUID(OURS1))
         assert isinstance(begin(transfer, an_hour_ago, Policy()), Send)
-        await ledger.append(book)
+        await ledger.append(uow)
     for reversal_id in transfer.claims:
         await stripe.external_reversal(first, 300, metadata={"reversal_id": reversal_id})
     code, findings = await found(database_url, stripe)

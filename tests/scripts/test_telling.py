@@ -48,8 +48,8 @@ async def transfer_id(database_url: str) -> str:
 
 async def _goes_through(storage: Storage, transfer_id, stripe_id: str) -> None:
     ledger, now = PostgresLedger(storage.store), storage.clock.now()
-    book = await ledger.load([transfer_id])
-    transfer, policy = book.transfer(transfer_id), Policy()
+    uow = await ledger.load([transfer_id])
+    transfer, policy = uow.transfer(transfer_id), Policy()
     step = begin(transfer, now, policy)
     assert isinstance(step, Send)
     outcome = Succeeded(stripe_id, step.body["amount"], f"req_{stripe_id}")
@@ -57,7 +57,7 @@ async def _goes_through(storage: Storage, transfer_id, stripe_id: str) -> None:
         Answered(step.attempt, outcome, policy).record(transfer, now)
     else:
         settle_reversal(transfer, step.what, step.attempt, outcome, None, now, policy)
-    await ledger.append(book)
+    await ledger.append(uow)
 
 
 def told(*arguments: str, database_url: str) -> list[dict]:

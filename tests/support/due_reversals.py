@@ -21,9 +21,9 @@ async def reversals_due(fleet: Fleet, stripe: LightStripe, count: int, sellers: 
     made = (_owed(stripe, number, f"seller{number % sellers}") for number in range(count))
     ids: list[UUID] = []
     while several := list(islice(made, AT_ONCE)):
-        book = await fleet.ledger.load([])
-        book.add(several)
-        await fleet.ledger.append(book)
+        uow = await fleet.ledger.load([])
+        uow.add(several)
+        await fleet.ledger.append(uow)
         ids += [transfer.id for transfer in several]
     return ids
 

@@ -141,6 +141,6 @@ class Seeds:
 
 
 async def _stored(ledger: PostgresLedger, orders: Sequence[Sequence[Stream]]) -> None:
-    book = await ledger.load([])
-    book.add(stream for streams in orders for stream in streams)
-    await ledger.append(book)
+    uow = await ledger.load([])
+    uow.add(stream for streams in orders for stream in streams)
+    await ledger.append(uow)

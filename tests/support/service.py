@@ -111,9 +111,9 @@ class Stage:
         fact = imported(order_id, **columns)
         async with stored(self.settings) as storage:
             ledger = PostgresLedger(storage.store)
-            book = await ledger.load([])
-            book.add([opened(SellerTransfer, fact), *([_paid_order(fact)] if with_order else [])])
-            await ledger.append(book)
+            uow = await ledger.load([])
+            uow.add([opened(SellerTransfer, fact), *([_paid_order(fact)] if with_order else [])])
+            await ledger.append(uow)
         return fact.originator_id
 
 

@@ -38,9 +38,9 @@ def transfer(seller: str = "anna", **columns: Any) -> SellerTransfer:
 
 async def stored(ledger: Ledger, *streams: Any) -> list[UUID]:
     """Append them together; their ids."""
-    book = await ledger.load([])
-    book.add(streams)
-    await ledger.append(book)
+    uow = await ledger.load([])
+    uow.add(streams)
+    await ledger.append(uow)
     return [stream.id for stream in streams]
 
 
@@ -52,13 +52,13 @@ async def due(ledger: Ledger, at: datetime = NOW, seller: str = "anna", status: 
 
 async def paused(ledger: Ledger, scope: str, lost_since: datetime | None = None) -> Callable[[], Awaitable[None]]:
     """Pause this scope; the answer resumes it."""
-    book, switch = await ledger.load([]), Switch.install(scope, NOW)
-    book.add([switch])
+    uow, switch = await ledger.load([]), Switch.install(scope, NOW)
+    uow.add([switch])
     switch.pause("olga", "a test", NOW, lost_since)
-    await ledger.append(book)
+    await ledger.append(uow)
 
     async def resume() -> None:
         switch.resume("olga", "a test", NOW)
-        await ledger.append(book)
+        await ledger.append(uow)
 
     return resume

@@ -134,16 +134,16 @@ class Life:
         )
         if fact.status == "completed":
             fact = Imported(**{**vars(fact), "next_retry_at": None})
-        book = await self._store.load([])
-        book.add([opened(SellerTransfer, fact)])
-        await self._store.append(book)
+        uow = await self._store.load([])
+        uow.add([opened(SellerTransfer, fact)])
+        await self._store.append(uow)
 
     # --- Stripe and the workers -----------------------------------------------------------------------------------------
 
     async def _some_transfer(self, wanted: Callable[[SellerTransfer], bool]) -> SellerTransfer | None:
         rows = await self._reads.transfers(Filters(), 500)
-        book = await self._store.load([row.transfer_id for row in rows])
-        found = sorted((transfer for transfer in book.transfers() if wanted(transfer)), key=lambda one: one.id)
+        uow = await self._store.load([row.transfer_id for row in rows])
+        found = sorted((transfer for transfer in uow.transfers() if wanted(transfer)), key=lambda one: one.id)
         return self._random.choice(found) if found else None
 
     async def _works(self) -> None:
@@ -151,15 +151,15 @@ class Life:
         if due is None or due.next_retry_at is None:
             return
         self.instant = max(self.instant, due.next_retry_at)
-        book = await self._store.load([due.id])
-        transfer = book.transfer(due.id)
+        uow = await self._store.load([due.id])
+        transfer = uow.transfer(due.id)
         step = begin(transfer, self.instant, POLICY)
-        if book.changed():
-            await self._store.append(book)
+        if uow.changed():
+            await self._store.append(uow)
         if isinstance(step, Send):
-            await self._recorder.record(due.id, book, self._sent(transfer, step))
+            await self._recorder.record(due.id, uow, self._sent(transfer, step))
         elif isinstance(step, LookUp):
-            await self._recorder.record(due.id, book, self._looked(transfer, step))
+            await self._recorder.record(due.id, uow, self._looked(transfer, step))
 
     def _mood(self, *bad: str) -> str:
         return "well" if self._opening else self._random.choice([*["well"] * 4, *bad])
@@ -214,7 +214,7 @@ class Life:
         paid = await self._some_transfer(lambda transfer: transfer.id in self._books and self._seen(transfer).left > 1)
         if paid is not None:
             self._books[paid.id][1].insert(0, ReversalAtStripe(self._name("trr"), 1, None))
-            book = await self._store.load([paid.id])
-            record_external(book.transfer(paid.id), self._seen(paid), self.instant)
-            if book.changed():
-                await self._store.append(book)
+            uow = await self._store.load([paid.id])
+            record_external(uow.transfer(paid.id), self._seen(paid), self.instant)
+            if uow.changed():
+                await self._store.append(uow)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from application.command_handler import Decider
 from application.ports import Clock, Directory, Ledger
-from application.unit_of_work import Along, Book
+from application.unit_of_work import Along, UnitOfWork
 from application.webhooks.handler import DONE, Done
 from domain.errors import CallInFlight, NothingToRetry
 from domain.identity import payout_stream, switch_stream
@@ -34,11 +34,11 @@ class SellersWork:
         for seller_id in sellers:
             scope = scope_of_seller(seller_id, "transferring")
 
-            def decide(book: Book, now: datetime, scope: str = scope) -> None:
-                switch = book.switch(scope)
+            def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> None:
+                switch = uow.switch(scope)
                 if switch is None:
                     switch = Switch.install(scope, now)
-                    book.add([switch])
+                    uow.add([switch])
                 switch.pause(actor, f"{_of(account)}{why}", now)
 
             await self._decider.until_stored(partial(self._ledger.load, [switch_stream(scope)]), decide)
@@ -49,8 +49,8 @@ class SellersWork:
         for seller_id in sellers:
             scope = scope_of_seller(seller_id, "transferring")
 
-            def decide(book: Book, now: datetime, scope: str = scope) -> None:
-                switch = book.switch(scope)
+            def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> None:
+                switch = uow.switch(scope)
                 if switch is None or not switch.paused_by_stripe or not switch.reason.startswith(_of(account)):
                     return
                 if seen or not switch.reason.endswith(REVOKED):
@@ -66,8 +66,8 @@ class SellersWork:
             if not batch:
                 return
 
-            def decide(book: Book, now: datetime) -> None:
-                for transfer in book.transfers():
+            def decide(uow: UnitOfWork, now: datetime) -> None:
+                for transfer in uow.transfers():
                     _due_now(transfer, status, actor, why, now)
 
             await self._decider.until_stored(partial(self._ledger.load, batch), decide)
@@ -89,8 +89,8 @@ class SellersWork:
     ) -> None:
         """Record what Stripe says of a payout."""
 
-        def decide(book: Book, now: datetime) -> None:
-            payout = book.payout(account, payout_id)
+        def decide(uow: UnitOfWork, now: datetime) -> None:
+            payout = uow.payout(account, payout_id)
             if payout is None:
                 payout = Payout.announce(
                     payout_id=payout_id,
@@ -102,14 +102,14 @@ class SellersWork:
                     source=source,
                     now=now,
                 )
-                book.add([payout])
+                uow.add([payout])
             payout.tell(status, detail, source, now)
 
         await self._decider.until_stored(lambda: self._ledger.load([payout_stream(account, payout_id)]), decide, along)
 
     async def close(self, along: Along) -> Done:
         """The event is done: all that it caused is stored."""
-        await self._ledger.append(Book({}, {}), along)
+        await self._ledger.append(UnitOfWork({}, {}), along)
         return DONE
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from application.command_handler import Decider
 from application.ports import Clock, Ledger
 from application.reconciliation.comparison import lacks_only_the_id
-from application.unit_of_work import Along, Book, settle_anew
+from application.unit_of_work import Along, UnitOfWork, settle_anew
 from domain.errors import UnknownId
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -46,13 +46,13 @@ class StripesBooks:
     async def take_in(self, transfer_id: UUID, seen: TransferAtStripe, done: Along) -> Left:
         """Bring the transfer in line with what Stripe shows; stored with `done` if nothing is left. Raises UnknownId."""
 
-        def decide(book: Book, now: datetime) -> Left:
-            transfer = book.transfer(transfer_id)
+        def decide(uow: UnitOfWork, now: datetime) -> Left:
+            transfer = uow.transfer(transfer_id)
             reduced = dict(transfer.reductions)
             left = _take_in(transfer, seen, now)
-            order = book.known_order(transfer.order_id)
+            order = uow.known_order(transfer.order_id)
             for cause_id in to_settle(transfer, reduced) if order is not None else ():
-                settle_anew(book, book.order(transfer.order_id), cause_id, now)
+                settle_anew(uow, uow.order(transfer.order_id), cause_id, now)
             return left
 
         around = self._decider.around

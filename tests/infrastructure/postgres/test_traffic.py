@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from application.ports import LookFirst, TrafficState
-from application.unit_of_work import Book
+from application.unit_of_work import UnitOfWork
 from domain.pause import EVERYTHING, UNSEEN, Switch, scope_of_seller
 from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.postgres.connections import Pool
@@ -43,17 +43,17 @@ async def woken(database_url: str) -> AsyncIterator[asyncio.Event]:
 @pytest.fixture
 def flip(store: EventStore) -> Flip:
     """Pauses a scope for a reason, or resumes it without one, as an operator does: by facts."""
-    ledger, book, switches = PostgresLedger(store), Book({}, {}), dict[str, Switch]()
+    ledger, uow, switches = PostgresLedger(store), UnitOfWork({}, {}), dict[str, Switch]()
 
     async def flipped(scope: str, reason: str | None = None, at: datetime = NOW, lost_since: datetime | None = None) -> None:
         if scope not in switches:
             switches[scope] = Switch.install(scope, at)
-            book.add([switches[scope]])
+            uow.add([switches[scope]])
         if reason is None:
             switches[scope].resume("ada", "over", at)
         else:
             switches[scope].pause("ada", reason, at, lost_since)
-        await ledger.append(book)
+        await ledger.append(uow)
 
     return flipped
 

@@ -240,22 +240,22 @@ class Stripe:
 
     async def is_called(self, transfer_id: UUID) -> None:
         """The intent is recorded, the outcome is not."""
-        book = await self._ledger.load([transfer_id])
-        begin(book.transfer(transfer_id), self._clock.now(), self.POLICY)
-        await self._ledger.append(book)
+        uow = await self._ledger.load([transfer_id])
+        begin(uow.transfer(transfer_id), self._clock.now(), self.POLICY)
+        await self._ledger.append(uow)
 
     async def refuses_the_open_call(self, transfer_id: UUID) -> None:
         """The call that `is_called` began was definitely refused."""
-        book, now = await self._ledger.load([transfer_id]), self._clock.now()
-        transfer = book.transfer(transfer_id)
+        uow, now = await self._ledger.load([transfer_id]), self._clock.now()
+        transfer = uow.transfer(transfer_id)
         assert transfer.operation is not None
         refused = Rejected(400, "account_invalid", "The account is not ready.", stored=True)
         settle_transfer(transfer, transfer.operation.attempt, refused, now, self.POLICY)
-        await self._ledger.append(book)
+        await self._ledger.append(uow)
 
     async def _step(self, transfer_id: UUID, outcome: Callable[[int], Outcome]) -> None:
-        book, now = await self._ledger.load([transfer_id]), self._clock.now()
-        transfer = book.transfer(transfer_id)
+        uow, now = await self._ledger.load([transfer_id]), self._clock.now()
+        transfer = uow.transfer(transfer_id)
         step = begin(transfer, now, self.POLICY)
         assert isinstance(step, Send), step
         came = outcome(step.body["amount"])
@@ -263,7 +263,7 @@ class Stripe:
             settle_transfer(transfer, step.attempt, came, now, self.POLICY)
         else:
             settle_reversal(transfer, step.what, step.attempt, came, None, now, self.POLICY)
-        await self._ledger.append(book)
+        await self._ledger.append(uow)
 
 
 @pytest.fixture

@@ -124,11 +124,11 @@ async def test_a_webhook_is_named_where_no_fact_of_its_does(client, stranger, sh
     (await stranger.post("/webhooks/hyperswitch", content=event, headers=senders.hyperswitch(event))).raise_for_status()
     (row,) = await service.inbox.newest("stored", 1)
     ledger, (transfer_id,) = PostgresLedger(service.store), transfers.values()
-    book = await ledger.load([transfer_id])
+    uow = await ledger.load([transfer_id])
     theirs = (ReversalAtStripe("trr_9", 5, None),)
     seen = TransferAtStripe(stripe_id, 8_000, 5, "EUR", "acct_ada", str(transfer_id), theirs)
-    record_external(book.transfer(transfer_id), seen, service.clock.now())
-    await ledger.append(book, Along(inbox=InboxMark(row.inbox_id, "done")))
+    record_external(uow.transfer(transfer_id), seen, service.clock.now())
+    await ledger.append(uow, Along(inbox=InboxMark(row.inbox_id, "done")))
     told = await _of_transfer(client, transfer_id)
     assert [(entry["fact"], entry["by"]) for entry in told[-2:]] == [
         ("ReversalRequested", "hyperswitch:evt_9"),

@@ -124,9 +124,9 @@ async def test_every_id_that_is_accepted_can_be_asked_for_and_paid(client, shop)
 
 async def taken_over(storage, order_id="o1", **columns):
     ledger = PostgresLedger(storage.store)
-    book = await ledger.load([])
-    book.add([opened(SellerTransfer, imported(order_id, **columns))])
-    await ledger.append(book)
+    uow = await ledger.load([])
+    uow.add([opened(SellerTransfer, imported(order_id, **columns))])
+    await ledger.append(uow)
 
 
 def imported_order(**share):

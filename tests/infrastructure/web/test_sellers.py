@@ -74,9 +74,9 @@ async def test_what_an_older_system_paid_without_a_name_stays_paid_when_it_canno
     begin(transfer, now, Policy())
     assert transfer.status == "permanently_failed"
     ledger = PostgresLedger(service.store)
-    book = await ledger.load([])
-    book.add([transfer])
-    await ledger.append(book)
+    uow = await ledger.load([])
+    uow.add([transfer])
+    await ledger.append(uow)
     line = {"transferred": 100, "reversed": 0, "reversal_pending": 0, "stuck": 100}
     assert await balances(client, "ada") == {"EUR": line}
 
