@@ -9,7 +9,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from application.ports import Clock, Ledger
-from application.unit_of_work import Along, UnitOfWork
+from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import Conflict, ConstraintBroken
 from domain.identity import order_stream, switch_stream
 from domain.pause import UNSEEN
@@ -23,7 +23,7 @@ NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"}
 
 T = TypeVar("T")
 Decision = Callable[[UnitOfWork, datetime], T]
-NOTHING_ALONG = Along()
+NO_EXTRAS = CommitExtras()
 
 
 class Decider:
@@ -36,14 +36,14 @@ class Decider:
         self,
         load: Callable[[], Awaitable[UnitOfWork]],
         decide: Decision[T],
-        along: Along | Callable[[T], Along] = NOTHING_ALONG,
+        extras: CommitExtras | Callable[[T], CommitExtras] = NO_EXTRAS,
     ) -> T:
         """What `decide` answers, once what it changed is stored; what is stored along may depend on the answer."""
         for left in reversed(range(ATTEMPTS)):
             uow = await load()
             uow.mind_restore()
             answer = decide(uow, self._clock.now())
-            with_it = along if isinstance(along, Along) else along(answer)
+            with_it = extras if isinstance(extras, CommitExtras) else extras(answer)
             if not uow.changed() and with_it.inbox is None:
                 break
             try:

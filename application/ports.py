@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from application.unit_of_work import Along, UnitOfWork
+from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.pause import EVERYTHING, scope_of_seller, scope_of_work
 from domain.provider_call.operation import LookFirst
 from domain.provider_call.outcome import Outcome
@@ -38,7 +38,7 @@ class Ledger(Protocol):
         """These streams as they are now; what does not exist is absent from the book."""
         ...
 
-    async def append(self, uow: UnitOfWork, along: Along = Along()) -> None:  # noqa: B008 - an immutable NamedTuple
+    async def append(self, uow: UnitOfWork, extras: CommitExtras = CommitExtras()) -> None:  # noqa: B008 - an immutable NamedTuple
         """Store the pending facts of the book, which is up to date afterwards. After an error it must not be used again."""
         ...
 

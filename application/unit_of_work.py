@@ -132,7 +132,7 @@ class InboxMark(NamedTuple):
     reason: str | None = None
 
 
-class Along(NamedTuple):
+class CommitExtras(NamedTuple):
     """What is stored in the same transaction as the facts."""
 
     inbox: InboxMark | None = None

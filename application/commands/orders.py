@@ -8,13 +8,13 @@ from datetime import datetime
 from uuid import UUID
 
 from application.backfill import matching
-from application.command_handler import NOTHING_ALONG, RESTORED, Decider
+from application.command_handler import NO_EXTRAS, RESTORED, Decider
 from application.commands import disputes, refunds
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import Recorded, RefundReport, SettledRefund
 from application.ports import Clock, Directory, Ledger
 from application.reconciliation import decisions
-from application.unit_of_work import Along, UnitOfWork, settle_anew
+from application.unit_of_work import CommitExtras, UnitOfWork, settle_anew
 from domain.dispute import DisputePolicy
 from domain.errors import ContentDiffers, UnknownId
 from domain.finding import DecidedBy, Difference
@@ -80,7 +80,7 @@ class TransferLedger:
 
         payments = [subject_of_payment(name) for name in (payment_id, source_transaction) if name]
         released = [subject_of_order(order_id), *payments]
-        return await self._decider.until_stored(lambda: self._before_paid(order_id), decide, Along(released=released))
+        return await self._decider.until_stored(lambda: self._before_paid(order_id), decide, CommitExtras(released=released))
 
     async def record_payment(
         self,
@@ -88,7 +88,7 @@ class TransferLedger:
         payment_id: str | None,
         source_transaction: str | None,
         source: str,
-        along: Along = NOTHING_ALONG,
+        extras: CommitExtras = NO_EXTRAS,
         expected: tuple[int, str] | None = None,
     ) -> bool:
         """The buyer has paid: the sellers' transfers are created. Answers whether that is news.
@@ -108,7 +108,7 @@ class TransferLedger:
 
         payments = [subject_of_payment(name) for name in (payment_id, source_transaction) if name]
         released = [subject_of_order(order_id), *payments]
-        return await self._decider.until_stored(lambda: self._before_paid(order_id), decide, along._replace(released=released))
+        return await self._decider.until_stored(lambda: self._before_paid(order_id), decide, extras._replace(released=released))
 
     async def is_paid(self, order_id: str) -> bool:
         """Whether the order's payment is recorded as succeeded. Raises UnknownId."""
@@ -118,7 +118,7 @@ class TransferLedger:
         """The payment that the order names, or that has paid it. Raises UnknownId."""
         return (await self._order(order_id)).order(order_id).payment_id
 
-    async def payment_failed(self, order_id: str, payment_id: str, detail: str, source: str, along: Along) -> bool:
+    async def payment_failed(self, order_id: str, payment_id: str, detail: str, source: str, extras: CommitExtras) -> bool:
         """The payment of a paid order is said to have failed: what is unsent of it is held back. Answers whether that is news.
 
         See `domain.seller_transfer.payment_hold`. Raises UnknownId.
@@ -126,35 +126,35 @@ class TransferLedger:
         return await self._decider.until_stored(
             lambda: self._decider.order_with(order_id),
             lambda uow, now: doubt(uow.order(order_id), uow.transfers(), payment_id, source, detail, now),
-            along,
+            extras,
         )
 
-    async def refund_succeeded(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+    async def refund_succeeded(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS) -> Recorded:
         """See `refunds.succeeded`."""
-        return await self._on_refund(report, refunds.succeeded, along)
+        return await self._on_refund(report, refunds.succeeded, extras)
 
-    async def refund_succeeded_after_all(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+    async def refund_succeeded_after_all(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS) -> Recorded:
         """See `refunds.succeeded_after_all`."""
-        return await self._on_refund(report, refunds.succeeded_after_all, along)
+        return await self._on_refund(report, refunds.succeeded_after_all, extras)
 
-    async def refund_failed(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+    async def refund_failed(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS) -> Recorded:
         """See `refunds.failed`."""
-        return await self._on_refund(report, refunds.failed, along)
+        return await self._on_refund(report, refunds.failed, extras)
 
-    async def refund_failed_after_all(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+    async def refund_failed_after_all(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS) -> Recorded:
         """See `refunds.failed_after_all`."""
-        return await self._on_refund(report, refunds.failed_after_all, along)
+        return await self._on_refund(report, refunds.failed_after_all, extras)
 
-    async def refund_under_review(self, report: RefundReport, along: Along = NOTHING_ALONG) -> Recorded:
+    async def refund_under_review(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS) -> Recorded:
         """See `refunds.under_review`."""
-        return await self._on_refund(report, refunds.under_review, along)
+        return await self._on_refund(report, refunds.under_review, extras)
 
-    async def dispute(self, report: DisputeReport, policy: DisputePolicy, along: Along = NOTHING_ALONG) -> bool:
+    async def dispute(self, report: DisputeReport, policy: DisputePolicy, extras: CommitExtras = NO_EXTRAS) -> bool:
         """See `disputes.heard`."""
         return await self._decider.until_stored(
             lambda: self._decider.order_with(report.order_id, dispute_stream(report.provider, report.dispute_id)),
             lambda uow, now: disputes.heard(uow, report, policy, now),
-            along,
+            extras,
         )
 
     async def settle_refund(self, wish: SettledRefund) -> Recorded:
@@ -167,7 +167,7 @@ class TransferLedger:
 
     async def refund_heard(self, refund_stream: UUID, decide: Callable[[UnitOfWork, datetime], None]) -> None:
         """What came of a call to the PSP; see `refunding.RefundDesk`."""
-        await self._decider.until_stored(lambda: self._around_refund(refund_stream), decide, NOTHING_ALONG)
+        await self._decider.until_stored(lambda: self._around_refund(refund_stream), decide, NO_EXTRAS)
 
     async def request_payment(self, order_id: str) -> PaymentBody:
         """The payment is about to be asked of the PSP, under exactly this body. Raises UnknownId, Refused."""
@@ -175,7 +175,7 @@ class TransferLedger:
         return await self._decider.until_stored(
             lambda: self._order(order_id),
             lambda uow, now: uow.order(order_id).request_payment(now),
-            Along(released=released),
+            CommitExtras(released=released),
         )
 
     async def retry(self, transfer_id: UUID, actor: str, reason: str) -> None:
@@ -183,7 +183,7 @@ class TransferLedger:
         await self._decider.until_stored(
             lambda: self._ledger.load([transfer_id]),
             lambda uow, now: uow.transfer(transfer_id).retry(actor, reason, now),
-            NOTHING_ALONG,
+            NO_EXTRAS,
         )
 
     async def resolve(
@@ -206,14 +206,14 @@ class TransferLedger:
             for cause_id in transfer.undone_since(reduced):
                 settle_anew(uow, uow.order(transfer.order_id), cause_id, now)
 
-        await self._decider.until_stored(lambda: self._decider.around(transfer_id), decide, NOTHING_ALONG)
+        await self._decider.until_stored(lambda: self._decider.around(transfer_id), decide, NO_EXTRAS)
 
     async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy) -> None:
         """Take in what a reconciliation found; `seen` is what Stripe shows now. See `findings.adopt`."""
         await self._decider.until_stored(
             lambda: self._decider.around(transfer_id, finding_stream(finding_id)),
             lambda uow, now: decisions.adopt(uow, transfer_id, seen, finding_id, by, now),
-            NOTHING_ALONG,
+            NO_EXTRAS,
         )
 
     async def ignore(self, difference: Difference, by: DecidedBy) -> bool:
@@ -221,7 +221,7 @@ class TransferLedger:
         return await self._decider.until_stored(
             lambda: self._ledger.load([finding_stream(difference.id)]),
             lambda uow, now: decisions.ignore(uow, difference, by, now),
-            NOTHING_ALONG,
+            NO_EXTRAS,
         )
 
     async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
@@ -229,7 +229,7 @@ class TransferLedger:
         await self._decider.until_stored(
             lambda: self._ledger.load([transfer_id]),
             lambda uow, now: matching.record(uow.transfer(transfer_id), stripe_transfer_id, actor, evidence, now),
-            NOTHING_ALONG,
+            NO_EXTRAS,
         )
 
     async def transfer(self, transfer_id: UUID) -> SellerTransfer:
@@ -250,7 +250,7 @@ class TransferLedger:
                 uow.add([switch])
             return switch.pause(actor, reason, now, lost_since)
 
-        return await self._decider.until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NOTHING_ALONG)
+        return await self._decider.until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NO_EXTRAS)
 
     async def resume(self, scope: str, actor: str, reason: str) -> bool:
         """What is due of this scope goes on, see `switch.scopes_within`; answers whether it was paused."""
@@ -261,7 +261,7 @@ class TransferLedger:
             resumed = [switch.resume(actor, reason, now) for switch in switches]
             return any(resumed)
 
-        return await self._decider.until_stored(lambda: self._ledger.load([*map(switch_stream, scopes)]), decide, NOTHING_ALONG)
+        return await self._decider.until_stored(lambda: self._ledger.load([*map(switch_stream, scopes)]), decide, NO_EXTRAS)
 
     async def _around_refund(self, stream: UUID) -> UnitOfWork:
         """The refund, its order, and all transfers of that."""
@@ -276,19 +276,19 @@ class TransferLedger:
         return await self._decider.until_stored(
             lambda: self._whole_order(wish.order_id, wish.refund_id, wish.psp_refund_id),
             lambda uow, now: decide(uow, wish, now),
-            NOTHING_ALONG,
+            NO_EXTRAS,
         )
 
     async def _on_refund(
         self,
         report: RefundReport,
         decide: Callable[[UnitOfWork, RefundReport, datetime], Recorded],
-        along: Along,
+        extras: CommitExtras,
     ) -> Recorded:
         return await self._decider.until_stored(
             lambda: self._whole_order(report.order_id, report.name),
             lambda uow, now: decide(uow, report, now),
-            along,
+            extras,
         )
 
     async def _named(self, *names: str | None) -> UUID:

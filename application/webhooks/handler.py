@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
-from application.unit_of_work import Along, InboxMark
+from application.unit_of_work import CommitExtras, InboxMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,6 @@ def source(event: StoredEvent) -> str:
     return f"{event.provider}:{event.event_id}"
 
 
-def marked(event: StoredEvent) -> Along:
+def marked(event: StoredEvent) -> CommitExtras:
     """The event is done in the transaction of its facts."""
-    return Along(inbox=InboxMark(event.inbox_id, "done"))
+    return CommitExtras(inbox=InboxMark(event.inbox_id, "done"))

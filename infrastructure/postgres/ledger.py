@@ -7,7 +7,7 @@ from uuid import UUID
 
 from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, Mapper, StoredEvent, UUIDAsHex
 
-from application.unit_of_work import Along, InboxMark, UnitOfWork
+from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.fact import Fact, Stream
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
@@ -18,7 +18,7 @@ from projections.refunds import RefundRow
 from projections.registry import Fold, TransferFold, fold, rows
 
 SQL = queries("directory")
-NOTHING_ALONG = Along()
+NO_EXTRAS = CommitExtras()
 BATCH = 100
 """How many waiting transfers a directory names at a time."""
 
@@ -66,12 +66,12 @@ class PostgresLedger:
         streams = {stream: replayed(several) for stream, several in facts.items()}
         return UnitOfWork(streams, {stream: fold(None, several) for stream, several in facts.items()})
 
-    async def append(self, uow: UnitOfWork, along: Along = NOTHING_ALONG) -> None:
+    async def append(self, uow: UnitOfWork, extras: CommitExtras = NO_EXTRAS) -> None:
         """Facts, rows, alarms, and what goes along: all or nothing."""
         changed = uow.changed()
         folds = {stream.id: (_known(uow, stream), fold(_known(uow, stream), facts)) for stream, facts in changed}
         stored = [self._codec.stored(fact) for _, facts in changed for fact in facts]
-        tables = _tables(folds.values(), along)
+        tables = _tables(folds.values(), extras)
         told = [row for stream, facts in changed for row in _alarms(_known(uow, stream), facts)]
         await self._store.append(stored, tables | ({"alarms": told} if told else {}))
         for stream, _ in changed:
@@ -105,16 +105,16 @@ def _troubled(before: Fold | None) -> bool:
     return isinstance(before, TransferFold) and before.troubled
 
 
-def _tables(folds: Collection[tuple[Fold | None, Fold | None]], along: Along) -> dict[str, list[object]]:
+def _tables(folds: Collection[tuple[Fold | None, Fold | None]], extras: CommitExtras) -> dict[str, list[object]]:
     tables: dict[str, list[object]] = {}
     for before, after in folds:
         if after is not None:
             for table, changed in rows(before, after).items():
                 tables.setdefault(table, []).extend(changed)
-    if along.inbox is not None:
-        tables["webhook_inbox"] = [_marked(along.inbox)]
-    if along.released:
-        tables["released"] = [{"subject": subject} for subject in along.released]
+    if extras.inbox is not None:
+        tables["webhook_inbox"] = [_marked(extras.inbox)]
+    if extras.released:
+        tables["released"] = [{"subject": subject} for subject in extras.released]
     return tables
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from application.commands.orders import TransferLedger
-from application.unit_of_work import Along
+from application.unit_of_work import CommitExtras
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage
@@ -34,7 +34,7 @@ async def the_one(storage: Storage) -> int:
 async def released(storage: Storage, subject: str) -> None:
     uow = await storage.ledger.load([])
     uow.add([transfer()])
-    await storage.ledger.append(uow, Along(released=[subject]))
+    await storage.ledger.append(uow, CommitExtras(released=[subject]))
 
 
 async def test_an_event_is_stored_once_with_its_first_body(storage: Storage) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from application.commands.orders import TransferLedger
 from application.commands.refunds import RefundReport
-from application.unit_of_work import Along, InboxMark
+from application.unit_of_work import CommitExtras, InboxMark
 from domain.errors import Conflict, ConstraintBroken
 from domain.order.state import Share
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -171,22 +171,22 @@ async def test_facts_raise_their_alarms_with_them(storage: Storage) -> None:
 async def test_a_webhook_is_done_with_what_it_caused_or_not_at_all(storage: Storage) -> None:
     await storage.inbox.put("hyperswitch", "evt_1", "refund_succeeded", b"{}", NOW)
     (event,) = (await storage.inbox.claim("w", 10, timedelta(seconds=10))).events
-    along = Along(inbox=InboxMark(event.inbox_id, "done"))
+    extras = CommitExtras(inbox=InboxMark(event.inbox_id, "done"))
     uow = await storage.ledger.load([])
     uow.add([transfer(amount_reversed=901)])
     with pytest.raises(ConstraintBroken):
-        await storage.ledger.append(uow, along)
+        await storage.ledger.append(uow, extras)
     assert await storage.inbox.next_due() is not None
     uow = await storage.ledger.load([])
     uow.add([transfer()])
-    await storage.ledger.append(uow, along)
+    await storage.ledger.append(uow, extras)
     assert await storage.inbox.next_due() is None
 
 
 async def test_a_webhook_can_be_done_without_causing_anything(storage: Storage) -> None:
     await storage.inbox.put("hyperswitch", "evt_1", "refund_succeeded", b"{}", NOW)
     (event,) = (await storage.inbox.claim("w", 10, timedelta(seconds=10))).events
-    await storage.ledger.append(await storage.ledger.load([]), Along(inbox=InboxMark(event.inbox_id, "done")))
+    await storage.ledger.append(await storage.ledger.load([]), CommitExtras(inbox=InboxMark(event.inbox_id, "done")))
     assert await storage.inbox.next_due() is None
     assert await storage.facts() == []
 

@@ -10,7 +10,7 @@ from application.commands.psp_word import ASKED, report_of
 from application.commands.refunds import Recorded, RefundReport
 from application.gateways import PaymentGateway
 from application.ports import Directory
-from application.unit_of_work import Along
+from application.unit_of_work import CommitExtras
 from application.webhooks.handler import DONE, Disposition, Ignored, Parked, Reaction, StoredEvent, marked, source
 from application.webhooks.hyperswitch.events import PAYMENT_EVENT, REFUND_EVENT, Payment, Refund
 from domain.errors import BadMoney, ContentDiffers, Contradiction, NotTheAuthority, UnknownId
@@ -106,33 +106,33 @@ class HyperswitchReactions:
     async def _refund_failed(self, event: StoredEvent) -> Disposition:
         return await self._refund(event, self._refund_has_failed)
 
-    async def _refund_has_failed(self, report: RefundReport, along: Along) -> Recorded:
+    async def _refund_has_failed(self, report: RefundReport, extras: CommitExtras) -> Recorded:
         """Banks do refuse days later; but an old event that comes late must not undo what was corrected since.
 
         Raises Contradiction while the PSP cannot be asked, or does not decide which it is: what is given back is gone.
         """
         try:
-            return await self._ledger.refund_failed(report, along)
+            return await self._ledger.refund_failed(report, extras)
         except Contradiction:
             seen = await self._asked(report.name)
             if seen is not None and not (isinstance(seen, RefundAtPsp) and seen.status in ("succeeded", "failed")):
                 raise
         if isinstance(seen, RefundAtPsp) and seen.status == "succeeded":
-            return await self._ledger.refund_succeeded_after_all(report_of(seen, report.order_id, ASKED), along)
-        return await self._ledger.refund_failed_after_all(report, along)
+            return await self._ledger.refund_succeeded_after_all(report_of(seen, report.order_id, ASKED), extras)
+        return await self._ledger.refund_failed_after_all(report, extras)
 
-    async def _refund_has_succeeded(self, report: RefundReport, along: Along) -> Recorded:
+    async def _refund_has_succeeded(self, report: RefundReport, extras: CommitExtras) -> Recorded:
         """Raises Contradiction where it is recorded as failed, and the PSP cannot be asked or has not decided."""
         try:
-            return await self._ledger.refund_succeeded(report, along)
+            return await self._ledger.refund_succeeded(report, extras)
         except Contradiction:
             seen = await self._asked(report.name)
             if not isinstance(seen, RefundAtPsp) or seen.status not in ("succeeded", "failed"):
                 raise
         word = report_of(seen, report.order_id, ASKED)
         if seen.status == "failed":
-            return await self._ledger.refund_failed(word, along)
-        return await self._ledger.refund_succeeded_after_all(word, along)
+            return await self._ledger.refund_failed(word, extras)
+        return await self._ledger.refund_succeeded_after_all(word, extras)
 
     async def _asked(self, name: str) -> RefundAtPsp | Failure | None:
         try:
@@ -146,7 +146,9 @@ class HyperswitchReactions:
     async def _refund_review(self, event: StoredEvent) -> Disposition:
         return await self._refund(event, self._ledger.refund_under_review)
 
-    async def _refund(self, event: StoredEvent, record: Callable[[RefundReport, Along], Awaitable[Recorded]]) -> Disposition:
+    async def _refund(
+        self, event: StoredEvent, record: Callable[[RefundReport, CommitExtras], Awaitable[Recorded]]
+    ) -> Disposition:
         refund = REFUND_EVENT.validate_json(event.body).content.object
         order_id = await self._order_of_refund(refund)
         if order_id is None:

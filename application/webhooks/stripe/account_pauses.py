@@ -7,7 +7,7 @@ from uuid import UUID
 
 from application.command_handler import Decider
 from application.ports import Clock, Directory, Ledger
-from application.unit_of_work import Along, UnitOfWork
+from application.unit_of_work import CommitExtras, UnitOfWork
 from application.webhooks.handler import DONE, Done
 from domain.errors import CallInFlight, NothingToRetry
 from domain.identity import payout_stream, switch_stream
@@ -85,7 +85,7 @@ class SellersWork:
         status: PayoutStatus,
         detail: str | None,
         source: str,
-        along: Along,
+        extras: CommitExtras,
     ) -> None:
         """Record what Stripe says of a payout."""
 
@@ -105,11 +105,11 @@ class SellersWork:
                 uow.add([payout])
             payout.tell(status, detail, source, now)
 
-        await self._decider.until_stored(lambda: self._ledger.load([payout_stream(account, payout_id)]), decide, along)
+        await self._decider.until_stored(lambda: self._ledger.load([payout_stream(account, payout_id)]), decide, extras)
 
-    async def close(self, along: Along) -> Done:
+    async def close(self, extras: CommitExtras) -> Done:
         """The event is done: all that it caused is stored."""
-        await self._ledger.append(UnitOfWork({}, {}), along)
+        await self._ledger.append(UnitOfWork({}, {}), extras)
         return DONE
 
 

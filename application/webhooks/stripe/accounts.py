@@ -124,7 +124,7 @@ class StripeAccounts:
             status=PayoutStatus(told.status),
             detail=told.failure_message or told.failure_code,
             source=source(event),
-            along=marked(event),
+            extras=marked(event),
         )
         return DONE
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from application.command_handler import Decider
 from application.ports import Clock, Ledger
 from application.reconciliation.comparison import lacks_only_the_id
-from application.unit_of_work import Along, UnitOfWork, settle_anew
+from application.unit_of_work import CommitExtras, UnitOfWork, settle_anew
 from domain.errors import UnknownId
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -43,7 +43,7 @@ class StripesBooks:
         except UnknownId:
             return None
 
-    async def take_in(self, transfer_id: UUID, seen: TransferAtStripe, done: Along) -> Left:
+    async def take_in(self, transfer_id: UUID, seen: TransferAtStripe, done: CommitExtras) -> Left:
         """Bring the transfer in line with what Stripe shows; stored with `done` if nothing is left. Raises UnknownId."""
 
         def decide(uow: UnitOfWork, now: datetime) -> Left:
@@ -57,7 +57,7 @@ class StripesBooks:
 
         around = self._decider.around
         return await self._decider.until_stored(
-            lambda: around(transfer_id), decide, lambda left: done if left is Left.NOTHING else Along()
+            lambda: around(transfer_id), decide, lambda left: done if left is Left.NOTHING else CommitExtras()
         )
 
 

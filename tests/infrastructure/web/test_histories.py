@@ -3,7 +3,7 @@
 import json
 from uuid import uuid4
 
-from application.unit_of_work import Along, InboxMark
+from application.unit_of_work import CommitExtras, InboxMark
 from application.webhooks.handler import StoredEvent, WebhookReactions
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
 from domain.provider_call.outcome import Rejected, Succeeded, Unknown
@@ -128,7 +128,7 @@ async def test_a_webhook_is_named_where_no_fact_of_its_does(client, stranger, sh
     theirs = (ReversalAtStripe("trr_9", 5, None),)
     seen = TransferAtStripe(stripe_id, 8_000, 5, "EUR", "acct_ada", str(transfer_id), theirs)
     record_external(uow.transfer(transfer_id), seen, service.clock.now())
-    await ledger.append(uow, Along(inbox=InboxMark(row.inbox_id, "done")))
+    await ledger.append(uow, CommitExtras(inbox=InboxMark(row.inbox_id, "done")))
     told = await _of_transfer(client, transfer_id)
     assert [(entry["fact"], entry["by"]) for entry in told[-2:]] == [
         ("ReversalRequested", "hyperswitch:evt_9"),
