@@ -26,13 +26,13 @@ Decision = Callable[[UnitOfWork, datetime], T]
 NO_EXTRAS = CommitExtras()
 
 
-class Decider:
+class CommandHandler:
     """Loads, decides, and appends, until nobody was faster. Raises Conflict only after many lost races."""
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger, self._clock = ledger, clock
 
-    async def until_stored(
+    async def handle(
         self,
         load: Callable[[], Awaitable[UnitOfWork]],
         decide: Decision[T],

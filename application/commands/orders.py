@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from application.backfill import matching
-from application.command_handler import NO_EXTRAS, RESTORED, Decider
+from application.command_handler import NO_EXTRAS, RESTORED, CommandHandler
 from application.commands import disputes, refunds
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import Recorded, RefundReport, SettledRefund
@@ -45,7 +45,7 @@ class TransferLedger:
 
     def __init__(self, ledger: Ledger, directory: Directory, clock: Clock) -> None:
         self._ledger, self._directory = ledger, directory
-        self._decider = Decider(ledger, clock)
+        self._handler = CommandHandler(ledger, clock)
 
     async def register_order(
         self,
@@ -80,7 +80,7 @@ class TransferLedger:
 
         payments = [subject_of_payment(name) for name in (payment_id, source_transaction) if name]
         released = [subject_of_order(order_id), *payments]
-        return await self._decider.until_stored(lambda: self._before_paid(order_id), decide, CommitExtras(released=released))
+        return await self._handler.handle(lambda: self._before_paid(order_id), decide, CommitExtras(released=released))
 
     async def record_payment(
         self,
@@ -108,7 +108,7 @@ class TransferLedger:
 
         payments = [subject_of_payment(name) for name in (payment_id, source_transaction) if name]
         released = [subject_of_order(order_id), *payments]
-        return await self._decider.until_stored(lambda: self._before_paid(order_id), decide, extras._replace(released=released))
+        return await self._handler.handle(lambda: self._before_paid(order_id), decide, extras._replace(released=released))
 
     async def is_paid(self, order_id: str) -> bool:
         """Whether the order's payment is recorded as succeeded. Raises UnknownId."""
@@ -123,8 +123,8 @@ class TransferLedger:
 
         See `domain.seller_transfer.payment_hold`. Raises UnknownId.
         """
-        return await self._decider.until_stored(
-            lambda: self._decider.order_with(order_id),
+        return await self._handler.handle(
+            lambda: self._handler.order_with(order_id),
             lambda uow, now: doubt(uow.order(order_id), uow.transfers(), payment_id, source, detail, now),
             extras,
         )
@@ -151,8 +151,8 @@ class TransferLedger:
 
     async def dispute(self, report: DisputeReport, policy: DisputePolicy, extras: CommitExtras = NO_EXTRAS) -> bool:
         """See `disputes.heard`."""
-        return await self._decider.until_stored(
-            lambda: self._decider.order_with(report.order_id, dispute_stream(report.provider, report.dispute_id)),
+        return await self._handler.handle(
+            lambda: self._handler.order_with(report.order_id, dispute_stream(report.provider, report.dispute_id)),
             lambda uow, now: disputes.heard(uow, report, policy, now),
             extras,
         )
@@ -167,12 +167,12 @@ class TransferLedger:
 
     async def refund_heard(self, refund_stream: UUID, decide: Callable[[UnitOfWork, datetime], None]) -> None:
         """What came of a call to the PSP; see `refunding.RefundDesk`."""
-        await self._decider.until_stored(lambda: self._around_refund(refund_stream), decide, NO_EXTRAS)
+        await self._handler.handle(lambda: self._around_refund(refund_stream), decide, NO_EXTRAS)
 
     async def request_payment(self, order_id: str) -> PaymentBody:
         """The payment is about to be asked of the PSP, under exactly this body. Raises UnknownId, Refused."""
         released = [subject_of_payment(name_at_psp(order_id))]
-        return await self._decider.until_stored(
+        return await self._handler.handle(
             lambda: self._order(order_id),
             lambda uow, now: uow.order(order_id).request_payment(now),
             CommitExtras(released=released),
@@ -180,7 +180,7 @@ class TransferLedger:
 
     async def retry(self, transfer_id: UUID, actor: str, reason: str) -> None:
         """Try now what is due now. Raises UnknownId, CallInFlight, NothingToRetry."""
-        await self._decider.until_stored(
+        await self._handler.handle(
             lambda: self._ledger.load([transfer_id]),
             lambda uow, now: uow.transfer(transfer_id).retry(actor, reason, now),
             NO_EXTRAS,
@@ -206,19 +206,19 @@ class TransferLedger:
             for cause_id in transfer.undone_since(reduced):
                 settle_anew(uow, uow.order(transfer.order_id), cause_id, now)
 
-        await self._decider.until_stored(lambda: self._decider.around(transfer_id), decide, NO_EXTRAS)
+        await self._handler.handle(lambda: self._handler.around(transfer_id), decide, NO_EXTRAS)
 
     async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy) -> None:
         """Take in what a reconciliation found; `seen` is what Stripe shows now. See `findings.adopt`."""
-        await self._decider.until_stored(
-            lambda: self._decider.around(transfer_id, finding_stream(finding_id)),
+        await self._handler.handle(
+            lambda: self._handler.around(transfer_id, finding_stream(finding_id)),
             lambda uow, now: decisions.adopt(uow, transfer_id, seen, finding_id, by, now),
             NO_EXTRAS,
         )
 
     async def ignore(self, difference: Difference, by: DecidedBy) -> bool:
         """Let a difference stand; answers whether that is news. See `domain.finding`."""
-        return await self._decider.until_stored(
+        return await self._handler.handle(
             lambda: self._ledger.load([finding_stream(difference.id)]),
             lambda uow, now: decisions.ignore(uow, difference, by, now),
             NO_EXTRAS,
@@ -226,7 +226,7 @@ class TransferLedger:
 
     async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
         """Record by which transfer at Stripe ours is paid, see `backfilling.record`. Raises ConstraintBroken when it is taken."""
-        await self._decider.until_stored(
+        await self._handler.handle(
             lambda: self._ledger.load([transfer_id]),
             lambda uow, now: matching.record(uow.transfer(transfer_id), stripe_transfer_id, actor, evidence, now),
             NO_EXTRAS,
@@ -250,7 +250,7 @@ class TransferLedger:
                 uow.add([switch])
             return switch.pause(actor, reason, now, lost_since)
 
-        return await self._decider.until_stored(lambda: self._ledger.load([switch_stream(scope)]), decide, NO_EXTRAS)
+        return await self._handler.handle(lambda: self._ledger.load([switch_stream(scope)]), decide, NO_EXTRAS)
 
     async def resume(self, scope: str, actor: str, reason: str) -> bool:
         """What is due of this scope goes on, see `switch.scopes_within`; answers whether it was paused."""
@@ -261,7 +261,7 @@ class TransferLedger:
             resumed = [switch.resume(actor, reason, now) for switch in switches]
             return any(resumed)
 
-        return await self._decider.until_stored(lambda: self._ledger.load([*map(switch_stream, scopes)]), decide, NO_EXTRAS)
+        return await self._handler.handle(lambda: self._ledger.load([*map(switch_stream, scopes)]), decide, NO_EXTRAS)
 
     async def _around_refund(self, stream: UUID) -> UnitOfWork:
         """The refund, its order, and all transfers of that."""
@@ -269,11 +269,11 @@ class TransferLedger:
         refund = uow.refund()
         if refund is None:
             raise UnknownId("refund", str(stream))
-        uow.merge(await self._decider.order_with(refund.order_id))
+        uow.merge(await self._handler.order_with(refund.order_id))
         return uow
 
     async def _on_wish(self, wish: SettledRefund, decide: Callable[[UnitOfWork, SettledRefund, datetime], Recorded]) -> Recorded:
-        return await self._decider.until_stored(
+        return await self._handler.handle(
             lambda: self._whole_order(wish.order_id, wish.refund_id, wish.psp_refund_id),
             lambda uow, now: decide(uow, wish, now),
             NO_EXTRAS,
@@ -285,7 +285,7 @@ class TransferLedger:
         decide: Callable[[UnitOfWork, RefundReport, datetime], Recorded],
         extras: CommitExtras,
     ) -> Recorded:
-        return await self._decider.until_stored(
+        return await self._handler.handle(
             lambda: self._whole_order(report.order_id, report.name),
             lambda uow, now: decide(uow, report, now),
             extras,
@@ -313,4 +313,4 @@ class TransferLedger:
 
     async def _whole_order(self, order_id: str, *refund: str | None) -> UnitOfWork:
         """The order, its transfers, and the refund under any of these names."""
-        return await self._decider.order_with(order_id, await self._named(*refund))
+        return await self._handler.order_with(order_id, await self._named(*refund))

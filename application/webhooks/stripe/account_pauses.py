@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from application.command_handler import Decider
+from application.command_handler import CommandHandler
 from application.ports import Clock, Directory, Ledger
 from application.unit_of_work import CommitExtras, UnitOfWork
 from application.webhooks.handler import DONE, Done
@@ -26,7 +26,7 @@ class SellersWork:
     """Every method may be repeated. Facts name the event that caused them as their actor."""
 
     def __init__(self, ledger: Ledger, directory: Directory, clock: Clock) -> None:
-        self._ledger, self._directory, self._decider = ledger, directory, Decider(ledger, clock)
+        self._ledger, self._directory, self._handler = ledger, directory, CommandHandler(ledger, clock)
 
     async def pause(self, sellers: Sequence[str], account: str, why: str, actor: str) -> None:
         """No seller of these is paid; reversals go on, since money may leave the account all the same.
@@ -41,7 +41,7 @@ class SellersWork:
                     uow.add([switch])
                 switch.pause(actor, f"{_of(account)}{why}", now)
 
-            await self._decider.until_stored(partial(self._ledger.load, [switch_stream(scope)]), decide)
+            await self._handler.handle(partial(self._ledger.load, [switch_stream(scope)]), decide)
 
     async def resume(self, sellers: Sequence[str], account: str, actor: str, *, seen: bool) -> None:
         """End what an event about this account has paused, and nobody else. Unless it was `seen` at Stripe that it may be paid,
@@ -56,7 +56,7 @@ class SellersWork:
                 if seen or not switch.reason.endswith(REVOKED):
                     switch.resume(actor, f"{_of(account)}its transfers are active", now)
 
-            await self._decider.until_stored(partial(self._ledger.load, [switch_stream(scope)]), decide)
+            await self._handler.handle(partial(self._ledger.load, [switch_stream(scope)]), decide)
 
     async def retry(self, status: TransferStatus, waiting_for: str, account: str | None, actor: str, why: str) -> None:
         """What waits for this is due now, a batch at a time."""
@@ -70,7 +70,7 @@ class SellersWork:
                 for transfer in uow.transfers():
                     _due_now(transfer, status, actor, why, now)
 
-            await self._decider.until_stored(partial(self._ledger.load, batch), decide)
+            await self._handler.handle(partial(self._ledger.load, batch), decide)
             after = batch[-1]
 
     async def payout(
@@ -105,7 +105,7 @@ class SellersWork:
                 uow.add([payout])
             payout.tell(status, detail, source, now)
 
-        await self._decider.until_stored(lambda: self._ledger.load([payout_stream(account, payout_id)]), decide, extras)
+        await self._handler.handle(lambda: self._ledger.load([payout_stream(account, payout_id)]), decide, extras)
 
     async def close(self, extras: CommitExtras) -> Done:
         """The event is done: all that it caused is stored."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from application.command_handler import Decider
+from application.command_handler import CommandHandler
 from application.ports import Clock, Ledger
 from application.reconciliation.comparison import lacks_only_the_id
 from application.unit_of_work import CommitExtras, UnitOfWork, settle_anew
@@ -34,7 +34,7 @@ class StripesBooks:
     """Every method may be repeated and then changes nothing."""
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
-        self._ledger, self._decider = ledger, Decider(ledger, clock)
+        self._ledger, self._handler = ledger, CommandHandler(ledger, clock)
 
     async def transfer(self, transfer_id: UUID) -> SellerTransfer | None:
         """One of our transfers as it is now."""
@@ -55,8 +55,8 @@ class StripesBooks:
                 settle_anew(uow, uow.order(transfer.order_id), cause_id, now)
             return left
 
-        around = self._decider.around
-        return await self._decider.until_stored(
+        around = self._handler.around
+        return await self._handler.handle(
             lambda: around(transfer_id), decide, lambda left: done if left is Left.NOTHING else CommitExtras()
         )
 
