@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from application.ports import Clock, Ledger
+from application.ports import Clock, EventLog
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import Conflict, ConstraintBroken
 from domain.identity import order_stream, switch_stream
@@ -29,7 +29,7 @@ NO_EXTRAS = CommitExtras()
 class CommandHandler:
     """Loads, decides, and appends, until nobody was faster. Raises Conflict only after many lost races."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: EventLog, clock: Clock) -> None:
         self._ledger, self._clock = ledger, clock
 
     async def handle(

@@ -26,7 +26,7 @@ class Clock(Protocol):
         ...
 
 
-class Ledger(Protocol):
+class EventLog(Protocol):
     """The facts.
 
     Obligations: an append is stored completely, with the rows its facts lead to and what goes along, or not at all; it

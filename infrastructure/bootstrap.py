@@ -21,7 +21,7 @@ from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.inbox import Inbox
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
@@ -99,7 +99,7 @@ async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
         await opened.start()
         stack.push_async_callback(opened.aclose)
     clock = DatabaseClock()
-    ledger = TransferLedger(PostgresLedger(store), PostgresDirectory(pool), clock)
+    ledger = TransferLedger(PostgresEventLog(store), PostgresDirectory(pool), clock)
     return Storage(settings, database_url, pool, store, inbox, Alarms(pool), clock, ledger)
 
 

@@ -30,7 +30,7 @@ from domain.refund.psp_outcome import FOR_EVER
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.polling import poller_of
 from infrastructure.postgres.circuit_breaker import Traffic
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.refund_work import RefundWork
@@ -99,7 +99,7 @@ def _inbox_loop(service: Service) -> InboxLoop:
 
 
 def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping[str, Reaction]:
-    ledger, objects = PostgresLedger(service.store), StripesObjects(service.gateway)
+    ledger, objects = PostgresEventLog(service.store), StripesObjects(service.gateway)
     return stripe_reactions(
         StripePayments(service.ledger, directory, objects, service.settings.dispute_policy),
         StripeTransfers(StripesBooks(ledger, service.clock), directory, service.gateway),
@@ -109,7 +109,7 @@ def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping
 
 def traffic_watch(service: Service) -> TrafficWatch:
     """What listens to Stripe's answers together, and knows what is paused."""
-    ledger = PostgresLedger(service.store)
+    ledger = PostgresEventLog(service.store)
     recorder = Recorder(ledger, service.clock)
 
     async def forgive(transfer_id: UUID, what: str, attempt: int) -> None:
@@ -140,7 +140,7 @@ def _worker(
     capacity = 2 * settings.stripe_max_concurrency
     limits = Limits(capacity, settings.lease, work.check_interval)
     pace = Pace(pool, settings.stripe_max_rps)
-    return Worker(errand, PostgresLedger(service.store), Work(pool), pace, watch, service.clock, slots, limits)
+    return Worker(errand, PostgresEventLog(service.store), Work(pool), pace, watch, service.clock, slots, limits)
 
 
 def _refunding(service: Service, psp: PaymentGateway, watch: TrafficWatch) -> WorkLoop:
@@ -150,5 +150,5 @@ def _refunding(service: Service, psp: PaymentGateway, watch: TrafficWatch) -> Wo
     policy = replace(patience, key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout)
     limits = Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval)
     slots = asyncio.Semaphore(PSP_CONCURRENCY)
-    errand, ledger = Refunding(psp, policy, service.ledger), PostgresLedger(service.store)
+    errand, ledger = Refunding(psp, policy, service.ledger), PostgresEventLog(service.store)
     return Worker(errand, ledger, RefundWork(pool), Pace(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)

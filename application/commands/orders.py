@@ -12,7 +12,7 @@ from application.command_handler import NO_EXTRAS, RESTORED, CommandHandler
 from application.commands import disputes, refunds
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import Recorded, RefundReport, SettledRefund
-from application.ports import Clock, Directory, Ledger
+from application.ports import Clock, Directory, EventLog
 from application.reconciliation import decisions
 from application.unit_of_work import CommitExtras, UnitOfWork, settle_anew
 from domain.dispute import DisputePolicy
@@ -43,7 +43,7 @@ def subject_of_payment(payment_id: str) -> str:
 class TransferLedger:
     """What the ledger can be asked to do. Every method is safe to repeat, and raises Conflict only after many lost races."""
 
-    def __init__(self, ledger: Ledger, directory: Directory, clock: Clock) -> None:
+    def __init__(self, ledger: EventLog, directory: Directory, clock: Clock) -> None:
         self._ledger, self._directory = ledger, directory
         self._handler = CommandHandler(ledger, clock)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from application.command_handler import RESTORED
-from application.ports import Clock, Ledger
+from application.ports import Clock, EventLog
 from application.process_managers.process import Settlement
 from application.unit_of_work import UnitOfWork, settle_anew
 from domain.errors import Conflict, ConstraintBroken, Unavailable
@@ -41,7 +41,7 @@ async def insisting(subject_id: UUID, store: Callable[[bool], Awaitable[None]]) 
 class Recorder:
     """Records outcomes: decided again after a lost race, repeated while the database is away, held when it refuses."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: EventLog, clock: Clock) -> None:
         self._ledger, self._clock = ledger, clock
 
     async def record(self, subject_id: UUID, uow: UnitOfWork, answer: Settlement) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from application.ports import Clock, Ledger, TrafficState
+from application.ports import Clock, EventLog, TrafficState
 from application.unit_of_work import UnitOfWork
 from domain.provider_call.outcome import Heard
 from domain.provider_call.steps import LookUp, Send, Step
@@ -89,7 +89,7 @@ class Errand(Protocol[Subject, Answer]):
         """The call was not made after all."""
         ...
 
-    def recorder(self, ledger: Ledger, clock: Clock) -> Records[Answer]:
+    def recorder(self, ledger: EventLog, clock: Clock) -> Records[Answer]:
         """Who stores what comes of it."""
         ...
 

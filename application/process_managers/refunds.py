@@ -14,7 +14,7 @@ import structlog
 
 from application.commands.psp_word import ANSWERED, ASKED, take_in
 from application.gateways import PaymentGateway
-from application.ports import Clock, Ledger, TrafficState
+from application.ports import Clock, EventLog, TrafficState
 from application.process_managers.outcome_recorder import insisting
 from application.process_managers.worker import Watch
 from application.unit_of_work import UnitOfWork
@@ -99,7 +99,7 @@ class Refunding:
     def given_back(self, attempt: int, why: str) -> RefundAnswer:
         return CallGivenBack(attempt, why)
 
-    def recorder(self, ledger: Ledger, clock: Clock) -> "RefundRecorder":
+    def recorder(self, ledger: EventLog, clock: Clock) -> "RefundRecorder":
         return RefundRecorder(self.desk, self.policy)
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from application.ports import Clock, Ledger, TrafficState
+from application.ports import Clock, EventLog, TrafficState
 from application.process_managers.outcome_recorder import Recorder
 from application.process_managers.process import GivenBack, Settlement
 from application.unit_of_work import UnitOfWork
@@ -32,5 +32,5 @@ class OnTransfers:
     def given_back(self, attempt: int, why: str) -> Settlement:
         return GivenBack(attempt, why)
 
-    def recorder(self, ledger: Ledger, clock: Clock) -> Recorder:
+    def recorder(self, ledger: EventLog, clock: Clock) -> Recorder:
         return Recorder(ledger, clock)

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from application.ports import LEASE, Clock, Ledger, Pace, TrafficState, Work
+from application.ports import LEASE, Clock, EventLog, Pace, TrafficState, Work
 from application.process_managers.leases import Leases
 from application.process_managers.process import Answer, Errand, Subject
 from application.unit_of_work import UnitOfWork
@@ -58,7 +58,7 @@ class Worker(Generic[Subject, Answer]):
     def __init__(
         self,
         errand: Errand[Subject, Answer],
-        ledger: Ledger,
+        ledger: EventLog,
         work: Work,
         pace: Pace,
         watch: Watch,

@@ -1,4 +1,4 @@
-"""The ports `Ledger` and `Directory` on PostgreSQL: facts through the event store, rows folded in the same pass."""
+"""The ports `EventLog` and `Directory` on PostgreSQL: facts through the event store, rows folded in the same pass."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -53,8 +53,8 @@ class FactCodec:
         return fact
 
 
-class PostgresLedger:
-    """See `application.ports.Ledger`."""
+class PostgresEventLog:
+    """See `application.ports.EventLog`."""
 
     def __init__(self, store: EventStore) -> None:
         self._store, self._codec = store, FactCodec()

@@ -20,7 +20,7 @@ from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import running
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.work_queue import Work
@@ -107,7 +107,7 @@ def _settings(database_url: str, stripe: str) -> Settings:
 
 async def _owe(service: Service, stripe_ids: Sequence[str]) -> None:
     """Transfers that are paid and owe a reversal."""
-    ledger, now = PostgresLedger(service.store), datetime.now(UTC)
+    ledger, now = PostgresEventLog(service.store), datetime.now(UTC)
     for start in range(0, len(stripe_ids), BATCH):
         some = stripe_ids[start : start + BATCH]
         await asyncio.gather(*(ledger.append(_owing(stripe_id, now)) for stripe_id in some))
@@ -130,7 +130,7 @@ async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drai
     pace = Pace(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)
     watch = traffic_watch(service)
-    worker = Worker(errand, PostgresLedger(service.store), Work(service.pool), pace, watch, service.clock, slots, limits)
+    worker = Worker(errand, PostgresEventLog(service.store), Work(service.pool), pace, watch, service.clock, slots, limits)
     listener = Listener(service.database_url)
     for channel in ("ledger_events", "ledger_work"):
         listener.on(channel, worker.wake)

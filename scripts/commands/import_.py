@@ -20,7 +20,7 @@ from domain.fact import opened
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.facts import Imported
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.ledger import FactCodec, PostgresLedger
+from infrastructure.postgres.ledger import FactCodec, PostgresEventLog
 from infrastructure.postgres.named_queries import queries
 from infrastructure.service import Storage
 from infrastructure.settings import Settings
@@ -175,7 +175,7 @@ async def _store(storage: Storage, rows: Sequence[Row], told: Told) -> list[Row]
 
 
 async def _append(storage: Storage, rows: Sequence[Row]) -> None:
-    ledger = PostgresLedger(storage.store)
+    ledger = PostgresEventLog(storage.store)
     uow = await ledger.load([])
     uow.add(opened(SellerTransfer, row.fact) for row in rows)
     await ledger.append(uow)

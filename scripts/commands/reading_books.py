@@ -11,7 +11,7 @@ from domain.finding import DecidedBy, Difference
 from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.reconciliation import RowsBeside, SeenAtStripe, Unseen
 from infrastructure.service import Service
@@ -26,7 +26,7 @@ class Reading:
     def __init__(self, service: Service, seen: SeenAtStripe) -> None:
         self._service, self._seen = service, seen
         self._books: StripeBooks = service.gateway
-        self._ledger, self._rows = PostgresLedger(service.store), RowsBeside(service.pool)
+        self._ledger, self._rows = PostgresEventLog(service.store), RowsBeside(service.pool)
         self._pace = Pace(service.pool, service.settings.stripe_max_rps)
         self.read = 0
         """How many of Stripe's transfers were read."""

@@ -10,7 +10,7 @@ from domain.order.aggregate import Order
 from domain.order.state import Share
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from scripts.demo.stage import DemoFailed, Json, Stage
 
 
@@ -107,7 +107,7 @@ async def _import_order(stage: Stage, order_id: str, seller_id: str, amount: int
         evidence="a table of an older system",
     )
     async with stage.storage() as storage:
-        ledger = PostgresLedger(storage.store)
+        ledger = PostgresEventLog(storage.store)
         uow = await ledger.load([])
         uow.add([order, opened(SellerTransfer, imported)])
         await ledger.append(uow)

@@ -14,7 +14,7 @@ from domain.lifecycle import TransferStatus
 from domain.order.facts import PaymentDoubted
 from domain.pause import EVERYTHING
 from domain.seller_transfer.facts import HeldBack
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support import ledger_process
@@ -211,7 +211,7 @@ async def test_an_account_that_turns_ready_releases_nothing_that_is_held_back(
             return [row.transfer_id] if after is None else []
 
     service = ledger.service
-    work = SellersWork(PostgresLedger(service.store), LookedBefore(service.pool), service.clock)
+    work = SellersWork(PostgresEventLog(service.store), LookedBefore(service.pool), service.clock)
     await work.retry(TransferStatus.FAILED, "account", "acct_1anna", "stripe:evt_1", "its account may be paid again")
     assert await waits(view)()
 

@@ -22,7 +22,7 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from scripts.commands.backfill import backfill
 from tests.scripts.test_command_line import ROOT, run
@@ -284,7 +284,7 @@ async def test_the_webhook_of_a_mark_records_the_id_instead_of_holding_it_as_evi
     columns = {"status": "reversal_pending", "reversal_id": str(UUID(int=1)), "next_retry_at": datetime.now(UTC)}
     transfer_id = await stage.take_over(**(columns if stuck else {}))
     async with stored(stage.settings) as storage:
-        ledger = PostgresLedger(storage.store)
+        ledger = PostgresEventLog(storage.store)
         if stuck:
             uow = await ledger.load([transfer_id])
             begin(uow.transfer(transfer_id), storage.clock.now() + timedelta(seconds=1), Policy())

@@ -18,7 +18,7 @@ from domain.provider_call.steps import Send
 from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.settings import settings_from
 from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from tests.scripts.test_command_line import run
@@ -69,7 +69,7 @@ async def paid(stripe: SimulatorControl, order_id: str, amount: int = 1_000, cur
 async def recorded(database_url: str, **paid_by: str | None) -> None:
     """Orders of 1000 to ada, paid here by these transfers at Stripe."""
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-        desk, ledger = Desk(storage), PostgresLedger(storage.store)
+        desk, ledger = Desk(storage), PostgresEventLog(storage.store)
         for order_id, stripe_id in paid_by.items():
             await desk.order(order_id, 1_000, ada=1_000)
             await desk.pay(order_id)
@@ -184,7 +184,7 @@ async def test_our_own_reversal_whose_outcome_was_lost_is_adopted_as_its_outcome
     first = await paid(stripe, "o1")
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         an_hour_ago = storage.clock.now() - timedelta(hours=1)
-        ledger = PostgresLedger(storage.store)
+        ledger = PostgresEventLog(storage.store)
         desk = Desk(replace(storage, ledger=TransferLedger(ledger, PostgresDirectory(storage.pool), At(an_hour_ago))))
         await desk.order("o1", 1_000, ada=1_000)
         await desk.pay("o1")

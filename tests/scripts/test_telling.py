@@ -18,7 +18,7 @@ from domain.provider_call.steps import Send
 from domain.seller_transfer.reversal_outcome import settle_reversal
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.service import Storage
 from infrastructure.settings import settings_from
@@ -47,7 +47,7 @@ async def transfer_id(database_url: str) -> str:
 
 
 async def _goes_through(storage: Storage, transfer_id, stripe_id: str) -> None:
-    ledger, now = PostgresLedger(storage.store), storage.clock.now()
+    ledger, now = PostgresEventLog(storage.store), storage.clock.now()
     uow = await ledger.load([transfer_id])
     transfer, policy = uow.transfer(transfer_id), Policy()
     step = begin(transfer, now, policy)

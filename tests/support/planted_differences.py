@@ -14,7 +14,7 @@ from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal_outcome import take_in
 from domain.seller_transfer.transfer_outcome import complete
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Storage
 from infrastructure.simulators.stripe.accounts import fund
 from infrastructure.simulators.stripe.balances import PLATFORM
@@ -46,7 +46,7 @@ class Seeds:
         """So many transfers of ours here and at Stripe, through the real door."""
         for currency in ("eur", "usd"):
             fund(self.books, PLATFORM, currency, 2_000 * transfers, "available")
-        ledger, orders = PostgresLedger(storage.store), self._orders(transfers // SELLERS)
+        ledger, orders = PostgresEventLog(storage.store), self._orders(transfers // SELLERS)
         while group := list(islice(orders, PER_APPEND * AT_ONCE)):
             parts = [group[n : n + PER_APPEND] for n in range(0, len(group), PER_APPEND)]
             await asyncio.gather(*(_stored(ledger, part) for part in parts))
@@ -140,7 +140,7 @@ class Seeds:
         return stripe_id
 
 
-async def _stored(ledger: PostgresLedger, orders: Sequence[Sequence[Stream]]) -> None:
+async def _stored(ledger: PostgresEventLog, orders: Sequence[Sequence[Stream]]) -> None:
     uow = await ledger.load([])
     uow.add(stream for streams in orders for stream in streams)
     await ledger.append(uow)

@@ -16,7 +16,7 @@ from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
 from infrastructure.bootstrap import running, stored
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Storage
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl
@@ -110,7 +110,7 @@ class Stage:
         """A row of an older system, by its own fact; with `with_order`, its order is known and paid."""
         fact = imported(order_id, **columns)
         async with stored(self.settings) as storage:
-            ledger = PostgresLedger(storage.store)
+            ledger = PostgresEventLog(storage.store)
             uow = await ledger.load([])
             uow.add([opened(SellerTransfer, fact), *([_paid_order(fact)] if with_order else [])])
             await ledger.append(uow)

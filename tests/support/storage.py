@@ -9,11 +9,11 @@ from typing import Any
 
 from psycopg.sql import SQL, Identifier
 
-from application.ports import Alarms, Directory, Ledger, Pace, Traffic, Work
+from application.ports import Alarms, Directory, EventLog, Pace, Traffic, Work
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.event_store import EventStore, Recorded
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from tests.support.in_memory.alarms import MemoryAlarms
 from tests.support.in_memory.circuit_breaker import MemoryTraffic
@@ -34,7 +34,7 @@ INSTANTS = """
 class Storage:
     """One database, by its ports."""
 
-    ledger: Ledger
+    ledger: EventLog
     directory: Directory
     work: Work
     alarms: Any
@@ -70,7 +70,7 @@ async def in_memory() -> AsyncIterator[Storage]:
         database.on(channel, wake)
 
     yield Storage(
-        PostgresLedger(MemoryStore(database)),
+        PostgresEventLog(MemoryStore(database)),
         MemoryDirectory(database),
         MemoryWork(database),
         MemoryAlarms(database),
@@ -115,7 +115,7 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
 
         try:
             yield Storage(
-                PostgresLedger(store),
+                PostgresEventLog(store),
                 PostgresDirectory(pool),
                 work_queue.Work(pool),
                 alarms.Alarms(pool),

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from application.ports import Ledger
+from application.ports import EventLog
 from domain.fact import opened
 from domain.identity import transfer_stream
 from domain.pause import Switch
@@ -36,7 +36,7 @@ def transfer(seller: str = "anna", **columns: Any) -> SellerTransfer:
     return opened(SellerTransfer, fact)
 
 
-async def stored(ledger: Ledger, *streams: Any) -> list[UUID]:
+async def stored(ledger: EventLog, *streams: Any) -> list[UUID]:
     """Append them together; their ids."""
     uow = await ledger.load([])
     uow.add(streams)
@@ -44,13 +44,13 @@ async def stored(ledger: Ledger, *streams: Any) -> list[UUID]:
     return [stream.id for stream in streams]
 
 
-async def due(ledger: Ledger, at: datetime = NOW, seller: str = "anna", status: str = "pending") -> UUID:
+async def due(ledger: EventLog, at: datetime = NOW, seller: str = "anna", status: str = "pending") -> UUID:
     """A transfer that is due at this instant."""
     (transfer_id,) = await stored(ledger, transfer(seller, status=status, next_retry_at=at))
     return transfer_id
 
 
-async def paused(ledger: Ledger, scope: str, lost_since: datetime | None = None) -> Callable[[], Awaitable[None]]:
+async def paused(ledger: EventLog, scope: str, lost_since: datetime | None = None) -> Callable[[], Awaitable[None]]:
     """Pause this scope; the answer resumes it."""
     uow, switch = await ledger.load([]), Switch.install(scope, NOW)
     uow.add([switch])

@@ -29,7 +29,7 @@ from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.service import Storage
 
@@ -45,7 +45,7 @@ class Life:
 
     def __init__(self, storage: Storage, seed: int) -> None:
         self._random, self.instant = Random(seed), START
-        self._store, self._reads = PostgresLedger(storage.store), ReadModels(storage.pool)
+        self._store, self._reads = PostgresEventLog(storage.store), ReadModels(storage.pool)
         self._ledger = TransferLedger(self._store, PostgresDirectory(storage.pool), self)
         self._recorder = Recorder(self._store, self)
         self._books: dict[UUID, tuple[TransferAtStripe, list[ReversalAtStripe]]] = {}

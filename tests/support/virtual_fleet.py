@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from application.commands.orders import TransferLedger
-from application.ports import Ledger, TransferGateway
+from application.ports import EventLog, TransferGateway
 from application.process_managers.circuit_breaker import TrafficWatch
 from application.process_managers.outcome_recorder import Recorder
 from application.process_managers.process import Errand, Forgiven
@@ -25,7 +25,7 @@ from application.webhooks.handler import WebhookReactions
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
 from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import Settings
 from tests.support.in_memory.alarms import MemoryAlarms
 from tests.support.in_memory.circuit_breaker import MemoryTraffic
@@ -173,13 +173,13 @@ class Process:
 
     def _loops(self) -> list[Loop]:
         clock = DatabaseClock(now)
-        ledger = self.line.to(PostgresLedger(MemoryStore(self.fleet.database)))
+        ledger = self.line.to(PostgresEventLog(MemoryStore(self.fleet.database)))
         gateway = self.line.to(self.fleet.new_gateway())
         watch = self._watch(ledger, gateway, clock)
         workers = self._workers(ledger, gateway, watch, clock)
         return workers if self.fleet.bare else [self._inbox(ledger, clock), watch, *workers]
 
-    def _watch(self, ledger: Ledger, gateway: TransferGateway, clock: DatabaseClock) -> TrafficWatch:
+    def _watch(self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock) -> TrafficWatch:
         database, line = self.fleet.database, self.line
         desk = TransferLedger(ledger, line.to(MemoryDirectory(database)), clock)
         traffic, alarms, recorder = line.to(MemoryTraffic(database)), line.to(MemoryAlarms(database)), Recorder(ledger, clock)
@@ -189,7 +189,7 @@ class Process:
 
         return TrafficWatch(traffic, gateway, alarms, forgive=forgive, stop=desk.pause)
 
-    def _workers(self, ledger: Ledger, gateway: TransferGateway, watch: TrafficWatch, clock: DatabaseClock) -> list[Loop]:
+    def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: TrafficWatch, clock: DatabaseClock) -> list[Loop]:
         fleet, settings, line = self.fleet, self.fleet.settings, self.line
         slots, directory = asyncio.Semaphore(settings.stripe_max_concurrency), line.to(MemoryDirectory(fleet.database))
         errands: list[tuple[Errand, timedelta]] = [
@@ -203,7 +203,7 @@ class Process:
             for errand, interval in errands
         ]
 
-    def _inbox(self, ledger: Ledger, clock: DatabaseClock) -> InboxLoop:
+    def _inbox(self, ledger: EventLog, clock: DatabaseClock) -> InboxLoop:
         database, settings, line = self.fleet.database, self.fleet.settings, self.line
         directory = line.to(MemoryDirectory(database))
         return InboxLoop(
@@ -238,7 +238,7 @@ class Fleet:
         self.new_gateway, self.settings, self.latency, self.bare = new_gateway, settings, latency, bare
         self.chance = random.Random(f"fleet {seed}")
         self.database = MemoryDatabase(now)
-        self.ledger = PostgresLedger(MemoryStore(self.database))
+        self.ledger = PostgresEventLog(MemoryStore(self.database))
         self.inbox = MemoryInbox(self.database)
         self.desk = TransferLedger(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
         self.processes = [Process(f"process {number}", self) for number in range(1, processes + 1)]

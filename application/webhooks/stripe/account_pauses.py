@@ -6,7 +6,7 @@ from functools import partial
 from uuid import UUID
 
 from application.command_handler import CommandHandler
-from application.ports import Clock, Directory, Ledger
+from application.ports import Clock, Directory, EventLog
 from application.unit_of_work import CommitExtras, UnitOfWork
 from application.webhooks.handler import DONE, Done
 from domain.errors import CallInFlight, NothingToRetry
@@ -25,7 +25,7 @@ MOST_BATCHES = 100
 class SellersWork:
     """Every method may be repeated. Facts name the event that caused them as their actor."""
 
-    def __init__(self, ledger: Ledger, directory: Directory, clock: Clock) -> None:
+    def __init__(self, ledger: EventLog, directory: Directory, clock: Clock) -> None:
         self._ledger, self._directory, self._handler = ledger, directory, CommandHandler(ledger, clock)
 
     async def pause(self, sellers: Sequence[str], account: str, why: str, actor: str) -> None:

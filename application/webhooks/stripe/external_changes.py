@@ -9,7 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from application.command_handler import CommandHandler
-from application.ports import Clock, Ledger
+from application.ports import Clock, EventLog
 from application.reconciliation.comparison import lacks_only_the_id
 from application.unit_of_work import CommitExtras, UnitOfWork, settle_anew
 from domain.errors import UnknownId
@@ -33,7 +33,7 @@ class Left(StrEnum):
 class StripesBooks:
     """Every method may be repeated and then changes nothing."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: EventLog, clock: Clock) -> None:
         self._ledger, self._handler = ledger, CommandHandler(ledger, clock)
 
     async def transfer(self, transfer_id: UUID) -> SellerTransfer | None:

@@ -14,7 +14,7 @@ from domain.pause import EVERYTHING, UNSEEN, Switch, scope_of_seller
 from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 
 Person = psycopg.AsyncConnection[Any]
@@ -43,7 +43,7 @@ async def woken(database_url: str) -> AsyncIterator[asyncio.Event]:
 @pytest.fixture
 def flip(store: EventStore) -> Flip:
     """Pauses a scope for a reason, or resumes it without one, as an operator does: by facts."""
-    ledger, uow, switches = PostgresLedger(store), UnitOfWork({}, {}), dict[str, Switch]()
+    ledger, uow, switches = PostgresEventLog(store), UnitOfWork({}, {}), dict[str, Switch]()
 
     async def flipped(scope: str, reason: str | None = None, at: datetime = NOW, lost_since: datetime | None = None) -> None:
         if scope not in switches:

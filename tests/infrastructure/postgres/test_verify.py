@@ -16,7 +16,7 @@ from infrastructure.bootstrap import stored
 from infrastructure.postgres.connections import connect_blocking
 from infrastructure.postgres.integrity.seals import InvalidSeal, Seal, read_key, read_seal, seal
 from infrastructure.postgres.integrity.verify import LAWS, NOT_DERIVED, NOT_FOLDED, Finding, verify
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
 from scripts.bench.synthetic import load_ledger
@@ -225,7 +225,7 @@ def test_an_alarm_that_no_fact_raised_is_found(ledger: str, subject: str) -> Non
 async def test_a_reversal_that_a_person_has_written_off_is_no_finding(database_url: str) -> None:
     transfer_id = transfer_stream("o1", "ada")
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-        desk, ledger = Desk(storage), PostgresLedger(storage.store)
+        desk, ledger = Desk(storage), PostgresEventLog(storage.store)
         await desk.order("o1", 1_000, ada=1_000)
         await desk.pay("o1")
         uow = await ledger.load([transfer_id])

@@ -30,7 +30,7 @@ from infrastructure.postgres.alarms import Alarms
 from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.inbox import Inbox
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
 from infrastructure.stripe import signature as stripe
@@ -67,7 +67,7 @@ async def unopened() -> AsyncIterator[Service]:
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
     pool, clock = new_pool(nowhere), DatabaseClock()
     store, inbox = EventStore(nowhere, pool), Inbox(nowhere, pool)
-    ledger = TransferLedger(PostgresLedger(store), PostgresDirectory(pool), clock)
+    ledger = TransferLedger(PostgresEventLog(store), PostgresDirectory(pool), clock)
     async with StripeGateway("sk_test_nowhere", "http://127.0.0.1:9", timeout=1) as gateway:
         yield Service(settings, nowhere, pool, store, inbox, Alarms(pool), clock, ledger, "http://127.0.0.1:9", gateway)
 
@@ -225,7 +225,7 @@ class Stripe:
     POLICY = Policy(max_retries=0)
 
     def __init__(self, service: Service) -> None:
-        self._ledger, self._clock = PostgresLedger(service.store), service.clock
+        self._ledger, self._clock = PostgresEventLog(service.store), service.clock
         self._made = 0
 
     async def does(self, transfer_id: UUID) -> str:

@@ -9,7 +9,7 @@ from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactio
 from domain.provider_call.outcome import Rejected, Succeeded, Unknown
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.reversal_outcome import record_external
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from tests.support.transfer_lives import Life
 
 TIMEOUT = Unknown("timeout", "no answer in 30 s", request_id="req_lost")
@@ -123,7 +123,7 @@ async def test_a_webhook_is_named_where_no_fact_of_its_does(client, stranger, sh
     event = _refund_event("evt_9", order_id="unknown")
     (await stranger.post("/webhooks/hyperswitch", content=event, headers=senders.hyperswitch(event))).raise_for_status()
     (row,) = await service.inbox.newest("stored", 1)
-    ledger, (transfer_id,) = PostgresLedger(service.store), transfers.values()
+    ledger, (transfer_id,) = PostgresEventLog(service.store), transfers.values()
     uow = await ledger.load([transfer_id])
     theirs = (ReversalAtStripe("trr_9", 5, None),)
     seen = TransferAtStripe(stripe_id, 8_000, 5, "EUR", "acct_ada", str(transfer_id), theirs)

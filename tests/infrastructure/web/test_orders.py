@@ -8,7 +8,7 @@ from application.webhooks.handler import Parked, StoredEvent
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
 from domain.fact import opened
 from domain.seller_transfer.aggregate import SellerTransfer
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresLedger
+from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from tests.support.service import imported
 
 
@@ -123,7 +123,7 @@ async def test_every_id_that_is_accepted_can_be_asked_for_and_paid(client, shop)
 
 
 async def taken_over(storage, order_id="o1", **columns):
-    ledger = PostgresLedger(storage.store)
+    ledger = PostgresEventLog(storage.store)
     uow = await ledger.load([])
     uow.add([opened(SellerTransfer, imported(order_id, **columns))])
     await ledger.append(uow)

@@ -9,7 +9,7 @@ from domain.provider_call.retry_policy import Policy
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
 from domain.seller_transfer.stripe_call import begin
-from infrastructure.postgres.ledger import PostgresLedger
+from infrastructure.postgres.ledger import PostgresEventLog
 
 NO_SUCH_TRANSFER = Rejected(404, "resource_missing", "No such transfer.", stored=True)
 
@@ -73,7 +73,7 @@ async def test_what_an_older_system_paid_without_a_name_stays_paid_when_it_canno
     transfer.take_back("r1", 100, now)
     begin(transfer, now, Policy())
     assert transfer.status == "permanently_failed"
-    ledger = PostgresLedger(service.store)
+    ledger = PostgresEventLog(service.store)
     uow = await ledger.load([])
     uow.add([transfer])
     await ledger.append(uow)

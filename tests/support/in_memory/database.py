@@ -1,7 +1,7 @@
 """One database in memory: the facts, the rows they lead to, and whoever listens. Not a copy of PostgreSQL, but of what the
 ports promise of it; tests/contracts hold both to that.
 
-`MemoryStore` stands where the event store stands, under the real `PostgresLedger`: so facts go through the real codec, rows
+`MemoryStore` stands where the event store stands, under the real `PostgresEventLog`: so facts go through the real codec, rows
 through the real folds and the real encoding, and nothing passes that PostgreSQL could not be told.
 """
 
@@ -117,7 +117,7 @@ class MemoryDatabase:
 
 
 class MemoryStore:
-    """See `infrastructure.postgres.event_store.EventStore`: the part of it that `PostgresLedger` uses."""
+    """See `infrastructure.postgres.event_store.EventStore`: the part of it that `PostgresEventLog` uses."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
