@@ -6,14 +6,14 @@ One rule twice, in SQL for the present and here for any moment; a test compares 
 from typing import NamedTuple
 
 from domain.lifecycle import TransferStatus
-from domain.seller_transfer.reversal import ClaimState
+from domain.seller_transfer.reversal import ReversalStatus
 from projections.registry import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 _PAID = frozenset({
     TransferStatus.COMPLETED, TransferStatus.REVERSAL_PENDING, TransferStatus.PARTIALLY_REVERSED, TransferStatus.REVERSED,
 })  # fmt: skip
-_OWED = (ClaimState.QUEUED, ClaimState.REQUESTED)
+_OWED = (ReversalStatus.QUEUED, ReversalStatus.REQUESTED)
 
 
 class Balance(NamedTuple):
@@ -50,10 +50,10 @@ def paid(transfer: TransferFold) -> int:
     if row.status in _PAID:
         return row.amount
     # given up: the transfer itself, or, where it has a name at Stripe or a reversal that failed, only what takes it back
-    reversal_failed = any(reversal.status == ClaimState.FAILED for reversal in transfer.reversals.rows.values())
+    reversal_failed = any(reversal.status == ReversalStatus.FAILED for reversal in transfer.reversals.rows.values())
     known = row.status == TransferStatus.PERMANENTLY_FAILED and (row.stripe_transfer_id is not None or reversal_failed)
     return row.amount if known else 0
 
 
 def _stuck(row: ReversalRow) -> bool:
-    return row.status == ClaimState.FAILED or row.waiting_for == "operator"
+    return row.status == ReversalStatus.FAILED or row.waiting_for == "operator"

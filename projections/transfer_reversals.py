@@ -8,9 +8,9 @@ from uuid import UUID
 from domain.lifecycle import TransferStatus
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
-from domain.seller_transfer.reversal import ClaimState, Reason
+from domain.seller_transfer.reversal import Reason, ReversalStatus
 
-_QUEUED, _REQUESTED, _REVERSED = ClaimState.QUEUED.value, ClaimState.REQUESTED.value, ClaimState.REVERSED.value
+_QUEUED, _REQUESTED, _REVERSED = ReversalStatus.QUEUED.value, ReversalStatus.REQUESTED.value, ReversalStatus.REVERSED.value
 
 
 class ReversalRow(NamedTuple):
@@ -101,7 +101,7 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
         case facts.ReversalReduced():
             return _update(reversals, fact, fact.reversal_id, amount=fact.amount)
         case facts.ReversalWithdrawn():
-            return _update(reversals, fact, fact.reversal_id, status=ClaimState.WITHDRAWN.value)
+            return _update(reversals, fact, fact.reversal_id, status=ReversalStatus.WITHDRAWN.value)
         case facts.PartiallyReversed() | facts.Reversed():
             return _settled(reversals, fact)
         case facts.PermanentlyFailed():
@@ -111,7 +111,7 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
         case facts.Resolved():
             if fact.reversal_id is None:
                 return {}
-            return _update(reversals, fact, fact.reversal_id, status=ClaimState.RESOLVED.value)
+            return _update(reversals, fact, fact.reversal_id, status=ReversalStatus.RESOLVED.value)
         case facts.Reopened():
             again = {} if fact.reversal_id is None else _update(reversals, fact, fact.reversal_id, status=_REQUESTED)
             return {**again, **_waiting(reversals, fact, "reversal", but=fact.reversal_id)}

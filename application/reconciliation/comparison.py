@@ -14,7 +14,7 @@ from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Operation
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.reversal import Claim, ClaimState
+from domain.seller_transfer.reversal import Reversal, ReversalStatus
 from domain.seller_transfer.reversal_outcome import names_ours
 
 GRACE = timedelta(minutes=10)
@@ -142,16 +142,16 @@ def _contents(seen: TransferAtStripe, ours: SellerTransfer) -> Iterator[Differen
 
 
 def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> Iterator[Difference]:
-    known = {claim.stripe_reversal_id: claim for claim in ours.claims.values() if claim.stripe_reversal_id}
-    left_of_sum = ours.amount_reversed - sum(claim.settled for claim in known.values())
+    known = {reversal.stripe_reversal_id: reversal for reversal in ours.reversals.values() if reversal.stripe_reversal_id}
+    left_of_sum = ours.amount_reversed - sum(reversal.settled for reversal in known.values())
     for made in reversed(seen.reversals):
-        claim = ours.claims.get(made.reversal_id or "")
+        reversal = ours.reversals.get(made.reversal_id or "")
         if (recorded := known.get(made.stripe_reversal_id)) is not None:
             also = _stands_for_more(made, recorded, left_of_sum)
             left_of_sum -= also
             yield from _settled(seen, ours, made, recorded, recorded.settled + also)
-        elif claim is not None:
-            yield from _own(seen, ours, made, claim, now)
+        elif reversal is not None:
+            yield from _own(seen, ours, made, reversal, now)
         elif made.amount <= left_of_sum:  # what several strangers took together is recorded as a sum
             left_of_sum -= made.amount
         elif names_ours(ours, made):
@@ -163,46 +163,48 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
         detail = f"{left_of_sum} of what is recorded here as taken back from {of} is not reversed at Stripe."
         yield _found(Kind.MISSING_THERE, of, of, ours, left_of_sum, detail, nothing)
     there = {made.stripe_reversal_id for made in seen.reversals}
-    for stripe_id, claim in known.items():
+    for stripe_id, reversal in known.items():
         if stripe_id is not None and stripe_id not in there:
-            detail = f"Reversal {claim.reversal_id} is {stripe_id} here, which Stripe does not hold."
+            detail = f"Reversal {reversal.reversal_id} is {stripe_id} here, which Stripe does not hold."
             of, nothing = seen.stripe_transfer_id, "nothing is there"
-            yield _found(Kind.MISSING_THERE, stripe_id, of, ours, claim.settled, detail, nothing, claim.reversal_id)
+            yield _found(Kind.MISSING_THERE, stripe_id, of, ours, reversal.settled, detail, nothing, reversal.reversal_id)
 
 
-def _stands_for_more(made: ReversalAtStripe, claim: Claim, left_of_sum: int) -> int:
+def _stands_for_more(made: ReversalAtStripe, reversal: Reversal, left_of_sum: int) -> int:
     """What somebody else's reversal took for ours that waited, besides the one that it has settled."""
-    return 0 if made.reversal_id == claim.reversal_id else min(max(0, made.amount - claim.settled), left_of_sum)
+    return 0 if made.reversal_id == reversal.reversal_id else min(max(0, made.amount - reversal.settled), left_of_sum)
 
 
 def _settled(
-    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, claim: Claim, settled: int
+    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, reversal: Reversal, settled: int
 ) -> Iterator[Difference]:
     if made.amount != settled:
         id_, risk = made.stripe_reversal_id, abs(made.amount - settled)
         detail = f"{id_} is {made.amount} at Stripe, {settled} here."
         why = "a recorded reversal's amount cannot change"
-        yield _found(Kind.AMOUNT, id_, seen.stripe_transfer_id, ours, risk, detail, why, claim.reversal_id)
+        yield _found(Kind.AMOUNT, id_, seen.stripe_transfer_id, ours, risk, detail, why, reversal.reversal_id)
 
 
 def _own(
-    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, claim: Claim, now: datetime
+    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, reversal: Reversal, now: datetime
 ) -> Iterator[Difference]:
     operation, id_, of = ours.operation, made.stripe_reversal_id, seen.stripe_transfer_id
-    if claim.stripe_reversal_id is not None:
-        detail = f"{id_} is for reversal {claim.reversal_id}, which {claim.stripe_reversal_id} has settled: taken back twice."
+    if reversal.stripe_reversal_id is not None:
+        detail = (
+            f"{id_} is for reversal {reversal.reversal_id}, which {reversal.stripe_reversal_id} has settled: taken back twice."
+        )
         why = "the seller has to be given it back"
-        yield _found(Kind.DUPLICATE, id_, of, ours, made.amount, detail, why, claim.reversal_id)
-    elif not (ours.is_open(claim) and operation is not None and _under_way(operation, now)):
-        detail = f"Stripe holds {id_} for reversal {claim.reversal_id}, which is {claim.state} here."
-        obstacle = _own_obstacle(ours, made, claim)
-        yield _found(Kind.MISSING_HERE, id_, of, ours, made.amount, detail, obstacle, claim.reversal_id)
+        yield _found(Kind.DUPLICATE, id_, of, ours, made.amount, detail, why, reversal.reversal_id)
+    elif not (ours.is_open(reversal) and operation is not None and _under_way(operation, now)):
+        detail = f"Stripe holds {id_} for reversal {reversal.reversal_id}, which is {reversal.state} here."
+        obstacle = _own_obstacle(ours, made, reversal)
+        yield _found(Kind.MISSING_HERE, id_, of, ours, made.amount, detail, obstacle, reversal.reversal_id)
 
 
-def _own_obstacle(ours: SellerTransfer, made: ReversalAtStripe, claim: Claim) -> str | None:
-    stuck = claim.state is ClaimState.FAILED and ours.status is TransferStatus.PERMANENTLY_FAILED
-    if not stuck and claim.state is not ClaimState.REQUESTED:
-        return f"it is {claim.state} here"
+def _own_obstacle(ours: SellerTransfer, made: ReversalAtStripe, reversal: Reversal) -> str | None:
+    stuck = reversal.state is ReversalStatus.FAILED and ours.status is TransferStatus.PERMANENTLY_FAILED
+    if not stuck and reversal.state is not ReversalStatus.REQUESTED:
+        return f"it is {reversal.state} here"
     return None if made.amount <= ours.amount - ours.amount_reversed else "more is back than was paid"
 
 

@@ -15,7 +15,7 @@ from domain.order.facts import PaymentDoubted
 from domain.refund.state import Part
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.payment_hold import UNSENT, hold_back
-from domain.seller_transfer.reversal import ClaimState, Reason
+from domain.seller_transfer.reversal import Reason, ReversalStatus
 
 
 def pay_sellers(order: Order, now: datetime, taken_over: Sequence[SellerTransfer] = ()) -> list[SellerTransfer]:
@@ -141,18 +141,18 @@ def _give_back(
 def _withdraw(transfers: Sequence[SellerTransfer], excess: int, cause_id: str, now: datetime, *, only_own: bool) -> int:
     """Withdraw or lower claims that were not sent, newest first; answers what is still too much."""
     for transfer in transfers:
-        for claim in reversed(list(transfer.claims.values())):
-            mine = claim.refund_id == cause_id or (not only_own and not transfer.is_open(claim))
-            ours = claim.refund_id is not None and claim.reason != Reason.IMPORTED
-            if excess > 0 and mine and claim.live and ours:
-                excess -= transfer.withdraw(transfer.claims[claim.reversal_id], excess, cause_id, now)
+        for reversal in reversed(list(transfer.reversals.values())):
+            mine = reversal.refund_id == cause_id or (not only_own and not transfer.is_open(reversal))
+            ours = reversal.refund_id is not None and reversal.reason != Reason.IMPORTED
+            if excess > 0 and mine and reversal.live and ours:
+                excess -= transfer.withdraw(transfer.reversals[reversal.reversal_id], excess, cause_id, now)
     return excess
 
 
 def _contested(transfer: SellerTransfer, by: Callable[[str | None], bool]) -> int:
     """What calls that are open, and whose causes vanished, may still take: their outcomes decide what becomes of it."""
-    claims = [c for c in transfer.claims.values() if c.contested and by(c.refund_id)]
-    return sum(claim.amount for claim in claims if claim.state is ClaimState.REQUESTED)
+    reversals = [c for c in transfer.reversals.values() if c.contested and by(c.refund_id)]
+    return sum(reversal.amount for reversal in reversals if reversal.state is ReversalStatus.REQUESTED)
 
 
 def _compensate(
@@ -207,9 +207,9 @@ def parts_of(order: Order, transfers: Iterable[SellerTransfer], cause_id: str) -
 
 
 def _parts(transfer: SellerTransfer, cause_id: str) -> list[Part]:
-    claims = [c for c in transfer.claims.values() if c.refund_id == cause_id and c.state is not ClaimState.WITHDRAWN]
+    reversals = [c for c in transfer.reversals.values() if c.refund_id == cause_id and c.state is not ReversalStatus.WITHDRAWN]
     reduced = transfer.reductions.get(cause_id, 0)
-    made = [(claim.amount, claim.reversal_id) for claim in claims] + ([(reduced, None)] if reduced else [])
+    made = [(reversal.amount, reversal.reversal_id) for reversal in reversals] + ([(reduced, None)] if reduced else [])
     return [
         Part(seller_id=transfer.seller_id, amount=amount, transfer_id=str(transfer.id), reversal_id=reversal_id)
         for amount, reversal_id in made

@@ -13,7 +13,7 @@ from domain.identity import SALE, reversal_name, transfer_stream
 from domain.lifecycle import TransferStatus, can_transition, operator_may
 from domain.provider_call.operation import TRANSFER
 from domain.seller_transfer import facts
-from domain.seller_transfer.reversal import Claim, ClaimState, reason_of
+from domain.seller_transfer.reversal import Reversal, ReversalStatus, reason_of
 from domain.seller_transfer.state import TransferState
 
 TOPIC = "ledger.seller_transfer"
@@ -90,8 +90,8 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         self.record(facts.AmountReduced(**self.next(now), refund_id=refund_id, by=amount, amount=left, epoch=epoch))
 
     def _reversal_id(self, refund_id: str) -> str:
-        rounds = (str(reversal_name(self.id, refund_id, n)) for n in range(1, len(self.claims) + 2))
-        return next(name for name in rounds if name not in self.claims)
+        rounds = (str(reversal_name(self.id, refund_id, n)) for n in range(1, len(self.reversals) + 2))
+        return next(name for name in rounds if name not in self.reversals)
 
     def _request(self, reversal_id: str, refund_id: str | None, amount: int, now: datetime) -> None:
         self.record(
@@ -121,52 +121,54 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
     def release_queue(self, now: datetime) -> None:
         """Send the reversal that waited longest, if the transfer is free for it."""
         if self.queue and self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
-            claim = self.queue[0]
-            self._request(claim.reversal_id, claim.refund_id, claim.amount, now)
+            reversal = self.queue[0]
+            self._request(reversal.reversal_id, reversal.refund_id, reversal.amount, now)
 
     def forgo_queue(self, now: datetime) -> None:
         """The transfer was definitely refused: what waited to be reversed is not sent in the first place."""
-        for claim in self.queue:
-            self._withdraw(claim, claim.refund_id or "", now)
-            self._reduce(claim.refund_id or "", claim.amount, now)
+        for reversal in self.queue:
+            self._withdraw(reversal, reversal.refund_id or "", now)
+            self._reduce(reversal.refund_id or "", reversal.amount, now)
 
     def empty_queue(self, now: datetime) -> None:
         """All of it is back: there is nothing left for what waited to take."""
-        for claim in self.queue:
-            self._withdraw(claim, claim.refund_id or "", now)
+        for reversal in self.queue:
+            self._withdraw(reversal, reversal.refund_id or "", now)
 
-    def withdraw(self, claim: Claim, amount: int, cause_id: str, now: datetime) -> int:
+    def withdraw(self, reversal: Reversal, amount: int, cause_id: str, now: datetime) -> int:
         """Give up to `amount` of an unsent claim back; answers how much that was. An open call is contested instead: 0."""
-        if self.is_open(claim):
-            if not claim.contested:
-                self.record(facts.ReversalContested(**self.next(now), reversal_id=claim.reversal_id, cause_id=cause_id))
+        if self.is_open(reversal):
+            if not reversal.contested:
+                self.record(facts.ReversalContested(**self.next(now), reversal_id=reversal.reversal_id, cause_id=cause_id))
             return 0
-        if claim.amount <= amount:
-            self._withdraw(claim, cause_id, now)
+        if reversal.amount <= amount:
+            self._withdraw(reversal, cause_id, now)
             self.release_queue(now)
-            return claim.amount
-        self._lower(claim, claim.amount - amount, cause_id, now)
+            return reversal.amount
+        self._lower(reversal, reversal.amount - amount, cause_id, now)
         return amount
 
-    def _withdraw(self, claim: Claim, cause_id: str, now: datetime) -> None:
+    def _withdraw(self, reversal: Reversal, cause_id: str, now: datetime) -> None:
         self.record(
             facts.ReversalWithdrawn(
                 **self.next(now),
-                reversal_id=claim.reversal_id,
-                refund_id=claim.refund_id,
-                amount=claim.amount,
+                reversal_id=reversal.reversal_id,
+                refund_id=reversal.refund_id,
+                amount=reversal.amount,
                 amount_reversed=self.amount_reversed,
-                in_flight=claim.state is ClaimState.REQUESTED,
+                in_flight=reversal.state is ReversalStatus.REQUESTED,
                 cause_id=cause_id,
             )
         )
 
-    def _lower(self, claim: Claim, amount: int, cause_id: str, now: datetime) -> None:
+    def _lower(self, reversal: Reversal, amount: int, cause_id: str, now: datetime) -> None:
         operation = self.operation
-        sent = operation is not None and operation.what == claim.reversal_id and operation.epoch_began is not None
+        sent = operation is not None and operation.what == reversal.reversal_id and operation.epoch_began is not None
         epoch = operation.epoch + sent if operation is not None else 1
         self.record(
-            facts.ReversalReduced(**self.next(now), reversal_id=claim.reversal_id, amount=amount, cause_id=cause_id, epoch=epoch)
+            facts.ReversalReduced(
+                **self.next(now), reversal_id=reversal.reversal_id, amount=amount, cause_id=cause_id, epoch=epoch
+            )
         )
 
     def undone_since(self, reduced: Mapping[str, int]) -> list[str]:
@@ -205,25 +207,25 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         self.reopen(actor, reason, now)
 
     def _reopen_reversal(self, actor: str, reason: str, now: datetime) -> None:
-        claim = self.owed
-        if claim is None:
+        reversal = self.owed
+        if reversal is None:
             raise NothingToRetry(self.id, "no refund is owed any reversal of it now; `resolve` ends its being stuck")
-        self.reopen(actor, reason, now, claim)
+        self.reopen(actor, reason, now, reversal)
 
     @property
-    def owed(self) -> Claim | None:
+    def owed(self) -> Reversal | None:
         """The reversal that a permanently failed transfer is stuck with; the oldest one that waits, if that one is gone."""
-        live = [claim for claim in self.claims.values() if claim.live]
-        stuck = (claim for claim in live if claim.state is ClaimState.FAILED)
+        live = [reversal for reversal in self.reversals.values() if reversal.live]
+        stuck = (reversal for reversal in live if reversal.state is ReversalStatus.FAILED)
         return next(stuck, live[0] if live else None)
 
     def reopen(
-        self, actor: str, reason: str, now: datetime, claim: Claim | None = None, to: TransferStatus | None = None
+        self, actor: str, reason: str, now: datetime, reversal: Reversal | None = None, to: TransferStatus | None = None
     ) -> None:
         """Take a permanently failed transfer up again: the transfer itself, or, once it is paid, this reversal of it (None:
         nothing is owed). What is sent is what is due now, after a look at Stripe's books."""
         operation = self.operation
-        what = claim.reversal_id if claim is not None else TRANSFER
+        what = reversal.reversal_id if reversal is not None else TRANSFER
         again = to or (TransferStatus.REVERSAL_PENDING if self.paid else TransferStatus.FAILED)
         self.record(
             facts.Reopened(
@@ -233,8 +235,8 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
                 reason=reason,
                 next_retry_at=now,
                 epoch=operation.epoch if operation is not None and operation.what == what else 1,
-                reversal_id=claim.reversal_id if claim is not None else None,
-                amount=claim.amount if claim is not None else self.amount,
+                reversal_id=reversal.reversal_id if reversal is not None else None,
+                amount=reversal.amount if reversal is not None else self.amount,
             )
         )
 
@@ -260,5 +262,5 @@ def causes_vanished(transfer: SellerTransfer) -> list[str]:
     """The refunds that were gone when a reversal for them had its outcome."""
     operation = transfer.operation
     still_open = operation.what if operation is not None and operation.open else None
-    contested = [c for c in transfer.claims.values() if c.contested and c.state is not ClaimState.WITHDRAWN]
-    return [claim.refund_id for claim in contested if claim.refund_id and claim.reversal_id != still_open]
+    contested = [c for c in transfer.reversals.values() if c.contested and c.state is not ReversalStatus.WITHDRAWN]
+    return [reversal.refund_id for reversal in contested if reversal.refund_id and reversal.reversal_id != still_open]

@@ -12,7 +12,7 @@ from domain.identity import SALE
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Operation
 from domain.provider_call.request_body import ReversalBody, TransferBody
-from domain.seller_transfer.reversal import Claim, ClaimState, Reason
+from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
 from domain.seller_transfer.state import TransferState
 
 LONG_AGO = datetime(2010, 1, 1, tzinfo=UTC)
@@ -113,12 +113,12 @@ class Imported(Opening):
         paid = bool(self.stripe_transfer_id) or status not in unpaid
         aggregate.paid = paid or self.reversal_id is not None or self.amount_reversed > 0
         if self.reversal_id is not None and status is TransferStatus.REVERSAL_PENDING:
-            claim = Claim(self.reversal_id, self.refund_id, self.reversal_due, Reason.IMPORTED, ClaimState.REQUESTED)
-            aggregate.claims[self.reversal_id] = claim
+            reversal = Reversal(self.reversal_id, self.refund_id, self.reversal_due, Reason.IMPORTED, ReversalStatus.REQUESTED)
+            aggregate.reversals[self.reversal_id] = reversal
             aggregate.operation = self._open(self.reversal_id)
         elif not aggregate.paid and status is not TransferStatus.CANCELLED:
             aggregate.operation = self._open(TRANSFER)
-        if self.refund_id is not None and (aggregate.claims or self.amount_reversed):
+        if self.refund_id is not None and (aggregate.reversals or self.amount_reversed):
             aggregate.refunds_before.add(self.refund_id)
         elif status is TransferStatus.PERMANENTLY_FAILED and aggregate.paid:
             aggregate.refund_given_up = self.refund_id
@@ -281,7 +281,9 @@ class ReversalQueued(TransferFact):
     waiting_for: str
 
     def change(self, transfer: TransferState) -> None:
-        transfer.claims[self.reversal_id] = Claim(self.reversal_id, self.refund_id, self.amount, self.reason, ClaimState.QUEUED)
+        transfer.reversals[self.reversal_id] = Reversal(
+            self.reversal_id, self.refund_id, self.amount, self.reason, ReversalStatus.QUEUED
+        )
 
 
 class ReversalRequested(TransferFact):
@@ -298,9 +300,9 @@ class ReversalRequested(TransferFact):
     note: str | None = None
 
     def change(self, transfer: TransferState) -> None:
-        before = transfer.claims.get(self.reversal_id)
-        claim = Claim(self.reversal_id, self.refund_id, self.amount, self.reason, ClaimState.REQUESTED)
-        transfer.claims[self.reversal_id] = claim._replace(contested=before is not None and before.contested)
+        before = transfer.reversals.get(self.reversal_id)
+        reversal = Reversal(self.reversal_id, self.refund_id, self.amount, self.reason, ReversalStatus.REQUESTED)
+        transfer.reversals[self.reversal_id] = reversal._replace(contested=before is not None and before.contested)
         if self.reason == Reason.EXTERNAL:
             return  # its outcome is in the same append: what is running goes on
         running = transfer.operation
@@ -318,7 +320,7 @@ class ReversalReduced(TransferFact):
     epoch: int
 
     def change(self, transfer: TransferState) -> None:
-        transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(amount=self.amount)
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(amount=self.amount)
         operation = transfer.operation
         if operation is not None and operation.what == self.reversal_id and self.epoch != operation.epoch:
             transfer.operation = operation._replace(epoch=self.epoch, epoch_began=None)
@@ -341,7 +343,7 @@ class ReversalWithdrawn(TransferFact):
         return TransferStatus.PARTIALLY_REVERSED if self.in_flight else None
 
     def change(self, transfer: TransferState) -> None:
-        transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(state=ClaimState.WITHDRAWN)
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(state=ReversalStatus.WITHDRAWN)
         if self.in_flight:
             transfer.operation, transfer.next_retry_at = None, None
 
@@ -354,7 +356,7 @@ class ReversalContested(TransferFact):
     cause_id: str
 
     def change(self, transfer: TransferState) -> None:
-        transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(contested=True)
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(contested=True)
 
 
 class ReversalSettled(TransferFact):
@@ -373,9 +375,9 @@ class ReversalSettled(TransferFact):
     request_id: str | None = None
 
     def change(self, transfer: TransferState) -> None:
-        claim = transfer.claims[self.reversal_id]
-        transfer.claims[self.reversal_id] = claim._replace(
-            state=ClaimState.REVERSED, settled=self.amount, stripe_reversal_id=self.stripe_reversal_id
+        reversal = transfer.reversals[self.reversal_id]
+        transfer.reversals[self.reversal_id] = reversal._replace(
+            state=ReversalStatus.REVERSED, settled=self.amount, stripe_reversal_id=self.stripe_reversal_id
         )
         transfer.amount_reversed, transfer.stripe_reversal_id = self.amount_reversed, self.stripe_reversal_id
         if transfer.operation is not None and transfer.operation.what == self.reversal_id:
@@ -410,9 +412,9 @@ class PermanentlyFailed(TransferFact):
         operation = transfer.operation
         if operation is not None:
             transfer.operation = operation._replace(in_call=False, unknown=False, look_first=True, exhausted=False)
-            claim = transfer.claims.get(operation.what)
-            if claim is not None:
-                transfer.claims[operation.what] = claim._replace(state=ClaimState.FAILED)
+            reversal = transfer.reversals.get(operation.what)
+            if reversal is not None:
+                transfer.reversals[operation.what] = reversal._replace(state=ReversalStatus.FAILED)
 
 
 class EvidenceHeld(TransferFact):
@@ -486,7 +488,7 @@ class Reopened(TransferFact):
         same = before if before is not None and before.what == what else Operation(what)
         transfer.operation = same._replace(epoch=self.epoch, epoch_began=None, retry_count=0, hindered=0, look_first=True)
         if self.reversal_id is not None:
-            transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(state=ClaimState.REQUESTED)
+            transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(state=ReversalStatus.REQUESTED)
 
 
 class Resolved(TransferFact):
@@ -507,7 +509,7 @@ class Resolved(TransferFact):
 
     def change(self, transfer: TransferState) -> None:
         if self.reversal_id is not None:
-            transfer.claims[self.reversal_id] = transfer.claims[self.reversal_id]._replace(state=ClaimState.RESOLVED)
+            transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(state=ReversalStatus.RESOLVED)
         if self.to is not None:
             transfer.operation, transfer.next_retry_at = None, None
         elif not transfer.paid:

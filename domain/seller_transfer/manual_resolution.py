@@ -28,11 +28,11 @@ def resolve(transfer: SellerTransfer, actor: str, reason: str, evidence: str, no
     if not transfer.paid:
         _resolve_unpaid(transfer, actor, reason, evidence, now)
         return
-    claim = transfer.owed
+    reversal = transfer.owed
     transfer.reopen(actor, reason, now)
     full = transfer.amount_reversed >= transfer.amount
     to = TransferStatus.REVERSED if full else TransferStatus.PARTIALLY_REVERSED
-    _resolved(transfer, actor, reason, evidence, now, to, claim.reversal_id if claim is not None else None)
+    _resolved(transfer, actor, reason, evidence, now, to, reversal.reversal_id if reversal is not None else None)
     transfer.release_queue(now)
 
 
@@ -70,22 +70,22 @@ def resolve_by_reversal(
 ) -> None:
     """Stripe holds this reversal of it: the one that is owed. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
     _require_stuck(transfer, now)
-    claim = transfer.owed
-    if claim is None:
+    reversal = transfer.owed
+    if reversal is None:
         raise NothingToResolve(transfer.id, "no refund is owed any reversal of it; say what happened by another evidence")
     made = next((reversal for reversal in seen.reversals if reversal.stripe_reversal_id == stripe_reversal_id), None)
     if made is None or _known(transfer, made):
         why = "is recorded already" if made is not None else f"is no reversal of {seen.stripe_transfer_id}"
         raise EvidenceDiffers(stripe_reversal_id, why)
-    _require_equal(stripe_reversal_id, reversal_id=(made.reversal_id or claim.reversal_id, claim.reversal_id))
-    transfer.reopen(actor, reason, now, claim)
-    settled_by_stripe(transfer, claim.reversal_id, made, now, note=f"resolved by {actor}: {reason}")
+    _require_equal(stripe_reversal_id, reversal_id=(made.reversal_id or reversal.reversal_id, reversal.reversal_id))
+    transfer.reopen(actor, reason, now, reversal)
+    settled_by_stripe(transfer, reversal.reversal_id, made, now, note=f"resolved by {actor}: {reason}")
     _resolved(transfer, actor, reason, stripe_reversal_id, now, None)
     transfer.release_queue(now)
 
 
 def _known(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
-    return made.stripe_reversal_id in {claim.stripe_reversal_id for claim in transfer.claims.values()}
+    return made.stripe_reversal_id in {reversal.stripe_reversal_id for reversal in transfer.reversals.values()}
 
 
 def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:

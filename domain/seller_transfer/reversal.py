@@ -22,7 +22,7 @@ def reason_of(cause_id: str | None) -> Reason:
     return Reason.DISPUTE if cause_id is not None and cause_id.startswith(DISPUTE) else Reason.REFUND
 
 
-class ClaimState(StrEnum):
+class ReversalStatus(StrEnum):
     """Where one claim stands; the statuses of the rows in `transfer_reversals`."""
 
     QUEUED = "queued"
@@ -38,14 +38,14 @@ class ClaimState(StrEnum):
     """A person closed it: settled outside of Stripe, or written off."""
 
 
-class Claim(NamedTuple):
+class Reversal(NamedTuple):
     """One reversal. Amounts in minor units of the transfer's currency."""
 
     reversal_id: str
     refund_id: str | None
     amount: int
     reason: str
-    state: ClaimState
+    state: ReversalStatus
     stripe_reversal_id: str | None = None
     settled: int = 0
     """What this claim added to the transfer's `amount_reversed`."""
@@ -55,16 +55,16 @@ class Claim(NamedTuple):
     @property
     def live(self) -> bool:
         """Whether it will still take money, or could."""
-        return self.state in (ClaimState.QUEUED, ClaimState.REQUESTED, ClaimState.FAILED)
+        return self.state in (ReversalStatus.QUEUED, ReversalStatus.REQUESTED, ReversalStatus.FAILED)
 
     @property
     def reserved(self) -> bool:
         """Whether its amount is spoken for without having come back through Stripe."""
-        return self.live or self.state is ClaimState.RESOLVED
+        return self.live or self.state is ReversalStatus.RESOLVED
 
     @property
     def taken(self) -> int:
         """What it counts for against its cause: what is or will be taken for it, never more than it asked for."""
-        if self.reason in (Reason.EXTERNAL, Reason.IMPORTED) or self.state == ClaimState.WITHDRAWN:
+        if self.reason in (Reason.EXTERNAL, Reason.IMPORTED) or self.state == ReversalStatus.WITHDRAWN:
             return 0
-        return min(self.amount, self.settled) if self.state == ClaimState.REVERSED else self.amount
+        return min(self.amount, self.settled) if self.state == ReversalStatus.REVERSED else self.amount

@@ -17,7 +17,7 @@ from domain.provider_call.steps import LookUp, proves_absence
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.reversal import Claim, ClaimState, Reason
+from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
 from domain.seller_transfer.stripe_call import (
     absent,
     awaits,
@@ -82,15 +82,15 @@ def take_in(
     note: str | None = None,
 ) -> None:
     """Stripe holds our reversal. Evidence that the present status cannot take in is kept, never refused."""
-    claim = transfer.claims.get(reversal_id)
-    if claim is not None and claim.state is ClaimState.FAILED and transfer.status is TransferStatus.PERMANENTLY_FAILED:
-        transfer.reopen(f"stripe:{stripe_reversal_id}", "Stripe holds the reversal", now, claim)
-        claim = transfer.claims[reversal_id]
-    if claim is not None and claim.state is ClaimState.REQUESTED:
-        _settled(transfer, claim, stripe_reversal_id, amount, US, now, note, request_id)
+    reversal = transfer.reversals.get(reversal_id)
+    if reversal is not None and reversal.state is ReversalStatus.FAILED and transfer.status is TransferStatus.PERMANENTLY_FAILED:
+        transfer.reopen(f"stripe:{stripe_reversal_id}", "Stripe holds the reversal", now, reversal)
+        reversal = transfer.reversals[reversal_id]
+    if reversal is not None and reversal.state is ReversalStatus.REQUESTED:
+        _settled(transfer, reversal, stripe_reversal_id, amount, US, now, note, request_id)
         transfer.release_queue(now)
-    elif claim is None or claim.stripe_reversal_id != stripe_reversal_id:
-        detail = f"Stripe holds {stripe_reversal_id} for a reversal that is {claim.state if claim else 'unknown'} here."
+    elif reversal is None or reversal.stripe_reversal_id != stripe_reversal_id:
+        detail = f"Stripe holds {stripe_reversal_id} for a reversal that is {reversal.state if reversal else 'unknown'} here."
         hold_evidence(transfer, reversal_id, stripe_reversal_id, amount, detail, request_id, now)
 
 
@@ -99,12 +99,12 @@ def settled_by_stripe(
 ) -> None:
     """This reversal at Stripe, ours or somebody else's, is the outcome of the one that runs."""
     by = US if made.reversal_id == reversal_id else EXTERNAL
-    _settled(transfer, transfer.claims[reversal_id], made.stripe_reversal_id, made.amount, by, now, note)
+    _settled(transfer, transfer.reversals[reversal_id], made.stripe_reversal_id, made.amount, by, now, note)
 
 
 def _settled(
     transfer: SellerTransfer,
-    claim: Claim,
+    reversal: Reversal,
     stripe_reversal_id: str | None,
     amount: int,
     settled_by: str,
@@ -119,12 +119,12 @@ def _settled(
     transfer.record(
         ending(
             **transfer.next(now),
-            reversal_id=claim.reversal_id,
+            reversal_id=reversal.reversal_id,
             stripe_reversal_id=stripe_reversal_id,
             amount=amount,
             amount_reversed=total,
             settled_by=settled_by,
-            drift=amount - claim.amount,
+            drift=amount - reversal.amount,
             note=note,
             request_id=request_id,
         )
@@ -200,8 +200,8 @@ def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: dateti
 
     `look` is the step that was taken: what it did not find proves nothing about a call that began after it.
     """
-    operation, claim = transfer.operation, transfer.in_flight
-    if operation is None or claim is None or operation.what != claim.reversal_id:
+    operation, reversal = transfer.operation, transfer.in_flight
+    if operation is None or reversal is None or operation.what != reversal.reversal_id:
         return
     current = proves_absence(look, operation)
     # all pages were read: nothing of ours can be hidden, unless it was sent since
@@ -217,46 +217,46 @@ def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: dateti
 
 def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime) -> bool:
     """Decide from what is at Stripe, if that decides: True when it did."""
-    claim = transfer.claims[operation.what]
-    ours = next((reversal for reversal in seen.reversals if reversal.reversal_id == claim.reversal_id), None)
+    reversal = transfer.reversals[operation.what]
+    ours = next((reversal for reversal in seen.reversals if reversal.reversal_id == reversal.reversal_id), None)
     if ours is not None:
         note = "found in Stripe's books"
-        take_in(transfer, claim.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
-    elif _tried_before(transfer, claim) and not operation.open and _by_the_older_system(transfer, claim, seen, now):
+        take_in(transfer, reversal.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
+    elif _tried_before(transfer, reversal) and not operation.open and _by_the_older_system(transfer, reversal, seen, now):
         return True
     elif seen.left == 0:
-        _nothing_left(transfer, claim, seen, now)
-    elif seen.left < claim.amount and not operation.open:
-        _less_left(transfer, claim, operation, seen, now)
+        _nothing_left(transfer, reversal, seen, now)
+    elif seen.left < reversal.amount and not operation.open:
+        _less_left(transfer, reversal, operation, seen, now)
     else:
         return False
     return True
 
 
-def _tried_before(transfer: SellerTransfer, claim: Claim) -> bool:
-    given_up = claim.refund_id is not None and claim.refund_id == transfer.refund_given_up
-    return claim.reason == Reason.IMPORTED or given_up
+def _tried_before(transfer: SellerTransfer, reversal: Reversal) -> bool:
+    given_up = reversal.refund_id is not None and reversal.refund_id == transfer.refund_given_up
+    return reversal.reason == Reason.IMPORTED or given_up
 
 
-def _by_the_older_system(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe, now: datetime) -> bool:
+def _by_the_older_system(transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime) -> bool:
     """Whether it may have asked Stripe itself, before it was taken over: what is there of just that amount is the outcome,
     and of what only may be a part of it a person decides. Nothing is taken twice."""
     others = strangers(transfer, seen)
-    same = next((reversal for reversal in others if reversal.amount == claim.amount), None)
+    same = next((reversal for reversal in others if reversal.amount == reversal.amount), None)
     if same is not None:
-        settled_by_stripe(transfer, claim.reversal_id, same, now, note="made by the older system")
+        settled_by_stripe(transfer, reversal.reversal_id, same, now, note="made by the older system")
         transfer.release_queue(now)
-    elif others and seen.left >= claim.amount:
+    elif others and seen.left >= reversal.amount:
         other = others[-1]
-        detail = f"{other.stripe_reversal_id} took {other.amount} back, {claim.amount} is asked: it may be meant by that."
-        hold_evidence(transfer, claim.reversal_id, other.stripe_reversal_id, other.amount, detail, None, now)
-    return same is not None or (bool(others) and seen.left >= claim.amount)
+        detail = f"{other.stripe_reversal_id} took {other.amount} back, {reversal.amount} is asked: it may be meant by that."
+        hold_evidence(transfer, reversal.reversal_id, other.stripe_reversal_id, other.amount, detail, None, now)
+    return same is not None or (bool(others) and seen.left >= reversal.amount)
 
 
 def strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
     """Reversals at Stripe that are not ours and not recorded yet, oldest first."""
-    known = set(transfer.claims)
-    settled = {claim.stripe_reversal_id for claim in transfer.claims.values()}
+    known = set(transfer.reversals)
+    settled = {reversal.stripe_reversal_id for reversal in transfer.reversals.values()}
     unnamed = [
         reversal
         for reversal in reversed(seen.reversals)
@@ -280,7 +280,7 @@ def names_ours(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
 def _not_in_the_sum(transfer: SellerTransfer, unnamed: Sequence[ReversalAtStripe]) -> list[ReversalAtStripe]:
     """Those that are not in `amount_reversed` yet: what came back before the transfer was taken over from an older system,
     or by several strangers together, is recorded as a sum, and the oldest are in it."""
-    summed = transfer.amount_reversed - sum(c.settled for c in transfer.claims.values() if c.stripe_reversal_id)
+    summed = transfer.amount_reversed - sum(c.settled for c in transfer.reversals.values() if c.stripe_reversal_id)
     left: list[ReversalAtStripe] = []
     for reversal in unnamed:
         if reversal.amount <= summed:
@@ -295,30 +295,30 @@ def external_id(transfer_id: UUID, stripe_reversal_id: str) -> str:
     return str(external_reversal(transfer_id, stripe_reversal_id))
 
 
-def _nothing_left(transfer: SellerTransfer, claim: Claim, seen: TransferAtStripe, now: datetime) -> None:
+def _nothing_left(transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime) -> None:
     others = strangers(transfer, seen)
     theirs = others[0].stripe_reversal_id if len(others) == 1 else None
     unrecorded = seen.amount_reversed - transfer.amount_reversed
-    amount = min(claim.amount, unrecorded) if transfer.queue else unrecorded
+    amount = min(reversal.amount, unrecorded) if transfer.queue else unrecorded
     listed = ", ".join(reversal.stripe_reversal_id for reversal in others) or "reversals known here already"
-    _settled(transfer, claim, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
+    _settled(transfer, reversal, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
     transfer.release_queue(now)
     if transfer.in_flight is not None:  # the rest of it stands for what waited
         _nothing_left(transfer, transfer.in_flight, seen, now)
 
 
-def _less_left(transfer: SellerTransfer, claim: Claim, operation: Operation, seen: TransferAtStripe, now: datetime) -> None:
+def _less_left(transfer: SellerTransfer, reversal: Reversal, operation: Operation, seen: TransferAtStripe, now: datetime) -> None:
     """Somebody else took part of it: record that, and ask under a new key for what is left."""
-    for reversal in strangers(transfer, seen):
-        _record_external(transfer, reversal, now)
-    note = f"{claim.amount} was asked, {seen.left} is left at Stripe."
+    for external in strangers(transfer, seen):
+        _record_external(transfer, external, now)
+    note = f"{reversal.amount} was asked, {seen.left} is left at Stripe."
     transfer.record(
         facts.ReversalRequested(
             **transfer.next(now),
-            reversal_id=claim.reversal_id,
-            refund_id=claim.refund_id,
+            reversal_id=reversal.reversal_id,
+            refund_id=reversal.refund_id,
             amount=seen.left,
-            reason=claim.reason,
+            reason=reversal.reason,
             next_retry_at=now,
             epoch=operation.epoch + 1,
             note=note,
@@ -326,22 +326,22 @@ def _less_left(transfer: SellerTransfer, claim: Claim, operation: Operation, see
     )
 
 
-def _record_external(transfer: SellerTransfer, reversal: ReversalAtStripe, now: datetime, note: str | None = None) -> None:
+def _record_external(transfer: SellerTransfer, external: ReversalAtStripe, now: datetime, note: str | None = None) -> None:
     """A reversal nobody of us asked for: its request and its outcome in one append, never sent."""
-    stranger = external_id(transfer.id, reversal.stripe_reversal_id)
+    stranger = external_id(transfer.id, external.stripe_reversal_id)
     transfer.record(
         facts.ReversalRequested(
             **transfer.next(now),
             reversal_id=stranger,
             refund_id=None,
-            amount=reversal.amount,
+            amount=external.amount,
             reason=Reason.EXTERNAL.value,
             next_retry_at=now,
-            note=note or _made_by(reversal),
+            note=note or _made_by(external),
         )
     )
-    claim = transfer.claims[stranger]
-    _settled(transfer, claim, reversal.stripe_reversal_id, reversal.amount, EXTERNAL, now)
+    reversal = transfer.reversals[stranger]
+    _settled(transfer, reversal, external.stripe_reversal_id, external.amount, EXTERNAL, now)
 
 
 def _made_by(reversal: ReversalAtStripe) -> str:

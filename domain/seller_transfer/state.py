@@ -6,7 +6,7 @@ from domain.fact import Stream
 from domain.identity import SALE
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Operation
-from domain.seller_transfer.reversal import Claim, ClaimState
+from domain.seller_transfer.reversal import Reversal, ReversalStatus
 
 
 class TransferState(Stream):
@@ -37,7 +37,7 @@ class TransferState(Stream):
         """A refund for which an older system has tried to reverse, without knowing what came of it."""
         self.operation: Operation | None = None
         self.reductions: dict[str, int] = {}
-        self.claims: dict[str, Claim] = {}
+        self.reversals: dict[str, Reversal] = {}
         self.evidence: dict[str, str] = {}
         """Objects at Stripe that could not be taken in, with the operation they belong to."""
         self.settled_outside: str | None = None
@@ -63,37 +63,37 @@ class TransferState(Stream):
         return self.imported and waiting and self.operation is not None and self.operation.look_first
 
     @property
-    def in_flight(self) -> Claim | None:
+    def in_flight(self) -> Reversal | None:
         """The one reversal that is on its way."""
-        return next((claim for claim in self.claims.values() if claim.state is ClaimState.REQUESTED), None)
+        return next((reversal for reversal in self.reversals.values() if reversal.state is ReversalStatus.REQUESTED), None)
 
     @property
-    def queue(self) -> list[Claim]:
+    def queue(self) -> list[Reversal]:
         """Reversals that wait, oldest first."""
-        return [claim for claim in self.claims.values() if claim.state is ClaimState.QUEUED]
+        return [reversal for reversal in self.reversals.values() if reversal.state is ReversalStatus.QUEUED]
 
     @property
     def room(self) -> int:
         """What further reversals (or, while unsent, reductions) could still take."""
         if self.status is TransferStatus.CANCELLED:
             return 0
-        return max(0, self.amount - self.amount_reversed - sum(c.amount for c in self.claims.values() if c.reserved))
+        return max(0, self.amount - self.amount_reversed - sum(c.amount for c in self.reversals.values() if c.reserved))
 
     @property
     def taken(self) -> int:
         """What refunds have taken or will take: reductions and claims, not what others reversed at Stripe."""
         unsent = self.original if self.status is TransferStatus.CANCELLED else self.original - self.amount
-        return unsent + sum(claim.taken for claim in self.claims.values())
+        return unsent + sum(reversal.taken for reversal in self.reversals.values())
 
     def taken_for(self, cause_id: str) -> int:
         """The part of `taken` that one refund is the cause of."""
-        reversals = sum(claim.taken for claim in self.claims.values() if claim.refund_id == cause_id)
+        reversals = sum(reversal.taken for reversal in self.reversals.values() if reversal.refund_id == cause_id)
         return self.reductions.get(cause_id, 0) + reversals
 
-    def is_open(self, claim: Claim) -> bool:
+    def is_open(self, reversal: Reversal) -> bool:
         """Whether this reversal may be at Stripe already without our knowing."""
         operation = self.operation
-        return claim.state is ClaimState.REQUESTED and operation is not None and (operation.open or self.unseen)
+        return reversal.state is ReversalStatus.REQUESTED and operation is not None and (operation.open or self.unseen)
 
     def undo_reductions(self, by: int) -> None:
         """Stripe paid `by` more than was to be sent any more: the newest reductions did not happen."""

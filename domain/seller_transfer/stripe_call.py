@@ -83,12 +83,12 @@ def _transfer_body(transfer: SellerTransfer) -> TransferBody:
 
 
 def _reversal_body(transfer: SellerTransfer, reversal_id: str) -> ReversalBody:
-    claim = transfer.claims[reversal_id]
+    reversal = transfer.reversals[reversal_id]
     metadata = {"reversal_id": reversal_id, "transfer_id": str(transfer.id), "order_id": transfer.order_id}
-    if claim.refund_id is not None:
-        metadata["refund_id"] = claim.refund_id
+    if reversal.refund_id is not None:
+        metadata["refund_id"] = reversal.refund_id
     return ReversalBody(
-        stripe_transfer_id=transfer.stripe_transfer_id or "", amount=claim.amount, reason=claim.reason, metadata=metadata
+        stripe_transfer_id=transfer.stripe_transfer_id or "", amount=reversal.amount, reason=reversal.reason, metadata=metadata
     )
 
 

@@ -172,7 +172,7 @@ def _sent(transfer: SellerTransfer, now: datetime) -> None:
 def _reversed(transfer: SellerTransfer, now: datetime, *, gone: bool) -> None:
     step = begin(transfer, now, POLICY)
     assert isinstance(step, Send)
-    claim = transfer.claims[step.what]
+    claim = transfer.reversals[step.what]
     missing = Rejected(404, "resource_missing", "No such transfer", stored=True)
     outcome = missing if gone else Succeeded(f"trr_{transfer.id.hex}", claim.amount)
     settle_reversal(transfer, step.what, step.attempt, outcome, None, now, POLICY)

@@ -56,8 +56,8 @@ async def test_an_event_wakes_those_who_handle_events(storage: Storage) -> None:
 async def test_no_two_holders_have_the_same_event_while_a_lease_runs(storage: Storage) -> None:
     for number in range(20):
         await put(storage, f"evt_{number}")
-    claims = await asyncio.gather(*(claimed(storage, f"w{n}", limit=5) for n in range(4)))
-    ids = [event.event_id for claim in claims for event in claim]
+    reversals = await asyncio.gather(*(claimed(storage, f"w{n}", limit=5) for n in range(4)))
+    ids = [event.event_id for claim in reversals for event in claim]
     while more := await claimed(storage, "w9"):
         ids += [event.event_id for event in more]
     assert sorted(ids) == sorted(f"evt_{number}" for number in range(20))

@@ -44,8 +44,8 @@ async def test_an_empty_claim_tells_the_database_s_time(storage: Storage) -> Non
 
 async def test_claimers_at_once_get_distinct_transfers_and_all_of_them(storage: Storage) -> None:
     wanted = {await due(storage.ledger, seller=f"s{n % 3}") for n in range(60)}
-    claims = await asyncio.gather(*(claimed(storage, holder=f"w{n}", limit=10) for n in range(8)))
-    ids = [each for claim in claims for each in claim]
+    reversals = await asyncio.gather(*(claimed(storage, holder=f"w{n}", limit=10) for n in range(8)))
+    ids = [each for claim in reversals for each in claim]
     while more := await claimed(storage, holder="w9"):  # a short claim does not mean idle
         ids += more
     assert len(ids) == len(set(ids))

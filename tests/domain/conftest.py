@@ -17,7 +17,7 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Rest, Send, Step
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.reversal import Claim
+from domain.seller_transfer.reversal import Reversal
 from domain.seller_transfer.reversal_outcome import settle_look_up as settle_reversal_look_up
 from domain.seller_transfer.reversal_outcome import settle_reversal
 from domain.seller_transfer.stripe_call import begin
@@ -132,7 +132,7 @@ class Story:
 
     def ours(self, stripe_id: str = TRR) -> ReversalAtStripe:
         """The running reversal, as it would be listed at Stripe."""
-        return ReversalAtStripe(stripe_id, self.claim.amount, self.claim.reversal_id)
+        return ReversalAtStripe(stripe_id, self.reversal.amount, self.reversal.reversal_id)
 
     @staticmethod
     def theirs(amount: int, stripe_id: str = "trr_dashboard") -> ReversalAtStripe:
@@ -160,7 +160,7 @@ class Story:
         return self.transfer.operation
 
     @property
-    def claim(self) -> Claim:
+    def reversal(self) -> Reversal:
         """The running reversal."""
         assert self.transfer.in_flight is not None
         return self.transfer.in_flight
@@ -246,9 +246,9 @@ class Sale:
             settle_transfer(transfer, send.attempt, outcome, self.now, POLICY)
         else:
             settle_reversal(transfer, send.what, send.attempt, outcome, seen, self.now, POLICY)
-        claim = transfer.claims.get(send.what)
-        if claim is not None and claim.contested and claim.refund_id is not None:
-            self.settle(claim.refund_id)
+        reversal = transfer.reversals.get(send.what)
+        if reversal is not None and reversal.contested and reversal.refund_id is not None:
+            self.settle(reversal.refund_id)
 
     def goes_through(self, transfer: SellerTransfer, stripe_id: str) -> None:
         """The next call succeeds."""

@@ -49,7 +49,7 @@ def test_the_key_names_the_operation_and_its_epoch_and_no_amount(story: Any) -> 
     assert story.send().key == f"transfer:{story.transfer.id}:e1"
     story.answer(Send(TRANSFER, 1, "", {}), Succeeded("tr_1", 10_000))  # type: ignore[typeddict-item]
     story.refunded(amount=4_000)
-    assert story.send().key == f"reversal:{story.claim.reversal_id}:e1"
+    assert story.send().key == f"reversal:{story.reversal.reversal_id}:e1"
 
 
 def test_our_own_ids_travel_in_the_metadata(story: Any) -> None:
@@ -63,7 +63,7 @@ def test_a_reversal_names_its_refund_and_its_transfer(story: Any) -> None:
     story.reversing(amount=4_000)
     body = story.send().body
     assert body["metadata"] == {
-        "reversal_id": story.claim.reversal_id,
+        "reversal_id": story.reversal.reversal_id,
         "transfer_id": str(story.transfer.id),
         "order_id": "order-1",
         "refund_id": "refund-1",

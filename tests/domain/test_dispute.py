@@ -130,8 +130,8 @@ def won(sale: Any, dispute_id: str = "dp_1") -> None:
 def test_a_dispute_takes_its_proportional_share_and_says_that_it_was_it(sale: Any) -> None:
     story = sale(1_000, {"ada": 501, "bob": 399}).all_go_through()
     disputed(story, 333)
-    (claim,) = story.of("ada").claims.values()
-    assert (claim.amount, claim.reason, claim.refund_id) == (501 * 333 // 1_000, Reason.DISPUTE, "dispute dp_1")
+    (reversal,) = story.of("ada").reversals.values()
+    assert (reversal.amount, reversal.reason, reversal.refund_id) == (501 * 333 // 1_000, Reason.DISPUTE, "dispute dp_1")
     story.all_go_through()
     assert story.net("bob") == 399 - 399 * 333 // 1_000
 
@@ -141,8 +141,8 @@ def test_a_refund_that_is_named_like_a_dispute_is_another_cause(sale: Any) -> No
     story.is_refunded("dp_1", 200)
     disputed(story, 300)
     story.all_go_through()
-    assert [claim.amount for claim in story.of("ada").claims.values()] == [100, 150]
-    assert [claim.reason for claim in story.of("ada").claims.values()] == ["refund", "dispute"]
+    assert [reversal.amount for reversal in story.of("ada").reversals.values()] == [100, 150]
+    assert [reversal.reason for reversal in story.of("ada").reversals.values()] == ["refund", "dispute"]
 
 
 def test_a_dispute_larger_than_what_is_left_takes_what_is_left(sale: Any) -> None:
@@ -202,7 +202,7 @@ def test_a_dispute_in_another_currency_is_set_aside(sale: Any) -> None:
     assert disputed(story, 400, currency="USD") == "it is in USD, the order in EUR"
     assert [type(fact).__name__ for fact in story.order.pending_events][-1] == "DisputeSetAside"
     assert story.order.set_aside == {"dispute dp_1": 400}
-    assert story.of("ada").claims == {}
+    assert story.of("ada").reversals == {}
 
 
 def test_nothing_is_given_back_while_another_causes_call_may_still_take_it(sale: Any) -> None:

@@ -131,7 +131,7 @@ def test_a_long_history_is_the_same_after_it_was_stored_and_read(story: Any, ans
     story.refunded("r1", 1_000).refunded("r2", 2_000)
     story.call(Succeeded("tr_1", 9_000, "req_1"))
     story.call(answers.outage)
-    story.transfer.withdraw(story.claim, 1_000, "r1", story.now)
+    story.transfer.withdraw(story.reversal, 1_000, "r1", story.now)
     story.call(answers.refused, seen=story.books(story.theirs(8_500)))
     story.call(answers.not_found_stored)
     story.transfer.backfill("tr_1", "ops", "known", story.now)
@@ -189,8 +189,8 @@ def test_a_refund_is_the_same_after_it_was_stored_and_read(story: Any, storage: 
 def test_what_is_read_has_plain_strings_where_members_were_written_and_nothing_minds(story: Any, storage: Any) -> None:
     story.reversing()
     replica = storage.replayed(list(story.transfer.collect_events()))
-    (claim,) = replica.claims.values()
-    assert type(claim.reason) is str
+    (reversal,) = replica.reversals.values()
+    assert type(reversal.reason) is str
     assert replica.room == story.transfer.room
     assert replica.in_flight is not None
     assert replica.status is S.REVERSAL_PENDING
@@ -259,7 +259,7 @@ def test_until_then_a_refund_does_not_count_on_its_not_being_paid(story: Any, st
     imported(story, status, stripe_transfer_id=None, next_retry_at=story.now).refunded(amount=10_000)
     assert story.status is not S.CANCELLED
     story.find(story.books())
-    assert (story.status, story.claim.amount) == (S.REVERSAL_PENDING, 10_000)
+    assert (story.status, story.reversal.amount) == (S.REVERSAL_PENDING, 10_000)
 
 
 def test_an_imported_reversal_goes_on_with_what_is_left(story: Any) -> None:

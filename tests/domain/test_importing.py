@@ -16,7 +16,7 @@ from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import LONG_AGO, Imported
 from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
-from domain.seller_transfer.reversal import ClaimState
+from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import settle_look_up
@@ -186,8 +186,8 @@ def test_what_the_older_system_has_reversed_itself_is_the_outcome(story: Any, as
     reversing(story, reversal_amount=asked, amount_reversed=1_000)
     due = asked or 9_000
     story.see(story.books(story.theirs(due, "trr_theirs"), story.theirs(1_000, "trr_before")))
-    claim = story.transfer.claims[RUNNING]
-    assert (claim.state, claim.stripe_reversal_id, claim.settled) == (ClaimState.REVERSED, "trr_theirs", due)
+    reversal = story.transfer.reversals[RUNNING]
+    assert (reversal.state, reversal.stripe_reversal_id, reversal.settled) == (ReversalStatus.REVERSED, "trr_theirs", due)
     assert (story.transfer.amount_reversed, story.transfer.next_retry_at) == (1_000 + due, None)
 
 
@@ -273,7 +273,7 @@ def test_refunds_of_an_imported_order_take_no_more_than_is_left_of_its_transfer(
     taken_over(story, "completed", amount_reversed=7_000)
     new = ordered(sale, story)
     new.is_refunded("r1", 4_000)
-    assert story.claim.amount == 3_000
+    assert story.reversal.amount == 3_000
 
 
 def test_a_refund_before_the_order_is_paid_here_is_reversed_then(sale: Any, story: Any) -> None:
@@ -282,7 +282,7 @@ def test_a_refund_before_the_order_is_paid_here_is_reversed_then(sale: Any, stor
     new.is_refunded("r1", 4_000)
     new.order.pay("pay-1", None, "api", new.now)
     pay_sellers(new.order, new.now, [story.transfer])
-    assert story.claim.amount == 4_000
+    assert story.reversal.amount == 4_000
 
 
 def test_a_reversal_for_a_refund_unknown_here_counts_for_no_other_and_is_not_withdrawn(sale: Any, story: Any) -> None:
@@ -290,8 +290,10 @@ def test_a_reversal_for_a_refund_unknown_here_counts_for_no_other_and_is_not_wit
     new = ordered(sale, story)
     new.is_refunded("r1", 4_000)
     new.is_revoked("r1")
-    assert story.transfer.claims[RUNNING].state is ClaimState.REQUESTED
-    assert [claim.state for claim in story.transfer.claims.values() if claim.refund_id == "r1"] == [ClaimState.WITHDRAWN]
+    assert story.transfer.reversals[RUNNING].state is ReversalStatus.REQUESTED
+    assert [reversal.state for reversal in story.transfer.reversals.values() if reversal.refund_id == "r1"] == [
+        ReversalStatus.WITHDRAWN
+    ]
     assert new.transfers == [story.transfer], "nothing is given back that was not taken"
 
 
@@ -309,7 +311,7 @@ def test_nor_is_it_taken_again_for_a_refund_that_came_before_the_order_was_paid_
         new.is_refunded(refund_id, amount)
     new.order.pay("pay-1", None, "api", new.now)
     pay_sellers(new.order, new.now, [story.transfer])
-    assert (story.claim.refund_id, story.claim.amount) == ("r2", 1_000)
+    assert (story.reversal.refund_id, story.reversal.amount) == ("r2", 1_000)
 
 
 @pytest.mark.parametrize("settled", [False, True])
@@ -322,6 +324,6 @@ def test_what_an_older_system_took_for_a_refund_is_not_taken_for_it_again(sale: 
     new.is_refunded("old", 4_000)
     assert story.told() == []
     new.is_refunded("r2", 1_000)
-    assert [claim.amount for claim in story.transfer.claims.values() if claim.refund_id == "r2"] == [1_000]
+    assert [reversal.amount for reversal in story.transfer.reversals.values() if reversal.refund_id == "r2"] == [1_000]
     settle(new.order, new.transfers, "r2", new.now)
-    assert sum(claim.amount for claim in story.transfer.claims.values() if claim.refund_id != "old") == 1_000
+    assert sum(reversal.amount for reversal in story.transfer.reversals.values() if reversal.refund_id != "old") == 1_000

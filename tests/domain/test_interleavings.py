@@ -33,7 +33,7 @@ from domain.seller_transfer import reversal_outcome, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.facts import AnyTransferFact, CallStarted, EvidenceHeld, Reopened
 from domain.seller_transfer.manual_resolution import resolve
-from domain.seller_transfer.reversal import ClaimState
+from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
 from projections.registry import TransferFold, fold
@@ -470,10 +470,10 @@ class World:
         for cause_id in transfer.undone_since(reduced):
             self._settle(cause_id)
         still_open = transfer.operation.what if transfer.operation is not None and transfer.operation.open else None
-        contested = [c for c in transfer.claims.values() if c.contested and c.state is not ClaimState.WITHDRAWN]
-        for claim in contested:
-            if claim.reversal_id != still_open:
-                self._settle(claim.refund_id or "")
+        contested = [c for c in transfer.reversals.values() if c.contested and c.state is not ReversalStatus.WITHDRAWN]
+        for reversal in contested:
+            if reversal.reversal_id != still_open:
+                self._settle(reversal.refund_id or "")
 
     # what holds after each append
 
@@ -529,20 +529,22 @@ class World:
             assert row.status in ("pending", "failed")
             still_open = transfer.operation is not None and transfer.operation.open
             assert still_open or (row.next_retry_at, row.waiting_for) == (None, "payment")
-        states = {name: (claim.state.value, claim.refund_id) for name, claim in transfer.claims.items()}
+        states = {name: (reversal.state.value, reversal.refund_id) for name, reversal in transfer.reversals.items()}
         assert {name: (r.status, r.refund_id) for name, r in folded.reversals.rows.items()} == states
 
     def _holds(self, transfer: SellerTransfer) -> None:
-        claims = list(transfer.claims.values())
+        reversals = list(transfer.reversals.values())
         assert 0 <= transfer.amount_reversed <= transfer.amount <= transfer.original
-        assert all(claim.amount > 0 for claim in claims)
-        assert [claim.state for claim in claims].count(ClaimState.REQUESTED) == (transfer.status is S.REVERSAL_PENDING)
+        assert all(reversal.amount > 0 for reversal in reversals)
+        assert [reversal.state for reversal in reversals].count(ReversalStatus.REQUESTED) == (
+            transfer.status is S.REVERSAL_PENDING
+        )
         assert (transfer.next_retry_at is None) or transfer.status in WAITING
         assert transfer.next_retry_at is not None or transfer.status is not S.REVERSAL_PENDING
         assert transfer.taken <= transfer.original
         assert transfer.status is not S.REVERSED or not transfer.queue
         if not self.strangers:
-            live = sum(claim.amount for claim in claims if claim.live)
+            live = sum(reversal.amount for reversal in reversals if reversal.live)
             assert transfer.amount_reversed + live <= transfer.amount
             assert sum(transfer.reductions.values()) + transfer.amount == transfer.original + (
                 transfer.amount if transfer.status is S.CANCELLED else 0
@@ -591,7 +593,7 @@ class World:
             back = sum(h.amount - h.left for h in held)
             # what strangers take from a transfer that a person has to see to anyway is found by that person
             assert back == transfer.amount_reversed or (self.strangers and transfer.status is S.PERMANENTLY_FAILED)
-            assert not any(c.state in (ClaimState.QUEUED, ClaimState.REQUESTED) for c in transfer.claims.values())
+            assert not any(c.state in (ReversalStatus.QUEUED, ReversalStatus.REQUESTED) for c in transfer.reversals.values())
 
     def of(self, seller_id: str) -> list[SellerTransfer]:
         return [transfer for transfer in self.transfers if transfer.seller_id == seller_id]

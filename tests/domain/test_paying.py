@@ -276,7 +276,7 @@ def test_a_refund_during_the_call_waits_for_its_outcome(story: Any) -> None:
     story.answer(send, Succeeded("tr_1", 10_000))
 
     assert story.told() == ["Completed", "ReversalRequested"]
-    assert story.claim.amount == 4_000
+    assert story.reversal.amount == 4_000
 
 
 @pytest.mark.parametrize("word", ["refused", "invalid", "too_little", "on_hold"])

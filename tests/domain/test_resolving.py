@@ -10,7 +10,7 @@ from domain.provider_call.outcome import Succeeded, Unknown
 from domain.provider_call.stripe_objects import ReversalAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.manual_resolution import resolve, resolve_by_reversal, resolve_by_transfer
-from domain.seller_transfer.reversal import ClaimState
+from domain.seller_transfer.reversal import ReversalStatus
 
 S = TransferStatus
 
@@ -69,9 +69,9 @@ def test_what_refunds_took_entirely_after_it_was_given_up_ends_cancelled(unpaid:
 
 def test_a_reversal_that_is_written_off_counts_as_taken_and_is_not_sent_again(stuck: Any) -> None:
     by_mia(stuck)
-    (claim,) = stuck.transfer.claims.values()
+    (reversal,) = stuck.transfer.reversals.values()
     assert stuck.told() == ["Reopened", "Resolved"]
-    assert (stuck.status, claim.state) == (S.PARTIALLY_REVERSED, ClaimState.RESOLVED)
+    assert (stuck.status, reversal.state) == (S.PARTIALLY_REVERSED, ReversalStatus.RESOLVED)
     assert (stuck.transfer.taken, stuck.transfer.amount_reversed, stuck.transfer.room) == (4_000, 0, 6_000)
     assert stuck.step()[0] == "nothing is due"
 
@@ -79,20 +79,20 @@ def test_a_reversal_that_is_written_off_counts_as_taken_and_is_not_sent_again(st
 def test_what_waited_behind_a_written_off_reversal_goes_on(stuck: Any) -> None:
     stuck.refunded("refund-2", 1_000)
     by_mia(stuck)
-    assert (stuck.status, stuck.claim.amount) == (S.REVERSAL_PENDING, 1_000)
+    assert (stuck.status, stuck.reversal.amount) == (S.REVERSAL_PENDING, 1_000)
 
 
 def test_a_written_off_reversal_whose_refund_fails_afterwards_gives_the_seller_nothing(stuck: Any) -> None:
     """Whether the seller had paid it in another way is not known here: the alarm of the failed refund tells a person."""
     by_mia(stuck)
-    (claim,) = stuck.transfer.claims.values()
-    assert stuck.transfer.withdraw(claim, 4_000, "refund-1", stuck.now) == 4_000
+    (reversal,) = stuck.transfer.reversals.values()
+    assert stuck.transfer.withdraw(reversal, 4_000, "refund-1", stuck.now) == 4_000
     assert stuck.transfer.taken == 0
 
 
 def test_a_paid_transfer_of_which_nothing_is_owed_any_more_takes_part_in_refunds_again(stuck: Any) -> None:
-    (claim,) = stuck.transfer.claims.values()
-    stuck.transfer.withdraw(claim, 4_000, "refund-1", stuck.now)
+    (reversal,) = stuck.transfer.reversals.values()
+    stuck.transfer.withdraw(reversal, 4_000, "refund-1", stuck.now)
     stuck.news()
     with pytest.raises(NothingToRetry, match="no refund is owed"):
         stuck.transfer.retry("ops", "again", stuck.now)

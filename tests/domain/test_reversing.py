@@ -9,15 +9,15 @@ from domain.errors import NothingToRetry
 from domain.lifecycle import TransferStatus
 from domain.provider_call.outcome import Rejected, Succeeded
 from domain.provider_call.stripe_objects import ReversalAtStripe
-from domain.seller_transfer.reversal import ClaimState, Reason
+from domain.seller_transfer.reversal import Reason, ReversalStatus
 from domain.seller_transfer.reversal_outcome import external_id, needs_look, no_such_transfer, record_external
 
 S = TransferStatus
 HOUR = timedelta(hours=1)
 
 
-def claims(story: Any) -> list[tuple[int, str]]:
-    return [(claim.amount, claim.state.value) for claim in story.transfer.claims.values()]
+def reversals(story: Any) -> list[tuple[int, str]]:
+    return [(reversal.amount, reversal.state.value) for reversal in story.transfer.reversals.values()]
 
 
 def exhaust(story: Any, answers: Any) -> None:
@@ -76,7 +76,7 @@ def test_an_unknown_transfer_is_one_call_and_then_a_persons_business(story: Any,
     story.call(answers.not_found)
     (intent, end) = story.news()
     assert (type(intent).__name__, type(end).__name__, end.reason) == ("CallStarted", "PermanentlyFailed", "not_found")
-    assert claims(story) == [(4_000, "failed")]
+    assert reversals(story) == [(4_000, "failed")]
     assert story.passes(1_000 * HOUR).step()[0] == "nothing is due"
 
 
@@ -159,9 +159,9 @@ def test_what_waited_is_settled_by_the_rest_of_what_they_took(story: Any, answer
     story.reversing(amount=4_000).refunded("refund-2", 5_000)
     story.call(answers.already, seen=story.books(story.theirs(10_000)))
     assert story.told()[-3:] == ["PartiallyReversed", "ReversalRequested", "Reversed"]
-    assert claims(story) == [(4_000, "reversed"), (5_000, "reversed")]
+    assert reversals(story) == [(4_000, "reversed"), (5_000, "reversed")]
     assert (story.transfer.taken, story.transfer.amount_reversed, story.status) == (9_000, 10_000, S.REVERSED)
-    ids = [claim.stripe_reversal_id for claim in story.transfer.claims.values()]
+    ids = [reversal.stripe_reversal_id for reversal in story.transfer.reversals.values()]
     assert ids == ["trr_dashboard", None], "one reversal at Stripe settles one of ours"
 
 
@@ -170,7 +170,7 @@ def test_less_left_than_asked_records_theirs_and_asks_for_the_rest_under_the_nex
     first = story.call(answers.refused, seen=story.books(story.theirs(7_000)))
     assert story.told() == ["CallStarted", "ReversalRequested", "PartiallyReversed", "ReversalRequested"]
     assert story.status is S.REVERSAL_PENDING
-    assert claims(story) == [(3_000, "requested"), (7_000, "reversed")]
+    assert reversals(story) == [(3_000, "requested"), (7_000, "reversed")]
 
     send = story.send()
 
@@ -200,7 +200,7 @@ def test_what_waited_finds_nothing_when_the_rest_was_taken(story: Any, answers: 
     story.call(Succeeded("trr_1", 3_000))
     assert story.status is S.REVERSED
     assert story.transfer.queue == [], "nothing waits for a transfer that is all back"
-    assert claims(story) == [(3_000, "reversed"), (6_000, "withdrawn"), (7_000, "reversed")]
+    assert reversals(story) == [(3_000, "reversed"), (6_000, "withdrawn"), (7_000, "reversed")]
     assert story.transfer.taken == 3_000
 
 
@@ -218,7 +218,7 @@ def test_ours_counts_even_if_an_earlier_answer_was_lost(story: Any, answers: Any
     story.reversing(amount=4_000)
     story.call(answers.timeout)
     story.call(answers.refused, seen=story.books(story.theirs(1_000), story.ours()))
-    assert claims(story)[0] == (4_000, "reversed")
+    assert reversals(story)[0] == (4_000, "reversed")
     assert story.transfer.amount_reversed == 4_000
 
 
@@ -237,7 +237,7 @@ def test_the_wording_decides_nothing(stories: Any, message: str) -> None:
         worded, silent = stories().reversing(), stories().reversing()
         worded.call(Rejected(400, None, message, stored=True), seen=seen(worded))
         silent.call(Rejected(400, None, "-", stored=True), seen=seen(silent))
-        assert (worded.status, claims(worded)) == (silent.status, claims(silent))
+        assert (worded.status, reversals(worded)) == (silent.status, reversals(silent))
         assert worded.told() == silent.told()
 
 
@@ -280,7 +280,7 @@ def test_exhausted_and_absent_ends_permanently(story: Any, answers: Any) -> None
     story.see(story.books())
     fact = story.news()[-1]
     assert (type(fact).__name__, fact.reason) == ("PermanentlyFailed", "exhausted")
-    assert claims(story) == [(4_000, "failed")]
+    assert reversals(story) == [(4_000, "failed")]
 
 
 def test_exhausted_and_found_is_reversed(story: Any, answers: Any) -> None:
@@ -301,20 +301,20 @@ def test_exhausted_with_less_left_asks_for_the_rest_with_fresh_attempts(story: A
     story.reversing()
     exhaust(story, answers)
     story.see(story.books(story.theirs(9_000)))
-    assert (claims(story)[0], story.operation.retry_count) == ((1_000, "requested"), 0)
+    assert (reversals(story)[0], story.operation.retry_count) == ((1_000, "requested"), 0)
     assert story.send().key.endswith(":e2")
 
 
 def test_a_reversal_waiting_behind_one_that_was_given_up_waits_for_the_operator(story: Any, answers: Any) -> None:
     story.reversing().refunded("refund-2", 1_000)
     story.call(answers.not_found)
-    assert claims(story) == [(4_000, "failed"), (1_000, "queued")]
+    assert reversals(story) == [(4_000, "failed"), (1_000, "queued")]
 
     story.transfer.retry("ops", "it is there now", story.now)
     story.see(story.books())
     story.call(Succeeded("trr_1", 4_000))
 
-    assert claims(story) == [(4_000, "reversed"), (1_000, "requested")]
+    assert reversals(story) == [(4_000, "reversed"), (1_000, "requested")]
 
 
 # --- awaiting funds -------------------------------------------------------------------------------------------------
@@ -353,8 +353,8 @@ def test_one_reversal_is_in_flight_and_the_others_follow_one_by_one_oldest_first
     assert [fact.waiting_for for fact in story.news()] == ["reversal"] * 3
     sent = []
     for _ in range(4):
-        assert [c.state for c in story.transfer.claims.values()].count(ClaimState.REQUESTED) == 1
-        amount = story.claim.amount
+        assert [c.state for c in story.transfer.reversals.values()].count(ReversalStatus.REQUESTED) == 1
+        amount = story.reversal.amount
         sent.append(amount)
         story.call(Succeeded(f"trr_{amount}", amount))
     assert sent == [1_000, 2_000, 3_000, 4_000]
@@ -379,7 +379,7 @@ def test_what_waited_behind_a_reversal_that_stripe_turns_out_to_hold_goes_on(sto
     story.refunded("refund-2", 1_000)
     story.answer(send, Succeeded("trr_1", 4_000))
     assert story.status is S.REVERSAL_PENDING
-    assert story.claim.amount == 1_000
+    assert story.reversal.amount == 1_000
 
 
 def test_a_second_reversal_for_the_same_request_is_evidence(story: Any) -> None:
@@ -425,7 +425,7 @@ def test_while_ours_is_running_attribution_waits_for_its_outcome(story: Any) -> 
     assert story.told() == []
     story.call(Succeeded("trr_1", 4_000))
     story.news()
-    ours = ReversalAtStripe("trr_1", 4_000, next(iter(story.transfer.claims)))
+    ours = ReversalAtStripe("trr_1", 4_000, next(iter(story.transfer.reversals)))
     record_external(story.transfer, story.books(ours, story.theirs(3_000)), story.now)
     assert story.told() == ["ReversalRequested", "PartiallyReversed"]
     assert story.transfer.amount_reversed == 7_000
@@ -442,7 +442,7 @@ def test_one_that_settled_our_own_is_not_recorded_again(story: Any, answers: Any
 def test_a_refund_named_like_a_reversal_at_stripe_is_not_taken_for_it(story: Any) -> None:
     story.paid().refunded("trr_dashboard", 1_000)
     story.call(Succeeded("trr_1", 1_000))
-    ours = ReversalAtStripe("trr_1", 1_000, next(iter(story.transfer.claims)))
+    ours = ReversalAtStripe("trr_1", 1_000, next(iter(story.transfer.reversals)))
     record_external(story.transfer, story.books(story.theirs(2_000, "trr_dashboard"), ours), story.now)
     assert story.transfer.amount_reversed == 3_000
-    assert external_id(story.transfer.id, "trr_dashboard") in story.transfer.claims
+    assert external_id(story.transfer.id, "trr_dashboard") in story.transfer.reversals

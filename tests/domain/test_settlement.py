@@ -17,8 +17,8 @@ def told(transfer: Any) -> list[str]:
     return [type(fact).__name__ for fact in transfer.pending_events]
 
 
-def claims(transfer: Any) -> list[tuple[int, str]]:
-    return [(claim.amount, claim.state.value) for claim in transfer.claims.values()]
+def reversals(transfer: Any) -> list[tuple[int, str]]:
+    return [(reversal.amount, reversal.state.value) for reversal in transfer.reversals.values()]
 
 
 # --- when a refund comes --------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def test_nothing_is_sent_where_the_sellers_part_of_a_refund_is_nothing(sale: Any
     story.is_refunded("r1", 99)
     assert told(story.of("ada"))[-1] == "Completed"
     story.is_refunded("r2", 1)
-    assert claims(story.of("ada")) == [(1, "requested")]
+    assert reversals(story.of("ada")) == [(1, "requested")]
 
 
 def test_an_explicit_refund_takes_from_whom_it_names(sale: Any) -> None:
@@ -130,7 +130,7 @@ def test_a_withdrawn_reversal_lets_the_next_in_the_queue_go(sale: Any) -> None:
     story.is_refunded("r1", 40)
     story.is_refunded("r2", 20)
     story.is_revoked("r1")
-    assert claims(story.of("ada")) == [(20, "withdrawn"), (10, "requested")]
+    assert reversals(story.of("ada")) == [(20, "withdrawn"), (10, "requested")]
 
 
 def test_a_reversal_still_in_the_queue_is_withdrawn_and_the_running_one_goes_on(sale: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_reversal_still_in_the_queue_is_withdrawn_and_the_running_one_goes_on(
     send = story.send(story.of("ada"))
     story.is_refunded("r2", 20)
     story.is_revoked("r2")
-    assert claims(story.of("ada")) == [(20, "requested"), (10, "withdrawn")]
+    assert reversals(story.of("ada")) == [(20, "requested"), (10, "withdrawn")]
     story.answer(story.of("ada"), send, Succeeded("trr_1", 20))
     assert story.of("ada").status is S.PARTIALLY_REVERSED
 
@@ -182,7 +182,7 @@ def test_an_open_reversal_that_finds_less_left_is_still_withdrawn_and_not_asked_
     story.is_revoked("r1")
     theirs = ReversalAtStripe("trr_dashboard", 45, None)
     story.answer(transfer, send, answers.refused, TransferAtStripe("tr_ada_1", 50, 45, "EUR", "acct_ada", "", (theirs,)))
-    assert claims(transfer) == [(5, "withdrawn"), (45, "reversed")]
+    assert reversals(transfer) == [(5, "withdrawn"), (45, "reversed")]
     assert transfer.operation is None
     assert len(story.transfers) == 1, "what strangers took is theirs to answer for"
 
@@ -237,8 +237,8 @@ def test_a_second_refund_after_one_that_failed_debits_the_seller_again_newest_tr
 
     story.is_refunded("r2", 100)
 
-    assert claims(story.of("ada", 1)) == [(20, "requested")]
-    assert claims(story.of("ada", 0)) == [(20, "reversed"), (30, "requested")]
+    assert reversals(story.of("ada", 1)) == [(20, "requested")]
+    assert reversals(story.of("ada", 0)) == [(20, "reversed"), (30, "requested")]
     story.all_go_through()
     assert story.net("ada") == 0
 
@@ -252,8 +252,8 @@ def test_the_newest_transfer_is_debited_first_and_the_sale_only_for_the_rest(sal
 
     story.is_refunded("r2", 30)
 
-    assert claims(story.of("ada", 1)) == [(15, "requested")]
-    assert claims(story.of("ada", 0)) == [(20, "reversed")]
+    assert reversals(story.of("ada", 1)) == [(15, "requested")]
+    assert reversals(story.of("ada", 0)) == [(20, "reversed")]
 
 
 def test_the_same_refund_failing_and_succeeding_for_ever_stays_exact(sale: Any) -> None:
@@ -273,11 +273,11 @@ def test_a_cent_of_rounding_moves_with_the_refund_that_fails(sale: Any) -> None:
     story = sale(10, {"ada": 3}).all_go_through()
     story.is_refunded("r1", 5)
     story.is_refunded("r2", 5)
-    assert claims(story.of("ada")) == [(1, "requested"), (2, "queued")]
+    assert reversals(story.of("ada")) == [(1, "requested"), (2, "queued")]
 
     story.is_revoked("r1")
 
-    assert claims(story.of("ada")) == [(1, "withdrawn"), (1, "requested")]
+    assert reversals(story.of("ada")) == [(1, "withdrawn"), (1, "requested")]
     assert "ReversalReduced" in told(story.of("ada"))
     story.all_go_through()
     assert story.net("ada") == 2
@@ -321,7 +321,7 @@ def test_lowering_a_reversal_that_was_refused_before_changes_its_key(sale: Any, 
     story.answer(transfer, used, answers.rate_limited)
     assert not transfer.operation.open
     story.is_revoked("r1")
-    assert claims(transfer)[-1] == (1, "requested")
+    assert reversals(transfer)[-1] == (1, "requested")
     story.now = transfer.next_retry_at
     again = story.send(transfer)
     assert (used.body["amount"], again.body["amount"]) == (2, 1)
@@ -371,7 +371,7 @@ def test_a_refund_of_a_stuck_transfer_waits_for_the_operator_by_name(sale: Any, 
 def test_a_stuck_reversal_whose_cause_is_gone_is_withdrawn_and_reopening_is_refused(sale: Any, answers: Any) -> None:
     story = stuck(sale, answers)
     story.is_revoked("r1")
-    assert claims(story.of("ada")) == [(20, "withdrawn")]
+    assert reversals(story.of("ada")) == [(20, "withdrawn")]
     with pytest.raises(NothingToRetry, match="no refund is owed"):
         story.of("ada").retry("ops", "again", story.now)
     assert len(story.transfers) == 1
@@ -383,7 +383,7 @@ def test_reopening_sends_what_is_due_now_and_not_what_was_due_then(sale: Any, an
     story.is_revoked("r1")
     transfer = story.of("ada")
     transfer.retry("ops", "it is there", story.now)
-    assert [(c.amount, c.state.value) for c in transfer.claims.values() if c.live] == [(10, "requested")]
+    assert [(c.amount, c.state.value) for c in transfer.reversals.values() if c.live] == [(10, "requested")]
     assert transfer.operation.look_first
 
 
@@ -395,8 +395,8 @@ def test_a_refund_is_told_how_it_is_divided(sale: Any) -> None:
     story.is_refunded("r1", 10)
     ada, bob = story.of("ada"), story.of("bob")
     assert parts_of(story.order, story.transfers, "r1") == [
-        {"seller_id": "ada", "amount": 5, "transfer_id": str(ada.id), "reversal_id": next(iter(ada.claims))},
-        {"seller_id": "bob", "amount": 3, "transfer_id": str(bob.id), "reversal_id": next(iter(bob.claims))},
+        {"seller_id": "ada", "amount": 5, "transfer_id": str(ada.id), "reversal_id": next(iter(ada.reversals))},
+        {"seller_id": "bob", "amount": 3, "transfer_id": str(bob.id), "reversal_id": next(iter(bob.reversals))},
     ]
 
 

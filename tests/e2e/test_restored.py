@@ -89,7 +89,7 @@ async def test_a_reversal_of_the_lost_hour_is_given_back_when_its_refund_fails(s
         (transfer_id,) = await stage.paid(desk)
     async with stored(stage.settings) as storage:
         await Desk(storage).refund("r1", "o1", 500)
-        (claim,) = (await storage.ledger.transfer(transfer_id)).claims.values()
+        (claim,) = (await storage.ledger.transfer(transfer_id)).reversals.values()
     (row,) = await stage.view.transfers("o1")
     metadata = {"reversal_id": claim.reversal_id, "refund_id": "r1"}
     await stage.stripe.external_reversal(str(row.stripe_transfer_id), claim.amount, metadata=metadata)

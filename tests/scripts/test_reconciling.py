@@ -197,7 +197,7 @@ async def test_our_own_reversal_whose_outcome_was_lost_is_adopted_as_its_outcome
         transfer = uow.transfer(UUID(OURS1))
         assert isinstance(begin(transfer, an_hour_ago, Policy()), Send)
         await ledger.append(uow)
-    for reversal_id in transfer.claims:
+    for reversal_id in transfer.reversals:
         await stripe.external_reversal(first, 300, metadata={"reversal_id": reversal_id})
     code, findings = await found(database_url, stripe)
     assert (code, [one["kind"] for one in findings]) == (1, 2 * ["missing_here"])

@@ -214,7 +214,7 @@ def _same_money(transfer: SellerTransfer, folded: TransferFold, theirs: Json) ->
         yield f"{theirs['id']} is {ours} here and {theirs['amount']} {theirs['currency']} to {theirs['destination']} at Stripe"
     open_, operation = 0, transfer.operation
     if operation is not None and operation.what != TRANSFER and operation.open:
-        open_ = transfer.claims[operation.what].amount
+        open_ = transfer.reversals[operation.what].amount
     if theirs["amount_reversed"] - row.amount_reversed not in (0, open_):
         yield f"{theirs['id']}: {row.amount_reversed} is reversed here, {theirs['amount_reversed']} at Stripe"
     yield from _same_reversals(folded, theirs, operation.what if open_ and operation else None)

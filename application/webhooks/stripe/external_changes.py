@@ -73,7 +73,7 @@ def _take_in(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) ->
     if transfer.stripe_transfer_id != seen.stripe_transfer_id:
         return Left.NOTHING  # kept as evidence, with an alarm
     for made in reversed(seen.reversals):
-        if made.reversal_id in transfer.claims:
+        if made.reversal_id in transfer.reversals:
             reversal_outcome.take_in(
                 transfer, made.reversal_id, made.stripe_reversal_id, made.amount, None, now, "told by a webhook of Stripe"
             )

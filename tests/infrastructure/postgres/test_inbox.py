@@ -124,8 +124,8 @@ async def test_intake_tells_those_who_listen(inbox: Inbox, person: Person) -> No
 
 async def test_no_event_is_claimed_by_two(inbox: Inbox) -> None:
     await asyncio.gather(*(put(inbox, f"e{n}") for n in range(200)))
-    claims = await asyncio.gather(*(claimed(inbox, f"worker-{n}", 25) for n in range(8)))
-    names = [name for claim in claims for name in claim]
+    reversals = await asyncio.gather(*(claimed(inbox, f"worker-{n}", 25) for n in range(8)))
+    names = [name for claim in reversals for name in claim]
     while more := await claimed(inbox, "worker-9", 25):
         names += more
     assert len(names) == len(set(names)) == 200

@@ -50,8 +50,8 @@ async def test_eight_claimers_at_once_get_distinct_transfers_and_all_of_them(
     work: Work, record: Make, kind: str, status: str
 ) -> None:
     recorded = set(await asyncio.gather(*(record(status) for _ in range(300))))
-    claims = await asyncio.gather(*(work.claim(kind, f"worker-{n}", 40, LEASE) for n in range(8)))
-    ids = [each for claim in claims for each in claim.ids]
+    reversals = await asyncio.gather(*(work.claim(kind, f"worker-{n}", 40, LEASE) for n in range(8)))
+    ids = [each for claim in reversals for each in claim.ids]
     while more := (await work.claim(kind, "worker-9", 40, LEASE)).ids:  # a short claim does not mean idle
         ids += more
     assert len(ids) == 300
