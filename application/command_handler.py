@@ -11,13 +11,13 @@ from uuid import UUID
 from application.ports import Clock, EventLog
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import Conflict, ConstraintBroken
-from domain.identity import order_stream, switch_stream
-from domain.pause import UNSEEN
+from domain.identity import order_stream, pause_stream
+from domain.pause import LOOK_UP_FIRST
 
 ATTEMPTS = 20
 """How often a command is decided anew after losing a race, before its caller is told so."""
 
-RESTORED = switch_stream(UNSEEN)
+LOOK_UP_FIRST_STREAM = pause_stream(LOOK_UP_FIRST)
 """The switch that is off while, after a restore, looks come first."""
 NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})
 
@@ -41,7 +41,7 @@ class CommandHandler:
         """What `decide` answers, once what it changed is stored; what is stored along may depend on the answer."""
         for left in reversed(range(ATTEMPTS)):
             uow = await load()
-            uow.mind_restore()
+            uow.mark_unverified()
             answer = decide(uow, self._clock.now())
             with_it = extras if isinstance(extras, CommitExtras) else extras(answer)
             if not uow.changed() and with_it.inbox is None:
@@ -59,13 +59,13 @@ class CommandHandler:
 
     async def order_with(self, order_id: str, *streams: UUID) -> UnitOfWork:
         """An order with all its transfers, and these streams. Raises UnknownId."""
-        uow = await self._ledger.load([order_stream(order_id), RESTORED, *streams])
+        uow = await self._ledger.load([order_stream(order_id), LOOK_UP_FIRST_STREAM, *streams])
         uow.merge(await self._ledger.load(uow.order(order_id).transfer_ids()))
         return uow
 
     async def around(self, transfer_id: UUID, *others: UUID) -> UnitOfWork:
         """The transfer, and, where there is one, its order with all its transfers; and these streams. Raises UnknownId."""
-        uow = await self._ledger.load([transfer_id, RESTORED, *others])
+        uow = await self._ledger.load([transfer_id, LOOK_UP_FIRST_STREAM, *others])
         order_id = uow.transfer(transfer_id).order_id
         uow.merge(await self._ledger.load([order_stream(order_id)]))
         if (order := uow.known_order(order_id)) is not None:

@@ -9,10 +9,10 @@ from domain.dispute import Dispute
 from domain.errors import UnknownId
 from domain.fact import Fact, Stream
 from domain.finding import Finding
-from domain.identity import dispute_stream, finding_stream, order_stream, payout_stream, switch_stream
+from domain.identity import dispute_stream, finding_stream, order_stream, pause_stream, payout_stream
 from domain.order.aggregate import Order
 from domain.order.recovery import settle
-from domain.pause import UNSEEN, Switch
+from domain.pause import LOOK_UP_FIRST, Pause
 from domain.payout import Payout
 from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -57,21 +57,21 @@ class UnitOfWork:
         """How many facts wait to be appended."""
         return sum(len(facts) for _, facts in self.changed())
 
-    def switch(self, scope: str) -> Switch | None:
+    def pause(self, scope: str) -> Pause | None:
         """What pauses this scope, if it was ever paused."""
-        stream = self._streams.get(switch_stream(scope))
-        return stream if isinstance(stream, Switch) else None
+        stream = self._streams.get(pause_stream(scope))
+        return stream if isinstance(stream, Pause) else None
 
-    def mind_restore(self) -> None:
+    def mark_unverified(self) -> None:
         """After a restore, while looks come first: what was not looked up since may have been paid by what is lost."""
-        switch = self.switch(UNSEEN)
-        if switch is None or not switch.paused:
+        pause = self.pause(LOOK_UP_FIRST)
+        if pause is None or not pause.paused:
             return
         for order in (stream for stream in self._streams.values() if isinstance(stream, Order)):
-            order.unseen = True
+            order.unverified = True
         for transfer in self.transfers():
             looked_at = transfer.operation.looked_at if transfer.operation is not None else None
-            transfer.unseen = looked_at is None or looked_at < switch.modified_on
+            transfer.unverified = looked_at is None or looked_at < pause.modified_on
 
     def finding(self, finding_id: str) -> Finding | None:
         """What was decided about this finding, if anything was."""

@@ -41,7 +41,7 @@ def external_reversal(transfer_id: UUID, stripe_reversal_id: str) -> UUID:
     return _named("external_reversal", str(transfer_id), stripe_reversal_id)
 
 
-def switch_stream(scope: str) -> UUID:
+def pause_stream(scope: str) -> UUID:
     """The stream of what can be paused under this scope."""
     return _named("switch", scope)
 

@@ -2,20 +2,20 @@
 everything, a kind of work, one seller, one kind of work for one seller.
 
 Each is a switch with a stream of its own, so that the audit trail tells who stopped the money, when and why. One more switch
-is no pause: `unseen` forbids to send what was not looked up before, after a restore from a backup.
+is no pause: `unverified` forbids to send what was not looked up before, after a restore from a backup.
 """
 
 from datetime import datetime
 
 from domain.fact import Fact, Opening, Stream, opened
-from domain.identity import switch_stream
+from domain.identity import pause_stream
 
 TOPIC = "ledger.switch"
 
 EVERYTHING = "everything"
 """Nothing is sent to Stripe, and no refund to the PSP. Webhooks and calls are taken in and handled all the same: nothing waits
 outside."""
-UNSEEN = "unseen"
+LOOK_UP_FIRST = "unseen"
 """Sending what was not looked up in Stripe's books before."""
 LEDGER = "ledger"
 """The actor when the ledger itself stops."""
@@ -46,12 +46,12 @@ class Installed(Opening):
     TOPIC = "ledger.switch.installed"
     scope: str
 
-    def apply(self, aggregate: "Switch") -> None:
+    def apply(self, aggregate: "Pause") -> None:
         aggregate.scope = self.scope
 
 
 class Paused(Fact):
-    """`actor` has paused the scope. `lost_since`: for `unseen`, from when on Stripe may hold what our facts do not tell."""
+    """`actor` has paused the scope. `lost_since`: for `unverified`, from when on Stripe may hold what our facts do not tell."""
 
     TOPIC = "ledger.switch.paused"
     scope: str
@@ -59,7 +59,7 @@ class Paused(Fact):
     reason: str
     lost_since: datetime | None = None
 
-    def apply(self, aggregate: "Switch") -> None:
+    def apply(self, aggregate: "Pause") -> None:
         aggregate.paused, aggregate.lost_since = True, self.lost_since
         aggregate.actor, aggregate.reason = self.actor, self.reason
 
@@ -72,11 +72,11 @@ class Resumed(Fact):
     actor: str
     reason: str
 
-    def apply(self, aggregate: "Switch") -> None:
+    def apply(self, aggregate: "Pause") -> None:
         aggregate.paused = False
 
 
-class Switch(Stream, topic=TOPIC, opening=Installed):
+class Pause(Stream, topic=TOPIC, opening=Installed):
     """One thing that can be paused."""
 
     def __init__(self) -> None:
@@ -87,10 +87,10 @@ class Switch(Stream, topic=TOPIC, opening=Installed):
         self.lost_since: datetime | None = None
 
     @classmethod
-    def install(cls, scope: str, now: datetime) -> "Switch":
+    def install(cls, scope: str, now: datetime) -> "Pause":
         """A switch that is on."""
         fact = Installed(
-            originator_id=switch_stream(scope), originator_version=1, originator_topic=TOPIC, timestamp=now, scope=scope
+            originator_id=pause_stream(scope), originator_version=1, originator_topic=TOPIC, timestamp=now, scope=scope
         )
         return opened(cls, fact)
 
@@ -118,4 +118,4 @@ class Switch(Stream, topic=TOPIC, opening=Installed):
         return True
 
 
-AnySwitchFact = Installed | Paused | Resumed
+AnyPauseFact = Installed | Paused | Resumed

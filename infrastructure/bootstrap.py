@@ -8,7 +8,7 @@ from dataclasses import replace
 import structlog
 
 from application.commands.orders import TransferLedger
-from domain.pause import UNSEEN
+from domain.pause import LOOK_UP_FIRST
 from domain.provider_call.outcome import LookUpFailed
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
@@ -146,5 +146,5 @@ async def _look_up_first(service: Service) -> None:
     newest = await History(service.store).newest()
     now = service.clock.now()
     since = newest.timestamp if newest is not None else now
-    await service.ledger.pause(UNSEEN, "serve --look-up-first", "restored from a backup", lost_since=since)
+    await service.ledger.pause(LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since)
     log.warning("looks come first", lost_since=since.isoformat(), end="transfer-ledger resume --look-up-first")

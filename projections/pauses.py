@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain.pause import AnySwitchFact, Installed, Paused, Resumed
+from domain.pause import AnyPauseFact, Installed, Paused, Resumed
 
 
 class PauseRow(NamedTuple):
@@ -12,7 +12,7 @@ class PauseRow(NamedTuple):
 
     stream_id: UUID
     scope: str
-    """`everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>` or `unseen`; see `domain.pause`."""
+    """`everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>` or `unverified`; see `domain.pause`."""
     paused: bool
     actor: str | None
     """Who paused or resumed it last."""
@@ -23,7 +23,7 @@ class PauseRow(NamedTuple):
     updated_at: datetime
 
 
-def evolve(row: PauseRow | None, fact: AnySwitchFact) -> PauseRow:
+def evolve(row: PauseRow | None, fact: AnyPauseFact) -> PauseRow:
     """The row after a fact. Pure."""
     if isinstance(fact, Installed):
         at = fact.timestamp
@@ -32,7 +32,7 @@ def evolve(row: PauseRow | None, fact: AnySwitchFact) -> PauseRow:
     return _changed(row, fact)._replace(version=fact.originator_version, updated_at=fact.timestamp)
 
 
-def _changed(row: PauseRow, fact: AnySwitchFact) -> PauseRow:
+def _changed(row: PauseRow, fact: AnyPauseFact) -> PauseRow:
     match fact:
         case Paused():
             return row._replace(paused=True, actor=fact.actor, reason=fact.reason, lost_since=fact.lost_since)

@@ -11,7 +11,7 @@ from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
 from domain.finding import AnyFindingFact
 from domain.order.facts import AnyOrderFact
-from domain.pause import AnySwitchFact
+from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.facts import AnyTransferFact
@@ -62,7 +62,7 @@ def _step(state: Fold | None, fact: Fact) -> Fold:
         return disputes.evolve(state if isinstance(state, DisputeRow) else None, fact)
     if isinstance(fact, AnyPayoutFact):
         return payouts.evolve(state if isinstance(state, PayoutRow) else None, fact)
-    if isinstance(fact, AnySwitchFact):
+    if isinstance(fact, AnyPauseFact):
         return pauses.evolve(state if isinstance(state, PauseRow) else None, fact)
     if isinstance(fact, AnyFindingFact):
         return findings.evolve(state if isinstance(state, FindingRow) else None, fact)

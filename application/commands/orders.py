@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from application.backfill import matching
-from application.command_handler import NO_EXTRAS, RESTORED, CommandHandler
+from application.command_handler import LOOK_UP_FIRST_STREAM, NO_EXTRAS, CommandHandler
 from application.commands import disputes, refunds
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import Recorded, RefundReport, SettledRefund
@@ -18,11 +18,11 @@ from application.unit_of_work import CommitExtras, UnitOfWork, settle_anew
 from domain.dispute import DisputePolicy
 from domain.errors import ContentDiffers, UnknownId
 from domain.finding import DecidedBy, Difference
-from domain.identity import dispute_stream, finding_stream, order_stream, refund_stream, switch_stream
+from domain.identity import dispute_stream, finding_stream, order_stream, pause_stream, refund_stream
 from domain.order.aggregate import Order
 from domain.order.recovery import doubt, pay_sellers, require_fit
 from domain.order.state import Share
-from domain.pause import Switch, scopes_within
+from domain.pause import Pause, scopes_within
 from domain.provider_call.psp_objects import name_at_psp
 from domain.provider_call.request_body import PaymentBody
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -244,24 +244,24 @@ class TransferLedger:
         """Nothing of this scope is sent from now on; answers whether that is news. See `domain.pause`."""
 
         def decide(uow: UnitOfWork, now: datetime) -> bool:
-            switch = uow.switch(scope)
-            if switch is None:
-                switch = Switch.install(scope, now)
-                uow.add([switch])
-            return switch.pause(actor, reason, now, lost_since)
+            pause = uow.pause(scope)
+            if pause is None:
+                pause = Pause.install(scope, now)
+                uow.add([pause])
+            return pause.pause(actor, reason, now, lost_since)
 
-        return await self._handler.handle(lambda: self._ledger.load([switch_stream(scope)]), decide, NO_EXTRAS)
+        return await self._handler.handle(lambda: self._ledger.load([pause_stream(scope)]), decide, NO_EXTRAS)
 
     async def resume(self, scope: str, actor: str, reason: str) -> bool:
-        """What is due of this scope goes on, see `switch.scopes_within`; answers whether it was paused."""
+        """What is due of this scope goes on, see `pause.scopes_within`; answers whether it was paused."""
         scopes = scopes_within(scope)
 
         def decide(uow: UnitOfWork, now: datetime) -> bool:
-            switches = [switch for switch in map(uow.switch, scopes) if switch is not None]
-            resumed = [switch.resume(actor, reason, now) for switch in switches]
+            switches = [pause for pause in map(uow.pause, scopes) if pause is not None]
+            resumed = [pause.resume(actor, reason, now) for pause in switches]
             return any(resumed)
 
-        return await self._handler.handle(lambda: self._ledger.load([*map(switch_stream, scopes)]), decide, NO_EXTRAS)
+        return await self._handler.handle(lambda: self._ledger.load([*map(pause_stream, scopes)]), decide, NO_EXTRAS)
 
     async def _around_refund(self, stream: UUID) -> UnitOfWork:
         """The refund, its order, and all transfers of that."""
@@ -301,7 +301,7 @@ class TransferLedger:
         return refund_stream(given[0])
 
     async def _order(self, order_id: str) -> UnitOfWork:
-        return await self._ledger.load([order_stream(order_id), RESTORED])
+        return await self._ledger.load([order_stream(order_id), LOOK_UP_FIRST_STREAM])
 
     async def _before_paid(self, order_id: str) -> UnitOfWork:
         """The order, and, while it is not paid, what an older system has made for it."""

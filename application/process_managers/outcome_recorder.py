@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from application.command_handler import RESTORED
+from application.command_handler import LOOK_UP_FIRST_STREAM
 from application.ports import Clock, EventLog
 from application.process_managers.process import Settlement
 from application.unit_of_work import UnitOfWork, settle_anew
@@ -67,10 +67,10 @@ class Recorder:
         """A reversal whose cause vanished while its call was open has its outcome now, or Stripe paid what a refund had
         reduced: settle what that took, or paid, in vain."""
         for cause_id in to_settle(transfer, reduced):
-            uow.merge(await self._ledger.load([order_stream(transfer.order_id), RESTORED]))
+            uow.merge(await self._ledger.load([order_stream(transfer.order_id), LOOK_UP_FIRST_STREAM]))
             order = uow.order(transfer.order_id)
             uow.merge(await self._ledger.load(order.transfer_ids()))
-            uow.mind_restore()
+            uow.mark_unverified()
             settle_anew(uow, order, cause_id, self._clock.now())
 
     async def _hold(self, transfer_id: UUID, settlement: Settlement, refused: ConstraintBroken) -> None:

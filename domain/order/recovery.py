@@ -61,7 +61,7 @@ def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
         source_transaction=order.source_transaction,
         now=now,
     )
-    transfer.unseen = order.unseen
+    transfer.unverified = order.unverified
     return transfer
 
 

@@ -57,8 +57,8 @@ class OrderState(Stream):
         """Refunds that the PSP was asked for and has not decided."""
         self.payment_body: PaymentBody | None = None
         self.compensations: list[UUID] = []
-        self.unseen = False
-        """See `SellerTransfer.unseen`."""
+        self.unverified = False
+        """See `SellerTransfer.unverified`."""
         self.doubt: str | None = None
         """What is said against its payment: what is unsent of it, now or later, is held back."""
 

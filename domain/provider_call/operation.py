@@ -59,8 +59,8 @@ class Operation(NamedTuple):
     def must_look_up(self, now: datetime, policy: Policy, look_first: LookFirst | None = None) -> bool:
         """Whether Stripe's books have to be read before anything may be sent (again)."""
         aged = self.epoch_began is not None and now - self.epoch_began >= policy.key_lifetime
-        unseen = look_first is not None and (self.looked_at is None or self.looked_at < look_first.begun_at)
-        return self.look_first or self.exhausted or aged or unseen
+        unverified = look_first is not None and (self.looked_at is None or self.looked_at < look_first.begun_at)
+        return self.look_first or self.exhausted or aged or unverified
 
     def started(self, at: datetime, attempt: int, epoch: int) -> "Operation":
         """After `CallStarted`. A call that was still running is lost: it stays part of the unknown."""

@@ -72,7 +72,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         """A refund takes `amount` back: by sending less, by a reversal now, or by one that waits. Needs `amount <= room`."""
         if not 0 < amount <= self.room:
             raise ValueError(f"{amount} is to be taken back from transfer {self.id}, which has room for {self.room}.")
-        if self.unsent and not self.unseen:
+        if self.unsent and not self.unverified:
             self._reduce(refund_id, amount, now)
         elif self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
             self._request(self._reversal_id(refund_id), refund_id, amount, now)

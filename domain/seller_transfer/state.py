@@ -42,7 +42,7 @@ class TransferState(Stream):
         """Objects at Stripe that could not be taken in, with the operation they belong to."""
         self.settled_outside: str | None = None
         """What a person said who paid the seller in another way: Stripe is to pay nothing any more."""
-        self.unseen = False
+        self.unverified = False
         """Restored from a backup, and not looked up since: Stripe may have paid it. Known while a command lasts, no fact."""
         self.held: str | None = None
         """Why nothing of it is sent before a person says so."""
@@ -93,7 +93,7 @@ class TransferState(Stream):
     def is_open(self, reversal: Reversal) -> bool:
         """Whether this reversal may be at Stripe already without our knowing."""
         operation = self.operation
-        return reversal.state is ReversalStatus.REQUESTED and operation is not None and (operation.open or self.unseen)
+        return reversal.state is ReversalStatus.REQUESTED and operation is not None and (operation.open or self.unverified)
 
     def undo_reductions(self, by: int) -> None:
         """Stripe paid `by` more than was to be sent any more: the newest reductions did not happen."""

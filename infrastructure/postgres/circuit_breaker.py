@@ -5,7 +5,7 @@ from datetime import timedelta
 from psycopg.rows import TupleRow
 
 from application.ports import TrafficState
-from domain.pause import UNSEEN
+from domain.pause import LOOK_UP_FIRST
 from domain.provider_call.operation import LookFirst
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.named_queries import queries
@@ -25,7 +25,7 @@ class Traffic:
 
     async def state(self) -> TrafficState:
         """What may be sent now, as of the last commit."""
-        row = await self._row("state", unseen=UNSEEN)
+        row = await self._row("state", unverified=LOOK_UP_FIRST)
         assert row, "the migration has made the breaker's only row"
         outage, paused, begun_at, lost_since = row
         return TrafficState(outage, frozenset(paused), LookFirst(begun_at, lost_since) if begun_at else None)

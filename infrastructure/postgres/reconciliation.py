@@ -80,7 +80,7 @@ class SeenAtStripe:
         """Answers how many of them are news."""
         return (await self._connection.execute(SQL["see"], (list(stripe_ids),))).rowcount
 
-    async def unseen(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Unseen]]:
+    async def unverified(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Unseen]]:
         """Ours from this time that are paid and were not seen, in batches."""
         after: Unseen | None = None
         while True:

@@ -2,16 +2,16 @@
 
 from typing import assert_never
 
-from domain.pause import EVERYTHING, UNSEEN, AnySwitchFact, Installed, Paused, Resumed
+from domain.pause import EVERYTHING, LOOK_UP_FIRST, AnyPauseFact, Installed, Paused, Resumed
 from projections.audit_trail.text import clause
 
 
-def sentence(fact: AnySwitchFact) -> str:
+def sentence(fact: AnyPauseFact) -> str:
     """What happened to what can be paused, and what happens next."""
     match fact:
         case Installed():
             return f"There is a switch for {_named(fact.scope)}; it is on."
-        case Paused() if fact.scope == UNSEEN:
+        case Paused() if fact.scope == LOOK_UP_FIRST:
             return (
                 f"{fact.actor!r} demands a look at Stripe's books before each send ({clause(fact.reason)}), until it is resumed."
             )
@@ -27,6 +27,6 @@ def _named(scope: str) -> str:
     kind, _, name = scope.partition(":")
     if scope == EVERYTHING:
         return "everything that is sent to Stripe"
-    if scope == UNSEEN:
+    if scope == LOOK_UP_FIRST:
         return "sending without a look at Stripe's books"
     return f"all {name}" if kind == "work" else f"all work for seller {name!r}"

@@ -8,7 +8,7 @@ from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
 from domain.finding import AnyFindingFact
 from domain.order.facts import AnyOrderFact
-from domain.pause import AnySwitchFact
+from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.facts import AnyTransferFact
@@ -30,7 +30,7 @@ def sentence(fact: Fact, currency: str | None = None) -> str:
         return dispute.sentence(fact)
     if isinstance(fact, AnyPayoutFact):
         return payout.sentence(fact)
-    if isinstance(fact, AnySwitchFact):
+    if isinstance(fact, AnyPauseFact):
         return pause.sentence(fact)
     if isinstance(fact, AnyFindingFact):
         return finding.sentence(fact)

@@ -18,7 +18,7 @@ from domain.finding import DecidedBy, Difference, Finding, Kind
 from domain.order.aggregate import Order
 from domain.order.recovery import parts_of, pay_sellers, settle
 from domain.order.state import Share
-from domain.pause import Switch, scope_of_seller
+from domain.pause import Pause, scope_of_seller
 from domain.payout import Payout, PayoutStatus
 from domain.provider_call.outcome import Rejected, Succeeded
 from domain.provider_call.retry_policy import Policy
@@ -147,8 +147,8 @@ def _paid_out(order_id: str, now: datetime) -> Payout:
     return payout
 
 
-def _paused(seller_id: str, now: datetime) -> Switch:
-    switch = Switch.install(scope_of_seller(seller_id), now)
+def _paused(seller_id: str, now: datetime) -> Pause:
+    switch = Pause.install(scope_of_seller(seller_id), now)
     switch.pause("mia", "account under review", now, lost_since=now)
     return switch
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from application.commands.operator import resolve
-from domain.pause import EVERYTHING, KINDS, UNSEEN, scope_of_seller, scope_of_work
+from domain.pause import EVERYTHING, KINDS, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from infrastructure.bootstrap import running, stored
 from infrastructure.settings import Settings
 from projections.audit_trail.sentence import instant
@@ -59,7 +59,7 @@ def scope_of(seller: str | None, work: str | None, look_up_first: bool = False) 
         return scope_of_seller(seller)
     if work is not None:
         return scope_of_work(work)
-    return UNSEEN if look_up_first else EVERYTHING
+    return LOOK_UP_FIRST if look_up_first else EVERYTHING
 
 
 async def list_alarms(settings: Settings, cleared: bool, limit: int, as_json: bool) -> None:

@@ -38,7 +38,7 @@ class Reading:
             several = [Found(found, one.created_at) for one, ours in beside for found in await self._of(one.transfer, ours)]
             for marked in await self._marked(several):
                 yield marked
-        async for batch in self._seen.unseen(start, end):
+        async for batch in self._seen.unverified(start, end):
             gone = [one for one in batch if await self._look_at(one.stripe_transfer_id) is None]
             for marked in await self._marked(await self._missing_there(gone)):
                 yield marked

@@ -12,7 +12,7 @@ from application.webhooks.handler import DONE, StoredEvent
 from application.webhooks.stripe.account_pauses import SellersWork
 from application.webhooks.stripe.accounts import StripeAccounts
 from application.webhooks.stripe.objects import StripesObjects
-from domain.identity import switch_stream
+from domain.identity import pause_stream
 from domain.pause import scope_of_seller
 from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage, in_memory
@@ -85,5 +85,5 @@ async def test_a_person_who_resumes_a_seller_ends_what_stripe_has_held_as_well(s
 
 async def is_held(storage: Storage) -> bool:
     scope = scope_of_seller("anna", "transferring")
-    switch = (await storage.ledger.load([switch_stream(scope)])).switch(scope)
+    switch = (await storage.ledger.load([pause_stream(scope)])).switch(scope)
     return switch is not None and switch.paused

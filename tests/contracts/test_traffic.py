@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from application.ports import Traffic, TrafficState
-from domain.pause import EVERYTHING, UNSEEN, scope_of_seller
+from domain.pause import EVERYTHING, LOOK_UP_FIRST, scope_of_seller
 from tests.support.storage import CHANNELS, Storage
 from tests.support.streams import NOW, paused
 
@@ -94,7 +94,7 @@ async def test_what_is_paused_is_known_to_all(storage: Storage, traffic: Traffic
 
 async def test_after_a_restore_everybody_knows_what_has_to_be_looked_up(storage: Storage, traffic: Traffic) -> None:
     lost_since = NOW - timedelta(hours=3)
-    resume = await paused(storage.ledger, UNSEEN, lost_since)
+    resume = await paused(storage.ledger, LOOK_UP_FIRST, lost_since)
     state = await traffic.state()
     assert state.look_first is not None
     assert (state.look_first.begun_at, state.look_first.lost_since) == (NOW, lost_since)

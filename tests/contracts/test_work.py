@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.pause import EVERYTHING, UNSEEN, scope_of_seller, scope_of_work
+from domain.pause import EVERYTHING, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from domain.seller_transfer.stripe_call import hold_evidence
 from tests.support.storage import CHANNELS, Storage
 from tests.support.streams import NOW, due, paused, stored, transfer
@@ -164,7 +164,7 @@ async def test_nothing_that_is_paused_is_claimed_or_due_until_it_is_resumed(stor
 
 
 @pytest.mark.parametrize(
-    "scope", [scope_of_work("reversing"), scope_of_seller("ben"), scope_of_seller("anna", "reversing"), UNSEEN]
+    "scope", [scope_of_work("reversing"), scope_of_seller("ben"), scope_of_seller("anna", "reversing"), LOOK_UP_FIRST]
 )
 async def test_a_pause_stops_nothing_but_its_own_scope(storage: Storage, scope: str) -> None:
     transfer_id = await due(storage.ledger, seller="anna", status="pending")

@@ -19,7 +19,7 @@ from domain.order.disputes import count_dispute, revoke_dispute
 from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentRequested
 from domain.order.recovery import doubt
 from domain.order.state import Share
-from domain.pause import AnySwitchFact
+from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
@@ -96,7 +96,7 @@ TOPICS = {
     "Ignored": "ledger.finding.ignored",
     "Adopted": "ledger.finding.adopted",
 }
-UNIONS = (AnyOrderFact, AnyRefundFact, AnyTransferFact, AnySwitchFact, AnyDisputeFact, AnyPayoutFact, AnyFindingFact)
+UNIONS = (AnyOrderFact, AnyRefundFact, AnyTransferFact, AnyPauseFact, AnyDisputeFact, AnyPayoutFact, AnyFindingFact)
 CLASSES = [kind for union in UNIONS for kind in get_args(union)]
 
 

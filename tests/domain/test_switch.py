@@ -3,38 +3,38 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from domain.pause import EVERYTHING, UNSEEN, Switch
+from domain.pause import EVERYTHING, LOOK_UP_FIRST, Pause
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 
-def told(switch: Switch) -> list[str]:
+def told(switch: Pause) -> list[str]:
     return [type(fact).__name__ for fact in switch.pending_events]
 
 
 def test_a_switch_is_paused_and_resumed_once_each() -> None:
-    switch = Switch.install(EVERYTHING, NOW)
+    switch = Pause.install(EVERYTHING, NOW)
     assert [switch.pause("mia", "audit", NOW), switch.pause("tom", "too", NOW)] == [True, False]
     assert [switch.resume("mia", "done", NOW), switch.resume("mia", "done", NOW)] == [True, False]
     assert told(switch) == ["Installed", "Paused", "Resumed"]
 
 
 def test_a_second_restore_is_news_although_looks_come_first_already() -> None:
-    switch = Switch.install(UNSEEN, NOW)
+    switch = Pause.install(LOOK_UP_FIRST, NOW)
     assert switch.pause("serve", "restored", NOW, lost_since=NOW)
     assert switch.pause("serve", "restored again", NOW + timedelta(hours=1), lost_since=NOW + timedelta(hours=1))
     assert switch.lost_since == NOW, "what was lost since the first restore may still be missing"
 
 
 def test_a_stored_switch_is_read_as_it_was_written(storage: Any) -> None:
-    switch = Switch.install("seller:ada", NOW)
+    switch = Pause.install("seller:ada", NOW)
     switch.pause("mia", "fraud?", NOW)
     read = storage.replayed(list(switch.collect_events()))
     assert (read.scope, read.paused, read.version) == ("seller:ada", True, 2)
 
 
 def test_a_pause_of_stripes_is_taken_over_by_a_person_and_not_the_other_way_round() -> None:
-    switch = Switch.install("seller:ada", NOW)
+    switch = Pause.install("seller:ada", NOW)
     assert switch.pause("stripe:evt_1", "account acct_1: its transfers are inactive", NOW)
     assert switch.paused_by_stripe
     assert switch.pause("mia", "fraud?", NOW)

@@ -13,7 +13,7 @@ from domain.fact import Fact
 from domain.finding import AnyFindingFact
 from domain.order import facts as order_facts
 from domain.order.facts import AnyOrderFact
-from domain.pause import AnySwitchFact
+from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.refund import facts as refund_facts
 from domain.refund.facts import AnyRefundFact
@@ -37,7 +37,7 @@ SAMPLES: dict[str, Any] = {
     "body": {"amount": 8_000, "refund_id": "tl_7", "payment_id": "pay_7"},
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
-UNIONS = (AnyTransferFact, AnyOrderFact, AnyRefundFact, AnySwitchFact, AnyDisputeFact, AnyPayoutFact, AnyFindingFact)
+UNIONS = (AnyTransferFact, AnyOrderFact, AnyRefundFact, AnyPauseFact, AnyDisputeFact, AnyPayoutFact, AnyFindingFact)
 FACTS = [kind for union in UNIONS for kind in get_args(union)]
 
 

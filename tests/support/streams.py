@@ -9,7 +9,7 @@ from uuid import UUID
 from application.ports import EventLog
 from domain.fact import opened
 from domain.identity import transfer_stream
-from domain.pause import Switch
+from domain.pause import Pause
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
 
@@ -52,7 +52,7 @@ async def due(ledger: EventLog, at: datetime = NOW, seller: str = "anna", status
 
 async def paused(ledger: EventLog, scope: str, lost_since: datetime | None = None) -> Callable[[], Awaitable[None]]:
     """Pause this scope; the answer resumes it."""
-    uow, switch = await ledger.load([]), Switch.install(scope, NOW)
+    uow, switch = await ledger.load([]), Pause.install(scope, NOW)
     uow.add([switch])
     switch.pause("olga", "a test", NOW, lost_since)
     await ledger.append(uow)

@@ -10,9 +10,9 @@ from application.ports import Clock, Directory, EventLog
 from application.unit_of_work import CommitExtras, UnitOfWork
 from application.webhooks.handler import DONE, Done
 from domain.errors import CallInFlight, NothingToRetry
-from domain.identity import payout_stream, switch_stream
+from domain.identity import pause_stream, payout_stream
 from domain.lifecycle import TransferStatus
-from domain.pause import Switch, scope_of_seller
+from domain.pause import Pause, scope_of_seller
 from domain.payout import Payout, PayoutStatus
 from domain.seller_transfer.aggregate import SellerTransfer
 
@@ -35,13 +35,13 @@ class SellersWork:
             scope = scope_of_seller(seller_id, "transferring")
 
             def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> None:
-                switch = uow.switch(scope)
-                if switch is None:
-                    switch = Switch.install(scope, now)
-                    uow.add([switch])
-                switch.pause(actor, f"{_of(account)}{why}", now)
+                pause = uow.pause(scope)
+                if pause is None:
+                    pause = Pause.install(scope, now)
+                    uow.add([pause])
+                pause.pause(actor, f"{_of(account)}{why}", now)
 
-            await self._handler.handle(partial(self._ledger.load, [switch_stream(scope)]), decide)
+            await self._handler.handle(partial(self._ledger.load, [pause_stream(scope)]), decide)
 
     async def resume(self, sellers: Sequence[str], account: str, actor: str, *, seen: bool) -> None:
         """End what an event about this account has paused, and nobody else. Unless it was `seen` at Stripe that it may be paid,
@@ -50,13 +50,13 @@ class SellersWork:
             scope = scope_of_seller(seller_id, "transferring")
 
             def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> None:
-                switch = uow.switch(scope)
-                if switch is None or not switch.paused_by_stripe or not switch.reason.startswith(_of(account)):
+                pause = uow.pause(scope)
+                if pause is None or not pause.paused_by_stripe or not pause.reason.startswith(_of(account)):
                     return
-                if seen or not switch.reason.endswith(REVOKED):
-                    switch.resume(actor, f"{_of(account)}its transfers are active", now)
+                if seen or not pause.reason.endswith(REVOKED):
+                    pause.resume(actor, f"{_of(account)}its transfers are active", now)
 
-            await self._handler.handle(partial(self._ledger.load, [switch_stream(scope)]), decide)
+            await self._handler.handle(partial(self._ledger.load, [pause_stream(scope)]), decide)
 
     async def retry(self, status: TransferStatus, waiting_for: str, account: str | None, actor: str, why: str) -> None:
         """What waits for this is due now, a batch at a time."""

@@ -10,7 +10,7 @@ import pytest
 
 from application.ports import LookFirst, TrafficState
 from application.unit_of_work import UnitOfWork
-from domain.pause import EVERYTHING, UNSEEN, Switch, scope_of_seller
+from domain.pause import EVERYTHING, LOOK_UP_FIRST, Pause, scope_of_seller
 from infrastructure.postgres.circuit_breaker import Traffic
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
@@ -43,11 +43,11 @@ async def woken(database_url: str) -> AsyncIterator[asyncio.Event]:
 @pytest.fixture
 def flip(store: EventStore) -> Flip:
     """Pauses a scope for a reason, or resumes it without one, as an operator does: by facts."""
-    ledger, uow, switches = PostgresEventLog(store), UnitOfWork({}, {}), dict[str, Switch]()
+    ledger, uow, switches = PostgresEventLog(store), UnitOfWork({}, {}), dict[str, Pause]()
 
     async def flipped(scope: str, reason: str | None = None, at: datetime = NOW, lost_since: datetime | None = None) -> None:
         if scope not in switches:
-            switches[scope] = Switch.install(scope, at)
+            switches[scope] = Pause.install(scope, at)
             uow.add([switches[scope]])
         if reason is None:
             switches[scope].resume("ada", "over", at)
@@ -149,17 +149,17 @@ async def test_pausing_and_resuming_wake_every_worker(flip: Flip, woken: asyncio
 
 
 async def test_after_a_restore_the_state_tells_since_when_facts_may_be_missing(traffic: Traffic, flip: Flip) -> None:
-    await flip(UNSEEN, "restored", NOW, EARLIER)
+    await flip(LOOK_UP_FIRST, "restored", NOW, EARLIER)
     assert await traffic.state() == TrafficState(look_first=LookFirst(begun_at=NOW, lost_since=EARLIER))
     again = NOW + timedelta(hours=1)
-    await flip(UNSEEN, "restored again", again, NOW)
+    await flip(LOOK_UP_FIRST, "restored again", again, NOW)
     assert (await traffic.state()).look_first == LookFirst(again, EARLIER), "what was lost first may still be missing"
-    await flip(UNSEEN, at=again)
+    await flip(LOOK_UP_FIRST, at=again)
     assert await traffic.state() == TrafficState()
 
 
 async def test_who_does_not_say_since_when_facts_may_be_missing_looks_at_everything(traffic: Traffic, flip: Flip) -> None:
-    await flip(UNSEEN, "restored", NOW)
+    await flip(LOOK_UP_FIRST, "restored", NOW)
     assert (await traffic.state()).look_first == LookFirst(NOW, datetime(1970, 1, 1, tzinfo=UTC))
 
 

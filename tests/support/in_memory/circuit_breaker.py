@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from application.ports import LookFirst, TrafficState
-from domain.pause import UNSEEN
+from domain.pause import LOOK_UP_FIRST
 
 if TYPE_CHECKING:
     from tests.support.in_memory.database import MemoryDatabase
@@ -78,9 +78,9 @@ class MemoryTraffic:
 def state(database: MemoryDatabase) -> TrafficState:
     """As it is now; the claims obey it too."""
     paused = [row for row in database.tables["pauses"].values() if row.paused]
-    unseen = next((row for row in paused if row.scope == UNSEEN), None)
+    unverified = next((row for row in paused if row.scope == LOOK_UP_FIRST), None)
     return TrafficState(
         outage=database.breaker.is_open,
-        paused=frozenset(row.scope for row in paused if row.scope != UNSEEN),
-        look_first=LookFirst(unseen.updated_at, unseen.lost_since or unseen.updated_at) if unseen else None,
+        paused=frozenset(row.scope for row in paused if row.scope != LOOK_UP_FIRST),
+        look_first=LookFirst(unverified.updated_at, unverified.lost_since or unverified.updated_at) if unverified else None,
     )
