@@ -202,7 +202,7 @@ class Pace(Protocol):
         ...
 
 
-class TrafficState(NamedTuple):
+class FleetState(NamedTuple):
     """What the whole fleet obeys before anything is sent to Stripe."""
 
     outage: bool = False
@@ -218,13 +218,13 @@ class TrafficState(NamedTuple):
         )
 
 
-class Traffic(Protocol):
+class CircuitBreaker(Protocol):
     """The breaker that all processes share, and what is paused. The claims of `Work` obey both by themselves.
 
     Obligation: every change wakes every worker, so that nobody sleeps on work that may begin again.
     """
 
-    async def state(self) -> TrafficState: ...
+    async def state(self) -> FleetState: ...
 
     async def open_breaker(self) -> bool:
         """Nobody claims anything from now on; answers whether it was closed before.

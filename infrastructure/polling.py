@@ -8,7 +8,7 @@ from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.ports import Provider
 from application.missed_webhooks.psp import MissedAtPsp
 from application.missed_webhooks.stripe_events import MissedEvents
-from infrastructure.postgres.circuit_breaker import Traffic
+from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.ledger import PostgresDirectory
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.webhook_polls import Polls
@@ -47,6 +47,6 @@ def poller_of(service: Service) -> Poller:
 def _provider(name: str, service: Service) -> Provider:
     pace = Pace(service.pool, service.settings.stripe_max_rps)
     if name == MissedEvents.name:
-        return MissedEvents(service.gateway, Traffic(service.pool), pace)
+        return MissedEvents(service.gateway, CircuitBreaker(service.pool), pace)
     assert service.psp is not None, "its URL is set, see `unasked`"
     return MissedAtPsp(service.psp, PostgresDirectory(service.pool), service.inbox, pace)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from application.gateways import PaymentGateway
-from application.process_managers.circuit_breaker import TrafficWatch
+from application.process_managers.circuit_breaker import BreakerMonitor
 from application.process_managers.outcome_recorder import Recorder
 from application.process_managers.process import Errand, Forgiven, Settlement
 from application.process_managers.refunds import Refunding, Unheard
@@ -29,7 +29,7 @@ from application.webhooks.stripe.transfers import StripeTransfers
 from domain.refund.psp_outcome import FOR_EVER
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.polling import poller_of
-from infrastructure.postgres.circuit_breaker import Traffic
+from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import Pace
@@ -47,7 +47,7 @@ PSP_MAX_RPS = 40.0
 @asynccontextmanager
 async def at_work(service: Service) -> AsyncIterator[None]:
     """The loops; on leaving, calls in flight are recorded before this returns."""
-    inbox, watch, poller = _inbox_loop(service), traffic_watch(service), poller_of(service)
+    inbox, watch, poller = _inbox_loop(service), breaker_monitor(service), poller_of(service)
     await watch.refresh()  # nothing is claimed before it is known what is paused
     service.workers = _workers(service, watch)
     listener = Listener(service.database_url)
@@ -107,7 +107,7 @@ def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping
     )
 
 
-def traffic_watch(service: Service) -> TrafficWatch:
+def breaker_monitor(service: Service) -> BreakerMonitor:
     """What listens to Stripe's answers together, and knows what is paused."""
     ledger = PostgresEventLog(service.store)
     recorder = Recorder(ledger, service.clock)
@@ -115,10 +115,12 @@ def traffic_watch(service: Service) -> TrafficWatch:
     async def forgive(transfer_id: UUID, what: str, attempt: int) -> None:
         await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
 
-    return TrafficWatch(Traffic(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.ledger.pause)
+    return BreakerMonitor(
+        CircuitBreaker(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.ledger.pause
+    )
 
 
-def _workers(service: Service, watch: TrafficWatch) -> list[WorkLoop]:
+def _workers(service: Service, watch: BreakerMonitor) -> list[WorkLoop]:
     settings = service.settings
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
     errands: list[tuple[Errand[SellerTransfer, Settlement], WorkSettings]] = [
@@ -131,7 +133,7 @@ def _workers(service: Service, watch: TrafficWatch) -> list[WorkLoop]:
 
 def _worker(
     service: Service,
-    watch: TrafficWatch,
+    watch: BreakerMonitor,
     errand: Errand[SellerTransfer, Settlement],
     work: WorkSettings,
     slots: asyncio.Semaphore,
@@ -143,7 +145,7 @@ def _worker(
     return Worker(errand, PostgresEventLog(service.store), Work(pool), pace, watch, service.clock, slots, limits)
 
 
-def _refunding(service: Service, psp: PaymentGateway, watch: TrafficWatch) -> WorkLoop:
+def _refunding(service: Service, psp: PaymentGateway, watch: BreakerMonitor) -> WorkLoop:
     """With the patience of transfers; the PSP keeps names for ever, and its client reads back what is refused."""
     settings, pool = service.settings, service.pool
     patience = settings.policy(settings.transfers)

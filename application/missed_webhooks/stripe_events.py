@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 from application.missed_webhooks.ports import EventsPage, Span, StripeEvents, Told
-from application.ports import Pace, Traffic
+from application.ports import CircuitBreaker, Pace
 from domain.provider_call.outcome import Heard, LookUpFailed
 
 ENDPOINT = "events.list"
@@ -23,12 +23,12 @@ class MissedEvents:
     name = "stripe"
     longest = timedelta(hours=1)
 
-    def __init__(self, stripe: StripeEvents, traffic: Traffic, pace: Pace) -> None:
-        self._stripe, self._traffic, self._pace = stripe, traffic, pace
+    def __init__(self, stripe: StripeEvents, breaker: CircuitBreaker, pace: Pace) -> None:
+        self._stripe, self._breaker, self._pace = stripe, breaker, pace
 
     async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
         """Newest first. Raises LookUpFailed, without asking while the breaker is open."""
-        if (await self._traffic.state()).outage:
+        if (await self._breaker.state()).outage:
             raise LookUpFailed("Stripe answers nobody at present.", Heard.NOTHING)
         after = None
         for _ in range(MOST_PAGES):

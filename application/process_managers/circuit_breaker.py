@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from application.ports import Alarms, Traffic, TrafficState, TransferGateway
+from application.ports import Alarms, CircuitBreaker, FleetState, TransferGateway
 from domain.pause import EVERYTHING, LEDGER
 from domain.provider_call.outcome import Heard
 from domain.provider_call.steps import LookUp, Send
@@ -36,7 +36,7 @@ Forgive = Callable[[UUID, str, int], Awaitable[None]]
 Stop = Callable[[str, str, str], Awaitable[object]]
 
 
-class Streak:
+class FailureStreak:
     """Different transfers in a row of which the same was heard."""
 
     def __init__(self, limit: int) -> None:
@@ -55,15 +55,17 @@ class Streak:
         return ended
 
 
-class TrafficWatch:
+class BreakerMonitor:
     """One per process: keeps the fleet's state at hand, reports what it hears, and probes when it is its turn."""
 
-    def __init__(self, traffic: Traffic, gateway: TransferGateway, alarms: Alarms, *, forgive: Forgive, stop: Stop) -> None:
+    def __init__(
+        self, breaker: CircuitBreaker, gateway: TransferGateway, alarms: Alarms, *, forgive: Forgive, stop: Stop
+    ) -> None:
         """`forgive` gives a spent attempt back; `stop` pauses a scope, by an actor, for a reason."""
-        self._traffic, self._gateway, self._alarms = traffic, gateway, alarms
+        self._breaker, self._gateway, self._alarms = breaker, gateway, alarms
         self._forgive, self._stop_sending = forgive, stop
-        self.state = TrafficState()
-        self._silence, self._key, self._unknown = Streak(SILENT), Streak(REFUSED_KEY), Streak(NOT_FOUND)
+        self.state = FleetState()
+        self._silence, self._key, self._unknown = FailureStreak(SILENT), FailureStreak(REFUSED_KEY), FailureStreak(NOT_FOUND)
         self._woken, self._stopping = asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
@@ -77,7 +79,7 @@ class TrafficWatch:
 
     async def refresh(self) -> None:
         """Read the state; needed once before anything is claimed. Attempts that an outage had spent are given back."""
-        self.state = await self._traffic.state()
+        self.state = await self._breaker.state()
         if self.state.outage:
             await self._give_back()
 
@@ -87,9 +89,9 @@ class TrafficWatch:
             self._woken.clear()
             try:
                 await self.refresh()
-                if self.state.outage and await self._traffic.take_probe():
+                if self.state.outage and await self._breaker.take_probe():
                     await self._probe()
-                pause = await self._traffic.until_probe() if self.state.outage else LONGEST_SLEEP
+                pause = await self._breaker.until_probe() if self.state.outage else LONGEST_SLEEP
             except Exception as error:  # whatever the database does, the loop lives on
                 log.warning("the traffic's state could not be read", error=str(error))
                 pause = 1.0
@@ -101,7 +103,7 @@ class TrafficWatch:
             return
         # before the breaker: whoever dies in between leaves a probe to the others, and no new outage's alarm can be hit
         await self._alarms.clear(*OUTAGE)
-        if await self._traffic.close_breaker():
+        if await self._breaker.close_breaker():
             log.info("Stripe answers again: work goes on")
         await self.refresh()
 
@@ -136,7 +138,7 @@ class TrafficWatch:
     async def _silent(self, transfer_id: UUID, spent: tuple[str, int] | None) -> None:
         too_long = self._silence.add(transfer_id, spent)
         if too_long and not self.state.outage:
-            if await self._traffic.open_breaker():
+            if await self._breaker.open_breaker():
                 log.warning("Stripe answers nobody: nothing is sent until it does")
                 await self._alarms.raise_(*OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row.")
             await self.refresh()
@@ -148,7 +150,7 @@ class TrafficWatch:
             if spent is not None:
                 await self._forgive(transfer_id, *spent)
 
-    async def _refused(self, streak: Streak, transfer_id: UUID, why: str) -> None:
+    async def _refused(self, streak: FailureStreak, transfer_id: UUID, why: str) -> None:
         if streak.add(transfer_id, None):
             count = len(streak.end())
             log.error("sending stops", why=why)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from application.ports import Clock, EventLog, TrafficState
+from application.ports import Clock, EventLog, FleetState
 from application.unit_of_work import UnitOfWork
 from domain.provider_call.outcome import Heard
 from domain.provider_call.steps import LookUp, Send, Step
@@ -69,11 +69,11 @@ class Errand(Protocol[Subject, Answer]):
         """What was claimed under this id. Raises UnknownId."""
         ...
 
-    def may(self, subject: Subject, state: TrafficState) -> bool:
+    def may(self, subject: Subject, state: FleetState) -> bool:
         """What was claimed before an outage or a pause is not begun after it."""
         ...
 
-    def begin(self, subject: Subject, now: datetime, state: TrafficState) -> Step:
+    def begin(self, subject: Subject, now: datetime, state: FleetState) -> Step:
         """The next step, with its intent recorded."""
         ...
 

@@ -14,7 +14,7 @@ import structlog
 
 from application.commands.psp_word import ANSWERED, ASKED, take_in
 from application.gateways import PaymentGateway
-from application.ports import Clock, EventLog, TrafficState
+from application.ports import Clock, EventLog, FleetState
 from application.process_managers.outcome_recorder import insisting
 from application.process_managers.worker import Watch
 from application.unit_of_work import UnitOfWork
@@ -41,7 +41,7 @@ class Unheard:
         self._watch = watch
 
     @property
-    def state(self) -> TrafficState:
+    def state(self) -> FleetState:
         return self._watch.state
 
     async def heard(self, subject_id: UUID, step: Send | LookUp, heard: Heard) -> None:
@@ -81,11 +81,11 @@ class Refunding:
             raise UnknownId("refund", str(subject_id))
         return refund
 
-    def may(self, subject: Refund, state: TrafficState) -> bool:
+    def may(self, subject: Refund, state: FleetState) -> bool:
         """An outage of Stripe stops no refund of a buyer."""
         return state.paused.isdisjoint({EVERYTHING, scope_of_work(self.kind)})
 
-    def begin(self, subject: Refund, now: datetime, state: TrafficState) -> Step:
+    def begin(self, subject: Refund, now: datetime, state: FleetState) -> Step:
         return psp_outcome.begin(subject, now, self.policy)
 
     async def call(self, subject: Refund, step: Send) -> RefundAnswer:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from application.ports import Clock, EventLog, TrafficState
+from application.ports import Clock, EventLog, FleetState
 from application.process_managers.outcome_recorder import Recorder
 from application.process_managers.process import GivenBack, Settlement
 from application.unit_of_work import UnitOfWork
@@ -23,10 +23,10 @@ class OnTransfers:
     def subject(self, uow: UnitOfWork, subject_id: UUID) -> SellerTransfer:
         return uow.transfer(subject_id)
 
-    def may(self, subject: SellerTransfer, state: TrafficState) -> bool:
+    def may(self, subject: SellerTransfer, state: FleetState) -> bool:
         return state.allows(self.kind, subject.seller_id)
 
-    def begin(self, subject: SellerTransfer, now: datetime, state: TrafficState) -> Step:
+    def begin(self, subject: SellerTransfer, now: datetime, state: FleetState) -> Step:
         return begin(subject, now, self.policy, state.look_first)
 
     def given_back(self, attempt: int, why: str) -> Settlement:

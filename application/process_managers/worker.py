@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from application.ports import LEASE, Clock, EventLog, Pace, TrafficState, Work
+from application.ports import LEASE, Clock, EventLog, FleetState, Pace, Work
 from application.process_managers.leases import Leases
 from application.process_managers.process import Answer, Errand, Subject
 from application.unit_of_work import UnitOfWork
@@ -47,7 +47,7 @@ class Watch(Protocol):
     """What the whole fleet obeys, and who listens to the answers."""
 
     @property
-    def state(self) -> TrafficState: ...
+    def state(self) -> FleetState: ...
 
     async def heard(self, subject_id: UUID, step: Send | LookUp, heard: Heard) -> None: ...
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from psycopg.rows import TupleRow
 
-from application.ports import TrafficState
+from application.ports import FleetState
 from domain.pause import LOOK_UP_FIRST
 from domain.provider_call.operation import LookFirst
 from infrastructure.postgres.connections import Pool
@@ -17,18 +17,18 @@ SOON = timedelta(seconds=60)
 """Opened again within this time and one interval after it was closed, the breaker doubles its interval."""
 
 
-class Traffic:
-    """See `application.ports.Traffic`. Every method is one statement, so any number of processes may call at once."""
+class CircuitBreaker:
+    """See `application.ports.CircuitBreaker`. Every method is one statement, so any number of processes may call at once."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def state(self) -> TrafficState:
+    async def state(self) -> FleetState:
         """What may be sent now, as of the last commit."""
         row = await self._row("state", unverified=LOOK_UP_FIRST)
         assert row, "the migration has made the breaker's only row"
         outage, paused, begun_at, lost_since = row
-        return TrafficState(outage, frozenset(paused), LookFirst(begun_at, lost_since) if begun_at else None)
+        return FleetState(outage, frozenset(paused), LookFirst(begun_at, lost_since) if begun_at else None)
 
     async def open_breaker(self) -> bool:
         """Nobody claims anything from now on; False if it was open."""

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from application.ports import TrafficState
+from application.ports import FleetState
 from domain.lifecycle import TransferStatus
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -25,7 +25,7 @@ class Snapshot:
     inbox: Mapping[str, int] = field(default_factory=dict)
     missed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     alarms: Mapping[str, int] = field(default_factory=dict)
-    traffic: TrafficState = field(default_factory=TrafficState)
+    breaker: FleetState = field(default_factory=FleetState)
 
 
 class Metrics:
@@ -89,8 +89,8 @@ class DatabaseCollector(Collector):
             yield _counted("ledger_webhooks_replayed", "Those of them that have been handled since.", replayed)
             yield _by("ledger_alarms_open", "Open alarms by kind.", "kind", seen.alarms)
             outage = "1 while the breaker is open: Stripe answers nobody, nothing is sent."
-            yield GaugeMetricFamily("ledger_stripe_outage", outage, value=int(seen.traffic.outage))
-            yield GaugeMetricFamily("ledger_pauses", "Scopes that are paused.", value=len(seen.traffic.paused))
+            yield GaugeMetricFamily("ledger_stripe_outage", outage, value=int(seen.breaker.outage))
+            yield GaugeMetricFamily("ledger_pauses", "Scopes that are paused.", value=len(seen.breaker.paused))
 
 
 def _by(name: str, documentation: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:

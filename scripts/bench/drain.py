@@ -24,7 +24,7 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import Pace
 from infrastructure.postgres.work_queue import Work
-from infrastructure.runtime import traffic_watch
+from infrastructure.runtime import breaker_monitor
 from infrastructure.service import Service
 from infrastructure.settings import SIMULATOR_KEY, Settings, settings_from
 from infrastructure.simulators.common.process import simulator_process
@@ -129,7 +129,7 @@ async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drai
     limits = Limits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
     pace = Pace(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)
-    watch = traffic_watch(service)
+    watch = breaker_monitor(service)
     worker = Worker(errand, PostgresEventLog(service.store), Work(service.pool), pace, watch, service.clock, slots, limits)
     listener = Listener(service.database_url)
     for channel in ("ledger_events", "ledger_work"):

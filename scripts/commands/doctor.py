@@ -14,7 +14,7 @@ from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Un
 from infrastructure.bootstrap import running
 from infrastructure.polling import PROVIDERS, unasked
 from infrastructure.postgres.account_binding import binding
-from infrastructure.postgres.circuit_breaker import Traffic
+from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.webhook_polls import Polls
 from infrastructure.service import Service
 from infrastructure.settings import Settings
@@ -105,8 +105,8 @@ async def _alarms(service: Service) -> Finding:
     return Finding("alarms", not raised, f"{len(raised)} open{first}")
 
 
-async def _traffic(service: Service) -> Finding:
-    state = await Traffic(service.pool).state()
+async def _breaker(service: Service) -> Finding:
+    state = await CircuitBreaker(service.pool).state()
     said = ["Stripe answers nobody"] if state.outage else []
     said += [f"paused: {', '.join(sorted(state.paused))}"] if state.paused else []
     said += [f"looks come first since {state.look_first.begun_at:%Y-%m-%dT%H:%MZ}"] if state.look_first else []
@@ -136,4 +136,4 @@ async def _database(service: Service) -> Finding:
     return Finding("database", True, f"PostgreSQL {row[0] if row else '?'}, head at position {await service.store.head()}")
 
 
-CHECKS: tuple[Check, ...] = (_database, _binding, _durability, _clock, _stripe, _psp, _traffic, _inbox, _missed, _alarms)
+CHECKS: tuple[Check, ...] = (_database, _binding, _durability, _clock, _stripe, _psp, _breaker, _inbox, _missed, _alarms)

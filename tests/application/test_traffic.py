@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from application.ports import TrafficState
-from application.process_managers.circuit_breaker import NOT_FOUND, REFUSED_KEY, SILENT, TrafficWatch
+from application.ports import FleetState
+from application.process_managers.circuit_breaker import NOT_FOUND, REFUSED_KEY, SILENT, BreakerMonitor
 from domain.pause import EVERYTHING, LEDGER
 from domain.provider_call.outcome import Heard
 from domain.provider_call.steps import LookUp, Send
@@ -20,10 +20,10 @@ class Fleet:
     def __init__(self) -> None:
         self.open, self.told, self.forgiven, self.stopped = False, list[str](), list[UUID](), list[tuple[str, str]]()
         self.answering = True
-        self.watch = TrafficWatch(self, self, self, forgive=self.forgive, stop=self.stop)  # type: ignore[arg-type]
+        self.watch = BreakerMonitor(self, self, self, forgive=self.forgive, stop=self.stop)  # type: ignore[arg-type]
 
-    async def state(self) -> TrafficState:
-        return TrafficState(outage=self.open)
+    async def state(self) -> FleetState:
+        return FleetState(outage=self.open)
 
     async def open_breaker(self) -> bool:
         self.open, was = True, self.open

@@ -140,12 +140,12 @@ async def test_one_seller_s_storm_does_not_keep_the_others_waiting(storage: Stor
 
 @pytest.mark.parametrize("kind", ["transferring", "reversing"])
 async def test_nothing_is_claimed_and_nothing_is_due_while_the_breaker_is_open(storage: Storage, kind: str) -> None:
-    traffic = storage.new_traffic()
+    breaker = storage.new_traffic()
     transfer_id = await due(storage.ledger, status="pending" if kind == "transferring" else "reversal_pending")
-    await traffic.open_breaker()
+    await breaker.open_breaker()
     assert await claimed(storage, kind) == []
     assert await storage.work.next_due(kind) is None
-    await traffic.close_breaker()
+    await breaker.close_breaker()
     assert await storage.work.next_due(kind) == NOW
     assert await claimed(storage, kind) == [transfer_id]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from application.missed_webhooks.poller import Poller, Times
-from infrastructure.postgres.circuit_breaker import Traffic
+from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.webhook_polls import Polls
 from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.stripe import signature
@@ -129,18 +129,18 @@ async def test_an_outage_puts_the_round_off_and_is_not_the_poller_s_to_declare(
     fault = await stripe.fault("status", "events.list", status=500)
     for _ in range(10):
         assert (await ledger.check(STRIPE)).failure is not None
-    assert not (await Traffic(view.pool).state()).outage
+    assert not (await CircuitBreaker(view.pool).state()).outage
     await stripe.clear_faults(fault)
     assert (await ledger.check(STRIPE)).sentence == "missed 1, replayed 1"
 
 
 async def test_while_the_breaker_is_open_stripe_is_not_asked(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
     await lose(stripe)
-    traffic = Traffic(view.pool)
-    await traffic.open_breaker()
+    breaker = CircuitBreaker(view.pool)
+    await breaker.open_breaker()
     assert (await ledger.check(STRIPE)).failure is not None
     assert await stripe.requests("events.list") == []
-    await traffic.close_breaker()
+    await breaker.close_breaker()
     assert (await ledger.check(STRIPE)).missed == 1
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from psycopg.sql import SQL, Identifier
 
-from application.ports import Alarms, Directory, EventLog, Pace, Traffic, Work
+from application.ports import Alarms, CircuitBreaker, Directory, EventLog, Pace, Work
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.event_store import EventStore, Recorded
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from tests.support.in_memory.alarms import MemoryAlarms
-from tests.support.in_memory.circuit_breaker import MemoryTraffic
+from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker
 from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, MemoryStore
 from tests.support.in_memory.inbox import MemoryInbox
 from tests.support.in_memory.work_queue import MemoryPace, MemoryWork
@@ -42,7 +42,7 @@ class Storage:
     inbox: Any
     """With `put`, for the web."""
     new_pace: Callable[[float], Pace]
-    new_traffic: Callable[[], Traffic]
+    new_traffic: Callable[[], CircuitBreaker]
     now: Callable[[], Any]
     let_pass: Callable[[timedelta], Any]
     """The database's time goes on, as far as what is stored in it can tell."""
@@ -76,7 +76,7 @@ async def in_memory() -> AsyncIterator[Storage]:
         MemoryAlarms(database),
         MemoryInbox(database),
         lambda rate: MemoryPace(database, rate),
-        lambda: MemoryTraffic(database),
+        lambda: MemoryCircuitBreaker(database),
         now,
         let_pass,
         facts,
@@ -121,7 +121,7 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
                 alarms.Alarms(pool),
                 webhooks,
                 lambda rate: rate_limiter.Pace(pool, rate),
-                lambda: circuit_breaker.Traffic(pool),
+                lambda: circuit_breaker.CircuitBreaker(pool),
                 now,
                 let_pass,
                 facts,

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from application.commands.orders import TransferLedger
 from application.ports import EventLog, TransferGateway
-from application.process_managers.circuit_breaker import TrafficWatch
+from application.process_managers.circuit_breaker import BreakerMonitor
 from application.process_managers.outcome_recorder import Recorder
 from application.process_managers.process import Errand, Forgiven
 from application.process_managers.reversals import Reversing
@@ -28,7 +28,7 @@ from infrastructure.clock import DatabaseClock
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import Settings
 from tests.support.in_memory.alarms import MemoryAlarms
-from tests.support.in_memory.circuit_breaker import MemoryTraffic
+from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker
 from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, MemoryStore
 from tests.support.in_memory.inbox import MemoryInbox
 from tests.support.in_memory.work_queue import MemoryPace, MemoryWork
@@ -179,17 +179,21 @@ class Process:
         workers = self._workers(ledger, gateway, watch, clock)
         return workers if self.fleet.bare else [self._inbox(ledger, clock), watch, *workers]
 
-    def _watch(self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock) -> TrafficWatch:
+    def _watch(self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock) -> BreakerMonitor:
         database, line = self.fleet.database, self.line
         desk = TransferLedger(ledger, line.to(MemoryDirectory(database)), clock)
-        traffic, alarms, recorder = line.to(MemoryTraffic(database)), line.to(MemoryAlarms(database)), Recorder(ledger, clock)
+        breaker, alarms, recorder = (
+            line.to(MemoryCircuitBreaker(database)),
+            line.to(MemoryAlarms(database)),
+            Recorder(ledger, clock),
+        )
 
         async def forgive(transfer_id: UUID, what: str, attempt: int) -> None:
             await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
 
-        return TrafficWatch(traffic, gateway, alarms, forgive=forgive, stop=desk.pause)
+        return BreakerMonitor(breaker, gateway, alarms, forgive=forgive, stop=desk.pause)
 
-    def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: TrafficWatch, clock: DatabaseClock) -> list[Loop]:
+    def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: BreakerMonitor, clock: DatabaseClock) -> list[Loop]:
         fleet, settings, line = self.fleet, self.fleet.settings, self.line
         slots, directory = asyncio.Semaphore(settings.stripe_max_concurrency), line.to(MemoryDirectory(fleet.database))
         errands: list[tuple[Errand, timedelta]] = [

@@ -225,7 +225,7 @@ def test_grants_constraints_indexes_options_comments_and_views_survive(ledger: s
 # --- while commands go on ---------------------------------------------------------------------------------------------
 
 
-class Traffic:
+class CircuitBreaker:
     """Commands at a steady pace, each with the reads and the claim that go with it; every failure is kept."""
 
     def __init__(self, storage: Storage, per_second: float) -> None:
@@ -287,8 +287,8 @@ async def test_kill_9_halfway_run_again_equal_bytes_while_commands_go_on(databas
             return bool(row[0] <= row[1] * (1 - share))
 
         async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-            traffic = Traffic(storage, per_second=50)
-            running = asyncio.create_task(traffic.run())
+            breaker = CircuitBreaker(storage, per_second=50)
+            running = asyncio.create_task(breaker.run())
             began = monotonic()
             killed = await begun(database_url)
             await until(lambda: repaired(0.2))
@@ -298,14 +298,14 @@ async def test_kill_9_halfway_run_again_equal_bytes_while_commands_go_on(databas
             second = await begun(database_url)
             out, err = await second.communicate()
             took = monotonic() - began
-            traffic.stopping.set()
+            breaker.stopping.set()
             await running
         sys.stdout.write(
-            f"{facts} facts in {took:.1f} s, with one killed; {traffic.done} commands, {len(traffic.failed)} failed\n"
+            f"{facts} facts in {took:.1f} s, with one killed; {breaker.done} commands, {len(breaker.failed)} failed\n"
         )
         assert (second.returncode, err) == (0, b"")
-        assert traffic.failed == []
-        assert traffic.done > 0
+        assert breaker.failed == []
+        assert breaker.done > 0
         assert json.loads(out)["tables"]["seller_transfers"]["differing"] > 0
         left = "select count(*) from pg_class where relnamespace = 'public'::regnamespace and relname like '%rebuild%'"
         assert connection.execute(left).fetchone() == (0,)

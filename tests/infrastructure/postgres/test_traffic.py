@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from application.ports import LookFirst, TrafficState
+from application.ports import FleetState, LookFirst
 from application.unit_of_work import UnitOfWork
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, Pause, scope_of_seller
-from infrastructure.postgres.circuit_breaker import Traffic
+from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -25,8 +25,8 @@ EARLIER = NOW - timedelta(hours=3)
 
 
 @pytest.fixture
-def traffic(pool: Pool) -> Traffic:
-    return Traffic(pool)
+def breaker(pool: Pool) -> CircuitBreaker:
+    return CircuitBreaker(pool)
 
 
 @pytest.fixture
@@ -72,15 +72,15 @@ async def hears(event: asyncio.Event) -> bool:
     return True
 
 
-async def test_a_fresh_ledger_obeys_nothing(traffic: Traffic) -> None:
-    assert await traffic.state() == TrafficState()
-    assert await traffic.until_probe() is None
-    assert not await traffic.take_probe()
-    assert not await traffic.close_breaker()
+async def test_a_fresh_ledger_obeys_nothing(breaker: CircuitBreaker) -> None:
+    assert await breaker.state() == FleetState()
+    assert await breaker.until_probe() is None
+    assert not await breaker.take_probe()
+    assert not await breaker.close_breaker()
 
 
 async def test_of_many_processes_that_open_the_breaker_one_is_told_that_it_did(pool: Pool) -> None:
-    processes = [Traffic(pool) for _ in range(8)]
+    processes = [CircuitBreaker(pool) for _ in range(8)]
     assert sorted(await asyncio.gather(*(each.open_breaker() for each in processes))) == [False] * 7 + [True]
     assert (await processes[0].state()).outage
     assert sorted(await asyncio.gather(*(each.close_breaker() for each in processes))) == [False] * 7 + [True]
@@ -88,7 +88,7 @@ async def test_of_many_processes_that_open_the_breaker_one_is_told_that_it_did(p
 
 
 async def test_one_process_takes_the_probe_of_an_interval(pool: Pool, person: Person) -> None:
-    processes = [Traffic(pool) for _ in range(8)]
+    processes = [CircuitBreaker(pool) for _ in range(8)]
     await processes[0].open_breaker()
     await person.execute("update breaker set probe_at = now() + interval '1 hour'")
     assert not any(await asyncio.gather(*(each.take_probe() for each in processes))), "it is too early"
@@ -101,43 +101,47 @@ async def test_one_process_takes_the_probe_of_an_interval(pool: Pool, person: Pe
     assert 0 <= until <= 5
 
 
-async def test_opened_again_soon_after_it_was_closed_the_breaker_waits_twice_as_long(traffic: Traffic, person: Person) -> None:
+async def test_opened_again_soon_after_it_was_closed_the_breaker_waits_twice_as_long(
+    breaker: CircuitBreaker, person: Person
+) -> None:
     seen = []
     for _ in range(9):
-        await traffic.open_breaker()
+        await breaker.open_breaker()
         seen.append((await interval(person)).total_seconds())
-        await traffic.close_breaker()
+        await breaker.close_breaker()
     assert seen == [5, 10, 20, 40, 80, 160, 300, 300, 300]
 
 
 @pytest.mark.parametrize(("closed_for", "next_interval"), [(70, 80), (105, 5)])
 async def test_soon_is_a_minute_and_the_interval_itself(
-    traffic: Traffic, person: Person, closed_for: int, next_interval: int
+    breaker: CircuitBreaker, person: Person, closed_for: int, next_interval: int
 ) -> None:
     await person.execute(
         "update breaker set probe_interval = '40 seconds', closed_at = now() - %s * interval '1 second'", (closed_for,)
     )
-    await traffic.open_breaker()
+    await breaker.open_breaker()
     assert await interval(person) == timedelta(seconds=next_interval)
-    until = await traffic.until_probe()
+    until = await breaker.until_probe()
     assert until is not None
     assert until <= next_interval
 
 
-async def test_opening_and_closing_wake_every_worker(traffic: Traffic, woken: asyncio.Event) -> None:
-    await traffic.open_breaker()
+async def test_opening_and_closing_wake_every_worker(breaker: CircuitBreaker, woken: asyncio.Event) -> None:
+    await breaker.open_breaker()
     assert await hears(woken)
-    await traffic.close_breaker()
+    await breaker.close_breaker()
     assert await hears(woken)
 
 
-async def test_what_is_paused_is_obeyed_from_the_commit_of_the_fact_until_it_is_resumed(traffic: Traffic, flip: Flip) -> None:
+async def test_what_is_paused_is_obeyed_from_the_commit_of_the_fact_until_it_is_resumed(
+    breaker: CircuitBreaker, flip: Flip
+) -> None:
     await flip(EVERYTHING, "wrong prices")
     await flip(scope_of_seller("s:1"), "fraud?")
-    assert (await traffic.state()).paused == {EVERYTHING, "seller:s:1"}
+    assert (await breaker.state()).paused == {EVERYTHING, "seller:s:1"}
     await flip(EVERYTHING)
-    state = await traffic.state()
-    assert state == TrafficState(paused=frozenset({"seller:s:1"}))
+    state = await breaker.state()
+    assert state == FleetState(paused=frozenset({"seller:s:1"}))
     assert [state.allows("reversing", seller) for seller in ("s:1", "s:2")] == [False, True]
 
 
@@ -148,19 +152,19 @@ async def test_pausing_and_resuming_wake_every_worker(flip: Flip, woken: asyncio
     assert await hears(woken)
 
 
-async def test_after_a_restore_the_state_tells_since_when_facts_may_be_missing(traffic: Traffic, flip: Flip) -> None:
+async def test_after_a_restore_the_state_tells_since_when_facts_may_be_missing(breaker: CircuitBreaker, flip: Flip) -> None:
     await flip(LOOK_UP_FIRST, "restored", NOW, EARLIER)
-    assert await traffic.state() == TrafficState(look_first=LookFirst(begun_at=NOW, lost_since=EARLIER))
+    assert await breaker.state() == FleetState(look_first=LookFirst(begun_at=NOW, lost_since=EARLIER))
     again = NOW + timedelta(hours=1)
     await flip(LOOK_UP_FIRST, "restored again", again, NOW)
-    assert (await traffic.state()).look_first == LookFirst(again, EARLIER), "what was lost first may still be missing"
+    assert (await breaker.state()).look_first == LookFirst(again, EARLIER), "what was lost first may still be missing"
     await flip(LOOK_UP_FIRST, at=again)
-    assert await traffic.state() == TrafficState()
+    assert await breaker.state() == FleetState()
 
 
-async def test_who_does_not_say_since_when_facts_may_be_missing_looks_at_everything(traffic: Traffic, flip: Flip) -> None:
+async def test_who_does_not_say_since_when_facts_may_be_missing_looks_at_everything(breaker: CircuitBreaker, flip: Flip) -> None:
     await flip(LOOK_UP_FIRST, "restored", NOW)
-    assert (await traffic.state()).look_first == LookFirst(NOW, datetime(1970, 1, 1, tzinfo=UTC))
+    assert (await breaker.state()).look_first == LookFirst(NOW, datetime(1970, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

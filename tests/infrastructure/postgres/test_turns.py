@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from infrastructure.postgres.circuit_breaker import Traffic
+from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.work_queue import AHEAD, VISITS, Work
 
@@ -134,10 +134,10 @@ async def test_nothing_is_claimed_and_nothing_is_due_while_the_breaker_is_open(
     work: Work, pool: Pool, record: Make, kind: str, status: str
 ) -> None:
     stream = await record(status)
-    await Traffic(pool).open_breaker()
+    await CircuitBreaker(pool).open_breaker()
     assert (await work.claim(kind, "w", 10, LEASE)).ids == []
     assert await work.next_due(kind) is None
-    await Traffic(pool).close_breaker()
+    await CircuitBreaker(pool).close_breaker()
     assert await work.next_due(kind) == PAST
     assert (await work.claim(kind, "w", 10, LEASE)).ids == [stream]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from application.ports import LookFirst, TrafficState
+from application.ports import FleetState, LookFirst
 from domain.pause import LOOK_UP_FIRST
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ class Breaker:
         return was_open
 
 
-class MemoryTraffic:
-    """See `application.ports.Traffic`."""
+class MemoryCircuitBreaker:
+    """See `application.ports.CircuitBreaker`."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
 
-    async def state(self) -> TrafficState:
+    async def state(self) -> FleetState:
         return state(self._database)
 
     async def open_breaker(self) -> bool:
@@ -75,11 +75,11 @@ class MemoryTraffic:
         return news
 
 
-def state(database: MemoryDatabase) -> TrafficState:
+def state(database: MemoryDatabase) -> FleetState:
     """As it is now; the claims obey it too."""
     paused = [row for row in database.tables["pauses"].values() if row.paused]
     unverified = next((row for row in paused if row.scope == LOOK_UP_FIRST), None)
-    return TrafficState(
+    return FleetState(
         outage=database.breaker.is_open,
         paused=frozenset(row.scope for row in paused if row.scope != LOOK_UP_FIRST),
         look_first=LookFirst(unverified.updated_at, unverified.lost_since or unverified.updated_at) if unverified else None,

@@ -24,8 +24,8 @@ class MemoryWork:
         self._database, self._due = database, database.due
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> Claimed:
-        now, traffic = self._database.now(), state(self._database)
-        obeys = lambda seller_id: traffic.allows(kind, seller_id)  # noqa: E731
+        now, breaker = self._database.now(), state(self._database)
+        obeys = lambda seller_id: breaker.allows(kind, seller_id)  # noqa: E731
         return Claimed(self._due.lease(kind, holder, limit, now + lease, now, obeys), now)
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> Collection[UUID]:
@@ -36,10 +36,10 @@ class MemoryWork:
             self._database.notify("ledger_work")
 
     async def next_due(self, kind: str) -> datetime | None:
-        traffic = state(self._database)
-        if traffic.outage:
+        breaker = state(self._database)
+        if breaker.outage:
             return None
-        return self._due.next(kind, self._database.now(), lambda seller_id: traffic.allows(kind, seller_id))
+        return self._due.next(kind, self._database.now(), lambda seller_id: breaker.allows(kind, seller_id))
 
 
 class MemoryPace:
