@@ -187,7 +187,7 @@ class Alarms(Protocol):
         ...
 
 
-class Pace(Protocol):
+class RateLimiter(Protocol):
     """The rate of one endpoint at Stripe, shared by all processes."""
 
     async def reserve(self, endpoint: str, count: int) -> Sequence[float]:

@@ -10,7 +10,7 @@ from application.missed_webhooks.psp import MissedAtPsp
 from application.missed_webhooks.stripe_events import MissedEvents
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.ledger import PostgresDirectory
-from infrastructure.postgres.rate_limiter import Pace
+from infrastructure.postgres.rate_limiter import RateLimiter
 from infrastructure.postgres.webhook_polls import Polls
 from infrastructure.service import Service
 from infrastructure.settings import Settings
@@ -45,8 +45,8 @@ def poller_of(service: Service) -> Poller:
 
 
 def _provider(name: str, service: Service) -> Provider:
-    pace = Pace(service.pool, service.settings.stripe_max_rps)
+    rate_limiter = RateLimiter(service.pool, service.settings.stripe_max_rps)
     if name == MissedEvents.name:
-        return MissedEvents(service.gateway, CircuitBreaker(service.pool), pace)
+        return MissedEvents(service.gateway, CircuitBreaker(service.pool), rate_limiter)
     assert service.psp is not None, "its URL is set, see `unasked`"
-    return MissedAtPsp(service.psp, PostgresDirectory(service.pool), service.inbox, pace)
+    return MissedAtPsp(service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter)

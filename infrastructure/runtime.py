@@ -32,7 +32,7 @@ from infrastructure.polling import poller_of
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
-from infrastructure.postgres.rate_limiter import Pace
+from infrastructure.postgres.rate_limiter import RateLimiter
 from infrastructure.postgres.refund_work import RefundWork
 from infrastructure.postgres.work_queue import Work
 from infrastructure.service import Loop, Service, WorkLoop
@@ -141,8 +141,8 @@ def _worker(
     settings, pool = service.settings, service.pool
     capacity = 2 * settings.stripe_max_concurrency
     limits = Limits(capacity, settings.lease, work.check_interval)
-    pace = Pace(pool, settings.stripe_max_rps)
-    return Worker(errand, PostgresEventLog(service.store), Work(pool), pace, watch, service.clock, slots, limits)
+    rate_limiter = RateLimiter(pool, settings.stripe_max_rps)
+    return Worker(errand, PostgresEventLog(service.store), Work(pool), rate_limiter, watch, service.clock, slots, limits)
 
 
 def _refunding(service: Service, psp: PaymentGateway, watch: BreakerMonitor) -> WorkLoop:
@@ -153,4 +153,4 @@ def _refunding(service: Service, psp: PaymentGateway, watch: BreakerMonitor) -> 
     limits = Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval)
     slots = asyncio.Semaphore(PSP_CONCURRENCY)
     errand, ledger = Refunding(psp, policy, service.ledger), PostgresEventLog(service.store)
-    return Worker(errand, ledger, RefundWork(pool), Pace(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)
+    return Worker(errand, ledger, RefundWork(pool), RateLimiter(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)

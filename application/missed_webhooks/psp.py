@@ -9,7 +9,7 @@ from application.missed_webhooks.ports import KnownRefunds, PolledInbox, Span, T
 from application.missed_webhooks.psp_payments import MissedPayments
 from application.missed_webhooks.psp_reader import Asking
 from application.missed_webhooks.psp_refunds import MissedRefunds
-from application.ports import Pace
+from application.ports import RateLimiter
 
 
 class Known(KnownRefunds, UnpaidOrders, Protocol):
@@ -22,8 +22,8 @@ class MissedAtPsp:
     name = "hyperswitch"
     longest = timedelta(days=1)
 
-    def __init__(self, psp: PaymentGateway, known: Known, inbox: PolledInbox, pace: Pace) -> None:
-        asking = Asking(pace)
+    def __init__(self, psp: PaymentGateway, known: Known, inbox: PolledInbox, rate_limiter: RateLimiter) -> None:
+        asking = Asking(rate_limiter)
         self._refunds = MissedRefunds(self.name, psp, known, inbox, asking)
         self._payments = MissedPayments(self.name, psp, known, inbox, asking)
 

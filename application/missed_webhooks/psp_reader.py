@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime, timedelta
 
-from application.ports import Pace
+from application.ports import RateLimiter
 from domain.provider_call.outcome import Failure, Heard, LookUpFailed, heard
 
 AGES = (timedelta(0), *(timedelta(minutes=20) * 2**doubled for doubled in range(12)))
@@ -13,19 +13,19 @@ AGES = (timedelta(0), *(timedelta(minutes=20) * 2**doubled for doubled in range(
 class Asking:
     """The PSP's endpoints, by their names in the pace."""
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+    def __init__(self, rate_limiter: RateLimiter) -> None:
+        self._rate_limiter = rate_limiter
 
     async def turn(self, endpoint: str) -> None:
         """Wait for the instant of one call."""
-        (wait,) = await self._pace.reserve(endpoint, 1)
+        (wait,) = await self._rate_limiter.reserve(endpoint, 1)
         await asyncio.sleep(wait)
 
     async def failed(self, endpoint: str, what: str, failure: Failure) -> LookUpFailed:
         """What to raise; calls that are too fast slow everybody down."""
         said = heard(failure)
         if said is Heard.TOO_FAST:
-            await self._pace.slow_down(endpoint)
+            await self._rate_limiter.slow_down(endpoint)
         return LookUpFailed(f"The PSP could not be asked for its {what}: {failure.message}", said)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 from application.missed_webhooks.ports import EventsPage, Span, StripeEvents, Told
-from application.ports import CircuitBreaker, Pace
+from application.ports import CircuitBreaker, RateLimiter
 from domain.provider_call.outcome import Heard, LookUpFailed
 
 ENDPOINT = "events.list"
@@ -23,8 +23,8 @@ class MissedEvents:
     name = "stripe"
     longest = timedelta(hours=1)
 
-    def __init__(self, stripe: StripeEvents, breaker: CircuitBreaker, pace: Pace) -> None:
-        self._stripe, self._breaker, self._pace = stripe, breaker, pace
+    def __init__(self, stripe: StripeEvents, breaker: CircuitBreaker, rate_limiter: RateLimiter) -> None:
+        self._stripe, self._breaker, self._rate_limiter = stripe, breaker, rate_limiter
 
     async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
         """Newest first. Raises LookUpFailed, without asking while the breaker is open."""
@@ -40,11 +40,11 @@ class MissedEvents:
         raise LookUpFailed(f"Stripe's list of events did not end after {MOST_PAGES} pages.")
 
     async def _page(self, span: Span, after: str | None) -> EventsPage:
-        (wait,) = await self._pace.reserve(ENDPOINT, 1)
+        (wait,) = await self._rate_limiter.reserve(ENDPOINT, 1)
         await asyncio.sleep(wait)
         try:
             return await self._stripe.events(span.since, span.until, after)
         except LookUpFailed as unread:
             if unread.heard is Heard.TOO_FAST:
-                await self._pace.slow_down(ENDPOINT)
+                await self._rate_limiter.slow_down(ENDPOINT)
             raise

@@ -62,7 +62,7 @@ class Errand(Protocol[Subject, Answer]):
 
     @property
     def endpoint(self) -> str:
-        """As `Pace` knows it."""
+        """As `RateLimiter` knows it."""
         ...
 
     def subject(self, uow: UnitOfWork, subject_id: UUID) -> Subject:

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from application.ports import LEASE, Clock, EventLog, FleetState, Pace, Work
+from application.ports import LEASE, Clock, EventLog, FleetState, RateLimiter, Work
 from application.process_managers.leases import Leases
 from application.process_managers.process import Answer, Errand, Subject
 from application.unit_of_work import UnitOfWork
@@ -60,13 +60,13 @@ class Worker(Generic[Subject, Answer]):
         errand: Errand[Subject, Answer],
         ledger: EventLog,
         work: Work,
-        pace: Pace,
+        rate_limiter: RateLimiter,
         watch: Watch,
         clock: Clock,
         slots: asyncio.Semaphore,
         limits: Limits,
     ) -> None:
-        self._errand, self._ledger, self._work, self._pace, self._clock = errand, ledger, work, pace, clock
+        self._errand, self._ledger, self._work, self._rate_limiter, self._clock = errand, ledger, work, rate_limiter, clock
         self._watch, self._slots, self._limits = watch, slots, limits
         self._recorder = errand.recorder(ledger, clock)
         self._leases = Leases(work, f"{errand.kind}-{uuid4().hex[:12]}", limits.lease)
@@ -114,7 +114,7 @@ class Worker(Generic[Subject, Answer]):
         return True
 
     async def _begin(self, ids: Sequence[UUID]) -> None:
-        waits = await self._pace.reserve(self._errand.endpoint, len(ids))
+        waits = await self._rate_limiter.reserve(self._errand.endpoint, len(ids))
         uow = await self._ledger.load(ids)
         for subject_id, wait in zip(ids, waits, strict=True):
             task = asyncio.create_task(self._see_through(subject_id, uow.only(subject_id), wait))
@@ -146,7 +146,7 @@ class Worker(Generic[Subject, Answer]):
         answer = await self._carried_out(subject_id, uow, step)
         await self._recorder.record(subject_id, uow, answer)
         if answer.heard is Heard.TOO_FAST:
-            await self._pace.slow_down(self._errand.endpoint)
+            await self._rate_limiter.slow_down(self._errand.endpoint)
         await self._watch.heard(subject_id, step, answer.heard)
 
     async def _carried_out(self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp) -> Answer:

@@ -22,8 +22,8 @@ SLOWEST = 1 / 16
 """The share of the configured rate below which no refusal slows us."""
 
 
-class Pace:
-    """See `application.ports.Pace`. `rate`: requests per second of each endpoint, all processes together."""
+class RateLimiter:
+    """See `application.ports.RateLimiter`. `rate`: requests per second of each endpoint, all processes together."""
 
     def __init__(self, pool: Pool, rate: float, together: timedelta = TOGETHER) -> None:
         self._pool, self._interval, self._together = pool, timedelta(seconds=1 / rate), together

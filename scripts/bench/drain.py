@@ -22,7 +22,7 @@ from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import running
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
-from infrastructure.postgres.rate_limiter import Pace
+from infrastructure.postgres.rate_limiter import RateLimiter
 from infrastructure.postgres.work_queue import Work
 from infrastructure.runtime import breaker_monitor
 from infrastructure.service import Service
@@ -127,10 +127,12 @@ def _owing(stripe_id: str, now: datetime) -> UnitOfWork:
 async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drained:
     errand = Reversing(gateway, service.settings.policy(service.settings.reversals))
     limits = Limits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
-    pace = Pace(service.pool, 100_000)
+    rate_limiter = RateLimiter(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)
     watch = breaker_monitor(service)
-    worker = Worker(errand, PostgresEventLog(service.store), Work(service.pool), pace, watch, service.clock, slots, limits)
+    worker = Worker(
+        errand, PostgresEventLog(service.store), Work(service.pool), rate_limiter, watch, service.clock, slots, limits
+    )
     listener = Listener(service.database_url)
     for channel in ("ledger_events", "ledger_work"):
         listener.on(channel, worker.wake)

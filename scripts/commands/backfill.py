@@ -19,7 +19,7 @@ from domain.errors import ConstraintBroken, Refused, StripeSilent
 from domain.provider_call.outcome import Heard, LookUpFailed
 from infrastructure.bootstrap import running
 from infrastructure.postgres.backfill_rows import RowsWithoutId
-from infrastructure.postgres.rate_limiter import Pace
+from infrastructure.postgres.rate_limiter import RateLimiter
 from infrastructure.postgres.reconciliation import RowsBeside
 from infrastructure.service import Service
 from infrastructure.settings import Settings
@@ -60,7 +60,7 @@ class Backfill:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._pace = Pace(service.pool, service.settings.stripe_max_rps)
+        self._rate_limiter = RateLimiter(service.pool, service.settings.stripe_max_rps)
         self._rows, self._beside = RowsWithoutId(service.pool), RowsBeside(service.pool)
 
     async def decided(self, apply: bool) -> AsyncIterator[Match | Doubt]:
@@ -72,7 +72,7 @@ class Backfill:
             except LookUpFailed as failed:
                 unread += 1
                 if failed.heard is Heard.TOO_FAST:
-                    await self._pace.slow_down(ENDPOINT)
+                    await self._rate_limiter.slow_down(ENDPOINT)
                 if unread == UNREAD_IN_A_ROW:
                     raise StripeSilent("the lists of transfers", str(failed)) from None
                 several = [Doubt(row, f"Stripe's list could not be read; run it again: {failed}") for row in rows]
@@ -91,7 +91,7 @@ class Backfill:
         until = self._service.clock.now() + timedelta(days=1)
         after, more = None, True
         while more:
-            (wait,) = await self._pace.reserve(ENDPOINT, 1)
+            (wait,) = await self._rate_limiter.reserve(ENDPOINT, 1)
             await asyncio.sleep(wait)
             listed, more = await self._service.gateway.page(BEGINNING, until, after, destination)
             after = listed[-1].transfer.stripe_transfer_id if listed else None

@@ -12,7 +12,7 @@ from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.ledger import PostgresEventLog
-from infrastructure.postgres.rate_limiter import Pace
+from infrastructure.postgres.rate_limiter import RateLimiter
 from infrastructure.postgres.reconciliation import RowsBeside, SeenAtStripe, Unseen
 from infrastructure.service import Service
 from scripts.commands.reconcile_report import ADOPTED, IGNORED, Found
@@ -27,7 +27,7 @@ class Reading:
         self._service, self._seen = service, seen
         self._books: StripeBooks = service.gateway
         self._ledger, self._rows = PostgresEventLog(service.store), RowsBeside(service.pool)
-        self._pace = Pace(service.pool, service.settings.stripe_max_rps)
+        self._rate_limiter = RateLimiter(service.pool, service.settings.stripe_max_rps)
         self.read = 0
         """How many of Stripe's transfers were read."""
 
@@ -131,9 +131,9 @@ class Reading:
             raise StripeSilent(stripe_transfer_id, str(unread)) from None
 
     async def _turn(self, endpoint: str) -> None:
-        (wait,) = await self._pace.reserve(endpoint, 1)
+        (wait,) = await self._rate_limiter.reserve(endpoint, 1)
         await asyncio.sleep(wait)
 
     async def _heard(self, endpoint: str, unread: LookUpFailed) -> None:
         if unread.heard is Heard.TOO_FAST:
-            await self._pace.slow_down(endpoint)
+            await self._rate_limiter.slow_down(endpoint)

@@ -1,4 +1,4 @@
-"""What every `Pace` owes: all processes together stay under one rate, which gives way when Stripe says so and comes back."""
+"""What every `RateLimiter` owes: all processes together stay under one rate, which gives way when Stripe says so and comes back."""
 
 import asyncio
 from datetime import timedelta
@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from application.ports import Pace
+from application.ports import RateLimiter
 from tests.support.storage import Storage
 
 RATE = 0.01
@@ -14,9 +14,9 @@ RATE = 0.01
 APART = 1 / RATE
 
 
-async def distance(pace: Pace, endpoint: str = "transfers") -> float:
+async def distance(rate_limiter: RateLimiter, endpoint: str = "transfers") -> float:
     """Seconds between two calls of one reservation."""
-    first, second = await pace.reserve(endpoint, 2)
+    first, second = await rate_limiter.reserve(endpoint, 2)
     return second - first
 
 
@@ -34,24 +34,24 @@ async def test_the_next_reservation_begins_where_the_last_one_ended_whoever_made
 
 
 async def test_reservations_at_once_never_share_an_instant(storage: Storage) -> None:
-    pace = storage.new_pace(RATE)
-    several = await asyncio.gather(*(pace.reserve("transfers", 3) for _ in range(6)))
+    rate_limiter = storage.new_pace(RATE)
+    several = await asyncio.gather(*(rate_limiter.reserve("transfers", 3) for _ in range(6)))
     instants = sorted(wait for waits in several for wait in waits)
     assert all(later - sooner > APART / 2 for sooner, later in pairwise(instants))
 
 
 async def test_what_was_not_used_is_not_saved_up(storage: Storage) -> None:
-    pace = storage.new_pace(RATE)
-    await pace.reserve("transfers", 2)
+    rate_limiter = storage.new_pace(RATE)
+    await rate_limiter.reserve("transfers", 2)
     await storage.let_pass(timedelta(days=1))
-    first, second = await pace.reserve("transfers", 2)
+    first, second = await rate_limiter.reserve("transfers", 2)
     assert (first, second) == pytest.approx((0, APART), abs=APART / 2)
 
 
 async def test_endpoints_do_not_slow_each_other_down(storage: Storage) -> None:
-    pace = storage.new_pace(RATE)
-    await pace.reserve("transfers", 100)
-    (wait,) = await pace.reserve("reversals", 1)
+    rate_limiter = storage.new_pace(RATE)
+    await rate_limiter.reserve("transfers", 100)
+    (wait,) = await rate_limiter.reserve("reversals", 1)
     assert wait < APART / 2
 
 
@@ -67,28 +67,28 @@ async def test_when_stripe_says_so_all_slow_down_at_this_endpoint_alone(storage:
 
 
 async def test_refusals_that_come_together_slow_down_once(storage: Storage) -> None:
-    pace = storage.new_pace(RATE)
-    await pace.slow_down("transfers")
-    await asyncio.gather(*(pace.slow_down("reversals") for _ in range(8)))
-    assert await distance(pace, "reversals") == pytest.approx(await distance(pace, "transfers"), rel=0.05)
+    rate_limiter = storage.new_pace(RATE)
+    await rate_limiter.slow_down("transfers")
+    await asyncio.gather(*(rate_limiter.slow_down("reversals") for _ in range(8)))
+    assert await distance(rate_limiter, "reversals") == pytest.approx(await distance(rate_limiter, "transfers"), rel=0.05)
 
 
 async def test_refusals_that_come_apart_slow_down_further_but_never_to_a_standstill(storage: Storage) -> None:
-    pace = storage.new_pace(RATE)
+    rate_limiter = storage.new_pace(RATE)
     distances = []
     for _ in range(20):
-        await pace.slow_down("transfers")
-        distances.append(await distance(pace))
+        await rate_limiter.slow_down("transfers")
+        distances.append(await distance(rate_limiter))
         await storage.let_pass(timedelta(seconds=10))
     assert distances[1] > 1.1 * distances[0]
     assert distances[-1] < 1_000 * APART
 
 
 async def test_the_full_rate_is_found_back_to(storage: Storage) -> None:
-    pace = storage.new_pace(RATE)
-    await pace.slow_down("transfers")
-    slow = await distance(pace)
+    rate_limiter = storage.new_pace(RATE)
+    await rate_limiter.slow_down("transfers")
+    slow = await distance(rate_limiter)
     await storage.let_pass(timedelta(seconds=10))
-    assert APART <= await distance(pace) <= slow, "little by little"
+    assert APART <= await distance(rate_limiter) <= slow, "little by little"
     await storage.let_pass(timedelta(days=1))
-    assert await distance(pace) == pytest.approx(APART)
+    assert await distance(rate_limiter) == pytest.approx(APART)

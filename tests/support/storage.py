@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.sql import SQL, Identifier
 
-from application.ports import Alarms, CircuitBreaker, Directory, EventLog, Pace, Work
+from application.ports import Alarms, CircuitBreaker, Directory, EventLog, RateLimiter, Work
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.event_store import EventStore, Recorded
@@ -19,7 +19,7 @@ from tests.support.in_memory.alarms import MemoryAlarms
 from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker
 from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, MemoryStore
 from tests.support.in_memory.inbox import MemoryInbox
-from tests.support.in_memory.work_queue import MemoryPace, MemoryWork
+from tests.support.in_memory.work_queue import MemoryRateLimiter, MemoryWork
 
 CHANNELS = ("ledger_events", "ledger_work")
 """What every worker listens to."""
@@ -41,7 +41,7 @@ class Storage:
     """With `raised`, for people."""
     inbox: Any
     """With `put`, for the web."""
-    new_pace: Callable[[float], Pace]
+    new_pace: Callable[[float], RateLimiter]
     new_traffic: Callable[[], CircuitBreaker]
     now: Callable[[], Any]
     let_pass: Callable[[timedelta], Any]
@@ -75,7 +75,7 @@ async def in_memory() -> AsyncIterator[Storage]:
         MemoryWork(database),
         MemoryAlarms(database),
         MemoryInbox(database),
-        lambda rate: MemoryPace(database, rate),
+        lambda rate: MemoryRateLimiter(database, rate),
         lambda: MemoryCircuitBreaker(database),
         now,
         let_pass,
@@ -120,7 +120,7 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
                 work_queue.Work(pool),
                 alarms.Alarms(pool),
                 webhooks,
-                lambda rate: rate_limiter.Pace(pool, rate),
+                lambda rate: rate_limiter.RateLimiter(pool, rate),
                 lambda: circuit_breaker.CircuitBreaker(pool),
                 now,
                 let_pass,

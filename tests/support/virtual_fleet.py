@@ -31,7 +31,7 @@ from tests.support.in_memory.alarms import MemoryAlarms
 from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker
 from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, MemoryStore
 from tests.support.in_memory.inbox import MemoryInbox
-from tests.support.in_memory.work_queue import MemoryPace, MemoryWork
+from tests.support.in_memory.work_queue import MemoryRateLimiter, MemoryWork
 from tests.support.virtual_time import now
 
 CALM = Settings()
@@ -200,10 +200,13 @@ class Process:
             (Transferring(gateway, directory, settings.policy(settings.transfers)), settings.transfers.check_interval),
             (Reversing(gateway, settings.policy(settings.reversals)), settings.reversals.check_interval),
         ]
-        work, pace = line.to(MemoryWork(fleet.database)), line.to(MemoryPace(fleet.database, settings.stripe_max_rps))
+        work, rate_limiter = (
+            line.to(MemoryWork(fleet.database)),
+            line.to(MemoryRateLimiter(fleet.database, settings.stripe_max_rps)),
+        )
         capacity = 2 * settings.stripe_max_concurrency
         return [
-            Worker(errand, ledger, work, pace, watch, clock, slots, Limits(capacity, settings.lease, interval))
+            Worker(errand, ledger, work, rate_limiter, watch, clock, slots, Limits(capacity, settings.lease, interval))
             for errand, interval in errands
         ]
 

@@ -42,8 +42,8 @@ class MemoryWork:
         return self._due.next(kind, self._database.now(), lambda seller_id: breaker.allows(kind, seller_id))
 
 
-class MemoryPace:
-    """See `application.ports.Pace`. `rate`: requests per second of each endpoint, all processes together."""
+class MemoryRateLimiter:
+    """See `application.ports.RateLimiter`. `rate`: requests per second of each endpoint, all processes together."""
 
     def __init__(self, database: MemoryDatabase, rate: float) -> None:
         self._database, self._rate = database, rate
