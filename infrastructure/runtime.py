@@ -10,10 +10,10 @@ from uuid import UUID
 from application.gateways import PaymentGateway
 from application.process_managers.circuit_breaker import BreakerMonitor
 from application.process_managers.outcome_recorder import Recorder
-from application.process_managers.process import Errand, Forgiven, Settlement
-from application.process_managers.refunds import Refunding, Unheard
-from application.process_managers.reversals import Reversing
-from application.process_managers.transfers import Transferring
+from application.process_managers.process import CallResult, Forgiven, ProcessManager
+from application.process_managers.refunds import RefundProcess, Unheard
+from application.process_managers.reversals import ReversalProcess
+from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Limits, Worker
 from application.webhooks.handler import Reaction, WebhookReactions
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
@@ -123,9 +123,12 @@ def breaker_monitor(service: Service) -> BreakerMonitor:
 def _workers(service: Service, watch: BreakerMonitor) -> list[WorkLoop]:
     settings = service.settings
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
-    errands: list[tuple[Errand[SellerTransfer, Settlement], WorkSettings]] = [
-        (Transferring(service.gateway, PostgresDirectory(service.pool), settings.policy(settings.transfers)), settings.transfers),
-        (Reversing(service.gateway, settings.policy(settings.reversals)), settings.reversals),
+    errands: list[tuple[ProcessManager[SellerTransfer, CallResult], WorkSettings]] = [
+        (
+            TransferProcess(service.gateway, PostgresDirectory(service.pool), settings.policy(settings.transfers)),
+            settings.transfers,
+        ),
+        (ReversalProcess(service.gateway, settings.policy(settings.reversals)), settings.reversals),
     ]
     workers: list[WorkLoop] = [_worker(service, watch, errand, work, slots) for errand, work in errands if work.enabled]
     return [*workers, _refunding(service, service.psp, watch)] if service.psp is not None else workers
@@ -134,7 +137,7 @@ def _workers(service: Service, watch: BreakerMonitor) -> list[WorkLoop]:
 def _worker(
     service: Service,
     watch: BreakerMonitor,
-    errand: Errand[SellerTransfer, Settlement],
+    errand: ProcessManager[SellerTransfer, CallResult],
     work: WorkSettings,
     slots: asyncio.Semaphore,
 ) -> WorkLoop:
@@ -152,5 +155,5 @@ def _refunding(service: Service, psp: PaymentGateway, watch: BreakerMonitor) -> 
     policy = replace(patience, key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout)
     limits = Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval)
     slots = asyncio.Semaphore(PSP_CONCURRENCY)
-    errand, ledger = Refunding(psp, policy, service.ledger), PostgresEventLog(service.store)
+    errand, ledger = RefundProcess(psp, policy, service.ledger), PostgresEventLog(service.store)
     return Worker(errand, ledger, RefundWork(pool), RateLimiter(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)

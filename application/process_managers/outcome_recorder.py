@@ -8,7 +8,7 @@ import structlog
 
 from application.command_handler import LOOK_UP_FIRST_STREAM
 from application.ports import Clock, EventLog
-from application.process_managers.process import Settlement
+from application.process_managers.process import CallResult
 from application.unit_of_work import UnitOfWork, settle_anew
 from domain.errors import Conflict, ConstraintBroken, Unavailable
 from domain.identity import order_stream
@@ -44,7 +44,7 @@ class Recorder:
     def __init__(self, ledger: EventLog, clock: Clock) -> None:
         self._ledger, self._clock = ledger, clock
 
-    async def record(self, subject_id: UUID, uow: UnitOfWork, answer: Settlement) -> None:
+    async def record(self, subject_id: UUID, uow: UnitOfWork, answer: CallResult) -> None:
         """Store what the outcome leads to. `uow` is as fresh as the intent; it is loaded anew when that was too old."""
 
         async def store(fresh: bool) -> None:
@@ -56,7 +56,7 @@ class Recorder:
 
         await insisting(subject_id, store)
 
-    async def _store(self, uow: UnitOfWork, transfer: SellerTransfer, settlement: Settlement) -> None:
+    async def _store(self, uow: UnitOfWork, transfer: SellerTransfer, settlement: CallResult) -> None:
         reduced = dict(transfer.reductions)
         settlement.record(transfer, self._clock.now())
         await self._follow_up(uow, transfer, reduced)
@@ -73,7 +73,7 @@ class Recorder:
             uow.mark_unverified()
             settle_anew(uow, order, cause_id, self._clock.now())
 
-    async def _hold(self, transfer_id: UUID, settlement: Settlement, refused: ConstraintBroken) -> None:
+    async def _hold(self, transfer_id: UUID, settlement: CallResult, refused: ConstraintBroken) -> None:
         uow = await self._ledger.load([transfer_id])
         if settlement.hold(uow.transfer(transfer_id), str(refused), self._clock.now()) and uow.changed():
             await self._ledger.append(uow)

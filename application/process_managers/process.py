@@ -37,7 +37,7 @@ class Records(Protocol[Kept]):
         ...
 
 
-class Settlement(Protocol):
+class CallResult(Protocol):
     """What one outcome does to its transfer. Pure, and harmless when it was recorded before."""
 
     @property
@@ -52,7 +52,7 @@ class Settlement(Protocol):
         ...
 
 
-class Errand(Protocol[Subject, Answer]):
+class ProcessManager(Protocol[Subject, Answer]):
     """What one kind of work does, at Stripe or at the PSP."""
 
     @property

@@ -66,7 +66,7 @@ class RefundAnswer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Refunding:
+class RefundProcess:
     """Submits what is `requested`, and asks about what is `submitted`, when it is due."""
 
     gateway: PaymentGateway

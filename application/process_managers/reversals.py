@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import cast
 
 from application.ports import TransferGateway
-from application.process_managers.process import Settlement
+from application.process_managers.process import CallResult
 from application.process_managers.transfer_errands import OnTransfers
 from application.process_managers.transfers import Unread
 from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe, Outcome, Succeeded, heard
@@ -19,7 +19,7 @@ from domain.seller_transfer.stripe_call import hold_evidence
 
 
 @dataclass(frozen=True, slots=True)
-class Reversing(OnTransfers):
+class ReversalProcess(OnTransfers):
     """Reverses what is `reversal_pending` and due."""
 
     gateway: TransferGateway
@@ -27,7 +27,7 @@ class Reversing(OnTransfers):
     kind: str = "reversing"
     endpoint: str = "reversals.create"
 
-    async def call(self, transfer: SellerTransfer, step: Send) -> Settlement:
+    async def call(self, transfer: SellerTransfer, step: Send) -> CallResult:
         body = cast("ReversalBody", step.body)
         outcome = await self.gateway.reverse(
             body["stripe_transfer_id"], body["amount"], body["reason"], step.key, body["metadata"]
@@ -35,7 +35,7 @@ class Reversing(OnTransfers):
         seen = await self._seen(body["stripe_transfer_id"]) if reversal_outcome.needs_look(outcome) else None
         return Answered(step.what, step.attempt, outcome, seen, self.policy)
 
-    async def look_up(self, transfer: SellerTransfer, step: LookUp) -> Settlement:
+    async def look_up(self, transfer: SellerTransfer, step: LookUp) -> CallResult:
         try:
             return Seen(await self.gateway.look_at(transfer.stripe_transfer_id or ""), step)
         except LookUpFailed as unread:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from application.ports import Clock, EventLog, FleetState
 from application.process_managers.outcome_recorder import Recorder
-from application.process_managers.process import GivenBack, Settlement
+from application.process_managers.process import CallResult, GivenBack
 from application.unit_of_work import UnitOfWork
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Step
@@ -14,7 +14,7 @@ from domain.seller_transfer.stripe_call import begin
 
 
 class OnTransfers:
-    """A part of an `Errand`: its subject is a transfer, which may be paused by seller and stops in Stripe's outages."""
+    """A part of an `ProcessManager`: its subject is a transfer, which may be paused by seller and stops in Stripe's outages."""
 
     __slots__ = ()
     kind: str
@@ -29,7 +29,7 @@ class OnTransfers:
     def begin(self, subject: SellerTransfer, now: datetime, state: FleetState) -> Step:
         return begin(subject, now, self.policy, state.look_first)
 
-    def given_back(self, attempt: int, why: str) -> Settlement:
+    def given_back(self, attempt: int, why: str) -> CallResult:
         return GivenBack(attempt, why)
 
     def recorder(self, ledger: EventLog, clock: Clock) -> Recorder:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from application.ports import Directory, TransferGateway
-from application.process_managers.process import Settlement
+from application.process_managers.process import CallResult
 from application.process_managers.transfer_errands import OnTransfers
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Heard, LookUpFailed, Outcome, Succeeded, heard
@@ -23,7 +23,7 @@ SLACK = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Transferring(OnTransfers):
+class TransferProcess(OnTransfers):
     """Pays what is `pending` or `failed` and due."""
 
     gateway: TransferGateway
@@ -32,11 +32,11 @@ class Transferring(OnTransfers):
     kind: str = "transferring"
     endpoint: str = "transfers.create"
 
-    async def call(self, transfer: SellerTransfer, step: Send) -> Settlement:
+    async def call(self, transfer: SellerTransfer, step: Send) -> CallResult:
         outcome = await self.gateway.create(cast("TransferBody", step.body), step.key)
         return Answered(step.attempt, outcome, self.policy)
 
-    async def look_up(self, transfer: SellerTransfer, step: LookUp) -> Settlement:
+    async def look_up(self, transfer: SellerTransfer, step: LookUp) -> CallResult:
         since = step.since - self.policy.clock_leeway
         try:
             found = await self.gateway.find(str(transfer.id), transfer.destination, since)

@@ -17,7 +17,7 @@ import structlog
 
 from application.ports import LEASE, Clock, EventLog, FleetState, RateLimiter, Work
 from application.process_managers.leases import Leases
-from application.process_managers.process import Answer, Errand, Subject
+from application.process_managers.process import Answer, ProcessManager, Subject
 from application.unit_of_work import UnitOfWork
 from domain.errors import Conflict
 from domain.provider_call.outcome import Heard
@@ -57,7 +57,7 @@ class Worker(Generic[Subject, Answer]):
 
     def __init__(
         self,
-        errand: Errand[Subject, Answer],
+        errand: ProcessManager[Subject, Answer],
         ledger: EventLog,
         work: Work,
         rate_limiter: RateLimiter,

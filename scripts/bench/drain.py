@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from application.ports import TransferGateway
-from application.process_managers.reversals import Reversing
+from application.process_managers.reversals import ReversalProcess
 from application.process_managers.worker import Limits, Worker
 from application.unit_of_work import UnitOfWork
 from domain.provider_call.outcome import Outcome, Succeeded
@@ -125,7 +125,7 @@ def _owing(stripe_id: str, now: datetime) -> UnitOfWork:
 
 
 async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drained:
-    errand = Reversing(gateway, service.settings.policy(service.settings.reversals))
+    errand = ReversalProcess(gateway, service.settings.policy(service.settings.reversals))
     limits = Limits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
     rate_limiter = RateLimiter(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from application.process_managers.transfers import Found, Transferring
+from application.process_managers.transfers import Found, TransferProcess
 from domain.fact import opened
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.request_body import TransferBody
@@ -27,7 +27,7 @@ class Books:
         self.now = MADE
         self.stripe = LightStripe(clock=lambda: self.now)
         directory = MemoryDirectory(MemoryDatabase(lambda: self.now))
-        self.errand = Transferring(self.stripe, directory, Policy())
+        self.errand = TransferProcess(self.stripe, directory, Policy())
 
     def held(self, at: datetime, **changes: Any) -> str:
         self.now = at

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from application.ports import FleetState
-from application.process_managers.refunds import Refunding
+from application.process_managers.refunds import RefundProcess
 from domain.errors import ExceedsOrder, Refused
 from domain.identity import order_stream
 from domain.order.facts import RefundReleased
@@ -286,7 +286,7 @@ async def test_only_a_pause_holds_a_refund_back_never_an_outage_of_stripe_or_a_p
         desk = Desk(service)
         await stage.paid(desk)
         refund = await desk.ask_refund("r1", amount=1_000)
-        errand = Refunding(service.psp, settings.policy(QUICK), service.ledger)
+        errand = RefundProcess(service.psp, settings.policy(QUICK), service.ledger)
         assert errand.may(refund, FleetState(outage=True, paused=frozenset({"seller:anna", "work:reversing"})))
         assert not errand.may(refund, FleetState(paused=frozenset({EVERYTHING})))
         assert not errand.may(refund, FleetState(paused=frozenset({scope_of_work("refunding")})))

@@ -12,7 +12,7 @@ from uuid import UUID
 from application.commands.orders import TransferLedger
 from application.commands.refunds import RefundReport
 from application.process_managers.outcome_recorder import Recorder
-from application.process_managers.process import Settlement
+from application.process_managers.process import CallResult
 from application.process_managers.reversals import Answered as ReversalAnswered
 from application.process_managers.reversals import Seen
 from application.process_managers.transfers import Answered, Found
@@ -164,7 +164,7 @@ class Life:
     def _mood(self, *bad: str) -> str:
         return "well" if self._opening else self._random.choice([*["well"] * 4, *bad])
 
-    def _sent(self, transfer: SellerTransfer, step: Send) -> Settlement:
+    def _sent(self, transfer: SellerTransfer, step: Send) -> CallResult:
         if step.what == TRANSFER:
             return Answered(step.attempt, self._paid(transfer, step), POLICY)
         outcome = self._reversed(transfer, step)
@@ -195,7 +195,7 @@ class Life:
         self._books[transfer.id][1].insert(0, made)
         return Succeeded(made.stripe_reversal_id, made.amount, "req_2")
 
-    def _looked(self, transfer: SellerTransfer, look: LookUp) -> Settlement:
+    def _looked(self, transfer: SellerTransfer, look: LookUp) -> CallResult:
         if look.what == TRANSFER:
             return Found([self._seen(transfer)] if transfer.id in self._books else [], look)
         return Seen(self._seen(transfer), look)

@@ -17,9 +17,9 @@ from application.commands.orders import TransferLedger
 from application.ports import EventLog, TransferGateway
 from application.process_managers.circuit_breaker import BreakerMonitor
 from application.process_managers.outcome_recorder import Recorder
-from application.process_managers.process import Errand, Forgiven
-from application.process_managers.reversals import Reversing
-from application.process_managers.transfers import Transferring
+from application.process_managers.process import Forgiven, ProcessManager
+from application.process_managers.reversals import ReversalProcess
+from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Limits, Worker
 from application.webhooks.handler import WebhookReactions
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
@@ -196,9 +196,9 @@ class Process:
     def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: BreakerMonitor, clock: DatabaseClock) -> list[Loop]:
         fleet, settings, line = self.fleet, self.fleet.settings, self.line
         slots, directory = asyncio.Semaphore(settings.stripe_max_concurrency), line.to(MemoryDirectory(fleet.database))
-        errands: list[tuple[Errand, timedelta]] = [
-            (Transferring(gateway, directory, settings.policy(settings.transfers)), settings.transfers.check_interval),
-            (Reversing(gateway, settings.policy(settings.reversals)), settings.reversals.check_interval),
+        errands: list[tuple[ProcessManager, timedelta]] = [
+            (TransferProcess(gateway, directory, settings.policy(settings.transfers)), settings.transfers.check_interval),
+            (ReversalProcess(gateway, settings.policy(settings.reversals)), settings.reversals.check_interval),
         ]
         work, rate_limiter = (
             line.to(MemoryWork(fleet.database)),
