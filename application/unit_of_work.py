@@ -11,7 +11,7 @@ from domain.fact import Fact, Stream
 from domain.finding import Finding
 from domain.identity import dispute_stream, finding_stream, order_stream, pause_stream, payout_stream
 from domain.order.aggregate import Order
-from domain.order.recovery import settle
+from domain.order.recovery import recover_shares
 from domain.pause import LOOK_UP_FIRST, Pause
 from domain.payout import Payout
 from domain.refund.aggregate import Refund
@@ -116,10 +116,10 @@ class UnitOfWork:
         return [stream for stream in self._streams.values() if isinstance(stream, SellerTransfer)]
 
 
-def settle_anew(uow: UnitOfWork, order: Order, cause_id: str, now: datetime) -> None:
+def recover_again(uow: UnitOfWork, order: Order, cause_id: str, now: datetime) -> None:
     """Bring the order's transfers, all of them in the book, in line with what is due now, fenced by the order's version."""
     before = uow.pending()
-    uow.add(settle(order, uow.transfers(), cause_id, now))
+    uow.add(recover_shares(order, uow.transfers(), cause_id, now))
     if uow.pending() > before:
         order.resettle(cause_id, now)
 

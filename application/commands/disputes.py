@@ -14,7 +14,7 @@ from domain.identity import dispute_cause
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, give_word
 from domain.order.disputes import count_dispute, revoke_dispute
-from domain.order.recovery import settle
+from domain.order.recovery import recover_shares
 
 MOVED = frozenset({DisputeStatus.WITHDRAWN, DisputeStatus.LOST})
 
@@ -58,7 +58,7 @@ def heard(uow: UnitOfWork, report: DisputeReport, policy: DisputePolicy, now: da
         revoke_dispute(order, dispute.dispute_id, now)
     if len(order.pending_events) > known:
         cause_id = dispute_cause(dispute.dispute_id)
-        uow.add(settle(order, uow.transfers(), cause_id, now))
+        uow.add(recover_shares(order, uow.transfers(), cause_id, now))
     return news
 
 

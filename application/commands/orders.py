@@ -14,7 +14,7 @@ from application.commands.disputes import DisputeReport
 from application.commands.refunds import Recorded, RefundReport, SettledRefund
 from application.ports import Clock, Directory, EventLog
 from application.reconciliation import decisions
-from application.unit_of_work import CommitExtras, UnitOfWork, settle_anew
+from application.unit_of_work import CommitExtras, UnitOfWork, recover_again
 from domain.dispute import DisputePolicy
 from domain.errors import ContentDiffers, UnknownId
 from domain.finding import DecidedBy, Difference
@@ -158,7 +158,7 @@ class TransferLedger:
         )
 
     async def settle_refund(self, wish: SettledRefund) -> Recorded:
-        """See `refunds.settled`."""
+        """See `refunds.recover_sharesd`."""
         return await self._on_wish(wish, refunds.settled)
 
     async def request_refund(self, wish: SettledRefund) -> Recorded:
@@ -204,7 +204,7 @@ class TransferLedger:
             else:
                 manual_resolution.resolve_by_reversal(transfer, seen, evidence, actor, reason, now)
             for cause_id in transfer.undone_since(reduced):
-                settle_anew(uow, uow.order(transfer.order_id), cause_id, now)
+                recover_again(uow, uow.order(transfer.order_id), cause_id, now)
 
         await self._handler.handle(lambda: self._handler.around(transfer_id), decide, NO_EXTRAS)
 

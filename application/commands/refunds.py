@@ -10,7 +10,7 @@ from application.unit_of_work import UnitOfWork
 from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, give_word
-from domain.order.recovery import parts_of, settle
+from domain.order.recovery import parts_of, recover_shares
 from domain.refund.aggregate import Refund
 from domain.refund.state import RefundStatus
 
@@ -81,7 +81,7 @@ def failed_after_all(uow: UnitOfWork, report: RefundReport, now: datetime) -> Re
         refund.fail(report.source, report.detail, now)
         order.release(refund.key, now)
         if order.revoke(refund.key, now):
-            uow.add(settle(order, uow.transfers(), refund.key, now))
+            uow.add(recover_shares(order, uow.transfers(), refund.key, now))
     return Recorded(refund, news)
 
 
@@ -225,7 +225,7 @@ def _effective(uow: UnitOfWork, order: Order, refund: Refund, source: str, now: 
         return
     objection = order.admit(refund.key, refund.amount, refund.currency, refund.explicit, now)
     if objection is None:
-        uow.add(settle(order, uow.transfers(), refund.key, now))
+        uow.add(recover_shares(order, uow.transfers(), refund.key, now))
         refund.succeed(source, parts_of(order, uow.transfers(), refund.key), now)
     elif refund.may_become(RefundStatus.REVIEW):
         refund.review(source, f"it cannot be divided among the sellers: {objection}", now)

@@ -9,7 +9,7 @@ import structlog
 from application.command_handler import LOOK_UP_FIRST_STREAM
 from application.ports import Clock, EventLog
 from application.process_managers.process import CallResult
-from application.unit_of_work import UnitOfWork, settle_anew
+from application.unit_of_work import UnitOfWork, recover_again
 from domain.errors import Conflict, ConstraintBroken, Unavailable
 from domain.identity import order_stream
 from domain.seller_transfer.aggregate import SellerTransfer, to_settle
@@ -71,7 +71,7 @@ class Recorder:
             order = uow.order(transfer.order_id)
             uow.merge(await self._ledger.load(order.transfer_ids()))
             uow.mark_unverified()
-            settle_anew(uow, order, cause_id, self._clock.now())
+            recover_again(uow, order, cause_id, self._clock.now())
 
     async def _hold(self, transfer_id: UUID, settlement: CallResult, refused: ConstraintBroken) -> None:
         uow = await self._ledger.load([transfer_id])

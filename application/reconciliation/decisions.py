@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
-from application.unit_of_work import UnitOfWork, settle_anew
+from application.unit_of_work import UnitOfWork, recover_again
 from domain.errors import CallInFlight, NotAdoptable
 from domain.finding import DecidedBy, Difference, Finding, Kind
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -26,7 +26,7 @@ def adopt(uow: UnitOfWork, transfer_id: UUID, seen: TransferAtStripe, finding_id
     _take_in(transfer, seen, found, f"adopted by {by.actor}: {by.reason}", by.actor, now)
     vanished = [cause_id for cause_id in causes_vanished(transfer) if cause_id not in before]
     for cause_id in [*vanished, *transfer.undone_since(reduced)]:
-        settle_anew(uow, uow.order(transfer.order_id), cause_id, now)
+        recover_again(uow, uow.order(transfer.order_id), cause_id, now)
     _noted(uow, found, now).adopt(by, now)
 
 

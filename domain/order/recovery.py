@@ -102,7 +102,7 @@ def debit(transfers: Sequence[SellerTransfer], due: int, cause_id: str, now: dat
             due -= amount
 
 
-def settle(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now: datetime) -> list[SellerTransfer]:
+def recover_shares(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now: datetime) -> list[SellerTransfer]:
     """Bring every seller's transfers in line with what is effective now; answers the compensating transfers it made."""
     made: list[SellerTransfer] = []
     for seller_id, goal in order.targets().items():

@@ -16,7 +16,7 @@ from domain.dispute import Dispute, DisputeStatus
 from domain.fact import Fact, Stream
 from domain.finding import DecidedBy, Difference, Finding, Kind
 from domain.order.aggregate import Order
-from domain.order.recovery import parts_of, pay_sellers, settle
+from domain.order.recovery import parts_of, pay_sellers, recover_shares
 from domain.order.state import Share
 from domain.pause import Pause, scope_of_seller
 from domain.payout import Payout, PayoutStatus
@@ -108,7 +108,7 @@ def _story(order_id: str, number: int) -> list[Stream]:
         _sent(transfer, now)
     refund = Refund.open(refund_id=f"re-{order_id}", order_id=order_id, amount=2_500, currency="EUR", origin="settled", now=now)
     order.admit(refund.key, refund.amount, "EUR", None, now)
-    settle(order, transfers, refund.key, now)
+    recover_shares(order, transfers, refund.key, now)
     refund.succeed("api", parts_of(order, transfers, refund.key), now)
     for transfer in transfers[: 1 if number % 7 == 0 else 2]:
         _reversed(transfer, now, gone=number % 7 == 3)

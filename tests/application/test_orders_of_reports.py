@@ -19,7 +19,7 @@ from domain.dispute import DisputePolicy, DisputeStatus
 from domain.errors import Contradiction
 from domain.fact import Stream
 from domain.order.aggregate import Order
-from domain.order.recovery import pay_sellers, settle
+from domain.order.recovery import pay_sellers, recover_shares
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.retry_policy import Policy
@@ -111,7 +111,7 @@ class Ledger:
             done = Succeeded(f"trr_{uuid4()}", step.body["amount"])
             settle_reversal(transfer, step.what, step.attempt, done, None, self.now, POLICY)
         for cause_id in to_settle(transfer, reduced):
-            self._add(settle(self.order, self.transfers, cause_id, self.now))
+            self._add(recover_shares(self.order, self.transfers, cause_id, self.now))
         self._stored()
 
     # how it ended

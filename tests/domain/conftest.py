@@ -10,7 +10,7 @@ from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscode
 from domain.fact import Fact, Stream
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
-from domain.order.recovery import pay_sellers, settle
+from domain.order.recovery import pay_sellers, recover_shares
 from domain.provider_call.operation import TRANSFER, Operation
 from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Succeeded, Unknown
 from domain.provider_call.retry_policy import Policy
@@ -222,18 +222,18 @@ class Sale:
         self._tick()
         why = self.order.admit(refund_id, amount, currency, explicit, self.now)
         if why is None:
-            self.settle(refund_id)
+            self.recover_shares(refund_id)
         return why
 
     def is_revoked(self, refund_id: str) -> "Sale":
         """A refund that had succeeded failed after all."""
         self._tick()
         if self.order.revoke(refund_id, self.now):
-            self.settle(refund_id)
+            self.recover_shares(refund_id)
         return self
 
-    def settle(self, cause_id: str) -> None:
-        self.transfers += settle(self.order, self.transfers, cause_id, self.now)
+    def recover_shares(self, cause_id: str) -> None:
+        self.transfers += recover_shares(self.order, self.transfers, cause_id, self.now)
 
     def send(self, transfer: SellerTransfer) -> Send:
         step = begin(transfer, self.now, POLICY)
@@ -248,7 +248,7 @@ class Sale:
             settle_reversal(transfer, send.what, send.attempt, outcome, seen, self.now, POLICY)
         reversal = transfer.reversals.get(send.what)
         if reversal is not None and reversal.contested and reversal.refund_id is not None:
-            self.settle(reversal.refund_id)
+            self.recover_shares(reversal.refund_id)
 
     def goes_through(self, transfer: SellerTransfer, stripe_id: str) -> None:
         """The next call succeeds."""

@@ -117,14 +117,14 @@ def disputed(sale: Any, amount: int, dispute_id: str = "dp_1", currency: str = "
     sale.now += timedelta(seconds=1)
     why = count_dispute(sale.order, dispute_id, amount, currency, sale.now)
     if why is None:
-        sale.settle(dispute_cause(dispute_id))
+        sale.recover_shares(dispute_cause(dispute_id))
     return why
 
 
 def won(sale: Any, dispute_id: str = "dp_1") -> None:
     sale.now += timedelta(seconds=1)
     if revoke_dispute(sale.order, dispute_id, sale.now):
-        sale.settle(dispute_cause(dispute_id))
+        sale.recover_shares(dispute_cause(dispute_id))
 
 
 def test_a_dispute_takes_its_proportional_share_and_says_that_it_was_it(sale: Any) -> None:

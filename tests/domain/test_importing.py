@@ -9,7 +9,7 @@ import pytest
 from domain.errors import EvidenceDiffers, ImportDiffers, NothingToResolve
 from domain.fact import opened
 from domain.lifecycle import TransferStatus
-from domain.order.recovery import _withdraw, pay_sellers, settle
+from domain.order.recovery import _withdraw, pay_sellers, recover_shares
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.steps import Rest
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -325,5 +325,5 @@ def test_what_an_older_system_took_for_a_refund_is_not_taken_for_it_again(sale: 
     assert story.told() == []
     new.is_refunded("r2", 1_000)
     assert [reversal.amount for reversal in story.transfer.reversals.values() if reversal.refund_id == "r2"] == [1_000]
-    settle(new.order, new.transfers, "r2", new.now)
+    recover_shares(new.order, new.transfers, "r2", new.now)
     assert sum(reversal.amount for reversal in story.transfer.reversals.values() if reversal.refund_id != "old") == 1_000

@@ -22,7 +22,7 @@ from domain.identity import dispute_cause
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
 from domain.order.disputes import count_dispute, revoke_dispute
-from domain.order.recovery import doubt, pay_sellers, settle
+from domain.order.recovery import doubt, pay_sellers, recover_shares
 from domain.provider_call.operation import TRANSFER, LookFirst
 from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Succeeded, Unknown
 from domain.provider_call.request_body import ReversalBody, TransferBody
@@ -354,7 +354,7 @@ class World:
         self.append()
 
     def _settle(self, cause_id: str) -> None:
-        self.transfers += settle(self.order, self.transfers, cause_id, self.now)
+        self.transfers += recover_shares(self.order, self.transfers, cause_id, self.now)
 
     # workers
 

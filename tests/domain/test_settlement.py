@@ -193,7 +193,7 @@ def test_it_is_contested_once_however_often_the_order_is_settled(sale: Any) -> N
     story.send(story.of("ada"))
     story.is_revoked("r1")
     for _ in range(3):
-        story.settle("r1")
+        story.recover_shares("r1")
     assert told(story.of("ada")).count("ReversalContested") == 1
 
 
@@ -214,7 +214,7 @@ def test_what_was_taken_is_given_back_once(sale: Any) -> None:
     story.all_go_through()
     for _ in range(3):
         story.is_revoked("r1")
-        story.settle("r1")
+        story.recover_shares("r1")
     assert [t.original for t in story.transfers] == [50, 20]
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 from domain.fact import Stream
 from domain.order.aggregate import Order
-from domain.order.recovery import parts_of, pay_sellers, settle
+from domain.order.recovery import parts_of, pay_sellers, recover_shares
 from domain.order.state import Share
 from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -80,7 +80,7 @@ class Seeds:
             refund_id=opened, order_id=order.order_id, amount=amount, currency="EUR", origin="settled", now=self.now
         )
         order.admit(refund.key, amount, "EUR", None, self.now)
-        settle(order, transfers, refund.key, self.now)
+        recover_shares(order, transfers, refund.key, self.now)
         refund.succeed("api", parts_of(order, transfers, refund.key), self.now)
         return refund
 

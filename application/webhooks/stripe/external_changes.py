@@ -11,7 +11,7 @@ from uuid import UUID
 from application.command_handler import CommandHandler
 from application.ports import Clock, EventLog
 from application.reconciliation.comparison import lacks_only_the_id
-from application.unit_of_work import CommitExtras, UnitOfWork, settle_anew
+from application.unit_of_work import CommitExtras, UnitOfWork, recover_again
 from domain.errors import UnknownId
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -52,7 +52,7 @@ class StripesBooks:
             left = _take_in(transfer, seen, now)
             order = uow.known_order(transfer.order_id)
             for cause_id in to_settle(transfer, reduced) if order is not None else ():
-                settle_anew(uow, uow.order(transfer.order_id), cause_id, now)
+                recover_again(uow, uow.order(transfer.order_id), cause_id, now)
             return left
 
         around = self._handler.around
