@@ -12,7 +12,7 @@ from domain.dispute import Dispute, DisputePolicy, DisputeStatus
 from domain.errors import NotTheAuthority
 from domain.identity import dispute_cause
 from domain.order.aggregate import Order
-from domain.order.authority import authority_of, give_word
+from domain.order.authority import authority_of, claim_authority
 from domain.order.disputes import count_dispute, revoke_dispute
 from domain.order.recovery import recover_shares
 
@@ -65,7 +65,7 @@ def heard(uow: UnitOfWork, report: DisputeReport, policy: DisputePolicy, now: da
 def _authority(order: Order, report: DisputeReport, now: datetime) -> str | None:
     """Nobody gets the word for telling of a dispute that has moved no money."""
     moved = not MOVED.isdisjoint(report.told)
-    return give_word(order, report.provider, report.source, now) if moved else authority_of(order)
+    return claim_authority(order, report.provider, report.source, now) if moved else authority_of(order)
 
 
 def _opened(report: DisputeReport, now: datetime) -> Dispute:

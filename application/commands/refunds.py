@@ -9,7 +9,7 @@ from typing import NamedTuple
 from application.unit_of_work import UnitOfWork
 from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused
 from domain.order.aggregate import Order
-from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, give_word
+from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, claim_authority
 from domain.order.recovery import parts_of, recover_shares
 from domain.refund.aggregate import Refund
 from domain.refund.state import RefundStatus
@@ -121,7 +121,7 @@ def requested(uow: UnitOfWork, wish: SettledRefund, now: datetime) -> Recorded:
     if not order.paid or order.payment_id is None:
         lacks = "is not paid yet" if not order.paid else "was paid by a payment that the ledger does not know"
         raise Refused(f"Order {order.order_id!r} {lacks}, so there is no payment that could be refunded; report it first.")
-    if give_word(order, HYPERSWITCH, "api", now) != HYPERSWITCH:
+    if claim_authority(order, HYPERSWITCH, "api", now) != HYPERSWITCH:
         raise Refused(
             f"Order {order.order_id!r} was paid at Stripe, which the payment provider cannot refund; "
             "refund it there, and its webhook or `settled: true` tells of it here."
@@ -179,7 +179,7 @@ def _opened(uow: UnitOfWork, order: Order, wish: SettledRefund, now: datetime) -
 def _told_by_name(order: Order, name: str, now: datetime) -> None:
     """A refund that is told by Stripe's name is not told once more by the PSP's. Raises Refused where it was told by that."""
     if name.startswith(STRIPES_REFUNDS):
-        give_word(order, STRIPE, "api", now)
+        claim_authority(order, STRIPE, "api", now)
         if order.authority == HYPERSWITCH:
             raise Refused(
                 f"The payment provider has told of refunds of order {order.order_id!r}, and {name!r} is Stripe's name of one; "
@@ -191,7 +191,7 @@ def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
     refund = uow.refund()
     if refund is None:
         order = uow.order(report.order_id)
-        if report.provider is not None and give_word(order, report.provider, report.source, now) != report.provider:
+        if report.provider is not None and claim_authority(order, report.provider, report.source, now) != report.provider:
             raise NotTheAuthority(report.order_id)
         refund = Refund.open(
             refund_id=report.name,
@@ -212,7 +212,7 @@ def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
     if not all(same.values()):
         raise ContentDiffers("refund", refund.refund_id, [name for name, equal in same.items() if not equal])
     if report.provider is not None:
-        give_word(uow.order(report.order_id), report.provider, report.source, now)  # it was told here under this one's name
+        claim_authority(uow.order(report.order_id), report.provider, report.source, now)  # it was told here under this one's name
     return Recorded(refund, False)
 
 

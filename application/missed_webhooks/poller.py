@@ -16,7 +16,7 @@ import structlog
 
 from application.missed_webhooks.ports import Poll, PolledInbox, Polls, Provider, Span, Told
 from application.ports import Alarms, Clock
-from domain.provider_call.outcome import Heard, LookUpFailed
+from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 
 OVERLAP = timedelta(minutes=10)
 """Read again before the cursor: a list may show an event later than the event says it was made."""
@@ -89,11 +89,11 @@ class Poller:
             await self._through(provider, poll, found)
         except LookUpFailed as unread:
             found.failure = str(unread)
-            await self._unread(poll, found, unread.heard)
+            await self._unread(poll, found, unread.signal)
         except Exception as error:  # a fault of ours, or the database's: also known to nobody unless it is told
             log.exception("a round of asking for missed webhooks failed", provider=provider.name)
             found.failure = f"{type(error).__name__}: {error}"
-            await self._unread(poll, found, Heard.NOTHING)
+            await self._unread(poll, found, ProviderSignal.NOTHING)
         log.info(found.sentence, provider=provider.name, until=found.seen_until.isoformat(), failure=found.failure)
         return found
 
@@ -140,9 +140,9 @@ class Poller:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.types.items()))
         await self._alarms.raise_(MISSED, found.provider, f"{found.sentence}: {kinds}. Does the endpoint take them in?")
 
-    async def _unread(self, poll: Poll, found: Round, heard: Heard) -> None:
+    async def _unread(self, poll: Poll, found: Round, signal: ProviderSignal) -> None:
         silent = poll.now - (poll.checked_at or poll.begun_at)
-        if heard is Heard.KEY_REFUSED or silent >= UNCHECKED:
+        if signal is ProviderSignal.KEY_REFUSED or silent >= UNCHECKED:
             said = f"What its webhooks have missed is not known since {poll.seen_until:%Y-%m-%dT%H:%MZ}: {found.failure}"
             await self._alarms.raise_(NOT_CHECKED, found.provider, said)
 

@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 from application.ports import RateLimiter
-from domain.provider_call.outcome import Failure, Heard, LookUpFailed, heard
+from domain.provider_call.outcome import Failure, LookUpFailed, ProviderSignal, signal_of
 
 AGES = (timedelta(0), *(timedelta(minutes=20) * 2**doubled for doubled in range(12)))
 """At which an object is looked at, from when it is old enough for its webhook to have arrived; the last look is after 28 days."""
@@ -23,8 +23,8 @@ class Asking:
 
     async def failed(self, endpoint: str, what: str, failure: Failure) -> LookUpFailed:
         """What to raise; calls that are too fast slow everybody down."""
-        said = heard(failure)
-        if said is Heard.TOO_FAST:
+        said = signal_of(failure)
+        if said is ProviderSignal.TOO_FAST:
             await self._rate_limiter.slow_down(endpoint)
         return LookUpFailed(f"The PSP could not be asked for its {what}: {failure.message}", said)
 

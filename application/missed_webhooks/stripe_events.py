@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from application.missed_webhooks.ports import EventsPage, Span, StripeEvents, Told
 from application.ports import CircuitBreaker, RateLimiter
-from domain.provider_call.outcome import Heard, LookUpFailed
+from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 
 ENDPOINT = "events.list"
 MOST_PAGES = 10_000
@@ -29,7 +29,7 @@ class MissedEvents:
     async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
         """Newest first. Raises LookUpFailed, without asking while the breaker is open."""
         if (await self._breaker.state()).outage:
-            raise LookUpFailed("Stripe answers nobody at present.", Heard.NOTHING)
+            raise LookUpFailed("Stripe answers nobody at present.", ProviderSignal.NOTHING)
         after = None
         for _ in range(MOST_PAGES):
             page = await self._page(span, after)
@@ -45,6 +45,6 @@ class MissedEvents:
         try:
             return await self._stripe.events(span.since, span.until, after)
         except LookUpFailed as unread:
-            if unread.heard is Heard.TOO_FAST:
+            if unread.signal is ProviderSignal.TOO_FAST:
                 await self._rate_limiter.slow_down(ENDPOINT)
             raise

@@ -14,7 +14,7 @@ import structlog
 
 from application.ports import Alarms, CircuitBreaker, FleetState, TransferGateway
 from domain.pause import EVERYTHING, LEDGER
-from domain.provider_call.outcome import Heard
+from domain.provider_call.outcome import ProviderSignal
 from domain.provider_call.steps import LookUp, Send
 
 SILENT = 8
@@ -107,31 +107,31 @@ class BreakerMonitor:
             log.info("Stripe answers again: work goes on")
         await self.refresh()
 
-    async def heard(self, transfer_id: UUID, step: Send | LookUp, heard: Heard) -> None:
+    async def observe(self, transfer_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
         """What one exchange said. Never raises: what cannot be written now is noticed again at the next exchange."""
         try:
-            await self._consider(transfer_id, (step.what, step.attempt) if isinstance(step, Send) else None, heard)
+            await self._consider(transfer_id, (step.what, step.attempt) if isinstance(step, Send) else None, signal)
         except Exception as error:  # the outcome is recorded: this must not look like trouble with the transfer
             log.warning("the traffic could not be stopped", error=str(error))
 
-    async def _consider(self, transfer_id: UUID, spent: tuple[str, int] | None, heard: Heard) -> None:
-        match heard:
-            case Heard.NOTHING:
+    async def _consider(self, transfer_id: UUID, spent: tuple[str, int] | None, signal: ProviderSignal) -> None:
+        match signal:
+            case ProviderSignal.NOTHING:
                 return
-            case Heard.SILENCE:
+            case ProviderSignal.SILENCE:
                 await self._silent(transfer_id, spent)
                 return
-            case Heard.KEY_REFUSED:
+            case ProviderSignal.KEY_REFUSED:
                 await self._refused(self._key, transfer_id, "Stripe refuses the key (401 or 403)")
-            case Heard.NOT_FOUND:
+            case ProviderSignal.NOT_FOUND:
                 self._key.end()
                 await self._refused(
                     self._unknown, transfer_id, "Stripe does not know the transfers (404): another account or mode?"
                 )
-            case Heard.ANSWER:
+            case ProviderSignal.ANSWER:
                 self._key.end()
                 self._unknown.end()
-            case Heard.TOO_FAST:
+            case ProviderSignal.TOO_FAST:
                 pass
         self._silence.end()
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from application.ports import Clock, EventLog, FleetState
 from application.unit_of_work import UnitOfWork
-from domain.provider_call.outcome import Heard
+from domain.provider_call.outcome import ProviderSignal
 from domain.provider_call.steps import LookUp, Send, Step
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.stripe_call import forgive, give_back
@@ -17,7 +17,7 @@ class Said(Protocol):
     """What came of a step, as far as the loop has to know."""
 
     @property
-    def heard(self) -> Heard:
+    def signal(self) -> ProviderSignal:
         """What it says about the other side itself."""
         ...
 
@@ -41,7 +41,7 @@ class CallResult(Protocol):
     """What one outcome does to its transfer. Pure, and harmless when it was recorded before."""
 
     @property
-    def heard(self) -> Heard:
+    def signal(self) -> ProviderSignal:
         """What it says about Stripe itself."""
         ...
 
@@ -100,7 +100,7 @@ class GivenBack:
 
     attempt: int
     why: str
-    heard: Heard = Heard.NOTHING
+    signal: ProviderSignal = ProviderSignal.NOTHING
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         give_back(transfer, self.attempt, self.why, now)
@@ -115,7 +115,7 @@ class Forgiven:
 
     what: str
     attempt: int
-    heard: Heard = Heard.NOTHING
+    signal: ProviderSignal = ProviderSignal.NOTHING
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         forgive(transfer, self.what, self.attempt, now)

@@ -20,7 +20,7 @@ from application.process_managers.worker import Watch
 from application.unit_of_work import UnitOfWork
 from domain.errors import ConstraintBroken, Refused, UnknownId
 from domain.pause import EVERYTHING, scope_of_work
-from domain.provider_call.outcome import Failure, Heard, NotExecuted, Rejected, Unknown, heard
+from domain.provider_call.outcome import Failure, NotExecuted, ProviderSignal, Rejected, Unknown, signal_of
 from domain.provider_call.psp_objects import RefundAtPsp
 from domain.provider_call.request_body import RefundBody
 from domain.provider_call.retry_policy import Policy
@@ -44,7 +44,7 @@ class Unheard:
     def state(self) -> FleetState:
         return self._watch.state
 
-    async def heard(self, subject_id: UUID, step: Send | LookUp, heard: Heard) -> None:
+    async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
         """Trouble with the PSP is seen in each refund's own attempts."""
 
 
@@ -60,7 +60,7 @@ class RefundAnswer(Protocol):
     """What came of a step."""
 
     @property
-    def heard(self) -> Heard: ...
+    def signal(self) -> ProviderSignal: ...
 
     def record(self, uow: UnitOfWork, now: datetime) -> None: ...
 
@@ -137,8 +137,8 @@ class Answered:
     policy: Policy
 
     @property
-    def heard(self) -> Heard:
-        return Heard.ANSWER if isinstance(self.answer, RefundAtPsp) else heard(self.answer)
+    def signal(self) -> ProviderSignal:
+        return ProviderSignal.ANSWER if isinstance(self.answer, RefundAtPsp) else signal_of(self.answer)
 
     def record(self, uow: UnitOfWork, now: datetime) -> None:
         refund = uow.refund()
@@ -168,8 +168,8 @@ class Shown:
     policy: Policy
 
     @property
-    def heard(self) -> Heard:
-        return Heard.ANSWER if isinstance(self.answer, RefundAtPsp) else heard(self.answer)
+    def signal(self) -> ProviderSignal:
+        return ProviderSignal.ANSWER if isinstance(self.answer, RefundAtPsp) else signal_of(self.answer)
 
     def record(self, uow: UnitOfWork, now: datetime) -> None:
         refund = uow.refund()
@@ -201,7 +201,7 @@ class CallGivenBack:
 
     attempt: int
     why: str
-    heard: Heard = Heard.NOTHING
+    signal: ProviderSignal = ProviderSignal.NOTHING
 
     def record(self, uow: UnitOfWork, now: datetime) -> None:
         refund = uow.refund()

@@ -8,7 +8,7 @@ from application.ports import TransferGateway
 from application.process_managers.process import CallResult
 from application.process_managers.transfer_errands import OnTransfers
 from application.process_managers.transfers import Unread
-from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe, Outcome, Succeeded, heard
+from domain.provider_call.outcome import LookUpFailed, NotAtStripe, Outcome, ProviderSignal, Succeeded, signal_of
 from domain.provider_call.request_body import ReversalBody
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send, proves_absence
@@ -39,7 +39,7 @@ class ReversalProcess(OnTransfers):
         try:
             return Seen(await self.gateway.look_at(transfer.stripe_transfer_id or ""), step)
         except LookUpFailed as unread:
-            return Unread(str(unread), self.policy, unread.heard)
+            return Unread(str(unread), self.policy, unread.signal)
         except NotAtStripe as absent:
             return NoSuchTransfer(str(absent), step)
 
@@ -62,8 +62,8 @@ class Answered:
     policy: Policy
 
     @property
-    def heard(self) -> Heard:
-        return heard(self.outcome)
+    def signal(self) -> ProviderSignal:
+        return signal_of(self.outcome)
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         reversal_outcome.settle_reversal(transfer, self.reversal_id, self.attempt, self.outcome, self.seen, now, self.policy)
@@ -91,7 +91,7 @@ class Seen:
     transfer: TransferAtStripe
     look: LookUp
     """The step that was taken: what it did not find proves nothing about a call that began after it."""
-    heard: Heard = Heard.ANSWER
+    signal: ProviderSignal = ProviderSignal.ANSWER
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         reversal_outcome.settle_look_up(transfer, self.transfer, now, self.look)
@@ -108,7 +108,7 @@ class NoSuchTransfer:
 
     why: str
     look: LookUp
-    heard: Heard = Heard.NOT_FOUND
+    signal: ProviderSignal = ProviderSignal.NOT_FOUND
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         if transfer.in_flight is not None and transfer.operation and proves_absence(self.look, transfer.operation):

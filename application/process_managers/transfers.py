@@ -9,7 +9,7 @@ from application.ports import Directory, TransferGateway
 from application.process_managers.process import CallResult
 from application.process_managers.transfer_errands import OnTransfers
 from domain.provider_call.operation import TRANSFER
-from domain.provider_call.outcome import Heard, LookUpFailed, Outcome, Succeeded, heard
+from domain.provider_call.outcome import LookUpFailed, Outcome, ProviderSignal, Succeeded, signal_of
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send
@@ -42,7 +42,7 @@ class TransferProcess(OnTransfers):
             found = await self.gateway.find(str(transfer.id), transfer.destination, since)
             alike = await self._alike(transfer) if not found else ()
         except LookUpFailed as unread:
-            return Unread(str(unread), self.policy, unread.heard)
+            return Unread(str(unread), self.policy, unread.signal)
         return Found(found, step, alike)
 
     async def _alike(self, transfer: SellerTransfer) -> Sequence[TransferAtStripe]:
@@ -64,8 +64,8 @@ class Answered:
     policy: Policy
 
     @property
-    def heard(self) -> Heard:
-        return heard(self.outcome)
+    def signal(self) -> ProviderSignal:
+        return signal_of(self.outcome)
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         transfer_outcome.settle_transfer(transfer, self.attempt, self.outcome, now, self.policy)
@@ -85,7 +85,7 @@ class Found:
     """The step that was taken: what it did not find proves nothing about a call that began after it."""
     alike: Sequence[TransferAtStripe] = ()
     """What an older system may have paid it with."""
-    heard: Heard = Heard.ANSWER
+    signal: ProviderSignal = ProviderSignal.ANSWER
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         transfer_outcome.settle_look_up(transfer, self.seen, now, self.look, self.alike)
@@ -100,7 +100,7 @@ class Unread:
 
     why: str
     policy: Policy
-    heard: Heard
+    signal: ProviderSignal
 
     def record(self, transfer: SellerTransfer, now: datetime) -> None:
         operation = transfer.operation

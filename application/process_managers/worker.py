@@ -20,7 +20,7 @@ from application.process_managers.leases import Leases
 from application.process_managers.process import Answer, ProcessManager, Subject
 from application.unit_of_work import UnitOfWork
 from domain.errors import Conflict
-from domain.provider_call.outcome import Heard
+from domain.provider_call.outcome import ProviderSignal
 from domain.provider_call.steps import LookUp, Rest, Send
 
 ENOUGH_LEASE = timedelta(seconds=2)
@@ -49,7 +49,7 @@ class Watch(Protocol):
     @property
     def state(self) -> FleetState: ...
 
-    async def heard(self, subject_id: UUID, step: Send | LookUp, heard: Heard) -> None: ...
+    async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None: ...
 
 
 class Worker(Generic[Subject, Answer]):
@@ -145,9 +145,9 @@ class Worker(Generic[Subject, Answer]):
             return
         answer = await self._carried_out(subject_id, uow, step)
         await self._recorder.record(subject_id, uow, answer)
-        if answer.heard is Heard.TOO_FAST:
+        if answer.signal is ProviderSignal.TOO_FAST:
             await self._rate_limiter.slow_down(self._errand.endpoint)
-        await self._watch.heard(subject_id, step, answer.heard)
+        await self._watch.observe(subject_id, step, answer.signal)
 
     async def _carried_out(self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp) -> Answer:
         subject = self._errand.subject(uow, subject_id)

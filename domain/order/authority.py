@@ -32,7 +32,7 @@ def authority_of(order: Order) -> str | None:
     return HYPERSWITCH if order.source_transaction is None else None
 
 
-def give_word(order: Order, provider: str, source: str, now: datetime) -> str:
+def claim_authority(order: Order, provider: str, source: str, now: datetime) -> str:
     """Whose word counts, which is this provider's if nobody's did."""
     known = authority_of(order)
     if known is not None:

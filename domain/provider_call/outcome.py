@@ -85,7 +85,7 @@ Failure = Rejected | NotExecuted | Unknown
 Outcome = Succeeded | Failure
 
 
-class Heard(StrEnum):
+class ProviderSignal(StrEnum):
     """What one exchange says about Stripe and about our key, whatever became of the money."""
 
     ANSWER = "answer"
@@ -102,30 +102,30 @@ class Heard(StrEnum):
     """Stripe was not asked, or a stored answer came back."""
 
 
-def heard(outcome: Outcome) -> Heard:
+def signal_of(outcome: Outcome) -> ProviderSignal:
     """What an outcome says about Stripe itself."""
     match outcome:
         case Rejected(status=404):
-            return Heard.NOT_FOUND
+            return ProviderSignal.NOT_FOUND
         case NotExecuted(why=Hindrance.UNAUTHORIZED | Hindrance.FORBIDDEN):
-            return Heard.KEY_REFUSED
+            return ProviderSignal.KEY_REFUSED
         case NotExecuted(why=Hindrance.RATE_LIMITED):
-            return Heard.TOO_FAST
+            return ProviderSignal.TOO_FAST
         case Unknown(replayed=True):
-            return Heard.NOTHING
+            return ProviderSignal.NOTHING
         case Unknown() if outcome.status is not None:
-            return Heard.SILENCE if outcome.status >= 500 else Heard.ANSWER
+            return ProviderSignal.SILENCE if outcome.status >= 500 else ProviderSignal.ANSWER
         case Unknown():
-            return Heard.SILENCE if outcome.why in ("timeout", "connection", "unreadable") else Heard.NOTHING
+            return ProviderSignal.SILENCE if outcome.why in ("timeout", "connection", "unreadable") else ProviderSignal.NOTHING
         case _:
-            return Heard.ANSWER
+            return ProviderSignal.ANSWER
 
 
 class LookUpFailed(Exception):
     """Stripe's books could not be read completely, which says nothing about what is in them."""
 
-    def __init__(self, why: str, heard: Heard = Heard.ANSWER) -> None:
-        self.heard = heard
+    def __init__(self, why: str, signal: ProviderSignal = ProviderSignal.ANSWER) -> None:
+        self.signal = signal
         super().__init__(why)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from domain.provider_call.outcome import Failure, LookUpFailed, NotAtStripe, NotExecuted, Rejected, Unknown, heard
+from domain.provider_call.outcome import Failure, LookUpFailed, NotAtStripe, NotExecuted, Rejected, Unknown, signal_of
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.response_checks import field
 
@@ -40,7 +40,7 @@ def failure_of(outcome: Failure) -> NotAtStripe | LookUpFailed:
         case Rejected():
             return LookUpFailed(f"Stripe refused the look-up with {outcome.status}: {outcome.message}")
         case NotExecuted() | Unknown():
-            return LookUpFailed(f"Stripe could not be asked ({outcome.why}): {outcome.message}", heard(outcome))
+            return LookUpFailed(f"Stripe could not be asked ({outcome.why}): {outcome.message}", signal_of(outcome))
 
 
 async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterator[Mapping[str, object]]:

@@ -16,7 +16,7 @@ import typer
 from application.backfill.matching import Doubt, Match, Missing, matched, money_of
 from application.ports import Listed
 from domain.errors import ConstraintBroken, Refused, StripeSilent
-from domain.provider_call.outcome import Heard, LookUpFailed
+from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 from infrastructure.bootstrap import running
 from infrastructure.postgres.backfill_rows import RowsWithoutId
 from infrastructure.postgres.rate_limiter import RateLimiter
@@ -71,7 +71,7 @@ class Backfill:
                 several, unread = await self._matched(rows), 0
             except LookUpFailed as failed:
                 unread += 1
-                if failed.heard is Heard.TOO_FAST:
+                if failed.signal is ProviderSignal.TOO_FAST:
                     await self._rate_limiter.slow_down(ENDPOINT)
                 if unread == UNREAD_IN_A_ROW:
                     raise StripeSilent("the lists of transfers", str(failed)) from None

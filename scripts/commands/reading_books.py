@@ -8,7 +8,7 @@ from application.ports import Listed, StripeBooks
 from application.reconciliation.comparison import alike, ambiguous, differences, is_complete, missing_there, our_id
 from domain.errors import LedgerError, NotAdoptable, StripeSilent
 from domain.finding import DecidedBy, Difference
-from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe
+from domain.provider_call.outcome import LookUpFailed, NotAtStripe, ProviderSignal
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -135,5 +135,5 @@ class Reading:
         await asyncio.sleep(wait)
 
     async def _heard(self, endpoint: str, unread: LookUpFailed) -> None:
-        if unread.heard is Heard.TOO_FAST:
+        if unread.signal is ProviderSignal.TOO_FAST:
             await self._rate_limiter.slow_down(endpoint)

@@ -9,7 +9,7 @@ import pytest
 from application.ports import FleetState
 from application.process_managers.circuit_breaker import NOT_FOUND, REFUSED_KEY, SILENT, BreakerMonitor
 from domain.pause import EVERYTHING, LEDGER
-from domain.provider_call.outcome import Heard
+from domain.provider_call.outcome import ProviderSignal
 from domain.provider_call.steps import LookUp, Send
 from tests.support.virtual_time import now
 
@@ -57,10 +57,10 @@ class Fleet:
     async def stop(self, scope: str, actor: str, reason: str) -> None:
         self.stopped.append((scope, actor))
 
-    async def hears(self, heard: Heard, transfers: Sequence[int], *, look: bool = False) -> None:
+    async def hears(self, signal: ProviderSignal, transfers: Sequence[int], *, look: bool = False) -> None:
         for number in transfers:
             step: Any = LookUp("transfer", now()) if look else Send("transfer", 1, "key", {})  # type: ignore[typeddict-item]
-            await self.watch.heard(UUID(int=number), step, heard)
+            await self.watch.observe(UUID(int=number), step, signal)
 
 
 @pytest.fixture
@@ -69,61 +69,65 @@ def fleet() -> Fleet:
 
 
 async def test_one_transfer_that_is_never_answered_is_no_outage(fleet: Fleet) -> None:
-    await fleet.hears(Heard.SILENCE, [7] * (10 * SILENT))
+    await fleet.hears(ProviderSignal.SILENCE, [7] * (10 * SILENT))
     assert not fleet.open
 
 
 async def test_so_many_different_ones_in_a_row_are_and_what_it_cost_is_given_back_once(fleet: Fleet) -> None:
-    await fleet.hears(Heard.SILENCE, range(SILENT - 1))
+    await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
     assert (fleet.open, fleet.forgiven) == (False, [])
-    await fleet.hears(Heard.SILENCE, [99])
+    await fleet.hears(ProviderSignal.SILENCE, [99])
     assert (fleet.open, fleet.told) == (True, ["stripe_outage"])
     assert sorted(fleet.forgiven) == sorted([*(UUID(int=n) for n in range(SILENT - 1)), UUID(int=99)])
-    await fleet.hears(Heard.SILENCE, [100])
+    await fleet.hears(ProviderSignal.SILENCE, [100])
     assert fleet.forgiven[-1] == UUID(int=100), "what was in flight is given back as well"
     assert len(fleet.forgiven) == SILENT + 1
 
 
-@pytest.mark.parametrize("answer", [Heard.ANSWER, Heard.KEY_REFUSED, Heard.NOT_FOUND, Heard.TOO_FAST])
-async def test_one_answer_below_500_in_between_begins_the_count_anew(fleet: Fleet, answer: Heard) -> None:
+@pytest.mark.parametrize(
+    "answer", [ProviderSignal.ANSWER, ProviderSignal.KEY_REFUSED, ProviderSignal.NOT_FOUND, ProviderSignal.TOO_FAST]
+)
+async def test_one_answer_below_500_in_between_begins_the_count_anew(fleet: Fleet, answer: ProviderSignal) -> None:
     for _ in range(3):
-        await fleet.hears(Heard.SILENCE, range(SILENT - 1))
+        await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
         await fleet.hears(answer, [500])
     assert not fleet.open
 
 
 async def test_when_stripe_answers_the_alarm_ends_before_the_breaker_closes(fleet: Fleet) -> None:
     """The other way round a death in between would leave it open for ever, and a new outage could lose its own."""
-    await fleet.hears(Heard.SILENCE, range(SILENT))
+    await fleet.hears(ProviderSignal.SILENCE, range(SILENT))
     await fleet.watch.run()
     assert fleet.told == ["stripe_outage", "stripe_outage is over", "closes"]
     assert not fleet.watch.state.outage
 
 
 async def test_looks_that_are_not_answered_count_and_cost_nothing(fleet: Fleet) -> None:
-    await fleet.hears(Heard.SILENCE, range(SILENT), look=True)
+    await fleet.hears(ProviderSignal.SILENCE, range(SILENT), look=True)
     assert (fleet.open, fleet.forgiven) == (True, [])
 
 
 async def test_what_was_not_asked_of_stripe_says_nothing(fleet: Fleet) -> None:
-    await fleet.hears(Heard.SILENCE, range(SILENT - 1))
-    await fleet.hears(Heard.NOTHING, range(100, 200))
+    await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
+    await fleet.hears(ProviderSignal.NOTHING, range(100, 200))
     assert not fleet.open
-    await fleet.hears(Heard.SILENCE, [99])
+    await fleet.hears(ProviderSignal.SILENCE, [99])
     assert fleet.open
 
 
-@pytest.mark.parametrize(("heard", "several"), [(Heard.KEY_REFUSED, REFUSED_KEY), (Heard.NOT_FOUND, NOT_FOUND)])
-async def test_a_wrong_key_stops_everything_and_one_transfers_trouble_does_not(fleet: Fleet, heard: Heard, several: int) -> None:
-    await fleet.hears(heard, [7] * 100)
+@pytest.mark.parametrize(("heard", "several"), [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)])
+async def test_a_wrong_key_stops_everything_and_one_transfers_trouble_does_not(
+    fleet: Fleet, signal: ProviderSignal, several: int
+) -> None:
+    await fleet.hears(signal, [7] * 100)
     assert fleet.stopped == []
-    await fleet.hears(heard, range(100, 100 + several - 1))
+    await fleet.hears(signal, range(100, 100 + several - 1))
     assert fleet.stopped == [(EVERYTHING, LEDGER)]
 
 
 async def test_a_key_that_works_in_between_is_not_wrong(fleet: Fleet) -> None:
     for _ in range(3):
-        await fleet.hears(Heard.KEY_REFUSED, range(REFUSED_KEY - 1))
-        await fleet.hears(Heard.NOT_FOUND, range(NOT_FOUND - 1))
-        await fleet.hears(Heard.ANSWER, [500])
+        await fleet.hears(ProviderSignal.KEY_REFUSED, range(REFUSED_KEY - 1))
+        await fleet.hears(ProviderSignal.NOT_FOUND, range(NOT_FOUND - 1))
+        await fleet.hears(ProviderSignal.ANSWER, [500])
     assert fleet.stopped == []

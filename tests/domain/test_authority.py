@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from domain.order.aggregate import Order
-from domain.order.authority import authority_of, give_word
+from domain.order.authority import authority_of, claim_authority
 from domain.order.facts import AuthorityFound
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -55,14 +55,14 @@ def test_a_payment_that_was_asked_for_here_is_the_payment_providers_whatever_it_
 
 def test_where_nobody_told_the_first_to_speak_keeps_the_word_whatever_is_told_of_the_payment_later() -> None:
     order = an_order()
-    assert give_word(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "hyperswitch"
+    assert claim_authority(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "hyperswitch"
     order.pay("pi_1", "ch_1", "api", NOW)
-    assert give_word(order, "stripe", "stripe:evt_2", NOW) == authority_of(order) == "hyperswitch"
+    assert claim_authority(order, "stripe", "stripe:evt_2", NOW) == authority_of(order) == "hyperswitch"
     assert sum(isinstance(fact, AuthorityFound) for fact in order.pending_events) == 1
 
 
 def test_where_the_payment_tells_nothing_is_recorded() -> None:
     order = an_order()
     order.pay("pi_1", None, "api", NOW)
-    assert give_word(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "stripe"
+    assert claim_authority(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "stripe"
     assert not any(isinstance(fact, AuthorityFound) for fact in order.pending_events)

@@ -14,7 +14,7 @@ from domain.finding import AnyFindingFact
 from domain.identity import order_stream, transfer_stream
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
-from domain.order.authority import authority_of, give_word
+from domain.order.authority import authority_of, claim_authority
 from domain.order.disputes import count_dispute, revoke_dispute
 from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentRequested
 from domain.order.recovery import doubt
@@ -156,7 +156,7 @@ def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: A
     story.all_go_through()
     story.is_revoked("r2")
     story.is_refunded("r2", 30)
-    give_word(story.order, "stripe", "stripe:evt_1", story.now)
+    claim_authority(story.order, "stripe", "stripe:evt_1", story.now)
     count_dispute(story.order, "dp_1", 30, "EUR", story.now)
     count_dispute(story.order, "dp_2", 30, "USD", story.now)
     revoke_dispute(story.order, "dp_1", story.now)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from application.ports import TransferGateway
 from application.webhooks.handler import Later, Parked, StoredEvent
 from application.webhooks.stripe.events import EVENT, Object, StripeEvent
-from domain.provider_call.outcome import Heard, LookUpFailed, NotAtStripe
+from domain.provider_call.outcome import LookUpFailed, NotAtStripe, ProviderSignal
 
 READ_WITHIN = 5.0
 """Seconds; an event is leased for ten, and its batch waits for it."""
@@ -55,7 +55,7 @@ class StripesObjects:
         except TimeoutError:
             raise Unread(Later(f"{path} could not be read within {READ_WITHIN:.0f} s", SILENT)) from None
         except LookUpFailed as silent:
-            closed = silent.heard is Heard.KEY_REFUSED
+            closed = silent.signal is ProviderSignal.KEY_REFUSED
             raise Unread(Later(f"{path} could not be read: {silent}", SILENT), closed=closed) from None
         except NotAtStripe as absent:
             raise Unread(

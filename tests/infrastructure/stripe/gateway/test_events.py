@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from application.missed_webhooks.ports import Told
-from domain.provider_call.outcome import Heard, LookUpFailed
+from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 from infrastructure.simulators.stripe import running_simulator
 from infrastructure.stripe.event_list import TYPES
 
@@ -76,12 +76,14 @@ async def test_a_page_that_ends_where_it_began_does_not_go_on(stripe, gateway):
         await gateway.events(SINCE, UNTIL, "evt_1")
 
 
-@pytest.mark.parametrize(("status", "heard"), [(401, Heard.KEY_REFUSED), (403, Heard.KEY_REFUSED), (503, Heard.SILENCE)])
-async def test_a_failure_says_what_it_means(stripe, gateway, status, heard):
+@pytest.mark.parametrize(
+    ("status", "heard"), [(401, ProviderSignal.KEY_REFUSED), (403, ProviderSignal.KEY_REFUSED), (503, ProviderSignal.SILENCE)]
+)
+async def test_a_failure_says_what_it_means(stripe, gateway, status, signal):
     stripe.answers(status, {"error": {"type": "api_error", "message": "no"}})
     with pytest.raises(LookUpFailed) as raised:
         await gateway.events(SINCE, UNTIL, None)
-    assert raised.value.heard is heard
+    assert raised.value.signal is signal
 
 
 async def test_events_of_connected_accounts_are_not_in_the_platform_s_list(gateway_at):
