@@ -273,7 +273,7 @@ class StripeBooks(Protocol):
         """
         ...
 
-    async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:
+    async def get_transfer(self, stripe_transfer_id: str) -> TransferAtStripe:
         """See `TransferGateway`."""
         ...
 
@@ -299,21 +299,21 @@ class TransferGateway(Protocol):
         """
         ...
 
-    async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:
+    async def get_transfer(self, stripe_transfer_id: str) -> TransferAtStripe:
         """The transfer with all its reversals, every page of them.
 
         Raises `NotAtStripe` when Stripe says there is none, `LookUpFailed` for anything less than a complete answer.
         """
         ...
 
-    async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_by_our_id(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
         """All transfers to `destination` created at or after `since` whose metadata carries our `transfer_id`.
 
         Reads every page; an incomplete answer raises `LookUpFailed`, since a page not read says nothing about its content.
         """
         ...
 
-    async def alike(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_similar(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
         """All transfers of this currency (upper case) and amount to `destination` created at or after `since`, whosever they
         are, without their reversals. Reads every page, like `find`."""
         ...
@@ -322,10 +322,10 @@ class TransferGateway(Protocol):
         """Whether Stripe answers at all, with anything below 500: one cheap read that moves nothing."""
         ...
 
-    async def show(self, path: str, account: str | None = None) -> Mapping[str, object]:
+    async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         """The object at this path of Stripe's API, on behalf of a connected account where one is given.
 
-        Raises `NotAtStripe` and `LookUpFailed` as `look_at` does.
+        Raises `NotAtStripe` and `LookUpFailed` as `get_transfer` does.
         """
         ...
 

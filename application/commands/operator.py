@@ -45,7 +45,7 @@ async def _fit_to_pay(ledger: TransferLedger, transfer: SellerTransfer, seen: Tr
 
 async def _read(gateway: TransferGateway, stripe_transfer_id: str, evidence: str) -> TransferAtStripe:
     try:
-        return await gateway.look_at(stripe_transfer_id)
+        return await gateway.get_transfer(stripe_transfer_id)
     except NotAtStripe as absent:
         raise EvidenceDiffers(evidence, f"is not at Stripe under this key ({absent})") from None
     except LookUpFailed as unread:

@@ -11,7 +11,7 @@ from application.backfill import matching
 from application.command_handler import LOOK_UP_FIRST_STREAM, NO_EXTRAS, CommandHandler
 from application.commands import disputes, refunds
 from application.commands.disputes import DisputeReport
-from application.commands.refunds import Recorded, RefundReport, SettledRefund
+from application.commands.refunds import Recorded, RefundReport, RefundRequest
 from application.ports import Clock, Directory, EventLog
 from application.reconciliation import decisions
 from application.unit_of_work import CommitExtras, UnitOfWork, recover_again
@@ -157,11 +157,11 @@ class TransferLedger:
             extras,
         )
 
-    async def settle_refund(self, wish: SettledRefund) -> Recorded:
+    async def settle_refund(self, wish: RefundRequest) -> Recorded:
         """See `refunds.recover_sharesd`."""
         return await self._on_wish(wish, refunds.settled)
 
-    async def request_refund(self, wish: SettledRefund) -> Recorded:
+    async def request_refund(self, wish: RefundRequest) -> Recorded:
         """See `refunds.requested`."""
         return await self._on_wish(wish, refunds.requested)
 
@@ -272,7 +272,7 @@ class TransferLedger:
         uow.merge(await self._handler.order_with(refund.order_id))
         return uow
 
-    async def _on_wish(self, wish: SettledRefund, decide: Callable[[UnitOfWork, SettledRefund, datetime], Recorded]) -> Recorded:
+    async def _on_wish(self, wish: RefundRequest, decide: Callable[[UnitOfWork, RefundRequest, datetime], Recorded]) -> Recorded:
         return await self._handler.handle(
             lambda: self._whole_order(wish.order_id, wish.refund_id, wish.psp_refund_id),
             lambda uow, now: decide(uow, wish, now),

@@ -30,7 +30,7 @@ class RefundReport(NamedTuple):
     """Whose webhook says so. None: it was asked for here, or the authority was asked."""
 
 
-class SettledRefund(NamedTuple):
+class RefundRequest(NamedTuple):
     """A refund that a caller wants, or says has succeeded elsewhere. `amount` None: all that is not refunded yet."""
 
     refund_id: str
@@ -94,7 +94,7 @@ def under_review(uow: UnitOfWork, report: RefundReport, now: datetime) -> Record
     return Recorded(refund, news)
 
 
-def settled(uow: UnitOfWork, wish: SettledRefund, now: datetime) -> Recorded:
+def settled(uow: UnitOfWork, wish: RefundRequest, now: datetime) -> Recorded:
     """A caller says it succeeded elsewhere. Raises UnknownId, ContentDiffers, Contradiction, ExceedsOrder, Refused."""
     order, refund = uow.order(wish.order_id), uow.refund()
     news = refund is None
@@ -107,7 +107,7 @@ def settled(uow: UnitOfWork, wish: SettledRefund, now: datetime) -> Recorded:
     return Recorded(refund, news)
 
 
-def requested(uow: UnitOfWork, wish: SettledRefund, now: datetime) -> Recorded:
+def requested(uow: UnitOfWork, wish: RefundRequest, now: datetime) -> Recorded:
     """A caller wants it: its part of the order is reserved, and the PSP is asked next.
 
     Raises UnknownId, ContentDiffers, ExceedsOrder, Refused.
@@ -146,7 +146,7 @@ def requested(uow: UnitOfWork, wish: SettledRefund, now: datetime) -> Recorded:
     return Recorded(refund, True)
 
 
-def _within(left: int, order: Order, wish: SettledRefund) -> int:
+def _within(left: int, order: Order, wish: RefundRequest) -> int:
     """The amount that is meant; without one, all that a new refund may ask for. Raises ExceedsOrder."""
     amount = order.left if wish.amount is None else wish.amount
     if amount > left or amount == 0:
@@ -154,7 +154,7 @@ def _within(left: int, order: Order, wish: SettledRefund) -> int:
     return amount
 
 
-def _opened(uow: UnitOfWork, order: Order, wish: SettledRefund, now: datetime) -> Refund:
+def _opened(uow: UnitOfWork, order: Order, wish: RefundRequest, now: datetime) -> Refund:
     amount = _within(order.amount - order.refunded, order, wish)
     objection = order.objection(amount, order.currency, wish.explicit)
     if objection is not None:

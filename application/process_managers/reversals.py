@@ -15,7 +15,7 @@ from domain.provider_call.steps import LookUp, Send, proves_absence
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import hold_evidence
+from domain.seller_transfer.stripe_call import keep_evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ReversalProcess(OnTransfers):
 
     async def look_up(self, transfer: SellerTransfer, step: LookUp) -> CallResult:
         try:
-            return Seen(await self.gateway.look_at(transfer.stripe_transfer_id or ""), step)
+            return Seen(await self.gateway.get_transfer(transfer.stripe_transfer_id or ""), step)
         except LookUpFailed as unread:
             return Unread(str(unread), self.policy, unread.signal)
         except NotAtStripe as absent:
@@ -46,7 +46,7 @@ class ReversalProcess(OnTransfers):
     async def _seen(self, stripe_transfer_id: str) -> TransferAtStripe | None:
         """Stripe's books after a refusal; None when they could not be read, and then the refusal stays undecided."""
         try:
-            return await self.gateway.look_at(stripe_transfer_id)
+            return await self.gateway.get_transfer(stripe_transfer_id)
         except (LookUpFailed, NotAtStripe):
             return None
 
@@ -72,7 +72,7 @@ class Answered:
         if not isinstance(self.outcome, Succeeded):
             return False
         detail = f"Stripe holds {self.outcome.stripe_id} for this reversal, but it cannot be recorded: {why}"
-        hold_evidence(
+        keep_evidence(
             transfer,
             self.reversal_id,
             self.outcome.stripe_id,
@@ -98,7 +98,7 @@ class Seen:
 
     def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
         detail = f"Stripe's books of {self.transfer.stripe_transfer_id} cannot be recorded: {why}"
-        hold_evidence(transfer, "look-up", self.transfer.stripe_transfer_id, self.transfer.amount_reversed, detail, None, now)
+        keep_evidence(transfer, "look-up", self.transfer.stripe_transfer_id, self.transfer.amount_reversed, detail, None, now)
         return True
 
 

@@ -16,7 +16,7 @@ from domain.provider_call.steps import LookUp, Send
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import hold_evidence, postpone
+from domain.seller_transfer.stripe_call import keep_evidence, postpone
 
 SLACK = timedelta(days=1)
 """How much earlier than an older system says it may have sent a transfer: its clock and its zone are not ours."""
@@ -39,7 +39,7 @@ class TransferProcess(OnTransfers):
     async def look_up(self, transfer: SellerTransfer, step: LookUp) -> CallResult:
         since = step.since - self.policy.clock_leeway
         try:
-            found = await self.gateway.find(str(transfer.id), transfer.destination, since)
+            found = await self.gateway.find_by_our_id(str(transfer.id), transfer.destination, since)
             alike = await self._alike(transfer) if not found else ()
         except LookUpFailed as unread:
             return Unread(str(unread), self.policy, unread.signal)
@@ -50,7 +50,7 @@ class TransferProcess(OnTransfers):
         if not transfer.imported:
             return ()
         since = transfer.begun_at - SLACK
-        seen = await self.gateway.alike(transfer.destination, transfer.currency, transfer.original, since)
+        seen = await self.gateway.find_similar(transfer.destination, transfer.currency, transfer.original, since)
         claimed = await self.directory.claimed(seen)
         return [one for one in seen if one.stripe_transfer_id not in claimed]
 
@@ -113,5 +113,5 @@ class Unread:
 
 def _held(transfer: SellerTransfer, stripe_id: str, amount: int, why: str, request_id: str | None, now: datetime) -> bool:
     detail = f"Stripe holds {stripe_id} for this transfer, but it cannot be recorded: {why}"
-    hold_evidence(transfer, TRANSFER, stripe_id, amount, detail, request_id, now)
+    keep_evidence(transfer, TRANSFER, stripe_id, amount, detail, request_id, now)
     return True

@@ -25,7 +25,7 @@ from domain.seller_transfer.stripe_call import (
     defer_hindered,
     defer_refused,
     defer_unknown,
-    hold_evidence,
+    keep_evidence,
     postpone,
 )
 
@@ -91,7 +91,7 @@ def take_in(
         transfer.release_queue(now)
     elif reversal is None or reversal.stripe_reversal_id != stripe_reversal_id:
         detail = f"Stripe holds {stripe_reversal_id} for a reversal that is {reversal.state if reversal else 'unknown'} here."
-        hold_evidence(transfer, reversal_id, stripe_reversal_id, amount, detail, request_id, now)
+        keep_evidence(transfer, reversal_id, stripe_reversal_id, amount, detail, request_id, now)
 
 
 def settled_by_stripe(
@@ -249,7 +249,7 @@ def _by_the_older_system(transfer: SellerTransfer, reversal: Reversal, seen: Tra
     elif others and seen.left >= reversal.amount:
         other = others[-1]
         detail = f"{other.stripe_reversal_id} took {other.amount} back, {reversal.amount} is asked: it may be meant by that."
-        hold_evidence(transfer, reversal.reversal_id, other.stripe_reversal_id, other.amount, detail, None, now)
+        keep_evidence(transfer, reversal.reversal_id, other.stripe_reversal_id, other.amount, detail, None, now)
     return same is not None or (bool(others) and seen.left >= reversal.amount)
 
 

@@ -269,7 +269,7 @@ def _deferred(
     stay_held(transfer, now)
 
 
-def hold_evidence(
+def keep_evidence(
     transfer: SellerTransfer, what: str, stripe_id: str, amount: int, detail: str, request_id: str | None, now: datetime
 ) -> None:
     """Keep what Stripe did although the present status cannot take it in, and send nothing more for that operation.

@@ -20,7 +20,7 @@ from domain.seller_transfer.stripe_call import (
     defer_contradiction,
     defer_hindered,
     defer_unknown,
-    hold_evidence,
+    keep_evidence,
     stop,
 )
 
@@ -77,7 +77,7 @@ def complete(
         transfer.release_queue(now)
     else:
         detail = f"Stripe holds {stripe_transfer_id} for a transfer that is {transfer.status} here."
-        hold_evidence(transfer, TRANSFER, stripe_transfer_id, amount, detail, request_id, now)
+        keep_evidence(transfer, TRANSFER, stripe_transfer_id, amount, detail, request_id, now)
 
 
 def _rejected(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
@@ -175,7 +175,7 @@ def settle_look_up(
         complete(transfer, ours.stripe_transfer_id, ours.amount, None, now, note="found in Stripe's books")
         for extra in more:
             detail = f"Stripe holds {extra.stripe_transfer_id} as well: the seller was paid twice."
-            hold_evidence(transfer, TRANSFER, extra.stripe_transfer_id, extra.amount, detail, None, now)
+            keep_evidence(transfer, TRANSFER, extra.stripe_transfer_id, extra.amount, detail, None, now)
     elif not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
         return
     elif alike:

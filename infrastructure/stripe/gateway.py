@@ -123,7 +123,7 @@ class StripeGateway:
 
         return await _outcome(post)
 
-    async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:
+    async def get_transfer(self, stripe_transfer_id: str) -> TransferAtStripe:
         """See the port.
 
         The transfer is read before its reversals. One that lands in between then makes too much seem left, which
@@ -143,16 +143,16 @@ class StripeGateway:
             f"{transfer.amount_reversed} that it says is reversed; look again later."
         )
 
-    async def find(self, transfer_id: str, destination: str, since: datetime) -> list[TransferAtStripe]:
+    async def find_by_our_id(self, transfer_id: str, destination: str, since: datetime) -> list[TransferAtStripe]:
         """See the port. `since` is aware; Stripe counts whole seconds, so it is rounded down."""
         listed = self._sent_to(destination, since)
         ours = [transfer async for transfer in listed if transfer.transfer_id == transfer_id]
         try:
-            return [await self.look_at(transfer.stripe_transfer_id) for transfer in ours]
+            return [await self.get_transfer(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:
             raise LookUpFailed(f"Stripe listed a transfer which it then did not know: {contradiction}") from None
 
-    async def alike(self, destination: str, currency: str, amount: int, since: datetime) -> list[TransferAtStripe]:
+    async def find_similar(self, destination: str, currency: str, amount: int, since: datetime) -> list[TransferAtStripe]:
         """See the port."""
         listed = self._sent_to(destination, since)
         return [transfer async for transfer in listed if (transfer.currency, transfer.amount) == (currency, amount)]
@@ -187,7 +187,7 @@ class StripeGateway:
                 raise failure_of(shown)
         return object_id(shown, "account", "acct_")
 
-    async def show(self, path: str, account: str | None = None) -> Mapping[str, object]:
+    async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         """See the port. Raises ValueError for what is no path of the API."""
         if not path.startswith("/v1/") or not path.isascii() or not path.isprintable():
             raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
@@ -213,7 +213,7 @@ class StripeGateway:
 
     async def _what_is_left(self, stripe_transfer_id: str, metadata: dict[str, str] | None) -> int | Outcome:
         try:
-            transfer = await self.look_at(stripe_transfer_id)
+            transfer = await self.get_transfer(stripe_transfer_id)
         except NotAtStripe as absent:
             return Rejected(404, "resource_missing", str(absent), stored=False, param="id")
         except LookUpFailed as failed:

@@ -61,16 +61,16 @@ class SleepingGateway:
         self._made += 1
         return Succeeded(f"trr_bench_{self._made}", amount or 0)
 
-    async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:
+    async def get_transfer(self, stripe_transfer_id: str) -> TransferAtStripe:
         raise NotImplementedError
 
-    async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_by_our_id(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
         raise NotImplementedError
 
-    async def show(self, path: str, account: str | None = None) -> Mapping[str, object]:
+    async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         raise NotImplementedError
 
-    async def alike(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_similar(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
         raise NotImplementedError
 
     async def answers(self) -> bool:

@@ -123,7 +123,7 @@ class Reading:
     async def _look_at(self, stripe_transfer_id: str) -> TransferAtStripe | None:
         await self._turn(RETRIEVE)
         try:
-            return await self._books.look_at(stripe_transfer_id)
+            return await self._books.get_transfer(stripe_transfer_id)
         except NotAtStripe:
             return None
         except LookUpFailed as unread:

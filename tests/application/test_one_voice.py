@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from application.commands.orders import TransferLedger
-from application.commands.refunds import RefundReport, SettledRefund
+from application.commands.refunds import RefundReport, RefundRequest
 from application.webhooks.handler import DONE, Disposition, Ignored, Parked, StoredEvent, WebhookReactions
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
@@ -44,7 +44,7 @@ class Desk:
             await self.ledger.refund_succeeded(report)
 
     async def settled(self, refund_id: str, psp_refund_id: str, amount: int = 400) -> None:
-        wish = SettledRefund(refund_id=refund_id, order_id="o1", amount=amount, psp_refund_id=psp_refund_id)
+        wish = RefundRequest(refund_id=refund_id, order_id="o1", amount=amount, psp_refund_id=psp_refund_id)
         await self.ledger.settle_refund(wish)
 
     async def hears(self, event_id: str, event_type: str, about: dict[str, Any]) -> Disposition:

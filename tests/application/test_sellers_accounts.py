@@ -37,7 +37,7 @@ class Stripe:
         self.transfers = "inactive"
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
-    async def show(self, path: str, account: str | None = None) -> dict[str, object]:
+    async def get_object(self, path: str, account: str | None = None) -> dict[str, object]:
         shown: dict[str, object] = {"id": "acct_1", "capabilities": {"transfers": self.transfers}}
         if self.meanwhile is not None:
             turn, self.meanwhile = self.meanwhile, None

@@ -14,7 +14,7 @@ from domain.errors import Conflict, ConstraintBroken
 from domain.order.state import Share
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.refund.aggregate import Refund
-from domain.seller_transfer.stripe_call import hold_evidence
+from domain.seller_transfer.stripe_call import keep_evidence
 from infrastructure.clock import DatabaseClock
 from infrastructure.postgres.integrity.hash_chain import breaks
 from tests.support.in_memory.constraints import CHECKS, UNIQUE
@@ -55,7 +55,7 @@ async def test_a_book_is_up_to_date_after_its_append(storage: Storage) -> None:
     uow.add([one])
     await storage.ledger.append(uow)
     assert uow.changed() == []
-    hold_evidence(one, "transfer", "tr_1", 900, "two facts more", None, NOW)
+    keep_evidence(one, "transfer", "tr_1", 900, "two facts more", None, NOW)
     await storage.ledger.append(uow)
     assert (await storage.ledger.load([one.id])).transfer(one.id).version == one.version
 
@@ -64,7 +64,7 @@ async def test_of_two_that_decide_about_the_same_version_one_is_told_so_and_stor
     transfer_id = await due(storage.ledger)
     one, other = await storage.ledger.load([transfer_id]), await storage.ledger.load([transfer_id])
     for uow, why in ((one, "first"), (other, "second")):
-        hold_evidence(uow.transfer(transfer_id), "transfer", f"tr_{why}", 900, why, None, NOW)
+        keep_evidence(uow.transfer(transfer_id), "transfer", f"tr_{why}", 900, why, None, NOW)
     bystander = transfer("ben")
     other.add([bystander])
     await storage.ledger.append(one)
@@ -79,7 +79,7 @@ async def test_many_that_decide_at_once_have_one_winner(storage: Storage) -> Non
     transfer_id = await due(storage.ledger)
     books = [await storage.ledger.load([transfer_id]) for _ in range(8)]
     for number, uow in enumerate(books):
-        hold_evidence(uow.transfer(transfer_id), "transfer", f"tr_{number}", 900, "evidence", None, NOW)
+        keep_evidence(uow.transfer(transfer_id), "transfer", f"tr_{number}", 900, "evidence", None, NOW)
     ends = await asyncio.gather(*map(storage.ledger.append, books), return_exceptions=True)
     assert sorted(type(end).__name__ for end in ends) == ["Conflict"] * 7 + ["NoneType"]
 
@@ -161,7 +161,7 @@ async def test_an_append_wakes_those_who_listen(storage: Storage) -> None:
 
 async def test_facts_raise_their_alarms_with_them(storage: Storage) -> None:
     one = transfer(status="pending", next_retry_at=NOW)
-    hold_evidence(one, "transfer", "tr_1", 900, "Stripe holds it", None, NOW)
+    keep_evidence(one, "transfer", "tr_1", 900, "Stripe holds it", None, NOW)
     await stored(storage.ledger, one)
     raised = {alarm.kind: alarm for alarm in await storage.alarms.raised()}
     assert raised.keys() == {"evidence_held", "permanently_failed"}

@@ -383,7 +383,7 @@ async def test_a_look_shows_every_reversal_newest_first_and_whose_it_is(stage):
     for _ in range(100):  # one page is a hundred
         await stage.reverse_elsewhere(stripe_id, 1)
     last = await stage.gateway.reverse(stripe_id, 100, "refund", "k2", ours(2))
-    shown = await stage.gateway.look_at(stripe_id)
+    shown = await stage.gateway.get_transfer(stripe_id)
     assert (shown.amount, shown.amount_reversed, shown.left) == (1000, 600, 400)
     assert (shown.currency, shown.destination, shown.transfer_id) == ("USD", "acct_seller", "t1")
     assert [reversal.reversal_id for reversal in shown.reversals] == ["r2", *[None] * 100, "r1"]
@@ -393,7 +393,7 @@ async def test_a_look_shows_every_reversal_newest_first_and_whose_it_is(stage):
 
 async def test_a_look_at_nothing_says_that_there_is_nothing(stage):
     with pytest.raises(NotAtStripe):
-        await stage.gateway.look_at("tr_unknown")
+        await stage.gateway.get_transfer("tr_unknown")
 
 
 @pytest.mark.parametrize("operation", ["transfers.retrieve", "reversals.list"])
@@ -402,34 +402,34 @@ async def test_a_look_that_is_not_whole_says_nothing(stage, operation, status):
     stripe_id = await paid(stage)
     await stage.fail(operation, status)
     with pytest.raises(LookUpFailed):
-        await stage.gateway.look_at(stripe_id)
+        await stage.gateway.get_transfer(stripe_id)
 
 
 async def test_a_search_finds_ours_among_many(stage):
     for number in range(1, 102):  # ours is the oldest, on the second page
         await paid(stage, number, amount=number)
-    [found] = await stage.gateway.find("t1", "acct_seller", LONG_AGO)
+    [found] = await stage.gateway.find_by_our_id("t1", "acct_seller", LONG_AGO)
     assert (found.transfer_id, found.amount, found.reversals) == ("t1", 1, ())
 
 
 async def test_a_search_shows_reversals_too(stage):
     stripe_id = await paid(stage)
     await stage.gateway.reverse(stripe_id, 400, "refund", "k", ours(1))
-    [found] = await stage.gateway.find("t1", "acct_seller", LONG_AGO)
-    assert found == await stage.gateway.look_at(stripe_id)
+    [found] = await stage.gateway.find_by_our_id("t1", "acct_seller", LONG_AGO)
+    assert found == await stage.gateway.get_transfer(stripe_id)
 
 
 async def test_a_search_looks_only_where_and_when_it_should(stage):
     await paid(stage)
-    assert await stage.gateway.find("t1", "acct_other", LONG_AGO) == []
-    assert await stage.gateway.find("t1", "acct_seller", datetime.now(UTC) + timedelta(days=1)) == []
-    assert await stage.gateway.find("t2", "acct_seller", LONG_AGO) == []
+    assert await stage.gateway.find_by_our_id("t1", "acct_other", LONG_AGO) == []
+    assert await stage.gateway.find_by_our_id("t1", "acct_seller", datetime.now(UTC) + timedelta(days=1)) == []
+    assert await stage.gateway.find_by_our_id("t2", "acct_seller", LONG_AGO) == []
 
 
 async def test_a_search_that_is_not_whole_says_nothing(stage):
     await stage.fail("transfers.list", 503)
     with pytest.raises(LookUpFailed):
-        await stage.gateway.find("t1", "acct_seller", LONG_AGO)
+        await stage.gateway.find_by_our_id("t1", "acct_seller", LONG_AGO)
 
 
 async def test_what_is_alike_is_found_whosever_it_is_and_nothing_else(stage):
@@ -439,15 +439,15 @@ async def test_what_is_alike_is_found_whosever_it_is_and_nothing_else(stage):
     await stage.gateway.create(body(200, 1000, "acct_other"), "transfer:t200:e1")
     await stage.gateway.create(body(201) | {"currency": "eur"}, "transfer:t201:e1")
     await stage.gateway.reverse(wanted[0], 400, "refund", "k", ours(1))
-    found = await stage.gateway.alike("acct_seller", "USD", 1000, LONG_AGO)
+    found = await stage.gateway.find_similar("acct_seller", "USD", 1000, LONG_AGO)
     assert {seen.stripe_transfer_id: seen.amount_reversed for seen in found} == {wanted[0]: 400, wanted[1]: 0}
-    assert list(await stage.gateway.alike("acct_seller", "USD", 1000, datetime.now(UTC) + timedelta(days=1))) == []
+    assert list(await stage.gateway.find_similar("acct_seller", "USD", 1000, datetime.now(UTC) + timedelta(days=1))) == []
 
 
 async def test_a_search_for_what_is_alike_that_is_not_whole_says_nothing(stage):
     await stage.fail("transfers.list", 503)
     with pytest.raises(LookUpFailed):
-        await stage.gateway.alike("acct_seller", "USD", 1000, LONG_AGO)
+        await stage.gateway.find_similar("acct_seller", "USD", 1000, LONG_AGO)
 
 
 async def test_the_account_behind_the_key_is_told_or_nobody_is(stage):

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, scope_of_seller, scope_of_work
-from domain.seller_transfer.stripe_call import hold_evidence
+from domain.seller_transfer.stripe_call import keep_evidence
 from tests.support.storage import CHANNELS, Storage
 from tests.support.streams import NOW, due, paused, stored, transfer
 
@@ -105,7 +105,7 @@ async def test_what_is_settled_meanwhile_is_not_claimed_any_more(storage: Storag
     transfer_id = await due(storage.ledger)
     await claimed(storage)
     uow = await storage.ledger.load([transfer_id])
-    hold_evidence(uow.transfer(transfer_id), "transfer", "tr_1", 900, "it is over", None, NOW)
+    keep_evidence(uow.transfer(transfer_id), "transfer", "tr_1", 900, "it is over", None, NOW)
     await storage.ledger.append(uow)
     await storage.work.release("w", [transfer_id])
     assert await claimed(storage, holder="v") == []

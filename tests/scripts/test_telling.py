@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from application.commands.refunds import SettledRefund
+from application.commands.refunds import RefundRequest
 from application.process_managers.transfers import Answered
 from domain.order.state import Share
 from domain.provider_call.operation import TRANSFER
@@ -41,7 +41,7 @@ async def transfer_id(database_url: str) -> str:
         await storage.ledger.record_payment("o1", None, None, "api")
         (row,) = await ReadModels(storage.pool).transfers(Filters(), 1)
         await _goes_through(storage, row.transfer_id, "tr_1")
-        await storage.ledger.settle_refund(SettledRefund("r1", "o1", 300))
+        await storage.ledger.settle_refund(RefundRequest("r1", "o1", 300))
         await _goes_through(storage, row.transfer_id, "trr_1")
     return str(row.transfer_id)
 

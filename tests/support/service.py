@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from application.commands.refunds import RefundReport, SettledRefund
+from application.commands.refunds import RefundReport, RefundRequest
 from domain.fact import opened
 from domain.identity import transfer_stream
 from domain.order.aggregate import Order
@@ -68,7 +68,7 @@ class Desk:
 
     async def ask_refund(self, refund_id: str, order_id: str = "o1", amount: int | None = None, **more: Any) -> Refund:
         """The marketplace wants a refund, which the payment provider is asked for."""
-        return (await self._ledger.request_refund(SettledRefund(refund_id, order_id, amount, **more))).refund
+        return (await self._ledger.request_refund(RefundRequest(refund_id, order_id, amount, **more))).refund
 
     async def retry(self, transfer_id: UUID) -> None:
         await self._ledger.retry(transfer_id, "test", "it is time")

@@ -17,7 +17,7 @@ from domain.provider_call.operation import TRANSFER
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer, to_settle
-from domain.seller_transfer.stripe_call import hold_evidence
+from domain.seller_transfer.stripe_call import keep_evidence
 
 
 class Left(StrEnum):
@@ -64,7 +64,7 @@ class StripesBooks:
 def _take_in(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> Left:
     stranger = _disagreement(transfer, seen)
     if stranger is not None:
-        hold_evidence(transfer, TRANSFER, seen.stripe_transfer_id, seen.amount, stranger, None, now)
+        keep_evidence(transfer, TRANSFER, seen.stripe_transfer_id, seen.amount, stranger, None, now)
         return Left.NOTHING
     if lacks_only_the_id(transfer) and seen.amount == transfer.amount:  # its metadata names ours: somebody has marked it
         actor = f"stripe:{seen.stripe_transfer_id}"

@@ -51,7 +51,7 @@ class StripesObjects:
         """An object at Stripe, as it is now. Raises Unread."""
         try:
             async with asyncio.timeout(READ_WITHIN):
-                return await self._gateway.show(path, account)
+                return await self._gateway.get_object(path, account)
         except TimeoutError:
             raise Unread(Later(f"{path} could not be read within {READ_WITHIN:.0f} s", SILENT)) from None
         except LookUpFailed as silent:

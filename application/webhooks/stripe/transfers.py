@@ -63,7 +63,7 @@ class StripeTransfers:
     async def _seen(self, stripe_id: str) -> TransferAtStripe | Later | Parked:
         try:
             async with asyncio.timeout(READ_WITHIN):
-                return await self._gateway.look_at(stripe_id)
+                return await self._gateway.get_transfer(stripe_id)
         except TimeoutError:
             return Later(f"{stripe_id} could not be read within {READ_WITHIN:.0f} s", SILENT)
         except LookUpFailed as silent:

@@ -1,6 +1,6 @@
 """Refunds: ask the payment provider for one, record one that succeeded elsewhere, and what has become of one."""
 
-from application.commands.refunds import SettledRefund
+from application.commands.refunds import RefundRequest
 from domain.errors import UnknownId
 from domain.refund import state
 from infrastructure.postgres.read_models import ReadModels
@@ -20,9 +20,9 @@ async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
     return Reply(202 if recorded.news else 200, known)
 
 
-def _wish(body: RefundIn) -> SettledRefund:
+def _wish(body: RefundIn) -> RefundRequest:
     explicit = None if body.allocation is None else {part.seller_id: part.amount for part in body.allocation}
-    return SettledRefund(
+    return RefundRequest(
         refund_id=body.refund_id,
         order_id=body.order_id,
         amount=body.amount,

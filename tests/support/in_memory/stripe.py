@@ -105,18 +105,18 @@ class LightStripe:
             return Succeeded(known.stripe_reversal_id, known.amount, replayed=True)
         return await self._post(REVERSE, key, (stripe_transfer_id, asked), lambda: self._taken(stripe_transfer_id, asked, named))
 
-    async def look_at(self, stripe_transfer_id: str) -> TransferAtStripe:
+    async def get_transfer(self, stripe_transfer_id: str) -> TransferAtStripe:
         await self._get(RETRIEVE, PAGE)
         if stripe_transfer_id not in self._books:
             raise NotAtStripe(f"No such transfer: {stripe_transfer_id}")
         return self._books[stripe_transfer_id].shown()
 
-    async def find(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_by_our_id(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
         await self._get(LIST)
         theirs = [held for held in self._books.values() if held.body["destination"] == destination and held.created >= since]
         return [shown for shown in (held.shown() for held in theirs) if shown.transfer_id == transfer_id]
 
-    async def alike(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_similar(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
         await self._get(LIST)
         theirs = [held.shown() for held in self._books.values() if held.created >= since]
         same = (destination, currency, amount)

@@ -87,7 +87,7 @@ async def test_without_a_transfer_nothing_is_reversed_or_read(stripe, gateway):
     with pytest.raises(ValueError, match="empty"):
         await gateway.reverse("", 400, "refund", "k")
     with pytest.raises(ValueError, match="empty"):
-        await gateway.look_at("")
+        await gateway.get_transfer("")
     assert stripe.requests == []
 
 

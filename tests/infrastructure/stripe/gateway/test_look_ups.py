@@ -50,7 +50,7 @@ async def test_a_look_shows_the_transfer_with_the_reversals_of_every_page(stripe
     stripe.answers(200, transfer(reversed_=600))
     stripe.answers(200, page(reversal(3, 100, "r3"), reversal(2, 200), more=True))
     stripe.answers(200, page(reversal(1, 300, source_refund="re_1")))
-    shown = await gateway.look_at("tr_1")
+    shown = await gateway.get_transfer("tr_1")
     assert shown == TransferAtStripe(
         "tr_1",
         1000,
@@ -71,7 +71,7 @@ async def test_a_look_shows_the_transfer_with_the_reversals_of_every_page(stripe
 async def test_a_transfer_that_stripe_does_not_know_is_not_at_stripe(stripe, gateway):
     stripe.refuses(404, GONE)
     with pytest.raises(NotAtStripe, match="No such transfer"):
-        await gateway.look_at("tr_1")
+        await gateway.get_transfer("tr_1")
 
 
 FAILURES = {
@@ -102,7 +102,7 @@ async def test_a_look_without_every_reversal_fails(stripe, gateway, play):
     stripe.answers(200, page(reversal(1, 100), more=True))
     play(stripe)
     with pytest.raises(LookUpFailed):
-        await gateway.look_at("tr_1")
+        await gateway.get_transfer("tr_1")
 
 
 @pytest.mark.parametrize("play", FAILURES.values(), ids=FAILURES)
@@ -110,7 +110,7 @@ async def test_a_search_without_every_page_fails(stripe, gateway, play):
     stripe.answers(200, page(transfer("tr_2"), more=True))
     play(stripe)
     with pytest.raises(LookUpFailed):
-        await gateway.find("t1", "acct_1", SINCE)
+        await gateway.find_by_our_id("t1", "acct_1", SINCE)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_a_look_at_something_else_fails(stripe, gateway, shown):
     stripe.answers(200, shown)
     stripe.answers(200, page())
     with pytest.raises(LookUpFailed):
-        await gateway.look_at("tr_1")
+        await gateway.get_transfer("tr_1")
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ async def test_a_list_with_something_else_in_it_fails(stripe, gateway, item):
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(item))
     with pytest.raises(LookUpFailed):
-        await gateway.look_at("tr_1")
+        await gateway.get_transfer("tr_1")
 
 
 async def test_a_list_that_goes_round_in_circles_fails(stripe, gateway):
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(reversal(1, 100), more=True))
     with pytest.raises(LookUpFailed, match="does not go on"):
-        await gateway.look_at("tr_1")
+        await gateway.get_transfer("tr_1")
 
 
 async def test_a_reversal_that_lands_during_a_look_makes_it_look_again(stripe, gateway):
@@ -159,7 +159,7 @@ async def test_a_reversal_that_lands_during_a_look_makes_it_look_again(stripe, g
     stripe.answers(200, page(reversal(1, 100)))
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(reversal(1, 100)))
-    assert (await gateway.look_at("tr_1")).left == 900
+    assert (await gateway.get_transfer("tr_1")).left == 900
 
 
 async def test_books_that_never_add_up_are_not_believed(stripe, gateway):
@@ -167,7 +167,7 @@ async def test_books_that_never_add_up_are_not_believed(stripe, gateway):
         stripe.answers(200, transfer(reversed_=500))
         stripe.answers(200, page(reversal(1, 100)))
     with pytest.raises(LookUpFailed, match="do not add up"):
-        await gateway.look_at("tr_1")
+        await gateway.get_transfer("tr_1")
 
 
 async def test_a_search_reads_every_page_and_matches_our_id(stripe, gateway):
@@ -175,7 +175,7 @@ async def test_a_search_reads_every_page_and_matches_our_id(stripe, gateway):
     stripe.answers(200, page(transfer("tr_1"), transfer("tr_0", metadata=None)))
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(reversal(1, 100)))
-    [found] = await gateway.find("t1", "acct_1", SINCE)
+    [found] = await gateway.find_by_our_id("t1", "acct_1", SINCE)
     assert found.stripe_transfer_id == "tr_1"
     assert found.reversals == (ReversalAtStripe("trr_1", 100, None),)
     window = {"destination": "acct_1", "created[gte]": str(int(SINCE.timestamp())), "limit": "100"}
@@ -184,20 +184,20 @@ async def test_a_search_reads_every_page_and_matches_our_id(stripe, gateway):
 
 async def test_a_search_that_finds_nothing_on_the_last_page_says_so(stripe, gateway):
     stripe.answers(200, page(transfer("tr_9", ours="t9")))
-    assert await gateway.find("t1", "acct_1", SINCE) == []
+    assert await gateway.find_by_our_id("t1", "acct_1", SINCE) == []
 
 
 async def test_a_transfer_that_vanishes_during_a_search_is_no_absence(stripe, gateway):
     stripe.answers(200, page(transfer()))
     stripe.refuses(404, GONE)
     with pytest.raises(LookUpFailed):
-        await gateway.find("t1", "acct_1", SINCE)
+        await gateway.find_by_our_id("t1", "acct_1", SINCE)
 
 
 async def test_a_secret_in_an_answer_reaches_no_look_up_error(stripe, gateway):
     stripe.refuses(401, {"type": "invalid_request_error", "message": "Invalid API Key: sk_test_51SecretOfThisTestSuite"})
     with pytest.raises(LookUpFailed) as failed:
-        await gateway.look_at("tr_1")
+        await gateway.get_transfer("tr_1")
     assert "SecretOfThisTestSuite" not in str(failed.value)
 
 
