@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from application.ports import Listed
+from application.gateways import Listed
 from domain.errors import CallInFlight, NotAdoptable
 from domain.lifecycle import TransferStatus
 from domain.seller_transfer.aggregate import SellerTransfer

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from application.commands.orders import TransferLedger
-from application.ports import TransferGateway
+from application.gateways import TransferGateway
 from domain.errors import EvidenceDiffers, StripeSilent
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe

@@ -121,7 +121,7 @@ class TransferLedger:
     async def payment_failed(self, order_id: str, payment_id: str, detail: str, source: str, extras: CommitExtras) -> bool:
         """The payment of a paid order is said to have failed: what is unsent of it is held back. Answers whether that is news.
 
-        See `domain.seller_transfer.payment_hold`. Raises UnknownId.
+        See `SellerTransfer.hold_back`. Raises UnknownId.
         """
         return await self._handler.handle(
             lambda: self._handler.order_with(order_id),
@@ -164,10 +164,6 @@ class TransferLedger:
     async def request_refund(self, wish: RefundRequest) -> Recorded:
         """See `refunds.requested`."""
         return await self._on_wish(wish, refunds.requested)
-
-    async def refund_heard(self, refund_stream: UUID, decide: Callable[[UnitOfWork, datetime], None]) -> None:
-        """What came of a call to the PSP; see `refunding.RefundDesk`."""
-        await self._handler.handle(lambda: self._around_refund(refund_stream), decide, NO_EXTRAS)
 
     async def request_payment(self, order_id: str) -> PaymentBody:
         """The payment is about to be asked of the PSP, under exactly this body. Raises UnknownId, Refused."""
@@ -262,15 +258,6 @@ class TransferLedger:
             return any(resumed)
 
         return await self._handler.handle(lambda: self._ledger.load([*map(pause_stream, scopes)]), decide, NO_EXTRAS)
-
-    async def _around_refund(self, stream: UUID) -> UnitOfWork:
-        """The refund, its order, and all transfers of that."""
-        uow = await self._ledger.load([stream])
-        refund = uow.refund()
-        if refund is None:
-            raise UnknownId("refund", str(stream))
-        uow.merge(await self._handler.order_with(refund.order_id))
-        return uow
 
     async def _on_wish(self, wish: RefundRequest, decide: Callable[[UnitOfWork, RefundRequest, datetime], Recorded]) -> Recorded:
         return await self._handler.handle(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import Listed
+from application.gateways import Listed
 from domain.finding import Difference, Kind
 from domain.identity import may_be_ours
 from domain.lifecycle import TransferStatus

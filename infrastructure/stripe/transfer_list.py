@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from application.ports import Listed, Page
+from application.gateways import Listed, Page
 from domain.provider_call.outcome import LookUpFailed
 from infrastructure.redaction import clean
 from infrastructure.stripe.reads import items_of

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from application.ports import TransferGateway
+from application.gateways import TransferGateway
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.worker import Limits, Worker
 from application.unit_of_work import UnitOfWork

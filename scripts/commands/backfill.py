@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from application.backfill.matching import Doubt, Match, Missing, matched, money_of
-from application.ports import Listed
+from application.gateways import Listed
 from domain.errors import ConstraintBroken, Refused, StripeSilent
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 from infrastructure.bootstrap import running

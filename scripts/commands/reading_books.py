@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
-from application.ports import Listed, StripeBooks
+from application.gateways import Listed, StripeBooks
 from application.reconciliation.comparison import alike, ambiguous, differences, is_complete, missing_there, our_id
 from domain.errors import LedgerError, NotAdoptable, StripeSilent
 from domain.finding import DecidedBy, Difference

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from application.backfill.matching import Doubt, Match, Missing, matched
-from application.ports import Listed
+from application.gateways import Listed
 from domain.provider_call.stripe_objects import TransferAtStripe
 
 THEN = datetime(2026, 3, 1, 12, tzinfo=UTC)

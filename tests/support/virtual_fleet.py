@@ -11,13 +11,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
-from uuid import UUID
 
 from application.commands.orders import TransferLedger
-from application.ports import EventLog, TransferGateway
+from application.gateways import TransferGateway
+from application.ports import EventLog
 from application.process_managers.circuit_breaker import BreakerMonitor
-from application.process_managers.outcome_recorder import Recorder
-from application.process_managers.process import Forgiven, ProcessManager
+from application.process_managers.outcome_recorder import OutcomeRecorder
+from application.process_managers.process import ProcessManager
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Limits, Worker
@@ -185,13 +185,10 @@ class Process:
         breaker, alarms, recorder = (
             line.to(MemoryCircuitBreaker(database)),
             line.to(MemoryAlarms(database)),
-            Recorder(ledger, clock),
+            OutcomeRecorder(ledger, clock),
         )
 
-        async def forgive(transfer_id: UUID, what: str, attempt: int) -> None:
-            await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
-
-        return BreakerMonitor(breaker, gateway, alarms, forgive=forgive, stop=desk.pause)
+        return BreakerMonitor(breaker, gateway, alarms, forgive=recorder.forgive, stop=desk.pause)
 
     def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: BreakerMonitor, clock: DatabaseClock) -> list[Loop]:
         fleet, settings, line = self.fleet, self.fleet.settings, self.line

@@ -16,7 +16,7 @@ from domain.errors import UnknownId
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
-from domain.seller_transfer.aggregate import SellerTransfer, to_settle
+from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
 from domain.seller_transfer.stripe_call import keep_evidence
 
 
@@ -51,7 +51,7 @@ class StripesBooks:
             reduced = dict(transfer.reductions)
             left = _take_in(transfer, seen, now)
             order = uow.known_order(transfer.order_id)
-            for cause_id in to_settle(transfer, reduced) if order is not None else ():
+            for cause_id in causes_to_recover(transfer, reduced) if order is not None else ():
                 recover_again(uow, uow.order(transfer.order_id), cause_id, now)
             return left
 
@@ -74,10 +74,10 @@ def _take_in(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) ->
         return Left.NOTHING  # kept as evidence, with an alarm
     for made in reversed(seen.reversals):
         if made.reversal_id in transfer.reversals:
-            reversal_outcome.take_in(
+            reversal_outcome.complete_reversal(
                 transfer, made.reversal_id, made.stripe_reversal_id, made.amount, None, now, "told by a webhook of Stripe"
             )
-    if not reversal_outcome.strangers(transfer, seen):
+    if not reversal_outcome.external_reversals(transfer, seen):
         return Left.DRIFT if _unexplained(transfer, seen) else Left.NOTHING
     return _attribute(transfer, seen, now)
 
@@ -98,7 +98,7 @@ def _attribute(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) 
     if running is not None:
         return Left.OPEN_CALL if transfer.is_open(running) else Left.BUSY
     reversal_outcome.record_external(transfer, seen, now)
-    return Left.STUCK if reversal_outcome.strangers(transfer, seen) else Left.NOTHING
+    return Left.STUCK if reversal_outcome.external_reversals(transfer, seen) else Left.NOTHING
 
 
 def _unexplained(transfer: SellerTransfer, seen: TransferAtStripe) -> bool:

@@ -4,7 +4,8 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
-from application.ports import Directory, TransferGateway
+from application.gateways import TransferGateway
+from application.ports import Directory
 from application.webhooks.handler import DONE, Disposition, Ignored, Later, Parked, Reaction, StoredEvent, marked
 from application.webhooks.stripe.events import TRANSFER, StripeEvent, Transfer
 from application.webhooks.stripe.external_changes import Left, StripesBooks
