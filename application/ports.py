@@ -1,4 +1,4 @@
-"""What the use cases need from the outside, each with the obligations that every implementation must meet.
+"""Storage ports and the clock, each with the obligations of every implementation.
 
 tests/contracts holds the implementations to the obligations written here.
 """
@@ -13,111 +13,100 @@ from domain.pause import EVERYTHING, scope_of_seller, scope_of_work
 from domain.provider_call.operation import LookFirst
 from domain.provider_call.stripe_objects import TransferAtStripe
 
+LEASE = timedelta(seconds=10)
+"""Default length of a lease."""
+
 
 class Clock(Protocol):
-    """The instant, in UTC, as close to the database's as the process can tell."""
+    """The present instant in UTC, as close to the database's clock as the process can measure."""
 
     def now(self) -> datetime: ...
 
     def observe(self, database_now: datetime) -> None:
-        """The database's clock said this a moment ago: the offset to it is measured anew."""
-        ...
+        """Measure the offset to the database's clock, which showed `database_now` a moment ago."""
 
 
 class EventLog(Protocol):
-    """The facts.
+    """The stored facts.
 
-    Obligations: an append is stored completely, with the rows its facts lead to and what goes along, or not at all; it
-    raises `Conflict` when a version is taken and `ConstraintBroken` when the database refuses the rows; the order of
-    positions is the order of commits; cancelling the caller withdraws nothing.
+    Obligations: an append stores the facts, their rows and the extras completely or not at all. It raises `Conflict` if a
+    version is taken, and `ConstraintBroken` if the database refuses the rows. The order of positions is the order of
+    commits. Cancelling the caller withdraws nothing.
     """
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
-        """These streams as they are now; what does not exist is absent from the book."""
-        ...
+        """Load these streams as they are now; the unit of work lacks streams that do not exist."""
 
     async def append(self, uow: UnitOfWork, extras: CommitExtras = CommitExtras()) -> None:  # noqa: B008 - an immutable NamedTuple
-        """Store the pending facts of the book, which is up to date afterwards. After an error it must not be used again."""
-        ...
+        """Store the pending facts and bring the unit of work up to date. After an error it must not be used again."""
 
 
 class Directory(Protocol):
-    """Finds streams by names that are not their own. Answers may be as old as the last commit, never older."""
+    """Finds streams by other names than their ids. An answer includes every commit before the question."""
 
     async def refund_named(self, name: str) -> UUID | None:
-        """The stream of the refund with this `refund_id` or `psp_refund_id`."""
-        ...
+        """Find the stream of the refund with this `refund_id` or `psp_refund_id`."""
 
     async def orders_paid_by(self, payment_id: str) -> Sequence[str]:
-        """The ids of the orders with this payment; two are enough to know that it is ambiguous."""
-        ...
+        """Find the ids of the orders with this payment; two are enough to show that it is ambiguous."""
 
     async def order_of_refund(self, name: str) -> str | None:
-        """The order of the refund with this `refund_id` or `psp_refund_id`."""
-        ...
+        """Find the order of the refund with this `refund_id` or `psp_refund_id`."""
 
     async def knows_order(self, order_id: str) -> bool:
-        """Whether there is such an order."""
-        ...
+        """Return whether the order exists."""
 
     async def orders_of_charge(self, names: Collection[str]) -> Sequence[str]:
-        """The ids of the orders that one of these paid, a charge or a payment; two are enough to know that it is ambiguous."""
-        ...
+        """Find the ids of the orders paid by one of these charges or payments; two show that it is ambiguous."""
 
     async def transfer_at_stripe(self, stripe_transfer_id: str) -> UUID | None:
-        """Our transfer with this id at Stripe."""
-        ...
+        """Find our transfer with this id at Stripe."""
 
     async def sellers_of(self, account: str) -> Sequence[str]:
-        """The sellers whose transfers go to this account at Stripe."""
-        ...
+        """Find the sellers whose transfers go to this account at Stripe."""
 
     async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> Sequence[UUID]:
-        """A batch of the transfers of this status, to this account or to any, that wait for `account` or `funds`; they are in
-        order of their ids, so the last of a batch leads to the next."""
-        ...
+        """Find a batch of the transfers of this status that wait for `account` or `funds`, to this account or to any.
+
+        They are ordered by id and begin after `after`, so the last one of a batch leads to the next batch.
+        """
 
     async def transfers_of(self, order_id: str) -> Sequence[UUID]:
-        """The transfers of an order, whether the order itself is known or not."""
-        ...
+        """Find the transfers of an order, also of one that is not recorded."""
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
-        """The Stripe ids of those that a transfer of ours claims: as what has paid it, or by the name of ours they bear."""
-        ...
+        """Return the Stripe ids that belong to our transfers: as their payment, or by our id in the metadata."""
 
 
-class Claimed(NamedTuple):
-    """Work leased to one holder, and the database's clock at that moment."""
+class ClaimedWork(NamedTuple):
+    """Work leased to one holder, and the instant of the claim by the database's clock."""
 
     ids: Sequence[UUID]
     now: datetime
 
 
-class Work(Protocol):
-    """Due transfers or refunds, leased to whoever works on them. `kind` is `transferring`, `reversing` or `refunding`.
+class WorkQueue(Protocol):
+    """Due transfers or refunds, leased to workers. `kind` is `transferring`, `reversing` or `refunding`.
 
-    Obligations: no two holders have the same transfer while a lease runs; an empty claim does not mean that nothing is due;
-    nothing is claimed, and nothing is due, while the breaker is open or what it belongs to is paused; sellers take turns, so
-    that one seller's storm of refunds does not keep the others waiting.
+    Obligations: while a lease runs, no other holder gets the same work. An empty claim does not mean that nothing is due.
+    While the circuit breaker is open, or a pause covers the work, nothing is claimed and nothing is due. Sellers take turns,
+    so that many refunds of one seller do not delay the others.
     """
 
-    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> Claimed: ...
+    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork: ...
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> Collection[UUID]:
-        """Prolong; answers those still held."""
-        ...
+        """Renew the leases; return the ids that are still held."""
 
     async def release(self, holder: str, ids: Collection[UUID]) -> None:
-        """End leases before their time, and wake every worker: what is due again can be claimed from now on."""
-        ...
+        """End the leases early and wake every worker, since due work can be claimed again."""
 
     async def next_due(self, kind: str) -> datetime | None:
-        """The earliest instant at which there may be something to claim."""
-        ...
+        """Return the earliest instant at which work may be claimed."""
 
 
 class ClaimedEvent(Protocol):
-    """A webhook leased to us."""
+    """A webhook leased to this process."""
 
     @property
     def inbox_id(self) -> int: ...
@@ -135,12 +124,11 @@ class ClaimedEvent(Protocol):
     def attempts(self) -> int: ...
     @property
     def subject(self) -> str | None:
-        """What it waited for, if it was ever parked."""
-        ...
+        """Subject that it waited for; None if it was never parked."""
 
 
 class ClaimedEvents(Protocol):
-    """What a claim of the inbox answers: events, the longest due first, and the database's clock."""
+    """Claimed webhooks, the longest due first, and the instant of the claim by the database's clock."""
 
     @property
     def events(self) -> Sequence[ClaimedEvent]: ...
@@ -149,20 +137,18 @@ class ClaimedEvents(Protocol):
 
 
 class Inbox(Protocol):
-    """Stored webhooks; the row is the job. A row that is closed stays as it is."""
+    """Stored webhooks; each row is a job. A closed row never changes."""
 
     async def claim(self, holder: str, limit: int, lease: timedelta) -> ClaimedEvents: ...
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
-        """It waits for `subject`, at most until `due_at`.
+        """Let a webhook wait for `subject`, at most until `due_at`.
 
-        Obligation: what came between the claim and the parking counts as come now, so that nothing sleeps on what is there.
+        Obligation: a subject that was released between the claim and the parking counts, so that no webhook waits for it.
         """
-        ...
 
     async def ignore(self, reasons: Mapping[int, str]) -> None:
-        """Close a batch of events that are of no concern, each with its reason."""
-        ...
+        """Close a batch of webhooks that change nothing, each with its reason."""
 
     async def bury(self, inbox_id: int, reason: str) -> None: ...
 
@@ -172,76 +158,66 @@ class Inbox(Protocol):
 
 
 class Alarms(Protocol):
-    """What a person has to look at; one per kind and subject, however often it is raised."""
+    """Alarms for a person, one per kind and subject."""
 
     async def raise_(self, kind: str, subject: str, detail: str) -> None: ...
 
     async def clear(self, kind: str, subject: str) -> bool:
-        """It is over; False if it was not raised."""
-        ...
+        """Clear an alarm; return whether it was raised."""
 
     async def clear_all(self, subject: str) -> None:
-        """Nobody has to look at this any more, whatever was raised about it."""
-        ...
+        """Clear the alarms of every kind about this subject."""
 
 
 class RateLimiter(Protocol):
-    """The rate of one endpoint at Stripe, shared by all processes."""
+    """Rate limit of each endpoint of a provider, shared by all processes."""
 
     async def reserve(self, endpoint: str, count: int) -> Sequence[float]:
-        """Seconds to wait, from now, before each of `count` calls."""
-        ...
+        """Reserve `count` calls; return for each the seconds to wait from now."""
 
     async def slow_down(self, endpoint: str) -> None:
-        """Stripe says that we are too fast: all processes slow down at this endpoint, and find back to the full rate.
+        """Lower the rate after a refusal of the provider's rate limiter; it returns to the full rate by itself.
 
-        Obligation: refusals that come close together, as those of calls in flight at once do, slow down once.
+        Obligation: refusals close together, as those of calls in flight at the same time, lower the rate once.
         """
-        ...
 
 
 class FleetState(NamedTuple):
-    """What the whole fleet obeys before anything is sent to Stripe."""
+    """State that every process of the fleet obeys before it sends anything to Stripe."""
 
     outage: bool = False
-    """The breaker is open: Stripe does not answer."""
+    """Whether the circuit breaker is open, since Stripe does not answer."""
     paused: frozenset[str] = frozenset()
-    """Scopes (see `domain.pause`) that somebody has paused."""
+    """Paused scopes (see `domain.pause`)."""
     look_first: LookFirst | None = None
 
     def allows(self, kind: str, seller_id: str) -> bool:
-        """Whether work of this kind for this seller may begin."""
+        """Return whether work of this kind for this seller may begin."""
         return not self.outage and self.paused.isdisjoint(
             {EVERYTHING, scope_of_work(kind), scope_of_seller(seller_id), scope_of_seller(seller_id, kind)}
         )
 
 
 class CircuitBreaker(Protocol):
-    """The breaker that all processes share, and what is paused. The claims of `Work` obey both by themselves.
+    """The circuit breaker of the fleet, and the pauses. `WorkQueue` obeys both.
 
-    Obligation: every change wakes every worker, so that nobody sleeps on work that may begin again.
+    Obligation: every change wakes every worker, since work may begin again.
     """
 
     async def state(self) -> FleetState: ...
 
     async def open_breaker(self) -> bool:
-        """Nobody claims anything from now on; answers whether it was closed before.
+        """Stop all claims; return whether the breaker was closed.
 
-        Opened again soon after it was closed, it waits longer between probes: what answers a probe need not answer more.
+        If it had been closed only recently, the interval between probes grows: an answer to a probe does not prove that
+        Stripe answers other requests.
         """
-        ...
 
     async def take_probe(self) -> bool:
-        """Whether the breaker is open and it is the caller's turn to ask whether Stripe answers: one process per interval."""
-        ...
+        """Return whether the caller has to probe Stripe: the breaker is open, and one process per interval does."""
 
     async def until_probe(self) -> float | None:
-        """Seconds until the next probe may be taken; None while the breaker is closed."""
-        ...
+        """Return the seconds until the next probe; None while the breaker is closed."""
 
     async def close_breaker(self) -> bool:
-        """Work goes on; answers whether it was open."""
-        ...
-
-
-LEASE = timedelta(seconds=10)
+        """Allow claims again; return whether the breaker was open."""

@@ -20,7 +20,7 @@ from application.process_managers.process import Answer, ProcessManager
 from application.process_managers.refunds import OutageOfStripeIgnored, RefundProcess
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
-from application.process_managers.worker import Limits, Worker
+from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.handler import Reaction, WebhookReactions
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
@@ -147,7 +147,7 @@ def _stripe_worker(
     slots: asyncio.Semaphore,
 ) -> Worker[Answer]:
     settings, pool = service.settings, service.pool
-    limits = Limits(2 * settings.stripe_max_concurrency, settings.lease, work.check_interval)
+    limits = WorkerLimits(2 * settings.stripe_max_concurrency, settings.lease, work.check_interval)
     rate_limiter = RateLimiter(pool, settings.stripe_max_rps)
     return Worker(
         process, PostgresEventLog(service.store), Work(pool), rate_limiter, monitor, service.clock, slots, limits
@@ -171,7 +171,7 @@ def _refund_worker(service: Service, psp: PaymentGateway, monitor: BreakerMonito
         OutageOfStripeIgnored(monitor),
         service.clock,
         asyncio.Semaphore(PSP_CONCURRENCY),
-        Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval),
+        WorkerLimits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval),
     )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from application.ports import LEASE, Claimed, Work
+from application.ports import LEASE, ClaimedWork, WorkQueue
 
 RENEWALS = 10 / 3
 """Renewals within one lease: three may fail before another process takes over."""
@@ -26,13 +26,13 @@ def _now() -> float:
 class Leases:
     """The leases of one holder. Their time is counted by this process, from before the request to the database."""
 
-    def __init__(self, work: Work, holder: str, length: timedelta = LEASE) -> None:
+    def __init__(self, work: WorkQueue, holder: str, length: timedelta = LEASE) -> None:
         self._work, self.holder, self._length = work, holder, length
         self._until: dict[UUID, float] = {}
         self._done: set[UUID] = set()
         self._some_done = asyncio.Event()
 
-    async def claim(self, kind: str, limit: int) -> Claimed:
+    async def claim(self, kind: str, limit: int) -> ClaimedWork:
         """Claim up to `limit` due transfers or refunds."""
         asked = _now()
         claimed = await self._work.claim(kind, self.holder, limit, self._length)

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 class OutcomeRecorder:
-    """Stores outcomes: decides again after a lost race, waits while the database is away, keeps what the database refuses."""
+    """Stores outcomes: decides again after a lost race, waits while the database is away, keeps a refused one for a person."""
 
     def __init__(self, event_log: EventLog, clock: Clock) -> None:
         self._event_log, self._clock = event_log, clock
@@ -73,7 +73,7 @@ class OutcomeRecorder:
                 pause = await _wait_out(away, transfer_id, pause)
 
     async def _recover_shares(self, uow: UnitOfWork, transfer_id: UUID, causes: Iterable[str]) -> None:
-        """Give back what the outcome took for causes that have disappeared or paid for reductions that did not happen."""
+        """Recover shares again: causes disappeared during the call, or reductions did not happen."""
         for cause_id in causes:
             order_id = uow.transfer(transfer_id).order_id
             uow.merge(await load_order(self._event_log, order_id))

@@ -29,56 +29,45 @@ class ProcessManager(Protocol[Answer]):
     @property
     def kind(self) -> str:
         """Kind of work in the work queue."""
-        ...
 
     @property
     def endpoint(self) -> str:
-        """Endpoint whose rate limit the calls obey."""
-        ...
+        """Endpoint in the rate limiter."""
 
     @property
     def unrecordable(self) -> tuple[type[LedgerError], ...]:
         """Errors of `record`, or of its append, after which `keep` is called instead."""
-        ...
 
     async def load(self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None) -> UnitOfWork:
         """Load the streams that an answer may change.
 
         `intent` is the unit of work of the step's intent; None after a lost race, when it is outdated.
         """
-        ...
 
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         """Return whether neither an outage nor a pause forbids the work."""
-        ...
 
     def next_step(self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState) -> Step:
         """Return the next step, with its intent recorded. Raises UnknownId."""
-        ...
 
     async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> Answer:
         """Make the call once. Never raises for an error of the provider or the network."""
-        ...
 
     async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> Answer:
         """Read the provider's records. Never raises for an error of the provider or the network."""
-        ...
 
     def signal(self, answer: Answer) -> ProviderSignal:
         """Return the signal of an answer about the provider itself."""
-        ...
 
     def record(
         self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: Answer | NotCalled, now: datetime
     ) -> Sequence[str]:
-        """Record an answer; return the causes whose shares must be recovered again. A second time changes nothing."""
-        ...
+        """Record an answer; return the causes for which shares must be recovered again. A second time changes nothing."""
 
     def keep(
         self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: Answer | NotCalled, why: str, now: datetime
     ) -> None:
         """Keep an answer for a person, since the database refused its facts for the reason `why`."""
-        ...
 
 
 async def load_order(event_log: EventLog, order_id: str) -> UnitOfWork:

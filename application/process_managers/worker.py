@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from application.loop import Loop, wait_for
-from application.ports import LEASE, Clock, EventLog, FleetState, RateLimiter, Work
+from application.ports import LEASE, Clock, EventLog, FleetState, RateLimiter, WorkQueue
 from application.process_managers.leases import Leases
 from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.process import Answer, NotCalled, ProcessManager
@@ -33,8 +33,8 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of one worker."""
+class WorkerLimits:
+    """WorkerLimits of one worker."""
 
     capacity: int = 64
     """Number of transfers or refunds held at a time; more than the slots, so that intents are committed while calls run."""
@@ -60,12 +60,12 @@ class Worker(Loop, Generic[Answer]):
         self,
         process: ProcessManager[Answer],
         event_log: EventLog,
-        work: Work,
+        work: WorkQueue,
         rate_limiter: RateLimiter,
         monitor: Monitor,
         clock: Clock,
         slots: asyncio.Semaphore,
-        limits: Limits,
+        limits: WorkerLimits,
     ) -> None:
         super().__init__()
         self._process, self._event_log, self._work, self._rate_limiter = process, event_log, work, rate_limiter
@@ -75,7 +75,7 @@ class Worker(Loop, Generic[Answer]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Work until `stop`, then record the calls in flight."""
+        """WorkQueue until `stop`, then record the calls in flight."""
         async with self._leases.kept():
             await super().run()
             await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -43,7 +43,7 @@ def unknown(operation: Operation, outcome: Unknown, now: datetime, policy: Polic
 
 
 def vanished(operation: Operation, now: datetime, policy: Policy) -> Deferral | None:
-    """Defer an operation whose callers vanished `LOST_IN_A_ROW` times in a row; None for any other operation."""
+    """Defer an operation if its callers vanished `LOST_IN_A_ROW` times in a row; else return None."""
     lost = operation.lost + 1
     if not operation.in_call or lost < LOST_IN_A_ROW:
         return None
@@ -51,7 +51,7 @@ def vanished(operation: Operation, now: datetime, policy: Policy) -> Deferral | 
 
 
 def contradicted(operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> Deferral:
-    """Defer after a refusal that is not stored: an earlier call, whose outcome is unknown, may still succeed."""
+    """Defer after a refusal that is not stored: an earlier call with an unknown outcome may still succeed."""
     doubt = Unknown("rejected_while_open", outcome.message, outcome.status, outcome.request_id)
     return unknown(operation, doubt, now, policy)
 
@@ -103,7 +103,7 @@ def repeated(operation: Operation, why: DeferralReason, detail: str, now: dateti
 
 
 def absent(operation: Operation, detail: str, now: datetime, *, epoch: int) -> Deferral:
-    """Send at once what the provider's records do not contain, under the key of `epoch`."""
+    """Send the operation at once under the key of `epoch`, since the provider's records do not contain it."""
     return _unchanged(operation, DeferralReason.ABSENT, detail, now)._replace(open=False, epoch=epoch)
 
 
@@ -117,7 +117,7 @@ def refused(
     waiting_for: WaitingFor | None = None,
     since: datetime | None = None,
 ) -> Deferral:
-    """Ask again for what was definitely not done, under a new key if the provider stored its answer.
+    """Repeat an operation that was definitely not done, under a new key if the provider stored its answer.
 
     `spent`: attempts that this consumes. `since`: begin of the wait for `waiting_for`.
     """

@@ -63,7 +63,7 @@ class Operation(NamedTuple):
     unknown: bool = False
     """Whether an attempt of this epoch ended `Unknown`; stays true within the epoch."""
     lost: int = 0
-    """Number of calls in a row whose caller vanished before it recorded an outcome."""
+    """Number of calls in a row that have no outcome, since their callers vanished."""
     hindered: int = 0
     """Number of calls in a row that the provider did not begin to execute."""
     exhausted: bool = False
@@ -77,7 +77,7 @@ class Operation(NamedTuple):
 
     @property
     def open(self) -> bool:
-        """Return whether the outcome of a call is missing: then epoch, body and amount must not change, and nothing is given up."""
+        """Return whether money may have moved: then epoch, body and amount must not change, and nothing is given up."""
         return self.in_call or self.unknown
 
     def key(self, transfer_id: UUID) -> str:

@@ -44,7 +44,7 @@ class DeferralReason(StrEnum):
 
 
 KEY_REFUSED = frozenset({DeferralReason.UNAUTHORIZED, DeferralReason.FORBIDDEN})
-"""Reasons that mean a wrong API key, whatever the operation."""
+"""Reasons that mean a wrong API key."""
 
 
 class FailureReason(StrEnum):

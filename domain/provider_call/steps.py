@@ -11,7 +11,7 @@ LOST_IN_A_ROW = 3
 
 
 class Send(NamedTuple):
-    """A call whose intent, `CallStarted`, is recorded: append that, then make exactly this call."""
+    """A call with a recorded intent, `CallStarted`: append that, then make exactly this call."""
 
     what: str
     attempt: int

@@ -1,8 +1,8 @@
 """Calls to the PSP for a refund: next step, frozen body, and outcomes that do not end the refund.
 
 The intent is recorded before the call, the outcome in an append of its own. The PSP identifies a refund by its name and never
-forgets it, so the same call may be repeated without limit and moves the money once. Its client looks up what was refused, so
-a refusal is definite, unless an earlier call may still be under way.
+forgets it, so the same call may be repeated without limit and moves the money once. Its client looks a refused refund up,
+so a refusal is definite, unless an earlier call may still be under way.
 """
 
 from datetime import datetime, timedelta

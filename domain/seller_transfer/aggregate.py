@@ -3,7 +3,7 @@
 It has the commands of refunds, operators and the payment hold. `transfer_outcome` and `reversal_outcome` record the answers
 of Stripe; `domain.order.recovery` decides how much the refunds of an order take from each transfer.
 
-The payment hold keeps back unsent transfers of an order whose payment, recorded as succeeded, is reported as failed. It ends
+The payment hold keeps back unsent transfers after a report that a payment, recorded as succeeded, has failed. It ends
 by `retry` or `resolve`. Refunds go on meanwhile: they reduce or cancel a transfer that is held back.
 """
 
@@ -207,7 +207,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         )
 
     def undone_since(self, reduced: Mapping[str, int]) -> list[str]:
-        """Return the refunds whose reductions are smaller than in `reduced`, since Stripe paid more."""
+        """Return the refunds with smaller reductions than in `reduced`, since Stripe paid more."""
         return [refund_id for refund_id, by in reduced.items() if self.reductions.get(refund_id, 0) < by]
 
     # --- operators --------------------------------------------------------------------------------------------------
@@ -290,9 +290,9 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
 
 
 def causes_to_recover(transfer: SellerTransfer, reduced: Mapping[str, int]) -> list[str]:
-    """Return the causes whose shares must be recovered again after an outcome.
+    """Return the causes for which shares must be recovered again after an outcome.
 
-    These are causes that disappeared during the call, and refunds whose reductions since `reduced` did not happen.
+    These are causes that disappeared during the call, and refunds with reductions that did not happen since `reduced`.
     """
     return [*causes_vanished(transfer), *transfer.undone_since(reduced)]
 

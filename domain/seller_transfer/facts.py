@@ -196,7 +196,7 @@ class EvidenceHeld(TransferFact):
     detail: str
     request_id: str | None = None
     unclaimed: bool = False
-    """The object does not carry an id of this ledger and only looks similar. An older system may have made it for this transfer."""
+    """The object does not carry an id of this ledger and only looks similar. An older system may have made it."""
 
     def change(self, transfer: TransferState) -> None:
         transfer.paid = transfer.paid or (self.what == TRANSFER and not self.unclaimed)

@@ -24,7 +24,7 @@ from domain.seller_transfer.stripe_call import defer_not_done, give_up, keep_evi
 
 US, EXTERNAL = "us", "external"
 MOST_ROUNDS = 20
-"""Maximum number of reversals of one transfer for one refund whose ids are still recognised as ours."""
+"""Maximum number of reversals per transfer and refund that are recognised as ours by their ids."""
 NOT_ABOUT_FUNDS = ("parameter_", "account_", "amount_too_", "livemode_mismatch", "resource_missing")
 """Prefixes of error codes that, according to the documentation, have nothing to do with a balance."""
 
@@ -173,7 +173,7 @@ def _record_refusal(transfer: SellerTransfer, operation: Operation, outcome: Rej
 
 
 def record_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None) -> None:
-    """Record what Stripe's records show of the running reversal: our object, an external one, or none.
+    """Record a look-up for the running reversal: Stripe has our object, an external one, or none.
 
     `look` is the step of the look-up: a call that began after it may have made an object that it did not find.
     """
@@ -193,7 +193,7 @@ def record_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: dateti
 
 
 def _decided_by_records(transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime) -> bool:
-    """Record what Stripe's records decide about the running reversal; return whether they decided."""
+    """Record the decision of Stripe's records about the running reversal; return whether they decide."""
     reversal = transfer.reversals[operation.what]
     ours = next((made for made in seen.reversals if made.reversal_id == reversal.reversal_id), None)
     if ours is not None:
@@ -217,10 +217,10 @@ def _tried_before(transfer: SellerTransfer, reversal: Reversal) -> bool:
 
 
 def _made_by_older_system(transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime) -> bool:
-    """Record what an older system may have reversed itself before the import; return whether that decided.
+    """Record a reversal that an older system may have made before the import; return whether that decides.
 
-    An external reversal of the same amount is the outcome. About others, which may be a part of it, a person decides, so that
-    no amount is reversed twice.
+    An external reversal of the same amount is the outcome. About others, which may be a part of it, a person decides, so that no
+    amount is reversed twice.
     """
     others = external_reversals(transfer, seen)
     same = next((made for made in others if made.amount == reversal.amount), None)

@@ -89,7 +89,7 @@ def _reversal_body(transfer: SellerTransfer, reversal_id: str) -> ReversalBody:
 def defer_not_done(
     transfer: SellerTransfer, operation: Operation, outcome: NotExecuted | Unknown, now: datetime, policy: Policy
 ) -> None:
-    """Defer a call that Stripe did not begin, or whose outcome is unknown."""
+    """Defer a call that Stripe did not begin, or that has an unknown outcome."""
     if isinstance(outcome, Unknown):
         transfer.defer(deferral.unknown(operation, outcome, now, policy), now)
     else:
@@ -123,7 +123,7 @@ def postpone(transfer: SellerTransfer, why: DeferralReason, detail: str, until: 
 
 
 def send_again(transfer: SellerTransfer, operation: Operation, detail: str, now: datetime) -> None:
-    """Send at once what Stripe's records do not contain, under a new key unless none was ever used.
+    """Send the operation at once, since Stripe's records do not contain it, under a new key unless none was used.
 
     The first key is kept, since a restored ledger may have used it for the same object: then Stripe recognises it.
     """
@@ -150,7 +150,7 @@ def keep_evidence(
 
 
 def stop(transfer: SellerTransfer, reason: FailureReason, detail: str, request_id: str | None, now: datetime) -> None:
-    """Give the running operation up, whatever its status; a person has to decide."""
+    """Give the running operation up; a person has to decide."""
     operation = transfer.operation
     assert operation is not None
     if transfer.status is TransferStatus.PENDING:

@@ -20,7 +20,7 @@ from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.process import ProcessManager
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
-from application.process_managers.worker import Limits, Worker
+from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.handler import WebhookReactions
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
 from application.webhooks.inbox_worker import InboxLoop
@@ -203,7 +203,7 @@ class Process:
         )
         capacity = 2 * settings.stripe_max_concurrency
         return [
-            Worker(errand, ledger, work, rate_limiter, watch, clock, slots, Limits(capacity, settings.lease, interval))
+            Worker(errand, ledger, work, rate_limiter, watch, clock, slots, WorkerLimits(capacity, settings.lease, interval))
             for errand, interval in errands
         ]
 

@@ -14,6 +14,7 @@ from domain.identity import pause_stream, payout_stream
 from domain.lifecycle import TransferStatus
 from domain.pause import Pause, scope_of_seller
 from domain.payout import Payout, PayoutStatus
+from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.aggregate import SellerTransfer
 
 REVOKED = "it has revoked the platform's access"
@@ -58,11 +59,11 @@ class SellersWork:
 
             await self._handler.handle(partial(self._ledger.load, [pause_stream(scope)]), decide)
 
-    async def retry(self, status: TransferStatus, waiting_for: str, account: str | None, actor: str, why: str) -> None:
+    async def retry(self, status: TransferStatus, waiting_for: WaitingFor, account: str | None, actor: str, why: str) -> None:
         """What waits for this is due now, a batch at a time."""
         after: UUID | None = None
         for _ in range(MOST_BATCHES):
-            batch = await self._directory.waiting(status.value, waiting_for, account, after)
+            batch = await self._directory.waiting(status.value, waiting_for.value, account, after)
             if not batch:
                 return
 
