@@ -40,7 +40,7 @@ class Leases:
         self._done.difference_update(claimed.ids)
         return claimed
 
-    def left(self, transfer_id: UUID) -> float:
+    def seconds_left(self, transfer_id: UUID) -> float:
         """Return the seconds for which no other process claims it; 0 if it is not held."""
         return max(0.0, self._until.get(transfer_id, 0.0) - _now())
 

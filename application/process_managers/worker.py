@@ -145,7 +145,7 @@ class Worker(Loop, Generic[Answer]):
 
     async def _ask_provider(self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp) -> Answer | NotCalled:
         async with self._slots:
-            if self._leases.left(subject_id) < ENOUGH_LEASE.total_seconds():
+            if self._leases.seconds_left(subject_id) < ENOUGH_LEASE.total_seconds():
                 return NotCalled("Too little of the lease was left to begin the call.")
             if not self._may_run(uow, subject_id):
                 return NotCalled("An outage or a pause began before the call did.")

@@ -46,7 +46,7 @@ def differences(seen: TransferAtStripe, ours: SellerTransfer | None, now: dateti
     if ours.stripe_transfer_id == seen.stripe_transfer_id:
         return [*_contents(seen, ours), *_reversals(seen, ours, now)]
     if ours.stripe_transfer_id:
-        return [_duplicate(seen, ours)] if seen.left else []
+        return [_duplicate(seen, ours)] if seen.reversible else []
     operation = ours.operation
     under_way = operation is not None and operation.what == TRANSFER and _under_way(operation, now) and not ours.uncleared
     if under_way and ours.status is not TransferStatus.PERMANENTLY_FAILED:
@@ -62,7 +62,7 @@ def ambiguous(seen: TransferAtStripe, ours: Sequence[SellerTransfer]) -> Differe
     """It may be any of several of ours."""
     id_ = seen.stripe_transfer_id
     detail = f"{id_} fits several transfers of ours: {', '.join(sorted(str(transfer.id) for transfer in ours))}."
-    return Difference(Kind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "a person has to say which it is")
+    return Difference(Kind.MISSING_HERE, id_, id_, None, seen.reversible, seen.currency, detail, "a person has to say which it is")
 
 
 def missing_there(ours: SellerTransfer, stripe_transfer_id: str) -> Difference:
@@ -95,19 +95,19 @@ def _stranger(seen: TransferAtStripe) -> Difference:
         detail = f"{id_} shows no trace of this ledger."
         return Difference(Kind.UNCLAIMED, id_, id_, None, 0, seen.currency, detail, "it is not ours")
     detail = f"{id_} names transfer {named}, which is unknown here."
-    return Difference(Kind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "no order here owes it")
+    return Difference(Kind.MISSING_HERE, id_, id_, None, seen.reversible, seen.currency, detail, "no order here owes it")
 
 
 def _duplicate(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     id_ = seen.stripe_transfer_id
     detail = f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller was paid twice."
-    return _found(Kind.DUPLICATE, id_, id_, ours, seen.left, detail, "one of the two has to be reversed at Stripe")
+    return _found(Kind.DUPLICATE, id_, id_, ours, seen.reversible, detail, "one of the two has to be reversed at Stripe")
 
 
 def _missing_here(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     id_ = seen.stripe_transfer_id
     detail = f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} here{' without an id' if ours.paid else ''}."
-    return _found(Kind.MISSING_HERE, id_, id_, ours, seen.left, detail, _obstacle(seen, ours))
+    return _found(Kind.MISSING_HERE, id_, id_, ours, seen.reversible, detail, _obstacle(seen, ours))
 
 
 def _obstacle(seen: TransferAtStripe, ours: SellerTransfer) -> str | None:

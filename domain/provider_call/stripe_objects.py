@@ -30,6 +30,6 @@ class TransferAtStripe(NamedTuple):
     reversals: tuple[ReversalAtStripe, ...] = ()
 
     @property
-    def left(self) -> int:
+    def reversible(self) -> int:
         """Return the amount that could still be reversed, in minor units."""
         return self.amount - self.amount_reversed

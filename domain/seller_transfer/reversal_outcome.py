@@ -202,10 +202,10 @@ def _decided_by_records(transfer: SellerTransfer, operation: Operation, seen: Tr
         return True
     if _tried_before(transfer, reversal) and not operation.open and _made_by_older_system(transfer, reversal, seen, now):
         return True
-    if seen.left == 0:
+    if seen.reversible == 0:
         _nothing_left(transfer, reversal, seen, now)
         return True
-    if seen.left < reversal.amount and not operation.open:
+    if seen.reversible < reversal.amount and not operation.open:
         _less_left(transfer, reversal, operation, seen, now)
         return True
     return False
@@ -228,7 +228,7 @@ def _made_by_older_system(transfer: SellerTransfer, reversal: Reversal, seen: Tr
         complete_by(transfer, reversal.reversal_id, same, now, note="made by the older system")
         transfer.release_queue(now)
         return True
-    if not others or seen.left < reversal.amount:
+    if not others or seen.reversible < reversal.amount:
         return False
     other = others[-1]
     detail = f"{other.stripe_reversal_id} took {other.amount} back, {reversal.amount} is asked: it may be meant by that."
@@ -298,13 +298,13 @@ def _less_left(transfer: SellerTransfer, reversal: Reversal, operation: Operatio
     """Record the external reversals of a part, and request the amount left under a new key."""
     for external in external_reversals(transfer, seen):
         _record_external(transfer, external, now)
-    note = f"{reversal.amount} was asked, {seen.left} is left at Stripe."
+    note = f"{reversal.amount} was asked, {seen.reversible} is left at Stripe."
     transfer.record(
         facts.ReversalRequested(
             **transfer.next(now),
             reversal_id=reversal.reversal_id,
             refund_id=reversal.refund_id,
-            amount=seen.left,
+            amount=seen.reversible,
             reason=reversal.reason,
             next_retry_at=now,
             epoch=operation.epoch + 1,

@@ -222,9 +222,9 @@ class StripeGateway:
         for reversal in transfer.reversals:
             if wanted and reversal.reversal_id == wanted:
                 return Succeeded(reversal.stripe_reversal_id, reversal.amount, replayed=True)
-        if transfer.left <= 0:
+        if transfer.reversible <= 0:
             return Rejected(400, None, f"Nothing of {stripe_transfer_id} is left to reverse; nothing was sent.", False)
-        return transfer.left
+        return transfer.reversible
 
 
 async def _outcome(post: Callable[[], Awaitable[Outcome]]) -> Outcome:

@@ -384,7 +384,7 @@ async def test_a_look_shows_every_reversal_newest_first_and_whose_it_is(stage):
         await stage.reverse_elsewhere(stripe_id, 1)
     last = await stage.gateway.reverse(stripe_id, 100, "refund", "k2", ours(2))
     shown = await stage.gateway.get_transfer(stripe_id)
-    assert (shown.amount, shown.amount_reversed, shown.left) == (1000, 600, 400)
+    assert (shown.amount, shown.amount_reversed, shown.reversible) == (1000, 600, 400)
     assert (shown.currency, shown.destination, shown.transfer_id) == ("USD", "acct_seller", "t1")
     assert [reversal.reversal_id for reversal in shown.reversals] == ["r2", *[None] * 100, "r1"]
     assert shown.reversals[0].stripe_reversal_id == last.stripe_id

@@ -199,7 +199,7 @@ class Life:
             return Rejected(404, "resource_missing", "No such transfer.", stored=True)
         if mood == "timeout":
             return TIMEOUT
-        if step.body["amount"] > seen.left:
+        if step.body["amount"] > seen.reversible:
             return Rejected(400, None, "more than is left", stored=True)
         made = ReversalAtStripe(self._name("trr"), step.body["amount"], step.what)
         self._books[transfer.id][1].insert(0, made)
@@ -216,7 +216,7 @@ class Life:
 
     async def _dashboard(self) -> None:
         """Somebody takes a little back at Stripe, and the ledger hears of it."""
-        paid = await self._some_transfer(lambda transfer: transfer.id in self._books and self._seen(transfer).left > 1)
+        paid = await self._some_transfer(lambda transfer: transfer.id in self._books and self._seen(transfer).reversible > 1)
         if paid is not None:
             self._books[paid.id][1].insert(0, ReversalAtStripe(self._name("trr"), 1, None))
             uow = await self._store.load([paid.id])

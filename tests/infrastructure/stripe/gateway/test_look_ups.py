@@ -64,7 +64,7 @@ async def test_a_look_shows_the_transfer_with_the_reversals_of_every_page(stripe
             ReversalAtStripe("trr_1", 300, None, "re_1"),
         ),
     )
-    assert shown.left == 400
+    assert shown.reversible == 400
     assert queries(stripe) == [{}, {"limit": "100"}, {"limit": "100", "starting_after": "trr_2"}]
 
 
@@ -159,7 +159,7 @@ async def test_a_reversal_that_lands_during_a_look_makes_it_look_again(stripe, g
     stripe.answers(200, page(reversal(1, 100)))
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(reversal(1, 100)))
-    assert (await gateway.get_transfer("tr_1")).left == 900
+    assert (await gateway.get_transfer("tr_1")).reversible == 900
 
 
 async def test_books_that_never_add_up_are_not_believed(stripe, gateway):
