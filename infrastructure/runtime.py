@@ -14,10 +14,10 @@ from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.ports import Provider
 from application.missed_webhooks.psp import MissedAtPsp
 from application.missed_webhooks.stripe_events import MissedEvents
-from application.process_managers.circuit_breaker import BreakerMonitor
+from application.process_managers.circuit_breaker import BreakerMonitor, OutageOfStripeIgnored
 from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.process import Answer, ProcessManager
-from application.process_managers.refunds import OutageOfStripeIgnored, RefundProcess
+from application.process_managers.refunds import RefundProcess
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Worker, WorkerLimits

@@ -9,6 +9,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -38,6 +39,29 @@ log = structlog.get_logger()
 
 Forgive = Callable[[UUID, str, int], Awaitable[None]]
 Stop = Callable[[str, str, str], Awaitable[object]]
+
+
+class Monitor(Protocol):
+    """State of the fleet, and the observer of the providers' signals."""
+
+    @property
+    def state(self) -> FleetState: ...
+
+    async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None: ...
+
+
+class OutageOfStripeIgnored:
+    """Monitor for work at the PSP: its answers neither open nor close the circuit breaker for Stripe."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    @property
+    def state(self) -> FleetState:
+        return self._monitor.state
+
+    async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
+        """Do nothing: each refund counts its own failed attempts."""
 
 
 class FailureStreak:

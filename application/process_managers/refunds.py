@@ -14,7 +14,6 @@ from application.commands.psp_word import ANSWERED, ASKED, take_in
 from application.gateways import PaymentGateway
 from application.ports import EventLog, FleetState
 from application.process_managers.process import NotCalled, load_order
-from application.process_managers.worker import Monitor
 from application.unit_of_work import UnitOfWork
 from domain.errors import ConstraintBroken, LedgerError, Refused, UnknownId
 from domain.pause import EVERYTHING, scope_of_work
@@ -37,20 +36,6 @@ class NotShown(NamedTuple):
 
 
 RefundAnswer = RefundAtPsp | Failure | NotShown
-
-
-class OutageOfStripeIgnored:
-    """Monitor for work at the PSP: its answers neither open nor close the circuit breaker for Stripe."""
-
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
-
-    @property
-    def state(self) -> FleetState:
-        return self._monitor.state
-
-    async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
-        """Do nothing: each refund counts its own failed attempts."""
 
 
 @dataclass(frozen=True, slots=True)

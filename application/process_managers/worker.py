@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, Protocol
+from typing import Generic
 from uuid import UUID, uuid4
 
 import structlog
 
 from application.loop import Loop, wait_for
-from application.ports import LEASE, Clock, EventLog, FleetState, RateLimiter, WorkQueue
+from application.ports import LEASE, Clock, EventLog, RateLimiter, WorkQueue
+from application.process_managers.circuit_breaker import Monitor
 from application.process_managers.leases import Leases
 from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.process import Answer, NotCalled, ProcessManager
@@ -42,15 +43,6 @@ class WorkerLimits:
     """Time after which the work of a process that vanished is claimed by another one."""
     interval: timedelta = timedelta(minutes=1)
     """Longest sleep without having been woken."""
-
-
-class Monitor(Protocol):
-    """State of the fleet, and the observer of the providers' signals."""
-
-    @property
-    def state(self) -> FleetState: ...
-
-    async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None: ...
 
 
 class Worker(Loop, Generic[Answer]):

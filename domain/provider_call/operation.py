@@ -88,8 +88,8 @@ class Operation(NamedTuple):
         """Return whether this call is the last one and has no outcome yet."""
         return self.in_call and (self.what, self.attempt) == (what, attempt)
 
-    def may_be_under_way(self, now: datetime, policy: Policy) -> datetime | None:
-        """Return when the last call has surely ended, if that is later than `now`. Before, absence proves nothing."""
+    def under_way_until(self, now: datetime, policy: Policy) -> datetime | None:
+        """Return the instant until which the last call may be under way, so that absence proves nothing; None if it has ended."""
         ends_by = self.last_began + policy.call_timeout if self.last_began is not None else now
         return ends_by if now < ends_by else None
 

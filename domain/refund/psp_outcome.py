@@ -42,7 +42,7 @@ def begin(refund: Refund, now: datetime, policy: Policy) -> Step:
         return Rest("its caller vanished repeatedly")
     if not operation.must_look_up(now, policy):
         return _send(refund, operation, now)
-    if (ends_by := operation.may_be_under_way(now, policy)) is not None:
+    if (ends_by := operation.under_way_until(now, policy)) is not None:
         postpone(refund, DeferralReason.LOOK_UP_LATER, "A call may still be under way.", ends_by, now)
         return Rest("a call may still be under way")
     return LookUp(REFUND, refund.created_on, operation.attempt)
@@ -122,7 +122,7 @@ def postpone(refund: Refund, why: DeferralReason, detail: str, until: datetime, 
     operation = refund.operation
     if operation is not None:
         postponed = deferral.postponed(operation, why, detail, until)
-        refund.defer(postponed._replace(look_first=operation.look_first), now)
+        refund.defer(postponed._replace(look_first=operation.look_first), now)  # shown in the fact; the operation keeps it
 
 
 def record_absence(refund: Refund, detail: str, now: datetime) -> str | None:

@@ -38,7 +38,7 @@ def begin(transfer: SellerTransfer, now: datetime, policy: Policy, look_first: L
         return Rest("its caller vanished repeatedly")
     if not operation.must_look_up(now, policy, look_first):
         return _send(transfer, operation, now)
-    if (ends_by := operation.may_be_under_way(now, policy)) is not None:
+    if (ends_by := operation.under_way_until(now, policy)) is not None:
         postpone(transfer, DeferralReason.LOOK_UP_LATER, "A call may still be under way.", ends_by, now)
         return Rest("a call may still be under way")
     began = operation.first_began or transfer.begun_at
