@@ -1,6 +1,6 @@
 """Which facts a person has to look at. Alarms are rows, raised and cleared in the transaction of the facts that mean them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -66,6 +66,28 @@ def alarms(facts: Iterable[Fact], *, troubled: bool) -> Iterator[AlarmRow]:
         for kind in _ends(fact, troubled):
             yield _cleared(kind, fact)
         troubled = still_troubled(troubled, fact)
+
+
+def alarm_changes(facts: Sequence[Fact], *, troubled: bool) -> list[AlarmRow]:
+    """Return the rows that an append of these facts writes: an alarm that is cleared and raised again is only raised.
+
+    The database raises first and clears then, so that both rows together would clear it.
+    """
+    changes = list(alarms(facts, troubled=troubled))
+    last = {row.kind: row for row in changes}
+    return [row for row in changes if row.cleared_at is None or last[row.kind].cleared_at is not None]
+
+
+def latest_alarms(facts: Iterable[Fact]) -> list[AlarmRow]:
+    """Return the alarms of a whole stream: one row for each kind. A cleared alarm keeps the detail with which it was raised."""
+    known: dict[str, AlarmRow] = {}
+    for row in alarms(facts, troubled=False):
+        before = known.get(row.kind)
+        if row.cleared_at is None:
+            known[row.kind] = row
+        elif before is not None and before.cleared_at is None:
+            known[row.kind] = before._replace(cleared_at=row.cleared_at)
+    return list(known.values())
 
 
 def still_troubled(before: bool, fact: Fact) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from domain.lifecycle import TransferStatus
 from domain.seller_transfer.reversal import ReversalStatus
-from projections.registry import TransferFold
+from projections.transfer_fold import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 _PAID = frozenset({

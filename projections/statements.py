@@ -14,7 +14,8 @@ from uuid import UUID
 from domain.fact import Fact
 from domain.seller_transfer import facts
 from projections.balances import paid
-from projections.registry import TransferFold, fold
+from projections.registry import fold
+from projections.transfer_fold import TransferFold
 
 US = "us"
 

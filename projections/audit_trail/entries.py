@@ -15,7 +15,8 @@ from domain.refund import facts as refund_facts
 from domain.refund import state
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
-from projections.audit_trail.sentence import Json, payload, sentence
+from projections.audit_trail.payload import Json, payload
+from projections.registry import sentence
 
 WORKER, API, IMPORT = "worker", "api", "import"
 
@@ -41,15 +42,20 @@ class Entry(NamedTuple):
     """What Stripe or the network said, as it was said."""
 
 
-class Told(NamedTuple):
-    """A fact, and its position in the whole ledger."""
+class PositionedFact(NamedTuple):
+    """A fact with its position in the whole ledger."""
 
     position: int
     topic: str
     fact: Fact
 
+    @property
+    def stream(self) -> str:
+        """Kind of the fact's stream: the middle of its topic `ledger.<stream>.<fact>`."""
+        return self.topic.split(".")[1]
 
-def trail(told: Sequence[Told], webhooks: Mapping[int, str]) -> Iterator[Entry]:
+
+def trail(told: Sequence[PositionedFact], webhooks: Mapping[int, str]) -> Iterator[Entry]:
     """The entries of an order's facts, all of its streams together in order of position.
 
     `webhooks`: by the position of the last fact that it caused, the webhook as `<provider>:<event id>`.
@@ -58,15 +64,16 @@ def trail(told: Sequence[Told], webhooks: Mapping[int, str]) -> Iterator[Entry]:
     currencies: dict[UUID, str] = {}
     for command in _commands(told):
         by = _author(command, webhooks)
-        for position, topic, fact in command:
+        for one in command:
+            fact = one.fact
             if isinstance(fact, facts.CallStarted):
                 keys[fact.originator_id, fact.what] = keys[fact.originator_id, ""] = fact.key
             elif isinstance(fact, refund_facts.CallStarted):
                 keys[fact.originator_id, state.REFUND] = fact.key
             currency = currencies.setdefault(fact.originator_id, _said(fact, "currency") or "") or None
             yield Entry(
-                position=position,
-                stream=topic.split(".")[1],  # ledger.<stream>.<fact>
+                position=one.position,
+                stream=one.stream,
                 stream_id=fact.originator_id,
                 version=fact.originator_version,
                 at=fact.timestamp,
@@ -80,9 +87,9 @@ def trail(told: Sequence[Told], webhooks: Mapping[int, str]) -> Iterator[Entry]:
             )
 
 
-def _commands(told: Iterable[Told]) -> Iterator[list[Told]]:
+def _commands(told: Iterable[PositionedFact]) -> Iterator[list[PositionedFact]]:
     """Facts that were stored together: side by side, at one instant."""
-    command: list[Told] = []
+    command: list[PositionedFact] = []
     for one in told:
         last = command[-1] if command else None
         if last is not None and (one.position != last.position + 1 or one.fact.timestamp != last.fact.timestamp):
@@ -93,7 +100,7 @@ def _commands(told: Iterable[Told]) -> Iterator[list[Told]]:
         yield command
 
 
-def _author(command: Sequence[Told], webhooks: Mapping[int, str]) -> str | None:
+def _author(command: Sequence[PositionedFact], webhooks: Mapping[int, str]) -> str | None:
     named = (_said(one.fact, "source") or _said(one.fact, "actor") or webhooks.get(one.position) for one in command)
     return next((author for author in named if author), None)
 

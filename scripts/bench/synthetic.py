@@ -31,7 +31,7 @@ from domain.seller_transfer.transfer_outcome import settle_transfer
 from infrastructure.postgres.event_store import Recorded
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
 from infrastructure.postgres.ledger import FactCodec
-from projections.tables import DERIVED, rows_of
+from projections.registry import DERIVED, rows_of
 
 START, POLICY = datetime(2026, 1, 5, 8, 0, tzinfo=UTC), Policy()
 FACTS_PER_ORDER, ORDERS_AT_A_TIME = 17, 500

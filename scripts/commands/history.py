@@ -18,7 +18,7 @@ from infrastructure.postgres.ledger import PostgresDirectory
 from infrastructure.service import Storage
 from infrastructure.settings import Settings
 from projections.audit_trail.entries import Entry
-from projections.audit_trail.sentence import instant
+from projections.audit_trail.payload import instant
 from projections.statements import Account, Movement, Period, Statement
 from scripts.exit_codes import FOUND, fail
 

@@ -12,7 +12,7 @@ import typer
 
 from domain.finding import Difference, Kind
 from infrastructure.postgres.reconciliation import LetStand
-from projections.audit_trail.sentence import instant
+from projections.audit_trail.payload import instant
 
 ADOPTED, IGNORED = "adopted", "ignored"
 Line = dict[str, object]

@@ -36,7 +36,8 @@ from domain.seller_transfer.manual_resolution import resolve
 from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
-from projections.registry import TransferFold, fold
+from projections.registry import fold
+from projections.transfer_fold import TransferFold
 
 S = TransferStatus
 # short, so that plans of a hundred steps come to every end

@@ -20,7 +20,8 @@ from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer import facts as transfer_facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
-from projections.audit_trail.sentence import payload, sentence
+from projections.audit_trail.payload import payload
+from projections.registry import sentence
 
 NOW = datetime(2026, 11, 20, 12, 30, 15, 250_000, tzinfo=UTC)
 STREAM = UUID(int=7)

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from domain.refund import facts as refund_facts
 from domain.refund.facts import AnyRefundFact, AttemptDeferred, CallStarted
-from projections.audit_trail.text import aside, clause, money
+from projections.sentences.text import aside, clause, money
 
 _OPENED = {
     "api": "is wanted; the payment provider is asked next",

@@ -3,10 +3,10 @@
 from typing import assert_never
 
 from domain.finding import Adopted, AnyFindingFact, Ignored, Noted
-from projections.audit_trail.text import clause, money
+from projections.sentences.text import clause, money
 
 
-def sentence(fact: AnyFindingFact) -> str:
+def sentence(fact: AnyFindingFact, currency: str | None) -> str:
     """What was decided about a difference between Stripe's books and ours, and what follows."""
     match fact:
         case Noted():

@@ -3,10 +3,10 @@
 from typing import assert_never
 
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, AnyPauseFact, Installed, Paused, Resumed
-from projections.audit_trail.text import clause
+from projections.sentences.text import clause
 
 
-def sentence(fact: AnyPauseFact) -> str:
+def sentence(fact: AnyPauseFact, currency: str | None) -> str:
     """What happened to what can be paused, and what happens next."""
     match fact:
         case Installed():

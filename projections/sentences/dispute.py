@@ -4,10 +4,10 @@ from typing import assert_never
 
 from domain import dispute as facts
 from domain.dispute import AnyDisputeFact
-from projections.audit_trail.text import aside, money
+from projections.sentences.text import aside, money
 
 
-def sentence(fact: AnyDisputeFact) -> str:
+def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
     """What happened to the dispute, and what happens next."""
     match fact:
         case facts.Opened():

@@ -8,7 +8,7 @@ from domain.provider_call.operation import TRANSFER
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
-from projections.audit_trail.text import aside, at, clause, money
+from projections.sentences.text import aside, at, clause, money
 
 _UNTIL = {
     "transfer": "until it is known what became of the transfer itself",

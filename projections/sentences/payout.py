@@ -4,10 +4,10 @@ from typing import assert_never
 
 from domain import payout as facts
 from domain.payout import AnyPayoutFact
-from projections.audit_trail.text import aside, money
+from projections.sentences.text import aside, money
 
 
-def sentence(fact: AnyPayoutFact) -> str:
+def sentence(fact: AnyPayoutFact, currency: str | None) -> str:
     """What happened to the payout, and what happens next."""
     match fact:
         case facts.Announced():

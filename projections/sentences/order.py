@@ -4,7 +4,7 @@ from typing import assert_never
 
 from domain.order import facts as order_facts
 from domain.order.facts import AnyOrderFact, AuthorityFound, PaymentDoubted
-from projections.audit_trail.text import clause, money
+from projections.sentences.text import clause, money
 
 
 def sentence(fact: AnyOrderFact, currency: str | None) -> str:
