@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypedDict, Unpack
 
 from domain.errors import ContentDiffers, Contradiction
 from domain.fact import Fact, Opening, Stream, opened
@@ -64,6 +65,18 @@ def later(known: DisputeStatus, heard: DisputeStatus) -> DisputeStatus:
     return max(known, heard, key=RANK.__getitem__)
 
 
+class DisputeOpening(TypedDict):
+    """Content of `Opened`."""
+
+    dispute_id: str
+    provider: str
+    order_id: str
+    amount: int
+    currency: str
+    reason: str | None
+    source: str
+
+
 class Opened(Opening):
     """A dispute became known, whatever was first heard of it."""
 
@@ -83,7 +96,7 @@ class Opened(Opening):
         enter(aggregate, DisputeStatus.OPENED)
 
 
-class Heard(Fact):
+class DisputeUpdate(Fact):
     """What the facts about a known dispute share: who said so."""
 
     LEADS_TO = DisputeStatus.OPENED
@@ -93,7 +106,7 @@ class Heard(Fact):
         enter(aggregate, later(aggregate.status, self.LEADS_TO))
 
 
-class Restated(Heard):
+class Restated(DisputeUpdate):
     """It is about another amount than was told before, and no money had moved yet: an inquiry became a dispute of a part."""
 
     TOPIC = "ledger.dispute.restated"
@@ -104,14 +117,14 @@ class Restated(Heard):
         super().apply(aggregate)
 
 
-class Challenged(Heard):
+class Challenged(DisputeUpdate):
     """The platform has answered."""
 
     TOPIC = "ledger.dispute.challenged"
     LEADS_TO = DisputeStatus.CHALLENGED
 
 
-class FundsWithdrawn(Heard):
+class FundsWithdrawn(DisputeUpdate):
     """The bank has taken the money back from the platform."""
 
     TOPIC = "ledger.dispute.funds_withdrawn"
@@ -122,21 +135,21 @@ class FundsWithdrawn(Heard):
         super().apply(aggregate)
 
 
-class Closed(Heard):
+class Closed(DisputeUpdate):
     """It ended without being won or lost."""
 
     TOPIC = "ledger.dispute.closed"
     LEADS_TO = DisputeStatus.CLOSED
 
 
-class Lost(Heard):
+class Lost(DisputeUpdate):
     """The bank has decided for the buyer."""
 
     TOPIC = "ledger.dispute.lost"
     LEADS_TO = DisputeStatus.LOST
 
 
-class FundsReinstated(Heard):
+class FundsReinstated(DisputeUpdate):
     """The platform has its money back."""
 
     TOPIC = "ledger.dispute.funds_reinstated"
@@ -147,14 +160,14 @@ class FundsReinstated(Heard):
         super().apply(aggregate)
 
 
-class Won(Heard):
+class Won(DisputeUpdate):
     """The bank has decided for the platform."""
 
     TOPIC = "ledger.dispute.won"
     LEADS_TO = DisputeStatus.WON
 
 
-_FACTS: Mapping[DisputeStatus, type[Heard]] = MappingProxyType(
+_FACTS: Mapping[DisputeStatus, type[DisputeUpdate]] = MappingProxyType(
     {kind.LEADS_TO: kind for kind in (Challenged, FundsWithdrawn, Closed, Lost, FundsReinstated, Won)}
 )
 
@@ -169,33 +182,10 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
         self.amount = 0
 
     @classmethod
-    def open(
-        cls,
-        *,
-        dispute_id: str,
-        provider: str,
-        order_id: str,
-        amount: int,
-        currency: str,
-        source: str,
-        now: datetime,
-        reason: str | None = None,
-    ) -> "Dispute":
-        """A dispute that becomes known now."""
-        fact = Opened(
-            originator_id=dispute_stream(provider, dispute_id),
-            originator_version=1,
-            originator_topic=TOPIC,
-            timestamp=now,
-            dispute_id=dispute_id,
-            provider=provider,
-            order_id=order_id,
-            amount=amount,
-            currency=currency,
-            reason=reason,
-            source=source,
-        )
-        return opened(cls, fact)
+    def open(cls, now: datetime, **opening: Unpack[DisputeOpening]) -> "Dispute":
+        """Open the stream of a dispute that becomes known now."""
+        stream_id = dispute_stream(opening["provider"], opening["dispute_id"])
+        return opened(cls, Opened(**cls.first(stream_id, now), **opening))
 
     def agree(self, order_id: str, amount: int, currency: str) -> None:
         """Check that a report says the same. Raises ContentDiffers, naming the members that differ."""

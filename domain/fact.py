@@ -36,6 +36,12 @@ class Stamp(TypedDict):
     timestamp: datetime
 
 
+class OpeningStamp(Stamp):
+    """The stamp of the first fact of a stream."""
+
+    originator_topic: str
+
+
 class Stream(Aggregate):
     """An aggregate whose commands decide facts and whose facts assign state.
 
@@ -49,6 +55,11 @@ class Stream(Aggregate):
         # the library leaves classes alone that already fit; others it would subclass, under topics of its own making
         cls.Event, cls.Created = Fact, opening  # type: ignore[misc, assignment]
         super().__init_subclass__()
+
+    @classmethod
+    def first(cls, stream_id: UUID, now: datetime) -> OpeningStamp:
+        """Return the stamp of the first fact of a new stream."""
+        return {"originator_id": stream_id, "originator_version": 1, "timestamp": now, "originator_topic": cls.TOPIC}
 
     def record(self, fact: Fact) -> None:
         """Apply a fact and keep it for the next append."""

@@ -18,7 +18,7 @@ from domain.identity import finding_stream
 TOPIC = "ledger.finding"
 
 
-class Kind(StrEnum):
+class DifferenceKind(StrEnum):
     """How Stripe's books and ours can differ."""
 
     MISSING_HERE = "missing_here"
@@ -40,7 +40,7 @@ class Kind(StrEnum):
 class Difference(NamedTuple):
     """One difference, as a reconciliation finds it. `at_risk` in minor units of `currency`."""
 
-    kind: Kind
+    kind: DifferenceKind
     stripe_id: str
     """The transfer or reversal at Stripe."""
     stripe_transfer_id: str
@@ -119,10 +119,7 @@ class Finding(Stream, topic=TOPIC, opening=Noted):
     def note(cls, difference: Difference, now: datetime) -> "Finding":
         """A finding that nobody has decided about before."""
         fact = Noted(
-            originator_id=finding_stream(difference.id),
-            originator_version=1,
-            originator_topic=TOPIC,
-            timestamp=now,
+            **cls.first(finding_stream(difference.id), now),
             finding_id=difference.id,
             kind=difference.kind.value,
             stripe_id=difference.stripe_id,

@@ -89,10 +89,7 @@ class Pause(Stream, topic=TOPIC, opening=Installed):
     @classmethod
     def install(cls, scope: str, now: datetime) -> "Pause":
         """A switch that is on."""
-        fact = Installed(
-            originator_id=pause_stream(scope), originator_version=1, originator_topic=TOPIC, timestamp=now, scope=scope
-        )
-        return opened(cls, fact)
+        return opened(cls, Installed(**cls.first(pause_stream(scope), now), scope=scope))
 
     def pause(self, actor: str, reason: str, now: datetime, lost_since: datetime | None = None) -> bool:
         """Answers whether that is news. A second restore is: what was looked up after the first counts no more, and what was

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypedDict, Unpack
 
 from domain.fact import Fact, Opening, Stream, opened
 from domain.identity import payout_stream
@@ -30,6 +31,18 @@ def enter(payout: "Payout", status: PayoutStatus) -> None:
     payout.status = status
 
 
+class PayoutOpening(TypedDict):
+    """Content of `Announced`."""
+
+    payout_id: str
+    account: str
+    seller_ids: list[str]
+    amount: int
+    currency: str
+    arrival_date: datetime | None
+    source: str
+
+
 class Announced(Opening):
     """A payout became known."""
 
@@ -49,7 +62,7 @@ class Announced(Opening):
         enter(aggregate, PayoutStatus.PENDING)
 
 
-class Told(Fact):
+class PayoutUpdate(Fact):
     """What the facts about a known payout share: who said so."""
 
     LEADS_TO = PayoutStatus.PENDING
@@ -59,28 +72,28 @@ class Told(Fact):
         enter(aggregate, self.LEADS_TO)
 
 
-class Sent(Told):
+class Sent(PayoutUpdate):
     """It is on its way to the bank."""
 
     TOPIC = "ledger.payout.sent"
     LEADS_TO = PayoutStatus.IN_TRANSIT
 
 
-class Arrived(Told):
+class Arrived(PayoutUpdate):
     """The bank has it, as far as Stripe can tell."""
 
     TOPIC = "ledger.payout.arrived"
     LEADS_TO = PayoutStatus.PAID
 
 
-class Canceled(Told):
+class Canceled(PayoutUpdate):
     """It was called off before it left."""
 
     TOPIC = "ledger.payout.canceled"
     LEADS_TO = PayoutStatus.CANCELED
 
 
-class Failed(Told):
+class Failed(PayoutUpdate):
     """The bank sent it back: the money is on the seller's balance again."""
 
     TOPIC = "ledger.payout.failed"
@@ -96,33 +109,10 @@ class Payout(Stream, topic=TOPIC, opening=Announced):
         self.payout_id = self.account = ""
 
     @classmethod
-    def announce(
-        cls,
-        *,
-        payout_id: str,
-        account: str,
-        seller_ids: list[str],
-        amount: int,
-        currency: str,
-        arrival_date: datetime | None,
-        source: str,
-        now: datetime,
-    ) -> "Payout":
-        """A payout that becomes known now."""
-        fact = Announced(
-            originator_id=payout_stream(account, payout_id),
-            originator_version=1,
-            originator_topic=TOPIC,
-            timestamp=now,
-            payout_id=payout_id,
-            account=account,
-            seller_ids=seller_ids,
-            amount=amount,
-            currency=currency,
-            arrival_date=arrival_date,
-            source=source,
-        )
-        return opened(cls, fact)
+    def announce(cls, now: datetime, **opening: Unpack[PayoutOpening]) -> "Payout":
+        """Open the stream of a payout that becomes known now."""
+        stream_id = payout_stream(opening["account"], opening["payout_id"])
+        return opened(cls, Announced(**cls.first(stream_id, now), **opening))
 
     def tell(self, status: PayoutStatus, detail: str | None, source: str, now: datetime) -> bool:
         """Take in a status; answers whether it is news."""

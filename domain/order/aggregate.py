@@ -7,6 +7,7 @@ leave of the order now. So the end does not depend on which of them was heard of
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Unpack
 from uuid import UUID
 
 from domain.errors import ContentDiffers, ExceedsOrder, Refused
@@ -14,6 +15,7 @@ from domain.fact import opened
 from domain.identity import order_stream
 from domain.order.facts import (
     CompensationOwed,
+    OrderOpening,
     Paid,
     PaymentNamed,
     PaymentRequested,
@@ -36,36 +38,18 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
     """One order. Amounts in minor units of `currency`, except shares with a currency of their own."""
 
     @classmethod
-    def register(
-        cls,
-        *,
-        order_id: str,
-        currency: str,
-        amount: int,
-        shares: Sequence[Share],
-        now: datetime,
-        payment_id: str | None = None,
-        source_transaction: str | None = None,
-    ) -> "Order":
-        """A new order. Raises ExceedsOrder when its shares claim more than it, Refused when a seller comes twice."""
-        claimed = sum(share["amount"] for share in shares if share.get("currency", currency) == currency)
-        if claimed > amount:
-            raise ExceedsOrder(f"The sum of the shares of order {order_id!r}", claimed, amount, currency)
+    def register(cls, now: datetime, **opening: Unpack[OrderOpening]) -> "Order":
+        """Open the stream of a new order.
+
+        Raises ExceedsOrder when the sum of its shares is above its amount, Refused when a seller has two shares.
+        """
+        order_id, currency, amount, shares = opening["order_id"], opening["currency"], opening["amount"], opening["shares"]
+        sum_of_shares = sum(share["amount"] for share in shares if share.get("currency", currency) == currency)
+        if sum_of_shares > amount:
+            raise ExceedsOrder(f"The sum of the shares of order {order_id!r}", sum_of_shares, amount, currency)
         if len({share["seller_id"] for share in shares}) != len(shares):
-            raise Refused(f"A seller comes twice in order {order_id!r}; expected one share per seller.")
-        fact = Registered(
-            originator_id=order_stream(order_id),
-            originator_version=1,
-            originator_topic=TOPIC,
-            timestamp=now,
-            order_id=order_id,
-            currency=currency,
-            amount=amount,
-            shares=list(shares),
-            payment_id=payment_id,
-            source_transaction=source_transaction,
-        )
-        return opened(cls, fact)
+            raise Refused(f"A seller appears twice in order {order_id!r}; expected one share per seller.")
+        return opened(cls, Registered(**cls.first(order_stream(order_id), now), **opening))
 
     def agree(
         self, currency: str, amount: int, shares: Sequence[Share], payment_id: str | None, source_transaction: str | None

@@ -1,5 +1,6 @@
 """What an order asks of the PSP: its payment, and the parts of it that are being refunded."""
 
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
 from domain.allocation import Portion
@@ -43,6 +44,17 @@ class PaymentRequested(Fact):
     def apply(self, aggregate: OrderState) -> None:
         # its webhook may come before our answer, and names it like this
         aggregate.payment_id, aggregate.payment_body = self.payment_id, self.body
+
+
+class OrderOpening(TypedDict):
+    """Content of `Registered`."""
+
+    order_id: str
+    currency: str
+    amount: int
+    shares: list[Share]
+    payment_id: NotRequired[str | None]
+    source_transaction: NotRequired[str | None]
 
 
 class Registered(Opening):

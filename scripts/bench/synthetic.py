@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from domain.dispute import Dispute, DisputeStatus
 from domain.fact import Fact, Stream
-from domain.finding import DecidedBy, Difference, Finding, Kind
+from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
 from domain.order.aggregate import Order
 from domain.order.recovery import parts_of, pay_sellers, recover_shares
 from domain.order.state import Share
@@ -125,6 +125,7 @@ def _disputed(order_id: str, now: datetime) -> Dispute:
         order_id=order_id,
         amount=10_000,
         currency="EUR",
+        reason=None,
         source="api",
         now=now,
     )
@@ -156,7 +157,7 @@ def _paused(seller_id: str, now: datetime) -> Pause:
 def _ignored(transfer: SellerTransfer, now: datetime) -> Finding:
     stripe_id = f"trr_{transfer.id.hex}x"
     taken = Difference(
-        Kind.EXTERNAL_REVERSAL, stripe_id, f"tr_{transfer.id.hex}", transfer.id, 5, "EUR", "Taken back.", None, "x"
+        DifferenceKind.EXTERNAL_REVERSAL, stripe_id, f"tr_{transfer.id.hex}", transfer.id, 5, "EUR", "Taken back.", None, "x"
     )
     finding = Finding.note(taken, now)
     finding.ignore(DecidedBy("mia", "agreed on the phone"), now)
