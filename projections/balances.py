@@ -16,7 +16,7 @@ _PAID = frozenset({
 _OWED = (ReversalStatus.QUEUED, ReversalStatus.REQUESTED)
 
 
-class Balance(NamedTuple):
+class SellerBalance(NamedTuple):
     """What a seller has received and given back in one currency, in minor units."""
 
     currency: str
@@ -25,17 +25,17 @@ class Balance(NamedTuple):
     reversal_pending: int
     stuck: int
 
-    def plus(self, other: "Balance") -> "Balance":
+    def plus(self, other: "SellerBalance") -> "SellerBalance":
         """Both together; of one currency, which the caller sees to."""
-        return Balance(self.currency, *(mine + theirs for mine, theirs in zip(self[1:], other[1:], strict=True)))
+        return SellerBalance(self.currency, *(mine + theirs for mine, theirs in zip(self[1:], other[1:], strict=True)))
 
 
-def balance_of(transfer: TransferFold) -> Balance:
+def balance_of(transfer: TransferFold) -> SellerBalance:
     """What one transfer adds to its seller's balance."""
     reversals = transfer.reversals.rows.values()
     stuck = [row for row in reversals if _stuck(row)]
     owed = [row for row in reversals if row.status in _OWED and not _stuck(row)]
-    return Balance(
+    return SellerBalance(
         transfer.transfer.currency,
         paid(transfer),
         transfer.transfer.amount_reversed,

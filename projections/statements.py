@@ -20,7 +20,7 @@ from projections.transfer_fold import TransferFold
 US = "us"
 
 
-class Kind(StrEnum):
+class MovementKind(StrEnum):
     """Why money moved."""
 
     PAID = "paid"
@@ -38,7 +38,7 @@ class Period(NamedTuple):
     end: datetime
 
 
-class Movement(NamedTuple):
+class MoneyMovement(NamedTuple):
     """One movement of money. `amount` is signed, in minor units: what the seller receives is above 0."""
 
     position: int
@@ -53,12 +53,12 @@ class Movement(NamedTuple):
     stripe_reversal_id: str | None
 
 
-class Account(NamedTuple):
+class StatementAccount(NamedTuple):
     """One currency of a statement. Balances are what was sent and not taken back."""
 
     currency: str
     opening: int
-    movements: Sequence[Movement]
+    movements: Sequence[MoneyMovement]
     closing: int
 
     @property
@@ -67,15 +67,15 @@ class Account(NamedTuple):
         return self.closing - self.opening - sum(movement.amount for movement in self.movements)
 
 
-class Statement(NamedTuple):
+class SellerStatement(NamedTuple):
     """All currencies of one seller. `position` is the newest that the ledger had reached when it was made."""
 
     seller_id: str
     period: Period
     position: int
-    accounts: Sequence[Account]
+    accounts: Sequence[StatementAccount]
 
-    def only(self, currency: str | None) -> "Statement":
+    def only(self, currency: str | None) -> "SellerStatement":
         """One currency of it; all of them when None."""
         return self._replace(accounts=[one for one in self.accounts if currency in (None, one.currency)])
 
@@ -90,38 +90,38 @@ class Statement(NamedTuple):
         ]
 
 
-def account_of(told: Iterable[tuple[int, Fact]], period: Period) -> Account | None:
+def account_of(told: Iterable[tuple[int, Fact]], period: Period) -> StatementAccount | None:
     """What one transfer, by its facts with their positions, adds to a statement; None when it began after the period."""
     # a stream's instants never go back, so what came before the end is a prefix of it
     known = list(takewhile(lambda one: one[1].timestamp < period.end, told))
     opened = _transfer(None, [fact for _, fact in known if fact.timestamp < period.start])
-    closed, movements = opened, list[Movement]()
+    closed, movements = opened, list[MoneyMovement]()
     for position, fact in (one for one in known if one[1].timestamp >= period.start):
         before, closed = closed, _transfer(closed, [fact])
         assert closed is not None
         movements += _movements(position, fact, before, closed)
-    return None if closed is None else Account(closed.transfer.currency, _held(opened), movements, _held(closed))
+    return None if closed is None else StatementAccount(closed.transfer.currency, _held(opened), movements, _held(closed))
 
 
-class Accounts:
+class StatementAccounts:
     """The accounts of a seller's transfers, added up by currency."""
 
     def __init__(self) -> None:
         self._balances: dict[str, tuple[int, int]] = {}
-        self._movements: dict[str, list[Movement]] = {}
+        self._movements: dict[str, list[MoneyMovement]] = {}
         self.movements = 0
 
-    def add(self, account: Account) -> None:
+    def add(self, account: StatementAccount) -> None:
         """One transfer's account."""
         opening, closing = self._balances.get(account.currency, (0, 0))
         self._balances[account.currency] = (opening + account.opening, closing + account.closing)
         self._movements.setdefault(account.currency, []).extend(account.movements)
         self.movements += len(account.movements)
 
-    def total(self) -> list[Account]:
+    def total(self) -> list[StatementAccount]:
         """One account for each currency, its movements in the order in which the ledger learned of them."""
         return [
-            Account(currency, opening, sorted(self._movements[currency]), closing)
+            StatementAccount(currency, opening, sorted(self._movements[currency]), closing)
             for currency, (opening, closing) in sorted(self._balances.items())
         ]
 
@@ -136,24 +136,24 @@ def _held(transfer: TransferFold | None) -> int:
     return 0 if transfer is None else paid(transfer) - transfer.transfer.amount_reversed
 
 
-def _movements(position: int, fact: Fact, before: TransferFold | None, after: TransferFold) -> Iterator[Movement]:
+def _movements(position: int, fact: Fact, before: TransferFold | None, after: TransferFold) -> Iterator[MoneyMovement]:
     match fact:
         case facts.Completed():
-            yield _movement(position, fact, after, Kind.PAID, fact.amount)
+            yield _movement(position, fact, after, MovementKind.PAID, fact.amount)
         case facts.PartiallyReversed() | facts.Reversed():
-            kind = Kind.REVERSED if fact.settled_by == US else Kind.EXTERNAL_REVERSAL
+            kind = MovementKind.REVERSED if fact.settled_by == US else MovementKind.EXTERNAL_REVERSAL
             reversal = after.reversals.rows[fact.reversal_id]
             taken = _movement(position, fact, after, kind, -fact.amount)
             yield taken._replace(refund_id=reversal.refund_id, stripe_reversal_id=fact.stripe_reversal_id)
         case facts.Imported() | facts.StripeTransferIdBackfilled() if _held(after) != _held(before):
             # what these say of money follows from a status of the older system, so there is no amount to read off
-            kind = Kind.TAKEN_OVER if isinstance(fact, facts.Imported) else Kind.PAID
+            kind = MovementKind.TAKEN_OVER if isinstance(fact, facts.Imported) else MovementKind.PAID
             yield _movement(position, fact, after, kind, _held(after) - _held(before))
 
 
-def _movement(position: int, fact: Fact, after: TransferFold, kind: Kind, amount: int) -> Movement:
+def _movement(position: int, fact: Fact, after: TransferFold, kind: MovementKind, amount: int) -> MoneyMovement:
     row = after.transfer
-    return Movement(
+    return MoneyMovement(
         position=position,
         at=fact.timestamp,
         kind=kind.value,

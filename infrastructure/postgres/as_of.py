@@ -16,11 +16,11 @@ from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.named_queries import queries
 from infrastructure.postgres.read_models import part_now
 from projections.audit_trail.entries import PositionedFact
-from projections.balances import Balance, balance_of
+from projections.balances import SellerBalance, balance_of
 from projections.orders import OrderRow
 from projections.refunds import RefundRow
 from projections.registry import Fold, fold
-from projections.statements import Accounts, Period, Statement, account_of
+from projections.statements import Period, SellerStatement, StatementAccounts, account_of
 from projections.transfer_fold import TransferFold
 
 STREAMS_AT_ONCE = 100
@@ -102,9 +102,9 @@ class Past:
         transfers = [one for one in known if isinstance(one, TransferFold)]
         return OrderThen(order, transfers, [_as_it_stood(one, transfers) for one in known if isinstance(one, RefundRow)])
 
-    async def balances(self, seller_id: str, moment: Moment) -> list[Balance]:
+    async def balances(self, seller_id: str, moment: Moment) -> list[SellerBalance]:
         """One line for each currency in which the seller had transfers."""
-        balances: dict[str, Balance] = {}
+        balances: dict[str, SellerBalance] = {}
         async for told in self._transfers_of(seller_id, moment.instant):
             folded = _folded(told, moment)
             if isinstance(folded, TransferFold):
@@ -113,16 +113,16 @@ class Past:
                 balances[one.currency] = one if known is None else known.plus(one)
         return sorted(balances.values())
 
-    async def statement(self, seller_id: str, period: Period, moment: Moment, most: int = MOST_MOVEMENTS) -> Statement:
+    async def statement(self, seller_id: str, period: Period, moment: Moment, most: int = MOST_MOVEMENTS) -> SellerStatement:
         """What moved in a period, as far as the ledger knew at the moment. Raises PeriodTooLong."""
-        accounts = Accounts()
+        accounts = StatementAccounts()
         async for told in self._transfers_of(seller_id, period.end):
             account = account_of([(one.position, one.fact) for one in moment.knew(told)], period)
             if account is not None:
                 accounts.add(account)
             if accounts.movements > most:
                 raise PeriodTooLong(most)
-        return Statement(seller_id, period, moment.position, accounts.total())
+        return SellerStatement(seller_id, period, moment.position, accounts.total())
 
     async def history_of_order(self, order_id: str) -> list[PositionedFact]:
         """All facts of an order, its refunds and its transfers, in order of position; empty when there is none of them."""
