@@ -222,4 +222,4 @@ def _failed(uow: UnitOfWork, refund: Refund, why: str | None, source: str, now: 
     """It is certain that the buyer gets nothing: what was reserved is free again."""
     if why is not None:
         refund.fail(source, why, now)
-        uow.order(refund.order_id).release(refund.key, now)
+        uow.order(refund.order_id).release_refund(refund.key, now)

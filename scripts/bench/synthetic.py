@@ -107,7 +107,7 @@ def _story(order_id: str, number: int) -> list[Stream]:
     for transfer in transfers:
         _sent(transfer, now)
     refund = Refund.open(refund_id=f"re-{order_id}", order_id=order_id, amount=2_500, currency="EUR", origin="settled", now=now)
-    order.admit(refund.key, refund.amount, "EUR", None, now)
+    order.allocate_refund(refund.key, refund.amount, "EUR", None, now)
     recover_shares(order, transfers, refund.key, now)
     refund.succeed("api", parts_of(order, transfers, refund.key), now)
     for transfer in transfers[: 1 if number % 7 == 0 else 2]:

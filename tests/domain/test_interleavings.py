@@ -326,7 +326,7 @@ class World:
 
     def refund_succeeds(self, refund_id: str) -> None:
         self.turns[refund_id] += 1
-        why = self.order.admit(refund_id, REFUNDS[refund_id], "EUR", self.explicit.get(refund_id), self.now)
+        why = self.order.allocate_refund(refund_id, REFUNDS[refund_id], "EUR", self.explicit.get(refund_id), self.now)
         assert why is None or self.explicit
         if why is None:
             self.effective.add(refund_id)
@@ -335,7 +335,7 @@ class World:
 
     def refund_fails(self, refund_id: str) -> None:
         self.turns[refund_id] += 1
-        assert self.order.revoke(refund_id, self.now)
+        assert self.order.revoke_refund(refund_id, self.now)
         self.effective.remove(refund_id)
         self._settle(refund_id)
         self.append()
@@ -603,7 +603,7 @@ class World:
         """What the seller keeps in the end: by the plainest formula there is, where all refunds are proportional: refunds and
         disputes share the order, and no more than it."""
         if self.explicit:
-            return SHARES[seller_id] - self.order.targets()[seller_id]
+            return SHARES[seller_id] - self.order.seller_targets[seller_id]
         gone = sum(REFUNDS[refund] for refund in self.effective) + sum(DISPUTES[dispute] for dispute in self.disputed)
         return SHARES[seller_id] - SHARES[seller_id] * min(gone, ORDER) // ORDER
 
