@@ -1,4 +1,4 @@
-"""A payout of Stripe's to a seller's bank: no money of ours, but it explains why a reversal finds a balance empty."""
+"""Aggregate of a payout from a Stripe account to a seller's bank, which explains why a reversal finds the balance empty."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,21 +13,21 @@ TOPIC = "ledger.payout"
 
 
 class PayoutStatus(StrEnum):
-    """Where a payout stands, as Stripe calls it. Reports come in any order, and only one of higher rank is news."""
+    """Status of a payout in Stripe's words. Reports come in any order, and only a status of higher rank is new."""
 
     PENDING = "pending"
     IN_TRANSIT = "in_transit"
     PAID = "paid"
     CANCELED = "canceled"
     FAILED = "failed"
-    """Days after it was paid, too: the bank sent it back."""
+    """The bank returned the money, possibly days after the payout was paid."""
 
 
 RANK: Mapping[PayoutStatus, int] = MappingProxyType({status: rank for rank, status in enumerate(PayoutStatus)})
 
 
 def enter(payout: "Payout", status: PayoutStatus) -> None:
-    """The one gate through which a payout's status changes."""
+    """Set the status of a payout; no other code does."""
     payout.status = status
 
 
@@ -51,7 +51,7 @@ class Announced(Opening):
     """Stripe's `po_…`."""
     account: str
     seller_ids: list[str]
-    """Whose transfers go to this account."""
+    """Sellers whose transfers go to this account."""
     amount: int
     currency: str
     arrival_date: datetime | None
@@ -63,7 +63,7 @@ class Announced(Opening):
 
 
 class PayoutUpdate(Fact):
-    """What the facts about a known payout share: who said so."""
+    """Base of the facts about a known payout. `source` is the webhook that reported the fact."""
 
     LEADS_TO = PayoutStatus.PENDING
     source: str
@@ -73,28 +73,28 @@ class PayoutUpdate(Fact):
 
 
 class Sent(PayoutUpdate):
-    """It is on its way to the bank."""
+    """The payout is on its way to the bank."""
 
     TOPIC = "ledger.payout.sent"
     LEADS_TO = PayoutStatus.IN_TRANSIT
 
 
 class Arrived(PayoutUpdate):
-    """The bank has it, as far as Stripe can tell."""
+    """The bank has received the payout, as far as Stripe knows."""
 
     TOPIC = "ledger.payout.arrived"
     LEADS_TO = PayoutStatus.PAID
 
 
 class Canceled(PayoutUpdate):
-    """It was called off before it left."""
+    """The payout was canceled before it left Stripe."""
 
     TOPIC = "ledger.payout.canceled"
     LEADS_TO = PayoutStatus.CANCELED
 
 
 class Failed(PayoutUpdate):
-    """The bank sent it back: the money is on the seller's balance again."""
+    """The bank returned the payout: the money is on the seller's Stripe balance again."""
 
     TOPIC = "ledger.payout.failed"
     LEADS_TO = PayoutStatus.FAILED
@@ -114,8 +114,8 @@ class Payout(Stream, topic=TOPIC, opening=Announced):
         stream_id = payout_stream(opening["account"], opening["payout_id"])
         return opened(cls, Announced(**cls.first(stream_id, now), **opening))
 
-    def tell(self, status: PayoutStatus, detail: str | None, source: str, now: datetime) -> bool:
-        """Take in a status; answers whether it is news."""
+    def report(self, status: PayoutStatus, detail: str | None, source: str, now: datetime) -> bool:
+        """Record a reported status. Returns whether it is new."""
         if RANK[status] <= RANK[self.status]:
             return False
         match status:

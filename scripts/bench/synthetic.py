@@ -129,7 +129,7 @@ def _disputed(order_id: str, now: datetime) -> Dispute:
         source="api",
         now=now,
     )
-    dispute.hear(DisputeStatus.CHALLENGED, "api", now)
+    dispute.report(DisputeStatus.CHALLENGED, "api", now)
     return dispute
 
 
@@ -144,7 +144,7 @@ def _paid_out(order_id: str, now: datetime) -> Payout:
         source="api",
         now=now,
     )
-    payout.tell(PayoutStatus.PAID, None, "api", now)
+    payout.report(PayoutStatus.PAID, None, "api", now)
     return payout
 
 
