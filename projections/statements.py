@@ -1,7 +1,7 @@
-"""A seller's statement of a period: opening balance, every movement of money, closing balance, for each currency.
+"""Statement of a seller for a period: opening balance, every movement of money and closing balance, for each currency.
 
-Balances come from the rows that facts fold to, movements from the amounts that the facts themselves carry; so opening plus
-movements equals closing only if both tell the same story. A period takes in its start and ends before its end.
+Balances come from the folded rows, movements from the amounts in the facts. Opening plus movements equals closing only if
+both agree. A period includes its start and excludes its end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,28 +18,29 @@ from projections.registry import fold
 from projections.transfer_fold import TransferFold
 
 US = "us"
+"""`settled_by` of a reversal that the ledger made."""
 
 
 class MovementKind(StrEnum):
-    """Why money moved."""
+    """Reason of a movement."""
 
     PAID = "paid"
     REVERSED = "reversed"
     EXTERNAL_REVERSAL = "external_reversal"
-    """Somebody else took it back at Stripe."""
+    """A reversal that others made at Stripe."""
     TAKEN_OVER = "taken_over"
-    """What an older system had left the seller when its row was imported."""
+    """Amount that the seller had kept of a transfer when its row was imported from an older system."""
 
 
 class Period(NamedTuple):
-    """From `start` on, and before `end`: where one ends the next may begin."""
+    """Times from `start` up to but excluding `end`, where the next period may begin."""
 
     start: datetime
     end: datetime
 
 
 class MoneyMovement(NamedTuple):
-    """One movement of money. `amount` is signed, in minor units: what the seller receives is above 0."""
+    """One movement of money. `amount` in minor units is above 0 if the seller receives it."""
 
     position: int
     at: datetime
@@ -54,7 +55,7 @@ class MoneyMovement(NamedTuple):
 
 
 class StatementAccount(NamedTuple):
-    """One currency of a statement. Balances are what was sent and not taken back."""
+    """One currency of a statement. A balance is the amount sent and not reversed."""
 
     currency: str
     opening: int
@@ -63,12 +64,12 @@ class StatementAccount(NamedTuple):
 
     @property
     def difference(self) -> int:
-        """What the movements do not explain; 0 when the account ties out."""
+        """Amount that the movements do not explain; 0 when the account ties out."""
         return self.closing - self.opening - sum(movement.amount for movement in self.movements)
 
 
 class SellerStatement(NamedTuple):
-    """All currencies of one seller. `position` is the newest that the ledger had reached when it was made."""
+    """All currencies of one seller. `position` is that of the newest fact when the statement was made."""
 
     seller_id: str
     period: Period
@@ -76,12 +77,12 @@ class SellerStatement(NamedTuple):
     accounts: Sequence[StatementAccount]
 
     def only(self, currency: str | None) -> "SellerStatement":
-        """One currency of it; all of them when None."""
+        """Return the statement of one currency; of all when None."""
         return self._replace(accounts=[one for one in self.accounts if currency in (None, one.currency)])
 
     @property
     def unexplained(self) -> list[str]:
-        """A sentence for each account that does not tie out; none when the books are in order."""
+        """A sentence for each account that does not tie out."""
         return [
             f"{account.currency}: opening {account.opening} and all movements make {account.closing - account.difference}, "
             f"but closing is {account.closing}."
@@ -90,10 +91,10 @@ class SellerStatement(NamedTuple):
         ]
 
 
-def account_of(told: Iterable[tuple[int, Fact]], period: Period) -> StatementAccount | None:
-    """What one transfer, by its facts with their positions, adds to a statement; None when it began after the period."""
-    # a stream's instants never go back, so what came before the end is a prefix of it
-    known = list(takewhile(lambda one: one[1].timestamp < period.end, told))
+def account_of(facts_with_positions: Iterable[tuple[int, Fact]], period: Period) -> StatementAccount | None:
+    """Return the account of one transfer from its facts with positions; None when it began after the period."""
+    # times within a stream never go back, so the facts before the end are a prefix
+    known = list(takewhile(lambda one: one[1].timestamp < period.end, facts_with_positions))
     opened = _transfer(None, [fact for _, fact in known if fact.timestamp < period.start])
     closed, movements = opened, list[MoneyMovement]()
     for position, fact in (one for one in known if one[1].timestamp >= period.start):
@@ -104,7 +105,7 @@ def account_of(told: Iterable[tuple[int, Fact]], period: Period) -> StatementAcc
 
 
 class StatementAccounts:
-    """The accounts of a seller's transfers, added up by currency."""
+    """Accounts of a seller's transfers, added up by currency."""
 
     def __init__(self) -> None:
         self._balances: dict[str, tuple[int, int]] = {}
@@ -112,14 +113,14 @@ class StatementAccounts:
         self.movements = 0
 
     def add(self, account: StatementAccount) -> None:
-        """One transfer's account."""
+        """Add the account of one transfer."""
         opening, closing = self._balances.get(account.currency, (0, 0))
         self._balances[account.currency] = (opening + account.opening, closing + account.closing)
         self._movements.setdefault(account.currency, []).extend(account.movements)
         self.movements += len(account.movements)
 
     def total(self) -> list[StatementAccount]:
-        """One account for each currency, its movements in the order in which the ledger learned of them."""
+        """Return one account for each currency, its movements in the order of the ledger."""
         return [
             StatementAccount(currency, opening, sorted(self._movements[currency]), closing)
             for currency, (opening, closing) in sorted(self._balances.items())
@@ -146,7 +147,7 @@ def _movements(position: int, fact: Fact, before: TransferFold | None, after: Tr
             taken = _movement(position, fact, after, kind, -fact.amount)
             yield taken._replace(refund_id=reversal.refund_id, stripe_reversal_id=fact.stripe_reversal_id)
         case facts.Imported() | facts.StripeTransferIdBackfilled() if _held(after) != _held(before):
-            # what these say of money follows from a status of the older system, so there is no amount to read off
+            # these facts carry no moved amount: it follows from the status in the older system
             kind = MovementKind.TAKEN_OVER if isinstance(fact, facts.Imported) else MovementKind.PAID
             yield _movement(position, fact, after, kind, _held(after) - _held(before))
 

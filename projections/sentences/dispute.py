@@ -1,4 +1,4 @@
-"""One sentence per fact of a dispute: what happened, and what happens next."""
+"""Sentences about the facts of a dispute."""
 
 from typing import assert_never
 
@@ -8,27 +8,30 @@ from projections.sentences.text import aside, money
 
 
 def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
-    """What happened to the dispute, and what happens next."""
+    """Say what happened to the dispute, and what happens next."""
     match fact:
         case facts.Opened():
             amount = money(fact.amount, fact.currency)
             return (
-                f"The buyer disputes {amount} of order {fact.order_id!r} as {fact.dispute_id!r}{aside(fact.reason)}, "
-                f"says {fact.source!r}; a person has to answer it."
+                f"The buyer disputes {amount} of order {fact.order_id!r} in dispute {fact.dispute_id!r}{aside(fact.reason)}, as "
+                f"{fact.source!r} reports; a person has to answer it."
             )
         case facts.Restated():
-            return f"The dispute is about {fact.amount} (minor units) now, says {fact.source!r}; no money had moved for it."
+            return f"The disputed amount is {money(fact.amount, currency)} now, as {fact.source!r} reports; no money has moved yet."
         case facts.Challenged():
-            return f"The dispute was answered, says {fact.source!r}; the bank decides next."
+            return f"The platform answered the dispute, as {fact.source!r} reports; the bank decides next."
         case facts.FundsWithdrawn():
-            return f"The bank has taken the money from the platform, says {fact.source!r}; the policy decides who bears it now."
+            return (
+                f"The bank took the money from the platform, as {fact.source!r} reports; "
+                "the sellers bear their shares now or when the dispute is lost, by the setting DISPUTE_POLICY."
+            )
         case facts.Closed():
-            return f"The dispute was closed undecided, says {fact.source!r}; nobody has to answer it any more."
+            return f"The dispute was closed without a decision, as {fact.source!r} reports; no answer is needed any more."
         case facts.Lost():
-            return f"The dispute is lost, says {fact.source!r}; the sellers bear their shares of it."
+            return f"The platform lost the dispute, as {fact.source!r} reports; the sellers bear their shares."
         case facts.FundsReinstated():
-            return f"The platform has its money back, says {fact.source!r}; what the dispute took is given back to the sellers."
+            return f"The platform has its money back, as {fact.source!r} reports; the sellers get their shares back next."
         case facts.Won():
-            return f"The dispute is won, says {fact.source!r}; what it took is given back as soon as the funds are."
+            return f"The platform won the dispute, as {fact.source!r} reports; the sellers get their shares back after the funds."
         case _:
             assert_never(fact)

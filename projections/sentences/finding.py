@@ -1,4 +1,4 @@
-"""One sentence per fact of a finding: what was decided, and what follows."""
+"""Sentences about the facts of a reconciliation finding."""
 
 from typing import assert_never
 
@@ -7,17 +7,17 @@ from projections.sentences.text import clause, money
 
 
 def sentence(fact: AnyFindingFact, currency: str | None) -> str:
-    """What was decided about a difference between Stripe's books and ours, and what follows."""
+    """Say which decision about a finding was made, and what follows."""
     match fact:
         case Noted():
             at_risk = money(fact.at_risk, fact.currency)
-            return f"Finding {fact.finding_id!r} is noted ({clause(fact.detail)}), {at_risk} at risk; a decision follows."
+            return f"Finding {fact.finding_id!r} is recorded ({clause(fact.detail)}), {at_risk} at risk; a decision follows."
         case Ignored():
             return (
-                f"{fact.actor!r} lets finding {fact.finding_id!r} stand ({clause(fact.reason)}); "
-                "when other money hangs on it, it is found again."
+                f"{fact.actor!r} ignores finding {fact.finding_id!r} ({clause(fact.reason)}); "
+                "`reconcile` reports the difference again if its amount changes."
             )
         case Adopted():
-            return f"{fact.actor!r} adopts finding {fact.finding_id!r} ({clause(fact.reason)}), and what Stripe has is taken in."
+            return f"{fact.actor!r} adopts finding {fact.finding_id!r} ({clause(fact.reason)}); the object at Stripe is recorded."
         case _:
             assert_never(fact)

@@ -1,4 +1,4 @@
-"""One sentence per fact of an order: what happened, and what happens next."""
+"""Sentences about the facts of an order."""
 
 from typing import assert_never
 
@@ -8,74 +8,87 @@ from projections.sentences.text import clause, money
 
 
 def sentence(fact: AnyOrderFact, currency: str | None) -> str:
-    """What happened to the order, and what happens next."""
+    """Say what happened to the order, and what happens next."""
     match fact:
         case order_facts.Registered():
             shares = f"{len(fact.shares)} share{'' if len(fact.shares) == 1 else 's'}"
             amount = money(fact.amount, fact.currency)
-            return f"Order {fact.order_id!r} over {amount} with {shares} is recorded; it waits for its payment."
+            return f"Order {fact.order_id!r} of {amount} with {shares} is recorded; the buyer's payment is next."
         case order_facts.PaymentRequested():
-            return f"The payment provider is asked for payment {fact.payment_id!r} under {fact.key!r}; the buyer pays it next."
+            return (
+                f"The ledger asks the payment provider for payment {fact.payment_id!r} under the idempotency key {fact.key!r}; "
+                "the buyer pays next."
+            )
         case order_facts.RefundReserved():
             amount = money(fact.amount, currency)
-            return f"{amount} are kept for refund {fact.refund_id!r}, which the payment provider is asked for next."
+            return f"{amount} are reserved for refund {fact.refund_id!r}; the ledger asks the payment provider for the refund next."
         case order_facts.RefundReleased():
             amount = money(fact.amount, currency)
-            return f"Refund {fact.refund_id!r} came to nothing; {amount} of the order may be refunded again."
+            return f"Refund {fact.refund_id!r} failed; {amount} of the order can be refunded again."
         case order_facts.Paid():
-            payment = f" by {fact.payment_id!r}" if fact.payment_id else ""
-            return f"The buyer has paid{payment}, says {fact.source!r}; the sellers' transfers are created."
+            payment = f" by payment {fact.payment_id!r}" if fact.payment_id else ""
+            return f"The buyer paid{payment}, as {fact.source!r} reports; the sellers' transfers are created."
         case PaymentDoubted():
             return (
-                f"Payment {fact.payment_id!r} is said by {fact.source!r} to have failed after all ({clause(fact.detail)}); "
-                f"{fact.held} unsent transfers wait until a person retries or resolves them, and {fact.sent} were paid before."
+                f"Payment {fact.payment_id!r} failed after it succeeded, as {fact.source!r} reports ({clause(fact.detail)}); "
+                f"{fact.held} unsent transfers wait until a person retries or resolves them, and {fact.sent} were sent before."
             )
         case order_facts.PaymentNamed():
-            return f"It was payment {fact.payment_id!r}, says {fact.source!r}, that paid it."
+            return f"The order was paid by payment {fact.payment_id!r}, as {fact.source!r} reports; reports about it count now."
         case AuthorityFound():
             return (
-                f"{fact.provider.capitalize()} was the first to tell of money given back or taken; its word counts from now on."
+                f"{fact.provider.capitalize()} was the first provider to report a refund or dispute; "
+                "only its reports count from now on."
             )
         case order_facts.RefundAllocated():
             total = money(fact.refunded, currency)
             return (
-                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} counts, {total} are refunded in all; "
-                f"in all {_targets(fact.targets)}."
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} is effective, {total} are refunded in total; "
+                f"{_targets(fact.targets)}."
             )
         case order_facts.RefundRevoked():
             return (
-                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} does not count after all; what it took too much "
-                f"is given back, and in all {_targets(fact.targets)}."
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} failed after it succeeded; the sellers get their "
+                f"shares of it back, and {_targets(fact.targets)}."
             )
         case order_facts.RefundSetAside():
             amount = money(fact.amount, fact.currency)
-            return f"Refund {fact.refund_id!r} of {amount} is set aside, because {fact.why}; a person has to decide."
+            return (
+                f"Refund {fact.refund_id!r} of {amount} cannot be divided among the sellers, because {fact.why}; "
+                "a person has to decide."
+            )
         case order_facts.DisputeCounted():
             counted = money(fact.counted, currency)
             return (
-                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} counts, {counted} of it after what refunds take; "
-                f"in all {_targets(fact.targets)}."
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is effective, {counted} of it after refunds; "
+                f"{_targets(fact.targets)}."
             )
         case order_facts.DisputeRevoked():
             return (
-                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} takes nothing any more; what it took too much "
-                f"is given back, and in all {_targets(fact.targets)}."
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is not effective any more; the sellers get their "
+                f"shares of it back, and {_targets(fact.targets)}."
             )
         case order_facts.DisputeSetAside():
             amount = money(fact.amount, fact.currency)
-            return f"Dispute {fact.dispute_id!r} of {amount} is set aside, because {fact.why}; a person has to decide."
+            return (
+                f"Dispute {fact.dispute_id!r} of {amount} cannot be divided among the sellers, because {fact.why}; "
+                "a person has to decide."
+            )
         case order_facts.CompensationOwed():
             amount = money(fact.amount, currency)
             return (
-                f"Seller {fact.seller_id!r} is owed {amount} that {fact.cause_id!r} took in vain; "
-                f"transfer {fact.transfer_id!r} gives them back."
+                f"The ledger owes seller {fact.seller_id!r} {amount} that {fact.cause_id!r} took and that is not due any more; "
+                f"transfer {fact.transfer_id!r} pays it back."
             )
         case order_facts.Resettled():
-            return f"{fact.cause_id!r} had failed while Stripe was asked; the order's transfers are settled anew, nothing is due."
+            return (
+                f"{fact.cause_id!r} was revoked during a call to Stripe; "
+                "the sellers' shares of the order were computed again, and no action is needed."
+            )
         case _:
             assert_never(fact)
 
 
 def _targets(targets: dict[str, int]) -> str:
-    owed = ", ".join(f"{seller!r} {amount}" for seller, amount in targets.items())
-    return f"this comes back from the sellers (minor units): {owed}" if owed else "no seller gives anything back"
+    totals = ", ".join(f"{amount} from {seller!r}" for seller, amount in targets.items())
+    return f"the total to take back from the sellers (minor units) is {totals}" if totals else "no seller gives anything back"

@@ -1,4 +1,4 @@
-"""One sentence per fact of a switch: what happened, and what happens next."""
+"""Sentences about the facts of a pause."""
 
 from typing import assert_never
 
@@ -7,18 +7,19 @@ from projections.sentences.text import clause
 
 
 def sentence(fact: AnyPauseFact, currency: str | None) -> str:
-    """What happened to what can be paused, and what happens next."""
+    """Say what happened to the scope of a pause, and what happens next."""
     match fact:
         case Installed():
-            return f"There is a switch for {_named(fact.scope)}; it is on."
+            return f"The ledger can pause {_named(fact.scope)} from now on; nothing is paused yet."
         case Paused() if fact.scope == LOOK_UP_FIRST:
             return (
-                f"{fact.actor!r} demands a look at Stripe's books before each send ({clause(fact.reason)}), until it is resumed."
+                f"{fact.actor!r} requires a look-up at Stripe before each send ({clause(fact.reason)}), "
+                "until `resume` ends the requirement."
             )
         case Paused():
-            return f"{fact.actor!r} pauses {_named(fact.scope)} ({clause(fact.reason)}); it waits until it is resumed."
+            return f"{fact.actor!r} pauses {_named(fact.scope)} ({clause(fact.reason)}); due work waits for `resume`."
         case Resumed():
-            return f"{fact.actor!r} resumes {_named(fact.scope)} ({clause(fact.reason)}); what is due goes on."
+            return f"{fact.actor!r} resumes {_named(fact.scope)} ({clause(fact.reason)}); due work continues."
         case _:
             assert_never(fact)
 
@@ -26,7 +27,7 @@ def sentence(fact: AnyPauseFact, currency: str | None) -> str:
 def _named(scope: str) -> str:
     kind, _, name = scope.partition(":")
     if scope == EVERYTHING:
-        return "everything that is sent to Stripe"
+        return "all calls to Stripe and all refunds"
     if scope == LOOK_UP_FIRST:
-        return "sending without a look at Stripe's books"
+        return "sending without a look-up at Stripe"
     return f"all {name}" if kind == "work" else f"all work for seller {name!r}"

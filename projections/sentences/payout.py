@@ -1,4 +1,4 @@
-"""One sentence per fact of a payout: what happened, and what happens next."""
+"""Sentences about the facts of a payout."""
 
 from typing import assert_never
 
@@ -8,20 +8,21 @@ from projections.sentences.text import aside, money
 
 
 def sentence(fact: AnyPayoutFact, currency: str | None) -> str:
-    """What happened to the payout, and what happens next."""
+    """Say what happened to the payout, and what happens next."""
     match fact:
         case facts.Announced():
             amount = money(fact.amount, fact.currency)
-            return f"Stripe pays {amount} of account {fact.account!r} out as {fact.payout_id!r}; the seller's bank is next."
+            return f"Stripe pays out {amount} from account {fact.account!r} as {fact.payout_id!r}; the seller's bank receives it next."
         case facts.Sent():
-            return f"The payout is on its way, says {fact.source!r}; the bank confirms or refuses it."
+            return f"The payout is on its way, as {fact.source!r} reports; the bank accepts or returns it."
         case facts.Arrived():
-            return f"The payout has arrived, says {fact.source!r}; a reversal may find the balance empty."
+            return f"The payout arrived at the bank, as {fact.source!r} reports; a reversal may find the seller's balance empty."
         case facts.Canceled():
-            return f"The payout was called off, says {fact.source!r}; the money stays on the seller's balance."
+            return f"The payout was canceled, as {fact.source!r} reports; the money stays on the seller's balance."
         case facts.Failed():
             return (
-                f"The bank sent the payout back{aside(fact.detail)}, says {fact.source!r}; the money is on the seller's balance."
+                f"The bank returned the payout{aside(fact.detail)}, as {fact.source!r} reports; "
+                "the money is on the seller's balance again."
             )
         case _:
             assert_never(fact)
