@@ -165,7 +165,7 @@ class PspRefused(Refused):
 
     def __init__(self, what: str, why: str) -> None:
         self.what, self.why = what, why
-        super().__init__(f"The payment provider refused {what} ({why.rstrip('.')}); correct the cause, then send the request again.")
+        super().__init__(f"The payment provider refused {what} ({why.rstrip('.')}); correct the cause, then send it again.")
 
 
 class NotAdoptable(Refused):
@@ -185,7 +185,7 @@ class BadMoney(Refused):
 
 
 class Conflict(LedgerError):
-    """Another append came first for these (stream, version) pairs. Reload and decide again, without repeating a side effect."""
+    """Another append came first for these (stream, version) pairs. Reload and decide again; repeat no side effect."""
 
     code = "conflict"
 
@@ -222,7 +222,7 @@ class PspSilent(LedgerError):
 
     def __init__(self, what: str, why: str) -> None:
         self.what, self.why = what, why
-        super().__init__(f"The payment provider has not answered for {what} ({why.rstrip('.')}); repeat the request, which is safe.")
+        super().__init__(f"The payment provider has not answered for {what} ({why.rstrip('.')}); send the request again.")
 
 
 class Unavailable(LedgerError):

@@ -1,7 +1,7 @@
 """Aggregate of a reconciliation finding: a difference between Stripe's books and the ledger that a person ignored or adopted.
 
 Only decisions are facts: the next reconciliation finds an undecided difference again. Each finding has a stream of its own,
-named by its id, so that the audit trail shows who ignored it and why. The id covers the amount at risk: with another amount,
+named by its id, so that the audit trail shows the actor and the reason. The id covers the amount at risk: with another amount,
 the difference is another finding, without a decision.
 """
 

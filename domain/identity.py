@@ -32,7 +32,7 @@ def transfer_stream(order_id: str, seller_id: str, cause: str = SALE) -> UUID:
 
 
 def reversal_name(transfer_id: UUID, cause_id: str, round_: int = 1) -> UUID:
-    """Return the id of the reversal of one transfer for one refund or dispute. A withdrawn reversal is followed by a later round."""
+    """Return the id of the reversal of one transfer for one cause. A later round follows a withdrawn reversal."""
     return _named("reversal", str(transfer_id), cause_id, round_)
 
 

@@ -1,7 +1,7 @@
 """Aggregate of a pause. Its scope is everything, a kind of work, one seller, or one kind of work for one seller.
 
 A pause is made by a person, by the ledger itself (when Stripe refuses its API key) or by Stripe's events about an account.
-Each scope has a stream of its own, so that the audit trail shows who stopped the money, when and why. The scope `unseen` does
+Each scope has a stream of its own, so that the audit trail shows each actor, time and reason. The scope `unseen` does
 not stop work: after a restore from a backup, it requires a look-up at Stripe before each send.
 """
 

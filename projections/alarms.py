@@ -150,7 +150,7 @@ def _raises(fact: Fact) -> AlarmRow | None:
             detail = f"The reversal took {abs(fact.drift)} minor units {'more' if fact.drift > 0 else 'less'} than requested."
             return _raised(_A.DRIFT, fact, f"{detail} {fact.note or ''}".rstrip())
         case transfer_facts.ReversalQueued(waiting_for="operator"):
-            detail = f"A reversal of {fact.amount} minor units for refund {fact.refund_id!r} waits for an operator."
+            detail = f"A reversal of {fact.amount} minor units for {fact.refund_id!r} waits for an operator."
             return _raised(_A.PERMANENTLY_FAILED, fact, detail)
         case transfer_facts.AttemptDeferred():
             return _transfer_deferred(fact)
@@ -162,11 +162,13 @@ def _raises(fact: Fact) -> AlarmRow | None:
             detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
             return _raised(_A.PAYMENT_FAILED_AFTER_PAID, fact, detail)
         case order_facts.RefundSetAside():
-            return _raised(_A.REFUND_SET_ASIDE, fact, f"Refund {fact.refund_id!r} cannot be divided among the sellers: {fact.why}.")
+            detail = f"Refund {fact.refund_id!r} cannot be divided among the sellers: {fact.why}."
+            return _raised(_A.REFUND_SET_ASIDE, fact, detail)
         case refund_facts.AttemptDeferred():
             return _refund_deferred(fact)
         case order_facts.DisputeSetAside():
-            return _raised(_A.DISPUTE_SET_ASIDE, fact, f"Dispute {fact.dispute_id!r} cannot be divided among the sellers: {fact.why}.")
+            detail = f"Dispute {fact.dispute_id!r} cannot be divided among the sellers: {fact.why}."
+            return _raised(_A.DISPUTE_SET_ASIDE, fact, detail)
         case dispute.Opened():
             detail = (
                 f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over {fact.amount} {fact.currency} (minor units) "
@@ -200,7 +202,8 @@ def _refund_deferred(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
     if fact.why in ("unknown_there", "held") or fact.detail.startswith(NOT_UNDERSTOOD):
         return _raised(_A.REFUND_NOT_UNDERSTOOD, fact, fact.detail)
     if since := _hindered_since(fact):
-        return _raised(_A.REFUND_HINDERED, fact, f"The payment provider has refused to begin the refund since {since} ({fact.why}).")
+        detail = f"The payment provider has refused to begin the refund since {since} ({fact.why})."
+        return _raised(_A.REFUND_HINDERED, fact, detail)
     return None
 
 

@@ -62,7 +62,8 @@ def _registered(fact: order_facts.Registered) -> OrderRow:
 def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
     match fact:
         case order_facts.Paid():
-            return row._replace(status=OrderStatus.PAID.value, payment_id=fact.payment_id, source_transaction=fact.source_transaction)
+            paid = row._replace(status=OrderStatus.PAID.value, payment_id=fact.payment_id)
+            return paid._replace(source_transaction=fact.source_transaction)
         case order_facts.RefundAllocated() | order_facts.RefundRevoked():
             return row._replace(refunded=fact.refunded)
         case order_facts.PaymentRequested() | order_facts.PaymentNamed():
@@ -72,7 +73,7 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         case order_facts.DisputeCounted() | order_facts.DisputeRevoked() | order_facts.DisputeSetAside():
             return row  # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
         case PaymentDoubted():
-            return row  # the recorded payment stays; the unsent transfers show that they are held back
+            return row  # the unsent transfers show that they are held back
         case AuthorityFound() | order_facts.CompensationOwed() | order_facts.Resettled() | order_facts.Registered():
             return row
         case _:

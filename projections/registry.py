@@ -147,7 +147,7 @@ def fold(state: Fold | None, facts: Iterable[Fact]) -> Fold | None:
 
 
 def sentence(fact: Fact, currency: str | None = None) -> str:
-    """Say what happened and what happens next. `currency` is that of the amounts, for facts that do not name their own."""
+    """Describe the change by a fact, and the next step. `currency` is used if the fact names none of its own."""
     return read_model_of(fact).sentence(fact, currency)
 
 

@@ -1,4 +1,4 @@
-"""Authority over an order: the provider that took its payment, and whose reports of refunds and disputes count.
+"""Authority over an order: the provider that took its payment. Only its reports of refunds and disputes count.
 
 The other provider may report the same refund under another id, and the sellers would pay for it twice. If the payment does not
 determine the provider, the first provider that reports money given back or taken has the authority from then on.

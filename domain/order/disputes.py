@@ -36,7 +36,7 @@ def count_dispute(order: Order, dispute_id: str, amount: int, currency: str, now
 
 
 def revoke_dispute(order: Order, dispute_id: str, now: datetime) -> bool:
-    """Revoke a counted dispute, whose money came back. Returns whether the dispute was counted."""
+    """Revoke a counted dispute after its money came back. Returns whether the dispute was counted."""
     known = order.disputes.get(dispute_id)
     if known is None or not known.effective:
         return False

@@ -160,14 +160,14 @@ class CompensationOwed(Fact):
 
 
 class Resettled(Fact):
-    """Shares were recovered again after a call whose cause was revoked; a concurrent command conflicts and decides again."""
+    """Shares were recovered again, because the cause of a call was revoked. A concurrent command conflicts and decides again."""
 
     TOPIC = "ledger.order.resettled"
     cause_id: str
 
 
 class DisputeCounted(Fact):
-    """A dispute is effective: `counted` of its `amount`, at most what refunds leave. `targets` as in `RefundAllocated`."""
+    """A dispute is effective: `counted` of its `amount`, limited by refunds. `targets` as in `RefundAllocated`."""
 
     TOPIC = "ledger.order.dispute_counted"
     dispute_id: str

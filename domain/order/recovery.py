@@ -89,7 +89,7 @@ def _due(target: int, parts: Mapping[str, Mapping[str, int]], transfers: Sequenc
 def _covered_by_import(parts: Mapping[str, Mapping[str, int]], transfers: Sequence[SellerTransfer]) -> int:
     """Return the sum of this seller's parts of refunds for which an older system has reversed, or was about to.
 
-    Such a reversal counts for the whole part, whatever its amount was.
+    Such a reversal counts for the whole part, even if its amount was another.
     """
     covered = {name for transfer in transfers for name in transfer.refunds_before}
     return sum(part[transfers[0].seller_id] for cause_id, part in parts.items() if cause_id in covered)

@@ -142,7 +142,7 @@ class OrderState(Stream):
         if explicit is None:
             return None
         effective = [Portion(refund.amount, refund.explicit) for refund in self.refunds.values() if refund.effective]
-        # without disputes: they take only what refunds leave
+        # without disputes, because they take only the rest that refunds leave
         return self._objection_to(explicit, amount, self._targets([*effective, *self.reserved.values()]))
 
     def _objection_to(self, explicit: Mapping[str, int], amount: int, taken: Mapping[str, int]) -> str | None:

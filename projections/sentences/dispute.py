@@ -8,7 +8,7 @@ from projections.sentences.text import aside, money
 
 
 def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
-    """Say what happened to the dispute, and what happens next."""
+    """Describe the change of the dispute, and the next step."""
     match fact:
         case facts.Opened():
             amount = money(fact.amount, fact.currency)
@@ -17,7 +17,7 @@ def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
                 f"{fact.source!r} reports; a person has to answer it."
             )
         case facts.Restated():
-            return f"The disputed amount is {money(fact.amount, currency)} now, as {fact.source!r} reports; no money has moved yet."
+            return f"The disputed amount is now {money(fact.amount, currency)}, as {fact.source!r} reports; no money moved yet."
         case facts.Challenged():
             return f"The platform answered the dispute, as {fact.source!r} reports; the bank decides next."
         case facts.FundsWithdrawn():

@@ -7,7 +7,7 @@ from projections.sentences.text import clause, money
 
 
 def sentence(fact: AnyFindingFact, currency: str | None) -> str:
-    """Say which decision about a finding was made, and what follows."""
+    """Describe the decision about a finding, and its effect."""
     match fact:
         case Noted():
             at_risk = money(fact.at_risk, fact.currency)

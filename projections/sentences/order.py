@@ -8,7 +8,7 @@ from projections.sentences.text import clause, money
 
 
 def sentence(fact: AnyOrderFact, currency: str | None) -> str:
-    """Say what happened to the order, and what happens next."""
+    """Describe the change of the order, and the next step."""
     match fact:
         case order_facts.Registered():
             shares = f"{len(fact.shares)} share{'' if len(fact.shares) == 1 else 's'}"
@@ -21,7 +21,7 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             )
         case order_facts.RefundReserved():
             amount = money(fact.amount, currency)
-            return f"{amount} are reserved for refund {fact.refund_id!r}; the ledger asks the payment provider for the refund next."
+            return f"{amount} are reserved for refund {fact.refund_id!r}; the ledger asks the payment provider for it next."
         case order_facts.RefundReleased():
             amount = money(fact.amount, currency)
             return f"Refund {fact.refund_id!r} failed; {amount} of the order can be refunded again."

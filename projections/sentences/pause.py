@@ -7,7 +7,7 @@ from projections.sentences.text import clause
 
 
 def sentence(fact: AnyPauseFact, currency: str | None) -> str:
-    """Say what happened to the scope of a pause, and what happens next."""
+    """Describe the change of the scope of a pause, and the next step."""
     match fact:
         case Installed():
             return f"The ledger can pause {_named(fact.scope)} from now on; nothing is paused yet."

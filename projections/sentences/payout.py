@@ -8,11 +8,11 @@ from projections.sentences.text import aside, money
 
 
 def sentence(fact: AnyPayoutFact, currency: str | None) -> str:
-    """Say what happened to the payout, and what happens next."""
+    """Describe the change of the payout, and the next step."""
     match fact:
         case facts.Announced():
             amount = money(fact.amount, fact.currency)
-            return f"Stripe pays out {amount} from account {fact.account!r} as {fact.payout_id!r}; the seller's bank receives it next."
+            return f"Stripe pays out {amount} of account {fact.account!r} as {fact.payout_id!r}; the seller's bank gets it next."
         case facts.Sent():
             return f"The payout is on its way, as {fact.source!r} reports; the bank accepts or returns it."
         case facts.Arrived():

@@ -26,7 +26,7 @@ _DEFERRED = {
 
 
 def sentence(fact: AnyRefundFact, currency: str | None) -> str:
-    """Say what happened to the refund, and what happens next."""
+    """Describe the change of the refund, and the next step."""
     match fact:
         case refund_facts.Opened():
             amount = money(fact.amount, fact.currency)
@@ -49,8 +49,8 @@ def sentence(fact: AnyRefundFact, currency: str | None) -> str:
             next_ = "the sellers' shares are given back" if fact.after_success else "nothing is taken from the sellers"
             return f"The refund failed at the payment provider, as {fact.source!r} reports{aside(fact.detail)}; {next_}."
         case refund_facts.UnderReview():
-            why = clause(fact.why)
-            return f"A person has to decide about the refund, as {fact.source!r} reports ({why}); nothing is taken from the sellers."
+            report = f"{fact.source!r} reports ({clause(fact.why)})"
+            return f"A person has to decide about the refund, as {report}; nothing is taken from the sellers."
         case _:
             assert_never(fact)
 

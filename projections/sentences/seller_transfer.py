@@ -36,7 +36,7 @@ _UNCLEARED = (
 
 
 def sentence(fact: AnyTransferFact, currency: str | None) -> str:
-    """Say what happened to the transfer, and what happens next."""
+    """Describe the change of the transfer, and the next step."""
     match fact:
         case facts.Created():
             return _created(fact)
@@ -106,7 +106,7 @@ def _created(fact: facts.Created) -> str:
     if fact.cause == SALE:
         why = f"Seller {fact.seller_id!r} is to be paid {amount} for order {fact.order_id!r}"
     else:
-        why = f"Seller {fact.seller_id!r} is to be given back {amount} of order {fact.order_id!r} that a revoked refund or dispute took"
+        why = f"Seller {fact.seller_id!r} is to be given back {amount} of order {fact.order_id!r}, taken for a revoked cause"
     return f"{why}; the transfer to {fact.destination!r} is due at {at(fact.next_retry_at)}."
 
 
@@ -211,7 +211,7 @@ def _settled(fact: facts.PartiallyReversed | facts.Reversed, currency: str | Non
 
 
 def _evidence(fact: facts.EvidenceHeld, currency: str | None) -> str:
-    kept = f"The ledger keeps {fact.stripe_id!r} of {money(fact.amount, currency)} at Stripe as evidence for {_operation(fact.what)}"
+    kept = f"Stripe's {fact.stripe_id!r} of {money(fact.amount, currency)} is kept as evidence for {_operation(fact.what)}"
     return f"{kept} ({clause(fact.detail)}); nothing more is sent for it, and a person has to decide."
 
 
