@@ -5,7 +5,7 @@ floors are monotone, never exceed the share, are exact at the full refund and do
 refunds. Largest remainders and prefix rounding look fairer, but with them a seller's target can fall while the refund grows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -35,26 +35,19 @@ def targets(
     max(rest of the order, sum of the rests of the shares). `summed` names the sellers whose shares are in the order's
     currency (None: all), since amounts of different currencies do not add up.
     """
-    *_, last = _segments(shares, order_amount, portions, summed)
-    return last.taken()
+    return cumulative_targets(shares, order_amount, portions, summed)[-1]
 
 
-def targets_after_each(
+def cumulative_targets(
     shares: Mapping[str, int], order_amount: int, portions: Sequence[Portion], summed: frozenset[str] | None = None
 ) -> list[dict[str, int]]:
-    """Return the targets after each of the portions; see `targets`."""
-    _, *after_each = _segments(shares, order_amount, portions, summed)
-    return [segment.taken() for segment in after_each]
-
-
-def _segments(
-    shares: Mapping[str, int], order_amount: int, portions: Sequence[Portion], summed: frozenset[str] | None
-) -> "Iterator[_Segment]":
+    """Return the targets before the first portion, and those after each; see `targets`."""
     segment = _Segment(dict.fromkeys(shares, 0), dict(shares), order_amount, order_amount, 0)
-    yield segment
+    cumulative = [segment.taken()]
     for portion in portions:
         segment = segment.proportional(portion.amount) if portion.explicit is None else segment.divided(portion, summed)
-        yield segment
+        cumulative.append(segment.taken())
+    return cumulative
 
 
 class _Segment(NamedTuple):

@@ -17,7 +17,6 @@ class FindingStatus(StrEnum):
     ADOPTED = "adopted"
 
 
-
 class FindingRow(NamedTuple):
     """A row of `findings`. Amounts in minor units, times in UTC."""
 

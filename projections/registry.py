@@ -6,6 +6,7 @@ A new aggregate or read model is one file and one entry in `READ_MODELS`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from types import UnionType
 from typing import NamedTuple, TypeVar, get_args
 
@@ -18,7 +19,7 @@ from domain.payout import AnyPayoutFact
 from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.facts import AnyTransferFact
 from projections import disputes, findings, orders, pauses, payouts, refunds, transfer_fold
-from projections.alarms import RAISED_BY_FACTS, AlarmRow, alarm_changes, latest_alarms
+from projections.alarms import RAISED_BY_FACTS, AlarmRow, alarm_changes, latest_alarms, still_troubled
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
 from projections.orders import OrderRow
@@ -54,53 +55,53 @@ class Derived(NamedTuple):
     """If set, only rows with these values of `kind` come from facts; other code writes the rest."""
 
 
-class ReadModel:
-    """Tables and sentences of one aggregate, as functions of its facts."""
+class ReadModel(NamedTuple):
+    """Tables and sentences of one aggregate, as functions of its facts. `read_model` makes one."""
 
-    def __init__(
-        self,
-        facts: UnionType,
-        state: type[S],
-        evolve: Callable[[S | None, F], S],
-        sentence: Callable[[F, str | None], str],
-        *tables: Derived,
-        rows: Callable[[S | None, S], Rows] | None = None,
-        alarm_open: Callable[[S], bool] = lambda _: False,
-    ) -> None:
-        """Take the union of the aggregate's facts and the functions over them.
+    facts: tuple[type[Fact], ...]
+    tables: tuple[Derived, ...]
+    evolve: Callable[[Fold | None, Fact], Fold]
+    rows: Callable[[Fold | None, Fold], Rows]
+    sentence: Callable[[Fact, str | None], str]
 
-        `rows` returns the changed rows by table; without it the state is the only row. `alarm_open` returns whether an alarm
-        may be open that the next fact clears.
-        """
-        fact_types: tuple[type[F], ...] = get_args(facts)
 
-        def narrowed(fold: Fold | None) -> S | None:
-            assert fold is None or isinstance(fold, state), f"{type(fold).__name__} is not the state of these facts"
-            return fold
+def read_model(
+    facts: UnionType,
+    state: type[S],
+    evolve: Callable[[S | None, F], S],
+    sentence: Callable[[F, str | None], str],
+    *tables: Derived,
+    rows: Callable[[S | None, S], Rows] | None = None,
+) -> ReadModel:
+    """Return the read model of the aggregate with this union of facts.
 
-        def own(fact: Fact) -> F:
-            assert isinstance(fact, fact_types), f"{type(fact).__name__} belongs to another aggregate"
-            return fact
+    `rows` returns the changed rows by table. Without it the state is the only row.
+    """
+    fact_types: tuple[type[F], ...] = get_args(facts)
 
-        def changed(before: Fold | None, after: Fold) -> Rows:
-            if rows is None:
-                return {tables[0].table: [after]}
-            assert isinstance(after, state)
-            return rows(narrowed(before), after)
+    def own(fact: Fact) -> F:
+        assert isinstance(fact, fact_types), f"{type(fact).__name__} belongs to another aggregate"
+        return fact
 
-        def alarming(fold: Fold | None) -> bool:
-            known = narrowed(fold)
-            return known is not None and alarm_open(known)
+    def narrowed(fold: Fold | None) -> S | None:
+        assert fold is None or isinstance(fold, state), f"{type(fold).__name__} is not the state of these facts"
+        return fold
 
-        self.facts, self.tables = fact_types, tables
-        self.evolve: Callable[[Fold | None, Fact], Fold] = lambda fold, fact: evolve(narrowed(fold), own(fact))
-        self.rows: Callable[[Fold | None, Fold], Rows] = changed
-        self.alarm_open: Callable[[Fold | None], bool] = alarming
-        self.sentence: Callable[[Fact, str | None], str] = lambda fact, currency: sentence(own(fact), currency)
+    def changed(before: Fold | None, after: Fold) -> Rows:
+        assert isinstance(after, state)
+        return {tables[0].table: [after]} if rows is None else rows(narrowed(before), after)
+
+    return ReadModel(
+        facts=fact_types,
+        tables=tables,
+        evolve=lambda fold, fact: evolve(narrowed(fold), own(fact)),
+        rows=changed,
+        sentence=lambda fact, currency: sentence(own(fact), currency),
+    )
 
 
 READ_MODELS = (
-    ReadModel(
+    read_model(
         AnyTransferFact,
         TransferFold,
         transfer_fold.evolve,
@@ -108,21 +109,13 @@ READ_MODELS = (
         Derived("seller_transfers", SellerTransferRow._fields, ("transfer_id",), "transfer_id"),
         Derived("transfer_reversals", ReversalRow._fields, ("reversal_id",), "transfer_id"),
         rows=transfer_fold.rows,
-        alarm_open=lambda fold: fold.troubled,
     ),
-    ReadModel(AnyOrderFact, OrderRow, orders.evolve, order.sentence, Derived("orders", OrderRow._fields, ("order_id",))),
-    ReadModel(
-        AnyRefundFact,
-        RefundRow,
-        refunds.evolve,
-        refund.sentence,
-        Derived("refunds", RefundRow._fields),
-        alarm_open=lambda row: row.last_error is not None,
-    ),
-    ReadModel(AnyDisputeFact, DisputeRow, disputes.evolve, dispute.sentence, Derived("disputes", DisputeRow._fields)),
-    ReadModel(AnyPayoutFact, PayoutRow, payouts.evolve, payout.sentence, Derived("payouts", PayoutRow._fields)),
-    ReadModel(AnyPauseFact, PauseRow, pauses.evolve, pause.sentence, Derived("pauses", PauseRow._fields)),
-    ReadModel(AnyFindingFact, FindingRow, findings.evolve, finding.sentence, Derived("findings", FindingRow._fields)),
+    read_model(AnyOrderFact, OrderRow, orders.evolve, order.sentence, Derived("orders", OrderRow._fields, ("order_id",))),
+    read_model(AnyRefundFact, RefundRow, refunds.evolve, refund.sentence, Derived("refunds", RefundRow._fields)),
+    read_model(AnyDisputeFact, DisputeRow, disputes.evolve, dispute.sentence, Derived("disputes", DisputeRow._fields)),
+    read_model(AnyPayoutFact, PayoutRow, payouts.evolve, payout.sentence, Derived("payouts", PayoutRow._fields)),
+    read_model(AnyPauseFact, PauseRow, pauses.evolve, pause.sentence, Derived("pauses", PauseRow._fields)),
+    read_model(AnyFindingFact, FindingRow, findings.evolve, finding.sentence, Derived("findings", FindingRow._fields)),
 )
 ALARMS = Derived("alarms", AlarmRow._fields, ("kind", "subject"), "subject", "text", tuple(sorted(RAISED_BY_FACTS)))
 DERIVED = (*(table for model in READ_MODELS for table in model.tables), ALARMS)
@@ -155,14 +148,21 @@ class FoldedStream(NamedTuple):
     """Read-model state of one stream, which the event log keeps from a load until the append."""
 
     state: Fold | None = None
+    troubled: bool = False
+    """Whether an alarm may be open that the next fact clears."""
+
+    @classmethod
+    def of(cls, facts: Sequence[Fact]) -> "FoldedStream":
+        """Fold a whole stream."""
+        return cls(fold(None, facts), reduce(still_troubled, facts, False))
 
     def after(self, facts: Sequence[Fact]) -> tuple["FoldedStream", Rows]:
         """Fold at least one further fact. Returns the state after them, and the rows that changed, alarms included."""
-        model = read_model_of(facts[0])
         state = fold(self.state, facts)
-        changed = model.rows(self.state, state) if state is not None else {}
-        alarms = alarm_changes(facts, troubled=model.alarm_open(self.state))
-        return FoldedStream(state), {**changed, ALARMS.table: alarms} if alarms else changed
+        rows = read_model_of(facts[0]).rows(self.state, state) if state is not None else {}
+        alarms = alarm_changes(facts, troubled=self.troubled)
+        after = FoldedStream(state, reduce(still_troubled, facts, self.troubled))
+        return after, {**rows, ALARMS.table: alarms} if alarms else rows
 
 
 def rows_of(facts: Sequence[Fact]) -> Rows:

@@ -1,10 +1,9 @@
-"""Fold of a transfer's stream: its row, the rows of its reversals, and whether an alarm may be open."""
+"""Fold of a transfer's stream: its row and the rows of its reversals."""
 
 from typing import NamedTuple
 
 from domain.seller_transfer.facts import AnyTransferFact
 from projections import seller_transfers, transfer_reversals
-from projections.alarms import still_troubled
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import Reversals
 
@@ -14,18 +13,12 @@ class TransferFold(NamedTuple):
 
     transfer: SellerTransferRow
     reversals: Reversals
-    troubled: bool = False
-    """Whether an alarm may be open that the next fact clears."""
 
 
 def evolve(fold: TransferFold | None, fact: AnyTransferFact) -> TransferFold:
     """Return the state after a fact."""
-    transfer, reversals, troubled = (None, None, False) if fold is None else fold
-    return TransferFold(
-        seller_transfers.evolve(transfer, fact),
-        transfer_reversals.evolve(reversals, fact),
-        still_troubled(troubled, fact),
-    )
+    transfer, reversals = (None, None) if fold is None else fold
+    return TransferFold(seller_transfers.evolve(transfer, fact), transfer_reversals.evolve(reversals, fact))
 
 
 def rows(before: TransferFold | None, after: TransferFold) -> dict[str, list[tuple[object, ...]]]:

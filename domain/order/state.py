@@ -1,10 +1,11 @@
 """State of an order: its fields, and the amounts that follow from them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple, NotRequired, TypedDict
 from uuid import UUID
 
-from domain.allocation import Portion, targets, targets_after_each
+from domain.allocation import Portion, cumulative_targets, targets
 from domain.fact import Stream
 from domain.identity import dispute_cause, transfer_stream
 from domain.provider_call.request_body import PaymentBody
@@ -99,12 +100,12 @@ class OrderState(Stream):
 
         The part is the amount that the refund or dispute adds to the seller's target.
         """
-        after_each = targets_after_each(*self._divided(), self.portions(self.refunds, self.disputes), self._summed())
-        parts, before = dict[str, dict[str, int]](), dict.fromkeys(self.shares, 0)
-        for cause_id, after in zip(self.causes, after_each, strict=True):
-            parts[cause_id] = {seller: target - before[seller] for seller, target in after.items()}
-            before = after
-        return parts
+        portions = self.portions(self.refunds, self.disputes)
+        cumulative = cumulative_targets(self._amounts(), self.amount, portions, self._summed())
+        return {
+            cause_id: {seller: target - before[seller] for seller, target in after.items()}
+            for cause_id, (before, after) in zip(self.causes, pairwise(cumulative), strict=True)
+        }
 
     def portions(self, refunds: Mapping[str, AllocatedRefund], disputes: Mapping[str, CountedDispute]) -> list[Portion]:
         """Return the amounts to divide among the sellers: the effective refunds, then disputes up to the amount left."""
@@ -117,10 +118,10 @@ class OrderState(Stream):
         return portions
 
     def _targets(self, portions: Sequence[Portion]) -> dict[str, int]:
-        return targets(*self._divided(), portions, self._summed())
+        return targets(self._amounts(), self.amount, portions, self._summed())
 
-    def _divided(self) -> tuple[dict[str, int], int]:
-        return {seller: share["amount"] for seller, share in self.shares.items()}, self.amount
+    def _amounts(self) -> dict[str, int]:
+        return {seller: share["amount"] for seller, share in self.shares.items()}
 
     def _summed(self) -> frozenset[str]:
         """Return the sellers whose shares are in the order's currency."""

@@ -13,7 +13,7 @@ from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
 from infrastructure.postgres.named_queries import queries
-from projections.registry import FoldedStream, Rows, fold
+from projections.registry import FoldedStream, Rows
 
 SQL = queries("directory")
 NO_EXTRAS = CommitExtras()
@@ -62,7 +62,7 @@ class PostgresEventLog:
         recorded = await self._store.load(ids) if ids else {}
         facts = {stream: [self._codec.fact(one) for one in several] for stream, several in recorded.items()}
         streams = {stream: replayed(several) for stream, several in facts.items()}
-        return UnitOfWork(streams, {stream: FoldedStream(fold(None, several)) for stream, several in facts.items()})
+        return UnitOfWork(streams, {stream: FoldedStream.of(several) for stream, several in facts.items()})
 
     async def append(self, uow: UnitOfWork, extras: CommitExtras = NO_EXTRAS) -> None:
         """Facts, rows, alarms, and what goes along: all or nothing."""
