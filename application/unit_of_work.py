@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from domain.dispute import Dispute
@@ -18,10 +18,18 @@ from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
 
 
-class UnitOfWork:
-    """Loaded streams by id. `folded` belongs to the store: what it folded beside each stream, opaque here."""
+class StreamFold(Protocol):
+    """Read-model state of one stream, which the event log keeps from a load until the append."""
 
-    def __init__(self, streams: Mapping[UUID, Stream], folded: Mapping[UUID, object]) -> None:
+    def after(self, facts: Sequence[Fact]) -> tuple["StreamFold", Mapping[str, Sequence[tuple[object, ...]]]]:
+        """Fold further facts. Returns the state after them, and the rows that changed, by table."""
+        ...
+
+
+class UnitOfWork:
+    """Loaded streams by id, and the read-model state of each."""
+
+    def __init__(self, streams: Mapping[UUID, Stream], folded: Mapping[UUID, StreamFold]) -> None:
         self._streams = dict(streams)
         self._folded = dict(folded)
 
@@ -33,9 +41,9 @@ class UnitOfWork:
     def only(self, stream_id: UUID) -> "UnitOfWork":
         """A book of this one stream: what is loaded together need not be appended together."""
         kept = {stream_id: self._streams[stream_id]} if stream_id in self._streams else {}
-        return UnitOfWork(kept, {stream_id: self._folded.get(stream_id)})
+        return UnitOfWork(kept, {known: fold for known, fold in self._folded.items() if known == stream_id})
 
-    def stored(self, stream_id: UUID, folded: object) -> None:
+    def stored(self, stream_id: UUID, folded: StreamFold) -> None:
         """The store has appended this stream's pending facts: they are no longer pending."""
         self._streams[stream_id].collect_events()
         self._folded[stream_id] = folded
@@ -44,8 +52,8 @@ class UnitOfWork:
         """Streams that begin with this command."""
         self._streams.update({stream.id: stream for stream in streams})
 
-    def folded(self, stream_id: UUID) -> object | None:
-        """What the store folded of this stream when it loaded it; None for a new stream."""
+    def folded(self, stream_id: UUID) -> StreamFold | None:
+        """Return the read-model state of a stream when it was loaded or stored last; None for a new stream."""
         return self._folded.get(stream_id)
 
     def changed(self) -> Sequence[tuple[Stream, Sequence[Fact]]]:

@@ -67,7 +67,7 @@ class TransferLedger:
                     order_id=order_id,
                     currency=currency,
                     amount=amount,
-                    shares=shares,
+                    shares=list(shares),
                     payment_id=payment_id,
                     source_transaction=source_transaction,
                     now=now,

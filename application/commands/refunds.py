@@ -79,8 +79,8 @@ def failed_after_all(uow: UnitOfWork, report: RefundReport, now: datetime) -> Re
     refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.FAILED):
         refund.fail(report.source, report.detail, now)
-        order.release(refund.key, now)
-        if order.revoke(refund.key, now):
+        order.release_refund(refund.key, now)
+        if order.revoke_refund(refund.key, now):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
     return Recorded(refund, news)
 
@@ -126,8 +126,8 @@ def requested(uow: UnitOfWork, wish: RefundRequest, now: datetime) -> Recorded:
             f"Order {order.order_id!r} was paid at Stripe, which the payment provider cannot refund; "
             "refund it there, and its webhook or `settled: true` tells of it here."
         )
-    amount = _within(order.left, order, wish)
-    objection = order.objection_to_asking(wish.explicit, amount)
+    amount = _within(order.refundable, order, wish)
+    objection = order.objection_to_request(wish.explicit, amount)
     if objection is not None:
         raise Refused(f"Refund {wish.refund_id!r} cannot be divided among the sellers: {objection}.")
     refund = Refund.open(
@@ -141,14 +141,14 @@ def requested(uow: UnitOfWork, wish: RefundRequest, now: datetime) -> Recorded:
         payment_id=order.payment_id,
         now=now,
     )
-    order.reserve(refund.key, amount, wish.explicit, now)
+    order.reserve_refund(refund.key, amount, wish.explicit, now)
     uow.add([refund])
     return Recorded(refund, True)
 
 
 def _within(left: int, order: Order, wish: RefundRequest) -> int:
     """The amount that is meant; without one, all that a new refund may ask for. Raises ExceedsOrder."""
-    amount = order.left if wish.amount is None else wish.amount
+    amount = order.refundable if wish.amount is None else wish.amount
     if amount > left or amount == 0:
         raise ExceedsOrder(f"Refund {wish.refund_id!r} of order {order.order_id!r}", wish.amount or 1, left, order.currency)
     return amount
@@ -156,7 +156,7 @@ def _within(left: int, order: Order, wish: RefundRequest) -> int:
 
 def _opened(uow: UnitOfWork, order: Order, wish: RefundRequest, now: datetime) -> Refund:
     amount = _within(order.amount - order.refunded, order, wish)
-    objection = order.objection(amount, order.currency, wish.explicit)
+    objection = order.objection_to_refund(amount, order.currency, wish.explicit)
     if objection is not None:
         raise Refused(f"Refund {wish.refund_id!r} cannot be divided among the sellers: {objection}.")
     name = wish.psp_refund_id or wish.refund_id
@@ -223,7 +223,7 @@ def _effective(uow: UnitOfWork, order: Order, refund: Refund, source: str, now: 
         raise Contradiction("Refund", refund.refund_id, "failed", "succeeded")
     if not refund.may_become(RefundStatus.SUCCEEDED):
         return
-    objection = order.admit(refund.key, refund.amount, refund.currency, refund.explicit, now)
+    objection = order.allocate_refund(refund.key, refund.amount, refund.currency, refund.explicit, now)
     if objection is None:
         uow.add(recover_shares(order, uow.transfers(), refund.key, now))
         refund.succeed(source, parts_of(order, uow.transfers(), refund.key), now)

@@ -104,7 +104,7 @@ class SellersWork:
                     now=now,
                 )
                 uow.add([payout])
-            payout.tell(status, detail, source, now)
+            payout.report(status, detail, source, now)
 
         await self._handler.handle(lambda: self._ledger.load([payout_stream(account, payout_id)]), decide, extras)
 

@@ -75,7 +75,9 @@ class StripeAccounts:
         capability = now.capabilities.get(TRANSFERS) if now is not None else None
         if now is not None and capability == ACTIVE:
             await self._work.resume(sellers, account, source(event), seen=seen)
-            await self._work.retry(TransferStatus.FAILED, WaitingFor.ACCOUNT, account, source(event), "its account may be paid again")
+            await self._work.retry(
+                TransferStatus.FAILED, WaitingFor.ACCOUNT, account, source(event), "its account may be paid again"
+            )
         elif now is not None and capability not in NOT_ACTIVE:
             return Ignored(f"it says nothing about transfers that anybody understands ({capability!r})")
         return await self._work.close(marked(event))
@@ -102,7 +104,9 @@ class StripeAccounts:
         if account is None:
             await self._work.retry(TransferStatus.FAILED, WaitingFor.FUNDS, None, source(event), "the platform has money")
         else:
-            await self._work.retry(TransferStatus.REVERSAL_PENDING, WaitingFor.FUNDS, account, source(event), "its account has money")
+            await self._work.retry(
+                TransferStatus.REVERSAL_PENDING, WaitingFor.FUNDS, account, source(event), "its account has money"
+            )
         return await self._work.close(marked(event))
 
     # --- what goes to banks -------------------------------------------------------------------------------------------
