@@ -7,7 +7,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
-from infrastructure.postgres.migrate import read_migrations
+from infrastructure.postgres.migration_files import read_migrations
 from infrastructure.web.metrics import Snapshot
 from infrastructure.web.operation import Backend, Call, Reply
 from infrastructure.web.problems import Problem
