@@ -15,12 +15,12 @@ from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.log_config import name_mode
 from infrastructure.postgres import migrate
 from infrastructure.postgres.account_binding import bind
-from infrastructure.postgres.alarms import Alarms
+from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.fact_reader import History
-from infrastructure.postgres.inbox import Inbox
+from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.inbox import PostgresInbox
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
@@ -94,13 +94,13 @@ async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
     pool = new_pool(database_url)
     stack.push_async_callback(pool.close)
     await pool.open(wait=True)
-    store, inbox = EventStore(database_url, pool), Inbox(database_url, pool)
+    store, inbox = EventStore(database_url, pool), PostgresInbox(database_url, pool)
     for opened in (store, inbox):
         await opened.start()
         stack.push_async_callback(opened.aclose)
     clock = DatabaseClock()
     ledger = TransferLedger(PostgresEventLog(store), PostgresDirectory(pool), clock)
-    return Storage(settings, database_url, pool, store, inbox, Alarms(pool), clock, ledger)
+    return Storage(settings, database_url, pool, store, inbox, PostgresAlarms(pool), clock, ledger)
 
 
 async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
@@ -143,7 +143,7 @@ async def _account(service: Service) -> str | None:
 
 async def _look_up_first(service: Service) -> None:
     """Stripe may hold what came after the last fact of the backup."""
-    newest = await History(service.store).newest()
+    newest = await FactReader(service.store).newest()
     now = service.clock.now()
     since = newest.timestamp if newest is not None else now
     await service.ledger.pause(LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since)

@@ -8,10 +8,10 @@ from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.ports import Provider
 from application.missed_webhooks.psp import MissedAtPsp
 from application.missed_webhooks.stripe_events import MissedEvents
-from infrastructure.postgres.circuit_breaker import CircuitBreaker
+from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.ledger import PostgresDirectory
-from infrastructure.postgres.rate_limiter import RateLimiter
-from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.postgres.rate_limiter import PostgresRateLimiter
+from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.service import Service
 from infrastructure.settings import Settings
 
@@ -41,12 +41,12 @@ def poller_of(service: Service) -> Poller:
         log.info("lost webhooks are not looked for", provider=provider, why=why)
     providers = [_provider(name, service) for name in PROVIDERS if name not in without]
     times = Times(settings.missed_check_interval, settings.missed_grace)
-    return Poller(Polls(service.pool), service.inbox, service.alarms, service.clock, providers, times)
+    return Poller(PostgresWebhookPolls(service.pool), service.inbox, service.alarms, service.clock, providers, times)
 
 
 def _provider(name: str, service: Service) -> Provider:
-    rate_limiter = RateLimiter(service.pool, service.settings.stripe_max_rps)
+    rate_limiter = PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
     if name == MissedEvents.name:
-        return MissedEvents(service.gateway, CircuitBreaker(service.pool), rate_limiter)
+        return MissedEvents(service.gateway, PostgresCircuitBreaker(service.pool), rate_limiter)
     assert service.psp is not None, "its URL is set, see `unasked`"
     return MissedAtPsp(service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter)

@@ -29,12 +29,12 @@ from application.webhooks.stripe.transfers import StripeTransfers
 from domain.refund.psp_outcome import FOR_EVER
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.polling import poller_of
-from infrastructure.postgres.circuit_breaker import CircuitBreaker
+from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
-from infrastructure.postgres.rate_limiter import RateLimiter
+from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.refund_work import RefundWork
-from infrastructure.postgres.work_queue import Work
+from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.service import Loop, Service, WorkLoop
 from infrastructure.settings import WorkSettings
 
@@ -116,7 +116,7 @@ def breaker_monitor(service: Service) -> BreakerMonitor:
         await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
 
     return BreakerMonitor(
-        CircuitBreaker(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.ledger.pause
+        PostgresCircuitBreaker(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.ledger.pause
     )
 
 
@@ -144,8 +144,8 @@ def _worker(
     settings, pool = service.settings, service.pool
     capacity = 2 * settings.stripe_max_concurrency
     limits = Limits(capacity, settings.lease, work.check_interval)
-    rate_limiter = RateLimiter(pool, settings.stripe_max_rps)
-    return Worker(errand, PostgresEventLog(service.store), Work(pool), rate_limiter, watch, service.clock, slots, limits)
+    rate_limiter = PostgresRateLimiter(pool, settings.stripe_max_rps)
+    return Worker(errand, PostgresEventLog(service.store), PostgresWorkQueue(pool), rate_limiter, watch, service.clock, slots, limits)
 
 
 def _refunding(service: Service, psp: PaymentGateway, watch: BreakerMonitor) -> WorkLoop:
@@ -156,4 +156,4 @@ def _refunding(service: Service, psp: PaymentGateway, watch: BreakerMonitor) -> 
     limits = Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval)
     slots = asyncio.Semaphore(PSP_CONCURRENCY)
     errand, ledger = RefundProcess(psp, policy, service.ledger), PostgresEventLog(service.store)
-    return Worker(errand, ledger, RefundWork(pool), RateLimiter(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)
+    return Worker(errand, ledger, RefundWork(pool), PostgresRateLimiter(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)

@@ -14,7 +14,7 @@ from infrastructure.postgres.named_queries import queries
 SQL = queries("alarms")
 
 
-class Alarm(NamedTuple):
+class StoredAlarm(NamedTuple):
     kind: str
     subject: str
     detail: str
@@ -22,7 +22,7 @@ class Alarm(NamedTuple):
     cleared_at: datetime | None
 
 
-class Alarms:
+class PostgresAlarms:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
@@ -41,15 +41,15 @@ class Alarms:
         async with self._pool.connection() as connection:
             await connection.execute(SQL["clear_all"], (subject,))
 
-    async def raised(self, limit: int = 500) -> list[Alarm]:
+    async def raised(self, limit: int = 500) -> list[StoredAlarm]:
         """What is not cleared, oldest first."""
         return await self._select("open", limit)
 
-    async def latest(self, limit: int = 50) -> list[Alarm]:
+    async def latest(self, limit: int = 50) -> list[StoredAlarm]:
         """The latest alarms, cleared or not, newest first."""
         return await self._select("all", limit)
 
-    async def _select(self, query: str, limit: int) -> list[Alarm]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=args_row(Alarm)) as cursor:
+    async def _select(self, query: str, limit: int) -> list[StoredAlarm]:
+        async with self._pool.connection() as connection, connection.cursor(row_factory=args_row(StoredAlarm)) as cursor:
             await cursor.execute(SQL[query], (limit,))
             return await cursor.fetchall()

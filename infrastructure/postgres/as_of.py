@@ -12,7 +12,7 @@ from uuid import UUID
 from domain.errors import Refused
 from domain.identity import SALE
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.named_queries import queries
 from infrastructure.postgres.read_models import part_now
 from projections.audit_trail.entries import Told
@@ -75,7 +75,7 @@ class OrderThen(NamedTuple):
 class Past:
     """Reads facts; changes nothing."""
 
-    def __init__(self, pool: Pool, history: History, streams_at_once: int = STREAMS_AT_ONCE) -> None:
+    def __init__(self, pool: Pool, history: FactReader, streams_at_once: int = STREAMS_AT_ONCE) -> None:
         self._pool, self._history, self._streams_at_once = pool, history, streams_at_once
 
     async def moment(self, instant: datetime | None = None, position: int | None = None) -> Moment:

@@ -3,14 +3,14 @@
 from uuid import UUID
 
 from infrastructure.postgres.as_of import Past
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.fact_reader import FactReader
 from projections.audit_trail.entries import Entry, Told, trail
 
 
 class AuditTrail:
     """Entries oldest first; empty where there is nothing to tell of."""
 
-    def __init__(self, past: Past, history: History) -> None:
+    def __init__(self, past: Past, history: FactReader) -> None:
         self._past, self._history = past, history
 
     async def of_order(self, order_id: str) -> list[Entry]:

@@ -11,7 +11,7 @@ from infrastructure.postgres.named_queries import queries
 SQL = queries("backfilling")
 
 
-class RowsWithoutId:
+class RowsWithoutStripeId:
     """Transfers whose id at Stripe nobody knows."""
 
     def __init__(self, pool: Pool) -> None:

@@ -17,7 +17,7 @@ SOON = timedelta(seconds=60)
 """Opened again within this time and one interval after it was closed, the breaker doubles its interval."""
 
 
-class CircuitBreaker:
+class PostgresCircuitBreaker:
     """See `application.ports.CircuitBreaker`. Every method is one statement, so any number of processes may call at once."""
 
     def __init__(self, pool: Pool) -> None:

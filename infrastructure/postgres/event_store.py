@@ -19,7 +19,7 @@ from domain.errors import Conflict, ConstraintBroken
 from infrastructure.postgres import json_encoding
 from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.errors import Unavailable
-from infrastructure.postgres.group_commit import PATIENCE, GroupedCommit
+from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
 
 GROUP_LIMIT = 32
@@ -49,7 +49,7 @@ class StoredFact(NamedTuple):
     state: bytes
 
 
-class Recorded(NamedTuple):
+class RecordedFact(NamedTuple):
     """A fact as it is stored: with its position in the whole ledger and its link of the hash chain."""
 
     originator_id: UUID
@@ -72,7 +72,7 @@ class EventStore:
     """Writes through one connection of its own, reads through the pool. `start` before use, `aclose` after."""
 
     def __init__(self, database_url: str, pool: Pool, group_limit: int = GROUP_LIMIT, patience: timedelta = PATIENCE) -> None:
-        self._writer = GroupedCommit(database_url, AppendStatement(), group_limit, patience)
+        self._writer = GroupCommit(database_url, AppendStatement(), group_limit, patience)
         self._pool = pool
 
     async def start(self) -> None:
@@ -92,16 +92,16 @@ class EventStore:
         """
         return await self._writer.submit(_encode(facts, rows or {}))
 
-    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[Recorded]]:
+    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[RecordedFact]]:
         """Whole streams by id, in one query; a stream that does not exist has no key."""
         recorded = await self._recorded(SQL["load"], list(ids))
         return {stream: list(facts) for stream, facts in groupby(recorded, attrgetter("originator_id"))}
 
-    async def load_until(self, stream: UUID, position: int) -> list[Recorded]:
+    async def load_until(self, stream: UUID, position: int) -> list[RecordedFact]:
         """One stream as it was when the ledger had reached `position`."""
         return await self._recorded(SQL["load_until"], stream, position)
 
-    async def feed(self, after: int = 0, limit: int = 500) -> list[Recorded]:
+    async def feed(self, after: int = 0, limit: int = 500) -> list[RecordedFact]:
         """All facts after a position, in order. Following positions never misses one: their order is that of commits."""
         return await self._recorded(SQL["feed"], after, limit)
 
@@ -111,10 +111,10 @@ class EventStore:
             row = await (await connection.execute(SQL["head"])).fetchone()
         return int(row[0]) if row else 0
 
-    async def _recorded(self, query: bytes, *values: object) -> list[Recorded]:
+    async def _recorded(self, query: bytes, *values: object) -> list[RecordedFact]:
         async with (
             self._pool.connection() as connection,
-            connection.cursor(binary=True, row_factory=args_row(Recorded)) as cursor,
+            connection.cursor(binary=True, row_factory=args_row(RecordedFact)) as cursor,
         ):
             await cursor.execute(query, values)
             return await cursor.fetchall()

@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from domain.fact import Fact
-from infrastructure.postgres.event_store import EventStore, Recorded
+from infrastructure.postgres.event_store import EventStore, RecordedFact
 from infrastructure.postgres.ledger import FactCodec
 from projections.audit_trail.entries import Told
 
 
-class History:
+class FactReader:
     """Reads the event store; changes nothing."""
 
     def __init__(self, store: EventStore) -> None:
@@ -37,5 +37,5 @@ class History:
         """The position of the newest fact, 0 if there is none."""
         return await self._store.head()
 
-    def _told(self, recorded: Sequence[Recorded]) -> list[Told]:
+    def _told(self, recorded: Sequence[RecordedFact]) -> list[Told]:
         return [Told(one.position, one.topic, self._codec.fact(one)) for one in recorded]

@@ -33,7 +33,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 log = logging.getLogger(__name__)
 
 
-class Statement(Protocol[Item_contra, Answer_co]):
+class GroupStatement(Protocol[Item_contra, Answer_co]):
     """What one kind of grouped commit knows about its items."""
 
     async def store(self, connection: Connection, items: Sequence[Item_contra]) -> Sequence[Answer_co]:
@@ -66,7 +66,7 @@ class Waiting(Generic[Item, Answer]):
 
 
 @dataclass(slots=True)
-class Part(Generic[Item, Answer]):
+class GroupPart(Generic[Item, Answer]):
     """Some of a group; `in_doubt` while a lost connection may have stored it, `resent` if it once was."""
 
     waiting: Sequence[Waiting[Item, Answer]]
@@ -85,16 +85,16 @@ class Part(Generic[Item, Answer]):
         for each in self.waiting:
             each.fail(error)
 
-    def halves(self) -> "list[Part[Item, Answer]]":
+    def halves(self) -> "list[GroupPart[Item, Answer]]":
         """The second half first: parts are taken from the end."""
         middle = len(self.waiting) // 2
-        return [Part(half, resent=self.resent) for half in (self.waiting[middle:], self.waiting[:middle])]
+        return [GroupPart(half, resent=self.resent) for half in (self.waiting[middle:], self.waiting[:middle])]
 
 
-class GroupedCommit(Generic[Item, Answer]):
+class GroupCommit(Generic[Item, Answer]):
     """One task and one connection that store what callers submit. `start` before use, `aclose` after."""
 
-    def __init__(self, database_url: str, statement: Statement[Item, Answer], limit: int, patience: timedelta = PATIENCE) -> None:
+    def __init__(self, database_url: str, statement: GroupStatement[Item, Answer], limit: int, patience: timedelta = PATIENCE) -> None:
         """`limit`: items per group. Taking all that waits is the slowest choice: every caller then moves in one wave,
         and this process and PostgreSQL take turns instead of overlapping."""
         self._url, self._statement, self._limit = database_url, statement, limit
@@ -138,8 +138,8 @@ class GroupedCommit(Generic[Item, Answer]):
                 self._group = [self._queue.popleft() for _ in range(min(len(self._queue), self._limit))]
                 await self._answer(self._group)
         finally:
-            Part(self._group).fail(Unavailable("the writer was stopped", in_doubt=True))
-            Part(self._queue).fail(Unavailable("the writer was stopped"))
+            GroupPart(self._group).fail(Unavailable("the writer was stopped", in_doubt=True))
+            GroupPart(self._queue).fail(Unavailable("the writer was stopped"))
 
     async def _something_waits(self) -> bool:
         while not self._queue and not self._closing:
@@ -149,7 +149,7 @@ class GroupedCommit(Generic[Item, Answer]):
 
     async def _answer(self, group: Sequence[Waiting[Item, Answer]]) -> None:
         """Everybody in the group has an answer when this returns, whatever happens."""
-        parts: list[Part[Item, Answer]] = [Part(group)]
+        parts: list[GroupPart[Item, Answer]] = [GroupPart(group)]
         while parts:
             part = parts.pop()
             try:
@@ -158,7 +158,7 @@ class GroupedCommit(Generic[Item, Answer]):
                 log.exception("grouped commit failed")
                 part.fail(Unavailable(f"{type(error).__name__}: {error}", in_doubt=True))
 
-    async def _attempt(self, part: Part[Item, Answer]) -> Sequence[Part[Item, Answer]]:
+    async def _attempt(self, part: GroupPart[Item, Answer]) -> Sequence[GroupPart[Item, Answer]]:
         """Returns the parts that have no answer yet, the first one last."""
         connection = await self._connected(part)
         if connection is None:
@@ -171,25 +171,25 @@ class GroupedCommit(Generic[Item, Answer]):
                 return await self._lost(error, part)
             return await self._explain(connection, error, part)
         if answers is None:
-            return [Part(part.waiting, resent=True)]
+            return [GroupPart(part.waiting, resent=True)]
         for waiting, answer in zip(part.waiting, answers, strict=True):
             waiting.tell(answer)
         return []
 
-    async def _ask(self, connection: Connection, part: Part[Item, Answer]) -> Sequence[Answer] | None:
+    async def _ask(self, connection: Connection, part: GroupPart[Item, Answer]) -> Sequence[Answer] | None:
         if part.in_doubt:
             return await self._statement.recall(connection, part.items)
         return await self._statement.store(connection, part.items)
 
-    async def _lost(self, error: Exception, part: Part[Item, Answer]) -> Sequence[Part[Item, Answer]]:
+    async def _lost(self, error: Exception, part: GroupPart[Item, Answer]) -> Sequence[GroupPart[Item, Answer]]:
         """The connection is gone, and with it the answer. An item that brings the server down must not do so for ever."""
         await self._disconnect()
         if part.until <= monotonic():
             part.fail(Unavailable(_one_line(error), in_doubt=True))
             return []
-        return [Part(part.waiting, in_doubt=True, resent=True)]
+        return [GroupPart(part.waiting, in_doubt=True, resent=True)]
 
-    async def _explain(self, connection: Connection, error: Exception, part: Part[Item, Answer]) -> Sequence[Part[Item, Answer]]:
+    async def _explain(self, connection: Connection, error: Exception, part: GroupPart[Item, Answer]) -> Sequence[GroupPart[Item, Answer]]:
         """The statement failed for certain. Tell those who caused it; the others try again."""
         if isinstance(error, psycopg.Error):
             if is_general(error):
@@ -199,7 +199,7 @@ class GroupedCommit(Generic[Item, Answer]):
                 for index, reason in blamed.items():
                     await self._refuse(connection, part.waiting[index], reason, part.resent)
                 others = [each for index, each in enumerate(part.waiting) if index not in blamed]
-                return [Part(others, resent=part.resent)] if others else []
+                return [GroupPart(others, resent=part.resent)] if others else []
         if len(part.waiting) > 1:
             return part.halves()
         part.fail(self._statement.refusal(error, part.waiting[0].item))
@@ -214,7 +214,7 @@ class GroupedCommit(Generic[Item, Answer]):
         else:
             waiting.tell(own[0])
 
-    async def _connected(self, part: Part[Item, Answer]) -> Connection | None:
+    async def _connected(self, part: GroupPart[Item, Answer]) -> Connection | None:
         """None when the patience of this part is over; its callers have been told."""
         pause = FIRST_PAUSE
         while self._connection is None:
@@ -229,7 +229,7 @@ class GroupedCommit(Generic[Item, Answer]):
                 pause = min(2 * pause, LONGEST_PAUSE)
         return self._connection
 
-    def _give_up_on_the_impatient(self, part: Part[Item, Answer], error: Exception) -> None:
+    def _give_up_on_the_impatient(self, part: GroupPart[Item, Answer], error: Exception) -> None:
         now = monotonic()
         if part.until <= now:
             part.fail(Unavailable(_one_line(error), in_doubt=part.resent))

@@ -15,14 +15,14 @@ from psycopg.rows import args_row
 from domain.errors import ConstraintBroken
 from infrastructure.postgres import json_encoding
 from infrastructure.postgres.connections import Connection, Pool
-from infrastructure.postgres.group_commit import PATIENCE, GroupedCommit
+from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
 
 GROUP_LIMIT = 32
 SQL = queries("inbox")
 
 
-class Event(NamedTuple):
+class ReceivedWebhook(NamedTuple):
     """A webhook as it was received; `body` is what its signature covers."""
 
     provider: str
@@ -38,7 +38,7 @@ class Event(NamedTuple):
         return self.provider, self.event_id
 
 
-class Claimed(NamedTuple):
+class ClaimedWebhook(NamedTuple):
     """An event to be handled now; `subject` is what it waited for, if it was parked."""
 
     inbox_id: int
@@ -52,14 +52,14 @@ class Claimed(NamedTuple):
     attempts: int
 
 
-class Claim(NamedTuple):
+class WebhookClaim(NamedTuple):
     """Events leased to one holder, and the database's clock, which is the `now` of what they cause."""
 
-    events: list[Claimed]
+    events: list[ClaimedWebhook]
     now: datetime
 
 
-class Listed(NamedTuple):
+class InboxRow(NamedTuple):
     """A row for people's eyes."""
 
     inbox_id: int
@@ -77,11 +77,11 @@ class Listed(NamedTuple):
     source: str
 
 
-class Inbox:
+class PostgresInbox:
     """Receives through one connection of its own, works through the pool. `start` before use, `aclose` after."""
 
     def __init__(self, database_url: str, pool: Pool, group_limit: int = GROUP_LIMIT, patience: timedelta = PATIENCE) -> None:
-        self._intake = GroupedCommit(database_url, PutStatement(), group_limit, patience)
+        self._intake = GroupCommit(database_url, PutStatement(), group_limit, patience)
         self._pool = pool
 
     async def start(self) -> None:
@@ -100,15 +100,15 @@ class Inbox:
         (After a lost connection an event that we stored ourselves may count as a duplicate.)
         Raises Unavailable, or ConstraintBroken for a value that PostgreSQL cannot store.
         """
-        return await self._intake.submit(Event(provider, event_id, event_type, body, received_at, source))
+        return await self._intake.submit(ReceivedWebhook(provider, event_id, event_type, body, received_at, source))
 
-    async def claim(self, holder: str, limit: int, lease: timedelta) -> Claim:
+    async def claim(self, holder: str, limit: int, lease: timedelta) -> WebhookClaim:
         """Lease up to `limit` due events, the longest due first. No two holders get the same one. None does not mean
         idle: others may hold what is due (see `next_due`)."""
         values = {"holder": holder, "limit": limit, "lease": lease}
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             rows = await (await cursor.execute(SQL["claim"], values)).fetchall()
-        return Claim([Claimed(*row[1:]) for row in rows if row[1] is not None], rows[0][0])
+        return WebhookClaim([ClaimedWebhook(*row[1:]) for row in rows if row[1] is not None], rows[0][0])
 
     async def give_back(self, holder: str, ids: Collection[int]) -> None:
         """End leases early without having handled the events: others may claim them now."""
@@ -148,11 +148,11 @@ class Inbox:
         """Handle it again from the start, whatever its status; False if there is no such row or somebody works on it."""
         return await self._count("replay", inbox_id) > 0
 
-    async def newest(self, status: str | None = None, limit: int = 50) -> list[Listed]:
+    async def newest(self, status: str | None = None, limit: int = 50) -> list[InboxRow]:
         """The newest rows, of one status or of all."""
         async with (
             self._pool.connection() as connection,
-            connection.cursor(row_factory=args_row(Listed)) as cursor,
+            connection.cursor(row_factory=args_row(InboxRow)) as cursor,
         ):
             await cursor.execute(SQL["newest"], {"status": status, "limit": limit})
             return await cursor.fetchall()
@@ -200,24 +200,24 @@ class Inbox:
 class PutStatement:
     """How received events share a statement (see `grouped.Statement`). Storing twice is harmless, so nothing is recalled."""
 
-    async def store(self, connection: Connection, items: Sequence[Event]) -> Sequence[bool]:
+    async def store(self, connection: Connection, items: Sequence[ReceivedWebhook]) -> Sequence[bool]:
         encoded = json_encoding.array([json_encoding.members(map(_row, items))])
         cursor = await connection.execute(SQL["put"], (json_encoding.parameter(encoded),), prepare=True)
         new = {(provider, event_id) for provider, event_id, _ in await cursor.fetchall()}
         return [_take(new, item.key) for item in items]
 
-    async def recall(self, connection: Connection, items: Sequence[Event]) -> Sequence[bool] | None:
+    async def recall(self, connection: Connection, items: Sequence[ReceivedWebhook]) -> Sequence[bool] | None:
         return None
 
-    def blamed(self, error: psycopg.Error, items: Sequence[Event]) -> Mapping[int, Exception]:
+    def blamed(self, error: psycopg.Error, items: Sequence[ReceivedWebhook]) -> Mapping[int, Exception]:
         return {}
 
-    def refusal(self, error: Exception, item: Event) -> Exception:
+    def refusal(self, error: Exception, item: ReceivedWebhook) -> Exception:
         constraint = error.diag.constraint_name if isinstance(error, psycopg.Error) else None
         return ConstraintBroken(constraint, f"{item.provider} event {item.event_id!r}: {error}")
 
 
-def _row(item: Event) -> dict[str, object]:
+def _row(item: ReceivedWebhook) -> dict[str, object]:
     """JSON has no bytes, and a body need not be text: base64."""
     return {**item._asdict(), "body": b64encode(item.body).decode()}
 

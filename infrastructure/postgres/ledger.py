@@ -11,7 +11,7 @@ from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.fact import Fact, Stream
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
+from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
 from infrastructure.postgres.named_queries import queries
 from projections.alarms import AlarmRow, alarms
 from projections.refunds import RefundRow
@@ -41,7 +41,7 @@ class FactCodec:
         event = self._mapper.to_stored_event(fact)
         return StoredFact(fact.originator_id, event.originator_version, event.topic, event.state)
 
-    def fact(self, recorded: Recorded) -> Fact:
+    def fact(self, recorded: RecordedFact) -> Fact:
         event = StoredEvent(
             originator_id=recorded.originator_id,
             originator_version=recorded.originator_version,

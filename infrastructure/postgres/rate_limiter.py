@@ -22,7 +22,7 @@ SLOWEST = 1 / 16
 """The share of the configured rate below which no refusal slows us."""
 
 
-class RateLimiter:
+class PostgresRateLimiter:
     """See `application.ports.RateLimiter`. `rate`: requests per second of each endpoint, all processes together."""
 
     def __init__(self, pool: Pool, rate: float, together: timedelta = TOGETHER) -> None:

@@ -16,7 +16,7 @@ SEEN = b"create temporary table seen_at_stripe (stripe_transfer_id text primary 
 """What one reconciliation has seen at Stripe; it goes with the connection."""
 
 
-class LetStand(NamedTuple):
+class IgnoredFinding(NamedTuple):
     """Somebody ignores a finding."""
 
     finding_id: str
@@ -25,7 +25,7 @@ class LetStand(NamedTuple):
     updated_at: datetime
 
 
-class Unseen(NamedTuple):
+class UnseenTransfer(NamedTuple):
     """One of ours that is paid, and that Stripe's list did not show."""
 
     transfer_id: UUID
@@ -33,7 +33,7 @@ class Unseen(NamedTuple):
     created_at: datetime
 
 
-class RowsBeside:
+class LedgerRows:
     """Our rows beside a page of Stripe's list."""
 
     def __init__(self, pool: Pool) -> None:
@@ -52,9 +52,9 @@ class RowsBeside:
             rows = await (await connection.execute(SQL["alike"], values)).fetchall()
         return [row[0] for row in rows]
 
-    async def ignored(self, finding_ids: Sequence[str]) -> dict[str, LetStand]:
+    async def ignored(self, finding_ids: Sequence[str]) -> dict[str, IgnoredFinding]:
         """Which of these findings somebody lets stand."""
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(LetStand)) as cursor:
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(IgnoredFinding)) as cursor:
             await cursor.execute(SQL["ignored"], (list(finding_ids),))
             return {row.finding_id: row for row in await cursor.fetchall()}
 
@@ -80,12 +80,12 @@ class SeenAtStripe:
         """Answers how many of them are news."""
         return (await self._connection.execute(SQL["see"], (list(stripe_ids),))).rowcount
 
-    async def unverified(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Unseen]]:
+    async def unverified(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnseenTransfer]]:
         """Ours from this time that are paid and were not seen, in batches."""
-        after: Unseen | None = None
+        after: UnseenTransfer | None = None
         while True:
             place = {"after": after and after.transfer_id, "after_at": after and after.created_at}
-            async with self._connection.cursor(row_factory=class_row(Unseen)) as cursor:
+            async with self._connection.cursor(row_factory=class_row(UnseenTransfer)) as cursor:
                 await cursor.execute(SQL["unseen"], {"since": since, "until": until, **place})
                 batch = await cursor.fetchall()
             if not batch:

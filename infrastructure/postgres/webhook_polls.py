@@ -14,7 +14,7 @@ from infrastructure.postgres.named_queries import queries
 SQL = queries("polls")
 
 
-class Polls:
+class PostgresWebhookPolls:
     """See `application.missed_webhooks.ports.Polls`. Every method but `take` is one statement."""
 
     def __init__(self, pool: Pool) -> None:

@@ -33,7 +33,7 @@ def _of_kind(query: str) -> dict[str, bytes]:
 CLAIM, NEXT_DUE = _of_kind("claim"), _of_kind("next_due")
 
 
-class Work:
+class PostgresWorkQueue:
     """See `application.ports.Work`. `transferring`: pending or failed transfers that are due; `reversing`: due reversals."""
 
     def __init__(self, pool: Pool) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from infrastructure.postgres.as_of import Past
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.service import Service
 from infrastructure.web.auth import GUARDED
@@ -39,7 +39,7 @@ class Backend:
 
     service: Service
     reads: ReadModels
-    history: History
+    history: FactReader
     past: Past
     metrics: Metrics
     document: bytes

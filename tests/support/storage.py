@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 from application.ports import Alarms, CircuitBreaker, Directory, EventLog, RateLimiter, Work
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
-from infrastructure.postgres.event_store import EventStore, Recorded
+from infrastructure.postgres.event_store import EventStore, RecordedFact
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from tests.support.in_memory.alarms import MemoryAlarms
@@ -63,7 +63,7 @@ async def in_memory() -> AsyncIterator[Storage]:
     async def now() -> datetime:
         return clock.at
 
-    async def facts() -> list[Recorded]:
+    async def facts() -> list[RecordedFact]:
         return database.recorded
 
     async def listen(channel: str, wake: Callable[[], None]) -> None:
@@ -104,7 +104,7 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
         async def let_pass(time: timedelta) -> None:
             await _put_back(pool, time)
 
-        async def facts() -> list[Recorded]:
+        async def facts() -> list[RecordedFact]:
             return await store.feed()
 
         async def listen(channel: str, wake: Callable[[], None]) -> None:

@@ -74,7 +74,7 @@ class NotStarted(EmbeddedPostgresError):
         self.base = base
 
 
-class Account(NamedTuple):
+class ServerAccount(NamedTuple):
     """An existing account that postgres runs as when we are root, because it refuses root."""
 
     uid: int
@@ -182,18 +182,18 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _server_account() -> Account | None:
+def _server_account() -> ServerAccount | None:
     """The account postgres runs as: our own (None), or as root, which postgres refuses, an unprivileged one."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
-            return Account(entry.pw_uid, entry.pw_gid)
-    return Account(65534, 65534)
+            return ServerAccount(entry.pw_uid, entry.pw_gid)
+    return ServerAccount(65534, 65534)
 
 
-def _walkable(base: Path, account: Account | None) -> Path:
+def _walkable(base: Path, account: ServerAccount | None) -> Path:
     """`base`, or its stand-in where a directory above it (/root, say) is closed to the server's account."""
     base.parent.mkdir(parents=True, exist_ok=True)
     if account is None or all(parent.stat().st_mode & stat.S_IXOTH for parent in base.parents):
@@ -201,7 +201,7 @@ def _walkable(base: Path, account: Account | None) -> Path:
     return Path("/var/tmp") / _nickname(base)
 
 
-def _socket_directory(base: Path, account: Account | None) -> Path:
+def _socket_directory(base: Path, account: ServerAccount | None) -> Path:
     """The directory of the socket: `base`, unless its path is too long or has a comma, which separates hosts in a URL."""
     if len(os.fsencode(base)) <= SOCKET_PATH_LIMIT and "," not in str(base):
         return base
@@ -212,7 +212,7 @@ def _nickname(path: Path) -> str:
     return f"transfer-ledger-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
 
 
-def _private_directory(path: Path, account: Account | None) -> Path:
+def _private_directory(path: Path, account: ServerAccount | None) -> Path:
     """Make `path` the server's account's alone (trust authentication relies on it), and touch nothing above it."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)

@@ -34,7 +34,7 @@ INITDB_OPTIONS = (
 PR_SET_PDEATHSIG = 1
 
 
-class Server(NamedTuple):
+class ServerFiles(NamedTuple):
     """Where one server's files lie. Everything in `base` belongs to the account that postgres runs as."""
 
     binaries: Path
@@ -47,7 +47,7 @@ class Server(NamedTuple):
         return self.base / "data"
 
 
-def keep(server: Server) -> int:
+def keep(server: ServerFiles) -> int:
     """Serve until nobody holds the lease. Returns the exit code: 0, or 1 if the server would not stay up."""
     server = server._replace(binaries=walkable_binaries(server))
     create_cluster(server)
@@ -57,7 +57,7 @@ def keep(server: Server) -> int:
         return serve(server, lease, log)
 
 
-def serve(server: Server, lease: IO[str], log: IO[bytes]) -> int:
+def serve(server: ServerFiles, lease: IO[str], log: IO[bytes]) -> int:
     crashes = 0
     while crashes < CRASHES_IN_A_ROW:
         started = time.monotonic()
@@ -81,7 +81,7 @@ def ended_for_want_of_users(postgres: subprocess.Popen[bytes], lease: IO[str]) -
         shut_down(postgres)
 
 
-def start(server: Server, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def start(server: ServerFiles, log: IO[bytes]) -> subprocess.Popen[bytes]:
     command: list[str | Path] = [server.binaries / "postgres", "-D", server.cluster, "-k", server.sockets]
     command += [part for setting in server.settings for part in ("-c", setting)]
     return run_as_owner(server.base, command, log)
@@ -114,7 +114,7 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
-def create_cluster(server: Server) -> None:
+def create_cluster(server: ServerFiles) -> None:
     """initdb works beside the final place, so that an interrupted one never looks complete."""
     if (server.cluster / "PG_VERSION").exists():
         return
@@ -134,7 +134,7 @@ def give_to_owner(base: Path, path: Path) -> None:
         os.chown(path, base.stat().st_uid, base.stat().st_gid)
 
 
-def stop_orphan(server: Server) -> None:
+def stop_orphan(server: ServerFiles) -> None:
     """A server of ours whose keeper was killed may still be shutting down, or, where signals are not tied to parents, run on."""
     end = time.monotonic() + SHUTDOWN_SECONDS
     pid = first_line(server.cluster / "postmaster.pid")
@@ -145,7 +145,7 @@ def stop_orphan(server: Server) -> None:
         time.sleep(LEASE_CHECK_SECONDS)
 
 
-def forget_reused_pids(server: Server) -> None:
+def forget_reused_pids(server: ServerFiles) -> None:
     """After a crash the noted pid may be a zombie's or another program's, and postgres would wait for it forever.
 
     Our own pid in its place says "stale": postgres never takes its parent for a rival. Deleting postmaster.pid
@@ -171,7 +171,7 @@ def command_line(pid: str) -> str:
     return subprocess.run(["ps", "-p", pid, "-o", "args="], capture_output=True, text=True, check=False).stdout
 
 
-def walkable_binaries(server: Server) -> Path:
+def walkable_binaries(server: ServerFiles) -> Path:
     """The binaries, or a copy of them in `base` where the owner of `base` cannot walk to the installed ones."""
     installed = server.binaries
     if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in (installed / "postgres").parents):
@@ -193,7 +193,7 @@ def copy_binaries(package: Path, copy: Path) -> None:
     fresh.rename(copy)
 
 
-def open_log(server: Server) -> IO[bytes]:
+def open_log(server: ServerFiles) -> IO[bytes]:
     path = server.base / "postgres.log"
     grown = path.exists() and path.stat().st_size > LOG_LIMIT_BYTES
     return path.open("wb" if grown else "ab")
@@ -204,7 +204,7 @@ def main(binaries: str, base: str, sockets: str, *settings: str) -> int:
         os._exit(0)
     for request in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(request, lambda *_: sys.exit(0))
-    return keep(Server(Path(binaries), Path(base), Path(sockets), settings))
+    return keep(ServerFiles(Path(binaries), Path(base), Path(sockets), settings))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
-from infrastructure.postgres.event_store import Recorded
+from infrastructure.postgres.event_store import RecordedFact
 
 GENESIS = sha256(b"ledger_events").digest()
 
@@ -20,7 +20,7 @@ class Break(NamedTuple):
     what: str
 
 
-def link(before: bytes, fact: Recorded) -> bytes:
+def link(before: bytes, fact: RecordedFact) -> bytes:
     """The link of a fact, given the link of the fact before it. Integers are big-endian, lengths are in bytes."""
     topic = fact.topic.encode()
     return sha256(
@@ -35,7 +35,7 @@ def link(before: bytes, fact: Recorded) -> bytes:
     ).digest()
 
 
-def breaks(facts: Iterable[Recorded], position: int = 0, before: bytes = GENESIS) -> Iterator[Break]:
+def breaks(facts: Iterable[RecordedFact], position: int = 0, before: bytes = GENESIS) -> Iterator[Break]:
     """Every break in facts that follow `position`, in order, whose link is `before`. After a break the stored link is
     taken as given, so that one falsified fact is one finding."""
     for fact in facts:

@@ -12,10 +12,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from infrastructure.postgres.connections import connect_blocking
-from infrastructure.postgres.integrity.replay import Blocking, Unreadable
-from infrastructure.postgres.integrity.row_diff import Difference
+from infrastructure.postgres.integrity.replay import Blocking, UnreadableStream
+from infrastructure.postgres.integrity.row_diff import RowDifference
 from infrastructure.postgres.integrity.row_repair import Repairs
-from infrastructure.postgres.integrity.snapshot import Folded, OnProgress, Snapshot, Step, prefer_indexes, snapshot, walk
+from infrastructure.postgres.integrity.snapshot import (
+    DatabaseSnapshot,
+    FoldedFacts,
+    OnProgress,
+    Step,
+    prefer_indexes,
+    snapshot,
+    walk,
+)
 from projections.tables import Derived
 
 REPORTED = 10_000
@@ -50,10 +58,10 @@ class Rebuilt:
     tables: dict[str, TableResult] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     """Rows that differed, by table."""
-    differences: dict[tuple[str, tuple[str, ...]], Difference] = field(default_factory=dict)
-    unreadable: Sequence[Unreadable] = ()
+    differences: dict[tuple[str, tuple[str, ...]], RowDifference] = field(default_factory=dict)
+    unreadable: Sequence[UnreadableStream] = ()
 
-    def take(self, found: Sequence[Difference]) -> None:
+    def take(self, found: Sequence[RowDifference]) -> None:
         """One row may be found under two streams, where it is and where it belongs: the latter tells more."""
         for difference in found:
             name = (difference.table, difference.key)
@@ -74,9 +82,9 @@ def rehearse(database_url: str, tables: Sequence[Derived], on_progress: OnProgre
         return compared(seen, tables, on_progress)
 
 
-def compared(seen: Snapshot, tables: Sequence[Derived], on_progress: OnProgress) -> Rebuilt:
+def compared(seen: DatabaseSnapshot, tables: Sequence[Derived], on_progress: OnProgress) -> Rebuilt:
     """Every difference in a snapshot."""
-    rebuilt, folded, began = Rebuilt(seen.position), Folded(), time.monotonic()
+    rebuilt, folded, began = Rebuilt(seen.position), FoldedFacts(), time.monotonic()
     for step in walk(seen, tables, folded, on_progress):
         for _, differences in step.differences:
             rebuilt.take(differences)
@@ -89,7 +97,7 @@ def rebuild(database_url: str, tables: Sequence[Derived], on_progress: OnProgres
     Raises RebuildRunning; RepairRefused where PostgreSQL, or somebody's lock, does not let it; psycopg.OperationalError.
     """
     with _only_one(database_url) as connection, snapshot(database_url) as seen:
-        rebuilt, folded, began = Rebuilt(seen.position), Folded(), time.monotonic()
+        rebuilt, folded, began = Rebuilt(seen.position), FoldedFacts(), time.monotonic()
         repairs = Repairs(connection, seen.position)
         for step in walk(seen, tables, folded, on_progress):
             rebuilt.take(_repaired(repairs, step))
@@ -97,12 +105,12 @@ def rebuild(database_url: str, tables: Sequence[Derived], on_progress: OnProgres
         return _finished(rebuilt, folded, tables, began)
 
 
-def _repaired(repairs: Repairs, step: Step) -> list[Difference]:
+def _repaired(repairs: Repairs, step: Step) -> list[RowDifference]:
     found = [(derived, differences) for derived, differences in step.differences if differences]
     return [repaired for derived, differences in found for repaired in repairs.repair(derived, step.refolded, differences)]
 
 
-def _finished(rebuilt: Rebuilt, folded: Folded, tables: Sequence[Derived], began: float) -> Rebuilt:
+def _finished(rebuilt: Rebuilt, folded: FoldedFacts, tables: Sequence[Derived], began: float) -> Rebuilt:
     rebuilt.facts, rebuilt.unreadable, rebuilt.seconds = folded.facts, folded.unreadable, time.monotonic() - began
     names = [derived.table for derived in tables]
     rebuilt.tables = {name: TableResult(folded.rows.get(name, 0), folded.digest(name)) for name in names}

@@ -26,7 +26,7 @@ StoredRow = tuple[UUID, int, str, bytes, int]
 """Stream, version, topic, state, position."""
 
 
-class Unreadable(NamedTuple):
+class UnreadableStream(NamedTuple):
     """A stream that cannot be folded: it has a gap, or something in it is no fact."""
 
     stream: UUID
@@ -35,13 +35,13 @@ class Unreadable(NamedTuple):
 
 
 @dataclass(slots=True)
-class Refolded:
+class ReplayedStreams:
     """Whole streams, and the rows that their facts lead to."""
 
     streams: list[UUID] = field(default_factory=list)
     rows: dict[str, list[tuple[UUID, object]]] = field(default_factory=dict)
     """By table, each row with its stream."""
-    unreadable: list[Unreadable] = field(default_factory=list)
+    unreadable: list[UnreadableStream] = field(default_factory=list)
     facts: int = 0
     _encoded: dict[str, bytes] = field(default_factory=dict)
 
@@ -49,7 +49,7 @@ class Refolded:
         """Fold one whole stream; what cannot be folded is kept as unreadable, and its rows are left out."""
         self.facts += len(stored)
         led_to = _led_to(stream, stored)
-        if isinstance(led_to, Unreadable):
+        if isinstance(led_to, UnreadableStream):
             self.unreadable.append(led_to)
             return
         self.streams.append(stream)
@@ -62,23 +62,23 @@ class Refolded:
             self._encoded[table] = json_encoding.members(row for _, row in self.rows.get(table, ()))
         return self._encoded[table]
 
-    def only(self, streams: Collection[UUID]) -> "Refolded":
+    def only(self, streams: Collection[UUID]) -> "ReplayedStreams":
         """Some of these streams."""
         rows = {table: [pair for pair in pairs if pair[0] in streams] for table, pairs in self.rows.items()}
-        return Refolded([stream for stream in self.streams if stream in streams], rows)
+        return ReplayedStreams([stream for stream in self.streams if stream in streams], rows)
 
-    def replaced(self, newer: "Refolded") -> "Refolded":
+    def replaced(self, newer: "ReplayedStreams") -> "ReplayedStreams":
         """The same streams, where `newer` knows some of them as they are by now."""
         moved = set(newer.streams) | {one.stream for one in newer.unreadable}
         streams = [stream for stream in self.streams if stream not in moved] + newer.streams
         kept = {table: [pair for pair in rows if pair[0] not in moved] for table, rows in self.rows.items()}
         tables = {table: kept.get(table, []) + newer.rows.get(table, []) for table in kept.keys() | newer.rows.keys()}
-        return Refolded(streams, tables, newer.unreadable, newer.facts)
+        return ReplayedStreams(streams, tables, newer.unreadable, newer.facts)
 
 
-def refolded(stored: Iterable[StoredRow]) -> Refolded:
+def refolded(stored: Iterable[StoredRow]) -> ReplayedStreams:
     """These facts, which are whole streams in order."""
-    refolded = Refolded()
+    refolded = ReplayedStreams()
     for stream, facts in groupby(stored, itemgetter(0)):
         refolded.take(stream, list(facts))
     return refolded
@@ -121,16 +121,16 @@ def _length_of_whole_streams(begun: Sequence[StoredRow]) -> int:
     return next((index + 1 for index in range(len(begun) - 2, -1, -1) if begun[index][0] != last), 0)
 
 
-def _led_to(stream: UUID, stored: Sequence[StoredRow]) -> Rows | Unreadable:
+def _led_to(stream: UUID, stored: Sequence[StoredRow]) -> Rows | UnreadableStream:
     facts: list[Fact] = []
     for expected, (_, version, topic, state, position) in enumerate(stored, start=1):
         if version != expected:
-            return Unreadable(stream, position, f"version {version} follows version {expected - 1}")
+            return UnreadableStream(stream, position, f"version {version} follows version {expected - 1}")
         try:
             facts.append(decoded(stream, version, topic, state))
         except Undecodable as error:
-            return Unreadable(stream, position, str(error))
+            return UnreadableStream(stream, position, str(error))
     try:
         return rows_of(facts)
     except Exception as error:  # facts that were falsified can break a fold in any way
-        return Unreadable(stream, stored[-1][4], f"its facts cannot be folded: {type(error).__name__}: {error}")
+        return UnreadableStream(stream, stored[-1][4], f"its facts cannot be folded: {type(error).__name__}: {error}")

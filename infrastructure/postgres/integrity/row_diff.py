@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from infrastructure.postgres import json_encoding
-from infrastructure.postgres.integrity.replay import Blocking, Refolded
+from infrastructure.postgres.integrity.replay import Blocking, ReplayedStreams
 from projections.tables import Derived
 
 COMPARE = """
@@ -48,7 +48,7 @@ TEXT_TO_UUID = """
 Cells = Mapping[str, str | None]
 
 
-class Difference(NamedTuple):
+class RowDifference(NamedTuple):
     """One row that is not what its facts lead to. `expected` None: no facts lead to it; `kept` None: it is missing."""
 
     table: str
@@ -77,7 +77,7 @@ class Difference(NamedTuple):
         return "; ".join(f"{name} is {kept!r}, its facts say {expected!r}" for name, (kept, expected) in self.columns.items())
 
 
-def compare(connection: Blocking, derived: Derived, refolded: Refolded) -> list[Difference]:
+def compare(connection: Blocking, derived: Derived, refolded: ReplayedStreams) -> list[RowDifference]:
     """Every row of these streams that differs from its facts, is missing, or has none."""
     rows = json_encoding.array([refolded.encoded(derived.table)])
     values = {"rows": json_encoding.parameter(rows), "streams": refolded.streams}
@@ -85,19 +85,19 @@ def compare(connection: Blocking, derived: Derived, refolded: Refolded) -> list[
     return [_difference(derived, *row) for row in found]
 
 
-def strangers(connection: Blocking, derived: Derived) -> list[Difference]:
+def strangers(connection: Blocking, derived: Derived) -> list[RowDifference]:
     """Rows whose stream has no facts at all."""
     return [_difference(derived, *row) for row in connection.execute(_composed(STRANGERS, derived, "kind = any({kinds})"))]
 
 
 def _difference(
     derived: Derived, key: Sequence[str], expected: Sequence[str | None] | None, kept: Sequence[str | None] | None
-) -> Difference:
+) -> RowDifference:
     named = [None if cells is None else dict(zip(derived.columns, cells, strict=True)) for cells in (expected, kept)]
-    return Difference(derived.table, tuple(key), *named)
+    return RowDifference(derived.table, tuple(key), *named)
 
 
-def streams_of(derived: Derived, found: Sequence[Difference]) -> set[UUID]:
+def streams_of(derived: Derived, found: Sequence[RowDifference]) -> set[UUID]:
     """Every stream that these rows belong to, or say they do."""
     named = {cells[derived.stream] for difference in found for cells in (difference.expected, difference.kept) if cells}
     return {UUID(name) for name in named if name is not None and _is_uuid(name)}

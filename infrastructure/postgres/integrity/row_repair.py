@@ -11,8 +11,8 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from infrastructure.postgres import json_encoding
-from infrastructure.postgres.integrity.replay import Blocking, Refolded, moved, refolded
-from infrastructure.postgres.integrity.row_diff import Difference, compare, streams_of
+from infrastructure.postgres.integrity.replay import Blocking, ReplayedStreams, moved, refolded
+from infrastructure.postgres.integrity.row_diff import RowDifference, compare, streams_of
 from projections.tables import Derived
 
 BATCH = 250
@@ -31,7 +31,7 @@ RESTORE = "insert into {table} ({columns}) select {columns} from json_populate_r
 SomebodyHoldsIt = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
-Store = Callable[[Derived, Refolded, Sequence[Difference]], None]
+Store = Callable[[Derived, ReplayedStreams, Sequence[RowDifference]], None]
 
 
 class RepairRefused(Exception):
@@ -48,7 +48,7 @@ class Repairs:
         self._connection, self._position = connection, position
         self._set_aside: dict[Derived, list[UUID]] = {}
 
-    def repair(self, derived: Derived, known: Refolded, found: Sequence[Difference]) -> list[Difference]:
+    def repair(self, derived: Derived, known: ReplayedStreams, found: Sequence[RowDifference]) -> list[RowDifference]:
         """Write what these differences show, as their facts have it by now; returns what was really repaired."""
         streams = streams_of(derived, found).intersection(known.streams)
         repaired, ordered = self._forget(derived, found), sorted(streams)
@@ -61,19 +61,19 @@ class Repairs:
                 self._set_aside.setdefault(derived, []).extend(batch)
         return repaired
 
-    def finish(self) -> list[Difference]:
+    def finish(self) -> list[RowDifference]:
         """What was set aside, per table in one transaction: all wrong rows out, all right ones in, leases kept."""
-        aside = [(derived, Refolded(streams)) for derived, streams in self._set_aside.items()]
+        aside = [(derived, ReplayedStreams(streams)) for derived, streams in self._set_aside.items()]
         return [row for derived, known in aside for row in self._patiently(derived, known, 0, self._replace)]
 
-    def _forget(self, derived: Derived, found: Sequence[Difference]) -> list[Difference]:
+    def _forget(self, derived: Derived, found: Sequence[RowDifference]) -> list[RowDifference]:
         """Rows that name no stream at all, not even a wrong one."""
         nameless = [difference for difference in found if not streams_of(derived, [difference])]
         if nameless:
             self._remove(derived, nameless)
         return nameless
 
-    def _patiently(self, derived: Derived, known: Refolded, position: int, store: Store) -> list[Difference]:
+    def _patiently(self, derived: Derived, known: ReplayedStreams, position: int, store: Store) -> list[RowDifference]:
         for left in reversed(range(ATTEMPTS)):
             try:
                 return self._at_once(derived, known, position, store)
@@ -87,7 +87,7 @@ class Repairs:
                 raise RepairRefused(derived.table, f"PostgreSQL refuses the rows: {refused.diag.message_primary}") from refused
         raise AssertionError("the last attempt returns or raises")
 
-    def _at_once(self, derived: Derived, known: Refolded, position: int, store: Store) -> list[Difference]:
+    def _at_once(self, derived: Derived, known: ReplayedStreams, position: int, store: Store) -> list[RowDifference]:
         with self._connection.transaction():
             self._connection.execute(LOCK)
             current = known.replaced(refolded(moved(self._connection, known.streams, position)))
@@ -96,18 +96,18 @@ class Repairs:
                 store(derived, current, found)
         return found
 
-    def _write(self, derived: Derived, current: Refolded, found: Sequence[Difference]) -> None:
+    def _write(self, derived: Derived, current: ReplayedStreams, found: Sequence[RowDifference]) -> None:
         self._remove(derived, [difference for difference in found if difference.expected is None])
         rows = list(_expected(derived, current, found).values())
         self._connection.execute(_composed(WRITE, derived, derived.columns), (_recordset(rows),))
 
-    def _replace(self, derived: Derived, current: Refolded, found: Sequence[Difference]) -> None:
+    def _replace(self, derived: Derived, current: ReplayedStreams, found: Sequence[RowDifference]) -> None:
         gone = self._remove(derived, found)
         for key, row in _expected(derived, current, found).items():
             restored = {**gone.get(key, {}), **row}  # what facts do not determine, such as a lease, stays
             self._connection.execute(_composed(RESTORE, derived, tuple(restored)), (_recordset([restored]),))
 
-    def _remove(self, derived: Derived, found: Sequence[Difference]) -> dict[tuple[str, ...], Mapping[str, object]]:
+    def _remove(self, derived: Derived, found: Sequence[RowDifference]) -> dict[tuple[str, ...], Mapping[str, object]]:
         if not found:
             return {}
         keys = [dict(zip(derived.key, difference.key, strict=True)) for difference in found]
@@ -116,7 +116,7 @@ class Repairs:
         return {_key(derived, row): row for row in rows}
 
 
-def _expected(derived: Derived, current: Refolded, found: Collection[Difference]) -> dict[tuple[str, ...], dict[str, object]]:
+def _expected(derived: Derived, current: ReplayedStreams, found: Collection[RowDifference]) -> dict[tuple[str, ...], dict[str, object]]:
     wanted = {difference.key for difference in found}
     rows = [orjson.loads(json_encoding.encode(row)) for _, row in current.rows.get(derived.table, ())]
     return {key: row for row in rows if (key := _key(derived, row)) in wanted}

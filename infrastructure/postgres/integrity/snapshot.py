@@ -13,8 +13,8 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from infrastructure.postgres.connections import connect_blocking
-from infrastructure.postgres.integrity.replay import SQL, Blocking, Refolded, StoredRow, Unreadable, chunks, refolded
-from infrastructure.postgres.integrity.row_diff import Difference, compare, strangers, streams_of
+from infrastructure.postgres.integrity.replay import SQL, Blocking, ReplayedStreams, StoredRow, UnreadableStream, chunks, refolded
+from infrastructure.postgres.integrity.row_diff import RowDifference, compare, strangers, streams_of
 from projections.tables import Derived
 
 PATIENCE = timedelta(minutes=30)
@@ -23,7 +23,7 @@ OnProgress = Callable[[int, int], None]
 """How many facts are done, of how many."""
 
 
-class Snapshot(NamedTuple):
+class DatabaseSnapshot(NamedTuple):
     """A connection whose transaction sees the database as it was when the ledger's head was at `position`."""
 
     connection: Blocking
@@ -33,20 +33,20 @@ class Snapshot(NamedTuple):
 class Step(NamedTuple):
     """Some streams, and by table what differs of their rows."""
 
-    refolded: Refolded
-    differences: Sequence[tuple[Derived, Sequence[Difference]]]
+    refolded: ReplayedStreams
+    differences: Sequence[tuple[Derived, Sequence[RowDifference]]]
 
 
 @dataclass(slots=True)
-class Folded:
+class FoldedFacts:
     """What a walk has seen of the facts."""
 
     facts: int = 0
     rows: dict[str, int] = field(default_factory=dict)
-    unreadable: list[Unreadable] = field(default_factory=list)
+    unreadable: list[UnreadableStream] = field(default_factory=list)
     _digests: dict[str, "hashlib._Hash"] = field(default_factory=dict)
 
-    def take(self, refolded: Refolded, tables: Sequence[Derived]) -> None:
+    def take(self, refolded: ReplayedStreams, tables: Sequence[Derived]) -> None:
         self.facts += refolded.facts
         self.unreadable += refolded.unreadable
         for table in (derived.table for derived in tables):
@@ -60,13 +60,13 @@ class Folded:
 
 
 @contextmanager
-def snapshot(database_url: str) -> Iterator[Snapshot]:
+def snapshot(database_url: str) -> Iterator[DatabaseSnapshot]:
     """Raises psycopg.OperationalError; psycopg.errors.UndefinedTable where the database was never migrated."""
     with connect_blocking(database_url, PATIENCE) as connection:
         prefer_indexes(connection)
         connection.execute("begin isolation level repeatable read read only")
         row = connection.execute(SQL["last_link"]).fetchone()
-        yield Snapshot(connection, row[0] if row else 0)
+        yield DatabaseSnapshot(connection, row[0] if row else 0)
         connection.execute("rollback")
 
 
@@ -76,9 +76,9 @@ def prefer_indexes(connection: Blocking) -> None:
         connection.execute(f"set {setting}".encode())
 
 
-def walk(seen: Snapshot, tables: Sequence[Derived], folded: Folded, on_progress: OnProgress) -> Iterator[Step]:
+def walk(seen: DatabaseSnapshot, tables: Sequence[Derived], folded: FoldedFacts, on_progress: OnProgress) -> Iterator[Step]:
     """Every stream, some at a time. PostgreSQL reads the next ones and compares the last ones while these are folded."""
-    connection, waiting = seen.connection, list[tuple[Refolded, Future[list[tuple[Derived, list[Difference]]]]]]()
+    connection, waiting = seen.connection, list[tuple[ReplayedStreams, Future[list[tuple[Derived, list[RowDifference]]]]]]()
     with ThreadPoolExecutor(1) as database, _without_collector():
         source = chunks(connection, seen.position)
         reading: Future[list[StoredRow] | None] = database.submit(next, source, None)
@@ -94,7 +94,7 @@ def walk(seen: Snapshot, tables: Sequence[Derived], folded: Folded, on_progress:
             yield _step(*last)
     for derived in tables:
         found = strangers(connection, derived)
-        yield Step(Refolded(sorted(streams_of(derived, found))), [(derived, found)])
+        yield Step(ReplayedStreams(sorted(streams_of(derived, found))), [(derived, found)])
 
 
 @contextmanager
@@ -109,9 +109,9 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _compare(connection: Blocking, tables: Sequence[Derived], streams: Refolded) -> list[tuple[Derived, list[Difference]]]:
+def _compare(connection: Blocking, tables: Sequence[Derived], streams: ReplayedStreams) -> list[tuple[Derived, list[RowDifference]]]:
     return [(derived, compare(connection, derived, streams)) for derived in tables]
 
 
-def _step(streams: Refolded, comparing: Future[list[tuple[Derived, list[Difference]]]]) -> Step:
+def _step(streams: ReplayedStreams, comparing: Future[list[tuple[Derived, list[RowDifference]]]]) -> Step:
     return Step(streams, comparing.result())

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import psycopg
 from psycopg.rows import args_row
 
-from infrastructure.postgres.event_store import Recorded
+from infrastructure.postgres.event_store import RecordedFact
 from infrastructure.postgres.integrity.hash_chain import breaks
 from infrastructure.postgres.integrity.rebuild import REPORTED, compared
 from infrastructure.postgres.integrity.replay import CHUNK, SQL, Blocking
-from infrastructure.postgres.integrity.row_diff import Difference
+from infrastructure.postgres.integrity.row_diff import RowDifference
 from infrastructure.postgres.integrity.seals import Seal, bound
-from infrastructure.postgres.integrity.snapshot import OnProgress, Snapshot, snapshot
+from infrastructure.postgres.integrity.snapshot import DatabaseSnapshot, OnProgress, snapshot
 from infrastructure.postgres.named_queries import queries
 from projections.tables import DERIVED
 
@@ -39,7 +39,7 @@ NOT_FOLDED = dict.fromkeys(("seller_transfers", "refunds"), frozenset({"leased_b
 """Columns that facts do not determine: a lease belongs to the workers."""
 
 
-class Finding(NamedTuple):
+class IntegrityFinding(NamedTuple):
     """Something that is not as it must be. `check` says which law, `id` or `position` where, `what` in which way."""
 
     check: str
@@ -58,11 +58,11 @@ class Verified:
     digest: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[IntegrityFinding] = field(default_factory=list)
     """At most `REPORTED` of each kind of check; `omitted` counts the rest."""
     omitted: int = 0
 
-    def take(self, found: Iterable[Finding]) -> None:
+    def take(self, found: Iterable[IntegrityFinding]) -> None:
         """Keep what is worth reading: of a wholly falsified ledger that is not every line."""
         several = iter(found)
         self.findings += islice(several, REPORTED)
@@ -83,12 +83,12 @@ def verify(database_url: str, seals: Sequence[Seal], key: bytes | None, on_progr
     return verified
 
 
-def _chain(seen: Snapshot, on_progress: OnProgress) -> Iterator[Finding]:
+def _chain(seen: DatabaseSnapshot, on_progress: OnProgress) -> Iterator[IntegrityFinding]:
     for found in breaks(_in_order(seen, on_progress)):
-        yield Finding("hash_chain", f"position {found.position}", found.what, found.position)
+        yield IntegrityFinding("hash_chain", f"position {found.position}", found.what, found.position)
 
 
-def _in_order(seen: Snapshot, on_progress: OnProgress) -> Iterator[Recorded]:
+def _in_order(seen: DatabaseSnapshot, on_progress: OnProgress) -> Iterator[RecordedFact]:
     after = 0
     while chunk := _read(seen, after):
         yield from chunk
@@ -96,8 +96,8 @@ def _in_order(seen: Snapshot, on_progress: OnProgress) -> Iterator[Recorded]:
         on_progress(after, seen.position)
 
 
-def _read(seen: Snapshot, after: int) -> list[Recorded]:
-    with seen.connection.cursor(binary=True, row_factory=args_row(Recorded)) as cursor:
+def _read(seen: DatabaseSnapshot, after: int) -> list[RecordedFact]:
+    with seen.connection.cursor(binary=True, row_factory=args_row(RecordedFact)) as cursor:
         cursor.execute(SQL["in_order"], {"after": after, "position": seen.position, "limit": CHUNK})
         return cursor.fetchall()
 
@@ -107,19 +107,19 @@ def _link_at(connection: Blocking, position: int) -> str | None:
     return row[0].hex() if row else None
 
 
-def _seal(seen: Snapshot, seal: Seal, key: bytes | None) -> Iterator[Finding]:
+def _seal(seen: DatabaseSnapshot, seal: Seal, key: bytes | None) -> Iterator[IntegrityFinding]:
     where, position = f"seal at position {seal.position}", seal.position
     if key is not None and not seal.is_signed_with(key):
-        yield Finding("seal", where, "it is not signed with this key: the seal itself was changed or forged", position)
+        yield IntegrityFinding("seal", where, "it is not signed with this key: the seal itself was changed or forged", position)
     if (found := _another_database(seen.connection, seal)) is not None:
-        yield Finding("seal", where, found, position)
+        yield IntegrityFinding("seal", where, found, position)
     link = _link_at(seen.connection, position)
     if link is None and position > seen.position:
         what = f"positions {seen.position + 1} to {position} were cut off: the ledger ends at position {seen.position}"
-        yield Finding("seal", where, what, seen.position + 1)
+        yield IntegrityFinding("seal", where, what, seen.position + 1)
     elif link != seal.digest:
         what = f"the chain does not pass through the sealed link {seal.digest}, it has {link}: facts up to here were rewritten"
-        yield Finding("seal", where, what, position)
+        yield IntegrityFinding("seal", where, what, position)
 
 
 def _another_database(connection: Blocking, seal: Seal) -> str | None:
@@ -134,26 +134,26 @@ def _named(binding: tuple[str | None, ...]) -> str:
     return " ".join(part or "-" for part in binding)
 
 
-def _rows(seen: Snapshot, verified: Verified, on_progress: OnProgress) -> None:
+def _rows(seen: DatabaseSnapshot, verified: Verified, on_progress: OnProgress) -> None:
     result = compared(seen, DERIVED, on_progress)
     verified.rows = {table: found.rows for table, found in result.tables.items()}
     verified.omitted += result.count - len(result.differences)
-    verified.take(Finding("facts", str(one.stream), one.why, one.position) for one in result.unreadable)
+    verified.take(IntegrityFinding("facts", str(one.stream), one.why, one.position) for one in result.unreadable)
     verified.take(map(_difference, result.differences.values()))
 
 
-def _difference(difference: Difference) -> Finding:
-    return Finding(difference.table, difference.id, difference.sentence, columns=difference.columns)
+def _difference(difference: RowDifference) -> IntegrityFinding:
+    return IntegrityFinding(difference.table, difference.id, difference.sentence, columns=difference.columns)
 
 
-def _laws(connection: Blocking) -> Iterator[Finding]:
+def _laws(connection: Blocking) -> Iterator[IntegrityFinding]:
     connection.execute("set enable_seqscan = on")  # each law reads everything
     for law, query in LAWS.items():
         try:
             with connection.transaction():  # a savepoint: what is falsified may be beyond asking
                 found = connection.execute(query).fetchall()
         except psycopg.DataError as error:
-            yield Finding(law, "every row", f"it cannot be asked: {error.diag.message_primary}")
+            yield IntegrityFinding(law, "every row", f"it cannot be asked: {error.diag.message_primary}")
         else:
             for id_, what in found:
-                yield Finding(law, id_, what)
+                yield IntegrityFinding(law, id_, what)

@@ -15,7 +15,7 @@ from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.connections import connect_blocking
 from infrastructure.postgres.integrity.seals import InvalidSeal, Seal, read_key, read_seal, seal
-from infrastructure.postgres.integrity.verify import LAWS, NOT_DERIVED, NOT_FOLDED, Finding, verify
+from infrastructure.postgres.integrity.verify import LAWS, NOT_DERIVED, NOT_FOLDED, IntegrityFinding, verify
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
@@ -50,7 +50,7 @@ def ledger(database_url: str) -> str:
     return database_url
 
 
-def findings(url: str, *seals: Seal, key: bytes | None = None) -> list[Finding]:
+def findings(url: str, *seals: Seal, key: bytes | None = None) -> list[IntegrityFinding]:
     return verify(url, seals, key, quiet).findings
 
 

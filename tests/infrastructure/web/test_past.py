@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from infrastructure.postgres.as_of import Past
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import Filters, ReadModels
 from tests.support.transfer_lives import SELLERS, START, Life
 
@@ -55,7 +55,7 @@ async def test_a_balance_is_the_same_however_many_streams_are_read_at_once(servi
     life = Life(service, 7)
     for _ in range(COMMANDS):
         await life.happens()
-    history = History(service.store)
+    history = FactReader(service.store)
     for seller in SELLERS:
         found = []
         for at_once in (1, 2, 100):
