@@ -14,8 +14,8 @@ from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.log_config import name_mode
 from infrastructure.postgres import migrate
-from infrastructure.postgres.account_binding import bind
 from infrastructure.postgres.alarms import PostgresAlarms
+from infrastructure.postgres.bound_account import bind
 from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore

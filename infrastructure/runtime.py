@@ -33,7 +33,6 @@ from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
-from infrastructure.postgres.refund_work import RefundWork
 from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.service import Loop, Service, WorkLoop
 from infrastructure.settings import WorkSettings
@@ -156,4 +155,4 @@ def _refunding(service: Service, psp: PaymentGateway, watch: BreakerMonitor) -> 
     limits = Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval)
     slots = asyncio.Semaphore(PSP_CONCURRENCY)
     errand, ledger = RefundProcess(psp, policy, service.ledger), PostgresEventLog(service.store)
-    return Worker(errand, ledger, RefundWork(pool), PostgresRateLimiter(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)
+    return Worker(errand, ledger, PostgresWorkQueue(pool, "refunds"), PostgresRateLimiter(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)

@@ -26,7 +26,7 @@ STREAMS_AT_ONCE = 100
 """How many of a seller's transfers are in memory at a time, and how long other calls wait while they are decoded."""
 MOST_MOVEMENTS = 100_000
 
-SQL = queries("past")
+SQL = queries("as_of")
 
 
 class NotReached(Refused):

@@ -18,8 +18,8 @@ from typing import Generic, Protocol, TypeVar
 
 import psycopg
 
+from domain.errors import Unavailable
 from infrastructure.postgres.connections import Connection, connect
-from infrastructure.postgres.errors import Unavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

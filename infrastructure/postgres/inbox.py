@@ -1,7 +1,7 @@
-"""The webhook inbox: a received event is stored before it is answered, and its row is the job that handles it.
+"""Webhook inbox: a received event is stored before it is answered, and its row is the job that handles it.
 
-stored → done | ignored | parked | dead; parked → the same. `done` is written with the facts that the event caused
-(`EventStore.append`, rows `webhook_inbox`), everything else here. Rows that are no longer open stay as they are.
+Statuses: stored → done | ignored | parked | dead; parked → the same. `done` is written with the facts that the event caused
+(`EventStore.append`, rows `webhook_inbox`), every other status here. Closed rows stay as they are.
 """
 
 from base64 import b64encode
@@ -13,7 +13,7 @@ import psycopg
 from psycopg.rows import args_row
 
 from domain.errors import ConstraintBroken
-from infrastructure.postgres import json_encoding
+from infrastructure.postgres import json_encoder
 from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
@@ -23,7 +23,7 @@ SQL = queries("inbox")
 
 
 class ReceivedWebhook(NamedTuple):
-    """A webhook as it was received; `body` is what its signature covers."""
+    """A webhook as it was received; its signature covers `body`."""
 
     provider: str
     event_id: str
@@ -31,7 +31,7 @@ class ReceivedWebhook(NamedTuple):
     body: bytes
     received_at: datetime
     source: str = "webhook"
-    """Or `poller`, which found it where it asked for what was missed."""
+    """`poller` if the poller found the event because its webhook was lost."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -39,7 +39,7 @@ class ReceivedWebhook(NamedTuple):
 
 
 class ClaimedWebhook(NamedTuple):
-    """An event to be handled now; `subject` is what it waited for, if it was parked."""
+    """An event to be handled now; `subject` is the key that a parked event waited for."""
 
     inbox_id: int
     provider: str
@@ -53,14 +53,14 @@ class ClaimedWebhook(NamedTuple):
 
 
 class WebhookClaim(NamedTuple):
-    """Events leased to one holder, and the database's clock, which is the `now` of what they cause."""
+    """Events leased to one holder, and the database's clock, which is the `now` of the facts that they cause."""
 
     events: list[ClaimedWebhook]
     now: datetime
 
 
 class InboxRow(NamedTuple):
-    """A row for people's eyes."""
+    """A row of `webhook_inbox` for people, without the body and the lease."""
 
     inbox_id: int
     provider: str
@@ -78,24 +78,27 @@ class InboxRow(NamedTuple):
 
 
 class PostgresInbox:
-    """Receives through one connection of its own, works through the pool. `start` before use, `aclose` after."""
+    """The port `Inbox`: receives through one connection of its own, works through the pool.
+
+    `start` before use, `aclose` after.
+    """
 
     def __init__(self, database_url: str, pool: Pool, group_limit: int = GROUP_LIMIT, patience: timedelta = PATIENCE) -> None:
         self._intake = GroupCommit(database_url, PutStatement(), group_limit, patience)
         self._pool = pool
 
     async def start(self) -> None:
-        """Raises psycopg.OperationalError if the database cannot be reached."""
+        """Open the intake. Raises psycopg.OperationalError if the database cannot be reached."""
         await self._intake.start()
 
     async def aclose(self) -> None:
-        """Stores what waits, then ends."""
+        """Store the waiting events, then end."""
         await self._intake.aclose()
 
     async def put(
         self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime, source: str = "webhook"
     ) -> bool:
-        """Durable when this returns; whether it is new. Of a duplicate, the first body is kept.
+        """Store an event durably, and return whether it is new. Of a duplicate, the first body is kept.
 
         (After a lost connection an event that we stored ourselves may count as a duplicate.)
         Raises Unavailable, or ConstraintBroken for a value that PostgreSQL cannot store.
@@ -103,53 +106,51 @@ class PostgresInbox:
         return await self._intake.submit(ReceivedWebhook(provider, event_id, event_type, body, received_at, source))
 
     async def claim(self, holder: str, limit: int, lease: timedelta) -> WebhookClaim:
-        """Lease up to `limit` due events, the longest due first. No two holders get the same one. None does not mean
-        idle: others may hold what is due (see `next_due`)."""
+        """Lease up to `limit` due events, the longest due first; no two holders get the same event.
+
+        An empty claim does not mean idle: others may hold the due events (see `next_due`).
+        """
         values = {"holder": holder, "limit": limit, "lease": lease}
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             rows = await (await cursor.execute(SQL["claim"], values)).fetchall()
         return WebhookClaim([ClaimedWebhook(*row[1:]) for row in rows if row[1] is not None], rows[0][0])
 
-    async def give_back(self, holder: str, ids: Collection[int]) -> None:
-        """End leases early without having handled the events: others may claim them now."""
-        await self._execute("give_back", {"holder": holder, "ids": list(ids)})
-
     async def next_due(self) -> datetime | None:
-        """The earliest instant at which something may be claimed; None if nothing is waiting for a time."""
+        """Return the earliest instant at which an event may be claimed; None if no event waits for a time."""
         async with self._pool.connection() as connection:
             row = await (await connection.execute(SQL["next_due"])).fetchone()
         return row[0] if row else None
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
-        """It waits for `subject` (an order id, for example): until that is released, and at the latest until `due_at`.
-        Without `due_at` it waits for the release alone. What has come since the event was claimed counts as come now."""
+        """Let an event wait until `subject` (an order id, for example) is released, and at the latest until `due_at`.
+
+        Without `due_at` the event waits for the release alone. A subject that came after the claim counts as released.
+        """
         values = {"inbox_id": inbox_id, "subject": subject, "due_at": due_at, "reason": reason}
         await self._execute("park", values)
 
     async def ignore(self, reasons: Mapping[int, str]) -> None:
-        """These events are no concern of ours, and here is why, by inbox_id."""
+        """Close events that do not concern this ledger; `reasons` is by inbox_id."""
         if reasons:
             await self._execute("ignore", {"ids": list(reasons), "reasons": list(reasons.values())})
 
     async def bury(self, inbox_id: int, reason: str) -> None:
-        """We give up on it; a person may `replay` it."""
+        """Give up on an event; a person may `replay` it."""
         await self._execute("close", {"inbox_id": inbox_id, "status": "dead", "reason": reason})
 
     async def retry_later(self, inbox_id: int, due_at: datetime, reason: str, counted: bool) -> None:
-        """Again at `due_at`. Not `counted` where the event is not to blame, as when the database was away."""
+        """Retry an event at `due_at`. Not `counted` when the event did not cause the failure, as in a database outage."""
         values = {"inbox_id": inbox_id, "due_at": due_at, "reason": reason, "counted": counted}
         await self._execute("retry_later", values)
 
-    async def release_parked(self, subject: str) -> int:
-        """What these events waited for is there: they are due now. Returns how many."""
-        return await self._count("release_parked", subject)
-
     async def replay(self, inbox_id: int) -> bool:
-        """Handle it again from the start, whatever its status; False if there is no such row or somebody works on it."""
-        return await self._count("replay", inbox_id) > 0
+        """Have an event handled again from the start, in any status; False if there is no such row or its lease runs."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(SQL["replay"], (inbox_id,))).fetchone()
+        return row is not None and row[0] > 0
 
     async def newest(self, status: str | None = None, limit: int = 50) -> list[InboxRow]:
-        """The newest rows, of one status or of all."""
+        """List the newest rows, of one status or of all."""
         async with (
             self._pool.connection() as connection,
             connection.cursor(row_factory=args_row(InboxRow)) as cursor,
@@ -158,31 +159,31 @@ class PostgresInbox:
             return await cursor.fetchall()
 
     async def body(self, inbox_id: int) -> bytes | None:
-        """What was received; None if there is no such row."""
+        """Return the body as received; None if there is no such row."""
         async with self._pool.connection() as connection:
             row = await (await connection.execute(SQL["body"], (inbox_id,))).fetchone()
         return row[0] if row else None
 
     async def counts(self) -> dict[str, int]:
-        """How many events are stored, parked and dead. Handled ones are not counted: there are millions of them."""
+        """Count the stored, parked and dead events. Handled events are not counted: there are millions of them."""
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(SQL["counts"])).fetchall()
         return {"stored": 0, "parked": 0, "dead": 0, **dict(rows)}
 
-    async def unknown(self, provider: str, ids: Sequence[str]) -> set[str]:
-        """Which of these events have never come in."""
+    async def unknown(self, provider: str, ids: Collection[str]) -> set[str]:
+        """Find those of these event ids that are not in the inbox."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(SQL["unknown"], {"provider": provider, "ids": list(ids)})
             return {row[0] for row in await cursor.fetchall()}
 
     async def waiting(self, provider: str, about: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Of which of these (event type, name of the object) an event has come in that is not handled."""
+        """Find those of these pairs (event type, name of the object) with a received event that is not handled."""
         values = {"provider": provider, "types": [kind for kind, _ in about], "names": [name for _, name in about]}
         async with self._pool.connection() as connection:
             return {about[row[0] - 1] for row in await (await connection.execute(SQL["waiting"], values)).fetchall()}
 
     async def missed(self) -> dict[str, tuple[int, int]]:
-        """By provider: how many events no webhook had brought, and how many of them have been handled since."""
+        """Count, by provider, the events that the poller found, and those of them that are handled."""
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(SQL["missed"])).fetchall()
         return {provider: (missed, replayed) for provider, missed, replayed in rows}
@@ -191,18 +192,16 @@ class PostgresInbox:
         async with self._pool.connection() as connection:
             await connection.execute(SQL[query], values)
 
-    async def _count(self, query: str, value: object) -> int:
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL[query], (value,))).fetchone()
-        return int(row[0]) if row else 0
-
 
 class PutStatement:
-    """How received events share a statement (see `grouped.Statement`). Storing twice is harmless, so nothing is recalled."""
+    """The statement that received events share (see `group_commit.GroupStatement`).
+
+    Storing an event twice is harmless, so nothing is recalled.
+    """
 
     async def store(self, connection: Connection, items: Sequence[ReceivedWebhook]) -> Sequence[bool]:
-        encoded = json_encoding.array([json_encoding.members(map(_row, items))])
-        cursor = await connection.execute(SQL["put"], (json_encoding.parameter(encoded),), prepare=True)
+        encoded = json_encoder.array([json_encoder.members(map(_row, items))])
+        cursor = await connection.execute(SQL["put"], (json_encoder.parameter(encoded),), prepare=True)
         new = {(provider, event_id) for provider, event_id, _ in await cursor.fetchall()}
         return [_take(new, item.key) for item in items]
 
@@ -218,12 +217,12 @@ class PutStatement:
 
 
 def _row(item: ReceivedWebhook) -> dict[str, object]:
-    """JSON has no bytes, and a body need not be text: base64."""
+    """Encode the body as base64: JSON has no bytes, and a body need not be text."""
     return {**item._asdict(), "body": b64encode(item.body).decode()}
 
 
 def _take(new: set[tuple[str, str]], key: tuple[str, str]) -> bool:
-    """Of several equal events in one group the first is the new one."""
+    """Take a key from the new ones: of several equal events in one group, the first is the new one."""
     if key in new:
         new.remove(key)
         return True

@@ -18,9 +18,8 @@ from application.ports import Listed
 from domain.errors import ConstraintBroken, Refused, StripeSilent
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 from infrastructure.bootstrap import running
-from infrastructure.postgres.backfill_rows import RowsWithoutStripeId
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
-from infrastructure.postgres.reconciliation import LedgerRows
+from infrastructure.postgres.reconciliation import LedgerRows, RowsWithoutStripeId
 from infrastructure.service import Service
 from infrastructure.settings import Settings
 from scripts.exit_codes import FOUND, fail

@@ -13,7 +13,7 @@ from application.missed_webhooks.poller import UNCHECKED
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
 from infrastructure.bootstrap import running
 from infrastructure.polling import PROVIDERS, unasked
-from infrastructure.postgres.account_binding import binding
+from infrastructure.postgres.bound_account import binding
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.service import Service

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from domain.fact import Fact
-from infrastructure.postgres import json_encoding
+from infrastructure.postgres import json_encoder
 from infrastructure.postgres.integrity.decoder import Undecodable, decoded
 from infrastructure.postgres.named_queries import queries
 from projections.tables import Rows, rows_of
@@ -19,7 +19,7 @@ from projections.tables import Rows, rows_of
 CHUNK = 4_000
 """Facts read at a time."""
 BEFORE_ALL = (UUID(int=0), 0)
-SQL = queries("proof")
+SQL = queries("integrity")
 
 Blocking = psycopg.Connection[TupleRow]
 StoredRow = tuple[UUID, int, str, bytes, int]
@@ -59,7 +59,7 @@ class ReplayedStreams:
     def encoded(self, table: str) -> bytes:
         """The rows of one table as the members of a JSON array; encoded once, so ask when all streams are taken."""
         if table not in self._encoded:
-            self._encoded[table] = json_encoding.members(row for _, row in self.rows.get(table, ()))
+            self._encoded[table] = json_encoder.members(row for _, row in self.rows.get(table, ()))
         return self._encoded[table]
 
     def only(self, streams: Collection[UUID]) -> "ReplayedStreams":

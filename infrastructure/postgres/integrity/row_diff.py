@@ -11,7 +11,7 @@ from uuid import UUID
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from infrastructure.postgres import json_encoding
+from infrastructure.postgres import json_encoder
 from infrastructure.postgres.integrity.replay import Blocking, ReplayedStreams
 from projections.tables import Derived
 
@@ -79,8 +79,8 @@ class RowDifference(NamedTuple):
 
 def compare(connection: Blocking, derived: Derived, refolded: ReplayedStreams) -> list[RowDifference]:
     """Every row of these streams that differs from its facts, is missing, or has none."""
-    rows = json_encoding.array([refolded.encoded(derived.table)])
-    values = {"rows": json_encoding.parameter(rows), "streams": refolded.streams}
+    rows = json_encoder.array([refolded.encoded(derived.table)])
+    values = {"rows": json_encoder.parameter(rows), "streams": refolded.streams}
     found = connection.execute(_composed(COMPARE, derived, SCOPE), values, prepare=True)
     return [_difference(derived, *row) for row in found]
 

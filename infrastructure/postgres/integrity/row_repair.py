@@ -10,7 +10,7 @@ import orjson
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
-from infrastructure.postgres import json_encoding
+from infrastructure.postgres import json_encoder
 from infrastructure.postgres.integrity.replay import Blocking, ReplayedStreams, moved, refolded
 from infrastructure.postgres.integrity.row_diff import RowDifference, compare, streams_of
 from projections.tables import Derived
@@ -118,7 +118,7 @@ class Repairs:
 
 def _expected(derived: Derived, current: ReplayedStreams, found: Collection[RowDifference]) -> dict[tuple[str, ...], dict[str, object]]:
     wanted = {difference.key for difference in found}
-    rows = [orjson.loads(json_encoding.encode(row)) for _, row in current.rows.get(derived.table, ())]
+    rows = [orjson.loads(json_encoder.encode(row)) for _, row in current.rows.get(derived.table, ())]
     return {key: row for row in rows if (key := _key(derived, row)) in wanted}
 
 
@@ -127,7 +127,7 @@ def _key(derived: Derived, row: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _recordset(rows: Sequence[Mapping[str, object]]) -> object:
-    return json_encoding.parameter(json_encoding.array([json_encoding.members(rows)]))
+    return json_encoder.parameter(json_encoder.array([json_encoder.members(rows)]))
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from infrastructure.postgres.integrity.replay import SQL, Blocking
+from infrastructure.postgres.named_queries import queries
 
 FORMAT = "transfer-ledger seal 1"
 SHORTEST_KEY = 16
@@ -59,7 +60,7 @@ def seal(connection: Blocking) -> Seal:
 
 def bound(connection: Blocking) -> tuple[str | None, str | None, str | None]:
     """Mode, account and instant of the database's binding; nothing before the first start."""
-    row = connection.execute(SQL["bound"]).fetchone()
+    row = connection.execute(queries("bound_account")["binding"]).fetchone()
     return (row[0], row[1], row[2].isoformat()) if row else (None, None, None)
 
 

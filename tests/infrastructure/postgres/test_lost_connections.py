@@ -10,9 +10,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from domain.errors import Conflict
+from domain.errors import Conflict, Unavailable
 from infrastructure.postgres.connections import Connection, Pool
-from infrastructure.postgres.errors import Unavailable
 from infrastructure.postgres.event_store import Append, AppendStatement, EventStore, StoredFact
 from infrastructure.postgres.group_commit import GroupCommit
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from domain.errors import Conflict, ConstraintBroken
 from domain.provider_call.stripe_objects import TransferAtStripe
-from infrastructure.postgres import json_encoding
+from infrastructure.postgres import json_encoder
 from infrastructure.postgres.event_store import TABLES, RecordedFact, StoredFact
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
 from tests.support.in_memory.alarms import AlarmBoard
@@ -92,7 +92,7 @@ class MemoryDatabase:
         if unknown := rows.keys() - TABLES - KINDS.keys():
             raise ValueError(f"there is no table {', '.join(sorted(unknown))}")
         for several in rows.values():
-            json_encoding.members(several)  # what PostgreSQL could not be told is refused here as well
+            json_encoder.members(several)  # what PostgreSQL could not be told is refused here as well
         changed = {table: {row[0]: row for row in rows[table]} for table in KINDS if table in rows}
         for table, rows_by_key in changed.items():
             check(table, list(rows_by_key.values()))

@@ -1,4 +1,7 @@
-"""To which mode and account this database belongs. The first start decides; a start that differs must not go on."""
+"""Binding of a database to one mode and one Stripe account.
+
+The first start binds the database; a start with another mode or account must not go on.
+"""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -9,19 +12,21 @@ from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.errors import WrongBinding
 from infrastructure.postgres.named_queries import queries
 
-SQL = queries("binding")
+SQL = queries("bound_account")
 
 
 class Binding(NamedTuple):
+    """The row of `ledger_binding`."""
+
     mode: str
     account: str | None
     bound_at: datetime
 
 
 async def bind(pool: Pool, mode: str, account: str | None = None) -> Binding:
-    """Bind this database to a mode (simulator, test, live) and, where known, an account, or check that it is.
+    """Bind this database to a mode (simulator, test, live) and, where known, to an account.
 
-    Raises WrongBinding, which says what the database belongs to.
+    Raises WrongBinding when the database already belongs to another mode or account.
     """
     async with pool.connection() as connection:
         await connection.execute(SQL["bind"], {"mode": mode, "account": account})
@@ -35,7 +40,7 @@ async def bind(pool: Pool, mode: str, account: str | None = None) -> Binding:
 
 
 async def binding(pool: Pool) -> Binding | None:
-    """To what this database belongs; None before the first start."""
+    """Return the mode and account that this database belongs to; None before the first start."""
     async with pool.connection() as connection, connection.cursor(row_factory=args_row(Binding)) as cursor:
         await cursor.execute(SQL["binding"])
         return await cursor.fetchone()

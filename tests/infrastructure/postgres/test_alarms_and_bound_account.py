@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infrastructure.postgres.account_binding import bind, binding
 from infrastructure.postgres.alarms import PostgresAlarms, StoredAlarm
+from infrastructure.postgres.bound_account import bind, binding
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.errors import WrongBinding
 from infrastructure.postgres.event_store import EventStore

@@ -132,7 +132,7 @@ async def past(person: Person, seconds: float) -> None:
 
 
 class Model:
-    """The formula of queries/pace.sql with a time of its own, so that minutes of traffic take no time."""
+    """The formula of queries/rate_limiter.sql with a time of its own, so that minutes of traffic take no time."""
 
     def __init__(self) -> None:
         self._share, self._slowed_at, self._next_at = 1.0, -math.inf, 0.0

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from infrastructure.postgres.account_binding import bind
+from infrastructure.postgres.bound_account import bind
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 
