@@ -1,4 +1,4 @@
-"""The environment, read once and checked before anything starts. `.env.template` lists every name with its meaning."""
+"""Settings from the environment, read and checked once before anything starts. `.env.template` explains every name."""
 
 import ipaddress
 import re
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class BadSetting(LedgerError):
-    """A variable of the environment has a value that cannot be meant. Secrets are never repeated."""
+    """An environment variable has an invalid value. The message never repeats a secret."""
 
     code = "bad_setting"
 
@@ -36,7 +36,7 @@ class BadSetting(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class WorkSettings:
-    """One process manager: whether it runs here, and its patience."""
+    """Settings of one process manager: whether this process runs it, and its retries."""
 
     enabled: bool = True
     max_retries: int = 5
@@ -47,7 +47,7 @@ class WorkSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be chosen from outside. None and empty mean unset."""
+    """All settings. None and empty mean unset."""
 
     database_url: str | None = None
     host: str = "127.0.0.1"
@@ -74,22 +74,22 @@ class Settings:
 
     @property
     def mode(self) -> str:
-        """`simulator`, `test` or `live`, by the key's prefix."""
+        """Return `simulator`, `test` or `live`, by the prefix of the key."""
         if self.stripe_api_key is None:
             return "simulator"
         return "live" if self.stripe_api_key.startswith(("sk_live_", "rk_live_")) else "test"
 
     @property
     def is_builtin(self) -> bool:
-        """Whether Stripe is the simulator that is built in."""
+        """Return True if Stripe is the built-in simulator."""
         return self.stripe_api_key is None and self.stripe_api_base is None
 
     @property
     def psp_mode(self) -> str:
-        """`simulator`, `test`, `live`, or `none`: then nobody can be asked for payments and refunds.
+        """Return `simulator`, `test`, `live`, or `none`: without a PSP, no payments and refunds can be requested.
 
-        A simulated PSP beside a real Stripe would take real money from sellers for refunds that no buyer got, so the
-        built-in one comes only with the built-in Stripe.
+        A simulated PSP with the real Stripe would take real money from sellers for refunds that no buyer got, so the
+        built-in PSP is only used with the built-in Stripe.
         """
         if self.hyperswitch_base_url is None:
             return "simulator" if self.is_builtin else "none"
@@ -98,7 +98,7 @@ class Settings:
         return "test" if (self.hyperswitch_api_key or "").startswith(_PSP_TEST_KEYS) else "live"
 
     def policy(self, work: WorkSettings) -> Policy:
-        """The limits of one kind of operation."""
+        """Return the retry policy of one kind of operation."""
         return Policy(
             max_retries=work.max_retries,
             base=work.backoff_base,
@@ -110,7 +110,7 @@ class Settings:
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
-    """Read and check the environment. Raises BadSetting, which names the variable, its value and what is expected."""
+    """Read and check the environment. Raises BadSetting, which names the variable, its value and the expected values."""
     read = _Reader({name: value.strip() for name, value in environment.items() if value.strip()})
     settings = Settings(
         database_url=read.secret("DATABASE_URL", _database_url, "a URL such as postgresql://user@host/ledger"),
@@ -151,11 +151,11 @@ def _check_psp(settings: Settings) -> None:
     if base is not None and key is None and settings.psp_mode != "simulator":
         raise BadSetting("HYPERSWITCH_API_KEY", "", f"the key to {base}")
     if base is not None and (settings.psp_mode == "live") != (settings.mode == "live"):
-        raise BadSetting("HYPERSWITCH_BASE_URL", base, f"a payment provider that is as live as Stripe ({settings.mode} mode)")
+        raise BadSetting("HYPERSWITCH_BASE_URL", base, f"a payment provider of the same mode as Stripe, live or not ({settings.mode} mode)")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the host."""
+    """Return True if only this machine can reach the host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -163,7 +163,7 @@ def is_loopback(host: str) -> bool:
 
 
 def duration(text: str) -> timedelta:
-    """`90s`, `1m`, `1h30m`. Raises ValueError for anything else."""
+    """Parse a duration such as `90s`, `1m`, `1h30m`. Raises ValueError for anything else."""
     found = _DURATION.fullmatch(text)
     if not text or found is None:
         raise ValueError(text)

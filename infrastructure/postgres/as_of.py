@@ -1,6 +1,7 @@
-"""The past: a transfer, an order, a seller's balance and statement as they were, by the fold that also writes the rows of now.
+"""As-of queries: a transfer, an order, a seller's balance and statement at a past moment.
 
-Read models only say which streams belong to an order or a seller, which never changes; what those were comes from facts.
+They use the same folds as today's rows. The read models only say which streams belong to an order or a seller, which never
+changes; everything else comes from the facts.
 """
 
 from collections.abc import AsyncIterator
@@ -23,19 +24,19 @@ from projections.registry import Fold, TransferFold, fold
 from projections.statements import Accounts, Period, Statement, account_of
 
 STREAMS_AT_ONCE = 100
-"""How many of a seller's transfers are in memory at a time, and how long other calls wait while they are decoded."""
+"""Transfers of a seller in memory at a time; the larger, the longer other calls wait while these are decoded."""
 MOST_MOVEMENTS = 100_000
 
 SQL = queries("as_of")
 
 
 class NotReached(Refused):
-    """A position that the ledger has not reached yet: nobody can say what it will have been then."""
+    """A position that the ledger has not reached yet, so its state at that position is unknown."""
 
     code = "position_not_reached"
 
     def __init__(self, position: int, head: int) -> None:
-        super().__init__(f"The ledger has not reached position {position}; its newest is {head}, so ask for that or earlier.")
+        super().__init__(f"The ledger has not reached position {position}; its newest is {head}, so ask for that position or an earlier one.")
 
 
 class PeriodTooLong(Refused):
@@ -44,21 +45,21 @@ class PeriodTooLong(Refused):
     code = "period_too_long"
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"The period holds more than {most} movements; ask for shorter ones, which join without a gap.")
+        super().__init__(f"The period holds more than {most} movements; ask for shorter periods, which join without a gap.")
 
 
 class Moment(NamedTuple):
-    """Where the past is looked at from: facts up to `position`, of no later instant than `instant` where that is given.
+    """A moment of the past: facts up to `position`, and, where `instant` is given, no later than that instant.
 
-    The position holds still what is read in several pages while others append.
+    The position keeps several pages of one answer consistent while others append.
     """
 
     position: int
     instant: datetime | None = None
 
-    def knew(self, told: list[Told]) -> list[Told]:
-        """What of a stream had happened: a prefix, since neither positions nor a stream's instants ever go back."""
-        return list(takewhile(self._had_happened, told))
+    def knew(self, facts: list[Told]) -> list[Told]:
+        """Return the facts of a stream that had happened: a prefix, since neither positions nor instants of a stream go back."""
+        return list(takewhile(self._had_happened, facts))
 
     def _had_happened(self, one: Told) -> bool:
         return one.position <= self.position and (self.instant is None or one.fact.timestamp <= self.instant)
@@ -72,28 +73,28 @@ class OrderThen(NamedTuple):
     refunds: list[RefundRow]
 
 
-class Past:
+class AsOfQueries:
     """Reads facts; changes nothing."""
 
-    def __init__(self, pool: Pool, history: FactReader, streams_at_once: int = STREAMS_AT_ONCE) -> None:
-        self._pool, self._history, self._streams_at_once = pool, history, streams_at_once
+    def __init__(self, pool: Pool, facts: FactReader, streams_at_once: int = STREAMS_AT_ONCE) -> None:
+        self._pool, self._facts, self._streams_at_once = pool, facts, streams_at_once
 
     async def moment(self, instant: datetime | None = None, position: int | None = None) -> Moment:
-        """The moment at an instant (what happened at that very instant included) or a position. Raises NotReached."""
-        head = await self._history.head()
+        """Return the moment of an instant (facts of that very instant are included) or of a position. Raises NotReached."""
+        head = await self._facts.head()
         if position is not None and position > head:
             raise NotReached(position, head)
         return Moment(head if position is None else position, instant)
 
     async def transfer(self, transfer_id: UUID, moment: Moment) -> TransferFold | None:
-        """One transfer; None before it existed."""
-        folded = _folded(await self._history.of(transfer_id), moment)
+        """Return one transfer; None before it existed."""
+        folded = _folded(await self._facts.of(transfer_id), moment)
         return folded if isinstance(folded, TransferFold) else None
 
     async def order(self, order_id: str, moment: Moment) -> OrderThen | None:
-        """One order; None before it existed."""
+        """Return one order; None before it existed."""
         streams = await self._streams_of(order_id)
-        told = await self._history.several(streams)
+        told = await self._facts.several(streams)
         known = [_folded(told.get(stream, []), moment) for stream in streams]
         order = next((one for one in known if isinstance(one, OrderRow)), None)
         if order is None:
@@ -102,7 +103,7 @@ class Past:
         return OrderThen(order, transfers, [_as_it_stood(one, transfers) for one in known if isinstance(one, RefundRow)])
 
     async def balances(self, seller_id: str, moment: Moment) -> list[Balance]:
-        """One line for each currency in which the seller had transfers."""
+        """Return one balance for each currency in which the seller had transfers."""
         balances: dict[str, Balance] = {}
         async for told in self._transfers_of(seller_id, moment.instant):
             folded = _folded(told, moment)
@@ -113,7 +114,7 @@ class Past:
         return sorted(balances.values())
 
     async def statement(self, seller_id: str, period: Period, moment: Moment, most: int = MOST_MOVEMENTS) -> Statement:
-        """What moved in a period, as far as the ledger knew at the moment. Raises PeriodTooLong."""
+        """Return the movements of a period, as far as the ledger knew them at the moment. Raises PeriodTooLong."""
         accounts = Accounts()
         async for told in self._transfers_of(seller_id, period.end):
             account = account_of([(one.position, one.fact) for one in moment.knew(told)], period)
@@ -124,12 +125,12 @@ class Past:
         return Statement(seller_id, period, moment.position, accounts.total())
 
     async def history_of_order(self, order_id: str) -> list[Told]:
-        """All facts of an order, its refunds and its transfers, in order of position; empty when there is none of them."""
-        told = await self._history.several(await self._streams_of(order_id))
+        """Return the facts of an order, its refunds, disputes and transfers, in the order of positions; empty for an unknown order."""
+        told = await self._facts.several(await self._streams_of(order_id))
         return sorted((one for several in told.values() for one in several), key=lambda one: one.position)
 
     async def webhooks_behind(self, told: list[Told]) -> dict[int, str]:
-        """By position of a fact that was the last of a webhook's, that webhook as `<provider>:<event id>`."""
+        """Return the webhooks whose last facts are among these, as `<provider>:<event id>`, by position."""
         async with self._pool.connection() as connection:
             found = await connection.execute(SQL["webhooks_behind"], ([one.position for one in told],))
             return {position: f"{provider}:{event_id}" for position, provider, event_id in await found.fetchall()}
@@ -140,13 +141,13 @@ class Past:
             return [row[0] for row in await found.fetchall()]
 
     async def _transfers_of(self, seller_id: str, begun_by: datetime | None) -> AsyncIterator[list[Told]]:
-        """The facts of each of a seller's transfers; a page of them at a time."""
+        """Yield the facts of each of a seller's transfers, reading a page of transfers at a time."""
         page = {"seller_id": seller_id, "begun_by": begun_by, "created_at": None, "transfer_id": None}
         while True:
             async with self._pool.connection() as connection:
                 found = await connection.execute(SQL["transfers_of_seller"], {**page, "limit": self._streams_at_once})
                 rows = await found.fetchall()
-            for told in (await self._history.several([transfer_id for _, transfer_id in rows])).values():
+            for told in (await self._facts.several([transfer_id for _, transfer_id in rows])).values():
                 yield told
             if len(rows) < self._streams_at_once:
                 return
@@ -158,7 +159,7 @@ def _folded(told: list[Told], moment: Moment) -> Fold | None:
 
 
 def _as_it_stood(refund: RefundRow, transfers: list[TransferFold]) -> RefundRow:
-    """The refund with what had become of each of its parts."""
+    """Return the refund with the status that each of its parts had."""
     reversals = {str(row.reversal_id): row.status for one in transfers for row in one.reversals.rows.values()}
     sales = {one.transfer.seller_id: one.transfer.status for one in transfers if one.transfer.cause == SALE}
     return refund._replace(allocation=[part_now(refund, part, reversals, sales) for part in refund.allocation])

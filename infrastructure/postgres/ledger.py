@@ -1,4 +1,4 @@
-"""The ports `EventLog` and `Directory` on PostgreSQL: facts through the event store, rows folded in the same pass."""
+"""The port `EventLog` on PostgreSQL: facts through the event store, rows folded in the same pass."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ BATCH = 100
 
 
 def new_mapper() -> Mapper[UUID]:
-    """How facts are written: the library's JSON, so that its own readers understand them."""
+    """Make the mapper that writes facts: the library's JSON, so that the library's own readers understand them."""
     transcoder = JSONTranscoder()
     for transcoding in (UUIDAsHex(), DecimalAsStr(), DatetimeAsISO()):
         transcoder.register(transcoding)
@@ -32,7 +32,7 @@ def new_mapper() -> Mapper[UUID]:
 
 
 class FactCodec:
-    """Facts to their stored form and back."""
+    """Converts facts to their stored form and back."""
 
     def __init__(self) -> None:
         self._mapper = new_mapper()
@@ -54,20 +54,20 @@ class FactCodec:
 
 
 class PostgresEventLog:
-    """See `application.ports.EventLog`."""
+    """The port `EventLog` on the event store."""
 
     def __init__(self, store: EventStore) -> None:
         self._store, self._codec = store, FactCodec()
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
-        """These streams, and the rows they fold to."""
+        """Load these streams, and the rows they fold to."""
         recorded = await self._store.load(ids) if ids else {}
         facts = {stream: [self._codec.fact(one) for one in several] for stream, several in recorded.items()}
         streams = {stream: replayed(several) for stream, several in facts.items()}
         return UnitOfWork(streams, {stream: fold(None, several) for stream, several in facts.items()})
 
     async def append(self, uow: UnitOfWork, extras: CommitExtras = NO_EXTRAS) -> None:
-        """Facts, rows, alarms, and what goes along: all or nothing."""
+        """Store facts, rows, alarms and the extras of the command, all or nothing."""
         changed = uow.changed()
         folds = {stream.id: (_known(uow, stream), fold(_known(uow, stream), facts)) for stream, facts in changed}
         stored = [self._codec.stored(fact) for _, facts in changed for fact in facts]
@@ -79,7 +79,7 @@ class PostgresEventLog:
 
 
 def replayed(facts: Sequence[Fact]) -> Stream:
-    """The aggregate after these facts, the first of which opens it."""
+    """Return the aggregate after these facts, the first of which opens it."""
     stream: Stream | None = None
     for fact in facts:
         stream = fact.mutate(stream)
@@ -93,7 +93,7 @@ def _known(uow: UnitOfWork, stream: Stream) -> Fold | None:
 
 
 def _alarms(before: Fold | None, facts: Sequence[Fact]) -> list[AlarmRow]:
-    """What was cleared and raised again is raised: the store raises first and clears then."""
+    """Return the alarms of these facts; an alarm that was cleared and raised again is raised: the store raises first."""
     told = list(alarms(facts, troubled=_troubled(before)))
     last = {row.kind: row for row in told}
     return [row for row in told if row.cleared_at is None or last[row.kind].cleared_at is not None]

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 from starlette.responses import Response
 
-from infrastructure.postgres.as_of import Past
+from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.service import Service
@@ -40,7 +40,7 @@ class Backend:
     service: Service
     reads: ReadModels
     history: FactReader
-    past: Past
+    past: AsOfQueries
     metrics: Metrics
     document: bytes
 
@@ -63,7 +63,7 @@ class Call(Generic[B, Q]):
         return self.backend.reads
 
     @property
-    def past(self) -> Past:
+    def past(self) -> AsOfQueries:
         return self.backend.past
 
     def id(self, name: str) -> str:

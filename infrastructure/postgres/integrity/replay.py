@@ -1,4 +1,4 @@
-"""The facts once more, stream by stream, and the rows that each of them leads to. Read only; memory stays flat."""
+"""Replay of the facts, stream by stream, to the rows that each stream leads to. Read only; memory stays flat."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ StoredRow = tuple[UUID, int, str, bytes, int]
 
 
 class UnreadableStream(NamedTuple):
-    """A stream that cannot be folded: it has a gap, or something in it is no fact."""
+    """A stream that cannot be folded: it has a gap, or one of its rows is no fact."""
 
     stream: UUID
     position: int
@@ -46,7 +46,7 @@ class ReplayedStreams:
     _encoded: dict[str, bytes] = field(default_factory=dict)
 
     def take(self, stream: UUID, stored: Sequence[StoredRow]) -> None:
-        """Fold one whole stream; what cannot be folded is kept as unreadable, and its rows are left out."""
+        """Fold one whole stream. A stream that cannot be folded is unreadable, and has no rows."""
         self.facts += len(stored)
         led_to = _led_to(stream, stored)
         if isinstance(led_to, UnreadableStream):
@@ -57,18 +57,18 @@ class ReplayedStreams:
             self.rows.setdefault(table, []).extend((stream, row) for row in rows)
 
     def encoded(self, table: str) -> bytes:
-        """The rows of one table as the members of a JSON array; encoded once, so ask when all streams are taken."""
+        """Encode the rows of one table as the members of a JSON array, once: call this after the last `take`."""
         if table not in self._encoded:
             self._encoded[table] = json_encoder.members(row for _, row in self.rows.get(table, ()))
         return self._encoded[table]
 
     def only(self, streams: Collection[UUID]) -> "ReplayedStreams":
-        """Some of these streams."""
+        """Return only these streams."""
         rows = {table: [pair for pair in pairs if pair[0] in streams] for table, pairs in self.rows.items()}
         return ReplayedStreams([stream for stream in self.streams if stream in streams], rows)
 
     def replaced(self, newer: "ReplayedStreams") -> "ReplayedStreams":
-        """The same streams, where `newer` knows some of them as they are by now."""
+        """Return the same streams, with those of `newer` in their present state."""
         moved = set(newer.streams) | {one.stream for one in newer.unreadable}
         streams = [stream for stream in self.streams if stream not in moved] + newer.streams
         kept = {table: [pair for pair in rows if pair[0] not in moved] for table, rows in self.rows.items()}
@@ -76,16 +76,16 @@ class ReplayedStreams:
         return ReplayedStreams(streams, tables, newer.unreadable, newer.facts)
 
 
-def refolded(stored: Iterable[StoredRow]) -> ReplayedStreams:
-    """These facts, which are whole streams in order."""
-    refolded = ReplayedStreams()
+def replay_streams(stored: Iterable[StoredRow]) -> ReplayedStreams:
+    """Fold facts that are whole streams, in order."""
+    replayed = ReplayedStreams()
     for stream, facts in groupby(stored, itemgetter(0)):
-        refolded.take(stream, list(facts))
-    return refolded
+        replayed.take(stream, list(facts))
+    return replayed
 
 
 def chunks(connection: Blocking, position: int, size: int = CHUNK) -> Iterator[list[StoredRow]]:
-    """All facts up to a position, in chunks of whole streams."""
+    """Yield all facts up to a position, in chunks of whole streams."""
     after, begun = BEFORE_ALL, list[StoredRow]()
     while True:
         read = _read(connection, after, position, size)
@@ -102,7 +102,7 @@ def chunks(connection: Blocking, position: int, size: int = CHUNK) -> Iterator[l
 
 
 def moved(connection: Blocking, streams: Sequence[UUID], position: int) -> list[StoredRow]:
-    """Those of these streams, whole, that have facts after a position."""
+    """Read those of these streams, whole, that have facts after a position."""
     with connection.cursor(binary=True) as cursor:
         cursor.execute(SQL["moved"], {"streams": list(streams), "position": position})
         return cursor.fetchall()
@@ -116,7 +116,7 @@ def _read(connection: Blocking, after: tuple[UUID, int], position: int, limit: i
 
 
 def _length_of_whole_streams(begun: Sequence[StoredRow]) -> int:
-    """The last stream may go on in the next chunk."""
+    """Count the facts without the last stream, which may go on in the next chunk."""
     last = begun[-1][0]
     return next((index + 1 for index in range(len(begun) - 2, -1, -1) if begun[index][0] != last), 0)
 

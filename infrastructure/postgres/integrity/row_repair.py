@@ -1,4 +1,4 @@
-"""Rows that differ from their facts, written anew: under the lock that appends take, and only for a moment each."""
+"""Repair of rows that differ from their facts, in short transactions under the lock of the appends."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,14 +11,14 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from infrastructure.postgres import json_encoder
-from infrastructure.postgres.integrity.replay import Blocking, ReplayedStreams, moved, refolded
+from infrastructure.postgres.integrity.replay import Blocking, ReplayedStreams, moved, replay_streams
 from infrastructure.postgres.integrity.row_diff import RowDifference, compare, streams_of
 from projections.tables import Derived
 
 BATCH = 250
-"""Streams repaired in one transaction: appends wait for it, some tens of milliseconds."""
+"""Streams repaired in one transaction; appends wait for that, some tens of milliseconds."""
 ATTEMPTS, PAUSE = 25, 0.2
-"""How often a row that somebody holds is tried again."""
+"""How often, and after how many seconds, a row that another session holds is tried again."""
 LOCK = "select pg_advisory_xact_lock(x'6c6564676572'::bigint), set_config('lock_timeout', '200ms', true)"
 REMOVE = """
     delete from {table} t using json_populate_recordset(null::{table}, %s) g where {same_key} returning row_to_json(t)::text
@@ -28,58 +28,58 @@ WRITE = """
     on conflict ({key}) do update set {assignments}
 """
 RESTORE = "insert into {table} ({columns}) select {columns} from json_populate_recordset(null::{table}, %s)"
-SomebodyHoldsIt = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 Store = Callable[[Derived, ReplayedStreams, Sequence[RowDifference]], None]
 
 
 class RepairRefused(Exception):
-    """Rows cannot be made what their facts say; what was repaired before stays repaired."""
+    """Rows cannot be repaired; earlier repairs of the run stay."""
 
     def __init__(self, table: str, why: str) -> None:
-        super().__init__(f"{table} cannot be repaired: {why}; mend that and run `transfer-ledger rebuild` again.")
+        super().__init__(f"{table} cannot be repaired: {why}; remove the cause and run `transfer-ledger rebuild` again.")
 
 
 class Repairs:
-    """Repairs what a walk finds. `position` is where the walk's snapshot was taken."""
+    """Repairs the differences that a walk finds. `position` is that of the walk's snapshot."""
 
     def __init__(self, connection: Blocking, position: int) -> None:
         self._connection, self._position = connection, position
         self._set_aside: dict[Derived, list[UUID]] = {}
 
     def repair(self, derived: Derived, known: ReplayedStreams, found: Sequence[RowDifference]) -> list[RowDifference]:
-        """Write what these differences show, as their facts have it by now; returns what was really repaired."""
+        """Write the rows of these differences as their present facts have them, and return those really repaired."""
         streams = streams_of(derived, found).intersection(known.streams)
         repaired, ordered = self._forget(derived, found), sorted(streams)
         for begin in range(0, len(ordered), BATCH):
             batch = ordered[begin : begin + BATCH]
             try:
-                repaired += self._patiently(derived, known.only(set(batch)), self._position, self._write)
+                repaired += self._with_retries(derived, known.only(set(batch)), self._position, self._write)
             except psycopg.errors.UniqueViolation:
-                # a value that another wrong row still holds; once all wrong rows are known, they go at once
+                # another wrong row still has this value; `finish` replaces all wrong rows at once
                 self._set_aside.setdefault(derived, []).extend(batch)
         return repaired
 
     def finish(self) -> list[RowDifference]:
-        """What was set aside, per table in one transaction: all wrong rows out, all right ones in, leases kept."""
+        """Replace the rows that were set aside, in one transaction per table; their leases stay."""
         aside = [(derived, ReplayedStreams(streams)) for derived, streams in self._set_aside.items()]
-        return [row for derived, known in aside for row in self._patiently(derived, known, 0, self._replace)]
+        return [row for derived, known in aside for row in self._with_retries(derived, known, 0, self._replace)]
 
     def _forget(self, derived: Derived, found: Sequence[RowDifference]) -> list[RowDifference]:
-        """Rows that name no stream at all, not even a wrong one."""
+        """Delete the rows that have no valid stream id at all."""
         nameless = [difference for difference in found if not streams_of(derived, [difference])]
         if nameless:
             self._remove(derived, nameless)
         return nameless
 
-    def _patiently(self, derived: Derived, known: ReplayedStreams, position: int, store: Store) -> list[RowDifference]:
+    def _with_retries(self, derived: Derived, known: ReplayedStreams, position: int, store: Store) -> list[RowDifference]:
         for left in reversed(range(ATTEMPTS)):
             try:
                 return self._at_once(derived, known, position, store)
-            except SomebodyHoldsIt as held:
+            except LOCKED as held:
                 if not left:
-                    raise RepairRefused(derived.table, "somebody holds some of its rows, and does not let go of them") from held
+                    raise RepairRefused(derived.table, "another session keeps some of its rows locked") from held
                 time.sleep(PAUSE)
             except psycopg.errors.UniqueViolation:
                 raise
@@ -90,7 +90,7 @@ class Repairs:
     def _at_once(self, derived: Derived, known: ReplayedStreams, position: int, store: Store) -> list[RowDifference]:
         with self._connection.transaction():
             self._connection.execute(LOCK)
-            current = known.replaced(refolded(moved(self._connection, known.streams, position)))
+            current = known.replaced(replay_streams(moved(self._connection, known.streams, position)))
             found = compare(self._connection, derived, current)
             if found:
                 store(derived, current, found)
@@ -104,7 +104,7 @@ class Repairs:
     def _replace(self, derived: Derived, current: ReplayedStreams, found: Sequence[RowDifference]) -> None:
         gone = self._remove(derived, found)
         for key, row in _expected(derived, current, found).items():
-            restored = {**gone.get(key, {}), **row}  # what facts do not determine, such as a lease, stays
+            restored = {**gone.get(key, {}), **row}  # columns that facts do not determine, such as a lease, stay
             self._connection.execute(_composed(RESTORE, derived, tuple(restored)), (_recordset([restored]),))
 
     def _remove(self, derived: Derived, found: Sequence[RowDifference]) -> dict[tuple[str, ...], Mapping[str, object]]:
