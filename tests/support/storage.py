@@ -92,7 +92,7 @@ class _StandingClock:
 @asynccontextmanager
 async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
     async with new_pool(database_url) as pool:
-        store, webhooks = EventStore(database_url, pool), inbox.Inbox(database_url, pool)
+        store, webhooks = EventStore(database_url, pool), inbox.PostgresInbox(database_url, pool)
         await asyncio.gather(store.start(), webhooks.start())
         listeners: list[Listener] = []
 
@@ -117,11 +117,11 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
             yield Storage(
                 PostgresEventLog(store),
                 PostgresDirectory(pool),
-                work_queue.Work(pool),
-                alarms.Alarms(pool),
+                work_queue.PostgresWorkQueue(pool),
+                alarms.PostgresAlarms(pool),
                 webhooks,
-                lambda rate: rate_limiter.RateLimiter(pool, rate),
-                lambda: circuit_breaker.CircuitBreaker(pool),
+                lambda rate: rate_limiter.PostgresRateLimiter(pool, rate),
+                lambda: circuit_breaker.PostgresCircuitBreaker(pool),
                 now,
                 let_pass,
                 facts,
