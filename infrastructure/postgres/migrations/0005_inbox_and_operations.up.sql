@@ -52,7 +52,7 @@ begin
     perform pg_advisory_xact_lock_shared(x'6c6564676572'::bigint);  -- 'ledger', see ledger_append
     update webhook_inbox i
        set status = 'parked', subject = waits_for, reason = why, leased_by = null, leased_until = null,
-           -- Only by what is newer than the look: what it has seen and found wanting would be looked at for ever.
+           -- Only facts newer than the claim release the event: it was handled with the older ones, and would loop for ever.
            due_at = case when exists (
                select from (select stream_id from orders where order_id = substr(waits_for, 1 + length('order:'))
                                                            and waits_for like 'order:%'
@@ -62,7 +62,7 @@ begin
                             union all
                             select stream_id from orders where source_transaction = substr(waits_for, 1 + length('payment:'))
                                                            and waits_for like 'payment:%') o
-                -- The newest of its facts, by the primary key: an index on positions would be walked to find a maximum.
+                -- The newest fact of the order, by the primary key: PostgreSQL would scan an index on positions for a maximum.
                 where (select e.notification_id from ledger_events e where e.originator_id = o.stream_id
                         order by e.originator_version desc limit 1) > i.seen_position
            ) then now() else look_at end

@@ -40,11 +40,11 @@ begin
     -- One writer at a time, so that the order of positions is the order of commits and a reader that follows positions
     -- misses nothing. An advisory lock, because LOCK TABLE waits for every VACUUM of the table.
     perform pg_advisory_xact_lock(x'6c6564676572'::bigint);  -- 'ledger' in ASCII
-    -- From here on everybody waits for us: somebody's row lock may cost this append, but not the whole ledger.
+    -- From here on all other appends wait for this one: a row lock of another session may fail this append, not block all.
     perform set_config('lock_timeout', '200ms', true);
 
-    -- Each statement of a volatile function has a snapshot of its own: this one is younger than the lock.
-    -- Not a row that holds the head: under an old snapshot it would collect dead versions by the thousand.
+    -- Each statement of a volatile function has its own snapshot: this one is younger than the lock.
+    -- No row stores the head: under an old snapshot such a row would collect dead versions by the thousand.
     select notification_id, digest into position, link from ledger_events order by notification_id desc limit 1;
     position := coalesce(position, 0);
     link := coalesce(link, sha256('ledger_events'));
@@ -95,7 +95,7 @@ begin
     if given.seller_transfers is not null then
         insert into seller_transfers
         select * from json_populate_recordset(null::seller_transfers, given.seller_transfers)
-        -- Workers renew and release their leases in the same order, so nobody waits in a circle.
+        -- Workers renew and release their leases in the same order, so no deadlock is possible.
          order by transfer_id
         on conflict (transfer_id) do update set
             order_id = excluded.order_id, seller_id = excluded.seller_id, destination = excluded.destination,
@@ -111,8 +111,8 @@ begin
     if given.transfer_reversals is not null then
         insert into transfer_reversals
         select * from json_populate_recordset(null::transfer_reversals, given.transfer_reversals)
-        -- One append may end a reversal and start the next. Unique indexes look at each row as it is written, so those
-        -- that leave 'requested' go first, or the two would seem to be in flight together.
+        -- One append may end a reversal and start the next. Unique indexes check each row when it is written, so rows that
+        -- leave 'requested' go first; otherwise both reversals would count as in flight.
          order by status = 'requested'
         on conflict (reversal_id) do update set
             transfer_id = excluded.transfer_id, order_id = excluded.order_id, seller_id = excluded.seller_id,
@@ -149,7 +149,7 @@ begin
             scope = excluded.scope, paused = excluded.paused, actor = excluded.actor, reason = excluded.reason,
             lost_since = excluded.lost_since, version = excluded.version, created_at = excluded.created_at,
             updated_at = excluded.updated_at;
-        -- What waited may begin again, and nobody is to sleep on it.
+        -- Paused work may begin again: wake the workers.
         perform pg_notify('ledger_work', '');
     end if;
 
@@ -174,8 +174,8 @@ begin
     end if;
 
     if given.alarms is not null then
-        -- The same alarm may be raised, and cleared, by several appends of one group: the last raising counts, and
-        -- then what cleared it after that.
+        -- Several appends of one group may raise and clear the same alarm: the last raising counts, and then the clearing
+        -- after that.
         insert into alarms (kind, subject, detail, raised_at)
         select distinct on (a.kind, a.subject) a.kind, a.subject, a.detail, a.raised_at
           from rows from (json_to_recordset(given.alarms) as (
@@ -186,7 +186,7 @@ begin
         on conflict (kind, subject) do update set
             detail = excluded.detail, raised_at = excluded.raised_at, cleared_at = null;
 
-        -- Clearing never makes a row: most of what ends well had never been alarming.
+        -- Clearing never inserts a row: most conditions that end well never raised an alarm.
         update alarms a set cleared_at = c.cleared_at
           from (select distinct on (g.kind, g.subject) g.kind, g.subject, g.cleared_at
                   from rows from (json_to_recordset(given.alarms) as (
@@ -197,7 +197,7 @@ begin
     end if;
 
     if given.webhook_inbox is not null then
-        -- The event is done in the same breath as what it caused. A row that is no longer open stays as it is.
+        -- The event is closed in the transaction of the facts that it caused. A closed row stays as it is.
         update webhook_inbox i
            set status = h.status, reason = h.reason, subject = coalesce(h.subject, i.subject), due_at = h.due_at,
                handled_at = case when h.status in ('done', 'ignored', 'dead') then now() end,
@@ -211,7 +211,7 @@ begin
     end if;
 
     if given.released is not null then
-        -- What these events waited for has just come.
+        -- The subject of these events has just come.
         update webhook_inbox i set due_at = now()
           from json_to_recordset(given.released) as r (subject text)
          where i.subject = r.subject and i.status = 'parked';
