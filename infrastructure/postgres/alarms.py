@@ -6,9 +6,7 @@ An append stores the alarms that belong to its facts (`EventStore.append`, rows 
 from datetime import datetime
 from typing import NamedTuple
 
-from psycopg.rows import args_row
-
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, execute, fetch_rows
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("alarms")
@@ -32,28 +30,20 @@ class PostgresAlarms:
 
     async def raise_(self, kind: str, subject: str, detail: str) -> None:
         """Raise an alarm, or raise it again with new detail."""
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["raise"], {"kind": kind, "subject": subject, "detail": detail})
+        await execute(self._pool, SQL["raise"], {"kind": kind, "subject": subject, "detail": detail})
 
     async def clear(self, kind: str, subject: str) -> bool:
         """Clear an alarm; return False if it was not raised."""
-        async with self._pool.connection() as connection:
-            return (await connection.execute(SQL["clear"], (kind, subject))).rowcount > 0
+        return await execute(self._pool, SQL["clear"], (kind, subject)) > 0
 
     async def clear_all(self, subject: str) -> None:
         """Clear every alarm of this subject."""
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["clear_all"], (subject,))
+        await execute(self._pool, SQL["clear_all"], (subject,))
 
     async def raised(self, limit: int = 500) -> list[StoredAlarm]:
         """List the alarms that are not cleared, oldest first."""
-        return await self._select("open", limit)
+        return await fetch_rows(self._pool, StoredAlarm, SQL["open"], (limit,))
 
     async def latest(self, limit: int = 50) -> list[StoredAlarm]:
         """List the latest alarms, cleared or not, newest first."""
-        return await self._select("all", limit)
-
-    async def _select(self, query: str, limit: int) -> list[StoredAlarm]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=args_row(StoredAlarm)) as cursor:
-            await cursor.execute(SQL[query], (limit,))
-            return await cursor.fetchall()
+        return await fetch_rows(self._pool, StoredAlarm, SQL["all"], (limit,))

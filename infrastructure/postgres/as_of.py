@@ -12,7 +12,7 @@ from uuid import UUID
 
 from domain.errors import Refused
 from domain.identity import SALE
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, fetch_all
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.named_queries import queries
 from infrastructure.postgres.read_models import part_now
@@ -131,22 +131,17 @@ class AsOfQueries:
 
     async def webhooks_behind(self, told: list[Told]) -> dict[int, str]:
         """Return the webhooks whose last facts are among these, as `<provider>:<event id>`, by position."""
-        async with self._pool.connection() as connection:
-            found = await connection.execute(SQL["webhooks_behind"], ([one.position for one in told],))
-            return {position: f"{provider}:{event_id}" for position, provider, event_id in await found.fetchall()}
+        rows = await fetch_all(self._pool, SQL["webhooks_behind"], ([one.position for one in told],))
+        return {position: f"{provider}:{event_id}" for position, provider, event_id in rows}
 
     async def _streams_of(self, order_id: str) -> list[UUID]:
-        async with self._pool.connection() as connection:
-            found = await connection.execute(SQL["streams_of_order"], {"order_id": order_id})
-            return [row[0] for row in await found.fetchall()]
+        return [row[0] for row in await fetch_all(self._pool, SQL["streams_of_order"], {"order_id": order_id})]
 
     async def _transfers_of(self, seller_id: str, begun_by: datetime | None) -> AsyncIterator[list[Told]]:
         """Yield the facts of each of a seller's transfers, reading a page of transfers at a time."""
         page = {"seller_id": seller_id, "begun_by": begun_by, "created_at": None, "transfer_id": None}
         while True:
-            async with self._pool.connection() as connection:
-                found = await connection.execute(SQL["transfers_of_seller"], {**page, "limit": self._streams_at_once})
-                rows = await found.fetchall()
+            rows = await fetch_all(self._pool, SQL["transfers_of_seller"], {**page, "limit": self._streams_at_once})
             for told in (await self._facts.several([transfer_id for _, transfer_id in rows])).values():
                 yield told
             if len(rows) < self._streams_at_once:

@@ -6,9 +6,7 @@ The first start binds the database; a start with another mode or account must no
 from datetime import datetime
 from typing import NamedTuple
 
-from psycopg.rows import args_row
-
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, execute, fetch_rows
 from infrastructure.postgres.errors import WrongBinding
 from infrastructure.postgres.named_queries import queries
 
@@ -28,8 +26,7 @@ async def bind(pool: Pool, mode: str, account: str | None = None) -> Binding:
 
     Raises WrongBinding when the database already belongs to another mode or account.
     """
-    async with pool.connection() as connection:
-        await connection.execute(SQL["bind"], {"mode": mode, "account": account})
+    await execute(pool, SQL["bind"], {"mode": mode, "account": account})
     bound = await binding(pool)
     assert bound, "bind has just stored a row"
     if bound.mode != mode:
@@ -41,6 +38,4 @@ async def bind(pool: Pool, mode: str, account: str | None = None) -> Binding:
 
 async def binding(pool: Pool) -> Binding | None:
     """Return the mode and account that this database belongs to; None before the first start."""
-    async with pool.connection() as connection, connection.cursor(row_factory=args_row(Binding)) as cursor:
-        await cursor.execute(SQL["binding"])
-        return await cursor.fetchone()
+    return next(iter(await fetch_rows(pool, Binding, SQL["binding"])), None)

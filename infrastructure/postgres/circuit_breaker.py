@@ -7,7 +7,7 @@ from psycopg.rows import TupleRow
 from application.ports import FleetState
 from domain.pause import LOOK_UP_FIRST
 from domain.provider_call.operation import LookFirst
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, fetch_one
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("circuit_breaker")
@@ -49,5 +49,4 @@ class PostgresCircuitBreaker:
         return await self._row("close_breaker") is not None
 
     async def _row(self, query: str, **values: object) -> TupleRow | None:
-        async with self._pool.connection() as connection:
-            return await (await connection.execute(SQL[query], values)).fetchone()
+        return await fetch_one(self._pool, SQL[query], values)

@@ -1,15 +1,20 @@
 """Connections to PostgreSQL: autocommit, UTC, and a limit on the time until a dead peer is noticed."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, class_row
 from psycopg_pool import AsyncConnectionPool
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
+Values = Mapping[str, object] | Sequence[object]
+
+Row = TypeVar("Row")
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 STATEMENT_TIMEOUT = timedelta(seconds=30)
@@ -58,3 +63,28 @@ async def prepare(connection: Connection) -> None:
     """Set up a session: times come back in UTC, and every statement has a time limit."""
     await connection.execute("set timezone to 'UTC'")
     await connection.execute(f"set statement_timeout to {int(STATEMENT_TIMEOUT.total_seconds() * 1000)}".encode())
+
+
+async def execute(pool: Pool, query: bytes, values: Values = ()) -> int:
+    """Run one statement and return the number of its rows."""
+    async with pool.connection() as connection:
+        return (await connection.execute(query, values)).rowcount
+
+
+async def fetch_one(pool: Pool, query: bytes, values: Values = ()) -> TupleRow | None:
+    """Run one query and return its first row."""
+    async with pool.connection() as connection:
+        return await (await connection.execute(query, values)).fetchone()
+
+
+async def fetch_all(pool: Pool, query: bytes, values: Values = ()) -> list[TupleRow]:
+    """Run one query and return its rows."""
+    async with pool.connection() as connection:
+        return await (await connection.execute(query, values)).fetchall()
+
+
+async def fetch_rows(pool: Pool, kind: type[Row], query: bytes, values: Values = ()) -> list[Row]:
+    """Run one query and return its rows as objects of a class whose fields are named like the columns."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(query, values)
+        return await cursor.fetchall()

@@ -17,7 +17,7 @@ from psycopg.rows import args_row
 
 from domain.errors import Conflict, ConstraintBroken, Unavailable
 from infrastructure.postgres import json_encoder
-from infrastructure.postgres.connections import Connection, Pool
+from infrastructure.postgres.connections import Connection, Pool, fetch_one
 from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
 
@@ -105,8 +105,7 @@ class EventStore:
 
     async def head(self) -> int:
         """Return the position of the newest fact; 0 when there is none."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["head"])).fetchone()
+        row = await fetch_one(self._pool, SQL["head"])
         return int(row[0]) if row else 0
 
     async def _recorded(self, query: bytes, *values: object) -> list[RecordedFact]:

@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import psycopg
-from psycopg.rows import args_row
 
 from domain.errors import ConstraintBroken
 from infrastructure.postgres import json_encoder
-from infrastructure.postgres.connections import Connection, Pool
+from infrastructure.postgres.connections import Connection, Pool, execute, fetch_all, fetch_one, fetch_rows
 from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
 
@@ -117,8 +116,7 @@ class PostgresInbox:
 
     async def next_due(self) -> datetime | None:
         """Return the earliest instant at which an event may be claimed; None if no event waits for a time."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["next_due"])).fetchone()
+        row = await fetch_one(self._pool, SQL["next_due"])
         return row[0] if row else None
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
@@ -127,70 +125,54 @@ class PostgresInbox:
         Without `due_at` the event waits for the release alone. A subject that came after the claim counts as released.
         """
         values = {"inbox_id": inbox_id, "subject": subject, "due_at": due_at, "reason": reason}
-        await self._execute("park", values)
+        await execute(self._pool, SQL["park"], values)
 
     async def ignore(self, reasons: Mapping[int, str]) -> None:
         """Close events that do not concern this ledger; `reasons` is by inbox_id."""
         if reasons:
-            await self._execute("ignore", {"ids": list(reasons), "reasons": list(reasons.values())})
+            await execute(self._pool, SQL["ignore"], {"ids": list(reasons), "reasons": list(reasons.values())})
 
     async def bury(self, inbox_id: int, reason: str) -> None:
         """Give up on an event; a person may `replay` it."""
-        await self._execute("close", {"inbox_id": inbox_id, "status": "dead", "reason": reason})
+        await execute(self._pool, SQL["close"], {"inbox_id": inbox_id, "status": "dead", "reason": reason})
 
     async def retry_later(self, inbox_id: int, due_at: datetime, reason: str, counted: bool) -> None:
         """Retry an event at `due_at`. Not `counted` when the event did not cause the failure, as in a database outage."""
         values = {"inbox_id": inbox_id, "due_at": due_at, "reason": reason, "counted": counted}
-        await self._execute("retry_later", values)
+        await execute(self._pool, SQL["retry_later"], values)
 
     async def replay(self, inbox_id: int) -> bool:
         """Have an event handled again from the start, in any status; False if there is no such row or its lease runs."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["replay"], (inbox_id,))).fetchone()
+        row = await fetch_one(self._pool, SQL["replay"], (inbox_id,))
         return row is not None and row[0] > 0
 
     async def newest(self, status: str | None = None, limit: int = 50) -> list[InboxRow]:
         """List the newest rows, of one status or of all."""
-        async with (
-            self._pool.connection() as connection,
-            connection.cursor(row_factory=args_row(InboxRow)) as cursor,
-        ):
-            await cursor.execute(SQL["newest"], {"status": status, "limit": limit})
-            return await cursor.fetchall()
+        return await fetch_rows(self._pool, InboxRow, SQL["newest"], {"status": status, "limit": limit})
 
     async def body(self, inbox_id: int) -> bytes | None:
         """Return the body as received; None if there is no such row."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["body"], (inbox_id,))).fetchone()
+        row = await fetch_one(self._pool, SQL["body"], (inbox_id,))
         return row[0] if row else None
 
     async def counts(self) -> dict[str, int]:
         """Count the stored, parked and dead events. Handled events are not counted: there are millions of them."""
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(SQL["counts"])).fetchall()
+        rows = await fetch_all(self._pool, SQL["counts"])
         return {"stored": 0, "parked": 0, "dead": 0, **dict(rows)}
 
     async def unknown(self, provider: str, ids: Collection[str]) -> set[str]:
         """Find those of these event ids that are not in the inbox."""
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(SQL["unknown"], {"provider": provider, "ids": list(ids)})
-            return {row[0] for row in await cursor.fetchall()}
+        return {row[0] for row in await fetch_all(self._pool, SQL["unknown"], {"provider": provider, "ids": list(ids)})}
 
     async def waiting(self, provider: str, about: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Find those of these pairs (event type, name of the object) with a received event that is not handled."""
         values = {"provider": provider, "types": [kind for kind, _ in about], "names": [name for _, name in about]}
-        async with self._pool.connection() as connection:
-            return {about[row[0] - 1] for row in await (await connection.execute(SQL["waiting"], values)).fetchall()}
+        return {about[row[0] - 1] for row in await fetch_all(self._pool, SQL["waiting"], values)}
 
     async def missed(self) -> dict[str, tuple[int, int]]:
         """Count, by provider, the events that the poller found, and those of them that are handled."""
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(SQL["missed"])).fetchall()
+        rows = await fetch_all(self._pool, SQL["missed"])
         return {provider: (missed, replayed) for provider, missed, replayed in rows}
-
-    async def _execute(self, query: str, values: Mapping[str, object]) -> None:
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL[query], values)
 
 
 class PutStatement:

@@ -7,7 +7,7 @@ processes with different configurations slow down together.
 
 from datetime import timedelta
 
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, execute, fetch_one
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("rate_limiter")
@@ -37,8 +37,7 @@ class PostgresRateLimiter:
         if count < 1:
             return []
         values = {"endpoint": endpoint, "count": count, "interval": self._interval, "recovery": RECOVERY}
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["reserve"], values)).fetchone()
+        row = await fetch_one(self._pool, SQL["reserve"], values)
         assert row, "the statement always returns a row"
         first, apart = max(0.0, row[0]), row[1]
         return [first + index * apart for index in range(count)]
@@ -46,5 +45,4 @@ class PostgresRateLimiter:
     async def slow_down(self, endpoint: str) -> None:
         """Slow down all processes after a refusal by Stripe, unless they did so a moment ago."""
         rules = {"decrease": DECREASE, "floor": SLOWEST, "recovery": RECOVERY, "together": self._together}
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["slow_down"], rules | {"endpoint": endpoint})
+        await execute(self._pool, SQL["slow_down"], rules | {"endpoint": endpoint})

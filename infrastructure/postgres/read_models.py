@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from uuid import UUID
-
-from psycopg.rows import class_row
 
 from domain.identity import transfer_stream
 from domain.refund.state import Part
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, fetch_all, fetch_one, fetch_rows
 from infrastructure.postgres.named_queries import queries
 from projections.balances import Balance
 from projections.orders import OrderRow
@@ -20,8 +18,6 @@ from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
 
 SQL = queries("read_models")
-
-Row = TypeVar("Row")
 
 
 class Filters(NamedTuple):
@@ -46,26 +42,26 @@ class ReadModels:
         """List transfers, newest first."""
         created_at, transfer_id = filters.before or (None, None)
         values = filters._asdict() | {"created_at": created_at, "transfer_id": transfer_id, "limit": limit}
-        return await self._rows(SellerTransferRow, "transfers", values)
+        return await fetch_rows(self._pool, SellerTransferRow, SQL["transfers"], values)
 
     async def transfer(self, transfer_id: UUID) -> SellerTransferRow | None:
         """Return one transfer as it is now."""
-        return next(iter(await self._rows(SellerTransferRow, "some_transfers", ([transfer_id],))), None)
+        return next(iter(await fetch_rows(self._pool, SellerTransferRow, SQL["some_transfers"], ([transfer_id],))), None)
 
     async def reversals(self, transfer_ids: Sequence[UUID]) -> dict[UUID, list[ReversalRow]]:
         """Return the reversals of each of these transfers, oldest first; a transfer without reversals has an empty list."""
         found: dict[UUID, list[ReversalRow]] = {transfer_id: [] for transfer_id in transfer_ids}
-        for reversal in await self._rows(ReversalRow, "reversals", (list(transfer_ids),)):
+        for reversal in await fetch_rows(self._pool, ReversalRow, SQL["reversals"], (list(transfer_ids),)):
             found[reversal.transfer_id].append(reversal)
         return found
 
     async def order(self, order_id: str) -> OrderRow | None:
         """Return one order."""
-        return next(iter(await self._rows(OrderRow, "order", (order_id,))), None)
+        return next(iter(await fetch_rows(self._pool, OrderRow, SQL["order"], (order_id,))), None)
 
     async def refund(self, name: str) -> RefundRow | None:
         """Return one refund by `refund_id` or `psp_refund_id`; its allocation has the present status of each part."""
-        refund = next(iter(await self._rows(RefundRow, "refund", {"name": name})), None)
+        refund = next(iter(await fetch_rows(self._pool, RefundRow, SQL["refund"], {"name": name})), None)
         if refund is None:
             return None
         return refund._replace(allocation=await self._with_statuses(refund))
@@ -78,20 +74,18 @@ class ReadModels:
 
     async def names_of(self, order_id: str) -> tuple[list[UUID], list[str]]:
         """Return the ids of an order's transfers and of its refunds, oldest first."""
-        async with self._pool.connection() as connection:
-            transfers = await (await connection.execute(SQL["transfers_of"], (order_id,))).fetchall()
-            refunds = await (await connection.execute(SQL["refunds_of"], (order_id,))).fetchall()
+        transfers = await fetch_all(self._pool, SQL["transfers_of"], (order_id,))
+        refunds = await fetch_all(self._pool, SQL["refunds_of"], (order_id,))
         return [row[0] for row in transfers], [row[0] for row in refunds]
 
     async def balances(self, seller_id: str) -> list[Balance]:
         """Return one balance for each currency in which the seller has transfers."""
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(SQL["balance"], (seller_id,))).fetchall()
+        rows = await fetch_all(self._pool, SQL["balance"], (seller_id,))
         return [Balance(*row) for row in rows]
 
     async def payouts(self, seller_id: str, limit: int) -> list[PayoutRow]:
         """List the payouts of the accounts to which a seller's transfers go, newest first."""
-        return await self._rows(PayoutRow, "payouts", {"seller_id": seller_id, "limit": limit})
+        return await fetch_rows(self._pool, PayoutRow, SQL["payouts"], {"seller_id": seller_id, "limit": limit})
 
     async def statuses(self) -> dict[str, int]:
         """Count the transfers of each status."""
@@ -103,32 +97,24 @@ class ReadModels:
 
     async def oldest_reversal(self) -> float:
         """Return the age, in seconds, of the oldest reversal that is still owed; 0 when there is none."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["oldest_reversal"])).fetchone()
+        row = await fetch_one(self._pool, SQL["oldest_reversal"])
         return float(row[0]) if row else 0.0
 
     async def pauses(self) -> list[PauseRow]:
         """List the scopes that are paused now, longest first."""
-        return await self._rows(PauseRow, "pauses", ())
+        return await fetch_rows(self._pool, PauseRow, SQL["pauses"])
 
     async def pause(self, scope: str) -> PauseRow | None:
         """Return the pause of one scope, if that was ever paused."""
-        return next(iter(await self._rows(PauseRow, "pause", (scope,))), None)
+        return next(iter(await fetch_rows(self._pool, PauseRow, SQL["pause"], (scope,))), None)
 
     async def schema_version(self) -> int:
         """Return the newest migration that the database has; 0 when it has none."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["schema_version"])).fetchone()
+        row = await fetch_one(self._pool, SQL["schema_version"])
         return int(row[0]) if row else 0
 
-    async def _rows(self, kind: type[Row], query: str, values: Mapping[str, object] | Sequence[object]) -> list[Row]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(kind)) as cursor:
-            await cursor.execute(SQL[query], values)
-            return await cursor.fetchall()
-
     async def _pairs(self, query: str, *values: object) -> list[tuple[str, int]]:
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(SQL[query], values)).fetchall()
+        rows = await fetch_all(self._pool, SQL[query], values)
         return [(row[0], row[1]) for row in rows]
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from application.backfill.matching import Missing
-from infrastructure.postgres.connections import Connection, Pool, connect
+from infrastructure.postgres.connections import Connection, Pool, connect, fetch_all, fetch_one, fetch_rows
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("reconciliation")
@@ -42,22 +42,19 @@ class LedgerRows:
 
     async def paid_by(self, stripe_ids: Sequence[str]) -> dict[str, UUID]:
         """Find our transfers that these transfers at Stripe have paid, by Stripe's id."""
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(SQL["paid_by"], (list(stripe_ids),))).fetchall()
+        rows = await fetch_all(self._pool, SQL["paid_by"], (list(stripe_ids),))
         return {row[0]: row[1] for row in rows}
 
     async def alike(self, groups: Collection[str], destinations: Collection[str]) -> list[UUID]:
         """Find our transfers that may belong to transfers at Stripe without an id of ours."""
         values = {"groups": list(groups), "destinations": list(destinations)}
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(SQL["alike"], values)).fetchall()
+        rows = await fetch_all(self._pool, SQL["alike"], values)
         return [row[0] for row in rows]
 
     async def ignored(self, finding_ids: Sequence[str]) -> dict[str, IgnoredFinding]:
         """Find those of these findings that a person ignores, by their ids."""
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(IgnoredFinding)) as cursor:
-            await cursor.execute(SQL["ignored"], (list(finding_ids),))
-            return {row.finding_id: row for row in await cursor.fetchall()}
+        rows = await fetch_rows(self._pool, IgnoredFinding, SQL["ignored"], (list(finding_ids),))
+        return {row.finding_id: row for row in rows}
 
 
 class SeenAtStripe:
@@ -103,21 +100,16 @@ class RowsWithoutStripeId:
 
     async def historical(self) -> int:
         """Count those that are completed."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["completed_without_id"])).fetchone()
+        row = await fetch_one(self._pool, SQL["completed_without_id"])
         return int(row[0]) if row else 0
 
     async def by_destination(self) -> AsyncIterator[Sequence[Missing]]:
         """Yield all of them, grouped by destination."""
         destination = ""
         while True:
-            async with self._pool.connection() as connection:
-                following = await (await connection.execute(SQL["next_destination"], (destination,))).fetchone()
+            following = await fetch_one(self._pool, SQL["next_destination"], (destination,))
             if following is None:
                 return
             destination = following[0]
-            async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Missing)) as cursor:
-                await cursor.execute(SQL["without_id"], (destination,))
-                rows = await cursor.fetchall()
-            if rows:
+            if rows := await fetch_rows(self._pool, Missing, SQL["without_id"], (destination,)):
                 yield rows

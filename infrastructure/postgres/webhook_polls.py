@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from application.missed_webhooks.ports import Poll
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, execute, fetch_all, fetch_one
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("webhook_polls")
@@ -26,30 +26,25 @@ class PostgresWebhookPolls:
         A provider that was never asked begins with this ledger's first start, or thirty days ago.
         """
         values = {"provider": provider, "interval": interval, "anyway": anyway}
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["begin"], (provider,))
-            row = await (await connection.execute(SQL["take"], values)).fetchone()
+        await execute(self._pool, SQL["begin"], (provider,))
+        row = await fetch_one(self._pool, SQL["take"], values)
         return Poll(*row) if row else None
 
     async def advance(self, provider: str, seen_until: datetime, interval: timedelta) -> None:
         """Record that all events from before this instant are stored."""
         values = {"provider": provider, "seen_until": seen_until, "interval": interval}
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["advance"], values)
+        await execute(self._pool, SQL["advance"], values)
 
     async def checked(self, provider: str) -> None:
         """Record that the round is complete."""
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["checked"], (provider,))
+        await execute(self._pool, SQL["checked"], (provider,))
 
     async def until_due(self, providers: Collection[str]) -> float:
         """Return the seconds until the next turn of one of these providers, by the database's clock."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["until_due"], (list(providers),))).fetchone()
+        row = await fetch_one(self._pool, SQL["until_due"], (list(providers),))
         return float(row[0]) if row and row[0] is not None else 0.0
 
     async def state(self) -> Mapping[str, Poll]:
         """Return the progress of each provider."""
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(SQL["state"])).fetchall()
+        rows = await fetch_all(self._pool, SQL["state"])
         return {provider: Poll(*poll) for provider, *poll in rows}

@@ -14,7 +14,7 @@ from typing import Literal
 from uuid import UUID
 
 from application.ports import Claimed
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, execute, fetch_all, fetch_one
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("work_queue")
@@ -57,8 +57,7 @@ class PostgresWorkQueue:
         An empty claim does not mean idle: others may hold the due rows (see `next_due`). `now` is the database's clock.
         """
         values = {"kind": kind, "holder": holder, "limit": limit, "lease": lease, "after": self._after[kind]}
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(CLAIM[kind], values | {"visits": VISITS, "window": SOONEST})).fetchone()
+        row = await fetch_one(self._pool, CLAIM[kind], values | {"visits": VISITS, "window": SOONEST})
         assert row, "the statement always returns a row"
         ids, now, last = row
         self._after[kind] = last or self._after[kind]
@@ -67,19 +66,16 @@ class PostgresWorkQueue:
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> set[UUID]:
         """Prolong leases and return those that this holder still has. The caller must stop working on the others."""
         values = {"holder": holder, "ids": list(ids), "lease": lease}
-        async with self._pool.connection() as connection:
-            return {row[0] for row in await (await connection.execute(RENEW[self._table], values)).fetchall()}
+        return {row[0] for row in await fetch_all(self._pool, RENEW[self._table], values)}
 
     async def release(self, holder: str, ids: Collection[UUID]) -> None:
         """End leases early. Rows that another holder has taken over stay leased."""
-        async with self._pool.connection() as connection:
-            await connection.execute(RELEASE[self._table], {"holder": holder, "ids": list(ids)})
+        await execute(self._pool, RELEASE[self._table], {"holder": holder, "ids": list(ids)})
 
     async def next_due(self, kind: str) -> datetime | None:
         """Return the earliest instant at which a row may be claimed, counting the leases of others.
 
         None if no row waits for a time, or if no row may be claimed at present.
         """
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(NEXT_DUE[kind], {"kind": kind, "window": AHEAD})).fetchone()
+        row = await fetch_one(self._pool, NEXT_DUE[kind], {"kind": kind, "window": AHEAD})
         return row[0] if row else None
