@@ -112,10 +112,11 @@ class Settings:
 def settings_from(environment: Mapping[str, str]) -> Settings:
     """Read and check the environment. Raises BadSetting, which names the variable, its value and the expected values."""
     read = _Reader({name: value.strip() for name, value in environment.items() if value.strip()})
+    default = Settings()
     settings = Settings(
         database_url=read.secret("DATABASE_URL", _database_url, "a URL such as postgresql://user@host/ledger"),
-        host=read("LEDGER_HOST", str, "127.0.0.1", "a host name or address"),
-        port=read("LEDGER_PORT", _between(1, 65535), 8000, "a port from 1 to 65535"),
+        host=read("LEDGER_HOST", str, default.host, "a host name or address"),
+        port=read("LEDGER_PORT", _between(1, 65535), default.port, "a port from 1 to 65535"),
         api_token=read.secret("LEDGER_API_TOKEN", _token_like, "printable characters without spaces"),
         stripe_api_key=read.secret(
             "STRIPE_API_KEY", _stripe_key, "a key that starts with sk_test_, sk_live_, rk_test_ or rk_live_"
@@ -125,18 +126,22 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         hyperswitch_webhook_secrets=read.secrets("HYPERSWITCH_WEBHOOK_SECRETS"),
         hyperswitch_api_key=read.secret("HYPERSWITCH_API_KEY", _token_like, "a key without spaces"),
         hyperswitch_base_url=read("HYPERSWITCH_BASE_URL", _base_url, None, "a URL such as https://sandbox.hyperswitch.io"),
-        stripe_max_rps=read("STRIPE_MAX_RPS", _rate, 20.0, "a number above 0, of requests per second"),
-        stripe_max_concurrency=read("STRIPE_MAX_CONCURRENCY", _between(1, 1000), 30, "a whole number from 1 to 1000"),
-        stripe_timeout=read("STRIPE_TIMEOUT", _positive, timedelta(seconds=30), "a duration such as 30s"),
+        stripe_max_rps=read("STRIPE_MAX_RPS", _rate, default.stripe_max_rps, "a number above 0, of requests per second"),
+        stripe_max_concurrency=read(
+            "STRIPE_MAX_CONCURRENCY", _between(1, 1000), default.stripe_max_concurrency, "a whole number from 1 to 1000"
+        ),
+        stripe_timeout=read("STRIPE_TIMEOUT", _positive, default.stripe_timeout, "a duration such as 30s"),
         reversals=_work(read, "REVERSAL_WORKER_ENABLED", "REVERSAL"),
         transfers=_work(read, "TRANSFER_RETRY_WORKER_ENABLED", "TRANSFER_RETRY"),
-        funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, timedelta(hours=6), "a duration such as 6h"),
-        funds_deadline=read("FUNDS_DEADLINE", _positive, timedelta(days=45), "a duration such as 1080h"),
-        parked_deadline=read("PARKED_DEADLINE", _positive, timedelta(days=7), "a duration such as 168h"),
-        dispute_policy=read("DISPUTE_POLICY", DisputePolicy, DisputePolicy.WITHDRAWAL, "withdrawal or lost"),
-        missed_check_interval=read("MISSED_WEBHOOKS_CHECK_INTERVAL", _positive, timedelta(minutes=5), "a duration such as 5m"),
-        missed_grace=read("MISSED_WEBHOOKS_GRACE", _positive, timedelta(minutes=10), "a duration such as 10m"),
-        lease=read("LEDGER_LEASE", _lease, LEASE, "a duration from 4s to 10m"),
+        funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, default.funds_retry_interval, "a duration such as 6h"),
+        funds_deadline=read("FUNDS_DEADLINE", _positive, default.funds_deadline, "a duration such as 1080h"),
+        parked_deadline=read("PARKED_DEADLINE", _positive, default.parked_deadline, "a duration such as 168h"),
+        dispute_policy=read("DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"),
+        missed_check_interval=read(
+            "MISSED_WEBHOOKS_CHECK_INTERVAL", _positive, default.missed_check_interval, "a duration such as 5m"
+        ),
+        missed_grace=read("MISSED_WEBHOOKS_GRACE", _positive, default.missed_grace, "a duration such as 10m"),
+        lease=read("LEDGER_LEASE", _lease, default.lease, "a duration from 4s to 10m"),
     )
     _check_psp(settings)
     if settings.api_token is None and not is_loopback(settings.host):
@@ -151,7 +156,7 @@ def _check_psp(settings: Settings) -> None:
     if base is not None and key is None and settings.psp_mode != "simulator":
         raise BadSetting("HYPERSWITCH_API_KEY", "", f"the key to {base}")
     if base is not None and (settings.psp_mode == "live") != (settings.mode == "live"):
-        raise BadSetting("HYPERSWITCH_BASE_URL", base, f"a payment provider of the same mode as Stripe, live or not ({settings.mode} mode)")
+        raise BadSetting("HYPERSWITCH_BASE_URL", base, f"a PSP that is live only if Stripe is ({settings.mode} mode)")
 
 
 def is_loopback(host: str) -> bool:
@@ -201,7 +206,7 @@ def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
     default = WorkSettings()
     minute = "a duration such as 1m"
     work = WorkSettings(
-        enabled=read(enabled, _flag, True, "true or false"),
+        enabled=read(enabled, _flag, default.enabled, "true or false"),
         max_retries=read(f"{prefix}_MAX_RETRIES", _between(0, 1000), default.max_retries, "a whole number from 0 to 1000"),
         check_interval=read(f"{prefix}_CHECK_INTERVAL", _positive, default.check_interval, minute),
         backoff_base=read(f"{prefix}_BACKOFF_BASE", _positive, default.backoff_base, minute),

@@ -36,7 +36,7 @@ class NotReached(Refused):
     code = "position_not_reached"
 
     def __init__(self, position: int, head: int) -> None:
-        super().__init__(f"The ledger has not reached position {position}; its newest is {head}, so ask for that position or an earlier one.")
+        super().__init__(f"The ledger has not reached position {position}; ask for {head}, its newest, or an earlier one.")
 
 
 class PeriodTooLong(Refused):
@@ -125,7 +125,7 @@ class AsOfQueries:
         return Statement(seller_id, period, moment.position, accounts.total())
 
     async def history_of_order(self, order_id: str) -> list[Told]:
-        """Return the facts of an order, its refunds, disputes and transfers, in the order of positions; empty for an unknown order."""
+        """Return the facts of an order, its refunds, disputes and transfers, by position; empty for an unknown order."""
         told = await self._facts.several(await self._streams_of(order_id))
         return sorted((one for several in told.values() for one in several), key=lambda one: one.position)
 

@@ -26,7 +26,7 @@ class IgnoredFinding(NamedTuple):
     updated_at: datetime
 
 
-class UnseenTransfer(NamedTuple):
+class UnlistedTransfer(NamedTuple):
     """A transfer of ours that is paid and that Stripe's list did not show."""
 
     transfer_id: UUID
@@ -78,12 +78,12 @@ class SeenAtStripe:
         """Remember a page of ids and return how many of them are new."""
         return (await self._connection.execute(SQL["see"], (list(stripe_ids),))).rowcount
 
-    async def unverified(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnseenTransfer]]:
+    async def unverified(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnlistedTransfer]]:
         """Yield, in batches, our transfers of this time that are paid and were not seen."""
-        after: UnseenTransfer | None = None
+        after: UnlistedTransfer | None = None
         while True:
             place = {"after": after and after.transfer_id, "after_at": after and after.created_at}
-            async with self._connection.cursor(row_factory=class_row(UnseenTransfer)) as cursor:
+            async with self._connection.cursor(row_factory=class_row(UnlistedTransfer)) as cursor:
                 await cursor.execute(SQL["unseen"], {"since": since, "until": until, **place})
                 batch = await cursor.fetchall()
             if not batch:

@@ -13,7 +13,7 @@ from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
-from infrastructure.postgres.reconciliation import LedgerRows, SeenAtStripe, UnseenTransfer
+from infrastructure.postgres.reconciliation import LedgerRows, SeenAtStripe, UnlistedTransfer
 from infrastructure.service import Service
 from scripts.commands.reconcile_report import ADOPTED, IGNORED, Found
 
@@ -111,7 +111,7 @@ class Reading:
         still = {one.id for one in differences(again, ours, now)} if again is not None else set()
         return [one for one in found if one.id in still]
 
-    async def _missing_there(self, gone: Sequence[UnseenTransfer]) -> list[Found]:
+    async def _missing_there(self, gone: Sequence[UnlistedTransfer]) -> list[Found]:
         uow = await self._ledger.load([one.transfer_id for one in gone])
         return [Found(missing_there(uow.transfer(one.transfer_id), one.stripe_transfer_id), one.created_at) for one in gone]
 

@@ -135,7 +135,7 @@ def give_to_owner(base: Path, path: Path) -> None:
 
 
 def stop_orphan(server: ServerFiles) -> None:
-    """Stop a server whose supervisor was killed: it may still be shutting down, or, without `end_with_parent`, still be running."""
+    """Stop a server whose supervisor was killed: it may still be shutting down, or, on some systems, be running."""
     end = time.monotonic() + SHUTDOWN_SECONDS
     pid = first_line(server.cluster / "postmaster.pid")
     while str(server.cluster) in command_line(pid):

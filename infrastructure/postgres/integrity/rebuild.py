@@ -94,7 +94,7 @@ def compared(seen: DatabaseSnapshot, tables: Sequence[Derived], on_progress: OnP
 def rebuild(database_url: str, tables: Sequence[Derived], on_progress: OnProgress) -> Rebuilt:
     """Make these read models equal to the facts. A killed rebuild leaves nothing half done: run it again.
 
-    Raises RebuildRunning; RepairRefused if PostgreSQL, or the lock of another session, prevents a repair; psycopg.OperationalError.
+    Raises RebuildRunning; RepairRefused if PostgreSQL, or the lock of another session, prevents it; psycopg.OperationalError.
     """
     with _only_one(database_url) as connection, snapshot(database_url) as seen:
         rebuilt, folded, began = Rebuilt(seen.position), FoldedFacts(), time.monotonic()

@@ -31,6 +31,7 @@ RESTORE = "insert into {table} ({columns}) select {columns} from json_populate_r
 LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
+Key = tuple[str, ...]
 Store = Callable[[Derived, ReplayedStreams, Sequence[RowDifference]], None]
 
 
@@ -107,7 +108,7 @@ class Repairs:
             restored = {**gone.get(key, {}), **row}  # columns that facts do not determine, such as a lease, stay
             self._connection.execute(_composed(RESTORE, derived, tuple(restored)), (_recordset([restored]),))
 
-    def _remove(self, derived: Derived, found: Sequence[RowDifference]) -> dict[tuple[str, ...], Mapping[str, object]]:
+    def _remove(self, derived: Derived, found: Sequence[RowDifference]) -> dict[Key, Mapping[str, object]]:
         if not found:
             return {}
         keys = [dict(zip(derived.key, difference.key, strict=True)) for difference in found]
@@ -116,13 +117,13 @@ class Repairs:
         return {_key(derived, row): row for row in rows}
 
 
-def _expected(derived: Derived, current: ReplayedStreams, found: Collection[RowDifference]) -> dict[tuple[str, ...], dict[str, object]]:
+def _expected(derived: Derived, current: ReplayedStreams, found: Collection[RowDifference]) -> dict[Key, dict[str, object]]:
     wanted = {difference.key for difference in found}
     rows = [orjson.loads(json_encoder.encode(row)) for _, row in current.rows.get(derived.table, ())]
     return {key: row for row in rows if (key := _key(derived, row)) in wanted}
 
 
-def _key(derived: Derived, row: Mapping[str, object]) -> tuple[str, ...]:
+def _key(derived: Derived, row: Mapping[str, object]) -> Key:
     return tuple(str(row[name]) for name in derived.key)
 
 

@@ -89,6 +89,6 @@ def read_key(content: bytes) -> bytes:
     key = content.strip()
     if len(key) < SHORTEST_KEY:
         raise InvalidSeal(
-            f"The key is {len(key)} bytes long; expected at least {SHORTEST_KEY}, for example the output of `openssl rand -hex 32`."
+            f"The key is {len(key)} bytes long; expected at least {SHORTEST_KEY}, for example that of `openssl rand -hex 32`."
         )
     return key

@@ -27,6 +27,7 @@ from projections.tables import Derived
 
 PATIENCE = timedelta(minutes=30)
 """The time limit of one statement of a walk through everything."""
+TableDifferences = list[tuple[Derived, list[RowDifference]]]
 OnProgress = Callable[[int, int], None]
 """Called with the number of facts that are done, and of all facts."""
 
@@ -42,7 +43,7 @@ class Step(NamedTuple):
     """Some streams, and by table the differences of their rows."""
 
     replayed: ReplayedStreams
-    differences: Sequence[tuple[Derived, Sequence[RowDifference]]]
+    differences: TableDifferences
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ def walk(seen: DatabaseSnapshot, tables: Sequence[Derived], folded: FoldedFacts,
 
     While these are folded, PostgreSQL compares the rows of the last ones and reads the next ones.
     """
-    connection, waiting = seen.connection, list[tuple[ReplayedStreams, Future[list[tuple[Derived, list[RowDifference]]]]]]()
+    connection, waiting = seen.connection, list[tuple[ReplayedStreams, Future[TableDifferences]]]()
     with ThreadPoolExecutor(1) as database, _without_collector():
         source = chunks(connection, seen.position)
         reading: Future[list[StoredRow] | None] = database.submit(next, source, None)
@@ -123,9 +124,9 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _compare(connection: Blocking, tables: Sequence[Derived], streams: ReplayedStreams) -> list[tuple[Derived, list[RowDifference]]]:
+def _compare(connection: Blocking, tables: Sequence[Derived], streams: ReplayedStreams) -> TableDifferences:
     return [(derived, compare(connection, derived, streams)) for derived in tables]
 
 
-def _step(streams: ReplayedStreams, comparing: Future[list[tuple[Derived, list[RowDifference]]]]) -> Step:
+def _step(streams: ReplayedStreams, comparing: Future[TableDifferences]) -> Step:
     return Step(streams, comparing.result())
