@@ -50,7 +50,7 @@ async def running(settings: Settings, *, loops: bool = True, look_up_first: bool
     """Run a ledger: migrated, bound to its mode, and at work; drained at the end.
 
     `look_up_first`, after a restore from a backup: no process sends a request before it has looked for it at Stripe.
-    Raises WrongBinding, SimulatorNotStarted, and what `stored` raises.
+    Raises WrongBinding, SimulatorNotStarted, and the errors of `stored`.
     """
     name_mode(settings.mode)
     async with AsyncExitStack() as stack:

@@ -94,8 +94,8 @@ class AsOfQueries:
     async def order(self, order_id: str, moment: Moment) -> OrderThen | None:
         """Return one order; None before it existed."""
         streams = await self._streams_of(order_id)
-        told = await self._facts.several(streams)
-        known = [_folded(told.get(stream, []), moment) for stream in streams]
+        facts = await self._facts.several(streams)
+        known = [_folded(facts.get(stream, []), moment) for stream in streams]
         order = next((one for one in known if isinstance(one, OrderRow)), None)
         if order is None:
             return None
@@ -105,8 +105,8 @@ class AsOfQueries:
     async def balances(self, seller_id: str, moment: Moment) -> list[Balance]:
         """Return one balance for each currency in which the seller had transfers."""
         balances: dict[str, Balance] = {}
-        async for told in self._transfers_of(seller_id, moment.instant):
-            folded = _folded(told, moment)
+        async for facts in self._transfers_of(seller_id, moment.instant):
+            folded = _folded(facts, moment)
             if isinstance(folded, TransferFold):
                 one = balance_of(folded)
                 known = balances.get(one.currency)
@@ -116,8 +116,8 @@ class AsOfQueries:
     async def statement(self, seller_id: str, period: Period, moment: Moment, most: int = MOST_MOVEMENTS) -> Statement:
         """Return the movements of a period, as far as the ledger knew them at the moment. Raises PeriodTooLong."""
         accounts = Accounts()
-        async for told in self._transfers_of(seller_id, period.end):
-            account = account_of([(one.position, one.fact) for one in moment.knew(told)], period)
+        async for facts in self._transfers_of(seller_id, period.end):
+            account = account_of([(one.position, one.fact) for one in moment.knew(facts)], period)
             if account is not None:
                 accounts.add(account)
             if accounts.movements > most:
@@ -126,12 +126,12 @@ class AsOfQueries:
 
     async def history_of_order(self, order_id: str) -> list[Told]:
         """Return the facts of an order, its refunds, disputes and transfers, by position; empty for an unknown order."""
-        told = await self._facts.several(await self._streams_of(order_id))
-        return sorted((one for several in told.values() for one in several), key=lambda one: one.position)
+        facts = await self._facts.several(await self._streams_of(order_id))
+        return sorted((one for several in facts.values() for one in several), key=lambda one: one.position)
 
-    async def webhooks_behind(self, told: list[Told]) -> dict[int, str]:
+    async def webhooks_behind(self, facts: list[Told]) -> dict[int, str]:
         """Return the webhooks whose last facts are among these, as `<provider>:<event id>`, by position."""
-        rows = await fetch_all(self._pool, SQL["webhooks_behind"], ([one.position for one in told],))
+        rows = await fetch_all(self._pool, SQL["webhooks_behind"], ([one.position for one in facts],))
         return {position: f"{provider}:{event_id}" for position, provider, event_id in rows}
 
     async def _streams_of(self, order_id: str) -> list[UUID]:
@@ -142,15 +142,15 @@ class AsOfQueries:
         page = {"seller_id": seller_id, "begun_by": begun_by, "created_at": None, "transfer_id": None}
         while True:
             rows = await fetch_all(self._pool, SQL["transfers_of_seller"], {**page, "limit": self._streams_at_once})
-            for told in (await self._facts.several([transfer_id for _, transfer_id in rows])).values():
-                yield told
+            for facts in (await self._facts.several([transfer_id for _, transfer_id in rows])).values():
+                yield facts
             if len(rows) < self._streams_at_once:
                 return
             page |= {"created_at": rows[-1][0], "transfer_id": rows[-1][1]}
 
 
-def _folded(told: list[Told], moment: Moment) -> Fold | None:
-    return fold(None, (one.fact for one in moment.knew(told)))
+def _folded(facts: list[Told], moment: Moment) -> Fold | None:
+    return fold(None, (one.fact for one in moment.knew(facts)))
 
 
 def _as_it_stood(refund: RefundRow, transfers: list[TransferFold]) -> RefundRow:

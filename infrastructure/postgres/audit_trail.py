@@ -22,10 +22,10 @@ class AuditTrail:
 
         The facts of the whole order are read: the cause of a fact may be in another stream of the order.
         """
-        told = await self._facts.of(stream)
-        order_id = getattr(told[0].fact, "order_id", None) if told else None
-        whole = await self._past.history_of_order(order_id) if isinstance(order_id, str) else told
+        facts = await self._facts.of(stream)
+        order_id = getattr(facts[0].fact, "order_id", None) if facts else None
+        whole = await self._past.history_of_order(order_id) if isinstance(order_id, str) else facts
         return [entry for entry in await self._entries(whole) if entry.stream_id == stream]
 
-    async def _entries(self, told: list[Told]) -> list[Entry]:
-        return list(trail(told, await self._past.webhooks_behind(told))) if told else []
+    async def _entries(self, facts: list[Told]) -> list[Entry]:
+        return list(trail(facts, await self._past.webhooks_behind(facts))) if facts else []
