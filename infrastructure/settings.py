@@ -217,61 +217,43 @@ def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
     return work
 
 
-def _between(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise ValueError(text)
-        return int(text)
+def _valid(value: T, condition: bool) -> T:
+    if not condition:
+        raise ValueError(value)
+    return value
 
-    return parse
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    return lambda text: _valid(int(text), text.isascii() and text.isdigit() and least <= int(text) <= most)
 
 
 def _positive(text: str) -> timedelta:
-    parsed = duration(text)
-    if parsed <= timedelta(0):
-        raise ValueError(text)
-    return parsed
+    return _valid(duration(text), duration(text) > timedelta(0))
 
 
 def _lease(text: str) -> timedelta:
-    lease = duration(text)
-    if not timedelta(seconds=4) <= lease <= timedelta(minutes=10):
-        raise ValueError(text)
-    return lease
+    return _valid(duration(text), timedelta(seconds=4) <= duration(text) <= timedelta(minutes=10))
 
 
 def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 < rate <= 100_000:
-        raise ValueError(text)
-    return rate
+    return _valid(float(text), 0 < float(text) <= 100_000)
 
 
 def _flag(text: str) -> bool:
-    if text.lower() not in _TRUE + _FALSE:
-        raise ValueError(text)
-    return text.lower() in _TRUE
+    return _valid(text.lower() in _TRUE, text.lower() in _TRUE + _FALSE)
 
 
 def _database_url(text: str) -> str:
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError(text)
-    return text
+    return _valid(text, text.startswith(("postgresql://", "postgres://")))
 
 
 def _base_url(text: str) -> str | None:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError(text)
-    return text.rstrip("/")
+    return _valid(text, text.startswith(("http://", "https://"))).rstrip("/")
 
 
 def _stripe_key(text: str) -> str:
-    if not text.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")):
-        raise ValueError(text)
-    return _token_like(text)
+    return _valid(_token_like(text), text.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")))
 
 
 def _token_like(text: str) -> str:
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(text)
-    return text
+    return _valid(text, text.isascii() and text.isprintable() and " " not in text)
