@@ -1,4 +1,4 @@
-"""The only place where everything meets: real parts are built here, started in order, and drained in reverse."""
+"""Composition root: the only place that builds the real parts, starts them in order, and drains them in reverse."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -14,13 +14,13 @@ from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.log_config import name_mode
 from infrastructure.postgres import migrate
-from infrastructure.postgres.account_binding import bind
-from infrastructure.postgres.alarms import Alarms
+from infrastructure.postgres.alarms import PostgresAlarms
+from infrastructure.postgres.bound_account import bind
 from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.fact_reader import History
-from infrastructure.postgres.inbox import Inbox
+from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.inbox import PostgresInbox
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
@@ -29,7 +29,7 @@ from infrastructure.simulators.selection import DATA, made_secret, providers
 from infrastructure.stripe.gateway import StripeGateway
 
 ACCOUNT_WITHIN = 5.0
-"""Seconds for asking Stripe whose key this is; a start does not wait for an outage to end."""
+"""Seconds for reading the account of the key at Stripe; a start does not wait for the end of an outage."""
 
 
 log = structlog.get_logger()
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def stored(settings: Settings) -> AsyncIterator[Storage]:
-    """The ledger's database, migrated.
+    """Open the ledger's database, migrated.
 
     Raises MigrationError, EmbeddedPostgresError, psycopg.OperationalError.
     """
@@ -47,16 +47,16 @@ async def stored(settings: Settings) -> AsyncIterator[Storage]:
 
 @asynccontextmanager
 async def running(settings: Settings, *, loops: bool = True, look_up_first: bool = False) -> AsyncIterator[Service]:
-    """A ledger that is migrated, bound to its mode, and at work; on leaving it is drained.
+    """Run a ledger: migrated, bound to its mode, and at work; drained at the end.
 
-    `look_up_first`, after a restore from a backup: nobody of the fleet sends what was not looked up at Stripe before.
-    Raises WrongBinding, SimulatorNotStarted, and what `stored` raises.
+    `look_up_first`, after a restore from a backup: no process sends a request before it has looked for it at Stripe.
+    Raises WrongBinding, SimulatorNotStarted, and the errors of `stored`.
     """
     name_mode(settings.mode)
     async with AsyncExitStack() as stack:
         storage = await _storage(settings, stack)
         service = await _service(storage, stack)
-        await bind(service.pool, settings.mode)  # before a live key is used for anything at all
+        await bind(service.pool, settings.mode)  # before the first use of a live key
         await bind(service.pool, settings.mode, await _account(service))
         if settings.mode == "simulator":
             log.warning("no STRIPE_API_KEY: transfers go to the simulator, no money moves", stripe=service.stripe_url)
@@ -71,7 +71,7 @@ async def running(settings: Settings, *, loops: bool = True, look_up_first: bool
 
 @contextmanager
 def database(settings: Settings) -> Iterator[str]:
-    """The database's URL, as it is: neither migrated nor bound. Raises EmbeddedPostgresError."""
+    """Yield the database's URL, without migrating or binding the database. Raises EmbeddedPostgresError."""
     if settings.database_url is not None:
         yield settings.database_url
         return
@@ -94,13 +94,13 @@ async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
     pool = new_pool(database_url)
     stack.push_async_callback(pool.close)
     await pool.open(wait=True)
-    store, inbox = EventStore(database_url, pool), Inbox(database_url, pool)
+    store, inbox = EventStore(database_url, pool), PostgresInbox(database_url, pool)
     for opened in (store, inbox):
         await opened.start()
         stack.push_async_callback(opened.aclose)
     clock = DatabaseClock()
     ledger = TransferLedger(PostgresEventLog(store), PostgresDirectory(pool), clock)
-    return Storage(settings, database_url, pool, store, inbox, Alarms(pool), clock, ledger)
+    return Storage(settings, database_url, pool, store, inbox, PostgresAlarms(pool), clock, ledger)
 
 
 async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
@@ -137,14 +137,14 @@ async def _account(service: Service) -> str | None:
         async with asyncio.timeout(ACCOUNT_WITHIN):
             return await service.gateway.account()
     except (LookUpFailed, TimeoutError) as unread:
-        log.warning("Stripe did not say whose key this is", error=str(unread))
+        log.warning("the account of the key at Stripe is unknown", error=str(unread))
         return None
 
 
 async def _look_up_first(service: Service) -> None:
-    """Stripe may hold what came after the last fact of the backup."""
-    newest = await History(service.store).newest()
+    """Make every call start with a look-up: Stripe may have requests from after the last fact of the backup."""
+    newest = await FactReader(service.store).newest()
     now = service.clock.now()
     since = newest.timestamp if newest is not None else now
     await service.ledger.pause(LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since)
-    log.warning("looks come first", lost_since=since.isoformat(), end="transfer-ledger resume --look-up-first")
+    log.warning("every call starts with a look-up", lost_since=since.isoformat(), end="transfer-ledger resume --look-up-first")

@@ -1,4 +1,4 @@
-"""The process's clock, corrected by what the database's clock was last seen to say."""
+"""Clock of the process, corrected to the database's clock."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,12 +8,12 @@ REMEMBERED = 64
 
 
 def wall() -> datetime:
-    """The process's own clock, in UTC."""
+    """Return the time of the process's own clock, in UTC."""
     return datetime.now(UTC)
 
 
 class DatabaseClock:
-    """See `application.ports.Clock`. Instants that leases and due times are compared with come from the database."""
+    """The port `Clock`: leases and due times have instants of the database, so the process must use the same clock."""
 
     def __init__(self, own: Callable[[], datetime] = wall) -> None:
         self._own = own
@@ -21,10 +21,10 @@ class DatabaseClock:
         self._offset = timedelta(0)
 
     def now(self) -> datetime:
-        """The instant in UTC, as the database would tell it."""
+        """Return the instant in UTC, by the database's clock."""
         return self._own() + self._offset
 
     def observe(self, database_now: datetime) -> None:
-        """The database said this a moment ago. Of the latest answers, the one that was least delayed counts."""
+        """Adjust to an instant that the database has just returned. Of the latest answers, the least delayed one counts."""
         self._offsets.append(database_now - self._own())
         self._offset = max(self._offsets)

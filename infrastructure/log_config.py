@@ -1,4 +1,4 @@
-"""How log lines look: readable on a terminal, JSON elsewhere, always on standard error, always naming the mode."""
+"""Log configuration: readable lines on a terminal, JSON elsewhere, always on standard error, always with the mode."""
 
 import logging
 import sys
@@ -7,14 +7,14 @@ import structlog
 
 
 def configure_logs() -> None:
-    """For a whole process, once, at its start."""
+    """Configure the logs of the whole process, once, at its start."""
     terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,  # plain: a traceback with local variables would log people's money
+            structlog.processors.format_exc_info,  # plain: a traceback with local variables would log amounts and names
             structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
             if terminal
             else structlog.processors.JSONRenderer(default=str),
@@ -27,5 +27,5 @@ def configure_logs() -> None:
 
 
 def name_mode(mode: str) -> None:
-    """Every line from here on says whose money it is about: simulator, test or live."""
+    """Add the mode (simulator, test or live) to every following log line."""
     structlog.contextvars.bind_contextvars(mode=mode)

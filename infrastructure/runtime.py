@@ -33,13 +33,12 @@ from application.webhooks.stripe.objects import StripesObjects
 from application.webhooks.stripe.refunds_disputes import StripePayments
 from application.webhooks.stripe.transfers import StripeTransfers
 from domain.refund.psp_outcome import FOR_EVER
-from infrastructure.postgres.circuit_breaker import CircuitBreaker
+from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
-from infrastructure.postgres.rate_limiter import RateLimiter
-from infrastructure.postgres.refund_work import RefundWork
-from infrastructure.postgres.webhook_polls import Polls
-from infrastructure.postgres.work_queue import Work
+from infrastructure.postgres.rate_limiter import PostgresRateLimiter
+from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
+from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.service import Service
 from infrastructure.settings import Settings, WorkSettings
 
@@ -118,10 +117,8 @@ def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping
 def breaker_monitor(service: Service) -> BreakerMonitor:
     """Build the monitor that observes Stripe's answers and knows the pauses."""
     recorder = OutcomeRecorder(PostgresEventLog(service.store), service.clock)
-    breaker = CircuitBreaker(service.pool)
-    return BreakerMonitor(
-        breaker, service.gateway, service.alarms, forgive=recorder.forgive, stop=service.ledger.pause
-    )
+    breaker = PostgresCircuitBreaker(service.pool)
+    return BreakerMonitor(breaker, service.gateway, service.alarms, forgive=recorder.forgive, stop=service.ledger.pause)
 
 
 def _workers(service: Service, monitor: BreakerMonitor) -> list[Loop]:
@@ -148,9 +145,9 @@ def _stripe_worker(
 ) -> Worker[Answer]:
     settings, pool = service.settings, service.pool
     limits = WorkerLimits(2 * settings.stripe_max_concurrency, settings.lease, work.check_interval)
-    rate_limiter = RateLimiter(pool, settings.stripe_max_rps)
+    rate_limiter = PostgresRateLimiter(pool, settings.stripe_max_rps)
     return Worker(
-        process, PostgresEventLog(service.store), Work(pool), rate_limiter, monitor, service.clock, slots, limits
+        process, PostgresEventLog(service.store), PostgresWorkQueue(pool), rate_limiter, monitor, service.clock, slots, limits
     )
 
 
@@ -160,14 +157,12 @@ def _refund_worker(service: Service, psp: PaymentGateway, monitor: BreakerMonito
     The PSP never forgets a name, and its client reads a refused refund back, so a call may take two time-outs.
     """
     settings, pool = service.settings, service.pool
-    policy = replace(
-        settings.policy(settings.transfers), key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout
-    )
+    policy = replace(settings.policy(settings.transfers), key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout)
     return Worker(
         RefundProcess(psp, policy),
         PostgresEventLog(service.store),
-        RefundWork(pool),
-        RateLimiter(pool, PSP_MAX_RPS),
+        PostgresWorkQueue(pool, "refunds"),
+        PostgresRateLimiter(pool, PSP_MAX_RPS),
         OutageOfStripeIgnored(monitor),
         service.clock,
         asyncio.Semaphore(PSP_CONCURRENCY),
@@ -199,12 +194,12 @@ def poller_of(service: Service) -> Poller:
         log.info("missed webhooks are not polled", provider=provider, why=why)
     providers = [_provider(name, service) for name in PROVIDERS if name not in without]
     times = Times(settings.missed_check_interval, settings.missed_grace)
-    return Poller(Polls(service.pool), service.inbox, service.alarms, service.clock, providers, times)
+    return Poller(PostgresWebhookPolls(service.pool), service.inbox, service.alarms, service.clock, providers, times)
 
 
 def _provider(name: str, service: Service) -> Provider:
-    rate_limiter = RateLimiter(service.pool, service.settings.stripe_max_rps)
+    rate_limiter = PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
     if name == MissedEvents.name:
-        return MissedEvents(service.gateway, CircuitBreaker(service.pool), rate_limiter)
+        return MissedEvents(service.gateway, PostgresCircuitBreaker(service.pool), rate_limiter)
     assert service.psp is not None, "its URL is set, see `unasked`"
     return MissedAtPsp(service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter)

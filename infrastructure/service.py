@@ -10,10 +10,10 @@ from application.commands.orders import TransferLedger
 from application.loop import Loop
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
-from infrastructure.postgres.alarms import Alarms
+from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.inbox import Inbox
+from infrastructure.postgres.inbox import PostgresInbox
 from infrastructure.settings import Settings
 from infrastructure.stripe.gateway import StripeGateway
 
@@ -26,8 +26,8 @@ class Storage:
     database_url: str
     pool: Pool
     store: EventStore
-    inbox: Inbox
-    alarms: Alarms
+    inbox: PostgresInbox
+    alarms: PostgresAlarms
     clock: DatabaseClock
     ledger: TransferLedger
 

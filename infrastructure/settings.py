@@ -1,4 +1,4 @@
-"""The environment, read once and checked before anything starts. `.env.template` lists every name with its meaning."""
+"""Settings from the environment, read and checked once before anything starts. `.env.template` explains every name."""
 
 import ipaddress
 import re
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class BadSetting(LedgerError):
-    """A variable of the environment has a value that cannot be meant. Secrets are never repeated."""
+    """An environment variable has an invalid value. The message never repeats a secret."""
 
     code = "bad_setting"
 
@@ -36,7 +36,7 @@ class BadSetting(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class WorkSettings:
-    """One process manager: whether it runs here, and its patience."""
+    """Settings of one process manager: whether this process runs it, and its retries."""
 
     enabled: bool = True
     max_retries: int = 5
@@ -47,7 +47,7 @@ class WorkSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be chosen from outside. None and empty mean unset."""
+    """All settings. None and empty mean unset."""
 
     database_url: str | None = None
     host: str = "127.0.0.1"
@@ -74,22 +74,22 @@ class Settings:
 
     @property
     def mode(self) -> str:
-        """`simulator`, `test` or `live`, by the key's prefix."""
+        """Return `simulator`, `test` or `live`, by the prefix of the key."""
         if self.stripe_api_key is None:
             return "simulator"
         return "live" if self.stripe_api_key.startswith(("sk_live_", "rk_live_")) else "test"
 
     @property
     def is_builtin(self) -> bool:
-        """Whether Stripe is the simulator that is built in."""
+        """Return True if Stripe is the built-in simulator."""
         return self.stripe_api_key is None and self.stripe_api_base is None
 
     @property
     def psp_mode(self) -> str:
-        """`simulator`, `test`, `live`, or `none`: then nobody can be asked for payments and refunds.
+        """Return `simulator`, `test`, `live`, or `none`: without a PSP, no payments and refunds can be requested.
 
-        A simulated PSP beside a real Stripe would take real money from sellers for refunds that no buyer got, so the
-        built-in one comes only with the built-in Stripe.
+        A simulated PSP with the real Stripe would take real money from sellers for refunds that no buyer got, so the
+        built-in PSP is only used with the built-in Stripe.
         """
         if self.hyperswitch_base_url is None:
             return "simulator" if self.is_builtin else "none"
@@ -98,7 +98,7 @@ class Settings:
         return "test" if (self.hyperswitch_api_key or "").startswith(_PSP_TEST_KEYS) else "live"
 
     def policy(self, work: WorkSettings) -> Policy:
-        """The limits of one kind of operation."""
+        """Return the retry policy of one kind of operation."""
         return Policy(
             max_retries=work.max_retries,
             base=work.backoff_base,
@@ -110,12 +110,13 @@ class Settings:
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
-    """Read and check the environment. Raises BadSetting, which names the variable, its value and what is expected."""
+    """Read and check the environment. Raises BadSetting, which names the variable, its value and the expected values."""
     read = _Reader({name: value.strip() for name, value in environment.items() if value.strip()})
+    default = Settings()
     settings = Settings(
         database_url=read.secret("DATABASE_URL", _database_url, "a URL such as postgresql://user@host/ledger"),
-        host=read("LEDGER_HOST", str, "127.0.0.1", "a host name or address"),
-        port=read("LEDGER_PORT", _between(1, 65535), 8000, "a port from 1 to 65535"),
+        host=read("LEDGER_HOST", str, default.host, "a host name or address"),
+        port=read("LEDGER_PORT", _between(1, 65535), default.port, "a port from 1 to 65535"),
         api_token=read.secret("LEDGER_API_TOKEN", _token_like, "printable characters without spaces"),
         stripe_api_key=read.secret(
             "STRIPE_API_KEY", _stripe_key, "a key that starts with sk_test_, sk_live_, rk_test_ or rk_live_"
@@ -125,18 +126,22 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         hyperswitch_webhook_secrets=read.secrets("HYPERSWITCH_WEBHOOK_SECRETS"),
         hyperswitch_api_key=read.secret("HYPERSWITCH_API_KEY", _token_like, "a key without spaces"),
         hyperswitch_base_url=read("HYPERSWITCH_BASE_URL", _base_url, None, "a URL such as https://sandbox.hyperswitch.io"),
-        stripe_max_rps=read("STRIPE_MAX_RPS", _rate, 20.0, "a number above 0, of requests per second"),
-        stripe_max_concurrency=read("STRIPE_MAX_CONCURRENCY", _between(1, 1000), 30, "a whole number from 1 to 1000"),
-        stripe_timeout=read("STRIPE_TIMEOUT", _positive, timedelta(seconds=30), "a duration such as 30s"),
+        stripe_max_rps=read("STRIPE_MAX_RPS", _rate, default.stripe_max_rps, "a number above 0, of requests per second"),
+        stripe_max_concurrency=read(
+            "STRIPE_MAX_CONCURRENCY", _between(1, 1000), default.stripe_max_concurrency, "a whole number from 1 to 1000"
+        ),
+        stripe_timeout=read("STRIPE_TIMEOUT", _positive, default.stripe_timeout, "a duration such as 30s"),
         reversals=_work(read, "REVERSAL_WORKER_ENABLED", "REVERSAL"),
         transfers=_work(read, "TRANSFER_RETRY_WORKER_ENABLED", "TRANSFER_RETRY"),
-        funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, timedelta(hours=6), "a duration such as 6h"),
-        funds_deadline=read("FUNDS_DEADLINE", _positive, timedelta(days=45), "a duration such as 1080h"),
-        parked_deadline=read("PARKED_DEADLINE", _positive, timedelta(days=7), "a duration such as 168h"),
-        dispute_policy=read("DISPUTE_POLICY", DisputePolicy, DisputePolicy.WITHDRAWAL, "withdrawal or lost"),
-        missed_check_interval=read("MISSED_WEBHOOKS_CHECK_INTERVAL", _positive, timedelta(minutes=5), "a duration such as 5m"),
-        missed_grace=read("MISSED_WEBHOOKS_GRACE", _positive, timedelta(minutes=10), "a duration such as 10m"),
-        lease=read("LEDGER_LEASE", _lease, LEASE, "a duration from 4s to 10m"),
+        funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, default.funds_retry_interval, "a duration such as 6h"),
+        funds_deadline=read("FUNDS_DEADLINE", _positive, default.funds_deadline, "a duration such as 1080h"),
+        parked_deadline=read("PARKED_DEADLINE", _positive, default.parked_deadline, "a duration such as 168h"),
+        dispute_policy=read("DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"),
+        missed_check_interval=read(
+            "MISSED_WEBHOOKS_CHECK_INTERVAL", _positive, default.missed_check_interval, "a duration such as 5m"
+        ),
+        missed_grace=read("MISSED_WEBHOOKS_GRACE", _positive, default.missed_grace, "a duration such as 10m"),
+        lease=read("LEDGER_LEASE", _lease, default.lease, "a duration from 4s to 10m"),
     )
     _check_psp(settings)
     if settings.api_token is None and not is_loopback(settings.host):
@@ -151,11 +156,11 @@ def _check_psp(settings: Settings) -> None:
     if base is not None and key is None and settings.psp_mode != "simulator":
         raise BadSetting("HYPERSWITCH_API_KEY", "", f"the key to {base}")
     if base is not None and (settings.psp_mode == "live") != (settings.mode == "live"):
-        raise BadSetting("HYPERSWITCH_BASE_URL", base, f"a payment provider that is as live as Stripe ({settings.mode} mode)")
+        raise BadSetting("HYPERSWITCH_BASE_URL", base, f"a PSP that is live only if Stripe is ({settings.mode} mode)")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the host."""
+    """Return True if only this machine can reach the host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -163,7 +168,7 @@ def is_loopback(host: str) -> bool:
 
 
 def duration(text: str) -> timedelta:
-    """`90s`, `1m`, `1h30m`. Raises ValueError for anything else."""
+    """Parse a duration such as `90s`, `1m`, `1h30m`. Raises ValueError for anything else."""
     found = _DURATION.fullmatch(text)
     if not text or found is None:
         raise ValueError(text)
@@ -201,7 +206,7 @@ def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
     default = WorkSettings()
     minute = "a duration such as 1m"
     work = WorkSettings(
-        enabled=read(enabled, _flag, True, "true or false"),
+        enabled=read(enabled, _flag, default.enabled, "true or false"),
         max_retries=read(f"{prefix}_MAX_RETRIES", _between(0, 1000), default.max_retries, "a whole number from 0 to 1000"),
         check_interval=read(f"{prefix}_CHECK_INTERVAL", _positive, default.check_interval, minute),
         backoff_base=read(f"{prefix}_BACKOFF_BASE", _positive, default.backoff_base, minute),
@@ -212,61 +217,43 @@ def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
     return work
 
 
-def _between(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise ValueError(text)
-        return int(text)
+def _valid(value: T, condition: bool) -> T:
+    if not condition:
+        raise ValueError(value)
+    return value
 
-    return parse
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    return lambda text: _valid(int(text), text.isascii() and text.isdigit() and least <= int(text) <= most)
 
 
 def _positive(text: str) -> timedelta:
-    parsed = duration(text)
-    if parsed <= timedelta(0):
-        raise ValueError(text)
-    return parsed
+    return _valid(duration(text), duration(text) > timedelta(0))
 
 
 def _lease(text: str) -> timedelta:
-    lease = duration(text)
-    if not timedelta(seconds=4) <= lease <= timedelta(minutes=10):
-        raise ValueError(text)
-    return lease
+    return _valid(duration(text), timedelta(seconds=4) <= duration(text) <= timedelta(minutes=10))
 
 
 def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 < rate <= 100_000:
-        raise ValueError(text)
-    return rate
+    return _valid(float(text), 0 < float(text) <= 100_000)
 
 
 def _flag(text: str) -> bool:
-    if text.lower() not in _TRUE + _FALSE:
-        raise ValueError(text)
-    return text.lower() in _TRUE
+    return _valid(text.lower() in _TRUE, text.lower() in _TRUE + _FALSE)
 
 
 def _database_url(text: str) -> str:
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError(text)
-    return text
+    return _valid(text, text.startswith(("postgresql://", "postgres://")))
 
 
 def _base_url(text: str) -> str | None:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError(text)
-    return text.rstrip("/")
+    return _valid(text, text.startswith(("http://", "https://"))).rstrip("/")
 
 
 def _stripe_key(text: str) -> str:
-    if not text.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")):
-        raise ValueError(text)
-    return _token_like(text)
+    return _valid(_token_like(text), text.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")))
 
 
 def _token_like(text: str) -> str:
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(text)
-    return text
+    return _valid(text, text.isascii() and text.isprintable() and " " not in text)

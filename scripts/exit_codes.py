@@ -12,7 +12,7 @@ from infrastructure.postgres.embedded.client import EmbeddedPostgresError
 from infrastructure.postgres.integrity.rebuild import RebuildRunning
 from infrastructure.postgres.integrity.row_repair import RepairRefused
 from infrastructure.postgres.integrity.seals import InvalidSeal
-from infrastructure.postgres.migrate import MigrationError
+from infrastructure.postgres.migration_files import MigrationError
 from infrastructure.simulators.builtin import SimulatorNotStarted
 
 FOUND, USAGE = 1, 2

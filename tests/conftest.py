@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from infrastructure.postgres import migrate
+from infrastructure.postgres import migrate, migration_files
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 
 EMBEDDED = Path(__file__).parent.parent / ".data" / "test-pg"
@@ -57,7 +57,7 @@ class Databases:
     def __init__(self, server: str) -> None:
         self._server = server
         self._run = f"ledger_test_{secrets.token_hex(4)}"
-        self._template = f"ledger_template_{_fingerprint(migrate.read_migrations())}"
+        self._template = f"ledger_template_{_fingerprint(migration_files.read_migrations())}"
         name = f"{self._run}/{self._template}"
         self._admin = psycopg.connect(server, autocommit=True, application_name=name)
         self._made = 0
@@ -100,7 +100,7 @@ class Databases:
         self._admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _fingerprint(migrations: list[migrate.Migration]) -> str:
+def _fingerprint(migrations: list[migration_files.Migration]) -> str:
     return hashlib.sha256("".join(f"{m.label} {m.sha256}\n" for m in migrations).encode()).hexdigest()[:12]
 
 

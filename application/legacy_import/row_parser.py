@@ -10,7 +10,7 @@ from domain.fact import Fact
 from domain.identity import reversal_name, transfer_stream
 from domain.lifecycle import TransferStatus
 from domain.seller_transfer.aggregate import TOPIC
-from domain.seller_transfer.facts import Imported
+from domain.seller_transfer.opening_facts import Imported
 
 REQUIRED = ("order_id", "seller_id", "destination", "amount", "currency", "status")
 OPTIONAL = (

@@ -61,9 +61,7 @@ def refused_while_open(operation: Operation, outcome: Rejected, now: datetime) -
     return _unchanged(operation, DeferralReason.UNKNOWN, outcome.message, now)._replace(open=True, look_first=True)
 
 
-def not_executed(
-    operation: Operation, outcome: NotExecuted, now: datetime, policy: Policy, *, executing: bool
-) -> Deferral:
+def not_executed(operation: Operation, outcome: NotExecuted, now: datetime, policy: Policy, *, executing: bool) -> Deferral:
     """Defer a call that the provider did not begin: the same key soon, and no attempt is consumed.
 
     `executing`: an earlier call of ours may be the hindrance, so the operation is open.

@@ -79,9 +79,7 @@ class Failed(TransferFact):
         transfer.next_retry_at = self.next_retry_at
         if transfer.operation is not None:
             at = self.next_retry_at or self.timestamp
-            failed = Deferral(
-                self.reason, self.detail, at, self.retry_count, self.epoch, awaiting_since=self.awaiting_since
-            )
+            failed = Deferral(self.reason, self.detail, at, self.retry_count, self.epoch, awaiting_since=self.awaiting_since)
             transfer.operation = transfer.operation.deferred(failed, self.timestamp)
 
 

@@ -171,6 +171,4 @@ def stop(transfer: SellerTransfer, reason: FailureReason, detail: str, request_i
 
 def give_up(transfer: SellerTransfer, reason: FailureReason, detail: str, request_id: str | None, now: datetime) -> None:
     """Record that the automatic attempts have ended."""
-    transfer.record(
-        facts.PermanentlyFailed(**transfer.next(now), reason=reason.value, detail=detail, request_id=request_id)
-    )
+    transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason=reason.value, detail=detail, request_id=request_id))

@@ -67,9 +67,7 @@ def record_failure(transfer: SellerTransfer, attempt: int, failure: Failure, now
             assert_never(failure)
 
 
-def _record_rejection(
-    transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
-) -> None:
+def _record_rejection(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
     count, since = operation.retry_count, operation.awaiting_since or now
     if operation.unknown and not outcome.stored:
         transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)

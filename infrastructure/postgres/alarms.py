@@ -1,20 +1,20 @@
-"""Alarms: what a person has to look at. One row per (kind, subject), however often it is noticed.
+"""Alarms: conditions that a person has to look at, one row per kind and subject, however often an alarm is raised.
 
-An alarm that belongs to facts is raised in their append (`EventStore.append`, rows `alarms`), all others here.
+An append stores the alarms that belong to its facts (`EventStore.append`, rows `alarms`); all others are raised here.
 """
 
 from datetime import datetime
 from typing import NamedTuple
 
-from psycopg.rows import args_row
-
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, execute, fetch_rows
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("alarms")
 
 
-class Alarm(NamedTuple):
+class StoredAlarm(NamedTuple):
+    """A row of `alarms`."""
+
     kind: str
     subject: str
     detail: str
@@ -22,34 +22,28 @@ class Alarm(NamedTuple):
     cleared_at: datetime | None
 
 
-class Alarms:
+class PostgresAlarms:
+    """The port `Alarms` on the table `alarms`."""
+
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def raise_(self, kind: str, subject: str, detail: str) -> None:
-        """Raise it, or raise it again with new detail."""
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["raise"], {"kind": kind, "subject": subject, "detail": detail})
+        """Raise an alarm, or raise it again with new detail."""
+        await execute(self._pool, SQL["raise"], {"kind": kind, "subject": subject, "detail": detail})
 
     async def clear(self, kind: str, subject: str) -> bool:
-        """It is over; False if it was not raised."""
-        async with self._pool.connection() as connection:
-            return (await connection.execute(SQL["clear"], (kind, subject))).rowcount > 0
+        """Clear an alarm; return False if it was not raised."""
+        return await execute(self._pool, SQL["clear"], (kind, subject)) > 0
 
     async def clear_all(self, subject: str) -> None:
-        """Nobody has to look at this any more, whatever was raised about it."""
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["clear_all"], (subject,))
+        """Clear every alarm of this subject."""
+        await execute(self._pool, SQL["clear_all"], (subject,))
 
-    async def raised(self, limit: int = 500) -> list[Alarm]:
-        """What is not cleared, oldest first."""
-        return await self._select("open", limit)
+    async def raised(self, limit: int = 500) -> list[StoredAlarm]:
+        """List the alarms that are not cleared, oldest first."""
+        return await fetch_rows(self._pool, StoredAlarm, SQL["open"], (limit,))
 
-    async def latest(self, limit: int = 50) -> list[Alarm]:
-        """The latest alarms, cleared or not, newest first."""
-        return await self._select("all", limit)
-
-    async def _select(self, query: str, limit: int) -> list[Alarm]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=args_row(Alarm)) as cursor:
-            await cursor.execute(SQL[query], (limit,))
-            return await cursor.fetchall()
+    async def latest(self, limit: int = 50) -> list[StoredAlarm]:
+        """List the latest alarms, cleared or not, newest first."""
+        return await fetch_rows(self._pool, StoredAlarm, SQL["all"], (limit,))

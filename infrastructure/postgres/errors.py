@@ -1,14 +1,14 @@
-"""What storage adds to the tree in `domain.errors`.
+"""Errors of storage, in addition to the tree in `domain.errors`.
 
 LedgerError
 └── WrongBinding     this database belongs to another mode or account
 """
 
-from domain.errors import LedgerError, Unavailable
+from domain.errors import LedgerError
 
 
 class WrongBinding(LedgerError):
-    """This database was first started with another mode or account; mixing two would mix their money."""
+    """This database belongs to another mode or account; its money must not be mixed with that of the present key."""
 
     code = "wrong_binding"
 
@@ -18,6 +18,3 @@ class WrongBinding(LedgerError):
             f"This database belongs to {what} {bound!r}, but the present key is of {what} {asked!r}; "
             f"use the key of {bound!r}, or another database."
         )
-
-
-__all__ = ["Unavailable", "WrongBinding"]

@@ -1,7 +1,7 @@
-"""The event store: facts, the rows they lead to, and whatever else belongs to them, in one grouped commit.
+"""Event store: facts, the rows they lead to, and the extras of a command, in one grouped commit.
 
-The table has the columns of the `eventsourcing` library's recorder, so the library's readers work on it. The library
-never writes here: `ledger_append` (migrations) is the only door, and keeps positions without holes and the hash chain.
+The table has the columns of the `eventsourcing` library's recorder, so the library's readers work on it. The library never
+writes here: the SQL function `ledger_append` is the only way in, and keeps positions without holes and the hash chain.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,11 +15,10 @@ import orjson
 import psycopg
 from psycopg.rows import args_row
 
-from domain.errors import Conflict, ConstraintBroken
-from infrastructure.postgres import json_encoding
-from infrastructure.postgres.connections import Connection, Pool
-from infrastructure.postgres.errors import Unavailable
-from infrastructure.postgres.group_commit import PATIENCE, GroupedCommit
+from domain.errors import Conflict, ConstraintBroken, Unavailable
+from infrastructure.postgres import json_encoder
+from infrastructure.postgres.connections import Connection, Pool, fetch_one
+from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
 
 GROUP_LIMIT = 32
@@ -29,13 +28,13 @@ TABLES = frozenset({
 })  # fmt: skip
 STORED_ALREADY, NO_PREDECESSOR = "LG001", "LG002"
 CLASH_OF_LOCKS = {"55P03", "40P01", "40001"}
-SQL = queries("events")
+SQL = queries("event_store")
 
 Rows = Mapping[str, Sequence[object]]
-"""Table → rows (NamedTuples or mappings, by column name), as `ledger_append` takes them:
+"""Table → rows (NamedTuples or mappings, by column name), as `ledger_append` takes them.
 
-seller_transfers, transfer_reversals, orders, refunds, disputes, payouts, pauses, findings: the whole row; alarms: kind, subject,
-detail, raised_at and, to clear it, cleared_at; webhook_inbox: inbox_id, status, reason, subject, due_at of
+seller_transfers, transfer_reversals, orders, refunds, disputes, payouts, pauses, findings: the whole row; alarms: kind,
+subject, detail, raised_at and, to clear the alarm, cleared_at; webhook_inbox: inbox_id, status, reason, subject, due_at of
 events handled with these facts; released: subject, whose parked webhooks are due now.
 """
 
@@ -49,8 +48,8 @@ class StoredFact(NamedTuple):
     state: bytes
 
 
-class Recorded(NamedTuple):
-    """A fact as it is stored: with its position in the whole ledger and its link of the hash chain."""
+class RecordedFact(NamedTuple):
+    """A fact as the database has it: with its position in the whole ledger and its link of the hash chain."""
 
     originator_id: UUID
     originator_version: int
@@ -72,70 +71,68 @@ class EventStore:
     """Writes through one connection of its own, reads through the pool. `start` before use, `aclose` after."""
 
     def __init__(self, database_url: str, pool: Pool, group_limit: int = GROUP_LIMIT, patience: timedelta = PATIENCE) -> None:
-        self._writer = GroupedCommit(database_url, AppendStatement(), group_limit, patience)
+        self._writer = GroupCommit(database_url, AppendStatement(), group_limit, patience)
         self._pool = pool
 
     async def start(self) -> None:
-        """Raises psycopg.OperationalError if the database cannot be reached."""
+        """Open the writer. Raises psycopg.OperationalError if the database cannot be reached."""
         await self._writer.start()
 
     async def aclose(self) -> None:
-        """Stores what waits, then ends."""
+        """Store the waiting appends, then end."""
         await self._writer.aclose()
 
     async def append(self, facts: Sequence[StoredFact], rows: Rows | None = None) -> int:
-        """Store facts and rows, all or nothing; returns the position of the last fact.
+        """Store facts and rows, all or nothing, and return the position of the last fact.
 
-        Cancelling the caller withdraws nothing. Raises Conflict (somebody else stored one of these versions first),
-        ConstraintBroken (the database refuses the facts or rows), Unavailable (its `in_doubt` says whether it may be
-        stored), TypeError or ValueError (a value that cannot be encoded, a table that does not exist).
+        Cancelling the caller withdraws nothing. Raises Conflict (another writer stored one of these versions first),
+        ConstraintBroken (the database refuses the facts or rows), Unavailable (its `in_doubt` says whether the append may
+        be stored), TypeError or ValueError (a value that cannot be encoded, a table that does not exist).
         """
         return await self._writer.submit(_encode(facts, rows or {}))
 
-    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[Recorded]]:
-        """Whole streams by id, in one query; a stream that does not exist has no key."""
+    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[RecordedFact]]:
+        """Load whole streams by id, by one query; a stream that does not exist has no key."""
         recorded = await self._recorded(SQL["load"], list(ids))
         return {stream: list(facts) for stream, facts in groupby(recorded, attrgetter("originator_id"))}
 
-    async def load_until(self, stream: UUID, position: int) -> list[Recorded]:
-        """One stream as it was when the ledger had reached `position`."""
-        return await self._recorded(SQL["load_until"], stream, position)
+    async def feed(self, after: int = 0, limit: int = 500) -> list[RecordedFact]:
+        """Load the facts after a position, in order.
 
-    async def feed(self, after: int = 0, limit: int = 500) -> list[Recorded]:
-        """All facts after a position, in order. Following positions never misses one: their order is that of commits."""
+        A reader that follows positions misses no fact: their order is the order of commits.
+        """
         return await self._recorded(SQL["feed"], after, limit)
 
     async def head(self) -> int:
-        """The position of the newest fact, 0 if there is none."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["head"])).fetchone()
+        """Return the position of the newest fact; 0 when there is none."""
+        row = await fetch_one(self._pool, SQL["head"])
         return int(row[0]) if row else 0
 
-    async def _recorded(self, query: bytes, *values: object) -> list[Recorded]:
+    async def _recorded(self, query: bytes, *values: object) -> list[RecordedFact]:
         async with (
             self._pool.connection() as connection,
-            connection.cursor(binary=True, row_factory=args_row(Recorded)) as cursor,
+            connection.cursor(binary=True, row_factory=args_row(RecordedFact)) as cursor,
         ):
             await cursor.execute(query, values)
             return await cursor.fetchall()
 
 
 class AppendStatement:
-    """How appends share a statement (see `grouped.Statement`)."""
+    """The statement that a group of appends shares (see `group_commit.GroupStatement`)."""
 
     async def store(self, connection: Connection, items: Sequence[Append]) -> Sequence[int]:
-        facts, rows = json_encoding.array(item.facts for item in items), _joined_rows(items)
+        facts, rows = json_encoder.array(item.facts for item in items), _joined_rows(items)
         cursor = await connection.execute(
-            SQL["append"], (json_encoding.parameter(facts), json_encoding.parameter(rows)), prepare=True
+            SQL["append"], (json_encoder.parameter(facts), json_encoder.parameter(rows)), prepare=True
         )
         row = await cursor.fetchone()
         return _positions(items, row[0] if row else 0)
 
     async def recall(self, connection: Connection, items: Sequence[Append]) -> Sequence[int] | None:
-        """All facts, not only the last one: another writer may have stored the very same fact in another company."""
+        """Compare all facts, not only the last one: another writer may have stored the very same fact in another group."""
         await connection.execute(SQL["await_writers"])
-        facts = json_encoding.array(item.facts for item in items)
-        row = await (await connection.execute(SQL["recall"], (json_encoding.parameter(facts),))).fetchone()
+        facts = json_encoder.array(item.facts for item in items)
+        row = await (await connection.execute(SQL["recall"], (json_encoder.parameter(facts),))).fetchone()
         wanted = sum(len(item.versions) for item in items)
         return _positions(items, row[1]) if row and wanted and row[0] == wanted else None
 
@@ -159,10 +156,10 @@ def _encode(facts: Sequence[StoredFact], rows: Rows) -> Append:
     if unknown := rows.keys() - TABLES:
         raise ValueError(f"ledger_append knows no table {', '.join(sorted(unknown))}; expected one of {sorted(TABLES)}")
     versions = tuple((fact.originator_id, fact.originator_version) for fact in facts)
-    encoded = {table: json_encoding.members(several) for table, several in rows.items() if several}
+    encoded = {table: json_encoder.members(several) for table, several in rows.items() if several}
     if facts and "webhook_inbox" in encoded:
         encoded["webhook_inbox"] = _caused(rows["webhook_inbox"], versions[-1])
-    return Append(versions, json_encoding.members(map(_fact, facts)), encoded)
+    return Append(versions, json_encoder.members(map(_fact, facts)), encoded)
 
 
 def _fact(fact: StoredFact) -> dict[str, object]:
@@ -171,20 +168,20 @@ def _fact(fact: StoredFact) -> dict[str, object]:
 
 
 def _caused(handled: Sequence[object], last: tuple[UUID, int]) -> bytes:
-    """The inbox row keeps the position of the last fact that it caused, which is known only to ledger_append."""
+    """Name the last fact that the event caused: only ledger_append knows its position, which the inbox row keeps."""
     stream, version = last
-    return json_encoding.members(
-        {**orjson.loads(json_encoding.encode(row)), "stream": stream, "version": version} for row in handled
+    return json_encoder.members(
+        {**orjson.loads(json_encoder.encode(row)), "stream": stream, "version": version} for row in handled
     )
 
 
 def _joined_rows(items: Sequence[Append]) -> bytes:
     tables = {table for item in items for table in item.rows}
-    return json_encoding.record({table: json_encoding.array(item.rows.get(table, b"") for item in items) for table in tables})
+    return json_encoder.record({table: json_encoder.array(item.rows.get(table, b"") for item in items) for table in tables})
 
 
 def _positions(items: Sequence[Append], last: int) -> list[int]:
-    """The position of each append's last fact, when the group's last fact is at `last`."""
+    """Return the position of each append's last fact, when the group's last fact is at `last`."""
     positions = []
     for item in reversed(items):
         positions.append(last)

@@ -1,10 +1,11 @@
-"""Grouped commit: whatever waits at the same time becomes one statement, one transaction, one fsync.
+"""Group commit: all items that wait at the same time become one statement, one transaction, one fsync.
 
 Promises to every caller of `submit`:
-- there is an answer, whatever happens: success, the caller's own refusal, or Unavailable after a bounded time;
-- nobody fails for another one's mistake: those that the error names fail alone, anything else is found by halving;
-- cancelling the caller withdraws nothing: what was submitted is stored;
-- a connection lost in COMMIT is not guessed at: `recall` finds out what became of the group.
+- the caller always gets an answer: success, a refusal of the caller's own item, or Unavailable after a bounded time;
+- no caller fails for the mistake of another: items that the error names fail alone, and any other culprit is found by
+  halving the group;
+- cancelling the caller withdraws nothing: a submitted item is stored;
+- a connection lost in COMMIT leads to no guess: `recall` finds out whether the group is stored.
 """
 
 import asyncio
@@ -18,8 +19,8 @@ from typing import Generic, Protocol, TypeVar
 
 import psycopg
 
+from domain.errors import Unavailable
 from infrastructure.postgres.connections import Connection, connect
-from infrastructure.postgres.errors import Unavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -33,30 +34,31 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 log = logging.getLogger(__name__)
 
 
-class Statement(Protocol[Item_contra, Answer_co]):
-    """What one kind of grouped commit knows about its items."""
+class GroupStatement(Protocol[Item_contra, Answer_co]):
+    """The statement that stores a group of items of one kind."""
 
     async def store(self, connection: Connection, items: Sequence[Item_contra]) -> Sequence[Answer_co]:
-        """Store all items or none, by one autocommit statement. Answers in the order of the items."""
+        """Store all items or none, by one autocommit statement. The answers are in the order of the items."""
 
     async def recall(self, connection: Connection, items: Sequence[Item_contra]) -> Sequence[Answer_co] | None:
-        """After a lost connection: the answers if the items are stored; None if not, or if storing twice is harmless."""
+        """Return, after a lost connection, the answers if the items are stored; None if not, or if storing twice is harmless."""
 
     def blamed(self, error: psycopg.Error, items: Sequence[Item_contra]) -> Mapping[int, Exception]:
-        """The items that the error names, by index, each with what its caller is told; empty if it names none."""
+        """Return the errors of the items that this error names, by index; empty if it names none."""
 
     def refusal(self, error: Exception, item: Item_contra) -> Exception:
-        """What the caller of an item that failed alone is told."""
+        """Return the error for the caller of an item that failed alone."""
 
 
 @dataclass(slots=True, eq=False)
 class Waiting(Generic[Item, Answer]):
+    """A submitted item and its caller's future. The future may be done already: the caller was cancelled."""
+
     item: Item
     answer: asyncio.Future[Answer]
     until: float
 
-    def tell(self, answer: Answer) -> None:
-        """Nobody listens any more if the caller was cancelled."""
+    def succeed(self, answer: Answer) -> None:
         if not self.answer.done():
             self.answer.set_result(answer)
 
@@ -66,8 +68,8 @@ class Waiting(Generic[Item, Answer]):
 
 
 @dataclass(slots=True)
-class Part(Generic[Item, Answer]):
-    """Some of a group; `in_doubt` while a lost connection may have stored it, `resent` if it once was."""
+class GroupPart(Generic[Item, Answer]):
+    """A part of a group; `in_doubt` while a lost connection may have stored it, `resent` if it was once in doubt."""
 
     waiting: Sequence[Waiting[Item, Answer]]
     in_doubt: bool = False
@@ -85,18 +87,23 @@ class Part(Generic[Item, Answer]):
         for each in self.waiting:
             each.fail(error)
 
-    def halves(self) -> "list[Part[Item, Answer]]":
-        """The second half first: parts are taken from the end."""
+    def halves(self) -> "list[GroupPart[Item, Answer]]":
+        """Split the part, the second half first: parts are taken from the end."""
         middle = len(self.waiting) // 2
-        return [Part(half, resent=self.resent) for half in (self.waiting[middle:], self.waiting[:middle])]
+        return [GroupPart(half, resent=self.resent) for half in (self.waiting[middle:], self.waiting[:middle])]
 
 
-class GroupedCommit(Generic[Item, Answer]):
-    """One task and one connection that store what callers submit. `start` before use, `aclose` after."""
+class GroupCommit(Generic[Item, Answer]):
+    """One task and one connection that store the items of all callers. `start` before use, `aclose` after."""
 
-    def __init__(self, database_url: str, statement: Statement[Item, Answer], limit: int, patience: timedelta = PATIENCE) -> None:
-        """`limit`: items per group. Taking all that waits is the slowest choice: every caller then moves in one wave,
-        and this process and PostgreSQL take turns instead of overlapping."""
+    def __init__(
+        self, database_url: str, statement: GroupStatement[Item, Answer], limit: int, patience: timedelta = PATIENCE
+    ) -> None:
+        """Set `limit`, the items per group.
+
+        Taking all waiting items is the slowest choice: every caller then moves in one wave, and this process and PostgreSQL
+        take turns instead of overlapping.
+        """
         self._url, self._statement, self._limit = database_url, statement, limit
         self._patience = patience.total_seconds()
         self._queue: deque[Waiting[Item, Answer]] = deque()
@@ -107,12 +114,12 @@ class GroupedCommit(Generic[Item, Answer]):
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Raises psycopg.OperationalError if the database cannot be reached at all."""
+        """Connect and start the task. Raises psycopg.OperationalError if the database cannot be reached."""
         self._connection = await connect(self._url)
         self._task = asyncio.create_task(self._run(), name=type(self._statement).__name__)
 
     async def aclose(self) -> None:
-        """Take nothing more, answer everything that waits, then end. If this is cancelled, what waits fails at once."""
+        """Accept no more items, answer all that wait, then end. If this is cancelled, the waiting items fail at once."""
         self._closing = True
         self._wake.set()
         try:
@@ -122,7 +129,7 @@ class GroupedCommit(Generic[Item, Answer]):
             await self._disconnect()
 
     async def submit(self, item: Item) -> Answer:
-        """Raises Unavailable, or whatever the statement refuses this item with."""
+        """Store one item and return its answer. Raises Unavailable, or the error with which the statement refuses the item."""
         if self._closing or not self._task or self._task.done():
             raise Unavailable("the writer is closed")
         if len(self._queue) >= QUEUE_LIMIT:
@@ -138,8 +145,8 @@ class GroupedCommit(Generic[Item, Answer]):
                 self._group = [self._queue.popleft() for _ in range(min(len(self._queue), self._limit))]
                 await self._answer(self._group)
         finally:
-            Part(self._group).fail(Unavailable("the writer was stopped", in_doubt=True))
-            Part(self._queue).fail(Unavailable("the writer was stopped"))
+            GroupPart(self._group).fail(Unavailable("the writer was stopped", in_doubt=True))
+            GroupPart(self._queue).fail(Unavailable("the writer was stopped"))
 
     async def _something_waits(self) -> bool:
         while not self._queue and not self._closing:
@@ -148,18 +155,18 @@ class GroupedCommit(Generic[Item, Answer]):
         return bool(self._queue)
 
     async def _answer(self, group: Sequence[Waiting[Item, Answer]]) -> None:
-        """Everybody in the group has an answer when this returns, whatever happens."""
-        parts: list[Part[Item, Answer]] = [Part(group)]
+        """Answer every caller of the group, in every case."""
+        parts: list[GroupPart[Item, Answer]] = [GroupPart(group)]
         while parts:
             part = parts.pop()
             try:
                 parts += await self._attempt(part)
-            except Exception as error:  # a mistake in our own code must not take the ledger down with it
-                log.exception("grouped commit failed")
+            except Exception as error:  # a bug in this program must not stop the whole ledger
+                log.exception("group commit failed")
                 part.fail(Unavailable(f"{type(error).__name__}: {error}", in_doubt=True))
 
-    async def _attempt(self, part: Part[Item, Answer]) -> Sequence[Part[Item, Answer]]:
-        """Returns the parts that have no answer yet, the first one last."""
+    async def _attempt(self, part: GroupPart[Item, Answer]) -> Sequence[GroupPart[Item, Answer]]:
+        """Try one part, and return the parts that have no answer yet, the first one last."""
         connection = await self._connected(part)
         if connection is None:
             return []
@@ -171,26 +178,31 @@ class GroupedCommit(Generic[Item, Answer]):
                 return await self._lost(error, part)
             return await self._explain(connection, error, part)
         if answers is None:
-            return [Part(part.waiting, resent=True)]
+            return [GroupPart(part.waiting, resent=True)]
         for waiting, answer in zip(part.waiting, answers, strict=True):
-            waiting.tell(answer)
+            waiting.succeed(answer)
         return []
 
-    async def _ask(self, connection: Connection, part: Part[Item, Answer]) -> Sequence[Answer] | None:
+    async def _ask(self, connection: Connection, part: GroupPart[Item, Answer]) -> Sequence[Answer] | None:
         if part.in_doubt:
             return await self._statement.recall(connection, part.items)
         return await self._statement.store(connection, part.items)
 
-    async def _lost(self, error: Exception, part: Part[Item, Answer]) -> Sequence[Part[Item, Answer]]:
-        """The connection is gone, and with it the answer. An item that brings the server down must not do so for ever."""
+    async def _lost(self, error: Exception, part: GroupPart[Item, Answer]) -> Sequence[GroupPart[Item, Answer]]:
+        """Retry a part whose connection, and with it the answer, was lost; until its patience ends.
+
+        The end is needed: an item that makes the server crash must not do so for ever.
+        """
         await self._disconnect()
         if part.until <= monotonic():
             part.fail(Unavailable(_one_line(error), in_doubt=True))
             return []
-        return [Part(part.waiting, in_doubt=True, resent=True)]
+        return [GroupPart(part.waiting, in_doubt=True, resent=True)]
 
-    async def _explain(self, connection: Connection, error: Exception, part: Part[Item, Answer]) -> Sequence[Part[Item, Answer]]:
-        """The statement failed for certain. Tell those who caused it; the others try again."""
+    async def _explain(
+        self, connection: Connection, error: Exception, part: GroupPart[Item, Answer]
+    ) -> Sequence[GroupPart[Item, Answer]]:
+        """Find the culprits after a statement that failed for certain; the other items are tried again."""
         if isinstance(error, psycopg.Error):
             if is_general(error):
                 part.fail(Unavailable(_one_line(error), in_doubt=part.resent))
@@ -199,37 +211,40 @@ class GroupedCommit(Generic[Item, Answer]):
                 for index, reason in blamed.items():
                     await self._refuse(connection, part.waiting[index], reason, part.resent)
                 others = [each for index, each in enumerate(part.waiting) if index not in blamed]
-                return [Part(others, resent=part.resent)] if others else []
+                return [GroupPart(others, resent=part.resent)] if others else []
         if len(part.waiting) > 1:
             return part.halves()
         part.fail(self._statement.refusal(error, part.waiting[0].item))
         return []
 
     async def _refuse(self, connection: Connection, waiting: Waiting[Item, Answer], reason: Exception, resent: bool) -> None:
-        """A statement on its way when its connection was lost can arrive after we looked for it and sent it again. Then
-        what is in the way are the caller's own facts, and it must not hear that somebody else was first."""
+        """Refuse an item, unless the facts in its way are its own.
+
+        A statement that was under way when its connection was lost can arrive after `recall` and after the item was sent
+        again. Then the caller must not get a Conflict about its own facts.
+        """
         own = await self._statement.recall(connection, [waiting.item]) if resent else None
         if own is None:
             waiting.fail(reason)
         else:
-            waiting.tell(own[0])
+            waiting.succeed(own[0])
 
-    async def _connected(self, part: Part[Item, Answer]) -> Connection | None:
-        """None when the patience of this part is over; its callers have been told."""
+    async def _connected(self, part: GroupPart[Item, Answer]) -> Connection | None:
+        """Return the connection, or a new one; None when the patience of this part is over and its callers have an error."""
         pause = FIRST_PAUSE
         while self._connection is None:
             try:
                 self._connection = await connect(self._url)
             except Exception as error:
                 log.warning("no connection to the database: %s", _one_line(error))
-                self._give_up_on_the_impatient(part, error)
+                self._fail_expired(part, error)
                 if all(each.answer.done() for each in part.waiting):
                     return None
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         return self._connection
 
-    def _give_up_on_the_impatient(self, part: Part[Item, Answer], error: Exception) -> None:
+    def _fail_expired(self, part: GroupPart[Item, Answer], error: Exception) -> None:
         now = monotonic()
         if part.until <= now:
             part.fail(Unavailable(_one_line(error), in_doubt=part.resent))
@@ -243,13 +258,13 @@ class GroupedCommit(Generic[Item, Answer]):
 
 
 def is_general(error: psycopg.Error) -> bool:
-    """Whether the database refuses everybody: no resources (53), being stopped (57), a broken disk (58), read only."""
+    """Return True if the database refuses everything: no resources (53), being stopped (57), a broken disk (58), read only."""
     state = error.sqlstate or ""
     return state[:2] in {"53", "57", "58"} or state == "25006"
 
 
 async def _alive(connection: Connection) -> bool:
-    """Ask the connection, not the error's class: those do not tell whether the session survived."""
+    """Test the connection: the class of an error does not say whether the session survived."""
     try:
         async with asyncio.timeout(2):
             await connection.execute("select 1")

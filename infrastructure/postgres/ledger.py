@@ -1,4 +1,4 @@
-"""The ports `EventLog` and `Directory` on PostgreSQL: facts through the event store, rows folded in the same pass."""
+"""The port `EventLog` on PostgreSQL: facts through the event store, rows folded in the same pass."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.fact import Fact, Stream
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
+from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
 from infrastructure.postgres.named_queries import queries
 from projections.registry import FoldedStream, Rows
 
@@ -22,7 +22,7 @@ BATCH = 100
 
 
 def new_mapper() -> Mapper[UUID]:
-    """How facts are written: the library's JSON, so that its own readers understand them."""
+    """Make the mapper that writes facts: the library's JSON, so that the library's own readers understand them."""
     transcoder = JSONTranscoder()
     for transcoding in (UUIDAsHex(), DecimalAsStr(), DatetimeAsISO()):
         transcoder.register(transcoding)
@@ -30,7 +30,7 @@ def new_mapper() -> Mapper[UUID]:
 
 
 class FactCodec:
-    """Facts to their stored form and back."""
+    """Converts facts to their stored form and back."""
 
     def __init__(self) -> None:
         self._mapper = new_mapper()
@@ -39,7 +39,7 @@ class FactCodec:
         event = self._mapper.to_stored_event(fact)
         return StoredFact(fact.originator_id, event.originator_version, event.topic, event.state)
 
-    def fact(self, recorded: Recorded) -> Fact:
+    def fact(self, recorded: RecordedFact) -> Fact:
         event = StoredEvent(
             originator_id=recorded.originator_id,
             originator_version=recorded.originator_version,
@@ -52,20 +52,20 @@ class FactCodec:
 
 
 class PostgresEventLog:
-    """See `application.ports.EventLog`."""
+    """The port `EventLog` on the event store."""
 
     def __init__(self, store: EventStore) -> None:
         self._store, self._codec = store, FactCodec()
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
-        """These streams, and the rows they fold to."""
+        """Load these streams, and the rows they fold to."""
         recorded = await self._store.load(ids) if ids else {}
         facts = {stream: [self._codec.fact(one) for one in several] for stream, several in recorded.items()}
         streams = {stream: replayed(several) for stream, several in facts.items()}
         return UnitOfWork(streams, {stream: FoldedStream.of(several) for stream, several in facts.items()})
 
     async def append(self, uow: UnitOfWork, extras: CommitExtras = NO_EXTRAS) -> None:
-        """Facts, rows, alarms, and what goes along: all or nothing."""
+        """Store facts, rows, alarms and the extras of the command, all or nothing."""
         changed = uow.changed()
         folds = {stream.id: (uow.folded(stream.id) or FoldedStream()).after(facts) for stream, facts in changed}
         stored = [self._codec.stored(fact) for _, facts in changed for fact in facts]
@@ -75,7 +75,7 @@ class PostgresEventLog:
 
 
 def replayed(facts: Sequence[Fact]) -> Stream:
-    """The aggregate after these facts, the first of which opens it."""
+    """Return the aggregate after these facts, the first of which opens it."""
     stream: Stream | None = None
     for fact in facts:
         stream = fact.mutate(stream)

@@ -1,7 +1,7 @@
--- What the migration runner remembers of each applied file; it makes this table itself, before the first migration.
-CREATE TABLE ledger_migrations (
-    version    int PRIMARY KEY,
-    name       text NOT NULL,
-    sha256     text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
+-- One row for each applied file; the migration runner creates this table itself, before the first migration.
+create table ledger_migrations (
+    version    int primary key,
+    name       text not null,
+    sha256     text not null,
+    applied_at timestamptz not null default now()
 );

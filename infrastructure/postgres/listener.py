@@ -1,6 +1,6 @@
-"""LISTEN: wakes those who wait for something new in the database. A wake-up is a hint to look, never a message.
+"""Listener (LISTEN) that wakes tasks on news in the database. A wake-up is a hint to look, never a message.
 
-A lost connection may have swallowed notifications, so after each reconnect everybody is woken once.
+A lost connection may have lost notifications, so each reconnect wakes all tasks once.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Listener:
     """One connection that listens to all channels. Register with `on`, then `start`; `aclose` after."""
 
     def __init__(self, database_url: str, probe_interval: timedelta = PROBE_INTERVAL) -> None:
-        """`probe_interval`: how long a connection may be silent before it is asked whether it still lives."""
+        """Set `probe_interval`, the time without notifications after which the connection is tested."""
         self._url, self._probe = database_url, probe_interval.total_seconds()
         self._wakes: defaultdict[str, list[Wake]] = defaultdict(list)
         self._connection: Connection | None = None
@@ -36,7 +36,7 @@ class Listener:
         self._wakes[channel].append(wake)
 
     async def start(self) -> None:
-        """Listening when this returns. Raises psycopg.OperationalError if the database cannot be reached."""
+        """Listen from the return of this call on. Raises psycopg.OperationalError if the database cannot be reached."""
         self._connection = await self._listening()
         self._task = asyncio.create_task(self._run(), name="listener")
 
@@ -52,7 +52,7 @@ class Listener:
             try:
                 if self._connection is None:
                     self._connection = await self._listening()
-                    self._wake_everybody()
+                    self._wake_all()
                 await self._follow(self._connection)
                 pause = FIRST_PAUSE
             except Exception as error:
@@ -62,7 +62,7 @@ class Listener:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _follow(self, connection: Connection) -> None:
-        """Passes on what comes within one probe interval; raises when the connection is gone."""
+        """Pass on the notifications of one probe interval. Raises when the connection is lost."""
         async for notification in connection.notifies(timeout=self._probe):
             self._wake(notification.channel)
         async with asyncio.timeout(self._probe):
@@ -83,7 +83,7 @@ class Listener:
         if connection:
             await connection.close()
 
-    def _wake_everybody(self) -> None:
+    def _wake_all(self) -> None:
         for channel in self._wakes:
             self._wake(channel)
 

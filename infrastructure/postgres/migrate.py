@@ -1,87 +1,43 @@
-"""Numbered plain .sql files, up and down: 0001_events.up.sql, 0001_events.down.sql.
+"""Migration runner: applies and reverts the numbered files of `migrations/`.
 
-Each migration is one transaction under one advisory lock, and its row in `ledger_migrations` is part of it. So a killed
-run leaves either all of a migration or nothing, and any number of processes may start at once. A file that was applied
-is never edited again: its sha256 is on record.
-
-    MigrationError
-    ├── InvalidMigrations    the files are not pairs numbered 1, 2, 3, …
-    ├── UnknownVersion       somebody asks for, or the database has, a version that no file describes
-    ├── EditedMigration      an applied file was changed
-    └── MigrationFailed      PostgreSQL refused a file's SQL
+Each migration is one transaction under one advisory lock, and its row in `ledger_migrations` is part of the transaction.
+So a killed run leaves either all of a migration or nothing, and any number of processes may start at once. A file is never
+edited after it was applied: `ledger_migrations` has its sha256. The errors are in `migration_files`.
 """
 
-import hashlib
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-DIRECTORY = Path(__file__).with_name("migrations")
+from infrastructure.postgres.migration_files import (
+    DIRECTORY,
+    DevelopmentDatabase,
+    Direction,
+    EditedMigration,
+    Migration,
+    MigrationFailed,
+    UnknownVersion,
+    read_migrations,
+)
+
 RECORD = Path(__file__).with_name("ledger_migrations.sql")
-FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>\w+)\.(?P<direction>up|down)\.sql")
+DEVELOPMENT_SHA256 = "5f737056cc2caaffefc849d43ddf579b37503c9c8c706100c09c5b1a5e5c608e"
+"""The sha256 of 0001_events.up.sql in every development version before the first release."""
 
 Connection = psycopg.Connection[TupleRow]
-Direction = Literal["up", "down"]
 OnNotice = Callable[[str], None]
 
 log = logging.getLogger(__name__)
 
 
-class MigrationError(Exception):
-    """The database cannot be migrated with the files at hand."""
-
-
-class InvalidMigrations(MigrationError):
-    """The files are not pairs numbered 1, 2, 3, …"""
-
-
-class UnknownVersion(MigrationError):
-    """Somebody asks for, or the database has, a version that no file describes."""
-
-
-class EditedMigration(MigrationError):
-    """An applied file was changed."""
-
-    def __init__(self, migration: "Migration") -> None:
-        super().__init__(
-            f"Migration {migration.label} was edited after it was applied: "
-            "restore the file and put the change into a new migration."
-        )
-        self.migration = migration
-
-
-class MigrationFailed(MigrationError):
-    """PostgreSQL refused a file's SQL; nothing of this file was kept."""
-
-    def __init__(self, migration: "Migration", direction: Direction, why: str) -> None:
-        super().__init__(f"Migration {migration.label}.{direction}.sql failed: {why}; mend the file and run it again.")
-        self.migration = migration
-
-
-class Migration(NamedTuple):
-    version: int
-    name: str
-    up: bytes
-    down: bytes
-
-    @property
-    def label(self) -> str:
-        return f"{self.version:04}_{self.name}"
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.up).hexdigest()
-
-
-class Status(NamedTuple):
+class SchemaStatus(NamedTuple):
     """One version: `applied_at` is None while it waits; `remark` is empty unless file and database disagree."""
 
     version: int
@@ -90,14 +46,16 @@ class Status(NamedTuple):
     remark: str
 
 
-class Applied(NamedTuple):
+class AppliedMigration(NamedTuple):
+    """A row of `ledger_migrations`, without its version."""
+
     name: str
     sha256: str
     applied_at: datetime
 
 
 def up(url: str, to: int | None = None, *, directory: Path = DIRECTORY, on_notice: OnNotice = log.info) -> list[Migration]:
-    """Apply what waits, up to and including version `to` (None: everything); returns what this call applied.
+    """Apply the waiting migrations up to and including version `to` (None: all), and return those that this call applied.
 
     The server's notices go to `on_notice`. Raises MigrationError; earlier migrations of the same call stay applied.
     """
@@ -108,41 +66,22 @@ def up(url: str, to: int | None = None, *, directory: Path = DIRECTORY, on_notic
 
 
 def down(url: str, to: int, *, directory: Path = DIRECTORY, on_notice: OnNotice = log.info) -> list[Migration]:
-    """Revert, newest first, every version above `to` (0: all); returns what this call reverted. Raises MigrationError."""
+    """Revert every version above `to` (0: all), newest first, and return those that this call reverted.
+
+    Raises MigrationError.
+    """
     migrations = read_migrations(directory)
     target = _known(to, migrations)
     with _connected(url, on_notice) as connection:
         return list(iter(lambda: _step_down(connection, migrations, target), None))
 
 
-def status(url: str, *, directory: Path = DIRECTORY) -> list[Status]:
-    """Every version that a file or the database knows, in order. Changes nothing."""
+def status(url: str, *, directory: Path = DIRECTORY) -> list[SchemaStatus]:
+    """List every version that a file or the database has, in order. Changes nothing."""
     files = {migration.version: migration for migration in read_migrations(directory)}
     with _connected(url, log.info) as connection:
         applied = _applied(connection)
     return [_status(version, files.get(version), applied.get(version)) for version in sorted(files | applied)]
-
-
-def read_migrations(directory: Path = DIRECTORY) -> list[Migration]:
-    """Raises InvalidMigrations."""
-    files = sorted(directory.glob("*.sql"))
-    names = [FILE_NAME.fullmatch(file.name) for file in files]
-    for file, name in zip(files, names, strict=True):
-        if name is None:
-            raise InvalidMigrations(f"{file} is not named like 0001_name.up.sql or 0001_name.down.sql; rename it.")
-    pairs = sorted({(int(name["version"]), name["name"]) for name in names if name})
-    if not pairs or [version for version, _ in pairs] != list(range(1, len(pairs) + 1)):
-        found = ", ".join(f"{version:04}_{name}" for version, name in pairs) or "none"
-        raise InvalidMigrations(f"Migrations in {directory} must be numbered 0001, 0002, … without gaps or twins; found {found}.")
-    return [_read(directory, version, name) for version, name in pairs]
-
-
-def _read(directory: Path, version: int, name: str) -> Migration:
-    try:
-        sides = [(directory / f"{version:04}_{name}.{side}.sql").read_bytes() for side in ("up", "down")]
-    except FileNotFoundError as error:
-        raise InvalidMigrations(f"{error.filename} is missing: every migration has an up and a down file.") from error
-    return Migration(version, name, *sides)
 
 
 def _known(version: int, migrations: Sequence[Migration]) -> int:
@@ -181,12 +120,14 @@ def _step_down(connection: Connection, migrations: Sequence[Migration], target: 
         return newest
 
 
-def _applied_and_locked(connection: Connection, migrations: Sequence[Migration]) -> Mapping[int, Applied]:
-    """What is applied, unchangeable by others until the end of the transaction, and checked against the files."""
+def _applied_and_locked(connection: Connection, migrations: Sequence[Migration]) -> Mapping[int, AppliedMigration]:
+    """Return the applied migrations, checked against the files; the lock lasts until the end of the transaction."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('ledger_migrations', 0))")
     if not _has_record(connection):
         connection.execute(RECORD.read_bytes())
     applied = _applied(connection)
+    if 1 in applied and applied[1].sha256 == DEVELOPMENT_SHA256:
+        raise DevelopmentDatabase([f"{version:04}_{one.name}" for version, one in applied.items()])
     if beyond := applied.keys() - {migration.version for migration in migrations}:
         raise UnknownVersion(
             f"The database is at version {max(beyond)}, this release knows {len(migrations)}: run the newer release."
@@ -197,11 +138,11 @@ def _applied_and_locked(connection: Connection, migrations: Sequence[Migration])
     return applied
 
 
-def _applied(connection: Connection) -> dict[int, Applied]:
+def _applied(connection: Connection) -> dict[int, AppliedMigration]:
     if not _has_record(connection):
         return {}
-    rows = connection.execute("SELECT version, name, sha256, applied_at FROM ledger_migrations")
-    return {version: Applied(*rest) for version, *rest in rows}
+    rows = connection.execute("SELECT version, name, sha256, applied_at FROM ledger_migrations ORDER BY version")
+    return {version: AppliedMigration(*rest) for version, *rest in rows}
 
 
 def _has_record(connection: Connection) -> bool:
@@ -226,10 +167,10 @@ def _where(error: psycopg.Error, sql: bytes) -> str:
     return f"{message} (line {line})"
 
 
-def _status(version: int, file: Migration | None, applied: Applied | None) -> Status:
-    name = file.name if file else applied.name if applied else ""
+def _status(version: int, file: Migration | None, applied: AppliedMigration | None) -> SchemaStatus:
+    if applied is None:
+        return SchemaStatus(version, file.name if file else "", None, "")
     if file is None:
-        remark = "this release has no such file"
-    else:
-        remark = "edited after it was applied" if applied and applied.sha256 != file.sha256 else ""
-    return Status(version, name, applied.applied_at if applied else None, remark)
+        return SchemaStatus(version, applied.name, applied.applied_at, "this release has no such file")
+    remark = "edited after it was applied" if applied.sha256 != file.sha256 else ""
+    return SchemaStatus(version, file.name, applied.applied_at, remark)

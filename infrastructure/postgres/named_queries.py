@@ -1,4 +1,4 @@
-"""SQL lives in queries/*.sql; each query there starts with a line `-- name: what it is for, in one sentence`."""
+"""Named SQL queries, read from queries/*.sql; each query begins with a line `-- name: its purpose in one sentence`."""
 
 import re
 from collections.abc import Mapping
@@ -11,6 +11,6 @@ HEADING = re.compile(r"^-- (\w+): .+$", re.MULTILINE)
 
 @cache
 def queries(topic: str) -> Mapping[str, bytes]:
-    """The queries of queries/{topic}.sql by name, as bytes: what psycopg accepts from outside the program's text."""
+    """Return the queries of queries/{topic}.sql by name; as bytes, since psycopg accepts only literals as str."""
     _, *parts = HEADING.split((DIRECTORY / f"{topic}.sql").read_text())
     return {name: text.strip().rstrip(";").encode() for name, text in zip(parts[::2], parts[1::2], strict=True)}

@@ -1,50 +1,48 @@
-"""The rate limit that all processes share: one row per endpoint holds its next free instant, and how far it is slowed down.
+"""Rate limiter of all processes: one row per endpoint has its next free instant, and the present share of its rate.
 
-Stripe's real limit is not told to anybody. A refusal takes a part of the rate (multiplicative decrease), time gives it back
-(additive recovery): the rate swings closely around what Stripe takes. What is shared is the share of the configured rate, so
-that processes with different configurations slow down together.
+Stripe does not publish its real limit. A refusal (429) takes a part of the rate (multiplicative decrease), and time restores
+it (additive recovery): the rate stays close to the real limit. The row has a share of the configured rate, so that
+processes with different configurations slow down together.
 """
 
 from datetime import timedelta
 
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, execute, fetch_one
 from infrastructure.postgres.named_queries import queries
 
-SQL = queries("pace")
+SQL = queries("rate_limiter")
 DECREASE = 0.8
-"""What a refusal leaves of the rate."""
+"""The part of the rate that is left after a refusal."""
 TOGETHER = timedelta(seconds=2)
-"""Refusals this close together count once. Instants that were given out before go on at the old rate for some seconds:
-with less, they would slow us down again and again; with more, we would be too slow to slow down."""
+"""Refusals this close together count once. Instants that were reserved before stay at the old rate for some seconds:
+with a shorter time, their refusals would slow us down again and again; with a longer one, we would slow down too late."""
 RECOVERY = 0.005
-"""The part of the configured rate that is found back in a second; with twice as much, twice as many calls are refused."""
+"""The part of the configured rate that comes back in a second; with twice as much, twice as many calls are refused."""
 SLOWEST = 1 / 16
-"""The share of the configured rate below which no refusal slows us."""
+"""The smallest share of the configured rate."""
 
 
-class RateLimiter:
-    """See `application.ports.RateLimiter`. `rate`: requests per second of each endpoint, all processes together."""
+class PostgresRateLimiter:
+    """The port `RateLimiter`. `rate`: requests per second of each endpoint, all processes together."""
 
     def __init__(self, pool: Pool, rate: float, together: timedelta = TOGETHER) -> None:
         self._pool, self._interval, self._together = pool, timedelta(seconds=1 / rate), together
 
     async def reserve(self, endpoint: str, count: int) -> list[float]:
-        """Reserve `count` instants, evenly spaced by the present rate: how many seconds from now each of them is, never
-        negative. An unused instant is lost.
+        """Reserve `count` instants, evenly spaced by the present rate, and return the seconds from now to each of them.
 
-        A duration, not a time of day: the clocks of this process and of the database need not agree.
+        No number is negative. An unused instant is lost. Durations and not times of day: the clocks of this process and of
+        the database need not agree.
         """
         if count < 1:
             return []
         values = {"endpoint": endpoint, "count": count, "interval": self._interval, "recovery": RECOVERY}
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["reserve"], values)).fetchone()
+        row = await fetch_one(self._pool, SQL["reserve"], values)
         assert row, "the statement always returns a row"
         first, apart = max(0.0, row[0]), row[1]
         return [first + index * apart for index in range(count)]
 
     async def slow_down(self, endpoint: str) -> None:
-        """Stripe says that we are too fast: all processes slow down, unless they did a moment ago."""
+        """Slow down all processes after a refusal by Stripe, unless they did so a moment ago."""
         rules = {"decrease": DECREASE, "floor": SLOWEST, "recovery": RECOVERY, "together": self._together}
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["slow_down"], rules | {"endpoint": endpoint})
+        await execute(self._pool, SQL["slow_down"], rules | {"endpoint": endpoint})

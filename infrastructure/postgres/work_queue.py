@@ -1,72 +1,81 @@
-"""Which worker may work on which transfer: a lease on the row, claimed by one statement.
+"""Work queue: leases on due transfers and refunds, each claimed by one statement.
 
-The lease only spares double work. What protects the money is the version of the aggregate: of two workers that decide
-about the same transfer, one meets a Conflict before it sends anything.
+A lease only avoids double work. The money is protected by the version of the aggregate: of two workers that decide about
+the same transfer or refund, one gets a Conflict before it sends a request. A refund also has one name at the PSP.
 
-Sellers take turns. Each claim goes on at the seller after the last one that the claim before it looked at, and takes as
-many of each as there is room for; a seller with 100,000 due refunds has one turn like everybody else.
+Sellers take turns: each claim continues after the last seller that the claim before it visited, and takes as many transfers
+of each seller as there is room for. So a seller with 100,000 due refunds has one turn like every other seller. Refunds have
+no sellers: the longest due comes first.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
 from application.ports import ClaimedWork
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, execute, fetch_all, fetch_one
 from infrastructure.postgres.named_queries import queries
 
-SQL = queries("work")
+SQL = queries("work_queue")
 VISITS = 500
-"""Sellers that one claim looks at: with 100,000 sellers that wait for a later time, it must not look at all of them."""
+"""Sellers that one claim visits: with 100,000 sellers that wait for a later time, it must not visit all of them."""
 SOONEST = 5_000
-"""Rows, in the order of their due times, among which a claim looks for the sellers of the longest due that are free."""
+"""Rows, in the order of their due times, among which a claim looks for the sellers of the longest due free transfers."""
 AHEAD = 1_000
-"""Rows that `next_due` looks at; if all of them are leased or paused, the answer is that it is worth looking again soon."""
+"""Rows that `next_due` reads, more than one loop ever holds; if all are leased or paused, it answers to look again soon."""
 STATUSES = {"transferring": b"'pending', 'failed'", "reversing": b"'reversal_pending'"}
 
-
-def _of_kind(query: str) -> dict[str, bytes]:
-    """The same statement for each kind. The statuses are part of its text, or no partial index would do for it."""
-    return {kind: SQL[query].replace(STATUSES["reversing"], statuses) for kind, statuses in STATUSES.items()}
+WorkTable = Literal["seller_transfers", "refunds"]
 
 
-CLAIM, NEXT_DUE = _of_kind("claim"), _of_kind("next_due")
+def _of_kind(query: str, refunds: str) -> Mapping[str, bytes]:
+    """Return the statement for each kind. The statuses are part of its text, or PostgreSQL could use no partial index."""
+    of_transfers = {kind: SQL[query].replace(STATUSES["reversing"], statuses) for kind, statuses in STATUSES.items()}
+    return {**of_transfers, "refunding": SQL[refunds]}
 
 
-class Work:
-    """See `application.ports.Work`. `transferring`: pending or failed transfers that are due; `reversing`: due reversals."""
+def _of_table(query: str) -> Mapping[WorkTable, bytes]:
+    of_refunds = SQL[query].replace(b"seller_transfers", b"refunds").replace(b"transfer_id", b"stream_id")
+    return {"seller_transfers": SQL[query], "refunds": of_refunds}
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._after = dict.fromkeys(STATUSES, "")
+
+CLAIM, NEXT_DUE = _of_kind("claim", "claim_refunds"), _of_kind("next_due", "next_due_refund")
+RENEW, RELEASE = _of_table("renew"), _of_table("release")
+
+
+class PostgresWorkQueue:
+    """The port `Work` on one table. Kinds: `transferring` and `reversing` of `seller_transfers`, `refunding` of `refunds`."""
+
+    def __init__(self, pool: Pool, table: WorkTable = "seller_transfers") -> None:
+        self._pool, self._table = pool, table
+        self._after = dict.fromkeys(CLAIM, "")
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork:
-        """Lease up to `limit` due transfers, the longest due of each seller; no two holders get the same one.
+        """Lease up to `limit` due rows; no two holders get the same one.
 
-        An empty claim does not mean idle: others may hold what is due (see `next_due`). `now` is the database's clock.
+        An empty claim does not mean idle: others may hold the due rows (see `next_due`). `now` is the database's clock.
         """
         values = {"kind": kind, "holder": holder, "limit": limit, "lease": lease, "after": self._after[kind]}
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(CLAIM[kind], values | {"visits": VISITS, "window": SOONEST})).fetchone()
+        row = await fetch_one(self._pool, CLAIM[kind], values | {"visits": VISITS, "window": SOONEST})
         assert row, "the statement always returns a row"
         ids, now, last = row
         self._after[kind] = last or self._after[kind]
         return ClaimedWork(ids, now)
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> set[UUID]:
-        """Prolong leases; returns those that are still this holder's. Stop working on the others."""
+        """Prolong leases and return those that this holder still has. The caller must stop working on the others."""
         values = {"holder": holder, "ids": list(ids), "lease": lease}
-        async with self._pool.connection() as connection:
-            return {row[0] for row in await (await connection.execute(SQL["renew"], values)).fetchall()}
+        return {row[0] for row in await fetch_all(self._pool, RENEW[self._table], values)}
 
     async def release(self, holder: str, ids: Collection[UUID]) -> None:
-        """End leases early. What another holder has taken over meanwhile stays its own."""
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["release"], {"holder": holder, "ids": list(ids)})
+        """End leases early. Rows that another holder has taken over stay leased."""
+        await execute(self._pool, RELEASE[self._table], {"holder": holder, "ids": list(ids)})
 
     async def next_due(self, kind: str) -> datetime | None:
-        """The earliest instant at which something may be claimed, counting the leases of others; None if nothing is
-        waiting for a time, or nothing may be claimed at present."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(NEXT_DUE[kind], {"kind": kind, "window": AHEAD})).fetchone()
+        """Return the earliest instant at which a row may be claimed, counting the leases of others.
+
+        None if no row waits for a time, or if no row may be claimed at present.
+        """
+        row = await fetch_one(self._pool, NEXT_DUE[kind], {"kind": kind, "window": AHEAD})
         return row[0] if row else None

@@ -11,8 +11,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from infrastructure.bootstrap import running
-from infrastructure.postgres.as_of import Past
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.as_of import AsOfQueries
+from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.service import Service
 from infrastructure.settings import Settings, settings_from
@@ -64,6 +64,6 @@ def _application(settings: Settings, lifespan: Lifespan | None) -> Starlette:
 
 
 def _backend(app: Starlette, service: Service) -> Backend:
-    described, history = orjson.dumps(document(OPERATIONS)), History(service.store)
-    past = Past(service.pool, history)
+    described, history = orjson.dumps(document(OPERATIONS)), FactReader(service.store)
+    past = AsOfQueries(service.pool, history)
     return Backend(service, ReadModels(service.pool), history, past, app.state.metrics, described)

@@ -13,8 +13,8 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 from starlette.responses import Response
 
-from infrastructure.postgres.as_of import Past
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.as_of import AsOfQueries
+from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.service import Service
 from infrastructure.web.auth import GUARDED
@@ -39,8 +39,8 @@ class Backend:
 
     service: Service
     reads: ReadModels
-    history: History
-    past: Past
+    history: FactReader
+    past: AsOfQueries
     metrics: Metrics
     document: bytes
 
@@ -63,7 +63,7 @@ class Call(Generic[B, Q]):
         return self.backend.reads
 
     @property
-    def past(self) -> Past:
+    def past(self) -> AsOfQueries:
         return self.backend.past
 
     def id(self, name: str) -> str:

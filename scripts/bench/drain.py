@@ -22,8 +22,8 @@ from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import running
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
-from infrastructure.postgres.rate_limiter import RateLimiter
-from infrastructure.postgres.work_queue import Work
+from infrastructure.postgres.rate_limiter import PostgresRateLimiter
+from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.runtime import breaker_monitor
 from infrastructure.service import Service
 from infrastructure.settings import SIMULATOR_KEY, Settings, settings_from
@@ -127,11 +127,18 @@ def _owing(stripe_id: str, now: datetime) -> UnitOfWork:
 async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drained:
     errand = ReversalProcess(gateway, service.settings.policy(service.settings.reversals))
     limits = WorkerLimits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
-    rate_limiter = RateLimiter(service.pool, 100_000)
+    rate_limiter = PostgresRateLimiter(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)
     watch = breaker_monitor(service)
     worker = Worker(
-        errand, PostgresEventLog(service.store), Work(service.pool), rate_limiter, watch, service.clock, slots, limits
+        errand,
+        PostgresEventLog(service.store),
+        PostgresWorkQueue(service.pool),
+        rate_limiter,
+        watch,
+        service.clock,
+        slots,
+        limits,
     )
     listener = Listener(service.database_url)
     for channel in ("ledger_events", "ledger_work"):

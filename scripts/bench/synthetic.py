@@ -27,7 +27,7 @@ from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal_outcome import complete_reversal, record_unknown_transfer
 from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import complete
-from infrastructure.postgres.event_store import Recorded
+from infrastructure.postgres.event_store import RecordedFact
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
 from infrastructure.postgres.ledger import FactCodec
 from projections.registry import DERIVED, rows_of
@@ -56,11 +56,11 @@ def load_ledger(database_url: str, facts: int, name: str = "o") -> int:
     return position
 
 
-def _chained(streams: Sequence[Sequence[Fact]], position: int, head: bytes) -> Iterator[Recorded]:
+def _chained(streams: Sequence[Sequence[Fact]], position: int, head: bytes) -> Iterator[RecordedFact]:
     codec = FactCodec()
     for fact in (fact for stream in streams for fact in stream):
         position += 1
-        bare = Recorded(*codec.stored(fact), position, b"")
+        bare = RecordedFact(*codec.stored(fact), position, b"")
         head = link(head, bare)
         yield bare._replace(digest=head)
 

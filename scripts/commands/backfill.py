@@ -18,9 +18,8 @@ from application.gateways import ListedTransfer
 from domain.errors import ConstraintBroken, Refused, StripeSilent
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 from infrastructure.bootstrap import running
-from infrastructure.postgres.backfill_rows import RowsWithoutId
-from infrastructure.postgres.rate_limiter import RateLimiter
-from infrastructure.postgres.reconciliation import RowsBeside
+from infrastructure.postgres.rate_limiter import PostgresRateLimiter
+from infrastructure.postgres.reconciliation import LedgerRows, RowsWithoutStripeId
 from infrastructure.service import Service
 from infrastructure.settings import Settings
 from scripts.exit_codes import FOUND, fail
@@ -43,7 +42,7 @@ async def backfill(settings: Settings, apply: bool, review: Path | None, as_json
     """
     with _reviewing(review) as file:  # before anything is recorded, so that a path nobody can write to stops it
         async with running(settings, loops=False) as service:
-            historical = await RowsWithoutId(service.pool).historical()
+            historical = await RowsWithoutStripeId(service.pool).historical()
             log.info("historical completed transfers without a Stripe id", count=historical)
             told = Told(historical, apply, as_json)
             async for one in Backfill(service).decided(apply):
@@ -60,8 +59,8 @@ class Backfill:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._rate_limiter = RateLimiter(service.pool, service.settings.stripe_max_rps)
-        self._rows, self._beside = RowsWithoutId(service.pool), RowsBeside(service.pool)
+        self._rate_limiter = PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
+        self._rows, self._beside = RowsWithoutStripeId(service.pool), LedgerRows(service.pool)
 
     async def decided(self, apply: bool) -> AsyncIterator[Match | Doubt]:
         """What becomes of each row, recorded where that is wanted."""

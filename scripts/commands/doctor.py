@@ -12,9 +12,9 @@ import typer
 from application.missed_webhooks.poller import UNCHECKED
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
 from infrastructure.bootstrap import running
-from infrastructure.postgres.account_binding import binding
-from infrastructure.postgres.circuit_breaker import CircuitBreaker
-from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.postgres.bound_account import binding
+from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
+from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.runtime import PROVIDERS, unasked
 from infrastructure.service import Service
 from infrastructure.settings import Settings
@@ -106,7 +106,7 @@ async def _alarms(service: Service) -> Finding:
 
 
 async def _breaker(service: Service) -> Finding:
-    state = await CircuitBreaker(service.pool).state()
+    state = await PostgresCircuitBreaker(service.pool).state()
     said = ["Stripe answers nobody"] if state.outage else []
     said += [f"paused: {', '.join(sorted(state.paused))}"] if state.paused else []
     said += [f"looks come first since {state.look_first.begun_at:%Y-%m-%dT%H:%MZ}"] if state.look_first else []
@@ -115,7 +115,11 @@ async def _breaker(service: Service) -> Finding:
 
 async def _missed(service: Service) -> Finding:
     """Not only whether something was missed: whether anybody has looked."""
-    polls, missed, without = await Polls(service.pool).state(), await service.inbox.missed(), unasked(service.settings)
+    polls, missed, without = (
+        await PostgresWebhookPolls(service.pool).state(),
+        await service.inbox.missed(),
+        unasked(service.settings),
+    )
     said, well = [], True
     for provider in PROVIDERS:
         found, replayed = missed.get(provider, (0, 0))

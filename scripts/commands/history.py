@@ -11,9 +11,9 @@ import typer
 
 from domain.errors import UnknownId
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.as_of import Past
+from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.audit_trail import AuditTrail
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.ledger import PostgresDirectory
 from infrastructure.service import Storage
 from infrastructure.settings import Settings
@@ -43,8 +43,8 @@ async def tell_history(settings: Settings, name: str, kind: str | None, as_of: d
 
 
 async def _trail_of(storage: Storage, name: str, kind: str | None) -> list[Entry]:
-    history = History(storage.store)
-    trail = AuditTrail(Past(storage.pool, history), history)
+    history = FactReader(storage.store)
+    trail = AuditTrail(AsOfQueries(storage.pool, history), history)
     if kind in (None, "transfer") and (stream := _uuid(name)) is not None and (found := await trail.of_stream(stream)):
         return found
     if kind in (None, "order") and (found := await trail.of_order(name)):
@@ -72,7 +72,7 @@ async def tell_statement(settings: Settings, seller_id: str, period: Period, cur
     if period.end < period.start:
         fail(f"--to is {instant(period.end)}, before --from at {instant(period.start)}; swap them.")
     async with stored(settings) as storage:
-        past = Past(storage.pool, History(storage.store))
+        past = AsOfQueries(storage.pool, FactReader(storage.store))
         statement = (await past.statement(seller_id, period, await past.moment())).only(currency)
     {"csv": _print_csv, "json": _print_json, "text": _print_text}[form](statement)
     for unexplained in statement.unexplained:

@@ -18,7 +18,7 @@ from application.legacy_import.row_parser import BadCell, Cells, differing, impo
 from domain.errors import Conflict, ConstraintBroken
 from domain.fact import opened
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.facts import Imported
+from domain.seller_transfer.opening_facts import Imported
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import FactCodec, PostgresEventLog
 from infrastructure.postgres.named_queries import queries

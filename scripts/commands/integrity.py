@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from infrastructure.bootstrap import database
 from infrastructure.postgres.connections import connect_blocking
 from infrastructure.postgres.integrity.rebuild import Rebuilt, rebuild, rehearse
-from infrastructure.postgres.integrity.row_diff import Difference
+from infrastructure.postgres.integrity.row_diff import RowDifference
 from infrastructure.postgres.integrity.seals import read_key, read_seal
 from infrastructure.postgres.integrity.seals import seal as sealed
 from infrastructure.postgres.integrity.snapshot import OnProgress
@@ -72,7 +72,7 @@ def _as_json(result: Rebuilt, dry_run: bool) -> dict[str, object]:
     }
 
 
-def _difference(difference: Difference) -> dict[str, object]:
+def _difference(difference: RowDifference) -> dict[str, object]:
     columns = {name: {"is": kept, "should_be": expected} for name, (kept, expected) in difference.columns.items()}
     kind = "missing" if difference.kept is None else "unknown to the facts" if difference.expected is None else "changed"
     return {"table": difference.table, "id": difference.id, "kind": kind, "columns": columns}

@@ -12,8 +12,8 @@ from domain.provider_call.outcome import LookUpFailed, NotAtStripe, ProviderSign
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.ledger import PostgresEventLog
-from infrastructure.postgres.rate_limiter import RateLimiter
-from infrastructure.postgres.reconciliation import RowsBeside, SeenAtStripe, Unseen
+from infrastructure.postgres.rate_limiter import PostgresRateLimiter
+from infrastructure.postgres.reconciliation import LedgerRows, SeenAtStripe, UnlistedTransfer
 from infrastructure.service import Service
 from scripts.commands.reconcile_report import ADOPTED, IGNORED, Found
 
@@ -26,8 +26,8 @@ class Reading:
     def __init__(self, service: Service, seen: SeenAtStripe) -> None:
         self._service, self._seen = service, seen
         self._books: StripeBooks = service.gateway
-        self._ledger, self._rows = PostgresEventLog(service.store), RowsBeside(service.pool)
-        self._rate_limiter = RateLimiter(service.pool, service.settings.stripe_max_rps)
+        self._ledger, self._rows = PostgresEventLog(service.store), LedgerRows(service.pool)
+        self._rate_limiter = PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
         self.read = 0
         """How many of Stripe's transfers were read."""
 
@@ -77,7 +77,9 @@ class Reading:
             self.read += news
             yield listed
 
-    async def _beside(self, listed: Sequence[ListedTransfer]) -> list[tuple[ListedTransfer, SellerTransfer | Sequence[SellerTransfer] | None]]:
+    async def _beside(
+        self, listed: Sequence[ListedTransfer]
+    ) -> list[tuple[ListedTransfer, SellerTransfer | Sequence[SellerTransfer] | None]]:
         """Ours for each of Stripe's: by Stripe's id of it, by our id, else by what it may be, which can be several."""
         paid = await self._rows.paid_by([one.transfer.stripe_transfer_id for one in listed])
         ids = [paid.get(one.transfer.stripe_transfer_id) or our_id(one.transfer) for one in listed]
@@ -111,7 +113,7 @@ class Reading:
         still = {one.id for one in differences(again, ours, now)} if again is not None else set()
         return [one for one in found if one.id in still]
 
-    async def _missing_there(self, gone: Sequence[Unseen]) -> list[Found]:
+    async def _missing_there(self, gone: Sequence[UnlistedTransfer]) -> list[Found]:
         uow = await self._ledger.load([one.transfer_id for one in gone])
         return [Found(missing_there(uow.transfer(one.transfer_id), one.stripe_transfer_id), one.created_at) for one in gone]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import typer
 
 from domain.finding import Difference, DifferenceKind
-from infrastructure.postgres.reconciliation import LetStand
+from infrastructure.postgres.reconciliation import IgnoredFinding
 from projections.audit_trail.payload import instant
 
 ADOPTED, IGNORED = "adopted", "ignored"
@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
     difference: Difference
     since: datetime
-    ignored: LetStand | None = None
+    ignored: IgnoredFinding | None = None
 
 
 class Report:

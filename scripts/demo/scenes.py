@@ -9,7 +9,7 @@ from domain.identity import transfer_stream
 from domain.order.aggregate import Order
 from domain.order.state import Share
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
-from domain.seller_transfer.facts import Imported
+from domain.seller_transfer.opening_facts import Imported
 from infrastructure.postgres.ledger import PostgresEventLog
 from scripts.demo.stage import DemoFailed, Json, Stage
 

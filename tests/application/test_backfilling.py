@@ -17,7 +17,9 @@ def row(number: int, order_id: str = "o1", **members: Any) -> Missing:
                    | usual | members)  # fmt: skip
 
 
-def theirs(name: str, *, named: int | None = None, order: str | None = None, group: str | None = None, hours: int = 0) -> ListedTransfer:
+def theirs(
+    name: str, *, named: int | None = None, order: str | None = None, group: str | None = None, hours: int = 0
+) -> ListedTransfer:
     ours = str(UUID(int=named)) if named is not None else None
     seen = TransferAtStripe(name, 900, 0, "EUR", "acct_1", ours)
     return ListedTransfer(seen, THEN + timedelta(hours=hours), order, group)

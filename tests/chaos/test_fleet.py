@@ -14,7 +14,7 @@ import pytest
 from infrastructure.bootstrap import stored
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.chaos.conftest import Processes
+from tests.e2e.conftest import Processes
 from tests.support.ledger_process import LedgerProcess
 from tests.support.ledger_view import View
 from tests.support.service import CREATE, REVERSE, Desk

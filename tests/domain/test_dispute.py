@@ -19,7 +19,14 @@ NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 def a_dispute(*heard: DisputeStatus) -> Dispute:
     dispute = Dispute.open(
-        dispute_id="dp_1", provider="stripe", order_id="o1", amount=100, currency="EUR", reason=None, source="stripe:evt_1", now=NOW,
+        dispute_id="dp_1",
+        provider="stripe",
+        order_id="o1",
+        amount=100,
+        currency="EUR",
+        reason=None,
+        source="stripe:evt_1",
+        now=NOW,
     )
     for status in heard:
         dispute.report(status, "stripe:evt_2", NOW)

@@ -28,7 +28,8 @@ from domain.provider_call.steps import LookUp, Rest, Send
 from domain.refund.aggregate import Refund
 from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
-from domain.seller_transfer.facts import AnyTransferFact, Cancelled, Imported
+from domain.seller_transfer.facts import AnyTransferFact, Cancelled
+from domain.seller_transfer.opening_facts import Imported
 
 S = TransferStatus
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from application.missed_webhooks.poller import Poller, Times
-from infrastructure.postgres.circuit_breaker import CircuitBreaker
-from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
+from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.stripe import signature
 from tests.support.ledger_view import View
@@ -105,7 +105,7 @@ async def test_two_pollers_at_once_store_an_event_once(ledger: Lossy, stripe: Si
 
 async def test_killed_between_two_pages_it_has_lost_nothing_and_doubles_nothing(ledger: Lossy, stripe: SimulatorControl) -> None:
     lost = await lose(stripe, 150)
-    polls = Polls(ledger.service.pool)
+    polls = PostgresWebhookPolls(ledger.service.pool)
     await polls.take(STRIPE, timedelta(hours=1))
     before = (await polls.state())[STRIPE].seen_until
     await stripe.fault("hold", "events.list", nth=2)
@@ -129,14 +129,14 @@ async def test_an_outage_puts_the_round_off_and_is_not_the_poller_s_to_declare(
     fault = await stripe.fault("status", "events.list", status=500)
     for _ in range(10):
         assert (await ledger.check(STRIPE)).failure is not None
-    assert not (await CircuitBreaker(view.pool).state()).outage
+    assert not (await PostgresCircuitBreaker(view.pool).state()).outage
     await stripe.clear_faults(fault)
     assert (await ledger.check(STRIPE)).sentence == "missed 1, replayed 1"
 
 
 async def test_while_the_breaker_is_open_stripe_is_not_asked(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
     await lose(stripe)
-    breaker = CircuitBreaker(view.pool)
+    breaker = PostgresCircuitBreaker(view.pool)
     await breaker.open_breaker()
     assert (await ledger.check(STRIPE)).failure is not None
     assert await stripe.requests("events.list") == []
@@ -169,7 +169,9 @@ async def test_one_provider_s_trouble_does_not_keep_the_other_waiting(
     failed, well = [await ledger.check(name) for name in ("hyperswitch", STRIPE)]
     assert (failed.failure is None, well.failure is None, await ids(ledger)) == (False, True, [lost])
     service, providers = ledger.service, ledger.poller.providers
-    loop = Poller(Polls(service.pool), service.inbox, service.alarms, service.clock, [Broken(), *providers], Times())
+    loop = Poller(
+        PostgresWebhookPolls(service.pool), service.inbox, service.alarms, service.clock, [Broken(), *providers], Times()
+    )
     await view.select("update webhook_polls set due_at = now(), checked_at = null returning 1")
     running = asyncio.create_task(loop.run())
     await view.until(lambda: checked(service.pool), "the provider after the broken one is asked")
@@ -187,4 +189,4 @@ class Broken:
 
 
 async def checked(pool: Any) -> bool:
-    return (await Polls(pool).state())[STRIPE].checked_at is not None
+    return (await PostgresWebhookPolls(pool).state())[STRIPE].checked_at is not None

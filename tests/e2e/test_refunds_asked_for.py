@@ -288,7 +288,9 @@ async def test_only_a_pause_holds_a_refund_back_never_an_outage_of_stripe_or_a_p
         await stage.paid(desk)
         refund = await desk.ask_refund("r1", amount=1_000)
         errand = RefundProcess(service.psp, settings.policy(QUICK))
-        assert errand.may_run(UnitOfWork({}, {}), refund.id, FleetState(outage=True, paused=frozenset({"seller:anna", "work:reversing"})))
+        assert errand.may_run(
+            UnitOfWork({}, {}), refund.id, FleetState(outage=True, paused=frozenset({"seller:anna", "work:reversing"}))
+        )
         assert not errand.may_run(UnitOfWork({}, {}), refund.id, FleetState(paused=frozenset({EVERYTHING})))
         assert not errand.may_run(UnitOfWork({}, {}), refund.id, FleetState(paused=frozenset({scope_of_work("refunding")})))
         await buyers.happened(Submitted)

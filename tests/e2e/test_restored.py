@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from infrastructure.bootstrap import running, stored
-from infrastructure.postgres.circuit_breaker import CircuitBreaker
+from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.scripts.test_command_line import run
@@ -79,7 +79,7 @@ async def test_every_process_of_the_database_looks_first_until_a_person_ends_it(
         await desk.refund("r1", "o1", 500)
         await stage.view.reached("o1", "partially_reversed")
         await service.ledger.resume("unseen", "mia", "reconciled")
-        assert (await CircuitBreaker(stage.view.pool).state()).look_first is None
+        assert (await PostgresCircuitBreaker(stage.view.pool).state()).look_first is None
     assert len(await stage.posts(CREATE)) == 1
 
 

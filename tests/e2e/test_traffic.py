@@ -7,7 +7,7 @@ import pytest
 from domain.pause import EVERYTHING, scope_of_seller, scope_of_work
 from domain.seller_transfer import facts
 from infrastructure.bootstrap import running
-from infrastructure.postgres.circuit_breaker import CircuitBreaker
+from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.settings import WorkSettings
 from tests.support.ledger_view import eventually
 from tests.support.service import CREATE, QUICK, REVERSE, SLOW, Desk, Stage
@@ -24,7 +24,7 @@ async def pay_all(desk: Desk, orders: list[str]) -> None:
 
 
 async def outage(stage: Stage) -> bool:
-    return (await CircuitBreaker(stage.view.pool).state()).outage
+    return (await PostgresCircuitBreaker(stage.view.pool).state()).outage
 
 
 async def test_an_outage_stops_the_fleet_costs_no_attempt_and_ends_by_itself(stage: Stage) -> None:
@@ -99,7 +99,7 @@ async def test_a_refused_key_stops_all_sending_until_a_person_resumes_it(stage: 
 
 
 async def _paused(stage: Stage) -> bool:
-    return EVERYTHING in (await CircuitBreaker(stage.view.pool).state()).paused
+    return EVERYTHING in (await PostgresCircuitBreaker(stage.view.pool).state()).paused
 
 
 async def test_transfers_that_stripe_does_not_know_in_a_row_are_another_account_and_stop_all_sending(stage: Stage) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infrastructure.postgres import migrate
+from infrastructure.postgres import migrate, migration_files
 
 RUN = """
 import sys
 from pathlib import Path
-from infrastructure.postgres import migrate
+from infrastructure.postgres import migrate, migration_files
 migrate.up(sys.argv[1], directory=Path(sys.argv[2]), on_notice=lambda text: print(text, flush=True))
 """
 
@@ -38,7 +38,7 @@ def tables(url: str) -> set[str]:
         return {name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
 
 
-def versions(changed: list[migrate.Migration]) -> list[int]:
+def versions(changed: list[migration_files.Migration]) -> list[int]:
     return [migration.version for migration in changed]
 
 
@@ -75,7 +75,7 @@ def test_status_tells_what_is_applied_and_changes_nothing(empty_database_url: st
 def test_an_edited_applied_file_is_refused_in_one_sentence(empty_database_url: str, directory: Path) -> None:
     migrate.up(empty_database_url, 1, directory=directory)
     (directory / "0001_shops.up.sql").write_text("CREATE TABLE shops (id bigint);")
-    with pytest.raises(migrate.EditedMigration, match=r"^Migration 0001_shops was edited after it was applied: [^.]*\.$"):
+    with pytest.raises(migration_files.EditedMigration, match=r"^Migration 0001_shops was edited after it was applied: [^.]*\.$"):
         migrate.up(empty_database_url, directory=directory)
     assert "sales" not in tables(empty_database_url)
     assert migrate.status(empty_database_url, directory=directory)[0].remark == "edited after it was applied"
@@ -85,14 +85,29 @@ def test_a_database_of_a_newer_release_is_refused(empty_database_url: str, direc
     migrate.up(empty_database_url, directory=directory)
     for file in directory.glob("0002_*"):
         file.unlink()
-    with pytest.raises(migrate.UnknownVersion, match="is at version 2, this release knows 1: run the newer release"):
+    with pytest.raises(migration_files.UnknownVersion, match="is at version 2, this release knows 1: run the newer release"):
         migrate.up(empty_database_url, directory=directory)
     assert migrate.status(empty_database_url, directory=directory)[1].remark == "this release has no such file"
 
 
+def test_a_database_of_a_development_version_is_refused_with_its_migrations(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(migrate.RECORD.read_bytes())
+        add = "INSERT INTO ledger_migrations (version, name, sha256) VALUES (%s, %s, %s)"
+        connection.execute(add, (1, "events", migrate.DEVELOPMENT_SHA256))
+        connection.execute(add, (14, "unpaid_orders", "0" * 64))
+    named = r"^This database was made by an unreleased development version \(.* are 0001_events, 0014_unpaid_orders\): "
+    with pytest.raises(migration_files.DevelopmentDatabase, match=named + "create a new database"):
+        migrate.up(empty_database_url)
+    with pytest.raises(migration_files.DevelopmentDatabase, match=named):
+        migrate.down(empty_database_url, 0)
+    assert tables(empty_database_url) == {"ledger_migrations"}
+    assert [one.version for one in migrate.status(empty_database_url) if one.applied_at] == [1, 14]
+
+
 def test_a_failing_migration_leaves_nothing_and_keeps_those_before_it(empty_database_url: str, directory: Path) -> None:
     write(directory, "0003_wrong", "CREATE TABLE half ();\nSELECT nonsense;")
-    with pytest.raises(migrate.MigrationFailed, match=r"0003_wrong\.up\.sql failed: .*nonsense.* \(line 2\)"):
+    with pytest.raises(migration_files.MigrationFailed, match=r"0003_wrong\.up\.sql failed: .*nonsense.* \(line 2\)"):
         migrate.up(empty_database_url, directory=directory)
     assert tables(empty_database_url) == {"ledger_migrations", "shops", "sales", "refunds"}
     write(directory, "0003_wrong", "CREATE TABLE whole ();")
@@ -101,7 +116,7 @@ def test_a_failing_migration_leaves_nothing_and_keeps_those_before_it(empty_data
 
 def test_a_file_that_ends_its_transaction_is_refused(empty_database_url: str, directory: Path) -> None:
     write(directory, "0003_commits", "SELECT 1; COMMIT;")
-    with pytest.raises(migrate.MigrationFailed, match="ends the transaction"):
+    with pytest.raises(migration_files.MigrationFailed, match="ends the transaction"):
         migrate.up(empty_database_url, directory=directory)
 
 
@@ -151,7 +166,7 @@ def test_percent_signs_and_other_alphabets_reach_the_server_as_written(empty_dat
 def test_a_version_nobody_wrote_is_refused(empty_database_url: str, directory: Path) -> None:
     for ask in (migrate.up, migrate.down):
         for version in (-1, 3):
-            with pytest.raises(migrate.UnknownVersion, match="the versions are 0"):
+            with pytest.raises(migration_files.UnknownVersion, match="the versions are 0"):
                 ask(empty_database_url, version, directory=directory)
 
 
@@ -167,5 +182,5 @@ def test_a_version_nobody_wrote_is_refused(empty_database_url: str, directory: P
 )
 def test_files_that_are_not_numbered_pairs_are_refused(directory: Path, spoil: Callable[[Path], object], complaint: str) -> None:
     spoil(directory)
-    with pytest.raises(migrate.InvalidMigrations, match=complaint):
-        migrate.read_migrations(directory)
+    with pytest.raises(migration_files.InvalidMigrations, match=complaint):
+        migration_files.read_migrations(directory)

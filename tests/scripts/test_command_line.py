@@ -15,6 +15,7 @@ import pytest
 
 from domain.order.state import Share
 from infrastructure.bootstrap import stored
+from infrastructure.postgres.migrate import DEVELOPMENT_SHA256, RECORD
 from infrastructure.settings import settings_from
 
 ROOT = Path(__file__).parent.parent.parent
@@ -152,6 +153,18 @@ def test_migrations_go_up_and_down(empty_database_url: str) -> None:
     assert "waiting" in down.stdout
     with psycopg.connect(empty_database_url) as connection:
         assert connection.execute("select to_regclass('ledger_events')").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("arguments", [("migrate", "up"), ("serve",), ("transfers",)])
+def test_database_of_a_development_version_ends_a_command_with_2(empty_database_url: str, arguments: tuple[str, ...]) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(RECORD.read_bytes())
+        add = "insert into ledger_migrations (version, name, sha256) values (1, 'events', %s)"
+        connection.execute(add, (DEVELOPMENT_SHA256,))
+    ended = run(*arguments, DATABASE_URL=empty_database_url, STRIPE_API_BASE=NOWHERE, LEDGER_PORT="18999")
+    assert ended.returncode == 2
+    (line,) = ended.stderr.strip().splitlines()
+    assert "made by an unreleased development version" in line
 
 
 def test_a_database_of_the_simulator_refuses_a_live_key(database_url: str) -> None:

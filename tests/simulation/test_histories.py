@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from domain.identity import transfer_stream
-from infrastructure.postgres.event_store import Recorded
+from infrastructure.postgres.event_store import RecordedFact
 from tests.support.book_comparison import books_agree
 from tests.support.marketplace import Market
 from tests.support.stripe_in_process import VirtualStripe
@@ -109,10 +109,10 @@ async def _die_and_come_back(process: Process, after: float) -> None:
         process.start()
 
 
-def lived_through(seed: int) -> list[Recorded]:
+def lived_through(seed: int) -> list[RecordedFact]:
     """The facts of one history, whose books agree at its end."""
 
-    async def live() -> list[Recorded]:
+    async def live() -> list[RecordedFact]:
         stripe = VirtualStripe(seed)
         stripe.weather.lost_requests = stripe.weather.lost_answers = 0.1
         async with Fleet(stripe.gateway, seed=seed, latency=0.02) as fleet:

@@ -19,7 +19,7 @@ from domain.identity import SALE
 from domain.provider_call.operation import TRANSFER
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.connections import Connection, Pool
-from infrastructure.postgres.event_store import Recorded
+from infrastructure.postgres.event_store import RecordedFact
 from infrastructure.postgres.integrity.hash_chain import breaks
 from infrastructure.postgres.integrity.verify import verify
 from infrastructure.postgres.ledger import FactCodec, replayed
@@ -58,7 +58,7 @@ UNSETTLED = ("pending", "failed", "reversal_pending")
 class Snapshot(NamedTuple):
     """The database at one instant."""
 
-    recorded: Sequence[Recorded]
+    recorded: Sequence[RecordedFact]
     rows: Mapping[str, Sequence[Any]]
     inbox: Mapping[str, int]
 
@@ -111,7 +111,7 @@ async def _snapshot(connection: Connection) -> Snapshot:
     await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
     try:
         async with connection.transaction():
-            recorded = await _select(connection, SQL(FACTS), Recorded)
+            recorded = await _select(connection, SQL(FACTS), RecordedFact)
             rows = {table: await _select(connection, _all_of(table, kind), kind) for table, kind in ROWS.items()}
             inbox = await connection.execute("select status, count(*) from webhook_inbox group by status")
             return Snapshot(recorded, rows, dict(await inbox.fetchall()))
@@ -129,7 +129,7 @@ def _all_of(table: str, kind: Any) -> Any:
     return SQL("select {} from {}").format(columns, Identifier(table))
 
 
-def _refolded(recorded: Sequence[Recorded]) -> Refolded:
+def _refolded(recorded: Sequence[RecordedFact]) -> Refolded:
     codec, facts = FactCodec(), defaultdict[UUID, list[Fact]](list)
     for one in recorded:
         facts[one.originator_id].append(codec.fact(one))

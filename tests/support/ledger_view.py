@@ -14,7 +14,7 @@ from psycopg.rows import class_row, dict_row
 from domain.fact import Fact
 from infrastructure.postgres.connections import Pool, connect, new_pool
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.fact_reader import FactReader
 from projections.seller_transfers import SellerTransferRow
 
 PATIENCE = 30.0
@@ -42,7 +42,7 @@ class View:
 
     def __init__(self, database_url: str, pool: Pool, listening: psycopg.AsyncConnection[Any]) -> None:
         self.database_url, self.pool, self._listening = database_url, pool, listening
-        self._history = History(EventStore(database_url, pool))
+        self._history = FactReader(EventStore(database_url, pool))
 
     @classmethod
     @asynccontextmanager

@@ -15,7 +15,7 @@ from application.missed_webhooks.stripe_events import MissedEvents
 from application.ports import Clock
 from infrastructure.bootstrap import running
 from infrastructure.hyperswitch.signature import HEADER, sign
-from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.runtime import poller_of
 from infrastructure.service import Service
 from infrastructure.settings import Settings
@@ -94,7 +94,7 @@ async def lossy(settings: Settings, **options: Any) -> AsyncIterator[Lossy]:
     async with running(settings, **options) as service:
         clock = Ahead(service.clock)
         providers = poller_of(service).providers
-        poller = Poller(Polls(service.pool), service.inbox, service.alarms, clock, providers, Times())
+        poller = Poller(PostgresWebhookPolls(service.pool), service.inbox, service.alarms, clock, providers, Times())
         stage = Lossy(service, poller, clock)
         async with stage.door:
             yield stage

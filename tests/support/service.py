@@ -14,7 +14,7 @@ from domain.order.aggregate import Order
 from domain.order.state import Share
 from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
-from domain.seller_transfer.facts import Imported
+from domain.seller_transfer.opening_facts import Imported
 from infrastructure.bootstrap import running, stored
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Storage

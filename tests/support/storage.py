@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 from application.ports import Alarms, CircuitBreaker, Directory, EventLog, RateLimiter, WorkQueue
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
-from infrastructure.postgres.event_store import EventStore, Recorded
+from infrastructure.postgres.event_store import EventStore, RecordedFact
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from tests.support.in_memory.alarms import MemoryAlarms
@@ -63,7 +63,7 @@ async def in_memory() -> AsyncIterator[Storage]:
     async def now() -> datetime:
         return clock.at
 
-    async def facts() -> list[Recorded]:
+    async def facts() -> list[RecordedFact]:
         return database.recorded
 
     async def listen(channel: str, wake: Callable[[], None]) -> None:
@@ -92,7 +92,7 @@ class _StandingClock:
 @asynccontextmanager
 async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
     async with new_pool(database_url) as pool:
-        store, webhooks = EventStore(database_url, pool), inbox.Inbox(database_url, pool)
+        store, webhooks = EventStore(database_url, pool), inbox.PostgresInbox(database_url, pool)
         await asyncio.gather(store.start(), webhooks.start())
         listeners: list[Listener] = []
 
@@ -104,7 +104,7 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
         async def let_pass(time: timedelta) -> None:
             await _put_back(pool, time)
 
-        async def facts() -> list[Recorded]:
+        async def facts() -> list[RecordedFact]:
             return await store.feed()
 
         async def listen(channel: str, wake: Callable[[], None]) -> None:
@@ -117,11 +117,11 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
             yield Storage(
                 PostgresEventLog(store),
                 PostgresDirectory(pool),
-                work_queue.Work(pool),
-                alarms.Alarms(pool),
+                work_queue.PostgresWorkQueue(pool),
+                alarms.PostgresAlarms(pool),
                 webhooks,
-                lambda rate: rate_limiter.RateLimiter(pool, rate),
-                lambda: circuit_breaker.CircuitBreaker(pool),
+                lambda rate: rate_limiter.PostgresRateLimiter(pool, rate),
+                lambda: circuit_breaker.PostgresCircuitBreaker(pool),
                 now,
                 let_pass,
                 facts,

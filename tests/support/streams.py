@@ -11,7 +11,7 @@ from domain.fact import opened
 from domain.identity import transfer_stream
 from domain.pause import Pause
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
-from domain.seller_transfer.facts import Imported
+from domain.seller_transfer.opening_facts import Imported
 
 NOW = datetime(2025, 12, 1, tzinfo=UTC)
 _ORDERS = count(1)

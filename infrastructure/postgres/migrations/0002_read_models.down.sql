@@ -1,4 +1,1 @@
-drop table refunds;
-drop table orders;
-drop table transfer_reversals;
-drop table seller_transfers;
+drop table findings, pauses, payouts, disputes, refunds, orders, transfer_reversals, seller_transfers;

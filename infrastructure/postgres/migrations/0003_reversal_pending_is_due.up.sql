@@ -1,5 +1,5 @@
--- A pending reversal without a due time would be found by no worker, ever: money not taken back, and nobody told.
--- NOT VALID: new rows obey at once, and rows written before the rule do not stop the release; 0004 validates them.
+-- No worker would ever find a pending reversal without a due time: the money would not be recovered, without any alarm.
+-- NOT VALID: new rows obey at once, and rows older than the rule do not stop the release; 0004 validates them.
 -- Safe to run where the constraint already exists.
 do $$
 declare
@@ -12,7 +12,7 @@ begin
             check (status <> 'reversal_pending' or next_retry_at is not null) not valid;
     end if;
 
-    -- Such rows can never be reversed: a reversal needs Stripe's id of the transfer. They are for the backfill.
+    -- Such transfers can never be reversed: a reversal needs Stripe's id of the transfer. The backfill looks for the ids.
     select count(*) into unnamed from seller_transfers
      where status = 'completed' and (stripe_transfer_id is null or stripe_transfer_id = '');
     raise notice '% completed transfers have no Stripe transfer id', unnamed;

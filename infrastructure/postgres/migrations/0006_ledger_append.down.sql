@@ -1,1 +1,1 @@
-drop function ledger_append(json, json);
+drop function ledger_append(json, json), keep_findings(json);

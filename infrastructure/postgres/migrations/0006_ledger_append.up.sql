@@ -1,25 +1,26 @@
--- The only door to ledger_events: one call, one transaction, one group of appends. All of it is stored or nothing.
+-- The only way into ledger_events: one call, one transaction, one group of appends, stored completely or not at all.
 --
 -- facts: [{"id", "version", "topic", "state"}, ...] in the order in which they get their positions; state is JSON.
--- rows:  {"seller_transfers": [...], "transfer_reversals": [...], "orders": [...], "refunds": [...],
+-- rows:  {"seller_transfers": [...], "transfer_reversals": [...], "orders": [...], "refunds": [...], "disputes": [...],
+--         "payouts": [...], "pauses": [...], "findings": [...],
 --         "alarms": [{"kind", "subject", "detail", "raised_at", "cleared_at"?}],
 --         "webhook_inbox": [{"inbox_id", "status", "reason"?, "subject"?, "due_at"?, "stream"?, "version"?}],
 --         "released": [{"subject"}]}, every member optional.
 -- Returns the position of the last fact in the table.
 --
 -- Errors, each with a JSON list of [stream, version] as detail:
---   LG001  these versions are stored already (somebody else was first)
+--   LG001  these versions are stored already (another writer was first)
 --   LG002  these versions have no predecessor, neither stored nor in the group
 --
--- The link of the hash chain, to be recomputed by anybody (integers are big-endian, lengths are in bytes):
+-- The link of the hash chain, which anybody can recompute (integers are big-endian, lengths are in bytes):
 --   digest = sha256( digest of the position before, 32 bytes; for position 1: sha256('ledger_events')
 --                  | position, 8 | stream id, 16 | version, 8
 --                  | length of topic, 4 | topic, UTF-8 | length of state, 4 | state )
 create function ledger_append(facts json, rows json) returns bigint language plpgsql
-    -- Opens the door for this call alone; it closes by itself on return and on error.
+    -- Allows inserts for this call alone; the setting ends by itself on return and on error.
     set ledger.appending = 'yes'
-    -- The plans made here are kept by the session, and the tables may be empty when they are made. A sequential scan
-    -- would then stay when millions of rows have come; and a scan that is only forbidden costs enough to start the JIT.
+    -- The session keeps the plans made here, and the tables may be empty when the plans are made. A sequential scan would
+    -- then stay when millions of rows have come; and a scan that is only discouraged costs enough to start the JIT.
     set jit = off
     set enable_seqscan = off
     set enable_hashjoin = off
@@ -39,11 +40,11 @@ begin
     -- One writer at a time, so that the order of positions is the order of commits and a reader that follows positions
     -- misses nothing. An advisory lock, because LOCK TABLE waits for every VACUUM of the table.
     perform pg_advisory_xact_lock(x'6c6564676572'::bigint);  -- 'ledger' in ASCII
-    -- From here on everybody waits for us: somebody's row lock may cost this append, but not the whole ledger.
+    -- From here on all other appends wait for this one: a row lock of another session may fail this append, not block all.
     perform set_config('lock_timeout', '200ms', true);
 
-    -- Each statement of a volatile function has a snapshot of its own: this one is younger than the lock.
-    -- Not a row that holds the head: under an old snapshot it would collect dead versions by the thousand.
+    -- Each statement of a volatile function has its own snapshot: this one is younger than the lock.
+    -- No row stores the head: under an old snapshot such a row would collect dead versions by the thousand.
     select notification_id, digest into position, link from ledger_events order by notification_id desc limit 1;
     position := coalesce(position, 0);
     link := coalesce(link, sha256('ledger_events'));
@@ -88,13 +89,13 @@ begin
     end if;
 
     select * into given from json_to_record(rows) as r (
-        seller_transfers json, transfer_reversals json, orders json, refunds json,
-        alarms json, webhook_inbox json, released json);
+        seller_transfers json, transfer_reversals json, orders json, refunds json, pauses json,
+        disputes json, payouts json, alarms json, webhook_inbox json, released json);
 
     if given.seller_transfers is not null then
         insert into seller_transfers
         select * from json_populate_recordset(null::seller_transfers, given.seller_transfers)
-        -- Workers renew and release their leases in the same order, so nobody waits in a circle.
+        -- Workers renew and release their leases in the same order, so no deadlock is possible.
          order by transfer_id
         on conflict (transfer_id) do update set
             order_id = excluded.order_id, seller_id = excluded.seller_id, destination = excluded.destination,
@@ -110,8 +111,8 @@ begin
     if given.transfer_reversals is not null then
         insert into transfer_reversals
         select * from json_populate_recordset(null::transfer_reversals, given.transfer_reversals)
-        -- One append may end a reversal and start the next. Unique indexes look at each row as it is written, so those
-        -- that leave 'requested' go first, or the two would seem to be in flight together.
+        -- One append may end a reversal and start the next. Unique indexes check each row when it is written, so rows that
+        -- leave 'requested' go first; otherwise both reversals would count as in flight.
          order by status = 'requested'
         on conflict (reversal_id) do update set
             transfer_id = excluded.transfer_id, order_id = excluded.order_id, seller_id = excluded.seller_id,
@@ -133,28 +134,70 @@ begin
 
     if given.refunds is not null then
         insert into refunds
-        select * from json_populate_recordset(null::refunds, given.refunds)
+        select * from json_populate_recordset(null::refunds, given.refunds) order by stream_id
         on conflict (stream_id) do update set
             refund_id = excluded.refund_id, psp_refund_id = excluded.psp_refund_id, order_id = excluded.order_id,
             amount = excluded.amount, currency = excluded.currency, status = excluded.status,
-            reason = excluded.reason, allocation = excluded.allocation, last_error = excluded.last_error,
+            reason = excluded.reason, allocation = excluded.allocation, retry_count = excluded.retry_count, next_retry_at = excluded.next_retry_at, last_error = excluded.last_error,
             version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
     end if;
 
+    if given.pauses is not null then
+        insert into pauses
+        select * from json_populate_recordset(null::pauses, given.pauses)
+        on conflict (stream_id) do update set
+            scope = excluded.scope, paused = excluded.paused, actor = excluded.actor, reason = excluded.reason,
+            lost_since = excluded.lost_since, version = excluded.version, created_at = excluded.created_at,
+            updated_at = excluded.updated_at;
+        -- Paused work may begin again: wake the workers.
+        perform pg_notify('ledger_work', '');
+    end if;
+
+    if given.disputes is not null then
+        insert into disputes
+        select * from json_populate_recordset(null::disputes, given.disputes)
+        on conflict (stream_id) do update set
+            dispute_id = excluded.dispute_id, provider = excluded.provider, order_id = excluded.order_id,
+            amount = excluded.amount, currency = excluded.currency, status = excluded.status,
+            withdrawn = excluded.withdrawn, reinstated = excluded.reinstated, reason = excluded.reason,
+            version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
+    end if;
+
+    if given.payouts is not null then
+        insert into payouts
+        select * from json_populate_recordset(null::payouts, given.payouts)
+        on conflict (stream_id) do update set
+            payout_id = excluded.payout_id, account = excluded.account, seller_ids = excluded.seller_ids,
+            amount = excluded.amount, currency = excluded.currency, status = excluded.status,
+            arrival_date = excluded.arrival_date, last_error = excluded.last_error, version = excluded.version,
+            created_at = excluded.created_at, updated_at = excluded.updated_at;
+    end if;
+
     if given.alarms is not null then
-        -- The same alarm may be raised by several appends of one group: the last one counts.
-        insert into alarms (kind, subject, detail, raised_at, cleared_at)
-        select distinct on (a.kind, a.subject) a.kind, a.subject, a.detail, a.raised_at, a.cleared_at
+        -- Several appends of one group may raise and clear the same alarm: the last raising counts, and then the clearing
+        -- after that.
+        insert into alarms (kind, subject, detail, raised_at)
+        select distinct on (a.kind, a.subject) a.kind, a.subject, a.detail, a.raised_at
           from rows from (json_to_recordset(given.alarms) as (
                    kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
                with ordinality as a (kind, subject, detail, raised_at, cleared_at, n)
+         where a.cleared_at is null
          order by a.kind, a.subject, a.n desc
         on conflict (kind, subject) do update set
-            detail = excluded.detail, raised_at = excluded.raised_at, cleared_at = excluded.cleared_at;
+            detail = excluded.detail, raised_at = excluded.raised_at, cleared_at = null;
+
+        -- Clearing never inserts a row: most conditions that end well never raised an alarm.
+        update alarms a set cleared_at = c.cleared_at
+          from (select distinct on (g.kind, g.subject) g.kind, g.subject, g.cleared_at
+                  from rows from (json_to_recordset(given.alarms) as (
+                           kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
+                       with ordinality as g (kind, subject, detail, raised_at, cleared_at, n)
+                 order by g.kind, g.subject, g.n desc) c
+         where a.kind = c.kind and a.subject = c.subject and c.cleared_at is not null and a.cleared_at is null;
     end if;
 
     if given.webhook_inbox is not null then
-        -- The event is done in the same breath as what it caused. A row that is no longer open stays as it is.
+        -- The event is closed in the transaction of the facts that it caused. A closed row stays as it is.
         update webhook_inbox i
            set status = h.status, reason = h.reason, subject = coalesce(h.subject, i.subject), due_at = h.due_at,
                handled_at = case when h.status in ('done', 'ignored', 'dead') then now() end,
@@ -168,7 +211,7 @@ begin
     end if;
 
     if given.released is not null then
-        -- What these events waited for has just come.
+        -- The subject of these events has just come.
         update webhook_inbox i set due_at = now()
           from json_to_recordset(given.released) as r (subject text)
          where i.subject = r.subject and i.status = 'parked';
@@ -177,8 +220,24 @@ begin
         end if;
     end if;
 
+    if rows -> 'findings' is not null then
+        perform keep_findings(rows -> 'findings');
+    end if;
+
     return position;
 end $$;
 
 comment on function ledger_append(json, json) is
     'Stores a group of facts and the rows they lead to; the only way to add to ledger_events.';
+
+-- The member "findings" of `rows`.
+create function keep_findings(given json) returns void language sql as $$
+    insert into findings
+    select * from json_populate_recordset(null::findings, given)
+    on conflict (stream_id) do update set
+        finding_id = excluded.finding_id, kind = excluded.kind, status = excluded.status, stripe_id = excluded.stripe_id,
+        stripe_transfer_id = excluded.stripe_transfer_id, transfer_id = excluded.transfer_id,
+        reversal_id = excluded.reversal_id, at_risk = excluded.at_risk, currency = excluded.currency,
+        detail = excluded.detail, actor = excluded.actor, reason = excluded.reason, version = excluded.version,
+        created_at = excluded.created_at, updated_at = excluded.updated_at;
+$$;

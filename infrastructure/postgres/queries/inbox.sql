@@ -1,4 +1,4 @@
--- put: store a group of received events; those that are there already are left out of the answer
+-- put: store a group of received events; the answer leaves out those that are stored already
 with given as (
     select * from json_to_recordset(%s) as g (
         provider text, event_id text, event_type text, body text, received_at timestamptz, source text)
@@ -6,14 +6,14 @@ with given as (
     insert into webhook_inbox (provider, event_id, event_type, body, received_at, source, due_at)
     select provider, event_id, event_type, decode(body, 'base64'), received_at, source, now()
       from given
-     -- In one order everywhere: two processes that receive the same events must not wait for each other in a circle.
+     -- The same order in every process: two that receive the same events must not deadlock.
      order by provider, event_id
     on conflict (provider, event_id) do nothing
     returning provider, event_id
 )
 select provider, event_id, pg_notify('webhook_inbox', '') from stored;
 
--- claim: lease what is due and free; `now` comes back even if there is nothing
+-- claim: lease events that are due and free; the answer has `now` even without an event
 with due as materialized (
     select inbox_id from webhook_inbox
      where status in ('stored', 'parked') and due_at is not null and due_at <= now()
@@ -33,51 +33,39 @@ select now(), c.inbox_id, c.provider, c.event_id, c.event_type, c.body, c.receiv
   from (select) as always left join claimed c on true
  order by c.due_at, c.inbox_id;
 
--- give_back: end leases before their time, without having done anything
-update webhook_inbox set leased_by = null, leased_until = null
- where inbox_id in (select inbox_id from webhook_inbox
-                     where inbox_id = any(%(ids)s) and leased_by = %(holder)s
-                     order by inbox_id for update);
-
--- next_due: the earliest instant at which there may be something to claim
+-- next_due: the earliest instant at which an event may be claimed
 with free as (
     select min(due_at) as at from webhook_inbox
      where status in ('stored', 'parked') and due_at is not null and (leased_until is null or leased_until <= now())
 )
--- Everything due before the first free one is leased, so this looks at few rows.
+-- Every event that is due before the first free one is leased, so this reads few rows.
 select least(free.at, (select min(greatest(due_at, leased_until)) from webhook_inbox
                         where status in ('stored', 'parked') and due_at is not null
                           and due_at < coalesce(free.at, 'infinity')))
   from free;
 
--- park: wait for something that is not there yet; looked at again when due, or when the subject comes, or has come already
+-- park: an event waits for its subject; it is claimed again when due, or once the subject comes or has come already
 select inbox_park(%(inbox_id)s, %(subject)s, %(due_at)s, %(reason)s);
 
--- close: nothing more will be done with it
+-- close: the event is handled for good
 update webhook_inbox
    set status = %(status)s, reason = %(reason)s, due_at = null, handled_at = now(),
        leased_by = null, leased_until = null
  where inbox_id = %(inbox_id)s and status in ('stored', 'parked');
 
--- ignore: a batch of events that are of no concern, each with its reason
+-- ignore: close events that do not concern this ledger, each with its reason
 update webhook_inbox i
    set status = 'ignored', reason = given.reason, due_at = null, handled_at = now(), leased_by = null, leased_until = null
   from unnest(%(ids)s::bigint[], %(reasons)s::text[]) as given (inbox_id, reason)
  where i.inbox_id = given.inbox_id and i.status in ('stored', 'parked');
 
--- retry_later: the same again, at another time
+-- retry_later: handle the event again at another time
 update webhook_inbox
    set due_at = %(due_at)s, reason = %(reason)s, attempts = attempts + %(counted)s::int,
        leased_by = null, leased_until = null
  where inbox_id = %(inbox_id)s and status in ('stored', 'parked');
 
--- release_parked: what these events waited for has come
-with released as (
-    update webhook_inbox set due_at = now() where subject = %s and status = 'parked' returning inbox_id
-)
-select count(*), (select pg_notify('webhook_inbox', '') where exists (select from released)) from released;
-
--- replay: a person wants an event handled again, from the start
+-- replay: a person has an event handled again, from the start
 with replayed as (
     update webhook_inbox
        set status = 'stored', due_at = now(), attempts = 0, handled_at = null, leased_by = null, leased_until = null
@@ -89,7 +77,7 @@ with replayed as (
 )
 select count(*), (select pg_notify('webhook_inbox', '') where exists (select from replayed)) from replayed;
 
--- newest: what is in the inbox, of one status or of all, newest first
+-- newest: events of one status or of all, newest first
 select inbox_id, provider, event_id, event_type, received_at, status, reason, subject, attempts, due_at, handled_at,
        position, source
   from webhook_inbox
@@ -97,17 +85,17 @@ select inbox_id, provider, event_id, event_type, received_at, status, reason, su
  order by inbox_id desc
  limit %(limit)s;
 
--- body: what was received, byte by byte
+-- body: the body as it was received, byte by byte
 select body from webhook_inbox where inbox_id = %s;
 
 -- counts: how many events are not handled, by status
 select status, count(*) from webhook_inbox where status in ('stored', 'parked', 'dead') group by status;
 
--- unknown: which of these events are not here
+-- unknown: those of these events that are not in the inbox
 select event_id from unnest(%(ids)s::text[]) as given (event_id)
  where not exists (select from webhook_inbox i where i.provider = %(provider)s and i.event_id = given.event_id);
 
--- waiting: which of these kinds of event about these names are here and not handled; the name is looked for as a JSON text
+-- waiting: those of these pairs of event type and object name with an event that is not handled; the name is searched as JSON text
 select given.n
   from unnest(%(types)s::text[], %(names)s::text[]) with ordinality as given (event_type, name, n)
  where exists (select from webhook_inbox i
@@ -115,6 +103,6 @@ select given.n
                   and i.event_type = given.event_type
                   and position(convert_to('"' || given.name || '"', 'UTF8') in i.body) > 0);
 
--- missed: how many events no webhook had brought, and how many of them have been handled since
+-- missed: how many events the poller found, and how many of them are handled
 select provider, count(*), count(*) filter (where status in ('done', 'ignored'))
   from webhook_inbox where source = 'poller' group by provider;

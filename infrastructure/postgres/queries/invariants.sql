@@ -2,13 +2,13 @@
 select min(transfer_id::text), format('%s transfers for order %s, seller %s, cause %s', count(*), order_id, seller_id, cause)
   from seller_transfers group by order_id, seller_id, cause having count(*) > 1;
 
--- one_reversal_per_refund: at most one reversal per transfer and refund, not counting those withdrawn before they were sent
+-- one_reversal_per_refund: at most one reversal per transfer and refund, not counting reversals withdrawn before they were sent
 select min(reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), transfer_id, refund_id)
   from transfer_reversals
  where refund_id is not null and status <> 'withdrawn'
  group by transfer_id, refund_id having count(*) > 1;
 
--- one_reversal_in_flight: Stripe is asked for one reversal of a transfer at a time
+-- one_reversal_in_flight: at most one reversal of a transfer is requested at Stripe at a time
 select min(reversal_id::text), format('%s reversals of transfer %s are in flight', count(*), transfer_id)
   from transfer_reversals where status = 'requested' group by transfer_id having count(*) > 1;
 
@@ -20,19 +20,19 @@ select min(transfer_id::text), format('%s transfers are %s at Stripe', count(*),
 select min(reversal_id::text), format('%s reversals are %s at Stripe', count(*), stripe_reversal_id)
   from transfer_reversals where stripe_reversal_id <> '' group by stripe_reversal_id having count(*) > 1;
 
--- reversals_never_exceed_the_transfer: what came back is not negative and not more than was sent
+-- reversals_never_exceed_the_transfer: the reversed amount is neither negative nor above the amount of the transfer
 select transfer_id::text, format('%s of %s came back', amount_reversed, amount)
   from seller_transfers where amount_reversed < 0 or amount_reversed > amount;
 
--- amount_reversed_is_the_sum: what came back of a transfer is what its settled reversals brought
+-- amount_reversed_is_the_sum: the reversed amount of a transfer is the sum of its settled reversals
 select t.transfer_id::text, format('%s came back, but its settled reversals sum to %s', t.amount_reversed, coalesce(sum(r.amount), 0))
   from seller_transfers t left join transfer_reversals r on r.transfer_id = t.transfer_id and r.status = 'reversed'
- -- what an older system took back has no reversals here
+ -- the reversals of an older system have no rows here
  where not exists (select from ledger_events e where e.originator_id = t.transfer_id and e.originator_version = 1
                                                  and e.topic = 'ledger.seller_transfer.imported')
  group by t.transfer_id, t.amount_reversed having t.amount_reversed <> coalesce(sum(r.amount), 0);
 
--- due_or_waiting: what is not settled says when it goes on or what it waits for; what is settled says neither
+-- due_or_waiting: an open transfer has a due time or says what it waits for; a settled transfer has neither
 select transfer_id::text, format('it is %s, due %s, and waits for %s', status, coalesce(next_retry_at::text, 'never'),
                                  coalesce(waiting_for, 'nothing'))
   from seller_transfers
@@ -40,15 +40,15 @@ select transfer_id::text, format('it is %s, due %s, and waits for %s', status, c
             when status in ('pending', 'failed') then next_retry_at is null and waiting_for is null
             else next_retry_at is not null or waiting_for is not null end;
 
--- refunds_sum_up: what an order says is refunded is the sum of its refunds that succeeded
+-- refunds_sum_up: the refunded amount of an order is the sum of its refunds that succeeded
 select o.order_id, format('%s is refunded, its refunds sum to %s', o.refunded, coalesce(sum(r.amount), 0))
   from orders o left join refunds r on r.order_id = o.order_id and r.status = 'succeeded'
  group by o.order_id, o.refunded having o.refunded <> coalesce(sum(r.amount), 0);
 
--- shares_come_out_exactly: no seller has more than the share or less than nothing, and, once all is settled, exactly the
--- share less what the effective refunds take of it: 0 after full refunds
+-- shares_come_out_exactly: no seller has more than the share or less than 0, and, once all transfers are settled, exactly the
+-- share less the part that the effective refunds take of it: 0 after full refunds
 with owed as (
-    -- a fact carries what each seller owes in all: the newest counts
+    -- each fact carries the total that each seller owes: the newest fact counts
     select distinct on (originator_id) originator_id, convert_from(state, 'UTF8')::jsonb -> 'targets' as targets
       from ledger_events
      where topic in ('ledger.order.refund_allocated', 'ledger.order.refund_revoked',
@@ -71,12 +71,12 @@ with owed as (
                     and not exists (select from transfer_reversals r
                                      where r.transfer_id = t.transfer_id
                                        and (r.status in ('queued', 'requested', 'failed') or r.settled_by = 'external'))
-                    -- drift and held evidence are alarmed; the sums are a person's until that is cleared up
+                    -- drift and held evidence raise alarms; the sums may differ until a person has resolved them
                     and not exists (select from alarms a where a.kind in ('drift', 'evidence_held')
                                                            and a.subject = t.transfer_id::text)) as settled,
            bool_or(exists (select from ledger_events e where e.originator_id = t.transfer_id and e.originator_version = 1
                                                          and e.topic = 'ledger.seller_transfer.imported')) as imported,
-           -- counted as taken, but not taken by Stripe: settled elsewhere, or written off
+           -- counted as recovered, but not by Stripe: settled elsewhere, or written off
            coalesce(sum((select sum(r.amount) from transfer_reversals r
                           where r.transfer_id = t.transfer_id and r.status = 'resolved')), 0) as resolved
       from seller_transfers t
@@ -93,7 +93,7 @@ select o.order_id, format('seller %s has no transfer', s.seller_id)
  where o.status = 'paid' and not exists (
        select from seller_transfers t where t.order_id = o.order_id and t.seller_id = s.seller_id and t.cause = 'sale');
 
--- webhooks_are_kept: a fact that a webhook caused still has that webhook in the inbox (its bytes are its sender's, nothing here could compare them)
+-- webhooks_are_kept: a fact that a webhook caused still has that webhook in the inbox (nothing here can check the bytes of its body)
 select e.originator_id::text, format('its version %s (position %s) was caused by %s, which is not in the inbox',
                                      e.originator_version, e.notification_id, e.source)
   from (select originator_id, originator_version, notification_id, convert_from(state, 'UTF8')::jsonb ->> 'source' as source
@@ -101,17 +101,17 @@ select e.originator_id::text, format('its version %s (position %s) was caused by
          where topic in ('ledger.order.paid', 'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')
             or topic ^@ any (array['ledger.dispute.', 'ledger.payout.'])) e
  where split_part(e.source, ':', 1) in ('hyperswitch', 'stripe')
-   and e.source not in ('hyperswitch:read', 'hyperswitch:answer')  -- what the PSP answered to us
+   and e.source not in ('hyperswitch:read', 'hyperswitch:answer')  -- answers of the PSP to our requests
    and not exists (select from webhook_inbox i
                     where i.provider = split_part(e.source, ':', 1)
                       and i.event_id = substr(e.source, strpos(e.source, ':') + 1));
 
--- webhooks_point_at_facts: the position that a webhook says it caused exists
+-- webhooks_point_at_facts: the position in a webhook's row exists
 select i.inbox_id::text, format('it says that it caused position %s, which is not there', i.position)
   from webhook_inbox i
  where i.position is not null and not exists (select from ledger_events e where e.notification_id = i.position);
 
--- handled_webhooks_are_closed: a webhook that caused facts is done, and one that is done says when
+-- handled_webhooks_are_closed: a webhook that is closed, and only such a webhook, has the instant of its handling
 select inbox_id::text, format('it is %s, handled %s, and caused position %s', status, coalesce(handled_at::text, 'never'),
                               coalesce(position::text, 'none'))
   from webhook_inbox

@@ -10,28 +10,21 @@ select transfer_id, order_id, seller_id, destination, cause, amount, currency, s
  order by created_at desc, transfer_id desc
  limit %(limit)s;
 
--- transfer: one row
-select transfer_id, order_id, seller_id, destination, cause, amount, currency, status, amount_reversed, stripe_transfer_id,
-       stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, transfer_group, source_transaction,
-       version, created_at, updated_at
-  from seller_transfers
- where transfer_id = %s;
-
--- some_transfers: their rows
+-- some_transfers: the transfers with these ids
 select transfer_id, order_id, seller_id, destination, cause, amount, currency, status, amount_reversed, stripe_transfer_id,
        stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, transfer_group, source_transaction,
        version, created_at, updated_at
   from seller_transfers
  where transfer_id = any(%s);
 
--- reversals: of some transfers, oldest first
+-- reversals: the reversals of these transfers, oldest first
 select reversal_id, transfer_id, order_id, seller_id, refund_id, amount, currency, status, reason, settled_by,
        stripe_reversal_id, waiting_for, created_at, updated_at
   from transfer_reversals
  where transfer_id = any(%s)
  order by created_at, reversal_id;
 
--- order: one row
+-- order: one order
 select order_id, stream_id, currency, amount, refunded, status, payment_id, source_transaction, shares, version,
        created_at, updated_at
   from orders
@@ -52,13 +45,13 @@ select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, 
  order by (refund_id = %(name)s) desc
  limit 1;
 
--- reversal_statuses: what has become of some reversals
+-- reversal_statuses: the statuses of these reversals
 select reversal_id, status from transfer_reversals where reversal_id = any(%s);
 
--- sale_statuses: what has become of an order's sales, by seller
+-- sale_statuses: the statuses of an order's sales, by seller
 select seller_id, status from seller_transfers where order_id = %s and cause = 'sale';
 
--- balance: what one seller has received and given back, by currency; `projections.balances` is the same rule for the past
+-- balance: a seller's received and reversed amounts, by currency; `projections.balances` is the same rule for the past
 select currency,
        coalesce(sum(amount) filter (where status in ('completed', 'reversal_pending', 'partially_reversed', 'reversed')
                                        or (status = 'permanently_failed'
@@ -76,7 +69,7 @@ select currency,
  group by currency
  order by currency;
 
--- payouts: of the accounts to which a seller's transfers go, newest first
+-- payouts: the payouts of the accounts to which a seller's transfers go, newest first
 select stream_id, payout_id, account, seller_ids, amount, currency, status, arrival_date, last_error, version, created_at,
        updated_at
   from payouts
@@ -87,22 +80,22 @@ select stream_id, payout_id, account, seller_ids, amount, currency, status, arri
 -- statuses: how many transfers have each status
 select status, count(*) from seller_transfers group by status;
 
--- oldest_reversal: since when the longest waiting reversal has been owed, in seconds
+-- oldest_reversal: the age of the oldest reversal that is still owed, in seconds
 select coalesce(extract(epoch from now() - min(created_at)), 0)::float8
   from transfer_reversals where status in ('requested', 'queued');
 
--- open_alarms: how many of each kind
+-- open_alarms: how many alarms of each kind are open
 select kind, count(*) from alarms where cleared_at is null group by kind;
 
--- pauses: what is paused now, longest first
+-- pauses: the scopes that are paused now, longest first
 select stream_id, scope, paused, actor, reason, lost_since, version, created_at, updated_at
   from pauses
  where paused
  order by updated_at, scope
  limit 1000;
 
--- pause: one scope
+-- pause: the pause of one scope
 select stream_id, scope, paused, actor, reason, lost_since, version, created_at, updated_at from pauses where scope = %s;
 
--- schema_version: the newest migration that is applied
+-- schema_version: the newest applied migration
 select coalesce(max(version), 0) from ledger_migrations;

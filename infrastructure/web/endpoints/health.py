@@ -6,8 +6,8 @@ import psycopg
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
-from infrastructure.postgres.circuit_breaker import CircuitBreaker
-from infrastructure.postgres.migrate import read_migrations
+from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
+from infrastructure.postgres.migration_files import read_migrations
 from infrastructure.web.metrics import Snapshot
 from infrastructure.web.operation import Backend, Call, Reply
 from infrastructure.web.problems import Problem
@@ -63,7 +63,7 @@ async def _snapshot(backend: Backend) -> Snapshot:
                 inbox=await service.inbox.counts(),
                 missed=await service.inbox.missed(),
                 alarms=await reads.open_alarms(),
-                breaker=await CircuitBreaker(service.pool).state(),
+                breaker=await PostgresCircuitBreaker(service.pool).state(),
             )
     except (psycopg.Error, TimeoutError):
         return Snapshot()

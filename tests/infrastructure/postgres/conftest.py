@@ -14,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.event_store import EventStore, StoredFact
-from infrastructure.postgres.inbox import Inbox
-from infrastructure.postgres.work_queue import Work
+from infrastructure.postgres.inbox import PostgresInbox
+from infrastructure.postgres.work_queue import PostgresWorkQueue
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,8 +88,8 @@ async def store(open_store: OpenStore) -> AsyncIterator[EventStore]:
 
 
 @pytest.fixture
-def work(pool: Pool) -> Work:
-    return Work(pool)
+def work(pool: Pool) -> PostgresWorkQueue:
+    return PostgresWorkQueue(pool)
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def record(store: EventStore, fact: Callable[..., StoredFact], transfer: Callabl
 
 
 @pytest.fixture
-async def inbox(database_url: str, pool: Pool) -> AsyncIterator[Inbox]:
-    inbox = Inbox(database_url, pool)
+async def inbox(database_url: str, pool: Pool) -> AsyncIterator[PostgresInbox]:
+    inbox = PostgresInbox(database_url, pool)
     await inbox.start()
     yield inbox
     await inbox.aclose()

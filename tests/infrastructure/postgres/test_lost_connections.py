@@ -10,11 +10,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from domain.errors import Conflict
+from domain.errors import Conflict, Unavailable
 from infrastructure.postgres.connections import Connection, Pool
-from infrastructure.postgres.errors import Unavailable
 from infrastructure.postgres.event_store import Append, AppendStatement, EventStore, StoredFact
-from infrastructure.postgres.group_commit import GroupedCommit
+from infrastructure.postgres.group_commit import GroupCommit
 
 Make = Callable[..., StoredFact]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
@@ -76,7 +75,7 @@ async def test_a_statement_that_arrives_after_all_is_not_a_conflict_with_itself(
 
         lost = False
 
-    writer = GroupedCommit(database_url, Late(), limit=8)
+    writer = GroupCommit(database_url, Late(), limit=8)
     await writer.start()
     one = Append(((stream := uuid4(), 1),), b'{"id":"%s","version":1,"topic":"t","state":{}}' % str(stream).encode(), {})
     assert await writer.submit(one) == 1

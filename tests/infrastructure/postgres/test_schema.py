@@ -7,7 +7,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from infrastructure.postgres import migrate
+from infrastructure.postgres import migrate, migration_files
 from infrastructure.postgres.named_queries import DIRECTORY, queries
 from infrastructure.postgres.reconciliation import SEEN
 
@@ -50,7 +50,7 @@ def test_down_removes_everything_and_up_brings_the_same_back(empty_database_url:
 
 
 def test_each_step_down_undoes_its_step_up(empty_database_url: str, connection: Any) -> None:
-    steps = len(migrate.read_migrations())
+    steps = len(migration_files.read_migrations())
     before = {}
     for step in range(1, steps + 1):
         before[step] = connection.execute(OBJECTS).fetchall()
@@ -74,7 +74,7 @@ def test_the_rule_for_pending_reversals_spares_old_rows_and_refuses_new_ones(emp
     assert caught.value.diag.constraint_name == RULE
     add_transfer(connection, "reversal_pending", "tr_3", datetime.now(UTC))
 
-    with pytest.raises(migrate.MigrationFailed, match=RULE):
+    with pytest.raises(migration_files.MigrationFailed, match=RULE):
         migrate.up(empty_database_url, 4)
     connection.execute("update seller_transfers set next_retry_at = now() where status = 'reversal_pending'")
     migrate.up(empty_database_url, 4)
@@ -85,7 +85,7 @@ def test_the_rule_for_pending_reversals_spares_old_rows_and_refuses_new_ones(emp
 def test_adding_and_validating_the_rule_again_changes_nothing(empty_database_url: str, connection: Any) -> None:
     migrate.up(empty_database_url)
     before = connection.execute(OBJECTS).fetchall()
-    third, fourth = migrate.read_migrations()[2:4]
+    third, fourth = migration_files.read_migrations()[2:4]
     connection.execute(third.up)
     connection.execute(fourth.up)
     assert connection.execute(OBJECTS).fetchall() == before

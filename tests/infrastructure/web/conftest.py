@@ -24,10 +24,10 @@ from domain.seller_transfer.stripe_call import begin
 from infrastructure.bootstrap import stored
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch import signature as hyperswitch
-from infrastructure.postgres.alarms import Alarms
+from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.inbox import Inbox
+from infrastructure.postgres.inbox import PostgresInbox
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
@@ -65,10 +65,10 @@ async def unopened() -> AsyncIterator[Service]:
     settings = Settings(api_token=TOKEN, stripe_webhook_secrets=(NEW,), hyperswitch_webhook_secrets=(NEW,))
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
     pool, clock = new_pool(nowhere), DatabaseClock()
-    store, inbox = EventStore(nowhere, pool), Inbox(nowhere, pool)
+    store, inbox = EventStore(nowhere, pool), PostgresInbox(nowhere, pool)
     ledger = TransferLedger(PostgresEventLog(store), PostgresDirectory(pool), clock)
     async with StripeGateway("sk_test_nowhere", "http://127.0.0.1:9", timeout=1) as gateway:
-        yield Service(settings, nowhere, pool, store, inbox, Alarms(pool), clock, ledger, "http://127.0.0.1:9", gateway)
+        yield Service(settings, nowhere, pool, store, inbox, PostgresAlarms(pool), clock, ledger, "http://127.0.0.1:9", gateway)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from infrastructure.postgres.as_of import Past
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.as_of import AsOfQueries
+from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import Filters, ReadModels
 from tests.support.transfer_lives import SELLERS, START, Life
 
@@ -55,11 +55,11 @@ async def test_a_balance_is_the_same_however_many_streams_are_read_at_once(servi
     life = Life(service, 7)
     for _ in range(COMMANDS):
         await life.happens()
-    history = History(service.store)
+    history = FactReader(service.store)
     for seller in SELLERS:
         found = []
         for at_once in (1, 2, 100):
-            past = Past(service.pool, history, at_once)
+            past = AsOfQueries(service.pool, history, at_once)
             found.append(await past.balances(seller, await past.moment()))
         assert found[0] == found[1] == found[2] == await ReadModels(service.pool).balances(seller)
 

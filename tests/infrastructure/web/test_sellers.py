@@ -7,7 +7,7 @@ from domain.identity import transfer_stream
 from domain.provider_call.outcome import Rejected
 from domain.provider_call.retry_policy import Policy
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
-from domain.seller_transfer.facts import Imported
+from domain.seller_transfer.opening_facts import Imported
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.postgres.ledger import PostgresEventLog
 

@@ -7,8 +7,8 @@ from random import Random
 import psycopg
 import pytest
 
-from infrastructure.postgres.as_of import Past, PeriodTooLong
-from infrastructure.postgres.fact_reader import History
+from infrastructure.postgres.as_of import AsOfQueries, PeriodTooLong
+from infrastructure.postgres.fact_reader import FactReader
 from projections.statements import Period
 from tests.support.transfer_lives import SELLERS, START, Life
 
@@ -147,7 +147,7 @@ async def test_an_empty_period_opens_and_closes_alike(client, shop, at_stripe):
 async def test_more_movements_than_one_answer_holds_are_refused(shop, at_stripe, service):
     for order_id in ("o1", "o2", "o3"):
         await at_stripe.does((await shop.paid(order_id, ada=8_000))["ada"])
-    past = Past(service.pool, History(service.store))
+    past = AsOfQueries(service.pool, FactReader(service.store))
     period = Period(START - timedelta(days=9_000), START + timedelta(days=9_000))
     assert sum(len(account.movements) for account in (await past.statement("ada", period, await past.moment(), 3)).accounts) == 3
     with pytest.raises(PeriodTooLong):

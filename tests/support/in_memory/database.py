@@ -13,8 +13,8 @@ from uuid import UUID
 
 from domain.errors import Conflict, ConstraintBroken
 from domain.provider_call.stripe_objects import TransferAtStripe
-from infrastructure.postgres import json_encoding
-from infrastructure.postgres.event_store import TABLES, Recorded, StoredFact
+from infrastructure.postgres import json_encoder
+from infrastructure.postgres.event_store import TABLES, RecordedFact, StoredFact
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
 from tests.support.in_memory.alarms import AlarmBoard
 from tests.support.in_memory.circuit_breaker import Breaker
@@ -31,9 +31,9 @@ class MemoryDatabase:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.now = clock
-        self.recorded: list[Recorded] = []
+        self.recorded: list[RecordedFact] = []
         self.tables: dict[str, dict[Any, Any]] = {table: {} for table in KINDS}
-        self.streams: defaultdict[UUID, list[Recorded]] = defaultdict(list)
+        self.streams: defaultdict[UUID, list[RecordedFact]] = defaultdict(list)
         self.alarms = AlarmBoard(clock)
         self.inbox = StoredWebhooks(clock)
         self.breaker = Breaker(clock)
@@ -92,7 +92,7 @@ class MemoryDatabase:
         if unknown := rows.keys() - TABLES - KINDS.keys():
             raise ValueError(f"there is no table {', '.join(sorted(unknown))}")
         for several in rows.values():
-            json_encoding.members(several)  # what PostgreSQL could not be told is refused here as well
+            json_encoder.members(several)  # what PostgreSQL could not be told is refused here as well
         changed = {table: {row[0]: row for row in rows[table]} for table in KINDS if table in rows}
         for table, rows_by_key in changed.items():
             check(table, list(rows_by_key.values()))
@@ -102,7 +102,7 @@ class MemoryDatabase:
     def _record(self, facts: Sequence[StoredFact]) -> None:
         for fact in facts:
             before = self.recorded[-1].digest if self.recorded else GENESIS
-            recorded = Recorded(*fact, position=len(self.recorded) + 1, digest=b"")
+            recorded = RecordedFact(*fact, position=len(self.recorded) + 1, digest=b"")
             recorded = recorded._replace(digest=link(before, recorded))
             self.recorded.append(recorded)
             self.streams[fact.originator_id].append(recorded)
@@ -122,7 +122,7 @@ class MemoryStore:
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
 
-    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[Recorded]]:
+    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[RecordedFact]]:
         streams = self._database.streams
         return {stream: list(streams[stream]) for stream in ids if stream in streams}
 

@@ -1,4 +1,4 @@
-"""JSON as it goes to PostgreSQL: encoded once, by whoever submits it, and only joined afterwards."""
+"""JSON for PostgreSQL: each caller encodes its part once; a group only joins the parts."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ from psycopg.types.json import Json
 
 
 def encode(value: object) -> bytes:
-    """NamedTuples become objects; uuids, enums and datetimes (RFC 3339) are understood.
+    """Encode a value; NamedTuples become objects, and uuids, enums and datetimes (RFC 3339) are supported.
 
     Raises TypeError (orjson.JSONEncodeError) for anything else, such as a lone surrogate or an integer above 64 bits.
     """
@@ -15,22 +15,22 @@ def encode(value: object) -> bytes:
 
 
 def members(values: Iterable[object]) -> bytes:
-    """The members of a JSON array without its brackets, to be joined with others."""
+    """Encode the members of a JSON array without its brackets, to be joined with others."""
     return b",".join(map(encode, values))
 
 
 def array(parts: Iterable[bytes]) -> bytes:
-    """A JSON array of parts that were encoded before; empty parts have no members."""
+    """Join encoded parts to a JSON array; empty parts have no members."""
     return b"[" + b",".join(filter(None, parts)) + b"]"
 
 
 def record(arrays: Mapping[str, bytes]) -> bytes:
-    """A JSON object of values that were encoded before."""
+    """Join encoded values to a JSON object."""
     return b"{" + b",".join(b'"%s":%s' % (name.encode(), value) for name, value in arrays.items()) + b"}"
 
 
 def parameter(encoded: bytes) -> Json:
-    """A query parameter of type json."""
+    """Make a query parameter of type json."""
     return Json(encoded, dumps=_as_it_is)
 
 
@@ -41,4 +41,4 @@ def _as_it_is(encoded: bytes) -> bytes:
 def _named_tuple(value: object) -> object:
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return value._asdict()
-    raise TypeError(f"{type(value).__name__} has no place in a row; expected a NamedTuple or plain JSON values")
+    raise TypeError(f"A row cannot have a {type(value).__name__}; expected a NamedTuple or plain JSON values.")

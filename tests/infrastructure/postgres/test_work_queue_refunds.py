@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.refund_work import RefundWork
+from infrastructure.postgres.work_queue import PostgresWorkQueue
 
 LEASE = timedelta(seconds=30)
 Refund = Callable[..., Awaitable[UUID]]
@@ -30,7 +30,7 @@ def refund(person: psycopg.AsyncConnection) -> Refund:
 
 
 async def claimed(pool: Pool, holder: str = "one", limit: int = 10) -> list[UUID]:
-    return list((await RefundWork(pool).claim("refunding", holder, limit, LEASE)).ids)
+    return list((await PostgresWorkQueue(pool, "refunds").claim("refunding", holder, limit, LEASE)).ids)
 
 
 async def test_the_longest_due_come_first_and_what_is_not_due_or_decided_does_not_come(pool: Pool, refund: Refund) -> None:
@@ -53,7 +53,7 @@ async def test_no_two_holders_have_the_same_refund_while_a_lease_runs(pool: Pool
 async def test_a_lease_that_ran_out_is_anybodys_and_the_first_holder_has_lost_it(
     pool: Pool, refund: Refund, person: psycopg.AsyncConnection
 ) -> None:
-    stream, work = await refund(), RefundWork(pool)
+    stream, work = await refund(), PostgresWorkQueue(pool, "refunds")
     await claimed(pool, "one")
     assert await work.renew("one", [stream], LEASE) == {stream}
     await person.execute("update refunds set leased_until = now() - interval '1 second'")
@@ -74,7 +74,7 @@ async def test_a_pause_stops_claims_and_leaves_nothing_due(
         "insert into pauses values (%s, %s, true, 'ops', 'because', null, 1, now(), now())",
         (uuid4(), scope),
     )
-    assert (await RefundWork(pool).next_due("refunding") is None) is stops
+    assert (await PostgresWorkQueue(pool, "refunds").next_due("refunding") is None) is stops
     assert await claimed(pool) == ([] if stops else [stream])
 
 
@@ -85,7 +85,7 @@ async def test_an_outage_of_stripe_stops_no_refund(pool: Pool, refund: Refund, p
 
 
 async def test_what_is_due_next_counts_the_leases_of_others(pool: Pool, refund: Refund) -> None:
-    work = RefundWork(pool)
+    work = PostgresWorkQueue(pool, "refunds")
     assert await work.next_due("refunding") is None
     await refund()
     before = await work.next_due("refunding")

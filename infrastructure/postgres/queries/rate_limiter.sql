@@ -7,14 +7,14 @@ with spacing as materialized (
     insert into pace as p (endpoint, next_at)
     select %(endpoint)s, clock_timestamp() + %(count)s::int * apart from spacing
     on conflict (endpoint) do update
-       -- What was not used is not saved up: a burst after a quiet hour is still a burst.
+       -- Unused instants are not saved: a burst after a quiet hour is still a burst.
        -- clock_timestamp, because now() is older than the wait for the row's lock.
        set next_at = greatest(p.next_at, clock_timestamp()) + %(count)s::int * (select apart from spacing)
     returning next_at - %(count)s::int * (select apart from spacing) as first_at
 )
 select extract(epoch from first_at - clock_timestamp())::float8, extract(epoch from apart)::float8 from reserved, spacing;
 
--- slow_down: take a part of what the endpoint has found back to; refusals that come close together count once
+-- slow_down: reduce the share that the endpoint has recovered; refusals that come close together count once
 insert into pace as p (endpoint, next_at, share, slowed_at) values (%(endpoint)s, now(), %(decrease)s, now())
 on conflict (endpoint) do update
    set share = greatest(%(floor)s, %(decrease)s * least(1, p.share + %(recovery)s

@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from application.ports import FleetState, LookFirst
+from application.ports import FleetState
 from application.unit_of_work import UnitOfWork
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, Pause, scope_of_seller
-from infrastructure.postgres.circuit_breaker import CircuitBreaker
+from domain.provider_call.operation import LookFirst
+from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -25,8 +26,8 @@ EARLIER = NOW - timedelta(hours=3)
 
 
 @pytest.fixture
-def breaker(pool: Pool) -> CircuitBreaker:
-    return CircuitBreaker(pool)
+def breaker(pool: Pool) -> PostgresCircuitBreaker:
+    return PostgresCircuitBreaker(pool)
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ async def hears(event: asyncio.Event) -> bool:
     return True
 
 
-async def test_a_fresh_ledger_obeys_nothing(breaker: CircuitBreaker) -> None:
+async def test_a_fresh_ledger_obeys_nothing(breaker: PostgresCircuitBreaker) -> None:
     assert await breaker.state() == FleetState()
     assert await breaker.until_probe() is None
     assert not await breaker.take_probe()
@@ -80,7 +81,7 @@ async def test_a_fresh_ledger_obeys_nothing(breaker: CircuitBreaker) -> None:
 
 
 async def test_of_many_processes_that_open_the_breaker_one_is_told_that_it_did(pool: Pool) -> None:
-    processes = [CircuitBreaker(pool) for _ in range(8)]
+    processes = [PostgresCircuitBreaker(pool) for _ in range(8)]
     assert sorted(await asyncio.gather(*(each.open_breaker() for each in processes))) == [False] * 7 + [True]
     assert (await processes[0].state()).outage
     assert sorted(await asyncio.gather(*(each.close_breaker() for each in processes))) == [False] * 7 + [True]
@@ -88,7 +89,7 @@ async def test_of_many_processes_that_open_the_breaker_one_is_told_that_it_did(p
 
 
 async def test_one_process_takes_the_probe_of_an_interval(pool: Pool, person: Person) -> None:
-    processes = [CircuitBreaker(pool) for _ in range(8)]
+    processes = [PostgresCircuitBreaker(pool) for _ in range(8)]
     await processes[0].open_breaker()
     await person.execute("update breaker set probe_at = now() + interval '1 hour'")
     assert not any(await asyncio.gather(*(each.take_probe() for each in processes))), "it is too early"
@@ -102,7 +103,7 @@ async def test_one_process_takes_the_probe_of_an_interval(pool: Pool, person: Pe
 
 
 async def test_opened_again_soon_after_it_was_closed_the_breaker_waits_twice_as_long(
-    breaker: CircuitBreaker, person: Person
+    breaker: PostgresCircuitBreaker, person: Person
 ) -> None:
     seen = []
     for _ in range(9):
@@ -114,7 +115,7 @@ async def test_opened_again_soon_after_it_was_closed_the_breaker_waits_twice_as_
 
 @pytest.mark.parametrize(("closed_for", "next_interval"), [(70, 80), (105, 5)])
 async def test_soon_is_a_minute_and_the_interval_itself(
-    breaker: CircuitBreaker, person: Person, closed_for: int, next_interval: int
+    breaker: PostgresCircuitBreaker, person: Person, closed_for: int, next_interval: int
 ) -> None:
     await person.execute(
         "update breaker set probe_interval = '40 seconds', closed_at = now() - %s * interval '1 second'", (closed_for,)
@@ -126,7 +127,7 @@ async def test_soon_is_a_minute_and_the_interval_itself(
     assert until <= next_interval
 
 
-async def test_opening_and_closing_wake_every_worker(breaker: CircuitBreaker, woken: asyncio.Event) -> None:
+async def test_opening_and_closing_wake_every_worker(breaker: PostgresCircuitBreaker, woken: asyncio.Event) -> None:
     await breaker.open_breaker()
     assert await hears(woken)
     await breaker.close_breaker()
@@ -134,7 +135,7 @@ async def test_opening_and_closing_wake_every_worker(breaker: CircuitBreaker, wo
 
 
 async def test_what_is_paused_is_obeyed_from_the_commit_of_the_fact_until_it_is_resumed(
-    breaker: CircuitBreaker, flip: Flip
+    breaker: PostgresCircuitBreaker, flip: Flip
 ) -> None:
     await flip(EVERYTHING, "wrong prices")
     await flip(scope_of_seller("s:1"), "fraud?")
@@ -152,7 +153,9 @@ async def test_pausing_and_resuming_wake_every_worker(flip: Flip, woken: asyncio
     assert await hears(woken)
 
 
-async def test_after_a_restore_the_state_tells_since_when_facts_may_be_missing(breaker: CircuitBreaker, flip: Flip) -> None:
+async def test_after_a_restore_the_state_tells_since_when_facts_may_be_missing(
+    breaker: PostgresCircuitBreaker, flip: Flip
+) -> None:
     await flip(LOOK_UP_FIRST, "restored", NOW, EARLIER)
     assert await breaker.state() == FleetState(look_first=LookFirst(begun_at=NOW, lost_since=EARLIER))
     again = NOW + timedelta(hours=1)
@@ -162,7 +165,9 @@ async def test_after_a_restore_the_state_tells_since_when_facts_may_be_missing(b
     assert await breaker.state() == FleetState()
 
 
-async def test_who_does_not_say_since_when_facts_may_be_missing_looks_at_everything(breaker: CircuitBreaker, flip: Flip) -> None:
+async def test_who_does_not_say_since_when_facts_may_be_missing_looks_at_everything(
+    breaker: PostgresCircuitBreaker, flip: Flip
+) -> None:
     await flip(LOOK_UP_FIRST, "restored", NOW)
     assert (await breaker.state()).look_first == LookFirst(NOW, datetime(1970, 1, 1, tzinfo=UTC))
 

@@ -1,10 +1,10 @@
--- claim: lease what is due, seller by seller; for transferring, work.py puts its two statuses in the place of the one
+-- claim: lease due transfers, seller by seller; for the kind `transferring`, work_queue.py replaces the one status by two
 with recursive gate as materialized (
     select where not exists (select from breaker where open)
              and not exists (select from pauses where paused and scope in ('everything', 'work:' || %(kind)s))
 ), turn (seller_id, since, visits, found, wrapped) as (
-    -- A loose index scan: from the seller after the last one of the claim before, once round the circle at most.
-    -- `since`: the longest due of the seller that is free; null if there is none.
+    -- A loose index scan: it begins after the last seller of the claim before, and passes each seller at most once.
+    -- `since`: the due time of the seller's longest due free transfer; null if there is none.
     select %(after)s::text, null::timestamptz, 0, 0, false from gate
     union all
     select n.seller_id, d.since, t.visits + 1, t.found + (d.since is not null)::int, n.wrapped
@@ -29,7 +29,7 @@ with recursive gate as materialized (
                   end as since) d
      where t.visits < %(visits)s and t.found < %(limit)s and not (n.wrapped and n.seller_id > %(after)s)
 ), soonest as (
-    -- A circle too large for one claim, most of it sellers who wait for a later time: whose are the longest due of all?
+    -- More sellers than one claim may visit, most of them waiting for a later time: find the sellers of the longest due.
     select seller_id, next_retry_at as since
       from (select seller_id, next_retry_at, leased_until from seller_transfers, gate
              where status in ('reversal_pending') and next_retry_at is not null and next_retry_at <= now()
@@ -62,17 +62,35 @@ with recursive gate as materialized (
 select array(select transfer_id from claimed order by next_retry_at, transfer_id), now(),
        (select seller_id from turn order by visits desc limit 1);
 
--- renew: prolong what this holder still holds; what is missing in the answer was lost to somebody else
+-- claim_refunds: lease the longest due refunds; the circuit breaker is Stripe's, and stops no refund at the PSP
+with gate as materialized (
+    select where not exists (select from pauses where paused and scope in ('everything', 'work:refunding'))
+), due as materialized (
+    select r.stream_id
+      from refunds r, gate
+     where r.next_retry_at is not null and r.next_retry_at <= now() and (r.leased_until is null or r.leased_until <= now())
+     order by r.next_retry_at
+     limit %(limit)s
+       for update of r skip locked
+), claimed as (
+    update refunds r set leased_by = %(holder)s, leased_until = now() + %(lease)s
+      from due
+     where r.stream_id = due.stream_id
+    returning r.stream_id, r.next_retry_at
+)
+select array(select stream_id from claimed order by next_retry_at, stream_id), now(), '';
+
+-- renew: prolong the leases that this holder still has; a row that is missing in the answer belongs to another holder
 update seller_transfers t set leased_until = now() + %(lease)s
   from (select transfer_id from seller_transfers
          where transfer_id = any(%(ids)s) and leased_by = %(holder)s
-         -- The order in which appends lock these rows, so nobody waits in a circle.
+         -- The order in which appends lock these rows, so that no deadlock is possible.
          order by transfer_id
            for update) held
  where t.transfer_id = held.transfer_id
 returning t.transfer_id;
 
--- release: end leases before their time, and tell every worker: one of the other kind may sleep until the lease runs out
+-- release: end leases early, and wake every worker: a worker of the other kind may sleep until the lease would end
 with released as (
     update seller_transfers t set leased_by = null, leased_until = null
       from (select transfer_id from seller_transfers
@@ -84,7 +102,7 @@ with released as (
 )
 select pg_notify('ledger_work', '') where exists (select from released);
 
--- next_due: the earliest instant at which there may be something to claim; statuses as in claim
+-- next_due: the earliest instant at which a transfer may be claimed; statuses as in claim
 with gate as materialized (
     select where not exists (select from breaker where open)
              and not exists (select from pauses where paused and scope in ('everything', 'work:' || %(kind)s))
@@ -100,7 +118,7 @@ with gate as materialized (
       from gate
 )
 select least(free.at,
-    -- What is due before the first free one is leased or paused.
+    -- Every transfer that is due before the first free one is leased or paused.
     (select min(greatest(next_retry_at, leased_until))
        from (select seller_id, next_retry_at, leased_until from seller_transfers
               where status in ('reversal_pending') and next_retry_at is not null
@@ -108,8 +126,14 @@ select least(free.at,
               order by next_retry_at limit %(window)s) w
       where leased_until > now()
         and (select bool_or(paused) from pauses where scope in ('seller:' || w.seller_id, %(kind)s || ':' || w.seller_id)) is not true),
-    -- All that was looked at is leased or paused, and there is more: look again soon, instead of at all of it each time.
+    -- The whole window is leased or paused, and there are more rows: look again soon, instead of reading all of them each time.
     (select greatest(next_retry_at, now() + interval '1 second') from seller_transfers
       where status in ('reversal_pending') and next_retry_at is not null and free.at is null
       order by next_retry_at offset %(window)s limit 1))
   from free;
+
+-- next_due_refund: the earliest instant at which a refund may be claimed, among those that are due first
+select min(greatest(r.next_retry_at, r.leased_until))
+  from (select next_retry_at, leased_until from refunds where next_retry_at is not null
+         order by next_retry_at limit %(window)s) r
+ where not exists (select from pauses where paused and scope in ('everything', 'work:refunding'));

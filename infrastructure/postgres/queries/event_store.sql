@@ -1,10 +1,10 @@
--- append: the only door to the events; one statement per group, so no writer can hold the lock between two messages
+-- append: the only way into ledger_events; one statement per group, so no writer can hold the lock between two messages
 select ledger_append(%s, %s);
 
--- await_writers: comes back when a statement that may still be running on a lost connection has ended
+-- await_writers: returns once no append is running, in particular none that a lost connection has left behind
 select pg_advisory_xact_lock(x'6c6564676572'::bigint);
 
--- recall: how many of these facts are stored, byte by byte, and where the last one is
+-- recall: how many of these facts are stored, byte by byte, and the position of the last one
 select count(*), max(e.notification_id)
   from json_to_recordset(%s) as f (id uuid, version bigint, topic text, state json)
   join ledger_events e on e.originator_id = f.id and e.originator_version = f.version
@@ -15,12 +15,6 @@ select originator_id, originator_version, topic, state, notification_id as posit
   from ledger_events
  where originator_id = any(%s)
  order by originator_id, originator_version;
-
--- load_until: one stream as it was when the ledger had reached a position
-select originator_id, originator_version, topic, state, notification_id as position, digest
-  from ledger_events
- where originator_id = %s and notification_id <= %s
- order by originator_version;
 
 -- feed: all facts after a position, in order
 select originator_id, originator_version, topic, state, notification_id as position, digest

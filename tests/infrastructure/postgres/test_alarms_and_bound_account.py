@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infrastructure.postgres.account_binding import bind, binding
-from infrastructure.postgres.alarms import Alarm, Alarms
+from infrastructure.postgres.alarms import PostgresAlarms, StoredAlarm
+from infrastructure.postgres.bound_account import bind, binding
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.errors import WrongBinding
 from infrastructure.postgres.event_store import EventStore
@@ -16,14 +16,14 @@ LATER = NOW + timedelta(hours=1)
 
 
 async def test_an_alarm_is_one_row_however_often_it_is_raised(pool: Pool) -> None:
-    alarms = Alarms(pool)
+    alarms = PostgresAlarms(pool)
     await asyncio.gather(*(alarms.raise_("drift", "transfer-1", f"the {n}. time") for n in range(5)))
     await alarms.raise_("drift", "transfer-1", "3 EUR missing")
     assert [(a.kind, a.subject, a.detail) for a in await alarms.raised()] == [("drift", "transfer-1", "3 EUR missing")]
 
 
 async def test_a_cleared_alarm_stays_on_record_and_can_be_raised_again(pool: Pool) -> None:
-    alarms = Alarms(pool)
+    alarms = PostgresAlarms(pool)
     await alarms.raise_("drift", "transfer-1", "3 EUR missing")
     await alarms.raise_("outage", "stripe", "no answer")
     assert await alarms.clear("drift", "transfer-1")
@@ -80,16 +80,16 @@ def cleared(at: datetime = LATER) -> dict[str, object]:
 
 async def test_facts_that_clear_what_was_never_raised_leave_no_alarm(pool: Pool, store: EventStore) -> None:
     await store.append([], {"alarms": [cleared()]})
-    assert await Alarms(pool).latest() == []
+    assert await PostgresAlarms(pool).latest() == []
 
 
 async def test_facts_clear_an_alarm_and_what_it_said_stays_on_record(pool: Pool, store: EventStore) -> None:
     await store.append([], {"alarms": [raised()]})
     await store.append([], {"alarms": [cleared(LATER)]})
-    expected = Alarm("drift", "transfer-1", "3 EUR missing", NOW, LATER)
-    assert await Alarms(pool).latest() == [expected]
+    expected = StoredAlarm("drift", "transfer-1", "3 EUR missing", NOW, LATER)
+    assert await PostgresAlarms(pool).latest() == [expected]
     await store.append([], {"alarms": [cleared(LATER + timedelta(hours=1))]})
-    assert await Alarms(pool).latest() == [expected], "what is cleared is not cleared again"
+    assert await PostgresAlarms(pool).latest() == [expected], "what is cleared is not cleared again"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,6 @@ async def test_in_one_append_the_last_word_about_an_alarm_counts(
     pool: Pool, store: EventStore, rows: list[dict[str, object]], open_: int, on_record: int
 ) -> None:
     await store.append([], {"alarms": rows})
-    alarms = Alarms(pool)
+    alarms = PostgresAlarms(pool)
     assert (len(await alarms.raised()), len(await alarms.latest())) == (open_, on_record)
     assert [alarm.detail for alarm in await alarms.latest()] == ["3 EUR missing"]

@@ -10,7 +10,7 @@ select stream_id from (
 ) s
  order by rank, created_at, stream_id;
 
--- transfers_of_seller: a page of a seller's transfers that had begun by an instant, oldest first
+-- transfers_of_seller: a page of a seller's transfers created by an instant, oldest first
 select created_at, transfer_id
   from seller_transfers
  where seller_id = %(seller_id)s
@@ -19,5 +19,5 @@ select created_at, transfer_id
  order by created_at, transfer_id
  limit %(limit)s;
 
--- webhooks_behind: which webhook's last fact is at each of these positions
+-- webhooks_behind: the webhooks whose last facts are at these positions
 select position, provider, event_id from webhook_inbox where position = any(%s);

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.rate_limiter import DECREASE, RECOVERY, SLOWEST, TOGETHER, RateLimiter
+from infrastructure.postgres.rate_limiter import DECREASE, RECOVERY, SLOWEST, TOGETHER, PostgresRateLimiter
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.stripe.rate_limits import TokenBucket
 
@@ -23,14 +23,14 @@ CLOSE = 0.05  # seconds between a reply and our reading of the clock; measured a
 
 
 async def test_instants_are_spaced_by_the_rate(pool: Pool) -> None:
-    waits = await RateLimiter(pool, rate=20).reserve("transfers", 5)
+    waits = await PostgresRateLimiter(pool, rate=20).reserve("transfers", 5)
     assert waits == pytest.approx([0, 0.05, 0.1, 0.15, 0.2], abs=CLOSE)
     assert waits[0] >= 0
     assert [round(b - a, 9) for a, b in pairwise(waits)] == [0.05] * 4
 
 
 async def test_the_next_reservation_starts_where_the_last_one_ended(pool: Pool) -> None:
-    one, other = RateLimiter(pool, rate=2), RateLimiter(pool, rate=2)
+    one, other = PostgresRateLimiter(pool, rate=2), PostgresRateLimiter(pool, rate=2)
     started = time.monotonic()
     await one.reserve("transfers", 10)
     waits = await other.reserve("transfers", 2)
@@ -38,7 +38,7 @@ async def test_the_next_reservation_starts_where_the_last_one_ended(pool: Pool) 
 
 
 async def test_concurrent_reservations_never_share_an_instant(pool: Pool) -> None:
-    rate_limiter = RateLimiter(pool, rate=10)
+    rate_limiter = PostgresRateLimiter(pool, rate=10)
     started = time.monotonic()
 
     async def reserve() -> list[float]:
@@ -52,7 +52,7 @@ async def test_concurrent_reservations_never_share_an_instant(pool: Pool) -> Non
 
 
 async def test_what_was_not_used_is_not_saved_up(pool: Pool, person: Person) -> None:
-    rate_limiter = RateLimiter(pool, rate=10)
+    rate_limiter = PostgresRateLimiter(pool, rate=10)
     await rate_limiter.reserve("transfers", 1)
     await person.execute("update pace set next_at = now() - interval '1 hour'")
     assert await rate_limiter.reserve("transfers", 10) == pytest.approx([n / 10 for n in range(10)], abs=CLOSE)
@@ -60,24 +60,24 @@ async def test_what_was_not_used_is_not_saved_up(pool: Pool, person: Person) -> 
 
 
 async def test_endpoints_do_not_slow_each_other_down(pool: Pool) -> None:
-    rate_limiter = RateLimiter(pool, rate=1)
+    rate_limiter = PostgresRateLimiter(pool, rate=1)
     await rate_limiter.reserve("transfers", 100)
     assert await rate_limiter.reserve("reversals", 1) == pytest.approx([0], abs=CLOSE)
 
 
 async def test_nothing_is_reserved_for_nothing(pool: Pool, person: Person) -> None:
-    assert await RateLimiter(pool, rate=1).reserve("transfers", 0) == []
+    assert await PostgresRateLimiter(pool, rate=1).reserve("transfers", 0) == []
     assert await (await person.execute("select from pace")).fetchall() == []
 
 
-async def apart(rate_limiter: RateLimiter, endpoint: str = "transfers") -> float:
+async def apart(rate_limiter: PostgresRateLimiter, endpoint: str = "transfers") -> float:
     """Seconds between two calls at the present rate."""
     first, second = await rate_limiter.reserve(endpoint, 2)
     return second - first
 
 
 async def test_a_refusal_slows_all_processes_and_endpoints_apart(pool: Pool) -> None:
-    one, other = RateLimiter(pool, rate=20), RateLimiter(pool, rate=10)
+    one, other = PostgresRateLimiter(pool, rate=20), PostgresRateLimiter(pool, rate=10)
     await one.slow_down("transfers")
     assert await apart(one) == pytest.approx(1 / 20 / DECREASE, rel=0.1)
     assert await apart(other) == pytest.approx(1 / 10 / DECREASE, rel=0.1), "each from its own configured rate"
@@ -85,7 +85,7 @@ async def test_a_refusal_slows_all_processes_and_endpoints_apart(pool: Pool) -> 
 
 
 async def test_the_next_reservation_starts_where_the_slower_one_ended(pool: Pool) -> None:
-    rate_limiter = RateLimiter(pool, rate=2)
+    rate_limiter = PostgresRateLimiter(pool, rate=2)
     await rate_limiter.slow_down("transfers")
     started = time.monotonic()
     await rate_limiter.reserve("transfers", 20)
@@ -96,7 +96,7 @@ async def test_the_next_reservation_starts_where_the_slower_one_ended(pool: Pool
 
 
 async def test_refusals_that_come_close_together_slow_down_once(pool: Pool, person: Person) -> None:
-    paces = [RateLimiter(pool, rate=20, together=timedelta(seconds=60)) for _ in range(8)]
+    paces = [PostgresRateLimiter(pool, rate=20, together=timedelta(seconds=60)) for _ in range(8)]
     await asyncio.gather(*(rate_limiter.slow_down("transfers") for rate_limiter in paces))
     assert await apart(paces[0]) == pytest.approx(1 / 20 / DECREASE, rel=0.1)
     await past(person, 20)
@@ -109,7 +109,7 @@ async def test_refusals_that_come_close_together_slow_down_once(pool: Pool, pers
 
 @pytest.mark.parametrize("seconds", [0.0, 10.0, 30.0, 100.0, 4000.0])
 async def test_the_rate_is_found_back_with_time_and_never_exceeded(pool: Pool, person: Person, seconds: float) -> None:
-    rate_limiter, model = RateLimiter(pool, rate=20), Model()
+    rate_limiter, model = PostgresRateLimiter(pool, rate=20), Model()
     await rate_limiter.slow_down("transfers")
     model.slow_down(0)
     await past(person, seconds)
@@ -117,7 +117,7 @@ async def test_the_rate_is_found_back_with_time_and_never_exceeded(pool: Pool, p
 
 
 async def test_no_refusal_slows_below_a_sixteenth(pool: Pool, person: Person) -> None:
-    rate_limiter, model = RateLimiter(pool, rate=16), Model()
+    rate_limiter, model = PostgresRateLimiter(pool, rate=16), Model()
     for n in range(20):
         await rate_limiter.slow_down("transfers")
         model.slow_down(n * TOGETHER.total_seconds())
@@ -132,7 +132,7 @@ async def past(person: Person, seconds: float) -> None:
 
 
 class Model:
-    """The formula of queries/pace.sql with a time of its own, so that minutes of traffic take no time."""
+    """The formula of queries/rate_limiter.sql with a time of its own, so that minutes of traffic take no time."""
 
     def __init__(self) -> None:
         self._share, self._slowed_at, self._next_at = 1.0, -math.inf, 0.0

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.work_queue import CLAIM, NEXT_DUE, SOONEST, VISITS, Work
+from infrastructure.postgres.work_queue import CLAIM, NEXT_DUE, SOONEST, VISITS, PostgresWorkQueue
 
 Make = Callable[..., Any]
 Person = psycopg.AsyncConnection[Any]
@@ -25,7 +25,7 @@ async def database_now(person: Person) -> datetime:
     return row[0]  # type: ignore[no-any-return]
 
 
-async def test_each_kind_claims_its_own_statuses(work: Work, record: Make, person: Person) -> None:
+async def test_each_kind_claims_its_own_statuses(work: PostgresWorkQueue, record: Make, person: Person) -> None:
     later = await database_now(person) + timedelta(hours=1)
     pending, failed, reversing = [await record(status) for status in ("pending", "failed", "reversal_pending")]
     for status in ("pending", "failed", "reversal_pending"):
@@ -37,7 +37,7 @@ async def test_each_kind_claims_its_own_statuses(work: Work, record: Make, perso
     assert (await work.claim("reversing", "w", 100, LEASE)).ids == [reversing]
 
 
-async def test_the_longest_due_comes_first(work: Work, record: Make) -> None:
+async def test_the_longest_due_comes_first(work: PostgresWorkQueue, record: Make) -> None:
     hours = [5, 1, 4, 2, 3, 6]
     statuses = ["pending", "failed"] * 3
     ids = {hour: await record(status, PAST + timedelta(hours=hour)) for hour, status in zip(hours, statuses, strict=True)}
@@ -47,7 +47,7 @@ async def test_the_longest_due_comes_first(work: Work, record: Make) -> None:
 
 @pytest.mark.parametrize(("kind", "status"), [("transferring", "failed"), ("reversing", "reversal_pending")])
 async def test_eight_claimers_at_once_get_distinct_transfers_and_all_of_them(
-    work: Work, record: Make, kind: str, status: str
+    work: PostgresWorkQueue, record: Make, kind: str, status: str
 ) -> None:
     recorded = set(await asyncio.gather(*(record(status) for _ in range(300))))
     reversals = await asyncio.gather(*(work.claim(kind, f"worker-{n}", 40, LEASE) for n in range(8)))
@@ -58,14 +58,14 @@ async def test_eight_claimers_at_once_get_distinct_transfers_and_all_of_them(
     assert set(ids) == recorded
 
 
-async def test_an_empty_claim_tells_the_time(work: Work, person: Person) -> None:
+async def test_an_empty_claim_tells_the_time(work: PostgresWorkQueue, person: Person) -> None:
     claim = await work.claim("reversing", "w", 10, LEASE)
     assert claim.ids == []
     assert timedelta(0) <= await database_now(person) - claim.now < timedelta(seconds=10)
     assert claim.now.utcoffset() == timedelta(0)
 
 
-async def test_the_transfers_of_a_dead_worker_come_back(work: Work, record: Make, person: Person) -> None:
+async def test_the_transfers_of_a_dead_worker_come_back(work: PostgresWorkQueue, record: Make, person: Person) -> None:
     stream = await record()
     assert (await work.claim("transferring", "dead", 10, LEASE)).ids == [stream]
     assert (await work.claim("transferring", "alive", 10, LEASE)).ids == []
@@ -76,7 +76,7 @@ async def test_the_transfers_of_a_dead_worker_come_back(work: Work, record: Make
     assert await work.renew("alive", [stream], LEASE) == {stream}
 
 
-async def test_a_renewed_lease_is_longer(work: Work, record: Make, person: Person) -> None:
+async def test_a_renewed_lease_is_longer(work: PostgresWorkQueue, record: Make, person: Person) -> None:
     stream = await record()
     await work.claim("transferring", "w", 10, LEASE)
     assert await work.renew("w", [stream, uuid4()], 6 * LEASE) == {stream}
@@ -85,14 +85,14 @@ async def test_a_renewed_lease_is_longer(work: Work, record: Make, person: Perso
     assert row[0] > 5 * LEASE
 
 
-async def test_a_released_transfer_can_be_claimed_at_once(work: Work, record: Make) -> None:
+async def test_a_released_transfer_can_be_claimed_at_once(work: PostgresWorkQueue, record: Make) -> None:
     stream = await record()
     await work.claim("transferring", "w", 10, LEASE)
     await work.release("w", [stream])
     assert (await work.claim("transferring", "v", 10, LEASE)).ids == [stream]
 
 
-async def test_a_worker_can_sleep_until_the_next_due_instant(work: Work, record: Make, person: Person) -> None:
+async def test_a_worker_can_sleep_until_the_next_due_instant(work: PostgresWorkQueue, record: Make, person: Person) -> None:
     assert await work.next_due("transferring") is None
     now = await database_now(person)
     await record("failed", now + timedelta(hours=2))
@@ -108,7 +108,7 @@ async def test_a_worker_can_sleep_until_the_next_due_instant(work: Work, record:
     ("kind", "status"), [("transferring", "pending"), ("transferring", "failed"), ("reversing", "reversal_pending")]
 )
 async def test_what_another_holds_is_due_when_its_lease_ends(
-    work: Work, record: Make, person: Person, kind: str, status: str
+    work: PostgresWorkQueue, record: Make, person: Person, kind: str, status: str
 ) -> None:
     await record(status)
     claim = await work.claim(kind, "another", 10, LEASE)
@@ -118,7 +118,9 @@ async def test_what_another_holds_is_due_when_its_lease_ends(
     assert await work.next_due(kind) == PAST, "and what nobody holds is due now"
 
 
-async def test_a_claim_never_waits_for_a_row_that_somebody_works_on(work: Work, record: Make, person: Person) -> None:
+async def test_a_claim_never_waits_for_a_row_that_somebody_works_on(
+    work: PostgresWorkQueue, record: Make, person: Person
+) -> None:
     held, free = await record(), await record()
     async with person.transaction():
         await person.execute("select from seller_transfers where transfer_id = %s for update", (held,))
@@ -127,7 +129,7 @@ async def test_a_claim_never_waits_for_a_row_that_somebody_works_on(work: Work, 
 
 
 async def test_appends_and_renewals_of_the_same_transfers_do_not_wait_in_a_circle(
-    work: Work, store: EventStore, fact: Make, transfer: Make, record: Make
+    work: PostgresWorkQueue, store: EventStore, fact: Make, transfer: Make, record: Make
 ) -> None:
     ids = [await record("pending") for _ in range(60)]
     await work.claim("transferring", "w", 100, timedelta(minutes=1))

@@ -1,13 +1,13 @@
--- state: the breaker, the paused scopes, and whether we look before we send; one row, always
+-- state: the breaker, the paused scopes, and whether each call starts with a look-up; always one row
 select b.open, array(select scope from pauses where paused and scope <> %(look_up_first)s),
-       -- who does not say since when facts may be missing has to look at everything
+       -- without an instant since when facts may be missing, everything is looked up
        u.updated_at, coalesce(u.lost_since, 'epoch')
   from breaker b left join pauses u on u.scope = %(look_up_first)s and u.paused;
 
--- open_breaker: no row if it is open already; opened again soon after it was closed, it waits longer between probes
+-- open_breaker: no row if it is open already; a breaker that opens again soon after it was closed waits longer between probes
 with opened as (
     update breaker
-       -- A sub-select of the row itself: whoever waited for the row's lock decides by what it has become.
+       -- A sub-select of the row itself: a session that waited for the row's lock must decide by the row's new values.
        set (open, opened_at, probe_interval, probe_at) = (
            select true, now(), next.interval, now() + next.interval
              from (select case when closed_at > now() - (%(soon)s::interval + probe_interval)
@@ -18,7 +18,7 @@ with opened as (
 )
 select pg_notify('ledger_work', '') from opened;
 
--- take_probe: of all that ask when it is time, one gets a row
+-- take_probe: of all processes that ask when a probe is due, one gets a row
 update breaker set probe_at = now() + probe_interval where open and probe_at <= now() returning single;
 
 -- until_probe: seconds until the next probe; no row while the breaker is closed

@@ -1,11 +1,11 @@
--- streams: facts up to a position, stream by stream, after a fact of that order; read in parts, so that memory stays flat
+-- streams: facts up to a position, stream by stream, after a given fact; read in parts, so that memory stays flat
 select originator_id, originator_version, topic, state, notification_id
   from ledger_events
  where (originator_id, originator_version) > (%(stream)s, %(version)s) and notification_id <= %(position)s
  order by originator_id, originator_version
  limit %(limit)s;
 
--- moved: all facts of those of these streams that have moved on since a position
+-- moved: all facts of those of these streams that have new facts since a position
 select originator_id, originator_version, topic, state, notification_id
   from ledger_events
  where originator_id in (select originator_id from ledger_events
@@ -18,10 +18,7 @@ select digest from ledger_events where notification_id = %s;
 -- last_link: the head of the chain
 select notification_id, digest from ledger_events order by notification_id desc limit 1;
 
--- bound: to what this database belongs
-select mode, account, bound_at from ledger_binding;
-
--- in_order: facts up to a position, as the chain goes, after a position; read in parts
+-- in_order: facts between two positions, in the order of the chain; read in parts
 select originator_id, originator_version, topic, state, notification_id as position, digest
   from ledger_events
  where notification_id > %(after)s and notification_id <= %(position)s

@@ -7,27 +7,29 @@ from typing import Any
 import psycopg
 import pytest
 
-from infrastructure.postgres.account_binding import bind
+from infrastructure.postgres.bound_account import bind
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 
 Person = psycopg.AsyncConnection[Any]
 MINUTES = timedelta(minutes=5)
 
 
 @pytest.fixture
-def polls(pool: Pool) -> Polls:
-    return Polls(pool)
+def polls(pool: Pool) -> PostgresWebhookPolls:
+    return PostgresWebhookPolls(pool)
 
 
-async def test_of_all_that_ask_when_it_is_due_one_gets_the_turn(polls: Polls) -> None:
+async def test_of_all_that_ask_when_it_is_due_one_gets_the_turn(polls: PostgresWebhookPolls) -> None:
     turns = await asyncio.gather(*(polls.take("stripe", MINUTES) for _ in range(8)))
     assert len([turn for turn in turns if turn is not None]) == 1
     assert await polls.take("hyperswitch", MINUTES) is not None, "each provider has a turn of its own"
     assert await polls.take("stripe", MINUTES, anyway=True) is not None
 
 
-async def test_a_turn_is_due_again_after_the_interval_and_moves_on_while_its_round_does(polls: Polls, person: Person) -> None:
+async def test_a_turn_is_due_again_after_the_interval_and_moves_on_while_its_round_does(
+    polls: PostgresWebhookPolls, person: Person
+) -> None:
     assert await polls.until_due(["stripe"]) == 0
     turn = await polls.take("stripe", MINUTES)
     assert turn is not None
@@ -40,7 +42,7 @@ async def test_a_turn_is_due_again_after_the_interval_and_moves_on_while_its_rou
     assert await polls.take("stripe", MINUTES) is not None
 
 
-async def test_the_cursor_never_goes_back(polls: Polls) -> None:
+async def test_the_cursor_never_goes_back(polls: PostgresWebhookPolls) -> None:
     turn = await polls.take("stripe", MINUTES)
     assert turn is not None
     later = turn.seen_until + timedelta(hours=2)
@@ -51,7 +53,7 @@ async def test_the_cursor_never_goes_back(polls: Polls) -> None:
 
 @pytest.mark.parametrize(("bound", "begun"), [("3 days", "3 days"), ("90 days", "30 days")])
 async def test_what_was_before_the_first_start_or_is_older_than_stripe_keeps_is_no_concern(
-    polls: Polls, pool: Pool, person: Person, bound: str, begun: str
+    polls: PostgresWebhookPolls, pool: Pool, person: Person, bound: str, begun: str
 ) -> None:
     await bind(pool, "simulator")
     await person.execute("update ledger_binding set bound_at = now() - %s::interval", (bound,))

@@ -1,4 +1,0 @@
-drop table ledger_binding;
-drop table pace;
-drop table alarms;
-drop table webhook_inbox;

@@ -1,0 +1,3 @@
+drop table ledger_binding, breaker, pace, alarms, webhook_polls;
+drop function inbox_park(bigint, text, timestamptz, text);
+drop table webhook_inbox;

@@ -1,0 +1,136 @@
+-- A received webhook. The row is the job: there is no separate queue that could lose a webhook or run it twice.
+create table webhook_inbox (
+    inbox_id      bigint      generated always as identity primary key,
+    provider      text        not null,
+    event_id      text        not null,
+    event_type    text        not null,
+    body          bytea       not null,   -- as signed, byte by byte
+    received_at   timestamptz not null,
+    status        text        not null default 'stored',
+    reason        text,
+    subject       text,                   -- the key that a parked event waits for, for example an order id
+    attempts      integer     not null default 0,
+    due_at        timestamptz,
+    leased_by     text,
+    leased_until  timestamptz,
+    handled_at    timestamptz,
+    position      bigint,                 -- of the last fact that this event caused
+    source        text        not null default 'webhook',  -- 'poller': found by the poller because no webhook had come
+    seen_position bigint,                 -- the newest fact when the event was claimed: its handler knows all facts up to here
+
+    constraint one_row_per_event unique (provider, event_id),
+    constraint an_event_has_a_known_status check (status in ('stored', 'done', 'ignored', 'parked', 'dead')),
+    constraint an_event_has_a_known_source check (source in ('webhook', 'poller')),
+    constraint a_stored_event_is_due check (status <> 'stored' or due_at is not null),
+    constraint a_parked_event_says_what_it_waits_for check (status <> 'parked' or subject is not null),
+    constraint attempts_are_counted_from_zero check (attempts >= 0),
+    constraint an_inbox_lease_has_a_holder_and_an_end check ((leased_by is null) = (leased_until is null))
+)
+with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
+
+create index webhook_inbox_due_idx on webhook_inbox (due_at, inbox_id)
+    where status in ('stored', 'parked') and due_at is not null;
+create index webhook_inbox_parked_idx on webhook_inbox (subject) where status = 'parked';
+create index webhook_inbox_unhandled_idx on webhook_inbox (status, inbox_id) where status in ('stored', 'parked', 'dead');
+-- From a fact to the webhook that caused it: the audit trail reads by position.
+create index webhook_inbox_position_idx on webhook_inbox (position) where position is not null;
+create index webhook_inbox_missed_idx on webhook_inbox (provider, status) where source = 'poller';
+
+-- An order may come between the query that does not find it and the parking of an event that waits for it. The release by
+-- that order then finds no parked event, and the event would sleep until its next regular retry. Parking takes the lock of
+-- ledger_append in shared mode, which leaves two cases: the append of the order is over, and is seen here; or that append
+-- begins after the parking, and its release sees the parked row.
+-- One function, so that a frozen process cannot hold the lock between two messages.
+create function inbox_park(id bigint, waits_for text, look_at timestamptz, why text) returns void language plpgsql
+    -- The same settings as ledger_append, for the same reason: a holder of its lock must not scan a table.
+    set jit = off
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(x'6c6564676572'::bigint);  -- 'ledger', see ledger_append
+    update webhook_inbox i
+       set status = 'parked', subject = waits_for, reason = why, leased_by = null, leased_until = null,
+           -- Only facts newer than the claim release the event: it was handled with the older ones, and would loop for ever.
+           due_at = case when exists (
+               select from (select stream_id from orders where order_id = substr(waits_for, 1 + length('order:'))
+                                                           and waits_for like 'order:%'
+                            union all
+                            select stream_id from orders where payment_id = substr(waits_for, 1 + length('payment:'))
+                                                           and waits_for like 'payment:%'
+                            union all
+                            select stream_id from orders where source_transaction = substr(waits_for, 1 + length('payment:'))
+                                                           and waits_for like 'payment:%') o
+                -- The newest fact of the order, by the primary key: PostgreSQL would scan an index on positions for a maximum.
+                where (select e.notification_id from ledger_events e where e.originator_id = o.stream_id
+                        order by e.originator_version desc limit 1) > i.seen_position
+           ) then now() else look_at end
+     where i.inbox_id = id and i.status in ('stored', 'parked');
+end $$;
+
+
+-- How far each provider was asked for events whose webhooks may be lost. The first round of a provider creates its row.
+create table webhook_polls (
+    provider   text        primary key,
+    begun_at   timestamptz not null,   -- events from before this instant do not concern this ledger
+    seen_until timestamptz not null,   -- all events from before this instant are in the inbox
+    due_at     timestamptz not null,   -- the process that moves this forward is the next to ask
+    checked_at timestamptz,            -- the end of the last round
+    constraint a_poll_does_not_look_before_its_beginning check (seen_until >= begun_at)
+);
+
+
+-- Alarms: conditions that a person has to look at. One row per kind and subject, however often it is raised.
+create table alarms (
+    kind       text        not null,
+    subject    text        not null,
+    detail     text        not null,
+    raised_at  timestamptz not null,
+    cleared_at timestamptz,
+    primary key (kind, subject)
+);
+create index alarms_open_idx on alarms (raised_at) where cleared_at is null;
+
+
+-- The rate limiter: the next free instant of each rate-limited endpoint; all processes reserve from the same row.
+create table pace (
+    endpoint  text             primary key,
+    next_at   timestamptz      not null,
+    -- The share of the configured rate that the last slowdown left; it grows again with time. A share and not a rate:
+    -- processes with different configurations slow down and recover together.
+    share     double precision not null default 1 constraint a_pace_never_stands_still check (0 < share and share <= 1),
+    slowed_at timestamptz,
+    constraint a_slower_pace_says_since_when check (share = 1 or slowed_at is not null)
+)
+with (fillfactor = 50);
+
+
+-- The circuit breaker: whether Stripe answers. One row from the start, so that every change is an update that waits for the
+-- update before it.
+create table breaker (
+    single         boolean     primary key default true,
+    open           boolean     not null default false,
+    opened_at      timestamptz,
+    closed_at      timestamptz,
+    probe_at       timestamptz,          -- the earliest instant of the next probe
+    probe_interval interval    not null default '5 seconds',
+
+    constraint there_is_only_one_breaker check (single),
+    constraint an_open_breaker_is_probed check (not open or (opened_at is not null and probe_at is not null)),
+    constraint a_closed_breaker_is_not_probed check (open or probe_at is null),
+    constraint probes_are_5_seconds_to_5_minutes_apart check (probe_interval between '5 seconds' and '5 minutes')
+)
+with (fillfactor = 50);
+insert into breaker default values;
+
+
+-- The mode and account that this database belongs to. One row: a start with another key must not mix test money with real
+-- money.
+create table ledger_binding (
+    single   boolean     primary key default true,
+    mode     text        not null,
+    account  text,
+    bound_at timestamptz not null default now(),
+    constraint there_is_only_one_binding check (single)
+);

@@ -1,1 +1,0 @@
-drop index if exists webhook_inbox_position_idx;
