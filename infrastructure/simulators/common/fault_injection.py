@@ -1,83 +1,59 @@
-"""What happens when a fault strikes."""
+"""Execution of the faults that apply to a request."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol, assert_never
+from typing import Any, assert_never
 
-from infrastructure.simulators.common.answer import Answer
-from infrastructure.simulators.common.breakpoints import Ending, Gate
+from infrastructure.simulators.common.breakpoints import ReleaseReason
 from infrastructure.simulators.common.connection import Connection
 from infrastructure.simulators.common.fault_actions import (
     Action,
     Cut,
     Error,
+    ErrorStatus,
     ForgetfulKeys,
-    Hold,
     Latency,
     Mangle,
     Point,
     Silence,
-    Status,
+    Stop,
     Stored500,
 )
-from infrastructure.simulators.common.faults import Plan
+from infrastructure.simulators.common.faults import FaultPlan
 from infrastructure.simulators.common.latency import seconds_of
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.common.request import AnswerNow, Call, Vanish
+from infrastructure.simulators.common.request import ApiRequest, ConnectionEnded, EarlyAnswer
+from infrastructure.simulators.common.world import SimulatorWorld
 
 BAD_GATEWAY_PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center></body></html>"
 BARE_BODY = b'{"message":"The upstream server did not answer."}'
 
-
-class Struck(Protocol):
-    """What faults need of a simulated provider. Its catalogue has `server_fault`, `rate_limited` and `lock_timeout`."""
-
-    @property
-    def gate(self) -> Gate: ...
-
-    def refused(self, refusal: Refusal, call: Call, stored: bool) -> Answer: ...
-
-    def injected(self, action: Error, call: Call) -> Answer:
-        """The error of the fault, in the provider's own shape."""
-        ...
+World = SimulatorWorld[Any]
 
 
-async def answered(
-    world: Struck, call: Call, plan: Plan, connection: Connection, process: Callable[[], Awaitable[Answer]]
-) -> tuple[Answer, list[Mangle]]:
-    """The answer, and how it is to be spoilt on its way. Raises Vanish when the connection ends instead."""
-    try:
-        answer = await process()
-    except AnswerNow as end:
-        answer = end.answer
-    except Refusal as refusal:
-        answer = world.refused(refusal, call, stored=False)
-    spoilt = await strike(world, call, plan, Point.DELIVERY, connection) if plan else []
-    return answer, [action for action in spoilt if isinstance(action, Mangle)]
+async def inject(
+    world: World, request: ApiRequest, plan: FaultPlan, point: Point, connection: Connection
+) -> list[Action]:
+    """Execute the faults of this point. Returns the actions that are left to the caller.
 
-
-async def strike(world: Struck, call: Call, plan: Plan, point: Point, connection: Connection) -> list[Action]:
-    """Let the faults of this point do their work; what the pipeline itself must do is returned.
-
-    Raises AnswerNow, Vanish or Refusal when the call ends here.
+    Raises EarlyAnswer, ConnectionEnded or Refusal when the request ends here.
     """
     left: list[Action] = []
-    for action, chance in plan.strikes(point):
+    for action, random_ in plan.actions_at(point):
         match action:
             case Latency():
-                await world.gate.pause(seconds_of(action, call.operation, chance))
-            case Hold():
-                await _hold(world, call, action, connection)
-            case Status():
-                raise injected_status(world, call, action)
+                await world.breakpoints.sleep(seconds_of(action, request.operation, random_))
+            case Stop():
+                await _stop(world, request, action, connection)
+            case ErrorStatus():
+                raise injected_status(world, request, action)
             case Error():
-                raise AnswerNow(world.injected(action, call), stored=action.stored)
+                raise EarlyAnswer(world.injected(action, request), stored=action.stored)
             case Cut():
-                raise Vanish(reset=True)
+                raise ConnectionEnded(reset=True)
             case Silence():
-                await world.gate.hold(call, point, connection, action.seconds)
-                raise Vanish(reset=False)
+                await world.breakpoints.stop(request, point, connection, action.seconds)
+                raise ConnectionEnded(reset=False)
             case Mangle() | Stored500() | ForgetfulKeys():
                 left.append(action)
             case _:
@@ -85,19 +61,21 @@ async def strike(world: Struck, call: Call, plan: Plan, point: Point, connection
     return left
 
 
-async def _hold(world: Struck, call: Call, action: Hold, connection: Connection) -> None:
+async def _stop(world: World, request: ApiRequest, action: Stop, connection: Connection) -> None:
     patient = action.on_disconnect == "wait"
-    ending = await world.gate.hold(call, action.point, connection, patient=patient)
-    if ending is Ending.CLIENT_GONE and action.on_disconnect == "abandon" and action.point is Point.BEFORE_COMMIT:
-        raise Vanish(reset=False)
+    reason = await world.breakpoints.stop(request, action.point, connection, patient=patient)
+    gone = reason is ReleaseReason.CLIENT_GONE
+    if gone and action.on_disconnect == "abandon" and action.point is Point.BEFORE_COMMIT:
+        raise ConnectionEnded(reset=False)
 
 
-def injected_status(world: Struck, call: Call, action: Status) -> Refusal | AnswerNow:
+def injected_status(world: World, request: ApiRequest, action: ErrorStatus) -> Refusal | EarlyAnswer:
+    """Return the error that the fault asks for. The catalogue has `server_fault`, `rate_limited` and `lock_timeout`."""
     if action.lock:
         return Refusal("lock_timeout")
     if action.status == 429:
         return Refusal("rate_limited", reason=action.reason)
-    answer = world.refused(Refusal("server_fault"), call, stored=False)
+    answer = world.refused(Refusal("server_fault"), request, stored=False)
     answer.status = action.status
     if action.should_retry is not None:
         answer.headers["Stripe-Should-Retry"] = str(action.should_retry).lower()
@@ -105,4 +83,4 @@ def injected_status(world: Struck, call: Call, action: Status) -> Refusal | Answ
         answer.body, answer.content_type = BAD_GATEWAY_PAGE % (action.status, action.status), "text/html"
     elif action.bare:
         answer.body = BARE_BODY
-    return AnswerNow(answer)
+    return EarlyAnswer(answer)

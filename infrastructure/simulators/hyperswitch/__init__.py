@@ -8,7 +8,7 @@ Idempotency is by name: a `payment_id` or `refund_id` that is known is refused w
 """
 
 from infrastructure.simulators.hyperswitch.config import Behaviour, HyperswitchConfig
-from infrastructure.simulators.hyperswitch.control import HyperswitchControl
+from infrastructure.simulators.hyperswitch.control_client import HyperswitchControl
 from infrastructure.simulators.hyperswitch.server import running_hyperswitch, serve_hyperswitch
 
 __all__ = ["Behaviour", "HyperswitchConfig", "HyperswitchControl", "running_hyperswitch", "serve_hyperswitch"]

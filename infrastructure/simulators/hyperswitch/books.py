@@ -10,8 +10,8 @@ from infrastructure.simulators.common.ids import IdSequence
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
 from infrastructure.simulators.hyperswitch.render import dispute_json, envelope, payment_json, refund_json
-from infrastructure.simulators.hyperswitch.requests import LARGEST_PAGE, PaymentRequest, RefundListRequest, RefundRequest
-from infrastructure.simulators.hyperswitch.rows import Announcement, Dispute, Json, Payment, Refund
+from infrastructure.simulators.hyperswitch.requests import LARGEST_PAGE, CreateRefundRequest, PaymentRequest, RefundListRequest
+from infrastructure.simulators.hyperswitch.rows import Json, PaymentRow, PspDisputeRow, PspEventRow, PspRefundRow
 
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation")
 CANCELLABLE = (*CONFIRMABLE, "requires_capture")
@@ -27,19 +27,19 @@ PAYMENT_EVENTS = {
 REFUND_EVENTS = {"succeeded": "refund_succeeded", "failed": "refund_failed", "review": "refund_review"}
 """There is none for `pending`."""
 
-Row = TypeVar("Row", Payment, Refund, Dispute)
+Row = TypeVar("Row", PaymentRow, PspRefundRow, PspDisputeRow)
 
 
-class Books:
+class SimulatedPspBooks:
     def __init__(self, config: HyperswitchConfig, clock: SimClock, ids: IdSequence) -> None:
         self._config = config
         self._clock = clock
         self._ids = ids
-        self.payments: dict[str, Payment] = {}
-        self.refunds: dict[str, Refund] = {}
-        self.disputes: dict[str, Dispute] = {}
-        self.events: dict[str, Announcement] = {}
-        self.announced: list[Announcement] = []
+        self.payments: dict[str, PaymentRow] = {}
+        self.refunds: dict[str, PspRefundRow] = {}
+        self.disputes: dict[str, PspDisputeRow] = {}
+        self.events: dict[str, PspEventRow] = {}
+        self.announced: list[PspEventRow] = []
         """Since the last commit."""
         self._said: set[tuple[str, str]] = set()
 
@@ -49,17 +49,17 @@ class Books:
 
     # --- payments -----------------------------------------------------------------------------------------------------
 
-    def payment(self, payment_id: str) -> Payment:
+    def payment(self, payment_id: str) -> PaymentRow:
         return _found(self.payments, payment_id, "no_such_payment")
 
-    def create_payment(self, wanted: PaymentRequest) -> Payment:
+    def create_payment(self, wanted: PaymentRequest) -> PaymentRow:
         if wanted.amount is None or wanted.currency is None:
             raise Refusal("parameter_missing", param="amount" if wanted.amount is None else "currency")
         payment_id = wanted.payment_id or self._ids.next("pay")
         if payment_id in self.payments:
             raise Refusal("duplicate_payment")
         now = self._clock.now()
-        payment = Payment(
+        payment = PaymentRow(
             payment_id=payment_id,
             amount=wanted.amount,
             currency=wanted.currency,
@@ -75,24 +75,24 @@ class Books:
         self.payments[payment_id] = payment
         return payment
 
-    def confirm(self, payment: Payment) -> None:
+    def confirm(self, payment: PaymentRow) -> None:
         _expect(payment, "confirmed", CONFIRMABLE)
         self.settle_payment(payment, "requires_capture" if payment.capture_method == "manual" else "processing")
 
-    def capture(self, payment: Payment, amount: int | None) -> None:
+    def capture(self, payment: PaymentRow, amount: int | None) -> None:
         _expect(payment, "captured", ("requires_capture",))
         taken = payment.amount if amount is None else amount
         if taken > payment.amount:
             raise Refusal("request_invalid", problem="amount_to_capture is greater than amount")
         self.settle_payment(payment, "succeeded" if taken == payment.amount else "partially_captured", taken)
 
-    def cancel(self, payment: Payment) -> None:
+    def cancel(self, payment: PaymentRow) -> None:
         _expect(payment, "cancelled", CANCELLABLE)
         self.settle_payment(payment, "cancelled")
 
     def settle_payment(
         self,
-        payment: Payment,
+        payment: PaymentRow,
         status: str,
         amount_received: int | None = None,
         error_code: str | None = None,
@@ -111,10 +111,10 @@ class Books:
 
     # --- refunds ------------------------------------------------------------------------------------------------------
 
-    def refund(self, refund_id: str) -> Refund:
+    def refund(self, refund_id: str) -> PspRefundRow:
         return _found(self.refunds, refund_id, "no_such_refund")
 
-    def create_refund(self, wanted: RefundRequest) -> Refund:
+    def create_refund(self, wanted: CreateRefundRequest) -> PspRefundRow:
         """The order of the checks is Hyperswitch's: what is left of the payment comes before the duplicate."""
         payment = self.payment(wanted.payment_id)
         _expect(payment, "refund", REFUNDABLE)
@@ -125,7 +125,7 @@ class Books:
         if refund_id in self.refunds:
             raise Refusal("duplicate_refund")
         now = self._clock.now()
-        refund = Refund(
+        refund = PspRefundRow(
             refund_id=refund_id,
             payment_id=payment.payment_id,
             amount=amount,
@@ -141,7 +141,7 @@ class Books:
 
     def settle_refund(
         self,
-        refund: Refund,
+        refund: PspRefundRow,
         status: str,
         error_code: str | None = None,
         error_message: str | None = None,
@@ -153,43 +153,43 @@ class Books:
         if announce and status in REFUND_EVENTS:
             self.announce(REFUND_EVENTS[status], "refund_details", refund_json(refund, self._config), refund.refund_id)
 
-    def page(self, asked: RefundListRequest) -> tuple[list[Refund], int]:
+    def page(self, asked: RefundListRequest) -> tuple[list[PspRefundRow], int]:
         """Newest first, and how many there are in all."""
         if not 1 <= asked.limit <= LARGEST_PAGE:
             raise Refusal("request_invalid", problem="limit should be in between 1 and 100")
         found = [refund for refund in reversed(self.refunds.values()) if _matches(refund, asked)]
         return found[asked.offset : asked.offset + asked.limit], len(found)
 
-    def _refunded(self, payment: Payment) -> int:
+    def _refunded(self, payment: PaymentRow) -> int:
         mine = (refund for refund in self.refunds.values() if refund.payment_id == payment.payment_id)
         return sum(refund.amount for refund in mine if refund.status != "failed")
 
     # --- disputes and events ------------------------------------------------------------------------------------------
 
-    def open_dispute(self, payment: Payment, amount: int | None) -> Dispute:
+    def open_dispute(self, payment: PaymentRow, amount: int | None) -> PspDisputeRow:
         now = self._clock.now()
         taken = payment.amount if amount is None else amount
-        dispute = Dispute(self._ids.next("dp"), payment.payment_id, taken, payment.currency, "", now, now)
+        dispute = PspDisputeRow(self._ids.next("dp"), payment.payment_id, taken, payment.currency, "", now, now)
         self.disputes[dispute.dispute_id] = dispute
         self.settle_dispute(dispute, "opened")
         return dispute
 
-    def dispute(self, dispute_id: str) -> Dispute:
+    def dispute(self, dispute_id: str) -> PspDisputeRow:
         return _found(self.disputes, dispute_id, "no_such_dispute")
 
-    def settle_dispute(self, dispute: Dispute, status: str, announce: bool = True) -> None:
+    def settle_dispute(self, dispute: PspDisputeRow, status: str, announce: bool = True) -> None:
         dispute.status, dispute.updated = status, self._clock.now()
         if announce:
             self.announce(f"dispute_{status}", "dispute_details", dispute_json(dispute), dispute.dispute_id)
 
-    def announce(self, event_type: str, kind: str, shown: Json, object_id: str) -> Announcement | None:
+    def announce(self, event_type: str, kind: str, shown: Json, object_id: str) -> PspEventRow | None:
         """None when this was said of the object before: Hyperswitch says each thing of each object once."""
         if (object_id, event_type) in self._said:
             return None
         self._said.add((object_id, event_type))
         event_id = self._ids.next("evt")
         body = envelope(self._config, event_id, event_type, kind, shown, self._clock.now())
-        event = Announcement(event_id, event_type, object_id, body)
+        event = PspEventRow(event_id, event_type, object_id, body)
         self.events[event_id] = event
         self.announced.append(event)
         return event
@@ -208,12 +208,12 @@ def _found(shelf: dict[str, Row], id_: str, absent: str) -> Row:
     return row
 
 
-def _expect(payment: Payment, flow: str, statuses: tuple[str, ...]) -> None:
+def _expect(payment: PaymentRow, flow: str, statuses: tuple[str, ...]) -> None:
     if payment.status not in statuses:
         raise Refusal("unexpected_state", flow=flow, status=payment.status, expected=", ".join(statuses))
 
 
-def _matches(refund: Refund, asked: RefundListRequest) -> bool:
+def _matches(refund: PspRefundRow, asked: RefundListRequest) -> bool:
     return (
         asked.payment_id in (None, refund.payment_id)
         and asked.refund_id in (None, refund.refund_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
-from infrastructure.simulators.hyperswitch.rows import Dispute, Json, Payment, Refund
+from infrastructure.simulators.hyperswitch.rows import Json, PaymentRow, PspDisputeRow, PspRefundRow
 
 CONNECTOR, ACCOUNT = "stripe", "mca_sim"
 
@@ -14,7 +14,7 @@ def instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def payment_json(payment: Payment, config: HyperswitchConfig) -> Json:
+def payment_json(payment: PaymentRow, config: HyperswitchConfig) -> Json:
     waiting = payment.status == "requires_capture"
     return {
         "payment_id": payment.payment_id,
@@ -46,7 +46,7 @@ def payment_json(payment: Payment, config: HyperswitchConfig) -> Json:
     }
 
 
-def refund_json(refund: Refund, config: HyperswitchConfig) -> Json:
+def refund_json(refund: PspRefundRow, config: HyperswitchConfig) -> Json:
     return {
         "refund_id": refund.refund_id,
         "payment_id": refund.payment_id,
@@ -70,7 +70,7 @@ def refund_json(refund: Refund, config: HyperswitchConfig) -> Json:
     }
 
 
-def dispute_json(dispute: Dispute) -> Json:
+def dispute_json(dispute: PspDisputeRow) -> Json:
     """The list of members is a guess."""
     return {
         "dispute_id": dispute.dispute_id,

@@ -39,7 +39,7 @@ class CancelRequest(BaseModel):
     cancellation_reason: str | None = None
 
 
-class RefundRequest(BaseModel):
+class CreateRefundRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
     payment_id: str
     refund_id: str | None = Field(default=None, pattern=NAME)

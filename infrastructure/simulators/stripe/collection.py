@@ -10,8 +10,8 @@ from operator import attrgetter
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.stripe.journal import Journal, Record, frozen, thawed
 from infrastructure.simulators.stripe.parameters import TimeRange
+from infrastructure.simulators.stripe.state_file import Record, Records, WriteBuffer, decode, encode
 
 PAGE_SIZE = 10
 _sequence = attrgetter("seq")
@@ -28,13 +28,13 @@ class Numbered(Protocol):
 Row = TypeVar("Row", bound=Numbered)
 
 
-class Shelf(Generic[Row]):
+class Collection(Generic[Row]):
     """One kind of row. `indexed` names the attributes that lists are filtered by; they never change afterwards."""
 
-    def __init__(self, row_type: type[Row], journal: Journal, indexed: Sequence[str] = ()) -> None:
+    def __init__(self, row_type: type[Row], buffer: WriteBuffer, indexed: Sequence[str] = ()) -> None:
         self._type = row_type
         self.kind = row_type.KIND
-        self._journal = journal
+        self._buffer = buffer
         self._indexed = tuple(indexed)
         self.by_id: dict[str, Row] = {}
         self.rows: list[Row] = []
@@ -54,12 +54,12 @@ class Shelf(Generic[Row]):
 
     def add(self, row: Row) -> Row:
         self._place(row)
-        self._journal.note(self._type.KIND, row.id, row)
+        self._buffer.put(self.kind, row.id, row)
         return row
 
-    def touch(self, row: Row) -> None:
+    def save(self, row: Row) -> None:
         """Say that the row has changed."""
-        self._journal.note(self._type.KIND, row.id, row)
+        self._buffer.put(self.kind, row.id, row)
 
     def clear(self) -> None:
         self.by_id.clear()
@@ -68,12 +68,12 @@ class Shelf(Generic[Row]):
             index.clear()
 
     def records(self) -> Iterator[Record]:
-        return ((self._type.KIND, row.id, frozen(row)) for row in self.rows)
+        return ((self.kind, row.id, encode(row)) for row in self.rows)
 
-    def restore(self, bodies: Iterator[tuple[str, bytes]]) -> None:
+    def restore(self, records: Records) -> None:
         self.clear()
-        for _, body in bodies:
-            self._place(thawed(self._type, body))
+        for _, body in records.get(self.kind, ()):
+            self._place(decode(self._type, body))
 
     def _place(self, row: Row) -> None:
         self.by_id[row.id] = row

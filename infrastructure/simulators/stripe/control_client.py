@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from infrastructure.simulators.common.control_client import Control, Json, checked
+from infrastructure.simulators.common.control_client import ControlClient, Json, checked
 
 
-class SimulatorControl(Control):
+class SimulatorControl(ControlClient):
     """Every method is one request; each raises `ControlRefused` with the simulator's sentence when it declines."""
 
     # --- money and accounts -------------------------------------------------------------------------------------------
@@ -65,10 +65,6 @@ class SimulatorControl(Control):
         checked(await self._http.delete(f"/_sim/webhook_endpoints/{id_}"))
 
     # --- looking inside -----------------------------------------------------------------------------------------------
-
-    async def ledger(self) -> Json:
-        """`{"transfers": […with all reversals], "balances": {holder: {bucket: {currency: amount}}}, "keys": n}`."""
-        return await self._get("ledger")
 
     async def violations(self) -> list[str]:
         """Empty, unless the simulator's own books are wrong."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 
 @dataclass(slots=True)
-class Account:
+class AccountRow:
     """A seller's connected account."""
 
     KIND: ClassVar[str] = "account"
@@ -25,7 +25,7 @@ class Account:
 
 
 @dataclass(slots=True)
-class Charge:
+class ChargeRow:
     """A buyer's payment that transfers may name as their source. `amount` None covers whatever is asked."""
 
     KIND: ClassVar[str] = "charge"
@@ -42,7 +42,7 @@ class Charge:
 
 
 @dataclass(slots=True)
-class Transfer:
+class TransferRow:
     KIND: ClassVar[str] = "transfer"
     id: str
     seq: int
@@ -66,7 +66,7 @@ class Transfer:
 
 
 @dataclass(slots=True)
-class Reversal:
+class TransferReversalRow:
     KIND: ClassVar[str] = "reversal"
     id: str
     seq: int
@@ -81,7 +81,7 @@ class Reversal:
 
 
 @dataclass(slots=True)
-class BalanceTransaction:
+class BalanceTransactionRow:
     KIND: ClassVar[str] = "balance_transaction"
     id: str
     seq: int
@@ -95,7 +95,7 @@ class BalanceTransaction:
 
 
 @dataclass(slots=True)
-class Event:
+class StripeEventRow:
     """`object` is the JSON of the thing as it was at that moment, ready to be sent."""
 
     KIND: ClassVar[str] = "event"
@@ -114,7 +114,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class KeyEntry:
+class IdempotencyKeyRow:
     """One idempotency key: who used it first, for what, and what was answered."""
 
     KIND: ClassVar[str] = "key"

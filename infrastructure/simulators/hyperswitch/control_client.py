@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from infrastructure.simulators.common.control_client import Control, Json
+from infrastructure.simulators.common.control_client import ControlClient, Json
 
 
-class HyperswitchControl(Control):
+class HyperswitchControl(ControlClient):
     """Every method is one request; each raises `ControlRefused` with the simulator's sentence when it declines."""
 
     async def take_payment(self, payment_id: str, amount: int, currency: str, **settings: Any) -> Json:
@@ -57,6 +57,3 @@ class HyperswitchControl(Control):
         """What becomes of new `payments` (once confirmed) or `refunds` by themselves, at once or `after` seconds."""
         await self._post(f"behaviour/{kind}", {"becomes": becomes, "after": after})
 
-    async def ledger(self) -> Json:
-        """`{"payments": […], "refunds": […], "disputes": […], "violations": […]}`."""
-        return await self._get("ledger")
