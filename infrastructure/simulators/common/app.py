@@ -1,7 +1,5 @@
 """A simulator as one Starlette application: the provider's API, and `/_sim/*` to control the simulator."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Breakpoints at which requests stop until a test releases them: the basis of every kill -9 test."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The simulator's clock: real time, a given clock, or a fixed instant. Each can be advanced."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 
@@ -13,7 +11,7 @@ class SimClock:
     """
 
     def __init__(self, virtual_start: float | None = None, source: Callable[[], float] | None = None) -> None:
-        """Raises ValueError for both a start and a clock."""
+        """Use one clock. Raises ValueError for both a start and a clock."""
         if virtual_start is not None and source is not None:
             raise ValueError("the simulator got both `clock` and `virtual_start`, but it has one clock; choose one of them")
         self._now = source or (time.time if virtual_start is None else _fixed(virtual_start))

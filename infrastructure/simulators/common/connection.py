@@ -1,7 +1,5 @@
 """The connection of one request: complete answers, and answers that a fault breaks."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import struct

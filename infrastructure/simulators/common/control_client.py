@@ -1,7 +1,5 @@
 """Client of the `/_sim/*` routes that all simulators share."""
 
-from __future__ import annotations
-
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -78,17 +76,14 @@ class ControlClient:
 
     async def held(self, operation: str = "*") -> list[Json]:
         """Return the requests that are stopped at this moment."""
-        answer = await self._http.get("/_sim/waiting", params={"operation": operation, "count": 0})
-        data: list[Json] = checked(answer)["data"]
-        return data
+        return await self._list("waiting", operation=operation, count=0)
 
     async def release(self, operation: str = "*", id_: str | None = None) -> int:
         return int((await self._post("release", {"operation": operation, "id": id_}))["released"])
 
     async def faults(self) -> list[Json]:
         """Return all armed faults with `seen` and `hits`."""
-        data: list[Json] = (await self._get("faults"))["data"]
-        return data
+        return await self._list("faults")
 
     async def clear_faults(self, id_: str | None = None) -> int:
         answer = await self._http.delete("/_sim/faults", params={} if id_ is None else {"id": id_})
@@ -104,8 +99,7 @@ class ControlClient:
     # --- deliveries ---------------------------------------------------------------------------------------------------
 
     async def deliveries(self) -> list[Json]:
-        data: list[Json] = (await self._get("deliveries"))["data"]
-        return data
+        return await self._list("deliveries")
 
     async def flush_webhooks(self, shuffle_seed: int | None = None, types: str = "*") -> int:
         """Send the queued deliveries (of the types, a glob), due or not, paused or not; optionally in a random order."""
@@ -122,9 +116,7 @@ class ControlClient:
 
     async def requests(self, operation: str = "*", key: str | None = None) -> list[Json]:
         """Return the request log, oldest first."""
-        query = {"operation": operation} if key is None else {"operation": operation, "key": key}
-        data: list[Json] = checked(await self._http.get("/_sim/requests", params=query))["data"]
-        return data
+        return await self._list("requests", operation=operation, **({} if key is None else {"key": key}))
 
     async def ledger(self) -> Json:
         """Return every object that the provider has."""
@@ -133,8 +125,12 @@ class ControlClient:
     async def reset(self) -> None:
         await self._post("reset", {})
 
-    async def _get(self, path: str) -> Json:
-        return checked(await self._http.get(f"/_sim/{path}"))
+    async def _get(self, path: str, **query: str | int) -> Json:
+        return checked(await self._http.get(f"/_sim/{path}", params=query))
+
+    async def _list(self, path: str, **query: str | int) -> list[Json]:
+        data: list[Json] = (await self._get(path, **query))["data"]
+        return data
 
     async def _post(self, path: str, body: Json) -> Json:
         return checked(await self._http.post(f"/_sim/{path}", json=body))

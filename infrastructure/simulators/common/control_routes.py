@@ -1,7 +1,5 @@
 """The `/_sim/*` routes that all simulators share: faults, wording, deliveries, clock, request log, reset."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
@@ -70,15 +68,11 @@ def _seconds(request: Request) -> float:
     return min(float(request.query_params.get("timeout", "30")), POLL_AT_MOST)
 
 
-def _add_fault(world: AnyWorld, _: Request, body: Body) -> Json:
-    return world.faults.add(body).listing()
-
-
 def _list_faults(world: AnyWorld, _: Request, __: Body) -> Json:
     return {"data": [armed.listing() for armed in world.faults.armed.values()]}
 
 
-def _clear_faults(world: AnyWorld, request: Request, __: Body) -> Json:
+def _clear_faults(world: AnyWorld, request: Request, _: Body) -> Json:
     return {"cleared": world.faults.clear(request.query_params.get("id"))}
 
 
@@ -133,7 +127,7 @@ async def _reset(world: AnyWorld, _: Request, __: Body) -> Json:
 
 
 SHARED: tuple[ControlRoute[AnyWorld], ...] = (
-    ("POST", "/_sim/faults", _add_fault),
+    ("POST", "/_sim/faults", lambda world, _, body: world.faults.add(body).listing()),
     ("GET", "/_sim/faults", _list_faults),
     ("DELETE", "/_sim/faults", _clear_faults),
     ("GET", "/_sim/waiting", _stopped),

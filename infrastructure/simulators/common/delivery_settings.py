@@ -1,6 +1,4 @@
-"""Settings of webhook delivery."""
-
-from __future__ import annotations
+"""Endpoints that take webhooks, and the settings of webhook delivery."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
@@ -33,6 +31,16 @@ class DeliverySettings(BaseModel):
     """Scales the schedule: 0.0001 turns three days into 26 seconds."""
     timeout: float = Field(default=20.0, gt=0)
     concurrency: int = Field(default=16, ge=1, le=256)
+
+
+class WebhookTarget(BaseModel):
+    """An endpoint that takes webhooks. The control routes call its delivery settings `knobs`."""
+
+    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
+
+    id: str = ""
+    url: str
+    delivery: DeliverySettings = Field(default=DeliverySettings(), alias="knobs")
 
 
 Deliver: TypeAlias = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]

@@ -1,7 +1,5 @@
 """One request and its answer: the steps that all simulators share, and the points at which faults act."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
@@ -11,9 +9,8 @@ from infrastructure.simulators.common.connection import Connection, deliver
 from infrastructure.simulators.common.fault_actions import Action, Mangle, Point
 from infrastructure.simulators.common.fault_injection import inject
 from infrastructure.simulators.common.faults import NO_FAULTS
-from infrastructure.simulators.common.operation import ApiOperation
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.common.request import Answer, ConnectionEnded, EarlyAnswer
+from infrastructure.simulators.common.request import Answer, ApiOperation, ConnectionEnded, EarlyAnswer
 from infrastructure.simulators.common.world import SimulatorWorld
 
 World = TypeVar("World", bound=SimulatorWorld[Any])
@@ -62,7 +59,7 @@ class Exchange(ABC, Generic[World, Operation]):
         return await inject(self.world, self.request, self._plan, point, self._connection) if self._plan else []
 
     def check_epoch(self) -> None:
-        """Raises ConnectionEnded when a reset or a restored snapshot has replaced the state meanwhile."""
+        """Check that no reset or restored snapshot has replaced the state meanwhile. Raises ConnectionEnded."""
         if self._epoch != self.world.epoch:
             raise ConnectionEnded(reset=True)
 

@@ -1,7 +1,5 @@
 """Actions of faults as data, each with the point at which it acts on a request."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import ClassVar, Literal, TypeAlias
 
@@ -39,7 +37,15 @@ class _Action(StrictModel):
         return self.POINT
 
 
-class Latency(_Action):
+class _ActionAtCommit(_Action):
+    point: Literal[Point.BEFORE_COMMIT, Point.AFTER_COMMIT] = Point.BEFORE_COMMIT
+
+    @property
+    def acts_at(self) -> Point:
+        return self.point
+
+
+class Latency(_ActionAtCommit):
     """A delay: `ms`, or evenly `between` two values, or as `recorded` from real Stripe, times `scale`."""
 
     kind: Literal["latency"]
@@ -47,23 +53,13 @@ class Latency(_Action):
     between: tuple[float, float] | None = None
     recorded: bool = False
     scale: float = Field(default=1.0, ge=0)
-    point: Literal[Point.BEFORE_COMMIT, Point.AFTER_COMMIT] = Point.BEFORE_COMMIT
-
-    @property
-    def acts_at(self) -> Point:
-        return self.point
 
 
-class Stop(_Action):
+class Stop(_ActionAtCommit):
     """The request stops until its release. If the client disconnects meanwhile: `abandon`, `execute` or `wait`."""
 
     kind: Literal["hold"]
-    point: Literal[Point.BEFORE_COMMIT, Point.AFTER_COMMIT] = Point.BEFORE_COMMIT
     on_disconnect: Literal["abandon", "execute", "wait"] = "abandon"
-
-    @property
-    def acts_at(self) -> Point:
-        return self.point
 
 
 class ErrorStatus(_Action):

@@ -1,7 +1,5 @@
 """Execution of the faults that apply to a request."""
 
-from __future__ import annotations
-
 from typing import Any, assert_never
 
 from infrastructure.simulators.common.breakpoints import ReleaseReason

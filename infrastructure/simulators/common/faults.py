@@ -4,8 +4,6 @@ A fault is chosen when a request arrives (that counts for `nth`) and acts when t
 counts for `times`): a request that is refused earlier leaves the fault for the next one.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """Stripe's form bodies and query strings: `metadata[k]=v`, `expand[]=x`, `created[gte]=1`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import TypeAlias
 from urllib.parse import parse_qsl

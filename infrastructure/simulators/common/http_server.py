@@ -1,7 +1,5 @@
 """HTTP server for a simulator inside the running event loop, so that faults can reset its connections."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ipaddress

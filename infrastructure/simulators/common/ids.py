@@ -1,7 +1,5 @@
 """Deterministic ids: the same seed and the same calls give the same ids, so that a failure can be replayed."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 REQUEST_IDS_SKIPPED_AT_RESTART = 1_000_000

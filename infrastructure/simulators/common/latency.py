@@ -1,7 +1,5 @@
 """Latency of Stripe: quantiles of recorded test-mode requests, in milliseconds."""
 
-from __future__ import annotations
-
 import random
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The simulated Stripe as a separate process, for tests that kill processes."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import sys

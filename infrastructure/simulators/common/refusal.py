@@ -1,7 +1,5 @@
 """Refused requests: the shape of an error, and a wording that tests can change while a simulator runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any

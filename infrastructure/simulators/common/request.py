@@ -1,6 +1,4 @@
-"""A request to a simulator, and its answer."""
-
-from __future__ import annotations
+"""An operation of a provider's API, a request, and its answer."""
 
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -10,6 +8,15 @@ from infrastructure.simulators.common.forms import Form, Pairs
 Params: TypeAlias = dict[str, Any]
 LogEntry: TypeAlias = dict[str, Any]
 """One line of the request log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOperation:
+    """Name, method and path template, such as `transfers.retrieve`, `GET`, `/v1/transfers/{transfer}`."""
+
+    name: str
+    method: str
+    path: str
 
 
 @dataclass(slots=True)

@@ -1,7 +1,5 @@
 """Scheduled changes, such as a transfer that Stripe completes some time after its 500."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from itertools import count

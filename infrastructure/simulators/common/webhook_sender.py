@@ -1,7 +1,5 @@
 """Delivery of events to one webhook endpoint: at least once, in no promised order."""
 
-from __future__ import annotations
-
 import asyncio
 import heapq
 import random
@@ -13,7 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 import aiohttp
 
 from infrastructure.simulators.common.clock import SimClock
-from infrastructure.simulators.common.delivery_settings import Deliver, DeliverySettings
+from infrastructure.simulators.common.delivery_settings import Deliver, WebhookTarget
 
 AT_ONCE = float("-inf")
 """Due time of a delivery that was flushed: not even a pause delays it."""
@@ -26,24 +24,11 @@ class WebhookRequest(NamedTuple):
     headers: dict[str, str]
 
 
-class WebhookTarget(Protocol):
-    """An endpoint that takes webhooks."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def url(self) -> str: ...
-    @property
-    def delivery(self) -> DeliverySettings: ...
-
-
 class WebhookEvent(Protocol):
     """An event that can be delivered."""
 
-    @property
-    def id(self) -> str: ...
-    @property
-    def type(self) -> str: ...
+    id: str
+    type: str
 
 
 Target = TypeVar("Target", bound=WebhookTarget)

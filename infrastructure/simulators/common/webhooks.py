@@ -1,7 +1,5 @@
 """The webhook senders of one provider, and the log of their deliveries."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from abc import ABC, abstractmethod
@@ -12,7 +10,7 @@ from itertools import count
 from typing import Any, Generic
 
 from infrastructure.simulators.common.clock import SimClock
-from infrastructure.simulators.common.delivery_settings import Deliver
+from infrastructure.simulators.common.delivery_settings import Deliver, WebhookTarget
 from infrastructure.simulators.common.webhook_sender import (
     Delivery,
     DeliveryResult,
@@ -21,7 +19,6 @@ from infrastructure.simulators.common.webhook_sender import (
     WebhookEvent,
     WebhookRequest,
     WebhookSender,
-    WebhookTarget,
 )
 
 RESULTS_REMEMBERED = 50_000

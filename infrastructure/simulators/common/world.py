@@ -1,7 +1,5 @@
 """The state of one simulator, and the operations on it that are the same for all providers."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
@@ -13,7 +11,7 @@ from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.fault_actions import Error
 from infrastructure.simulators.common.faults import FaultBoard
 from infrastructure.simulators.common.ids import IdSequence
-from infrastructure.simulators.common.object_locks import ObjectLocks
+from infrastructure.simulators.common.rate_limits import ObjectLocks
 from infrastructure.simulators.common.refusal import ErrorShape, Refusal, Wording
 from infrastructure.simulators.common.request import Answer, ApiRequest, LogEntry
 from infrastructure.simulators.common.scheduler import Scheduler

@@ -1,6 +1,7 @@
-"""The rules: what may follow what, what may be refunded, and what is announced. A Refusal leaves everything as it was."""
+"""Payments, refunds and disputes of the simulated Hyperswitch, with their rules and events.
 
-from __future__ import annotations
+A Refusal leaves the state unchanged.
+"""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -40,12 +41,12 @@ class SimulatedPspBooks:
         self.disputes: dict[str, PspDisputeRow] = {}
         self.events: dict[str, PspEventRow] = {}
         self.announced: list[PspEventRow] = []
-        """Since the last commit."""
-        self._said: set[tuple[str, str]] = set()
+        """Events since the last commit."""
+        self._announced_types: set[tuple[str, str]] = set()
 
     def clear(self) -> None:
-        for shelf in (self.payments, self.refunds, self.disputes, self.events, self.announced, self._said):
-            shelf.clear()
+        for rows in (self.payments, self.refunds, self.disputes, self.events, self.announced, self._announced_types):
+            rows.clear()
 
     # --- payments -----------------------------------------------------------------------------------------------------
 
@@ -99,7 +100,7 @@ class SimulatedPspBooks:
         error_message: str | None = None,
         announce: bool = True,
     ) -> None:
-        """What the connector says happened; it may say anything, in any order."""
+        """Set the status that the connector reports: any status, in any order."""
         payment.status, payment.updated = status, self._clock.now()
         payment.error_code, payment.error_message = error_code, error_message
         payment.connector_transaction_id = payment.connector_transaction_id or self._ids.next("pi")
@@ -115,7 +116,7 @@ class SimulatedPspBooks:
         return _found(self.refunds, refund_id, "no_such_refund")
 
     def create_refund(self, wanted: CreateRefundRequest) -> PspRefundRow:
-        """The order of the checks is Hyperswitch's: what is left of the payment comes before the duplicate."""
+        """Create a refund. As in Hyperswitch, the check of the refundable amount comes before the check of the duplicate."""
         payment = self.payment(wanted.payment_id)
         _expect(payment, "refund", REFUNDABLE)
         amount = payment.amount if wanted.amount is None else wanted.amount
@@ -147,14 +148,14 @@ class SimulatedPspBooks:
         error_message: str | None = None,
         announce: bool = True,
     ) -> None:
-        """What the connector says happened; a bank may well refuse days after it had succeeded."""
+        """Set the status that the connector reports. A bank can refuse a refund days after its success."""
         refund.status, refund.updated = status, self._clock.now()
         refund.error_code, refund.error_message = error_code, error_message
         if announce and status in REFUND_EVENTS:
             self.announce(REFUND_EVENTS[status], "refund_details", refund_json(refund, self._config), refund.refund_id)
 
     def page(self, asked: RefundListRequest) -> tuple[list[PspRefundRow], int]:
-        """Newest first, and how many there are in all."""
+        """Return one page, newest first, and the number of all matches."""
         if not 1 <= asked.limit <= LARGEST_PAGE:
             raise Refusal("request_invalid", problem="limit should be in between 1 and 100")
         found = [refund for refund in reversed(self.refunds.values()) if _matches(refund, asked)]
@@ -183,10 +184,10 @@ class SimulatedPspBooks:
             self.announce(f"dispute_{status}", "dispute_details", dispute_json(dispute), dispute.dispute_id)
 
     def announce(self, event_type: str, kind: str, shown: Json, object_id: str) -> PspEventRow | None:
-        """None when this was said of the object before: Hyperswitch says each thing of each object once."""
-        if (object_id, event_type) in self._said:
+        """Add an event, or return None for the second of its type: Hyperswitch sends each type once for each object."""
+        if (object_id, event_type) in self._announced_types:
             return None
-        self._said.add((object_id, event_type))
+        self._announced_types.add((object_id, event_type))
         event_id = self._ids.next("evt")
         body = envelope(self._config, event_id, event_type, kind, shown, self._clock.now())
         event = PspEventRow(event_id, event_type, object_id, body)
@@ -195,14 +196,14 @@ class SimulatedPspBooks:
         return event
 
     def violations(self) -> Iterator[str]:
-        """Empty, unless the simulator itself is wrong or was told to say what cannot be."""
+        """Yield broken laws: none, unless the simulator is wrong or a test has set an impossible status."""
         for payment in self.payments.values():
             if self._refunded(payment) > payment.amount_received:
                 yield f"{payment.payment_id}: {self._refunded(payment)} of {payment.amount_received} are refunded"
 
 
-def _found(shelf: dict[str, Row], id_: str, absent: str) -> Row:
-    row = shelf.get(id_)
+def _found(rows: dict[str, Row], id_: str, absent: str) -> Row:
+    row = rows.get(id_)
     if row is None:
         raise Refusal(absent)
     return row

@@ -1,7 +1,5 @@
 """Settings of the simulated Hyperswitch before its start. Times in seconds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

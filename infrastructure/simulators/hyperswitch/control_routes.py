@@ -1,6 +1,4 @@
-"""`/_sim/*`: what a test or a demo does to the simulated Hyperswitch from outside."""
-
-from __future__ import annotations
+"""The `/_sim/*` routes of the simulated Hyperswitch: payments, refunds, disputes, events, webhook, behaviour."""
 
 from dataclasses import asdict
 
@@ -14,7 +12,7 @@ from infrastructure.simulators.hyperswitch.world import PspWorld
 
 
 def _take_payment(world: PspWorld, _: Request, body: Body) -> Json:
-    """A payment that the marketplace's own checkout made: it exists and has succeeded."""
+    """Make a succeeded payment, as from the marketplace's own checkout."""
     payment = world.books.create_payment(PaymentRequest.model_validate(body))
     world.books.settle_payment(payment, "succeeded")
     return payment_json(payment, world.config)
@@ -27,7 +25,7 @@ def _settle_payment(world: PspWorld, request: Request, body: Body) -> Json:
 
 
 def _make_refund(world: PspWorld, _: Request, body: Body) -> Json:
-    """A refund made in the dashboard: no name of ours, no metadata."""
+    """Make a refund in the dashboard: without our refund_id and without metadata."""
     return refund_json(world.books.create_refund(CreateRefundRequest.model_validate(body)), world.config)
 
 
@@ -49,7 +47,7 @@ def _settle_dispute(world: PspWorld, request: Request, body: Body) -> Json:
 
 
 def _announce(world: PspWorld, _: Request, body: Body) -> Json:
-    """Any event about any object, also of a type that nobody knows."""
+    """Announce any event about any object, also of an unknown type."""
     event = world.books.announce(body["type"], body["kind"], body["object"], body["object_id"])
     return {"event_id": None if event is None else event.id}
 

@@ -1,7 +1,5 @@
 """The order in which Hyperswitch processes a request, with the points at which faults act."""
 
-from __future__ import annotations
-
 import orjson
 
 from infrastructure.simulators.common.exchange import Exchange

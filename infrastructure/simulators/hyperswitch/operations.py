@@ -1,14 +1,11 @@
-"""The API as a table: name, method, path, and the function that carries it out."""
-
-from __future__ import annotations
+"""Operations of Hyperswitch's API as a table: name, method, path, function."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from infrastructure.simulators.common.operation import ApiOperation
-from infrastructure.simulators.common.request import ApiRequest
+from infrastructure.simulators.common.request import ApiOperation, ApiRequest
 from infrastructure.simulators.hyperswitch.render import payment_json, refund_json
 from infrastructure.simulators.hyperswitch.requests import (
     CancelRequest,
@@ -33,7 +30,7 @@ class PspOperation(ApiOperation):
 
 
 def subject_of(request: ApiRequest) -> str | None:
-    """The payment that the request works on."""
+    """Return the id of the payment that the request works on, if any."""
     named = request.target.get("payment_id") or request.params.get("payment_id")
     return named if isinstance(named, str) else None
 

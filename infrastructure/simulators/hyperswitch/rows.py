@@ -1,6 +1,4 @@
-"""What the simulated Hyperswitch remembers. Amounts in minor units, instants in epoch seconds of the simulator's clock."""
-
-from __future__ import annotations
+"""Rows of the simulated Hyperswitch. Amounts in minor units, instants in epoch seconds of the simulator's clock."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +56,7 @@ class PspDisputeRow:
 
 @dataclass(slots=True)
 class PspEventRow:
-    """One event. What is sent is written once, so that each retry sends the same bytes and the same signature."""
+    """One event. Its webhook is composed once, so that each retry sends the same bytes and the same signature."""
 
     id: str
     type: str

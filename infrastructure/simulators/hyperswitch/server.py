@@ -1,7 +1,5 @@
 """The simulated Hyperswitch as an HTTP server inside the running event loop."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 

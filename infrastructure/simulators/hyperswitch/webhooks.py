@@ -1,15 +1,13 @@
 """Hyperswitch's outgoing webhooks: one address, signed bytes that never change, and 16 retries over a day."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from infrastructure.hyperswitch.signature import HEADER, sign
-from infrastructure.simulators.common.delivery_settings import DeliverySettings
+from infrastructure.simulators.common.delivery_settings import DeliverySettings, WebhookTarget
 from infrastructure.simulators.common.webhook_sender import WebhookRequest, WebhookSender
 from infrastructure.simulators.common.webhooks import ProviderWebhooks
 from infrastructure.simulators.hyperswitch.rows import PspEventRow
@@ -30,13 +28,10 @@ class PspDeliverySettings(DeliverySettings):
     """Add members that no version has had until now, to the envelope and to the object."""
 
 
-class PspWebhookEndpoint(BaseModel):
+class PspWebhookEndpoint(WebhookTarget):
     """The profile's `webhook_url` and `payment_response_hash_key`. Without a key there is no signature."""
 
-    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
-
     id: str = "webhook"
-    url: str
     secret: str | None = None
     delivery: PspDeliverySettings = Field(default=PspDeliverySettings(), alias="knobs")
 

@@ -1,7 +1,5 @@
 """The state of one simulated Hyperswitch, in memory only."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -41,7 +39,7 @@ class PspWorld(SimulatorWorld[HyperswitchConfig]):
             self.webhooks.configure(dict(config.webhook))
 
     def admit(self) -> None:
-        """Raises Refusal above the rate limit."""
+        """Count a request. Raises Refusal above the rate limit."""
         if self._bucket is not None and not self._bucket.take():
             raise Refusal("rate_limited")
 

@@ -1,6 +1,6 @@
-"""A simulated Stripe: transfers, reversals, idempotency, balances, events, webhooks, and faults on demand.
+"""Simulated Stripe: transfers, reversals, idempotency, balances, events, webhooks, faults.
 
-Three lines start one in a test:
+Start in a test:
 
     async with running_simulator(SimulatorConfig(seed=7)) as (simulator, control):
         await control.fault("reset_after_commit", "transfers.create", times=1)

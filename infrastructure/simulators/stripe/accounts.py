@@ -1,6 +1,4 @@
-"""Sellers' accounts and every movement of money that is not a transfer or a reversal."""
-
-from __future__ import annotations
+"""Sellers' accounts, and the movements of money that are neither transfers nor reversals."""
 
 import re
 from dataclasses import asdict
@@ -17,7 +15,7 @@ CHANGEABLE = frozenset(asdict(AccountRow("", 0, 0))) - {"id", "seq", "created"}
 
 
 def find_account(books: SimulatedStripeBooks, id_: str) -> AccountRow | None:
-    """The account, opened on first use when the configuration allows; None when Stripe would not know it."""
+    """Return the account, opened on first use if `auto_accounts` is set, or None for an account that Stripe does not have."""
     account = books.accounts.get(id_)
     if account is None and books.config.auto_accounts and "missing" not in id_ and PLAUSIBLE_ACCOUNT.fullmatch(id_):
         account = open_account(books, id_)
@@ -36,7 +34,7 @@ def open_account(books: SimulatedStripeBooks, id_: str) -> AccountRow:
 
 
 def accessible_account(books: SimulatedStripeBooks, id_: str, key: str) -> AccountRow:
-    """The account named by Stripe-AccountRow. Raises Refusal when it is gone or has revoked the platform's access."""
+    """Return the account in the Stripe-Account header. Raises Refusal when the account is gone or has revoked the access."""
     account = find_account(books, id_)
     if account is None or account.revoked:
         raise Refusal("account_not_accessible", account=id_, key=key)
@@ -44,12 +42,12 @@ def accessible_account(books: SimulatedStripeBooks, id_: str, key: str) -> Accou
 
 
 def change_account(books: SimulatedStripeBooks, id_: str, changes: dict[str, Any]) -> AccountRow:
-    """Open or change an account and announce it. Raises ValueError on a bad id or a field that accounts do not have."""
+    """Open or change an account and announce the change. Raises ValueError on a bad id or an unknown field."""
     unknown = set(changes) - CHANGEABLE
     if unknown:
-        raise ValueError(f"an account has no {sorted(unknown)}: change one of {sorted(CHANGEABLE)}")
+        raise ValueError(f"an account has no {sorted(unknown)}; change one of {sorted(CHANGEABLE)}")
     if not PLAUSIBLE_ACCOUNT.fullmatch(id_):
-        raise ValueError(f"{id_!r} is no account id: use acct_ followed by letters and digits")
+        raise ValueError(f"{id_!r} is no account id; use acct_ followed by letters and digits")
     account = books.accounts.get(id_) or open_account(books, id_)
     before = asdict(account)
     for name, value in changes.items():
@@ -72,16 +70,16 @@ def _announce_change(books: SimulatedStripeBooks, account: AccountRow, before: d
 
 
 def balance_of(books: SimulatedStripeBooks, holder: str, currency: str, bucket: str = "available") -> BalanceKey:
-    """Raises ValueError when there is no such account."""
+    """Return the key of the holder's balance. Raises ValueError when there is no such account."""
     if holder == PLATFORM:
         return books.platform_balance(currency, bucket)
     if find_account(books, holder) is None:
-        raise ValueError(f"there is no account {holder!r}: create it with POST /_sim/accounts")
+        raise ValueError(f"there is no account {holder!r}; create it with POST /_sim/accounts")
     return BalanceKey(holder, currency, bucket)
 
 
 def fund(books: SimulatedStripeBooks, holder: str, currency: str, amount: int, bucket: str = "available") -> int:
-    """Money arrives from outside; returns the new amount in the key."""
+    """Move money in from outside. Returns the new amount."""
     key = balance_of(books, holder, currency, bucket)
     books.balances.move(amount, BalanceKey(OUTSIDE, currency), key)
     if bucket == "available":
@@ -91,21 +89,21 @@ def fund(books: SimulatedStripeBooks, holder: str, currency: str, amount: int, b
 
 
 def drain(books: SimulatedStripeBooks, holder: str, currency: str, amount: int | None = None) -> int:
-    """Money leaves; without an amount all that is available. Returns what is left."""
+    """Move money out: `amount`, or all that is available. Returns the rest."""
     key = balance_of(books, holder, currency)
     taken = max(books.balances.amount(key), 0) if amount is None else amount
     books.balances.move(taken, key, BalanceKey(OUTSIDE, currency))
     return books.balances.amount(key)
 
 
-def pay_out(books: SimulatedStripeBooks, account_id: str, currency: str, amount: int | None = None) -> dict[str, Any]:
-    """The seller's available money goes to a bank: after that a reversal finds nothing to take."""
-    key = balance_of(books, account_id, currency)
+def pay_out(books: SimulatedStripeBooks, account: str, currency: str, amount: int | None = None) -> dict[str, Any]:
+    """Pay the seller's available money out to a bank. A reversal then finds no money."""
+    key = balance_of(books, account, currency)
     paid = books.balances.amount(key) if amount is None else amount
     if not 0 < paid <= books.balances.amount(key):
-        raise ValueError(f"{account_id} cannot pay out {paid} {currency}: {books.balances.amount(key)} is available")
+        raise ValueError(f"{account} cannot pay out {paid} {currency}: {books.balances.amount(key)} is available")
     books.balances.move(paid, key, BalanceKey(OUTSIDE, currency))
     payout = payout_json(books, books.ids.next("po"), paid, currency)
-    books.announce("payout.created", payout | {"status": "pending"}, account=account_id)
-    books.announce("payout.paid", payout, account=account_id)
+    books.announce("payout.created", payout | {"status": "pending"}, account=account)
+    books.announce("payout.paid", payout, account=account)
     return payout

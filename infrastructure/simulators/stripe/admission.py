@@ -1,7 +1,5 @@
 """Checks before a request is executed: API key, mode, permissions, rate and concurrency limits."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager

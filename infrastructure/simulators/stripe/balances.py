@@ -1,7 +1,5 @@
 """Double-entry balances: each posting takes from one holder and gives to another, so the total is always zero."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The simulated Stripe's objects and balances, and the events of the running change."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -1,6 +1,4 @@
-"""Buyers' payments as sources of transfers: what is left of each, and when its money becomes available."""
-
-from __future__ import annotations
+"""Buyers' payments as sources of transfers: the rest of each, and the time at which its money becomes available."""
 
 import re
 
@@ -22,12 +20,12 @@ def register_charge(
     transfer_group: str | None = None,
     available_in: float = 0,
 ) -> ChargeRow:
-    """A payment succeeded: its money is the platform's, available after `available_in` seconds of simulated time.
+    """Add a succeeded payment. The platform gets its money, available after `available_in` seconds of simulated time.
 
     Raises ValueError when the id is taken.
     """
     if books.charges.get(id_) is not None:
-        raise ValueError(f"there is already a charge {id_!r}: choose another id")
+        raise ValueError(f"there is already a charge {id_!r}; choose another id")
     now = books.clock.seconds()
     charge = ChargeRow(
         id=id_,
@@ -47,7 +45,7 @@ def register_charge(
 
 
 def find_charge(books: SimulatedStripeBooks, id_: str, currency: str) -> ChargeRow:
-    """The charge, made up on first use when the configuration allows. Raises Refusal when there is none."""
+    """Return the charge, created on first use if `auto_charges` is set. Raises Refusal when there is none."""
     charge = books.charges.get(id_)
     if charge is None and books.config.auto_charges and "missing" not in id_ and PLAUSIBLE_CHARGE.fullmatch(id_):
         charge = register_charge(books, id_, currency, None)
@@ -61,7 +59,7 @@ def bucket_of(charge: ChargeRow) -> str:
 
 
 def check_source(charge: ChargeRow, amount: int, currency: str) -> None:
-    """Raises Refusal when the charge cannot pay this transfer. Reversals give nothing back to the charge [G]."""
+    """Check that the charge covers this transfer. Raises Refusal. Reversals give nothing back to the charge [G]."""
     if charge.currency != currency:
         raise Refusal("source_currency_differs", charge_currency=charge.currency, currency=currency)
     if charge.amount is not None and charge.transferred + amount > charge.amount:
@@ -78,7 +76,7 @@ def use_source(books: SimulatedStripeBooks, charge: ChargeRow, transfer_id: str,
 
 
 def settle_due_charges(books: SimulatedStripeBooks) -> None:
-    """Pending money whose day has come becomes available, the platform's rest and every seller's part alike."""
+    """Make due pending money available: the platform's rest and every seller's part."""
     now = books.clock.seconds()
     for charge in list(books.unsettled.values()):
         if charge.available_on <= now:

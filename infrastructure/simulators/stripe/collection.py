@@ -1,6 +1,4 @@
-"""Rows in the order they were made, with indexes, and Stripe's pages over them."""
-
-from __future__ import annotations
+"""Rows in the order of their creation, with indexes, and Stripe's pages over them."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -29,7 +27,7 @@ Row = TypeVar("Row", bound=Numbered)
 
 
 class Collection(Generic[Row]):
-    """One kind of row. `indexed` names the attributes that lists are filtered by; they never change afterwards."""
+    """Rows of one kind. `indexed` names the attributes that filter lists; these attributes never change."""
 
     def __init__(self, row_type: type[Row], buffer: WriteBuffer, indexed: Sequence[str] = ()) -> None:
         self._type = row_type
@@ -58,7 +56,7 @@ class Collection(Generic[Row]):
         return row
 
     def save(self, row: Row) -> None:
-        """Say that the row has changed."""
+        """Save a changed row."""
         self._buffer.put(self.kind, row.id, row)
 
     def clear(self) -> None:
@@ -84,7 +82,7 @@ class Collection(Generic[Row]):
                 self._index[name][value].append(row)
 
     def page(self, params: Mapping[str, Any], matches: Callable[[Row], bool] | None = None) -> tuple[list[Row], bool]:
-        """Newest first: (rows, has_more). Raises Refusal when a cursor names nothing."""
+        """Return (rows, has_more), newest first. Raises Refusal for an unknown cursor."""
         limit = params.get("limit", PAGE_SIZE)
         wanted = {name: params[name] for name in self._indexed if name in params}
         rows = self._narrowest(wanted)
@@ -109,7 +107,7 @@ class Collection(Generic[Row]):
                 yield row
 
     def _window(self, rows: list[Row], params: Mapping[str, Any]) -> tuple[int, int]:
-        """Where in `rows` the page may lie, by its cursors and its oldest instant."""
+        """Return the range of `rows` that can contain the page, by its cursors and its oldest instant."""
         after, before = self._cursor(params, "starting_after"), self._cursor(params, "ending_before")
         low = bisect_right(rows, before.seq, key=_sequence) if before else 0
         high = bisect_left(rows, after.seq, key=_sequence) if after else len(rows)

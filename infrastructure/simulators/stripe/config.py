@@ -3,13 +3,11 @@
 Amounts are in minor units, times in seconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -84,13 +82,13 @@ class RuntimeSettings(BaseModel):
     endpoint_concurrency: int | None = Field(ge=0)
 
     @classmethod
-    def of(cls, config: SimulatorConfig) -> RuntimeSettings:
+    def of(cls, config: SimulatorConfig) -> Self:
         """Copy the configuration. Raises ValueError for a bad value."""
         return cls(**{name: getattr(config, name) for name in cls.model_fields})
 
-    def changed(self, changes: Mapping[str, Any]) -> RuntimeSettings:
+    def changed(self, changes: Mapping[str, Any]) -> Self:
         """Return settings with the changes. Raises ValueError for an unknown name or a bad value."""
-        return RuntimeSettings.model_validate({**self.model_dump(), **changes})
+        return self.model_validate({**self.model_dump(), **changes})
 
     def forbids(self, key: str, operation: str) -> bool:
         return any(fnmatchcase(operation, pattern) for pattern in self.forbidden.get(key, ()))

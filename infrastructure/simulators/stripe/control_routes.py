@@ -1,6 +1,4 @@
-"""`/_sim/*`: what a test or a demo does to the simulated Stripe from outside."""
-
-from __future__ import annotations
+"""The `/_sim/*` routes of the simulated Stripe: money, accounts, settings, webhook endpoints, snapshots."""
 
 from dataclasses import asdict
 
@@ -20,9 +18,6 @@ def _holder(body: Body) -> str:
     return str(body.get("account") or PLATFORM)
 
 
-# --- money and accounts -----------------------------------------------------------------------------------------------
-
-
 def _fund(world: StripeWorld, _: Request, body: Body) -> Json:
     bucket = "pending" if body.get("pending") else "available"
     return {"amount": accounts.fund(world.books, _holder(body), body["currency"], body["amount"], bucket)}
@@ -32,29 +27,24 @@ def _drain(world: StripeWorld, _: Request, body: Body) -> Json:
     return {"amount": accounts.drain(world.books, _holder(body), body["currency"], body.get("amount"))}
 
 
-def _pay_out(world: StripeWorld, _: Request, body: Body) -> Json:
-    return accounts.pay_out(world.books, body["account"], body["currency"], body.get("amount"))
-
-
 def _change_account(world: StripeWorld, _: Request, body: Body) -> Json:
-    id_ = body.pop("id")
-    return account_json(accounts.change_account(world.books, id_, body))
+    return account_json(accounts.change_account(world.books, body.pop("id"), body))
 
 
 def _register_charge(world: StripeWorld, _: Request, body: Body) -> Json:
     return asdict(register_charge(world.books, body.pop("id"), **body))
 
 
+def _transfer(world: StripeWorld, _: Request, body: Body) -> Json:
+    return transfer_json(world.books, create_transfer(world.books, body, DASHBOARD))
+
+
 def _reverse(world: StripeWorld, _: Request, body: Body) -> Json:
-    """A reversal made in the dashboard, or, with `source_refund`, by a refund: not ours, no key, no metadata."""
+    """Make a reversal in the dashboard, or, with `source_refund`, by a refund: without key and without our metadata."""
     transfer = world.books.transfers.by_id[body["transfer"]]
     params = {name: body[name] for name in ("amount", "metadata") if body.get(name) is not None}
     reversal = create_reversal(world.books, transfer, params, DASHBOARD, body.get("source_refund"))
     return reversal_json(world.books, reversal)
-
-
-def _transfer(world: StripeWorld, _: Request, body: Body) -> Json:
-    return transfer_json(world.books, create_transfer(world.books, body, DASHBOARD))
 
 
 def _announce(world: StripeWorld, _: Request, body: Body) -> Json:
@@ -67,9 +57,6 @@ def _announce(world: StripeWorld, _: Request, body: Body) -> Json:
 def _tune(world: StripeWorld, _: Request, body: Body) -> Json:
     world.tune(body)
     return world.settings.model_dump(mode="json")
-
-
-# --- webhooks ---------------------------------------------------------------------------------------------------------
 
 
 def _add_endpoint(world: StripeWorld, _: Request, body: Body) -> Json:
@@ -85,10 +72,7 @@ async def _remove_endpoint(world: StripeWorld, request: Request, _: Body) -> Jso
     return {"removed": request.path_params["id"]}
 
 
-# --- looking inside, and time travel ----------------------------------------------------------------------------------
-
-
-def _invariants(world: StripeWorld) -> Json:
+def _invariants(world: StripeWorld, _: Request, __: Body) -> Json:
     violations = list(world.books.violations())
     return {"ok": not violations, "violations": violations}
 
@@ -106,7 +90,7 @@ async def _restore_snapshot(world: StripeWorld, request: Request, _: Body) -> Js
 CONTROLS: tuple[ControlRoute[StripeWorld], ...] = (
     ("POST", "/_sim/fund", _fund),
     ("POST", "/_sim/drain", _drain),
-    ("POST", "/_sim/payouts", _pay_out),
+    ("POST", "/_sim/payouts", lambda world, _, body: accounts.pay_out(world.books, **body)),
     ("POST", "/_sim/accounts", _change_account),
     ("POST", "/_sim/charges", _register_charge),
     ("POST", "/_sim/reversals", _reverse),
@@ -118,7 +102,7 @@ CONTROLS: tuple[ControlRoute[StripeWorld], ...] = (
     ("POST", "/_sim/webhook_endpoints", _add_endpoint),
     ("PATCH", "/_sim/webhook_endpoints/{id}", _change_endpoint),
     ("DELETE", "/_sim/webhook_endpoints/{id}", _remove_endpoint),
-    ("GET", "/_sim/invariants", lambda world, _, __: _invariants(world)),
+    ("GET", "/_sim/invariants", _invariants),
     ("POST", "/_sim/snapshots/{name}", _take_snapshot),
     ("POST", "/_sim/snapshots/{name}/restore", _restore_snapshot),
 )

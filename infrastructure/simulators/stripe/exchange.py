@@ -1,7 +1,5 @@
 """The order in which Stripe processes a request. This order makes the simulator faithful: see the comment of each step."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Iterator
@@ -18,7 +16,6 @@ from infrastructure.simulators.common.request import Answer, EarlyAnswer
 from infrastructure.simulators.stripe.accounts import accessible_account
 from infrastructure.simulators.stripe.admission import authenticate, masked_key
 from infrastructure.simulators.stripe.operations import StripeOperation
-from infrastructure.simulators.stripe.parameters import read_params
 from infrastructure.simulators.stripe.rows import IdempotencyKeyRow
 from infrastructure.simulators.stripe.state_file import kept_json
 from infrastructure.simulators.stripe.world import REPLAYED, StripeWorld
@@ -55,7 +52,7 @@ class StripeExchange(Exchange[StripeWorld, StripeOperation]):
                 raise Refusal("account_not_modelled")
 
     async def _read(self) -> Answer:
-        self.request.params = read_params(self.operation.accepts, self.request.form)
+        self.request.params = self.operation.read(self.request.form)
         await self.fault(Point.BEFORE_EXECUTION)
         await self._take_time()
         await self.fault(Point.BEFORE_COMMIT)
@@ -68,7 +65,7 @@ class StripeExchange(Exchange[StripeWorld, StripeOperation]):
         stored = await self._look_up()
         if stored is not None:
             return stored
-        self.request.params = read_params(self.operation.accepts, self.request.form)
+        self.request.params = self.operation.read(self.request.form)
         self.world.settle()
         if self.operation.check is not None:
             self.operation.check(self.world.books_of(self.request), self.request)

@@ -1,7 +1,5 @@
 """Stripe's idempotency layer: one namespace of keys per account, answers kept for 24 hours of simulated time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

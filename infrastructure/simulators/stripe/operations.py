@@ -1,15 +1,13 @@
-"""The API as a table: name, method, path, accepted parameters, and the function that carries it out."""
-
-from __future__ import annotations
+"""Operations of Stripe's API as a table: name, method, path, function, parameters, check."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
-from infrastructure.simulators.common.operation import ApiOperation
+from infrastructure.simulators.common.forms import Form
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.common.request import ApiRequest
+from infrastructure.simulators.common.request import ApiOperation, ApiRequest, Params
 from infrastructure.simulators.stripe import parameters as accepted
 from infrastructure.simulators.stripe.accounts import find_account
 from infrastructure.simulators.stripe.balances import PLATFORM
@@ -18,7 +16,6 @@ from infrastructure.simulators.stripe.parameters import Param, TimeRange
 from infrastructure.simulators.stripe.render import (
     account_json,
     balance_json,
-    check_expand,
     event_json,
     list_json,
     platform_json,
@@ -39,22 +36,34 @@ Json: TypeAlias = dict[str, Any]
 Execute: TypeAlias = Callable[[SimulatedStripeBooks, ApiRequest], Json]
 Check: TypeAlias = Callable[[SimulatedStripeBooks, ApiRequest], object]
 
-TRANSFER_EXPANDS = frozenset({"balance_transaction", "destination", "destination_payment"})
-REVERSAL_EXPANDS = frozenset({"balance_transaction", "transfer"})
 DATA = "data."
+TRANSFER_EXPANDS = frozenset({"balance_transaction", "destination", "destination_payment"})
+TRANSFERS_EXPAND = frozenset(DATA + name for name in TRANSFER_EXPANDS)
+REVERSAL_EXPANDS = frozenset({"balance_transaction", "transfer"})
+REVERSALS_EXPAND = frozenset(DATA + name for name in REVERSAL_EXPANDS)
 EVENTS_KEPT_FOR = 30 * 86_400
 """Seconds after which an event can no longer be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class StripeOperation(ApiOperation):
-    """`check` runs with the validation, before the key is marked; what it refuses is not stored."""
+    """One operation. `check` runs with the validation, before the key is marked; its refusals are not stored."""
 
     execute: Execute
     accepts: Mapping[str, Param] = field(default_factory=lambda: accepted.EXPAND)
+    expands: frozenset[str] | None = None
+    """Properties that `expand` may name; None ignores `expand`."""
     check: Check | None = None
     for_accounts: bool = False
-    """Whether it can be asked on behalf of a connected account."""
+    """Whether a request can name a connected account."""
+
+    def read(self, form: Form) -> Params:
+        """Read the parameters. Raises Refusal."""
+        params = accepted.read_params(self.accepts, form)
+        for name in params.get("expand", ()):
+            if self.expands is not None and name not in self.expands:
+                raise Refusal("expand_unknown", value=name)
+        return params
 
 
 def _transfer(books: SimulatedStripeBooks, request: ApiRequest) -> TransferRow:
@@ -72,30 +81,9 @@ def _reversal(books: SimulatedStripeBooks, request: ApiRequest) -> TransferRever
     return reversal
 
 
-def _expanded(request: ApiRequest, expandable: frozenset[str], prefix: str = "") -> list[str]:
+def _expanded(request: ApiRequest) -> list[str]:
     names: list[str] = request.params.get("expand", [])
-    check_expand(names, frozenset(prefix + name for name in expandable))
-    return [name.removeprefix(prefix) for name in names]
-
-
-def _check_new_transfer(books: SimulatedStripeBooks, request: ApiRequest) -> None:
-    _expanded(request, TRANSFER_EXPANDS)
-    check_named_objects(books, request.params)
-
-
-def _check_transfer(books: SimulatedStripeBooks, request: ApiRequest) -> None:
-    _expanded(request, TRANSFER_EXPANDS)
-    _transfer(books, request)
-
-
-def _check_new_reversal(books: SimulatedStripeBooks, request: ApiRequest) -> None:
-    _expanded(request, REVERSAL_EXPANDS)
-    _transfer(books, request)
-
-
-def _check_reversal(books: SimulatedStripeBooks, request: ApiRequest) -> None:
-    _expanded(request, REVERSAL_EXPANDS)
-    _reversal(books, request)
+    return [name.removeprefix(DATA) for name in names]
 
 
 def _origin(request: ApiRequest) -> Origin:
@@ -104,41 +92,41 @@ def _origin(request: ApiRequest) -> Origin:
 
 def _create_transfer(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
     transfer = create_transfer(books, request.params, _origin(request))
-    return transfer_json(books, transfer, _expanded(request, TRANSFER_EXPANDS))
+    return transfer_json(books, transfer, _expanded(request))
 
 
 def _update_transfer(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
     transfer = update_transfer(books, _transfer(books, request), request.params, _origin(request))
-    return transfer_json(books, transfer, _expanded(request, TRANSFER_EXPANDS))
+    return transfer_json(books, transfer, _expanded(request))
 
 
 def _retrieve_transfer(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
-    return transfer_json(books, _transfer(books, request), _expanded(request, TRANSFER_EXPANDS))
+    return transfer_json(books, _transfer(books, request), _expanded(request))
 
 
 def _list_transfers(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
-    expand = _expanded(request, TRANSFER_EXPANDS, DATA)
+    expand = _expanded(request)
     rows, more = books.transfers.page(request.params)
     return list_json("/v1/transfers", [transfer_json(books, row, expand) for row in rows], more)
 
 
 def _create_reversal(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
     reversal = create_reversal(books, _transfer(books, request), request.params, _origin(request))
-    return reversal_json(books, reversal, _expanded(request, REVERSAL_EXPANDS))
+    return reversal_json(books, reversal, _expanded(request))
 
 
 def _update_reversal(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
     reversal = update_reversal(books, _reversal(books, request), request.params)
-    return reversal_json(books, reversal, _expanded(request, REVERSAL_EXPANDS))
+    return reversal_json(books, reversal, _expanded(request))
 
 
 def _retrieve_reversal(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
-    return reversal_json(books, _reversal(books, request), _expanded(request, REVERSAL_EXPANDS))
+    return reversal_json(books, _reversal(books, request), _expanded(request))
 
 
 def _list_reversals(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
     transfer = _transfer(books, request)
-    expand = _expanded(request, REVERSAL_EXPANDS, DATA)
+    expand = _expanded(request)
     rows, more = books.reversals.page({**request.params, "transfer": transfer.id})
     url = f"/v1/transfers/{transfer.id}/reversals"
     return list_json(url, [reversal_json(books, row, expand) for row in rows], more)
@@ -204,29 +192,39 @@ def _list_transactions(books: SimulatedStripeBooks, request: ApiRequest) -> Json
 
 
 _TRANSFER = "/v1/transfers/{transfer}"
-_REVERSAL = "/v1/transfers/{transfer}/reversals/{reversal}"
+_REVERSALS = _TRANSFER + "/reversals"
+_REVERSAL = _REVERSALS + "/{reversal}"
 
 OPERATIONS: tuple[StripeOperation, ...] = (
-    StripeOperation("transfers.create", "POST", "/v1/transfers", _create_transfer, accepted.CREATE_TRANSFER, _check_new_transfer),
-    StripeOperation("transfers.list", "GET", "/v1/transfers", _list_transfers, accepted.LIST_TRANSFERS),
-    StripeOperation("transfers.retrieve", "GET", _TRANSFER, _retrieve_transfer),
-    StripeOperation("transfers.update", "POST", _TRANSFER, _update_transfer, accepted.UPDATE_TRANSFER, _check_transfer),
     StripeOperation(
-        "reversals.create",
+        "transfers.create",
         "POST",
-        _TRANSFER + "/reversals",
-        _create_reversal,
-        accepted.CREATE_REVERSAL,
-        _check_new_reversal,
+        "/v1/transfers",
+        _create_transfer,
+        accepted.CREATE_TRANSFER,
+        TRANSFER_EXPANDS,
+        lambda books, request: check_named_objects(books, request.params),
     ),
-    StripeOperation("reversals.list", "GET", _TRANSFER + "/reversals", _list_reversals, accepted.PAGING),
-    StripeOperation("reversals.retrieve", "GET", _REVERSAL, _retrieve_reversal),
-    StripeOperation("reversals.update", "POST", _REVERSAL, _update_reversal, accepted.UPDATE_REVERSAL, _check_reversal),
+    StripeOperation("transfers.list", "GET", "/v1/transfers", _list_transfers, accepted.LIST_TRANSFERS, TRANSFERS_EXPAND),
+    StripeOperation("transfers.retrieve", "GET", _TRANSFER, _retrieve_transfer, expands=TRANSFER_EXPANDS),
+    StripeOperation(
+        "transfers.update", "POST", _TRANSFER, _update_transfer, accepted.UPDATE_TRANSFER, TRANSFER_EXPANDS, _transfer
+    ),
+    StripeOperation(
+        "reversals.create", "POST", _REVERSALS, _create_reversal, accepted.CREATE_REVERSAL, REVERSAL_EXPANDS, _transfer
+    ),
+    StripeOperation("reversals.list", "GET", _REVERSALS, _list_reversals, accepted.PAGING, REVERSALS_EXPAND),
+    StripeOperation("reversals.retrieve", "GET", _REVERSAL, _retrieve_reversal, expands=REVERSAL_EXPANDS),
+    StripeOperation(
+        "reversals.update", "POST", _REVERSAL, _update_reversal, accepted.UPDATE_REVERSAL, REVERSAL_EXPANDS, _reversal
+    ),
     StripeOperation("balance.retrieve", "GET", "/v1/balance", _retrieve_balance, for_accounts=True),
     StripeOperation("account.retrieve", "GET", "/v1/account", _retrieve_own_account, for_accounts=True),
     StripeOperation("accounts.retrieve", "GET", "/v1/accounts/{id}", _retrieve_account),
     StripeOperation("events.list", "GET", "/v1/events", _list_events, accepted.LIST_EVENTS, for_accounts=True),
     StripeOperation("events.retrieve", "GET", "/v1/events/{id}", _retrieve_event, for_accounts=True),
-    StripeOperation("balance_transactions.list", "GET", "/v1/balance_transactions", _list_transactions, accepted.LIST_TRANSACTIONS),
+    StripeOperation(
+        "balance_transactions.list", "GET", "/v1/balance_transactions", _list_transactions, accepted.LIST_TRANSACTIONS
+    ),
     StripeOperation("balance_transactions.retrieve", "GET", "/v1/balance_transactions/{id}", _retrieve_transaction),
 )

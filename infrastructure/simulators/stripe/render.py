@@ -1,13 +1,10 @@
 """Rows as the JSON that Stripe's API answers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import SimulatedStripeBooks
 from infrastructure.simulators.stripe.rows import (
@@ -162,7 +159,7 @@ def payout_json(books: SimulatedStripeBooks, id_: str, amount: int, currency: st
 
 
 def event_json(books: SimulatedStripeBooks, event: StripeEventRow) -> Json:
-    """`data.object` is spliced in as the bytes that were frozen when it happened."""
+    """Return the event. `data.object` is inserted as the bytes of that moment."""
     content: Json = {"object": orjson.Fragment(event.object)}
     if event.previous_attributes is not None:
         content["previous_attributes"] = event.previous_attributes
@@ -182,13 +179,6 @@ def event_json(books: SimulatedStripeBooks, event: StripeEventRow) -> Json:
 
 def list_json(url: str, rows: Sequence[Json], has_more: bool) -> Json:
     return {"object": "list", "data": rows, "has_more": has_more, "url": url}
-
-
-def check_expand(expand: Sequence[str], expandable: frozenset[str]) -> None:
-    """Raises Refusal for a property that cannot be expanded."""
-    for name in expand:
-        if name not in expandable:
-            raise Refusal("expand_unknown", value=name)
 
 
 def _linked(books: SimulatedStripeBooks, name: str, id_: str, expand: Sequence[str]) -> str | Json:

@@ -1,6 +1,4 @@
-"""What the simulated Stripe remembers. Plain rows: rules live in `books.py`, JSON shapes in `render.py`."""
-
-from __future__ import annotations
+"""Rows of the simulated Stripe. Rules are in `transfers.py`, `charges.py` and `accounts.py`, JSON shapes in `render.py`."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -26,7 +24,7 @@ class AccountRow:
 
 @dataclass(slots=True)
 class ChargeRow:
-    """A buyer's payment that transfers may name as their source. `amount` None covers whatever is asked."""
+    """A buyer's payment that transfers may name as their source. `amount` None covers any amount."""
 
     KIND: ClassVar[str] = "charge"
     id: str
@@ -96,7 +94,7 @@ class BalanceTransactionRow:
 
 @dataclass(slots=True)
 class StripeEventRow:
-    """`object` is the JSON of the thing as it was at that moment, ready to be sent."""
+    """An event. `object` is the JSON of the object at that moment, ready to be sent."""
 
     KIND: ClassVar[str] = "event"
     id: str
@@ -109,17 +107,17 @@ class StripeEventRow:
     idempotency_key: str | None = None
     previous_attributes: dict[str, Any] | None = None
     pending_webhooks: int = 0
-    """Endpoints that have not taken it yet."""
+    """Number of endpoints that have not yet taken the event."""
     taken_by: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class IdempotencyKeyRow:
-    """One idempotency key: who used it first, for what, and what was answered."""
+    """One idempotency key: the request that first used the key, and its answer."""
 
     KIND: ClassVar[str] = "key"
     id: str
-    """`<account>|<key>`: keys of different accounts, or of different modes, do not meet."""
+    """`<account>|<key>`: keys of different accounts or modes do not collide."""
     fingerprint: str
     first_used: float
     request_id: str

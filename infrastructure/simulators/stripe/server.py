@@ -1,7 +1,5 @@
 """The simulated Stripe as an application, and as an HTTP server inside the running event loop."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Durable state: stores, the buffer of changed rows, and the optional state file (one SQLite table of records)."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Stripe's business rules for transfers and reversals. Refusals from here are executed answers: Stripe stores them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from infrastructure.simulators.common.refusal import Refusal
@@ -17,14 +15,14 @@ from infrastructure.simulators.stripe.rows import AccountRow, ChargeRow, Transfe
 
 
 def check_named_objects(books: SimulatedStripeBooks, params: Params) -> None:
-    """A wrong id in a body parameter is a validation error, not an executed one [W]. Raises Refusal."""
+    """Check the ids in body parameters: a wrong one is a validation error, not an executed one [W]. Raises Refusal."""
     _destination(books, params)
     if "source_transaction" in params:
         find_charge(books, params["source_transaction"], params["currency"])
 
 
 def create_transfer(books: SimulatedStripeBooks, params: Params, origin: Origin) -> TransferRow:
-    """Move the money and announce `transfer.created`. Raises Refusal before anything has changed."""
+    """Move the money and announce `transfer.created`. Raises Refusal before any change."""
     account = _destination(books, params)
     if account.transfers_capability != "active":
         raise Refusal("destination_lacks_capability")
@@ -32,7 +30,7 @@ def create_transfer(books: SimulatedStripeBooks, params: Params, origin: Origin)
     charge = _source(books, params)
     if charge is None and books.balances.amount(books.platform_balance(currency)) < amount:
         raise Refusal("platform_balance_too_low")
-    transfer = _written_down(books, params, charge)
+    transfer = _add_transfer(books, params, charge)
     bucket = "available"
     if charge is not None:
         use_source(books, charge, transfer.id, amount)
@@ -57,7 +55,7 @@ def _source(books: SimulatedStripeBooks, params: Params) -> ChargeRow | None:
     return charge
 
 
-def _written_down(books: SimulatedStripeBooks, params: Params, charge: ChargeRow | None) -> TransferRow:
+def _add_transfer(books: SimulatedStripeBooks, params: Params, charge: ChargeRow | None) -> TransferRow:
     id_ = books.ids.next("tr")
     amount, currency = params["amount"], params["currency"]
     transaction = books.add_transaction("transfer", -amount, currency, id_)
@@ -95,14 +93,14 @@ def update_transfer(books: SimulatedStripeBooks, transfer: TransferRow, params: 
 def create_reversal(
     books: SimulatedStripeBooks, transfer: TransferRow, params: dict[str, Any], origin: Origin, source_refund: str | None = None
 ) -> TransferReversalRow:
-    """Take money back and announce `transfer.reversed`. Raises Refusal before anything has changed."""
+    """Take money back and announce `transfer.reversed`. Raises Refusal before any change."""
     amount = _amount_to_reverse(transfer, params)
     charge = books.charges.get(transfer.source_transaction or "")
     key = BalanceKey(transfer.destination, transfer.currency, bucket_of(charge) if charge else "available")
     account = books.accounts.by_id[transfer.destination]
     if not account.connected_reserves and books.balances.amount(key) < amount:
         raise Refusal("seller_balance_too_low")
-    reversal = _reversal_written_down(books, transfer, amount, merged({}, params.get("metadata")), source_refund)
+    reversal = _add_reversal(books, transfer, amount, merged({}, params.get("metadata")), source_refund)
     books.balances.move(amount, key, books.platform_balance(transfer.currency, key.bucket))
     previous = {"amount_reversed": transfer.amount_reversed}
     transfer.amount_reversed += amount
@@ -113,7 +111,7 @@ def create_reversal(
 
 
 def _amount_to_reverse(transfer: TransferRow, params: Params) -> int:
-    """Without an amount: all that is left [G after a partial reversal]."""
+    """Return the amount, by default the whole rest [G after a partial reversal]. Raises Refusal above the rest."""
     amount: int = params.get("amount", transfer.rest)
     if transfer.rest == 0:
         raise Refusal("already_fully_reversed", transfer=transfer.id)
@@ -123,7 +121,7 @@ def _amount_to_reverse(transfer: TransferRow, params: Params) -> int:
     return amount
 
 
-def _reversal_written_down(
+def _add_reversal(
     books: SimulatedStripeBooks, transfer: TransferRow, amount: int, metadata: dict[str, str], source_refund: str | None
 ) -> TransferReversalRow:
     id_ = books.ids.next("trr")

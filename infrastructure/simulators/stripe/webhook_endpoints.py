@@ -1,7 +1,5 @@
 """Webhook endpoints, and the signed bodies that Stripe sends to them."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from datetime import UTC, datetime
@@ -9,9 +7,9 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from infrastructure.simulators.common.delivery_settings import DeliverySettings
+from infrastructure.simulators.common.delivery_settings import DeliverySettings, WebhookTarget
 from infrastructure.simulators.common.webhook_sender import WebhookRequest
 from infrastructure.simulators.stripe.books import SimulatedStripeBooks
 from infrastructure.simulators.stripe.render import event_json
@@ -31,16 +29,13 @@ class StripeDeliverySettings(DeliverySettings):
     """Each change is described by two different Event objects, as sometimes at Stripe."""
 
 
-class WebhookEndpoint(BaseModel):
+class WebhookEndpoint(WebhookTarget):
     """`connect` endpoints get the connected accounts' events, others the platform's own."""
 
-    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
     KIND: ClassVar[str] = "endpoint"
 
-    id: str = ""
-    url: str
     secrets: list[str] = Field(min_length=1)
-    types: list[str] = ["*"]
+    types: list[str] = Field(default=["*"])
     connect: bool = False
     payload: Literal["snapshot", "thin"] = "snapshot"
     delivery: StripeDeliverySettings = Field(default=StripeDeliverySettings(), alias="knobs")

@@ -1,7 +1,5 @@
 """Stripe's webhooks: endpoints, and the deliveries that each endpoint has yet to get."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias

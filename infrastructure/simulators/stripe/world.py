@@ -1,7 +1,5 @@
 """The state of one simulated Stripe: books, idempotency keys, webhooks, limits, state file."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
