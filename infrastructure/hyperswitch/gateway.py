@@ -141,7 +141,9 @@ def _after_rejection(refused: Rejected, read: Json | Failure) -> Json | Failure:
         case Rejected(status=404) if refused.code != DUPLICATE:
             return refused
         case Rejected(status=404):
-            return Unknown("disagrees", f"The PSP rejects the name as a duplicate, but has no object of that name: {refused.message}")
+            return Unknown(
+                "disagrees", f"The PSP rejects the name as a duplicate, but has no object of that name: {refused.message}"
+            )
         case Rejected() | NotExecuted() | Unknown():
             return Unknown("look_up_failed", f"{refused.message} The object of that name could not be read: {read.message}")
     return read

@@ -57,7 +57,9 @@ async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterat
         last = field(items[-1], "id", str) if items else ""
         # Without this check a list that repeats its pages would be read until the lease runs out.
         if not last or last in seen:
-            raise LookUpFailed(f"Stripe's list has more pages after {last or 'an empty page'}, but the next page would repeat an earlier one.")
+            raise LookUpFailed(
+                f"Stripe's list has more pages after {last or 'an empty page'}, but the next page would repeat an earlier one."
+            )
         seen.add(last)
         cursor = {"limit": PAGE, "starting_after": last}
     raise LookUpFailed(f"Stripe's list did not end after {MOST_PAGES} pages of {PAGE}.")

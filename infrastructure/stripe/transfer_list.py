@@ -15,7 +15,9 @@ def transfer_page(shown: Mapping[str, object], after: str | None, destination: s
     listed = [_listed(item) for item in items_of(shown)]
     more = field(shown, "has_more", bool)
     if more and (not listed or listed[-1].transfer.stripe_transfer_id == after):
-        raise LookUpFailed("Stripe's list of transfers has more pages, but the next page would repeat this one; look again later.")
+        raise LookUpFailed(
+            "Stripe's list of transfers has more pages, but the next page would repeat this one; look again later."
+        )
     for one in listed:
         if destination not in (None, one.transfer.destination):
             raise LookUpFailed(f"Stripe listed a transfer to {one.transfer.destination!r} among those to {destination!r}.")

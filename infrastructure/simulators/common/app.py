@@ -40,9 +40,7 @@ def simulator_app(
         return Response(refused.body, refused.status, headers, media_type="application/json")
 
     routes = [Route(one.path, _Endpoint(world, one, exchange), methods=[one.method]) for one in operations]
-    app = Starlette(
-        routes=[*routes, *routes_of(world, controls)], lifespan=lifespan, exception_handlers={HTTPException: refuse}
-    )
+    app = Starlette(routes=[*routes, *routes_of(world, controls)], lifespan=lifespan, exception_handlers={HTTPException: refuse})
     app.router.redirect_slashes = False
     app.state.world = world
     return app

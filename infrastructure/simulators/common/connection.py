@@ -82,7 +82,9 @@ class Connection:
     def _open_transport(self) -> asyncio.Transport:
         """Return the socket's transport. Raises ConnectionResetError in process, where there is no connection to cut."""
         if self._transport is None:
-            raise ConnectionResetError("this fault needs a real connection, but the app runs in process: start it with serve_simulator")
+            raise ConnectionResetError(
+                "this fault needs a real connection, but the app runs in process: start it with serve_simulator"
+            )
         return self._transport
 
     async def _start(self, answer: Answer, length: int) -> None:

@@ -1,17 +1,33 @@
 """One request and its answer: the steps that all simulators share, and the points at which faults act."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, assert_never
 
 from starlette.types import Scope
 
+from infrastructure.simulators.common.breakpoints import ReleaseReason
 from infrastructure.simulators.common.connection import Connection, deliver
-from infrastructure.simulators.common.fault_actions import Action, Mangle, Point
-from infrastructure.simulators.common.fault_injection import inject
-from infrastructure.simulators.common.faults import NO_FAULTS
+from infrastructure.simulators.common.fault_actions import (
+    Action,
+    Cut,
+    Error,
+    ErrorStatus,
+    ForgetfulKeys,
+    Latency,
+    Mangle,
+    Point,
+    Silence,
+    Stop,
+    Stored500,
+)
+from infrastructure.simulators.common.faults import ArmedFault
+from infrastructure.simulators.common.latency import seconds_of
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.common.request import Answer, ApiOperation, ConnectionEnded, EarlyAnswer
+from infrastructure.simulators.common.request import Answer, ApiOperation, ApiRequest, ConnectionEnded, EarlyAnswer
 from infrastructure.simulators.common.world import SimulatorWorld
+
+BAD_GATEWAY_PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center></body></html>"
+BARE_BODY = b'{"message":"The upstream server did not answer."}'
 
 World = TypeVar("World", bound=SimulatorWorld[Any])
 Operation = TypeVar("Operation", bound=ApiOperation)
@@ -25,7 +41,7 @@ class Exchange(ABC, Generic[World, Operation]):
         self.operation = operation
         self.request = world.new_request(operation.name, operation.method, scope["path"], scope["path_params"])
         self._connection = connection
-        self._plan = NO_FAULTS
+        self._faults: list[ArmedFault] = []
         self._epoch = world.epoch
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.read_head(headers, scope["query_string"])
@@ -55,8 +71,40 @@ class Exchange(ABC, Generic[World, Operation]):
         await deliver(self._connection, answer, mangles)
 
     async def fault(self, point: Point) -> list[Action]:
-        """Let the faults of this point act. Returns the actions that are left to the caller."""
-        return await inject(self.world, self.request, self._plan, point, self._connection) if self._plan else []
+        """Execute the faults of this point. Returns the actions that are left to the caller.
+
+        Raises EarlyAnswer, ConnectionEnded or Refusal when the request ends here.
+        """
+        left: list[Action] = []
+        for armed in self._faults:
+            match action := armed.action_at(point):
+                case None:
+                    pass
+                case Latency():
+                    await self.world.breakpoints.sleep(seconds_of(action, self.request.operation, armed.random))
+                case Stop():
+                    await self._stop(action)
+                case ErrorStatus():
+                    raise injected_status(self.world, self.request, action)
+                case Error():
+                    raise EarlyAnswer(self.world.injected(action, self.request), stored=action.stored)
+                case Cut():
+                    raise ConnectionEnded(reset=True)
+                case Silence():
+                    await self.world.breakpoints.stop(self.request, point, self._connection, action.seconds)
+                    raise ConnectionEnded(reset=False)
+                case Mangle() | Stored500() | ForgetfulKeys():
+                    left.append(action)
+                case _:
+                    assert_never(action)
+        return left
+
+    async def _stop(self, action: Stop) -> None:
+        patient = action.on_disconnect == "wait"
+        reason = await self.world.breakpoints.stop(self.request, action.point, self._connection, patient=patient)
+        gone = reason is ReleaseReason.CLIENT_GONE
+        if gone and action.on_disconnect == "abandon" and action.point is Point.BEFORE_COMMIT:
+            raise ConnectionEnded(reset=False)
 
     def check_epoch(self) -> None:
         """Check that no reset or restored snapshot has replaced the state meanwhile. Raises ConnectionEnded."""
@@ -68,7 +116,7 @@ class Exchange(ABC, Generic[World, Operation]):
             self.read_body(await self._connection.body())
         except Refusal as refusal:
             return self.world.refused(refusal, self.request, stored=False), []
-        self._plan, self._epoch = self.world.faults.plan(self.request), self.world.epoch
+        self._faults, self._epoch = self.world.faults.matching(self.request), self.world.epoch
         try:
             answer = await self.process()
         except EarlyAnswer as end:
@@ -76,3 +124,20 @@ class Exchange(ABC, Generic[World, Operation]):
         except Refusal as refusal:
             answer = self.world.refused(refusal, self.request, stored=False)
         return answer, [action for action in await self.fault(Point.DELIVERY) if isinstance(action, Mangle)]
+
+
+def injected_status(world: SimulatorWorld[Any], request: ApiRequest, action: ErrorStatus) -> Refusal | EarlyAnswer:
+    """Return the error that the fault asks for. The catalogue has `server_fault`, `rate_limited` and `lock_timeout`."""
+    if action.lock:
+        return Refusal("lock_timeout")
+    if action.status == 429:
+        return Refusal("rate_limited", reason=action.reason)
+    answer = world.refused(Refusal("server_fault"), request, stored=False)
+    answer.status = action.status
+    if action.should_retry is not None:
+        answer.headers["Stripe-Should-Retry"] = str(action.should_retry).lower()
+    if action.html:
+        answer.body, answer.content_type = BAD_GATEWAY_PAGE % (action.status, action.status), "text/html"
+    elif action.bare:
+        answer.body = BARE_BODY
+    return EarlyAnswer(answer)

@@ -97,25 +97,25 @@ class Error(_Action):
         return Point.BEFORE_COMMIT if self.stored else Point.BEFORE_EXECUTION
 
 
-class Cut(_Action):
+class _Lost(_Action):
+    kind: str
+
+    @property
+    def acts_at(self) -> Point:
+        return _LOST_AT[self.kind.partition("_")[2]]
+
+
+class Cut(_Lost):
     """The connection is reset (RST) without an answer."""
 
     kind: Literal["reset_on_arrival", "reset_before_commit", "reset_after_commit"]
 
-    @property
-    def acts_at(self) -> Point:
-        return _LOST_AT[self.kind.removeprefix("reset_")]
 
-
-class Silence(_Action):
-    """No answer for `seconds`, or until released or the client gives up; then the connection is closed."""
+class Silence(_Lost):
+    """No answer for `seconds`, or until the release or the client's disconnect; then the connection is closed."""
 
     kind: Literal["timeout_on_arrival", "timeout_before_commit", "timeout_after_commit"]
     seconds: float | None = Field(default=None, ge=0)
-
-    @property
-    def acts_at(self) -> Point:
-        return _LOST_AT[self.kind.removeprefix("timeout_")]
 
 
 _LOST_AT = {

@@ -5,7 +5,6 @@ counts for `times`): a request that is refused earlier leaves the fault for the 
 """
 
 import random
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import count
 from typing import Annotated, Any
@@ -76,27 +75,6 @@ class ArmedFault:
         return {"id": self.id, "seen": self.seen, "hits": self.hits, **self.fault.model_dump(mode="json")}
 
 
-class FaultPlan:
-    """The faults that apply to one request."""
-
-    __slots__ = ("_chosen",)
-
-    def __init__(self, chosen: list[ArmedFault]) -> None:
-        self._chosen = chosen
-
-    def actions_at(self, point: Point) -> Iterator[tuple[Action, random.Random]]:
-        for armed in self._chosen:
-            action = armed.action_at(point)
-            if action is not None:
-                yield action, armed.random
-
-    def __bool__(self) -> bool:
-        return bool(self._chosen)
-
-
-NO_FAULTS = FaultPlan([])
-
-
 class FaultBoard:
     def __init__(self, impossible: frozenset[str] = frozenset()) -> None:
         """`impossible`: kinds of action that the provider does not have."""
@@ -108,7 +86,7 @@ class FaultBoard:
         """Arm a fault. Raises ValueError (pydantic's among them) when the description is not a fault of this provider."""
         fault = _FAULT.validate_python(description)
         if fault.action.kind in self._impossible:
-            raise ValueError(f"this provider has no {fault.action.kind}: choose another kind of fault")
+            raise ValueError(f"this provider has no {fault.action.kind}; choose another kind of fault")
         armed = ArmedFault(f"fault_{next(self._numbers)}", fault)
         self.armed[armed.id] = armed
         return armed
@@ -121,7 +99,5 @@ class FaultBoard:
         self.armed.clear()
         return cleared
 
-    def plan(self, request: ApiRequest) -> FaultPlan:
-        if not self.armed:
-            return NO_FAULTS
-        return FaultPlan([armed for armed in self.armed.values() if armed.applies_to(request)])
+    def matching(self, request: ApiRequest) -> list[ArmedFault]:
+        return [armed for armed in self.armed.values() if armed.applies_to(request)]

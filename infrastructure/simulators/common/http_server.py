@@ -107,9 +107,10 @@ def _loopback_socket(host: str, port: int) -> socket.socket:
     """Bind a socket. Raises ValueError for a host off loopback: any program that reaches a simulator controls it."""
     address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     if not address.is_loopback:
-        raise ValueError(f"the simulator was asked to listen on {host}, but it only listens on loopback: use 127.0.0.1")
+        raise ValueError(f"the simulator was asked to listen on {host}, but it only listens on loopback; use 127.0.0.1")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY only for an explicit TCP socket
+    # Explicitly TCP: without that, asyncio does not set TCP_NODELAY.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

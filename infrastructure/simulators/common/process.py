@@ -25,8 +25,12 @@ class SimulatorProcess:
         await self.process.wait()
 
 
-async def start_simulator_process(port: int = 0, state_file: Path | None = None) -> SimulatorProcess:
-    """Start the process and wait until it listens. Raises RuntimeError when the process ends, TimeoutError when it is silent."""
+@asynccontextmanager
+async def simulator_process(port: int = 0, state_file: Path | None = None) -> AsyncIterator[SimulatorProcess]:
+    """Run a simulator process for the length of an `async with` block.
+
+    Raises RuntimeError when the process ends before it listens, TimeoutError when it does not listen.
+    """
     state = [] if state_file is None else ["--state", str(state_file)]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -43,13 +47,7 @@ async def start_simulator_process(port: int = 0, state_file: Path | None = None)
     if not line.startswith(ANNOUNCEMENT):
         await process.wait()
         raise RuntimeError(f"the simulator ended with {process.returncode} before it listened; see its standard error")
-    return SimulatorProcess(process, line.removeprefix(ANNOUNCEMENT))
-
-
-@asynccontextmanager
-async def simulator_process(port: int = 0, state_file: Path | None = None) -> AsyncIterator[SimulatorProcess]:
-    """Run a simulator process for the length of an `async with` block."""
-    running = await start_simulator_process(port, state_file)
+    running = SimulatorProcess(process, line.removeprefix(ANNOUNCEMENT))
     try:
         yield running
     finally:

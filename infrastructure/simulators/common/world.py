@@ -96,12 +96,8 @@ class SimulatorWorld(ABC, Generic[Config]):
         for fault in self.config.faults:
             self.faults.add(fault)
 
-    def new_request(
-        self, operation: str, method: str, path: str, target: dict[str, str] | None = None
-    ) -> ApiRequest:
-        return ApiRequest(
-            operation, method, path, target or {}, self.ids.next("req"), self.clock.now(), self.clock.steady()
-        )
+    def new_request(self, operation: str, method: str, path: str, target: dict[str, str] | None = None) -> ApiRequest:
+        return ApiRequest(operation, method, path, target or {}, self.ids.next("req"), self.clock.now(), self.clock.steady())
 
     def remember(self, request: ApiRequest, outcome: str, answer: Answer | None = None) -> None:
         """Add one line to the request log. A request without an answer has no status."""

@@ -53,26 +53,15 @@ class SimulatedPspBooks:
     def payment(self, payment_id: str) -> PaymentRow:
         return _found(self.payments, payment_id, "no_such_payment")
 
-    def create_payment(self, wanted: PaymentRequest) -> PaymentRow:
-        if wanted.amount is None or wanted.currency is None:
-            raise Refusal("parameter_missing", param="amount" if wanted.amount is None else "currency")
-        payment_id = wanted.payment_id or self._ids.next("pay")
+    def create_payment(self, request: PaymentRequest) -> PaymentRow:
+        if request.amount is None or request.currency is None:
+            raise Refusal("parameter_missing", param="amount" if request.amount is None else "currency")
+        payment_id = request.payment_id or self._ids.next("pay")
         if payment_id in self.payments:
             raise Refusal("duplicate_payment")
         now = self._clock.now()
-        payment = PaymentRow(
-            payment_id=payment_id,
-            amount=wanted.amount,
-            currency=wanted.currency,
-            status="requires_confirmation",
-            created=now,
-            updated=now,
-            capture_method=wanted.capture_method,
-            merchant_order_reference_id=wanted.merchant_order_reference_id,
-            customer_id=wanted.customer_id,
-            description=wanted.description,
-            metadata=wanted.metadata,
-        )
+        fields = request.model_dump(exclude={"payment_id", "confirm"})
+        payment = PaymentRow(payment_id, status="requires_confirmation", created=now, updated=now, **fields)
         self.payments[payment_id] = payment
         return payment
 
@@ -115,14 +104,14 @@ class SimulatedPspBooks:
     def refund(self, refund_id: str) -> PspRefundRow:
         return _found(self.refunds, refund_id, "no_such_refund")
 
-    def create_refund(self, wanted: CreateRefundRequest) -> PspRefundRow:
+    def create_refund(self, request: CreateRefundRequest) -> PspRefundRow:
         """Create a refund. As in Hyperswitch, the check of the refundable amount comes before the check of the duplicate."""
-        payment = self.payment(wanted.payment_id)
+        payment = self.payment(request.payment_id)
         _expect(payment, "refund", REFUNDABLE)
-        amount = payment.amount if wanted.amount is None else wanted.amount
+        amount = payment.amount if request.amount is None else request.amount
         if amount > payment.amount_received - self._refunded(payment):
             raise Refusal("refund_too_large")
-        refund_id = wanted.refund_id or self._ids.next("ref")
+        refund_id = request.refund_id or self._ids.next("ref")
         if refund_id in self.refunds:
             raise Refusal("duplicate_refund")
         now = self._clock.now()
@@ -134,8 +123,8 @@ class SimulatedPspBooks:
             status="pending",
             created=now,
             updated=now,
-            reason=wanted.reason,
-            metadata=wanted.metadata,
+            reason=request.reason,
+            metadata=request.metadata,
         )
         self.refunds[refund_id] = refund
         return refund
@@ -154,12 +143,12 @@ class SimulatedPspBooks:
         if announce and status in REFUND_EVENTS:
             self.announce(REFUND_EVENTS[status], "refund_details", refund_json(refund, self._config), refund.refund_id)
 
-    def page(self, asked: RefundListRequest) -> tuple[list[PspRefundRow], int]:
+    def page(self, query: RefundListRequest) -> tuple[list[PspRefundRow], int]:
         """Return one page, newest first, and the number of all matches."""
-        if not 1 <= asked.limit <= LARGEST_PAGE:
+        if not 1 <= query.limit <= LARGEST_PAGE:
             raise Refusal("request_invalid", problem="limit should be in between 1 and 100")
-        found = [refund for refund in reversed(self.refunds.values()) if _matches(refund, asked)]
-        return found[asked.offset : asked.offset + asked.limit], len(found)
+        found = [refund for refund in reversed(self.refunds.values()) if _matches(refund, query)]
+        return found[query.offset : query.offset + query.limit], len(found)
 
     def _refunded(self, payment: PaymentRow) -> int:
         mine = (refund for refund in self.refunds.values() if refund.payment_id == payment.payment_id)
@@ -214,12 +203,12 @@ def _expect(payment: PaymentRow, flow: str, statuses: tuple[str, ...]) -> None:
         raise Refusal("unexpected_state", flow=flow, status=payment.status, expected=", ".join(statuses))
 
 
-def _matches(refund: PspRefundRow, asked: RefundListRequest) -> bool:
+def _matches(refund: PspRefundRow, query: RefundListRequest) -> bool:
     return (
-        asked.payment_id in (None, refund.payment_id)
-        and asked.refund_id in (None, refund.refund_id)
-        and refund.created >= asked.start_time.timestamp()
-        and (asked.end_time is None or refund.created <= asked.end_time.timestamp())
-        and (asked.currency is None or refund.currency in asked.currency)
-        and (asked.refund_status is None or refund.status in asked.refund_status)
+        query.payment_id in (None, refund.payment_id)
+        and query.refund_id in (None, refund.refund_id)
+        and refund.created >= query.start_time.timestamp()
+        and (query.end_time is None or refund.created <= query.end_time.timestamp())
+        and (query.currency is None or refund.currency in query.currency)
+        and (query.refund_status is None or refund.status in query.refund_status)
     )

@@ -53,4 +53,3 @@ class HyperswitchControl(ControlClient):
     async def let(self, kind: str, becomes: str | None, after: float | None = None) -> None:
         """Set the status that new `payments` (once confirmed) or `refunds` reach by themselves, at once or `after` seconds."""
         await self._post(f"behaviour/{kind}", {"becomes": becomes, "after": after})
-

@@ -13,7 +13,7 @@ from infrastructure.simulators.hyperswitch.requests import (
     CreateRefundRequest,
     PaymentRequest,
     RefundListRequest,
-    asked,
+    checked_body,
 )
 from infrastructure.simulators.hyperswitch.rows import Json, PaymentRow
 from infrastructure.simulators.hyperswitch.world import PspWorld
@@ -40,9 +40,9 @@ def _shown(world: PspWorld, payment: PaymentRow) -> Json:
 
 
 def _create_payment(world: PspWorld, request: ApiRequest) -> Json:
-    wanted = asked(PaymentRequest, request.params)
-    payment = world.books.create_payment(wanted)
-    if wanted.confirm:
+    body = checked_body(PaymentRequest, request.params)
+    payment = world.books.create_payment(body)
+    if body.confirm:
         _confirmed(world, payment)
     return _shown(world, payment)
 
@@ -65,19 +65,19 @@ def _confirmed(world: PspWorld, payment: PaymentRow) -> None:
 
 def _capture(world: PspWorld, request: ApiRequest) -> Json:
     payment = world.books.payment(request.target["payment_id"])
-    world.books.capture(payment, asked(CaptureRequest, request.params).amount_to_capture)
+    world.books.capture(payment, checked_body(CaptureRequest, request.params).amount_to_capture)
     return _shown(world, payment)
 
 
 def _cancel(world: PspWorld, request: ApiRequest) -> Json:
     payment = world.books.payment(request.target["payment_id"])
-    asked(CancelRequest, request.params)
+    checked_body(CancelRequest, request.params)
     world.books.cancel(payment)
     return _shown(world, payment)
 
 
 def _create_refund(world: PspWorld, request: ApiRequest) -> Json:
-    refund = world.books.create_refund(asked(CreateRefundRequest, request.params))
+    refund = world.books.create_refund(checked_body(CreateRefundRequest, request.params))
     world.schedule("refunds", partial(world.books.settle_refund, refund))
     return refund_json(refund, world.config)
 
@@ -87,7 +87,7 @@ def _retrieve_refund(world: PspWorld, request: ApiRequest) -> Json:
 
 
 def _list_refunds(world: PspWorld, request: ApiRequest) -> Json:
-    page, total = world.books.page(asked(RefundListRequest, request.params))
+    page, total = world.books.page(checked_body(RefundListRequest, request.params))
     return {"count": len(page), "total_count": total, "data": [refund_json(refund, world.config) for refund in page]}
 
 

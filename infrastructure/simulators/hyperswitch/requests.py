@@ -62,7 +62,7 @@ class RefundListRequest(BaseModel):
     refund_status: list[str] | None = None
 
 
-Asked = TypeVar("Asked", bound=BaseModel)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def json_of(body: bytes) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def json_of(body: bytes) -> dict[str, Any]:
     return read
 
 
-def asked(kind: type[Asked], body: dict[str, Any]) -> Asked:
+def checked_body(kind: type[Body], body: dict[str, Any]) -> Body:
     """Check the body. Raises Refusal for the first error, in Hyperswitch's words."""
     try:
         return kind.model_validate(body)

@@ -16,7 +16,9 @@ from infrastructure.simulators.stripe.server import serve_simulator
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m infrastructure.simulators.stripe", description="A simulated Stripe")
     parser.add_argument("--port", type=int, default=12111, help="0 takes a free port")
-    parser.add_argument("--state", type=Path, help="SQLite file that survives a restart; without the option the state is in memory")
+    parser.add_argument(
+        "--state", type=Path, help="SQLite file that survives a restart; without the option the state is in memory"
+    )
     parser.add_argument("--seed", type=int, default=1, help="another seed gives other ids")
     chosen = parser.parse_args()
     config = SimulatorConfig(seed=chosen.seed, state_file=chosen.state)

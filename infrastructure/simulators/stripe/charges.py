@@ -5,7 +5,7 @@ import re
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.balances import OUTSIDE, BalanceKey
 from infrastructure.simulators.stripe.books import SimulatedStripeBooks
-from infrastructure.simulators.stripe.errors import spoken
+from infrastructure.simulators.stripe.errors import money_text
 from infrastructure.simulators.stripe.render import balance_json
 from infrastructure.simulators.stripe.rows import ChargeRow
 
@@ -63,7 +63,7 @@ def check_source(charge: ChargeRow, amount: int, currency: str) -> None:
     if charge.currency != currency:
         raise Refusal("source_currency_differs", charge_currency=charge.currency, currency=currency)
     if charge.amount is not None and charge.transferred + amount > charge.amount:
-        charged, used = spoken(charge.amount, currency), spoken(charge.transferred, currency)
+        charged, used = money_text(charge.amount, currency), money_text(charge.transferred, currency)
         raise Refusal("source_overspent", charged=charged, used=used)
 
 

@@ -84,26 +84,26 @@ class Collection(Generic[Row]):
     def page(self, params: Mapping[str, Any], matches: Callable[[Row], bool] | None = None) -> tuple[list[Row], bool]:
         """Return (rows, has_more), newest first. Raises Refusal for an unknown cursor."""
         limit = params.get("limit", PAGE_SIZE)
-        wanted = {name: params[name] for name in self._indexed if name in params}
-        rows = self._narrowest(wanted)
+        filters = {name: params[name] for name in self._indexed if name in params}
+        rows = self._narrowest(filters)
         low, high = self._window(rows, params)
         backwards = "ending_before" in params
         candidates = (rows[place] for place in (range(low, high) if backwards else range(high - 1, low - 1, -1)))
-        found = list(islice(self._fitting(candidates, wanted, params.get("created"), matches), limit + 1))
+        found = list(islice(self._fitting(candidates, filters, params.get("created"), matches), limit + 1))
         page = found[:limit]
         return (page[::-1] if backwards else page), len(found) > limit
 
     def _fitting(
         self,
         candidates: Iterable[Row],
-        wanted: Mapping[str, str],
+        filters: Mapping[str, str],
         created: TimeRange | None,
         matches: Callable[[Row], bool] | None,
     ) -> Iterator[Row]:
         for row in candidates:
-            if created is not None and not created.holds(row.created):
+            if created is not None and not created.contains(row.created):
                 continue
-            if all(getattr(row, name) == value for name, value in wanted.items()) and (not matches or matches(row)):
+            if all(getattr(row, name) == value for name, value in filters.items()) and (not matches or matches(row)):
                 yield row
 
     def _window(self, rows: list[Row], params: Mapping[str, Any]) -> tuple[int, int]:
@@ -116,8 +116,8 @@ class Collection(Generic[Row]):
             low = max(low, bisect_left(rows, created.since, key=_instant))
         return low, high
 
-    def _narrowest(self, wanted: Mapping[str, str]) -> list[Row]:
-        candidates = [self._index[name].get(value, []) for name, value in wanted.items()]
+    def _narrowest(self, filters: Mapping[str, str]) -> list[Row]:
+        candidates = [self._index[name].get(value, []) for name, value in filters.items()]
         return min(candidates, key=len, default=self.rows)
 
     def _cursor(self, params: Mapping[str, Any], name: str) -> Row | None:

@@ -190,7 +190,7 @@ ZERO_DECIMAL = frozenset(
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
 
-def spoken(amount: int, currency: str) -> str:
+def money_text(amount: int, currency: str) -> str:
     """Return an amount as in Stripe's messages: `$6.00`, `¥600`, `6.00 SEK`."""
     number = f"{amount:,}" if currency in ZERO_DECIMAL else f"{amount // 100:,}.{amount % 100:02d}"
     symbol = _SYMBOLS.get(currency)

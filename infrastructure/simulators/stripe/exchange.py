@@ -1,4 +1,4 @@
-"""The order in which Stripe processes a request. This order makes the simulator faithful: see the comment of each step."""
+"""The order in which Stripe processes a request. This order makes the simulator faithful: see the docstring of each step."""
 
 import base64
 import binascii

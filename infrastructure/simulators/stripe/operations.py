@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from infrastructure.simulators.common.forms import Form
 from infrastructure.simulators.common.refusal import Refusal
@@ -14,6 +14,7 @@ from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import Origin, SimulatedStripeBooks
 from infrastructure.simulators.stripe.parameters import Param, TimeRange
 from infrastructure.simulators.stripe.render import (
+    Json,
     account_json,
     balance_json,
     event_json,
@@ -32,7 +33,6 @@ from infrastructure.simulators.stripe.transfers import (
     update_transfer,
 )
 
-Json: TypeAlias = dict[str, Any]
 Execute: TypeAlias = Callable[[SimulatedStripeBooks, ApiRequest], Json]
 Check: TypeAlias = Callable[[SimulatedStripeBooks, ApiRequest], object]
 

@@ -135,7 +135,7 @@ class TimeRange:
     def not_before(self, instant: float) -> Self:
         return type(self)(max(self.since, instant), self.until)
 
-    def holds(self, created: int) -> bool:
+    def contains(self, created: int) -> bool:
         return self.since <= created <= self.until
 
 

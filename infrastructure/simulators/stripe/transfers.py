@@ -8,7 +8,7 @@ from infrastructure.simulators.stripe.accounts import find_account
 from infrastructure.simulators.stripe.balances import BalanceKey
 from infrastructure.simulators.stripe.books import Origin, SimulatedStripeBooks
 from infrastructure.simulators.stripe.charges import bucket_of, check_source, find_charge, use_source
-from infrastructure.simulators.stripe.errors import spoken
+from infrastructure.simulators.stripe.errors import money_text
 from infrastructure.simulators.stripe.parameters import merged
 from infrastructure.simulators.stripe.render import transfer_json
 from infrastructure.simulators.stripe.rows import AccountRow, ChargeRow, TransferReversalRow, TransferRow
@@ -116,7 +116,7 @@ def _amount_to_reverse(transfer: TransferRow, params: Params) -> int:
     if transfer.rest == 0:
         raise Refusal("already_fully_reversed", transfer=transfer.id)
     if amount > transfer.rest:
-        asked, rest = spoken(amount, transfer.currency), spoken(transfer.rest, transfer.currency)
+        asked, rest = money_text(amount, transfer.currency), money_text(transfer.rest, transfer.currency)
         raise Refusal("reversal_above_rest", asked=asked, rest=rest)
     return amount
 

@@ -8,8 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from infrastructure.simulators.common.exchange import injected_status
 from infrastructure.simulators.common.fault_actions import Error, ErrorStatus
-from infrastructure.simulators.common.fault_injection import injected_status
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe import SimulatorConfig
 from infrastructure.simulators.stripe.errors import CATALOGUE
