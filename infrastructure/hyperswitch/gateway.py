@@ -1,7 +1,7 @@
-"""Hyperswitch's payments and refunds: the port `PaymentGateway` on the real thing.
+"""Gateway to Hyperswitch's payments and refunds.
 
-Hyperswitch promises nothing about an `Idempotency-Key`; what it goes by are the names `payment_id` and `refund_id`, which
-are ours. A name it has already is refused, not answered again, and so the object is read back after any refusal.
+Hyperswitch promises nothing about an `Idempotency-Key`. Requests are idempotent by our names `payment_id` and `refund_id`:
+a known name is refused, without the first answer, and so the object is read after each rejection.
 """
 
 import re
@@ -12,14 +12,21 @@ from typing import Self, TypeVar
 from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody
-from infrastructure.hyperswitch.http_client import Exchange
-from infrastructure.hyperswitch.response_checks import Shown, Unreadable, disagreement, page_of, payment_at_psp, refund_at_psp
+from infrastructure.hyperswitch.http_client import PspHttpClient
+from infrastructure.hyperswitch.response_checks import (
+    Json,
+    UnreadableAnswer,
+    disagreement,
+    payment_at_psp,
+    refund_at_psp,
+    refund_page,
+)
 
 LONGEST_KEY = 255
 PAGE = 100
 """The PSP's largest page."""
 MOST_REFUNDS = 10_000
-"""Of one listing; more than that wants a smaller window."""
+"""Limit of one list; for more refunds use a smaller window."""
 DUPLICATE = "HE_01"
 
 _SENDABLE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_KEY}}}")
@@ -28,9 +35,9 @@ _Object = TypeVar("_Object", PaymentAtPsp, RefundAtPsp)
 
 
 class HyperswitchGateway:
-    """Never retries, never hides: one call of a method is at most one POST that moves money, and its answer one outcome.
+    """The port `PaymentGateway`. One call of a method sends at most one POST that moves money, without retries.
 
-    Must be used in one event loop, and closed with `aclose()`.
+    Use the gateway in one event loop, and close it with `aclose()`.
     """
 
     def __init__(self, api_key: str, base_url: str, timeout: float, max_concurrency: int = 100) -> None:
@@ -44,11 +51,11 @@ class HyperswitchGateway:
                 "HyperswitchGateway needs an API key without spaces, an http(s) base URL, a positive timeout and a positive "
                 f"concurrency; got base_url={base_url!r}, timeout={timeout!r}, max_concurrency={max_concurrency!r}."
             )
-        self._exchange = Exchange(api_key, base_url, timeout, max_concurrency)
+        self._http = PspHttpClient(api_key, base_url, timeout, max_concurrency)
 
     async def aclose(self) -> None:
-        """Closes every connection. Calls still in flight end as `Unknown`."""
-        await self._exchange.aclose()
+        """Close every connection. Calls in flight end as `Unknown`."""
+        await self._http.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,18 +64,18 @@ class HyperswitchGateway:
         await self.aclose()
 
     async def create_payment(self, idempotency_key: str, body: PaymentBody) -> PaymentAtPsp | Failure:
-        """See the port."""
+        """Create a payment. Raises ValueError for an unusable key or name, before sending."""
         _require_key(idempotency_key)
         name = _required_name(body["payment_id"])
-        answer = await self._made("/payments", name, body, idempotency_key)
+        answer = await self._create("/payments", name, body, idempotency_key)
         expected = {"payment_id": name, "amount": body["amount"], "currency": body["currency"].upper()}
         return _checked(answer, payment_at_psp, expected)
 
     async def create_refund(self, idempotency_key: str, body: RefundBody, currency: str) -> RefundAtPsp | Failure:
-        """See the port."""
+        """Create a refund. Raises ValueError for an unusable key or name, before sending."""
         _require_key(idempotency_key)
         name = _required_name(body["refund_id"])
-        answer = await self._made("/refunds", name, body, idempotency_key)
+        answer = await self._create("/refunds", name, body, idempotency_key)
         expected = {
             "refund_id": name,
             "payment_id": body["payment_id"],
@@ -78,19 +85,19 @@ class HyperswitchGateway:
         return _checked(answer, refund_at_psp, expected)
 
     async def payment(self, payment_id: str) -> PaymentAtPsp | Failure:
-        """See the port. Raises ValueError for a name that the PSP cannot have."""
-        shown = await self._exchange.get(f"/payments/{_required_name(payment_id)}")
+        """Read a payment. Raises ValueError for a name that the PSP cannot have."""
+        shown = await self._http.get(f"/payments/{_required_name(payment_id)}")
         return _checked(shown, payment_at_psp, {"payment_id": payment_id})
 
     async def refund(self, refund_id: str) -> RefundAtPsp | Failure:
-        """See the port. Raises ValueError for a name that the PSP cannot have."""
-        shown = await self._exchange.get(f"/refunds/{_required_name(refund_id)}")
+        """Read a refund. Raises ValueError for a name that the PSP cannot have."""
+        shown = await self._http.get(f"/refunds/{_required_name(refund_id)}")
         return _checked(shown, refund_at_psp, {"refund_id": refund_id})
 
     async def refunds(self, since: datetime, until: datetime, payment_id: str | None = None) -> list[RefundAtPsp] | Failure:
-        """See the port. Pages are cut by offset, and the PSP may move what changes meanwhile to another page.
+        """List the refunds of a window. A refund that changes meanwhile may move to another page, because pages are cut by offset.
 
-        So the list counts as complete only when it has as many different refunds as the PSP says there are.
+        So the list is complete only when it has as many different refunds as the PSP's `total_count`.
         """
         window: dict[str, object] = {"start_time": _instant(since), "end_time": _instant(until), "limit": PAGE}
         if payment_id is not None:
@@ -108,51 +115,53 @@ class HyperswitchGateway:
             return Unknown("incomplete", f"{len(found)} different refunds were read, but the PSP has {total} in this window.")
         return list(found.values())
 
-    async def _page(self, asked: Mapping[str, object]) -> tuple[list[RefundAtPsp], int] | Failure:
-        answer = await self._exchange.post("/refunds/list", asked)
+    async def _page(self, body: Mapping[str, object]) -> tuple[list[RefundAtPsp], int] | Failure:
+        answer = await self._http.post("/refunds/list", body)
         if isinstance(answer, Rejected | NotExecuted | Unknown):
             return answer
         try:
-            return page_of(answer)
-        except Unreadable as error:
+            return refund_page(answer)
+        except UnreadableAnswer as error:
             return Unknown("unreadable", str(error), 200)
 
-    async def _made(self, path: str, name: str, body: PaymentBody | RefundBody, key: str) -> Shown | Failure:
-        answer = await self._exchange.post(path, body, {"Idempotency-Key": key})
+    async def _create(self, path: str, name: str, body: PaymentBody | RefundBody, key: str) -> Json | Failure:
+        answer = await self._http.post(path, body, {"Idempotency-Key": key})
         if isinstance(answer, Rejected):
-            return _kept(answer, await self._exchange.get(f"{path}/{name}"))
+            return _after_rejection(answer, await self._http.get(f"{path}/{name}"))
         return answer
 
 
-def _kept(refused: Rejected, read: Shown | Failure) -> Shown | Failure:
-    """What a refusal comes to, after a look at what the PSP keeps under the name.
+def _after_rejection(refused: Rejected, read: Json | Failure) -> Json | Failure:
+    """Return the outcome of a rejected call, after a read of the object with the same name.
 
-    A refusal speaks of this call only. The name may be that of an earlier call whose answer was lost: its repetition is a
-    duplicate, or, where the PSP adds up the refunds first, more than what is left.
+    A rejection concerns this call only. An earlier call, whose answer was lost, may have created the object: then this call
+    is a duplicate, or, since the PSP adds up the refunds first, exceeds the refundable amount.
     """
     match read:
         case Rejected(status=404) if refused.code != DUPLICATE:
             return refused
         case Rejected(status=404):
-            return Unknown("disagrees", f"The PSP says that it has this name already, and that it has not: {refused.message}")
+            return Unknown(
+                "disagrees", f"The PSP rejects the name as a duplicate, but has no object of that name: {refused.message}"
+            )
         case Rejected() | NotExecuted() | Unknown():
-            return Unknown("look_up_failed", f"{refused.message} What is there could not be read: {read.message}")
+            return Unknown("look_up_failed", f"{refused.message} The object of that name could not be read: {read.message}")
     return read
 
 
-def _checked(answer: Shown | Failure, read: Callable[[Shown], _Object], expected: Mapping[str, object]) -> _Object | Failure:
+def _checked(answer: Json | Failure, read: Callable[[Json], _Object], expected: Mapping[str, object]) -> _Object | Failure:
     if isinstance(answer, Rejected | NotExecuted | Unknown):
         return answer
     try:
         shown = read(answer)
-    except Unreadable as error:
+    except UnreadableAnswer as error:
         return Unknown("unreadable", str(error), 200)
     return disagreement(shown, expected) or shown
 
 
 def _instant(at: datetime) -> str:
     if at.tzinfo is None:
-        raise ValueError(f"The window's instant {at} names no time zone.")
+        raise ValueError(f"The instant {at} of the window has no time zone; an aware datetime is needed.")
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -162,7 +171,7 @@ def _require_key(key: str) -> None:
 
 
 def _required_name(name: str) -> str:
-    # A name goes into a path, where an empty one or one with dots would ask for something else.
+    # The name becomes part of a path: an empty name, or one with dots, would make another path.
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot be a payment_id or refund_id at the PSP; make one with name_at_psp.")
     return name

@@ -1,4 +1,4 @@
-"""Hyperswitch's answers, read with suspicion: an object is believed only after it has been compared."""
+"""Mapping from Hyperswitch's answers to outcomes, and checks of its objects before the ledger uses them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,41 +10,41 @@ from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Reject
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from infrastructure.redaction import EXCERPT, clean
 
-Shown = Mapping[str, object]
+Json = Mapping[str, object]
 T = TypeVar("T", str, int)
 
 BUSY = "HE_00"
-"""On a 429: another request works on the same object. Without it, the 429 is a limiter's."""
+"""On a 429: another request works on the same object. Without this code, the 429 comes from a rate limiter."""
 _DEFINITE = (400, 404, 422)
 
 
-class Unreadable(ValueError):
-    """The answer lacks a member, or has it in another shape."""
+class UnreadableAnswer(ValueError):
+    """A member of the answer is missing or has another shape."""
 
 
-def outcome_of(status: int, body: bytes) -> Shown | Failure:
-    """The JSON object of a success, or what the answer means instead. Total: it never raises."""
+def outcome_of(status: int, body: bytes) -> Json | Failure:
+    """Return the JSON object of a success, or the failure. Never raises."""
     shown = _object(body)
     if 200 <= status < 300:
-        return shown if shown is not None else _not_understood("unreadable", status, body)
+        return shown if shown is not None else _unreadable(status, body)
     error = shown.get("error") if shown is not None else None
     code, message = (_text(error, "code"), _text(error, "message")) if isinstance(error, Mapping) else (None, None)
-    said = message or f"HTTP {status}: {clean(_excerpt(body), EXCERPT) or '(empty)'}"
-    # These three stop a request at the door, whoever it is that keeps it: a body need not be understood.
+    text = message or f"HTTP {status}: {clean(_excerpt(body), EXCERPT) or '(empty)'}"
+    # With these three statuses the PSP, or a proxy before it, has not executed the request: the body does not matter.
     match status:
         case 429:
-            return NotExecuted(Hindrance.LOCK_TIMEOUT if code == BUSY else Hindrance.RATE_LIMITED, said)
+            return NotExecuted(Hindrance.LOCK_TIMEOUT if code == BUSY else Hindrance.RATE_LIMITED, text)
         case 401:
-            return NotExecuted(Hindrance.UNAUTHORIZED, said)
+            return NotExecuted(Hindrance.UNAUTHORIZED, text)
         case 403:
-            return NotExecuted(Hindrance.FORBIDDEN, said)
+            return NotExecuted(Hindrance.FORBIDDEN, text)
     if status in _DEFINITE and code is not None and code != BUSY:
-        return Rejected(status, code, said, stored=False)
-    return Unknown(f"http_{status}", said, status)
+        return Rejected(status, code, text, stored=False)
+    return Unknown(f"http_{status}", text, status)
 
 
-def payment_at_psp(shown: Shown) -> PaymentAtPsp:
-    """Raises Unreadable, naming the member, when this is not a payment."""
+def payment_at_psp(shown: Json) -> PaymentAtPsp:
+    """Read a payment. Raises UnreadableAnswer with the name of the wrong member."""
     return PaymentAtPsp(
         payment_id=_member(shown, "payment_id", str),
         amount=_member(shown, "amount", int),
@@ -60,8 +60,8 @@ def payment_at_psp(shown: Shown) -> PaymentAtPsp:
     )
 
 
-def refund_at_psp(shown: Shown) -> RefundAtPsp:
-    """Raises Unreadable, naming the member, when this is not a refund."""
+def refund_at_psp(shown: Json) -> RefundAtPsp:
+    """Read a refund. Raises UnreadableAnswer with the name of the wrong member."""
     return RefundAtPsp(
         refund_id=_member(shown, "refund_id", str),
         payment_id=_member(shown, "payment_id", str),
@@ -75,24 +75,24 @@ def refund_at_psp(shown: Shown) -> RefundAtPsp:
     )
 
 
-def page_of(shown: Shown) -> tuple[list[RefundAtPsp], int]:
-    """The refunds of one page, and how many the whole list has. Raises Unreadable."""
+def refund_page(shown: Json) -> tuple[list[RefundAtPsp], int]:
+    """Return the refunds of one page, and the number of refunds in the whole list. Raises UnreadableAnswer."""
     items = shown.get("data")
     if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-        raise Unreadable("The PSP's list has no array of objects in its data.")
+        raise UnreadableAnswer("The PSP's list has no array of objects in its data.")
     return [refund_at_psp(item) for item in items], _member(shown, "total_count", int)
 
 
 def disagreement(shown: PaymentAtPsp | RefundAtPsp, expected: Mapping[str, object]) -> Unknown | None:
-    """What is wrong with the object, if anything. It is never a refusal: money may have moved, but not as asked."""
+    """Return `Unknown` for an object that differs from the request: money may have moved, but not as requested."""
     for name, value in expected.items():
         got = getattr(shown, name)
         if got != value:
-            return Unknown("disagrees", clean(f"The PSP's answer has {name} {got!r} where {value!r} was asked for."), 200)
+            return Unknown("disagrees", clean(f"The PSP's answer has {name} {got!r} but {value!r} was requested."), 200)
     return None
 
 
-def _object(body: bytes) -> Shown | None:
+def _object(body: bytes) -> Json | None:
     try:
         shown = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -100,35 +100,35 @@ def _object(body: bytes) -> Shown | None:
     return shown if isinstance(shown, dict) else None
 
 
-def _not_understood(why: str, status: int, body: bytes) -> Unknown:
-    said = clean(_excerpt(body), EXCERPT) or "(empty)"
-    return Unknown(why, f"HTTP {status} with a body that is no JSON object: {said}", status)
+def _unreadable(status: int, body: bytes) -> Unknown:
+    excerpt = clean(_excerpt(body), EXCERPT) or "(empty)"
+    return Unknown("unreadable", f"HTTP {status} with a body that is no JSON object: {excerpt}", status)
 
 
 def _excerpt(body: bytes) -> str:
-    # Cut before it is cleaned, with room for a secret that the cut would halve and so hide from `clean`.
+    # Cut before `clean`, but not to EXCERPT: half a secret would be hidden from `clean`.
     return " ".join(body[: 10 * EXCERPT].decode("utf-8", "replace").split())
 
 
-def _member(shown: Shown, name: str, kind: type[T]) -> T:
+def _member(shown: Json, name: str, kind: type[T]) -> T:
     value = shown.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):  # in Python True is an int
-        raise Unreadable(clean(f"The PSP's answer has {name}={value!r} where a {kind.__name__} was expected."))
+        raise UnreadableAnswer(clean(f"The PSP's answer has {name}={value!r}, but a {kind.__name__} was expected."))
     return value if isinstance(value, int) else clean(value)
 
 
-def _whole(shown: Shown, name: str) -> int | None:
+def _whole(shown: Json, name: str) -> int | None:
     value = shown.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _text(shown: Shown, name: str) -> str | None:
+def _text(shown: Json, name: str) -> str | None:
     value = shown.get(name)
     return clean(value) if isinstance(value, str) and value else None
 
 
-def _instant(shown: Shown, name: str) -> datetime | None:
-    """None for anything that is no instant; one without a zone is in UTC, as all of the PSP's are."""
+def _instant(shown: Json, name: str) -> datetime | None:
+    """Return the instant, or None for any other text. Without a time zone it is in UTC, as all of the PSP's."""
     try:
         at = datetime.fromisoformat(_text(shown, name) or "")
     except ValueError:
@@ -136,11 +136,11 @@ def _instant(shown: Shown, name: str) -> datetime | None:
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
-def _secret(shown: Shown, name: str) -> str | None:
+def _secret(shown: Json, name: str) -> str | None:
     value = shown.get(name)
     return value if isinstance(value, str) and value else None
 
 
-def _our_order(shown: Shown) -> str | None:
+def _our_order(shown: Json) -> str | None:
     metadata = shown.get("metadata")
     return _text(metadata, "order_id") if isinstance(metadata, Mapping) else None

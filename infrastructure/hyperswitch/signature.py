@@ -1,6 +1,6 @@
 """Hyperswitch's webhook signature: `X-Webhook-Signature-512`, the lower-case hex HMAC-SHA512 of the raw body.
 
-It carries no time, so a delivery can be replayed for ever: what protects is that the inbox knows each event id.
+The signature contains no time, so a delivery can be replayed for ever: the inbox protects against that by its event ids.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ HEADER = "X-Webhook-Signature-512"
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> None:
-    """Returns when the raw body was signed with one of the secrets (several while a key is being rotated).
+    """Check that the raw body was signed with one of the secrets (several during the rotation of a key).
 
-    Raises BadSignature for everything an outsider can send; ValueError when a secret of ours is empty.
+    Raises BadSignature for every wrong signature, ValueError when one of our secrets is empty.
     """
     keys = keys_of(secrets)
     if not header:
@@ -25,7 +25,7 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> None:
 
 
 def sign(body: bytes, secret: str) -> str:
-    """The header Hyperswitch would send for this body."""
+    """Return Hyperswitch's header for this body."""
     return _digest(keys_of([secret])[0], body)
 
 

@@ -1,10 +1,9 @@
-"""The simulators that stand in for Stripe and for the PSP when no key is given: one process per data directory, shared by all
-that use it.
+"""The built-in simulators of Stripe and the PSP, for a service without keys: one process per data directory.
 
-It must outlive any of its users, as Stripe does: who is killed in the middle of a call finds its books as they are.
-Life time: every user holds a shared flock on `<base>/lease`, which the kernel drops even on kill -9; the process waits
-for the exclusive one, and ends when it gets it. Stripe's books are a file, so that the next first user finds them again; the
-PSP's are forgotten then.
+All programs with the same data directory share the process. It must outlive each of them, as Stripe does: a program that
+is killed in the middle of a call finds the simulated state unchanged.
+Lifetime: every program has a shared flock on `<base>/lease`, which the kernel releases even on kill -9. The process tries
+to get the exclusive lock and ends when it succeeds. Stripe's state is in a file and survives that; the PSP's state is lost.
 """
 
 import asyncio
@@ -26,11 +25,11 @@ from infrastructure.simulators.stripe.server import serve_simulator
 START_WITHIN = 20.0
 LEASE_CHECK = 0.2
 REFUNDED_AFTER = 1.0
-"""Seconds from a refund's acceptance to its success; until then it is pending, as behind a real connector."""
+"""Seconds from a refund's acceptance to its success. Until then the refund is pending, as with a real connector."""
 
 
 class Urls(NamedTuple):
-    """Where the two simulators listen."""
+    """URLs of the two simulators."""
 
     stripe: str
     psp: str
@@ -41,24 +40,24 @@ class SimulatorNotStarted(RuntimeError):
 
 
 class BuiltinSimulators:
-    """A user of the simulators in `base`. `acquire` blocks for as long as its start takes, usually under a second."""
+    """A program's use of the simulators in `base`. `acquire` blocks during their start, usually less than a second."""
 
     def __init__(self, base: Path) -> None:
         self._base = base.resolve()
         self._lease: int | None = None
 
     def acquire(self) -> Urls:
-        """Become a user, starting the simulators if need be. Raises SimulatorNotStarted."""
+        """Take the shared lock, and start the simulators if they do not run. Raises SimulatorNotStarted."""
         self._base.mkdir(parents=True, exist_ok=True)
         lease = os.open(self._base / "lease", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lease, fcntl.LOCK_SH)
         self._lease = lease
-        with (self._base / "start.lock").open("a") as one_at_a_time:
-            fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        with (self._base / "start.lock").open("a") as start_lock:
+            fcntl.flock(start_lock, fcntl.LOCK_EX)
             return self._running() or self._start()
 
     def release(self) -> None:
-        """No longer a user."""
+        """Release the shared lock."""
         if self._lease is not None:
             os.close(self._lease)
             self._lease = None
@@ -99,11 +98,11 @@ async def _serve(base: Path) -> None:
             partial = base / "urls.part"
             partial.write_text(f"{stripe.url}\n{psp.url}\n")
             partial.rename(base / "urls")
-            while not _alone(lease.fileno()):  # noqa: ASYNC110 - flock can be tried, not awaited
+            while not _has_no_users(lease.fileno()):  # noqa: ASYNC110 - a flock cannot be awaited
                 await asyncio.sleep(LEASE_CHECK)
 
 
-def _alone(lease: int) -> bool:
+def _has_no_users(lease: int) -> bool:
     try:
         fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

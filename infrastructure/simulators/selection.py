@@ -1,4 +1,4 @@
-"""Stripe and the PSP as the settings name them: the real ones, simulators somewhere, or those that are built in."""
+"""Choice of Stripe and the PSP by the settings: real ones, simulators at a URL, or the built-in simulators."""
 
 import asyncio
 import hashlib
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 class Providers(NamedTuple):
-    """Keys and base URLs. `psp_url` None: there is no PSP. `psp_builtin`: it is ours, and may be told where to deliver."""
+    """Keys and base URLs. `psp_url` None: no PSP. `psp_builtin`: the PSP is the built-in simulator, which takes a webhook URL."""
 
     stripe_key: str
     stripe_url: str
@@ -29,11 +29,11 @@ class Providers(NamedTuple):
 
 
 async def providers(settings: Settings, stack: AsyncExitStack) -> Providers:
-    """Without keys and URLs: the built-in simulators, one process for each database. Raises SimulatorNotStarted."""
+    """Return the providers. Without keys and URLs: the built-in simulators, one process per database. Raises SimulatorNotStarted."""
     if settings.is_builtin:
         urls = await _builtin(settings, stack)
-        named = settings.hyperswitch_base_url
-        return Providers(SIMULATOR_KEY, urls.stripe, _psp_key(settings), named or urls.psp, psp_builtin=named is None)
+        psp_url = settings.hyperswitch_base_url
+        return Providers(SIMULATOR_KEY, urls.stripe, _psp_key(settings), psp_url or urls.psp, psp_builtin=psp_url is None)
     stripe_key = settings.stripe_api_key or SIMULATOR_KEY
     return Providers(stripe_key, settings.stripe_api_base or STRIPE, _psp_key(settings), settings.hyperswitch_base_url)
 
@@ -50,12 +50,12 @@ async def _builtin(settings: Settings, stack: AsyncExitStack) -> Urls:
 
 
 def made_secret() -> tuple[str, ...]:
-    """A secret for the webhooks of the built-in PSP, when none is set: it dies with this process."""
+    """Create a secret for the webhooks of the built-in PSP, when none is set. The secret lasts as long as this process."""
     return (secrets.token_hex(32),)
 
 
 async def deliver_webhooks(psp_url: str, url: str, secret: str) -> None:
-    """Have the built-in PSP deliver its webhooks here."""
+    """Set the webhook URL and secret of the built-in PSP."""
     async with HyperswitchControl(psp_url) as control:
         await control.webhook(url=url, secret=secret)
     log.info("the simulated payment provider delivers its webhooks here", psp=psp_url, to=url)

@@ -1,18 +1,18 @@
-"""The one place that reads Stripe's prose. What it says is a hint to look at Stripe's books, never a fact.
+"""Reading of Stripe's error messages: a hint to read the transfer at Stripe, never a fact.
 
-Stripe gives no code for a transfer that is already reversed, only words. If those words change, this says False,
-the books are read anyway, and the worst case is a noisier row.
+Stripe has no error code for a transfer that is already reversed, only a message. If the message changes, the function
+returns False, the transfer is read anyway, and the worst case is a noisier row.
 """
 
 import re
 
-# Only words that leave "reversed" whole may stand between the two: "already partially reversed" leaves something to
-# take back, and "already been refunded, but not reversed" speaks of something else.
+# Only words that do not restrict "reversed" may come between "already" and "reversed": after "already partially
+# reversed" a part can still be reversed, and "already been refunded, but not reversed" is a different message.
 _ALREADY_REVERSED = re.compile(
     r"(?<!\bnot )(?<!n't )\balready\s+(?:(?:been|is|was|fully|completely|entirely)\s+){0,3}reversed\b", re.IGNORECASE
 )
 
 
 def says_already_reversed(message: str) -> bool:
-    """Whether the text claims that nothing of the transfer is left to reverse."""
+    """Return whether the message claims that the whole transfer is reversed."""
     return _ALREADY_REVERSED.search(message) is not None

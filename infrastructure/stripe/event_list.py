@@ -1,4 +1,4 @@
-"""One page of Stripe's list of events, each as the body that its webhook has."""
+"""Pages of Stripe's list of events. Each event has the body of its webhook."""
 
 from collections.abc import Mapping
 
@@ -18,21 +18,21 @@ TYPES = (
     "refund.created", "refund.updated", "refund.failed", "charge.refunded", "charge.refund.updated",
     "balance.available",
 )  # fmt: skip
-"""What happens on the platform's own account and concerns a ledger. Stripe takes up to 20 names, no wildcards. What happens on
-connected accounts (`account.updated`, `capability.updated`, `payout.*`) is in each account's list, not in the platform's."""
+"""Events of the platform's own account that concern a ledger. Stripe takes up to 20 names, no wildcards. Events of connected
+accounts (`account.updated`, `capability.updated`, `payout.*`) are in each account's list, not in the platform's."""
 
 
-def page_of(shown: Mapping[str, object], after: str | None) -> EventsPage:
-    """Raises LookUpFailed for a page that cannot be read, or after which the list would not go on."""
-    events = [_told(item) for item in items_of(shown)]
+def event_page(shown: Mapping[str, object], after: str | None) -> EventsPage:
+    """Read one page. Raises LookUpFailed for an unreadable page, or when the next page would repeat this one."""
+    events = [_event(item) for item in items_of(shown)]
     more = field(shown, "has_more", bool)
     if more and (not events or events[-1].event_id == after):
-        raise LookUpFailed("Stripe's list of events says it has more, but does not go on.")
+        raise LookUpFailed("Stripe's list of events has more pages, but the next page would repeat this one; look again later.")
     return EventsPage(events, more)
 
 
-def _told(shown: Mapping[str, object]) -> Told:
+def _event(shown: Mapping[str, object]) -> Told:
     event_type = field(shown, "type", str)
     if not (0 < len(event_type) <= LONGEST_TYPE and event_type.isprintable()):
-        raise LookUpFailed(f"Stripe shows an event of the type {event_type[:LONGEST_TYPE]!r}.")
+        raise LookUpFailed(f"Stripe's list has an event of the unusable type {event_type[:LONGEST_TYPE]!r}.")
     return Told(object_id(shown, "event", EVENT), event_type, orjson.dumps(shown))

@@ -1,8 +1,7 @@
-"""The one mapping from what the SDK raises to what it means for the money.
+"""Mapping from the exceptions of the Stripe SDK to outcomes of a call.
 
-The rule behind it: an outcome is definite only when Stripe itself said so, in a body we could read. Everything else
-is `Unknown`, because a lost answer, a proxy's error page and a half-written body all look the same from here,
-and in each of them the money may have moved.
+An outcome is definite only when Stripe itself reports it in a readable body. Every other outcome is `Unknown`: a lost
+answer, a proxy's error page and a half-written body cannot be told apart, and in each case the money may have moved.
 """
 
 import asyncio
@@ -17,33 +16,33 @@ from infrastructure.redaction import EXCERPT, clean
 from infrastructure.stripe.error_wording import says_already_reversed
 
 LACKS_CAPABILITY = "insufficient_capabilities_for_transfer"
-"""About the seller's account, not about our key, although it is reported as 403 as well as 400."""
+"""An error of the seller's account, not of our key, although Stripe reports the error as 403 as well as 400."""
 
 
 def outcome_of(error: BaseException) -> Failure:
-    """What an exception out of a call to Stripe means. Total: it never raises."""
+    """Return the outcome of a call to Stripe that ended with this exception. Never raises."""
     match error:
         case stripe.APIConnectionError(__cause__=BaseException() as cause):
             return outcome_of(cause)
         case stripe.APIConnectionError():
             return Unknown("connection", clean(error.user_message or "No connection to Stripe"))
         case stripe.StripeError():
-            return _of_answer(error)
+            return _outcome_of_answer(error)
         case asyncio.CancelledError():
             return Unknown("cancelled", "The call was cancelled before its answer came")
         case TimeoutError():
-            return Unknown("timeout", _said("No whole answer within the time limit", error))
+            return Unknown("timeout", _message("No complete answer within the time limit", error))
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
-            return Unknown("unreadable", _said("The answer broke off or is not HTTP", error))
+            return Unknown("unreadable", _message("The answer broke off or is not HTTP", error))
         case aiohttp.ClientError() | OSError():
-            return Unknown("connection", _said("The connection to Stripe failed", error))
-    # A mistake of ours, and nobody knows whether it struck before or after the money moved. So it is Unknown like a
-    # lost answer (same key, looked up before anybody gives up), but under a name that no network fault ever has.
-    return Unknown(f"bug:{type(error).__name__}", _said("A fault of this program, not of the network", error))
+            return Unknown("connection", _message("The connection to Stripe failed", error))
+    # A bug of this program, which may have occurred before or after the money moved. So the outcome is Unknown as for a
+    # lost answer (same key, a look-up before the last attempt), but under a name that no network fault has.
+    return Unknown(f"bug:{type(error).__name__}", _message("A fault of this program, not of the network", error))
 
 
-class _Answer(NamedTuple):
-    """The few fields of an error answer that matter; nothing else of it is kept."""
+class _ErrorAnswer(NamedTuple):
+    """The fields of an error answer that decide the outcome."""
 
     status: int
     type: str
@@ -60,11 +59,11 @@ class _Answer(NamedTuple):
         return self.replayed or self.should_retry == "false"
 
 
-def _of_answer(error: stripe.StripeError) -> Failure:
-    answer = _read(error)
+def _outcome_of_answer(error: stripe.StripeError) -> Failure:
+    answer = _error_answer(error)
     if answer is None:
         return _unreadable(error)
-    # By code, whatever the status: taken for a rejection, a key in use would be followed by a second key.
+    # By code, for every status: a key in use that counted as a rejection would be followed by a second key.
     if answer.code == "idempotency_key_in_use":
         return NotExecuted(Hindrance.KEY_IN_USE, answer.message, answer.request_id)
     if answer.type == "idempotency_error":
@@ -84,9 +83,9 @@ def _of_answer(error: stripe.StripeError) -> Failure:
     return Unknown(f"http_{answer.status}", answer.message, answer.status, answer.request_id, answer.replayed)
 
 
-def _hindrance(answer: _Answer) -> Hindrance | None:
+def _hindrance(answer: _ErrorAnswer) -> Hindrance | None:
     match answer.status:
-        case 400 | 429 if answer.code == "rate_limit":  # 400 is how limits were told in older API versions
+        case 400 | 429 if answer.code == "rate_limit":  # older API versions report rate limits as 400
             return Hindrance.RATE_LIMITED
         case 429:
             return Hindrance.RATE_LIMITED if answer.limiter else Hindrance.LOCK_TIMEOUT
@@ -97,14 +96,14 @@ def _hindrance(answer: _Answer) -> Hindrance | None:
     return None
 
 
-def _read(error: stripe.StripeError) -> _Answer | None:
-    """None unless the body is Stripe's `{"error": {"type": …}}`: others' errors say nothing about our money."""
+def _error_answer(error: stripe.StripeError) -> _ErrorAnswer | None:
+    """Return Stripe's error, or None for any body but `{"error": {"type": …}}`: a proxy's error says nothing about the money."""
     body = error.json_body
     fields = body.get("error") if isinstance(body, dict) else None
     if not isinstance(fields, dict) or error.http_status is None or not _text(fields, "type"):
         return None
     headers = error.headers or {}
-    return _Answer(
+    return _ErrorAnswer(
         status=error.http_status,
         type=_text(fields, "type") or "",
         code=_text(fields, "code"),
@@ -130,7 +129,7 @@ def _unreadable(error: stripe.StripeError) -> Unknown:
 
 
 def _headers_of_unreadable(error: stripe.StripeError) -> Mapping[str, object]:
-    # When the body is not JSON, the SDK hands the headers over in the place of the parsed body.
+    # When the body is not JSON, the SDK passes the headers in the place of the parsed body.
     if error.headers or isinstance(error.json_body, dict) or not isinstance(error.json_body, Mapping):
         return error.headers or {}
     return error.json_body
@@ -149,6 +148,6 @@ def _text(fields: Mapping[str, object], name: str) -> str | None:
     return clean(value) if isinstance(value, str) and value else None
 
 
-def _said(what: str, error: BaseException) -> str:
-    # str, never repr: the repr of some aiohttp errors lists the request's headers, the API key among them
-    return clean(f"{what} ({type(error).__name__}: {str(error) or 'no details'}).")
+def _message(summary: str, error: BaseException) -> str:
+    # str, never repr: the repr of some aiohttp errors contains the request's headers with the API key
+    return clean(f"{summary} ({type(error).__name__}: {str(error) or 'no details'}).")

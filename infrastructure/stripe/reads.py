@@ -1,4 +1,4 @@
-"""Reading Stripe's books: single objects and whole lists. What cannot be read completely is a `LookUpFailed`."""
+"""Reads of single objects and whole lists at Stripe. An incomplete read is a `LookUpFailed`."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
@@ -15,7 +15,7 @@ Cursor = dict[str, str | int]
 
 
 async def ask(get: Awaitable[object]) -> Mapping[str, object] | Failure:
-    """The JSON object that a GET answered, or what came instead of it."""
+    """Return the JSON object of a GET, or its failure."""
     try:
         answer = await get
     except Exception as error:
@@ -25,7 +25,7 @@ async def ask(get: Awaitable[object]) -> Mapping[str, object] | Failure:
 
 
 async def read(get: Awaitable[object]) -> Mapping[str, object]:
-    """The JSON object that a GET answered. Raises NotAtStripe for 404 `resource_missing`, else LookUpFailed."""
+    """Return the JSON object of a GET. Raises NotAtStripe for 404 `resource_missing`, LookUpFailed for other failures."""
     shown = await ask(get)
     if isinstance(shown, Mapping):
         return shown
@@ -33,7 +33,7 @@ async def read(get: Awaitable[object]) -> Mapping[str, object]:
 
 
 def failure_of(outcome: Failure) -> NotAtStripe | LookUpFailed:
-    """The error a look-up ends with when it got this outcome instead of an object."""
+    """Return the error of a look-up that failed with this outcome."""
     match outcome:
         case Rejected(status=404, code="resource_missing"):
             return NotAtStripe(outcome.message)
@@ -44,7 +44,7 @@ def failure_of(outcome: Failure) -> NotAtStripe | LookUpFailed:
 
 
 async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterator[Mapping[str, object]]:
-    """The items of all pages of a list, newest first. Raises LookUpFailed unless the last page says it is the last."""
+    """Yield the items of all pages of a list, newest first. Raises LookUpFailed unless the list ends."""
     cursor: Cursor = {"limit": PAGE}
     seen: set[str] = set()
     for _ in range(MOST_PAGES):
@@ -55,19 +55,21 @@ async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterat
         if not field(shown, "has_more", bool):
             return
         last = field(items[-1], "id", str) if items else ""
-        # A list that goes round in circles would otherwise be read until the lease runs out.
+        # Without this check a list that repeats its pages would be read until the lease runs out.
         if not last or last in seen:
-            raise LookUpFailed(f"Stripe's list says it has more after {last or 'an empty page'}, but does not go on.")
+            raise LookUpFailed(
+                f"Stripe's list has more pages after {last or 'an empty page'}, but the next page would repeat an earlier one."
+            )
         seen.add(last)
         cursor = {"limit": PAGE, "starting_after": last}
     raise LookUpFailed(f"Stripe's list did not end after {MOST_PAGES} pages of {PAGE}.")
 
 
 def items_of(shown: Mapping[str, object]) -> list[Mapping[str, object]]:
-    """What a list holds. Raises LookUpFailed when it is none."""
+    """Return the items of a list. Raises LookUpFailed for other objects."""
     items = shown.get("data")
     if shown.get("object") != "list" or not isinstance(items, list):
-        raise LookUpFailed(f"Stripe showed {shown.get('object')!r} where a list was expected.")
+        raise LookUpFailed(f"Stripe answered with {shown.get('object')!r}, but a list was expected.")
     if not all(isinstance(item, Mapping) for item in items):
-        raise LookUpFailed("Stripe's list contains something that is no object.")
+        raise LookUpFailed("Stripe's list contains an item that is no JSON object.")
     return items

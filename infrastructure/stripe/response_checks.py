@@ -1,6 +1,6 @@
-"""Stripe's objects, read with suspicion: what came back is believed only after it has been compared.
+"""Checks of Stripe's objects before the ledger uses them.
 
-Works on the parsed JSON, not on the SDK's objects, whose attributes raise when Stripe leaves a field out.
+The checks read the parsed JSON, not the SDK's objects: their attributes raise when Stripe leaves a field out.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ _LONGEST_ID = 255
 T = TypeVar("T", str, int, bool)
 
 
-def checked(answer: object, prefix: str, expected: Mapping[str, object]) -> Succeeded | Unknown:
-    """`Succeeded` when the object has an id with this prefix and every expected value, else `Unknown`.
+def checked_success(answer: object, prefix: str, expected: Mapping[str, object]) -> Succeeded | Unknown:
+    """Return `Succeeded` when the object has an id with this prefix and every expected value, else `Unknown`.
 
-    A disagreement is never a success and never a refusal: some money moved, but not what we asked for.
+    A disagreement is neither a success nor a rejection: money moved, but not as requested.
     """
     response = getattr(answer, "last_response", None)
     shown = getattr(response, "data", None)
@@ -37,9 +37,9 @@ def _disagreement(shown: Mapping[str, object], prefix: str, expected: Mapping[st
         return _differs("id", f"{prefix}…", shown.get("id"))
     for name, value in expected.items():
         got = shown.get(name)
-        if type(got) is not type(value) or got != value:  # by type too: in Python 1 == True and 1 == 1.0
+        if type(got) is not type(value) or got != value:  # compare the type as well: in Python 1 == True and 1 == 1.0
             return _differs(name, value, got, f" of {shown['id']}")
-    # Not in today's API; a preview answers a reversal that has yet to move money with status "pending".
+    # Not in the present API; in a preview, a reversal that has not yet moved money has the status "pending".
     if shown.get("status", "succeeded") != "succeeded":
         return _differs("status", "succeeded", shown["status"], f" of {shown['id']}")
     return None
@@ -60,49 +60,49 @@ def _is_id(value: object, prefix: str) -> bool:
 
 
 def transfer_at_stripe(shown: Mapping[str, object], reversals: tuple[ReversalAtStripe, ...] = ()) -> TransferAtStripe:
-    """Raises LookUpFailed, naming the field, when this is not a transfer."""
+    """Read a transfer. Raises LookUpFailed with the name of the wrong field."""
     return TransferAtStripe(
         stripe_transfer_id=object_id(shown, "transfer", TRANSFER),
         amount=field(shown, "amount", int),
         amount_reversed=field(shown, "amount_reversed", int),
         currency=clean(field(shown, "currency", str)).upper(),
         destination=clean(field(shown, "destination", str)),
-        transfer_id=our_mark(shown, "transfer_id"),
+        transfer_id=our_metadata(shown, "transfer_id"),
         reversals=reversals,
     )
 
 
 def reversal_at_stripe(shown: Mapping[str, object], stripe_transfer_id: str) -> ReversalAtStripe:
-    """Raises LookUpFailed, naming the field, when this is not a reversal of that transfer."""
+    """Read a reversal of that transfer. Raises LookUpFailed with the name of the wrong field."""
     if field(shown, "transfer", str) != stripe_transfer_id:
         raise LookUpFailed(f"Stripe listed a reversal of {shown['transfer']!r} among those of {stripe_transfer_id!r}.")
     source = shown.get("source_refund")
     return ReversalAtStripe(
         stripe_reversal_id=object_id(shown, "transfer_reversal", REVERSAL),
         amount=field(shown, "amount", int),
-        reversal_id=our_mark(shown, "reversal_id"),
+        reversal_id=our_metadata(shown, "reversal_id"),
         source_refund=clean(source) if isinstance(source, str) else None,
-        refund_id=our_mark(shown, "refund_id"),
+        refund_id=our_metadata(shown, "refund_id"),
     )
 
 
 def object_id(shown: Mapping[str, object], kind: str, prefix: str) -> str:
-    """The id of an object of that kind. Raises LookUpFailed."""
+    """Return the id of an object of that kind. Raises LookUpFailed for another kind."""
     if field(shown, "object", str) != kind or not _is_id(shown.get("id"), prefix):
-        raise LookUpFailed(clean(f"Stripe showed {shown['object']!r} {shown.get('id')!r} where a {kind} was expected."))
+        raise LookUpFailed(clean(f"Stripe answered with {shown['object']!r} {shown.get('id')!r}, but a {kind} was expected."))
     return field(shown, "id", str)
 
 
 def field(shown: Mapping[str, object], name: str, kind: type[T]) -> T:
-    """The value of a field that must be there. Raises LookUpFailed."""
+    """Return the value of a required field. Raises LookUpFailed when the field is missing or has another type."""
     value = shown.get(name)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise LookUpFailed(clean(f"Stripe's answer has {name}={value!r} where a {kind.__name__} was expected."))
+        raise LookUpFailed(clean(f"Stripe's answer has {name}={value!r}, but a {kind.__name__} was expected."))
     return value
 
 
-def our_mark(shown: Mapping[str, object], name: str) -> str | None:
-    """What its metadata says under this name, if anything."""
+def our_metadata(shown: Mapping[str, object], name: str) -> str | None:
+    """Return the metadata value that the ledger has set under this name, if any."""
     metadata = shown.get("metadata")
     value = metadata.get(name) if isinstance(metadata, Mapping) else None
     return clean(value) if isinstance(value, str) and value else None

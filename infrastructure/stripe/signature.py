@@ -13,10 +13,10 @@ _LONGEST_HEADER = 4096  # characters; real ones have about 80 per signature
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[str], now: datetime, tolerance: timedelta = TOLERANCE) -> None:
-    """Returns when the raw body was signed with one of the secrets, at most `tolerance` from `now` (aware).
+    """Check that the raw body was signed with one of the secrets, at most `tolerance` from `now` (aware).
 
-    Raises BadSignature for everything an outsider can send, also for a time stamp too far in the *future*: whoever
-    got hold of one would have a body that stays valid. Empty secrets are ours to repair: ValueError.
+    Raises BadSignature for every wrong signature, also for a timestamp too far in the *future*: a stolen one would stay
+    valid. Raises ValueError when one of our secrets is empty.
     """
     keys = keys_of(secrets)
     timestamp, signatures = _parsed(header)
@@ -30,7 +30,7 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str], now: datetim
 
 
 def sign(body: bytes, secret: str, at: datetime) -> str:
-    """The header Stripe would send for this body at that instant."""
+    """Return Stripe's header for this body at that instant."""
     timestamp = str(int(at.timestamp()))
     return f"t={timestamp},v1={_digest(keys_of([secret])[0], timestamp, body)}"
 
@@ -49,7 +49,7 @@ def _parsed(header: str | None) -> tuple[str, list[str]]:
 
 
 def _is_timestamp(text: str) -> bool:
-    # isdigit alone accepts digits of other scripts, and int() refuses strings of thousands of digits
+    # isdigit alone accepts digits of other scripts, and int() refuses strings with thousands of digits
     return text.isascii() and text.isdigit() and len(text) <= 12
 
 

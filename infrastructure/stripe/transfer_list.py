@@ -1,4 +1,4 @@
-"""One page of Stripe's list of transfers, as a reconciliation needs it: each with the reversals that came along."""
+"""Pages of Stripe's list of transfers for a reconciliation. Each transfer has the reversals in its JSON."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,15 +7,17 @@ from application.gateways import ListedTransfer, Page
 from domain.provider_call.outcome import LookUpFailed
 from infrastructure.redaction import clean
 from infrastructure.stripe.reads import items_of
-from infrastructure.stripe.response_checks import field, our_mark, reversal_at_stripe, transfer_at_stripe
+from infrastructure.stripe.response_checks import field, our_metadata, reversal_at_stripe, transfer_at_stripe
 
 
-def page_of(shown: Mapping[str, object], after: str | None, destination: str | None = None) -> Page:
-    """Raises LookUpFailed for a page that cannot be read, or after which the list would not go on."""
+def transfer_page(shown: Mapping[str, object], after: str | None, destination: str | None = None) -> Page:
+    """Read one page. Raises LookUpFailed for an unreadable page, or when the next page would repeat this one."""
     listed = [_listed(item) for item in items_of(shown)]
     more = field(shown, "has_more", bool)
     if more and (not listed or listed[-1].transfer.stripe_transfer_id == after):
-        raise LookUpFailed("Stripe's list of transfers says it has more, but does not go on.")
+        raise LookUpFailed(
+            "Stripe's list of transfers has more pages, but the next page would repeat this one; look again later."
+        )
     for one in listed:
         if destination not in (None, one.transfer.destination):
             raise LookUpFailed(f"Stripe listed a transfer to {one.transfer.destination!r} among those to {destination!r}.")
@@ -30,4 +32,4 @@ def _listed(shown: Mapping[str, object]) -> ListedTransfer:
     created_at = datetime.fromtimestamp(field(shown, "created", int), UTC)
     group = shown.get("transfer_group")
     named = clean(group) if isinstance(group, str) and group else None
-    return ListedTransfer(transfer._replace(reversals=reversals), created_at, our_mark(shown, "order_id"), named)
+    return ListedTransfer(transfer._replace(reversals=reversals), created_at, our_metadata(shown, "order_id"), named)

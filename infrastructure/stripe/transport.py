@@ -1,7 +1,7 @@
-"""How bytes reach Stripe: the SDK's aiohttp client, with the gaps of its `request_async` closed.
+"""HTTP transport to Stripe: the SDK's aiohttp client with another `request_async`.
 
-The SDK's own leaves a response open when its body breaks off, times out or is cancelled (the connection then stays
-taken until a garbage collection), lets those errors escape unwrapped, follows redirects, and reads without bound.
+The SDK's method leaves a response open when its body breaks off, times out or is cancelled (the connection then stays
+in use until a garbage collection), lets those errors escape unwrapped, follows redirects, and reads without limit.
 """
 
 import ssl
@@ -12,14 +12,14 @@ import stripe
 from stripe import AIOHTTPClient
 
 LARGEST_ANSWER = 32 * 1024 * 1024
-"""Bytes. A page of 100 transfers has about 100 kB, and some MB where all metadata is filled to the brim."""
+"""Bytes. A page of 100 transfers has about 100 kB, and some MB when all metadata has its maximum size."""
 
 
 class Transport(AIOHTTPClient):
     """One pool of connections, bound to the event loop in which it is built."""
 
     def __init__(self, timeout: float, connections: int) -> None:
-        """`timeout` in seconds for a whole exchange; `connections` that may be open at once."""
+        """`timeout` in seconds for a whole exchange; `connections` is the number that may be open at once."""
         connector = aiohttp.TCPConnector(limit=connections, ssl=ssl.create_default_context(cafile=stripe.ca_bundle_path))
         self._pool = aiohttp.ClientSession(
             connector=connector,
@@ -31,9 +31,9 @@ class Transport(AIOHTTPClient):
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
-        """Raises `stripe.APIConnectionError`, caused by what really happened."""
+        """Send one request. Raises `stripe.APIConnectionError` with the real error as its cause."""
         try:
-            # A redirect is no answer of Stripe's API, and following it would post the body once more.
+            # Stripe's API does not redirect, and following a redirect would post the body once more.
             async with self._pool.request(method, url, headers=headers, data=post_data, allow_redirects=False) as response:
                 return await _whole(response.content), response.status, response.headers
         except Exception as error:
@@ -49,5 +49,5 @@ async def _whole(content: aiohttp.StreamReader) -> bytes:
         body += chunk
         if len(body) > LARGEST_ANSWER:
             raise aiohttp.ClientPayloadError(f"the answer is larger than {LARGEST_ANSWER} bytes")
-    # The SDK decodes strictly, and raises UnicodeDecodeError on a proxy's error page in another encoding.
+    # The SDK decodes strictly and raises UnicodeDecodeError on a proxy's error page in another encoding.
     return body.decode("utf-8", "replace").encode()

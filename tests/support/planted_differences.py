@@ -18,7 +18,7 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Storage
 from infrastructure.simulators.stripe.accounts import fund
 from infrastructure.simulators.stripe.balances import PLATFORM
-from infrastructure.simulators.stripe.books import DASHBOARD, Books
+from infrastructure.simulators.stripe.books import DASHBOARD, SimulatedStripeBooks
 from infrastructure.simulators.stripe.transfers import create_reversal, create_transfer
 
 SELLERS, SHARE, BACK = 5, 1_000, 100
@@ -37,7 +37,7 @@ PLANTS = (
 class Seeds:
     """What was planted: the kind that each object at Stripe has to be found as."""
 
-    books: Books
+    books: SimulatedStripeBooks
     now: datetime
     each: int
     planted: dict[str, str] = field(default_factory=dict)

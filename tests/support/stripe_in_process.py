@@ -19,8 +19,7 @@ from starlette.types import ASGIApp
 
 from infrastructure.simulators.common.latency import recorded
 from infrastructure.simulators.stripe import SimulatorConfig, create_simulator
-from infrastructure.simulators.stripe.inspection import invariants, ledger
-from infrastructure.simulators.stripe.world import World
+from infrastructure.simulators.stripe.world import StripeWorld
 from infrastructure.stripe.gateway import StripeGateway
 from tests.support.virtual_time import epoch_seconds
 
@@ -153,7 +152,7 @@ class VirtualStripe:
 
     def __init__(self, seed: int, **settings: Any) -> None:
         app = create_simulator(SimulatorConfig(seed=seed, clock=epoch_seconds, **settings))
-        self.world: World = app.state.world
+        self.world: StripeWorld = app.state.world
         self.weather = Weather()
         self._app, self._chance = app, random.Random(f"stripe {seed}")
 
@@ -163,12 +162,12 @@ class VirtualStripe:
     @property
     def transfers(self) -> list[dict[str, Any]]:
         """Its books: every transfer with all its reversals."""
-        return list(ledger(self.world)["transfers"])
+        return list(self.world.ledger()["transfers"])
 
     @property
     def violations(self) -> list[str]:
         """Empty, unless the simulator's own books are wrong."""
-        return list(invariants(self.world)["violations"])
+        return list(self.world.books.violations())
 
     def posts(self, operation: str) -> list[dict[str, Any]]:
         """The log of the calls that arrived, oldest first."""

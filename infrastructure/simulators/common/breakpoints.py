@@ -1,6 +1,4 @@
-"""Where calls are held, and where a test waits until one is: the heart of every kill -9 test."""
-
-from __future__ import annotations
+"""Breakpoints at which requests stop until a test releases them: the basis of every kill -9 test."""
 
 import asyncio
 import contextlib
@@ -13,106 +11,102 @@ from typing import Any, TypeAlias
 
 from infrastructure.simulators.common.connection import Connection
 from infrastructure.simulators.common.fault_actions import Point
-from infrastructure.simulators.common.request import Call
+from infrastructure.simulators.common.request import ApiRequest
 
 
-class Ending(StrEnum):
-    """Why a held call is held no longer."""
+class ReleaseReason(StrEnum):
+    """Why a stopped request goes on."""
 
     RELEASED = "released"
     EXPIRED = "expired"
     CLIENT_GONE = "client_gone"
 
 
-Waits: TypeAlias = "dict[asyncio.Future[Any], Ending]"
+Waits: TypeAlias = "dict[asyncio.Future[Any], ReleaseReason]"
 
 
-class HeldCall:
-    def __init__(self, id_: str, call: Call, point: Point) -> None:
+class StoppedRequest:
+    def __init__(self, id_: str, request: ApiRequest, point: Point) -> None:
         self.id = id_
-        self.call = call
+        self.request = request
         self.point = point
         self.released = asyncio.Event()
 
     def listing(self) -> dict[str, Any]:
         return {
             "id": self.id,
-            "operation": self.call.operation,
+            "operation": self.request.operation,
             "point": self.point.value,
-            "key": self.call.key,
-            "request_id": self.call.request_id,
-            "transfer": self.call.transfer,
-            "destination": self.call.destination,
+            "key": self.request.key,
+            "request_id": self.request.request_id,
+            "transfer": self.request.transfer,
+            "destination": self.request.destination,
         }
 
 
-class Gate:
+class Breakpoints:
     def __init__(self) -> None:
         self._numbers = count(1)
-        self._held: dict[str, HeldCall] = {}
+        self._stopped: dict[str, StoppedRequest] = {}
         self._changed = asyncio.Event()
         self._closed = asyncio.Event()
 
-    async def hold(
-        self, call: Call, point: Point, connection: Connection, seconds: float | None = None, patient: bool = False
-    ) -> Ending:
-        """Stop here. A `patient` hold outlives its client, others end when the client goes away."""
-        with self._holding(call, point) as held:
-            waits: Waits = {asyncio.ensure_future(held.released.wait()): Ending.RELEASED}
+    async def stop(
+        self, request: ApiRequest, point: Point, connection: Connection, seconds: float | None = None, patient: bool = False
+    ) -> ReleaseReason:
+        """Stop the request until its release. A `patient` stop outlives the client; others end when the client disconnects."""
+        with self._listed(request, point) as stopped:
+            waits: Waits = {asyncio.ensure_future(stopped.released.wait()): ReleaseReason.RELEASED}
             if not patient:
-                waits[asyncio.ensure_future(connection.gone())] = Ending.CLIENT_GONE
+                waits[asyncio.ensure_future(connection.gone())] = ReleaseReason.CLIENT_GONE
             try:
                 done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await _cancelled(waits)
-        return min((waits[wait] for wait in done), key=list(Ending).index, default=Ending.EXPIRED)
+                for wait in waits:
+                    wait.cancel()
+                await asyncio.gather(*waits, return_exceptions=True)
+        return min((waits[wait] for wait in done), key=list(ReleaseReason).index, default=ReleaseReason.EXPIRED)
 
     @contextmanager
-    def _holding(self, call: Call, point: Point) -> Iterator[HeldCall]:
-        held = HeldCall(f"held_{next(self._numbers)}", call, point)
-        self._held[held.id] = held
+    def _listed(self, request: ApiRequest, point: Point) -> Iterator[StoppedRequest]:
+        stopped = StoppedRequest(f"held_{next(self._numbers)}", request, point)
+        self._stopped[stopped.id] = stopped
         if self._closed.is_set():
-            held.released.set()
-        self._tell()
+            stopped.released.set()
+        self._notify()
         try:
-            yield held
+            yield stopped
         finally:
-            del self._held[held.id]
-            self._tell()
+            del self._stopped[stopped.id]
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def waiting(self, operation: str = "*") -> list[HeldCall]:
-        return [held for held in self._held.values() if fnmatchcase(held.call.operation, operation)]
+    def stopped(self, operation: str = "*") -> list[StoppedRequest]:
+        return [stopped for stopped in self._stopped.values() if fnmatchcase(stopped.request.operation, operation)]
 
-    async def wait_until_held(self, operation: str, calls: int) -> list[HeldCall]:
-        """Returns as soon as that many calls of the operation are being held, or the simulator shuts down."""
-        while len(self.waiting(operation)) < calls and not self._closed.is_set():
+    async def wait_until_stopped(self, operation: str, requests: int) -> list[StoppedRequest]:
+        """Wait until that many requests of the operation are stopped, or the simulator shuts down."""
+        while len(self.stopped(operation)) < requests and not self._closed.is_set():
             await self._changed.wait()
-        return self.waiting(operation)
+        return self.stopped(operation)
 
     def release(self, operation: str = "*", id_: str | None = None) -> int:
-        """Let them go on; returns how many."""
-        chosen = [held for held in self.waiting(operation) if id_ in (None, held.id)]
-        for held in chosen:
-            held.released.set()
+        """Let the requests go on. Returns their number."""
+        chosen = [stopped for stopped in self.stopped(operation) if id_ in (None, stopped.id)]
+        for stopped in chosen:
+            stopped.released.set()
         return len(chosen)
 
     def close(self) -> None:
-        """The simulator shuts down: nothing is held any more."""
+        """Release all requests and stop none any more: the simulator shuts down."""
         self._closed.set()
-        self._tell()
+        self._notify()
         self.release()
 
-    async def pause(self, seconds: float) -> None:
-        """Real time passes; cut short when the simulator shuts down."""
+    async def sleep(self, seconds: float) -> None:
+        """Sleep in real time, or until the simulator shuts down."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), seconds)
-
-
-async def _cancelled(waits: Waits) -> None:
-    for wait in waits:
-        wait.cancel()
-    await asyncio.gather(*waits, return_exceptions=True)

@@ -1,22 +1,20 @@
-"""The simulator's clock: real time, a clock that was handed in, or one that stands still; all can be put forward."""
-
-from __future__ import annotations
+"""The simulator's clock: real time, a given clock, or a fixed instant. Each can be advanced."""
 
 import time
 from collections.abc import Callable
 
 
 class SimClock:
-    """Seconds since the epoch as the simulated Stripe sees them.
+    """Seconds since the epoch in simulated time.
 
-    Sleeps are the event loop's, so a clock that is handed in belongs to the loop that the simulator runs in.
+    Sleeps use the event loop, so a given clock must belong to the loop that the simulator runs in.
     """
 
     def __init__(self, virtual_start: float | None = None, source: Callable[[], float] | None = None) -> None:
-        """Raises ValueError when two clocks are asked for."""
+        """Use one clock. Raises ValueError for both a start and a clock."""
         if virtual_start is not None and source is not None:
-            raise ValueError("the simulator was given a clock and a virtual start, but it has one clock: choose one of them")
-        self._now = source or (time.time if virtual_start is None else _standing_still(virtual_start))
+            raise ValueError("the simulator got both `clock` and `virtual_start`, but it has one clock; choose one of them")
+        self._now = source or (time.time if virtual_start is None else _fixed(virtual_start))
         self._steady = source or time.monotonic
         self.offset = 0.0
 
@@ -27,13 +25,13 @@ class SimClock:
         return int(self.now())
 
     def steady(self) -> float:
-        """For durations and for what is due later: never set back, and put forward together with the clock."""
+        """Return the time for durations and due times: never set back, and advanced together with the clock."""
         return self._steady() + self.offset
 
     def advance(self, seconds: float) -> float:
-        """Move forward and return the new time. Raises ValueError on a negative step: Stripe's time never runs back."""
+        """Move forward and return the new time. Raises ValueError on a negative step."""
         if seconds < 0:
-            raise ValueError(f"the clock was asked to go back {-seconds} s, but it only moves forward: use a reset")
+            raise ValueError(f"the clock was asked to go back {-seconds} s, but it only moves forward; use a reset")
         self.offset += seconds
         return self.now()
 
@@ -41,5 +39,5 @@ class SimClock:
         self.offset = 0.0
 
 
-def _standing_still(at: float) -> Callable[[], float]:
+def _fixed(at: float) -> Callable[[], float]:
     return lambda: at

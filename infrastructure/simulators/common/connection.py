@@ -1,6 +1,4 @@
-"""The connection of one request: how answers leave, and how they fail to."""
-
-from __future__ import annotations
+"""The connection of one request: complete answers, and answers that a fault breaks."""
 
 import asyncio
 import socket
@@ -9,14 +7,15 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from infrastructure.simulators.common.answer import Answer
 from infrastructure.simulators.common.fault_actions import Mangle
 from infrastructure.simulators.common.refusal import Refusal
+from infrastructure.simulators.common.request import Answer
 
 BODY_AT_MOST = 1_000_000
 DRIPS = 20
+"""Parts in which a slow answer is sent."""
 TRANSPORT = "simulator.transport"
-"""Where the server leaves the socket's transport in the scope's state: ASGI itself knows no way to reset it."""
+"""Member of the scope's state with the socket's transport: ASGI itself has no way to reset a connection."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -28,7 +27,7 @@ class Connection:
         self._transport: asyncio.Transport | None = scope.get("state", {}).get(TRANSPORT)
 
     async def body(self) -> bytes:
-        """Raises Refusal when it is too large."""
+        """Read the body. Raises Refusal when it is too large."""
         parts: list[bytes] = []
         more, size = True, 0
         while more:
@@ -42,7 +41,7 @@ class Connection:
         return b"".join(parts)
 
     async def gone(self) -> None:
-        """Returns when the client has closed the connection. Only after the body has been read."""
+        """Wait until the client closes the connection. Only after the body has been read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -51,7 +50,7 @@ class Connection:
         await self._send({"type": "http.response.body", "body": answer.body})
 
     async def answer_half_the_bytes(self, answer: Answer) -> None:
-        """The header promises the whole body; the connection closes in the middle of it."""
+        """Promise the whole body in the header, and close the connection in the middle of the body."""
         await self._start(answer, len(answer.body))
         half = answer.body[: len(answer.body) // 2]
         await self._send({"type": "http.response.body", "body": half, "more_body": True})
@@ -66,14 +65,14 @@ class Connection:
         step = max(len(answer.body) // DRIPS, 1)
         for start in range(0, len(answer.body), step):
             await asyncio.sleep(seconds / DRIPS)
-            drip = answer.body[start : start + step]
-            await self._send({"type": "http.response.body", "body": drip, "more_body": True})
+            part = answer.body[start : start + step]
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 
     async def end(self, reset: bool) -> None:
         """Close the connection, with a TCP reset if asked, and wait until the server has noticed."""
         transport = self._open_transport()
-        if reset and not transport.is_closing():  # a client that has gone already took its socket along
+        if reset and not transport.is_closing():  # after a disconnect of the client there is no socket
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             transport.abort()
         else:
@@ -81,9 +80,11 @@ class Connection:
         await self.gone()
 
     def _open_transport(self) -> asyncio.Transport:
-        """Raises ConnectionResetError without a server of ours: in-process transports have nothing to cut."""
+        """Return the socket's transport. Raises ConnectionResetError in process, where there is no connection to cut."""
         if self._transport is None:
-            raise ConnectionResetError("this fault needs a real connection: start the app with serve_simulator")
+            raise ConnectionResetError(
+                "this fault needs a real connection, but the app runs in process: start it with serve_simulator"
+            )
         return self._transport
 
     async def _start(self, answer: Answer, length: int) -> None:
@@ -96,8 +97,9 @@ class Connection:
         await self._send(start)
 
 
-async def deliver(connection: Connection, answer: Answer, spoilt: list[Mangle]) -> None:
-    match spoilt[0].kind if spoilt else None:
+async def deliver(connection: Connection, answer: Answer, mangles: list[Mangle]) -> None:
+    """Send the answer, broken as the first of `mangles` demands."""
+    match mangles[0].kind if mangles else None:
         case None:
             await connection.answer(answer)
         case "truncate_body":
@@ -108,4 +110,4 @@ async def deliver(connection: Connection, answer: Answer, spoilt: list[Mangle]) 
         case "partial_headers":
             await connection.answer_half_a_header()
         case "slow_drip":
-            await connection.answer_slowly(answer, spoilt[0].seconds)
+            await connection.answer_slowly(answer, mangles[0].seconds)

@@ -1,12 +1,9 @@
-"""What every simulated provider lets a test do from outside: faults, wording, deliveries, and the log of calls."""
-
-from __future__ import annotations
+"""The `/_sim/*` routes that all simulators share: faults, wording, deliveries, clock, request log, reset."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import orjson
 from pydantic import ValidationError
@@ -14,61 +11,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infrastructure.simulators.common.answer import Answer
-from infrastructure.simulators.common.breakpoints import Gate
-from infrastructure.simulators.common.clock import SimClock
-from infrastructure.simulators.common.delivery_log import DeliveryLog
-from infrastructure.simulators.common.faults import FaultBoard
-from infrastructure.simulators.common.refusal import Refusal, Wording
-from infrastructure.simulators.common.request import Call, LogEntry
-
-
-class Deliveries(Protocol):
-    """The webhooks of a provider, as far as every provider's are alike."""
-
-    @property
-    def log(self) -> DeliveryLog: ...
-    @property
-    def outstanding(self) -> int: ...
-    def flush(self, shuffle_seed: int | None = None, types: str = "*") -> int: ...
-
-
-class Controlled(Protocol):
-    """A simulated provider, as far as every provider is alike."""
-
-    @property
-    def clock(self) -> SimClock: ...
-    @property
-    def faults(self) -> FaultBoard: ...
-    @property
-    def gate(self) -> Gate: ...
-    @property
-    def wording(self) -> Wording: ...
-    @property
-    def webhooks(self) -> Deliveries: ...
-    @property
-    def log(self) -> deque[LogEntry]: ...
-    def commit(self) -> None: ...
-    def unnamed_call(self, method: str, path: str) -> Call: ...
-    def refused(self, refusal: Refusal, call: Call, stored: bool) -> Answer: ...
-
+from infrastructure.simulators.common.refusal import Refusal
+from infrastructure.simulators.common.world import SimulatorWorld
 
 Json: TypeAlias = Any
-W = TypeVar("W", bound=Controlled)
-Act: TypeAlias = Callable[[W, Request, dict[str, Any]], "Json | Awaitable[Json]"]
-Control: TypeAlias = tuple[str, str, Act[W]]
-"""Method, path, and what it does."""
+Body: TypeAlias = dict[str, Any]
+AnyWorld: TypeAlias = SimulatorWorld[Any]
+World = TypeVar("World", bound=SimulatorWorld[Any])
+Act: TypeAlias = Callable[[World, Request, Body], "Json | Awaitable[Json]"]
+ControlRoute: TypeAlias = tuple[str, str, Act[World]]
+"""Method, path, and function."""
 
 POLL_AT_MOST = 300.0
-"""Seconds that a long poll may last."""
+"""Longest duration of a long poll in seconds."""
 
 
-def routes_of(world: W, controls: Sequence[Control[W]]) -> list[Route]:
+def routes_of(world: World, controls: Sequence[ControlRoute[World]]) -> list[Route]:
     shared = [Route(path, _endpoint(world, act), methods=[method]) for method, path, act in SHARED]
     return [*shared, *(Route(path, _endpoint(world, act), methods=[method]) for method, path, act in controls)]
 
 
-def _endpoint(world: W, act: Act[W]) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(world: World, act: Act[World]) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
             result = act(world, request, await _body(request))
@@ -76,20 +39,20 @@ def _endpoint(world: W, act: Act[W]) -> Callable[[Request], Awaitable[Response]]
             world.commit()
             return _json(answer)
         except Refusal as refusal:
-            call = world.unnamed_call(request.method, request.url.path)
-            refused = world.refused(refusal, call, stored=False)
+            unrouted = world.new_request("none", request.method, request.url.path)
+            refused = world.refused(refusal, unrouted, stored=False)
             return Response(refused.body, refused.status, media_type="application/json")
         except (ValidationError, ValueError, TypeError, KeyError) as failure:
-            sentence = f"there is no {failure}" if isinstance(failure, KeyError) else str(failure)
-            return _json({"error": sentence}, 400)
+            message = f"there is no {failure}" if isinstance(failure, KeyError) else str(failure)
+            return _json({"error": message}, 400)
 
     return endpoint
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """Raises ValueError for anything but an object, and for web pages: a browser must not move even toy money."""
+async def _body(request: Request) -> Body:
+    """Read the body. Raises ValueError for anything but an object, and for web pages: no browser may move even toy money."""
     if "origin" in request.headers:
-        raise ValueError("the simulator was asked by a web page, but only programs may control it")
+        raise ValueError("the request comes from a web page, but only programs may control the simulator")
     raw = await request.body()
     body = orjson.loads(raw) if raw else {}
     if not isinstance(body, dict):
@@ -101,70 +64,73 @@ def _json(content: Json, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, media_type="application/json")
 
 
-def _add_fault(world: Controlled, _: Request, body: dict[str, Any]) -> Json:
-    return world.faults.add(body).listing()
+def _seconds(request: Request) -> float:
+    return min(float(request.query_params.get("timeout", "30")), POLL_AT_MOST)
 
 
-def _list_faults(world: Controlled, _: Request, __: dict[str, Any]) -> Json:
+def _list_faults(world: AnyWorld, _: Request, __: Body) -> Json:
     return {"data": [armed.listing() for armed in world.faults.armed.values()]}
 
 
-def _clear_faults(world: Controlled, request: Request, __: dict[str, Any]) -> Json:
+def _clear_faults(world: AnyWorld, request: Request, _: Body) -> Json:
     return {"cleared": world.faults.clear(request.query_params.get("id"))}
 
 
-async def _waiting(world: Controlled, request: Request, _: dict[str, Any]) -> Json:
-    """Returns at once when enough calls are held, or after `timeout` seconds with those that are."""
-    query = request.query_params
-    operation, calls = query.get("operation", "*"), int(query.get("count", "1"))
-    seconds = min(float(query.get("timeout", "30")), POLL_AT_MOST)
+async def _stopped(world: AnyWorld, request: Request, _: Body) -> Json:
+    """Answer as soon as enough requests are stopped, or after `timeout` seconds with those that are."""
+    operation, requests = request.query_params.get("operation", "*"), int(request.query_params.get("count", "1"))
     try:
-        held = await asyncio.wait_for(world.gate.wait_until_held(operation, calls), seconds)
+        stopped = await asyncio.wait_for(world.breakpoints.wait_until_stopped(operation, requests), _seconds(request))
     except TimeoutError:
-        held = world.gate.waiting(operation)
-    return {"data": [call.listing() for call in held]}
+        stopped = world.breakpoints.stopped(operation)
+    return {"data": [one.listing() for one in stopped]}
 
 
-def _release(world: Controlled, _: Request, body: dict[str, Any]) -> Json:
-    return {"released": world.gate.release(body.get("operation", "*"), body.get("id"))}
+def _release(world: AnyWorld, _: Request, body: Body) -> Json:
+    return {"released": world.breakpoints.release(body.get("operation", "*"), body.get("id"))}
 
 
-def _reword(world: Controlled, _: Request, body: dict[str, Any]) -> Json:
+def _reword(world: AnyWorld, _: Request, body: Body) -> Json:
     for name, changes in body.items():
         world.wording.change(name, changes)
     return world.wording.listing()
 
 
-def _restore_wording(world: Controlled, _: Request, __: dict[str, Any]) -> Json:
+def _restore_wording(world: AnyWorld, _: Request, __: Body) -> Json:
     world.wording.forget_changes()
     return world.wording.listing()
 
 
-def _flush(world: Controlled, _: Request, body: dict[str, Any]) -> Json:
+def _flush(world: AnyWorld, _: Request, body: Body) -> Json:
     return {"flushed": world.webhooks.flush(body.get("shuffle_seed"), body.get("types", "*"))}
 
 
-async def _quiet(world: Controlled, request: Request, _: dict[str, Any]) -> Json:
-    seconds = min(float(request.query_params.get("timeout", "30")), POLL_AT_MOST)
+async def _quiet(world: AnyWorld, request: Request, _: Body) -> Json:
     try:
-        await asyncio.wait_for(world.webhooks.log.quiet(), seconds)
+        await asyncio.wait_for(world.webhooks.log.quiet(), _seconds(request))
     except TimeoutError:
         return {"quiet": False, "outstanding": world.webhooks.outstanding}
     return {"quiet": True, "outstanding": 0}
 
 
-def _requests(world: Controlled, request: Request, _: dict[str, Any]) -> Json:
-    """The log of calls, oldest first; `operation` (a glob) and `key` narrow it."""
+def _requests(world: AnyWorld, request: Request, _: Body) -> Json:
+    """Return the request log, oldest first; `operation` (a glob) and `key` narrow the selection."""
     operation, key = request.query_params.get("operation", "*"), request.query_params.get("key")
     entries = [entry for entry in world.log if fnmatchcase(entry["operation"], operation) and key in (None, entry["key"])]
     return {"data": entries}
 
 
-SHARED: tuple[Control[Controlled], ...] = (
-    ("POST", "/_sim/faults", _add_fault),
+async def _reset(world: AnyWorld, _: Request, __: Body) -> Json:
+    world.reset()
+    await world.webhooks.dispose()
+    return {"reset": True}
+
+
+SHARED: tuple[ControlRoute[AnyWorld], ...] = (
+    ("POST", "/_sim/faults", lambda world, _, body: world.faults.add(body).listing()),
     ("GET", "/_sim/faults", _list_faults),
     ("DELETE", "/_sim/faults", _clear_faults),
-    ("GET", "/_sim/waiting", _waiting),
+    ("GET", "/_sim/waiting", _stopped),
     ("POST", "/_sim/release", _release),
     ("GET", "/_sim/wording", lambda world, _, __: world.wording.listing()),
     ("POST", "/_sim/wording", _reword),
@@ -173,5 +139,8 @@ SHARED: tuple[Control[Controlled], ...] = (
     ("POST", "/_sim/deliveries/flush", _flush),
     ("GET", "/_sim/deliveries/quiet", _quiet),
     ("GET", "/_sim/requests", _requests),
+    ("POST", "/_sim/clock", lambda world, _, body: {"now": world.advance(body["seconds"])}),
+    ("GET", "/_sim/ledger", lambda world, _, __: world.ledger()),
+    ("POST", "/_sim/reset", _reset),
     ("GET", "/_sim/health", lambda world, _, __: {"ok": True, "now": world.clock.now()}),
 )

@@ -1,7 +1,5 @@
 """Stripe's form bodies and query strings: `metadata[k]=v`, `expand[]=x`, `created[gte]=1`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import TypeAlias
 from urllib.parse import parse_qsl
@@ -17,7 +15,7 @@ DEPTH_AT_MOST = 5
 
 
 def read_pairs(raw: bytes) -> Pairs:
-    """The fields in the order they were sent. Raises Refusal when there are too many of them."""
+    """Parse the fields in their order. Raises Refusal when there are too many."""
     try:
         return parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS_AT_MOST)
     except ValueError:
@@ -25,7 +23,7 @@ def read_pairs(raw: bytes) -> Pairs:
 
 
 def nest(pairs: Iterable[tuple[str, str]]) -> Form:
-    """Bracketed names become nested objects; lists become objects keyed by their index."""
+    """Nest bracketed names into objects. Lists become objects with the index as key."""
     form: Form = {}
     for name, value in pairs:
         if "[" in name:

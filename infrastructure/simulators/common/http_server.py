@@ -1,6 +1,4 @@
-"""Serving a simulated provider over real HTTP inside the running event loop, so that its connections can be reset."""
-
-from __future__ import annotations
+"""HTTP server for a simulator inside the running event loop, so that faults can reset its connections."""
 
 import asyncio
 import contextlib
@@ -9,7 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
@@ -19,25 +17,23 @@ from uvicorn.server import ServerState
 from infrastructure.simulators.common.connection import TRANSPORT
 
 GRACE = 1.0
-"""Seconds that calls under way may take to end when the simulator stops."""
+"""Seconds in which the requests under way may end when the simulator stops."""
 
 
 class ResettableProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which also tells each request the transport it came on, so that a fault can reset it."""
+    """uvicorn's protocol with the transport in the state of each request, so that a fault can reset the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, TRANSPORT: transport}
-        self.access_log = False  # the simulator keeps its own log of calls
+        self.access_log = False  # the simulator has its own request log
         super().connection_made(transport)
 
 
 class LoopbackServer:
-    """An application that listens on `url`. Also an asynchronous context manager that stops it at the end."""
+    """A simulator that listens on `url`. Also an asynchronous context manager that stops the simulator at the end."""
 
-    def __init__(self, app: Starlette, sock: socket.socket, shut: Callable[[], None]) -> None:
-        """`shut` makes the application let go of whatever it holds."""
+    def __init__(self, app: Starlette, sock: socket.socket) -> None:
         self.app = app
-        self._shut = shut
         self._socket = sock
         self._state = ServerState()
         self._stack = AsyncExitStack()
@@ -49,7 +45,7 @@ class LoopbackServer:
         return f"http://{host}:{self.port}"
 
     async def start(self) -> None:
-        """Raises whatever keeps it from starting; the socket is closed then."""
+        """Start to listen. After an error the socket is closed."""
         try:
             await self._listen()
         except BaseException:
@@ -66,11 +62,11 @@ class LoopbackServer:
         self._stack.callback(server.close)
 
     async def stop(self) -> None:
-        """Stop listening, let calls under way end, then cut whatever is still open. Stopping twice is harmless.
+        """Stop listening, let the requests under way end, then abort the open connections. Stopping twice is harmless.
 
-        Calls that wait before their commit vanish without effect, as when a server dies.
+        Requests that wait before their commit end without effect, as when a server dies.
         """
-        self._shut()
+        self.app.state.world.shut()
         stack = self._stack.pop_all()
         for connection in list(self._state.connections):
             connection.shutdown()
@@ -92,13 +88,29 @@ class LoopbackServer:
         await self.stop()
 
 
-def loopback_socket(host: str, port: int) -> socket.socket:
-    """Raises ValueError for a host that is not loopback: whoever reaches a simulator can do everything with it."""
+Server = TypeVar("Server", bound=LoopbackServer)
+
+
+async def serve(kind: type[Server], create: Callable[[], Starlette], host: str, port: int) -> Server:
+    """Start a simulator in the running event loop. Port 0 takes a free one. Raises ValueError for a host off loopback."""
+    sock = _loopback_socket(host, port)
+    try:
+        server = kind(create(), sock)
+    except BaseException:
+        sock.close()
+        raise
+    await server.start()
+    return server
+
+
+def _loopback_socket(host: str, port: int) -> socket.socket:
+    """Bind a socket. Raises ValueError for a host off loopback: any program that reaches a simulator controls it."""
     address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     if not address.is_loopback:
-        raise ValueError(f"the simulator was asked to listen on {host}, but it only listens on loopback: use 127.0.0.1")
+        raise ValueError(f"the simulator was asked to listen on {host}, but it only listens on loopback; use 127.0.0.1")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY only where it sees TCP
+    # Explicitly TCP: without that, asyncio does not set TCP_NODELAY.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,6 +1,4 @@
-"""How long Stripe takes: quantiles of real recorded test-mode calls, in milliseconds."""
-
-from __future__ import annotations
+"""Latency of Stripe: quantiles of recorded test-mode requests, in milliseconds."""
 
 import random
 from typing import NamedTuple
@@ -22,21 +20,22 @@ RECORDED = {
 }
 OTHERS = Quantiles(552, 1340, 5097)
 FASTEST_OF_MEDIAN = 0.6
-"""The recordings give no minimum: this share of the median stands in for it."""
+"""The recordings have no minimum: this share of the median replaces the minimum."""
 
 
-def seconds_of(action: Latency, operation: str, chance: random.Random) -> float:
+def seconds_of(action: Latency, operation: str, random_: random.Random) -> float:
+    """Return the delay that the action asks for."""
     if action.recorded:
-        milliseconds = recorded(operation, chance.random())
+        milliseconds = recorded(operation, random_.random())
     elif action.between is not None:
-        milliseconds = chance.uniform(*action.between)
+        milliseconds = random_.uniform(*action.between)
     else:
         milliseconds = action.ms or 0.0
     return milliseconds * action.scale / 1000
 
 
 def recorded(operation: str, share: float) -> float:
-    """Milliseconds below which `share` (0 to 1) of the calls stay: straight lines between the known quantiles."""
+    """Return the milliseconds below which `share` (0 to 1) of the requests stay, interpolated between the quantiles."""
     known = RECORDED.get(operation, OTHERS)
     if share < 0.5:
         return _between(known.median * FASTEST_OF_MEDIAN, known.median, share / 0.5)

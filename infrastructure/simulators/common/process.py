@@ -1,6 +1,4 @@
-"""The simulator as a process of its own, for tests that kill it or must outlive somebody else's death."""
-
-from __future__ import annotations
+"""The simulated Stripe as a separate process, for tests that kill processes."""
 
 import asyncio
 import contextlib
@@ -21,14 +19,18 @@ class SimulatorProcess:
         self.url = url
 
     async def kill(self) -> None:
-        """kill -9, and wait until it is dead. Killing twice is harmless."""
+        """Send SIGKILL and wait for the end of the process. Killing twice is harmless."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         await self.process.wait()
 
 
-async def start_simulator_process(port: int = 0, state_file: Path | None = None) -> SimulatorProcess:
-    """Returns when it listens. Raises RuntimeError when it ends instead, TimeoutError when it says nothing."""
+@asynccontextmanager
+async def simulator_process(port: int = 0, state_file: Path | None = None) -> AsyncIterator[SimulatorProcess]:
+    """Run a simulator process for the length of an `async with` block.
+
+    Raises RuntimeError when the process ends before it listens, TimeoutError when it does not listen.
+    """
     state = [] if state_file is None else ["--state", str(state_file)]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -44,14 +46,8 @@ async def start_simulator_process(port: int = 0, state_file: Path | None = None)
     line = (await asyncio.wait_for(process.stdout.readline(), START_WITHIN)).decode().strip()
     if not line.startswith(ANNOUNCEMENT):
         await process.wait()
-        raise RuntimeError(f"the simulator ended with {process.returncode} before it listened: see its standard error")
-    return SimulatorProcess(process, line.removeprefix(ANNOUNCEMENT))
-
-
-@asynccontextmanager
-async def simulator_process(port: int = 0, state_file: Path | None = None) -> AsyncIterator[SimulatorProcess]:
-    """A simulator process for the length of an `async with` block."""
-    running = await start_simulator_process(port, state_file)
+        raise RuntimeError(f"the simulator ended with {process.returncode} before it listened; see its standard error")
+    running = SimulatorProcess(process, line.removeprefix(ANNOUNCEMENT))
     try:
         yield running
     finally:

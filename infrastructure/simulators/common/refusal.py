@@ -1,6 +1,4 @@
-"""Refused requests: the shape of an error, and wording that can be changed while a simulator runs."""
-
-from __future__ import annotations
+"""Refused requests: the shape of an error, and a wording that tests can change while a simulator runs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +9,7 @@ INVALID_REQUEST = "invalid_request_error"
 
 @dataclass(frozen=True, slots=True)
 class ErrorShape:
-    """One error as Stripe words it; `message` and `param` are templates over the values of the occasion."""
+    """One error of a provider. `message` and `param` are templates over the values of the refusal."""
 
     status: int
     message: str
@@ -24,7 +22,7 @@ class ErrorShape:
 
 
 class Refusal(Exception):
-    """Stripe says no. Carries the name of the catalogue's entry and the values of this occasion."""
+    """The provider refuses a request. Has the name of an entry in the catalogue, and values for its templates."""
 
     def __init__(self, name: str, **values: object) -> None:
         super().__init__(name)
@@ -33,7 +31,7 @@ class Refusal(Exception):
 
 
 class Wording:
-    """The catalogue as it is worded at this moment."""
+    """The catalogue with the changes that tests have made."""
 
     def __init__(self, catalogue: Mapping[str, ErrorShape], overrides: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self._catalogue = catalogue
@@ -45,12 +43,12 @@ class Wording:
         return self._overrides.get(name) or self._catalogue[name]
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
-        """Raises ValueError when the entry or one of its fields does not exist."""
+        """Change one entry. Raises ValueError when the entry or one of its fields does not exist."""
         if name not in self._catalogue:
-            raise ValueError(f"no error is called {name!r}: GET /_sim/wording lists the names")
+            raise ValueError(f"no error is called {name!r}; GET /_sim/wording lists the names")
         unknown = set(changes) - {"status", "type", "code", "param", "message", "should_retry"}
         if unknown:
-            raise ValueError(f"an error has no {sorted(unknown)}: change status, type, code, param or message")
+            raise ValueError(f"an error has no {sorted(unknown)}; change status, type, code, param or message")
         self._overrides[name] = replace(self.shape(name), **changes)
 
     def forget_changes(self) -> None:
@@ -61,7 +59,7 @@ class Wording:
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:
-    """`str.format` that leaves unknown names alone: a reworded message may contain any braces it likes."""
+    """Fill in the values. Unlike `str.format`, leave unknown names alone: a changed message may contain any braces."""
     for name, value in values.items():
         template = template.replace("{" + name + "}", str(value))
     return template

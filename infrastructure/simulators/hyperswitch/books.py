@@ -1,6 +1,7 @@
-"""The rules: what may follow what, what may be refunded, and what is announced. A Refusal leaves everything as it was."""
+"""Payments, refunds and disputes of the simulated Hyperswitch, with their rules and events.
 
-from __future__ import annotations
+A Refusal leaves the state unchanged.
+"""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -10,8 +11,8 @@ from infrastructure.simulators.common.ids import IdSequence
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
 from infrastructure.simulators.hyperswitch.render import dispute_json, envelope, payment_json, refund_json
-from infrastructure.simulators.hyperswitch.requests import LARGEST_PAGE, PaymentRequest, RefundListRequest, RefundRequest
-from infrastructure.simulators.hyperswitch.rows import Announcement, Dispute, Json, Payment, Refund
+from infrastructure.simulators.hyperswitch.requests import LARGEST_PAGE, CreateRefundRequest, PaymentRequest, RefundListRequest
+from infrastructure.simulators.hyperswitch.rows import Json, PaymentRow, PspDisputeRow, PspEventRow, PspRefundRow
 
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation")
 CANCELLABLE = (*CONFIRMABLE, "requires_capture")
@@ -27,79 +28,68 @@ PAYMENT_EVENTS = {
 REFUND_EVENTS = {"succeeded": "refund_succeeded", "failed": "refund_failed", "review": "refund_review"}
 """There is none for `pending`."""
 
-Row = TypeVar("Row", Payment, Refund, Dispute)
+Row = TypeVar("Row", PaymentRow, PspRefundRow, PspDisputeRow)
 
 
-class Books:
+class SimulatedPspBooks:
     def __init__(self, config: HyperswitchConfig, clock: SimClock, ids: IdSequence) -> None:
         self._config = config
         self._clock = clock
         self._ids = ids
-        self.payments: dict[str, Payment] = {}
-        self.refunds: dict[str, Refund] = {}
-        self.disputes: dict[str, Dispute] = {}
-        self.events: dict[str, Announcement] = {}
-        self.announced: list[Announcement] = []
-        """Since the last commit."""
-        self._said: set[tuple[str, str]] = set()
+        self.payments: dict[str, PaymentRow] = {}
+        self.refunds: dict[str, PspRefundRow] = {}
+        self.disputes: dict[str, PspDisputeRow] = {}
+        self.events: dict[str, PspEventRow] = {}
+        self.announced: list[PspEventRow] = []
+        """Events since the last commit."""
+        self._announced_types: set[tuple[str, str]] = set()
 
     def clear(self) -> None:
-        for shelf in (self.payments, self.refunds, self.disputes, self.events, self.announced, self._said):
-            shelf.clear()
+        for rows in (self.payments, self.refunds, self.disputes, self.events, self.announced, self._announced_types):
+            rows.clear()
 
     # --- payments -----------------------------------------------------------------------------------------------------
 
-    def payment(self, payment_id: str) -> Payment:
+    def payment(self, payment_id: str) -> PaymentRow:
         return _found(self.payments, payment_id, "no_such_payment")
 
-    def create_payment(self, wanted: PaymentRequest) -> Payment:
-        if wanted.amount is None or wanted.currency is None:
-            raise Refusal("parameter_missing", param="amount" if wanted.amount is None else "currency")
-        payment_id = wanted.payment_id or self._ids.next("pay")
+    def create_payment(self, request: PaymentRequest) -> PaymentRow:
+        if request.amount is None or request.currency is None:
+            raise Refusal("parameter_missing", param="amount" if request.amount is None else "currency")
+        payment_id = request.payment_id or self._ids.next("pay")
         if payment_id in self.payments:
             raise Refusal("duplicate_payment")
         now = self._clock.now()
-        payment = Payment(
-            payment_id=payment_id,
-            amount=wanted.amount,
-            currency=wanted.currency,
-            status="requires_confirmation",
-            created=now,
-            updated=now,
-            capture_method=wanted.capture_method,
-            merchant_order_reference_id=wanted.merchant_order_reference_id,
-            customer_id=wanted.customer_id,
-            description=wanted.description,
-            metadata=wanted.metadata,
-        )
+        fields = request.model_dump(exclude={"payment_id", "confirm"})
+        payment = PaymentRow(payment_id, status="requires_confirmation", created=now, updated=now, **fields)
         self.payments[payment_id] = payment
         return payment
 
-    def confirm(self, payment: Payment) -> None:
+    def confirm(self, payment: PaymentRow) -> None:
         _expect(payment, "confirmed", CONFIRMABLE)
         self.settle_payment(payment, "requires_capture" if payment.capture_method == "manual" else "processing")
 
-    def capture(self, payment: Payment, amount: int | None) -> None:
+    def capture(self, payment: PaymentRow, amount: int | None) -> None:
         _expect(payment, "captured", ("requires_capture",))
         taken = payment.amount if amount is None else amount
         if taken > payment.amount:
             raise Refusal("request_invalid", problem="amount_to_capture is greater than amount")
         self.settle_payment(payment, "succeeded" if taken == payment.amount else "partially_captured", taken)
 
-    def cancel(self, payment: Payment) -> None:
+    def cancel(self, payment: PaymentRow) -> None:
         _expect(payment, "cancelled", CANCELLABLE)
         self.settle_payment(payment, "cancelled")
 
     def settle_payment(
         self,
-        payment: Payment,
+        payment: PaymentRow,
         status: str,
         amount_received: int | None = None,
         error_code: str | None = None,
         error_message: str | None = None,
         announce: bool = True,
     ) -> None:
-        """What the connector says happened; it may say anything, in any order."""
+        """Set the status that the connector reports: any status, in any order."""
         payment.status, payment.updated = status, self._clock.now()
         payment.error_code, payment.error_message = error_code, error_message
         payment.connector_transaction_id = payment.connector_transaction_id or self._ids.next("pi")
@@ -111,21 +101,21 @@ class Books:
 
     # --- refunds ------------------------------------------------------------------------------------------------------
 
-    def refund(self, refund_id: str) -> Refund:
+    def refund(self, refund_id: str) -> PspRefundRow:
         return _found(self.refunds, refund_id, "no_such_refund")
 
-    def create_refund(self, wanted: RefundRequest) -> Refund:
-        """The order of the checks is Hyperswitch's: what is left of the payment comes before the duplicate."""
-        payment = self.payment(wanted.payment_id)
+    def create_refund(self, request: CreateRefundRequest) -> PspRefundRow:
+        """Create a refund. As in Hyperswitch, the check of the refundable amount comes before the check of the duplicate."""
+        payment = self.payment(request.payment_id)
         _expect(payment, "refund", REFUNDABLE)
-        amount = payment.amount if wanted.amount is None else wanted.amount
+        amount = payment.amount if request.amount is None else request.amount
         if amount > payment.amount_received - self._refunded(payment):
             raise Refusal("refund_too_large")
-        refund_id = wanted.refund_id or self._ids.next("ref")
+        refund_id = request.refund_id or self._ids.next("ref")
         if refund_id in self.refunds:
             raise Refusal("duplicate_refund")
         now = self._clock.now()
-        refund = Refund(
+        refund = PspRefundRow(
             refund_id=refund_id,
             payment_id=payment.payment_id,
             amount=amount,
@@ -133,92 +123,92 @@ class Books:
             status="pending",
             created=now,
             updated=now,
-            reason=wanted.reason,
-            metadata=wanted.metadata,
+            reason=request.reason,
+            metadata=request.metadata,
         )
         self.refunds[refund_id] = refund
         return refund
 
     def settle_refund(
         self,
-        refund: Refund,
+        refund: PspRefundRow,
         status: str,
         error_code: str | None = None,
         error_message: str | None = None,
         announce: bool = True,
     ) -> None:
-        """What the connector says happened; a bank may well refuse days after it had succeeded."""
+        """Set the status that the connector reports. A bank can refuse a refund days after its success."""
         refund.status, refund.updated = status, self._clock.now()
         refund.error_code, refund.error_message = error_code, error_message
         if announce and status in REFUND_EVENTS:
             self.announce(REFUND_EVENTS[status], "refund_details", refund_json(refund, self._config), refund.refund_id)
 
-    def page(self, asked: RefundListRequest) -> tuple[list[Refund], int]:
-        """Newest first, and how many there are in all."""
-        if not 1 <= asked.limit <= LARGEST_PAGE:
+    def page(self, query: RefundListRequest) -> tuple[list[PspRefundRow], int]:
+        """Return one page, newest first, and the number of all matches."""
+        if not 1 <= query.limit <= LARGEST_PAGE:
             raise Refusal("request_invalid", problem="limit should be in between 1 and 100")
-        found = [refund for refund in reversed(self.refunds.values()) if _matches(refund, asked)]
-        return found[asked.offset : asked.offset + asked.limit], len(found)
+        found = [refund for refund in reversed(self.refunds.values()) if _matches(refund, query)]
+        return found[query.offset : query.offset + query.limit], len(found)
 
-    def _refunded(self, payment: Payment) -> int:
+    def _refunded(self, payment: PaymentRow) -> int:
         mine = (refund for refund in self.refunds.values() if refund.payment_id == payment.payment_id)
         return sum(refund.amount for refund in mine if refund.status != "failed")
 
     # --- disputes and events ------------------------------------------------------------------------------------------
 
-    def open_dispute(self, payment: Payment, amount: int | None) -> Dispute:
+    def open_dispute(self, payment: PaymentRow, amount: int | None) -> PspDisputeRow:
         now = self._clock.now()
         taken = payment.amount if amount is None else amount
-        dispute = Dispute(self._ids.next("dp"), payment.payment_id, taken, payment.currency, "", now, now)
+        dispute = PspDisputeRow(self._ids.next("dp"), payment.payment_id, taken, payment.currency, "", now, now)
         self.disputes[dispute.dispute_id] = dispute
         self.settle_dispute(dispute, "opened")
         return dispute
 
-    def dispute(self, dispute_id: str) -> Dispute:
+    def dispute(self, dispute_id: str) -> PspDisputeRow:
         return _found(self.disputes, dispute_id, "no_such_dispute")
 
-    def settle_dispute(self, dispute: Dispute, status: str, announce: bool = True) -> None:
+    def settle_dispute(self, dispute: PspDisputeRow, status: str, announce: bool = True) -> None:
         dispute.status, dispute.updated = status, self._clock.now()
         if announce:
             self.announce(f"dispute_{status}", "dispute_details", dispute_json(dispute), dispute.dispute_id)
 
-    def announce(self, event_type: str, kind: str, shown: Json, object_id: str) -> Announcement | None:
-        """None when this was said of the object before: Hyperswitch says each thing of each object once."""
-        if (object_id, event_type) in self._said:
+    def announce(self, event_type: str, kind: str, shown: Json, object_id: str) -> PspEventRow | None:
+        """Add an event, or return None for the second of its type: Hyperswitch sends each type once for each object."""
+        if (object_id, event_type) in self._announced_types:
             return None
-        self._said.add((object_id, event_type))
+        self._announced_types.add((object_id, event_type))
         event_id = self._ids.next("evt")
         body = envelope(self._config, event_id, event_type, kind, shown, self._clock.now())
-        event = Announcement(event_id, event_type, object_id, body)
+        event = PspEventRow(event_id, event_type, object_id, body)
         self.events[event_id] = event
         self.announced.append(event)
         return event
 
     def violations(self) -> Iterator[str]:
-        """Empty, unless the simulator itself is wrong or was told to say what cannot be."""
+        """Yield broken laws: none, unless the simulator is wrong or a test has set an impossible status."""
         for payment in self.payments.values():
             if self._refunded(payment) > payment.amount_received:
                 yield f"{payment.payment_id}: {self._refunded(payment)} of {payment.amount_received} are refunded"
 
 
-def _found(shelf: dict[str, Row], id_: str, absent: str) -> Row:
-    row = shelf.get(id_)
+def _found(rows: dict[str, Row], id_: str, absent: str) -> Row:
+    row = rows.get(id_)
     if row is None:
         raise Refusal(absent)
     return row
 
 
-def _expect(payment: Payment, flow: str, statuses: tuple[str, ...]) -> None:
+def _expect(payment: PaymentRow, flow: str, statuses: tuple[str, ...]) -> None:
     if payment.status not in statuses:
         raise Refusal("unexpected_state", flow=flow, status=payment.status, expected=", ".join(statuses))
 
 
-def _matches(refund: Refund, asked: RefundListRequest) -> bool:
+def _matches(refund: PspRefundRow, query: RefundListRequest) -> bool:
     return (
-        asked.payment_id in (None, refund.payment_id)
-        and asked.refund_id in (None, refund.refund_id)
-        and refund.created >= asked.start_time.timestamp()
-        and (asked.end_time is None or refund.created <= asked.end_time.timestamp())
-        and (asked.currency is None or refund.currency in asked.currency)
-        and (asked.refund_status is None or refund.status in asked.refund_status)
+        query.payment_id in (None, refund.payment_id)
+        and query.refund_id in (None, refund.refund_id)
+        and refund.created >= query.start_time.timestamp()
+        and (query.end_time is None or refund.created <= query.end_time.timestamp())
+        and (query.currency is None or refund.currency in query.currency)
+        and (query.refund_status is None or refund.status in query.refund_status)
     )

@@ -1,10 +1,8 @@
-"""Every error the simulator can answer, as data, each with the evidence that real Hyperswitch says so.
+"""Every error that the simulator can answer, as data, each with the evidence for real Hyperswitch.
 
-Evidence marks: H its source, D documented, G guessed. Whatever is marked G may be wrong, so it can be reworded while the
-simulator runs: tests use that to prove that no client depends on it.
+Evidence marks: H its source, D documented, G guessed. Entries marked G may be wrong, so `Wording` can replace them while
+the simulator runs: tests use that to prove that no client depends on them.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 
@@ -17,8 +15,8 @@ def _invalid(status: int, message: str, code: str, evidence: str = "H") -> Error
     return ErrorShape(status, message, evidence, code, type=INVALID)
 
 
-def _absent(what: str) -> ErrorShape:
-    return ErrorShape(404, f"{what} does not exist in our records", "H", "HE_02", type=NOT_FOUND)
+def _absent(name: str) -> ErrorShape:
+    return ErrorShape(404, f"{name} does not exist in our records", "H", "HE_02", type=NOT_FOUND)
 
 
 CATALOGUE: Mapping[str, ErrorShape] = {

@@ -1,97 +1,78 @@
-"""`/_sim/*`: what a test or a demo does to the simulated Hyperswitch from outside."""
-
-from __future__ import annotations
+"""The `/_sim/*` routes of the simulated Hyperswitch: payments, refunds, disputes, events, webhook, behaviour."""
 
 from dataclasses import asdict
-from typing import Any
 
 from starlette.requests import Request
-from starlette.routing import Route
 
-from infrastructure.simulators.common.control_routes import Control, Json, routes_of
+from infrastructure.simulators.common.control_routes import Body, ControlRoute, Json
 from infrastructure.simulators.hyperswitch.config import Behaviour
 from infrastructure.simulators.hyperswitch.render import dispute_json, payment_json, refund_json
-from infrastructure.simulators.hyperswitch.requests import PaymentRequest, RefundRequest
-from infrastructure.simulators.hyperswitch.world import HyperswitchWorld
-
-Body = dict[str, Any]
+from infrastructure.simulators.hyperswitch.requests import CreateRefundRequest, PaymentRequest
+from infrastructure.simulators.hyperswitch.world import PspWorld
 
 
-def control_routes(world: HyperswitchWorld) -> list[Route]:
-    return routes_of(world, CONTROLS)
-
-
-def _take_payment(world: HyperswitchWorld, _: Request, body: Body) -> Json:
-    """A payment that the marketplace's own checkout made: it exists and has succeeded."""
+def _take_payment(world: PspWorld, _: Request, body: Body) -> Json:
+    """Make a succeeded payment, as from the marketplace's own checkout."""
     payment = world.books.create_payment(PaymentRequest.model_validate(body))
     world.books.settle_payment(payment, "succeeded")
     return payment_json(payment, world.config)
 
 
-def _settle_payment(world: HyperswitchWorld, request: Request, body: Body) -> Json:
+def _settle_payment(world: PspWorld, request: Request, body: Body) -> Json:
     payment = world.books.payment(request.path_params["id"])
     world.books.settle_payment(payment, **body)
     return payment_json(payment, world.config)
 
 
-def _make_refund(world: HyperswitchWorld, _: Request, body: Body) -> Json:
-    """A refund made in the dashboard: no name of ours, no metadata."""
-    return refund_json(world.books.create_refund(RefundRequest.model_validate(body)), world.config)
+def _make_refund(world: PspWorld, _: Request, body: Body) -> Json:
+    """Make a refund in the dashboard: without our refund_id and without metadata."""
+    return refund_json(world.books.create_refund(CreateRefundRequest.model_validate(body)), world.config)
 
 
-def _settle_refund(world: HyperswitchWorld, request: Request, body: Body) -> Json:
+def _settle_refund(world: PspWorld, request: Request, body: Body) -> Json:
     refund = world.books.refund(request.path_params["id"])
     world.books.settle_refund(refund, **body)
     return refund_json(refund, world.config)
 
 
-def _open_dispute(world: HyperswitchWorld, _: Request, body: Body) -> Json:
+def _open_dispute(world: PspWorld, _: Request, body: Body) -> Json:
     payment = world.books.payment(body["payment_id"])
     return dispute_json(world.books.open_dispute(payment, body.get("amount")))
 
 
-def _settle_dispute(world: HyperswitchWorld, request: Request, body: Body) -> Json:
+def _settle_dispute(world: PspWorld, request: Request, body: Body) -> Json:
     dispute = world.books.dispute(request.path_params["id"])
     world.books.settle_dispute(dispute, **body)
     return dispute_json(dispute)
 
 
-def _announce(world: HyperswitchWorld, _: Request, body: Body) -> Json:
-    """Any event about any object, also of a type that nobody knows."""
+def _announce(world: PspWorld, _: Request, body: Body) -> Json:
+    """Announce any event about any object, also of an unknown type."""
     event = world.books.announce(body["type"], body["kind"], body["object"], body["object_id"])
     return {"event_id": None if event is None else event.id}
 
 
-def _events(world: HyperswitchWorld, _: Request, __: Body) -> Json:
+def _events(world: PspWorld, _: Request, __: Body) -> Json:
     return {"data": [event.envelope for event in world.books.events.values()]}
 
 
-def _resend(world: HyperswitchWorld, request: Request, _: Body) -> Json:
+def _resend(world: PspWorld, request: Request, _: Body) -> Json:
     event = world.books.events[request.path_params["id"]]
     world.webhooks.resend(event)
     return event.envelope
 
 
-def _configure_webhook(world: HyperswitchWorld, _: Request, body: Body) -> Json:
+def _configure_webhook(world: PspWorld, _: Request, body: Body) -> Json:
     return world.webhooks.configure(body).model_dump(mode="json")
 
 
-def _behave(world: HyperswitchWorld, request: Request, body: Body) -> Json:
+def _behave(world: PspWorld, request: Request, body: Body) -> Json:
     behaviour = Behaviour(**body)
     world.behave(request.path_params["kind"], behaviour)
     return asdict(behaviour)
 
 
-def _advance(world: HyperswitchWorld, _: Request, body: Body) -> Json:
-    return {"now": world.clock.advance(body["seconds"])}
-
-
-async def _reset(world: HyperswitchWorld, _: Request, __: Body) -> Json:
-    world.reset()
-    return {"reset": True}
-
-
-CONTROLS: tuple[Control[HyperswitchWorld], ...] = (
+CONTROLS: tuple[ControlRoute[PspWorld], ...] = (
     ("POST", "/_sim/payments", _take_payment),
     ("POST", "/_sim/payments/{id}", _settle_payment),
     ("POST", "/_sim/refunds", _make_refund),
@@ -103,7 +84,4 @@ CONTROLS: tuple[Control[HyperswitchWorld], ...] = (
     ("POST", "/_sim/events/{id}/resend", _resend),
     ("POST", "/_sim/webhook", _configure_webhook),
     ("POST", "/_sim/behaviour/{kind}", _behave),
-    ("POST", "/_sim/clock", _advance),
-    ("GET", "/_sim/ledger", lambda world, _, __: world.ledger()),
-    ("POST", "/_sim/reset", _reset),
 )

@@ -1,11 +1,10 @@
-"""The JSON of payments, refunds, disputes and events, as Hyperswitch shows it."""
+"""JSON of payments, refunds, disputes and events in Hyperswitch's shape."""
 
-from __future__ import annotations
-
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
-from infrastructure.simulators.hyperswitch.rows import Dispute, Json, Payment, Refund
+from infrastructure.simulators.hyperswitch.rows import Json, PaymentRow, PspDisputeRow, PspRefundRow
 
 CONNECTOR, ACCOUNT = "stripe", "mca_sim"
 
@@ -14,31 +13,19 @@ def instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def payment_json(payment: Payment, config: HyperswitchConfig) -> Json:
-    waiting = payment.status == "requires_capture"
+def payment_json(payment: PaymentRow, config: HyperswitchConfig) -> Json:
     return {
-        "payment_id": payment.payment_id,
+        **asdict(payment),
         "merchant_id": config.merchant_id,
-        "status": payment.status,
-        "amount": payment.amount,
         "net_amount": payment.amount,
-        "amount_capturable": payment.amount if waiting else 0,
+        "amount_capturable": payment.amount if payment.status == "requires_capture" else 0,
         "amount_received": payment.amount_received or None,
-        "currency": payment.currency,
         "connector": CONNECTOR if payment.connector_transaction_id else None,
-        "connector_transaction_id": payment.connector_transaction_id,
         "reference_id": payment.connector_transaction_id,
         "merchant_connector_id": ACCOUNT,
         "profile_id": config.profile_id,
-        "customer_id": payment.customer_id,
-        "description": payment.description,
-        "metadata": payment.metadata,
-        "merchant_order_reference_id": payment.merchant_order_reference_id,
-        "capture_method": payment.capture_method,
         "client_secret": f"{payment.payment_id}_secret_simulated",
         "attempt_count": 1,
-        "error_code": payment.error_code,
-        "error_message": payment.error_message,
         "unified_code": None,
         "unified_message": None,
         "created": instant(payment.created),
@@ -46,21 +33,14 @@ def payment_json(payment: Payment, config: HyperswitchConfig) -> Json:
     }
 
 
-def refund_json(refund: Refund, config: HyperswitchConfig) -> Json:
+def refund_json(refund: PspRefundRow, config: HyperswitchConfig) -> Json:
+    fields = asdict(refund)
     return {
-        "refund_id": refund.refund_id,
-        "payment_id": refund.payment_id,
-        "amount": refund.amount,
-        "currency": refund.currency,
-        "status": refund.status,
-        "reason": refund.reason,
-        "metadata": refund.metadata,
-        "error_message": refund.error_message,
-        "error_code": refund.error_code,
+        "created_at": instant(fields.pop("created")),
+        "updated_at": instant(fields.pop("updated")),
+        **fields,
         "unified_code": None,
         "unified_message": None,
-        "created_at": instant(refund.created),
-        "updated_at": instant(refund.updated),
         "connector": CONNECTOR,
         "profile_id": config.profile_id,
         "merchant_connector_id": ACCOUNT,
@@ -70,8 +50,8 @@ def refund_json(refund: Refund, config: HyperswitchConfig) -> Json:
     }
 
 
-def dispute_json(dispute: Dispute) -> Json:
-    """The list of members is a guess."""
+def dispute_json(dispute: PspDisputeRow) -> Json:
+    """Return the dispute's JSON. The list of members is a guess."""
     return {
         "dispute_id": dispute.dispute_id,
         "payment_id": dispute.payment_id,
@@ -90,7 +70,7 @@ def dispute_json(dispute: Dispute) -> Json:
 
 
 def envelope(config: HyperswitchConfig, event_id: str, event_type: str, kind: str, shown: Json, at: float) -> Json:
-    """`kind` is the content's type, such as `refund_details`."""
+    """Return the JSON of an event. `kind` is the content's type, such as `refund_details`."""
     return {
         "merchant_id": config.merchant_id,
         "event_id": event_id,

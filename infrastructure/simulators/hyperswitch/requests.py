@@ -1,6 +1,4 @@
-"""What the API takes: JSON bodies, checked as strictly as Hyperswitch checks them."""
-
-from __future__ import annotations
+"""JSON bodies of the API, checked as strictly as in Hyperswitch."""
 
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,7 +13,7 @@ LARGEST_PAGE = 100
 
 
 class PaymentRequest(BaseModel):
-    """Members that the simulator does not model are taken and forgotten."""
+    """A new payment. Members that the simulator does not model are ignored."""
 
     model_config = ConfigDict(strict=True)
     payment_id: str | None = Field(default=None, pattern=NAME)
@@ -39,7 +37,7 @@ class CancelRequest(BaseModel):
     cancellation_reason: str | None = None
 
 
-class RefundRequest(BaseModel):
+class CreateRefundRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
     payment_id: str
     refund_id: str | None = Field(default=None, pattern=NAME)
@@ -64,11 +62,11 @@ class RefundListRequest(BaseModel):
     refund_status: list[str] | None = None
 
 
-Asked = TypeVar("Asked", bound=BaseModel)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def json_of(body: bytes) -> dict[str, Any]:
-    """Raises Refusal for anything but an object; nothing at all is an empty one."""
+    """Parse the body; an empty body is an empty object. Raises Refusal for anything but an object."""
     try:
         read = orjson.loads(body) if body else {}
     except orjson.JSONDecodeError as error:
@@ -78,8 +76,8 @@ def json_of(body: bytes) -> dict[str, Any]:
     return read
 
 
-def asked(kind: type[Asked], body: dict[str, Any]) -> Asked:
-    """Raises Refusal, worded as Hyperswitch words the first thing that is wrong."""
+def checked_body(kind: type[Body], body: dict[str, Any]) -> Body:
+    """Check the body. Raises Refusal for the first error, in Hyperswitch's words."""
     try:
         return kind.model_validate(body)
     except ValidationError as error:

@@ -1,17 +1,15 @@
-"""What the simulated Hyperswitch remembers. Amounts in minor units, instants in epoch seconds of the simulator's clock."""
-
-from __future__ import annotations
+"""Rows of the simulated Hyperswitch. Amounts in minor units, instants in epoch seconds of the simulator's clock."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from infrastructure.simulators.common.webhook_sender import Letter
+from infrastructure.simulators.common.webhook_sender import WebhookRequest
 
 Json = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Payment:
+class PaymentRow:
     payment_id: str
     amount: int
     currency: str
@@ -30,7 +28,7 @@ class Payment:
 
 
 @dataclass(slots=True)
-class Refund:
+class PspRefundRow:
     refund_id: str
     payment_id: str
     amount: int
@@ -45,7 +43,7 @@ class Refund:
 
 
 @dataclass(slots=True)
-class Dispute:
+class PspDisputeRow:
     dispute_id: str
     payment_id: str
     amount: int
@@ -57,11 +55,11 @@ class Dispute:
 
 
 @dataclass(slots=True)
-class Announcement:
-    """One event. What is sent is written once, so that each retry sends the same bytes and the same signature."""
+class PspEventRow:
+    """One event. Its webhook is composed once, so that each retry sends the same bytes and the same signature."""
 
     id: str
     type: str
     object_id: str
     envelope: Json
-    letter: Letter = field(default_factory=lambda: Letter(b"", {}))
+    request: WebhookRequest = field(default_factory=lambda: WebhookRequest(b"", {}))

@@ -1,138 +1,94 @@
 """Hyperswitch's outgoing webhooks: one address, signed bytes that never change, and 16 retries over a day."""
 
-from __future__ import annotations
-
-import random
 from copy import deepcopy
-from fnmatch import fnmatchcase
-from itertools import count
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from infrastructure.hyperswitch.signature import HEADER, sign
-from infrastructure.simulators.common.clock import SimClock
-from infrastructure.simulators.common.delivery_log import DeliveryLog
-from infrastructure.simulators.common.delivery_settings import DeliveryKnobs
-from infrastructure.simulators.common.webhook_sender import Courier, Letter
-from infrastructure.simulators.hyperswitch.rows import Announcement
+from infrastructure.simulators.common.delivery_settings import DeliverySettings, WebhookTarget
+from infrastructure.simulators.common.webhook_sender import WebhookRequest, WebhookSender
+from infrastructure.simulators.common.webhooks import ProviderWebhooks
+from infrastructure.simulators.hyperswitch.rows import PspEventRow
 
 MINUTE, HOUR = 60.0, 3600.0
 RETRY_SCHEDULE = (MINUTE, *[5 * MINUTE] * 2, *[10 * MINUTE] * 5, *[HOUR] * 5, *[6 * HOUR] * 3)
 WRONG_KEY = "somebody_else"
 
 
-class Knobs(DeliveryKnobs):
-    """What can go wrong with the deliveries. What is signed wrongly stays so on each retry: the same bytes are sent again."""
+class PspDeliverySettings(DeliverySettings):
+    """Faults of the deliveries. A wrong signature stays wrong on each retry: the same bytes are sent again."""
 
     timeout: float = Field(default=5.0, gt=0)
     retry_schedule: tuple[float, ...] = RETRY_SCHEDULE
     unsigned: int = Field(default=0, ge=0)
-    """So many of the next events carry no signature."""
+    """Number of the next events that carry no signature."""
     extra_fields: bool = False
-    """Members that no version had until now, in the envelope and in the object."""
+    """Add members that no version has had until now, to the envelope and to the object."""
 
 
-class Webhook(BaseModel):
-    """The profile's `webhook_url` and `payment_response_hash_key`; without a key nothing is signed."""
-
-    model_config = ConfigDict(extra="forbid")
+class PspWebhookEndpoint(WebhookTarget):
+    """The profile's `webhook_url` and `payment_response_hash_key`. Without a key there is no signature."""
 
     id: str = "webhook"
-    url: str
     secret: str | None = None
-    knobs: Knobs = Knobs()
+    delivery: PspDeliverySettings = Field(default=PspDeliverySettings(), alias="knobs")
 
 
-class Webhooks:
-    def __init__(self, seed: int, clock: SimClock) -> None:
-        self._clock = clock
-        self._chance = random.Random(seed)
-        self._numbers = count(1)
-        self._courier: Courier[Webhook, Announcement] | None = None
-        self._retired: list[Courier[Webhook, Announcement]] = []
-        self.log = DeliveryLog(lambda: self.outstanding, clock)
-
-    def configure(self, changes: dict[str, Any]) -> Webhook:
-        """Set or change address, key and knobs; what is under way keeps its bytes. Raises ValueError for a bad value."""
-        before = {} if self._courier is None else self._courier.endpoint.model_dump()
-        knobs = {**before.get("knobs", {}), **changes.get("knobs", {})}
-        webhook = Webhook.model_validate({**before, **changes, "knobs": knobs})
-        if self._courier is None:
-            self._courier = Courier(webhook, lambda _, event: event.letter, self._clock, self._chance, self.log.tried)
-        self._courier.endpoint = webhook
-        self._courier.wake()
-        return webhook
+class PspWebhooks(ProviderWebhooks[PspWebhookEndpoint, PspEventRow]):
+    def compose(self, target: PspWebhookEndpoint, event: PspEventRow) -> WebhookRequest:
+        return event.request
 
     @property
-    def outstanding(self) -> int:
-        """Deliveries that are queued (retries included) or under way."""
-        return 0 if self._courier is None else self._courier.outstanding
+    def _sender(self) -> WebhookSender[PspWebhookEndpoint, PspEventRow] | None:
+        return next(iter(self._senders.values()), None)
 
-    def enlist(self, event: Announcement) -> None:
-        """Write the letter and queue it; `wake` sends it."""
-        if self._courier is None:
+    def configure(self, changes: dict[str, Any]) -> PspWebhookEndpoint:
+        """Set or change address, key and `knobs`. Queued deliveries keep their bytes. Raises ValueError for a bad value."""
+        sender = self._sender
+        before = {} if sender is None else sender.endpoint.model_dump()
+        knobs = {**before.get("knobs", {}), **changes.get("knobs", {})}
+        endpoint = PspWebhookEndpoint.model_validate({**before, **changes, "knobs": knobs})
+        sender = sender or self._add_sender(endpoint)
+        sender.endpoint = endpoint
+        sender.wake()
+        return endpoint
+
+    def enqueue(self, event: PspEventRow) -> None:
+        """Write the bytes of the webhook and queue them; `wake` sends them."""
+        sender = self._sender
+        if sender is None:
             return
-        webhook = self._courier.endpoint
-        event.letter = _written(webhook, event)
-        dropped = any(fnmatchcase(event.type, pattern) for pattern in webhook.knobs.drop)
-        if dropped or self._chance.random() < webhook.knobs.drop_probability:
-            self.log.dropped(webhook, event)
+        event.request = _webhook_request(sender.endpoint, event)
+        if self._drops(sender.endpoint, event):
             return
-        for _ in range(1 + webhook.knobs.duplicates):
+        for _ in range(1 + sender.endpoint.delivery.duplicates):
             self.resend(event)
 
-    def resend(self, event: Announcement) -> None:
-        """Queue the very bytes once more, or for the first time when they were lost."""
-        if self._courier is not None:
-            self._courier.enqueue(event, next(self._numbers), 0.0)
-
-    def wake(self) -> None:
-        if self._courier is not None:
-            self._courier.wake()
-
-    def flush(self, shuffle_seed: int | None = None, types: str = "*") -> int:
-        """Send what is queued now (of the types, a glob), optionally in a random order; returns how many."""
-        if self._courier is None:
-            return 0
-        if shuffle_seed is not None:
-            self._courier.shuffle(shuffle_seed)
-        return self._courier.flush(types)
-
-    def clear(self) -> None:
-        """Forget the address and send nothing more; `close` then closes the connections."""
-        if self._courier is not None:
-            self._courier.stop()
-            self._retired.append(self._courier)
-        self._courier = None
-        self.log.outcomes.clear()
-
-    async def close(self) -> None:
-        if self._courier is not None:
-            self._retired.append(self._courier)
-            self._courier = None
-        while self._retired:
-            await self._retired.pop().close()
+    def resend(self, event: PspEventRow) -> None:
+        """Queue the same bytes once more, or for the first time after a dropped delivery."""
+        if self._sender is not None:
+            self._sender.enqueue(event, next(self._numbers), 0.0)
 
 
-def _written(webhook: Webhook, event: Announcement) -> Letter:
-    knobs = webhook.knobs
-    body = orjson.dumps(_with_extra_fields(event) if knobs.extra_fields else event.envelope)
+def _webhook_request(endpoint: PspWebhookEndpoint, event: PspEventRow) -> WebhookRequest:
+    settings = endpoint.delivery
+    body = orjson.dumps(_with_extra_fields(event) if settings.extra_fields else event.envelope)
     headers = {"Content-Type": "application/json", "User-Agent": "Hyperswitch (simulator)"}
-    key = webhook.secret
-    if knobs.unsigned:
-        knobs.unsigned -= 1
+    key = endpoint.secret
+    if settings.unsigned:
+        settings.unsigned -= 1
         key = None
-    elif knobs.bad_signatures:
-        knobs.bad_signatures -= 1
+    elif settings.bad_signatures:
+        settings.bad_signatures -= 1
         key = WRONG_KEY
     if key:
         headers[HEADER] = sign(body, key)
-    return Letter(body, headers)
+    return WebhookRequest(body, headers)
 
 
-def _with_extra_fields(event: Announcement) -> dict[str, Any]:
+def _with_extra_fields(event: PspEventRow) -> dict[str, Any]:
     more = deepcopy(event.envelope)
     for part in (more, more["content"], more["content"]["object"]):
         part["a_member_of_a_later_version"] = {"nested": [1, "two", None]}

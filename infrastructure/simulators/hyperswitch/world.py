@@ -1,83 +1,64 @@
-"""One simulated Hyperswitch: everything it remembers and everything that can be done to it. In memory only."""
+"""The state of one simulated Hyperswitch, in memory only."""
 
-from __future__ import annotations
-
-import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import orjson
 
-from infrastructure.simulators.common.answer import Answer
-from infrastructure.simulators.common.breakpoints import Gate
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.fault_actions import Error
-from infrastructure.simulators.common.faults import FaultBoard
-from infrastructure.simulators.common.ids import IdSequence
-from infrastructure.simulators.common.refusal import Refusal, Wording, fill
-from infrastructure.simulators.common.request import Call, LogEntry
-from infrastructure.simulators.hyperswitch.books import Books
+from infrastructure.simulators.common.rate_limits import TokenBucket
+from infrastructure.simulators.common.refusal import Refusal, fill
+from infrastructure.simulators.common.request import Answer, ApiRequest, LogEntry
+from infrastructure.simulators.common.world import SimulatorWorld
+from infrastructure.simulators.hyperswitch.books import SimulatedPspBooks
 from infrastructure.simulators.hyperswitch.catalogue import CATALOGUE
 from infrastructure.simulators.hyperswitch.config import Behaviour, HyperswitchConfig
-from infrastructure.simulators.hyperswitch.webhooks import Webhooks
-from infrastructure.simulators.stripe.rate_limits import ObjectLocks, TokenBucket
+from infrastructure.simulators.hyperswitch.webhooks import PspWebhooks
 
 FAULTS_OF_KEYS = frozenset(("stored_500_then_created", "stored_500_not_created", "drop_key", "duplicate_ignoring_key"))
-"""Hyperswitch keeps no answers under a key, so these cannot happen to it."""
+"""Impossible here: Hyperswitch stores no answers under a key."""
 
 
-class HyperswitchWorld:
-    """Shared by the API and the control routes of one app. Everything happens in one event loop."""
+class PspWorld(SimulatorWorld[HyperswitchConfig]):
+    """One simulated Hyperswitch."""
 
     def __init__(self, config: HyperswitchConfig) -> None:
-        self.config = config
-        self.clock = SimClock(config.virtual_start)
-        self.ids = IdSequence(config.seed)
-        self.books = Books(config, self.clock, self.ids)
-        self.locks = ObjectLocks(config.lock_wait)
-        self.faults = FaultBoard(FAULTS_OF_KEYS)
-        self.gate = Gate()
-        self.webhooks = Webhooks(config.seed, self.clock)
-        self.log: deque[LogEntry] = deque(maxlen=config.request_log_limit)
-        self.epoch = 0
-        """Counts resets."""
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._equip()
+        super().__init__(config, SimClock(config.virtual_start), CATALOGUE, FAULTS_OF_KEYS)
+        self.books = SimulatedPspBooks(config, self.clock, self.ids)
+        self.webhooks: PspWebhooks = PspWebhooks(config.seed, self.clock)
+        self.equip()
 
-    def _equip(self) -> None:
+    def equip(self) -> None:
+        super().equip()
         config = self.config
-        self.wording = Wording(CATALOGUE, config.wording)
         self.behaviours = {"payments": config.payments, "refunds": config.refunds}
         self._bucket = None if config.rate is None else TokenBucket(self.clock, config.rate)
-        for fault in config.faults:
-            self.faults.add(fault)
         if config.webhook is not None:
             self.webhooks.configure(dict(config.webhook))
 
     def admit(self) -> None:
-        """Raises Refusal above the limit."""
+        """Count a request. Raises Refusal above the rate limit."""
         if self._bucket is not None and not self._bucket.take():
             raise Refusal("rate_limited")
 
-    def let_become(self, kind: str, settle: Callable[[str], None]) -> None:
-        """What becomes of a new payment or refund by itself, now or later."""
-        behaviour = self.behaviours[kind]
-        if behaviour.becomes is None:
+    def schedule(self, kind: str, settle: Callable[[str], None]) -> None:
+        """Settle a new payment or refund as its behaviour says: now, later, or never."""
+        status, after = self.behaviours[kind].becomes, self.behaviours[kind].after
+        if status is None:
             return
-        if behaviour.after is None:
-            settle(behaviour.becomes)
+        if after is None:
+            settle(status)
             return
-        name, loop = self.ids.next("timer"), asyncio.get_running_loop()
-        self._timers[name] = loop.call_later(behaviour.after, self._become, name, settle, behaviour.becomes)
+        self.scheduler.after(after, partial(self._settle, settle, status))
 
-    def _become(self, name: str, settle: Callable[[str], None], status: str) -> None:
-        del self._timers[name]
+    def _settle(self, settle: Callable[[str], None], status: str) -> None:
         settle(status)
         self.commit()
 
     def behave(self, kind: str, behaviour: Behaviour) -> None:
-        """From now on. Raises KeyError for anything but `payments` and `refunds`."""
+        """Set the behaviour of new objects. Raises KeyError for anything but `payments` and `refunds`."""
         if kind not in self.behaviours:
             raise KeyError(kind)
         self.behaviours[kind] = behaviour
@@ -87,37 +68,22 @@ class HyperswitchWorld:
         events = self.books.announced[:]
         self.books.announced.clear()
         for event in events:
-            self.webhooks.enlist(event)
+            self.webhooks.enqueue(event)
         self.webhooks.wake()
 
-    def unnamed_call(self, method: str, path: str) -> Call:
-        """A call of no operation, for the answers that need one."""
-        return Call("none", method, path, {}, self.ids.next("req"), self.clock.now(), self.clock.steady())
-
-    def refused(self, refusal: Refusal, call: Call, stored: bool) -> Answer:
-        """The answer to a refusal, as it is worded now. Nothing is ever `stored` here."""
+    def refused(self, refusal: Refusal, request: ApiRequest, stored: bool) -> Answer:
+        """Return the answer to a refusal in its present wording. Hyperswitch stores no answer."""
         shape = self.wording.shape(refusal.name)
         return _error(shape.status, shape.type, shape.code, fill(shape.message, refusal.values))
 
-    def injected(self, action: Error, call: Call) -> Answer:
-        """The error that a fault asks for."""
+    def injected(self, action: Error, request: ApiRequest) -> Answer:
         return _error(action.status, action.type, action.code, action.message)
 
-    def remember(self, call: Call, sent: dict[str, object], outcome: str, status: int | None = None) -> None:
-        """One line of the request log; calls that got no answer have no status."""
-        self.log.append(
-            {
-                "operation": call.operation,
-                "request_id": call.request_id,
-                "key": call.key,
-                "target": call.target,
-                **sent,
-                "status": status,
-                "outcome": outcome,
-                "at": call.at,
-                "seconds": round(self.clock.steady() - call.started, 6),
-            }
-        )
+    def headers(self, request: ApiRequest) -> dict[str, str]:
+        return {"x-request-id": request.request_id}
+
+    def log_details(self, request: ApiRequest, answer: Answer | None) -> LogEntry:
+        return {"target": request.target, **request.sent}
 
     def ledger(self) -> dict[str, object]:
         books = self.books
@@ -128,34 +94,9 @@ class HyperswitchWorld:
             "violations": list(books.violations()),
         }
 
-    def reset(self) -> None:
-        """As freshly started."""
-        self._begin_epoch()
-        self.faults.clear()
-        self.log.clear()
+    def clear(self) -> None:
         self.books.clear()
         self.webhooks.clear()
-        self.clock.rewind()
-        self.ids.counters.clear()
-        self._equip()
-
-    def shut(self) -> None:
-        """Nothing waits any more: not at the gate, not in a latency, not in a long poll."""
-        self._begin_epoch()
-        self.gate.close()
-        self.webhooks.log.shut()
-
-    async def close(self) -> None:
-        self.shut()
-        await self.webhooks.close()
-
-    def _begin_epoch(self) -> None:
-        """Calls that are being held vanish instead of changing a world that is no longer theirs."""
-        self.epoch += 1
-        self.gate.release()
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
 
 
 def _error(status: int, type_: str, code: str | None, message: str) -> Answer:

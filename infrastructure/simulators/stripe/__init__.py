@@ -1,6 +1,6 @@
-"""A simulated Stripe: transfers, reversals, idempotency, balances, events, webhooks, and faults on demand.
+"""Simulated Stripe: transfers, reversals, idempotency, balances, events, webhooks, faults.
 
-Three lines start one in a test:
+Start in a test:
 
     async with running_simulator(SimulatorConfig(seed=7)) as (simulator, control):
         await control.fault("reset_after_commit", "transfers.create", times=1)
@@ -9,10 +9,9 @@ Three lines start one in a test:
 
 from infrastructure.simulators.common.control_client import ControlRefused
 from infrastructure.simulators.common.process import simulator_process
-from infrastructure.simulators.stripe.app import create_simulator
 from infrastructure.simulators.stripe.config import SimulatorConfig
 from infrastructure.simulators.stripe.control_client import SimulatorControl
-from infrastructure.simulators.stripe.server import RunningSimulator, running_simulator, serve_simulator
+from infrastructure.simulators.stripe.server import RunningSimulator, create_simulator, running_simulator, serve_simulator
 
 __all__ = [
     "ControlRefused",

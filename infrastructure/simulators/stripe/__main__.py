@@ -1,6 +1,4 @@
-"""`python -m infrastructure.simulators.stripe --port 12111 [--state simulator.sqlite3]`"""
-
-from __future__ import annotations
+"""The simulated Stripe as a process: `python -m infrastructure.simulators.stripe --port 12111 [--state simulator.sqlite3]`."""
 
 import argparse
 import asyncio
@@ -18,7 +16,9 @@ from infrastructure.simulators.stripe.server import serve_simulator
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m infrastructure.simulators.stripe", description="A simulated Stripe")
     parser.add_argument("--port", type=int, default=12111, help="0 takes a free port")
-    parser.add_argument("--state", type=Path, help="SQLite file that survives a restart; in memory without it")
+    parser.add_argument(
+        "--state", type=Path, help="SQLite file that survives a restart; without the option the state is in memory"
+    )
     parser.add_argument("--seed", type=int, default=1, help="another seed gives other ids")
     chosen = parser.parse_args()
     config = SimulatorConfig(seed=chosen.seed, state_file=chosen.state)
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 async def _serve(config: SimulatorConfig, port: int) -> None:
-    """Until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM."""
     stopping = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)

@@ -1,21 +1,27 @@
-"""The simulated Stripe's books: who holds what, which transfers and reversals exist, and what was announced."""
+"""The simulated Stripe's objects and balances, and the events of the running change."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.ids import IdSequence
-from infrastructure.simulators.stripe.balances import PLATFORM, WORLD, Pocket, Purse
-from infrastructure.simulators.stripe.collection import Shelf
+from infrastructure.simulators.stripe.balances import OUTSIDE, PLATFORM, BalanceKey, Balances
+from infrastructure.simulators.stripe.collection import Collection
 from infrastructure.simulators.stripe.config import SimulatorConfig
-from infrastructure.simulators.stripe.journal import Journal, Record, kept_json, of_kind
-from infrastructure.simulators.stripe.rows import Account, BalanceTransaction, Charge, Event, Reversal, Transfer
+from infrastructure.simulators.stripe.rows import (
+    AccountRow,
+    BalanceTransactionRow,
+    ChargeRow,
+    StripeEventRow,
+    TransferReversalRow,
+    TransferRow,
+)
+from infrastructure.simulators.stripe.state_file import Records, StoreGroup, WriteBuffer, kept_json
 
 
 class Origin(NamedTuple):
-    """The request that caused a change; nothing of it is known for changes made in the dashboard."""
+    """The request that caused a change. A change made in the dashboard has none."""
 
     request_id: str | None = None
     key: str | None = None
@@ -24,57 +30,62 @@ class Origin(NamedTuple):
 DASHBOARD = Origin()
 
 
-class Books:
-    """State without rules. Whoever changes a row tells its shelf; `World.commit` makes the changes durable."""
+class SimulatedStripeBooks(StoreGroup):
+    """State without rules. Code that changes a row calls `save` of its collection; `StripeWorld.commit` makes changes durable."""
 
-    def __init__(self, config: SimulatorConfig, clock: SimClock, ids: IdSequence, journal: Journal) -> None:
+    def __init__(self, config: SimulatorConfig, clock: SimClock, ids: IdSequence, buffer: WriteBuffer) -> None:
         self.config = config
         self.clock = clock
         self.ids = ids
-        self.purse = Purse(journal)
-        self.accounts = Shelf(Account, journal)
-        self.charges = Shelf(Charge, journal)
-        self.transfers = Shelf(Transfer, journal, ("destination", "transfer_group"))
-        self.reversals = Shelf(Reversal, journal, ("transfer",))
-        self.transactions = Shelf(BalanceTransaction, journal, ("source",))
-        self.events = Shelf(Event, journal)
-        self.unsettled: dict[str, Charge] = {}
-        """Charges whose money is not available yet."""
-        self.announced: list[Event] = []
+        self.balances = Balances(buffer)
+        self.accounts = Collection(AccountRow, buffer)
+        self.charges = Collection(ChargeRow, buffer)
+        self.transfers = Collection(TransferRow, buffer, ("destination", "transfer_group"))
+        self.reversals = Collection(TransferReversalRow, buffer, ("transfer",))
+        self.transactions = Collection(BalanceTransactionRow, buffer, ("source",))
+        self.events = Collection(StripeEventRow, buffer)
+        self._collections: tuple[Collection[Any], ...] = (
+            self.accounts,
+            self.charges,
+            self.transfers,
+            self.reversals,
+            self.transactions,
+            self.events,
+        )
+        super().__init__(self.balances, *self._collections)
+        self.unsettled: dict[str, ChargeRow] = {}
+        """Charges with money that is not yet available."""
+        self.announced: list[StripeEventRow] = []
         """Events of the running change, not yet given to the webhooks."""
 
-    @property
-    def _shelves(self) -> tuple[Shelf[Any], ...]:
-        return (self.accounts, self.charges, self.transfers, self.reversals, self.transactions, self.events)
+    def platform_balance(self, currency: str, bucket: str = "available") -> BalanceKey:
+        """Return the key of the platform's balance. A currency gets the default funds at its first use."""
+        key = BalanceKey(PLATFORM, currency, bucket)
+        if bucket == "available" and key not in self.balances:
+            self.balances.move(self.config.default_funds, BalanceKey(OUTSIDE, currency), key)
+        return key
 
-    def platform_pocket(self, currency: str, bucket: str = "available") -> Pocket:
-        """The platform's pocket; a currency touched for the first time arrives with the default funds in it."""
-        pocket = Pocket(PLATFORM, currency, bucket)
-        if bucket == "available" and not self.purse.knows(pocket):
-            self.purse.move(self.config.default_funds, Pocket(WORLD, currency), pocket)
-        return pocket
-
-    def book_transaction(self, type_: str, amount: int, currency: str, source: str) -> BalanceTransaction:
-        """One line of the platform's balance history; `amount` is negative when money leaves it."""
+    def add_transaction(self, type_: str, amount: int, currency: str, source: str) -> BalanceTransactionRow:
+        """Add one line to the platform's balance history. `amount` is negative when money leaves the platform."""
         now = self.clock.seconds()
-        description = "REFUND FOR TRANSFER" if type_ == "transfer_reversal" else None
+        is_reversal = type_ == "transfer_reversal"
         return self.transactions.add(
-            BalanceTransaction(
+            BalanceTransactionRow(
                 id=self.ids.next("txn"),
                 seq=self.transactions.next_seq(),
                 created=now,
-                type="transfer_refund" if type_ == "transfer_reversal" else type_,
+                type="transfer_refund" if is_reversal else type_,
                 amount=amount,
                 currency=currency,
                 source=source,
                 available_on=now,
-                description=description,
+                description="REFUND FOR TRANSFER" if is_reversal else None,
             )
         )
 
     def has(self, id_: object) -> bool:
-        """Whether an object of that id exists, of whatever kind."""
-        return any(id_ in shelf.by_id for shelf in self._shelves)
+        """Return whether an object of any kind has that id."""
+        return any(id_ in collection.by_id for collection in self._collections)
 
     def announce(
         self,
@@ -83,39 +94,51 @@ class Books:
         origin: Origin = DASHBOARD,
         previous: dict[str, Any] | None = None,
         account: str | None = None,
-    ) -> Event:
-        """Write down an event; it reaches the webhooks when the change is committed."""
-        event = Event(
-            id=self.ids.next("evt"),
-            seq=self.events.next_seq(),
-            created=self.clock.seconds(),
-            type=type_,
-            object=object_ if isinstance(object_, bytes) else kept_json(object_),
-            account=account,
-            request_id=origin.request_id,
-            idempotency_key=origin.key,
-            previous_attributes=previous,
+    ) -> StripeEventRow:
+        """Add an event. The webhooks get the event when the change is committed."""
+        event = self.events.add(
+            StripeEventRow(
+                id=self.ids.next("evt"),
+                seq=self.events.next_seq(),
+                created=self.clock.seconds(),
+                type=type_,
+                object=object_ if isinstance(object_, bytes) else kept_json(object_),
+                account=account,
+                request_id=origin.request_id,
+                idempotency_key=origin.key,
+                previous_attributes=previous,
+            )
         )
-        self.events.add(event)
         self.announced.append(event)
         return event
 
     def clear(self) -> None:
-        for shelf in self._shelves:
-            shelf.clear()
-        self.purse.clear()
+        super().clear()
         self.unsettled.clear()
         self.announced.clear()
 
-    def records(self) -> Iterator[Record]:
-        yield from self.purse.records()
-        for shelf in self._shelves:
-            yield from shelf.records()
-
-    def restore(self, records: Iterable[Record]) -> None:
-        kept = list(records)
+    def restore(self, records: Records) -> None:
+        super().restore(records)
         self.announced.clear()
-        self.purse.restore(of_kind(kept, "balance"))
-        for shelf in self._shelves:
-            shelf.restore(of_kind(kept, shelf.kind))
         self.unsettled = {charge.id: charge for charge in self.charges if not charge.settled}
+
+    def violations(self) -> Iterator[str]:
+        """Yield broken laws of the books: none, unless the simulator is wrong (or a fault made it duplicate)."""
+        for currency, total in self.balances.totals().items():
+            if total:
+                yield f"{total} {currency} came from nowhere"
+        reversed_amounts: Counter[str] = Counter()
+        for reversal in self.reversals:
+            reversed_amounts[reversal.transfer] += reversal.amount
+        for transfer in self.transfers:
+            if not 0 <= transfer.amount_reversed <= transfer.amount:
+                yield f"{transfer.id}: {transfer.amount_reversed} of {transfer.amount} is reversed"
+            if transfer.amount_reversed != reversed_amounts[transfer.id]:
+                yield f"{transfer.id}: its reversals sum to {reversed_amounts[transfer.id]}, not {transfer.amount_reversed}"
+            if transfer.balance_transaction not in self.transactions.by_id:
+                yield f"{transfer.id}: no balance transaction"
+        for holder, buckets in self.balances.by_holder().items():
+            account = self.accounts.get(holder)
+            overdrawn = [currency for currency, amount in buckets["available"].items() if amount < 0]
+            if account is not None and overdrawn and not account.connected_reserves:
+                yield f"{holder}: below zero in {overdrawn}"

@@ -1,35 +1,33 @@
-"""Buyers' payments as sources of transfers: what is left of each, and when its money becomes available."""
-
-from __future__ import annotations
+"""Buyers' payments as sources of transfers: the rest of each, and the time at which its money becomes available."""
 
 import re
 
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.stripe.balances import WORLD, Pocket
-from infrastructure.simulators.stripe.books import Books
-from infrastructure.simulators.stripe.errors import spoken
+from infrastructure.simulators.stripe.balances import OUTSIDE, BalanceKey
+from infrastructure.simulators.stripe.books import SimulatedStripeBooks
+from infrastructure.simulators.stripe.errors import money_text
 from infrastructure.simulators.stripe.render import balance_json
-from infrastructure.simulators.stripe.rows import Charge
+from infrastructure.simulators.stripe.rows import ChargeRow
 
 PLAUSIBLE_CHARGE = re.compile(r"(ch|py)_[A-Za-z0-9_]{1,250}")
 
 
 def register_charge(
-    books: Books,
+    books: SimulatedStripeBooks,
     id_: str,
     currency: str,
     amount: int | None,
     transfer_group: str | None = None,
     available_in: float = 0,
-) -> Charge:
-    """A payment succeeded: its money is the platform's, available after `available_in` seconds of simulated time.
+) -> ChargeRow:
+    """Add a succeeded payment. The platform gets its money, available after `available_in` seconds of simulated time.
 
     Raises ValueError when the id is taken.
     """
     if books.charges.get(id_) is not None:
-        raise ValueError(f"there is already a charge {id_!r}: choose another id")
+        raise ValueError(f"there is already a charge {id_!r}; choose another id")
     now = books.clock.seconds()
-    charge = Charge(
+    charge = ChargeRow(
         id=id_,
         seq=books.charges.next_seq(),
         created=now,
@@ -39,15 +37,15 @@ def register_charge(
         transfer_group=transfer_group,
         settled=available_in <= 0,
     )
-    pocket = books.platform_pocket(currency, bucket_of(charge))
-    books.purse.move(amount or 0, Pocket(WORLD, currency), pocket)
+    key = books.platform_balance(currency, bucket_of(charge))
+    books.balances.move(amount or 0, BalanceKey(OUTSIDE, currency), key)
     if not charge.settled:
         books.unsettled[id_] = charge
     return books.charges.add(charge)
 
 
-def find_charge(books: Books, id_: str, currency: str) -> Charge:
-    """The charge, made up on first use when the configuration allows. Raises Refusal when there is none."""
+def find_charge(books: SimulatedStripeBooks, id_: str, currency: str) -> ChargeRow:
+    """Return the charge, created on first use if `auto_charges` is set. Raises Refusal when there is none."""
     charge = books.charges.get(id_)
     if charge is None and books.config.auto_charges and "missing" not in id_ and PLAUSIBLE_CHARGE.fullmatch(id_):
         charge = register_charge(books, id_, currency, None)
@@ -56,45 +54,45 @@ def find_charge(books: Books, id_: str, currency: str) -> Charge:
     return charge
 
 
-def bucket_of(charge: Charge) -> str:
+def bucket_of(charge: ChargeRow) -> str:
     return "available" if charge.settled else "pending"
 
 
-def check_source(charge: Charge, amount: int, currency: str) -> None:
-    """Raises Refusal when the charge cannot pay this transfer. Reversals give nothing back to the charge [G]."""
+def check_source(charge: ChargeRow, amount: int, currency: str) -> None:
+    """Check that the charge covers this transfer. Raises Refusal. Reversals give nothing back to the charge [G]."""
     if charge.currency != currency:
         raise Refusal("source_currency_differs", charge_currency=charge.currency, currency=currency)
     if charge.amount is not None and charge.transferred + amount > charge.amount:
-        charged, used = spoken(charge.amount, currency), spoken(charge.transferred, currency)
+        charged, used = money_text(charge.amount, currency), money_text(charge.transferred, currency)
         raise Refusal("source_overspent", charged=charged, used=used)
 
 
-def use_source(books: Books, charge: Charge, transfer_id: str, amount: int) -> None:
+def use_source(books: SimulatedStripeBooks, charge: ChargeRow, transfer_id: str, amount: int) -> None:
     if charge.amount is None:
-        books.purse.move(amount, Pocket(WORLD, charge.currency), books.platform_pocket(charge.currency))
+        books.balances.move(amount, BalanceKey(OUTSIDE, charge.currency), books.platform_balance(charge.currency))
     charge.transferred += amount
     charge.transfers.append(transfer_id)
-    books.charges.touch(charge)
+    books.charges.save(charge)
 
 
-def settle_due_charges(books: Books) -> None:
-    """Pending money whose day has come becomes available, the platform's rest and every seller's part alike."""
+def settle_due_charges(books: SimulatedStripeBooks) -> None:
+    """Make due pending money available: the platform's rest and every seller's part."""
     now = books.clock.seconds()
     for charge in list(books.unsettled.values()):
         if charge.available_on <= now:
             _settle(books, books.unsettled.pop(charge.id))
 
 
-def _settle(books: Books, charge: Charge) -> None:
+def _settle(books: SimulatedStripeBooks, charge: ChargeRow) -> None:
     rest = charge.amount or 0
     for transfer in (books.transfers.by_id[id_] for id_ in charge.transfers):
-        _become_available(books, Pocket(transfer.destination, charge.currency, "pending"), transfer.rest)
+        _become_available(books, BalanceKey(transfer.destination, charge.currency, "pending"), transfer.rest)
         rest -= transfer.rest
-    _become_available(books, books.platform_pocket(charge.currency, "pending"), rest)
+    _become_available(books, books.platform_balance(charge.currency, "pending"), rest)
     charge.settled = True
-    books.charges.touch(charge)
+    books.charges.save(charge)
     books.announce("balance.available", balance_json(books))
 
 
-def _become_available(books: Books, pending: Pocket, amount: int) -> None:
-    books.purse.move(amount, pending, pending._replace(bucket="available"))
+def _become_available(books: SimulatedStripeBooks, pending: BalanceKey, amount: int) -> None:
+    books.balances.move(amount, pending, pending._replace(bucket="available"))

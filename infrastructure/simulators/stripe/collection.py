@@ -1,6 +1,4 @@
-"""Rows in the order they were made, with indexes, and Stripe's pages over them."""
-
-from __future__ import annotations
+"""Rows in the order of their creation, with indexes, and Stripe's pages over them."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -10,8 +8,8 @@ from operator import attrgetter
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.stripe.journal import Journal, Record, frozen, thawed
 from infrastructure.simulators.stripe.parameters import TimeRange
+from infrastructure.simulators.stripe.state_file import Record, Records, WriteBuffer, decode, encode
 
 PAGE_SIZE = 10
 _sequence = attrgetter("seq")
@@ -28,13 +26,13 @@ class Numbered(Protocol):
 Row = TypeVar("Row", bound=Numbered)
 
 
-class Shelf(Generic[Row]):
-    """One kind of row. `indexed` names the attributes that lists are filtered by; they never change afterwards."""
+class Collection(Generic[Row]):
+    """Rows of one kind. `indexed` names the attributes that filter lists; these attributes never change."""
 
-    def __init__(self, row_type: type[Row], journal: Journal, indexed: Sequence[str] = ()) -> None:
+    def __init__(self, row_type: type[Row], buffer: WriteBuffer, indexed: Sequence[str] = ()) -> None:
         self._type = row_type
         self.kind = row_type.KIND
-        self._journal = journal
+        self._buffer = buffer
         self._indexed = tuple(indexed)
         self.by_id: dict[str, Row] = {}
         self.rows: list[Row] = []
@@ -54,12 +52,12 @@ class Shelf(Generic[Row]):
 
     def add(self, row: Row) -> Row:
         self._place(row)
-        self._journal.note(self._type.KIND, row.id, row)
+        self._buffer.put(self.kind, row.id, row)
         return row
 
-    def touch(self, row: Row) -> None:
-        """Say that the row has changed."""
-        self._journal.note(self._type.KIND, row.id, row)
+    def save(self, row: Row) -> None:
+        """Save a changed row."""
+        self._buffer.put(self.kind, row.id, row)
 
     def clear(self) -> None:
         self.by_id.clear()
@@ -68,12 +66,12 @@ class Shelf(Generic[Row]):
             index.clear()
 
     def records(self) -> Iterator[Record]:
-        return ((self._type.KIND, row.id, frozen(row)) for row in self.rows)
+        return ((self.kind, row.id, encode(row)) for row in self.rows)
 
-    def restore(self, bodies: Iterator[tuple[str, bytes]]) -> None:
+    def restore(self, records: Records) -> None:
         self.clear()
-        for _, body in bodies:
-            self._place(thawed(self._type, body))
+        for _, body in records.get(self.kind, ()):
+            self._place(decode(self._type, body))
 
     def _place(self, row: Row) -> None:
         self.by_id[row.id] = row
@@ -84,32 +82,32 @@ class Shelf(Generic[Row]):
                 self._index[name][value].append(row)
 
     def page(self, params: Mapping[str, Any], matches: Callable[[Row], bool] | None = None) -> tuple[list[Row], bool]:
-        """Newest first: (rows, has_more). Raises Refusal when a cursor names nothing."""
+        """Return (rows, has_more), newest first. Raises Refusal for an unknown cursor."""
         limit = params.get("limit", PAGE_SIZE)
-        wanted = {name: params[name] for name in self._indexed if name in params}
-        rows = self._narrowest(wanted)
+        filters = {name: params[name] for name in self._indexed if name in params}
+        rows = self._narrowest(filters)
         low, high = self._window(rows, params)
         backwards = "ending_before" in params
         candidates = (rows[place] for place in (range(low, high) if backwards else range(high - 1, low - 1, -1)))
-        found = list(islice(self._fitting(candidates, wanted, params.get("created"), matches), limit + 1))
+        found = list(islice(self._fitting(candidates, filters, params.get("created"), matches), limit + 1))
         page = found[:limit]
         return (page[::-1] if backwards else page), len(found) > limit
 
     def _fitting(
         self,
         candidates: Iterable[Row],
-        wanted: Mapping[str, str],
+        filters: Mapping[str, str],
         created: TimeRange | None,
         matches: Callable[[Row], bool] | None,
     ) -> Iterator[Row]:
         for row in candidates:
-            if created is not None and not created.holds(row.created):
+            if created is not None and not created.contains(row.created):
                 continue
-            if all(getattr(row, name) == value for name, value in wanted.items()) and (not matches or matches(row)):
+            if all(getattr(row, name) == value for name, value in filters.items()) and (not matches or matches(row)):
                 yield row
 
     def _window(self, rows: list[Row], params: Mapping[str, Any]) -> tuple[int, int]:
-        """Where in `rows` the page may lie, by its cursors and its oldest instant."""
+        """Return the range of `rows` that can contain the page, by its cursors and its oldest instant."""
         after, before = self._cursor(params, "starting_after"), self._cursor(params, "ending_before")
         low = bisect_right(rows, before.seq, key=_sequence) if before else 0
         high = bisect_left(rows, after.seq, key=_sequence) if after else len(rows)
@@ -118,8 +116,8 @@ class Shelf(Generic[Row]):
             low = max(low, bisect_left(rows, created.since, key=_instant))
         return low, high
 
-    def _narrowest(self, wanted: Mapping[str, str]) -> list[Row]:
-        candidates = [self._index[name].get(value, []) for name, value in wanted.items()]
+    def _narrowest(self, filters: Mapping[str, str]) -> list[Row]:
+        candidates = [self._index[name].get(value, []) for name, value in filters.items()]
         return min(candidates, key=len, default=self.rows)
 
     def _cursor(self, params: Mapping[str, Any], name: str) -> Row | None:

@@ -1,51 +1,49 @@
-"""A small client for `/_sim/*`, used by the demo, the tests and the fault simulations."""
-
-from __future__ import annotations
+"""Client of the simulated Stripe's `/_sim/*` routes, for the demo and the tests."""
 
 from typing import Any
 
-from infrastructure.simulators.common.control_client import Control, Json, checked
+from infrastructure.simulators.common.control_client import ControlClient, Json, checked
 
 
-class SimulatorControl(Control):
-    """Every method is one request; each raises `ControlRefused` with the simulator's sentence when it declines."""
+class SimulatorControl(ControlClient):
+    """Every method is one request; each raises `ControlRefused` with the simulator's message when it declines."""
 
     # --- money and accounts -------------------------------------------------------------------------------------------
 
     async def fund(self, currency: str, amount: int, account: str | None = None, pending: bool = False) -> int:
-        """Add to the platform's balance, or to a seller's; returns the new amount."""
+        """Add to the platform's balance or to a seller's. Returns the new amount."""
         body = {"currency": currency, "amount": amount, "account": account, "pending": pending}
         return int((await self._post("fund", body))["amount"])
 
     async def drain(self, currency: str, amount: int | None = None, account: str | None = None) -> int:
-        """Take out of the platform's balance, or a seller's: the amount, or all of it; returns what is left."""
+        """Take `amount`, by default all, from the platform's balance or a seller's. Returns the rest."""
         return int((await self._post("drain", {"currency": currency, "amount": amount, "account": account}))["amount"])
 
     async def pay_out(self, account: str, currency: str, amount: int | None = None) -> Json:
-        """The seller's money goes to a bank; all of it without an amount."""
+        """Pay `amount`, by default all, of the seller's money out to a bank."""
         return await self._post("payouts", {"account": account, "currency": currency, "amount": amount})
 
     async def change_account(self, id_: str, **changes: Any) -> Json:
-        """Create or change: transfers_capability, payouts_enabled, connected_reserves, deleted, revoked, …"""
+        """Create or change an account: transfers_capability, payouts_enabled, connected_reserves, deleted, revoked, …"""
         return await self._post("accounts", {"id": id_, **changes})
 
     async def create_charge(self, id_: str, currency: str, amount: int, **settings: Any) -> Json:
-        """`transfer_group`, `available_in` (seconds)."""
+        """Create a charge. Settings: `transfer_group`, `available_in` (seconds)."""
         return await self._post("charges", {"id": id_, "currency": currency, "amount": amount, **settings})
 
     async def external_reversal(self, transfer: str, amount: int | None = None, **settings: Any) -> Json:
-        """A reversal made in the dashboard, or by a refund (`source_refund`): without key and without our metadata."""
+        """Make a reversal in the dashboard, or by a refund (`source_refund`): without key and without our metadata."""
         return await self._post("reversals", {"transfer": transfer, "amount": amount, **settings})
 
     async def external_transfer(self, destination: str, amount: int, currency: str, **settings: Any) -> Json:
         return await self._post("transfers", {"destination": destination, "amount": amount, "currency": currency, **settings})
 
     async def announce(self, type_: str, object_: Json, **settings: Any) -> Json:
-        """Any event, such as `charge.dispute.funds_withdrawn`; `account`, `previous_attributes`."""
+        """Announce any event, such as `charge.dispute.funds_withdrawn`. Settings: `account`, `previous_attributes`."""
         return await self._post("events", {"type": type_, "object": object_, **settings})
 
     async def tune(self, **changes: Any) -> Json:
-        """Keys, limits and latency from now on; `tuning.py` lists them. Returns all of them as they are then."""
+        """Change keys, limits and latency (see `config.RuntimeSettings`). Returns all runtime settings."""
         return checked(await self._http.patch("/_sim/tuning", json=changes))
 
     # --- webhooks -----------------------------------------------------------------------------------------------------
@@ -53,7 +51,7 @@ class SimulatorControl(Control):
     async def add_webhook_endpoint(
         self, url: str, secrets: list[str], types: list[str] | None = None, connect: bool = False, **settings: Any
     ) -> str:
-        """Returns the endpoint's id. `knobs`: see `endpoints.Knobs`; `payload`: snapshot or thin."""
+        """Add an endpoint and return its id. `knobs`: see `StripeDeliverySettings`; `payload`: snapshot or thin."""
         body = {"url": url, "secrets": secrets, "types": types or ["*"], "connect": connect, **settings}
         return str((await self._post("webhook_endpoints", body))["id"])
 
@@ -64,14 +62,10 @@ class SimulatorControl(Control):
     async def remove_webhook_endpoint(self, id_: str) -> None:
         checked(await self._http.delete(f"/_sim/webhook_endpoints/{id_}"))
 
-    # --- looking inside -----------------------------------------------------------------------------------------------
-
-    async def ledger(self) -> Json:
-        """`{"transfers": […with all reversals], "balances": {holder: {bucket: {currency: amount}}}, "keys": n}`."""
-        return await self._get("ledger")
+    # --- the simulator's state -----------------------------------------------------------------------------------------------
 
     async def violations(self) -> list[str]:
-        """Empty, unless the simulator's own books are wrong."""
+        """Return the broken laws of the simulator's books: none, unless the simulator is wrong."""
         found: list[str] = (await self._get("invariants"))["violations"]
         return found
 

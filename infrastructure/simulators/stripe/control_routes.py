@@ -1,138 +1,108 @@
-"""`/_sim/*`: what a test or a demo does to the simulated Stripe from outside."""
-
-from __future__ import annotations
+"""The `/_sim/*` routes of the simulated Stripe: money, accounts, settings, webhook endpoints, snapshots."""
 
 from dataclasses import asdict
-from typing import Any
 
 from starlette.requests import Request
-from starlette.routing import Route
 
-from infrastructure.simulators.common.control_routes import Control, Json, routes_of
-from infrastructure.simulators.stripe import accounts, inspection
+from infrastructure.simulators.common.control_routes import Body, ControlRoute, Json
+from infrastructure.simulators.stripe import accounts
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import DASHBOARD
 from infrastructure.simulators.stripe.charges import register_charge
 from infrastructure.simulators.stripe.render import account_json, event_json, reversal_json, transfer_json
 from infrastructure.simulators.stripe.transfers import create_reversal, create_transfer
-from infrastructure.simulators.stripe.world import World
+from infrastructure.simulators.stripe.world import StripeWorld
 
 
-def control_routes(world: World) -> list[Route]:
-    return routes_of(world, CONTROLS)
-
-
-def _holder(body: dict[str, Any]) -> str:
+def _holder(body: Body) -> str:
     return str(body.get("account") or PLATFORM)
 
 
-# --- money and accounts -----------------------------------------------------------------------------------------------
-
-
-def _fund(world: World, _: Request, body: dict[str, Any]) -> Json:
+def _fund(world: StripeWorld, _: Request, body: Body) -> Json:
     bucket = "pending" if body.get("pending") else "available"
     return {"amount": accounts.fund(world.books, _holder(body), body["currency"], body["amount"], bucket)}
 
 
-def _drain(world: World, _: Request, body: dict[str, Any]) -> Json:
+def _drain(world: StripeWorld, _: Request, body: Body) -> Json:
     return {"amount": accounts.drain(world.books, _holder(body), body["currency"], body.get("amount"))}
 
 
-def _pay_out(world: World, _: Request, body: dict[str, Any]) -> Json:
-    return accounts.pay_out(world.books, body["account"], body["currency"], body.get("amount"))
+def _change_account(world: StripeWorld, _: Request, body: Body) -> Json:
+    return account_json(accounts.change_account(world.books, body.pop("id"), body))
 
 
-def _change_account(world: World, _: Request, body: dict[str, Any]) -> Json:
-    id_ = body.pop("id")
-    return account_json(accounts.change_account(world.books, id_, body))
-
-
-def _register_charge(world: World, _: Request, body: dict[str, Any]) -> Json:
+def _register_charge(world: StripeWorld, _: Request, body: Body) -> Json:
     return asdict(register_charge(world.books, body.pop("id"), **body))
 
 
-def _reverse(world: World, _: Request, body: dict[str, Any]) -> Json:
-    """A reversal made in the dashboard, or, with `source_refund`, by a refund: not ours, no key, no metadata."""
+def _transfer(world: StripeWorld, _: Request, body: Body) -> Json:
+    return transfer_json(world.books, create_transfer(world.books, body, DASHBOARD))
+
+
+def _reverse(world: StripeWorld, _: Request, body: Body) -> Json:
+    """Make a reversal in the dashboard, or, with `source_refund`, by a refund: without key and without our metadata."""
     transfer = world.books.transfers.by_id[body["transfer"]]
     params = {name: body[name] for name in ("amount", "metadata") if body.get(name) is not None}
     reversal = create_reversal(world.books, transfer, params, DASHBOARD, body.get("source_refund"))
     return reversal_json(world.books, reversal)
 
 
-def _transfer(world: World, _: Request, body: dict[str, Any]) -> Json:
-    return transfer_json(world.books, create_transfer(world.books, body, DASHBOARD))
-
-
-def _announce(world: World, _: Request, body: dict[str, Any]) -> Json:
+def _announce(world: StripeWorld, _: Request, body: Body) -> Json:
     previous, account = body.get("previous_attributes"), body.get("account")
     event = world.books.announce(body["type"], body["object"], DASHBOARD, previous, account)
     world.commit()
     return event_json(world.books, event)
 
 
-def _advance(world: World, _: Request, body: dict[str, Any]) -> Json:
-    return {"now": world.advance(body["seconds"])}
-
-
-def _tune(world: World, _: Request, body: dict[str, Any]) -> Json:
+def _tune(world: StripeWorld, _: Request, body: Body) -> Json:
     world.tune(body)
-    return world.tuning.model_dump(mode="json")
+    return world.settings.model_dump(mode="json")
 
 
-# --- webhooks ---------------------------------------------------------------------------------------------------------
-
-
-def _add_endpoint(world: World, _: Request, body: dict[str, Any]) -> Json:
+def _add_endpoint(world: StripeWorld, _: Request, body: Body) -> Json:
     return world.webhooks.add(body).model_dump(mode="json")
 
 
-def _change_endpoint(world: World, request: Request, body: dict[str, Any]) -> Json:
+def _change_endpoint(world: StripeWorld, request: Request, body: Body) -> Json:
     return world.webhooks.change(request.path_params["id"], body).model_dump(mode="json")
 
 
-async def _remove_endpoint(world: World, request: Request, _: dict[str, Any]) -> Json:
+async def _remove_endpoint(world: StripeWorld, request: Request, _: Body) -> Json:
     await world.webhooks.remove(request.path_params["id"])
     return {"removed": request.path_params["id"]}
 
 
-# --- looking inside, and time travel ----------------------------------------------------------------------------------
+def _invariants(world: StripeWorld, _: Request, __: Body) -> Json:
+    violations = list(world.books.violations())
+    return {"ok": not violations, "violations": violations}
 
 
-async def _reset(world: World, _: Request, __: dict[str, Any]) -> Json:
-    world.reset()
-    await world.webhooks.dispose()
-    return {"reset": True}
-
-
-def _take_snapshot(world: World, request: Request, _: dict[str, Any]) -> Json:
+def _take_snapshot(world: StripeWorld, request: Request, _: Body) -> Json:
     return {"records": world.take_snapshot(request.path_params["name"])}
 
 
-async def _restore_snapshot(world: World, request: Request, _: dict[str, Any]) -> Json:
+async def _restore_snapshot(world: StripeWorld, request: Request, _: Body) -> Json:
     world.restore_snapshot(request.path_params["name"])
     await world.webhooks.dispose()
     return {"restored": request.path_params["name"]}
 
 
-CONTROLS: tuple[Control[World], ...] = (
+CONTROLS: tuple[ControlRoute[StripeWorld], ...] = (
     ("POST", "/_sim/fund", _fund),
     ("POST", "/_sim/drain", _drain),
-    ("POST", "/_sim/payouts", _pay_out),
+    ("POST", "/_sim/payouts", lambda world, _, body: accounts.pay_out(world.books, **body)),
     ("POST", "/_sim/accounts", _change_account),
     ("POST", "/_sim/charges", _register_charge),
     ("POST", "/_sim/reversals", _reverse),
     ("POST", "/_sim/transfers", _transfer),
     ("POST", "/_sim/events", _announce),
-    ("POST", "/_sim/clock", _advance),
-    ("GET", "/_sim/tuning", lambda world, _, __: world.tuning.model_dump(mode="json")),
+    ("GET", "/_sim/tuning", lambda world, _, __: world.settings.model_dump(mode="json")),
     ("PATCH", "/_sim/tuning", _tune),
     ("GET", "/_sim/webhook_endpoints", lambda world, _, __: {"data": world.webhooks.listing()}),
     ("POST", "/_sim/webhook_endpoints", _add_endpoint),
     ("PATCH", "/_sim/webhook_endpoints/{id}", _change_endpoint),
     ("DELETE", "/_sim/webhook_endpoints/{id}", _remove_endpoint),
-    ("GET", "/_sim/ledger", lambda world, _, __: inspection.ledger(world)),
-    ("GET", "/_sim/invariants", lambda world, _, __: inspection.invariants(world)),
-    ("POST", "/_sim/reset", _reset),
+    ("GET", "/_sim/invariants", _invariants),
     ("POST", "/_sim/snapshots/{name}", _take_snapshot),
     ("POST", "/_sim/snapshots/{name}/restore", _restore_snapshot),
 )

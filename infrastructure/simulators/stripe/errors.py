@@ -1,11 +1,9 @@
-"""Every error the simulator can answer, as data, each with the evidence that real Stripe says so.
+"""Every error that the simulator can answer, as data, each with the evidence for real Stripe.
 
 Evidence marks: W recorded on the wire, D documented, S in the specification, K in the SDK, P reported by a third
-party, G guessed. Whatever is marked P or G may be wrong, so `Wording` can replace status, type, code, param and
+party, G guessed. Entries marked P or G may be wrong, so `Wording` can replace status, type, code, param and
 message while the simulator runs: tests use that to prove that no client depends on them.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
@@ -120,7 +118,7 @@ CATALOGUE: Mapping[str, ErrorShape] = {
     "exists_in_other_mode": ErrorShape(
         404,
         "; a similar object exists in {mode} mode, but a {key_mode} mode key was used to make this request.",
-        "text P: a tail of the message of any `no_such_…`, nothing else of it is used",
+        "text P: a tail of the message of any `no_such_…`, the rest of this entry is unused",
     ),
     "no_such_charge": ErrorShape(400, "No such charge: '{id}'", "G", "resource_missing", "source_transaction"),
     "destination_lacks_capability": ErrorShape(
@@ -175,7 +173,7 @@ CATALOGUE: Mapping[str, ErrorShape] = {
 
 
 def error_body(shape: ErrorShape, values: Mapping[str, object], request_id: str) -> dict[str, Any]:
-    """The body of the answer, `{"error": {…}}`."""
+    """Return the body of the answer, `{"error": {…}}`."""
     error: dict[str, Any] = {"message": fill(shape.message, values), "type": shape.type}
     if shape.code:
         error["code"] = shape.code
@@ -192,8 +190,8 @@ ZERO_DECIMAL = frozenset(
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
 
-def spoken(amount: int, currency: str) -> str:
-    """An amount as Stripe writes it into messages: `$6.00`, `¥600`, `6.00 SEK`."""
+def money_text(amount: int, currency: str) -> str:
+    """Return an amount as in Stripe's messages: `$6.00`, `¥600`, `6.00 SEK`."""
     number = f"{amount:,}" if currency in ZERO_DECIMAL else f"{amount // 100:,}.{amount % 100:02d}"
     symbol = _SYMBOLS.get(currency)
     return f"{symbol}{number}" if symbol else f"{number} {currency.upper()}"

@@ -1,83 +1,79 @@
 """Stripe's idempotency layer: one namespace of keys per account, answers kept for 24 hours of simulated time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
+from dataclasses import replace
 
-from infrastructure.simulators.common.answer import Answer
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.common.request import Call
-from infrastructure.simulators.stripe.journal import Journal, Record, frozen, thawed
-from infrastructure.simulators.stripe.rows import KeyEntry
+from infrastructure.simulators.common.request import Answer, ApiRequest
+from infrastructure.simulators.stripe.rows import IdempotencyKeyRow
+from infrastructure.simulators.stripe.state_file import Record, Records, WriteBuffer, decode, encode
 
+KIND = IdempotencyKeyRow.KIND
 KEY_LENGTH_AT_MOST = 255
 
 
-class KeyRing:
-    def __init__(self, clock: SimClock, journal: Journal, ttl: float) -> None:
+class IdempotencyKeys:
+    def __init__(self, clock: SimClock, buffer: WriteBuffer, ttl: float) -> None:
         self._clock = clock
-        self._journal = journal
+        self._buffer = buffer
         self._ttl = ttl
-        self._entries: dict[str, KeyEntry] = {}
+        self._rows: dict[str, IdempotencyKeyRow] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._rows)
 
-    def look_up(self, call: Call) -> KeyEntry | None:
-        """The stored answer to repeat, or None when the call is to be executed.
+    def look_up(self, request: ApiRequest) -> IdempotencyKeyRow | None:
+        """Return the key with the stored answer to repeat, or None when the request is to be executed.
 
-        Raises Refusal when the key is executing, was used for something else, or is too long.
+        Raises Refusal when the key is executing, was used for another request, or is too long.
         """
-        if len(call.key or "") > KEY_LENGTH_AT_MOST:
-            raise Refusal("key_too_long", length=len(call.key or ""))
-        entry = self._entries.get(call.key_id)
-        if entry is None:
+        if len(request.key or "") > KEY_LENGTH_AT_MOST:
+            raise Refusal("key_too_long", length=len(request.key or ""))
+        row = self._rows.get(request.key_id)
+        if row is None:
             return None
-        if entry.executing:
-            raise Refusal("key_in_use", key=call.key)
-        if self._clock.now() - entry.first_used >= self._ttl:
-            self.forget(call)
+        if row.executing:
+            raise Refusal("key_in_use", key=request.key)
+        if self._clock.now() - row.first_used >= self._ttl:
+            self.forget(request)
             return None
-        if entry.fingerprint != call.fingerprint():
-            raise Refusal("key_reused", key=call.key)
-        return entry
+        if row.fingerprint != request.fingerprint():
+            raise Refusal("key_reused", key=request.key)
+        return row
 
-    def begin(self, call: Call) -> KeyEntry:
-        """From now on the same key is answered 409, until `finish` or `abandon`."""
-        entry = KeyEntry(call.key_id, call.fingerprint(), self._clock.now(), call.request_id)
-        self._entries[entry.id] = entry
-        return entry
+    def begin(self, request: ApiRequest) -> IdempotencyKeyRow:
+        """Mark the key as executing: the same key gets 409 until `finish`."""
+        row = IdempotencyKeyRow(request.key_id, request.fingerprint(), self._clock.now(), request.request_id)
+        self._rows[row.id] = row
+        return row
 
-    def keep(self, entry: KeyEntry, answer: Answer) -> None:
-        """Write the answer down, to be committed together with what it reports; still executing for everyone else.
+    def store(self, row: IdempotencyKeyRow, answer: Answer) -> None:
+        """Store the answer, to be committed together with its change. For other requests the key is still executing.
 
         The row on disk is already finished: after a crash the change and its answer are there, or neither.
         """
-        entry.status, entry.body = answer.status, answer.body
-        kept = KeyEntry(
-            entry.id, entry.fingerprint, entry.first_used, entry.request_id, answer.status, answer.body, executing=False
-        )
-        self._journal.note(KeyEntry.KIND, entry.id, kept)
+        row.status, row.body = answer.status, answer.body
+        self._buffer.put(KIND, row.id, replace(row, executing=False))
 
-    def finish(self, entry: KeyEntry) -> None:
-        """The answer is visible, or, if none was kept, the key is free again."""
-        entry.executing = False
-        if not entry.status and self._entries.get(entry.id) is entry:
-            del self._entries[entry.id]
+    def finish(self, row: IdempotencyKeyRow) -> None:
+        """Make the answer visible, or, without a stored answer, free the key."""
+        row.executing = False
+        if not row.status and self._rows.get(row.id) is row:
+            del self._rows[row.id]
 
-    def forget(self, call: Call) -> None:
-        entry = self._entries.get(call.key_id)
-        if entry is not None and not entry.executing:
-            del self._entries[entry.id]
-            entry.first_used = 0.0  # expired, should a restart read it again
-            self._journal.note(KeyEntry.KIND, entry.id, entry)
+    def forget(self, request: ApiRequest) -> None:
+        row = self._rows.get(request.key_id)
+        if row is not None and not row.executing:
+            del self._rows[row.id]
+            row.first_used = 0.0  # expired, in case that a restart reads the row
+            self._buffer.put(KIND, row.id, row)
 
     def clear(self) -> None:
-        self._entries.clear()
+        self._rows.clear()
 
     def records(self) -> Iterator[Record]:
-        return ((KeyEntry.KIND, entry.id, frozen(entry)) for entry in self._entries.values() if not entry.executing)
+        return ((KIND, row.id, encode(row)) for row in self._rows.values() if not row.executing)
 
-    def restore(self, bodies: Iterator[tuple[str, bytes]]) -> None:
-        self._entries = {id_: thawed(KeyEntry, body) for id_, body in bodies}
+    def restore(self, records: Records) -> None:
+        self._rows = {id_: decode(IdempotencyKeyRow, body) for id_, body in records.get(KIND, ())}

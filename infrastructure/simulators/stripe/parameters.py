@@ -1,10 +1,8 @@
-"""What each operation accepts. A refusal from here is a validation error: Stripe stores none of them under the key."""
-
-from __future__ import annotations
+"""Parameters of each operation. A refusal from here is a validation error, which Stripe does not store under the key."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from infrastructure.simulators.common.forms import Form, FormValue
 from infrastructure.simulators.common.refusal import Refusal
@@ -17,14 +15,14 @@ INTEGER_AT_MOST = 2**53 - 1
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """How one parameter is read; a missing required one is refused."""
+    """One parameter: its reader, and whether it is required."""
 
     read: Reader
     required: bool = False
 
 
 def read_params(accepted: Mapping[str, Param], form: Form) -> Params:
-    """Raises Refusal on the first thing wrong: an unknown name, then bad values, then missing ones."""
+    """Read the parameters. Raises Refusal for an unknown name, then for bad values, then for missing ones."""
     for name in form:
         if name not in accepted:
             raise Refusal("parameter_unknown", param=name)
@@ -83,14 +81,14 @@ def boolean(name: str, value: FormValue) -> bool:
 
 
 def currency(name: str, value: FormValue) -> str:
-    """Three lower-case letters. Stricter than Stripe may be, so that a client that forgets to lower them is caught."""
+    """Read three lower-case letters. Perhaps stricter than Stripe, to catch a client that sends capitals."""
     if not (isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.islower()):
         raise Refusal("currency_invalid", param=name, value=value)
     return value
 
 
 def metadata(name: str, value: FormValue) -> dict[str, str]:
-    """Empty values stay in: they mean "unset this key", and the empty string in place of the map unsets them all."""
+    """Read metadata. An empty value stays: it unsets its key. An empty string in place of the map unsets all keys."""
     if value == "":
         return {"": ""}
     if not isinstance(value, dict):
@@ -112,7 +110,7 @@ def _metadata_value(name: str, key: str, value: FormValue) -> str:
 
 
 def merged(before: Mapping[str, str], changes: Mapping[str, str] | None) -> dict[str, str]:
-    """The metadata after an update: empty values unset their key."""
+    """Return the metadata after an update. Empty values unset their key."""
     if changes is None:
         return dict(before)
     if "" in changes:
@@ -134,10 +132,10 @@ class TimeRange:
     since: float = float("-inf")
     until: float = float("inf")
 
-    def not_before(self, instant: float) -> TimeRange:
-        return TimeRange(max(self.since, instant), self.until)
+    def not_before(self, instant: float) -> Self:
+        return type(self)(max(self.since, instant), self.until)
 
-    def holds(self, created: int) -> bool:
+    def contains(self, created: int) -> bool:
         return self.since <= created <= self.until
 
 

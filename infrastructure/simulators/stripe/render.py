@@ -1,23 +1,26 @@
 """Rows as the JSON that Stripe's API answers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.balances import PLATFORM
-from infrastructure.simulators.stripe.books import Books
-from infrastructure.simulators.stripe.rows import Account, BalanceTransaction, Event, Reversal, Transfer
+from infrastructure.simulators.stripe.books import SimulatedStripeBooks
+from infrastructure.simulators.stripe.rows import (
+    AccountRow,
+    BalanceTransactionRow,
+    StripeEventRow,
+    TransferReversalRow,
+    TransferRow,
+)
 
 EMBEDDED_REVERSALS = 10
 
 Json = dict[str, Any]
 
 
-def transfer_json(books: Books, transfer: Transfer, expand: Sequence[str] = ()) -> Json:
+def transfer_json(books: SimulatedStripeBooks, transfer: TransferRow, expand: Sequence[str] = ()) -> Json:
     url = f"/v1/transfers/{transfer.id}/reversals"
     newest = [books.reversals.by_id[id_] for id_ in transfer.reversals[: -EMBEDDED_REVERSALS - 1 : -1]]
     return {
@@ -47,7 +50,7 @@ def transfer_json(books: Books, transfer: Transfer, expand: Sequence[str] = ()) 
     }
 
 
-def reversal_json(books: Books, reversal: Reversal, expand: Sequence[str] = ()) -> Json:
+def reversal_json(books: SimulatedStripeBooks, reversal: TransferReversalRow, expand: Sequence[str] = ()) -> Json:
     return {
         "id": reversal.id,
         "object": "transfer_reversal",
@@ -62,7 +65,7 @@ def reversal_json(books: Books, reversal: Reversal, expand: Sequence[str] = ()) 
     }
 
 
-def transaction_json(transaction: BalanceTransaction) -> Json:
+def transaction_json(transaction: BalanceTransactionRow) -> Json:
     category = "transfer_reversal" if transaction.type == "transfer_refund" else transaction.type
     return {
         "id": transaction.id,
@@ -84,7 +87,7 @@ def transaction_json(transaction: BalanceTransaction) -> Json:
     }
 
 
-def account_json(account: Account) -> Json:
+def account_json(account: AccountRow) -> Json:
     return {
         "id": account.id,
         "object": "account",
@@ -105,12 +108,12 @@ def account_json(account: Account) -> Json:
     }
 
 
-def platform_json(books: Books) -> Json:
-    account = Account(id=books.config.platform_account, seq=0, created=0)
+def platform_json(books: SimulatedStripeBooks) -> Json:
+    account = AccountRow(id=books.config.platform_account, seq=0, created=0)
     return account_json(account) | {"type": "standard", "settings": {"dashboard": {"display_name": "Simulator"}}}
 
 
-def capability_json(account: Account) -> Json:
+def capability_json(account: AccountRow) -> Json:
     return {
         "id": "transfers",
         "object": "capability",
@@ -120,10 +123,10 @@ def capability_json(account: Account) -> Json:
     }
 
 
-def balance_json(books: Books, holder: str = PLATFORM) -> Json:
+def balance_json(books: SimulatedStripeBooks, holder: str = PLATFORM) -> Json:
     if holder == PLATFORM:
-        books.platform_pocket("usd")
-    buckets = books.purse.of(holder)
+        books.platform_balance("usd")
+    buckets = books.balances.of(holder)
     lines = {bucket: [_balance_line(*item) for item in sorted(amounts.items())] for bucket, amounts in buckets.items()}
     return {"object": "balance", "livemode": books.config.livemode, **lines}
 
@@ -132,7 +135,7 @@ def _balance_line(currency: str, amount: int) -> Json:
     return {"amount": amount, "currency": currency, "source_types": {"card": amount}}
 
 
-def payout_json(books: Books, id_: str, amount: int, currency: str) -> Json:
+def payout_json(books: SimulatedStripeBooks, id_: str, amount: int, currency: str) -> Json:
     now = books.clock.seconds()
     return {
         "id": id_,
@@ -155,8 +158,8 @@ def payout_json(books: Books, id_: str, amount: int, currency: str) -> Json:
     }
 
 
-def event_json(books: Books, event: Event) -> Json:
-    """`data.object` is spliced in as the bytes that were frozen when it happened."""
+def event_json(books: SimulatedStripeBooks, event: StripeEventRow) -> Json:
+    """Return the event. `data.object` is inserted as the bytes of that moment."""
     content: Json = {"object": orjson.Fragment(event.object)}
     if event.previous_attributes is not None:
         content["previous_attributes"] = event.previous_attributes
@@ -178,14 +181,7 @@ def list_json(url: str, rows: Sequence[Json], has_more: bool) -> Json:
     return {"object": "list", "data": rows, "has_more": has_more, "url": url}
 
 
-def check_expand(expand: Sequence[str], expandable: frozenset[str]) -> None:
-    """Raises Refusal for a property that cannot be expanded."""
-    for name in expand:
-        if name not in expandable:
-            raise Refusal("expand_unknown", value=name)
-
-
-def _linked(books: Books, name: str, id_: str, expand: Sequence[str]) -> str | Json:
+def _linked(books: SimulatedStripeBooks, name: str, id_: str, expand: Sequence[str]) -> str | Json:
     if name not in expand:
         return id_
     match name:

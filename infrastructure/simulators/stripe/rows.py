@@ -1,13 +1,11 @@
-"""What the simulated Stripe remembers. Plain rows: rules live in `books.py`, JSON shapes in `render.py`."""
-
-from __future__ import annotations
+"""Rows of the simulated Stripe. Rules are in `transfers.py`, `charges.py` and `accounts.py`, JSON shapes in `render.py`."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 
 @dataclass(slots=True)
-class Account:
+class AccountRow:
     """A seller's connected account."""
 
     KIND: ClassVar[str] = "account"
@@ -25,8 +23,8 @@ class Account:
 
 
 @dataclass(slots=True)
-class Charge:
-    """A buyer's payment that transfers may name as their source. `amount` None covers whatever is asked."""
+class ChargeRow:
+    """A buyer's payment that transfers may name as their source. `amount` None covers any amount."""
 
     KIND: ClassVar[str] = "charge"
     id: str
@@ -42,7 +40,7 @@ class Charge:
 
 
 @dataclass(slots=True)
-class Transfer:
+class TransferRow:
     KIND: ClassVar[str] = "transfer"
     id: str
     seq: int
@@ -66,7 +64,7 @@ class Transfer:
 
 
 @dataclass(slots=True)
-class Reversal:
+class TransferReversalRow:
     KIND: ClassVar[str] = "reversal"
     id: str
     seq: int
@@ -81,7 +79,7 @@ class Reversal:
 
 
 @dataclass(slots=True)
-class BalanceTransaction:
+class BalanceTransactionRow:
     KIND: ClassVar[str] = "balance_transaction"
     id: str
     seq: int
@@ -95,8 +93,8 @@ class BalanceTransaction:
 
 
 @dataclass(slots=True)
-class Event:
-    """`object` is the JSON of the thing as it was at that moment, ready to be sent."""
+class StripeEventRow:
+    """An event. `object` is the JSON of the object at that moment, ready to be sent."""
 
     KIND: ClassVar[str] = "event"
     id: str
@@ -109,17 +107,17 @@ class Event:
     idempotency_key: str | None = None
     previous_attributes: dict[str, Any] | None = None
     pending_webhooks: int = 0
-    """Endpoints that have not taken it yet."""
+    """Number of endpoints that have not yet taken the event."""
     taken_by: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class KeyEntry:
-    """One idempotency key: who used it first, for what, and what was answered."""
+class IdempotencyKeyRow:
+    """One idempotency key: the request that first used the key, and its answer."""
 
     KIND: ClassVar[str] = "key"
     id: str
-    """`<account>|<key>`: keys of different accounts, or of different modes, do not meet."""
+    """`<account>|<key>`: keys of different accounts or modes do not collide."""
     fingerprint: str
     first_used: float
     request_id: str

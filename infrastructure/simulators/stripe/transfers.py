@@ -1,55 +1,53 @@
 """Stripe's business rules for transfers and reversals. Refusals from here are executed answers: Stripe stores them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import Params
 from infrastructure.simulators.stripe.accounts import find_account
-from infrastructure.simulators.stripe.balances import Pocket
-from infrastructure.simulators.stripe.books import Books, Origin
+from infrastructure.simulators.stripe.balances import BalanceKey
+from infrastructure.simulators.stripe.books import Origin, SimulatedStripeBooks
 from infrastructure.simulators.stripe.charges import bucket_of, check_source, find_charge, use_source
-from infrastructure.simulators.stripe.errors import spoken
+from infrastructure.simulators.stripe.errors import money_text
 from infrastructure.simulators.stripe.parameters import merged
 from infrastructure.simulators.stripe.render import transfer_json
-from infrastructure.simulators.stripe.rows import Account, Charge, Reversal, Transfer
+from infrastructure.simulators.stripe.rows import AccountRow, ChargeRow, TransferReversalRow, TransferRow
 
 
-def check_named_objects(books: Books, params: Params) -> None:
-    """A wrong id in a body parameter is a validation error, not an executed one [W]. Raises Refusal."""
+def check_named_objects(books: SimulatedStripeBooks, params: Params) -> None:
+    """Check the ids in body parameters: a wrong one is a validation error, not an executed one [W]. Raises Refusal."""
     _destination(books, params)
     if "source_transaction" in params:
         find_charge(books, params["source_transaction"], params["currency"])
 
 
-def create_transfer(books: Books, params: Params, origin: Origin) -> Transfer:
-    """Move the money and announce `transfer.created`. Raises Refusal before anything has changed."""
+def create_transfer(books: SimulatedStripeBooks, params: Params, origin: Origin) -> TransferRow:
+    """Move the money and announce `transfer.created`. Raises Refusal before any change."""
     account = _destination(books, params)
     if account.transfers_capability != "active":
         raise Refusal("destination_lacks_capability")
     amount, currency = params["amount"], params["currency"]
     charge = _source(books, params)
-    if charge is None and books.purse.amount(books.platform_pocket(currency)) < amount:
+    if charge is None and books.balances.amount(books.platform_balance(currency)) < amount:
         raise Refusal("platform_balance_too_low")
-    transfer = _written_down(books, params, charge)
+    transfer = _add_transfer(books, params, charge)
     bucket = "available"
     if charge is not None:
         use_source(books, charge, transfer.id, amount)
         bucket = bucket_of(charge)
-    books.purse.move(amount, books.platform_pocket(currency, bucket), Pocket(account.id, currency, bucket))
+    books.balances.move(amount, books.platform_balance(currency, bucket), BalanceKey(account.id, currency, bucket))
     books.announce("transfer.created", transfer_json(books, transfer), origin)
     return transfer
 
 
-def _destination(books: Books, params: Params) -> Account:
+def _destination(books: SimulatedStripeBooks, params: Params) -> AccountRow:
     account = find_account(books, params["destination"])
     if account is None or account.revoked:
         raise Refusal("no_such_destination", id=params["destination"])
     return account
 
 
-def _source(books: Books, params: Params) -> Charge | None:
+def _source(books: SimulatedStripeBooks, params: Params) -> ChargeRow | None:
     if "source_transaction" not in params:
         return None
     charge = find_charge(books, params["source_transaction"], params["currency"])
@@ -57,13 +55,13 @@ def _source(books: Books, params: Params) -> Charge | None:
     return charge
 
 
-def _written_down(books: Books, params: Params, charge: Charge | None) -> Transfer:
+def _add_transfer(books: SimulatedStripeBooks, params: Params, charge: ChargeRow | None) -> TransferRow:
     id_ = books.ids.next("tr")
     amount, currency = params["amount"], params["currency"]
-    transaction = books.book_transaction("transfer", -amount, currency, id_)
+    transaction = books.add_transaction("transfer", -amount, currency, id_)
     group = charge.transfer_group if charge else None  # Stripe sets its own group for a sourced transfer [D]
     return books.transfers.add(
-        Transfer(
+        TransferRow(
             id=id_,
             seq=books.transfers.next_seq(),
             created=transaction.created,
@@ -81,11 +79,11 @@ def _written_down(books: Books, params: Params, charge: Charge | None) -> Transf
     )
 
 
-def update_transfer(books: Books, transfer: Transfer, params: Params, origin: Origin) -> Transfer:
+def update_transfer(books: SimulatedStripeBooks, transfer: TransferRow, params: Params, origin: Origin) -> TransferRow:
     before = {"metadata": transfer.metadata, "description": transfer.description}
     transfer.metadata = merged(transfer.metadata, params.get("metadata"))
     transfer.description = params.get("description", transfer.description)
-    books.transfers.touch(transfer)
+    books.transfers.save(transfer)
     previous = {name: value for name, value in before.items() if value != getattr(transfer, name)}
     if previous:
         books.announce("transfer.updated", transfer_json(books, transfer), origin, previous)
@@ -93,43 +91,43 @@ def update_transfer(books: Books, transfer: Transfer, params: Params, origin: Or
 
 
 def create_reversal(
-    books: Books, transfer: Transfer, params: dict[str, Any], origin: Origin, source_refund: str | None = None
-) -> Reversal:
-    """Take money back and announce `transfer.reversed`. Raises Refusal before anything has changed."""
+    books: SimulatedStripeBooks, transfer: TransferRow, params: dict[str, Any], origin: Origin, source_refund: str | None = None
+) -> TransferReversalRow:
+    """Take money back and announce `transfer.reversed`. Raises Refusal before any change."""
     amount = _amount_to_reverse(transfer, params)
     charge = books.charges.get(transfer.source_transaction or "")
-    pocket = Pocket(transfer.destination, transfer.currency, bucket_of(charge) if charge else "available")
+    key = BalanceKey(transfer.destination, transfer.currency, bucket_of(charge) if charge else "available")
     account = books.accounts.by_id[transfer.destination]
-    if not account.connected_reserves and books.purse.amount(pocket) < amount:
+    if not account.connected_reserves and books.balances.amount(key) < amount:
         raise Refusal("seller_balance_too_low")
-    reversal = _reversal_written_down(books, transfer, amount, merged({}, params.get("metadata")), source_refund)
-    books.purse.move(amount, pocket, books.platform_pocket(transfer.currency, pocket.bucket))
+    reversal = _add_reversal(books, transfer, amount, merged({}, params.get("metadata")), source_refund)
+    books.balances.move(amount, key, books.platform_balance(transfer.currency, key.bucket))
     previous = {"amount_reversed": transfer.amount_reversed}
     transfer.amount_reversed += amount
     transfer.reversals.append(reversal.id)
-    books.transfers.touch(transfer)
+    books.transfers.save(transfer)
     books.announce("transfer.reversed", transfer_json(books, transfer), origin, previous)
     return reversal
 
 
-def _amount_to_reverse(transfer: Transfer, params: Params) -> int:
-    """Without an amount: all that is left [G after a partial reversal]."""
+def _amount_to_reverse(transfer: TransferRow, params: Params) -> int:
+    """Return the amount, by default the whole rest [G after a partial reversal]. Raises Refusal above the rest."""
     amount: int = params.get("amount", transfer.rest)
     if transfer.rest == 0:
         raise Refusal("already_fully_reversed", transfer=transfer.id)
     if amount > transfer.rest:
-        asked, rest = spoken(amount, transfer.currency), spoken(transfer.rest, transfer.currency)
+        asked, rest = money_text(amount, transfer.currency), money_text(transfer.rest, transfer.currency)
         raise Refusal("reversal_above_rest", asked=asked, rest=rest)
     return amount
 
 
-def _reversal_written_down(
-    books: Books, transfer: Transfer, amount: int, metadata: dict[str, str], source_refund: str | None
-) -> Reversal:
+def _add_reversal(
+    books: SimulatedStripeBooks, transfer: TransferRow, amount: int, metadata: dict[str, str], source_refund: str | None
+) -> TransferReversalRow:
     id_ = books.ids.next("trr")
-    transaction = books.book_transaction("transfer_reversal", amount, transfer.currency, id_)
+    transaction = books.add_transaction("transfer_reversal", amount, transfer.currency, id_)
     return books.reversals.add(
-        Reversal(
+        TransferReversalRow(
             id=id_,
             seq=books.reversals.next_seq(),
             created=transaction.created,
@@ -144,7 +142,7 @@ def _reversal_written_down(
     )
 
 
-def update_reversal(books: Books, reversal: Reversal, params: Params) -> Reversal:
+def update_reversal(books: SimulatedStripeBooks, reversal: TransferReversalRow, params: Params) -> TransferReversalRow:
     reversal.metadata = merged(reversal.metadata, params.get("metadata"))
-    books.reversals.touch(reversal)
+    books.reversals.save(reversal)
     return reversal

@@ -1,6 +1,4 @@
-"""Webhook endpoints: who listens to what, and how badly the simulator treats them."""
-
-from __future__ import annotations
+"""Webhook endpoints, and the signed bodies that Stripe sends to them."""
 
 import hashlib
 import hmac
@@ -9,51 +7,71 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from infrastructure.simulators.common.delivery_settings import DeliveryKnobs
-from infrastructure.simulators.stripe.rows import Event
+from infrastructure.simulators.common.delivery_settings import DeliverySettings, WebhookTarget
+from infrastructure.simulators.common.webhook_sender import WebhookRequest
+from infrastructure.simulators.stripe.books import SimulatedStripeBooks
+from infrastructure.simulators.stripe.render import event_json
+from infrastructure.simulators.stripe.rows import StripeEventRow
 
 OLD = 3600
-"""How many seconds before now an old timestamp is: beyond the usual tolerance of 300."""
+"""Age of an old timestamp in seconds: beyond the usual tolerance of 300."""
+WRONG_SECRET = "whsec_somebody_else"
 
 
-class Knobs(DeliveryKnobs):
-    """What can go wrong with Stripe's deliveries besides."""
+class StripeDeliverySettings(DeliverySettings):
+    """Delivery settings with the faults that only Stripe has."""
 
     old_timestamps: int = Field(default=0, ge=0)
-    """So many of the next deliveries carry a valid signature an hour old."""
+    """Number of the next deliveries that carry a valid signature an hour old."""
     twin_events: bool = False
-    """Each change is described by two different Event objects, as Stripe sometimes does."""
+    """Each change is described by two different Event objects, as sometimes at Stripe."""
 
 
-class Endpoint(BaseModel):
-    """`connect` endpoints hear the connected accounts' events, others the platform's own."""
+class WebhookEndpoint(WebhookTarget):
+    """`connect` endpoints get the connected accounts' events, others the platform's own."""
 
-    model_config = ConfigDict(extra="forbid")
     KIND: ClassVar[str] = "endpoint"
 
-    id: str = ""
-    url: str
     secrets: list[str] = Field(min_length=1)
-    types: list[str] = ["*"]
+    types: list[str] = Field(default=["*"])
     connect: bool = False
     payload: Literal["snapshot", "thin"] = "snapshot"
-    knobs: Knobs = Knobs()
+    delivery: StripeDeliverySettings = Field(default=StripeDeliverySettings(), alias="knobs")
 
-    def hears(self, event: Event) -> bool:
+    def subscribes_to(self, event: StripeEventRow) -> bool:
         return self.connect == (event.account is not None) and any(fnmatchcase(event.type, one) for one in self.types)
 
 
-def signature(secrets: list[str], body: bytes, timestamp: int) -> str:
-    """The Stripe-Signature header: one v1 for each secret that is valid during a rotation."""
+def webhook_request(books: SimulatedStripeBooks, endpoint: WebhookEndpoint, event: StripeEventRow) -> WebhookRequest:
+    """Return the event in its present state, with a new signature for each attempt."""
+    thin = endpoint.payload == "thin"
+    body = thin_body(event, books.config.livemode) if thin else orjson.dumps(event_json(books, event))
+    headers = {
+        "Content-Type": "application/json; charset=utf-8",
+        "Stripe-Signature": _signature(books, endpoint, body),
+        "User-Agent": "Stripe/1.0 (simulator)",
+    }
+    return WebhookRequest(body, headers)
+
+
+def _signature(books: SimulatedStripeBooks, endpoint: WebhookEndpoint, body: bytes) -> str:
+    """Return the Stripe-Signature header: one v1 for each secret that is valid during a rotation."""
+    settings, secrets, timestamp = endpoint.delivery, endpoint.secrets, books.clock.seconds()
+    if settings.bad_signatures:
+        settings.bad_signatures -= 1
+        secrets = [WRONG_SECRET]
+    elif settings.old_timestamps:
+        settings.old_timestamps -= 1
+        timestamp -= OLD
     signed = f"{timestamp}.".encode() + body
     macs = (hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets)
     return f"t={timestamp}," + ",".join(f"v1={mac}" for mac in macs)
 
 
-def thin_body(event: Event, livemode: bool) -> bytes:
-    """The v2 notification of the same event: names the object instead of carrying it."""
+def thin_body(event: StripeEventRow, livemode: bool) -> bytes:
+    """Return the v2 notification of the same event, which names the object instead of carrying it."""
     subject = orjson.loads(event.object)
     created = datetime.fromtimestamp(event.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     body: dict[str, Any] = {
@@ -69,8 +87,8 @@ def thin_body(event: Event, livemode: bool) -> bytes:
     return orjson.dumps(body)
 
 
-def _reason(event: Event) -> dict[str, Any] | None:
-    """None for what no request of ours has caused."""
+def _reason(event: StripeEventRow) -> dict[str, Any] | None:
+    """Return the request that caused the event; None for a change made in the dashboard."""
     if event.request_id is None:
         return None
     return {"type": "request", "request": {"id": event.request_id, "idempotency_key": event.idempotency_key}}

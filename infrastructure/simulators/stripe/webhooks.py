@@ -1,171 +1,120 @@
-"""Which events go to which webhook endpoints, and what became of each delivery."""
+"""Stripe's webhooks: endpoints, and the deliveries that each endpoint has yet to get."""
 
-from __future__ import annotations
-
-import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from functools import partial
-from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
-from infrastructure.simulators.common.delivery_log import DeliveryLog
-from infrastructure.simulators.common.webhook_sender import Courier, Delivery, Outcome
-from infrastructure.simulators.stripe.books import Books
-from infrastructure.simulators.stripe.config import SimulatorConfig
-from infrastructure.simulators.stripe.journal import Journal, Record, of_kind
-from infrastructure.simulators.stripe.rows import Event
-from infrastructure.simulators.stripe.webhook_body import stripe_letter
-from infrastructure.simulators.stripe.webhook_endpoints import Endpoint
+from infrastructure.simulators.common.webhook_sender import Delivery, DeliveryResult, WebhookRequest, WebhookSender
+from infrastructure.simulators.common.webhooks import ProviderWebhooks
+from infrastructure.simulators.stripe.books import SimulatedStripeBooks
+from infrastructure.simulators.stripe.rows import StripeEventRow
+from infrastructure.simulators.stripe.state_file import Record, Records, WriteBuffer
+from infrastructure.simulators.stripe.webhook_endpoints import WebhookEndpoint, webhook_request
+
+Sender: TypeAlias = WebhookSender[WebhookEndpoint, StripeEventRow]
 
 ENDPOINTS_AT_MOST = 16
 """Stripe's own limit per account [P]."""
 
 
-class Webhooks:
-    def __init__(self, books: Books, journal: Journal, config: SimulatorConfig) -> None:
+class StripeWebhooks(ProviderWebhooks[WebhookEndpoint, StripeEventRow]):
+    def __init__(self, books: SimulatedStripeBooks, buffer: WriteBuffer) -> None:
+        super().__init__(books.config.seed, books.clock, books.config.deliver)
         self._books = books
-        self._journal = journal
-        self._config = config
-        self._chance = random.Random(config.seed)
-        self._numbers = count(1)
-        self._couriers: dict[str, Courier[Endpoint, Event]] = {}
-        self._retired: list[Courier[Endpoint, Event]] = []
-        self.log = DeliveryLog(lambda: self.outstanding, books.clock)
+        self._buffer = buffer
 
-    def add(self, description: Any) -> Endpoint:
-        """Raises ValueError when the description is not an endpoint, the id is taken or there are too many."""
-        endpoint = Endpoint.model_validate(description)
+    def compose(self, target: WebhookEndpoint, event: StripeEventRow) -> WebhookRequest:
+        return webhook_request(self._books, target, event)
+
+    def add(self, description: Any) -> WebhookEndpoint:
+        """Add an endpoint. Raises ValueError when the description is wrong, the id is taken, or there are too many."""
+        endpoint = WebhookEndpoint.model_validate(description)
         endpoint.id = endpoint.id or self._books.ids.next("we")
-        if endpoint.id in self._couriers or len(self._couriers) >= ENDPOINTS_AT_MOST:
-            raise ValueError(f"{endpoint.id} is taken or there are already {ENDPOINTS_AT_MOST} endpoints: remove one")
-        courier = Courier(
-            endpoint,
-            partial(stripe_letter, self._books),
-            self._books.clock,
-            self._chance,
-            self._report,
-            self._config.deliver,
-        )
-        self._couriers[endpoint.id] = courier
-        self._write_down(endpoint)
+        if endpoint.id in self._senders or len(self._senders) >= ENDPOINTS_AT_MOST:
+            raise ValueError(f"{endpoint.id} is taken or there are already {ENDPOINTS_AT_MOST} endpoints; remove one")
+        self._add_sender(endpoint)
+        self._save(endpoint)
         return endpoint
 
-    def change(self, id_: str, changes: dict[str, Any]) -> Endpoint:
+    def change(self, id_: str, changes: dict[str, Any]) -> WebhookEndpoint:
         """Replace settings; `knobs` are merged. Raises KeyError for an unknown endpoint, ValueError for a bad value."""
-        courier = self._couriers[id_]
-        before = courier.endpoint.model_dump()
+        sender = self._senders[id_]
+        before = sender.endpoint.model_dump()
         knobs = {**before["knobs"], **changes.get("knobs", {})}
-        courier.endpoint = Endpoint.model_validate({**before, **changes, "knobs": knobs, "id": id_})
-        self._write_down(courier.endpoint)
-        courier.wake()
-        return courier.endpoint
+        sender.endpoint = WebhookEndpoint.model_validate({**before, **changes, "knobs": knobs, "id": id_})
+        self._save(sender.endpoint)
+        sender.wake()
+        return sender.endpoint
 
     async def remove(self, id_: str) -> None:
-        """Nothing more is sent there. Raises KeyError for an unknown endpoint."""
-        courier = self._couriers.pop(id_)
-        self._journal.note("endpoint", id_, None)
-        await courier.close()
+        """Remove an endpoint and its deliveries. Raises KeyError for an unknown endpoint."""
+        sender = self._senders.pop(id_)
+        self._buffer.put(WebhookEndpoint.KIND, id_, None)
+        await sender.close()
 
     def listing(self) -> list[dict[str, Any]]:
-        return [
-            {**courier.endpoint.model_dump(mode="json"), "outstanding": courier.outstanding}
-            for courier in self._couriers.values()
-        ]
+        senders = self._senders.values()
+        return [{**sender.endpoint.model_dump(mode="json"), "outstanding": sender.outstanding} for sender in senders]
 
-    def enlist(self, event: Event, after: float) -> None:
-        """Queue the event for everyone who listens; `wake` sends it, once the change is durable."""
-        listeners = [courier for courier in self._couriers.values() if courier.endpoint.hears(event)]
-        event.pending_webhooks = len(listeners)
-        for courier in listeners:
-            knobs = courier.endpoint.knobs
-            events = [event, self._twin(event)] if knobs.twin_events else [event]
-            for each in events * (1 + knobs.duplicates):
-                self._enlist_one(courier, each, after)
+    def enqueue(self, event: StripeEventRow, after: float) -> None:
+        """Queue the event for each subscribed endpoint; `wake` sends the event, once the change is durable."""
+        senders = [sender for sender in self._senders.values() if sender.endpoint.subscribes_to(event)]
+        event.pending_webhooks = len(senders)
+        for sender in senders:
+            settings = sender.endpoint.delivery
+            events = [event, self._twin(event)] if settings.twin_events else [event]
+            for each in events * (1 + settings.duplicates):
+                self._enqueue_one(sender, each, after)
 
-    def _enlist_one(self, courier: Courier[Endpoint, Event], event: Event, after: float) -> None:
-        knobs = courier.endpoint.knobs
-        dropped = any(fnmatchcase(event.type, pattern) for pattern in knobs.drop)
-        if dropped or self._chance.random() < knobs.drop_probability:
-            self.log.dropped(courier.endpoint, event)
+    def _enqueue_one(self, sender: Sender, event: StripeEventRow, after: float) -> None:
+        if self._drops(sender.endpoint, event):
             return
         number = next(self._numbers)
-        courier.enqueue(event, number, after)
-        self._journal.note("delivery", f"{courier.endpoint.id}|{event.id}|{number}", True)
+        sender.enqueue(event, number, after)
+        self._buffer.put("delivery", f"{sender.endpoint.id}|{event.id}|{number}", True)
 
-    def _twin(self, event: Event) -> Event:
+    def _twin(self, event: StripeEventRow) -> StripeEventRow:
         twin = replace(event, id=self._books.ids.next("evt"), seq=self._books.events.next_seq(), taken_by=[])
         return self._books.events.add(twin)
 
-    def wake(self) -> None:
-        for courier in self._couriers.values():
-            courier.wake()
+    def report(self, target: WebhookEndpoint, delivery: Delivery[StripeEventRow], result: DeliveryResult) -> None:
+        if result.delivered:
+            self._mark_delivered(delivery.event, target.id)
+        if result.final:
+            self._buffer.put("delivery", f"{target.id}|{delivery.event.id}|{delivery.number}", False)
+            self._buffer.commit()
+        super().report(target, delivery, result)
 
-    def flush(self, shuffle_seed: int | None = None, types: str = "*") -> int:
-        """Send what is queued now (of the types, a glob), optionally in a random order; returns how many."""
-        if shuffle_seed is not None:
-            for courier in self._couriers.values():
-                courier.shuffle(shuffle_seed)
-        return sum(courier.flush(types) for courier in self._couriers.values())
-
-    @property
-    def outstanding(self) -> int:
-        return sum(courier.outstanding for courier in self._couriers.values())
-
-    def _report(self, endpoint: Endpoint, delivery: Delivery[Event], outcome: Outcome) -> None:
-        if outcome.delivered:
-            self._taken(delivery.event, endpoint.id)
-        if outcome.final:
-            self._journal.note("delivery", f"{endpoint.id}|{delivery.event.id}|{delivery.number}", False)
-            self._journal.commit()
-        self.log.tried(endpoint, delivery, outcome)
-
-    def _taken(self, event: Event, endpoint: str) -> None:
-        """Once for each endpoint, however many copies of the event it takes."""
+    def _mark_delivered(self, event: StripeEventRow, endpoint: str) -> None:
+        """Count each endpoint once, however many copies of the event the endpoint gets."""
         if endpoint not in event.taken_by:
             event.taken_by.append(endpoint)
             event.pending_webhooks -= 1
-            self._books.events.touch(event)
+            self._books.events.save(event)
 
     def clear(self) -> None:
-        """Forget all endpoints and send nothing more; `dispose` then closes their connections."""
-        self._retired.extend(self._couriers.values())
-        for courier in self._couriers.values():
-            courier.stop()
-        self._couriers.clear()
-        self._chance.seed(self._config.seed)
-        self.log.outcomes.clear()
+        super().clear()
+        self._random.seed(self._books.config.seed)
 
-    async def dispose(self) -> None:
-        while self._retired:
-            await self._retired.pop().close()
-
-    async def close(self) -> None:
-        for courier in self._couriers.values():
-            await courier.close()
-        await self.dispose()
-
-    def _write_down(self, endpoint: Endpoint) -> None:
-        self._journal.note("endpoint", endpoint.id, endpoint.model_dump(mode="json"))
+    def _save(self, endpoint: WebhookEndpoint) -> None:
+        self._buffer.put(WebhookEndpoint.KIND, endpoint.id, endpoint.model_dump(mode="json"))
 
     def records(self) -> Iterator[Record]:
-        for courier in self._couriers.values():
-            yield "endpoint", courier.endpoint.id, courier.endpoint.model_dump_json().encode()
+        for sender in self._senders.values():
+            yield WebhookEndpoint.KIND, sender.endpoint.id, sender.endpoint.model_dump_json().encode()
 
-    def restore(self, records: Iterable[Record]) -> None:
-        """Endpoints, and the deliveries that were still owed."""
-        kept = list(records)
+    def restore(self, records: Records) -> None:
+        """Restore the endpoints and their outstanding deliveries."""
         self.clear()
-        for _, body in of_kind(kept, "endpoint"):
+        for _, body in records.get(WebhookEndpoint.KIND, ()):
             if body != b"null":
                 self.add(orjson.loads(body))
-        owed = [id_ for id_, still in of_kind(kept, "delivery") if still == b"true"]
-        for id_ in owed:
-            self._journal.note("delivery", id_, False)  # it gets a new number below
-        for endpoint, event_id, _ in (id_.split("|") for id_ in owed):
+        outstanding = [id_ for id_, flag in records.get("delivery", ()) if flag == b"true"]
+        for id_ in outstanding:
+            self._buffer.put("delivery", id_, False)  # the delivery gets a new number below
+        for endpoint, event_id, _ in (id_.split("|") for id_ in outstanding):
             event = self._books.events.get(event_id)
-            if event is not None and endpoint in self._couriers:
-                self._enlist_one(self._couriers[endpoint], event, 0.0)
+            if event is not None and endpoint in self._senders:
+                self._enqueue_one(self._senders[endpoint], event, 0.0)

@@ -1,229 +1,187 @@
-"""One simulated Stripe: everything it remembers and everything that can be done to it."""
-
-from __future__ import annotations
+"""The state of one simulated Stripe: books, idempotency keys, webhooks, limits, state file."""
 
 import random
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from infrastructure.simulators.common.answer import Answer
-from infrastructure.simulators.common.breakpoints import Gate
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.fault_actions import Error
-from infrastructure.simulators.common.faults import FaultBoard
-from infrastructure.simulators.common.ids import IdSequence
-from infrastructure.simulators.common.refusal import Refusal, Wording
-from infrastructure.simulators.common.request import Call, LogEntry
-from infrastructure.simulators.common.scheduler import Agenda
-from infrastructure.simulators.stripe.books import Books
+from infrastructure.simulators.common.refusal import Refusal
+from infrastructure.simulators.common.request import Answer, ApiRequest, LogEntry
+from infrastructure.simulators.common.world import SimulatorWorld
+from infrastructure.simulators.stripe.admission import AdmissionLimits
+from infrastructure.simulators.stripe.books import SimulatedStripeBooks
 from infrastructure.simulators.stripe.charges import settle_due_charges
-from infrastructure.simulators.stripe.config import SimulatorConfig
+from infrastructure.simulators.stripe.config import RuntimeSettings, SimulatorConfig
 from infrastructure.simulators.stripe.errors import CATALOGUE, error_body
-from infrastructure.simulators.stripe.idempotency import KeyRing
-from infrastructure.simulators.stripe.journal import Journal, Record, kept_json, of_kind
-from infrastructure.simulators.stripe.rate_limits import Limits, ObjectLocks
-from infrastructure.simulators.stripe.rows import KeyEntry
-from infrastructure.simulators.stripe.runtime_settings import Tuning
-from infrastructure.simulators.stripe.state_file import StateFile
-from infrastructure.simulators.stripe.webhooks import Webhooks
+from infrastructure.simulators.stripe.idempotency import IdempotencyKeys
+from infrastructure.simulators.stripe.render import reversal_json, transfer_json
+from infrastructure.simulators.stripe.state_file import Record, StateFile, StoreGroup, WriteBuffer, by_kind, kept_json
+from infrastructure.simulators.stripe.webhooks import StripeWebhooks
 
 REPLAYED = "Idempotent-Replayed"
 LIMITED_BY = "Stripe-Rate-Limited-Reason"
 
 
-class World:
-    """Shared by the API and the control routes of one app. Everything happens in one event loop."""
+class StripeWorld(SimulatorWorld[SimulatorConfig]):
+    """One simulated Stripe."""
 
     def __init__(self, config: SimulatorConfig) -> None:
-        self.config = config
+        super().__init__(config, SimClock(config.virtual_start, config.clock), CATALOGUE)
         self.file = None if config.state_file is None else StateFile(config.state_file)
-        self.journal = Journal(None if self.file is None else self.file.write)
-        self.tuning = Tuning.of(config)
-        self.clock = SimClock(config.virtual_start, config.clock)
-        self.chance = random.Random(config.seed)
-        self.agenda = Agenda(self.clock)
-        self.ids = IdSequence(config.seed)
-        self.books = Books(config, self.clock, self.ids, self.journal)
-        self._other_mode = Books(_empty_twin(config), self.clock, self.ids, Journal())
-        self.keys = KeyRing(self.clock, self.journal, config.idempotency_ttl)
-        self.locks = ObjectLocks(config.lock_wait)
-        self.limits = Limits(self.tuning, self.clock)
-        self.faults = FaultBoard()
-        self.gate = Gate()
-        self.wording = Wording(CATALOGUE, config.wording)
-        self.webhooks = Webhooks(self.books, self.journal, config)
-        self.log: deque[LogEntry] = deque(maxlen=config.request_log_limit)
-        self.epoch = 0
-        """Counts resets and restorations."""
+        self.buffer = WriteBuffer(None if self.file is None else self.file.write)
+        self.settings = RuntimeSettings.of(config)
+        self.limits = AdmissionLimits(self.settings, self.clock)
+        self.random = random.Random(config.seed)
+        self.books = SimulatedStripeBooks(config, self.clock, self.ids, self.buffer)
+        self._other_mode = SimulatedStripeBooks(_empty_twin(config), self.clock, self.ids, WriteBuffer())
+        self.keys = IdempotencyKeys(self.clock, self.buffer, config.idempotency_ttl)
+        self.webhooks: StripeWebhooks = StripeWebhooks(self.books, self.buffer)
+        self._state = StoreGroup(self.books, self.keys, self.webhooks)
         self.snapshots: dict[str, list[Record]] = {}
-        self._equip()
+        self.equip()
         if self.file is not None and self._load(self.file.read()):
             self.ids.skip_unwritten()
-            self.journal.commit()
+            self.buffer.commit()
 
-    def _equip(self) -> None:
-        for fault in self.config.faults:
-            self.faults.add(fault)
+    def equip(self) -> None:
+        super().equip()
         for endpoint in self.config.webhook_endpoints:
             self.webhooks.add(endpoint)
 
     def commit(self, announce_after: float = 0.0) -> None:
         """Make the changes since the last commit durable, all or none, and hand their events to the webhooks."""
-        if not self.books.announced and not self.journal:
+        if not self.books.announced and not self.buffer:
             return
-        self.journal.note("counters", "ids", self.ids.counters)
-        self.journal.note("counters", "clock", self.clock.offset)
+        self.buffer.put("counters", "ids", self.ids.counters)
+        self.buffer.put("counters", "clock", self.clock.offset)
         events = self.books.announced[:]
         self.books.announced.clear()
         for event in events:
-            self.webhooks.enlist(event, announce_after)
-        self.journal.commit()
+            self.webhooks.enqueue(event, announce_after)
+        self.buffer.commit()
         self.webhooks.wake()
 
     def settle(self) -> None:
-        """Let happen what is due by now."""
-        self.agenda.catch_up()
+        """Execute the changes that are due by now."""
+        self.scheduler.catch_up()
         settle_due_charges(self.books)
 
     def advance(self, seconds: float) -> float:
-        """Put the clock forward; what became due meanwhile happens. Raises ValueError on a negative step."""
-        now = self.clock.advance(seconds)
+        """Move the clock forward and execute the changes that became due. Raises ValueError on a negative step."""
+        now = super().advance(seconds)
         self.settle()
-        self.journal.note("counters", "clock", self.clock.offset)
+        self.buffer.put("counters", "clock", self.clock.offset)
         self.webhooks.wake()
         return now
 
     def tune(self, changes: Mapping[str, Any]) -> None:
-        """Raises ValueError for an unknown setting or a bad value."""
-        self.tuning = self.tuning.changed(changes)
-        self.limits.tune(self.tuning)
+        """Change runtime settings. Raises ValueError for an unknown setting or a bad value."""
+        self.settings = self.settings.changed(changes)
+        self.limits.apply(self.settings)
 
-    def books_of(self, call: Call) -> Books:
-        """What the call's key can see: in the other mode there is nothing."""
-        return self._other_mode if call.other_mode else self.books
+    def books_of(self, request: ApiRequest) -> SimulatedStripeBooks:
+        """Return the books that the request's key can see. In the other mode they are empty."""
+        return self._other_mode if request.other_mode else self.books
 
-    def unnamed_call(self, method: str, path: str) -> Call:
-        """A call of no operation, for the answers that need one."""
-        return Call("none", method, path, {}, self.ids.next("req"), self.clock.now(), self.clock.steady())
-
-    def refused(self, refusal: Refusal, call: Call, stored: bool) -> Answer:
-        """The answer to a refusal, as it is worded now."""
+    def refused(self, refusal: Refusal, request: ApiRequest, stored: bool) -> Answer:
         shape = self.wording.shape(refusal.name)
-        if call.other_mode and self.books.has(refusal.values.get("id")):
+        if request.other_mode and self.books.has(refusal.values.get("id")):
             shape = replace(shape, message=shape.message + self.wording.shape("exists_in_other_mode").message)
-        modes = {"mode": _mode(self.config.livemode), "key_mode": _mode(self.config.livemode != call.other_mode)}
-        values = {**modes, **refusal.values, "request_id": call.request_id}
-        body = kept_json(error_body(shape, values, call.request_id))
+        livemode = self.config.livemode
+        modes = {"mode": _mode(livemode), "key_mode": _mode(livemode != request.other_mode)}
+        values = {**modes, **refusal.values, "request_id": request.request_id}
         headers = {}
         should_retry = shape.should_retry if shape.should_retry is not None or not stored else "false"
         if should_retry:
             headers["Stripe-Should-Retry"] = should_retry
         if "reason" in refusal.values:
             headers[LIMITED_BY] = str(refusal.values["reason"])
-        return Answer(shape.status, body, headers)
+        return Answer(shape.status, kept_json(error_body(shape, values, request.request_id)), headers)
 
-    def injected(self, action: Error, call: Call) -> Answer:
-        """The error that a fault asks for."""
+    def injected(self, action: Error, request: ApiRequest) -> Answer:
         error = {"type": action.type, "code": action.code, "message": action.message, "param": action.param}
-        error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{call.request_id}"
+        error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request.request_id}"
         body = orjson.dumps({"error": {name: value for name, value in error.items() if value is not None}})
         return Answer(action.status, body, {"Stripe-Should-Retry": "false"} if action.stored else {})
 
-    def remember(self, call: Call, outcome: str, answer: Answer | None = None) -> None:
-        """One line of the request log; calls that got no answer have no status."""
+    def headers(self, request: ApiRequest) -> dict[str, str]:
+        headers = {"Request-Id": request.request_id, "Stripe-Version": request.version or self.config.api_version}
+        if request.key is not None:
+            headers["Idempotency-Key"] = request.key
+            headers["Original-Request"] = request.original or request.request_id
+        if request.account is not None:
+            headers["Stripe-Account"] = request.account
+        return headers
+
+    def log_details(self, request: ApiRequest, answer: Answer | None) -> LogEntry:
         headers = answer.headers if answer else {}
-        self.log.append(
-            {
-                "operation": call.operation,
-                "request_id": call.request_id,
-                "key": call.key,
-                "account": call.account,
-                "transfer": call.transfer,
-                "destination": call.destination,
-                "status": answer.status if answer else None,
-                "outcome": outcome,
-                "replayed": REPLAYED in headers,
-                "reason": headers.get(LIMITED_BY),
-                "at": call.at,
-                "answered_at": self.clock.now(),
-                "seconds": round(self.clock.steady() - call.started, 6),
-            }
-        )
+        return {
+            "account": request.account,
+            "transfer": request.transfer,
+            "destination": request.destination,
+            "replayed": REPLAYED in headers,
+            "reason": headers.get(LIMITED_BY),
+            "answered_at": self.clock.now(),
+        }
+
+    def ledger(self) -> dict[str, Any]:
+        """Return every transfer with all its reversals (not only the ten newest), oldest first, and every balance."""
+        books, transfers = self.books, []
+        for transfer in books.transfers:
+            reversals = [reversal_json(books, books.reversals.by_id[id_]) for id_ in transfer.reversals]
+            transfers.append({**transfer_json(books, transfer), "reversals": reversals})
+        return {"transfers": transfers, "balances": books.balances.by_holder(), "keys": len(self.keys)}
 
     def records(self) -> Iterator[Record]:
-        """The whole state, as it is written to the file and to snapshots."""
+        """Yield the whole state, as in the state file and in snapshots."""
         yield "counters", "ids", orjson.dumps(self.ids.counters)
         yield "counters", "clock", orjson.dumps(self.clock.offset)
-        yield from self.books.records()
-        yield from self.keys.records()
-        yield from self.webhooks.records()
+        yield from self._state.records()
 
     def take_snapshot(self, name: str) -> int:
         self.snapshots[name] = list(self.records())
         return len(self.snapshots[name])
 
     def restore_snapshot(self, name: str) -> None:
-        """Go back to it. Calls that are being held are released first. Raises KeyError for an unknown name."""
-        records = self.snapshots[name]
-        self._load(records)
+        """Restore the snapshot. Stopped requests are released first. Raises KeyError for an unknown name."""
+        self._load(self.snapshots[name])
         self._rewrite_file()
 
     def reset(self) -> None:
-        """As freshly started: no objects, no keys, no faults, first ids again. Snapshots are kept."""
-        self._begin_epoch()
-        self.faults.clear()
-        self.wording = Wording(CATALOGUE, self.config.wording)
-        self.log.clear()
-        self.books.clear()
-        self.keys.clear()
-        self.webhooks.clear()
-        self.clock.rewind()
-        self.chance.seed(self.config.seed)
-        self.tuning = Tuning.of(self.config)
-        self.limits = Limits(self.tuning, self.clock)
-        self.ids.counters.clear()
-        self._equip()
+        """Return to the state of a fresh start. Snapshots are kept."""
+        self.settings = RuntimeSettings.of(self.config)
+        self.limits = AdmissionLimits(self.settings, self.clock)
+        super().reset()
         self._rewrite_file()
 
-    def shut(self) -> None:
-        """Nothing waits any more: not at the gate, not in a latency, not in a long poll."""
-        self._begin_epoch()
-        self.gate.close()
-        self.webhooks.log.shut()
+    def clear(self) -> None:
+        self._state.clear()
+        self.random.seed(self.config.seed)
 
     async def close(self) -> None:
-        self.shut()
-        await self.webhooks.close()
+        await super().close()
         if self.file is not None:
             self.file.close()
 
     def _load(self, records: Iterable[Record]) -> bool:
-        kept = list(records)
-        if not kept:
+        groups = by_kind(records)
+        if not groups:
             return False
-        self._begin_epoch()
-        counters = {id_: orjson.loads(body) for id_, body in of_kind(kept, "counters")}
+        self.begin_epoch()
+        counters = {id_: orjson.loads(body) for id_, body in groups["counters"]}
         self.ids.restore(counters["ids"])
         self.clock.offset = counters["clock"]
-        self.books.restore(kept)
-        self.keys.restore(of_kind(kept, KeyEntry.KIND))
-        self.webhooks.restore(kept)
+        self._state.restore(groups)
         return True
 
-    def _begin_epoch(self) -> None:
-        """Calls that are being held vanish instead of changing a world that is no longer theirs."""
-        self.epoch += 1
-        self.agenda.clear()
-        self.gate.release()
-
     def _rewrite_file(self) -> None:
-        self.journal.forget()
+        self.buffer.discard()
         if self.file is not None:
-            self.file.replace(self.records())
+            self.file.write(self.records(), clear=True)
 
 
 def _empty_twin(config: SimulatorConfig) -> SimulatorConfig:

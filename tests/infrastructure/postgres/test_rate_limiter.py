@@ -15,7 +15,7 @@ import pytest
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.rate_limiter import DECREASE, RECOVERY, SLOWEST, TOGETHER, PostgresRateLimiter
 from infrastructure.simulators.common.clock import SimClock
-from infrastructure.simulators.stripe.rate_limits import TokenBucket
+from infrastructure.simulators.common.rate_limits import TokenBucket
 
 Person = psycopg.AsyncConnection[Any]
 

@@ -72,12 +72,12 @@ async def test_less_than_a_whole_page_is_no_answer(stripe, gateway, shown):
 
 async def test_a_page_that_ends_where_it_began_does_not_go_on(stripe, gateway):
     stripe.answers(200, page(event(1), more=True))
-    with pytest.raises(LookUpFailed, match="does not go on"):
+    with pytest.raises(LookUpFailed, match="would repeat"):
         await gateway.events(SINCE, UNTIL, "evt_1")
 
 
 @pytest.mark.parametrize(
-    ("status", "heard"), [(401, ProviderSignal.KEY_REFUSED), (403, ProviderSignal.KEY_REFUSED), (503, ProviderSignal.SILENCE)]
+    ("status", "signal"), [(401, ProviderSignal.KEY_REFUSED), (403, ProviderSignal.KEY_REFUSED), (503, ProviderSignal.SILENCE)]
 )
 async def test_a_failure_says_what_it_means(stripe, gateway, status, signal):
     stripe.answers(status, {"error": {"type": "api_error", "message": "no"}})

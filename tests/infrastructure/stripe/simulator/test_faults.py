@@ -328,7 +328,7 @@ async def test_a_silent_call_can_be_let_go_and_ends_without_an_answer(api, contr
 
 
 async def test_waiting_in_vain_ends_with_the_number_that_was_found(control):
-    with pytest.raises(TimeoutError, match="0 calls"):
+    with pytest.raises(TimeoutError, match="0 requests"):
         await control.wait_until_held(timeout=0.02)
 
 

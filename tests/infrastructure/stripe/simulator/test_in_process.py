@@ -15,7 +15,7 @@ import pytest
 import stripe
 
 from infrastructure.simulators.stripe import SimulatorConfig, create_simulator
-from infrastructure.simulators.stripe.world import World
+from infrastructure.simulators.stripe.world import StripeWorld
 
 START = 1_800_000_000.0
 SECRET = "whsec_now"
@@ -58,7 +58,7 @@ class Desk:
 
     def __init__(self, **config: Any) -> None:
         app = create_simulator(SimulatorConfig(clock=now, **config))
-        self.world: World = app.state.world
+        self.world: StripeWorld = app.state.world
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": "Bearer sk_test_1"}
         self.http = httpx.AsyncClient(transport=transport, base_url="http://stripe", headers=headers)

@@ -8,13 +8,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from infrastructure.simulators.common.fault_actions import Error, Status
-from infrastructure.simulators.common.fault_injection import injected_status
+from infrastructure.simulators.common.exchange import injected_status
+from infrastructure.simulators.common.fault_actions import Error, ErrorStatus
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe import SimulatorConfig
 from infrastructure.simulators.stripe.errors import CATALOGUE
 from infrastructure.simulators.stripe.operations import OPERATIONS
-from infrastructure.simulators.stripe.world import World
+from infrastructure.simulators.stripe.world import StripeWorld
 
 SPEC = Path(__file__).parents[5] / "shared" / "facts" / "stripe_connect_transfers.openapi.json"
 
@@ -108,11 +108,11 @@ ERRORS = [*CATALOGUE, "injected 500", "injected error"]
 @pytest.mark.parametrize("name", ERRORS)
 def test_every_error_answer_fits_stripes_own_description(name):
     """Every entry of the catalogue, worded as it is, whether or not a test provokes it."""
-    world = World(SimulatorConfig())
-    call = world.unnamed_call("POST", TRANSFERS)
+    world = StripeWorld(SimulatorConfig())
+    call = world.new_request("none", "POST", TRANSFERS)
     match name:
         case "injected 500":
-            answer = injected_status(world, call, Status(kind="status", status=500)).answer
+            answer = injected_status(world, call, ErrorStatus(kind="status", status=500)).answer
         case "injected error":
             answer = world.injected(Error(kind="error", code="account_invalid", param="destination"), call)
         case _:

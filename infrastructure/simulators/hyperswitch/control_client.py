@@ -1,62 +1,55 @@
-"""A small client for the simulated Hyperswitch's `/_sim/*`."""
-
-from __future__ import annotations
+"""Client of the simulated Hyperswitch's `/_sim/*` routes."""
 
 from typing import Any
 
-from infrastructure.simulators.common.control_client import Control, Json
+from infrastructure.simulators.common.control_client import ControlClient, Json
 
 
-class HyperswitchControl(Control):
-    """Every method is one request; each raises `ControlRefused` with the simulator's sentence when it declines."""
+class HyperswitchControl(ControlClient):
+    """Every method is one request; each raises `ControlRefused` with the simulator's message when it declines."""
 
     async def take_payment(self, payment_id: str, amount: int, currency: str, **settings: Any) -> Json:
-        """A payment that the marketplace's own checkout made and that has succeeded; `metadata`, …"""
+        """Make a succeeded payment, as from the marketplace's own checkout. Settings: `metadata`, …"""
         return await self._post("payments", {"payment_id": payment_id, "amount": amount, "currency": currency, **settings})
 
     async def settle_payment(self, payment_id: str, status: str, **settings: Any) -> Json:
-        """What the connector says: any status. `amount_received`, `error_code`, `error_message`, `announce`."""
+        """Set any status. Settings: `amount_received`, `error_code`, `error_message`, `announce`."""
         return await self._post(f"payments/{payment_id}", {"status": status, **settings})
 
     async def make_refund(self, payment_id: str, amount: int | None = None) -> Json:
-        """A refund made in the dashboard, under a name that is not ours."""
+        """Make a refund in the dashboard, under a refund_id that is not ours."""
         return await self._post("refunds", {"payment_id": payment_id, "amount": amount})
 
     async def settle_refund(self, refund_id: str, status: str, **settings: Any) -> Json:
-        """What the connector says: any status, also after a final one. `error_code`, `error_message`, `announce`."""
+        """Set any status, also after a final one. Settings: `error_code`, `error_message`, `announce`."""
         return await self._post(f"refunds/{refund_id}", {"status": status, **settings})
 
     async def open_dispute(self, payment_id: str, amount: int | None = None) -> str:
-        """Returns its id."""
+        """Open a dispute and return its id."""
         return str((await self._post("disputes", {"payment_id": payment_id, "amount": amount}))["dispute_id"])
 
     async def settle_dispute(self, dispute_id: str, status: str, announce: bool = True) -> Json:
-        """`challenged`, `won`, `lost`, `accepted`, `expired` or `cancelled`."""
+        """Set the status: `challenged`, `won`, `lost`, `accepted`, `expired` or `cancelled`."""
         return await self._post(f"disputes/{dispute_id}", {"status": status, "announce": announce})
 
     async def announce(self, type_: str, kind: str, object_: Json, object_id: str) -> str | None:
-        """Any event; returns its id, or None when this was said of the object before."""
+        """Announce any event. Returns its id, or None for a second event of the same type about the object."""
         body = {"type": type_, "kind": kind, "object": object_, "object_id": object_id}
         event_id: str | None = (await self._post("events", body))["event_id"]
         return event_id
 
     async def events(self) -> list[Json]:
-        """All events there were, delivered or not, oldest first, as they are sent."""
-        data: list[Json] = (await self._get("events"))["data"]
-        return data
+        """Return the envelopes of all events, delivered or not, oldest first."""
+        return await self._list("events")
 
     async def resend(self, event_id: str) -> None:
-        """The very bytes once more, or for the first time when they were dropped."""
+        """Send the same bytes once more, or for the first time after a dropped delivery."""
         await self._post(f"events/{event_id}/resend", {})
 
     async def webhook(self, **changes: Any) -> Json:
-        """Set or change `url`, `secret` (None: unsigned) and `knobs` (see `webhooks.Knobs`)."""
+        """Set or change `url`, `secret` (None: unsigned) and `knobs` (see `PspDeliverySettings`)."""
         return await self._post("webhook", changes)
 
     async def let(self, kind: str, becomes: str | None, after: float | None = None) -> None:
-        """What becomes of new `payments` (once confirmed) or `refunds` by themselves, at once or `after` seconds."""
+        """Set the status that new `payments` (once confirmed) or `refunds` reach by themselves, at once or `after` seconds."""
         await self._post(f"behaviour/{kind}", {"becomes": becomes, "after": after})
-
-    async def ledger(self) -> Json:
-        """`{"payments": […], "refunds": […], "disputes": […], "violations": […]}`."""
-        return await self._get("ledger")
