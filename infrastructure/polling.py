@@ -6,16 +6,16 @@ import structlog
 
 from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.ports import Provider
-from application.missed_webhooks.psp import MissedAtPsp
-from application.missed_webhooks.stripe_events import MissedEvents
+from application.missed_webhooks.psp import MissedPspEvents
+from application.missed_webhooks.stripe_events import MissedStripeEvents
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
-from infrastructure.postgres.ledger import PostgresDirectory
+from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.rate_limiter import RateLimiter
 from infrastructure.postgres.webhook_polls import Polls
 from infrastructure.service import Service
 from infrastructure.settings import Settings
 
-PROVIDERS = (MissedEvents.name, MissedAtPsp.name)
+PROVIDERS = (MissedStripeEvents.name, MissedPspEvents.name)
 
 log = structlog.get_logger()
 
@@ -23,8 +23,8 @@ log = structlog.get_logger()
 def unasked(settings: Settings) -> Mapping[str, str]:
     """The providers that are not asked, each with the names that are not set. Who sends no webhooks here can miss none."""
     needed: Mapping[str, Mapping[str, object]] = {
-        MissedEvents.name: {"STRIPE_WEBHOOK_SECRETS": settings.stripe_webhook_secrets},
-        MissedAtPsp.name: {
+        MissedStripeEvents.name: {"STRIPE_WEBHOOK_SECRETS": settings.stripe_webhook_secrets},
+        MissedPspEvents.name: {
             "HYPERSWITCH_WEBHOOK_SECRETS": settings.hyperswitch_webhook_secrets,
             "HYPERSWITCH_BASE_URL": settings.hyperswitch_base_url,
         },
@@ -46,7 +46,7 @@ def poller_of(service: Service) -> Poller:
 
 def _provider(name: str, service: Service) -> Provider:
     rate_limiter = RateLimiter(service.pool, service.settings.stripe_max_rps)
-    if name == MissedEvents.name:
-        return MissedEvents(service.gateway, CircuitBreaker(service.pool), rate_limiter)
+    if name == MissedStripeEvents.name:
+        return MissedStripeEvents(service.gateway, CircuitBreaker(service.pool), rate_limiter)
     assert service.psp is not None, "its URL is set, see `unasked`"
-    return MissedAtPsp(service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter)
+    return MissedPspEvents(service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+from application.command_handler import CommandHandler
 from application.gateways import PaymentGateway
 from application.process_managers.circuit_breaker import BreakerMonitor
 from application.process_managers.outcome_recorder import Recorder
@@ -15,22 +16,23 @@ from application.process_managers.refunds import RefundProcess, Unheard
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Limits, Worker
-from application.webhooks.handler import Reaction, WebhookReactions
+from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
 from application.webhooks.inbox_worker import InboxLoop
-from application.webhooks.stripe.account_pauses import SellersWork
+from application.webhooks.stripe.account_pauses import AccountPauses
 from application.webhooks.stripe.accounts import StripeAccounts
-from application.webhooks.stripe.external_changes import StripesBooks
-from application.webhooks.stripe.handlers import stripe_reactions
-from application.webhooks.stripe.objects import StripesObjects
-from application.webhooks.stripe.refunds_disputes import StripePayments
+from application.webhooks.stripe.external_changes import ExternalChanges
+from application.webhooks.stripe.handlers import stripe_handlers
+from application.webhooks.stripe.objects import StripeObjects
+from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 from domain.refund.psp_outcome import FOR_EVER
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.polling import poller_of
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.directory import PostgresDirectory
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import RateLimiter
 from infrastructure.postgres.refund_work import RefundWork
@@ -81,16 +83,16 @@ async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
 def _inbox_loop(service: Service) -> InboxLoop:
     directory = PostgresDirectory(service.pool)
     settings = service.settings
-    reactions = WebhookReactions(
+    handler = WebhookHandler(
         hyperswitch={
-            **HyperswitchReactions(service.ledger, directory, service.psp).by_type(),
-            **HyperswitchDisputes(service.ledger, directory, settings.dispute_policy).by_type(),
+            **HyperswitchPayments(service.commands, directory, service.psp).handlers(),
+            **HyperswitchDisputes(service.commands, directory, settings.dispute_policy).handlers(),
         },
-        stripe=_stripe_reactions(service, directory),
+        stripe=_stripe_handlers(service, directory),
     )
     return InboxLoop(
         service.inbox,
-        reactions,
+        handler,
         service.alarms,
         service.clock,
         parked_deadline=settings.parked_deadline,
@@ -98,12 +100,13 @@ def _inbox_loop(service: Service) -> InboxLoop:
     )
 
 
-def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping[str, Reaction]:
-    ledger, objects = PostgresEventLog(service.store), StripesObjects(service.gateway)
-    return stripe_reactions(
-        StripePayments(service.ledger, directory, objects, service.settings.dispute_policy),
-        StripeTransfers(StripesBooks(ledger, service.clock), directory, service.gateway),
-        StripeAccounts(SellersWork(ledger, directory, service.clock), directory, objects),
+def _stripe_handlers(service: Service, directory: PostgresDirectory) -> Mapping[str, EventHandler]:
+    handler = CommandHandler(PostgresEventLog(service.store), service.clock)
+    objects = StripeObjects(service.gateway)
+    return stripe_handlers(
+        StripeRefundsDisputes(service.commands, directory, objects, service.settings.dispute_policy),
+        StripeTransfers(ExternalChanges(handler), directory, service.gateway),
+        StripeAccounts(AccountPauses(handler, directory), directory, objects),
     )
 
 
@@ -116,7 +119,7 @@ def breaker_monitor(service: Service) -> BreakerMonitor:
         await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
 
     return BreakerMonitor(
-        CircuitBreaker(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.ledger.pause
+        CircuitBreaker(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.commands.operator.pause
     )
 
 
@@ -155,5 +158,5 @@ def _refunding(service: Service, psp: PaymentGateway, watch: BreakerMonitor) -> 
     policy = replace(patience, key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout)
     limits = Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval)
     slots = asyncio.Semaphore(PSP_CONCURRENCY)
-    errand, ledger = RefundProcess(psp, policy, service.ledger), PostgresEventLog(service.store)
+    errand, ledger = RefundProcess(psp, policy, service.commands.refunds), PostgresEventLog(service.store)
     return Worker(errand, ledger, RefundWork(pool), RateLimiter(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import psycopg
 
-from application.commands.orders import TransferLedger
+from application.commands import Commands
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.postgres.alarms import Alarms
@@ -42,7 +42,7 @@ class Storage:
     inbox: Inbox
     alarms: Alarms
     clock: DatabaseClock
-    ledger: TransferLedger
+    commands: Commands
 
 
 @dataclass(slots=True)

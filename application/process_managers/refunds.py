@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from application.commands.psp_word import ANSWERED, ASKED, take_in
+from application.commands.refunds import ANSWERED, ASKED, record_refund_at_psp
 from application.gateways import PaymentGateway
 from application.ports import Clock, EventLog, FleetState
 from application.process_managers.outcome_recorder import insisting
@@ -51,7 +51,7 @@ class Unheard:
 class RefundDesk(Protocol):
     """Where outcomes are recorded: the ledger's use cases."""
 
-    async def refund_heard(self, refund_stream: UUID, decide: Decide) -> None:
+    async def record_psp_answer(self, stream: UUID, decide: Decide) -> None:
         """Decide with the refund, its order and all transfers of that in the book, and append. Raises Conflict."""
         ...
 
@@ -114,11 +114,11 @@ class RefundRecorder:
 
         async def store(_: bool) -> None:
             try:
-                await self._desk.refund_heard(subject_id, answer.record)
+                await self._desk.record_psp_answer(subject_id, answer.record)
             except (ConstraintBroken, Refused) as refused:
                 why = str(refused)
                 log.error("a refund's outcome cannot be recorded", refund=str(subject_id), why=why)
-                await self._desk.refund_heard(subject_id, lambda uow, now: self._put_off(uow, why, now))
+                await self._desk.record_psp_answer(subject_id, lambda uow, now: self._put_off(uow, why, now))
 
         await insisting(subject_id, store)
 
@@ -213,8 +213,8 @@ def acknowledged(uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str
     """The PSP has it: that is recorded, and its final word where it has one already."""
     if refund.status is RefundStatus.REQUESTED:
         refund.submit(seen.refund_id, now + policy.base, now)
-        take_in(uow, refund, seen, source, now)
-    elif not take_in(uow, refund, seen, source, now) and refund.status is RefundStatus.SUBMITTED:
+        record_refund_at_psp(uow, refund, seen, source, now)
+    elif not record_refund_at_psp(uow, refund, seen, source, now) and refund.status is RefundStatus.SUBMITTED:
         psp_outcome.undecided(refund, "pending", f"The payment provider shows it as {seen.status}.", now, policy)
 
 

@@ -15,7 +15,7 @@ SQL = queries("polls")
 
 
 class Polls:
-    """See `application.missed_webhooks.ports.Polls`. Every method but `take` is one statement."""
+    """See `application.missed_webhooks.ports.PollProgress`. Every method but `take` is one statement."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

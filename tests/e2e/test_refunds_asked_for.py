@@ -234,11 +234,11 @@ async def test_a_paused_kind_of_work_sends_nothing_and_goes_on_when_it_is_resume
     async with running(settings) as service:
         desk = Desk(service)
         await stage.paid(desk)
-        await service.ledger.pause(scope_of_work("refunding"), "ops", "wrong prices")
+        await service.commands.operator.pause(scope_of_work("refunding"), "ops", "wrong prices")
         await desk.ask_refund("r1", amount=1_000)
         await stage.paid(desk, "o2", bert=900)
         assert await buyers.story() == ["Opened"]
-        await service.ledger.resume(scope_of_work("refunding"), "ops", "mended")
+        await service.commands.operator.resume(scope_of_work("refunding"), "ops", "mended")
         await buyers.happened(Submitted)
 
 
@@ -286,7 +286,7 @@ async def test_only_a_pause_holds_a_refund_back_never_an_outage_of_stripe_or_a_p
         desk = Desk(service)
         await stage.paid(desk)
         refund = await desk.ask_refund("r1", amount=1_000)
-        errand = RefundProcess(service.psp, settings.policy(QUICK), service.ledger)
+        errand = RefundProcess(service.psp, settings.policy(QUICK), service.commands.refunds)
         assert errand.may(refund, FleetState(outage=True, paused=frozenset({"seller:anna", "work:reversing"})))
         assert not errand.may(refund, FleetState(paused=frozenset({EVERYTHING})))
         assert not errand.may(refund, FleetState(paused=frozenset({scope_of_work("refunding")})))

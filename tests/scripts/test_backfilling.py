@@ -297,5 +297,5 @@ async def test_the_webhook_of_a_mark_records_the_id_instead_of_holding_it_as_evi
         assert await stripe_id(stage) == known
         assert "evidence_held" not in await stage.view.alarms()
         if stuck:
-            await storage.ledger.retry(transfer_id, "mia", "its id is known")
+            await storage.commands.operator.retry(transfer_id, "mia", "its id is known")
             assert (await stage.view.transfer("old")).status == "reversal_pending"

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from application.commands.orders import TransferLedger
+from application.commands import commands_on
 from application.ports import EventLog, TransferGateway
 from application.process_managers.circuit_breaker import BreakerMonitor
 from application.process_managers.outcome_recorder import Recorder
@@ -21,8 +21,8 @@ from application.process_managers.process import Forgiven, ProcessManager
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Limits, Worker
-from application.webhooks.handler import WebhookReactions
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
+from application.webhooks.handler import WebhookHandler
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
 from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -181,7 +181,7 @@ class Process:
 
     def _watch(self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock) -> BreakerMonitor:
         database, line = self.fleet.database, self.line
-        desk = TransferLedger(ledger, line.to(MemoryDirectory(database)), clock)
+        commands = commands_on(ledger, line.to(MemoryDirectory(database)), clock)
         breaker, alarms, recorder = (
             line.to(MemoryCircuitBreaker(database)),
             line.to(MemoryAlarms(database)),
@@ -191,7 +191,7 @@ class Process:
         async def forgive(transfer_id: UUID, what: str, attempt: int) -> None:
             await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
 
-        return BreakerMonitor(breaker, gateway, alarms, forgive=forgive, stop=desk.pause)
+        return BreakerMonitor(breaker, gateway, alarms, forgive=forgive, stop=commands.operator.pause)
 
     def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: BreakerMonitor, clock: DatabaseClock) -> list[Loop]:
         fleet, settings, line = self.fleet, self.fleet.settings, self.line
@@ -215,7 +215,7 @@ class Process:
         directory = line.to(MemoryDirectory(database))
         return InboxLoop(
             line.to(MemoryInbox(database)),
-            WebhookReactions(hyperswitch=HyperswitchReactions(TransferLedger(ledger, directory, clock), directory).by_type()),
+            WebhookHandler(hyperswitch=HyperswitchPayments(commands_on(ledger, directory, clock), directory).handlers()),
             line.to(MemoryAlarms(database)),
             clock,
             parked_deadline=settings.parked_deadline,
@@ -247,7 +247,7 @@ class Fleet:
         self.database = MemoryDatabase(now)
         self.ledger = PostgresEventLog(MemoryStore(self.database))
         self.inbox = MemoryInbox(self.database)
-        self.desk = TransferLedger(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
+        self.commands = commands_on(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
         self.processes = [Process(f"process {number}", self) for number in range(1, processes + 1)]
 
     async def __aenter__(self) -> "Fleet":

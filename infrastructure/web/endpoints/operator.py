@@ -1,6 +1,5 @@
 """An operator's levers: alarms, pauses, and an end for what is stuck."""
 
-from application.commands.operator import resolve
 from domain.pause import EVERYTHING, scope_of_seller, scope_of_work
 from infrastructure.web.endpoints.transfers import shown_now
 from infrastructure.web.operation import Call, Reply
@@ -17,7 +16,9 @@ async def list_alarms(call: Call[None, AlarmsQuery]) -> Reply:
 
 async def resolve_transfer(call: Call[ResolveIn, Parameters]) -> Reply:
     transfer_id, said = call.transfer_id(), call.body
-    await resolve(call.service.ledger, call.service.gateway, transfer_id, said.actor, said.reason, said.evidence)
+    await call.service.commands.operator.resolve(
+        call.service.gateway, transfer_id, said.actor, said.reason, said.evidence
+    )
     return Reply(200, await shown_now(call.reads, transfer_id))
 
 
@@ -26,12 +27,12 @@ async def list_pauses(call: Call[None, Parameters]) -> Reply:
 
 
 async def pause(call: Call[PauseIn, Parameters]) -> Reply:
-    await call.service.ledger.pause(_scope(call.body), call.body.actor, call.body.reason)
+    await call.service.commands.operator.pause(_scope(call.body), call.body.actor, call.body.reason)
     return await _switch(call)
 
 
 async def resume(call: Call[PauseIn, Parameters]) -> Reply:
-    await call.service.ledger.resume(_scope(call.body), call.body.actor, call.body.reason)
+    await call.service.commands.operator.resume(_scope(call.body), call.body.actor, call.body.reason)
     return await _switch(call)
 
 

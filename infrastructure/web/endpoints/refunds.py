@@ -12,15 +12,15 @@ from projections.refunds import RefundRow
 
 
 async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
-    ledger = call.service.ledger
+    refunds = call.service.commands.refunds
     if not call.body.settled and call.service.psp is None:
         raise psp_not_configured()
-    recorded = await (ledger.settle_refund if call.body.settled else ledger.request_refund)(_wish(call.body))
+    recorded = await (refunds.settle if call.body.settled else refunds.request)(_request(call.body))
     known = await refund_named(call.reads, recorded.refund.refund_id)
     return Reply(202 if recorded.news else 200, known)
 
 
-def _wish(body: RefundIn) -> RefundRequest:
+def _request(body: RefundIn) -> RefundRequest:
     explicit = None if body.allocation is None else {part.seller_id: part.amount for part in body.allocation}
     return RefundRequest(
         refund_id=body.refund_id,

@@ -37,7 +37,7 @@ async def show_transfer(call: Call[None, PastQuery]) -> Reply:
 
 async def retry_transfer(call: Call[RetryIn, Parameters]) -> Reply:
     transfer_id = call.transfer_id()
-    await call.service.ledger.retry(transfer_id, call.body.actor, call.body.reason)
+    await call.service.commands.operator.retry(transfer_id, call.body.actor, call.body.reason)
     return Reply(202, await shown_now(call.reads, transfer_id))
 
 
