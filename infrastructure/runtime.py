@@ -1,21 +1,27 @@
-"""What runs in `serve` and `worker`: the inbox, the poller, the workers and who listens to Stripe's answers for them."""
+"""Loops of `serve` and `worker`: inbox, workers, circuit breaker, and the poller for missed webhooks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
+
+import structlog
 
 from application.command_handler import CommandHandler
 from application.gateways import PaymentGateway
+from application.loop import Loop
+from application.missed_webhooks.poller import Poller, Times
+from application.missed_webhooks.ports import Provider
+from application.missed_webhooks.psp import MissedPspEvents
+from application.missed_webhooks.stripe_events import MissedStripeEvents
 from application.process_managers.circuit_breaker import BreakerMonitor
-from application.process_managers.outcome_recorder import Recorder
-from application.process_managers.process import CallResult, Forgiven, ProcessManager
-from application.process_managers.refunds import RefundProcess, Unheard
+from application.process_managers.outcome_recorder import OutcomeRecorder
+from application.process_managers.process import Answer, ProcessManager
+from application.process_managers.refunds import OutageOfStripeIgnored, RefundProcess
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
-from application.process_managers.worker import Limits, Worker
+from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
@@ -28,38 +34,40 @@ from application.webhooks.stripe.objects import StripeObjects
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 from domain.refund.psp_outcome import FOR_EVER
-from domain.seller_transfer.aggregate import SellerTransfer
-from infrastructure.polling import poller_of
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import RateLimiter
 from infrastructure.postgres.refund_work import RefundWork
+from infrastructure.postgres.webhook_polls import Polls
 from infrastructure.postgres.work_queue import Work
-from infrastructure.service import Loop, Service, WorkLoop
-from infrastructure.settings import WorkSettings
+from infrastructure.service import Service
+from infrastructure.settings import Settings, WorkSettings
 
 DRAIN_MARGIN = timedelta(seconds=5)
 PSP_CONCURRENCY = 20
 PSP_MAX_RPS = 40.0
-"""Half of what the PSP takes, which others use too."""
+"""Half of the PSP's limit, which other clients share."""
+PROVIDERS = (MissedStripeEvents.name, MissedPspEvents.name)
+
+log = structlog.get_logger()
 
 
 @asynccontextmanager
 async def at_work(service: Service) -> AsyncIterator[None]:
-    """The loops; on leaving, calls in flight are recorded before this returns."""
-    inbox, watch, poller = _inbox_loop(service), breaker_monitor(service), poller_of(service)
-    await watch.refresh()  # nothing is claimed before it is known what is paused
-    service.workers = _workers(service, watch)
+    """Run the loops; on leaving, record the calls in flight first."""
+    inbox, monitor, poller = _inbox_loop(service), breaker_monitor(service), poller_of(service)
+    await monitor.refresh()  # nothing is claimed before the pauses are known
+    service.workers = _workers(service, monitor)
     listener = Listener(service.database_url)
     listener.on("webhook_inbox", inbox.wake)
-    listener.on("ledger_work", watch.wake)
+    listener.on("ledger_work", monitor.wake)
     for worker in service.workers:
         for channel in ("ledger_events", "ledger_work"):
             listener.on(channel, worker.wake)
     await listener.start()
-    running: list[Loop] = [inbox, watch, poller, *service.workers]
+    running: list[Loop] = [inbox, monitor, poller, *service.workers]
     service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
     try:
         yield
@@ -69,12 +77,12 @@ async def at_work(service: Service) -> AsyncIterator[None]:
             loop.stop()
         longest = (service.settings.stripe_timeout + DRAIN_MARGIN).total_seconds()
         await asyncio.wait(service.loops, timeout=longest)
-        await _end(service.loops)
+        await _cancel(service.loops)
         await listener.aclose()
 
 
-async def _end(loops: Sequence[asyncio.Task[None]]) -> None:
-    """What has not drained by now is cut: its intents are stored, so whoever comes next goes on under the same keys."""
+async def _cancel(loops: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel loops that have not drained: their intents are stored, so another process goes on under the same keys."""
     for task in loops:
         task.cancel()
     await asyncio.gather(*loops, return_exceptions=True)
@@ -111,52 +119,95 @@ def _stripe_handlers(service: Service, directory: PostgresDirectory) -> Mapping[
 
 
 def breaker_monitor(service: Service) -> BreakerMonitor:
-    """What listens to Stripe's answers together, and knows what is paused."""
-    ledger = PostgresEventLog(service.store)
-    recorder = Recorder(ledger, service.clock)
-
-    async def forgive(transfer_id: UUID, what: str, attempt: int) -> None:
-        await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
-
+    """Build the monitor that observes Stripe's answers and knows the pauses."""
+    recorder = OutcomeRecorder(PostgresEventLog(service.store), service.clock)
+    breaker = CircuitBreaker(service.pool)
     return BreakerMonitor(
-        CircuitBreaker(service.pool), service.gateway, service.alarms, forgive=forgive, stop=service.commands.operator.pause
+        breaker, service.gateway, service.alarms, forgive=recorder.forgive, stop=service.commands.operator.pause
     )
 
 
-def _workers(service: Service, watch: BreakerMonitor) -> list[WorkLoop]:
-    settings = service.settings
+def _workers(service: Service, monitor: BreakerMonitor) -> list[Loop]:
+    settings, workers = service.settings, list[Loop]()
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
-    errands: list[tuple[ProcessManager[SellerTransfer, CallResult], WorkSettings]] = [
-        (
-            TransferProcess(service.gateway, PostgresDirectory(service.pool), settings.policy(settings.transfers)),
-            settings.transfers,
-        ),
-        (ReversalProcess(service.gateway, settings.policy(settings.reversals)), settings.reversals),
-    ]
-    workers: list[WorkLoop] = [_worker(service, watch, errand, work, slots) for errand, work in errands if work.enabled]
-    return [*workers, _refunding(service, service.psp, watch)] if service.psp is not None else workers
+    if settings.transfers.enabled:
+        directory, policy = PostgresDirectory(service.pool), settings.policy(settings.transfers)
+        transfers = TransferProcess(service.gateway, directory, policy)
+        workers.append(_stripe_worker(service, monitor, transfers, settings.transfers, slots))
+    if settings.reversals.enabled:
+        reversals = ReversalProcess(service.gateway, settings.policy(settings.reversals))
+        workers.append(_stripe_worker(service, monitor, reversals, settings.reversals, slots))
+    if service.psp is not None:
+        workers.append(_refund_worker(service, service.psp, monitor))
+    return workers
 
 
-def _worker(
+def _stripe_worker(
     service: Service,
-    watch: BreakerMonitor,
-    errand: ProcessManager[SellerTransfer, CallResult],
+    monitor: BreakerMonitor,
+    process: ProcessManager[Answer],
     work: WorkSettings,
     slots: asyncio.Semaphore,
-) -> WorkLoop:
+) -> Worker[Answer]:
     settings, pool = service.settings, service.pool
-    capacity = 2 * settings.stripe_max_concurrency
-    limits = Limits(capacity, settings.lease, work.check_interval)
+    limits = WorkerLimits(2 * settings.stripe_max_concurrency, settings.lease, work.check_interval)
     rate_limiter = RateLimiter(pool, settings.stripe_max_rps)
-    return Worker(errand, PostgresEventLog(service.store), Work(pool), rate_limiter, watch, service.clock, slots, limits)
+    return Worker(
+        process, PostgresEventLog(service.store), Work(pool), rate_limiter, monitor, service.clock, slots, limits
+    )
 
 
-def _refunding(service: Service, psp: PaymentGateway, watch: BreakerMonitor) -> WorkLoop:
-    """With the patience of transfers; the PSP keeps names for ever, and its client reads back what is refused."""
+def _refund_worker(service: Service, psp: PaymentGateway, monitor: BreakerMonitor) -> Loop:
+    """Build the worker for refunds, with the retry settings of transfers.
+
+    The PSP never forgets a name, and its client reads a refused refund back, so a call may take two time-outs.
+    """
     settings, pool = service.settings, service.pool
-    patience = settings.policy(settings.transfers)
-    policy = replace(patience, key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout)
-    limits = Limits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval)
-    slots = asyncio.Semaphore(PSP_CONCURRENCY)
-    errand, ledger = RefundProcess(psp, policy, service.commands.refunds), PostgresEventLog(service.store)
-    return Worker(errand, ledger, RefundWork(pool), RateLimiter(pool, PSP_MAX_RPS), Unheard(watch), service.clock, slots, limits)
+    policy = replace(
+        settings.policy(settings.transfers), key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout
+    )
+    return Worker(
+        RefundProcess(psp, policy),
+        PostgresEventLog(service.store),
+        RefundWork(pool),
+        RateLimiter(pool, PSP_MAX_RPS),
+        OutageOfStripeIgnored(monitor),
+        service.clock,
+        asyncio.Semaphore(PSP_CONCURRENCY),
+        WorkerLimits(2 * PSP_CONCURRENCY, settings.lease, settings.transfers.check_interval),
+    )
+
+
+def unasked(settings: Settings) -> Mapping[str, str]:
+    """Return the providers that are not polled, each with its missing settings.
+
+    A provider without a webhook secret sends no webhooks to this ledger, so none can be missed.
+    """
+    needed: Mapping[str, Mapping[str, object]] = {
+        MissedStripeEvents.name: {"STRIPE_WEBHOOK_SECRETS": settings.stripe_webhook_secrets},
+        MissedPspEvents.name: {
+            "HYPERSWITCH_WEBHOOK_SECRETS": settings.hyperswitch_webhook_secrets,
+            "HYPERSWITCH_BASE_URL": settings.hyperswitch_base_url,
+        },
+    }
+    unset = {provider: [name for name, value in names.items() if not value] for provider, names in needed.items()}
+    return {provider: f"{', '.join(names)} not set" for provider, names in unset.items() if names}
+
+
+def poller_of(service: Service) -> Poller:
+    """Build the poller for missed webhooks. Its list of providers may be empty."""
+    settings = service.settings
+    without = unasked(settings)
+    for provider, why in without.items():
+        log.info("missed webhooks are not polled", provider=provider, why=why)
+    providers = [_provider(name, service) for name in PROVIDERS if name not in without]
+    times = Times(settings.missed_check_interval, settings.missed_grace)
+    return Poller(Polls(service.pool), service.inbox, service.alarms, service.clock, providers, times)
+
+
+def _provider(name: str, service: Service) -> Provider:
+    rate_limiter = RateLimiter(service.pool, service.settings.stripe_max_rps)
+    if name == MissedStripeEvents.name:
+        return MissedStripeEvents(service.gateway, CircuitBreaker(service.pool), rate_limiter)
+    assert service.psp is not None, "its URL is set, see `unasked`"
+    return MissedPspEvents(service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter)

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import psycopg
 
 from application.commands import Commands
+from application.loop import Loop
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.postgres.alarms import Alarms
@@ -18,22 +18,9 @@ from infrastructure.settings import Settings
 from infrastructure.stripe.gateway import StripeGateway
 
 
-class Loop(Protocol):
-    """What runs until it is stopped."""
-
-    async def run(self) -> None: ...
-    def stop(self) -> None: ...
-
-
-class WorkLoop(Loop, Protocol):
-    """One that may be woken when there is something to do."""
-
-    def wake(self) -> None: ...
-
-
 @dataclass(slots=True)
 class Storage:
-    """The ledger's database, migrated and open: all that commands need which call nobody at Stripe."""
+    """The database of the ledger, migrated and open: enough for commands that do not call a provider."""
 
     settings: Settings
     database_url: str
@@ -47,20 +34,20 @@ class Storage:
 
 @dataclass(slots=True)
 class Service(Storage):
-    """A running ledger: what the web, the command line and the tests work with."""
+    """A running ledger, for the web, the command line and the tests."""
 
     stripe_url: str
     gateway: StripeGateway
     psp: HyperswitchGateway | None = None
-    """None: nobody can be asked for payments and refunds."""
+    """None: no PSP is configured for payments and refunds."""
     psp_url: str | None = None
     psp_builtin: bool = False
-    workers: Sequence[WorkLoop] = ()
+    workers: Sequence[Loop] = ()
     loops: Sequence[asyncio.Task[None]] = ()
     draining: bool = field(default=False)
 
     async def ready(self) -> list[str]:
-        """Why this process cannot serve now; empty when it can."""
+        """Return the reasons why this process cannot serve now; empty if it can."""
         reasons = ["it is shutting down"] if self.draining else []
         reasons += [f"the loop {task.get_name()} has ended" for task in self.loops if task.done()]
         try:

@@ -8,6 +8,7 @@ from domain import dispute, pause
 from domain.fact import Fact
 from domain.order import facts as order_facts
 from domain.provider_call.operation import TRANSFER
+from domain.provider_call.reasons import KEY_REFUSED, DeferralReason, FailureReason, WaitingFor
 from domain.refund import facts as refund_facts
 from domain.seller_transfer import facts as transfer_facts
 
@@ -88,12 +89,12 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised("evidence_held", fact, fact.detail)
         case transfer_facts.PartiallyReversed() | transfer_facts.Reversed() if fact.drift:
             return _raised("drift", fact, f"{fact.drift:+d} minor units against what was asked. {fact.note or ''}".rstrip())
-        case transfer_facts.ReversalQueued(waiting_for="operator"):
+        case transfer_facts.ReversalQueued(waiting_for=WaitingFor.OPERATOR):
             detail = f"Refund {fact.refund_id} is owed {fact.amount} of it, and waits for an operator."
             return _raised("permanently_failed", fact, detail)
         case transfer_facts.AttemptDeferred():
             return _hampered(fact)
-        case transfer_facts.Failed() if fact.reason in ("awaiting_funds", "on_hold"):
+        case transfer_facts.Failed() if fact.reason in (FailureReason.AWAITING_FUNDS, FailureReason.ON_HOLD):
             return _raised(fact.reason, fact, fact.detail)
         case transfer_facts.HeldBack():
             return _raised(HELD_BACK, fact, f"{fact.why}. Nothing of it is sent before it is retried or resolved.")
@@ -121,11 +122,11 @@ def _raises(fact: Fact) -> AlarmRow | None:
 
 
 def _hampered(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
-    if fact.why in ("unauthorized", "forbidden"):
+    if fact.why in KEY_REFUSED:
         return _raised("stripe_refuses_the_key", fact, fact.detail)
     if fact.detail.startswith(NOT_UNDERSTOOD):
         return _raised("stripe_answer_not_understood", fact, fact.detail)
-    if fact.why == "awaiting_funds":
+    if fact.why == DeferralReason.AWAITING_FUNDS:
         return _raised("awaiting_funds", fact, fact.detail)
     if fact.hindered_since is not None and fact.timestamp - fact.hindered_since >= HINDERED_TOO_LONG:
         return _raised(
@@ -135,9 +136,9 @@ def _hampered(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
 
 
 def _refund_hampered(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
-    if fact.why in ("unauthorized", "forbidden"):
+    if fact.why in KEY_REFUSED:
         return _raised("psp_refuses_the_key", fact, fact.detail)
-    if fact.why in ("unknown_there", "held") or fact.detail.startswith(NOT_UNDERSTOOD):
+    if fact.why in (DeferralReason.UNKNOWN_THERE, DeferralReason.HELD) or fact.detail.startswith(NOT_UNDERSTOOD):
         return _raised("refund_not_understood", fact, fact.detail)
     if fact.hindered_since is not None and fact.timestamp - fact.hindered_since >= HINDERED_TOO_LONG:
         since = f"{fact.hindered_since:%H:%M} UTC ({fact.why})"
@@ -151,7 +152,7 @@ def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
             return PASSING if troubled else ()
         case transfer_facts.PermanentlyFailed() | transfer_facts.Cancelled():
             return PASSING if troubled else ()
-        case transfer_facts.AttemptDeferred() if (fact.why, fact.what) == (transfer_facts.ABSENT, TRANSFER):
+        case transfer_facts.AttemptDeferred() if (fact.why, fact.what) == (DeferralReason.ABSENT, TRANSFER):
             return ("evidence_held",)  # what was held for it belongs to another transfer
         case transfer_facts.RetryRequested():
             return (UNCLEAR, HELD_BACK) if troubled else ()

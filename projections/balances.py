@@ -6,6 +6,7 @@ One rule twice, in SQL for the present and here for any moment; a test compares 
 from typing import NamedTuple
 
 from domain.lifecycle import TransferStatus
+from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.reversal import ReversalStatus
 from projections.registry import TransferFold
 from projections.transfer_reversals import ReversalRow
@@ -56,4 +57,4 @@ def paid(transfer: TransferFold) -> int:
 
 
 def _stuck(row: ReversalRow) -> bool:
-    return row.status == ReversalStatus.FAILED or row.waiting_for == "operator"
+    return row.status == ReversalStatus.FAILED or row.waiting_for == WaitingFor.OPERATOR

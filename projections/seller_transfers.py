@@ -5,6 +5,7 @@ from typing import NamedTuple, assert_never
 from uuid import UUID
 
 from domain.lifecycle import TransferStatus
+from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 
@@ -65,7 +66,7 @@ def _opened(fact: facts.Created | facts.Imported) -> SellerTransferRow:
         stripe_reversal_id=imported.stripe_reversal_id if imported else None,
         retry_count=imported.retry_count if imported else 0,
         next_retry_at=fact.next_retry_at,
-        waiting_for="operator" if undated else None,
+        waiting_for=WaitingFor.OPERATOR.value if undated else None,
         last_error=None,
         refund_id=imported.refund_id if imported else None,
         transfer_group=fact.transfer_group,

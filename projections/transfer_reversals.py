@@ -6,6 +6,7 @@ from typing import NamedTuple, assert_never
 from uuid import UUID
 
 from domain.lifecycle import TransferStatus
+from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason, ReversalStatus
@@ -97,7 +98,7 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             return {fact.reversal_id: row._replace(waiting_for=fact.waiting_for)}
         case facts.ReversalRequested():
             row = _row(reversals, fact, fact.reversal_id, fact.refund_id, fact.amount, fact.reason, _REQUESTED)
-            return {fact.reversal_id: row, **_waiting(reversals, fact, "reversal", but=fact.reversal_id)}
+            return {fact.reversal_id: row, **_waiting(reversals, fact, WaitingFor.REVERSAL.value, but=fact.reversal_id)}
         case facts.ReversalReduced():
             return _update(reversals, fact, fact.reversal_id, amount=fact.amount)
         case facts.ReversalWithdrawn():
@@ -107,14 +108,14 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
         case facts.PermanentlyFailed():
             failed = [name for name, row in reversals.rows.items() if row.status == _REQUESTED]
             stuck = {n: r for name in failed for n, r in _update(reversals, fact, name, status="failed").items()}
-            return {**stuck, **_waiting(reversals, fact, "operator")}
+            return {**stuck, **_waiting(reversals, fact, WaitingFor.OPERATOR.value)}
         case facts.Resolved():
             if fact.reversal_id is None:
                 return {}
             return _update(reversals, fact, fact.reversal_id, status=ReversalStatus.RESOLVED.value)
         case facts.Reopened():
             again = {} if fact.reversal_id is None else _update(reversals, fact, fact.reversal_id, status=_REQUESTED)
-            return {**again, **_waiting(reversals, fact, "reversal", but=fact.reversal_id)}
+            return {**again, **_waiting(reversals, fact, WaitingFor.REVERSAL.value, but=fact.reversal_id)}
         case facts.Created() | facts.Imported() | facts.CallStarted() | facts.Completed() | facts.Failed():
             return {}
         case facts.AttemptDeferred() | facts.AmountReduced() | facts.Cancelled() | facts.ReversalContested():

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from application.ports import Listed
+from application.gateways import ListedTransfer
 
 SLACK = timedelta(days=1)
 """How much earlier than an older system says Stripe may show it: its clock and its zone are not ours."""
@@ -52,7 +52,7 @@ class Doubt(NamedTuple):
     candidates: Sequence[str] = ()
 
 
-Rule = Callable[[Missing, Listed], bool]
+Rule = Callable[[Missing, ListedTransfer], bool]
 
 
 class Mark(NamedTuple):
@@ -64,24 +64,24 @@ class Mark(NamedTuple):
     """Whether the time does not speak against it."""
 
 
-def _unopposed(row: Missing, theirs: Listed) -> bool:
+def _unopposed(row: Missing, theirs: ListedTransfer) -> bool:
     return theirs.transfer.transfer_id in (None, str(row.transfer_id)) and theirs.order_id in (None, row.order_id)
 
 
-def _by_group(row: Missing, theirs: Listed) -> bool:
+def _by_group(row: Missing, theirs: ListedTransfer) -> bool:
     return bool(row.transfer_group) and theirs.transfer_group == row.transfer_group and _unopposed(row, theirs)
 
 
-def _by_money(row: Missing, theirs: Listed) -> bool:
+def _by_money(row: Missing, theirs: ListedTransfer) -> bool:
     group = theirs.transfer_group
     return (group is None or group.startswith(BY_STRIPE)) and _unopposed(row, theirs)
 
 
-def _not_before(row: Missing, theirs: Listed) -> bool:
+def _not_before(row: Missing, theirs: ListedTransfer) -> bool:
     return row.begun_at is None or theirs.created_at >= row.begun_at - SLACK
 
 
-def _about_then(row: Missing, theirs: Listed) -> bool:
+def _about_then(row: Missing, theirs: ListedTransfer) -> bool:
     """Of what may never have been paid, amount alone says nothing: something else may have cost the same."""
     if row.begun_at is None:
         return not row.open
@@ -102,7 +102,7 @@ def money_of(rows: Sequence[Missing]) -> set[tuple[int, str]]:
     return {(row.amount, row.currency) for row in rows}
 
 
-def matched(rows: Sequence[Missing], listed: Sequence[Listed], claimed: Collection[str]) -> Iterator[Match | Doubt]:
+def matched(rows: Sequence[Missing], listed: Sequence[ListedTransfer], claimed: Collection[str]) -> Iterator[Match | Doubt]:
     """What becomes of each row to one destination. `listed` is all of Stripe's list that can fit, `claimed` what rows of ours
     have.
 
@@ -124,14 +124,14 @@ def matched(rows: Sequence[Missing], listed: Sequence[Listed], claimed: Collecti
         yield Doubt(row, "Stripe's list has nothing that fits")
 
 
-def _name(theirs: Listed) -> str:
+def _name(theirs: ListedTransfer) -> str:
     return theirs.transfer.stripe_transfer_id
 
 
 def _decided(
     row: Missing,
     mark: Mark,
-    fits: Sequence[Listed],
+    fits: Sequence[ListedTransfer],
     taken: Collection[str],
     disputed: Collection[str],
     wanted: Counter[str],
@@ -151,7 +151,7 @@ def _decided(
     return Match(row, names[0], _evidence(row, mark, free[0]))
 
 
-def _evidence(row: Missing, mark: Mark, theirs: Listed) -> str:
+def _evidence(row: Missing, mark: Mark, theirs: ListedTransfer) -> str:
     begun = f"ours began {_at(row.begun_at)}" if row.begun_at is not None else "when ours began is not known"
     agreed = "the only one of this amount and currency to this destination that fits and nobody claims"
     return f"Stripe's list, by {mark.name}: {agreed}; created {_at(theirs.created_at)}, {begun}"

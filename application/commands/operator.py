@@ -5,7 +5,8 @@ from functools import partial
 from uuid import UUID
 
 from application.command_handler import CommandHandler
-from application.ports import Directory, TransferGateway
+from application.gateways import TransferGateway
+from application.ports import Directory
 from application.unit_of_work import UnitOfWork, recover_again
 from domain.errors import CallInFlight, EvidenceDiffers, NotAdoptable, StripeSilent
 from domain.identity import pause_stream

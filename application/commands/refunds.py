@@ -6,10 +6,10 @@ from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
-from application.command_handler import NO_EXTRAS, CommandHandler, Decision
+from application.command_handler import NO_EXTRAS, CommandHandler
 from application.ports import Directory
 from application.unit_of_work import CommitExtras, UnitOfWork
-from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused, UnknownId
+from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused
 from domain.identity import refund_stream
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, claim_authority
@@ -87,13 +87,6 @@ class RefundCommands:
         """Record a refund that the PSP shall be asked for. See `request_refund`."""
         return await self._handler.handle(partial(self._load_requested, request), partial(request_refund, request))
 
-    async def record_psp_answer(self, stream: UUID, decide: Decision[None]) -> None:
-        """Record the result of a call to the PSP: `decide` gets the refund, its order and all transfers of that.
-
-        Raises UnknownId, Conflict.
-        """
-        await self._handler.handle(partial(self._load_refund, stream), decide)
-
     def _loader(self, report: RefundReport) -> Callable[[], Awaitable[UnitOfWork]]:
         """Return a function that loads the order, its transfers and the refund.
 
@@ -111,14 +104,6 @@ class RefundCommands:
     async def _load_requested(self, request: RefundRequest) -> UnitOfWork:
         stream = await self._stream_of(request.refund_id, request.psp_refund_id)
         return await self._handler.load_order_with_transfers(request.order_id, stream)
-
-    async def _load_refund(self, stream: UUID) -> UnitOfWork:
-        uow = await self._handler.load(stream)
-        refund = uow.refund()
-        if refund is None:
-            raise UnknownId("refund", str(stream))
-        uow.merge(await self._handler.load_order_with_transfers(refund.order_id))
-        return uow
 
     async def _stream_of(self, name: str, other_name: str | None = None) -> UUID:
         """Return the stream of the refund with either name; for an unknown refund, the stream that the first name gives."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
+from application.loop import Loop
 from application.missed_webhooks.ports import Poll, PolledEvent, PolledInbox, PollProgress, Provider, Span
 from application.ports import Alarms, Clock
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
@@ -54,29 +55,24 @@ class Round:
         return f"missed {self.missed}, replayed {self.replayed}"
 
 
-class Poller:
+class Poller(Loop):
     """Loop over all providers: `run` until `stop`. Of several processes, one at a time asks each provider."""
 
     def __init__(
         self, progress: PollProgress, inbox: PolledInbox, alarms: Alarms, clock: Clock, providers: Sequence[Provider], times: Times
     ) -> None:
+        super().__init__()
         self._progress, self._inbox, self._alarms, self._clock = progress, inbox, alarms, clock
         self.providers, self._times = providers, times
-        self._stopping = asyncio.Event()
 
-    def stop(self) -> None:
-        """`run` ends after the page that is being read; what it had to do next is done by the next round."""
-        self._stopping.set()
-
-    async def run(self) -> None:
-        """Ask until `stop`. Trouble with a provider or the database puts a round off, it never ends the loop."""
-        while not self._stopping.is_set():
-            for provider in self.providers:
-                try:
-                    await self.check(provider)
-                except Exception as error:  # whatever it was: the others are asked, and this one again
-                    log.warning("a provider was not asked what is missing", provider=provider.name, error=str(error))
-            await self._rest()
+    async def turn(self) -> float:
+        """Ask each provider whose turn it is; return the seconds until the next round is due."""
+        for provider in self.providers:
+            try:
+                await self.check(provider)
+            except Exception as error:  # whatever it was: the others are asked, and this one again
+                log.warning("a provider was not asked what is missing", provider=provider.name, error=str(error))
+        return await self._until_due()
 
     async def check(self, provider: Provider, *, anyway: bool = False) -> Round | None:
         """Make one round; return None when another process has the turn, or no turn is due, unless it is to be made `anyway`."""
@@ -146,15 +142,7 @@ class Poller:
             said = f"Missed webhooks are unknown since {poll.seen_until:%Y-%m-%dT%H:%MZ}: {found.failure}"
             await self._alarms.raise_(NOT_CHECKED, found.provider, said)
 
-    async def _rest(self) -> None:
+    async def _until_due(self) -> float:
         longest = self._times.interval.total_seconds()
-        try:
-            until = await self._progress.until_due([provider.name for provider in self.providers]) if self.providers else longest
-        except Exception as error:  # the database is away: look again soon
-            log.warning("the polls could not be read", error=str(error))
-            until = SHORTEST_SLEEP
-        try:
-            async with asyncio.timeout(min(max(until, SHORTEST_SLEEP), max(longest, SHORTEST_SLEEP))):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
+        until = await self._progress.until_due([provider.name for provider in self.providers]) if self.providers else longest
+        return min(max(until, SHORTEST_SLEEP), max(longest, SHORTEST_SLEEP))

@@ -39,16 +39,13 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """The provider's name in the inbox."""
-        ...
 
     @property
     def longest(self) -> timedelta:
         """The longest span that may be asked for at once."""
-        ...
 
     def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
         """Yield the events of this span, page by page. Events that are known to have arrived may be left out."""
-        ...
 
 
 class Poll(NamedTuple):
@@ -71,19 +68,15 @@ class PollProgress(Protocol):
 
     async def take(self, provider: str, interval: timedelta, *, anyway: bool = False) -> Poll | None:
         """Take a turn; the next one is due in `interval`. None when no turn is due, unless it is taken `anyway`."""
-        ...
 
     async def advance(self, provider: str, seen_until: datetime, interval: timedelta) -> None:
         """Record that all events from before this instant are stored. The turn goes on: the next is due in `interval`."""
-        ...
 
     async def checked(self, provider: str) -> None:
         """Record that the round is complete."""
-        ...
 
     async def until_due(self, providers: Collection[str]) -> float:
         """Return the seconds until the next turn of one of these providers."""
-        ...
 
 
 class PolledInbox(Protocol):
@@ -91,17 +84,14 @@ class PolledInbox(Protocol):
 
     async def unknown(self, provider: str, ids: Sequence[str]) -> Collection[str]:
         """Return those of these event ids that have never arrived."""
-        ...
 
     async def waiting(self, provider: str, about: Sequence[tuple[str, str]]) -> Collection[tuple[str, str]]:
         """Return those of these (event type, object id) of which an event has arrived that is not handled yet."""
-        ...
 
     async def put(
         self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime, source: str = "webhook"
     ) -> bool:
         """Store an event durably; return whether it is new."""
-        ...
 
 
 class KnownRefunds(Protocol):
@@ -112,7 +102,6 @@ class KnownRefunds(Protocol):
 
         A refund that succeeded and could not be divided among the sellers is `succeeded`, although the ledger reviews it.
         """
-        ...
 
 
 class UnpaidOrders(Protocol):
@@ -123,11 +112,9 @@ class UnpaidOrders(Protocol):
 
         If there are more than the limit, the choice depends on `nth` only, so that no order is left out every time.
         """
-        ...
 
     async def still_unpaid(self, payment_ids: Sequence[str]) -> Collection[str]:
         """Return those of these payments that an unpaid order names."""
-        ...
 
 
 class EventsPage(NamedTuple):
@@ -145,4 +132,3 @@ class StripeEvents(Protocol):
 
         `after`: the id of the last event of the page before. Raises LookUpFailed.
         """
-        ...

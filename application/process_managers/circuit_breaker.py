@@ -1,9 +1,10 @@
-"""What Stripe's answers say together that none says alone, and what the whole fleet does about it.
+"""Circuit breaker for all workers: detects an outage of Stripe or a wrong API key from answers about several transfers.
 
-Silence: so many different transfers in a row without one answer below 500 mean an outage. One breaker opens for the fleet,
-nothing is claimed, a probe closes it, and the attempts that opened it are given back. One transfer that keeps failing exhausts
-its own attempts. A refused key, or transfers that Stripe does not know, in a row: it is the wrong key or account, so sending
-stops, as a pause with an alarm, until a person resumes it.
+- Silence: `SILENT` different transfers in a row without an answer below 500 mean an outage. One breaker opens for the fleet,
+  nothing is claimed, a probe closes it, and the attempts that opened it are given back. A single transfer that keeps failing
+  only consumes its own attempts.
+- A refused key, or transfers that Stripe does not know, several in a row: the API key or the account is wrong. Sending is
+  paused, with an alarm, until a person resumes it.
 """
 
 import asyncio
@@ -12,21 +13,24 @@ from uuid import UUID
 
 import structlog
 
-from application.ports import Alarms, CircuitBreaker, FleetState, TransferGateway
+from application.gateways import TransferGateway
+from application.loop import Loop
+from application.ports import Alarms, CircuitBreaker, FleetState
 from domain.pause import EVERYTHING, LEDGER
 from domain.provider_call.outcome import ProviderSignal
 from domain.provider_call.steps import LookUp, Send
 
 SILENT = 8
-"""Different transfers in a row without an answer below 500: an outage."""
+"""Number of different transfers in a row without an answer below 500 that means an outage."""
 REFUSED_KEY = 3
-"""Different transfers in a row with 401 or 403: the key is wrong."""
+"""Number of different transfers in a row with 401 or 403 that means a wrong API key."""
 NOT_FOUND = 5
-"""Different transfers in a row that Stripe does not know: the account or the mode is wrong."""
+"""Number of different transfers in a row unknown to Stripe that means a wrong account or mode."""
 LONGEST_SLEEP = 5.0
-"""Seconds after which the state is read again, should a notification have been lost."""
+"""Seconds after which the state is read again, in case a notification was lost."""
+SHORTEST_SLEEP = 0.01
 SPACING = 0.1
-"""Seconds between two readings at least: leases that are given back wake us as well, many times a second."""
+"""Minimum seconds between two readings: released leases wake this loop too, many times a second."""
 OUTAGE = ("stripe_outage", "stripe")
 """Kind and subject of the alarm."""
 
@@ -37,82 +41,72 @@ Stop = Callable[[str, str, str], Awaitable[object]]
 
 
 class FailureStreak:
-    """Different transfers in a row of which the same was heard."""
+    """Different transfers in a row with the same signal."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.spent: dict[UUID, tuple[str, int] | None] = {}
-        """With the operation and attempt that it cost, if any."""
+        """Per transfer the operation and the attempt that it cost, if any."""
 
     def add(self, transfer_id: UUID, spent: tuple[str, int] | None) -> bool:
-        """Whether it has become too long."""
+        """Add a transfer; return whether the streak has reached its limit."""
         self.spent[transfer_id] = spent
         return len(self.spent) >= self._limit
 
     def end(self) -> dict[UUID, tuple[str, int] | None]:
-        """Something else was heard; answers what it was made of."""
+        """End the streak after another signal; return its content."""
         ended, self.spent = self.spent, {}
         return ended
 
 
-class BreakerMonitor:
-    """One per process: keeps the fleet's state at hand, reports what it hears, and probes when it is its turn."""
+class BreakerMonitor(Loop):
+    """Monitor of one process: keeps the state of the fleet, reports signals, and probes when it is its turn."""
 
     def __init__(
         self, breaker: CircuitBreaker, gateway: TransferGateway, alarms: Alarms, *, forgive: Forgive, stop: Stop
     ) -> None:
-        """`forgive` gives a spent attempt back; `stop` pauses a scope, by an actor, for a reason."""
+        """Build the monitor. `forgive` gives a consumed attempt back; `stop` pauses a scope, by an actor, for a reason."""
+        super().__init__()
         self._breaker, self._gateway, self._alarms = breaker, gateway, alarms
         self._forgive, self._stop_sending = forgive, stop
         self.state = FleetState()
         self._silence, self._key, self._unknown = FailureStreak(SILENT), FailureStreak(REFUSED_KEY), FailureStreak(NOT_FOUND)
-        self._woken, self._stopping = asyncio.Event(), asyncio.Event()
-
-    def wake(self) -> None:
-        """Something may have changed: look now."""
-        self._woken.set()
-
-    def stop(self) -> None:
-        """`run` ends soon."""
-        self._stopping.set()
-        self._woken.set()
 
     async def refresh(self) -> None:
-        """Read the state; needed once before anything is claimed. Attempts that an outage had spent are given back."""
+        """Read the state, once before the first claim and then in each turn. In an outage, give consumed attempts back."""
         self.state = await self._breaker.state()
         if self.state.outage:
             await self._give_back()
 
-    async def run(self) -> None:
-        """Until `stop`. Trouble with the database pauses it, it never ends it."""
-        while not self._stopping.is_set():
-            self._woken.clear()
-            try:
-                await self.refresh()
-                if self.state.outage and await self._breaker.take_probe():
-                    await self._probe()
-                pause = await self._breaker.until_probe() if self.state.outage else LONGEST_SLEEP
-            except Exception as error:  # whatever the database does, the loop lives on
-                log.warning("the traffic's state could not be read", error=str(error))
-                pause = 1.0
-            await self._sleep(LONGEST_SLEEP if pause is None else min(max(pause, 0.01), LONGEST_SLEEP))
-            await asyncio.sleep(SPACING)
+    async def turn(self) -> float:
+        """Read the state, and probe Stripe when it is this process's turn."""
+        await self.refresh()
+        if self.state.outage and await self._breaker.take_probe():
+            await self._probe()
+        pause = await self._breaker.until_probe() if self.state.outage else None
+        return LONGEST_SLEEP if pause is None else min(max(pause, SHORTEST_SLEEP), LONGEST_SLEEP)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until woken, but at least `SPACING`."""
+        await super().sleep(seconds)
+        await asyncio.sleep(SPACING)
 
     async def _probe(self) -> None:
         if not await self._gateway.answers():
             return
-        # before the breaker: whoever dies in between leaves a probe to the others, and no new outage's alarm can be hit
+        # before the breaker is closed: a process that dies in between leaves the probe to the others, and the alarm of a
+        # later outage cannot be cleared by mistake
         await self._alarms.clear(*OUTAGE)
         if await self._breaker.close_breaker():
-            log.info("Stripe answers again: work goes on")
+            log.info("Stripe answers again, work goes on")
         await self.refresh()
 
     async def observe(self, transfer_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
-        """What one exchange said. Never raises: what cannot be written now is noticed again at the next exchange."""
+        """Take the signal of one exchange into account. Never raises: the next exchange gives the same signal again."""
         try:
             await self._consider(transfer_id, (step.what, step.attempt) if isinstance(step, Send) else None, signal)
-        except Exception as error:  # the outcome is recorded: this must not look like trouble with the transfer
-            log.warning("the traffic could not be stopped", error=str(error))
+        except Exception as error:  # the outcome is recorded, so this is no failure of the transfer
+            log.warning("the circuit breaker could not be updated", error=str(error))
 
     async def _consider(self, transfer_id: UUID, spent: tuple[str, int] | None, signal: ProviderSignal) -> None:
         match signal:
@@ -139,7 +133,7 @@ class BreakerMonitor:
         too_long = self._silence.add(transfer_id, spent)
         if too_long and not self.state.outage:
             if await self._breaker.open_breaker():
-                log.warning("Stripe answers nobody: nothing is sent until it does")
+                log.warning("Stripe does not answer, nothing is sent until it does")
                 await self._alarms.raise_(*OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row.")
             await self.refresh()
         elif self.state.outage:
@@ -156,10 +150,3 @@ class BreakerMonitor:
             log.error("sending stops", why=why)
             await self._stop_sending(EVERYTHING, LEDGER, f"{why}, {count} different ones in a row")
             await self.refresh()
-
-    async def _sleep(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass

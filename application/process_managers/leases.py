@@ -1,4 +1,4 @@
-"""What one loop holds: leases claimed, kept alive while their work goes on, and given back in batches when it is done."""
+"""Leases of one worker: claimed, renewed while their work goes on, and released in batches."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -8,32 +8,32 @@ from uuid import UUID
 
 import structlog
 
-from application.ports import LEASE, Claimed, Work
+from application.ports import LEASE, ClaimedWork, WorkQueue
 
 RENEWALS = 10 / 3
-"""Renewals within one lease: three may fail before somebody else takes over."""
+"""Renewals within one lease: three may fail before another process takes over."""
 RELEASE_EVERY = timedelta(milliseconds=20)
-"""Finished transfers are released together; one statement each would be as many as the calls themselves."""
+"""Finished transfers are released together: one statement for each would double the number of statements."""
 
 log = structlog.get_logger()
 
 
 def _now() -> float:
-    """Seconds of the event loop's clock, by which everything here sleeps: never set back, and virtual where the loop is."""
+    """Return the seconds of the event loop's clock, which never goes back and which is virtual in simulations."""
     return asyncio.get_running_loop().time()
 
 
 class Leases:
-    """The leases of one holder. Times left are counted by this process from before the database was asked."""
+    """The leases of one holder. Their time is counted by this process, from before the request to the database."""
 
-    def __init__(self, work: Work, holder: str, length: timedelta = LEASE) -> None:
+    def __init__(self, work: WorkQueue, holder: str, length: timedelta = LEASE) -> None:
         self._work, self.holder, self._length = work, holder, length
         self._until: dict[UUID, float] = {}
         self._done: set[UUID] = set()
         self._some_done = asyncio.Event()
 
-    async def claim(self, kind: str, limit: int) -> Claimed:
-        """Lease up to `limit` due transfers."""
+    async def claim(self, kind: str, limit: int) -> ClaimedWork:
+        """Claim up to `limit` due transfers or refunds."""
         asked = _now()
         claimed = await self._work.claim(kind, self.holder, limit, self._length)
         self._until.update(dict.fromkeys(claimed.ids, asked + self._length.total_seconds()))
@@ -41,18 +41,18 @@ class Leases:
         return claimed
 
     def left(self, transfer_id: UUID) -> float:
-        """Seconds for which nobody else will claim it; 0 when it is not held."""
+        """Return the seconds for which no other process claims it; 0 if it is not held."""
         return max(0.0, self._until.get(transfer_id, 0.0) - _now())
 
     def done(self, transfer_id: UUID) -> None:
-        """Its step is over: others may claim it."""
+        """End its lease: other processes may claim it."""
         if self._until.pop(transfer_id, None) is not None:
             self._done.add(transfer_id)
             self._some_done.set()
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Renew and release in the background; on leaving, everything is given back."""
+        """Renew and release in the background; on leaving, release all leases."""
         tasks = [asyncio.create_task(self._keep_renewing()), asyncio.create_task(self._keep_releasing())]
         try:
             yield
@@ -88,12 +88,12 @@ class Leases:
         try:
             if done:
                 await self._work.release(self.holder, done)
-        except BaseException:  # the database was away, or a drain cut this short: the next release takes them along
+        except BaseException:  # the database was away, or the drain ended: the next release includes them
             self._done |= done
             raise
 
     async def _guarded(self, step: Awaitable[None]) -> None:
         try:
             await step
-        except Exception as error:  # a lease that could not be kept or given back runs out by itself
+        except Exception as error:  # a lease that could not be renewed or released ends by itself
             log.warning("a lease could not be renewed or released", holder=self.holder, error=str(error))

@@ -1,79 +1,92 @@
-"""Storing an outcome. It is the one thing that must not be lost while the process lives: everything else is tried again."""
+"""Recorder of outcomes. An outcome must not get lost while the process lives, so it is stored without a limit of attempts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable
 from uuid import UUID
 
 import structlog
 
-from application.command_handler import LOOK_UP_FIRST_STREAM
 from application.ports import Clock, EventLog
-from application.process_managers.process import CallResult
+from application.process_managers.process import Answer, NotCalled, ProcessManager, load_order
 from application.unit_of_work import UnitOfWork, recover_again
-from domain.errors import Conflict, ConstraintBroken, Unavailable
-from domain.identity import order_stream
-from domain.seller_transfer.aggregate import SellerTransfer, to_settle
+from domain.errors import Conflict, Unavailable
+from domain.provider_call.steps import LookUp, Send
+from domain.seller_transfer.stripe_call import forgive
 
-PAUSE, LONGEST_PAUSE = 0.1, 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between two attempts while the database is away."""
 
 log = structlog.get_logger()
 
 
-async def insisting(subject_id: UUID, store: Callable[[bool], Awaitable[None]]) -> None:
-    """Until it is stored: after a lost race at once, while the database is away less and less often.
+class OutcomeRecorder:
+    """Stores outcomes: decides again after a lost race, waits while the database is away, keeps a refused one for a person."""
 
-    `store` is told whether what was loaded before is still worth trying. Raises what else it raises.
-    """
-    pause, fresh = PAUSE, True
-    while True:
-        try:
-            await store(fresh)
-        except Conflict:
-            fresh = False
-        except Unavailable as away:
-            log.warning("an outcome waits for the database", subject_id=str(subject_id), why=away.why)
-            await asyncio.sleep(pause)
-            pause, fresh = min(2 * pause, LONGEST_PAUSE), False
-        else:
-            return
+    def __init__(self, event_log: EventLog, clock: Clock) -> None:
+        self._event_log, self._clock = event_log, clock
 
-
-class Recorder:
-    """Records outcomes: decided again after a lost race, repeated while the database is away, held when it refuses."""
-
-    def __init__(self, ledger: EventLog, clock: Clock) -> None:
-        self._ledger, self._clock = ledger, clock
-
-    async def record(self, subject_id: UUID, uow: UnitOfWork, answer: CallResult) -> None:
-        """Store what the outcome leads to. `uow` is as fresh as the intent; it is loaded anew when that was too old."""
-
-        async def store(fresh: bool) -> None:
-            loaded = uow if fresh else await self._ledger.load([subject_id])
+    async def record(
+        self,
+        process: ProcessManager[Answer],
+        subject_id: UUID,
+        uow: UnitOfWork,
+        step: Send | LookUp,
+        answer: Answer | NotCalled,
+    ) -> None:
+        """Store the facts of an answer. `uow` is the unit of work of the step's intent."""
+        intent: UnitOfWork | None = uow
+        refusal: str | None = None
+        pause = FIRST_PAUSE
+        while True:
             try:
-                await self._store(loaded, loaded.transfer(subject_id), answer)
-            except ConstraintBroken as refused:
-                await self._hold(subject_id, answer, refused)
+                loaded = await process.load(self._event_log, subject_id, intent)
+                if refusal is None:
+                    causes = process.record(loaded, subject_id, step, answer, self._clock.now())
+                    await self._recover_shares(loaded, subject_id, causes)
+                else:
+                    process.keep(loaded, subject_id, step, answer, refusal, self._clock.now())
+                await self._append(loaded)
+                return
+            except Conflict:
+                pass
+            except Unavailable as away:
+                pause = await _wait_out(away, subject_id, pause)
+            except process.unrecordable as refused:
+                if refusal is not None:
+                    raise
+                refusal = str(refused)
+                log.error("an outcome cannot be recorded", kind=process.kind, subject_id=str(subject_id), why=refusal)
+            intent = None
 
-        await insisting(subject_id, store)
+    async def forgive(self, transfer_id: UUID, what: str, attempt: int) -> None:
+        """Give an attempt back that an outage of Stripe has consumed."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                uow = await self._event_log.load([transfer_id])
+                forgive(uow.transfer(transfer_id), what, attempt, self._clock.now())
+                await self._append(uow)
+                return
+            except Conflict:
+                pass
+            except Unavailable as away:
+                pause = await _wait_out(away, transfer_id, pause)
 
-    async def _store(self, uow: UnitOfWork, transfer: SellerTransfer, settlement: CallResult) -> None:
-        reduced = dict(transfer.reductions)
-        settlement.record(transfer, self._clock.now())
-        await self._follow_up(uow, transfer, reduced)
-        if uow.changed():
-            await self._ledger.append(uow)
-
-    async def _follow_up(self, uow: UnitOfWork, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
-        """A reversal whose cause vanished while its call was open has its outcome now, or Stripe paid what a refund had
-        reduced: settle what that took, or paid, in vain."""
-        for cause_id in to_settle(transfer, reduced):
-            uow.merge(await self._ledger.load([order_stream(transfer.order_id), LOOK_UP_FIRST_STREAM]))
-            order = uow.order(transfer.order_id)
-            uow.merge(await self._ledger.load(order.transfer_ids()))
+    async def _recover_shares(self, uow: UnitOfWork, transfer_id: UUID, causes: Iterable[str]) -> None:
+        """Recover shares again: causes disappeared during the call, or reductions did not happen."""
+        for cause_id in causes:
+            order_id = uow.transfer(transfer_id).order_id
+            uow.merge(await load_order(self._event_log, order_id))
             uow.mark_unverified()
-            recover_again(uow, order, cause_id, self._clock.now())
+            recover_again(uow, uow.order(order_id), cause_id, self._clock.now())
 
-    async def _hold(self, transfer_id: UUID, settlement: CallResult, refused: ConstraintBroken) -> None:
-        uow = await self._ledger.load([transfer_id])
-        if settlement.hold(uow.transfer(transfer_id), str(refused), self._clock.now()) and uow.changed():
-            await self._ledger.append(uow)
+    async def _append(self, uow: UnitOfWork) -> None:
+        if uow.changed():
+            await self._event_log.append(uow)
+
+
+async def _wait_out(away: Unavailable, subject_id: UUID, pause: float) -> float:
+    """Wait for the database; return the next, longer pause."""
+    log.warning("an outcome waits for the database", subject_id=str(subject_id), why=away.why)
+    await asyncio.sleep(pause)
+    return min(2 * pause, LONGEST_PAUSE)

@@ -1,124 +1,77 @@
-"""What came of a step at Stripe, as a value: it can be decided again after a lost race, and be kept if it is refused."""
+"""Process managers: the rules of one kind of work at a provider. One `Worker` applies them step by step."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from application.ports import Clock, EventLog, FleetState
+from application.command_handler import LOOK_UP_FIRST_STREAM
+from application.ports import EventLog, FleetState
 from application.unit_of_work import UnitOfWork
+from domain.errors import LedgerError
+from domain.identity import order_stream
 from domain.provider_call.outcome import ProviderSignal
 from domain.provider_call.steps import LookUp, Send, Step
-from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import forgive, give_back
+
+Answer = TypeVar("Answer")
+"""Answer of a provider to a step, as plain data: it is recorded again after a lost race."""
 
 
-class Said(Protocol):
-    """What came of a step, as far as the loop has to know."""
+class NotCalled(NamedTuple):
+    """A step that was claimed but not taken, for the reason `why`."""
 
-    @property
-    def signal(self) -> ProviderSignal:
-        """What it says about the other side itself."""
-        ...
+    why: str
 
 
-Subject = TypeVar("Subject")
-"""What is worked on: a seller's transfer, a buyer's refund."""
-Answer = TypeVar("Answer", bound=Said)
-"""What comes of a step, kept until it is recorded."""
-Kept = TypeVar("Kept", contravariant=True)
-
-
-class Records(Protocol[Kept]):
-    """Stores what came of a step; returns only when that is done, whatever the database does meanwhile."""
-
-    async def record(self, subject_id: UUID, uow: UnitOfWork, answer: Kept) -> None:
-        """`uow` is as fresh as the intent; it is loaded anew when that was too old."""
-        ...
-
-
-class CallResult(Protocol):
-    """What one outcome does to its transfer. Pure, and harmless when it was recorded before."""
-
-    @property
-    def signal(self) -> ProviderSignal:
-        """What it says about Stripe itself."""
-        ...
-
-    def record(self, transfer: SellerTransfer, now: datetime) -> None: ...
-
-    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
-        """Keep it as evidence, where the database refuses what it leads to. Answers whether there is anything to keep."""
-        ...
-
-
-class ProcessManager(Protocol[Subject, Answer]):
-    """What one kind of work does, at Stripe or at the PSP."""
+class ProcessManager(Protocol[Answer]):
+    """Rules of one kind of work. `subject_id` is the stream of the transfer or refund that was claimed."""
 
     @property
     def kind(self) -> str:
-        """As `Work` knows it."""
-        ...
+        """Kind of work in the work queue."""
 
     @property
     def endpoint(self) -> str:
-        """As `RateLimiter` knows it."""
-        ...
+        """Endpoint in the rate limiter."""
 
-    def subject(self, uow: UnitOfWork, subject_id: UUID) -> Subject:
-        """What was claimed under this id. Raises UnknownId."""
-        ...
+    @property
+    def unrecordable(self) -> tuple[type[LedgerError], ...]:
+        """Errors of `record`, or of its append, after which `keep` is called instead."""
 
-    def may(self, subject: Subject, state: FleetState) -> bool:
-        """What was claimed before an outage or a pause is not begun after it."""
-        ...
+    async def load(self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None) -> UnitOfWork:
+        """Load the streams that an answer may change.
 
-    def begin(self, subject: Subject, now: datetime, state: FleetState) -> Step:
-        """The next step, with its intent recorded."""
-        ...
+        `intent` is the unit of work of the step's intent; None after a lost race, when it is outdated.
+        """
 
-    async def call(self, subject: Subject, step: Send) -> Answer:
-        """Make the call, once. Never raises for anything that the other side or the network does."""
-        ...
+    def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
+        """Return whether neither an outage nor a pause forbids the work."""
 
-    async def look_up(self, subject: Subject, step: LookUp) -> Answer:
-        """Read the other side's books. Never raises for anything that it or the network does."""
-        ...
+    def next_step(self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState) -> Step:
+        """Return the next step, with its intent recorded. Raises UnknownId."""
 
-    def given_back(self, attempt: int, why: str) -> Answer:
-        """The call was not made after all."""
-        ...
+    async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> Answer:
+        """Make the call once. Never raises for an error of the provider or the network."""
 
-    def recorder(self, ledger: EventLog, clock: Clock) -> Records[Answer]:
-        """Who stores what comes of it."""
-        ...
+    async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> Answer:
+        """Read the provider's records. Never raises for an error of the provider or the network."""
 
+    def signal(self, answer: Answer) -> ProviderSignal:
+        """Return the signal of an answer about the provider itself."""
 
-@dataclass(frozen=True, slots=True)
-class GivenBack:
-    """The call was not made after all."""
+    def record(
+        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: Answer | NotCalled, now: datetime
+    ) -> Sequence[str]:
+        """Record an answer; return the causes for which shares must be recovered again. A second time changes nothing."""
 
-    attempt: int
-    why: str
-    signal: ProviderSignal = ProviderSignal.NOTHING
-
-    def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        give_back(transfer, self.attempt, self.why, now)
-
-    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
-        return False
+    def keep(
+        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: Answer | NotCalled, why: str, now: datetime
+    ) -> None:
+        """Keep an answer for a person, since the database refused its facts for the reason `why`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forgiven:
-    """An outage had spent this attempt."""
-
-    what: str
-    attempt: int
-    signal: ProviderSignal = ProviderSignal.NOTHING
-
-    def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        forgive(transfer, self.what, self.attempt, now)
-
-    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
-        return False
+async def load_order(event_log: EventLog, order_id: str) -> UnitOfWork:
+    """Load an order, all its transfers, and the pause `look_up_first`. Raises UnknownId."""
+    uow = await event_log.load([order_stream(order_id), LOOK_UP_FIRST_STREAM])
+    uow.merge(await event_log.load(uow.order(order_id).transfer_ids()))
+    return uow

@@ -1,225 +1,163 @@
-"""The process manager that gives buyers their money back: `POST /refunds` at the PSP, and asking it what became of them.
+"""Process manager that gives buyers their money back: `POST /refunds` at the PSP, and questions to it about refunds.
 
-The outcome of a call and the PSP's final word go the same way: what it shows is recorded with the order, its transfers and
-the refund in one append, as if its webhook had said it. Whichever comes first counts, and the other is no news.
+The outcome of a call and the PSP's decision are recorded alike: with the order, its transfers and the refund in one append, as
+if the PSP's webhook had reported them. The first report counts, a second one changes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, cast
+from typing import NamedTuple, assert_never
 from uuid import UUID
-
-import structlog
 
 from application.commands.refunds import ANSWERED, ASKED, record_refund_at_psp
 from application.gateways import PaymentGateway
-from application.ports import Clock, EventLog, FleetState
-from application.process_managers.outcome_recorder import insisting
-from application.process_managers.worker import Watch
+from application.ports import EventLog, FleetState
+from application.process_managers.process import NotCalled, load_order
+from application.process_managers.worker import Monitor
 from application.unit_of_work import UnitOfWork
-from domain.errors import ConstraintBroken, Refused, UnknownId
+from domain.errors import ConstraintBroken, LedgerError, Refused, UnknownId
 from domain.pause import EVERYTHING, scope_of_work
 from domain.provider_call.outcome import Failure, NotExecuted, ProviderSignal, Rejected, Unknown, signal_of
 from domain.provider_call.psp_objects import RefundAtPsp
-from domain.provider_call.request_body import RefundBody
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send, Step
 from domain.refund import psp_outcome
 from domain.refund.aggregate import Refund
 from domain.refund.state import RefundStatus
 
-log = structlog.get_logger()
 
-Decide = Callable[[UnitOfWork, datetime], None]
+class NotShown(NamedTuple):
+    """A question to the PSP that was not answered with the refund."""
+
+    failure: Failure
+    asked_as: RefundStatus
+    """Status of the refund here when the PSP was asked."""
 
 
-class Unheard:
-    """The fleet's state, for a loop whose answers say nothing about Stripe: they neither open its breaker nor close it."""
+RefundAnswer = RefundAtPsp | Failure | NotShown
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+
+class OutageOfStripeIgnored:
+    """Monitor for work at the PSP: its answers neither open nor close the circuit breaker for Stripe."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
 
     @property
     def state(self) -> FleetState:
-        return self._watch.state
+        return self._monitor.state
 
     async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
-        """Trouble with the PSP is seen in each refund's own attempts."""
-
-
-class RefundDesk(Protocol):
-    """Where outcomes are recorded: the ledger's use cases."""
-
-    async def record_psp_answer(self, stream: UUID, decide: Decide) -> None:
-        """Decide with the refund, its order and all transfers of that in the book, and append. Raises Conflict."""
-        ...
-
-
-class RefundAnswer(Protocol):
-    """What came of a step."""
-
-    @property
-    def signal(self) -> ProviderSignal: ...
-
-    def record(self, uow: UnitOfWork, now: datetime) -> None: ...
+        """Do nothing: each refund counts its own failed attempts."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundProcess:
-    """Submits what is `requested`, and asks about what is `submitted`, when it is due."""
+    """Submits refunds that are `requested` and asks about those that are `submitted`, when they are due."""
 
     gateway: PaymentGateway
     policy: Policy
-    desk: RefundDesk
     kind: str = "refunding"
     endpoint: str = "psp.refunds"
 
-    def subject(self, uow: UnitOfWork, subject_id: UUID) -> Refund:
-        refund = uow.refund()
-        if refund is None or refund.id != subject_id:
-            raise UnknownId("refund", str(subject_id))
-        return refund
+    @property
+    def unrecordable(self) -> tuple[type[LedgerError], ...]:
+        return (ConstraintBroken, Refused)
 
-    def may(self, subject: Refund, state: FleetState) -> bool:
-        """An outage of Stripe stops no refund of a buyer."""
+    async def load(self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None) -> UnitOfWork:
+        """Load everything anew: the unit of work of the intent lacks the order, which a decision changes."""
+        uow = await event_log.load([subject_id])
+        uow.merge(await load_order(event_log, _refund(uow, subject_id).order_id))
+        uow.mark_unverified()
+        return uow
+
+    def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
+        """Return whether no pause forbids it; an outage of Stripe stops no refund."""
         return state.paused.isdisjoint({EVERYTHING, scope_of_work(self.kind)})
 
-    def begin(self, subject: Refund, now: datetime, state: FleetState) -> Step:
-        return psp_outcome.begin(subject, now, self.policy)
+    def next_step(self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState) -> Step:
+        return psp_outcome.begin(_refund(uow, subject_id), now, self.policy)
 
-    async def call(self, subject: Refund, step: Send) -> RefundAnswer:
-        answer = await self.gateway.create_refund(step.key, cast("RefundBody", step.body), subject.currency)
-        return Answered(step.attempt, answer, self.policy)
+    async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> RefundAnswer:
+        assert "refund_id" in step.body, "the step of a refund has the body of one"
+        return await self.gateway.create_refund(step.key, step.body, _refund(uow, subject_id).currency)
 
-    async def look_up(self, subject: Refund, step: LookUp) -> RefundAnswer:
-        name = subject.psp_refund_id or subject.key
-        return Shown(step.attempt, subject.status, await self.gateway.refund(name), self.policy)
+    async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> RefundAnswer:
+        refund = _refund(uow, subject_id)
+        asked_as = refund.status
+        answer = await self.gateway.refund(refund.psp_refund_id or refund.key)
+        return answer if isinstance(answer, RefundAtPsp) else NotShown(answer, asked_as)
 
-    def given_back(self, attempt: int, why: str) -> RefundAnswer:
-        return CallGivenBack(attempt, why)
+    def signal(self, answer: RefundAnswer) -> ProviderSignal:
+        return signal_of(answer.failure if isinstance(answer, NotShown) else answer)
 
-    def recorder(self, ledger: EventLog, clock: Clock) -> "RefundRecorder":
-        return RefundRecorder(self.desk, self.policy)
+    def record(
+        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: RefundAnswer | NotCalled, now: datetime
+    ) -> Sequence[str]:
+        refund = _refund(uow, subject_id)
+        match answer:
+            case RefundAtPsp():
+                self._record_shown(uow, refund, answer, ANSWERED if isinstance(step, Send) else ASKED, now)
+            case Rejected() | NotExecuted() | Unknown():
+                why = psp_outcome.record_failure(refund, step.attempt, answer, now, self.policy)
+                _fail(uow, refund, why, ANSWERED, now)
+            case NotShown():
+                self._record_not_shown(uow, refund, step.attempt, answer, now)
+            case NotCalled():
+                if isinstance(step, Send):  # a look-up has no intent, and says nothing about a call before it
+                    psp_outcome.give_back(refund, step.attempt, answer.why, now)
+            case _:
+                assert_never(answer)
+        return ()
 
+    def _record_shown(self, uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime) -> None:
+        """Record the PSP's acknowledgement, and its decision if the answer contains one."""
+        acknowledged = refund.status is RefundStatus.REQUESTED
+        if acknowledged:
+            refund.submit(seen.refund_id, now + self.policy.base, now)
+        decided = record_refund_at_psp(uow, refund, seen, source, now)
+        if not decided and not acknowledged and refund.status is RefundStatus.SUBMITTED:
+            detail = f"The payment provider shows it as {seen.status}."
+            psp_outcome.ask_again(refund, DeferralReason.PENDING, detail, now, self.policy)
 
-class RefundRecorder:
-    """Records outcomes through the ledger's use cases; what the database refuses is put off with an alarm, never dropped."""
-
-    def __init__(self, desk: RefundDesk, policy: Policy) -> None:
-        self._desk, self._policy = desk, policy
-
-    async def record(self, subject_id: UUID, uow: UnitOfWork, answer: RefundAnswer) -> None:
-        """The book of the intent is too small for a final word, so all is loaded anew."""
-
-        async def store(_: bool) -> None:
-            try:
-                await self._desk.record_psp_answer(subject_id, answer.record)
-            except (ConstraintBroken, Refused) as refused:
-                why = str(refused)
-                log.error("a refund's outcome cannot be recorded", refund=str(subject_id), why=why)
-                await self._desk.record_psp_answer(subject_id, lambda uow, now: self._put_off(uow, why, now))
-
-        await insisting(subject_id, store)
-
-    def _put_off(self, uow: UnitOfWork, why: str, now: datetime) -> None:
-        refund = uow.refund()
-        if refund is not None:
-            psp_outcome.postpone(refund, "held", why, now + self._policy.maximum, now)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The PSP's answer, or the lack of one, to one call."""
-
-    attempt: int
-    answer: RefundAtPsp | Failure
-    policy: Policy
-
-    @property
-    def signal(self) -> ProviderSignal:
-        return ProviderSignal.ANSWER if isinstance(self.answer, RefundAtPsp) else signal_of(self.answer)
-
-    def record(self, uow: UnitOfWork, now: datetime) -> None:
-        refund = uow.refund()
-        assert refund is not None
-        if isinstance(self.answer, RefundAtPsp):
-            acknowledged(uow, refund, self.answer, ANSWERED, self.policy, now)
-        elif psp_outcome.awaits(refund, self.attempt):
-            self._not_done(uow, refund, self.answer, now)
-
-    def _not_done(self, uow: UnitOfWork, refund: Refund, failure: Failure, now: datetime) -> None:
-        match failure:
-            case Rejected():
-                _failed(uow, refund, psp_outcome.refused(refund, failure, now, self.policy), ANSWERED, now)
-            case NotExecuted():
-                psp_outcome.hindered(refund, failure, now, self.policy)
-            case Unknown():
-                psp_outcome.defer_unknown(refund, failure, now, self.policy)
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the PSP's books show of a refund. `status`: ours, when they were read."""
-
-    attempt: int
-    status: RefundStatus
-    answer: RefundAtPsp | Failure
-    policy: Policy
-
-    @property
-    def signal(self) -> ProviderSignal:
-        return ProviderSignal.ANSWER if isinstance(self.answer, RefundAtPsp) else signal_of(self.answer)
-
-    def record(self, uow: UnitOfWork, now: datetime) -> None:
-        refund = uow.refund()
-        assert refund is not None
-        if isinstance(self.answer, RefundAtPsp):
-            acknowledged(uow, refund, self.answer, ASKED, self.policy, now)
-        elif self._still_the_question(refund):
-            self._not_shown(uow, refund, self.answer, now)
-
-    def _still_the_question(self, refund: Refund) -> bool:
-        """What was not found says nothing about a call that began after the look."""
-        operation = refund.operation
-        return operation is not None and refund.status is self.status and operation.attempt == self.attempt
-
-    def _not_shown(self, uow: UnitOfWork, refund: Refund, failure: Failure, now: datetime) -> None:
+    def _record_not_shown(self, uow: UnitOfWork, refund: Refund, attempt: int, answer: NotShown, now: datetime) -> None:
+        operation, failure = refund.operation, answer.failure
+        if operation is None or refund.status is not answer.asked_as or operation.attempt != attempt:
+            return  # the question is outdated: a call that began later may have made the refund
         if not (isinstance(failure, Rejected) and failure.status == 404):
-            # an answer that cannot be read never ends anything
-            why = failure.why.value if isinstance(failure, NotExecuted) else "look_up_failed"
+            # an answer that cannot be read decides nothing
+            why = DeferralReason(failure.why) if isinstance(failure, NotExecuted) else DeferralReason.LOOK_UP_FAILED
             psp_outcome.postpone(refund, why, failure.message, now + self.policy.base, now)
         elif refund.status is RefundStatus.SUBMITTED:
-            psp_outcome.undecided(refund, "unknown_there", failure.message, now, self.policy)
+            psp_outcome.ask_again(refund, DeferralReason.UNKNOWN_THERE, failure.message, now, self.policy)
         else:
-            _failed(uow, refund, psp_outcome.absent(refund, failure.message, now), ASKED, now)
+            _fail(uow, refund, psp_outcome.record_absence(refund, failure.message, now), ASKED, now)
+
+    def keep(
+        self,
+        uow: UnitOfWork,
+        subject_id: UUID,
+        step: Send | LookUp,
+        answer: RefundAnswer | NotCalled,
+        why: str,
+        now: datetime,
+    ) -> None:
+        """Put the refund off; its deferral raises an alarm."""
+        until = now + self.policy.maximum
+        psp_outcome.postpone(_refund(uow, subject_id), DeferralReason.HELD, why, until, now)
 
 
-@dataclass(frozen=True, slots=True)
-class CallGivenBack:
-    """The call was not made after all."""
-
-    attempt: int
-    why: str
-    signal: ProviderSignal = ProviderSignal.NOTHING
-
-    def record(self, uow: UnitOfWork, now: datetime) -> None:
-        refund = uow.refund()
-        if refund is not None:
-            psp_outcome.give_back(refund, self.attempt, self.why, now)
+def _refund(uow: UnitOfWork, subject_id: UUID) -> Refund:
+    refund = uow.refund()
+    if refund is None or refund.id != subject_id:
+        raise UnknownId("refund", str(subject_id))
+    return refund
 
 
-def acknowledged(uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, policy: Policy, now: datetime) -> None:
-    """The PSP has it: that is recorded, and its final word where it has one already."""
-    if refund.status is RefundStatus.REQUESTED:
-        refund.submit(seen.refund_id, now + policy.base, now)
-        record_refund_at_psp(uow, refund, seen, source, now)
-    elif not record_refund_at_psp(uow, refund, seen, source, now) and refund.status is RefundStatus.SUBMITTED:
-        psp_outcome.undecided(refund, "pending", f"The payment provider shows it as {seen.status}.", now, policy)
-
-
-def _failed(uow: UnitOfWork, refund: Refund, why: str | None, source: str, now: datetime) -> None:
-    """It is certain that the buyer gets nothing: what was reserved is free again."""
+def _fail(uow: UnitOfWork, refund: Refund, why: str | None, source: str, now: datetime) -> None:
+    """Record that the refund has failed, if there is a reason, and release its reservation of the order."""
     if why is not None:
         refund.fail(source, why, now)
         uow.order(refund.order_id).release(refund.key, now)

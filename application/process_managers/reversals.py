@@ -1,118 +1,122 @@
-"""The process manager that takes money back: `POST /v1/transfers/{id}/reversals`, and reading a transfer's reversals."""
+"""Process manager that reverses transfers: `POST /v1/transfers/{id}/reversals`, and look-ups of a transfer's reversals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import NamedTuple, assert_never
+from uuid import UUID
 
-from application.ports import TransferGateway
-from application.process_managers.process import CallResult
-from application.process_managers.transfer_errands import OnTransfers
-from application.process_managers.transfers import Unread
-from domain.provider_call.outcome import LookUpFailed, NotAtStripe, Outcome, ProviderSignal, Succeeded, signal_of
-from domain.provider_call.request_body import ReversalBody
+from application.gateways import TransferGateway
+from application.process_managers.process import NotCalled
+from application.process_managers.transfers import StripeProcess, postpone_look_up
+from application.unit_of_work import UnitOfWork
+from domain.provider_call.outcome import (
+    Failure,
+    LookUpFailed,
+    NotAtStripe,
+    ProviderSignal,
+    Succeeded,
+    signal_of,
+)
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send, proves_absence
 from domain.provider_call.stripe_objects import TransferAtStripe
-from domain.seller_transfer import reversal_outcome
-from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import keep_evidence
+from domain.seller_transfer.aggregate import causes_to_recover
+from domain.seller_transfer.reversal_outcome import (
+    complete_reversal,
+    needs_look_up,
+    record_failure,
+    record_look_up,
+    record_unknown_transfer,
+)
+from domain.seller_transfer.stripe_call import give_back, keep_evidence
+
+
+class ReversalFailed(NamedTuple):
+    """A call that did not succeed."""
+
+    failure: Failure
+    seen: TransferAtStripe | None
+    """The transfer as read at Stripe after a refusal; None if it was not or could not be read."""
+
+
+ReversalAnswer = Succeeded | ReversalFailed | TransferAtStripe | LookUpFailed | NotAtStripe
 
 
 @dataclass(frozen=True, slots=True)
-class ReversalProcess(OnTransfers):
-    """Reverses what is `reversal_pending` and due."""
+class ReversalProcess(StripeProcess):
+    """Reverses transfers that are `reversal_pending` and due."""
 
     gateway: TransferGateway
     policy: Policy
     kind: str = "reversing"
     endpoint: str = "reversals.create"
 
-    async def call(self, transfer: SellerTransfer, step: Send) -> CallResult:
-        body = cast("ReversalBody", step.body)
+    async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> ReversalAnswer:
+        body = step.body
+        assert "stripe_transfer_id" in body, "the step of a reversal has the body of one"
         outcome = await self.gateway.reverse(
             body["stripe_transfer_id"], body["amount"], body["reason"], step.key, body["metadata"]
         )
-        seen = await self._seen(body["stripe_transfer_id"]) if reversal_outcome.needs_look(outcome) else None
-        return Answered(step.what, step.attempt, outcome, seen, self.policy)
+        if isinstance(outcome, Succeeded):
+            return outcome
+        seen = await self._read(body["stripe_transfer_id"]) if needs_look_up(outcome) else None
+        return ReversalFailed(outcome, seen if isinstance(seen, TransferAtStripe) else None)
 
-    async def look_up(self, transfer: SellerTransfer, step: LookUp) -> CallResult:
-        try:
-            return Seen(await self.gateway.get_transfer(transfer.stripe_transfer_id or ""), step)
-        except LookUpFailed as unread:
-            return Unread(str(unread), self.policy, unread.signal)
-        except NotAtStripe as absent:
-            return NoSuchTransfer(str(absent), step)
+    async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> ReversalAnswer:
+        return await self._read(uow.transfer(subject_id).stripe_transfer_id or "")
 
-    async def _seen(self, stripe_transfer_id: str) -> TransferAtStripe | None:
-        """Stripe's books after a refusal; None when they could not be read, and then the refusal stays undecided."""
+    async def _read(self, stripe_transfer_id: str) -> TransferAtStripe | LookUpFailed | NotAtStripe:
         try:
             return await self.gateway.get_transfer(stripe_transfer_id)
-        except (LookUpFailed, NotAtStripe):
-            return None
+        except (LookUpFailed, NotAtStripe) as unread:
+            return unread
 
+    def signal(self, answer: ReversalAnswer) -> ProviderSignal:
+        return signal_of(answer.failure if isinstance(answer, ReversalFailed) else answer)
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Stripe's answer to one call, and what its books showed after a refusal."""
+    def record(
+        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: ReversalAnswer | NotCalled, now: datetime
+    ) -> Sequence[str]:
+        transfer = uow.transfer(subject_id)
+        reduced = dict(transfer.reductions)
+        match answer:
+            case Succeeded():
+                complete_reversal(transfer, step.what, answer.stripe_id, answer.amount, answer.request_id, now)
+            case ReversalFailed():
+                record_failure(transfer, step.what, step.attempt, answer.failure, answer.seen, now, self.policy)
+            case TransferAtStripe():
+                assert isinstance(step, LookUp)
+                record_look_up(transfer, answer, now, step)
+            case NotAtStripe():
+                assert isinstance(step, LookUp)
+                if transfer.in_flight is not None and transfer.operation and proves_absence(step, transfer.operation):
+                    record_unknown_transfer(transfer, str(answer), None, now)
+            case LookUpFailed():
+                postpone_look_up(transfer, answer, now, self.policy)
+            case NotCalled():
+                if isinstance(step, Send):  # a look-up has no intent, and says nothing about a call before it
+                    give_back(transfer, step.what, step.attempt, answer.why, now)
+            case _:
+                assert_never(answer)
+        return causes_to_recover(transfer, reduced)
 
-    reversal_id: str
-    attempt: int
-    outcome: Outcome
-    seen: TransferAtStripe | None
-    policy: Policy
-
-    @property
-    def signal(self) -> ProviderSignal:
-        return signal_of(self.outcome)
-
-    def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        reversal_outcome.settle_reversal(transfer, self.reversal_id, self.attempt, self.outcome, self.seen, now, self.policy)
-
-    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
-        if not isinstance(self.outcome, Succeeded):
-            return False
-        detail = f"Stripe holds {self.outcome.stripe_id} for this reversal, but it cannot be recorded: {why}"
-        keep_evidence(
-            transfer,
-            self.reversal_id,
-            self.outcome.stripe_id,
-            self.outcome.amount,
-            detail,
-            self.outcome.request_id,
-            now,
-        )
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What Stripe's books show of this transfer and its reversals."""
-
-    transfer: TransferAtStripe
-    look: LookUp
-    """The step that was taken: what it did not find proves nothing about a call that began after it."""
-    signal: ProviderSignal = ProviderSignal.ANSWER
-
-    def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        reversal_outcome.settle_look_up(transfer, self.transfer, now, self.look)
-
-    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
-        detail = f"Stripe's books of {self.transfer.stripe_transfer_id} cannot be recorded: {why}"
-        keep_evidence(transfer, "look-up", self.transfer.stripe_transfer_id, self.transfer.amount_reversed, detail, None, now)
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class NoSuchTransfer:
-    """Stripe says that it does not know the transfer."""
-
-    why: str
-    look: LookUp
-    signal: ProviderSignal = ProviderSignal.NOT_FOUND
-
-    def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        if transfer.in_flight is not None and transfer.operation and proves_absence(self.look, transfer.operation):
-            reversal_outcome.no_such_transfer(transfer, self.why, None, now)
-
-    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
-        return False
+    def keep(
+        self,
+        uow: UnitOfWork,
+        subject_id: UUID,
+        step: Send | LookUp,
+        answer: ReversalAnswer | NotCalled,
+        why: str,
+        now: datetime,
+    ) -> None:
+        transfer = uow.transfer(subject_id)
+        match answer:
+            case Succeeded():
+                detail = f"Stripe holds {answer.stripe_id} for this reversal, but it cannot be recorded: {why}"
+                keep_evidence(transfer, step.what, answer.stripe_id, answer.amount, detail, answer.request_id, now)
+            case TransferAtStripe():
+                detail = f"Stripe's books of {answer.stripe_transfer_id} cannot be recorded: {why}"
+                keep_evidence(transfer, "look-up", answer.stripe_transfer_id, answer.amount_reversed, detail, None, now)
+            case _:
+                return

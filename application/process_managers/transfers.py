@@ -1,30 +1,75 @@
-"""The process manager that pays sellers: `POST /v1/transfers`, and looking for our transfer in Stripe's books."""
+"""Process manager that pays sellers: `POST /v1/transfers`, and look-ups of our transfer at Stripe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import NamedTuple, assert_never
+from uuid import UUID
 
-from application.ports import Directory, TransferGateway
-from application.process_managers.process import CallResult
-from application.process_managers.transfer_errands import OnTransfers
+from application.gateways import TransferGateway
+from application.ports import Directory, EventLog, FleetState
+from application.process_managers.process import NotCalled
+from application.unit_of_work import UnitOfWork
+from domain.errors import ConstraintBroken, LedgerError
 from domain.provider_call.operation import TRANSFER
-from domain.provider_call.outcome import LookUpFailed, Outcome, ProviderSignal, Succeeded, signal_of
-from domain.provider_call.request_body import TransferBody
+from domain.provider_call.outcome import (
+    LookUpFailed,
+    NotExecuted,
+    Outcome,
+    ProviderSignal,
+    Rejected,
+    Succeeded,
+    Unknown,
+    signal_of,
+)
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
-from domain.provider_call.steps import LookUp, Send
+from domain.provider_call.steps import LookUp, Send, Step
 from domain.provider_call.stripe_objects import TransferAtStripe
-from domain.seller_transfer import transfer_outcome
-from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.stripe_call import keep_evidence, postpone
+from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
+from domain.seller_transfer.stripe_call import begin, give_back, keep_evidence, postpone
+from domain.seller_transfer.transfer_outcome import complete, record_failure, record_look_up
 
 SLACK = timedelta(days=1)
-"""How much earlier than an older system says it may have sent a transfer: its clock and its zone are not ours."""
+"""A look-up begins this much earlier than the instant that an older system names: its clock and time zone may differ."""
+
+
+class TransfersFound(NamedTuple):
+    """Result of a look-up at Stripe."""
+
+    ours: Sequence[TransferAtStripe]
+    """Transfers that carry our id."""
+    similar: Sequence[TransferAtStripe] = ()
+    """Transfers that an older system may have paid the seller with."""
+
+
+TransferAnswer = Outcome | TransfersFound | LookUpFailed
+
+
+class StripeProcess:
+    """The rules that paying sellers and reversing have in common."""
+
+    __slots__ = ()
+    kind: str
+    policy: Policy
+
+    @property
+    def unrecordable(self) -> tuple[type[LedgerError], ...]:
+        return (ConstraintBroken,)
+
+    async def load(self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None) -> UnitOfWork:
+        return intent or await event_log.load([subject_id])
+
+    def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
+        return state.allows(self.kind, uow.transfer(subject_id).seller_id)
+
+    def next_step(self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState) -> Step:
+        return begin(uow.transfer(subject_id), now, self.policy, state.look_first)
 
 
 @dataclass(frozen=True, slots=True)
-class TransferProcess(OnTransfers):
-    """Pays what is `pending` or `failed` and due."""
+class TransferProcess(StripeProcess):
+    """Pays transfers that are `pending` or `failed` and due."""
 
     gateway: TransferGateway
     directory: Directory
@@ -32,21 +77,19 @@ class TransferProcess(OnTransfers):
     kind: str = "transferring"
     endpoint: str = "transfers.create"
 
-    async def call(self, transfer: SellerTransfer, step: Send) -> CallResult:
-        outcome = await self.gateway.create(cast("TransferBody", step.body), step.key)
-        return Answered(step.attempt, outcome, self.policy)
+    async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> TransferAnswer:
+        assert "destination" in step.body, "the step of a transfer has the body of one"
+        return await self.gateway.create(step.body, step.key)
 
-    async def look_up(self, transfer: SellerTransfer, step: LookUp) -> CallResult:
-        since = step.since - self.policy.clock_leeway
+    async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> TransferAnswer:
+        transfer, since = uow.transfer(subject_id), step.since - self.policy.clock_leeway
         try:
-            found = await self.gateway.find_by_our_id(str(transfer.id), transfer.destination, since)
-            alike = await self._alike(transfer) if not found else ()
+            ours = await self.gateway.find_by_our_id(str(transfer.id), transfer.destination, since)
+            return TransfersFound(ours, await self._similar(transfer) if not ours else ())
         except LookUpFailed as unread:
-            return Unread(str(unread), self.policy, unread.signal)
-        return Found(found, step, alike)
+            return unread
 
-    async def _alike(self, transfer: SellerTransfer) -> Sequence[TransferAtStripe]:
-        """What an older system may have paid this transfer with: like it, and claimed by none of ours."""
+    async def _similar(self, transfer: SellerTransfer) -> Sequence[TransferAtStripe]:
         if not transfer.imported:
             return ()
         since = transfer.begun_at - SLACK
@@ -54,64 +97,53 @@ class TransferProcess(OnTransfers):
         claimed = await self.directory.claimed(seen)
         return [one for one in seen if one.stripe_transfer_id not in claimed]
 
+    def signal(self, answer: TransferAnswer) -> ProviderSignal:
+        return signal_of(answer)
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Stripe's answer, or the lack of one, to one call."""
+    def record(
+        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: TransferAnswer | NotCalled, now: datetime
+    ) -> Sequence[str]:
+        transfer = uow.transfer(subject_id)
+        reduced = dict(transfer.reductions)
+        match answer:
+            case Succeeded():
+                complete(transfer, answer.stripe_id, answer.amount, answer.request_id, now)
+            case Rejected() | NotExecuted() | Unknown():
+                record_failure(transfer, step.attempt, answer, now, self.policy)
+            case TransfersFound():
+                assert isinstance(step, LookUp)
+                record_look_up(transfer, answer.ours, now, step, answer.similar)
+            case LookUpFailed():
+                postpone_look_up(transfer, answer, now, self.policy)
+            case NotCalled():
+                if isinstance(step, Send):  # a look-up has no intent, and says nothing about a call before it
+                    give_back(transfer, step.what, step.attempt, answer.why, now)
+            case _:
+                assert_never(answer)
+        return causes_to_recover(transfer, reduced)
 
-    attempt: int
-    outcome: Outcome
-    policy: Policy
-
-    @property
-    def signal(self) -> ProviderSignal:
-        return signal_of(self.outcome)
-
-    def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        transfer_outcome.settle_transfer(transfer, self.attempt, self.outcome, now, self.policy)
-
-    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
-        return isinstance(self.outcome, Succeeded) and _held(
-            transfer, self.outcome.stripe_id, self.outcome.amount, why, self.outcome.request_id, now
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What Stripe's books show of this transfer."""
-
-    seen: Sequence[TransferAtStripe]
-    look: LookUp
-    """The step that was taken: what it did not find proves nothing about a call that began after it."""
-    alike: Sequence[TransferAtStripe] = ()
-    """What an older system may have paid it with."""
-    signal: ProviderSignal = ProviderSignal.ANSWER
-
-    def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        transfer_outcome.settle_look_up(transfer, self.seen, now, self.look, self.alike)
-
-    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
-        return any(_held(transfer, seen.stripe_transfer_id, seen.amount, why, None, now) for seen in self.seen[:1])
-
-
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """Stripe's books could not be read: that says nothing, and never ends anything."""
-
-    why: str
-    policy: Policy
-    signal: ProviderSignal
-
-    def record(self, transfer: SellerTransfer, now: datetime) -> None:
-        operation = transfer.operation
-        if operation is not None:
-            postpone(transfer, "look_up_failed", self.why, now + self.policy.delay(operation.retry_count), now)
-
-    def hold(self, transfer: SellerTransfer, why: str, now: datetime) -> bool:
-        return False
+    def keep(
+        self,
+        uow: UnitOfWork,
+        subject_id: UUID,
+        step: Send | LookUp,
+        answer: TransferAnswer | NotCalled,
+        why: str,
+        now: datetime,
+    ) -> None:
+        match answer:
+            case Succeeded(stripe_id=stripe_id, amount=amount, request_id=request_id):
+                pass
+            case TransfersFound(ours=[first, *_]):
+                stripe_id, amount, request_id = first.stripe_transfer_id, first.amount, None
+            case _:
+                return
+        detail = f"Stripe holds {stripe_id} for this transfer, but it cannot be recorded: {why}"
+        keep_evidence(uow.transfer(subject_id), TRANSFER, stripe_id, amount, detail, request_id, now)
 
 
-def _held(transfer: SellerTransfer, stripe_id: str, amount: int, why: str, request_id: str | None, now: datetime) -> bool:
-    detail = f"Stripe holds {stripe_id} for this transfer, but it cannot be recorded: {why}"
-    keep_evidence(transfer, TRANSFER, stripe_id, amount, detail, request_id, now)
-    return True
+def postpone_look_up(transfer: SellerTransfer, failed: LookUpFailed, now: datetime, policy: Policy) -> None:
+    """Repeat a look-up that failed; it decides nothing."""
+    if transfer.operation is not None:
+        until = now + policy.delay(transfer.operation.retry_count)
+        postpone(transfer, DeferralReason.LOOK_UP_FAILED, str(failed), until, now)

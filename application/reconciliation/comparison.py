@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import Listed
+from application.gateways import ListedTransfer
 from domain.finding import Difference, Kind
 from domain.identity import may_be_ours
 from domain.lifecycle import TransferStatus
@@ -26,7 +26,7 @@ def is_complete(seen: TransferAtStripe) -> bool:
     return sum(reversal.amount for reversal in seen.reversals) == seen.amount_reversed
 
 
-def alike(listed: Listed, transfers: Iterable[SellerTransfer]) -> list[SellerTransfer]:
+def alike(listed: ListedTransfer, transfers: Iterable[SellerTransfer]) -> list[SellerTransfer]:
     """Those that a transfer at Stripe without our id may be, by transfer group, destination, currency and amount.
 
     Where some have no transfer at Stripe yet, it is one of these; else it is one too many for one of the others.

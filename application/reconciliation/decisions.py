@@ -12,7 +12,7 @@ from domain.finding import DecidedBy, Difference, Finding, Kind
 from domain.identity import finding_stream
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer, causes_vanished
-from domain.seller_transfer.reversal_outcome import record_external, take_in
+from domain.seller_transfer.reversal_outcome import complete_reversal, record_external
 from domain.seller_transfer.transfer_outcome import complete
 
 
@@ -65,7 +65,7 @@ def _take_in(transfer: SellerTransfer, seen: TransferAtStripe, found: Difference
     if found.kind is Kind.EXTERNAL_REVERSAL:
         record_external(transfer, seen, now, note, only=found.stripe_id)
     elif found.reversal_id is not None:
-        take_in(transfer, found.reversal_id, found.stripe_id, found.at_risk, None, now, note)
+        complete_reversal(transfer, found.reversal_id, found.stripe_id, found.at_risk, None, now, note)
     elif lacks_only_the_id(transfer):
         transfer.backfill(seen.stripe_transfer_id, actor, note, now)
     else:

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import structlog
 
+from application.loop import Loop
 from application.ports import LEASE, Alarms, ClaimedEvent, Clock, Inbox
 from application.webhooks.handler import Done, Ignored, Later, Parked, StoredEvent, WebhookAlarm, WebhookHandler, WebhookResult
 from domain.backoff import next_delay
@@ -20,12 +21,11 @@ PARKED_RETRY = timedelta(minutes=5)
 """Retry of a parked event in case the release by its subject was missed."""
 OVERDUE_RETRY = timedelta(hours=6)
 LONGEST_SLEEP = 60.0
-TROUBLE_PAUSE = 1.0
 
 log = structlog.get_logger()
 
 
-class InboxLoop:
+class InboxLoop(Loop):
     """Loop over the inbox: `run` until `stop`."""
 
     def __init__(
@@ -38,31 +38,15 @@ class InboxLoop:
         parked_deadline: timedelta,
         lease: timedelta = LEASE,
     ) -> None:
+        super().__init__()
         self._inbox, self._handler, self._alarms, self._clock = inbox, handler, alarms, clock
         self._parked_deadline, self._lease = parked_deadline, lease
         self._holder = f"inbox-{uuid4().hex[:12]}"
-        self._woken, self._stopping = asyncio.Event(), asyncio.Event()
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
-    def wake(self) -> None:
-        """Something may be there: look now."""
-        self._woken.set()
-
-    def stop(self) -> None:
-        """No new claims; `run` ends when the claimed ones are handled."""
-        self._stopping.set()
-        self._woken.set()
-
-    async def run(self) -> None:
-        """Work until `stop`. Trouble with the database pauses the loop, it never ends it."""
-        while not self._stopping.is_set():
-            self._woken.clear()
-            try:
-                if not await self._claim_and_handle():
-                    await self._rest()
-            except Exception as error:  # whatever the database does, the loop lives on
-                log.warning("the inbox could not be read", error=str(error))
-                await self._sleep(TROUBLE_PAUSE)
+    async def turn(self) -> float:
+        """Handle a batch of webhooks; return the seconds until the next one is due."""
+        return 0 if await self._claim_and_handle() else await self._until_due()
 
     async def _claim_and_handle(self) -> bool:
         claimed = await self._inbox.claim(self._holder, BATCH, self._lease)
@@ -142,14 +126,7 @@ class InboxLoop:
         wait = next_delay(FIRST_RETRY, LONGEST_RETRY, event.attempts)
         await self._inbox.retry_later(event.inbox_id, self._clock.now() + wait, reason, counted)
 
-    async def _rest(self) -> None:
+    async def _until_due(self) -> float:
         due = await self._inbox.next_due()
         until = LONGEST_SLEEP if due is None else (due - self._clock.now()).total_seconds()
-        await self._sleep(min(max(until, 0.01), LONGEST_SLEEP))
-
-    async def _sleep(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+        return min(max(until, 0.01), LONGEST_SLEEP)

@@ -14,8 +14,8 @@ from domain.order.aggregate import Order
 from domain.order.facts import PaymentDoubted
 from domain.refund.state import Part
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.payment_hold import UNSENT, hold_back
 from domain.seller_transfer.reversal import Reason, ReversalStatus
+from domain.seller_transfer.state import UNSENT
 
 
 def pay_sellers(order: Order, now: datetime, taken_over: Sequence[SellerTransfer] = ()) -> list[SellerTransfer]:
@@ -117,7 +117,7 @@ def recover_shares(order: Order, transfers: Sequence[SellerTransfer], cause_id: 
     for transfer in made:
         order.owe(transfer.id, transfer.seller_id, transfer.original, cause_id, now)
         if order.doubt is not None:
-            hold_back(transfer, order.doubt, now)
+            transfer.hold_back(order.doubt, now)
     return made
 
 
@@ -227,5 +227,5 @@ def doubt(order: "Order", transfers: Iterable[SellerTransfer], payment_id: str, 
         PaymentDoubted(**order.next(now), payment_id=payment_id, source=source, detail=detail, held=len(unsent), sent=sent)
     )
     for transfer in unsent:
-        hold_back(transfer, detail, now)
+        transfer.hold_back(detail, now)
     return True

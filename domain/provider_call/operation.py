@@ -1,69 +1,106 @@
-"""Where one operation at Stripe stands: the transfer itself, or one reversal of it. Plain values, no decisions about money."""
+"""State of one operation at a provider: a transfer, a reversal or a refund. Plain values, no decisions about money."""
 
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
 
 TRANSFER = "transfer"
-"""The operation that pays the seller; every other operation is named by its reversal's id."""
+"""The operation that pays the seller. An operation that reverses is named by the id of its reversal."""
 
 
 class LookFirst(NamedTuple):
-    """The ledger was restored from a backup: Stripe may hold what our facts do not tell."""
+    """A restore from a backup: Stripe may hold objects that the facts of this ledger do not mention."""
 
     begun_at: datetime
-    """What was looked up before counts for nothing."""
+    """Look-ups before this instant do not count."""
     lost_since: datetime
-    """The instant of the last fact that was restored: what Stripe made later may be unknown here."""
+    """The instant of the last restored fact. Objects that Stripe made later may be unknown here."""
+
+
+class Deferral(NamedTuple):
+    """A decision to go on later; `domain.provider_call.deferral` makes it. The fields are those of `AttemptDeferred`."""
+
+    why: str
+    """A value of `DeferralReason`."""
+    detail: str
+    next_retry_at: datetime
+    retry_count: int
+    epoch: int
+    """The epoch of the next call."""
+    open: bool = False
+    """Whether money may have moved."""
+    exhausted: bool = False
+    """No attempt is left: the next step is a look-up, and nothing is sent."""
+    look_first: bool = False
+    """The next step is a look-up."""
+    hindered: int = 0
+    hindered_since: datetime | None = None
+    lost: int = 0
+    waiting_for: str | None = None
+    """A value of `WaitingFor`."""
+    awaiting_since: datetime | None = None
+    given_back: int | None = None
+    """The attempt that an outage had consumed and that does not count."""
+    request_id: str | None = None
 
 
 class Operation(NamedTuple):
-    """The state of one operation. `open` means that money may have moved without our knowing."""
+    """State of one operation. `open` means that money may have moved without a record here."""
 
     what: str
     epoch: int = 1
     attempt: int = 0
-    """Calls begun, over all epochs."""
+    """Number of calls begun, over all epochs."""
     retry_count: int = 0
     epoch_began: datetime | None = None
-    """The first `CallStarted` of this epoch: the age of the idempotency key."""
+    """Instant of the first `CallStarted` of this epoch, which gives the age of the idempotency key."""
     first_began: datetime | None = None
     last_began: datetime | None = None
     in_call: bool = False
     unknown: bool = False
-    """Sticky: some attempt of this epoch ended Unknown."""
+    """Whether an attempt of this epoch ended `Unknown`; stays true within the epoch."""
     lost: int = 0
-    """Calls in a row whose caller vanished before recording an outcome."""
+    """Number of calls in a row that have no outcome, since their callers vanished."""
     hindered: int = 0
-    """Calls in a row that Stripe did not begin to execute."""
+    """Number of calls in a row that the provider did not begin to execute."""
     exhausted: bool = False
     look_first: bool = False
     awaiting_since: datetime | None = None
     hindered_since: datetime | None = None
     looked_at: datetime | None = None
-    """When Stripe's books were last read for it, and did not show it."""
+    """When the provider's records were last read and did not contain the operation."""
     forgiven: int = 0
-    """The last attempt that was given back because an outage had spent it."""
+    """The last attempt that was given back because an outage had consumed it."""
 
     @property
     def open(self) -> bool:
-        """While open: no new epoch, no changed body, no reducing, no cancelling, no giving up."""
+        """Return whether money may have moved: then epoch, body and amount must not change, and nothing is given up."""
         return self.in_call or self.unknown
 
     def key(self, transfer_id: UUID) -> str:
-        """The idempotency key: by operation and epoch, never by amount, never by the transfer alone."""
+        """Return the idempotency key. It depends on operation and epoch, never on the amount or on the transfer alone."""
         return f"transfer:{transfer_id}:e{self.epoch}" if self.what == TRANSFER else f"reversal:{self.what}:e{self.epoch}"
 
+    def awaits(self, what: str, attempt: int) -> bool:
+        """Return whether this call is the last one and has no outcome yet."""
+        return self.in_call and (self.what, self.attempt) == (what, attempt)
+
+    def may_be_under_way(self, now: datetime, policy: Policy) -> datetime | None:
+        """Return when the last call has surely ended, if that is later than `now`. Before, absence proves nothing."""
+        ends_by = self.last_began + policy.call_timeout if self.last_began is not None else now
+        return ends_by if now < ends_by else None
+
     def must_look_up(self, now: datetime, policy: Policy, look_first: LookFirst | None = None) -> bool:
-        """Whether Stripe's books have to be read before anything may be sent (again)."""
+        """Return whether the provider's records have to be read before the next call."""
         aged = self.epoch_began is not None and now - self.epoch_began >= policy.key_lifetime
         unverified = look_first is not None and (self.looked_at is None or self.looked_at < look_first.begun_at)
         return self.look_first or self.exhausted or aged or unverified
 
     def started(self, at: datetime, attempt: int, epoch: int) -> "Operation":
-        """After `CallStarted`. A call that was still running is lost: it stays part of the unknown."""
+        """Return the operation after `CallStarted`. A call that was still running is lost, so its outcome is unknown."""
         return self._replace(
             attempt=attempt,
             epoch=epoch,
@@ -76,40 +113,28 @@ class Operation(NamedTuple):
         )
 
     def again(self, epoch: int) -> "Operation":
-        """The same operation asked anew, under another key; its attempts are numbered on, so that a late outcome fits none."""
+        """Return the same operation under another key. Attempts are numbered on, so that a late outcome matches none of them."""
         fresh = Operation(self.what, epoch=epoch)
         return fresh._replace(
             attempt=self.attempt, first_began=self.first_began, last_began=self.last_began, looked_at=self.looked_at
         )
 
-    def paused(
-        self,
-        *,
-        epoch: int,
-        open_: bool,
-        retry_count: int,
-        hindered: int = 0,
-        exhausted: bool = False,
-        look_first: bool = False,
-        awaiting_since: datetime | None = None,
-        hindered_since: datetime | None = None,
-        lost: int = 0,
-        looked_at: datetime | None = None,
-        forgiven: int | None = None,
-    ) -> "Operation":
-        """After an outcome that leaves the operation to be tried again."""
+    def deferred(self, deferral: Deferral, at: datetime) -> "Operation":
+        """Return the operation after an outcome that does not end it, recorded at `at`."""
+        absent = deferral.why == DeferralReason.ABSENT
+        same_key = deferral.epoch == self.epoch
         return self._replace(
-            epoch=epoch,
-            epoch_began=self.epoch_began if epoch == self.epoch else None,
+            epoch=deferral.epoch,
+            epoch_began=self.epoch_began if same_key else None,
             in_call=False,
-            unknown=open_,
-            retry_count=retry_count,
-            hindered=hindered,
-            exhausted=exhausted,
-            look_first=look_first or (self.look_first and epoch == self.epoch and looked_at is None),
-            awaiting_since=awaiting_since,
-            hindered_since=hindered_since,
-            lost=lost,
-            looked_at=looked_at or self.looked_at,
-            forgiven=self.forgiven if forgiven is None else forgiven,
+            unknown=deferral.open,
+            retry_count=deferral.retry_count,
+            hindered=deferral.hindered,
+            exhausted=deferral.exhausted,
+            look_first=deferral.look_first or (self.look_first and same_key and not absent),
+            awaiting_since=deferral.awaiting_since,
+            hindered_since=deferral.hindered_since,
+            lost=deferral.lost,
+            looked_at=at if absent else self.looked_at,
+            forgiven=self.forgiven if deferral.given_back is None else deferral.given_back,
         )

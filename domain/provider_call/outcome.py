@@ -1,11 +1,11 @@
-"""What a call to Stripe or to the PSP can have come to: a closed vocabulary, and what a look at Stripe's books shows.
+"""Outcomes of a call to Stripe or to the PSP, a closed vocabulary.
 
-The question each outcome answers is not "did it work" but "did money move, and what does that allow next":
+An outcome answers the question whether money moved, and so which step is allowed next:
 
-Succeeded     the object is in our hands and agrees with what was asked
-Rejected      definitely not done; trying again needs a new key if Stripe stored the answer
+Succeeded     the object exists and agrees with the request
+Rejected      definitely not done; a repetition needs a new key if Stripe stored the answer
 NotExecuted   stopped before execution (limits, locks, credentials); the same key may be used again, no attempt is consumed
-Unknown       nobody can tell; the same key, until Stripe's books have been read
+Unknown       money may have moved; only the same key may be used, until a look-up at the provider
 """
 
 from dataclasses import dataclass
@@ -13,51 +13,51 @@ from enum import StrEnum
 
 
 class Hindrance(StrEnum):
-    """Why Stripe did not execute a call at all."""
+    """Reason why a provider did not execute a call at all."""
 
     RATE_LIMITED = "rate_limited"
-    """429 by a limiter: we are too fast."""
+    """429 by a rate limiter."""
     LOCK_TIMEOUT = "lock_timeout"
-    """429 without a limiter's reason: another call holds the object."""
+    """429 for another reason than the rate: another call holds the object."""
     KEY_IN_USE = "key_in_use"
     """409: an earlier request with this key is still executing, so the operation is open."""
     UNAUTHORIZED = "unauthorized"
-    """401: the key is wrong or rolled; no transfer is at fault."""
+    """401: the API key is wrong or was rolled; the transfer is not the cause."""
     FORBIDDEN = "forbidden"
-    """403: the key may not do this, or the account was disconnected."""
+    """403: the API key lacks the permission, or the account was disconnected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """Stripe's object exists, and its id, amount, currency and transfer agree with the request."""
+    """The object exists at Stripe, and its id, amount, currency and transfer agree with the request."""
 
     stripe_id: str
     """`tr_…` for a transfer, `trr_…` for a reversal."""
     amount: int
-    """Minor units, as Stripe says."""
+    """Minor units, as Stripe answers."""
     request_id: str | None = None
     replayed: bool = False
-    """True when Stripe answered from its idempotency store: an earlier call of ours had done it."""
+    """True if Stripe answered from its idempotency store: an earlier call of ours had made the object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Stripe definitely refused: 400, 402 or 404 with a parsed error that is not an `idempotency_error`."""
+    """A definite refusal: 400, 402 or 404 with a parsed error that is not an `idempotency_error`."""
 
     status: int
     code: str | None
     message: str
     stored: bool
-    """True when Stripe keeps answering this key with this error (`Stripe-Should-Retry: false`, or a replay)."""
+    """True if Stripe keeps answering this key with this error (`Stripe-Should-Retry: false`, or a replay)."""
     param: str | None = None
     request_id: str | None = None
     says_reversed: bool = False
-    """Its words claim that nothing is left to reverse: a hint to look at Stripe's books, never a fact."""
+    """Whether its message claims that nothing is left to reverse: a hint for a look-up, never a proof."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotExecuted:
-    """Stripe refused to begin. The same key may be sent again and no attempt is consumed."""
+    """A call that the provider did not begin. The same key may be used again, and no attempt is consumed."""
 
     why: Hindrance
     message: str
@@ -66,45 +66,45 @@ class NotExecuted:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Money may or may not have moved: 5xx, time-out, reset, an unreadable or a disagreeing answer."""
+    """An unknown outcome, so money may have moved: 5xx, time-out, reset, an unreadable or disagreeing answer."""
 
     why: str
     """A short stable word: `http_503`, `timeout`, `connection`, `unreadable`, `disagrees`, `idempotency_error`, `cancelled`,
-    `look_up_failed`, `incomplete` (a list with a hole), `lease_lost`, or `bug:<type>` for a mistake of ours, which is retried
-    under the same key and alarmed."""
+    `look_up_failed`, `incomplete` (a list with a hole), `lease_lost`, `rejected_while_open`, or `bug:<type>` for an error in
+    this code, which is retried under the same key and raises an alarm."""
     message: str
     status: int | None = None
     request_id: str | None = None
     replayed: bool = False
-    """True when a stored 5xx came back from the idempotency store: the same attempt, heard again."""
+    """True if the idempotency store answered with a stored 5xx, so no new attempt was made."""
 
 
 Failure = Rejected | NotExecuted | Unknown
-"""All outcomes but success. The PSP's calls end in one of these, or in its object."""
+"""All outcomes but success. A call to the PSP ends with one of these, or with its object."""
 
 Outcome = Succeeded | Failure
 
 
 class ProviderSignal(StrEnum):
-    """What one exchange says about Stripe and about our key, whatever became of the money."""
+    """Signal of one exchange about the provider and the API key, independent of the money."""
 
     ANSWER = "answer"
-    """Stripe answered, and the key was good."""
+    """The provider answered, and the key was accepted."""
     SILENCE = "silence"
-    """No answer, or one of 500 and above: Stripe may be down."""
+    """No answer, or one of 500 and above: the provider may be down."""
     KEY_REFUSED = "key_refused"
     """401 or 403."""
     NOT_FOUND = "not_found"
-    """404: the object is unknown, or it belongs to another account or mode."""
+    """404: the object does not exist, or belongs to another account or mode."""
     TOO_FAST = "too_fast"
     """429 by a limiter."""
     NOTHING = "nothing"
-    """Stripe was not asked, or a stored answer came back."""
+    """No request was sent, or a stored answer came back."""
 
 
-def signal_of(outcome: Outcome) -> ProviderSignal:
-    """What an outcome says about Stripe itself."""
-    match outcome:
+def signal_of(answer: object) -> ProviderSignal:
+    """Return the signal of an answer to a call or a look-up. Any object of a provider is an `ANSWER`."""
+    match answer:
         case Rejected(status=404):
             return ProviderSignal.NOT_FOUND
         case NotExecuted(why=Hindrance.UNAUTHORIZED | Hindrance.FORBIDDEN):
@@ -113,16 +113,20 @@ def signal_of(outcome: Outcome) -> ProviderSignal:
             return ProviderSignal.TOO_FAST
         case Unknown(replayed=True):
             return ProviderSignal.NOTHING
-        case Unknown() if outcome.status is not None:
-            return ProviderSignal.SILENCE if outcome.status >= 500 else ProviderSignal.ANSWER
-        case Unknown():
-            return ProviderSignal.SILENCE if outcome.why in ("timeout", "connection", "unreadable") else ProviderSignal.NOTHING
+        case Unknown(status=int(status)):
+            return ProviderSignal.SILENCE if status >= 500 else ProviderSignal.ANSWER
+        case Unknown(why=why):
+            return ProviderSignal.SILENCE if why in ("timeout", "connection", "unreadable") else ProviderSignal.NOTHING
+        case LookUpFailed():
+            return answer.signal
+        case NotAtStripe():
+            return ProviderSignal.NOT_FOUND
         case _:
             return ProviderSignal.ANSWER
 
 
 class LookUpFailed(Exception):
-    """Stripe's books could not be read completely, which says nothing about what is in them."""
+    """A provider's records could not be read completely, so nothing is known about their content."""
 
     def __init__(self, why: str, signal: ProviderSignal = ProviderSignal.ANSWER) -> None:
         self.signal = signal
@@ -130,4 +134,4 @@ class LookUpFailed(Exception):
 
 
 class NotAtStripe(Exception):
-    """Stripe answered that there is no such transfer under this key (404 `resource_missing`)."""
+    """Stripe answered that the transfer does not exist for this API key (404 `resource_missing`)."""

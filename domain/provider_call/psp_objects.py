@@ -1,6 +1,6 @@
-"""The PSP's payments and refunds: the bodies we send, the names we give, and what its books show. A leaf module.
+"""Payments and refunds as the PSP shows them, and their names at the PSP. A leaf module.
 
-Amounts are integers in minor units, currencies ISO codes in upper case.
+Amounts are in minor units, currencies are ISO codes in upper case.
 """
 
 import base64
@@ -10,56 +10,56 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 LONGEST_NAME = 30
-"""Characters. The PSP documents 30 for its ids; its code takes shorter ones too."""
+"""Maximum number of characters. The PSP documents exactly 30 for its ids; its code also takes shorter ones."""
 _FITTING = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NAME}}}")
 _DERIVED = re.compile(r"tl_[a-z2-7]{27}")
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentAtPsp:
-    """A payment as the PSP shows it now."""
+    """A payment as the PSP shows it."""
 
     payment_id: str
     amount: int
     currency: str
     status: str
-    """`succeeded`, `failed`, `processing`, `requires_…`, `cancelled`, `partially_captured` and others; any that is unknown
-    is not final."""
+    """`succeeded`, `failed`, `processing`, `requires_…`, `cancelled`, `partially_captured` and others; an unknown one is not
+    final."""
     amount_received: int | None = None
     connector_transaction_id: str | None = None
     order_id: str | None = None
-    """Our own id out of its metadata."""
+    """Our id in its metadata."""
     error_code: str | None = None
     error_message: str | None = None
     updated_at: datetime | None = field(default=None, compare=False)
-    """When its status last changed; None where the PSP does not say."""
+    """When its status last changed; None if the PSP does not show it."""
     client_secret: str | None = field(default=None, repr=False)
-    """With it the buyer's browser confirms the payment; for nobody else's eyes."""
+    """Secret with which the buyer's browser confirms the payment; must not be shown to anyone else."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundAtPsp:
-    """A refund as the PSP shows it now."""
+    """A refund as the PSP shows it."""
 
     refund_id: str
     payment_id: str
     amount: int
     currency: str
     status: str
-    """`pending`, `succeeded`, `failed` or `review`; any that is unknown is not final."""
+    """`pending`, `succeeded`, `failed` or `review`; an unknown one is not final."""
     order_id: str | None = None
-    """Our own id out of its metadata."""
+    """Our id in its metadata."""
     error_code: str | None = None
     error_message: str | None = None
     updated_at: datetime | None = field(default=None, compare=False)
-    """When its status last changed; None where the PSP does not say."""
+    """When its status last changed; None if the PSP does not show it."""
 
 
 def name_at_psp(our_id: str) -> str:
-    """The name under which the PSP knows what we call `our_id`: the id itself where it fits, else 30 characters made of it.
+    """Return the name of `our_id` at the PSP: the id itself if it fits, else 30 characters derived from it.
 
-    The same for ever, and another one for every other id. An id that looks like a made name is not taken over
-    as it is, since it could be the name of somebody else.
+    The name never changes, and different ids have different names. An id that looks like a derived name is not used itself,
+    since it could be the derived name of another id.
     """
     if _FITTING.fullmatch(our_id) and not _DERIVED.fullmatch(our_id):
         return our_id

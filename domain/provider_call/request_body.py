@@ -1,10 +1,11 @@
-"""The bodies of the two POSTs to Stripe, as they are frozen in `CallStarted` before anything is sent."""
+"""Bodies of the requests to Stripe and to the PSP, as frozen in `CallStarted` before the call."""
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, final
 
 
+@final
 class TransferBody(TypedDict):
-    """`POST /v1/transfers`. `amount` in minor units; `currency` as Stripe wants it, in lower case."""
+    """`POST /v1/transfers`. `amount` is in minor units, `currency` in lower case."""
 
     amount: int
     currency: str
@@ -14,8 +15,9 @@ class TransferBody(TypedDict):
     source_transaction: NotRequired[str]
 
 
+@final
 class ReversalBody(TypedDict):
-    """`POST /v1/transfers/{stripe_transfer_id}/reversals`. `amount` in minor units of the transfer's currency."""
+    """`POST /v1/transfers/{stripe_transfer_id}/reversals`. `amount` is in minor units of the transfer's currency."""
 
     stripe_transfer_id: str
     amount: int
@@ -31,15 +33,12 @@ class PaymentBody(TypedDict):
     currency: str
     metadata: dict[str, str]
     merchant_order_reference_id: NotRequired[str]
-    capture_method: NotRequired[str]
-    customer_id: NotRequired[str]
     description: NotRequired[str]
-    profile_id: NotRequired[str]
-    return_url: NotRequired[str]
 
 
+@final
 class RefundBody(TypedDict):
-    """`POST /refunds`. `refund_id` comes from `name_at_psp(refund_id)`; the PSP refuses members that it does not know."""
+    """`POST /refunds`. `refund_id` comes from `name_at_psp(refund_id)`; the PSP refuses unknown members."""
 
     refund_id: str
     payment_id: str

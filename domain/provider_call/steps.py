@@ -1,4 +1,4 @@
-"""The next step of a claimed operation: send, look up, or rest."""
+"""Steps of a claimed operation: send, look up, or rest."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -11,7 +11,7 @@ LOST_IN_A_ROW = 3
 
 
 class Send(NamedTuple):
-    """`CallStarted` is recorded: append it, then make exactly this call."""
+    """A call with a recorded intent, `CallStarted`: append that, then make exactly this call."""
 
     what: str
     attempt: int
@@ -20,16 +20,16 @@ class Send(NamedTuple):
 
 
 class LookUp(NamedTuple):
-    """Read Stripe's books; nothing is recorded before, since reading moves no money."""
+    """A look-up in the provider's records. Nothing is recorded before, since reading moves no money."""
 
     what: str
     since: datetime
     attempt: int = 0
-    """How many calls had begun by then."""
+    """Number of calls begun when the look-up began."""
 
 
 class Rest(NamedTuple):
-    """Nothing to do at Stripe now; facts that say so may be pending."""
+    """No step at the provider now. Facts that record the reason may be pending."""
 
     why: str
 
@@ -38,5 +38,5 @@ Step = Send | LookUp | Rest
 
 
 def proves_absence(look: LookUp | None, operation: Operation) -> bool:
-    """Whether what a look did not find is not there: a call that began after the look may have put it there since."""
+    """Return whether an object that a look-up did not find is absent. A call that began later may have made it since."""
     return look is None or (look.what, look.attempt) == (operation.what, operation.attempt)

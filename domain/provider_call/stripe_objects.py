@@ -1,35 +1,35 @@
-"""Objects as Stripe shows them."""
+"""Transfers and reversals as Stripe shows them."""
 
 from typing import NamedTuple
 
 
 class ReversalAtStripe(NamedTuple):
-    """One reversal as Stripe's books show it."""
+    """One reversal as Stripe shows it."""
 
     stripe_reversal_id: str
     amount: int
     reversal_id: str | None
-    """Our own id out of its metadata; None when nobody of us asked for it."""
+    """Our id in its metadata; None for a reversal that this ledger did not request."""
     source_refund: str | None = None
-    """Set when a refund with `reverse_transfer` made it."""
+    """Id of the refund that made it with `reverse_transfer`."""
     refund_id: str | None = None
-    """For which refund or dispute it was asked, out of its metadata."""
+    """Id of its refund or dispute in its metadata."""
 
 
 class TransferAtStripe(NamedTuple):
-    """One transfer as Stripe's books show it, with *all* its reversals, newest first."""
+    """One transfer as Stripe shows it, with *all* its reversals, newest first."""
 
     stripe_transfer_id: str
     amount: int
     amount_reversed: int
     currency: str
-    """ISO code in upper case, as we store it."""
+    """ISO code in upper case."""
     destination: str
     transfer_id: str | None
-    """Our own id out of its metadata."""
+    """Our id in its metadata."""
     reversals: tuple[ReversalAtStripe, ...] = ()
 
     @property
     def left(self) -> int:
-        """What could still be reversed, in minor units."""
+        """Return the amount that could still be reversed, in minor units."""
         return self.amount - self.amount_reversed

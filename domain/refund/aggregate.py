@@ -1,50 +1,41 @@
-"""A refund of a buyer, under all its names: from the wish to the PSP's word, and to its correction days later."""
+"""Aggregate of a refund to a buyer: from the request to the decision of the PSP and its later correction."""
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Unpack
 
 from domain.errors import ContentDiffers
 from domain.fact import opened
 from domain.identity import refund_stream
-from domain.refund.facts import Failed, Named, Opened, Submitted, Succeeded, UnderReview
+from domain.provider_call.operation import Deferral
+from domain.refund.facts import (
+    AttemptDeferred,
+    Failed,
+    Named,
+    Opened,
+    RefundOpening,
+    Submitted,
+    Succeeded,
+    UnderReview,
+)
 from domain.refund.state import Part, RefundState, RefundStatus
 
 TOPIC = "ledger.refund"
 
 
 class Refund(RefundState, topic=TOPIC, opening=Opened):
-    """One refund. `key` is the name the order and its transfers know it by: the first it had."""
+    """One refund. `key` is its first name, under which the order and its transfers know it."""
 
     @classmethod
-    def open(
-        cls,
-        *,
-        refund_id: str,
-        order_id: str,
-        amount: int,
-        currency: str,
-        origin: str,
-        now: datetime,
-        psp_refund_id: str | None = None,
-        reason: str | None = None,
-        explicit: dict[str, int] | None = None,
-        payment_id: str | None = None,
-    ) -> "Refund":
-        """A refund that becomes known now."""
+    def open(cls, *, now: datetime, **opening: Unpack[RefundOpening]) -> "Refund":
+        """Open a refund that becomes known now."""
+        opening.setdefault("psp_refund_id", None)
         fact = Opened(
-            originator_id=refund_stream(refund_id),
+            originator_id=refund_stream(opening["refund_id"]),
             originator_version=1,
             originator_topic=TOPIC,
             timestamp=now,
-            refund_id=refund_id,
-            order_id=order_id,
-            amount=amount,
-            currency=currency,
-            psp_refund_id=psp_refund_id,
-            origin=origin,
-            reason=reason,
-            explicit=explicit,
-            payment_id=payment_id,
+            **opening,
         )
         return opened(cls, fact)
 
@@ -56,7 +47,7 @@ class Refund(RefundState, topic=TOPIC, opening=Opened):
         reason: str | None,
         explicit: Mapping[str, int] | None,
     ) -> None:
-        """Check that a repetition says the same. Raises ContentDiffers, naming the members that differ."""
+        """Check that a repeated request is equal. Raises ContentDiffers, which names the members that differ."""
         same = {
             "order_id": self.order_id == order_id,
             "amount": amount in (None, self.amount),
@@ -68,25 +59,43 @@ class Refund(RefundState, topic=TOPIC, opening=Opened):
             raise ContentDiffers("refund", self.refund_id, [name for name, equal in same.items() if not equal])
 
     def name(self, refund_id: str, psp_refund_id: str | None, now: datetime) -> None:
-        """Take over the caller's own name. Raises ContentDiffers when it has another one of a caller already."""
+        """Record the caller's name of the refund. Raises ContentDiffers if a caller has named it differently."""
         if refund_id != self.refund_id:
             if self.refund_id not in (self.key, self.psp_refund_id):
                 raise ContentDiffers("refund", self.refund_id, ["refund_id"])
             self.record(Named(**self.next(now), refund_id=refund_id, psp_refund_id=psp_refund_id or self.psp_refund_id))
 
     def submit(self, psp_refund_id: str, ask_at: datetime, now: datetime) -> None:
-        """The PSP took it in."""
+        """Record that the PSP acknowledged it; without a decision by `ask_at` the PSP is asked."""
         self.record(Submitted(**self.next(now), psp_refund_id=psp_refund_id, next_retry_at=ask_at))
 
     def succeed(self, source: str, allocation: list[Part], now: datetime) -> None:
-        """The PSP says it succeeded."""
+        """Record the success that `source` reports."""
         self.record(Succeeded(**self.next(now), source=source, allocation=allocation))
 
     def fail(self, source: str, detail: str | None, now: datetime) -> None:
-        """The PSP says it failed."""
+        """Record the failure that `source` reports, possibly after a success."""
         after = self.status is RefundStatus.SUCCEEDED
         self.record(Failed(**self.next(now), source=source, detail=detail, after_success=after))
 
     def review(self, source: str, why: str, now: datetime) -> None:
-        """A person has to decide."""
+        """Record that a person has to decide."""
         self.record(UnderReview(**self.next(now), source=source, why=why))
+
+    def defer(self, deferral: Deferral, now: datetime) -> None:
+        """Record that the call to the PSP, or the question to it, is repeated later."""
+        self.record(
+            AttemptDeferred(
+                **self.next(now),
+                why=deferral.why,
+                detail=deferral.detail,
+                retry_count=deferral.retry_count,
+                next_retry_at=deferral.next_retry_at,
+                open=deferral.open,
+                exhausted=deferral.exhausted,
+                look_first=deferral.look_first,
+                hindered=deferral.hindered,
+                hindered_since=deferral.hindered_since,
+                lost=deferral.lost,
+            )
+        )

@@ -1,15 +1,16 @@
-"""The facts of a refund's calls to the PSP: intent before the call, and why it has to be tried, or asked about, again."""
+"""The facts of a refund: opening, calls to the PSP, and the decision."""
 
 from datetime import datetime
+from typing import NotRequired, TypedDict
 
 from domain.fact import Fact, Opening
-from domain.provider_call.operation import Operation
+from domain.provider_call.operation import Deferral, Operation
 from domain.provider_call.request_body import RefundBody
 from domain.refund.state import REFUND, Part, RefundState, RefundStatus
 
 
 class CallStarted(Fact):
-    """The PSP is about to be asked to give the buyer money back: exactly this body, under exactly this key."""
+    """A refund is about to be requested at the PSP, with exactly this body and key."""
 
     TOPIC = "ledger.refund.call_started"
     attempt: int
@@ -19,16 +20,16 @@ class CallStarted(Fact):
     def apply(self, aggregate: RefundState) -> None:
         before = aggregate.operation or Operation(REFUND)
         aggregate.operation = before.started(self.timestamp, self.attempt, before.epoch)
-        # its webhook may come before our answer, and names it like this
+        # a webhook with this name may arrive before the answer to the call
         aggregate.psp_refund_id = self.body["refund_id"]
 
 
 class AttemptDeferred(Fact):
-    """Not decided yet: the PSP is called again under the same name, or asked what has become of it."""
+    """The PSP has not decided: it is called again under the same name, or asked about the refund."""
 
     TOPIC = "ledger.refund.attempt_deferred"
     why: str
-    """`unknown`, `pending`, `not_yet`, `absent`, `look_up_failed`, `held`, or the hindrance."""
+    """A value of `DeferralReason`."""
     detail: str
     retry_count: int
     next_retry_at: datetime
@@ -42,32 +43,49 @@ class AttemptDeferred(Fact):
     def apply(self, aggregate: RefundState) -> None:
         before = aggregate.operation or Operation(REFUND)
         aggregate.next_retry_at = self.next_retry_at
-        aggregate.operation = before.paused(
-            epoch=before.epoch,
-            open_=self.open,
+        deferral = Deferral(
+            why=self.why,
+            detail=self.detail,
+            next_retry_at=self.next_retry_at,
             retry_count=self.retry_count,
-            hindered=self.hindered,
+            epoch=before.epoch,
+            open=self.open,
             exhausted=self.exhausted,
             look_first=self.look_first,
+            hindered=self.hindered,
             hindered_since=self.hindered_since,
             lost=self.lost,
-            looked_at=self.timestamp if self.why == "absent" else None,
         )
+        aggregate.operation = before.deferred(deferral, self.timestamp)
 
 
 def enter(refund: RefundState, status: RefundStatus) -> None:
-    """The one gate through which a refund's status changes."""
+    """Set the status of a refund. No other code assigns it (see tests/domain/test_one_gate.py)."""
     refund.status = status
 
 
 def end(refund: RefundState, status: RefundStatus) -> None:
-    """It is decided, here or by a person: the PSP is neither called nor asked about it any more."""
+    """Set a final status: the PSP is neither called nor asked about the refund any more."""
     refund.operation = refund.next_retry_at = None
     enter(refund, status)
 
 
+class RefundOpening(TypedDict):
+    """The caller's part of `Opened`."""
+
+    refund_id: str
+    order_id: str
+    amount: int
+    currency: str
+    origin: str
+    psp_refund_id: NotRequired[str | None]
+    reason: NotRequired[str | None]
+    explicit: NotRequired[dict[str, int] | None]
+    payment_id: NotRequired[str | None]
+
+
 class Opened(Opening):
-    """A refund became known: wished for here (`requested`), or reported by the PSP or the marketplace (`submitted`)."""
+    """A refund became known: requested here (`requested`), or reported by the PSP or the marketplace (`submitted`)."""
 
     TOPIC = "ledger.refund.opened"
     refund_id: str
@@ -76,11 +94,11 @@ class Opened(Opening):
     currency: str
     psp_refund_id: str | None
     origin: str
-    """`api`, `settled` (already done elsewhere), or `psp` (first heard of in a webhook)."""
+    """`api`, `settled` (made elsewhere), or `psp` (first reported by a webhook)."""
     reason: str | None = None
     explicit: dict[str, int] | None = None
     payment_id: str | None = None
-    """The PSP's payment that is to be refunded, where we ask for it."""
+    """Id of the payment at the PSP that is to be refunded, if the ledger requests the refund."""
 
     def apply(self, aggregate: RefundState) -> None:
         aggregate.refund_id, aggregate.order_id = self.refund_id, self.order_id
@@ -94,7 +112,7 @@ class Opened(Opening):
 
 
 class Named(Fact):
-    """The caller's own name for a refund that was first heard of under the PSP's."""
+    """The caller named a refund that was first reported under the PSP's name."""
 
     TOPIC = "ledger.refund.named"
     refund_id: str
@@ -105,7 +123,7 @@ class Named(Fact):
 
 
 class Submitted(Fact):
-    """The PSP acknowledged the refund. Without its word by `next_retry_at` it is asked."""
+    """The PSP acknowledged the refund. Without a decision by `next_retry_at` the PSP is asked."""
 
     TOPIC = "ledger.refund.submitted"
     psp_refund_id: str
@@ -119,7 +137,7 @@ class Submitted(Fact):
 
 
 class Succeeded(Fact):
-    """The buyer has the money. `allocation` says what each seller's share of it is, and how it comes back."""
+    """The buyer has the money. `allocation` lists the share of each seller and its reversal."""
 
     TOPIC = "ledger.refund.succeeded"
     source: str
@@ -130,7 +148,7 @@ class Succeeded(Fact):
 
 
 class Failed(Fact):
-    """The buyer does not get the money, possibly after it had been reported as succeeded."""
+    """The buyer does not get the money, possibly after a reported success."""
 
     TOPIC = "ledger.refund.failed"
     source: str
@@ -142,7 +160,7 @@ class Failed(Fact):
 
 
 class UnderReview(Fact):
-    """A person has to decide; nothing is taken from the sellers meanwhile."""
+    """A person has to decide; until then nothing is taken from the sellers."""
 
     TOPIC = "ledger.refund.under_review"
     source: str

@@ -11,20 +11,20 @@ from domain.provider_call.operation import Operation
 
 
 class RefundStatus(StrEnum):
-    """Where a refund stands at the PSP."""
+    """Status of a refund at the PSP."""
 
     REQUESTED = "requested"
-    """Wanted here; the PSP has not acknowledged it."""
+    """Requested here; the PSP has not acknowledged it."""
     SUBMITTED = "submitted"
-    """The PSP knows it and has not decided."""
+    """Known to the PSP, which has not decided."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     REVIEW = "review"
-    """A person decides: at the PSP, or here when it cannot be divided among the sellers."""
+    """To be decided by a person: at the PSP, or here if it cannot be divided among the sellers."""
 
 
 REFUND = "refund"
-"""The one operation of a refund. Its key is the refund's own id, and has no epochs: the PSP knows a name for ever."""
+"""The one operation of a refund. Its key is the id of the refund and has no epochs, since the PSP never forgets a name."""
 
 
 _R = RefundStatus
@@ -39,11 +39,11 @@ REFUND_TRANSITIONS: Mapping[RefundStatus, frozenset[RefundStatus]] = MappingProx
         _R.FAILED: frozenset({_R.SUCCEEDED}),  # a wrong report, corrected
     }
 )
-"""What the PSP's word may change. A status that is not reachable is old news."""
+"""Statuses that a report of the PSP may lead to. A report of any other status is outdated."""
 
 
 class Part(TypedDict):
-    """What a refund takes from one seller by one transfer; `reversal_id` is None where less was sent instead."""
+    """The part of a refund that one transfer of one seller bears; `reversal_id` is None if less was sent instead."""
 
     seller_id: str
     amount: int
@@ -53,7 +53,7 @@ class Part(TypedDict):
 
 
 class RefundState(Stream):
-    """State of one refund. `key` is the name the order and its transfers know it by: the first it had."""
+    """State of one refund. `key` is its first name, under which the order and its transfers know it."""
 
     def __init__(self) -> None:
         self.status: RefundStatus
@@ -64,9 +64,9 @@ class RefundState(Stream):
         self.explicit: dict[str, int] | None = None
         self.payment_id: str | None = None
         self.operation: Operation | None = None
-        """Our call to the PSP, or our asking; None where nothing of ours is under way."""
+        """The call to the PSP or the question to it; None if neither is under way."""
         self.next_retry_at: datetime | None = None
 
     def may_become(self, status: RefundStatus) -> bool:
-        """Whether the PSP's word `status` is news."""
+        """Return whether a report of `status` is new."""
         return status in REFUND_TRANSITIONS[self.status]

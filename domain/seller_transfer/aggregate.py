@@ -1,60 +1,49 @@
-"""The money to one seller for one cause, and every reversal of it: state, and the commands of refunds and operators.
+"""Aggregate of a seller transfer: the money to one seller for one cause, and all its reversals.
 
-What Stripe's answers do to a transfer is decided in `transfer_outcome` and `reversal_outcome`; what an order's refunds demand
-of its transfers in `domain.order.recovery`.
+It has the commands of refunds, operators and the payment hold. `transfer_outcome` and `reversal_outcome` record the answers
+of Stripe; `domain.order.recovery` decides how much the refunds of an order take from each transfer.
+
+The payment hold keeps back unsent transfers after a report that a payment, recorded as succeeded, has failed. It ends
+by `retry` or `resolve`. Refunds go on meanwhile: they reduce or cancel a transfer that is held back.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Unpack
 
 from domain.errors import CallInFlight, ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import Fact, opened
 from domain.identity import SALE, reversal_name, transfer_stream
 from domain.lifecycle import TransferStatus, can_transition, operator_may
-from domain.provider_call.operation import TRANSFER
+from domain.provider_call.operation import TRANSFER, Deferral, Operation
+from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.reversal import Reversal, ReversalStatus, reason_of
-from domain.seller_transfer.state import TransferState
+from domain.seller_transfer.state import UNSENT, TransferState
 
 TOPIC = "ledger.seller_transfer"
 
 
 class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
-    """One transfer. Amounts in minor units of `currency`; times in UTC."""
+    """One transfer. Amounts are in minor units of `currency`, times in UTC."""
 
     @classmethod
-    def create(
-        cls,
-        *,
-        order_id: str,
-        seller_id: str,
-        destination: str,
-        amount: int,
-        currency: str,
-        now: datetime,
-        source_transaction: str | None = None,
-        cause: str = SALE,
-    ) -> "SellerTransfer":
-        """A transfer that is due at once. Its id follows from order, seller and cause."""
+    def create(cls, *, now: datetime, **opening: Unpack[facts.TransferOpening]) -> "SellerTransfer":
+        """Open a transfer that is due at once. Its id follows from order, seller and cause."""
+        order_id = opening["order_id"]
         fact = facts.Created(
-            originator_id=transfer_stream(order_id, seller_id, cause),
+            originator_id=transfer_stream(order_id, opening["seller_id"], opening.get("cause", SALE)),
             originator_version=1,
             originator_topic=TOPIC,
             timestamp=now,
-            order_id=order_id,
-            seller_id=seller_id,
-            destination=destination,
-            amount=amount,
-            currency=currency,
             transfer_group=order_id,
-            source_transaction=source_transaction,
-            cause=cause,
             next_retry_at=now,
+            **opening,
         )
         return opened(cls, fact)
 
     def record(self, fact: Fact) -> None:
-        """Apply a fact, if the life cycle has its arrow. Raises IllegalTransition, and then nothing has changed."""
+        """Apply a fact if the life cycle allows it. Raises IllegalTransition, and then nothing has changed."""
         after = fact.leads_to if isinstance(fact, facts.TransferFact) else None
         if after is not None and not self._may_enter(after, fact):
             raise IllegalTransition(self.id, self.status, after, type(fact).__name__)
@@ -64,12 +53,55 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         by_actor = isinstance(fact, facts.Reopened) and operator_may(self.status, after)
         return by_actor or can_transition(self.status, after)
 
-    # --- what is so -------------------------------------------------------------------------------------------------
+    # --- deferrals and the payment hold -----------------------------------------------------------------------------
+
+    def defer(self, deferral: Deferral, now: datetime) -> None:
+        """Record that the running operation goes on later."""
+        operation = self.operation
+        assert operation is not None
+        self.record(
+            facts.AttemptDeferred(
+                **self.next(now),
+                what=operation.what,
+                why=deferral.why,
+                detail=deferral.detail,
+                retry_count=deferral.retry_count,
+                next_retry_at=deferral.next_retry_at,
+                epoch=deferral.epoch,
+                open=deferral.open,
+                exhausted=deferral.exhausted,
+                look_first=deferral.look_first,
+                hindered=deferral.hindered,
+                lost=deferral.lost,
+                waiting_for=deferral.waiting_for,
+                awaiting_since=deferral.awaiting_since,
+                hindered_since=deferral.hindered_since,
+                given_back=deferral.given_back,
+                request_id=deferral.request_id,
+            )
+        )
+        self.stay_held(now)
+
+    def hold_back(self, why: str, now: datetime) -> None:
+        """Take an unsent transfer out of the work queue; for an open call, its outcome is first looked up at Stripe."""
+        if self.operation is not None and self.status in UNSENT:
+            self._hold_back(self.operation, why, now)
+
+    def stay_held(self, now: datetime) -> None:
+        """Hold the transfer back again after a step that has not paid it, once nothing can be at Stripe."""
+        if self.held is not None and self.operation is not None and not self.operation.open:
+            self._hold_back(self.operation, self.held, now)
+
+    def _hold_back(self, operation: Operation, why: str, now: datetime) -> None:
+        due = self.next_retry_at if operation.open else None
+        self.record(facts.HeldBack(**self.next(now), why=why, next_retry_at=due))
+        if not operation.open:
+            self.forgo_queue(now)
 
     # --- refunds ----------------------------------------------------------------------------------------------------
 
     def take_back(self, refund_id: str, amount: int, now: datetime) -> None:
-        """A refund takes `amount` back: by sending less, by a reversal now, or by one that waits. Needs `amount <= room`."""
+        """Take `amount` back for a refund: by sending less, or by a reversal, now or later. Raises ValueError beyond `room`."""
         if not 0 < amount <= self.room:
             raise ValueError(f"{amount} is to be taken back from transfer {self.id}, which has room for {self.room}.")
         if self.unsent and not self.unverified:
@@ -84,7 +116,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             self.record(facts.Cancelled(**self.next(now), refund_id=refund_id, by=amount))
             return
         operation = self.operation
-        # a key that was used once belongs to one body for ever
+        # a key that was used belongs to one body from then on
         epoch = 1 if operation is None else operation.epoch + (operation.epoch_began is not None)
         left = self.amount - amount
         self.record(facts.AmountReduced(**self.next(now), refund_id=refund_id, by=amount, amount=left, epoch=epoch))
@@ -106,7 +138,10 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         )
 
     def _enqueue(self, refund_id: str, amount: int, now: datetime) -> None:
-        waiting_for = {TransferStatus.REVERSAL_PENDING: "reversal", TransferStatus.PERMANENTLY_FAILED: "operator"}
+        waiting_for = {
+            TransferStatus.REVERSAL_PENDING: WaitingFor.REVERSAL,
+            TransferStatus.PERMANENTLY_FAILED: WaitingFor.OPERATOR,
+        }
         self.record(
             facts.ReversalQueued(
                 **self.next(now),
@@ -114,29 +149,29 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
                 refund_id=refund_id,
                 amount=amount,
                 reason=reason_of(refund_id).value,
-                waiting_for=waiting_for.get(self.status, "transfer"),
+                waiting_for=waiting_for.get(self.status, WaitingFor.TRANSFER).value,
             )
         )
 
     def release_queue(self, now: datetime) -> None:
-        """Send the reversal that waited longest, if the transfer is free for it."""
+        """Request the reversal that waited longest, if the status of the transfer allows it."""
         if self.queue and self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
             reversal = self.queue[0]
             self._request(reversal.reversal_id, reversal.refund_id, reversal.amount, now)
 
     def forgo_queue(self, now: datetime) -> None:
-        """The transfer was definitely refused: what waited to be reversed is not sent in the first place."""
+        """Replace waiting reversals by reductions, since Stripe definitely refused the transfer."""
         for reversal in self.queue:
             self._withdraw(reversal, reversal.refund_id or "", now)
             self._reduce(reversal.refund_id or "", reversal.amount, now)
 
     def empty_queue(self, now: datetime) -> None:
-        """All of it is back: there is nothing left for what waited to take."""
+        """Withdraw the waiting reversals, since the whole transfer is reversed."""
         for reversal in self.queue:
             self._withdraw(reversal, reversal.refund_id or "", now)
 
     def withdraw(self, reversal: Reversal, amount: int, cause_id: str, now: datetime) -> int:
-        """Give up to `amount` of an unsent claim back; answers how much that was. An open call is contested instead: 0."""
+        """Withdraw up to `amount` of an unsent reversal and return how much. If its call is open, contest it and return 0."""
         if self.is_open(reversal):
             if not reversal.contested:
                 self.record(facts.ReversalContested(**self.next(now), reversal_id=reversal.reversal_id, cause_id=cause_id))
@@ -172,15 +207,15 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         )
 
     def undone_since(self, reduced: Mapping[str, int]) -> list[str]:
-        """The refunds of whose reductions some did not happen after all."""
+        """Return the refunds with smaller reductions than in `reduced`, since Stripe paid more."""
         return [refund_id for refund_id, by in reduced.items() if self.reductions.get(refund_id, 0) < by]
 
     # --- operators --------------------------------------------------------------------------------------------------
 
     def retry(self, actor: str, reason: str, now: datetime) -> None:
-        """Try now what is due now; reopens `permanently_failed`, and releases what is held back.
+        """Make the next attempt now. Reopens `permanently_failed` and ends the payment hold.
 
-        Raises CallInFlight while a call is under way, NothingToRetry when nothing is due.
+        Raises CallInFlight while a call is under way, and NothingToRetry when no operation is due.
         """
         if self.operation is not None and self.operation.in_call:
             raise CallInFlight(self.id)
@@ -209,12 +244,12 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
     def _reopen_reversal(self, actor: str, reason: str, now: datetime) -> None:
         reversal = self.owed
         if reversal is None:
-            raise NothingToRetry(self.id, "no refund is owed any reversal of it now; `resolve` ends its being stuck")
+            raise NothingToRetry(self.id, "no refund is owed a reversal of it now; use `resolve` to end it")
         self.reopen(actor, reason, now, reversal)
 
     @property
     def owed(self) -> Reversal | None:
-        """The reversal that a permanently failed transfer is stuck with; the oldest one that waits, if that one is gone."""
+        """Return the reversal that a permanently failed transfer owes: the failed one, else the oldest that waits."""
         live = [reversal for reversal in self.reversals.values() if reversal.live]
         stuck = (reversal for reversal in live if reversal.state is ReversalStatus.FAILED)
         return next(stuck, live[0] if live else None)
@@ -222,8 +257,10 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
     def reopen(
         self, actor: str, reason: str, now: datetime, reversal: Reversal | None = None, to: TransferStatus | None = None
     ) -> None:
-        """Take a permanently failed transfer up again: the transfer itself, or, once it is paid, this reversal of it (None:
-        nothing is owed). What is sent is what is due now, after a look at Stripe's books."""
+        """Reopen a permanently failed transfer, or, once it is paid, this reversal of it (None: no reversal is owed).
+
+        The amount due now is sent, after a look-up at Stripe.
+        """
         operation = self.operation
         what = reversal.reversal_id if reversal is not None else TRANSFER
         again = to or (TransferStatus.REVERSAL_PENDING if self.paid else TransferStatus.FAILED)
@@ -241,7 +278,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         )
 
     def backfill(self, stripe_transfer_id: str, actor: str, evidence: str, now: datetime) -> None:
-        """Record the Stripe id of a paid transfer that has none. Raises ContentDiffers when it has another."""
+        """Record the missing Stripe id of a paid transfer. Raises ContentDiffers when it has another one."""
         if self.stripe_transfer_id not in (None, stripe_transfer_id):
             raise ContentDiffers("transfer", str(self.id), ["stripe_transfer_id"])
         if self.stripe_transfer_id is None:
@@ -252,14 +289,16 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             )
 
 
-def to_settle(transfer: SellerTransfer, reduced: Mapping[str, int]) -> list[str]:
-    """What an outcome has left to settle: causes that vanished during its call, and reductions since `reduced` that did not
-    happen after all."""
+def causes_to_recover(transfer: SellerTransfer, reduced: Mapping[str, int]) -> list[str]:
+    """Return the causes for which shares must be recovered again after an outcome.
+
+    These are causes that disappeared during the call, and refunds with reductions that did not happen since `reduced`.
+    """
     return [*causes_vanished(transfer), *transfer.undone_since(reduced)]
 
 
 def causes_vanished(transfer: SellerTransfer) -> list[str]:
-    """The refunds that were gone when a reversal for them had its outcome."""
+    """Return the refunds that had disappeared when a reversal for them got its outcome."""
     operation = transfer.operation
     still_open = operation.what if operation is not None and operation.open else None
     contested = [c for c in transfer.reversals.values() if c.contested and c.state is not ReversalStatus.WITHDRAWN]

@@ -1,30 +1,31 @@
-"""How a person ends what is stuck or held back: by an object that Stripe holds, or by saying what happened outside of Stripe.
+"""Manual resolution of a transfer that is stuck or held back: by an object at Stripe, or by a note about an event outside Stripe.
 
-Nothing here sends anything. What an object at Stripe is worth is read at Stripe before (`seen`), and taken in like any
-other answer; what somebody writes is kept with who wrote it, and Stripe is not asked for that money again.
+Nothing is sent. The object at Stripe is read first (`seen`) and recorded like any other answer. A note is recorded with its
+author, and the ledger does not ask Stripe for that money again.
 """
 
 from datetime import datetime
 
 from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve
 from domain.lifecycle import TransferStatus
+from domain.provider_call.reasons import FailureReason
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.reversal_outcome import record_external, settled_by_stripe
+from domain.seller_transfer.reversal_outcome import complete_by, record_external
 from domain.seller_transfer.stripe_call import stop
 from domain.seller_transfer.transfer_outcome import complete
 
 
 def resolve(transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime) -> None:
-    """It was settled outside of Stripe, written off, or nothing is owed any more; `evidence` says where that is written.
+    """Record that the transfer was paid outside Stripe, was written off, or is not owed any more.
 
-    Raises NothingToResolve unless it is permanently failed, held back, or waits to be cleared after an import; CallInFlight
-    while a call is under way.
+    `evidence` refers to the record of that. Raises NothingToResolve unless the transfer is permanently failed, held back, or
+    waits to be cleared after an import, and CallInFlight while a call is under way.
     """
     _require_stuck(transfer, now)
     if transfer.uncleared:
-        stop(transfer, "cleared", "Whether the older system has paid it was decided by a person.", None, now)
+        stop(transfer, FailureReason.CLEARED, "Whether the older system has paid it was decided by a person.", None, now)
     if not transfer.paid:
         _resolve_unpaid(transfer, actor, reason, evidence, now)
         return
@@ -47,7 +48,7 @@ def _resolve_unpaid(transfer: SellerTransfer, actor: str, reason: str, evidence:
 
 
 def resolve_by_transfer(transfer: SellerTransfer, seen: TransferAtStripe, actor: str, reason: str, now: datetime) -> None:
-    """Stripe holds this transfer for it, made by whomever. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
+    """Record a transfer at Stripe, made by any system, as the payment. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
     _require_stuck(transfer, now)
     if transfer.stripe_transfer_id is not None:
         raise NothingToResolve(transfer.id, f"it is paid by {transfer.stripe_transfer_id} already")
@@ -68,18 +69,18 @@ def resolve_by_transfer(transfer: SellerTransfer, seen: TransferAtStripe, actor:
 def resolve_by_reversal(
     transfer: SellerTransfer, seen: TransferAtStripe, stripe_reversal_id: str, actor: str, reason: str, now: datetime
 ) -> None:
-    """Stripe holds this reversal of it: the one that is owed. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
+    """Record a reversal at Stripe as the one that is owed. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
     _require_stuck(transfer, now)
     reversal = transfer.owed
     if reversal is None:
         raise NothingToResolve(transfer.id, "no refund is owed any reversal of it; say what happened by another evidence")
-    made = next((reversal for reversal in seen.reversals if reversal.stripe_reversal_id == stripe_reversal_id), None)
+    made = next((one for one in seen.reversals if one.stripe_reversal_id == stripe_reversal_id), None)
     if made is None or _known(transfer, made):
         why = "is recorded already" if made is not None else f"is no reversal of {seen.stripe_transfer_id}"
         raise EvidenceDiffers(stripe_reversal_id, why)
     _require_equal(stripe_reversal_id, reversal_id=(made.reversal_id or reversal.reversal_id, reversal.reversal_id))
     transfer.reopen(actor, reason, now, reversal)
-    settled_by_stripe(transfer, reversal.reversal_id, made, now, note=f"resolved by {actor}: {reason}")
+    complete_by(transfer, reversal.reversal_id, made, now, note=f"resolved by {actor}: {reason}")
     _resolved(transfer, actor, reason, stripe_reversal_id, now, None)
     transfer.release_queue(now)
 
@@ -93,7 +94,7 @@ def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:
     if operation is not None and operation.in_call:
         raise CallInFlight(transfer.id)
     if transfer.held is not None and operation is not None and not operation.open:
-        stop(transfer, "held_back", transfer.held, None, now)
+        stop(transfer, FailureReason.HELD_BACK, transfer.held, None, now)
     if transfer.status is TransferStatus.PERMANENTLY_FAILED or transfer.uncleared:
         return
     if transfer.held is not None:

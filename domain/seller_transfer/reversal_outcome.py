@@ -1,6 +1,6 @@
-"""What Stripe's answers to `POST /v1/transfers/{id}/reversals`, and a look at its books, do to a transfer.
+"""Outcomes of `POST /v1/transfers/{id}/reversals` and of look-ups for a reversal, recorded in the transfer.
 
-A refusal is never decided by its wording: the transfer and all its reversals are read again, and what is there decides.
+The wording of a refusal decides nothing: the transfer and all its reversals are read again, and Stripe's records decide.
 """
 
 from collections.abc import Sequence
@@ -10,69 +10,31 @@ from uuid import UUID
 
 from domain.identity import external_reversal, may_be_ours, reversal_name
 from domain.lifecycle import TransferStatus
+from domain.provider_call import deferral
 from domain.provider_call.operation import Operation
-from domain.provider_call.outcome import NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.outcome import Failure, NotExecuted, Outcome, Rejected, Unknown
+from domain.provider_call.reasons import DeferralReason, FailureReason, WaitingFor
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, proves_absence
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
-from domain.seller_transfer.stripe_call import (
-    absent,
-    awaits,
-    defer_contradiction,
-    defer_hindered,
-    defer_refused,
-    defer_unknown,
-    keep_evidence,
-    postpone,
-)
+from domain.seller_transfer.stripe_call import defer_not_done, give_up, keep_evidence, postpone, send_again
 
 US, EXTERNAL = "us", "external"
 MOST_ROUNDS = 20
-"""How often one refund may have asked one transfer anew, and still be recognised by the name of its reversal."""
+"""Maximum number of reversals per transfer and refund that are recognised as ours by their ids."""
 NOT_ABOUT_FUNDS = ("parameter_", "account_", "amount_too_", "livemode_mismatch", "resource_missing")
-"""Beginnings of codes of which it is documented that no balance is behind them."""
+"""Prefixes of error codes that, according to the documentation, have nothing to do with a balance."""
 
 
-def needs_look(outcome: Outcome) -> bool:
-    """Whether Stripe's books have to be read before this outcome can be recorded."""
-    return isinstance(outcome, Rejected) and not _no_such_transfer(outcome)
+def needs_look_up(outcome: Outcome) -> bool:
+    """Return whether the transfer has to be read at Stripe before this outcome is recorded."""
+    return isinstance(outcome, Rejected) and outcome.status != 404
 
 
-def _no_such_transfer(outcome: Rejected) -> bool:
-    return outcome.status == 404
-
-
-def settle_reversal(
-    transfer: SellerTransfer,
-    reversal_id: str,
-    attempt: int,
-    outcome: Outcome,
-    seen: TransferAtStripe | None,
-    now: datetime,
-    policy: Policy,
-) -> None:
-    """Record the outcome of one call; `seen` is the look at Stripe's books after a refusal, None if it could not be had."""
-    if isinstance(outcome, Succeeded):
-        take_in(transfer, reversal_id, outcome.stripe_id, outcome.amount, outcome.request_id, now)
-        return
-    operation = awaits(transfer, reversal_id, attempt)
-    if operation is None:
-        return
-    match outcome:
-        case Rejected():
-            _rejected(transfer, operation, outcome, seen, now, policy)
-        case NotExecuted():
-            defer_hindered(transfer, outcome, now, policy)
-        case Unknown():
-            defer_unknown(transfer, outcome, now, policy)
-        case _:
-            assert_never(outcome)
-
-
-def take_in(
+def complete_reversal(
     transfer: SellerTransfer,
     reversal_id: str,
     stripe_reversal_id: str,
@@ -81,28 +43,31 @@ def take_in(
     now: datetime,
     note: str | None = None,
 ) -> None:
-    """Stripe holds our reversal. Evidence that the present status cannot take in is kept, never refused."""
+    """Record that Stripe holds our reversal, and request the next one that waits.
+
+    Success always counts: an object that the present status cannot take is kept as evidence.
+    """
     reversal = transfer.reversals.get(reversal_id)
     if reversal is not None and reversal.state is ReversalStatus.FAILED and transfer.status is TransferStatus.PERMANENTLY_FAILED:
         transfer.reopen(f"stripe:{stripe_reversal_id}", "Stripe holds the reversal", now, reversal)
         reversal = transfer.reversals[reversal_id]
     if reversal is not None and reversal.state is ReversalStatus.REQUESTED:
-        _settled(transfer, reversal, stripe_reversal_id, amount, US, now, note, request_id)
+        _end(transfer, reversal, stripe_reversal_id, amount, US, now, note, request_id)
         transfer.release_queue(now)
     elif reversal is None or reversal.stripe_reversal_id != stripe_reversal_id:
         detail = f"Stripe holds {stripe_reversal_id} for a reversal that is {reversal.state if reversal else 'unknown'} here."
         keep_evidence(transfer, reversal_id, stripe_reversal_id, amount, detail, request_id, now)
 
 
-def settled_by_stripe(
+def complete_by(
     transfer: SellerTransfer, reversal_id: str, made: ReversalAtStripe, now: datetime, note: str | None = None
 ) -> None:
-    """This reversal at Stripe, ours or somebody else's, is the outcome of the one that runs."""
+    """Record a reversal at Stripe, ours or an external one, as the outcome of our running reversal."""
     by = US if made.reversal_id == reversal_id else EXTERNAL
-    _settled(transfer, transfer.reversals[reversal_id], made.stripe_reversal_id, made.amount, by, now, note)
+    _end(transfer, transfer.reversals[reversal_id], made.stripe_reversal_id, made.amount, by, now, note)
 
 
-def _settled(
+def _end(
     transfer: SellerTransfer,
     reversal: Reversal,
     stripe_reversal_id: str | None,
@@ -131,7 +96,32 @@ def _settled(
     )
 
 
-def _rejected(
+def record_failure(
+    transfer: SellerTransfer,
+    reversal_id: str,
+    attempt: int,
+    failure: Failure,
+    seen: TransferAtStripe | None,
+    now: datetime,
+    policy: Policy,
+) -> None:
+    """Record the outcome of a call that did not succeed. An outcome that comes too late changes nothing.
+
+    `seen` is the transfer as read at Stripe after a refusal; None if it could not be read.
+    """
+    operation = transfer.operation
+    if operation is None or not operation.awaits(reversal_id, attempt):
+        return
+    match failure:
+        case Rejected():
+            _record_rejection(transfer, operation, failure, seen, now, policy)
+        case NotExecuted() | Unknown():
+            defer_not_done(transfer, operation, failure, now, policy)
+        case _:
+            assert_never(failure)
+
+
+def _record_rejection(
     transfer: SellerTransfer,
     operation: Operation,
     outcome: Rejected,
@@ -139,98 +129,86 @@ def _rejected(
     now: datetime,
     policy: Policy,
 ) -> None:
-    if _no_such_transfer(outcome):
-        _not_found(transfer, operation, outcome, now, policy)
+    contradicts = operation.unknown and not outcome.stored
+    if not needs_look_up(outcome):
+        if contradicts:
+            transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)
+        else:
+            record_unknown_transfer(transfer, outcome.message, outcome.request_id, now)
     elif seen is None:
         detail = f"Refused ({outcome.message}), and Stripe's books could not be read to tell why."
-        postpone(transfer, "unread", detail, now + policy.delay(operation.retry_count), now)
-    elif not _by_the_books(transfer, _closed_by(operation, outcome), seen, now):
-        _refused_with_enough_left(transfer, operation, outcome, now, policy)
-
-
-def _closed_by(operation: Operation, refusal: Rejected) -> Operation:
-    """The operation after a definite answer; what was unknown before stays so, unless Stripe keeps to this answer."""
-    return operation._replace(in_call=False, unknown=operation.unknown and not refusal.stored)
-
-
-def _not_found(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
-    if operation.unknown and not outcome.stored:
-        defer_contradiction(transfer, outcome, now, policy)
+        postpone(transfer, DeferralReason.UNREAD, detail, now + policy.delay(operation.retry_count), now)
+    elif _decided_by_records(transfer, operation._replace(in_call=False, unknown=contradicts), seen, now):
+        return
+    elif contradicts:
+        transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)
+    elif outcome.says_reversed or (outcome.code or "").startswith(NOT_ABOUT_FUNDS):
+        _record_refusal(transfer, operation, outcome, now, policy)
     else:
-        no_such_transfer(transfer, outcome.message, outcome.request_id, now)
+        _await_funds(transfer, operation, outcome, now, policy)
 
 
-def no_such_transfer(transfer: SellerTransfer, detail: str, request_id: str | None, now: datetime) -> None:
-    """Stripe does not know the transfer: one answer is enough, a person is needed."""
-    transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason="not_found", detail=detail, request_id=request_id))
+def record_unknown_transfer(transfer: SellerTransfer, detail: str, request_id: str | None, now: datetime) -> None:
+    """Record that Stripe does not know the transfer: one answer is enough, a person has to decide."""
+    give_up(transfer, FailureReason.NOT_FOUND, detail, request_id, now)
 
 
-def _refused_with_enough_left(
-    transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
-) -> None:
-    """Most likely the seller's balance is too low, for which Stripe has no dependable code: wait for it to be funded."""
-    if operation.unknown and not outcome.stored:
-        defer_contradiction(transfer, outcome, now, policy)
-        return
-    if outcome.says_reversed or (outcome.code or "").startswith(NOT_ABOUT_FUNDS):
-        _refused(transfer, operation, outcome, now, policy)
-        return
-    since = operation.awaiting_since or now
+def _await_funds(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
+    """Wait for funds: most likely the seller's balance is too low, for which Stripe has no dependable code."""
+    since, until = operation.awaiting_since or now, now + policy.funds_interval
     if now - since >= policy.funds_deadline:
-        transfer.record(
-            facts.PermanentlyFailed(
-                **transfer.next(now), reason="funds_deadline", detail=outcome.message, request_id=outcome.request_id
-            )
-        )
+        give_up(transfer, FailureReason.FUNDS_DEADLINE, outcome.message, outcome.request_id, now)
         return
-    defer_refused(transfer, "awaiting_funds", outcome, now + policy.funds_interval, now, waiting_for="funds")
+    why, funds = DeferralReason.AWAITING_FUNDS, WaitingFor.FUNDS
+    transfer.defer(deferral.refused(operation, why, outcome, until, waiting_for=funds, since=since), now)
 
 
-def _refused(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
-    """Waiting for money would not help: it costs attempts, and then a person is needed."""
+def _record_refusal(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
+    """Consume an attempt, since waiting for funds would not help; after the last one a person has to decide."""
     if operation.retry_count >= policy.max_retries:
-        detail, request_id = outcome.message, outcome.request_id
-        transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason="rejected", detail=detail, request_id=request_id))
+        give_up(transfer, FailureReason.REJECTED, outcome.message, outcome.request_id, now)
         return
-    defer_refused(transfer, "rejected", outcome, now + policy.delay(operation.retry_count), now, spent=1)
+    until = now + policy.delay(operation.retry_count)
+    transfer.defer(deferral.refused(operation, DeferralReason.REJECTED, outcome, until, spent=1), now)
 
 
-def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None) -> None:
-    """What Stripe's books show for the running reversal: our own object, somebody else's, or that it is absent.
+def record_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None) -> None:
+    """Record a look-up for the running reversal: Stripe has our object, an external one, or none.
 
-    `look` is the step that was taken: what it did not find proves nothing about a call that began after it.
+    `look` is the step of the look-up: a call that began after it may have made an object that it did not find.
     """
     operation, reversal = transfer.operation, transfer.in_flight
     if operation is None or reversal is None or operation.what != reversal.reversal_id:
         return
     current = proves_absence(look, operation)
-    # all pages were read: nothing of ours can be hidden, unless it was sent since
+    # all pages were read: none of our objects can be hidden, unless it was sent since
     closed = operation._replace(in_call=False, unknown=False) if current else operation
-    if _by_the_books(transfer, closed, seen, now) or not current:
+    if _decided_by_records(transfer, closed, seen, now) or not current:
         return
     if operation.exhausted:
         detail = "No attempt is left, and Stripe's books show no such reversal."
-        transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason="exhausted", detail=detail))
+        give_up(transfer, FailureReason.EXHAUSTED, detail, None, now)
     else:
-        absent(transfer, "Stripe's books show no such reversal; it is sent next.", now)
+        send_again(transfer, operation, "Stripe's books show no such reversal; it is sent next.", now)
 
 
-def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime) -> bool:
-    """Decide from what is at Stripe, if that decides: True when it did."""
+def _decided_by_records(transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime) -> bool:
+    """Record the decision of Stripe's records about the running reversal; return whether they decide."""
     reversal = transfer.reversals[operation.what]
     ours = next((made for made in seen.reversals if made.reversal_id == reversal.reversal_id), None)
     if ours is not None:
         note = "found in Stripe's books"
-        take_in(transfer, reversal.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
-    elif _tried_before(transfer, reversal) and not operation.open and _by_the_older_system(transfer, reversal, seen, now):
+        complete_reversal(transfer, reversal.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
         return True
-    elif seen.left == 0:
+    if _tried_before(transfer, reversal) and not operation.open and _made_by_older_system(transfer, reversal, seen, now):
+        return True
+    if seen.left == 0:
         _nothing_left(transfer, reversal, seen, now)
-    elif seen.left < reversal.amount and not operation.open:
+        return True
+    if seen.left < reversal.amount and not operation.open:
         _less_left(transfer, reversal, operation, seen, now)
-    else:
-        return False
-    return True
+        return True
+    return False
 
 
 def _tried_before(transfer: SellerTransfer, reversal: Reversal) -> bool:
@@ -238,78 +216,87 @@ def _tried_before(transfer: SellerTransfer, reversal: Reversal) -> bool:
     return reversal.reason == Reason.IMPORTED or given_up
 
 
-def _by_the_older_system(transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime) -> bool:
-    """Whether it may have asked Stripe itself, before it was taken over: what is there of just that amount is the outcome,
-    and of what only may be a part of it a person decides. Nothing is taken twice."""
-    others = strangers(transfer, seen)
+def _made_by_older_system(transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime) -> bool:
+    """Record a reversal that an older system may have made before the import; return whether that decides.
+
+    An external reversal of the same amount is the outcome. About others, which may be a part of it, a person decides, so that no
+    amount is reversed twice.
+    """
+    others = external_reversals(transfer, seen)
     same = next((made for made in others if made.amount == reversal.amount), None)
     if same is not None:
-        settled_by_stripe(transfer, reversal.reversal_id, same, now, note="made by the older system")
+        complete_by(transfer, reversal.reversal_id, same, now, note="made by the older system")
         transfer.release_queue(now)
-    elif others and seen.left >= reversal.amount:
-        other = others[-1]
-        detail = f"{other.stripe_reversal_id} took {other.amount} back, {reversal.amount} is asked: it may be meant by that."
-        keep_evidence(transfer, reversal.reversal_id, other.stripe_reversal_id, other.amount, detail, None, now)
-    return same is not None or (bool(others) and seen.left >= reversal.amount)
+        return True
+    if not others or seen.left < reversal.amount:
+        return False
+    other = others[-1]
+    detail = f"{other.stripe_reversal_id} took {other.amount} back, {reversal.amount} is asked: it may be meant by that."
+    keep_evidence(transfer, reversal.reversal_id, other.stripe_reversal_id, other.amount, detail, None, now)
+    return True
 
 
-def strangers(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
-    """Reversals at Stripe that are not ours and not recorded yet, oldest first."""
+def external_reversals(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
+    """Return the reversals at Stripe that this ledger neither made nor recorded, oldest first."""
     known = set(transfer.reversals)
     settled = {reversal.stripe_reversal_id for reversal in transfer.reversals.values()}
     unnamed = [
-        reversal
-        for reversal in reversed(seen.reversals)
-        if reversal.reversal_id not in known
-        and reversal.stripe_reversal_id not in settled
-        and external_id(transfer.id, reversal.stripe_reversal_id) not in known
-        # ours, for a refund that a restore has lost: as somebody else's it would count once more when that is told again
-        and not names_ours(transfer, reversal)
+        made
+        for made in reversed(seen.reversals)
+        if made.reversal_id not in known
+        and made.stripe_reversal_id not in settled
+        and external_id(transfer.id, made.stripe_reversal_id) not in known
+        # ours, for a refund that a restore has lost: recorded as external, it would count again once the refund is reported
+        and not names_ours(transfer, made)
     ]
     return _not_in_the_sum(transfer, unnamed)
 
 
 def names_ours(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
-    """Whether this ledger has asked for it, as far as its name tells. An older system may have used names that look like ours;
-    those that follow from transfer and refund are nobody else's."""
+    """Return whether its id says that this ledger made it.
+
+    An older system may have used similar ids, so for an imported transfer only ids derived from transfer and refund count.
+    """
     if not transfer.imported or made.refund_id is None:
         return not transfer.imported and may_be_ours(made.reversal_id)
     return made.reversal_id in {str(reversal_name(transfer.id, made.refund_id, n)) for n in range(1, MOST_ROUNDS + 1)}
 
 
 def _not_in_the_sum(transfer: SellerTransfer, unnamed: Sequence[ReversalAtStripe]) -> list[ReversalAtStripe]:
-    """Those that are not in `amount_reversed` yet: what came back before the transfer was taken over from an older system,
-    or by several strangers together, is recorded as a sum, and the oldest are in it."""
+    """Return the reversals that `amount_reversed` does not contain yet.
+
+    Reversals from before an import, or several external ones together, are recorded as a sum: it contains the oldest.
+    """
     summed = transfer.amount_reversed - sum(c.settled for c in transfer.reversals.values() if c.stripe_reversal_id)
-    left: list[ReversalAtStripe] = []
-    for reversal in unnamed:
-        if reversal.amount <= summed:
-            summed -= reversal.amount
+    others: list[ReversalAtStripe] = []
+    for made in unnamed:
+        if made.amount <= summed:
+            summed -= made.amount
         else:
-            left.append(reversal)
-    return left
+            others.append(made)
+    return others
 
 
 def external_id(transfer_id: UUID, stripe_reversal_id: str) -> str:
-    """Our id for a reversal that somebody else made at Stripe."""
+    """Return our id for an external reversal at Stripe."""
     return str(external_reversal(transfer_id, stripe_reversal_id))
 
 
 def _nothing_left(transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime) -> None:
-    others = strangers(transfer, seen)
+    others = external_reversals(transfer, seen)
     theirs = others[0].stripe_reversal_id if len(others) == 1 else None
     unrecorded = seen.amount_reversed - transfer.amount_reversed
     amount = min(reversal.amount, unrecorded) if transfer.queue else unrecorded
-    listed = ", ".join(reversal.stripe_reversal_id for reversal in others) or "reversals known here already"
-    _settled(transfer, reversal, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
+    listed = ", ".join(made.stripe_reversal_id for made in others) or "reversals known here already"
+    _end(transfer, reversal, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
     transfer.release_queue(now)
-    if transfer.in_flight is not None:  # the rest of it stands for what waited
+    if transfer.in_flight is not None:  # the rest of the external amount counts for the reversals that waited
         _nothing_left(transfer, transfer.in_flight, seen, now)
 
 
 def _less_left(transfer: SellerTransfer, reversal: Reversal, operation: Operation, seen: TransferAtStripe, now: datetime) -> None:
-    """Somebody else took part of it: record that, and ask under a new key for what is left."""
-    for external in strangers(transfer, seen):
+    """Record the external reversals of a part, and request the amount left under a new key."""
+    for external in external_reversals(transfer, seen):
         _record_external(transfer, external, now)
     note = f"{reversal.amount} was asked, {seen.left} is left at Stripe."
     transfer.record(
@@ -327,12 +314,12 @@ def _less_left(transfer: SellerTransfer, reversal: Reversal, operation: Operatio
 
 
 def _record_external(transfer: SellerTransfer, external: ReversalAtStripe, now: datetime, note: str | None = None) -> None:
-    """A reversal nobody of us asked for: its request and its outcome in one append, never sent."""
-    stranger = external_id(transfer.id, external.stripe_reversal_id)
+    """Record the request and the outcome of an external reversal in one append; it is never sent."""
+    reversal_id = external_id(transfer.id, external.stripe_reversal_id)
     transfer.record(
         facts.ReversalRequested(
             **transfer.next(now),
-            reversal_id=stranger,
+            reversal_id=reversal_id,
             refund_id=None,
             amount=external.amount,
             reason=Reason.EXTERNAL.value,
@@ -340,8 +327,7 @@ def _record_external(transfer: SellerTransfer, external: ReversalAtStripe, now: 
             note=note or _made_by(external),
         )
     )
-    reversal = transfer.reversals[stranger]
-    _settled(transfer, reversal, external.stripe_reversal_id, external.amount, EXTERNAL, now)
+    _end(transfer, transfer.reversals[reversal_id], external.stripe_reversal_id, external.amount, EXTERNAL, now)
 
 
 def _made_by(reversal: ReversalAtStripe) -> str:
@@ -353,11 +339,11 @@ def _made_by(reversal: ReversalAtStripe) -> str:
 def record_external(
     transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, note: str | None = None, only: str | None = None
 ) -> None:
-    """Take in what others reversed at Stripe; while a reversal of ours runs, attribution waits for its outcome.
+    """Record external reversals; while a reversal of ours runs, they wait for its outcome.
 
-    `note` says how it was noticed, where Stripe did not tell us; `only` this one of Stripe's reversals.
+    `note` names the way in which they were noticed, if not by an event of Stripe. `only` limits it to one of Stripe's ids.
     """
     if transfer.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
-        for reversal in strangers(transfer, seen):
+        for reversal in external_reversals(transfer, seen):
             if only in (None, reversal.stripe_reversal_id):
                 _record_external(transfer, reversal, now, note)

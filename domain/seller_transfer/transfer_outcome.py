@@ -1,54 +1,28 @@
-"""What Stripe's answers to `POST /v1/transfers`, and a look at its books, do to a transfer."""
+"""Outcomes of `POST /v1/transfers` and of look-ups for a transfer, recorded in the transfer."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
 from domain.lifecycle import TransferStatus
+from domain.provider_call import deferral
 from domain.provider_call.operation import TRANSFER, Operation
-from domain.provider_call.outcome import NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
+from domain.provider_call.reasons import FailureReason, WaitingFor
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, proves_absence
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.payment_hold import stay_held
-from domain.seller_transfer.stripe_call import (
-    EVIDENCE_HELD,
-    absent,
-    awaits,
-    defer_contradiction,
-    defer_hindered,
-    defer_unknown,
-    keep_evidence,
-    stop,
-)
+from domain.seller_transfer.state import UNSENT
+from domain.seller_transfer.stripe_call import defer_not_done, give_up, keep_evidence, send_again, stop
 
 MOST_NAMED = 10
-"""Of the transfers that may be the payment, so many are kept as evidence."""
-AWAITING_FUNDS = "balance_insufficient"
+"""Maximum number of similar transfers that are kept as evidence."""
+BALANCE_INSUFFICIENT = "balance_insufficient"
 ACCOUNT_NOT_READY = frozenset(
     {"insufficient_capabilities_for_transfer", "account_invalid", "transfers_not_allowed", "not_allowed_on_standard_account"}
 )
-
-
-def settle_transfer(transfer: SellerTransfer, attempt: int, outcome: Outcome, now: datetime, policy: Policy) -> None:
-    """Record the outcome of one call. What came too late to matter changes nothing, except that success always counts."""
-    if isinstance(outcome, Succeeded):
-        complete(transfer, outcome.stripe_id, outcome.amount, outcome.request_id, now)
-        return
-    operation = awaits(transfer, TRANSFER, attempt)
-    if operation is None:
-        return
-    match outcome:
-        case Rejected():
-            _rejected(transfer, operation, outcome, now, policy)
-        case NotExecuted():
-            defer_hindered(transfer, outcome, now, policy)
-        case Unknown():
-            defer_unknown(transfer, outcome, now, policy)
-        case _:
-            assert_never(outcome)
 
 
 def complete(
@@ -59,90 +33,104 @@ def complete(
     now: datetime,
     note: str | None = None,
 ) -> None:
-    """The transfer is at Stripe. What waited for it is released; evidence that comes too late is kept, never refused."""
+    """Record that Stripe holds the transfer, and request a waiting reversal.
+
+    Success always counts: an object that the present status cannot take is kept as evidence.
+    """
     if transfer.stripe_transfer_id == stripe_transfer_id:
         return
     if transfer.status is TransferStatus.PERMANENTLY_FAILED and not transfer.paid and transfer.settled_outside is None:
         transfer.reopen(f"stripe:{stripe_transfer_id}", "Stripe holds the transfer", now)
-    if transfer.status in (TransferStatus.PENDING, TransferStatus.FAILED):
-        transfer.record(
-            facts.Completed(
-                **transfer.next(now),
-                stripe_transfer_id=stripe_transfer_id,
-                amount=amount,
-                request_id=request_id,
-                note=note,
-            )
-        )
-        transfer.release_queue(now)
-    else:
+    if transfer.status not in UNSENT:
         detail = f"Stripe holds {stripe_transfer_id} for a transfer that is {transfer.status} here."
         keep_evidence(transfer, TRANSFER, stripe_transfer_id, amount, detail, request_id, now)
-
-
-def _rejected(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
-    if operation.unknown and not outcome.stored:
-        defer_contradiction(transfer, outcome, now, policy)
-    elif outcome.code == AWAITING_FUNDS:
-        _await_funds(transfer, operation, outcome, now, policy)
-    elif outcome.code in ACCOUNT_NOT_READY:
-        _fail(transfer, operation, outcome, now, reason="on_hold", waiting_for="account")
-    elif operation.retry_count >= policy.max_retries:
-        give_up(transfer, "rejected", outcome.message, outcome.code, outcome.request_id, now)
-    else:
-        count = operation.retry_count
-        _fail(transfer, operation, outcome, now, reason="rejected", at=now + policy.delay(count), count=count + 1)
-
-
-def _await_funds(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
-    since = operation.awaiting_since or now
-    if now - since >= policy.funds_deadline:
-        give_up(transfer, "funds_deadline", outcome.message, outcome.code, outcome.request_id, now)
         return
-    at = now + policy.funds_interval
-    _fail(transfer, operation, outcome, now, reason="awaiting_funds", at=at, waiting_for="funds", since=since)
+    transfer.record(
+        facts.Completed(
+            **transfer.next(now), stripe_transfer_id=stripe_transfer_id, amount=amount, request_id=request_id, note=note
+        )
+    )
+    transfer.release_queue(now)
+
+
+def record_failure(transfer: SellerTransfer, attempt: int, failure: Failure, now: datetime, policy: Policy) -> None:
+    """Record the outcome of a call that did not succeed. An outcome that comes too late changes nothing."""
+    operation = transfer.operation
+    if operation is None or not operation.awaits(TRANSFER, attempt):
+        return
+    match failure:
+        case Rejected():
+            _record_rejection(transfer, operation, failure, now, policy)
+        case NotExecuted() | Unknown():
+            defer_not_done(transfer, operation, failure, now, policy)
+        case _:
+            assert_never(failure)
+
+
+def _record_rejection(
+    transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
+) -> None:
+    count, since = operation.retry_count, operation.awaiting_since or now
+    if operation.unknown and not outcome.stored:
+        transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)
+    elif outcome.code == BALANCE_INSUFFICIENT and now - since >= policy.funds_deadline:
+        _give_up_unpaid(transfer, FailureReason.FUNDS_DEADLINE, outcome, now)
+    elif outcome.code == BALANCE_INSUFFICIENT:
+        at = now + policy.funds_interval
+        _fail(transfer, FailureReason.AWAITING_FUNDS, outcome, count, at, now, WaitingFor.FUNDS, since)
+    elif outcome.code in ACCOUNT_NOT_READY:
+        _fail(transfer, FailureReason.ON_HOLD, outcome, count, None, now, WaitingFor.ACCOUNT)
+    elif count >= policy.max_retries:
+        _give_up_unpaid(transfer, FailureReason.REJECTED, outcome, now)
+    else:
+        _fail(transfer, FailureReason.REJECTED, outcome, count + 1, now + policy.delay(count), now)
 
 
 def _fail(
     transfer: SellerTransfer,
-    operation: Operation,
+    reason: FailureReason,
     outcome: Rejected,
+    retry_count: int,
+    next_retry_at: datetime | None,
     now: datetime,
-    *,
-    reason: str,
-    at: datetime | None = None,
-    count: int | None = None,
-    waiting_for: str | None = None,
+    waiting_for: WaitingFor | None = None,
     since: datetime | None = None,
 ) -> None:
+    operation = transfer.operation
+    assert operation is not None
     transfer.record(
         facts.Failed(
             **transfer.next(now),
-            reason=reason,
+            reason=reason.value,
             code=outcome.code,
             detail=outcome.message,
-            retry_count=operation.retry_count if count is None else count,
-            next_retry_at=at,
+            retry_count=retry_count,
+            next_retry_at=next_retry_at,
             epoch=operation.epoch + outcome.stored,
-            waiting_for=waiting_for,
+            waiting_for=waiting_for.value if waiting_for is not None else None,
             awaiting_since=since,
             request_id=outcome.request_id,
         )
     )
-    stay_held(transfer, now)
+    transfer.stay_held(now)
     transfer.forgo_queue(now)
 
 
-def give_up(transfer: SellerTransfer, reason: str, detail: str, code: str | None, request_id: str | None, now: datetime) -> None:
-    """Definitely not paid, and no attempt is left: a person is needed, unless refunds took all of it meanwhile."""
+def _give_up_unpaid(transfer: SellerTransfer, reason: FailureReason, outcome: Rejected | None, now: datetime) -> None:
+    """End the attempts of a transfer that is definitely not paid, unless refunds have taken all of it meanwhile.
+
+    `outcome` is the last refusal; None after a look-up.
+    """
     operation = transfer.operation
     assert operation is not None
+    detail = outcome.message if outcome is not None else "No attempt is left, and Stripe's books show no transfer."
+    request_id = outcome.request_id if outcome is not None else None
     if transfer.status is TransferStatus.PENDING or transfer.queue:
         transfer.record(
             facts.Failed(
                 **transfer.next(now),
-                reason=reason,
-                code=code,
+                reason=reason.value,
+                code=outcome.code if outcome is not None else None,
                 detail=detail,
                 retry_count=operation.retry_count,
                 next_retry_at=now,
@@ -152,47 +140,50 @@ def give_up(transfer: SellerTransfer, reason: str, detail: str, code: str | None
         )
     transfer.forgo_queue(now)
     if transfer.status is TransferStatus.FAILED:
-        transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason=reason, detail=detail, request_id=request_id))
+        give_up(transfer, reason, detail, request_id, now)
 
 
-def settle_look_up(
+def record_look_up(
     transfer: SellerTransfer,
     found: Sequence[TransferAtStripe],
     now: datetime,
     look: LookUp | None = None,
-    alike: Sequence[TransferAtStripe] = (),
+    similar: Sequence[TransferAtStripe] = (),
 ) -> None:
-    """What Stripe's books show for this transfer: our own object, or that there is none.
+    """Record the result of a look-up at Stripe: `found` carry our id, `similar` may be payments of an older system.
 
-    `look` is the step that was taken: what it did not find proves nothing about a call that began after it. `alike` is what
-    an older system may have paid it with.
+    `look` is the step of the look-up: a call that began after it may have made an object that it did not find.
     """
     operation = transfer.operation
     if operation is None or operation.what != TRANSFER:
         return
     if found:
-        ours, *more = sorted(found, key=lambda seen: seen.stripe_transfer_id == transfer.stripe_transfer_id, reverse=True)
-        complete(transfer, ours.stripe_transfer_id, ours.amount, None, now, note="found in Stripe's books")
-        for extra in more:
-            detail = f"Stripe holds {extra.stripe_transfer_id} as well: the seller was paid twice."
-            keep_evidence(transfer, TRANSFER, extra.stripe_transfer_id, extra.amount, detail, None, now)
+        _record_found(transfer, found, now)
     elif not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
         return
-    elif alike:
-        _hold_alike(transfer, alike, now)
+    elif similar:
+        _stop_for_similar(transfer, similar, now)
     elif operation.exhausted:
-        give_up(transfer, "exhausted", "No attempt is left, and Stripe's books show no transfer.", None, None, now)
+        _give_up_unpaid(transfer, FailureReason.EXHAUSTED, None, now)
     else:
         next_ = "it is held back" if transfer.held is not None else "it is sent next"
-        absent(transfer, f"Stripe's books show no such transfer; {next_}.", now)
+        send_again(transfer, operation, f"Stripe's books show no such transfer; {next_}.", now)
         transfer.forgo_queue(now)
 
 
-def _hold_alike(transfer: SellerTransfer, alike: Sequence[TransferAtStripe], now: datetime) -> None:
-    """Any of these may be the payment: sending could pay twice, so a person decides. Each is kept as evidence, once."""
-    listed = ", ".join(seen.stripe_transfer_id for seen in alike[:MOST_NAMED])
+def _record_found(transfer: SellerTransfer, found: Sequence[TransferAtStripe], now: datetime) -> None:
+    ours, *more = sorted(found, key=lambda seen: seen.stripe_transfer_id == transfer.stripe_transfer_id, reverse=True)
+    complete(transfer, ours.stripe_transfer_id, ours.amount, None, now, note="found in Stripe's books")
+    for extra in more:
+        detail = f"Stripe holds {extra.stripe_transfer_id} as well: the seller was paid twice."
+        keep_evidence(transfer, TRANSFER, extra.stripe_transfer_id, extra.amount, detail, None, now)
+
+
+def _stop_for_similar(transfer: SellerTransfer, similar: Sequence[TransferAtStripe], now: datetime) -> None:
+    """Let a person decide, since each of these may be the payment and sending could pay twice. Record each once."""
+    listed = ", ".join(seen.stripe_transfer_id for seen in similar[:MOST_NAMED])
     detail = f"Stripe holds {listed}, of the same amount to the same account, which no transfer of this ledger claims."
-    for seen in alike[:MOST_NAMED]:
+    for seen in similar[:MOST_NAMED]:
         if transfer.evidence.get(seen.stripe_transfer_id) != TRANSFER:
             transfer.record(
                 facts.EvidenceHeld(
@@ -204,4 +195,4 @@ def _hold_alike(transfer: SellerTransfer, alike: Sequence[TransferAtStripe], now
                     unclaimed=True,
                 )
             )
-    stop(transfer, EVIDENCE_HELD, f"{detail} If it is the payment, resolve with it as evidence.", None, now)
+    stop(transfer, FailureReason.EVIDENCE_HELD, f"{detail} If it is the payment, resolve with it as evidence.", None, now)

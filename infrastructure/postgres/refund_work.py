@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import Claimed
+from application.ports import ClaimedWork
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.named_queries import queries
 
@@ -23,13 +23,13 @@ class RefundWork:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> Claimed:
+    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork:
         """Lease up to `limit` due refunds, the longest due first. `now` is the database's clock."""
         values = {"holder": holder, "limit": limit, "lease": lease}
         async with self._pool.connection() as connection:
             row = await (await connection.execute(SQL["claim"], values)).fetchone()
         assert row, "the statement always returns a row"
-        return Claimed(*row)
+        return ClaimedWork(*row)
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> set[UUID]:
         """Prolong leases; returns those that are still this holder's."""

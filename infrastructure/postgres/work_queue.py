@@ -11,7 +11,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import Claimed
+from application.ports import ClaimedWork
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.named_queries import queries
 
@@ -40,7 +40,7 @@ class Work:
         self._pool = pool
         self._after = dict.fromkeys(STATUSES, "")
 
-    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> Claimed:
+    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork:
         """Lease up to `limit` due transfers, the longest due of each seller; no two holders get the same one.
 
         An empty claim does not mean idle: others may hold what is due (see `next_due`). `now` is the database's clock.
@@ -51,7 +51,7 @@ class Work:
         assert row, "the statement always returns a row"
         ids, now, last = row
         self._after[kind] = last or self._after[kind]
-        return Claimed(ids, now)
+        return ClaimedWork(ids, now)
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> set[UUID]:
         """Prolong leases; returns those that are still this holder's. Stop working on the others."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Self, cast
 
 import stripe
 
+from application.gateways import Page
 from application.missed_webhooks.ports import EventsPage
-from application.ports import Page
 from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.stripe_objects import TransferAtStripe

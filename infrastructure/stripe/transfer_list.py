@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from application.ports import Listed, Page
+from application.gateways import ListedTransfer, Page
 from domain.provider_call.outcome import LookUpFailed
 from infrastructure.redaction import clean
 from infrastructure.stripe.reads import items_of
@@ -22,7 +22,7 @@ def page_of(shown: Mapping[str, object], after: str | None, destination: str | N
     return Page(listed, more)
 
 
-def _listed(shown: Mapping[str, object]) -> Listed:
+def _listed(shown: Mapping[str, object]) -> ListedTransfer:
     transfer = transfer_at_stripe(shown)
     newest = shown.get("reversals")
     items = items_of(newest) if isinstance(newest, Mapping) else []
@@ -30,4 +30,4 @@ def _listed(shown: Mapping[str, object]) -> Listed:
     created_at = datetime.fromtimestamp(field(shown, "created", int), UTC)
     group = shown.get("transfer_group")
     named = clean(group) if isinstance(group, str) and group else None
-    return Listed(transfer._replace(reversals=reversals), created_at, our_mark(shown, "order_id"), named)
+    return ListedTransfer(transfer._replace(reversals=reversals), created_at, our_mark(shown, "order_id"), named)

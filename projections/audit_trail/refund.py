@@ -2,6 +2,7 @@
 
 from typing import assert_never
 
+from domain.provider_call.reasons import DeferralReason
 from domain.refund import facts as refund_facts
 from domain.refund.facts import AnyRefundFact, AttemptDeferred, CallStarted
 from projections.audit_trail.text import aside, clause, money
@@ -12,16 +13,16 @@ _OPENED = {
     "psp": "was made at the payment provider; its word decides what happens next",
 }
 
-_DEFERRED = {
-    "unknown": "Whether the payment provider has it is not known",
-    "pending": "The payment provider has not decided",
-    "not_yet": "The payment provider cannot refund the payment yet",
-    "absent": "The payment provider does not have it",
-    "unknown_there": "The payment provider took it in and now says that it does not have it; a person should look",
-    "look_up_failed": "The payment provider could not be asked about it",
-    "look_up_later": "Before the payment provider is asked about it, the last call has to have ended",
-    "given_back": "The call was not made",
-    "held": "The payment provider's answer cannot be recorded; a person should look",
+_DEFERRED: dict[str, str] = {
+    DeferralReason.UNKNOWN: "Whether the payment provider has it is not known",
+    DeferralReason.PENDING: "The payment provider has not decided",
+    DeferralReason.NOT_YET: "The payment provider cannot refund the payment yet",
+    DeferralReason.ABSENT: "The payment provider does not have it",
+    DeferralReason.UNKNOWN_THERE: "The payment provider took it in and now says that it does not have it; a person should look",
+    DeferralReason.LOOK_UP_FAILED: "The payment provider could not be asked about it",
+    DeferralReason.LOOK_UP_LATER: "Before the payment provider is asked about it, the last call has to have ended",
+    DeferralReason.GIVEN_BACK: "The call was not made",
+    DeferralReason.HELD: "The payment provider's answer cannot be recorded; a person should look",
 }
 
 

@@ -5,18 +5,19 @@ from typing import assert_never
 from domain.identity import DISPUTE, SALE
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER
+from domain.provider_call.reasons import DeferralReason, WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
 from projections.audit_trail.text import aside, at, clause, money
 
-_UNTIL = {
-    "transfer": "until it is known what became of the transfer itself",
-    "reversal": "until the reversal before it is settled",
-    "operator": "until an operator retries the transfer",
-    "funds": "until the balance is sufficient",
+_UNTIL: dict[str, str] = {
+    WaitingFor.TRANSFER: "until it is known what became of the transfer itself",
+    WaitingFor.REVERSAL: "until the reversal before it is settled",
+    WaitingFor.OPERATOR: "until an operator retries the transfer",
+    WaitingFor.FUNDS: "until the balance is sufficient",
     "payment": "until a person is sure of the buyer's payment, and retries or resolves it",
-    "account": "until the seller's account is ready and an operator retries",
+    WaitingFor.ACCOUNT: "until the seller's account is ready and an operator retries",
 }
 _NEXT = {
     TransferStatus.PENDING: "Stripe's books are read before it is sent",
@@ -136,17 +137,17 @@ def _failed(fact: facts.Failed) -> str:
 
 def _deferred(fact: facts.AttemptDeferred) -> str:
     operation, when, why = _operation(fact.what), at(fact.next_retry_at), clause(fact.detail)
-    if fact.why == "unknown" and fact.exhausted:
+    if fact.why == DeferralReason.UNKNOWN and fact.exhausted:
         return f"The last attempt for {operation} is unknown too ({why}); at {when} Stripe's books are read, and nothing is sent."
-    if fact.why == "unknown":
+    if fact.why == DeferralReason.UNKNOWN:
         return f"Nobody can tell whether Stripe made {operation} ({why}); the same key is used again at {when}."
-    if fact.why == facts.ABSENT:
+    if fact.why == DeferralReason.ABSENT:
         return f"Stripe's books were read for {operation} and do not show it; it is sent at {when}."
     if fact.given_back is not None:
         return (
             f"Stripe was down for everybody, so attempt {fact.given_back} for {operation} does not count; it goes on at {when}."
         )
-    if fact.why == "rejected":
+    if fact.why == DeferralReason.REJECTED:
         return f"Stripe refused {operation} ({why}); it is asked for again at {when}."
     if fact.waiting_for:
         return f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for)}, and is tried again at {when}."

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from application.ports import TransferGateway
+from application.gateways import TransferGateway
 from application.process_managers.reversals import ReversalProcess
-from application.process_managers.worker import Limits, Worker
+from application.process_managers.worker import Worker, WorkerLimits
 from application.unit_of_work import UnitOfWork
 from domain.provider_call.outcome import Outcome, Succeeded
 from domain.provider_call.request_body import TransferBody
@@ -126,7 +126,7 @@ def _owing(stripe_id: str, now: datetime) -> UnitOfWork:
 
 async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drained:
     errand = ReversalProcess(gateway, service.settings.policy(service.settings.reversals))
-    limits = Limits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
+    limits = WorkerLimits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
     rate_limiter = RateLimiter(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)
     watch = breaker_monitor(service)

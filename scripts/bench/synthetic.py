@@ -20,14 +20,13 @@ from domain.order.recovery import parts_of, pay_sellers, recover_shares
 from domain.order.state import Share
 from domain.pause import Pause, scope_of_seller
 from domain.payout import Payout, PayoutStatus
-from domain.provider_call.outcome import Rejected, Succeeded
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Send
 from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.reversal_outcome import settle_reversal
+from domain.seller_transfer.reversal_outcome import complete_reversal, record_unknown_transfer
 from domain.seller_transfer.stripe_call import begin
-from domain.seller_transfer.transfer_outcome import settle_transfer
+from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.postgres.event_store import Recorded
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
 from infrastructure.postgres.ledger import FactCodec
@@ -166,13 +165,14 @@ def _ignored(transfer: SellerTransfer, now: datetime) -> Finding:
 def _sent(transfer: SellerTransfer, now: datetime) -> None:
     step = begin(transfer, now, POLICY)
     assert isinstance(step, Send)
-    settle_transfer(transfer, step.attempt, Succeeded(f"tr_{transfer.id.hex}", transfer.amount), now, POLICY)
+    complete(transfer, f"tr_{transfer.id.hex}", transfer.amount, None, now)
 
 
 def _reversed(transfer: SellerTransfer, now: datetime, *, gone: bool) -> None:
     step = begin(transfer, now, POLICY)
     assert isinstance(step, Send)
     claim = transfer.reversals[step.what]
-    missing = Rejected(404, "resource_missing", "No such transfer", stored=True)
-    outcome = missing if gone else Succeeded(f"trr_{transfer.id.hex}", claim.amount)
-    settle_reversal(transfer, step.what, step.attempt, outcome, None, now, POLICY)
+    if gone:
+        record_unknown_transfer(transfer, "No such transfer", None, now)
+    else:
+        complete_reversal(transfer, step.what, f"trr_{transfer.id.hex}", claim.amount, None, now)

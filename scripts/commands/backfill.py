@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from application.backfill.matching import Doubt, Match, Missing, matched, money_of
-from application.ports import Listed
+from application.gateways import ListedTransfer
 from domain.errors import ConstraintBroken, Refused, StripeSilent
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 from infrastructure.bootstrap import running
@@ -87,7 +87,7 @@ class Backfill:
         claimed = await self._beside.paid_by([one.transfer.stripe_transfer_id for one in listed])
         return list(matched(rows, listed, claimed.keys()))
 
-    async def _list_to(self, destination: str) -> AsyncIterator[Listed]:
+    async def _list_to(self, destination: str) -> AsyncIterator[ListedTransfer]:
         until = self._service.clock.now() + timedelta(days=1)
         after, more = None, True
         while more:

@@ -12,10 +12,10 @@ import typer
 from application.missed_webhooks.poller import UNCHECKED
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
 from infrastructure.bootstrap import running
-from infrastructure.polling import PROVIDERS, unasked
 from infrastructure.postgres.account_binding import binding
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.runtime import PROVIDERS, unasked
 from infrastructure.service import Service
 from infrastructure.settings import Settings
 from scripts.exit_codes import FOUND

@@ -3,7 +3,7 @@
 import typer
 
 from infrastructure.bootstrap import running
-from infrastructure.polling import poller_of, unasked
+from infrastructure.runtime import poller_of, unasked
 from infrastructure.settings import Settings
 from projections.audit_trail.sentence import instant
 from scripts.commands.transfers import print_json

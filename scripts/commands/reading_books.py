@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
-from application.ports import Listed, StripeBooks
+from application.gateways import ListedTransfer, StripeBooks
 from application.reconciliation.comparison import alike, ambiguous, differences, is_complete, missing_there, our_id
 from domain.errors import LedgerError, NotAdoptable, StripeSilent
 from domain.finding import DecidedBy, Difference
@@ -61,7 +61,7 @@ class Reading:
         await self._service.commands.reconciliation.ignore(difference, by)
         return IGNORED
 
-    async def _pages(self, start: datetime, end: datetime) -> AsyncIterator[Sequence[Listed]]:
+    async def _pages(self, start: datetime, end: datetime) -> AsyncIterator[Sequence[ListedTransfer]]:
         after, more = None, True
         while more:
             await self._turn(LIST)
@@ -77,7 +77,7 @@ class Reading:
             self.read += news
             yield listed
 
-    async def _beside(self, listed: Sequence[Listed]) -> list[tuple[Listed, SellerTransfer | Sequence[SellerTransfer] | None]]:
+    async def _beside(self, listed: Sequence[ListedTransfer]) -> list[tuple[ListedTransfer, SellerTransfer | Sequence[SellerTransfer] | None]]:
         """Ours for each of Stripe's: by Stripe's id of it, by our id, else by what it may be, which can be several."""
         paid = await self._rows.paid_by([one.transfer.stripe_transfer_id for one in listed])
         ids = [paid.get(one.transfer.stripe_transfer_id) or our_id(one.transfer) for one in listed]

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from application.backfill.matching import Doubt, Match, Missing, matched
-from application.ports import Listed
+from application.gateways import ListedTransfer
 from domain.provider_call.stripe_objects import TransferAtStripe
 
 THEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -17,13 +17,13 @@ def row(number: int, order_id: str = "o1", **members: Any) -> Missing:
                    | usual | members)  # fmt: skip
 
 
-def theirs(name: str, *, named: int | None = None, order: str | None = None, group: str | None = None, hours: int = 0) -> Listed:
+def theirs(name: str, *, named: int | None = None, order: str | None = None, group: str | None = None, hours: int = 0) -> ListedTransfer:
     ours = str(UUID(int=named)) if named is not None else None
     seen = TransferAtStripe(name, 900, 0, "EUR", "acct_1", ours)
-    return Listed(seen, THEN + timedelta(hours=hours), order, group)
+    return ListedTransfer(seen, THEN + timedelta(hours=hours), order, group)
 
 
-def outcome(rows: list[Missing], listed: list[Listed], claimed: set[str] = frozenset()) -> dict[int, str | None]:  # type: ignore[assignment]
+def outcome(rows: list[Missing], listed: list[ListedTransfer], claimed: set[str] = frozenset()) -> dict[int, str | None]:  # type: ignore[assignment]
     """By row: what it is matched with, None where a person has to look."""
     decided = list(matched(rows, listed, claimed))
     assert len(decided) == len(rows)
@@ -86,8 +86,8 @@ def test_what_fits_but_not_in_time_says_so() -> None:
 def test_what_was_taken_back_completes_nothing_that_is_open() -> None:
     """Somebody may have undone it because it was wrong: completed by it, the seller would never be paid."""
     (seen, *rest) = theirs("tr_a", group="o1")
-    back = Listed(seen._replace(amount_reversed=900), *rest)
+    back = ListedTransfer(seen._replace(amount_reversed=900), *rest)
     assert outcome([row(1, status="pending", open=True)], [back]) == {1: None}
     assert outcome([row(1)], [back]) == {1: "tr_a"}, "what was paid was paid by it all the same"
-    named = Listed(seen._replace(amount_reversed=900, transfer_id=str(UUID(int=1))), *rest)
+    named = ListedTransfer(seen._replace(amount_reversed=900, transfer_id=str(UUID(int=1))), *rest)
     assert outcome([row(1, status="pending", open=True)], [named]) == {1: "tr_a"}, "whoever has marked it has decided"

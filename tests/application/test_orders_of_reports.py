@@ -25,10 +25,9 @@ from domain.provider_call.outcome import Succeeded
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Send
 from domain.refund.aggregate import Refund
-from domain.seller_transfer.aggregate import SellerTransfer, to_settle
-from domain.seller_transfer.reversal_outcome import settle_reversal
+from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
 from domain.seller_transfer.stripe_call import begin
-from domain.seller_transfer.transfer_outcome import settle_transfer
+from tests.support.outcomes import record_reversal_outcome, record_transfer_outcome
 
 D = DisputeStatus
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -106,11 +105,11 @@ class Ledger:
     def _answered(self, transfer: SellerTransfer, step: Send) -> None:
         reduced = dict(transfer.reductions)
         if step.what == TRANSFER:
-            settle_transfer(transfer, step.attempt, Succeeded(f"tr_{uuid4()}", step.body["amount"]), self.now, POLICY)
+            record_transfer_outcome(transfer, step.attempt, Succeeded(f"tr_{uuid4()}", step.body["amount"]), self.now, POLICY)
         else:
             done = Succeeded(f"trr_{uuid4()}", step.body["amount"])
-            settle_reversal(transfer, step.what, step.attempt, done, None, self.now, POLICY)
-        for cause_id in to_settle(transfer, reduced):
+            record_reversal_outcome(transfer, step.what, step.attempt, done, None, self.now, POLICY)
+        for cause_id in causes_to_recover(transfer, reduced):
             self._add(recover_shares(self.order, self.transfers, cause_id, self.now))
         self._stored()
 

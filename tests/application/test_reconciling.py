@@ -10,7 +10,7 @@ from domain.provider_call.steps import LookUp
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.facts import Imported
-from domain.seller_transfer.reversal_outcome import record_external, settle_look_up
+from domain.seller_transfer.reversal_outcome import record_external, record_look_up
 from domain.seller_transfer.transfer_outcome import complete
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -77,7 +77,7 @@ def test_one_reversal_by_others_that_stands_for_several_of_ours_is_no_difference
     shown = seen(ReversalAtStripe("trr_1", AMOUNT, None))
     running = transfer.in_flight
     assert running is not None
-    settle_look_up(transfer, shown, NOW, LookUp(running.reversal_id, NOW))
+    record_look_up(transfer, shown, NOW, LookUp(running.reversal_id, NOW))
     assert transfer.amount_reversed == AMOUNT
     assert found(shown, transfer) == []
 
@@ -98,7 +98,7 @@ def test_our_own_reversal_of_an_imported_transfer_is_nobody_elses_after_a_restor
     record_external(transfer, shown, NOW)
     assert found(shown, transfer) == [(Kind.MISSING_HERE, 300)]
     transfer.take_back("r1", 300, NOW)
-    settle_look_up(transfer, shown, NOW)
+    record_look_up(transfer, shown, NOW)
     assert transfer.amount_reversed == 300
 
 

@@ -115,7 +115,7 @@ async def test_what_was_not_asked_of_stripe_says_nothing(fleet: Fleet) -> None:
     assert fleet.open
 
 
-@pytest.mark.parametrize(("heard", "several"), [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)])
+@pytest.mark.parametrize(("signal", "several"), [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)])
 async def test_a_wrong_key_stops_everything_and_one_transfers_trouble_does_not(
     fleet: Fleet, signal: ProviderSignal, several: int
 ) -> None:

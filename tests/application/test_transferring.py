@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from application.process_managers.transfers import Found, TransferProcess
+from application.process_managers.transfers import TransferProcess, TransfersFound
+from application.unit_of_work import UnitOfWork
 from domain.fact import opened
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.request_body import TransferBody
@@ -35,9 +36,10 @@ class Books:
         return self.stripe.hold(TransferBody(**body | changes))
 
     async def alike(self, transfer: SellerTransfer) -> list[str]:
-        settlement = await self.errand.look_up(transfer, LookUp(TRANSFER, transfer.begun_at))
-        assert isinstance(settlement, Found)
-        return [seen.stripe_transfer_id for seen in settlement.alike]
+        uow = UnitOfWork({transfer.id: transfer}, {})
+        answer = await self.errand.look_up(uow, transfer.id, LookUp(TRANSFER, transfer.begun_at))
+        assert isinstance(answer, TransfersFound)
+        return [seen.stripe_transfer_id for seen in answer.similar]
 
 
 @pytest.fixture

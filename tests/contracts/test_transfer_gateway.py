@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from application.ports import TransferGateway
+from application.gateways import TransferGateway
 from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
 from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
 from infrastructure.stripe.gateway import StripeGateway

@@ -1,4 +1,4 @@
-"""What every `Work` owes: one holder at a time, nothing forgotten, everything obeyed, and sellers who take turns."""
+"""What every `WorkQueue` owes: one holder at a time, nothing forgotten, everything obeyed, and sellers who take turns."""
 
 import asyncio
 from datetime import timedelta

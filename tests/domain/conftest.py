@@ -18,11 +18,10 @@ from domain.provider_call.steps import LookUp, Rest, Send, Step
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal import Reversal
-from domain.seller_transfer.reversal_outcome import settle_look_up as settle_reversal_look_up
-from domain.seller_transfer.reversal_outcome import settle_reversal
+from domain.seller_transfer.reversal_outcome import record_look_up as record_reversal_look_up
 from domain.seller_transfer.stripe_call import begin
-from domain.seller_transfer.transfer_outcome import settle_look_up as settle_transfer_look_up
-from domain.seller_transfer.transfer_outcome import settle_transfer
+from domain.seller_transfer.transfer_outcome import record_look_up as record_transfer_look_up
+from tests.support.outcomes import record_reversal_outcome, record_transfer_outcome
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -91,9 +90,9 @@ class Story:
 
     def answer(self, send: Send, outcome: Outcome, seen: TransferAtStripe | None = None) -> "Story":
         if send.what == TRANSFER:
-            settle_transfer(self.transfer, send.attempt, outcome, self.now, self.policy)
+            record_transfer_outcome(self.transfer, send.attempt, outcome, self.now, self.policy)
         else:
-            settle_reversal(self.transfer, send.what, send.attempt, outcome, seen, self.now, self.policy)
+            record_reversal_outcome(self.transfer, send.what, send.attempt, outcome, seen, self.now, self.policy)
         return self
 
     def call(self, outcome: Outcome, seen: TransferAtStripe | None = None) -> Send:
@@ -105,21 +104,21 @@ class Story:
     def find(self, *found: TransferAtStripe) -> "Story":
         """A look at the books for the transfer itself."""
         look = self.look()
-        settle_transfer_look_up(self.transfer, found, self.now, look)
+        record_transfer_look_up(self.transfer, found, self.now, look)
         return self
 
     def see(self, seen: TransferAtStripe) -> "Story":
         """A look at the books for the running reversal."""
         look = self.look()
-        settle_reversal_look_up(self.transfer, seen, self.now, look)
+        record_reversal_look_up(self.transfer, seen, self.now, look)
         return self
 
     def see_nothing(self, look: LookUp) -> "Story":
         """What a look that was begun earlier comes to: nothing of ours is there."""
         if look.what == TRANSFER:
-            settle_transfer_look_up(self.transfer, (), self.now, look)
+            record_transfer_look_up(self.transfer, (), self.now, look)
         else:
-            settle_reversal_look_up(self.transfer, self.books(), self.now, look)
+            record_reversal_look_up(self.transfer, self.books(), self.now, look)
         return self
 
     # Stripe
@@ -243,9 +242,9 @@ class Sale:
     def answer(self, transfer: SellerTransfer, send: Send, outcome: Outcome, seen: TransferAtStripe | None = None) -> None:
         """An outcome is recorded; a reversal whose cause vanished meanwhile is settled now."""
         if send.what == TRANSFER:
-            settle_transfer(transfer, send.attempt, outcome, self.now, POLICY)
+            record_transfer_outcome(transfer, send.attempt, outcome, self.now, POLICY)
         else:
-            settle_reversal(transfer, send.what, send.attempt, outcome, seen, self.now, POLICY)
+            record_reversal_outcome(transfer, send.what, send.attempt, outcome, seen, self.now, POLICY)
         reversal = transfer.reversals.get(send.what)
         if reversal is not None and reversal.contested and reversal.refund_id is not None:
             self.recover_shares(reversal.refund_id)

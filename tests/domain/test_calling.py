@@ -11,6 +11,7 @@ import pytest
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, LookFirst
 from domain.provider_call.outcome import Hindrance, NotExecuted, Succeeded, Unknown
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.steps import LOST_IN_A_ROW, LookUp, Rest, Send
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
 
@@ -145,7 +146,7 @@ def test_a_look_up_that_failed_is_repeated_and_ends_nothing(due: Any, answers: A
     status = due.status
     for _ in range(10):
         due.look()
-        postpone(due.transfer, "look_up_failed", "Stripe's books could not be read.", due.now + SECOND, due.now)
+        postpone(due.transfer, DeferralReason.LOOK_UP_FAILED, "Stripe's books could not be read.", due.now + SECOND, due.now)
     assert due.status is status
     assert due.operation.exhausted
     assert due.operation.open
@@ -342,7 +343,7 @@ def test_success_heard_twice_is_one_success(due: Any) -> None:
 
 def test_a_call_that_was_not_made_after_all_is_given_back(due: Any) -> None:
     send = due.send()
-    give_back(due.transfer, send.attempt, "too late", due.now)
+    give_back(due.transfer, send.what, send.attempt, "too late", due.now)
     assert not due.operation.open
     assert due.operation.retry_count == 0
     assert due.send().key == send.key
@@ -350,14 +351,14 @@ def test_a_call_that_was_not_made_after_all_is_given_back(due: Any) -> None:
 
 def test_giving_back_a_call_does_not_make_known_what_was_unknown(due: Any, answers: Any) -> None:
     due.call(answers.timeout)
-    give_back(due.transfer, due.send().attempt, "too late", due.now)
+    give_back(due.transfer, "transfer", due.send().attempt, "too late", due.now)
     assert due.operation.open
 
 
 def test_giving_back_an_older_call_changes_nothing(due: Any) -> None:
     older, _ = due.send(), due.send()
     due.news()
-    give_back(due.transfer, older.attempt, "too late", due.now)
+    give_back(due.transfer, older.what, older.attempt, "too late", due.now)
     assert due.told() == []
 
 

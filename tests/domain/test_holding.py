@@ -9,9 +9,9 @@ from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
 from domain.lifecycle import TransferStatus
 from domain.order.recovery import doubt
 from domain.provider_call.outcome import Succeeded
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.steps import LookUp
 from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
-from domain.seller_transfer.payment_hold import hold_back
 from domain.seller_transfer.stripe_call import begin, give_back, postpone
 from domain.seller_transfer.transfer_outcome import complete
 
@@ -22,7 +22,7 @@ LONG = timedelta(days=400)
 
 @pytest.fixture
 def held(story: Any) -> Any:
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     story.news()
     return story
 
@@ -71,7 +71,7 @@ def test_what_needs_a_person_anyway_is_left_alone(story: Any, answers: Any) -> N
     for _ in range(6):
         story.call(answers.refused)
     story.news()
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     assert (story.status, story.told()) == (S.PERMANENTLY_FAILED, [])
 
 
@@ -87,7 +87,7 @@ def test_it_is_never_due_until_a_person_retries_it_and_then_is_sent_under_its_fi
 
 def test_one_that_was_refused_stays_failed_and_is_not_tried_again(story: Any, answers: Any) -> None:
     story.call(answers.too_little)
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     assert story.status is S.FAILED
     assert is_never_due(story)
 
@@ -115,7 +115,7 @@ def test_one_that_a_refund_has_cancelled_cannot_be_retried(held: Any) -> None:
 def test_a_person_may_end_it_without_paying(story: Any, answers: Any, status: S) -> None:
     if status is S.FAILED:
         story.call(answers.refused)
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     resolve(story.transfer, "ops", "the buyer never paid", "ticket-1", story.now)
     assert story.status is S.PERMANENTLY_FAILED
     assert is_never_due(story)
@@ -138,7 +138,7 @@ def test_stripes_own_word_that_it_is_paid_counts(held: Any) -> None:
 
 def test_a_call_under_way_is_decided_by_its_outcome(story: Any) -> None:
     send = story.send()
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     with pytest.raises(CallInFlight):
         story.transfer.retry("ops", "now", story.now)
     story.answer(send, Succeeded("tr_1", 10_000))
@@ -148,7 +148,7 @@ def test_a_call_under_way_is_decided_by_its_outcome(story: Any) -> None:
 @pytest.mark.parametrize("answer", ["refused", "invalid", "too_little", "on_hold", "rate_limited"])
 def test_a_call_under_way_that_comes_to_nothing_is_not_repeated(story: Any, answers: Any, answer: str) -> None:
     send = story.send()
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     story.answer(send, getattr(answers, answer))
     assert story.told()[-1] == "HeldBack"
     assert is_never_due(story)
@@ -156,15 +156,15 @@ def test_a_call_under_way_that_comes_to_nothing_is_not_repeated(story: Any, answ
 
 def test_a_call_that_was_not_made_after_all_is_not_made(story: Any) -> None:
     send = story.send()
-    hold_back(story.transfer, WHY, story.now)
-    give_back(story.transfer, send.attempt, "shutting down", story.now)
+    story.transfer.hold_back(WHY, story.now)
+    give_back(story.transfer, send.what, send.attempt, "shutting down", story.now)
     assert is_never_due(story)
 
 
 @pytest.mark.parametrize("outcome", ["timeout", "outage", "key_in_use", "replayed_outage"])
 def test_an_unknown_outcome_is_read_in_stripes_books_and_never_sent_again(story: Any, answers: Any, outcome: str) -> None:
     send = story.send()
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     story.answer(send, getattr(answers, outcome))
     story.find()
     assert is_never_due(story)
@@ -173,20 +173,20 @@ def test_an_unknown_outcome_is_read_in_stripes_books_and_never_sent_again(story:
 
 def test_so_it_is_where_the_outcome_was_unknown_before(story: Any, answers: Any) -> None:
     story.call(answers.timeout)
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     story.find(story.books())
     assert (story.status, story.transfer.held) == (S.COMPLETED, None)
 
 
 def test_so_it_is_where_its_caller_has_vanished(story: Any) -> None:
     story.send()
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     assert isinstance(story.look(), LookUp)
 
 
 def test_while_the_books_have_not_been_read_nobody_can_end_it(story: Any, answers: Any) -> None:
     story.call(answers.timeout)
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     with pytest.raises(NothingToResolve):
         resolve(story.transfer, "ops", "the buyer never paid", "ticket-1", story.now)
 
@@ -194,15 +194,15 @@ def test_while_the_books_have_not_been_read_nobody_can_end_it(story: Any, answer
 def test_books_that_cannot_be_read_do_not_release_it(story: Any, answers: Any) -> None:
     story.call(answers.refused)
     story.transfer.retry("ops", "now", story.now)
-    hold_back(story.transfer, WHY, story.now)
-    postpone(story.transfer, "look_up_failed", "a page is missing", story.now, story.now)
+    story.transfer.hold_back(WHY, story.now)
+    postpone(story.transfer, DeferralReason.LOOK_UP_FAILED, "a page is missing", story.now, story.now)
     assert is_never_due(story)
 
 
 def test_a_refund_that_waited_for_the_outcome_reduces_it_before_it_rests(story: Any, answers: Any) -> None:
     send = story.send()
     story.refunded(amount=4_000)
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     story.answer(send, answers.rate_limited)
     assert (story.transfer.amount, story.transfer.queue) == (6_000, [])
     assert is_never_due(story)
@@ -211,7 +211,7 @@ def test_a_refund_that_waited_for_the_outcome_reduces_it_before_it_rests(story: 
 def test_an_exhausted_one_that_is_not_there_needs_a_person_as_ever(story: Any, answers: Any) -> None:
     for _ in range(6):
         story.call(answers.outage)
-    hold_back(story.transfer, WHY, story.now)
+    story.transfer.hold_back(WHY, story.now)
     story.find()
     assert (story.status, story.transfer.held) == (S.PERMANENTLY_FAILED, None)
     story.transfer.retry("ops", "it is paid", story.now)

@@ -19,7 +19,7 @@ from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfe
 from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin
-from domain.seller_transfer.transfer_outcome import settle_look_up
+from domain.seller_transfer.transfer_outcome import record_look_up
 
 S = TransferStatus
 OPEN = ("pending", "failed")
@@ -68,7 +68,7 @@ def cleared(story: Any) -> Any:
 
 def looked(story: Any, *alike: TransferAtStripe) -> Any:
     look = story.look()
-    settle_look_up(story.transfer, (), story.now, look, alike)
+    record_look_up(story.transfer, (), story.now, look, alike)
     return story
 
 

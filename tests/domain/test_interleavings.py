@@ -25,6 +25,7 @@ from domain.order.disputes import count_dispute, revoke_dispute
 from domain.order.recovery import doubt, pay_sellers, recover_shares
 from domain.provider_call.operation import TRANSFER, LookFirst
 from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.request_body import ReversalBody, TransferBody
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send
@@ -37,6 +38,7 @@ from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
 from projections.registry import TransferFold, fold
+from tests.support.outcomes import record_reversal_outcome, record_transfer_outcome
 
 S = TransferStatus
 # short, so that plans of a hundred steps come to every end
@@ -375,7 +377,7 @@ class World:
 
     def arrives(self, call: Call, fate: str) -> None:
         call.arrived, call.answer = True, self.stripe.receive(call.send, fate, self.now)
-        if call.send.what != TRANSFER and reversal_outcome.needs_look(call.answer):
+        if call.send.what != TRANSFER and reversal_outcome.needs_look_up(call.answer):
             call.seen = self.stripe.transfers[call.send.body["stripe_transfer_id"]].seen()  # type: ignore[typeddict-item]
 
     def answers(self, call: Call) -> None:
@@ -386,17 +388,17 @@ class World:
         if isinstance(call.answer, Unknown):
             self.silent.append((call.transfer, call.send.what, call.send.attempt))
         if call.send.what == TRANSFER:
-            transfer_outcome.settle_transfer(call.transfer, call.send.attempt, call.answer, self.now, POLICY)
+            record_transfer_outcome(call.transfer, call.send.attempt, call.answer, self.now, POLICY)
         else:
             send = call.send
-            reversal_outcome.settle_reversal(call.transfer, send.what, send.attempt, call.answer, call.seen, self.now, POLICY)
+            record_reversal_outcome(call.transfer, send.what, send.attempt, call.answer, call.seen, self.now, POLICY)
         self._follow_up(call.transfer, reduced)
         self.append()
 
     def gives_back(self, call: Call) -> None:
         """The call was not made after all."""
         self.calls.remove(call)
-        give_back(call.transfer, call.send.attempt, "too late", self.now)
+        give_back(call.transfer, call.send.what, call.send.attempt, "too late", self.now)
         self.append()
 
     def reads(self, look: Look) -> None:
@@ -407,7 +409,7 @@ class World:
 
     def cannot_read(self, look: Look) -> None:
         self.looks.remove(look)
-        postpone(look.transfer, "look_up_failed", "a page is missing", self.now + timedelta(seconds=5), self.now)
+        postpone(look.transfer, DeferralReason.LOOK_UP_FAILED, "a page is missing", self.now + timedelta(seconds=5), self.now)
         self.append()
 
     def has_read(self, look: Look) -> None:
@@ -416,9 +418,9 @@ class World:
         self.looks.remove(look)
         reduced = dict(look.transfer.reductions)
         if look.step.what == TRANSFER:
-            transfer_outcome.settle_look_up(look.transfer, look.seen, self.now, look.step)
+            transfer_outcome.record_look_up(look.transfer, look.seen, self.now, look.step)
         else:
-            reversal_outcome.settle_look_up(look.transfer, look.seen[0], self.now, look.step)
+            reversal_outcome.record_look_up(look.transfer, look.seen[0], self.now, look.step)
         self._follow_up(look.transfer, reduced)
         self.append()
 
@@ -444,7 +446,7 @@ class World:
 
     def told_back(self, transfer: SellerTransfer, made: ReversalAtStripe) -> None:
         reduced = dict(transfer.reductions)
-        reversal_outcome.take_in(transfer, made.reversal_id or "", made.stripe_reversal_id, made.amount, None, self.now)
+        reversal_outcome.complete_reversal(transfer, made.reversal_id or "", made.stripe_reversal_id, made.amount, None, self.now)
         self._follow_up(transfer, reduced)
         self.append()
 

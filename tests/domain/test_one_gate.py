@@ -4,7 +4,7 @@ The rule, for domain, application, projections, infrastructure and scripts:
 
 Python
   - no store to (or deletion of) an attribute `status` of anything, except in the module-level functions `enter` of
-    domain/seller_transfer/facts.py, refund.py, dispute.py and payout.py. A declaration without a value assigns nothing;
+    domain/seller_transfer/transfer_fact.py, refund.py, dispute.py and payout.py. A declaration without a value assigns nothing;
   - no `setattr` or `__setattr__` of "status", nor of a name that cannot be read off the source;
   - no `__dict__` or `vars()` with a "status" put into it;
   - no `_replace(status=…)` or `replace(status=…)` except where a fact is folded into a row: the modules of EVOLVE.
@@ -26,7 +26,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "projections", "infrastructure", "scripts")
-GATES = ("domain/seller_transfer/facts.py", "domain/refund/facts.py", "domain/dispute.py", "domain/payout.py")
+GATES = ("domain/seller_transfer/transfer_fact.py", "domain/refund/facts.py", "domain/dispute.py", "domain/payout.py")
 TABLES = ("seller_transfers", "transfer_reversals", "orders", "refunds", "disputes", "payouts")
 EVOLVE = tuple(f"projections/{name}.py" for name in (*TABLES, "findings"))
 SIMULATORS = "infrastructure/simulators"

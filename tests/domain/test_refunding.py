@@ -7,6 +7,7 @@ import pytest
 
 from domain.provider_call.outcome import Hindrance, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import name_at_psp
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Rest, Send
 from domain.refund import psp_outcome
@@ -43,14 +44,8 @@ class Asking:
         return self.begins()
 
     def hears(self, outcome: Unknown | NotExecuted | Rejected) -> str | None:
-        match outcome:
-            case Unknown():
-                psp_outcome.defer_unknown(self.refund, outcome, self.now, POLICY)
-            case NotExecuted():
-                psp_outcome.hindered(self.refund, outcome, self.now, POLICY)
-            case Rejected():
-                return psp_outcome.refused(self.refund, outcome, self.now, POLICY)
-        return None
+        assert self.refund.operation is not None
+        return psp_outcome.record_failure(self.refund, self.refund.operation.attempt, outcome, self.now, POLICY)
 
     def exhausted(self) -> "Asking":
         """Every call went unanswered."""
@@ -152,7 +147,7 @@ def test_a_refusal_after_an_unknown_call_is_no_end_before_the_provider_was_asked
     assert (asking.last.open, asking.last.look_first) == (True, True)
     assert isinstance(asking.begins(), Rest), "the unknown call may still be under way"
     assert isinstance(asking.is_due(), LookUp)
-    assert psp_outcome.absent(asking.refund, "no such refund", asking.now) is None
+    assert psp_outcome.record_absence(asking.refund, "no such refund", asking.now) is None
     assert isinstance(asking.begins(), Send)
     assert asking.hears(NO) is not None, "now nothing is in doubt any more"
 
@@ -160,9 +155,9 @@ def test_a_refusal_after_an_unknown_call_is_no_end_before_the_provider_was_asked
 def test_with_no_attempt_left_the_provider_is_asked_and_only_what_it_lacks_has_failed(asking: Asking) -> None:
     asking.exhausted()
     assert isinstance(asking.is_due(), LookUp)
-    psp_outcome.postpone(asking.refund, "look_up_failed", "no answer", asking.now + MINUTE, asking.now)
+    psp_outcome.postpone(asking.refund, DeferralReason.LOOK_UP_FAILED, "no answer", asking.now + MINUTE, asking.now)
     assert isinstance(asking.is_due(), LookUp), "an answer that did not come ends nothing"
-    assert "has no such refund" in str(psp_outcome.absent(asking.refund, "HE_02", asking.now))
+    assert "has no such refund" in str(psp_outcome.record_absence(asking.refund, "HE_02", asking.now))
 
 
 def test_a_payment_that_cannot_be_refunded_yet_is_tried_again_within_bounds(asking: Asking) -> None:
@@ -198,7 +193,7 @@ def test_a_submitted_refund_is_asked_about_less_and_less_often_and_never_sent(as
     waits = []
     for _ in range(6):
         assert isinstance(asking.is_due(), LookUp)
-        psp_outcome.undecided(asking.refund, "pending", "still", asking.now, POLICY)
+        psp_outcome.ask_again(asking.refund, DeferralReason.PENDING, "still", asking.now, POLICY)
         waits.append((asking.last.next_retry_at - asking.now) / MINUTE)
     assert waits == [1, 2, 4, 8, 10, 10]
     assert len(asking.calls) == 1

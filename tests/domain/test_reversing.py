@@ -10,7 +10,7 @@ from domain.lifecycle import TransferStatus
 from domain.provider_call.outcome import Rejected, Succeeded
 from domain.provider_call.stripe_objects import ReversalAtStripe
 from domain.seller_transfer.reversal import Reason, ReversalStatus
-from domain.seller_transfer.reversal_outcome import external_id, needs_look, no_such_transfer, record_external
+from domain.seller_transfer.reversal_outcome import external_id, needs_look_up, record_external, record_unknown_transfer
 
 S = TransferStatus
 HOUR = timedelta(hours=1)
@@ -81,9 +81,9 @@ def test_an_unknown_transfer_is_one_call_and_then_a_persons_business(story: Any,
 
 
 def test_such_a_404_needs_no_look_and_every_other_refusal_does(answers: Any) -> None:
-    assert not needs_look(answers.not_found)
-    assert all(needs_look(getattr(answers, word)) for word in ("refused", "already", "too_little", "invalid"))
-    assert not any(needs_look(getattr(answers, word)) for word in ("timeout", "rate_limited", "idempotency_error"))
+    assert not needs_look_up(answers.not_found)
+    assert all(needs_look_up(getattr(answers, word)) for word in ("refused", "already", "too_little", "invalid"))
+    assert not any(needs_look_up(getattr(answers, word)) for word in ("timeout", "rate_limited", "idempotency_error"))
 
 
 def test_without_a_stripe_transfer_id_nothing_is_called(story: Any) -> None:
@@ -115,7 +115,7 @@ def test_the_books_that_do_not_know_the_transfer_end_it_as_well(story: Any, answ
     story.reversing()
     exhaust(story, answers)
     story.look()
-    no_such_transfer(story.transfer, "No such transfer: 'tr_1'", None, story.now)
+    record_unknown_transfer(story.transfer, "No such transfer: 'tr_1'", None, story.now)
     assert story.status is S.PERMANENTLY_FAILED
 
 

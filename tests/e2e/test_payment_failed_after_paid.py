@@ -13,6 +13,7 @@ from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
 from domain.order.facts import PaymentDoubted
 from domain.pause import EVERYTHING
+from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.facts import HeldBack
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -213,7 +214,7 @@ async def test_an_account_that_turns_ready_releases_nothing_that_is_held_back(
 
     service = ledger.service
     work = AccountPauses(CommandHandler(PostgresEventLog(service.store), service.clock), LookedBefore(service.pool))
-    await work.retry(TransferStatus.FAILED, "account", "acct_1anna", "stripe:evt_1", "its account may be paid again")
+    await work.retry(TransferStatus.FAILED, WaitingFor.ACCOUNT, "acct_1anna", "stripe:evt_1", "its account may be paid again")
     assert await waits(view)()
 
 

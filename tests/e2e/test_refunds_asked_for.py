@@ -12,6 +12,7 @@ import pytest
 
 from application.ports import FleetState
 from application.process_managers.refunds import RefundProcess
+from application.unit_of_work import UnitOfWork
 from domain.errors import ExceedsOrder, Refused
 from domain.identity import order_stream
 from domain.order.facts import RefundReleased
@@ -286,8 +287,8 @@ async def test_only_a_pause_holds_a_refund_back_never_an_outage_of_stripe_or_a_p
         desk = Desk(service)
         await stage.paid(desk)
         refund = await desk.ask_refund("r1", amount=1_000)
-        errand = RefundProcess(service.psp, settings.policy(QUICK), service.commands.refunds)
-        assert errand.may(refund, FleetState(outage=True, paused=frozenset({"seller:anna", "work:reversing"})))
-        assert not errand.may(refund, FleetState(paused=frozenset({EVERYTHING})))
-        assert not errand.may(refund, FleetState(paused=frozenset({scope_of_work("refunding")})))
+        errand = RefundProcess(service.psp, settings.policy(QUICK))
+        assert errand.may_run(UnitOfWork({}, {}), refund.id, FleetState(outage=True, paused=frozenset({"seller:anna", "work:reversing"})))
+        assert not errand.may_run(UnitOfWork({}, {}), refund.id, FleetState(paused=frozenset({EVERYTHING})))
+        assert not errand.may_run(UnitOfWork({}, {}), refund.id, FleetState(paused=frozenset({scope_of_work("refunding")})))
         await buyers.happened(Submitted)

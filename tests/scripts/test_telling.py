@@ -9,14 +9,14 @@ import psycopg
 import pytest
 
 from application.commands.refunds import RefundRequest
-from application.process_managers.transfers import Answered
 from domain.order.state import Share
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Send
-from domain.seller_transfer.reversal_outcome import settle_reversal
+from domain.seller_transfer.reversal_outcome import complete_reversal
 from domain.seller_transfer.stripe_call import begin
+from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.read_models import Filters, ReadModels
@@ -54,9 +54,9 @@ async def _goes_through(storage: Storage, transfer_id, stripe_id: str) -> None:
     assert isinstance(step, Send)
     outcome = Succeeded(stripe_id, step.body["amount"], f"req_{stripe_id}")
     if step.what == TRANSFER:
-        Answered(step.attempt, outcome, policy).record(transfer, now)
+        complete(transfer, outcome.stripe_id, outcome.amount, outcome.request_id, now)
     else:
-        settle_reversal(transfer, step.what, step.attempt, outcome, None, now, policy)
+        complete_reversal(transfer, step.what, outcome.stripe_id, outcome.amount, outcome.request_id, now)
     await ledger.append(uow)
 
 

@@ -15,8 +15,8 @@ from application.missed_webhooks.stripe_events import MissedStripeEvents
 from application.ports import Clock
 from infrastructure.bootstrap import running
 from infrastructure.hyperswitch.signature import HEADER, sign
-from infrastructure.polling import poller_of
 from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.runtime import poller_of
 from infrastructure.service import Service
 from infrastructure.settings import Settings
 from infrastructure.simulators.hyperswitch import HyperswitchControl

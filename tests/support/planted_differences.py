@@ -12,7 +12,7 @@ from domain.order.recovery import parts_of, pay_sellers, recover_shares
 from domain.order.state import Share
 from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.reversal_outcome import take_in
+from domain.seller_transfer.reversal_outcome import complete_reversal
 from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Storage
@@ -129,7 +129,7 @@ class Seeds:
                 made = self._plant(self._reversed(paid, BACK - 1, named), "amount")
             case _:
                 made = self._reversed(paid, BACK, named)
-        take_in(transfer, claim.reversal_id, made, BACK, None, self.now)
+        complete_reversal(transfer, claim.reversal_id, made, BACK, None, self.now)
 
     def _reversed(self, stripe_transfer_id: str, amount: int, named: dict[str, str] | None = None) -> str:
         transfer = self.books.transfers.by_id[stripe_transfer_id]

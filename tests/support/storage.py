@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.sql import SQL, Identifier
 
-from application.ports import Alarms, CircuitBreaker, Directory, EventLog, RateLimiter, Work
+from application.ports import Alarms, CircuitBreaker, Directory, EventLog, RateLimiter, WorkQueue
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.directory import PostgresDirectory
@@ -37,7 +37,7 @@ class Storage:
 
     ledger: EventLog
     directory: Directory
-    work: Work
+    work: WorkQueue
     alarms: Any
     """With `raised`, for people."""
     inbox: Any

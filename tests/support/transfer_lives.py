@@ -11,11 +11,9 @@ from uuid import UUID
 
 from application.commands import commands_on
 from application.commands.refunds import RefundReport
-from application.process_managers.outcome_recorder import Recorder
-from application.process_managers.process import CallResult
-from application.process_managers.reversals import Answered as ReversalAnswered
-from application.process_managers.reversals import Seen
-from application.process_managers.transfers import Answered, Found
+from application.process_managers.outcome_recorder import OutcomeRecorder
+from application.process_managers.reversals import ReversalAnswer, ReversalFailed, ReversalProcess
+from application.process_managers.transfers import TransferAnswer, TransferProcess, TransfersFound
 from domain.errors import Refused
 from domain.fact import opened
 from domain.identity import transfer_stream
@@ -33,6 +31,7 @@ from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.service import Storage
+from tests.support.in_memory.stripe import LightStripe
 
 START = datetime.fromisoformat("2026-03-02T09:30:00+00:00")
 STEPS = [timedelta(0), timedelta(0), timedelta(microseconds=1), timedelta(seconds=1), timedelta(hours=5)]
@@ -48,7 +47,10 @@ class Life:
         self._random, self.instant = Random(seed), START
         self._store, self._reads = PostgresEventLog(storage.store), ReadModels(storage.pool)
         self._commands = commands_on(self._store, PostgresDirectory(storage.pool), self)
-        self._recorder = Recorder(self._store, self)
+        self._recorder = OutcomeRecorder(self._store, self)
+        stripe = LightStripe(clock=self.now)
+        self._transfers = TransferProcess(stripe, PostgresDirectory(storage.pool), POLICY)
+        self._reversals = ReversalProcess(stripe, POLICY)
         self._books: dict[UUID, tuple[TransferAtStripe, list[ReversalAtStripe]]] = {}
         self._made = 0
         self.orders: list[str] = []
@@ -157,20 +159,28 @@ class Life:
         step = begin(transfer, self.instant, POLICY)
         if uow.changed():
             await self._store.append(uow)
-        if isinstance(step, Send):
-            await self._recorder.record(due.id, uow, self._sent(transfer, step))
-        elif isinstance(step, LookUp):
-            await self._recorder.record(due.id, uow, self._looked(transfer, step))
+        if isinstance(step, Send | LookUp):
+            if step.what == TRANSFER:
+                await self._recorder.record(self._transfers, due.id, uow, step, self._of_transfer(transfer, step))
+            else:
+                await self._recorder.record(self._reversals, due.id, uow, step, self._of_reversal(transfer, step))
 
     def _mood(self, *bad: str) -> str:
         return "well" if self._opening else self._random.choice([*["well"] * 4, *bad])
 
-    def _sent(self, transfer: SellerTransfer, step: Send) -> CallResult:
-        if step.what == TRANSFER:
-            return Answered(step.attempt, self._paid(transfer, step), POLICY)
+    def _of_transfer(self, transfer: SellerTransfer, step: Send | LookUp) -> TransferAnswer:
+        if isinstance(step, Send):
+            return self._paid(transfer, step)
+        return TransfersFound([self._seen(transfer)] if transfer.id in self._books else [])
+
+    def _of_reversal(self, transfer: SellerTransfer, step: Send | LookUp) -> ReversalAnswer:
+        if isinstance(step, LookUp):
+            return self._seen(transfer)
         outcome = self._reversed(transfer, step)
+        if isinstance(outcome, Succeeded):
+            return outcome
         seen = self._seen(transfer) if isinstance(outcome, Rejected) and outcome.status == 400 else None
-        return ReversalAnswered(step.what, step.attempt, outcome, seen, POLICY)
+        return ReversalFailed(outcome, seen)
 
     def _paid(self, transfer: SellerTransfer, step: Send) -> Outcome:
         mood = self._mood("timeout", "not ready", "funds", "refused")
@@ -195,11 +205,6 @@ class Life:
         made = ReversalAtStripe(self._name("trr"), step.body["amount"], step.what)
         self._books[transfer.id][1].insert(0, made)
         return Succeeded(made.stripe_reversal_id, made.amount, "req_2")
-
-    def _looked(self, transfer: SellerTransfer, look: LookUp) -> CallResult:
-        if look.what == TRANSFER:
-            return Found([self._seen(transfer)] if transfer.id in self._books else [], look)
-        return Seen(self._seen(transfer), look)
 
     def _seen(self, transfer: SellerTransfer) -> TransferAtStripe:
         """The transfer in Stripe's books, where the older system's are too."""

@@ -11,16 +11,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
-from uuid import UUID
 
 from application.commands import commands_on
-from application.ports import EventLog, TransferGateway
+from application.gateways import TransferGateway
+from application.ports import EventLog
 from application.process_managers.circuit_breaker import BreakerMonitor
-from application.process_managers.outcome_recorder import Recorder
-from application.process_managers.process import Forgiven, ProcessManager
+from application.process_managers.outcome_recorder import OutcomeRecorder
+from application.process_managers.process import ProcessManager
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
-from application.process_managers.worker import Limits, Worker
+from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.handler import WebhookHandler
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
 from application.webhooks.inbox_worker import InboxLoop
@@ -185,13 +185,10 @@ class Process:
         breaker, alarms, recorder = (
             line.to(MemoryCircuitBreaker(database)),
             line.to(MemoryAlarms(database)),
-            Recorder(ledger, clock),
+            OutcomeRecorder(ledger, clock),
         )
 
-        async def forgive(transfer_id: UUID, what: str, attempt: int) -> None:
-            await recorder.record(transfer_id, await ledger.load([transfer_id]), Forgiven(what, attempt))
-
-        return BreakerMonitor(breaker, gateway, alarms, forgive=forgive, stop=commands.operator.pause)
+        return BreakerMonitor(breaker, gateway, alarms, forgive=recorder.forgive, stop=commands.operator.pause)
 
     def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: BreakerMonitor, clock: DatabaseClock) -> list[Loop]:
         fleet, settings, line = self.fleet, self.fleet.settings, self.line
@@ -206,7 +203,7 @@ class Process:
         )
         capacity = 2 * settings.stripe_max_concurrency
         return [
-            Worker(errand, ledger, work, rate_limiter, watch, clock, slots, Limits(capacity, settings.lease, interval))
+            Worker(errand, ledger, work, rate_limiter, watch, clock, slots, WorkerLimits(capacity, settings.lease, interval))
             for errand, interval in errands
         ]
 

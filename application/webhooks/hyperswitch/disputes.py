@@ -7,7 +7,7 @@ from application.commands.disputes import DisputeReport
 from application.commands.subjects import subject_of_payment
 from application.ports import Directory
 from application.webhooks.handler import DONE, REFUSALS, EventHandler, Parked, StoredEvent, WebhookAlarm, WebhookResult, result_of
-from application.webhooks.hyperswitch.events import DISPUTE, content_of
+from application.webhooks.hyperswitch.events import DISPUTE_EVENT, content_of
 from domain.dispute import DisputePolicy, DisputeStatus
 from domain.money import currency
 from domain.order.authority import HYPERSWITCH
@@ -37,7 +37,7 @@ class HyperswitchDisputes:
         return dict.fromkeys(STATUSES, self._dispute)
 
     async def _dispute(self, event: StoredEvent) -> WebhookResult:
-        dispute = content_of(event.body, DISPUTE)
+        dispute = content_of(event.body, DISPUTE_EVENT)
         orders = (await self._directory.find_order(payment_ids=[dispute.payment_id])).by_payment
         if len(orders) != 1:
             subject = subject_of_payment(dispute.payment_id)

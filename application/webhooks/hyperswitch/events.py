@@ -90,9 +90,9 @@ class Envelope(Generic[T]):
     content: Content[T]
 
 
-PAYMENT = TypeAdapter(Envelope[PaymentContent])
-REFUND = TypeAdapter(Envelope[RefundContent])
-DISPUTE = TypeAdapter(Envelope[DisputeContent])
+PAYMENT_EVENT = TypeAdapter(Envelope[PaymentContent])
+REFUND_EVENT = TypeAdapter(Envelope[RefundContent])
+DISPUTE_EVENT = TypeAdapter(Envelope[DisputeContent])
 
 
 def content_of(body: bytes, kind: TypeAdapter[Envelope[T]]) -> T:

@@ -22,7 +22,7 @@ from application.webhooks.handler import (
     parked_for,
     result_of,
 )
-from application.webhooks.hyperswitch.events import PAYMENT, REFUND, PaymentContent, content_of
+from application.webhooks.hyperswitch.events import PAYMENT_EVENT, REFUND_EVENT, PaymentContent, content_of
 from domain.errors import BadMoney, ContentDiffers, Contradiction, Refused
 from domain.identity import refund_stream
 from domain.money import currency
@@ -60,7 +60,7 @@ class HyperswitchPayments:
     # --- payments ---------------------------------------------------------------------------------------------------
 
     async def _payment_succeeded(self, event: StoredEvent) -> WebhookResult:
-        payment = content_of(event.body, PAYMENT)
+        payment = content_of(event.body, PAYMENT_EVENT)
         order_id = await self._order_of(payment)
         if order_id is None:
             return _unknown_order(next(iter(payment.named_orders), None), payment.payment_id)
@@ -76,7 +76,7 @@ class HyperswitchPayments:
 
     async def _payment_failed(self, event: StoredEvent) -> WebhookResult:
         """Hold back the transfers of a paid order, unless the PSP shows its payment as succeeded: then the event is old."""
-        payment = content_of(event.body, PAYMENT)
+        payment = content_of(event.body, PAYMENT_EVENT)
         order_id = await self._order_of(payment)
         order = await self._commands.orders.order(order_id) if order_id is not None else None
         if order is None or not order.paid:
@@ -189,7 +189,7 @@ class HyperswitchPayments:
             return None
 
     async def _refund_report(self, event: StoredEvent) -> RefundReport | Parked:
-        refund = content_of(event.body, REFUND)
+        refund = content_of(event.body, REFUND_EVENT)
         named = [refund.named_order] if refund.named_order is not None else []
         matches = await self._directory.find_order(
             refund_id=refund.refund_id, order_ids=named, payment_ids=[refund.payment_id]

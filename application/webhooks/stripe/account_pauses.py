@@ -16,6 +16,7 @@ from domain.lifecycle import TransferStatus
 from domain.money import currency
 from domain.pause import scope_of_seller
 from domain.payout import Payout, PayoutStatus
+from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.aggregate import SellerTransfer
 
 REVOKED = "it has revoked the platform's access"
@@ -58,11 +59,11 @@ class AccountPauses:
 
             await self._handler.handle(partial(self._handler.load, pause_stream(scope)), decide)
 
-    async def retry(self, status: TransferStatus, waiting_for: str, account: str | None, actor: str, why: str) -> None:
+    async def retry(self, status: TransferStatus, waiting_for: WaitingFor, account: str | None, actor: str, why: str) -> None:
         """Make the transfers that wait for `account` or `funds` due now, a batch at a time."""
         after: UUID | None = None
         for _ in range(MOST_BATCHES):
-            batch = await self._directory.waiting(status.value, waiting_for, account, after)
+            batch = await self._directory.waiting(status.value, waiting_for.value, account, after)
             if not batch:
                 return
 

@@ -15,6 +15,7 @@ from application.webhooks.stripe.events import ACCOUNT, CAPABILITY, PAYOUT, Acco
 from application.webhooks.stripe.objects import ObjectUnread, StripeObjects
 from domain.lifecycle import TransferStatus
 from domain.payout import PayoutStatus
+from domain.provider_call.reasons import WaitingFor
 
 TRANSFERS = "transfers"
 ACTIVE, NOT_ACTIVE = "active", frozenset({"inactive", "pending", "unrequested"})
@@ -77,7 +78,7 @@ class StripeAccounts:
         if now is not None and capability == ACTIVE:
             await self._pauses.resume(sellers, account, event.source, seen=seen)
             why = "its account may be paid again"
-            await self._pauses.retry(TransferStatus.FAILED, "account", account, event.source, why)
+            await self._pauses.retry(TransferStatus.FAILED, WaitingFor.ACCOUNT, account, event.source, why)
         elif now is not None and capability not in NOT_ACTIVE:
             return Ignored(f"the ledger does not know the state {capability!r} of the capability `transfers`")
         await self._pauses.close(event)
@@ -110,7 +111,7 @@ class StripeAccounts:
             status, why = TransferStatus.FAILED, "the platform has money"
         else:
             status, why = TransferStatus.REVERSAL_PENDING, "its account has money"
-        await self._pauses.retry(status, "funds", account, event.source, why)
+        await self._pauses.retry(status, WaitingFor.FUNDS, account, event.source, why)
         await self._pauses.close(event)
         return DONE
 

@@ -16,7 +16,7 @@ from domain.errors import UnknownId
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
-from domain.seller_transfer.aggregate import SellerTransfer, to_settle
+from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
 from domain.seller_transfer.stripe_call import keep_evidence
 
 
@@ -50,7 +50,7 @@ class ExternalChanges:
             reduced = dict(transfer.reductions)
             missing = _record(transfer, seen, now)
             order = uow.known_order(transfer.order_id)
-            for cause_id in to_settle(transfer, reduced) if order is not None else ():
+            for cause_id in causes_to_recover(transfer, reduced) if order is not None else ():
                 recover_again(uow, uow.order(transfer.order_id), cause_id, now)
             return missing
 
@@ -71,10 +71,10 @@ def _record(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> 
         return None  # kept as evidence, with an alarm
     for made in reversed(seen.reversals):
         if made.reversal_id in transfer.reversals:
-            reversal_outcome.take_in(
+            reversal_outcome.complete_reversal(
                 transfer, made.reversal_id, made.stripe_reversal_id, made.amount, None, now, "told by a webhook of Stripe"
             )
-    if not reversal_outcome.strangers(transfer, seen):
+    if not reversal_outcome.external_reversals(transfer, seen):
         return NotRecorded.DRIFT if _unexplained(transfer, seen) else None
     return _attribute(transfer, seen, now)
 
@@ -95,7 +95,7 @@ def _attribute(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) 
     if running is not None:
         return NotRecorded.OPEN_CALL if transfer.is_open(running) else NotRecorded.BUSY
     reversal_outcome.record_external(transfer, seen, now)
-    return NotRecorded.STUCK if reversal_outcome.strangers(transfer, seen) else None
+    return NotRecorded.STUCK if reversal_outcome.external_reversals(transfer, seen) else None
 
 
 def _unexplained(transfer: SellerTransfer, seen: TransferAtStripe) -> bool:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
-from application.ports import TransferGateway
+from application.gateways import TransferGateway
 from application.webhooks.handler import Later, Parked, StoredEvent, WebhookAlarm
 from application.webhooks.stripe.events import EVENT, Object, StripeEvent
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe, ProviderSignal

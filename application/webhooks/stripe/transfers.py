@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
-from application.ports import Directory, TransferGateway
+from application.gateways import TransferGateway
+from application.ports import Directory
 from application.webhooks.handler import (
     DONE,
     EventHandler,

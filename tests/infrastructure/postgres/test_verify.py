@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from domain.identity import transfer_stream
-from domain.seller_transfer.reversal_outcome import no_such_transfer
+from domain.seller_transfer.reversal_outcome import record_unknown_transfer
 from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.connections import connect_blocking
@@ -233,7 +233,7 @@ async def test_a_reversal_that_a_person_has_written_off_is_no_finding(database_u
         await ledger.append(uow)
         await desk.refund("r1", "o1", 400)
         uow = await ledger.load([transfer_id])
-        no_such_transfer(uow.transfer(transfer_id), "No such transfer: tr_1", None, storage.clock.now())
+        record_unknown_transfer(uow.transfer(transfer_id), "No such transfer: tr_1", None, storage.clock.now())
         await ledger.append(uow)
         commands = storage.commands.operator
         await commands.resolve(None, transfer_id, "mia", "the platform bears it", "ticket 7")  # type: ignore[arg-type]  # not read

@@ -20,9 +20,7 @@ from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Outcome, Rejected, Succeeded
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Send
-from domain.seller_transfer.reversal_outcome import settle_reversal
 from domain.seller_transfer.stripe_call import begin
-from domain.seller_transfer.transfer_outcome import settle_transfer
 from infrastructure.bootstrap import stored
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch import signature as hyperswitch
@@ -40,6 +38,7 @@ from infrastructure.web.app import application_of
 from infrastructure.web.openapi import codes, document
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
 from infrastructure.web.routes import OPERATIONS
+from tests.support.outcomes import record_reversal_outcome, record_transfer_outcome
 
 TOKEN = "a-token-of-the-tests"
 OLD, NEW = "the-old-secret", "the-new-secret"
@@ -251,7 +250,7 @@ class Stripe:
         transfer = uow.transfer(transfer_id)
         assert transfer.operation is not None
         refused = Rejected(400, "account_invalid", "The account is not ready.", stored=True)
-        settle_transfer(transfer, transfer.operation.attempt, refused, now, self.POLICY)
+        record_transfer_outcome(transfer, transfer.operation.attempt, refused, now, self.POLICY)
         await self._ledger.append(uow)
 
     async def _step(self, transfer_id: UUID, outcome: Callable[[int], Outcome]) -> None:
@@ -261,9 +260,9 @@ class Stripe:
         assert isinstance(step, Send), step
         came = outcome(step.body["amount"])
         if step.what == TRANSFER:
-            settle_transfer(transfer, step.attempt, came, now, self.POLICY)
+            record_transfer_outcome(transfer, step.attempt, came, now, self.POLICY)
         else:
-            settle_reversal(transfer, step.what, step.attempt, came, None, now, self.POLICY)
+            record_reversal_outcome(transfer, step.what, step.attempt, came, None, now, self.POLICY)
         await self._ledger.append(uow)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import Claimed
+from application.ports import ClaimedWork
 from tests.support.in_memory.circuit_breaker import state
 from tests.support.in_memory.database import MemoryDatabase
 
@@ -18,15 +18,15 @@ TOGETHER = timedelta(seconds=2)
 
 
 class MemoryWork:
-    """See `application.ports.Work`."""
+    """See `application.ports.WorkQueue`."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database, self._due = database, database.due
 
-    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> Claimed:
+    async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork:
         now, breaker = self._database.now(), state(self._database)
         obeys = lambda seller_id: breaker.allows(kind, seller_id)  # noqa: E731
-        return Claimed(self._due.lease(kind, holder, limit, now + lease, now, obeys), now)
+        return ClaimedWork(self._due.lease(kind, holder, limit, now + lease, now, obeys), now)
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> Collection[UUID]:
         return self._due.renew(holder, ids, self._database.now() + lease)

@@ -77,7 +77,7 @@ async def test_a_page_that_ends_where_it_began_does_not_go_on(stripe, gateway):
 
 
 @pytest.mark.parametrize(
-    ("status", "heard"), [(401, ProviderSignal.KEY_REFUSED), (403, ProviderSignal.KEY_REFUSED), (503, ProviderSignal.SILENCE)]
+    ("status", "signal"), [(401, ProviderSignal.KEY_REFUSED), (403, ProviderSignal.KEY_REFUSED), (503, ProviderSignal.SILENCE)]
 )
 async def test_a_failure_says_what_it_means(stripe, gateway, status, signal):
     stripe.answers(status, {"error": {"type": "api_error", "message": "no"}})

@@ -1,0 +1,138 @@
+"""Facts about the reversals of a seller transfer. `domain.seller_transfer.facts` lists the whole vocabulary."""
+
+from datetime import datetime
+
+from domain.lifecycle import TransferStatus
+from domain.provider_call.operation import Operation
+from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
+from domain.seller_transfer.state import TransferState
+from domain.seller_transfer.transfer_fact import TransferFact
+
+
+class ReversalQueued(TransferFact):
+    """A reversal is owed and waits for `waiting_for`."""
+
+    TOPIC = "ledger.seller_transfer.reversal_queued"
+    reversal_id: str
+    refund_id: str | None
+    amount: int
+    reason: str
+    waiting_for: str
+    """`WaitingFor.TRANSFER`, `REVERSAL` or `OPERATOR`."""
+
+    def change(self, transfer: TransferState) -> None:
+        transfer.reversals[self.reversal_id] = Reversal(
+            self.reversal_id, self.refund_id, self.amount, self.reason, ReversalStatus.QUEUED
+        )
+
+
+class ReversalRequested(TransferFact):
+    """A reversal is due: it is sent at `next_retry_at`."""
+
+    TOPIC = "ledger.seller_transfer.reversal_requested"
+    LEADS_TO = TransferStatus.REVERSAL_PENDING
+    reversal_id: str
+    refund_id: str | None
+    amount: int
+    reason: str
+    next_retry_at: datetime
+    epoch: int = 1
+    note: str | None = None
+
+    def change(self, transfer: TransferState) -> None:
+        before = transfer.reversals.get(self.reversal_id)
+        reversal = Reversal(self.reversal_id, self.refund_id, self.amount, self.reason, ReversalStatus.REQUESTED)
+        transfer.reversals[self.reversal_id] = reversal._replace(contested=before is not None and before.contested)
+        if self.reason == Reason.EXTERNAL:
+            return  # its outcome is in the same append, and the running operation goes on
+        running = transfer.operation
+        same = running if running is not None and running.what == self.reversal_id else Operation(self.reversal_id)
+        transfer.operation, transfer.next_retry_at = same.again(self.epoch), self.next_retry_at
+
+
+class ReversalReduced(TransferFact):
+    """The cause of an unsent reversal became smaller: `amount` remains."""
+
+    TOPIC = "ledger.seller_transfer.reversal_reduced"
+    reversal_id: str
+    amount: int
+    cause_id: str
+    epoch: int
+
+    def change(self, transfer: TransferState) -> None:
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(amount=self.amount)
+        operation = transfer.operation
+        if operation is not None and operation.what == self.reversal_id and self.epoch != operation.epoch:
+            transfer.operation = operation._replace(epoch=self.epoch, epoch_began=None)
+
+
+class ReversalWithdrawn(TransferFact):
+    """The cause of a reversal disappeared before the reversal was sent."""
+
+    TOPIC = "ledger.seller_transfer.reversal_withdrawn"
+    reversal_id: str
+    refund_id: str | None
+    amount: int
+    amount_reversed: int
+    in_flight: bool
+    """True if it was the running reversal of the transfer, which ends `reversal_pending`."""
+    cause_id: str
+
+    @property
+    def leads_to(self) -> TransferStatus | None:
+        return TransferStatus.PARTIALLY_REVERSED if self.in_flight else None
+
+    def change(self, transfer: TransferState) -> None:
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(state=ReversalStatus.WITHDRAWN)
+        if self.in_flight:
+            transfer.operation, transfer.next_retry_at = None, None
+
+
+class ReversalContested(TransferFact):
+    """The cause of a reversal disappeared while its call was open; the reversed amount will be given back."""
+
+    TOPIC = "ledger.seller_transfer.reversal_contested"
+    reversal_id: str
+    cause_id: str
+
+    def change(self, transfer: TransferState) -> None:
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(contested=True)
+
+
+class ReversalSettled(TransferFact):
+    """Fields and effects that `PartiallyReversed` and `Reversed` share."""
+
+    reversal_id: str
+    stripe_reversal_id: str | None
+    amount: int
+    """Amount that this reversal added to `amount_reversed`."""
+    amount_reversed: int
+    settled_by: str
+    """`us`, or `external` if the reversal was not made by this ledger."""
+    drift: int = 0
+    """Reversed amount minus requested amount."""
+    note: str | None = None
+    request_id: str | None = None
+
+    def change(self, transfer: TransferState) -> None:
+        reversal = transfer.reversals[self.reversal_id]
+        transfer.reversals[self.reversal_id] = reversal._replace(
+            state=ReversalStatus.REVERSED, settled=self.amount, stripe_reversal_id=self.stripe_reversal_id
+        )
+        transfer.amount_reversed, transfer.stripe_reversal_id = self.amount_reversed, self.stripe_reversal_id
+        if transfer.operation is not None and transfer.operation.what == self.reversal_id:
+            transfer.operation, transfer.next_retry_at = None, None
+
+
+class PartiallyReversed(ReversalSettled):
+    """A part of the transfer is reversed."""
+
+    TOPIC = "ledger.seller_transfer.partially_reversed"
+    LEADS_TO = TransferStatus.PARTIALLY_REVERSED
+
+
+class Reversed(ReversalSettled):
+    """The whole transfer is reversed."""
+
+    TOPIC = "ledger.seller_transfer.reversed"
+    LEADS_TO = TransferStatus.REVERSED
