@@ -151,4 +151,4 @@ class CommitExtras(NamedTuple):
 
     inbox: InboxMark | None = None
     released: Sequence[str] = ()
-    """Subjects whose parked webhooks are due now."""
+    """Subjects: the webhooks parked for them are due now."""

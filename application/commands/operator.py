@@ -69,7 +69,7 @@ class OperatorCommands:
         )
 
     async def resume(self, scope: str, actor: str, reason: str) -> bool:
-        """Send again what is due of this scope; return whether it was paused. See `domain.pause.scopes_within`."""
+        """Send due work of this scope again; return whether it was paused. See `domain.pause.scopes_within`."""
         scopes = scopes_within(scope)
 
         def decide(uow: UnitOfWork, now: datetime) -> bool:
@@ -107,7 +107,7 @@ def record_stripe_id(transfer: SellerTransfer, stripe_transfer_id: str, actor: s
     if operation is not None and operation.in_call:
         raise CallInFlight(transfer.id)
     if operation is not None and operation.first_began is not None:
-        raise NotAdoptable(stripe_transfer_id, f"transfer {transfer.id} was sent by this ledger, whose own look-up decides")
+        raise NotAdoptable(stripe_transfer_id, f"transfer {transfer.id} was sent by this ledger, and its own look-up at Stripe decides")
     waiting = (TransferStatus.PENDING, TransferStatus.FAILED, TransferStatus.PERMANENTLY_FAILED)
     if transfer.status not in waiting or transfer.settled_outside is not None:
         raise NotAdoptable(stripe_transfer_id, f"transfer {transfer.id} is {transfer.status} here")

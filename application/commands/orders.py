@@ -113,7 +113,7 @@ class OrderCommands:
     async def record_payment_failure(
         self, order_id: str, payment_id: str, detail: str, source: str, extras: CommitExtras
     ) -> bool:
-        """Hold back the unsent transfers of a paid order whose payment is reported as failed; return whether that is news.
+        """Hold back the unsent transfers of a paid order after a report that its payment has failed; return whether that is news.
 
         See `SellerTransfer.hold_back`. Raises UnknownId.
         """

@@ -36,7 +36,7 @@ class RefundReport(NamedTuple):
     """The webhook, answer or caller behind the report, for example `hyperswitch:<event id>`."""
     detail: str | None = None
     provider: str | None = None
-    """The provider whose webhook this is. None: the refund was requested here, or the authority was asked."""
+    """The sender of the webhook. None: the refund was requested here, or the authority was asked."""
     stream: UUID | None = None
     """The refund's stream, if the reporter has just looked it up: that saves one query."""
 
@@ -263,7 +263,7 @@ def _settled(uow: UnitOfWork, order: Order, request: RefundRequest, now: datetim
 
 
 def _claim_by_name(order: Order, name: str, now: datetime) -> None:
-    """Make Stripe the authority of an order whose refund has a name of Stripe's, so that the PSP's webhooks do not count it
+    """Make Stripe the authority of the order if this is a refund id of Stripe's, so that the PSP's webhooks do not count it
     again under another name. Raises Refused when the PSP is the authority already."""
     if name.startswith(STRIPES_REFUNDS):
         claim_authority(order, STRIPE, "api", now)

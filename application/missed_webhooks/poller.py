@@ -1,4 +1,4 @@
-"""Poller: reads events at the providers and puts those into the inbox whose webhook never arrived.
+"""Poller: reads events at the providers and puts the ones without a webhook into the inbox.
 
 The poller does not interpret events: each is handled like every webhook. The inbox stores an event id once, so the cursor may
 be behind the stored events but never ahead of them, and two pollers at once do no harm. The poller's failures do not open the
@@ -44,7 +44,7 @@ class Round:
     provider: str
     seen_until: datetime
     missed: int = 0
-    """Events whose webhook did not arrive in time."""
+    """Events without a webhook in time."""
     replayed: int = 0
     """Those of them that this round stored; the webhooks of the others arrived meanwhile."""
     failure: str | None = None
@@ -66,12 +66,12 @@ class Poller(Loop):
         self.providers, self._times = providers, times
 
     async def turn(self) -> float:
-        """Ask each provider whose turn it is; return the seconds until the next round is due."""
+        """Poll each provider that is due; return the seconds until the next round is due."""
         for provider in self.providers:
             try:
                 await self.check(provider)
-            except Exception as error:  # whatever it was: the others are asked, and this one again
-                log.warning("a provider was not asked what is missing", provider=provider.name, error=str(error))
+            except Exception as error:  # the other providers are asked, and this one again in the next round
+                log.warning("a provider could not be polled", provider=provider.name, error=str(error))
         return await self._until_due()
 
     async def check(self, provider: Provider, *, anyway: bool = False) -> Round | None:

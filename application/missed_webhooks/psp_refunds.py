@@ -25,7 +25,7 @@ LIST, READ = "psp.refunds.list", "psp.refunds.retrieve"
 MOST_UNREAD = 3
 """Refunds that cannot be read before the round is given up; fewer do not delay the other refunds."""
 SHORTEST = timedelta(minutes=1)
-"""Shortest slice. A slice whose list is incomplete is halved, down to this."""
+"""Shortest slice. A slice with an incomplete list is halved, down to this."""
 ENDS = {"succeeded": "refund_succeeded", "failed": "refund_failed"}
 """The event type of each final status."""
 
@@ -63,7 +63,7 @@ class MissedRefunds:
             yield listed
 
     async def _missed(self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]) -> list[RefundAtPsp]:
-        """Return the refunds that ended before `horizon` and whose end is neither in the inbox nor recorded."""
+        """Return the refunds that ended before `horizon` without a webhook: neither the inbox nor the ledger has their end."""
         read = [await self._read(refund.refund_id, unread) for refund in await self._unrecorded(listed)]
         ended = [
             refund
@@ -75,7 +75,7 @@ class MissedRefunds:
         return [refund for refund in await self._unrecorded(ended) if _about(refund) not in waiting]
 
     async def _unrecorded(self, refunds: Sequence[RefundAtPsp]) -> list[RefundAtPsp]:
-        """Return the refunds whose status at the PSP differs from the last one that the ledger knows."""
+        """Return the refunds that have another status at the PSP than the last one that the ledger knows."""
         known = await self._known.refund_statuses([refund.refund_id for refund in refunds]) if refunds else {}
         return [refund for refund in refunds if known.get(refund.refund_id) != refund.status]
 

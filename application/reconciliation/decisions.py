@@ -23,7 +23,7 @@ class ReconciliationCommands:
         self._handler = handler
 
     async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy) -> None:
-        """Adopt what a reconciliation found; `seen` is the transfer as Stripe shows it now. See `adopt`."""
+        """Adopt a finding; `seen` is the transfer as Stripe shows it now. See `adopt`."""
         await self._handler.handle(
             partial(self._handler.load_transfer_with_order, transfer_id, finding_stream(finding_id)),
             lambda uow, now: adopt(uow, transfer_id, seen, finding_id, by, now),

@@ -94,7 +94,7 @@ REFUSALS = (NotTheAuthority, ContentDiffers, Contradiction, BadMoney, UnknownId)
 
 
 def result_of(refused: Refused, order_id: str, alarm: WebhookAlarm, *, maybe_foreign: bool = False) -> Ignored | Parked:
-    """Return the result of a webhook whose command was refused with one of `REFUSALS`."""
+    """Return the result of a webhook after its command was refused with one of `REFUSALS`."""
     match refused:
         case NotTheAuthority():
             return Ignored(str(refused))

@@ -42,8 +42,8 @@ class HyperswitchPayments:
     def __init__(self, commands: Commands, directory: Directory, psp: PaymentGateway | None = None) -> None:
         """Take the PSP that is asked when an event contradicts a recorded final status.
 
-        Without a PSP, a refund's failure after its success is recorded, a success after its failure is parked, and the unsent
-        transfers of an order whose payment is reported as failed are held back.
+        Without a PSP, a refund's failure after its success is recorded, a success after its failure is parked, and a failed
+        payment of a paid order holds the unsent transfers back.
         """
         self._commands, self._directory, self._psp = commands, directory, psp
 

@@ -1,4 +1,4 @@
-"""Pauses of sellers whose accounts at Stripe cannot be paid, retries when they can, and records of their payouts."""
+"""Commands of account events: pause sellers, resume them, retry their transfers, and record their payouts."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -98,7 +98,7 @@ class AccountPauses:
         await self._handler.handle(partial(self._handler.load, payout_stream(account, seen.id)), decide, event.done)
 
     async def close(self, event: StoredEvent) -> None:
-        """Close an event whose facts are all stored."""
+        """Close an event after all its facts are stored."""
         await self._handler.handle(self._handler.load, lambda uow, now: None, event.done)
 
 

@@ -14,7 +14,7 @@ from domain.provider_call.outcome import LookUpFailed, NotAtStripe, ProviderSign
 READ_WITHIN = 5.0
 """Seconds; an event is leased for ten, and its batch waits for the read."""
 UNREADABLE_RETRY = timedelta(seconds=30)
-"""Wait of an event whose object cannot be read at Stripe now."""
+"""Wait of an event while its object cannot be read at Stripe."""
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""Stripe's webhooks about refunds and disputes of orders whose payment Stripe took."""
+"""Stripe's webhooks about refunds and disputes."""
 
 from collections.abc import Mapping, Sequence
 

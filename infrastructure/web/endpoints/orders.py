@@ -1,4 +1,4 @@
-"""Orders: record one, have it paid, and everything that belongs to it."""
+"""Endpoints of orders: register, record or create the payment, show an order with its transfers and refunds."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Refunds: ask the payment provider for one, record one that succeeded elsewhere, and what has become of one."""
+"""Endpoints of refunds: request one from the payment provider, record one made elsewhere, show one."""
 
 from application.commands.refunds import RefundRequest
 from domain.errors import UnknownId
@@ -37,7 +37,7 @@ async def show_refund(call: Call[None, Parameters]) -> Reply:
 
 
 async def refund_named(reads: ReadModels, name: str) -> Refund:
-    """One refund under any of its names, as callers see it. Raises UnknownId."""
+    """Return the refund with this id, ours or the payment provider's, as callers see it. Raises UnknownId."""
     row = await reads.refund(name)
     if row is None:
         raise UnknownId("refund", name)
@@ -45,7 +45,7 @@ async def refund_named(reads: ReadModels, name: str) -> Refund:
 
 
 def shown(row: RefundRow) -> Refund:
-    """A refund, as callers see it."""
+    """Return a refund as callers see it."""
     return Refund(
         refund_id=row.refund_id,
         order_id=row.order_id,
