@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from domain.dispute import Dispute
@@ -18,10 +18,18 @@ from domain.refund.aggregate import Refund
 from domain.seller_transfer.aggregate import SellerTransfer
 
 
-class UnitOfWork:
-    """Loaded streams by id. `folded` belongs to the event log: the row that it folded from each stream, opaque here."""
+class StreamFold(Protocol):
+    """Read-model state of one stream, which the event log keeps from a load until the append."""
 
-    def __init__(self, streams: Mapping[UUID, Stream], folded: Mapping[UUID, object]) -> None:
+    def after(self, facts: Sequence[Fact]) -> tuple["StreamFold", Mapping[str, Sequence[tuple[object, ...]]]]:
+        """Fold further facts. Returns the state after them, and the rows that changed, by table."""
+        ...
+
+
+class UnitOfWork:
+    """Loaded streams by id, and the read-model state of each."""
+
+    def __init__(self, streams: Mapping[UUID, Stream], folded: Mapping[UUID, StreamFold]) -> None:
         self._streams = dict(streams)
         self._folded = dict(folded)
 
@@ -33,10 +41,10 @@ class UnitOfWork:
     def only(self, stream_id: UUID) -> "UnitOfWork":
         """Return a unit of work with this one stream: streams that are loaded together need not be appended together."""
         kept = {stream_id: self._streams[stream_id]} if stream_id in self._streams else {}
-        return UnitOfWork(kept, {stream_id: self._folded.get(stream_id)})
+        return UnitOfWork(kept, {known: fold for known, fold in self._folded.items() if known == stream_id})
 
-    def stored(self, stream_id: UUID, folded: object) -> None:
-        """Mark this stream's pending facts as appended; `folded` is its new row."""
+    def stored(self, stream_id: UUID, folded: StreamFold) -> None:
+        """Mark this stream's pending facts as appended; `folded` is its new read-model state."""
         self._streams[stream_id].collect_events()
         self._folded[stream_id] = folded
 
@@ -44,8 +52,8 @@ class UnitOfWork:
         """Add streams that begin with this command."""
         self._streams.update({stream.id: stream for stream in streams})
 
-    def folded(self, stream_id: UUID) -> object | None:
-        """Return the row that the event log folded when it loaded this stream; None for a new stream."""
+    def folded(self, stream_id: UUID) -> StreamFold | None:
+        """Return the read-model state of a stream when it was loaded or stored last; None for a new stream."""
         return self._folded.get(stream_id)
 
     def changed(self) -> Sequence[tuple[Stream, Sequence[Fact]]]:

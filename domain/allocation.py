@@ -1,23 +1,23 @@
-"""How a refund is divided among the sellers of an order: integers only, cumulative floors.
+"""Division of refunds among the sellers of an order: integers only, cumulative floors.
 
-Each seller's *target* is a function of everything effectively refunded so far, never of a single refund. Cumulative floors
-are monotone, never exceed the share, are exact at the full refund and do not depend on the order of proportional refunds.
-Largest remainders and prefix rounding look fairer, but some seller's target falls while the refund grows.
+The target of a seller is a function of the whole amount that is effectively refunded, never of a single refund. Cumulative
+floors are monotone, never exceed the share, are exact at the full refund and do not depend on the order of proportional
+refunds. Largest remainders and prefix rounding look fairer, but with them a seller's target can fall while the refund grows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
 class Portion(NamedTuple):
-    """One effective refund: its amount, and the caller's own division of it, if there was one."""
+    """Amount of one effective refund or dispute, and its explicit allocation to sellers, if the caller gave one."""
 
     amount: int
     explicit: Mapping[str, int] | None = None
 
 
 def allocate(shares: Mapping[str, int], order_amount: int, refunded: int) -> dict[str, int]:
-    """What must have come back from each seller after `refunded` of `order_amount` in all (minor units, proportional).
+    """Return the amount to take back from each seller after `refunded` of `order_amount` (minor units, proportional).
 
     Raises ValueError when the amounts cannot belong to one order.
     """
@@ -29,19 +29,37 @@ def allocate(shares: Mapping[str, int], order_amount: int, refunded: int) -> dic
 def targets(
     shares: Mapping[str, int], order_amount: int, portions: Sequence[Portion], summed: frozenset[str] | None = None
 ) -> dict[str, int]:
-    """What must have come back from each seller after these effective refunds, in the order they became known.
+    """Return the target of each seller, the amount to take back, after these portions in the order they became known.
 
-    An explicit division opens a new segment: later proportional refunds divide what remains of each share over
-    max(what remains of the order, the sum of what remains of the shares). `summed` names the sellers whose shares are in
-    the order's currency (None: all), since amounts of different currencies do not add up.
+    An explicit allocation opens a new segment: later proportional refunds divide the rest of each share over
+    max(rest of the order, sum of the rests of the shares). `summed` names the sellers whose shares are in the order's
+    currency (None: all), since amounts of different currencies do not add up.
     """
+    *_, last = _segments(shares, order_amount, portions, summed)
+    return last.taken()
+
+
+def targets_after_each(
+    shares: Mapping[str, int], order_amount: int, portions: Sequence[Portion], summed: frozenset[str] | None = None
+) -> list[dict[str, int]]:
+    """Return the targets after each of the portions; see `targets`."""
+    _, *after_each = _segments(shares, order_amount, portions, summed)
+    return [segment.taken() for segment in after_each]
+
+
+def _segments(
+    shares: Mapping[str, int], order_amount: int, portions: Sequence[Portion], summed: frozenset[str] | None
+) -> "Iterator[_Segment]":
     segment = _Segment(dict.fromkeys(shares, 0), dict(shares), order_amount, order_amount, 0)
+    yield segment
     for portion in portions:
         segment = segment.proportional(portion.amount) if portion.explicit is None else segment.divided(portion, summed)
-    return segment.taken()
+        yield segment
 
 
 class _Segment(NamedTuple):
+    """Refunds since the last explicit allocation, which divide the rest of the shares proportionally."""
+
     before: dict[str, int]
     shares: dict[str, int]
     order_left: int

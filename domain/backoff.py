@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""Delay before the next attempt: exponential, with a maximum."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ _ENOUGH = 62  # 2^62 microseconds exceed every maximum; a larger shift would onl
 
 
 def next_delay(base: timedelta, maximum: timedelta, retry_count: int) -> timedelta:
-    """`min(base * 2^retry_count, maximum)`, with the count before it is incremented: the first delay is `base`.
+    """Return `min(base * 2^retry_count, maximum)`. The count is that before the increment: the first delay is `base`.
 
     Raises ValueError for a negative count.
     """

@@ -1,14 +1,14 @@
-"""A dispute of a buyer with his bank: heard of in any order, and never going back.
+"""Aggregate of a dispute between a buyer and the platform, reported in any order.
 
-What is reported last need not have happened last. Statuses therefore have ranks, and only a higher one is news. Where the
-money is has a memory of its own beside the status: that funds were withdrawn may be heard of after the dispute was lost, and
-that they are back after it was won.
+The last report need not be the last event. Statuses therefore have ranks, and only a status of higher rank is new. Movements
+of money are recorded beside the status: a withdrawal may be reported after the loss, a reinstatement after the win.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypedDict, Unpack
 
 from domain.errors import ContentDiffers, Contradiction
 from domain.fact import Fact, Opening, Stream, opened
@@ -18,16 +18,16 @@ TOPIC = "ledger.dispute"
 
 
 class DisputeStatus(StrEnum):
-    """Where a dispute stands at the provider that took the payment."""
+    """Status of a dispute at the provider that took the payment."""
 
     OPENED = "opened"
-    """The buyer's bank asks; a person has to answer."""
+    """The buyer's bank asks, and a person has to answer."""
     CHALLENGED = "challenged"
-    """It was answered; the bank decides."""
+    """The platform has answered, and the bank decides."""
     WITHDRAWN = "withdrawn"
     """The bank has taken the money back from the platform."""
     CLOSED = "closed"
-    """It ended before anybody won or lost: an inquiry that was closed, a buyer who thought better of it."""
+    """The dispute ended without a decision: an inquiry was closed, or the buyer withdrew."""
     LOST = "lost"
     REINSTATED = "reinstated"
     """The platform has its money back."""
@@ -37,40 +37,50 @@ class DisputeStatus(StrEnum):
 _D = DisputeStatus
 
 RANK: Mapping[DisputeStatus, int] = MappingProxyType({status: rank for rank, status in enumerate(DisputeStatus)})
-"""What is heard counts only if it ranks higher than what is known: whatever the order of reports, the end is the same."""
+"""A report counts only if its status ranks higher than the recorded one, so that every order of reports ends the same."""
 
 OVER = frozenset({_D.REINSTATED, _D.WON})
-"""After these it cannot be lost any more."""
-ENDED = frozenset({_D.CLOSED, _D.LOST, *OVER})
-"""Nobody has to answer any more."""
+"""Statuses after which a dispute cannot be lost."""
 
 
 class DisputePolicy(StrEnum):
-    """When a dispute takes from the sellers."""
+    """Setting: when the sellers bear their shares of a dispute."""
 
     WITHDRAWAL = "withdrawal"
-    """As soon as the bank has taken the money from the platform."""
+    """From the moment at which the bank takes the money from the platform."""
     LOST = "lost"
-    """Only when it is lost: until then the platform bears it."""
+    """Only when the dispute is lost. Until then the platform bears it."""
 
 
 def enter(dispute: "Dispute", status: DisputeStatus) -> None:
-    """The one gate through which a dispute's status changes."""
+    """Set the status of a dispute; no other code does."""
     dispute.status = status
 
 
-def later(known: DisputeStatus, heard: DisputeStatus) -> DisputeStatus:
-    """The one of higher rank."""
-    return max(known, heard, key=RANK.__getitem__)
+def later(known: DisputeStatus, reported: DisputeStatus) -> DisputeStatus:
+    """Return the status of higher rank."""
+    return max(known, reported, key=RANK.__getitem__)
+
+
+class DisputeOpening(TypedDict):
+    """Content of `Opened`."""
+
+    dispute_id: str
+    provider: str
+    order_id: str
+    amount: int
+    currency: str
+    reason: str | None
+    source: str
 
 
 class Opened(Opening):
-    """A dispute became known, whatever was first heard of it."""
+    """A dispute became known, by a report of any status."""
 
     TOPIC = "ledger.dispute.opened"
     dispute_id: str
     provider: str
-    """Whose id it is: `stripe` or `hyperswitch`."""
+    """Provider that assigned the id: `stripe` or `hyperswitch`."""
     order_id: str
     amount: int
     currency: str
@@ -83,8 +93,8 @@ class Opened(Opening):
         enter(aggregate, DisputeStatus.OPENED)
 
 
-class Heard(Fact):
-    """What the facts about a known dispute share: who said so."""
+class DisputeUpdate(Fact):
+    """Base of the facts about a known dispute. `source` is the webhook that reported the fact."""
 
     LEADS_TO = DisputeStatus.OPENED
     source: str
@@ -93,8 +103,8 @@ class Heard(Fact):
         enter(aggregate, later(aggregate.status, self.LEADS_TO))
 
 
-class Restated(Heard):
-    """It is about another amount than was told before, and no money had moved yet: an inquiry became a dispute of a part."""
+class Restated(DisputeUpdate):
+    """The amount changed before any money moved: an inquiry became a dispute of a part."""
 
     TOPIC = "ledger.dispute.restated"
     amount: int
@@ -104,14 +114,14 @@ class Restated(Heard):
         super().apply(aggregate)
 
 
-class Challenged(Heard):
+class Challenged(DisputeUpdate):
     """The platform has answered."""
 
     TOPIC = "ledger.dispute.challenged"
     LEADS_TO = DisputeStatus.CHALLENGED
 
 
-class FundsWithdrawn(Heard):
+class FundsWithdrawn(DisputeUpdate):
     """The bank has taken the money back from the platform."""
 
     TOPIC = "ledger.dispute.funds_withdrawn"
@@ -122,21 +132,21 @@ class FundsWithdrawn(Heard):
         super().apply(aggregate)
 
 
-class Closed(Heard):
-    """It ended without being won or lost."""
+class Closed(DisputeUpdate):
+    """The dispute ended without a decision."""
 
     TOPIC = "ledger.dispute.closed"
     LEADS_TO = DisputeStatus.CLOSED
 
 
-class Lost(Heard):
+class Lost(DisputeUpdate):
     """The bank has decided for the buyer."""
 
     TOPIC = "ledger.dispute.lost"
     LEADS_TO = DisputeStatus.LOST
 
 
-class FundsReinstated(Heard):
+class FundsReinstated(DisputeUpdate):
     """The platform has its money back."""
 
     TOPIC = "ledger.dispute.funds_reinstated"
@@ -147,14 +157,14 @@ class FundsReinstated(Heard):
         super().apply(aggregate)
 
 
-class Won(Heard):
+class Won(DisputeUpdate):
     """The bank has decided for the platform."""
 
     TOPIC = "ledger.dispute.won"
     LEADS_TO = DisputeStatus.WON
 
 
-_FACTS: Mapping[DisputeStatus, type[Heard]] = MappingProxyType(
+_FACTS: Mapping[DisputeStatus, type[DisputeUpdate]] = MappingProxyType(
     {kind.LEADS_TO: kind for kind in (Challenged, FundsWithdrawn, Closed, Lost, FundsReinstated, Won)}
 )
 
@@ -169,36 +179,13 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
         self.amount = 0
 
     @classmethod
-    def open(
-        cls,
-        *,
-        dispute_id: str,
-        provider: str,
-        order_id: str,
-        amount: int,
-        currency: str,
-        source: str,
-        now: datetime,
-        reason: str | None = None,
-    ) -> "Dispute":
-        """A dispute that becomes known now."""
-        fact = Opened(
-            originator_id=dispute_stream(provider, dispute_id),
-            originator_version=1,
-            originator_topic=TOPIC,
-            timestamp=now,
-            dispute_id=dispute_id,
-            provider=provider,
-            order_id=order_id,
-            amount=amount,
-            currency=currency,
-            reason=reason,
-            source=source,
-        )
-        return opened(cls, fact)
+    def open(cls, now: datetime, **opening: Unpack[DisputeOpening]) -> "Dispute":
+        """Open the stream of a dispute that becomes known now."""
+        stream_id = dispute_stream(opening["provider"], opening["dispute_id"])
+        return opened(cls, Opened(**cls.first(stream_id, now), **opening))
 
     def agree(self, order_id: str, amount: int, currency: str) -> None:
-        """Check that a report says the same. Raises ContentDiffers, naming the members that differ."""
+        """Check that a report has the recorded content. Raises ContentDiffers, naming the members that differ."""
         same = {
             "order_id": self.order_id == order_id,
             "amount": self.amount == amount,
@@ -208,25 +195,27 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
             raise ContentDiffers("dispute", self.dispute_id, [name for name, equal in same.items() if not equal])
 
     def restate(self, amount: int, source: str, now: datetime) -> bool:
-        """Take in another amount, as long as no money has moved; answers whether that is news. Later it is for `agree` to
-        refuse it: an old report may come late."""
+        """Record another amount, as long as no money has moved. Returns whether that is new.
+
+        After that `agree` refuses another amount: an old report may come late.
+        """
         if amount == self.amount or self.withdrawn or self.status in (_D.LOST, *OVER):
             return False
         self.record(Restated(**self.next(now), source=source, amount=amount))
         return True
 
-    def hear(self, status: DisputeStatus, source: str, now: datetime) -> bool:
-        """Take in a status; answers whether it is news. Raises Contradiction for a loss after the money came back."""
+    def report(self, status: DisputeStatus, source: str, now: datetime) -> bool:
+        """Record a reported status. Returns whether it is new. Raises Contradiction for a loss after the money came back."""
         if status is _D.LOST and self.status in OVER:
             raise Contradiction("Dispute", self.dispute_id, self.status, status)
-        unheard = (status is _D.WITHDRAWN and not self.withdrawn) or (status is _D.REINSTATED and not self.reinstated)
-        if not unheard and RANK[status] <= RANK[self.status]:
+        money_moved = (status is _D.WITHDRAWN and not self.withdrawn) or (status is _D.REINSTATED and not self.reinstated)
+        if not money_moved and RANK[status] <= RANK[self.status]:
             return False
         self.record(_FACTS[status](**self.next(now), source=source))
         return True
 
     def takes(self, policy: DisputePolicy) -> bool:
-        """Whether the sellers have to bear their shares of it now."""
+        """Return whether the sellers bear their shares of the dispute now."""
         if self.reinstated:
             return False
         return self.withdrawn if policy is DisputePolicy.WITHDRAWAL else self.status is _D.LOST

@@ -1,26 +1,26 @@
-"""What can go wrong, as one tree. A leaf module: it imports nothing of ours, so both sides of a port can share it.
+"""Errors of the ledger, as one tree. The module imports nothing of the project, so both sides of a port can use it.
 
 LedgerError
-├── Refused                  the command is not possible; nothing changed
+├── Refused                  the command is not possible in the present state; nothing changed
 │   ├── IllegalTransition        the life cycle has no such arrow
 │   ├── ContentDiffers           the same id again, with other content
-│   │   └── ImportDiffers            an order's shares are not the transfers that an older system has made for it
-│   ├── UnknownId                nothing is stored under that id
-│   ├── Contradiction            a report that recorded finals rule out; somebody has to ask the authority
-│   ├── NotTheAuthority          a report of the provider whose word does not count
-│   ├── ExceedsOrder             more than what is left of the order
+│   │   └── ImportDiffers            an order's shares are not the transfers that were imported for it
+│   ├── UnknownId                nothing is stored under this id
+│   ├── Contradiction            a report that a recorded final status rules out; the provider has to be asked
+│   ├── NotTheAuthority          a report by a provider without authority over the order
+│   ├── ExceedsOrder             an amount above the rest of the order
 │   ├── CallInFlight             a call to Stripe is under way; its outcome comes first
-│   ├── NothingToRetry           nothing is due, so there is nothing to send
-│   ├── NothingToResolve         nothing is stuck, so there is nothing to resolve
-│   ├── EvidenceDiffers          what Stripe shows is not what it is said to prove
-│   ├── PspRefused               the payment provider said no, and nothing was made there
-│   ├── NotAdoptable             a difference from Stripe's books that cannot be taken in as it is
-│   └── BadMoney                 not an amount or a currency we accept
-├── Conflict                 somebody else appended first: reload and decide again
-├── Unavailable              the database cannot answer now; the request itself may be fine
+│   ├── NothingToRetry           no call is due, so a retry has nothing to send
+│   ├── NothingToResolve         nothing is stuck
+│   ├── EvidenceDiffers          the object at Stripe does not prove the outcome it was given for
+│   ├── PspRefused               the payment provider refused, and made nothing
+│   ├── NotAdoptable             a difference from Stripe's books that cannot be adopted
+│   └── BadMoney                 not an amount or a currency that the ledger accepts
+├── Conflict                 another writer appended first: reload and decide again
+├── Unavailable              the database cannot answer now; the request may be fine
 ├── StripeSilent             Stripe could not be asked; nothing changed
-├── PspSilent                the payment provider's answer is not known; asking again is safe
-└── ConstraintBroken         the database refused the facts' rows; names the constraint
+├── PspSilent                the payment provider's answer is unknown; the same request can be repeated safely
+└── ConstraintBroken         the database refused the rows of the facts; names the constraint
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from uuid import UUID
 
 
 class LedgerError(Exception):
-    """Every error this ledger raises on purpose; its text is one sentence for a person."""
+    """An error that the ledger raises on purpose. Its text is one sentence for a person."""
 
     code = "ledger_error"
 
@@ -63,7 +63,7 @@ class ContentDiffers(Refused):
 
 
 class ImportDiffers(ContentDiffers):
-    """An order's shares are not the transfers that an older system has made for it: nothing is paid."""
+    """The shares of an order are not the transfers that were imported for it from an older system. Nothing is paid."""
 
     code = "import_differs"
 
@@ -71,8 +71,8 @@ class ImportDiffers(ContentDiffers):
         self.kind, self.name, self.differences = "order", order_id, (seller_id,)
         Refused.__init__(
             self,
-            f"Order {order_id!r} was imported, and its shares are not what was: seller {seller_id!r} has {imported} by the "
-            f"import, and {ordered} in the order; register it with just the shares that were imported.",
+            f"Order {order_id!r} does not match its import: seller {seller_id!r} has {imported} in the import and {ordered} "
+            f"in the order; register the order with exactly the imported shares.",
         )
 
 
@@ -87,19 +87,19 @@ class UnknownId(Refused):
 
 
 class Contradiction(Refused):
-    """A report that what is recorded rules out. It is never dropped: the authority is asked, or a person decides."""
+    """A report that the recorded state rules out. It is never dropped: the provider is asked, or a person decides."""
 
     code = "contradiction"
 
     def __init__(self, kind: str, name: str, recorded: str, reported: str) -> None:
         self.kind, self.name, self.recorded, self.reported = kind, name, recorded, reported
         super().__init__(
-            f"{kind} {name!r} is recorded as {recorded}, but reported as {reported}; ask the payment provider which is so."
+            f"{kind} {name!r} is recorded as {recorded}, but reported as {reported}; ask the payment provider for its status."
         )
 
 
 class NotTheAuthority(Refused):
-    """A report of a provider whose word about this order does not count; the one whose word does reports it as well."""
+    """A report by a provider without authority over this order. The provider with authority reports the same event."""
 
     code = "not_the_authority"
 
@@ -109,7 +109,7 @@ class NotTheAuthority(Refused):
 
 
 class ExceedsOrder(Refused):
-    """More is asked for than is left of the order or of a share."""
+    """An amount is above the rest of the order or of a share."""
 
     code = "exceeds_order"
 
@@ -119,7 +119,7 @@ class ExceedsOrder(Refused):
 
 
 class CallInFlight(Refused):
-    """A call to Stripe is under way; its outcome has to be recorded first."""
+    """A call to Stripe is under way. Its outcome has to be recorded first."""
 
     code = "call_in_flight"
 
@@ -129,7 +129,7 @@ class CallInFlight(Refused):
 
 
 class NothingToRetry(Refused):
-    """Nothing is due now, so there is nothing that a retry could send."""
+    """No call is due, so a retry has nothing to send."""
 
     code = "nothing_to_retry"
 
@@ -139,7 +139,7 @@ class NothingToRetry(Refused):
 
 
 class NothingToResolve(Refused):
-    """Nothing is stuck, so there is nothing that a person has to resolve."""
+    """Nothing is stuck, so a person has nothing to resolve."""
 
     code = "nothing_to_resolve"
 
@@ -149,27 +149,27 @@ class NothingToResolve(Refused):
 
 
 class EvidenceDiffers(Refused):
-    """The object at Stripe is not what it is said to prove."""
+    """The object at Stripe does not prove the outcome it was given for."""
 
     code = "evidence_differs"
 
     def __init__(self, stripe_id: str, why: str) -> None:
         self.stripe_id, self.why = stripe_id, why
-        super().__init__(f"{stripe_id} {why}; check the id, or resolve by another evidence.")
+        super().__init__(f"{stripe_id} {why}; check the id, or give another object as evidence.")
 
 
 class PspRefused(Refused):
-    """The payment provider definitely said no: nothing was made there."""
+    """The payment provider refused definitely. It has made nothing."""
 
     code = "psp_refused"
 
     def __init__(self, what: str, why: str) -> None:
         self.what, self.why = what, why
-        super().__init__(f"The payment provider refused {what} ({why.rstrip('.')}); correct that, then ask again.")
+        super().__init__(f"The payment provider refused {what} ({why.rstrip('.')}); correct the cause, then send it again.")
 
 
 class NotAdoptable(Refused):
-    """A difference from Stripe's books that cannot be taken in as it is."""
+    """A difference from Stripe's books that cannot be adopted."""
 
     code = "not_adoptable"
 
@@ -185,7 +185,7 @@ class BadMoney(Refused):
 
 
 class Conflict(LedgerError):
-    """Another append came first for these (stream, version) pairs: reload, decide again, repeat no side effect."""
+    """Another append came first for these (stream, version) pairs. Reload and decide again; repeat no side effect."""
 
     code = "conflict"
 
@@ -196,7 +196,7 @@ class Conflict(LedgerError):
 
 
 class ConstraintBroken(LedgerError):
-    """The database refused the rows of these facts; nothing of this append is stored."""
+    """The database refused the rows of these facts. Nothing of the append is stored."""
 
     code = "constraint_broken"
 
@@ -216,19 +216,19 @@ class StripeSilent(LedgerError):
 
 
 class PspSilent(LedgerError):
-    """Nobody can tell whether the payment provider has done it. It is asked under a name of ours, so asking again is safe."""
+    """The payment provider's answer is unknown. The request names an id of the ledger, so it can be repeated safely."""
 
     code = "psp_silent"
 
     def __init__(self, what: str, why: str) -> None:
         self.what, self.why = what, why
-        super().__init__(f"The payment provider has not answered for {what} ({why.rstrip('.')}); ask again, which is safe.")
+        super().__init__(f"The payment provider has not answered for {what} ({why.rstrip('.')}); send the request again.")
 
 
 class Unavailable(LedgerError):
-    """The database cannot answer now; the request itself may be fine. It counts as no attempt of anything.
+    """The database cannot answer now. The request may be fine, and the failure does not count as an attempt.
 
-    `in_doubt`: the request may or may not have been stored; load again before deciding anything.
+    `in_doubt`: the request may or may not have been stored, so load the streams again before any decision.
     """
 
     code = "database_unavailable"

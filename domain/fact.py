@@ -1,4 +1,4 @@
-"""What every fact and every aggregate of the ledger is."""
+"""Base classes of facts and aggregates."""
 
 from datetime import datetime
 from typing import TypedDict, TypeVar, dataclass_transform
@@ -10,45 +10,57 @@ from eventsourcing.utils import register_topic
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Fact(AggregateEvent):
-    """A thing that happened: past tense, results in primitives, a permanent `TOPIC`.
+    """An event: named in the past tense, with results as primitives and a permanent `TOPIC`.
 
-    A field added later needs a default, so that facts stored before it still load. Appliers are total and boring:
-    no clock, no ids made, no guard that a later release could tighten.
+    A field that is added later needs a default, so that facts stored before still load. Appliers are total and pure:
+    no clock, no new ids, no guard that a later release could tighten.
     """
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         topic = vars(cls).get("TOPIC")
         if topic is not None:
-            register_topic(topic, cls)  # or a process that reads a fact before it writes one could not tell its class
+            register_topic(topic, cls)  # else a process that reads a fact before it writes one could not find its class
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Opening(Fact, AggregateCreated):
-    """The first fact of a stream. `originator_topic` names its aggregate."""
+    """The first fact of a stream. `originator_topic` names the class of its aggregate."""
 
 
 class Stamp(TypedDict):
-    """What a fact needs besides its content: whose it is, which version it makes, when it happened (UTC)."""
+    """Members of every fact: its stream, the version of the stream after it, and its time (UTC)."""
 
     originator_id: UUID
     originator_version: int
     timestamp: datetime
 
 
+class OpeningStamp(Stamp):
+    """The stamp of the first fact of a stream."""
+
+    originator_topic: str
+
+
 class Stream(Aggregate):
     """An aggregate whose commands decide facts and whose facts assign state.
 
-    `topic` is its permanent name and `opening` its first fact; a class without them is the state of another aggregate.
+    `topic` is its permanent name and `opening` the class of its first fact. A class without them holds the state of another
+    aggregate.
     """
 
     TOPIC = ""
 
     def __init_subclass__(cls, *, topic: str = "", opening: type[Opening] = Opening) -> None:
         cls.TOPIC = topic
-        # the library leaves classes alone that already fit; others it would subclass, under topics of its own making
+        # the library uses classes that fit as they are; it would subclass others under topics of its own
         cls.Event, cls.Created = Fact, opening  # type: ignore[misc, assignment]
         super().__init_subclass__()
+
+    @classmethod
+    def first(cls, stream_id: UUID, now: datetime) -> OpeningStamp:
+        """Return the stamp of the first fact of a new stream."""
+        return {"originator_id": stream_id, "originator_version": 1, "timestamp": now, "originator_topic": cls.TOPIC}
 
     def record(self, fact: Fact) -> None:
         """Apply a fact and keep it for the next append."""
@@ -56,9 +68,9 @@ class Stream(Aggregate):
         self.pending_events.append(fact)
 
     def next(self, now: datetime) -> Stamp:
-        """The stamp of the next fact; a TypedDict, so that `**self.next(now)` stays type-checked.
+        """Return the stamp of the next fact, as a TypedDict so that `**self.next(now)` is type-checked.
 
-        A stream's instants never go back, whatever clocks do: what it was at an instant is the fold up to there.
+        Times within a stream never go back, even if a clock does: the state at an instant is the fold of a prefix.
         """
         return {
             "originator_id": self.id,
@@ -71,7 +83,7 @@ S = TypeVar("S", bound=Stream)
 
 
 def opened(kind: type[S], fact: Opening) -> S:
-    """A new aggregate with its opening fact pending."""
+    """Return a new aggregate whose opening fact is pending."""
     stream: S | None = fact.mutate(None)
     assert isinstance(stream, kind)
     stream.pending_events.append(fact)

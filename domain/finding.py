@@ -1,8 +1,8 @@
-"""A difference between Stripe's books and ours, once a person has decided about it: let it stand, or have it taken in.
+"""Aggregate of a reconciliation finding: a difference between Stripe's books and the ledger that a person ignored or adopted.
 
-Only decisions have facts: a difference that nobody has decided about is found again by the next reconciliation. Each has a
-stream of its own, named by the finding's id, so that the audit trail tells who let it stand, and why. The id covers the money:
-when another amount hangs on it, it is another finding, about which nobody has decided.
+Only decisions are facts: the next reconciliation finds an undecided difference again. Each finding has a stream of its own,
+named by its id, so that the audit trail shows the actor and the reason. The id covers the amount at risk: with another amount,
+the difference is another finding, without a decision.
 """
 
 import hashlib
@@ -18,29 +18,29 @@ from domain.identity import finding_stream
 TOPIC = "ledger.finding"
 
 
-class Kind(StrEnum):
-    """How Stripe's books and ours can differ."""
+class DifferenceKind(StrEnum):
+    """Kind of a difference between Stripe's books and the ledger."""
 
     MISSING_HERE = "missing_here"
-    """Stripe holds something of ours that is not recorded here."""
+    """Stripe holds an object of the ledger that is not recorded here."""
     MISSING_THERE = "missing_there"
-    """Something is recorded here that Stripe does not hold."""
+    """An object is recorded here that Stripe does not hold."""
     AMOUNT = "amount"
     CURRENCY = "currency"
     DESTINATION = "destination"
-    """What is to have paid a seller went to another account."""
+    """The transfer went to another account than the seller's."""
     EXTERNAL_REVERSAL = "external_reversal"
-    """Somebody else took money back from a transfer of ours."""
+    """A reversal that others made of a transfer of the ledger."""
     DUPLICATE = "duplicate"
-    """A second transfer at Stripe for one of ours."""
+    """A second transfer at Stripe for one transfer of the ledger."""
     UNCLAIMED = "unclaimed"
-    """A transfer at Stripe without any trace of us: no fault."""
+    """A transfer at Stripe that does not name the ledger: no fault."""
 
 
 class Difference(NamedTuple):
-    """One difference, as a reconciliation finds it. `at_risk` in minor units of `currency`."""
+    """One difference that a reconciliation finds. `at_risk` in minor units of `currency`."""
 
-    kind: Kind
+    kind: DifferenceKind
     stripe_id: str
     """The transfer or reversal at Stripe."""
     stripe_transfer_id: str
@@ -49,25 +49,25 @@ class Difference(NamedTuple):
     currency: str
     detail: str
     obstacle: str | None
-    """Why it cannot be adopted; None if it can."""
+    """Why the difference cannot be adopted; None if it can."""
     reversal_id: str | None = None
 
     @property
     def id(self) -> str:
-        """The same for the same money between the same objects, however often it is found."""
+        """Id that is the same whenever the same amount between the same objects is found."""
         names = [self.kind, self.stripe_id, str(self.transfer_id), self.reversal_id, self.at_risk, self.currency]
         return f"{self.kind.value}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}"
 
 
 class DecidedBy(NamedTuple):
-    """Who decided about a finding, and why."""
+    """Actor and reason of a decision about a finding."""
 
     actor: str
     reason: str
 
 
 class Noted(Opening):
-    """Somebody decides about a difference for the first time: what it is, and what hangs on it (minor units)."""
+    """A difference gets its first decision. `at_risk` in minor units."""
 
     TOPIC = "ledger.finding.noted"
     finding_id: str
@@ -85,7 +85,7 @@ class Noted(Opening):
 
 
 class Ignored(Fact):
-    """`actor` lets the difference stand, as long as just this money hangs on it."""
+    """`actor` accepts the difference as long as the amount at risk stays the same."""
 
     TOPIC = "ledger.finding.ignored"
     finding_id: str
@@ -97,7 +97,7 @@ class Ignored(Fact):
 
 
 class Adopted(Fact):
-    """`actor` had the ledger take in what Stripe shows; the facts of that are stored beside this one."""
+    """`actor` had the ledger record the object at Stripe, by facts stored in the same transaction."""
 
     TOPIC = "ledger.finding.adopted"
     finding_id: str
@@ -109,7 +109,7 @@ class Adopted(Fact):
 
 
 class Finding(Stream, topic=TOPIC, opening=Noted):
-    """One difference that a person has decided about."""
+    """One difference about which a person has decided."""
 
     def __init__(self) -> None:
         self.finding_id = ""
@@ -117,12 +117,9 @@ class Finding(Stream, topic=TOPIC, opening=Noted):
 
     @classmethod
     def note(cls, difference: Difference, now: datetime) -> "Finding":
-        """A finding that nobody has decided about before."""
+        """Open the stream of a finding that has no decision yet."""
         fact = Noted(
-            originator_id=finding_stream(difference.id),
-            originator_version=1,
-            originator_topic=TOPIC,
-            timestamp=now,
+            **cls.first(finding_stream(difference.id), now),
             finding_id=difference.id,
             kind=difference.kind.value,
             stripe_id=difference.stripe_id,
@@ -136,14 +133,14 @@ class Finding(Stream, topic=TOPIC, opening=Noted):
         return opened(cls, fact)
 
     def ignore(self, by: DecidedBy, now: datetime) -> bool:
-        """Let it stand; answers whether that is news."""
+        """Ignore the finding. Returns whether that is new."""
         if self.ignored:
             return False
         self.record(Ignored(**self.next(now), finding_id=self.finding_id, actor=by.actor, reason=by.reason))
         return True
 
     def adopt(self, by: DecidedBy, now: datetime) -> None:
-        """What Stripe shows is taken in by the facts beside this one."""
+        """Record the adoption. The caller records the object at Stripe in the same transaction."""
         self.record(Adopted(**self.next(now), finding_id=self.finding_id, actor=by.actor, reason=by.reason))
 
 

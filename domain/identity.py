@@ -1,4 +1,4 @@
-"""Our own ids: uuid5 over the JSON array of the callers' ids, so that doing something twice conflicts instead of doubling.
+"""Ids of the ledger: uuid5 over a JSON array of the callers' ids, so that a repeated command conflicts instead of paying twice.
 
 Joined strings would collide (order `a:b` with seller `c`, order `a` with seller `b:c`); a JSON array cannot.
 """
@@ -17,61 +17,61 @@ def _named(kind: str, *names: str | int) -> UUID:
 
 
 def order_stream(order_id: str) -> UUID:
-    """The stream of an order."""
+    """Return the stream of an order."""
     return _named("order", order_id)
 
 
 def refund_stream(refund_id: str) -> UUID:
-    """The stream of a refund, under the first name it was known by."""
+    """Return the stream of a refund, by the first id under which it became known."""
     return _named("refund", refund_id)
 
 
 def transfer_stream(order_id: str, seller_id: str, cause: str = SALE) -> UUID:
-    """The stream, and public `transfer_id`, of the money to one seller for one cause."""
+    """Return the stream, and public `transfer_id`, of the transfer to one seller for one cause."""
     return _named("transfer", order_id, seller_id, cause)
 
 
 def reversal_name(transfer_id: UUID, cause_id: str, round_: int = 1) -> UUID:
-    """The id of what one refund or dispute takes from one transfer; a later round when an earlier one was withdrawn."""
+    """Return the id of the reversal of one transfer for one cause. A later round follows a withdrawn reversal."""
     return _named("reversal", str(transfer_id), cause_id, round_)
 
 
 def external_reversal(transfer_id: UUID, stripe_reversal_id: str) -> UUID:
-    """The id of a reversal that somebody else made at Stripe; a kind of its own, since refunds may be named like anything."""
+    """Return the id of a reversal that others made at Stripe, in a namespace of its own since refund ids are arbitrary."""
     return _named("external_reversal", str(transfer_id), stripe_reversal_id)
 
 
 def pause_stream(scope: str) -> UUID:
-    """The stream of what can be paused under this scope."""
+    """Return the stream of the pauses of a scope."""
     return _named("switch", scope)
 
 
 def dispute_stream(provider: str, dispute_id: str) -> UUID:
-    """The stream of a dispute, by the id it has at the provider that took the payment."""
+    """Return the stream of a dispute, by its id at the provider that took the payment."""
     return _named("dispute", provider, dispute_id)
 
 
 def payout_stream(account: str, payout_id: str) -> UUID:
-    """The stream of a payout that Stripe makes to a seller's bank."""
+    """Return the stream of a payout from a Stripe account to a seller's bank."""
     return _named("payout", account, payout_id)
 
 
 DISPUTE = "dispute "
-"""How causes that are disputes begin. Refunds cannot be named like that: the names that callers give have no spaces."""
+"""Prefix of causes that are disputes. A refund id cannot begin with it, because ids given by callers have no spaces."""
 
 
 def dispute_cause(dispute_id: str) -> str:
-    """The name by which an order and its transfers know a dispute, where they know a refund by its id."""
+    """Return the cause that an order and its transfers record for a dispute, where a refund's cause is its id."""
     return DISPUTE + dispute_id
 
 
 def finding_stream(finding_id: str) -> UUID:
-    """The stream of what was decided about one finding of a reconciliation."""
+    """Return the stream of the decisions about one reconciliation finding."""
     return _named("finding", finding_id)
 
 
 def may_be_ours(name: str | None) -> bool:
-    """Whether what Stripe shows in the place of an id of ours is one that we could have given."""
+    """Return whether an id that Stripe shows in its metadata has the form of an id of the ledger."""
     try:
         return name is not None and str(UUID(name)) == name
     except ValueError:
@@ -79,5 +79,5 @@ def may_be_ours(name: str | None) -> bool:
 
 
 def compensation(transfer_id: UUID, cause_id: str, round_: int = 1) -> str:
-    """The cause of a transfer that gives back what a refund or dispute took from `transfer_id` in vain."""
+    """Return the cause of a transfer that gives back the amount that a revoked refund or dispute took from `transfer_id`."""
     return json.dumps(["compensation", str(transfer_id), cause_id, round_], separators=(",", ":"))

@@ -1,6 +1,6 @@
-"""The life cycle of a seller transfer: one table decides what may follow what.
+"""Life cycle of a seller transfer: one table of the statuses that may follow each status.
 
-SQL CHECKs, docs/lifecycle.md, the aggregate and the tests are compared with this module; it is the authority.
+Tests compare the SQL CHECKs, docs/lifecycle.md and the aggregate with this module.
 """
 
 from collections.abc import Mapping
@@ -9,24 +9,24 @@ from types import MappingProxyType
 
 
 class TransferStatus(StrEnum):
-    """Where the money of one transfer is."""
+    """Status of one transfer."""
 
     PENDING = "pending"
-    """The seller is to be paid; nothing is at Stripe yet, as far as we know."""
+    """The seller is to be paid. As far as the ledger knows, nothing is at Stripe yet."""
     COMPLETED = "completed"
     """Stripe holds a transfer: the seller has been paid."""
     FAILED = "failed"
-    """Stripe refused for now; it will be tried again, or is waiting for something named."""
+    """Stripe refused. The transfer is tried again, or waits for the condition in `waiting_for`."""
     REVERSAL_PENDING = "reversal_pending"
-    """Money is being taken back; one reversal is on its way."""
+    """One reversal is due or on its way."""
     REVERSED = "reversed"
-    """All of it is back."""
+    """The whole amount is reversed."""
     PERMANENTLY_FAILED = "permanently_failed"
-    """A person is needed. `amount_reversed` says what is back all the same."""
+    """A person has to act. `amount_reversed` is the amount that is reversed nevertheless."""
     PARTIALLY_REVERSED = "partially_reversed"
-    """Some of it is back (possibly 0, after a withdrawn reversal) and nothing more is due now."""
+    """A part is reversed (possibly 0, after a withdrawn reversal), and nothing more is due now."""
     CANCELLED = "cancelled"
-    """Never sent: refunds made it unnecessary."""
+    """Never sent, because refunds made the transfer unnecessary."""
 
 
 _S = TransferStatus
@@ -43,22 +43,22 @@ ALLOWED_TRANSITIONS: Mapping[TransferStatus, frozenset[TransferStatus]] = Mappin
         _S.CANCELLED: frozenset(),
     }
 )
-"""What may follow by itself, without the diagonal. Finals map to the empty set."""
+"""Statuses that may follow without a person's action, except the same status again. Final statuses map to the empty set."""
 
 OPERATOR_TRANSITIONS: Mapping[TransferStatus, frozenset[TransferStatus]] = MappingProxyType(
     {_S.PERMANENTLY_FAILED: frozenset({_S.FAILED, _S.REVERSAL_PENDING})}
 )
-"""What only a named actor with a reason may do (or Stripe's own object, as `stripe:<id>`): reopening."""
+"""Reopening: statuses that may follow only by a named actor with a reason (or by an object at Stripe, as `stripe:<id>`)."""
 
 FINAL = frozenset(status for status, after in ALLOWED_TRANSITIONS.items() if not after)
 
 
 def can_transition(from_: str, to: str) -> bool:
-    """Whether `from_` may become `to` by itself. The same status again is always allowed, an unknown `from_` never."""
+    """Return whether `to` may follow `from_` without a person. The same status is always allowed, an unknown `from_` never."""
     known = {str(status): after for status, after in ALLOWED_TRANSITIONS.items()}.get(str(from_))
     return known is not None and (str(from_) == str(to) or str(to) in known)
 
 
 def operator_may(from_: str, to: str) -> bool:
-    """Whether a named actor may take `from_` to `to`, beyond what happens by itself."""
+    """Return whether a named actor may change `from_` to `to`, in addition to `can_transition`."""
     return any(str(to) in after for status, after in OPERATOR_TRANSITIONS.items() if str(status) == str(from_))

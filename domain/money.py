@@ -1,11 +1,11 @@
-"""Amounts are integers in minor units; currencies are ISO 4217 codes, stored in upper case."""
+"""Amounts as integers in minor units, and currencies as ISO 4217 codes in upper case."""
 
 from domain.errors import BadMoney
 
 LARGEST = 2**53 - 1
-"""The largest amount accepted: the largest integer that every JSON reader gets right."""
+"""Upper limit of an amount: the largest integer that every JSON reader reads exactly."""
 
-# ISO 4217, active codes of circulating money. A code outside this list is refused at the door.
+# Active ISO 4217 codes of circulating money. Requests and webhooks with any other code are refused.
 CURRENCIES = frozenset(
     """AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY
     COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD
@@ -17,7 +17,7 @@ CURRENCIES = frozenset(
 
 
 def currency(code: str) -> str:
-    """The ISO code in upper case. Raises BadMoney for a code that is none."""
+    """Return the ISO 4217 code in upper case. Raises BadMoney for any other text."""
     upper = code.upper()
     if not code.isascii() or upper not in CURRENCIES:
         raise BadMoney(f"{code!r} is no ISO 4217 currency code; expected one such as USD or EUR.")
@@ -25,7 +25,7 @@ def currency(code: str) -> str:
 
 
 def amount(value: int) -> int:
-    """An amount above zero. Raises BadMoney outside 1 to 2^53-1."""
+    """Return an amount above zero. Raises BadMoney outside 1 to 2^53-1."""
     if isinstance(value, bool) or not 1 <= value <= LARGEST:
         raise BadMoney(f"{value!r} is no amount; expected an integer in minor units from 1 to {LARGEST}.")
     return value

@@ -1,8 +1,8 @@
-"""What can be paused, by people, by the ledger itself (when Stripe refuses its key) and by Stripe's events about an account:
-everything, a kind of work, one seller, one kind of work for one seller.
+"""Aggregate of a pause. Its scope is everything, a kind of work, one seller, or one kind of work for one seller.
 
-Each is a switch with a stream of its own, so that the audit trail tells who stopped the money, when and why. One more switch
-is no pause: `unverified` forbids to send what was not looked up before, after a restore from a backup.
+A pause is made by a person, by the ledger itself (when Stripe refuses its API key) or by Stripe's events about an account.
+Each scope has a stream of its own, so that the audit trail shows each actor, time and reason. The scope `unseen` does
+not stop work: after a restore from a backup, it requires a look-up at Stripe before each send.
 """
 
 from datetime import datetime
@@ -13,35 +13,35 @@ from domain.identity import pause_stream
 TOPIC = "ledger.switch"
 
 EVERYTHING = "everything"
-"""Nothing is sent to Stripe, and no refund to the PSP. Webhooks and calls are taken in and handled all the same: nothing waits
-outside."""
+"""Scope of a pause of all calls to Stripe and all refunds to the PSP. Webhooks and API requests are still handled."""
 LOOK_UP_FIRST = "unseen"
-"""Sending what was not looked up in Stripe's books before."""
+"""Scope of the rule that each send needs a look-up at Stripe first."""
 LEDGER = "ledger"
-"""The actor when the ledger itself stops."""
+"""Actor of a pause that the ledger makes itself."""
 STRIPE = "stripe:"
-"""How the actor begins when an event of Stripe stops or resumes work: `stripe:<event id>`."""
+"""Prefix of the actor when a Stripe event pauses or resumes work: `stripe:<event id>`."""
 KINDS = ("transferring", "reversing", "refunding")
 
 
 def scope_of_work(kind: str) -> str:
-    """The scope of one kind of work: `transferring`, `reversing` or `refunding`."""
+    """Return the scope of one kind of work: `transferring`, `reversing` or `refunding`."""
     return f"work:{kind}"
 
 
 def scope_of_seller(seller_id: str, kind: str | None = None) -> str:
-    """The scope of all work for one seller, or of one kind of it."""
+    """Return the scope of all work for one seller, or of one kind of work."""
     return f"{kind or 'seller'}:{seller_id}"
 
 
 def scopes_within(scope: str) -> list[str]:
-    """It, and what ends with it when a person resumes it: of a seller, also what Stripe's events have stopped."""
-    whose = scope.removeprefix("seller:")
-    return [scope] if whose == scope else [scope, *(scope_of_seller(whose, kind) for kind in ("transferring", "reversing"))]
+    """Return the scopes that `resume(scope)` ends. For a seller this includes pauses set by Stripe account events."""
+    seller_id = scope.removeprefix("seller:")
+    kinds = () if seller_id == scope else ("transferring", "reversing")
+    return [scope, *(scope_of_seller(seller_id, kind) for kind in kinds)]
 
 
 class Installed(Opening):
-    """There is a switch for this scope; it is on."""
+    """A scope can be paused from now on; it is not paused yet."""
 
     TOPIC = "ledger.switch.installed"
     scope: str
@@ -51,7 +51,7 @@ class Installed(Opening):
 
 
 class Paused(Fact):
-    """`actor` has paused the scope. `lost_since`: for `unverified`, from when on Stripe may hold what our facts do not tell."""
+    """`actor` has paused the scope. `lost_since`, for `unseen`: since when Stripe may hold objects that the ledger has lost."""
 
     TOPIC = "ledger.switch.paused"
     scope: str
@@ -65,7 +65,7 @@ class Paused(Fact):
 
 
 class Resumed(Fact):
-    """`actor` has ended the pause: what is due now goes on."""
+    """`actor` has ended the pause. Due work continues."""
 
     TOPIC = "ledger.switch.resumed"
     scope: str
@@ -77,27 +77,27 @@ class Resumed(Fact):
 
 
 class Pause(Stream, topic=TOPIC, opening=Installed):
-    """One thing that can be paused."""
+    """One scope that can be paused."""
 
     def __init__(self) -> None:
         self.scope = ""
         self.paused = False
         self.actor = self.reason = ""
-        """Who paused it last, and why."""
+        """Actor and reason of the last pause."""
         self.lost_since: datetime | None = None
 
     @classmethod
     def install(cls, scope: str, now: datetime) -> "Pause":
-        """A switch that is on."""
-        fact = Installed(
-            originator_id=pause_stream(scope), originator_version=1, originator_topic=TOPIC, timestamp=now, scope=scope
-        )
-        return opened(cls, fact)
+        """Open the stream of a scope that is not paused."""
+        return opened(cls, Installed(**cls.first(pause_stream(scope), now), scope=scope))
 
     def pause(self, actor: str, reason: str, now: datetime, lost_since: datetime | None = None) -> bool:
-        """Answers whether that is news. A second restore is: what was looked up after the first counts no more, and what was
-        lost since the first may still be missing. So is a person who takes a pause of Stripe's over: no event ends it then; and
-        Stripe's other reason for a pause of its own."""
+        """Pause the scope. Returns whether a fact was recorded.
+
+        A repeated pause is recorded in three cases. After a second restore (`lost_since`), earlier look-ups do not count any
+        more, and objects lost since the first restore may still be missing. A person may take over a pause made by Stripe, and
+        then no event ends it. Stripe may give another reason for its pause.
+        """
         taken_over = self.paused_by_stripe and (not actor.startswith(STRIPE) or reason != self.reason)
         if self.paused and lost_since is None and not taken_over:
             return False
@@ -107,11 +107,11 @@ class Pause(Stream, topic=TOPIC, opening=Installed):
 
     @property
     def paused_by_stripe(self) -> bool:
-        """Whether an event of Stripe has paused it, which another one may end."""
+        """Whether a Stripe event has paused the scope, so that another event may resume it."""
         return self.paused and self.actor.startswith(STRIPE)
 
     def resume(self, actor: str, reason: str, now: datetime) -> bool:
-        """Answers whether that is news."""
+        """Resume the scope. Returns whether it was paused."""
         if not self.paused:
             return False
         self.record(Resumed(**self.next(now), scope=self.scope, actor=actor, reason=reason))

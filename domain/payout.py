@@ -1,9 +1,10 @@
-"""A payout of Stripe's to a seller's bank: no money of ours, but it explains why a reversal finds a balance empty."""
+"""Aggregate of a payout from a Stripe account to a seller's bank, which explains why a reversal finds the balance empty."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypedDict, Unpack
 
 from domain.fact import Fact, Opening, Stream, opened
 from domain.identity import payout_stream
@@ -12,22 +13,34 @@ TOPIC = "ledger.payout"
 
 
 class PayoutStatus(StrEnum):
-    """Where a payout stands, as Stripe calls it. Reports come in any order, and only one of higher rank is news."""
+    """Status of a payout in Stripe's words. Reports come in any order, and only a status of higher rank is new."""
 
     PENDING = "pending"
     IN_TRANSIT = "in_transit"
     PAID = "paid"
     CANCELED = "canceled"
     FAILED = "failed"
-    """Days after it was paid, too: the bank sent it back."""
+    """The bank returned the money, possibly days after the payout was paid."""
 
 
 RANK: Mapping[PayoutStatus, int] = MappingProxyType({status: rank for rank, status in enumerate(PayoutStatus)})
 
 
 def enter(payout: "Payout", status: PayoutStatus) -> None:
-    """The one gate through which a payout's status changes."""
+    """Set the status of a payout; no other code does."""
     payout.status = status
+
+
+class PayoutOpening(TypedDict):
+    """Content of `Announced`."""
+
+    payout_id: str
+    account: str
+    seller_ids: list[str]
+    amount: int
+    currency: str
+    arrival_date: datetime | None
+    source: str
 
 
 class Announced(Opening):
@@ -38,7 +51,7 @@ class Announced(Opening):
     """Stripe's `po_…`."""
     account: str
     seller_ids: list[str]
-    """Whose transfers go to this account."""
+    """Sellers whose transfers go to this account."""
     amount: int
     currency: str
     arrival_date: datetime | None
@@ -49,8 +62,8 @@ class Announced(Opening):
         enter(aggregate, PayoutStatus.PENDING)
 
 
-class Told(Fact):
-    """What the facts about a known payout share: who said so."""
+class PayoutUpdate(Fact):
+    """Base of the facts about a known payout. `source` is the webhook that reported the fact."""
 
     LEADS_TO = PayoutStatus.PENDING
     source: str
@@ -59,29 +72,29 @@ class Told(Fact):
         enter(aggregate, self.LEADS_TO)
 
 
-class Sent(Told):
-    """It is on its way to the bank."""
+class Sent(PayoutUpdate):
+    """The payout is on its way to the bank."""
 
     TOPIC = "ledger.payout.sent"
     LEADS_TO = PayoutStatus.IN_TRANSIT
 
 
-class Arrived(Told):
-    """The bank has it, as far as Stripe can tell."""
+class Arrived(PayoutUpdate):
+    """The bank has received the payout, as far as Stripe knows."""
 
     TOPIC = "ledger.payout.arrived"
     LEADS_TO = PayoutStatus.PAID
 
 
-class Canceled(Told):
-    """It was called off before it left."""
+class Canceled(PayoutUpdate):
+    """The payout was canceled before it left Stripe."""
 
     TOPIC = "ledger.payout.canceled"
     LEADS_TO = PayoutStatus.CANCELED
 
 
-class Failed(Told):
-    """The bank sent it back: the money is on the seller's balance again."""
+class Failed(PayoutUpdate):
+    """The bank returned the payout: the money is on the seller's Stripe balance again."""
 
     TOPIC = "ledger.payout.failed"
     LEADS_TO = PayoutStatus.FAILED
@@ -96,36 +109,13 @@ class Payout(Stream, topic=TOPIC, opening=Announced):
         self.payout_id = self.account = ""
 
     @classmethod
-    def announce(
-        cls,
-        *,
-        payout_id: str,
-        account: str,
-        seller_ids: list[str],
-        amount: int,
-        currency: str,
-        arrival_date: datetime | None,
-        source: str,
-        now: datetime,
-    ) -> "Payout":
-        """A payout that becomes known now."""
-        fact = Announced(
-            originator_id=payout_stream(account, payout_id),
-            originator_version=1,
-            originator_topic=TOPIC,
-            timestamp=now,
-            payout_id=payout_id,
-            account=account,
-            seller_ids=seller_ids,
-            amount=amount,
-            currency=currency,
-            arrival_date=arrival_date,
-            source=source,
-        )
-        return opened(cls, fact)
+    def announce(cls, now: datetime, **opening: Unpack[PayoutOpening]) -> "Payout":
+        """Open the stream of a payout that becomes known now."""
+        stream_id = payout_stream(opening["account"], opening["payout_id"])
+        return opened(cls, Announced(**cls.first(stream_id, now), **opening))
 
-    def tell(self, status: PayoutStatus, detail: str | None, source: str, now: datetime) -> bool:
-        """Take in a status; answers whether it is news."""
+    def report(self, status: PayoutStatus, detail: str | None, source: str, now: datetime) -> bool:
+        """Record a reported status. Returns whether it is new."""
         if RANK[status] <= RANK[self.status]:
             return False
         match status:

@@ -1,33 +1,71 @@
-"""Which facts a person has to look at. Alarms are rows, raised and cleared in the transaction of the facts that mean them."""
+"""The read model `alarms`: facts that need a person's attention.
 
-from collections.abc import Iterable, Iterator
+Alarms are rows, raised and cleared in the transaction of the facts that cause them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import NamedTuple
 
 from domain import dispute, pause
 from domain.fact import Fact
 from domain.order import facts as order_facts
 from domain.provider_call.operation import TRANSFER
-from domain.provider_call.reasons import KEY_REFUSED, DeferralReason, FailureReason, WaitingFor
+from domain.provider_call.reasons import DeferralReason
 from domain.refund import facts as refund_facts
 from domain.seller_transfer import facts as transfer_facts
 
 HINDERED_TOO_LONG = timedelta(hours=1)
-"""For so long Stripe may refuse to begin (limits, locks, a key in use) before somebody should know."""
+"""How long Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency key in use) before an alarm."""
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
-UNCLEAR, HELD_BACK = "imported_unclear", "held_back"
+"""Prefixes of the detail of an answer that the ledger cannot interpret."""
+
+
+class AlarmKind(StrEnum):
+    """Kind of an alarm that facts raise. Other code raises alarms of further kinds."""
+
+    PERMANENTLY_FAILED = "permanently_failed"
+    EVIDENCE_HELD = "evidence_held"
+    """An object at Stripe does not match the operation that it names."""
+    DRIFT = "drift"
+    """A reversal took another amount than was requested."""
+    AWAITING_FUNDS = "awaiting_funds"
+    ON_HOLD = "on_hold"
+    """The seller's account cannot receive transfers."""
+    HELD_BACK = "held_back"
+    """The payment of the order is doubted."""
+    IMPORTED_UNCLEAR = "imported_unclear"
+    HINDERED = "hindered"
+    STRIPE_REFUSES_THE_KEY = "stripe_refuses_the_key"
+    STRIPE_ANSWER_NOT_UNDERSTOOD = "stripe_answer_not_understood"
+    PSP_REFUSES_THE_KEY = "psp_refuses_the_key"
+    REFUND_NOT_UNDERSTOOD = "refund_not_understood"
+    REFUND_HINDERED = "refund_hindered"
+    REFUND_SET_ASIDE = "refund_set_aside"
+    REFUND_FAILED_AFTER_SUCCESS = "refund_failed_after_success"
+    DISPUTE_OPEN = "dispute_open"
+    DISPUTE_SET_ASIDE = "dispute_set_aside"
+    PAYMENT_FAILED_AFTER_PAID = "payment_failed_after_paid"
+    PAUSED = "paused"
+    """A person or a Stripe event has paused work."""
+    SENDING_STOPPED = "sending_stopped"
+    """The ledger has paused work itself."""
+
+
+_A = AlarmKind
+
 PASSING = (
-    "awaiting_funds", "on_hold", HELD_BACK, "hindered", "stripe_refuses_the_key", "stripe_answer_not_understood", UNCLEAR,
+    _A.AWAITING_FUNDS, _A.ON_HOLD, _A.HELD_BACK, _A.HINDERED, _A.STRIPE_REFUSES_THE_KEY, _A.STRIPE_ANSWER_NOT_UNDERSTOOD,
+    _A.IMPORTED_UNCLEAR,
 )  # fmt: skip
-"""Kinds that are over as soon as the operation has an end, good or bad; what is held back, when a person retries it as well."""
-OF_REFUNDS = ("psp_refuses_the_key", "refund_not_understood", "refund_hindered")
-"""Kinds that are over as soon as the PSP has taken the refund in, or decided."""
-BY_PEOPLE, BY_LEDGER = "paused", "sending_stopped"
-DISPUTE_OPEN = "dispute_open"
+"""Kinds that any end of the operation clears. A retry by a person clears HELD_BACK and IMPORTED_UNCLEAR too."""
+PASSING_OF_REFUNDS = (_A.PSP_REFUSES_THE_KEY, _A.REFUND_NOT_UNDERSTOOD, _A.REFUND_HINDERED)
+"""Kinds that are cleared as soon as the PSP has accepted or decided the refund."""
 
 
 class AlarmRow(NamedTuple):
-    """A row of `alarms`: one per thing, however often it is noticed."""
+    """A row of `alarms`: one for each kind and subject, however often it is raised."""
 
     kind: str
     subject: str
@@ -36,11 +74,8 @@ class AlarmRow(NamedTuple):
     cleared_at: datetime | None
 
 
-RAISED_BY_FACTS = frozenset({
-    *PASSING, *OF_REFUNDS, BY_PEOPLE, BY_LEDGER, DISPUTE_OPEN, "permanently_failed", "evidence_held", "drift",
-    "refund_set_aside", "dispute_set_aside", "refund_failed_after_success", "payment_failed_after_paid",
-})  # fmt: skip
-"""The kinds that facts raise; rows of any other kind are raised by something that is no fact."""
+RAISED_BY_FACTS = frozenset(kind.value for kind in AlarmKind)
+"""Kinds that facts raise. Other code raises the rows of any other kind."""
 
 _CONCERNED = frozenset({
     transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
@@ -55,13 +90,13 @@ _CONCERNED = frozenset({
 
 
 def alarms(facts: Iterable[Fact], *, troubled: bool) -> Iterator[AlarmRow]:
-    """The alarms that facts of one stream raise and clear, in their order; a cleared one has `cleared_at`.
+    """Yield the alarms that facts of one stream raise and clear, in their order. A cleared alarm has `cleared_at`.
 
-    `troubled`: whether a passing alarm may be open before them; where none is, nothing has to be cleared.
+    `troubled`: whether a passing alarm may be open before these facts. If not, nothing has to be cleared.
     """
     for fact in facts:
         if type(fact) not in _CONCERNED:
-            continue  # most facts, and a rebuild asks a million times
+            continue  # true of most facts, and a rebuild calls this for each of a million
         if (raised := _raises(fact)) is not None:
             yield raised
         for kind in _ends(fact, troubled):
@@ -69,113 +104,145 @@ def alarms(facts: Iterable[Fact], *, troubled: bool) -> Iterator[AlarmRow]:
         troubled = still_troubled(troubled, fact)
 
 
+def alarm_changes(facts: Sequence[Fact], *, troubled: bool) -> list[AlarmRow]:
+    """Return the rows that an append of these facts writes: an alarm that is cleared and raised again is only raised.
+
+    The database raises first and clears then, so that both rows together would clear it.
+    """
+    changes = list(alarms(facts, troubled=troubled))
+    last = {row.kind: row for row in changes}
+    return [row for row in changes if row.cleared_at is None or last[row.kind].cleared_at is not None]
+
+
+def latest_alarms(facts: Iterable[Fact]) -> list[AlarmRow]:
+    """Return the alarms of a whole stream: one row for each kind. A cleared alarm keeps the detail with which it was raised."""
+    known: dict[str, AlarmRow] = {}
+    for row in alarms(facts, troubled=False):
+        before = known.get(row.kind)
+        if row.cleared_at is None:
+            known[row.kind] = row
+        elif before is not None and before.cleared_at is None:
+            known[row.kind] = before._replace(cleared_at=row.cleared_at)
+    return list(known.values())
+
+
 def still_troubled(before: bool, fact: Fact) -> bool:
-    """Whether a passing alarm may be open after this fact."""
+    """Return whether a passing alarm may be open after this fact."""
     if type(fact) not in _CONCERNED:
         return before
-    if (raised := _raises(fact)) is not None and raised.kind in (*PASSING, *OF_REFUNDS):
+    if (raised := _raises(fact)) is not None and raised.kind in (*PASSING, *PASSING_OF_REFUNDS):
         return True
-    return before and _ends(fact, True) not in (PASSING, OF_REFUNDS)
+    return before and _ends(fact, True) not in (PASSING, PASSING_OF_REFUNDS)
 
 
 def _raises(fact: Fact) -> AlarmRow | None:
     match fact:
         case transfer_facts.Imported() if fact.uncleared:
-            detail = f"It was imported as {fact.status}, and the older system may have paid it: `retry` looks, `resolve` ends it."
-            return _raised(UNCLEAR, fact, detail)
+            detail = (
+                f"The transfer was imported as {fact.status}, and the older system may have paid it. "
+                "`retry` looks it up at Stripe first; `resolve` records the transfer that exists there."
+            )
+            return _raised(_A.IMPORTED_UNCLEAR, fact, detail)
         case transfer_facts.PermanentlyFailed():
-            return _raised("permanently_failed", fact, f"{fact.reason}: {fact.detail}")
+            return _raised(_A.PERMANENTLY_FAILED, fact, f"{fact.reason}: {fact.detail}")
         case transfer_facts.EvidenceHeld():
-            return _raised("evidence_held", fact, fact.detail)
+            return _raised(_A.EVIDENCE_HELD, fact, fact.detail)
         case transfer_facts.PartiallyReversed() | transfer_facts.Reversed() if fact.drift:
-            return _raised("drift", fact, f"{fact.drift:+d} minor units against what was asked. {fact.note or ''}".rstrip())
-        case transfer_facts.ReversalQueued(waiting_for=WaitingFor.OPERATOR):
-            detail = f"Refund {fact.refund_id} is owed {fact.amount} of it, and waits for an operator."
-            return _raised("permanently_failed", fact, detail)
+            detail = f"The reversal took {abs(fact.drift)} minor units {'more' if fact.drift > 0 else 'less'} than requested."
+            return _raised(_A.DRIFT, fact, f"{detail} {fact.note or ''}".rstrip())
+        case transfer_facts.ReversalQueued(waiting_for="operator"):
+            detail = f"A reversal of {fact.amount} minor units for {fact.refund_id!r} waits for an operator."
+            return _raised(_A.PERMANENTLY_FAILED, fact, detail)
         case transfer_facts.AttemptDeferred():
-            return _hampered(fact)
-        case transfer_facts.Failed() if fact.reason in (FailureReason.AWAITING_FUNDS, FailureReason.ON_HOLD):
-            return _raised(fact.reason, fact, fact.detail)
+            return _transfer_deferred(fact)
+        case transfer_facts.Failed() if fact.reason in (_A.AWAITING_FUNDS, _A.ON_HOLD):
+            return _raised(AlarmKind(fact.reason), fact, fact.detail)
         case transfer_facts.HeldBack():
-            return _raised(HELD_BACK, fact, f"{fact.why}. Nothing of it is sent before it is retried or resolved.")
+            return _raised(_A.HELD_BACK, fact, f"{fact.why}. Nothing is sent before the transfer is retried or resolved.")
         case order_facts.PaymentDoubted():
             detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
-            return _raised("payment_failed_after_paid", fact, detail)
+            return _raised(_A.PAYMENT_FAILED_AFTER_PAID, fact, detail)
         case order_facts.RefundSetAside():
-            return _raised("refund_set_aside", fact, f"Refund {fact.refund_id!r} cannot be divided: {fact.why}.")
+            detail = f"Refund {fact.refund_id!r} cannot be divided among the sellers: {fact.why}."
+            return _raised(_A.REFUND_SET_ASIDE, fact, detail)
         case refund_facts.AttemptDeferred():
-            return _refund_hampered(fact)
+            return _refund_deferred(fact)
         case order_facts.DisputeSetAside():
-            return _raised("dispute_set_aside", fact, f"Dispute {fact.dispute_id!r} cannot be divided: {fact.why}.")
+            detail = f"Dispute {fact.dispute_id!r} cannot be divided among the sellers: {fact.why}."
+            return _raised(_A.DISPUTE_SET_ASIDE, fact, detail)
         case dispute.Opened():
             detail = (
-                f"Dispute {fact.dispute_id!r} of order {fact.order_id!r} over {fact.amount} {fact.currency} has to be answered."
+                f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over {fact.amount} {fact.currency} (minor units) "
+                f"at {fact.provider}."
             )
-            return _raised(DISPUTE_OPEN, fact, detail)
+            return _raised(_A.DISPUTE_OPEN, fact, detail)
         case refund_facts.Failed() if fact.after_success:
-            return _raised("refund_failed_after_success", fact, fact.detail or "The payment provider took its word back.")
+            return _raised(_A.REFUND_FAILED_AFTER_SUCCESS, fact, fact.detail or "The provider reported success before.")
         case pause.Paused():
-            kind = BY_LEDGER if fact.actor == pause.LEDGER else BY_PEOPLE
-            return _raised(kind, fact, f"{fact.scope}, by {fact.actor}: {fact.reason}")
+            kind = _A.SENDING_STOPPED if fact.actor == pause.LEDGER else _A.PAUSED
+            return _raised(kind, fact, f"{fact.scope} is paused by {fact.actor}: {fact.reason}")
         case _:
             return None
 
 
-def _hampered(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
-    if fact.why in KEY_REFUSED:
-        return _raised("stripe_refuses_the_key", fact, fact.detail)
+def _transfer_deferred(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
+    if fact.why in ("unauthorized", "forbidden"):
+        return _raised(_A.STRIPE_REFUSES_THE_KEY, fact, fact.detail)
     if fact.detail.startswith(NOT_UNDERSTOOD):
-        return _raised("stripe_answer_not_understood", fact, fact.detail)
-    if fact.why == DeferralReason.AWAITING_FUNDS:
-        return _raised("awaiting_funds", fact, fact.detail)
-    if fact.hindered_since is not None and fact.timestamp - fact.hindered_since >= HINDERED_TOO_LONG:
-        return _raised(
-            "hindered", fact, f"Stripe has not begun to execute it since {fact.hindered_since:%H:%M} UTC ({fact.why})."
-        )
+        return _raised(_A.STRIPE_ANSWER_NOT_UNDERSTOOD, fact, fact.detail)
+    if fact.why == _A.AWAITING_FUNDS:
+        return _raised(_A.AWAITING_FUNDS, fact, fact.detail)
+    if since := _hindered_since(fact):
+        return _raised(_A.HINDERED, fact, f"Stripe has refused to begin the call since {since} ({fact.why}).")
     return None
 
 
-def _refund_hampered(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
-    if fact.why in KEY_REFUSED:
-        return _raised("psp_refuses_the_key", fact, fact.detail)
-    if fact.why in (DeferralReason.UNKNOWN_THERE, DeferralReason.HELD) or fact.detail.startswith(NOT_UNDERSTOOD):
-        return _raised("refund_not_understood", fact, fact.detail)
-    if fact.hindered_since is not None and fact.timestamp - fact.hindered_since >= HINDERED_TOO_LONG:
-        since = f"{fact.hindered_since:%H:%M} UTC ({fact.why})"
-        return _raised("refund_hindered", fact, f"The payment provider has not begun it since {since}.")
+def _refund_deferred(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
+    if fact.why in ("unauthorized", "forbidden"):
+        return _raised(_A.PSP_REFUSES_THE_KEY, fact, fact.detail)
+    if fact.why in ("unknown_there", "held") or fact.detail.startswith(NOT_UNDERSTOOD):
+        return _raised(_A.REFUND_NOT_UNDERSTOOD, fact, fact.detail)
+    if since := _hindered_since(fact):
+        detail = f"The payment provider has refused to begin the refund since {since} ({fact.why})."
+        return _raised(_A.REFUND_HINDERED, fact, detail)
     return None
 
 
-def _ends(fact: Fact, troubled: bool) -> tuple[str, ...]:
+def _hindered_since(fact: transfer_facts.AttemptDeferred | refund_facts.AttemptDeferred) -> str | None:
+    since = fact.hindered_since
+    too_long = since is not None and fact.timestamp - since >= HINDERED_TOO_LONG
+    return f"{since:%Y-%m-%d %H:%M} UTC" if too_long else None
+
+
+def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
     match fact:
         case transfer_facts.Completed() | transfer_facts.PartiallyReversed() | transfer_facts.Reversed():
             return PASSING if troubled else ()
         case transfer_facts.PermanentlyFailed() | transfer_facts.Cancelled():
             return PASSING if troubled else ()
         case transfer_facts.AttemptDeferred() if (fact.why, fact.what) == (DeferralReason.ABSENT, TRANSFER):
-            return ("evidence_held",)  # what was held for it belongs to another transfer
+            return (_A.EVIDENCE_HELD,)  # the kept object belongs to another transfer
         case transfer_facts.RetryRequested():
-            return (UNCLEAR, HELD_BACK) if troubled else ()
+            return (_A.IMPORTED_UNCLEAR, _A.HELD_BACK) if troubled else ()
         case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):
-            return ("permanently_failed", "evidence_held")  # what was held is taken in, or something better is
+            return (_A.PERMANENTLY_FAILED, _A.EVIDENCE_HELD)  # the kept object, or a better one, is recorded
         case transfer_facts.Reopened() | transfer_facts.Resolved():
-            return ("permanently_failed",)
+            return (_A.PERMANENTLY_FAILED,)
         case transfer_facts.AmountReduced(amount=0):
-            return ("permanently_failed",)  # else it would be cancelled: it was given up, and now nothing is due
+            return (_A.PERMANENTLY_FAILED,)  # the transfer was given up (else it would be cancelled), and now nothing is due
         case refund_facts.Submitted() | refund_facts.Succeeded() | refund_facts.Failed() | refund_facts.UnderReview():
-            return OF_REFUNDS if troubled else ()
+            return PASSING_OF_REFUNDS if troubled else ()
         case dispute.Closed() | dispute.Lost() | dispute.FundsReinstated() | dispute.Won():
-            return (DISPUTE_OPEN,)
+            return (_A.DISPUTE_OPEN,)
         case pause.Resumed():
-            return (BY_PEOPLE, BY_LEDGER)
+            return (_A.PAUSED, _A.SENDING_STOPPED)
         case _:
             return ()
 
 
-def _raised(kind: str, fact: Fact, detail: str) -> AlarmRow:
-    assert kind in RAISED_BY_FACTS, f"add {kind!r} to RAISED_BY_FACTS, or verify will not miss such alarms"
-    return AlarmRow(kind, str(fact.originator_id), detail, fact.timestamp, None)
+def _raised(kind: AlarmKind, fact: Fact, detail: str) -> AlarmRow:
+    return AlarmRow(kind.value, str(fact.originator_id), detail, fact.timestamp, None)
 
 
-def _cleared(kind: str, fact: Fact) -> AlarmRow:
-    return AlarmRow(kind, str(fact.originator_id), "", fact.timestamp, fact.timestamp)
+def _cleared(kind: AlarmKind, fact: Fact) -> AlarmRow:
+    return AlarmRow(kind.value, str(fact.originator_id), "", fact.timestamp, fact.timestamp)

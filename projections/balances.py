@@ -1,6 +1,6 @@
-"""What a seller has received and given back, folded from the seller's transfers: what the query `balance` says of now.
+"""Balance of a seller at any time, folded from the seller's transfers.
 
-One rule twice, in SQL for the present and here for any moment; a test compares them after every command.
+The SQL query `balance` computes the present balance by the same rule; a test compares both after every command.
 """
 
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from domain.lifecycle import TransferStatus
 from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.reversal import ReversalStatus
-from projections.registry import TransferFold
+from projections.transfer_fold import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 _PAID = frozenset({
@@ -17,8 +17,8 @@ _PAID = frozenset({
 _OWED = (ReversalStatus.QUEUED, ReversalStatus.REQUESTED)
 
 
-class Balance(NamedTuple):
-    """What a seller has received and given back in one currency, in minor units."""
+class SellerBalance(NamedTuple):
+    """Amounts that a seller has received and given back in one currency, in minor units."""
 
     currency: str
     transferred: int
@@ -26,17 +26,17 @@ class Balance(NamedTuple):
     reversal_pending: int
     stuck: int
 
-    def plus(self, other: "Balance") -> "Balance":
-        """Both together; of one currency, which the caller sees to."""
-        return Balance(self.currency, *(mine + theirs for mine, theirs in zip(self[1:], other[1:], strict=True)))
+    def plus(self, other: "SellerBalance") -> "SellerBalance":
+        """Add a balance of the same currency."""
+        return SellerBalance(self.currency, *(mine + theirs for mine, theirs in zip(self[1:], other[1:], strict=True)))
 
 
-def balance_of(transfer: TransferFold) -> Balance:
-    """What one transfer adds to its seller's balance."""
+def balance_of(transfer: TransferFold) -> SellerBalance:
+    """Return the part of one transfer in its seller's balance."""
     reversals = transfer.reversals.rows.values()
     stuck = [row for row in reversals if _stuck(row)]
     owed = [row for row in reversals if row.status in _OWED and not _stuck(row)]
-    return Balance(
+    return SellerBalance(
         transfer.transfer.currency,
         paid(transfer),
         transfer.transfer.amount_reversed,
@@ -46,11 +46,11 @@ def balance_of(transfer: TransferFold) -> Balance:
 
 
 def paid(transfer: TransferFold) -> int:
-    """What the seller was sent by this transfer, whatever came back since."""
+    """Return the amount that this transfer sent to the seller, before any reversal."""
     row = transfer.transfer
     if row.status in _PAID:
         return row.amount
-    # given up: the transfer itself, or, where it has a name at Stripe or a reversal that failed, only what takes it back
+    # the transfer failed for good; or only its reversal did, if the transfer has a Stripe id or a failed reversal
     reversal_failed = any(reversal.status == ReversalStatus.FAILED for reversal in transfer.reversals.rows.values())
     known = row.status == TransferStatus.PERMANENTLY_FAILED and (row.stripe_transfer_id is not None or reversal_failed)
     return row.amount if known else 0

@@ -21,16 +21,16 @@ class DisputeRow(NamedTuple):
     withdrawn: bool
     """Whether the bank has ever taken the money from the platform."""
     reinstated: bool
-    """Whether it has given the money back."""
+    """Whether the bank has given the money back."""
     reason: str | None
-    """Why the buyer disputes, in the provider's words."""
+    """Reason of the buyer, in the provider's words."""
     version: int
     created_at: datetime
     updated_at: datetime
 
 
 def evolve(row: DisputeRow | None, fact: AnyDisputeFact) -> DisputeRow:
-    """The row after a fact. Pure."""
+    """Return the row after a fact."""
     if isinstance(fact, facts.Opened):
         return _opened(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"

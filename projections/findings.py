@@ -1,12 +1,21 @@
-"""The read model `findings`: what a person decided about a difference between Stripe's books and ours."""
+"""The read model `findings`: one row per difference from Stripe's books that a person has decided about."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
 from domain.finding import Adopted, AnyFindingFact, Ignored, Noted
 
-NOTED, IGNORED, ADOPTED = "noted", "ignored", "adopted"
+
+class FindingStatus(StrEnum):
+    """Status of a finding: the last decision about it."""
+
+    NOTED = "noted"
+    """Only until the first decision, which is stored in the same transaction."""
+    IGNORED = "ignored"
+    ADOPTED = "adopted"
+
 
 
 class FindingRow(NamedTuple):
@@ -24,7 +33,7 @@ class FindingRow(NamedTuple):
     currency: str
     detail: str
     actor: str | None
-    """Who decided last."""
+    """Actor of the last decision."""
     reason: str | None
     version: int
     created_at: datetime
@@ -32,7 +41,7 @@ class FindingRow(NamedTuple):
 
 
 def evolve(row: FindingRow | None, fact: AnyFindingFact) -> FindingRow:
-    """The row after a fact. Pure."""
+    """Return the row after a fact."""
     if isinstance(fact, Noted):
         return _noted(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
@@ -44,7 +53,7 @@ def _noted(fact: Noted) -> FindingRow:
         stream_id=fact.originator_id,
         finding_id=fact.finding_id,
         kind=fact.kind,
-        status=NOTED,
+        status=FindingStatus.NOTED.value,
         stripe_id=fact.stripe_id,
         stripe_transfer_id=fact.stripe_transfer_id,
         transfer_id=UUID(fact.transfer_id) if fact.transfer_id is not None else None,
@@ -63,8 +72,8 @@ def _noted(fact: Noted) -> FindingRow:
 def _decided(row: FindingRow, fact: Ignored | Adopted) -> FindingRow:
     match fact:
         case Ignored():
-            return row._replace(status=IGNORED, actor=fact.actor, reason=fact.reason)
+            return row._replace(status=FindingStatus.IGNORED.value, actor=fact.actor, reason=fact.reason)
         case Adopted():
-            return row._replace(status=ADOPTED, actor=fact.actor, reason=fact.reason)
+            return row._replace(status=FindingStatus.ADOPTED.value, actor=fact.actor, reason=fact.reason)
         case _:
             assert_never(fact)

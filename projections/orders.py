@@ -1,12 +1,20 @@
 """The read model `orders`: one row per order, the fold of its one stream."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
 from domain.order import facts as order_facts
 from domain.order.facts import AnyOrderFact, AuthorityFound, PaymentDoubted
 from domain.order.state import Share
+
+
+class OrderStatus(StrEnum):
+    """Status of an order: whether the buyer has paid."""
+
+    OPEN = "open"
+    PAID = "paid"
 
 
 class OrderRow(NamedTuple):
@@ -27,7 +35,7 @@ class OrderRow(NamedTuple):
 
 
 def evolve(row: OrderRow | None, fact: AnyOrderFact) -> OrderRow:
-    """The row after a fact. Pure."""
+    """Return the row after a fact."""
     if isinstance(fact, order_facts.Registered):
         return _registered(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
@@ -41,7 +49,7 @@ def _registered(fact: order_facts.Registered) -> OrderRow:
         currency=fact.currency,
         amount=fact.amount,
         refunded=0,
-        status="open",
+        status=OrderStatus.OPEN.value,
         payment_id=fact.payment_id,
         source_transaction=fact.source_transaction,
         shares=fact.shares,
@@ -54,7 +62,8 @@ def _registered(fact: order_facts.Registered) -> OrderRow:
 def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
     match fact:
         case order_facts.Paid():
-            return row._replace(status="paid", payment_id=fact.payment_id, source_transaction=fact.source_transaction)
+            paid = row._replace(status=OrderStatus.PAID.value, payment_id=fact.payment_id)
+            return paid._replace(source_transaction=fact.source_transaction)
         case order_facts.RefundAllocated() | order_facts.RefundRevoked():
             return row._replace(refunded=fact.refunded)
         case order_facts.PaymentRequested() | order_facts.PaymentNamed():
@@ -62,9 +71,9 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         case order_facts.RefundReserved() | order_facts.RefundReleased() | order_facts.RefundSetAside():
             return row
         case order_facts.DisputeCounted() | order_facts.DisputeRevoked() | order_facts.DisputeSetAside():
-            return row  # `refunded` is what buyers were given back; disputes have rows of their own
+            return row  # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
         case PaymentDoubted():
-            return row  # it was paid, as far as we were told; what is unsent says that it waits
+            return row  # the unsent transfers show that they are held back
         case AuthorityFound() | order_facts.CompensationOwed() | order_facts.Resettled() | order_facts.Registered():
             return row
         case _:

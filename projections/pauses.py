@@ -1,4 +1,4 @@
-"""The read model `pauses`: one row per switch, the fold of its one stream. Workers read it before they claim anything."""
+"""The read model `pauses`: one row per scope, the fold of its one stream. Workers read it before they claim work."""
 
 from datetime import datetime
 from typing import NamedTuple, assert_never
@@ -12,10 +12,10 @@ class PauseRow(NamedTuple):
 
     stream_id: UUID
     scope: str
-    """`everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>` or `unverified`; see `domain.pause`."""
+    """`everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>` or `unseen`; see `domain.pause`."""
     paused: bool
     actor: str | None
-    """Who paused or resumed it last."""
+    """Actor of the last pause or resumption."""
     reason: str | None
     lost_since: datetime | None
     version: int
@@ -24,7 +24,7 @@ class PauseRow(NamedTuple):
 
 
 def evolve(row: PauseRow | None, fact: AnyPauseFact) -> PauseRow:
-    """The row after a fact. Pure."""
+    """Return the row after a fact."""
     if isinstance(fact, Installed):
         at = fact.timestamp
         return PauseRow(fact.originator_id, fact.scope, False, None, None, None, fact.originator_version, at, at)
@@ -39,6 +39,6 @@ def _changed(row: PauseRow, fact: AnyPauseFact) -> PauseRow:
         case Resumed():
             return row._replace(paused=False, actor=fact.actor, reason=fact.reason, lost_since=None)
         case Installed():
-            return row  # only ever first: `evolve` has dealt with it
+            return row  # only a first fact, which `evolve` handles
         case _:
             assert_never(fact)

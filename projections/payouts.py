@@ -1,4 +1,4 @@
-"""The read model `payouts`: one row per payout of Stripe's to a seller's bank, the fold of its one stream."""
+"""The read model `payouts`: one row per payout from a Stripe account to a seller's bank, the fold of its one stream."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class PayoutRow(NamedTuple):
     """Stripe's `po_…`."""
     account: str
     seller_ids: list[str]
-    """Whose transfers went to this account when the payout became known."""
+    """Sellers whose transfers went to this account when the payout became known."""
     amount: int
     currency: str
     status: str
@@ -28,7 +28,7 @@ class PayoutRow(NamedTuple):
 
 
 def evolve(row: PayoutRow | None, fact: AnyPayoutFact) -> PayoutRow:
-    """The row after a fact. Pure."""
+    """Return the row after a fact."""
     if isinstance(fact, facts.Announced):
         return _announced(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"

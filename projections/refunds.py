@@ -24,14 +24,14 @@ class RefundRow(NamedTuple):
     last_error: str | None
     retry_count: int
     next_retry_at: datetime | None
-    """When the PSP is called or asked next; None once nothing of ours is under way."""
+    """Time of the next call or look-up at the PSP; None once none is due."""
     version: int
     created_at: datetime
     updated_at: datetime
 
 
 def evolve(row: RefundRow | None, fact: AnyRefundFact) -> RefundRow:
-    """The row after a fact. Pure."""
+    """Return the row after a fact."""
     if isinstance(fact, refund_facts.Opened):
         return _opened(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"

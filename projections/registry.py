@@ -1,11 +1,13 @@
-"""Which read models a stream is folded into, and which rows an append has to write.
+"""Registry of read models: for each aggregate its facts, its tables and its history sentences.
 
-One row is the fold of exactly one stream, so whoever loads a stream folds its rows in the same pass: no second query, no
-lock, and rebuild, as-of and catch-up are the same fold again.
+One row is the fold of exactly one stream. A loaded stream therefore yields its rows in the same pass: append, rebuild, `as_of`
+queries and verification are the same fold, without a second query or a lock.
+A new aggregate or read model is one file and one entry in `READ_MODELS`.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple, assert_never
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import UnionType
+from typing import NamedTuple, TypeVar, get_args
 
 from domain.dispute import AnyDisputeFact
 from domain.fact import Fact
@@ -15,8 +17,8 @@ from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.facts import AnyTransferFact
-from projections import disputes, findings, orders, pauses, payouts, refunds, seller_transfers, transfer_reversals
-from projections.alarms import still_troubled
+from projections import disputes, findings, orders, pauses, payouts, refunds, transfer_fold
+from projections.alarms import RAISED_BY_FACTS, AlarmRow, alarm_changes, latest_alarms
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
 from projections.orders import OrderRow
@@ -24,70 +26,148 @@ from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
-from projections.transfer_reversals import ReversalRow, Reversals
+from projections.sentences import dispute, finding, order, pause, payout, refund, seller_transfer
+from projections.transfer_fold import TransferFold
+from projections.transfer_reversals import ReversalRow
 
-Row = SellerTransferRow | ReversalRow | OrderRow | RefundRow | DisputeRow | PayoutRow | PauseRow | FindingRow
+Fold = tuple[object, ...]
+"""State that a stream is folded to: its row, or for a transfer `TransferFold`."""
+Rows = Mapping[str, Sequence[tuple[object, ...]]]
+"""Rows by table, each a NamedTuple of the table's columns."""
+
+F = TypeVar("F", bound=Fact)
+S = TypeVar("S", bound=Fold)
 
 
-class TransferFold(NamedTuple):
-    """What the stream of a transfer is folded into."""
+class Derived(NamedTuple):
+    """A table whose rows are folds of facts. Rebuild and verification handle exactly the tables in `DERIVED`."""
 
-    transfer: SellerTransferRow
-    reversals: Reversals
-    troubled: bool = False
-    """Whether an alarm may be open that ends with what it is about."""
+    table: str
+    columns: tuple[str, ...]
+    """Columns that facts determine. Other columns, such as leases, are left alone."""
+    key: tuple[str, ...] = ("stream_id",)
+    """Primary key."""
+    stream: str = "stream_id"
+    """Column that names the stream of a row."""
+    stream_type: str = "uuid"
+    kinds: tuple[str, ...] = ()
+    """If set, only rows with these values of `kind` come from facts; other code writes the rest."""
 
 
-Fold = TransferFold | OrderRow | RefundRow | DisputeRow | PayoutRow | PauseRow | FindingRow
+class ReadModel:
+    """Tables and sentences of one aggregate, as functions of its facts."""
+
+    def __init__(
+        self,
+        facts: UnionType,
+        state: type[S],
+        evolve: Callable[[S | None, F], S],
+        sentence: Callable[[F, str | None], str],
+        *tables: Derived,
+        rows: Callable[[S | None, S], Rows] | None = None,
+        alarm_open: Callable[[S], bool] = lambda _: False,
+    ) -> None:
+        """Take the union of the aggregate's facts and the functions over them.
+
+        `rows` returns the changed rows by table; without it the state is the only row. `alarm_open` returns whether an alarm
+        may be open that the next fact clears.
+        """
+        fact_types: tuple[type[F], ...] = get_args(facts)
+
+        def narrowed(fold: Fold | None) -> S | None:
+            assert fold is None or isinstance(fold, state), f"{type(fold).__name__} is not the state of these facts"
+            return fold
+
+        def own(fact: Fact) -> F:
+            assert isinstance(fact, fact_types), f"{type(fact).__name__} belongs to another aggregate"
+            return fact
+
+        def changed(before: Fold | None, after: Fold) -> Rows:
+            if rows is None:
+                return {tables[0].table: [after]}
+            assert isinstance(after, state)
+            return rows(narrowed(before), after)
+
+        def alarming(fold: Fold | None) -> bool:
+            known = narrowed(fold)
+            return known is not None and alarm_open(known)
+
+        self.facts, self.tables = fact_types, tables
+        self.evolve: Callable[[Fold | None, Fact], Fold] = lambda fold, fact: evolve(narrowed(fold), own(fact))
+        self.rows: Callable[[Fold | None, Fold], Rows] = changed
+        self.alarm_open: Callable[[Fold | None], bool] = alarming
+        self.sentence: Callable[[Fact, str | None], str] = lambda fact, currency: sentence(own(fact), currency)
+
+
+READ_MODELS = (
+    ReadModel(
+        AnyTransferFact,
+        TransferFold,
+        transfer_fold.evolve,
+        seller_transfer.sentence,
+        Derived("seller_transfers", SellerTransferRow._fields, ("transfer_id",), "transfer_id"),
+        Derived("transfer_reversals", ReversalRow._fields, ("reversal_id",), "transfer_id"),
+        rows=transfer_fold.rows,
+        alarm_open=lambda fold: fold.troubled,
+    ),
+    ReadModel(AnyOrderFact, OrderRow, orders.evolve, order.sentence, Derived("orders", OrderRow._fields, ("order_id",))),
+    ReadModel(
+        AnyRefundFact,
+        RefundRow,
+        refunds.evolve,
+        refund.sentence,
+        Derived("refunds", RefundRow._fields),
+        alarm_open=lambda row: row.last_error is not None,
+    ),
+    ReadModel(AnyDisputeFact, DisputeRow, disputes.evolve, dispute.sentence, Derived("disputes", DisputeRow._fields)),
+    ReadModel(AnyPayoutFact, PayoutRow, payouts.evolve, payout.sentence, Derived("payouts", PayoutRow._fields)),
+    ReadModel(AnyPauseFact, PauseRow, pauses.evolve, pause.sentence, Derived("pauses", PauseRow._fields)),
+    ReadModel(AnyFindingFact, FindingRow, findings.evolve, finding.sentence, Derived("findings", FindingRow._fields)),
+)
+ALARMS = Derived("alarms", AlarmRow._fields, ("kind", "subject"), "subject", "text", tuple(sorted(RAISED_BY_FACTS)))
+DERIVED = (*(table for model in READ_MODELS for table in model.tables), ALARMS)
+"""All tables that facts alone determine, and that `rebuild` can therefore write again."""
+
+_MODEL_OF: Mapping[type[Fact], ReadModel] = {kind: model for model in READ_MODELS for kind in model.facts}
+
+
+def read_model_of(fact: Fact) -> ReadModel:
+    """Return the read model of a fact's aggregate. Raises TypeError for a fact without one."""
+    model = _MODEL_OF.get(type(fact))
+    if model is None:
+        raise TypeError(f"{type(fact).__name__} has no read model; add it to the union of its aggregate's facts.")
+    return model
 
 
 def fold(state: Fold | None, facts: Iterable[Fact]) -> Fold | None:
-    """The state of a stream's rows after these facts."""
+    """Return the state of one stream's rows after further facts."""
     for fact in facts:
-        state = _step(state, fact)
+        state = read_model_of(fact).evolve(state, fact)
     return state
 
 
-def _step(state: Fold | None, fact: Fact) -> Fold:
-    if isinstance(fact, AnyTransferFact):
-        known = state if isinstance(state, TransferFold) else None
-        row = seller_transfers.evolve(known.transfer if known else None, fact)
-        reversals = transfer_reversals.evolve(known.reversals if known else None, fact)
-        return TransferFold(row, reversals, still_troubled(known is not None and known.troubled, fact))
-    if isinstance(fact, AnyOrderFact):
-        return orders.evolve(state if isinstance(state, OrderRow) else None, fact)
-    if isinstance(fact, AnyRefundFact):
-        return refunds.evolve(state if isinstance(state, RefundRow) else None, fact)
-    if isinstance(fact, AnyDisputeFact):
-        return disputes.evolve(state if isinstance(state, DisputeRow) else None, fact)
-    if isinstance(fact, AnyPayoutFact):
-        return payouts.evolve(state if isinstance(state, PayoutRow) else None, fact)
-    if isinstance(fact, AnyPauseFact):
-        return pauses.evolve(state if isinstance(state, PauseRow) else None, fact)
-    if isinstance(fact, AnyFindingFact):
-        return findings.evolve(state if isinstance(state, FindingRow) else None, fact)
-    raise TypeError(f"{type(fact).__name__} belongs to no read model; add it to the union of its aggregate's facts.")
+def sentence(fact: Fact, currency: str | None = None) -> str:
+    """Describe the change by a fact, and the next step. `currency` is used if the fact names none of its own."""
+    return read_model_of(fact).sentence(fact, currency)
 
 
-def rows(before: Fold | None, after: Fold) -> dict[str, list[Row]]:
-    """The rows that changed, by table."""
-    match after:
-        case TransferFold():
-            known = before.reversals.rows if isinstance(before, TransferFold) else {}
-            changed: list[Row] = [row for name, row in after.reversals.rows.items() if known.get(name) != row]
-            tables: dict[str, list[Row]] = {"seller_transfers": [after.transfer]}
-            return tables | ({"transfer_reversals": changed} if changed else {})
-        case OrderRow():
-            return {"orders": [after]}
-        case RefundRow():
-            return {"refunds": [after]}
-        case DisputeRow():
-            return {"disputes": [after]}
-        case PayoutRow():
-            return {"payouts": [after]}
-        case PauseRow():
-            return {"pauses": [after]}
-        case FindingRow():
-            return {"findings": [after]}
-        case _:
-            assert_never(after)
+class FoldedStream(NamedTuple):
+    """Read-model state of one stream, which the event log keeps from a load until the append."""
+
+    state: Fold | None = None
+
+    def after(self, facts: Sequence[Fact]) -> tuple["FoldedStream", Rows]:
+        """Fold at least one further fact. Returns the state after them, and the rows that changed, alarms included."""
+        model = read_model_of(facts[0])
+        state = fold(self.state, facts)
+        changed = model.rows(self.state, state) if state is not None else {}
+        alarms = alarm_changes(facts, troubled=model.alarm_open(self.state))
+        return FoldedStream(state), {**changed, ALARMS.table: alarms} if alarms else changed
+
+
+def rows_of(facts: Sequence[Fact]) -> Rows:
+    """Return every row that a whole stream leads to, by table."""
+    state = fold(None, facts)
+    rows = read_model_of(facts[0]).rows(None, state) if state is not None else {}
+    alarms = latest_alarms(facts)
+    return {**rows, ALARMS.table: alarms} if alarms else rows

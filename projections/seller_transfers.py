@@ -11,7 +11,7 @@ from domain.seller_transfer.facts import AnyTransferFact
 
 
 class SellerTransferRow(NamedTuple):
-    """A row of `seller_transfers`, without the workers' lease columns. Amounts in minor units, times in UTC."""
+    """A row of `seller_transfers`, without the lease columns. Amounts in minor units, times in UTC."""
 
     transfer_id: UUID
     order_id: str
@@ -37,7 +37,7 @@ class SellerTransferRow(NamedTuple):
 
 
 def evolve(row: SellerTransferRow | None, fact: AnyTransferFact) -> SellerTransferRow:
-    """The row after a fact. Pure: append, rebuild and as-of queries all fold with it."""
+    """Return the row after a fact. Append, rebuild and `as_of` queries use this same pure function."""
     if isinstance(fact, facts.Created | facts.Imported):
         return _opened(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
@@ -110,7 +110,7 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
         case facts.Reopened():
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None, retry_count=0)
         case facts.Resolved():
-            return row._replace(next_retry_at=None, waiting_for=None) if fact.to is not None else _told(row, fact)
+            return row._replace(next_retry_at=None, waiting_for=None) if fact.to is not None else _resolved(row, fact)
         case facts.StripeTransferIdBackfilled():
             return row._replace(stripe_transfer_id=fact.stripe_transfer_id)
         case facts.EvidenceHeld():
@@ -118,11 +118,11 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
         case facts.CallStarted() | facts.ReversalQueued() | facts.ReversalReduced() | facts.ReversalContested():
             return row
         case facts.Created() | facts.Imported():
-            return row  # only ever first: `evolve` has dealt with it
+            return row  # only a first fact, which `evolve` handles
         case _:
             assert_never(fact)
 
 
-def _told(row: SellerTransferRow, fact: facts.Resolved) -> SellerTransferRow:
+def _resolved(row: SellerTransferRow, fact: facts.Resolved) -> SellerTransferRow:
     stuck = row.status == TransferStatus.PERMANENTLY_FAILED
     return row._replace(last_error=f"resolved by {fact.actor}: {fact.reason}") if stuck else row

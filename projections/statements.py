@@ -1,7 +1,7 @@
-"""A seller's statement of a period: opening balance, every movement of money, closing balance, for each currency.
+"""Statement of a seller for a period: opening balance, every movement of money and closing balance, for each currency.
 
-Balances come from the rows that facts fold to, movements from the amounts that the facts themselves carry; so opening plus
-movements equals closing only if both tell the same story. A period takes in its start and ends before its end.
+Balances come from the folded rows, movements from the amounts in the facts. Opening plus movements equals closing only if
+both agree. A period includes its start and excludes its end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,31 +14,33 @@ from uuid import UUID
 from domain.fact import Fact
 from domain.seller_transfer import facts
 from projections.balances import paid
-from projections.registry import TransferFold, fold
+from projections.registry import fold
+from projections.transfer_fold import TransferFold
 
 US = "us"
+"""`settled_by` of a reversal that the ledger made."""
 
 
-class Kind(StrEnum):
-    """Why money moved."""
+class MovementKind(StrEnum):
+    """Reason of a movement."""
 
     PAID = "paid"
     REVERSED = "reversed"
     EXTERNAL_REVERSAL = "external_reversal"
-    """Somebody else took it back at Stripe."""
+    """A reversal that others made at Stripe."""
     TAKEN_OVER = "taken_over"
-    """What an older system had left the seller when its row was imported."""
+    """Amount that the seller had kept of a transfer when its row was imported from an older system."""
 
 
 class Period(NamedTuple):
-    """From `start` on, and before `end`: where one ends the next may begin."""
+    """Times from `start` up to but excluding `end`, where the next period may begin."""
 
     start: datetime
     end: datetime
 
 
-class Movement(NamedTuple):
-    """One movement of money. `amount` is signed, in minor units: what the seller receives is above 0."""
+class MoneyMovement(NamedTuple):
+    """One movement of money. `amount` in minor units is above 0 if the seller receives it."""
 
     position: int
     at: datetime
@@ -52,35 +54,35 @@ class Movement(NamedTuple):
     stripe_reversal_id: str | None
 
 
-class Account(NamedTuple):
-    """One currency of a statement. Balances are what was sent and not taken back."""
+class StatementAccount(NamedTuple):
+    """One currency of a statement. A balance is the amount sent and not reversed."""
 
     currency: str
     opening: int
-    movements: Sequence[Movement]
+    movements: Sequence[MoneyMovement]
     closing: int
 
     @property
     def difference(self) -> int:
-        """What the movements do not explain; 0 when the account ties out."""
+        """Amount that the movements do not explain; 0 when the account ties out."""
         return self.closing - self.opening - sum(movement.amount for movement in self.movements)
 
 
-class Statement(NamedTuple):
-    """All currencies of one seller. `position` is the newest that the ledger had reached when it was made."""
+class SellerStatement(NamedTuple):
+    """All currencies of one seller. `position` is that of the newest fact when the statement was made."""
 
     seller_id: str
     period: Period
     position: int
-    accounts: Sequence[Account]
+    accounts: Sequence[StatementAccount]
 
-    def only(self, currency: str | None) -> "Statement":
-        """One currency of it; all of them when None."""
+    def only(self, currency: str | None) -> "SellerStatement":
+        """Return the statement of one currency; of all when None."""
         return self._replace(accounts=[one for one in self.accounts if currency in (None, one.currency)])
 
     @property
     def unexplained(self) -> list[str]:
-        """A sentence for each account that does not tie out; none when the books are in order."""
+        """A sentence for each account that does not tie out."""
         return [
             f"{account.currency}: opening {account.opening} and all movements make {account.closing - account.difference}, "
             f"but closing is {account.closing}."
@@ -89,38 +91,38 @@ class Statement(NamedTuple):
         ]
 
 
-def account_of(told: Iterable[tuple[int, Fact]], period: Period) -> Account | None:
-    """What one transfer, by its facts with their positions, adds to a statement; None when it began after the period."""
-    # a stream's instants never go back, so what came before the end is a prefix of it
-    known = list(takewhile(lambda one: one[1].timestamp < period.end, told))
+def account_of(facts_with_positions: Iterable[tuple[int, Fact]], period: Period) -> StatementAccount | None:
+    """Return the account of one transfer from its facts with positions; None when it began after the period."""
+    # times within a stream never go back, so the facts before the end are a prefix
+    known = list(takewhile(lambda one: one[1].timestamp < period.end, facts_with_positions))
     opened = _transfer(None, [fact for _, fact in known if fact.timestamp < period.start])
-    closed, movements = opened, list[Movement]()
+    closed, movements = opened, list[MoneyMovement]()
     for position, fact in (one for one in known if one[1].timestamp >= period.start):
         before, closed = closed, _transfer(closed, [fact])
         assert closed is not None
         movements += _movements(position, fact, before, closed)
-    return None if closed is None else Account(closed.transfer.currency, _held(opened), movements, _held(closed))
+    return None if closed is None else StatementAccount(closed.transfer.currency, _held(opened), movements, _held(closed))
 
 
-class Accounts:
-    """The accounts of a seller's transfers, added up by currency."""
+class StatementAccounts:
+    """Accounts of a seller's transfers, added up by currency."""
 
     def __init__(self) -> None:
         self._balances: dict[str, tuple[int, int]] = {}
-        self._movements: dict[str, list[Movement]] = {}
+        self._movements: dict[str, list[MoneyMovement]] = {}
         self.movements = 0
 
-    def add(self, account: Account) -> None:
-        """One transfer's account."""
+    def add(self, account: StatementAccount) -> None:
+        """Add the account of one transfer."""
         opening, closing = self._balances.get(account.currency, (0, 0))
         self._balances[account.currency] = (opening + account.opening, closing + account.closing)
         self._movements.setdefault(account.currency, []).extend(account.movements)
         self.movements += len(account.movements)
 
-    def total(self) -> list[Account]:
-        """One account for each currency, its movements in the order in which the ledger learned of them."""
+    def total(self) -> list[StatementAccount]:
+        """Return one account for each currency, its movements in the order of the ledger."""
         return [
-            Account(currency, opening, sorted(self._movements[currency]), closing)
+            StatementAccount(currency, opening, sorted(self._movements[currency]), closing)
             for currency, (opening, closing) in sorted(self._balances.items())
         ]
 
@@ -135,24 +137,24 @@ def _held(transfer: TransferFold | None) -> int:
     return 0 if transfer is None else paid(transfer) - transfer.transfer.amount_reversed
 
 
-def _movements(position: int, fact: Fact, before: TransferFold | None, after: TransferFold) -> Iterator[Movement]:
+def _movements(position: int, fact: Fact, before: TransferFold | None, after: TransferFold) -> Iterator[MoneyMovement]:
     match fact:
         case facts.Completed():
-            yield _movement(position, fact, after, Kind.PAID, fact.amount)
+            yield _movement(position, fact, after, MovementKind.PAID, fact.amount)
         case facts.PartiallyReversed() | facts.Reversed():
-            kind = Kind.REVERSED if fact.settled_by == US else Kind.EXTERNAL_REVERSAL
+            kind = MovementKind.REVERSED if fact.settled_by == US else MovementKind.EXTERNAL_REVERSAL
             reversal = after.reversals.rows[fact.reversal_id]
             taken = _movement(position, fact, after, kind, -fact.amount)
             yield taken._replace(refund_id=reversal.refund_id, stripe_reversal_id=fact.stripe_reversal_id)
         case facts.Imported() | facts.StripeTransferIdBackfilled() if _held(after) != _held(before):
-            # what these say of money follows from a status of the older system, so there is no amount to read off
-            kind = Kind.TAKEN_OVER if isinstance(fact, facts.Imported) else Kind.PAID
+            # these facts carry no moved amount: it follows from the status in the older system
+            kind = MovementKind.TAKEN_OVER if isinstance(fact, facts.Imported) else MovementKind.PAID
             yield _movement(position, fact, after, kind, _held(after) - _held(before))
 
 
-def _movement(position: int, fact: Fact, after: TransferFold, kind: Kind, amount: int) -> Movement:
+def _movement(position: int, fact: Fact, after: TransferFold, kind: MovementKind, amount: int) -> MoneyMovement:
     row = after.transfer
-    return Movement(
+    return MoneyMovement(
         position=position,
         at=fact.timestamp,
         kind=kind.value,

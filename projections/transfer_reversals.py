@@ -1,4 +1,4 @@
-"""The read model `transfer_reversals`: one row per reversal, all of a transfer's from that transfer's one stream."""
+"""The read model `transfer_reversals`: one row per reversal, folded from the stream of its transfer."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -34,7 +34,7 @@ class ReversalRow(NamedTuple):
 
 
 class Reversals(NamedTuple):
-    """A transfer's reversals, and what of the transfer itself their rows repeat."""
+    """Rows of a transfer's reversals, and the members of the transfer that these rows repeat."""
 
     order_id: str
     seller_id: str
@@ -43,7 +43,7 @@ class Reversals(NamedTuple):
 
 
 def evolve(reversals: Reversals | None, fact: AnyTransferFact) -> Reversals:
-    """The reversals of a transfer after a fact. Pure."""
+    """Return the reversals of a transfer after a fact."""
     if isinstance(fact, facts.Created):
         return Reversals(fact.order_id, fact.seller_id, fact.currency, {})
     if isinstance(fact, facts.Imported):
@@ -141,6 +141,6 @@ def _settled(reversals: Reversals, fact: facts.PartiallyReversed | facts.Reverse
 
 
 def _waiting(reversals: Reversals, fact: AnyTransferFact, waiting_for: str, but: str | None = None) -> dict[str, ReversalRow]:
-    """Those in the queue wait for something else now."""
+    """Return the queued reversals with a new `waiting_for`."""
     queued = {n: r for n, r in reversals.rows.items() if r.status == _QUEUED and n != but and r.waiting_for != waiting_for}
     return {n: r._replace(waiting_for=waiting_for, updated_at=fact.timestamp) for n, r in queued.items()}

@@ -65,7 +65,7 @@ def record_dispute(report: DisputeReport, policy: DisputePolicy, uow: UnitOfWork
         news = dispute.restate(report.amount, report.source, now) or news
     dispute.agree(report.order_id, report.amount, report.currency)
     for status in report.reported:
-        news = dispute.hear(status, report.source, now) or news
+        news = dispute.report(status, report.source, now) or news
     known = len(order.pending_events)
     if dispute.takes(policy):
         count_dispute(order, dispute.dispute_id, dispute.amount, dispute.currency, now)

@@ -46,7 +46,7 @@ class OrderCommands:
                 order_id=order_id,
                 currency=currency,
                 amount=amount,
-                shares=shares,
+                shares=list(shares),
                 payment_id=payment_id,
                 source_transaction=source_transaction,
                 now=now,

@@ -139,8 +139,8 @@ def fail_refund(report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: 
     refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.FAILED):
         refund.fail(report.source, report.detail, now)
-        order.release(refund.key, now)
-        if order.revoke(refund.key, now):
+        order.release_refund(refund.key, now)
+        if order.revoke_refund(refund.key, now):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
     return RecordedRefund(refund, news)
 
@@ -210,8 +210,8 @@ def request_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> Re
             f"Order {order.order_id!r} was paid at Stripe, which the payment provider cannot refund; "
             "refund it there, and its webhook or `settled: true` records it here."
         )
-    amount = _amount_within(order.left, order, request)
-    objection = order.objection_to_asking(request.explicit, amount)
+    amount = _amount_within(order.refundable, order, request)
+    objection = order.objection_to_request(request.explicit, amount)
     if objection is not None:
         raise Refused(f"Refund {request.refund_id!r} cannot be divided among the sellers: {objection}.")
     refund = Refund.open(
@@ -225,14 +225,14 @@ def request_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> Re
         payment_id=order.payment_id,
         now=now,
     )
-    order.reserve(refund.key, amount, request.explicit, now)
+    order.reserve_refund(refund.key, amount, request.explicit, now)
     uow.add([refund])
     return RecordedRefund(refund, True)
 
 
 def _amount_within(left: int, order: Order, request: RefundRequest) -> int:
     """Return the requested amount; without one, all that a new refund may ask for. Raises ExceedsOrder."""
-    amount = order.left if request.amount is None else request.amount
+    amount = order.refundable if request.amount is None else request.amount
     if amount > left or amount == 0:
         name = f"Refund {request.refund_id!r} of order {order.order_id!r}"
         raise ExceedsOrder(name, request.amount or 1, left, order.currency)
@@ -242,7 +242,7 @@ def _amount_within(left: int, order: Order, request: RefundRequest) -> int:
 def _settled(uow: UnitOfWork, order: Order, request: RefundRequest, now: datetime) -> Refund:
     """Open a refund that has succeeded elsewhere."""
     amount = _amount_within(order.amount - order.refunded, order, request)
-    objection = order.objection(amount, order.currency, request.explicit)
+    objection = order.objection_to_refund(amount, order.currency, request.explicit)
     if objection is not None:
         raise Refused(f"Refund {request.refund_id!r} cannot be divided among the sellers: {objection}.")
     name = request.psp_refund_id or request.refund_id
@@ -316,7 +316,7 @@ def _take_from_sellers(
         raise Contradiction("Refund", refund.refund_id, "failed", "succeeded")
     if not refund.may_become(RefundStatus.SUCCEEDED):
         return
-    objection = order.admit(refund.key, refund.amount, refund.currency, refund.explicit, now)
+    objection = order.allocate_refund(refund.key, refund.amount, refund.currency, refund.explicit, now)
     if objection is None:
         uow.add(recover_shares(order, uow.transfers(), refund.key, now))
         refund.succeed(source, parts_of(order, uow.transfers(), refund.key), now)

@@ -160,4 +160,4 @@ def _fail(uow: UnitOfWork, refund: Refund, why: str | None, source: str, now: da
     """Record that the refund has failed, if there is a reason, and release its reservation of the order."""
     if why is not None:
         refund.fail(source, why, now)
-        uow.order(refund.order_id).release(refund.key, now)
+        uow.order(refund.order_id).release_refund(refund.key, now)

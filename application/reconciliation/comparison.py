@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.gateways import ListedTransfer
-from domain.finding import Difference, Kind
+from domain.finding import Difference, DifferenceKind
 from domain.identity import may_be_ours
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Operation
@@ -62,13 +62,13 @@ def ambiguous(seen: TransferAtStripe, ours: Sequence[SellerTransfer]) -> Differe
     """It may be any of several of ours."""
     id_ = seen.stripe_transfer_id
     detail = f"{id_} fits several transfers of ours: {', '.join(sorted(str(transfer.id) for transfer in ours))}."
-    return Difference(Kind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "a person has to say which it is")
+    return Difference(DifferenceKind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "a person has to say which it is")
 
 
 def missing_there(ours: SellerTransfer, stripe_transfer_id: str) -> Difference:
     """Stripe says that there is no such transfer."""
     detail = f"Transfer {ours.id} is paid here by {stripe_transfer_id}, which Stripe does not hold."
-    return _found(Kind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there")
+    return _found(DifferenceKind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there")
 
 
 def our_id(seen: TransferAtStripe) -> UUID | None:
@@ -77,7 +77,7 @@ def our_id(seen: TransferAtStripe) -> UUID | None:
 
 
 def _found(
-    kind: Kind,
+    kind: DifferenceKind,
     stripe_id: str,
     stripe_transfer_id: str,
     ours: SellerTransfer,
@@ -93,21 +93,21 @@ def _stranger(seen: TransferAtStripe) -> Difference:
     named, id_ = our_id(seen), seen.stripe_transfer_id
     if named is None:
         detail = f"{id_} shows no trace of this ledger."
-        return Difference(Kind.UNCLAIMED, id_, id_, None, 0, seen.currency, detail, "it is not ours")
+        return Difference(DifferenceKind.UNCLAIMED, id_, id_, None, 0, seen.currency, detail, "it is not ours")
     detail = f"{id_} names transfer {named}, which is unknown here."
-    return Difference(Kind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "no order here owes it")
+    return Difference(DifferenceKind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "no order here owes it")
 
 
 def _duplicate(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     id_ = seen.stripe_transfer_id
     detail = f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller was paid twice."
-    return _found(Kind.DUPLICATE, id_, id_, ours, seen.left, detail, "one of the two has to be reversed at Stripe")
+    return _found(DifferenceKind.DUPLICATE, id_, id_, ours, seen.left, detail, "one of the two has to be reversed at Stripe")
 
 
 def _missing_here(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     id_ = seen.stripe_transfer_id
     detail = f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} here{' without an id' if ours.paid else ''}."
-    return _found(Kind.MISSING_HERE, id_, id_, ours, seen.left, detail, _obstacle(seen, ours))
+    return _found(DifferenceKind.MISSING_HERE, id_, id_, ours, seen.left, detail, _obstacle(seen, ours))
 
 
 def _obstacle(seen: TransferAtStripe, ours: SellerTransfer) -> str | None:
@@ -132,13 +132,13 @@ def _contents(seen: TransferAtStripe, ours: SellerTransfer) -> Iterator[Differen
     id_ = seen.stripe_transfer_id
     if seen.destination != ours.destination:
         detail = f"{id_} went to {seen.destination} at Stripe, to {ours.destination} here."
-        yield _found(Kind.DESTINATION, id_, id_, ours, ours.amount, detail, "a paid transfer's destination cannot change")
+        yield _found(DifferenceKind.DESTINATION, id_, id_, ours, ours.amount, detail, "a paid transfer's destination cannot change")
     if seen.currency != ours.currency:
         detail = f"{id_} is in {seen.currency} at Stripe, in {ours.currency} here."
-        yield _found(Kind.CURRENCY, id_, id_, ours, ours.amount, detail, "a paid transfer's currency cannot change")
+        yield _found(DifferenceKind.CURRENCY, id_, id_, ours, ours.amount, detail, "a paid transfer's currency cannot change")
     elif seen.amount != ours.amount:
         detail, risk = f"{id_} is {seen.amount} at Stripe, {ours.amount} here.", abs(seen.amount - ours.amount)
-        yield _found(Kind.AMOUNT, id_, id_, ours, risk, detail, "a paid transfer's amount cannot change")
+        yield _found(DifferenceKind.AMOUNT, id_, id_, ours, risk, detail, "a paid transfer's amount cannot change")
 
 
 def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> Iterator[Difference]:
@@ -161,13 +161,13 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
     if left_of_sum > 0:
         of, nothing = seen.stripe_transfer_id, "nothing is there"
         detail = f"{left_of_sum} of what is recorded here as taken back from {of} is not reversed at Stripe."
-        yield _found(Kind.MISSING_THERE, of, of, ours, left_of_sum, detail, nothing)
+        yield _found(DifferenceKind.MISSING_THERE, of, of, ours, left_of_sum, detail, nothing)
     there = {made.stripe_reversal_id for made in seen.reversals}
     for stripe_id, reversal in known.items():
         if stripe_id is not None and stripe_id not in there:
             detail = f"Reversal {reversal.reversal_id} is {stripe_id} here, which Stripe does not hold."
             of, nothing = seen.stripe_transfer_id, "nothing is there"
-            yield _found(Kind.MISSING_THERE, stripe_id, of, ours, reversal.settled, detail, nothing, reversal.reversal_id)
+            yield _found(DifferenceKind.MISSING_THERE, stripe_id, of, ours, reversal.settled, detail, nothing, reversal.reversal_id)
 
 
 def _stands_for_more(made: ReversalAtStripe, reversal: Reversal, left_of_sum: int) -> int:
@@ -182,7 +182,7 @@ def _settled(
         id_, risk = made.stripe_reversal_id, abs(made.amount - settled)
         detail = f"{id_} is {made.amount} at Stripe, {settled} here."
         why = "a recorded reversal's amount cannot change"
-        yield _found(Kind.AMOUNT, id_, seen.stripe_transfer_id, ours, risk, detail, why, reversal.reversal_id)
+        yield _found(DifferenceKind.AMOUNT, id_, seen.stripe_transfer_id, ours, risk, detail, why, reversal.reversal_id)
 
 
 def _own(
@@ -194,11 +194,11 @@ def _own(
             f"{id_} is for reversal {reversal.reversal_id}, which {reversal.stripe_reversal_id} has settled: taken back twice."
         )
         why = "the seller has to be given it back"
-        yield _found(Kind.DUPLICATE, id_, of, ours, made.amount, detail, why, reversal.reversal_id)
+        yield _found(DifferenceKind.DUPLICATE, id_, of, ours, made.amount, detail, why, reversal.reversal_id)
     elif not (ours.is_open(reversal) and operation is not None and _under_way(operation, now)):
         detail = f"Stripe holds {id_} for reversal {reversal.reversal_id}, which is {reversal.state} here."
         obstacle = _own_obstacle(ours, made, reversal)
-        yield _found(Kind.MISSING_HERE, id_, of, ours, made.amount, detail, obstacle, reversal.reversal_id)
+        yield _found(DifferenceKind.MISSING_HERE, id_, of, ours, made.amount, detail, obstacle, reversal.reversal_id)
 
 
 def _own_obstacle(ours: SellerTransfer, made: ReversalAtStripe, reversal: Reversal) -> str | None:
@@ -213,7 +213,7 @@ def _without_refund(seen: TransferAtStripe, ours: SellerTransfer, made: Reversal
     id_ = made.stripe_reversal_id
     detail = f"Stripe holds {id_} for our reversal {made.reversal_id}, whose refund is not recorded here."
     why = "its refund has to be recorded first"
-    return _found(Kind.MISSING_HERE, id_, seen.stripe_transfer_id, ours, made.amount, detail, why, made.reversal_id)
+    return _found(DifferenceKind.MISSING_HERE, id_, seen.stripe_transfer_id, ours, made.amount, detail, why, made.reversal_id)
 
 
 def _external(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe) -> Difference:
@@ -226,4 +226,4 @@ def _external(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStri
     elif made.amount > ours.amount - ours.amount_reversed:
         why = "more is back than was paid"
     detail = f"{id_} took {made.amount} back from {seen.stripe_transfer_id} outside this ledger."
-    return _found(Kind.EXTERNAL_REVERSAL, id_, seen.stripe_transfer_id, ours, made.amount, detail, why)
+    return _found(DifferenceKind.EXTERNAL_REVERSAL, id_, seen.stripe_transfer_id, ours, made.amount, detail, why)

@@ -8,7 +8,7 @@ from application.command_handler import CommandHandler
 from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
 from application.unit_of_work import UnitOfWork, recover_again
 from domain.errors import CallInFlight, NotAdoptable
-from domain.finding import DecidedBy, Difference, Finding, Kind
+from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
 from domain.identity import finding_stream
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer, causes_vanished
@@ -62,7 +62,7 @@ def _adoptable(transfer: SellerTransfer, seen: TransferAtStripe, finding_id: str
 
 
 def _take_in(transfer: SellerTransfer, seen: TransferAtStripe, found: Difference, note: str, actor: str, now: datetime) -> None:
-    if found.kind is Kind.EXTERNAL_REVERSAL:
+    if found.kind is DifferenceKind.EXTERNAL_REVERSAL:
         record_external(transfer, seen, now, note, only=found.stripe_id)
     elif found.reversal_id is not None:
         complete_reversal(transfer, found.reversal_id, found.stripe_id, found.at_risk, None, now, note)

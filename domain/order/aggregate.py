@@ -1,12 +1,13 @@
-"""An order: its shares per seller, its payment, and the allocation of its refunds and disputes.
+"""Aggregate of an order: its shares per seller, its payment, and the allocation of its refunds and disputes.
 
-The order is the boundary that allocates, because only it knows the cumulative amounts. Its facts live beside it.
-Refunds and disputes share one cap, and refunds come first, however late they come: a dispute takes at most what refunds
-leave of the order now. So the end does not depend on which of them was heard of first.
+The order is the boundary that allocates, because only the order knows the cumulative amounts. Refunds and disputes share one
+cap, and refunds come first even if they arrive late: a dispute takes at most the amount that refunds leave of the order. The
+result therefore does not depend on which of them was reported first.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Unpack
 from uuid import UUID
 
 from domain.errors import ContentDiffers, ExceedsOrder, Refused
@@ -14,6 +15,7 @@ from domain.fact import opened
 from domain.identity import order_stream
 from domain.order.facts import (
     CompensationOwed,
+    OrderOpening,
     Paid,
     PaymentNamed,
     PaymentRequested,
@@ -25,7 +27,7 @@ from domain.order.facts import (
     Registered,
     Resettled,
 )
-from domain.order.state import Admitted, OrderState, Share
+from domain.order.state import AllocatedRefund, OrderState, Share
 from domain.provider_call.psp_objects import name_at_psp
 from domain.provider_call.request_body import PaymentBody
 
@@ -36,41 +38,23 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
     """One order. Amounts in minor units of `currency`, except shares with a currency of their own."""
 
     @classmethod
-    def register(
-        cls,
-        *,
-        order_id: str,
-        currency: str,
-        amount: int,
-        shares: Sequence[Share],
-        now: datetime,
-        payment_id: str | None = None,
-        source_transaction: str | None = None,
-    ) -> "Order":
-        """A new order. Raises ExceedsOrder when its shares claim more than it, Refused when a seller comes twice."""
-        claimed = sum(share["amount"] for share in shares if share.get("currency", currency) == currency)
-        if claimed > amount:
-            raise ExceedsOrder(f"The sum of the shares of order {order_id!r}", claimed, amount, currency)
+    def register(cls, now: datetime, **opening: Unpack[OrderOpening]) -> "Order":
+        """Open the stream of a new order.
+
+        Raises ExceedsOrder when the sum of its shares is above its amount, Refused when a seller has two shares.
+        """
+        order_id, currency, amount, shares = opening["order_id"], opening["currency"], opening["amount"], opening["shares"]
+        sum_of_shares = sum(share["amount"] for share in shares if share.get("currency", currency) == currency)
+        if sum_of_shares > amount:
+            raise ExceedsOrder(f"The sum of the shares of order {order_id!r}", sum_of_shares, amount, currency)
         if len({share["seller_id"] for share in shares}) != len(shares):
-            raise Refused(f"A seller comes twice in order {order_id!r}; expected one share per seller.")
-        fact = Registered(
-            originator_id=order_stream(order_id),
-            originator_version=1,
-            originator_topic=TOPIC,
-            timestamp=now,
-            order_id=order_id,
-            currency=currency,
-            amount=amount,
-            shares=list(shares),
-            payment_id=payment_id,
-            source_transaction=source_transaction,
-        )
-        return opened(cls, fact)
+            raise Refused(f"A seller appears twice in order {order_id!r}; expected one share per seller.")
+        return opened(cls, Registered(**cls.first(order_stream(order_id), now), **opening))
 
     def agree(
         self, currency: str, amount: int, shares: Sequence[Share], payment_id: str | None, source_transaction: str | None
     ) -> None:
-        """Check that a repeated registration says the same. Raises ContentDiffers, naming the members that differ."""
+        """Check that a repeated registration has the same content. Raises ContentDiffers, naming the members that differ."""
         same = {
             "currency": self.currency == currency,
             "amount": self.amount == amount,
@@ -82,8 +66,11 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             raise ContentDiffers("order", self.order_id, [name for name, equal in same.items() if not equal])
 
     def pay(self, payment_id: str | None, source_transaction: str | None, source: str, now: datetime) -> bool:
-        """The buyer has paid. Answers whether that is news; the name of a payment told without one is kept, and none.
-        Raises ContentDiffers when another payment paid it."""
+        """Record that the buyer has paid. Returns whether that is new.
+
+        A payment id that is reported only after the payment is recorded too, and then the result is False.
+        Raises ContentDiffers when another payment paid the order.
+        """
         known, given = self.payment_id, payment_id
         if known is not None and given is not None and known != given:
             raise ContentDiffers("order", self.order_id, ["payment_id"])
@@ -95,30 +82,8 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         self.record(Paid(**self.next(now), payment_id=paid_by, source_transaction=charge, source=source))
         return True
 
-    def owe(self, transfer_id: UUID, seller_id: str, amount: int, cause_id: str, now: datetime) -> None:
-        """Keep count of a compensating transfer: whoever settles this order next has to reckon with it."""
-        self.record(
-            CompensationOwed(
-                **self.next(now), transfer_id=str(transfer_id), seller_id=seller_id, amount=amount, cause_id=cause_id
-            )
-        )
-
-    def resettle(self, cause_id: str, now: datetime) -> None:
-        """Fence off whoever settles this order at the same time without knowing what was changed."""
-        self.record(Resettled(**self.next(now), cause_id=cause_id))
-
-    def reserve(self, refund_id: str, amount: int, explicit: dict[str, int] | None, now: datetime) -> None:
-        """This part of the order is asked for."""
-        self.record(RefundReserved(**self.next(now), refund_id=refund_id, amount=amount, explicit=explicit))
-
-    def release(self, refund_id: str, now: datetime) -> None:
-        """It came to nothing. Twice is as good as once."""
-        portion = self.reserved.get(refund_id)
-        if portion is not None:
-            self.record(RefundReleased(**self.next(now), refund_id=refund_id, amount=portion.amount))
-
     def request_payment(self, now: datetime) -> PaymentBody:
-        """The body under which the PSP is asked for the payment, for ever the same. Raises Refused."""
+        """Return the body of the request for a payment at the PSP, which is always the same. Raises Refused."""
         name = name_at_psp(self.order_id)
         if self.payment_id not in (None, name) or (self.paid and self.payment_id is None):
             paid_by = f"names payment {self.payment_id!r}" if self.payment_id else "is paid already"
@@ -135,18 +100,33 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         self.record(PaymentRequested(**self.next(now), payment_id=name, key=self.order_id, body=body))
         return body
 
-    def admit(self, refund_id: str, amount: int, currency: str, explicit: dict[str, int] | None, now: datetime) -> str | None:
-        """A refund succeeded: it is effective, or set aside; answers why it was set aside. Twice is as good as once."""
+    def reserve_refund(self, refund_id: str, amount: int, explicit: dict[str, int] | None, now: datetime) -> None:
+        """Reserve a part of the order for a refund that the PSP is asked for next."""
+        self.record(RefundReserved(**self.next(now), refund_id=refund_id, amount=amount, explicit=explicit))
+
+    def release_refund(self, refund_id: str, now: datetime) -> None:
+        """Release the part of the order that a failed refund had reserved. Does nothing if none is reserved."""
+        portion = self.reserved.get(refund_id)
+        if portion is not None:
+            self.record(RefundReleased(**self.next(now), refund_id=refund_id, amount=portion.amount))
+
+    def allocate_refund(
+        self, refund_id: str, amount: int, currency: str, explicit: dict[str, int] | None, now: datetime
+    ) -> str | None:
+        """Divide a refund that succeeded among the sellers, or set it aside. Returns why it was set aside.
+
+        Does nothing if the refund is effective already.
+        """
         known = self.refunds.get(refund_id)
         if known is not None and known.effective:
             return None
-        why = self.objection(amount, currency, explicit)
+        why = self.objection_to_refund(amount, currency, explicit)
         if why is not None:
             if refund_id not in self.set_aside:
                 fact = RefundSetAside(**self.next(now), refund_id=refund_id, amount=amount, currency=currency, why=why)
                 self.record(fact)
             return why
-        others = {name: refund for name, refund in self.refunds.items() if name != refund_id}
+        refunds = {**self._refunds_without(refund_id), refund_id: AllocatedRefund(amount, explicit, True)}
         self.record(
             RefundAllocated(
                 **self.next(now),
@@ -154,24 +134,38 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
                 amount=amount,
                 explicit=explicit,
                 refunded=self.refunded + amount,
-                targets=self.goals({**others, refund_id: Admitted(amount, explicit, True)}, self.disputes),
+                targets=self.targets_for(refunds, self.disputes),
             )
         )
         return None
 
-    def revoke(self, refund_id: str, now: datetime) -> bool:
-        """A refund that was effective failed after all. Answers whether that is news."""
+    def revoke_refund(self, refund_id: str, now: datetime) -> bool:
+        """Revoke an effective refund that failed after all. Returns whether the refund was effective."""
         known = self.refunds.get(refund_id)
         if known is None or not known.effective:
             return False
-        rest = {name: refund for name, refund in self.refunds.items() if name != refund_id}
         self.record(
             RefundRevoked(
                 **self.next(now),
                 refund_id=refund_id,
                 amount=known.amount,
                 refunded=self.refunded - known.amount,
-                targets=self.goals(rest, self.disputes),
+                targets=self.targets_for(self._refunds_without(refund_id), self.disputes),
             )
         )
         return True
+
+    def _refunds_without(self, refund_id: str) -> dict[str, AllocatedRefund]:
+        return {name: refund for name, refund in self.refunds.items() if name != refund_id}
+
+    def owe(self, transfer_id: UUID, seller_id: str, amount: int, cause_id: str, now: datetime) -> None:
+        """Record a compensating transfer, so that the next recovery of this order includes it."""
+        self.record(
+            CompensationOwed(
+                **self.next(now), transfer_id=str(transfer_id), seller_id=seller_id, amount=amount, cause_id=cause_id
+            )
+        )
+
+    def resettle(self, cause_id: str, now: datetime) -> None:
+        """Record a repeated recovery, so that a concurrent command that does not know its result conflicts and decides again."""
+        self.record(Resettled(**self.next(now), cause_id=cause_id))

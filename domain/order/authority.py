@@ -1,7 +1,7 @@
-"""Whose word counts about an order's refunds and disputes: that of the provider that took its payment, and no other's.
+"""Authority over an order: the provider that took its payment. Only its reports of refunds and disputes count.
 
-The other one may report the same refund under a name of its own, and it would be taken twice from the sellers. Where nobody
-has told which provider took the payment, the first one that tells of money given back or taken has it from then on.
+The other provider may report the same refund under another id, and the sellers would pay for it twice. If the payment does not
+determine the provider, the first provider that reports money given back or taken has the authority from then on.
 """
 
 from datetime import datetime
@@ -10,30 +10,30 @@ from domain.order.aggregate import Order
 from domain.order.facts import AuthorityFound
 
 STRIPE, HYPERSWITCH = "stripe", "hyperswitch"
-"""As webhooks name their senders."""
+"""Providers, as in the sources of webhooks: `stripe:<event id>`."""
 STRIPES_NAMES = ("pi_", "ch_", "py_")
-"""How the names begin that Stripe gives to payments."""
+"""Prefixes of payment ids that Stripe assigns."""
 STRIPES_REFUNDS = ("re_", "pyr_")
-"""And to refunds. The PSP takes any name, so only where nobody has the word does such a name tell whose it is."""
+"""Prefixes of refund ids that Stripe assigns. The PSP accepts any id, so such an id proves nothing once there is an authority."""
 
 
 def authority_of(order: Order) -> str | None:
-    """None while nobody knows: before the payment, or when the API told of one without saying where it went through."""
+    """Return the provider with the authority; None before the payment, or if the API reported a payment without its provider."""
     if order.authority is not None:
         return order.authority
     if order.paid_by.startswith(f"{HYPERSWITCH}:"):
         return HYPERSWITCH
     if order.paid and order.payment_body is not None:
-        return HYPERSWITCH  # it was asked for the payment from here, under a name of ours, which may look like Stripe's
+        return HYPERSWITCH  # the ledger asked the PSP for the payment, under an id of its own, which may look like Stripe's
     if order.payment_id is None or not order.paid:
-        return None  # a charge alone does not tell: the PSP may have made it, behind a connector
+        return None  # a charge proves nothing: the PSP may have made it through a Stripe connector
     if order.payment_id.startswith(STRIPES_NAMES):
         return STRIPE
     return HYPERSWITCH if order.source_transaction is None else None
 
 
 def claim_authority(order: Order, provider: str, source: str, now: datetime) -> str:
-    """Whose word counts, which is this provider's if nobody's did."""
+    """Return the provider with the authority, which becomes `provider` if there was none."""
     known = authority_of(order)
     if known is not None:
         return known

@@ -1,15 +1,18 @@
-"""What disputes take from an order, by its own facts. The same cap, and the same division, as for refunds."""
+"""Disputes of an order: counted under the same cap, and divided among the sellers in the same way, as refunds."""
 
 from datetime import datetime
 
 from domain.identity import dispute_cause
 from domain.order.aggregate import Order
 from domain.order.facts import DisputeCounted, DisputeRevoked, DisputeSetAside
-from domain.order.state import Disputed
+from domain.order.state import CountedDispute
 
 
 def count_dispute(order: Order, dispute_id: str, amount: int, currency: str, now: datetime) -> str | None:
-    """A dispute takes from the sellers, or is set aside; answers why it was set aside. Twice is as good as once."""
+    """Divide a dispute among the sellers, or set it aside. Returns why it was set aside.
+
+    Does nothing if the dispute is counted already.
+    """
     known = order.disputes.get(dispute_id)
     if known is not None and known.effective:
         return None
@@ -19,28 +22,28 @@ def count_dispute(order: Order, dispute_id: str, amount: int, currency: str, now
             fact = DisputeSetAside(**order.next(now), dispute_id=dispute_id, amount=amount, currency=currency, why=why)
             order.record(fact)
         return why
-    with_it = {**_without(order, dispute_id), dispute_id: Disputed(amount, True)}
+    disputes = {**_without(order, dispute_id), dispute_id: CountedDispute(amount, True)}
     order.record(
         DisputeCounted(
             **order.next(now),
             dispute_id=dispute_id,
             amount=amount,
-            counted=order.portions(order.refunds, with_it)[-1].amount,
-            targets=order.goals(order.refunds, with_it),
+            counted=order.portions(order.refunds, disputes)[-1].amount,
+            targets=order.targets_for(order.refunds, disputes),
         )
     )
     return None
 
 
 def revoke_dispute(order: Order, dispute_id: str, now: datetime) -> bool:
-    """A dispute takes nothing any more. Answers whether that is news."""
+    """Revoke a counted dispute after its money came back. Returns whether the dispute was counted."""
     known = order.disputes.get(dispute_id)
     if known is None or not known.effective:
         return False
-    goals = order.goals(order.refunds, _without(order, dispute_id))
-    order.record(DisputeRevoked(**order.next(now), dispute_id=dispute_id, amount=known.amount, targets=goals))
+    targets = order.targets_for(order.refunds, _without(order, dispute_id))
+    order.record(DisputeRevoked(**order.next(now), dispute_id=dispute_id, amount=known.amount, targets=targets))
     return True
 
 
-def _without(order: Order, dispute_id: str) -> dict[str, Disputed]:
+def _without(order: Order, dispute_id: str) -> dict[str, CountedDispute]:
     return {name: dispute for name, dispute in order.disputes.items() if name != dispute_id}

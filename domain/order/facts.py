@@ -1,16 +1,17 @@
-"""What an order asks of the PSP: its payment, and the parts of it that are being refunded."""
+"""Facts of an order: registration, payment, refunds, disputes and compensations."""
 
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
 from domain.allocation import Portion
 from domain.fact import Fact, Opening
 from domain.identity import dispute_cause
-from domain.order.state import Admitted, Disputed, OrderState, Share
+from domain.order.state import AllocatedRefund, CountedDispute, OrderState, Share
 from domain.provider_call.request_body import PaymentBody
 
 
 class RefundReserved(Fact):
-    """A refund is asked of the PSP: until that has decided, nobody else may ask for this part of the order."""
+    """The PSP is asked for a refund. Until the PSP has decided, no other refund may ask for this part of the order."""
 
     TOPIC = "ledger.order.refund_reserved"
     refund_id: str
@@ -22,7 +23,7 @@ class RefundReserved(Fact):
 
 
 class RefundReleased(Fact):
-    """A refund that was asked of the PSP came to nothing: its part of the order is free again."""
+    """A refund that the PSP was asked for failed: its part of the order can be refunded again."""
 
     TOPIC = "ledger.order.refund_released"
     refund_id: str
@@ -33,7 +34,7 @@ class RefundReleased(Fact):
 
 
 class PaymentRequested(Fact):
-    """The PSP is about to be asked for a payment: exactly this body, under exactly this key."""
+    """The PSP is about to be asked for a payment with this body, under this idempotency key."""
 
     TOPIC = "ledger.order.payment_requested"
     payment_id: str
@@ -41,12 +42,23 @@ class PaymentRequested(Fact):
     body: PaymentBody
 
     def apply(self, aggregate: OrderState) -> None:
-        # its webhook may come before our answer, and names it like this
+        # the payment's webhook may arrive before the PSP's answer, and it names this id
         aggregate.payment_id, aggregate.payment_body = self.payment_id, self.body
 
 
+class OrderOpening(TypedDict):
+    """Content of `Registered`."""
+
+    order_id: str
+    currency: str
+    amount: int
+    shares: list[Share]
+    payment_id: NotRequired[str | None]
+    source_transaction: NotRequired[str | None]
+
+
 class Registered(Opening):
-    """An order with its shares (minor units)."""
+    """An order became known, with its shares (minor units)."""
 
     TOPIC = "ledger.order.registered"
     order_id: str
@@ -59,6 +71,7 @@ class Registered(Opening):
     def apply(self, aggregate: OrderState) -> None:
         aggregate.order_id, aggregate.currency, aggregate.amount = self.order_id, self.currency, self.amount
         aggregate.shares = {share["seller_id"]: share for share in self.shares}
+        aggregate.seller_targets = dict.fromkeys(aggregate.shares, 0)
         aggregate.payment_id, aggregate.source_transaction = self.payment_id, self.source_transaction
 
 
@@ -69,7 +82,7 @@ class Paid(Fact):
     payment_id: str | None
     source_transaction: str | None
     source: str
-    """Who said so: `api`, or a webhook as `hyperswitch:<event id>`."""
+    """`api`, or the webhook as `hyperswitch:<event id>`."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.paid, aggregate.paid_by = True, self.source
@@ -77,7 +90,7 @@ class Paid(Fact):
 
 
 class PaymentNamed(Fact):
-    """The order was paid already, and now it is known by which payment: what is told of that payment finds the order."""
+    """The payment id of a paid order became known, so that reports about that payment find the order."""
 
     TOPIC = "ledger.order.payment_named"
     payment_id: str
@@ -88,7 +101,7 @@ class PaymentNamed(Fact):
 
 
 class RefundAllocated(Fact):
-    """A refund is effective; `refunded` is the total of the order after it, `targets` what each seller owes in all."""
+    """A refund is effective. `refunded` is the order's total after it; `targets` the total to take back from each seller."""
 
     TOPIC = "ledger.order.refund_allocated"
     refund_id: str
@@ -98,15 +111,16 @@ class RefundAllocated(Fact):
     targets: dict[str, int]
 
     def apply(self, aggregate: OrderState) -> None:
+        aggregate.seller_targets = self.targets
         before = aggregate.refunds.pop(self.refund_id, None)
         rounds = before.rounds + 1 if before is not None else 1
-        aggregate.refunds[self.refund_id] = Admitted(self.amount, self.explicit, True, rounds)
+        aggregate.refunds[self.refund_id] = AllocatedRefund(self.amount, self.explicit, True, rounds)
         aggregate.set_aside.pop(self.refund_id, None)
         aggregate.reserved.pop(self.refund_id, None)
 
 
 class RefundRevoked(Fact):
-    """A refund that had been effective failed after all; `targets` is what each seller owes without it."""
+    """An effective refund failed after all. `targets` is the total to take back from each seller without it."""
 
     TOPIC = "ledger.order.refund_revoked"
     refund_id: str
@@ -115,11 +129,12 @@ class RefundRevoked(Fact):
     targets: dict[str, int]
 
     def apply(self, aggregate: OrderState) -> None:
+        aggregate.seller_targets = self.targets
         aggregate.refunds[self.refund_id] = aggregate.refunds[self.refund_id]._replace(effective=False)
 
 
 class RefundSetAside(Fact):
-    """A refund that cannot be divided: another currency, or more than is left. An operator decides."""
+    """A refund cannot be divided: it is in another currency, or exceeds the rest of the order. An operator decides."""
 
     TOPIC = "ledger.order.refund_set_aside"
     refund_id: str
@@ -132,7 +147,7 @@ class RefundSetAside(Fact):
 
 
 class CompensationOwed(Fact):
-    """What a refund took in vain goes back to the seller by a transfer of its own; the order keeps count of those."""
+    """An amount that a revoked refund or dispute took goes back to the seller by a compensating transfer."""
 
     TOPIC = "ledger.order.compensation_owed"
     transfer_id: str
@@ -145,14 +160,14 @@ class CompensationOwed(Fact):
 
 
 class Resettled(Fact):
-    """Its transfers were settled anew after a call whose cause had vanished: a refund decided meanwhile decides again."""
+    """Shares were recovered again, because the cause of a call was revoked. A concurrent command conflicts and decides again."""
 
     TOPIC = "ledger.order.resettled"
     cause_id: str
 
 
 class DisputeCounted(Fact):
-    """A dispute takes from the sellers: `counted` of its `amount`, as much as refunds leave; `targets` as for refunds."""
+    """A dispute is effective: `counted` of its `amount`, limited by refunds. `targets` as in `RefundAllocated`."""
 
     TOPIC = "ledger.order.dispute_counted"
     dispute_id: str
@@ -161,12 +176,13 @@ class DisputeCounted(Fact):
     targets: dict[str, int]
 
     def apply(self, aggregate: OrderState) -> None:
+        aggregate.seller_targets = self.targets
         aggregate.disputes.pop(self.dispute_id, None)
-        aggregate.disputes[self.dispute_id] = Disputed(self.amount, True)
+        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True)
 
 
 class DisputeRevoked(Fact):
-    """A dispute takes nothing any more; `targets` is what each seller owes without it."""
+    """A dispute is not effective any more. `targets` is the total to take back from each seller without it."""
 
     TOPIC = "ledger.order.dispute_revoked"
     dispute_id: str
@@ -174,11 +190,12 @@ class DisputeRevoked(Fact):
     targets: dict[str, int]
 
     def apply(self, aggregate: OrderState) -> None:
-        aggregate.disputes[self.dispute_id] = Disputed(self.amount, False)
+        aggregate.seller_targets = self.targets
+        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, False)
 
 
 class DisputeSetAside(Fact):
-    """A dispute that cannot be divided, being in another currency. An operator decides."""
+    """A dispute cannot be divided, because it is in another currency. An operator decides."""
 
     TOPIC = "ledger.order.dispute_set_aside"
     dispute_id: str
@@ -191,7 +208,7 @@ class DisputeSetAside(Fact):
 
 
 class AuthorityFound(Fact):
-    """From now on this provider's word counts about the order's refunds and disputes."""
+    """From now on this provider's reports of the order's refunds and disputes count."""
 
     TOPIC = "ledger.order.authority_found"
     provider: str
@@ -202,12 +219,12 @@ class AuthorityFound(Fact):
 
 
 class PaymentDoubted(Fact):
-    """The payment is said to have failed after it was recorded as succeeded. `held` transfers were unsent, `sent` were not."""
+    """A payment recorded as succeeded is reported as failed. `held` transfers are held back, `sent` were sent before."""
 
     TOPIC = "ledger.order.payment_doubted"
     payment_id: str
     source: str
-    """Who said so, a webhook as `hyperswitch:<event id>`."""
+    """Webhook as `hyperswitch:<event id>`."""
     detail: str
     held: int
     sent: int

@@ -1,11 +1,11 @@
-"""What is due is computed now: an order's effective refunds and disputes against what its transfers have taken so far.
+"""Recovery of shares: the sellers' transfers of an order, brought in line with its effective refunds and disputes.
 
-One rule for every cause and every moment: `due = target(what is effective) - (taken and reduced - given back)`. Above zero
-it is taken from the seller's transfers of the order, newest first; below zero it is given back: what was not sent is
-withdrawn, an open call is awaited, and what was really taken too much comes back by a transfer of its own.
+One rule holds for every cause and at every moment: `due = target - (taken and reduced - given back)`. An amount above zero is
+taken from the seller's transfers of the order, newest first. An amount below zero is given back: reversals that were not sent
+are withdrawn, an open call is awaited, and an amount that was really taken comes back by a compensating transfer.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from domain.errors import ImportDiffers
@@ -18,35 +18,40 @@ from domain.seller_transfer.reversal import Reason, ReversalStatus
 from domain.seller_transfer.state import UNSENT
 
 
-def pay_sellers(order: Order, now: datetime, taken_over: Sequence[SellerTransfer] = ()) -> list[SellerTransfer]:
-    """The transfers of an order that was just paid, less what refunds have made unnecessary already.
+def pay_sellers(order: Order, now: datetime, imported: Sequence[SellerTransfer] = ()) -> list[SellerTransfer]:
+    """Return the transfers of an order that was just paid, less the refunds and disputes that are effective already.
 
-    `taken_over` are those that an older system has made for it: then they are its transfers, as they stand, and none is
-    made. Raises ImportDiffers unless its shares are just those.
+    `imported` are the transfers that an older system has made for the order. They then are its transfers as they are, and no
+    other is made. Raises ImportDiffers unless they match the shares.
     """
-    require_fit(order, taken_over)
-    transfers = list(taken_over) or [_sale(order, seller_id, now) for seller_id in order.shares]
-    for cause_id in order.causes:
-        _take_back_step(order, transfers, cause_id, now)
+    require_fit(order, imported)
+    transfers = list(imported) or [_sale(order, seller_id, now) for seller_id in order.shares]
+    parts: dict[str, dict[str, int]] = {}
+    for cause_id, part in order.parts_by_cause().items():
+        parts[cause_id] = part
+        for seller_id in part:
+            of_one = of_seller(transfers, seller_id)
+            target = sum(earlier[seller_id] for earlier in parts.values())
+            debit(of_one, _due(target, parts, of_one), cause_id, now)
     return transfers
 
 
-def require_fit(order: Order, taken_over: Sequence[SellerTransfer]) -> None:
-    """An order whose sellers an older system was to pay has just its transfers as shares. Raises ImportDiffers."""
-    if not taken_over:
+def require_fit(order: Order, imported: Sequence[SellerTransfer]) -> None:
+    """Check that imported transfers are exactly the shares of their order. Raises ImportDiffers."""
+    if not imported:
         return
-    there = {t.seller_id: _told(t.original, t.currency, t.destination) for t in taken_over}
-    here = {
-        seller_id: _told(share["amount"], order.share_currency(seller_id), share["destination"])
+    transfers = {t.seller_id: _described(t.original, t.currency, t.destination) for t in imported}
+    shares = {
+        seller_id: _described(share["amount"], order.share_currency(seller_id), share["destination"])
         for seller_id, share in order.shares.items()
     }
-    differing = sorted(seller for seller in there.keys() | here.keys() if there.get(seller) != here.get(seller))
+    differing = sorted(seller for seller in transfers.keys() | shares.keys() if transfers.get(seller) != shares.get(seller))
     if differing:
-        first, nothing = differing[0], "no transfer"
-        raise ImportDiffers(order.order_id, first, there.get(first, nothing), here.get(first, "no share"))
+        first = differing[0]
+        raise ImportDiffers(order.order_id, first, transfers.get(first, "no transfer"), shares.get(first, "no share"))
 
 
-def _told(amount: int, currency: str, destination: str) -> str:
+def _described(amount: int, currency: str, destination: str) -> str:
     return f"{amount} {currency} to {destination}"
 
 
@@ -65,36 +70,33 @@ def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
     return transfer
 
 
-def _take_back_step(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now: datetime) -> None:
-    """Of what is due, what this cause's place in the order's history is the cause of."""
-    goals = order.targets_through(cause_id)
-    for seller_id, goal in goals.items():
-        theirs = of_seller(transfers, seller_id)
-        debit(theirs, goal - _taken_before(order, theirs, cause_id) - net_taken(theirs), cause_id, now)
-
-
 def of_seller(transfers: Iterable[SellerTransfer], seller_id: str) -> list[SellerTransfer]:
-    """A seller's transfers, newest first."""
-    theirs = [transfer for transfer in transfers if transfer.seller_id == seller_id]
-    return sorted(theirs, key=lambda transfer: (transfer.created_on, transfer.cause != SALE, str(transfer.id)), reverse=True)
+    """Return a seller's transfers, newest first."""
+    of_one = [transfer for transfer in transfers if transfer.seller_id == seller_id]
+    return sorted(of_one, key=lambda transfer: (transfer.created_on, transfer.cause != SALE, str(transfer.id)), reverse=True)
 
 
 def net_taken(transfers: Iterable[SellerTransfer]) -> int:
-    """What has been or will be taken from a seller for one order, less what has been or will be given back."""
+    """Return the amount taken or to be taken from a seller, less the amount given back by compensating transfers."""
     return sum(transfer.taken - (0 if transfer.cause == SALE else transfer.original) for transfer in transfers)
 
 
-def _taken_before(order: Order, transfers: Sequence[SellerTransfer], through: str | None = None) -> int:
-    """What refunds claim of this seller for which an older system has reversed, or will: that stands for them, however much
-    it was. `through`: only causes up to and with this one."""
-    names = order.causes
-    names = names if through is None else names[: names.index(through) + 1]
-    before = {name for transfer in transfers for name in transfer.refunds_before}
-    return sum(order.steps_of(name)[transfers[0].seller_id] for name in names if name in before)
+def _due(target: int, parts: Mapping[str, Mapping[str, int]], transfers: Sequence[SellerTransfer]) -> int:
+    """Return the amount still to take from a seller, below 0 the amount to give back. `parts`: of the target, by cause."""
+    return target - _covered_by_import(parts, transfers) - net_taken(transfers)
+
+
+def _covered_by_import(parts: Mapping[str, Mapping[str, int]], transfers: Sequence[SellerTransfer]) -> int:
+    """Return the sum of this seller's parts of refunds for which an older system has reversed, or was about to.
+
+    Such a reversal counts for the whole part, even if its amount was another.
+    """
+    covered = {name for transfer in transfers for name in transfer.refunds_before}
+    return sum(part[transfers[0].seller_id] for cause_id, part in parts.items() if cause_id in covered)
 
 
 def debit(transfers: Sequence[SellerTransfer], due: int, cause_id: str, now: datetime) -> None:
-    """Take `due` from these transfers in turn, as far as each has room; what others took at Stripe leaves less room."""
+    """Take `due` from these transfers in turn, up to the room of each. Reversals made by others at Stripe reduce the room."""
     for transfer in transfers:
         amount = min(due, transfer.room)
         if amount > 0:
@@ -103,17 +105,21 @@ def debit(transfers: Sequence[SellerTransfer], due: int, cause_id: str, now: dat
 
 
 def recover_shares(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now: datetime) -> list[SellerTransfer]:
-    """Bring every seller's transfers in line with what is effective now; answers the compensating transfers it made."""
+    """Bring the transfers of every seller in line with the order's targets. Returns the compensating transfers it made.
+
+    A seller without transfers is not paid yet; `pay_sellers` deducts the target then.
+    """
+    parts = order.parts_by_cause() if any(transfer.refunds_before for transfer in transfers) else {}
     made: list[SellerTransfer] = []
-    for seller_id, goal in order.targets().items():
-        theirs = of_seller(transfers, seller_id)
-        if not theirs:
-            continue  # not paid yet: `pay_sellers` will reckon with it
-        due = goal - _taken_before(order, theirs) - net_taken(theirs)
+    for seller_id, target in order.seller_targets.items():
+        of_one = of_seller(transfers, seller_id)
+        if not of_one:
+            continue
+        due = _due(target, parts, of_one)
         if due > 0:
-            debit(theirs, due, cause_id, now)
+            debit(of_one, due, cause_id, now)
         elif due < 0:
-            made += _give_back(order, theirs, -due, cause_id, now)
+            made += _give_back(order, of_one, -due, cause_id, now)
     for transfer in made:
         order.owe(transfer.id, transfer.seller_id, transfer.original, cause_id, now)
         if order.doubt is not None:
@@ -124,41 +130,44 @@ def recover_shares(order: Order, transfers: Sequence[SellerTransfer], cause_id: 
 def _give_back(
     order: Order, transfers: Sequence[SellerTransfer], excess: int, cause_id: str, now: datetime
 ) -> list[SellerTransfer]:
-    excess = _withdraw(transfers, excess, cause_id, now, only_own=True)
+    excess = withdraw_unsent(transfers, excess, cause_id, now, only_own=True)
     excess -= sum(_contested(transfer, lambda cause: cause == cause_id) for transfer in transfers)
     if excess <= 0:
-        return []  # what is open decides the rest when its outcome is known
+        return []  # the outcomes of the open calls decide the rest
     made = _compensate(order, transfers, excess, cause_id, now)
     excess -= sum(transfer.original for transfer in made)
-    # another cause's claim may have taken it: a cent of rounding, or what a dispute had covered
-    excess = _withdraw(transfers, excess, cause_id, now, only_own=False)
+    # a reversal for another cause may have taken the rest: a cent of rounding, or an amount that a dispute had covered
+    excess = withdraw_unsent(transfers, excess, cause_id, now, only_own=False)
     excess -= sum(_contested(transfer, lambda cause: cause != cause_id) for transfer in transfers)
     if excess > 0:
         made.append(_compensation(order, transfers[-1], excess, cause_id, [*transfers, *made], now))
     return made
 
 
-def _withdraw(transfers: Sequence[SellerTransfer], excess: int, cause_id: str, now: datetime, *, only_own: bool) -> int:
-    """Withdraw or lower claims that were not sent, newest first; answers what is still too much."""
+def withdraw_unsent(transfers: Sequence[SellerTransfer], excess: int, cause_id: str, now: datetime, *, only_own: bool) -> int:
+    """Withdraw or lower reversals that were not sent, newest first. Returns the excess that is left.
+
+    `only_own`: only reversals for this cause, of which one with an open call is contested.
+    """
     for transfer in transfers:
         for reversal in reversed(list(transfer.reversals.values())):
-            mine = reversal.refund_id == cause_id or (not only_own and not transfer.is_open(reversal))
+            eligible = reversal.refund_id == cause_id or (not only_own and not transfer.is_open(reversal))
             ours = reversal.refund_id is not None and reversal.reason != Reason.IMPORTED
-            if excess > 0 and mine and reversal.live and ours:
+            if excess > 0 and eligible and reversal.live and ours:
                 excess -= transfer.withdraw(transfer.reversals[reversal.reversal_id], excess, cause_id, now)
     return excess
 
 
 def _contested(transfer: SellerTransfer, by: Callable[[str | None], bool]) -> int:
-    """What calls that are open, and whose causes vanished, may still take: their outcomes decide what becomes of it."""
-    reversals = [c for c in transfer.reversals.values() if c.contested and by(c.refund_id)]
+    """Return the amount that open calls for revoked causes may still take."""
+    reversals = [reversal for reversal in transfer.reversals.values() if reversal.contested and by(reversal.refund_id)]
     return sum(reversal.amount for reversal in reversals if reversal.state is ReversalStatus.REQUESTED)
 
 
 def _compensate(
     order: Order, transfers: Sequence[SellerTransfer], excess: int, cause_id: str, now: datetime
 ) -> list[SellerTransfer]:
-    """One transfer back for each from which the vanished cause really took something."""
+    """Return a compensating transfer for each transfer from which the revoked cause has really taken an amount."""
     made: list[SellerTransfer] = []
     for transfer in transfers:
         open_ = _contested(transfer, lambda cause: cause == cause_id)
@@ -197,16 +206,19 @@ def _compensation(
 
 
 def parts_of(order: Order, transfers: Iterable[SellerTransfer], cause_id: str) -> list[Part]:
-    """How one refund or dispute is divided: per seller, and per transfer where there is one."""
+    """Return the parts of one refund or dispute: per transfer, and per seller that has no transfer yet."""
     known = list(transfers)
-    parts = [part for transfer in known for part in _parts(transfer, cause_id)]
-    named = {part["seller_id"] for part in parts}
-    steps = order.steps_of(cause_id)
-    waiting = [s for s in steps if steps[s] > 0 and s not in named and not of_seller(known, s)]
-    return parts + [Part(seller_id=s, amount=steps[s], transfer_id=None, reversal_id=None) for s in waiting]
+    taken = [part for transfer in known for part in _parts_of_transfer(transfer, cause_id)]
+    paid = {transfer.seller_id for transfer in known}
+    unpaid = {seller: amount for seller, amount in order.parts_by_cause()[cause_id].items() if seller not in paid}
+    return taken + [
+        Part(seller_id=seller, amount=amount, transfer_id=None, reversal_id=None)
+        for seller, amount in unpaid.items()
+        if amount > 0
+    ]
 
 
-def _parts(transfer: SellerTransfer, cause_id: str) -> list[Part]:
+def _parts_of_transfer(transfer: SellerTransfer, cause_id: str) -> list[Part]:
     reversals = [c for c in transfer.reversals.values() if c.refund_id == cause_id and c.state is not ReversalStatus.WITHDRAWN]
     reduced = transfer.reductions.get(cause_id, 0)
     made = [(reversal.amount, reversal.reversal_id) for reversal in reversals] + ([(reduced, None)] if reduced else [])
@@ -216,8 +228,11 @@ def _parts(transfer: SellerTransfer, cause_id: str) -> list[Part]:
     ]
 
 
-def doubt(order: "Order", transfers: Iterable[SellerTransfer], payment_id: str, source: str, detail: str, now: datetime) -> bool:
-    """Hold back what is unsent; answers whether that is news. What a person has released since stays released."""
+def doubt(order: Order, transfers: Iterable[SellerTransfer], payment_id: str, source: str, detail: str, now: datetime) -> bool:
+    """Record that the payment is doubted, and hold back the unsent transfers. Returns whether that is new.
+
+    A second report does nothing: transfers that a person has released since stay released.
+    """
     if order.doubt is not None:
         return False
     known = list(transfers)

@@ -15,12 +15,13 @@ from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.named_queries import queries
 from infrastructure.postgres.read_models import part_now
-from projections.audit_trail.entries import Told
-from projections.balances import Balance, balance_of
+from projections.audit_trail.entries import PositionedFact
+from projections.balances import SellerBalance, balance_of
 from projections.orders import OrderRow
 from projections.refunds import RefundRow
-from projections.registry import Fold, TransferFold, fold
-from projections.statements import Accounts, Period, Statement, account_of
+from projections.registry import Fold, fold
+from projections.statements import Period, SellerStatement, StatementAccounts, account_of
+from projections.transfer_fold import TransferFold
 
 STREAMS_AT_ONCE = 100
 """How many of a seller's transfers are in memory at a time, and how long other calls wait while they are decoded."""
@@ -56,11 +57,11 @@ class Moment(NamedTuple):
     position: int
     instant: datetime | None = None
 
-    def knew(self, told: list[Told]) -> list[Told]:
+    def knew(self, told: list[PositionedFact]) -> list[PositionedFact]:
         """What of a stream had happened: a prefix, since neither positions nor a stream's instants ever go back."""
         return list(takewhile(self._had_happened, told))
 
-    def _had_happened(self, one: Told) -> bool:
+    def _had_happened(self, one: PositionedFact) -> bool:
         return one.position <= self.position and (self.instant is None or one.fact.timestamp <= self.instant)
 
 
@@ -101,9 +102,9 @@ class Past:
         transfers = [one for one in known if isinstance(one, TransferFold)]
         return OrderThen(order, transfers, [_as_it_stood(one, transfers) for one in known if isinstance(one, RefundRow)])
 
-    async def balances(self, seller_id: str, moment: Moment) -> list[Balance]:
+    async def balances(self, seller_id: str, moment: Moment) -> list[SellerBalance]:
         """One line for each currency in which the seller had transfers."""
-        balances: dict[str, Balance] = {}
+        balances: dict[str, SellerBalance] = {}
         async for told in self._transfers_of(seller_id, moment.instant):
             folded = _folded(told, moment)
             if isinstance(folded, TransferFold):
@@ -112,23 +113,23 @@ class Past:
                 balances[one.currency] = one if known is None else known.plus(one)
         return sorted(balances.values())
 
-    async def statement(self, seller_id: str, period: Period, moment: Moment, most: int = MOST_MOVEMENTS) -> Statement:
+    async def statement(self, seller_id: str, period: Period, moment: Moment, most: int = MOST_MOVEMENTS) -> SellerStatement:
         """What moved in a period, as far as the ledger knew at the moment. Raises PeriodTooLong."""
-        accounts = Accounts()
+        accounts = StatementAccounts()
         async for told in self._transfers_of(seller_id, period.end):
             account = account_of([(one.position, one.fact) for one in moment.knew(told)], period)
             if account is not None:
                 accounts.add(account)
             if accounts.movements > most:
                 raise PeriodTooLong(most)
-        return Statement(seller_id, period, moment.position, accounts.total())
+        return SellerStatement(seller_id, period, moment.position, accounts.total())
 
-    async def history_of_order(self, order_id: str) -> list[Told]:
+    async def history_of_order(self, order_id: str) -> list[PositionedFact]:
         """All facts of an order, its refunds and its transfers, in order of position; empty when there is none of them."""
         told = await self._history.several(await self._streams_of(order_id))
         return sorted((one for several in told.values() for one in several), key=lambda one: one.position)
 
-    async def webhooks_behind(self, told: list[Told]) -> dict[int, str]:
+    async def webhooks_behind(self, told: list[PositionedFact]) -> dict[int, str]:
         """By position of a fact that was the last of a webhook's, that webhook as `<provider>:<event id>`."""
         async with self._pool.connection() as connection:
             found = await connection.execute(SQL["webhooks_behind"], ([one.position for one in told],))
@@ -139,7 +140,7 @@ class Past:
             found = await connection.execute(SQL["streams_of_order"], {"order_id": order_id})
             return [row[0] for row in await found.fetchall()]
 
-    async def _transfers_of(self, seller_id: str, begun_by: datetime | None) -> AsyncIterator[list[Told]]:
+    async def _transfers_of(self, seller_id: str, begun_by: datetime | None) -> AsyncIterator[list[PositionedFact]]:
         """The facts of each of a seller's transfers; a page of them at a time."""
         page = {"seller_id": seller_id, "begun_by": begun_by, "created_at": None, "transfer_id": None}
         while True:
@@ -153,7 +154,7 @@ class Past:
             page |= {"created_at": rows[-1][0], "transfer_id": rows[-1][1]}
 
 
-def _folded(told: list[Told], moment: Moment) -> Fold | None:
+def _folded(told: list[PositionedFact], moment: Moment) -> Fold | None:
     return fold(None, (one.fact for one in moment.knew(told)))
 
 

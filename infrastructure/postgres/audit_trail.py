@@ -4,7 +4,7 @@ from uuid import UUID
 
 from infrastructure.postgres.as_of import Past
 from infrastructure.postgres.fact_reader import History
-from projections.audit_trail.entries import Entry, Told, trail
+from projections.audit_trail.entries import Entry, PositionedFact, trail
 
 
 class AuditTrail:
@@ -24,5 +24,5 @@ class AuditTrail:
         whole = await self._past.history_of_order(order_id) if isinstance(order_id, str) else told
         return [entry for entry in await self._told(whole) if entry.stream_id == stream]
 
-    async def _told(self, told: list[Told]) -> list[Entry]:
+    async def _told(self, told: list[PositionedFact]) -> list[Entry]:
         return list(trail(told, await self._past.webhooks_behind(told))) if told else []

@@ -8,9 +8,7 @@ from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscode
 from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.fact import Fact, Stream
 from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
-from projections.alarms import AlarmRow, alarms
-from projections.refunds import RefundRow
-from projections.registry import Fold, TransferFold, fold, rows
+from projections.registry import FoldedStream, Rows, fold
 
 NO_EXTRAS = CommitExtras()
 
@@ -56,18 +54,16 @@ class PostgresEventLog:
         recorded = await self._store.load(ids) if ids else {}
         facts = {stream: [self._codec.fact(one) for one in several] for stream, several in recorded.items()}
         streams = {stream: replayed(several) for stream, several in facts.items()}
-        return UnitOfWork(streams, {stream: fold(None, several) for stream, several in facts.items()})
+        return UnitOfWork(streams, {stream: FoldedStream(fold(None, several)) for stream, several in facts.items()})
 
     async def append(self, uow: UnitOfWork, extras: CommitExtras = NO_EXTRAS) -> None:
         """Facts, rows, alarms, and what goes along: all or nothing."""
         changed = uow.changed()
-        folds = {stream.id: (_known(uow, stream), fold(_known(uow, stream), facts)) for stream, facts in changed}
+        folds = {stream.id: (uow.folded(stream.id) or FoldedStream()).after(facts) for stream, facts in changed}
         stored = [self._codec.stored(fact) for _, facts in changed for fact in facts]
-        tables = _tables(folds.values(), extras)
-        told = [row for stream, facts in changed for row in _alarms(_known(uow, stream), facts)]
-        await self._store.append(stored, tables | ({"alarms": told} if told else {}))
+        await self._store.append(stored, _tables([rows for _, rows in folds.values()], extras))
         for stream, _ in changed:
-            uow.stored(stream.id, folds[stream.id][1])
+            uow.stored(stream.id, folds[stream.id][0])
 
 
 def replayed(facts: Sequence[Fact]) -> Stream:
@@ -79,30 +75,11 @@ def replayed(facts: Sequence[Fact]) -> Stream:
     return stream
 
 
-def _known(uow: UnitOfWork, stream: Stream) -> Fold | None:
-    folded = uow.folded(stream.id)
-    return folded if isinstance(folded, Fold) else None
-
-
-def _alarms(before: Fold | None, facts: Sequence[Fact]) -> list[AlarmRow]:
-    """What was cleared and raised again is raised: the store raises first and clears then."""
-    told = list(alarms(facts, troubled=_troubled(before)))
-    last = {row.kind: row for row in told}
-    return [row for row in told if row.cleared_at is None or last[row.kind].cleared_at is not None]
-
-
-def _troubled(before: Fold | None) -> bool:
-    if isinstance(before, RefundRow):
-        return before.last_error is not None
-    return isinstance(before, TransferFold) and before.troubled
-
-
-def _tables(folds: Collection[tuple[Fold | None, Fold | None]], extras: CommitExtras) -> dict[str, list[object]]:
+def _tables(changed: Collection[Rows], extras: CommitExtras) -> dict[str, list[object]]:
     tables: dict[str, list[object]] = {}
-    for before, after in folds:
-        if after is not None:
-            for table, changed in rows(before, after).items():
-                tables.setdefault(table, []).extend(changed)
+    for rows_by_table in changed:
+        for table, rows in rows_by_table.items():
+            tables.setdefault(table, []).extend(rows)
     if extras.inbox is not None:
         tables["webhook_inbox"] = [_marked(extras.inbox)]
     if extras.released:

@@ -11,7 +11,7 @@ from domain.identity import transfer_stream
 from domain.refund.state import Part
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.named_queries import queries
-from projections.balances import Balance
+from projections.balances import SellerBalance
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
@@ -95,11 +95,11 @@ class ReadModels:
             refunds = await (await connection.execute(SQL["refunds_of"], (order_id,))).fetchall()
         return [row[0] for row in transfers], [row[0] for row in refunds]
 
-    async def balances(self, seller_id: str) -> list[Balance]:
+    async def balances(self, seller_id: str) -> list[SellerBalance]:
         """One line for each currency in which the seller has transfers."""
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(SQL["balance"], (seller_id,))).fetchall()
-        return [Balance(*row) for row in rows]
+        return [SellerBalance(*row) for row in rows]
 
     async def payouts(self, seller_id: str, limit: int) -> list[PayoutRow]:
         """The newest payouts of the accounts to which a seller's transfers go."""

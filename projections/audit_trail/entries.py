@@ -1,7 +1,7 @@
-"""The audit trail: for each fact when, what, who or which webhook, under which key, what Stripe said, and what comes next.
+"""Entries of the audit trail: for each fact its time, sentence, author, idempotency key and provider error.
 
-Only some facts name who brought them about. The others of the same command lie beside them: an append gets positions
-without holes, and its facts bear one instant.
+Only some facts name their author. The other facts of the same command are adjacent: an append gets consecutive positions,
+and its facts have the same time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,13 +15,14 @@ from domain.refund import facts as refund_facts
 from domain.refund import state
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
-from projections.audit_trail.sentence import Json, payload, sentence
+from projections.audit_trail.payload import Json, payload
+from projections.registry import sentence
 
 WORKER, API, IMPORT = "worker", "api", "import"
 
 
 class Entry(NamedTuple):
-    """One fact, told. `stream` is its kind: order, refund or seller_transfer."""
+    """One fact in the audit trail. `stream` is the kind of its stream: order, refund or seller_transfer."""
 
     position: int
     stream: str
@@ -32,58 +33,64 @@ class Entry(NamedTuple):
     payload: dict[str, Json]
     sentence: str
     by: str
-    """`api`, `worker`, `import`, a person, `stripe:<object id>`, or a webhook as `<provider>:<event id>`."""
+    """Author: `api`, `worker`, `import`, a person, `stripe:<object id>`, or a webhook as `<provider>:<event id>`."""
     key: str | None
-    """The idempotency key of the call that the fact begins or ends."""
+    """Idempotency key of the call that the fact begins or ends."""
     request_id: str | None
-    """Stripe's own name for the request."""
+    """Stripe's id of the request."""
     error: str | None
-    """What Stripe or the network said, as it was said."""
+    """Error text of Stripe or the network, verbatim."""
 
 
-class Told(NamedTuple):
-    """A fact, and its position in the whole ledger."""
+class PositionedFact(NamedTuple):
+    """A fact with its position in the whole ledger."""
 
     position: int
     topic: str
     fact: Fact
 
+    @property
+    def stream(self) -> str:
+        """Kind of the fact's stream: the middle of its topic `ledger.<stream>.<fact>`."""
+        return self.topic.split(".")[1]
 
-def trail(told: Sequence[Told], webhooks: Mapping[int, str]) -> Iterator[Entry]:
-    """The entries of an order's facts, all of its streams together in order of position.
 
-    `webhooks`: by the position of the last fact that it caused, the webhook as `<provider>:<event id>`.
+def trail(facts_of_order: Sequence[PositionedFact], webhooks: Mapping[int, str]) -> Iterator[Entry]:
+    """Yield the entries of the facts of an order and its refunds and transfers, in order of position.
+
+    `webhooks`: webhooks as `<provider>:<event id>`, by the position of the last fact that each caused.
     """
     keys: dict[tuple[UUID, str], str] = {}
     currencies: dict[UUID, str] = {}
-    for command in _commands(told):
+    for command in _commands(facts_of_order):
         by = _author(command, webhooks)
-        for position, topic, fact in command:
+        for one in command:
+            fact = one.fact
             if isinstance(fact, facts.CallStarted):
                 keys[fact.originator_id, fact.what] = keys[fact.originator_id, ""] = fact.key
             elif isinstance(fact, refund_facts.CallStarted):
                 keys[fact.originator_id, state.REFUND] = fact.key
-            currency = currencies.setdefault(fact.originator_id, _said(fact, "currency") or "") or None
+            currency = currencies.setdefault(fact.originator_id, _text_member(fact, "currency") or "") or None
             yield Entry(
-                position=position,
-                stream=topic.split(".")[1],  # ledger.<stream>.<fact>
+                position=one.position,
+                stream=one.stream,
                 stream_id=fact.originator_id,
                 version=fact.originator_version,
                 at=fact.timestamp,
                 fact=type(fact).__name__,
                 payload=payload(fact),
                 sentence=sentence(fact, currency),
-                by=_said(fact, "source") or _said(fact, "actor") or by or _usual(fact),
+                by=_named_author(fact) or by or _default_author(fact),
                 key=keys.get((fact.originator_id, _operation(fact))),
-                request_id=_said(fact, "request_id"),
+                request_id=_text_member(fact, "request_id"),
                 error=_error(fact),
             )
 
 
-def _commands(told: Iterable[Told]) -> Iterator[list[Told]]:
-    """Facts that were stored together: side by side, at one instant."""
-    command: list[Told] = []
-    for one in told:
+def _commands(facts_of_order: Iterable[PositionedFact]) -> Iterator[list[PositionedFact]]:
+    """Group the facts that were stored together: consecutive positions, one time."""
+    command: list[PositionedFact] = []
+    for one in facts_of_order:
         last = command[-1] if command else None
         if last is not None and (one.position != last.position + 1 or one.fact.timestamp != last.fact.timestamp):
             yield command
@@ -93,21 +100,25 @@ def _commands(told: Iterable[Told]) -> Iterator[list[Told]]:
         yield command
 
 
-def _author(command: Sequence[Told], webhooks: Mapping[int, str]) -> str | None:
-    named = (_said(one.fact, "source") or _said(one.fact, "actor") or webhooks.get(one.position) for one in command)
+def _author(command: Sequence[PositionedFact], webhooks: Mapping[int, str]) -> str | None:
+    named = (_named_author(one.fact) or webhooks.get(one.position) for one in command)
     return next((author for author in named if author), None)
 
 
-def _usual(fact: Fact) -> str:
-    """Who brings about what nobody has put a name to: calls and their outcomes are the workers', the rest comes by the API."""
+def _named_author(fact: Fact) -> str | None:
+    return _text_member(fact, "source") or _text_member(fact, "actor")
+
+
+def _default_author(fact: Fact) -> str:
+    """Return the author of a fact that names none: the worker for calls and their outcomes, else the API."""
     if isinstance(fact, facts.Imported):
         return IMPORT
-    by_worker = AnyTransferFact | refund_facts.CallStarted | refund_facts.AttemptDeferred | refund_facts.Submitted
-    return WORKER if isinstance(fact, by_worker) else API
+    of_worker = AnyTransferFact | refund_facts.CallStarted | refund_facts.AttemptDeferred | refund_facts.Submitted
+    return WORKER if isinstance(fact, of_worker) else API
 
 
 def _operation(fact: Fact) -> str:
-    """What a fact about a call is about; the latest call where the fact does not say; nothing for other facts."""
+    """Return the operation of a fact about a call; an empty name, that of the latest call, if the fact does not name one."""
     match fact:
         case facts.CallStarted() | facts.AttemptDeferred() | facts.EvidenceHeld():
             return fact.what
@@ -133,6 +144,6 @@ def _error(fact: Fact) -> str | None:
             return None
 
 
-def _said(fact: Fact, member: str) -> str | None:
+def _text_member(fact: Fact, member: str) -> str | None:
     value = getattr(fact, member, None)
     return value if isinstance(value, str) else None

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from domain.dispute import Dispute, DisputeStatus
 from domain.fact import Fact, Stream
-from domain.finding import DecidedBy, Difference, Finding, Kind
+from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
 from domain.order.aggregate import Order
 from domain.order.recovery import parts_of, pay_sellers, recover_shares
 from domain.order.state import Share
@@ -30,7 +30,7 @@ from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.postgres.event_store import Recorded
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
 from infrastructure.postgres.ledger import FactCodec
-from projections.tables import DERIVED, rows_of
+from projections.registry import DERIVED, rows_of
 
 START, POLICY = datetime(2026, 1, 5, 8, 0, tzinfo=UTC), Policy()
 FACTS_PER_ORDER, ORDERS_AT_A_TIME = 17, 500
@@ -106,7 +106,7 @@ def _story(order_id: str, number: int) -> list[Stream]:
     for transfer in transfers:
         _sent(transfer, now)
     refund = Refund.open(refund_id=f"re-{order_id}", order_id=order_id, amount=2_500, currency="EUR", origin="settled", now=now)
-    order.admit(refund.key, refund.amount, "EUR", None, now)
+    order.allocate_refund(refund.key, refund.amount, "EUR", None, now)
     recover_shares(order, transfers, refund.key, now)
     refund.succeed("api", parts_of(order, transfers, refund.key), now)
     for transfer in transfers[: 1 if number % 7 == 0 else 2]:
@@ -124,10 +124,11 @@ def _disputed(order_id: str, now: datetime) -> Dispute:
         order_id=order_id,
         amount=10_000,
         currency="EUR",
+        reason=None,
         source="api",
         now=now,
     )
-    dispute.hear(DisputeStatus.CHALLENGED, "api", now)
+    dispute.report(DisputeStatus.CHALLENGED, "api", now)
     return dispute
 
 
@@ -142,7 +143,7 @@ def _paid_out(order_id: str, now: datetime) -> Payout:
         source="api",
         now=now,
     )
-    payout.tell(PayoutStatus.PAID, None, "api", now)
+    payout.report(PayoutStatus.PAID, None, "api", now)
     return payout
 
 
@@ -155,7 +156,7 @@ def _paused(seller_id: str, now: datetime) -> Pause:
 def _ignored(transfer: SellerTransfer, now: datetime) -> Finding:
     stripe_id = f"trr_{transfer.id.hex}x"
     taken = Difference(
-        Kind.EXTERNAL_REVERSAL, stripe_id, f"tr_{transfer.id.hex}", transfer.id, 5, "EUR", "Taken back.", None, "x"
+        DifferenceKind.EXTERNAL_REVERSAL, stripe_id, f"tr_{transfer.id.hex}", transfer.id, 5, "EUR", "Taken back.", None, "x"
     )
     finding = Finding.note(taken, now)
     finding.ignore(DecidedBy("mia", "agreed on the phone"), now)

@@ -18,8 +18,8 @@ from infrastructure.postgres.fact_reader import History
 from infrastructure.service import Storage
 from infrastructure.settings import Settings
 from projections.audit_trail.entries import Entry
-from projections.audit_trail.sentence import instant
-from projections.statements import Account, Movement, Period, Statement
+from projections.audit_trail.payload import instant
+from projections.statements import MoneyMovement, Period, SellerStatement, StatementAccount
 from scripts.exit_codes import FOUND, fail
 
 COLUMNS = (
@@ -80,19 +80,19 @@ async def tell_statement(settings: Settings, seller_id: str, period: Period, cur
     return FOUND if statement.unexplained else 0
 
 
-def _print_json(statement: Statement) -> None:
+def _print_json(statement: SellerStatement) -> None:
     accounts = [_account(account) for account in statement.accounts]
     start, end = map(instant, statement.period)
     shown = {"seller_id": statement.seller_id, "period": {"from": start, "to": end}, "position": statement.position}
     typer.echo(json.dumps({**shown, "accounts": accounts}, indent=2, default=str))
 
 
-def _account(account: Account) -> dict[str, object]:
+def _account(account: StatementAccount) -> dict[str, object]:
     movements = [movement._asdict() | {"at": instant(movement.at)} for movement in account.movements]
     return {**account._asdict(), "movements": movements, "difference": account.difference}
 
 
-def _print_csv(statement: Statement) -> None:
+def _print_csv(statement: SellerStatement) -> None:
     """One table: each account's opening balance, its movements, its closing balance; amounts add up from line to line."""
     lines = csv.DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
     lines.writeheader()
@@ -104,11 +104,11 @@ def _print_csv(statement: Statement) -> None:
         lines.writerow({**of_account, "at": end, "kind": "closing", "amount": account.closing})
 
 
-def _line(movement: Movement) -> dict[str, object]:
+def _line(movement: MoneyMovement) -> dict[str, object]:
     return movement._asdict() | {"at": instant(movement.at)}
 
 
-def _print_text(statement: Statement) -> None:
+def _print_text(statement: SellerStatement) -> None:
     start, end = map(instant, statement.period)
     typer.echo(f"Seller {statement.seller_id}, from {start} and before {end}; amounts in minor units.")
     for account in statement.accounts:
@@ -122,7 +122,7 @@ def _print_text(statement: Statement) -> None:
         typer.echo("No transfers.")
 
 
-def _names(movement: Movement) -> str:
+def _names(movement: MoneyMovement) -> str:
     names: Iterable[tuple[str, str | None]] = (
         ("order", movement.order_id),
         ("refund", movement.refund_id),

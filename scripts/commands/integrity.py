@@ -18,7 +18,7 @@ from infrastructure.postgres.integrity.seals import seal as sealed
 from infrastructure.postgres.integrity.snapshot import OnProgress
 from infrastructure.postgres.integrity.verify import Verified, verify
 from infrastructure.settings import Settings
-from projections.tables import DERIVED, Derived
+from projections.registry import DERIVED, Derived
 from scripts.exit_codes import FOUND, fail
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from domain.pause import EVERYTHING, KINDS, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from infrastructure.bootstrap import running, stored
 from infrastructure.settings import Settings
-from projections.audit_trail.sentence import instant
+from projections.audit_trail.payload import instant
 from scripts.commands.transfers import print_json
 from scripts.exit_codes import fail
 

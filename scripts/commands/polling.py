@@ -5,7 +5,7 @@ import typer
 from infrastructure.bootstrap import running
 from infrastructure.runtime import poller_of, unasked
 from infrastructure.settings import Settings
-from projections.audit_trail.sentence import instant
+from projections.audit_trail.payload import instant
 from scripts.commands.transfers import print_json
 from scripts.exit_codes import FOUND
 

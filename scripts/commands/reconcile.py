@@ -9,7 +9,7 @@ from domain.finding import DecidedBy
 from infrastructure.bootstrap import running
 from infrastructure.postgres.reconciliation import SeenAtStripe
 from infrastructure.settings import Settings
-from projections.audit_trail.sentence import instant
+from projections.audit_trail.payload import instant
 from scripts.commands.operator import require_said
 from scripts.commands.reading_books import Reading
 from scripts.commands.reconcile_report import Report

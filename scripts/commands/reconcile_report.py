@@ -10,9 +10,9 @@ from typing import NamedTuple, Self
 
 import typer
 
-from domain.finding import Difference, Kind
+from domain.finding import Difference, DifferenceKind
 from infrastructure.postgres.reconciliation import LetStand
-from projections.audit_trail.sentence import instant
+from projections.audit_trail.payload import instant
 
 ADOPTED, IGNORED = "adopted", "ignored"
 Line = dict[str, object]
@@ -55,7 +55,7 @@ class Report:
     def left(self, outcomes: Mapping[str, str]) -> int:
         """How many differences nobody has decided about; what is not ours is none."""
         refused = sum(outcome not in (ADOPTED, IGNORED) for outcome in outcomes.values())
-        return refused + sum(count for kind, count in self._undecided.items() if kind != Kind.UNCLAIMED)
+        return refused + sum(count for kind, count in self._undecided.items() if kind != DifferenceKind.UNCLAIMED)
 
     def show(self, outcomes: Mapping[str, str], now: datetime, as_json: bool) -> None:
         """All of them, with what has become of those that were decided about."""
@@ -97,7 +97,7 @@ def _show_text(lines: Iterator[Line]) -> None:
         typer.echo(f"{line['id']}: {line['detail']} At risk: {line['at_risk']} {line['currency']}, {line['age_days']} days old.")
         typer.echo(f"  {_state(line)}")
         stands = line["ignored"] is not None or line["outcome"] == IGNORED
-        counts["ignored" if stands else "unclaimed" if line["kind"] == Kind.UNCLAIMED else "findings"] += 1
+        counts["ignored" if stands else "unclaimed" if line["kind"] == DifferenceKind.UNCLAIMED else "findings"] += 1
         if not stands and line["outcome"] != ADOPTED:
             risks[str(line["currency"])] += int(str(line["at_risk"]))
     at_risk = ", ".join(f"{amount} {currency}" for currency, amount in sorted(risks.items()) if amount) or "nothing"

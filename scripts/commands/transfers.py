@@ -12,7 +12,7 @@ from domain.lifecycle import TransferStatus
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.settings import Settings
-from projections.audit_trail.sentence import instant
+from projections.audit_trail.payload import instant
 from projections.seller_transfers import SellerTransferRow
 from scripts.exit_codes import fail
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from application.reconciliation.comparison import differences
 from domain.fact import opened
-from domain.finding import Kind
+from domain.finding import DifferenceKind
 from domain.identity import reversal_name, transfer_stream
 from domain.provider_call.steps import LookUp
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
@@ -58,7 +58,7 @@ def seen(*reversals: ReversalAtStripe, destination: str = "acct_1ada") -> Transf
     )
 
 
-def found(shown: TransferAtStripe, ours: SellerTransfer) -> list[tuple[Kind, int]]:
+def found(shown: TransferAtStripe, ours: SellerTransfer) -> list[tuple[DifferenceKind, int]]:
     return [(one.kind, one.at_risk) for one in differences(shown, ours, NOW)]
 
 
@@ -67,7 +67,7 @@ def test_what_was_taken_over_as_it_is_at_stripe_does_not_differ() -> None:
 
 
 def test_what_has_paid_another_account_has_not_paid_the_seller() -> None:
-    assert found(seen(destination="acct_1eve"), imported()) == [(Kind.DESTINATION, AMOUNT)]
+    assert found(seen(destination="acct_1eve"), imported()) == [(DifferenceKind.DESTINATION, AMOUNT)]
 
 
 def test_one_reversal_by_others_that_stands_for_several_of_ours_is_no_difference() -> None:
@@ -84,9 +84,9 @@ def test_one_reversal_by_others_that_stands_for_several_of_ours_is_no_difference
 
 def test_a_sum_of_an_older_system_that_stripe_has_not_reversed_is_missing_there() -> None:
     """Later refunds would ask for so much less, and nobody would know."""
-    assert found(seen(), imported("reversed", AMOUNT)) == [(Kind.MISSING_THERE, AMOUNT)]
+    assert found(seen(), imported("reversed", AMOUNT)) == [(DifferenceKind.MISSING_THERE, AMOUNT)]
     some = ReversalAtStripe("trr_1", 300, None)
-    assert found(seen(some), imported(amount_reversed=500)) == [(Kind.MISSING_THERE, 200)]
+    assert found(seen(some), imported(amount_reversed=500)) == [(DifferenceKind.MISSING_THERE, 200)]
     assert found(seen(some), imported(amount_reversed=300)) == []
 
 
@@ -96,7 +96,7 @@ def test_our_own_reversal_of_an_imported_transfer_is_nobody_elses_after_a_restor
     name = str(reversal_name(transfer.id, "r1"))
     shown = seen(ReversalAtStripe("trr_1", 300, name, refund_id="r1"))
     record_external(transfer, shown, NOW)
-    assert found(shown, transfer) == [(Kind.MISSING_HERE, 300)]
+    assert found(shown, transfer) == [(DifferenceKind.MISSING_HERE, 300)]
     transfer.take_back("r1", 300, NOW)
     record_look_up(transfer, shown, NOW)
     assert transfer.amount_reversed == 300
@@ -104,4 +104,4 @@ def test_our_own_reversal_of_an_imported_transfer_is_nobody_elses_after_a_restor
 
 def test_what_an_older_system_has_named_like_us_is_not_ours() -> None:
     its_own = ReversalAtStripe("trr_1", 300, str(transfer_stream("o1", "eve")), refund_id="r1")
-    assert found(seen(its_own), imported()) == [(Kind.EXTERNAL_REVERSAL, 300)]
+    assert found(seen(its_own), imported()) == [(DifferenceKind.EXTERNAL_REVERSAL, 300)]

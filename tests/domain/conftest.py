@@ -219,7 +219,7 @@ class Sale:
     ) -> str | None:
         """A refund succeeded. Answers why it was set aside."""
         self._tick()
-        why = self.order.admit(refund_id, amount, currency, explicit, self.now)
+        why = self.order.allocate_refund(refund_id, amount, currency, explicit, self.now)
         if why is None:
             self.recover_shares(refund_id)
         return why
@@ -227,7 +227,7 @@ class Sale:
     def is_revoked(self, refund_id: str) -> "Sale":
         """A refund that had succeeded failed after all."""
         self._tick()
-        if self.order.revoke(refund_id, self.now):
+        if self.order.revoke_refund(refund_id, self.now):
             self.recover_shares(refund_id)
         return self
 

@@ -19,10 +19,10 @@ NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 def a_dispute(*heard: DisputeStatus) -> Dispute:
     dispute = Dispute.open(
-        dispute_id="dp_1", provider="stripe", order_id="o1", amount=100, currency="EUR", source="stripe:evt_1", now=NOW
+        dispute_id="dp_1", provider="stripe", order_id="o1", amount=100, currency="EUR", reason=None, source="stripe:evt_1", now=NOW,
     )
     for status in heard:
-        dispute.hear(status, "stripe:evt_2", NOW)
+        dispute.report(status, "stripe:evt_2", NOW)
     return dispute
 
 
@@ -92,7 +92,7 @@ def test_what_was_heard_before_is_no_news() -> None:
 def test_a_loss_after_the_money_came_back_is_contradicted_and_never_dropped(over: D) -> None:
     dispute = a_dispute(D.WITHDRAWN, over)
     with pytest.raises(Contradiction, match="recorded as"):
-        dispute.hear(D.LOST, "stripe:evt_3", NOW)
+        dispute.report(D.LOST, "stripe:evt_3", NOW)
 
 
 def test_a_report_of_another_amount_is_refused() -> None:

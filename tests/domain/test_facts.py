@@ -149,7 +149,7 @@ def test_a_long_history_is_the_same_after_it_was_stored_and_read(story: Any, ans
 
 def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: Any, state: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 30}).all_go_through()
-    story.order.reserve("r4", 20, {"bob": 1}, story.now)
+    story.order.reserve_refund("r4", 20, {"bob": 1}, story.now)
     story.is_refunded("r1", 10, {"ada": 10})
     story.is_refunded("r2", 30)
     story.is_refunded("r3", 1_000)
@@ -162,7 +162,7 @@ def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: A
     revoke_dispute(story.order, "dp_1", story.now)
     count_dispute(story.order, "dp_1", 30, "EUR", story.now)
     story.order.resettle("r2", story.now)
-    story.order.release("r4", story.now)
+    story.order.release_refund("r4", story.now)
     assert doubt(story.order, story.transfers, "pay-1", "hyperswitch:evt_1", "it failed", story.now)
     body = PaymentBody(payment_id="order-1", amount=100, currency="EUR", metadata={"order_id": "order-1"})
     stamp = story.order.next(story.now)

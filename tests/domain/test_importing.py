@@ -9,7 +9,7 @@ import pytest
 from domain.errors import EvidenceDiffers, ImportDiffers, NothingToResolve
 from domain.fact import opened
 from domain.lifecycle import TransferStatus
-from domain.order.recovery import _withdraw, pay_sellers, recover_shares
+from domain.order.recovery import pay_sellers, recover_shares, withdraw_unsent
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.steps import Rest
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -300,7 +300,7 @@ def test_a_reversal_for_a_refund_unknown_here_counts_for_no_other_and_is_not_wit
 def test_not_even_a_cent_of_rounding_is_withdrawn_from_it(story: Any) -> None:
     reversing(story, reversal_amount=3_000).see(story.books())
     story.told()
-    assert _withdraw([story.transfer], 1, "r1", story.now, only_own=False) == 1
+    assert withdraw_unsent([story.transfer], 1, "r1", story.now, only_own=False) == 1
     assert story.told() == []
 
 

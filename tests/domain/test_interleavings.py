@@ -37,7 +37,8 @@ from domain.seller_transfer.manual_resolution import resolve
 from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
-from projections.registry import TransferFold, fold
+from projections.registry import fold
+from projections.transfer_fold import TransferFold
 from tests.support.outcomes import record_reversal_outcome, record_transfer_outcome
 
 S = TransferStatus
@@ -327,7 +328,7 @@ class World:
 
     def refund_succeeds(self, refund_id: str) -> None:
         self.turns[refund_id] += 1
-        why = self.order.admit(refund_id, REFUNDS[refund_id], "EUR", self.explicit.get(refund_id), self.now)
+        why = self.order.allocate_refund(refund_id, REFUNDS[refund_id], "EUR", self.explicit.get(refund_id), self.now)
         assert why is None or self.explicit
         if why is None:
             self.effective.add(refund_id)
@@ -336,7 +337,7 @@ class World:
 
     def refund_fails(self, refund_id: str) -> None:
         self.turns[refund_id] += 1
-        assert self.order.revoke(refund_id, self.now)
+        assert self.order.revoke_refund(refund_id, self.now)
         self.effective.remove(refund_id)
         self._settle(refund_id)
         self.append()
@@ -604,7 +605,7 @@ class World:
         """What the seller keeps in the end: by the plainest formula there is, where all refunds are proportional: refunds and
         disputes share the order, and no more than it."""
         if self.explicit:
-            return SHARES[seller_id] - self.order.targets()[seller_id]
+            return SHARES[seller_id] - self.order.seller_targets[seller_id]
         gone = sum(REFUNDS[refund] for refund in self.effective) + sum(DISPUTES[dispute] for dispute in self.disputed)
         return SHARES[seller_id] - SHARES[seller_id] * min(gone, ORDER) // ORDER
 

@@ -22,7 +22,7 @@ def a_payout(*told: PayoutStatus) -> Payout:
         now=NOW,
     )
     for status in told:
-        payout.tell(status, "account closed", "stripe:evt_2", NOW)
+        payout.report(status, "account closed", "stripe:evt_2", NOW)
     return payout
 
 

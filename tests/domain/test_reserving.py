@@ -19,29 +19,29 @@ def order(story: Any) -> Order:
 
 
 def test_what_is_reserved_cannot_be_asked_for_again_and_what_is_released_can(order: Order, story: Any) -> None:
-    order.reserve("r1", 600, None, story.now)
-    assert order.left == 400
-    order.release("r1", story.now)
-    order.release("r1", story.now)
-    assert order.left == 1_000
+    order.reserve_refund("r1", 600, None, story.now)
+    assert order.refundable == 400
+    order.release_refund("r1", story.now)
+    order.release_refund("r1", story.now)
+    assert order.refundable == 1_000
 
 
 def test_what_becomes_effective_is_no_longer_reserved(order: Order, story: Any) -> None:
-    order.reserve("r1", 600, None, story.now)
-    order.admit("r1", 600, "EUR", None, story.now)
-    assert (order.left, order.refunded, order.reserved) == (400, 600, {})
+    order.reserve_refund("r1", 600, None, story.now)
+    order.allocate_refund("r1", 600, "EUR", None, story.now)
+    assert (order.refundable, order.refunded, order.reserved) == (400, 600, {})
 
 
 def test_a_reservation_stops_no_refund_that_has_succeeded_elsewhere(order: Order, story: Any) -> None:
-    order.reserve("r1", 600, None, story.now)
-    assert order.admit("dashboard", 1_000, "EUR", None, story.now) is None
-    assert order.left == 0, "never below zero, although more is spoken for than there is"
+    order.reserve_refund("r1", 600, None, story.now)
+    assert order.allocate_refund("dashboard", 1_000, "EUR", None, story.now) is None
+    assert order.refundable == 0, "never below zero, although more is spoken for than there is"
 
 
 def test_an_allocation_reckons_with_what_others_are_asking_for(order: Order, story: Any) -> None:
-    order.reserve("r1", 500, {"ada": 500}, story.now)
-    assert order.objection_to_asking({"ada": 300}, 500) is None
-    assert "more from 'ada' than is left" in str(order.objection_to_asking({"ada": 301}, 500))
+    order.reserve_refund("r1", 500, {"ada": 500}, story.now)
+    assert order.objection_to_request({"ada": 300}, 500) is None
+    assert "more from 'ada' than is left" in str(order.objection_to_request({"ada": 301}, 500))
 
 
 def test_a_payment_is_asked_for_with_one_body_for_ever(story: Any) -> None:

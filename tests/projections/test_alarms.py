@@ -10,7 +10,7 @@ from uuid import UUID
 from domain.seller_transfer import facts as transfer_facts
 from projections import alarms
 from projections.alarms import HINDERED_TOO_LONG
-from projections.tables import rows_of
+from projections.registry import rows_of
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

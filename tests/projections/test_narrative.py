@@ -20,7 +20,8 @@ from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer import facts as transfer_facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
-from projections.audit_trail.sentence import payload, sentence
+from projections.audit_trail.payload import payload
+from projections.registry import sentence
 
 NOW = datetime(2026, 11, 20, 12, 30, 15, 250_000, tzinfo=UTC)
 STREAM = UUID(int=7)
@@ -115,14 +116,14 @@ def test_amounts_name_their_unit():
         (made(transfer_facts.Created, cause='["compensation"]'), "given back"),
         (made(transfer_facts.Failed, waiting_for="account", next_retry_at=None), "until the seller's account is ready"),
         (made(transfer_facts.Failed, waiting_for="funds"), "until the balance is sufficient, and it is tried again at"),
-        (made(transfer_facts.AttemptDeferred, why="unknown", waiting_for=None), "the same key"),
-        (made(transfer_facts.AttemptDeferred, why="unknown", exhausted=True), "Stripe's books are read"),
-        (made(transfer_facts.AttemptDeferred, why="rate_limited", waiting_for=None), "none is used up"),
+        (made(transfer_facts.AttemptDeferred, why="unknown", waiting_for=None), "under the same key"),
+        (made(transfer_facts.AttemptDeferred, why="unknown", exhausted=True), "the ledger looks it up at Stripe"),
+        (made(transfer_facts.AttemptDeferred, why="rate_limited", waiting_for=None), "no attempt is used up"),
         (made(transfer_facts.ReversalQueued, waiting_for="operator"), "until an operator"),
         (made(transfer_facts.ReversalRequested, reason=Reason.EXTERNAL.value), "nothing is sent"),
-        (made(transfer_facts.Reversed, settled_by="external", drift=-5), "somebody else"),
-        (made(transfer_facts.Reversed, settled_by="us", drift=-5), "5 less than was asked"),
-        (made(transfer_facts.PartiallyReversed, settled_by="us", drift=0), "part of the transfer is back"),
+        (made(transfer_facts.Reversed, settled_by="external", drift=-5), "by others"),
+        (made(transfer_facts.Reversed, settled_by="us", drift=-5), "5 less than requested"),
+        (made(transfer_facts.PartiallyReversed, settled_by="us", drift=0), "part of the transfer is reversed"),
         (made(refund_facts.Opened, origin="settled"), "done elsewhere"),
         (made(refund_facts.Failed, after_success=True), "given back"),
         (made(refund_facts.Failed, after_success=False), "nothing is taken"),
@@ -136,7 +137,7 @@ def test_the_words_follow_the_fact(fact, words):
 
 def test_other_peoples_words_stay_within_the_sentence():
     fact = made(transfer_facts.PermanentlyFailed, reason="rejected", detail="No such account.\nSee the docs.")
-    assert sentence(fact) == "It is given up (rejected: No such account. See the docs); a person has to decide."
+    assert sentence(fact) == "The ledger stops trying (rejected: No such account. See the docs); a person has to decide."
 
 
 def test_a_fact_of_nobody_has_no_sentence():

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from projections.tables import DERIVED, Derived
+from projections.registry import DERIVED, Derived
 
 FACTS = 240
 """Some fourteen orders: every branch of the synthetic story twice."""

@@ -30,8 +30,9 @@ from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
-from projections.registry import Fold, TransferFold, fold
+from projections.registry import Fold, fold
 from projections.seller_transfers import SellerTransferRow
+from projections.transfer_fold import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 Json = dict[str, Any]

@@ -79,7 +79,7 @@ class Seeds:
         refund = Refund.open(
             refund_id=opened, order_id=order.order_id, amount=amount, currency="EUR", origin="settled", now=self.now
         )
-        order.admit(refund.key, amount, "EUR", None, self.now)
+        order.allocate_refund(refund.key, amount, "EUR", None, self.now)
         recover_shares(order, transfers, refund.key, self.now)
         refund.succeed("api", parts_of(order, transfers, refund.key), self.now)
         return refund

@@ -93,7 +93,7 @@ class AccountPauses:
                     now=now,
                 )
                 uow.add([payout])
-            payout.tell(PayoutStatus(seen.status), seen.failure_message or seen.failure_code, event.source, now)
+            payout.report(PayoutStatus(seen.status), seen.failure_message or seen.failure_code, event.source, now)
 
         await self._handler.handle(partial(self._handler.load, payout_stream(account, seen.id)), decide, event.done)
 

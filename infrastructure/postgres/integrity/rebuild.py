@@ -16,7 +16,7 @@ from infrastructure.postgres.integrity.replay import Blocking, Unreadable
 from infrastructure.postgres.integrity.row_diff import Difference
 from infrastructure.postgres.integrity.row_repair import Repairs
 from infrastructure.postgres.integrity.snapshot import Folded, OnProgress, Snapshot, Step, prefer_indexes, snapshot, walk
-from projections.tables import Derived
+from projections.registry import Derived
 
 REPORTED = 10_000
 """Differences that are listed; beyond that they are only counted."""

@@ -14,7 +14,7 @@ from domain.fact import Fact
 from infrastructure.postgres import json_encoding
 from infrastructure.postgres.integrity.decoder import Undecodable, decoded
 from infrastructure.postgres.named_queries import queries
-from projections.tables import Rows, rows_of
+from projections.registry import Rows, rows_of
 
 CHUNK = 4_000
 """Facts read at a time."""

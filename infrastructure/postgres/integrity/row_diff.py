@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from infrastructure.postgres import json_encoding
 from infrastructure.postgres.integrity.replay import Blocking, Refolded
-from projections.tables import Derived
+from projections.registry import Derived
 
 COMPARE = """
     with expected as materialized (

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from infrastructure.postgres import json_encoding
 from infrastructure.postgres.integrity.replay import Blocking, Refolded, moved, refolded
 from infrastructure.postgres.integrity.row_diff import Difference, compare, streams_of
-from projections.tables import Derived
+from projections.registry import Derived
 
 BATCH = 250
 """Streams repaired in one transaction: appends wait for it, some tens of milliseconds."""

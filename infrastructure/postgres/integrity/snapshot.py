@@ -15,7 +15,7 @@ from typing import NamedTuple
 from infrastructure.postgres.connections import connect_blocking
 from infrastructure.postgres.integrity.replay import SQL, Blocking, Refolded, StoredRow, Unreadable, chunks, refolded
 from infrastructure.postgres.integrity.row_diff import Difference, compare, strangers, streams_of
-from projections.tables import Derived
+from projections.registry import Derived
 
 PATIENCE = timedelta(minutes=30)
 """For one statement of a long look at everything."""

@@ -20,7 +20,7 @@ from infrastructure.postgres.integrity.row_diff import Difference
 from infrastructure.postgres.integrity.seals import Seal, bound
 from infrastructure.postgres.integrity.snapshot import OnProgress, Snapshot, snapshot
 from infrastructure.postgres.named_queries import queries
-from projections.tables import DERIVED
+from projections.registry import DERIVED
 
 LAWS = queries("invariants")
 
@@ -33,7 +33,7 @@ NOT_DERIVED = {
     "webhook_polls": "how far providers were asked what webhooks should have told: behind, it is asked again, and stored once",
     "webhook_inbox": "comes from outside before there is any fact; that facts and webhooks name each other is checked by laws",
 }
-"""Tables that facts do not determine, and why; every other table has an entry in `projections.tables.DERIVED`."""
+"""Tables that facts do not determine, and why; every other table has an entry in `projections.registry.DERIVED`."""
 
 NOT_FOLDED = dict.fromkeys(("seller_transfers", "refunds"), frozenset({"leased_by", "leased_until"}))
 """Columns that facts do not determine: a lease belongs to the workers."""

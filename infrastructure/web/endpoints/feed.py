@@ -3,8 +3,8 @@
 from infrastructure.web.operation import Call, Reply
 from infrastructure.web.requests import FeedQuery
 from infrastructure.web.responses import Feed, FeedEntry
-from projections.audit_trail.entries import Told
-from projections.audit_trail.sentence import payload
+from projections.audit_trail.entries import PositionedFact
+from projections.audit_trail.payload import payload
 
 
 async def feed_facts(call: Call[None, FeedQuery]) -> Reply:
@@ -12,12 +12,11 @@ async def feed_facts(call: Call[None, FeedQuery]) -> Reply:
     return Reply(200, Feed([_entry(one) for one in told], told[-1].position if told else call.query.after))
 
 
-def _entry(told: Told) -> FeedEntry:
-    position, topic, fact = told
-    stream = topic.split(".")[1]  # ledger.<stream>.<fact>
+def _entry(told: PositionedFact) -> FeedEntry:
+    fact = told.fact
     return FeedEntry(
-        position,
-        stream,
+        told.position,
+        told.stream,
         fact.originator_id,
         fact.originator_version,
         fact.timestamp,

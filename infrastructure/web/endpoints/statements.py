@@ -22,7 +22,7 @@ async def show_statement(call: Call[None, StatementQuery]) -> Reply:
     return Reply(200, _shown(statement.only(query.currency)))
 
 
-def _shown(statement: statements.Statement) -> Statement:
+def _shown(statement: statements.SellerStatement) -> Statement:
     if statement.unexplained:
         detail = f"The statement does not tie out, so it is not given: {' '.join(statement.unexplained)}"
         raise Problem("does_not_tie_out", detail)

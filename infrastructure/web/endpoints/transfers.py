@@ -12,8 +12,8 @@ from infrastructure.web.operation import Call, Reply
 from infrastructure.web.pagination import cursor_at, place_of
 from infrastructure.web.requests import Parameters, PastQuery, RetryIn, TransfersQuery
 from infrastructure.web.responses import Reversal, Transfer, TransferPage
-from projections.registry import TransferFold
 from projections.seller_transfers import SellerTransferRow
+from projections.transfer_fold import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 SHOWN = [shown.name for shown in fields(Transfer) if shown.name != "reversals"]

@@ -24,7 +24,7 @@ from infrastructure.postgres.integrity.snapshot import snapshot
 from infrastructure.postgres.ledger import FactCodec
 from infrastructure.service import Storage
 from infrastructure.settings import settings_from
-from projections.tables import DERIVED, Derived
+from projections.registry import DERIVED, Derived
 from scripts.bench.synthetic import load_ledger
 from tests.support.database_edits import COLUMNS, FACTS, content, edit, named, quiet, superuser, without_checks
 

@@ -1,0 +1,94 @@
+"""Sentences about the facts of an order."""
+
+from typing import assert_never
+
+from domain.order import facts as order_facts
+from domain.order.facts import AnyOrderFact, AuthorityFound, PaymentDoubted
+from projections.sentences.text import clause, money
+
+
+def sentence(fact: AnyOrderFact, currency: str | None) -> str:
+    """Describe the change of the order, and the next step."""
+    match fact:
+        case order_facts.Registered():
+            shares = f"{len(fact.shares)} share{'' if len(fact.shares) == 1 else 's'}"
+            amount = money(fact.amount, fact.currency)
+            return f"Order {fact.order_id!r} of {amount} with {shares} is recorded; the buyer's payment is next."
+        case order_facts.PaymentRequested():
+            return (
+                f"The ledger asks the payment provider for payment {fact.payment_id!r} under the idempotency key {fact.key!r}; "
+                "the buyer pays next."
+            )
+        case order_facts.RefundReserved():
+            amount = money(fact.amount, currency)
+            return f"{amount} are reserved for refund {fact.refund_id!r}; the ledger asks the payment provider for it next."
+        case order_facts.RefundReleased():
+            amount = money(fact.amount, currency)
+            return f"Refund {fact.refund_id!r} failed; {amount} of the order can be refunded again."
+        case order_facts.Paid():
+            payment = f" by payment {fact.payment_id!r}" if fact.payment_id else ""
+            return f"The buyer paid{payment}, as {fact.source!r} reports; the sellers' transfers are created."
+        case PaymentDoubted():
+            return (
+                f"Payment {fact.payment_id!r} failed after it succeeded, as {fact.source!r} reports ({clause(fact.detail)}); "
+                f"{fact.held} unsent transfers wait until a person retries or resolves them, and {fact.sent} were sent before."
+            )
+        case order_facts.PaymentNamed():
+            return f"The order was paid by payment {fact.payment_id!r}, as {fact.source!r} reports; reports about it count now."
+        case AuthorityFound():
+            return (
+                f"{fact.provider.capitalize()} was the first provider to report a refund or dispute; "
+                "only its reports count from now on."
+            )
+        case order_facts.RefundAllocated():
+            total = money(fact.refunded, currency)
+            return (
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} is effective, {total} are refunded in total; "
+                f"{_targets(fact.targets)}."
+            )
+        case order_facts.RefundRevoked():
+            return (
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} failed after it succeeded; the sellers get their "
+                f"shares of it back, and {_targets(fact.targets)}."
+            )
+        case order_facts.RefundSetAside():
+            amount = money(fact.amount, fact.currency)
+            return (
+                f"Refund {fact.refund_id!r} of {amount} cannot be divided among the sellers, because {fact.why}; "
+                "a person has to decide."
+            )
+        case order_facts.DisputeCounted():
+            counted = money(fact.counted, currency)
+            return (
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is effective, {counted} of it after refunds; "
+                f"{_targets(fact.targets)}."
+            )
+        case order_facts.DisputeRevoked():
+            return (
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is not effective any more; the sellers get their "
+                f"shares of it back, and {_targets(fact.targets)}."
+            )
+        case order_facts.DisputeSetAside():
+            amount = money(fact.amount, fact.currency)
+            return (
+                f"Dispute {fact.dispute_id!r} of {amount} cannot be divided among the sellers, because {fact.why}; "
+                "a person has to decide."
+            )
+        case order_facts.CompensationOwed():
+            amount = money(fact.amount, currency)
+            return (
+                f"The ledger owes seller {fact.seller_id!r} {amount} that {fact.cause_id!r} took and that is not due any more; "
+                f"transfer {fact.transfer_id!r} pays it back."
+            )
+        case order_facts.Resettled():
+            return (
+                f"{fact.cause_id!r} was revoked during a call to Stripe; "
+                "the sellers' shares of the order were computed again, and no action is needed."
+            )
+        case _:
+            assert_never(fact)
+
+
+def _targets(targets: dict[str, int]) -> str:
+    totals = ", ".join(f"{amount} from {seller!r}" for seller, amount in targets.items())
+    return f"the total to take back from the sellers (minor units) is {totals}" if totals else "no seller gives anything back"

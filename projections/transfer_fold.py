@@ -1,0 +1,36 @@
+"""Fold of a transfer's stream: its row, the rows of its reversals, and whether an alarm may be open."""
+
+from typing import NamedTuple
+
+from domain.seller_transfer.facts import AnyTransferFact
+from projections import seller_transfers, transfer_reversals
+from projections.alarms import still_troubled
+from projections.seller_transfers import SellerTransferRow
+from projections.transfer_reversals import Reversals
+
+
+class TransferFold(NamedTuple):
+    """State of the read models of one transfer."""
+
+    transfer: SellerTransferRow
+    reversals: Reversals
+    troubled: bool = False
+    """Whether an alarm may be open that the next fact clears."""
+
+
+def evolve(fold: TransferFold | None, fact: AnyTransferFact) -> TransferFold:
+    """Return the state after a fact."""
+    transfer, reversals, troubled = (None, None, False) if fold is None else fold
+    return TransferFold(
+        seller_transfers.evolve(transfer, fact),
+        transfer_reversals.evolve(reversals, fact),
+        still_troubled(troubled, fact),
+    )
+
+
+def rows(before: TransferFold | None, after: TransferFold) -> dict[str, list[tuple[object, ...]]]:
+    """Return the rows that changed, by table."""
+    known = before.reversals.rows if before is not None else {}
+    reversals: list[tuple[object, ...]] = [row for name, row in after.reversals.rows.items() if known.get(name) != row]
+    tables: dict[str, list[tuple[object, ...]]] = {"seller_transfers": [after.transfer]}
+    return tables | ({"transfer_reversals": reversals} if reversals else {})
