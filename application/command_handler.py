@@ -15,7 +15,7 @@ from domain.identity import order_stream, pause_stream
 from domain.pause import LOOK_UP_FIRST
 
 ATTEMPTS = 20
-"""How often a command is decided before its caller gets the Conflict."""
+"""Upper limit of decisions per command; after that the caller gets the Conflict."""
 LOOK_UP_FIRST_STREAM = pause_stream(LOOK_UP_FIRST)
 """Stream of the pause during which, after a restore, a transfer is looked up at Stripe before it is sent."""
 NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})

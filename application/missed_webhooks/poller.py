@@ -46,7 +46,7 @@ class Round:
     missed: int = 0
     """Events without a webhook in time."""
     replayed: int = 0
-    """Those of them that this round stored; the webhooks of the others arrived meanwhile."""
+    """Missed events that this round stored; the webhooks of the others arrived meanwhile."""
     failure: str | None = None
     types: Counter[str] = field(default_factory=Counter)
 

@@ -14,7 +14,7 @@ NO_EXTRAS = CommitExtras()
 
 
 def new_mapper() -> Mapper[UUID]:
-    """How facts are written: the library's JSON, so that its own readers understand them."""
+    """Build the mapper of facts to the library's JSON, so that the library's own readers understand them."""
     transcoder = JSONTranscoder()
     for transcoding in (UUIDAsHex(), DecimalAsStr(), DatetimeAsISO()):
         transcoder.register(transcoding)
