@@ -1,6 +1,6 @@
-"""Deciding purely and storing in one piece: whoever loses a race reloads and decides again.
+"""Command handler: loads streams, lets a pure function decide, appends the new facts, and starts anew after a lost race.
 
-Nothing that is decided here has a side effect that could be repeated.
+A decision has no side effect that could be repeated.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,10 +15,9 @@ from domain.identity import order_stream, pause_stream
 from domain.pause import LOOK_UP_FIRST
 
 ATTEMPTS = 20
-"""How often a command is decided anew after losing a race, before its caller is told so."""
-
+"""Upper limit of decisions per command; after that the caller gets the Conflict."""
 LOOK_UP_FIRST_STREAM = pause_stream(LOOK_UP_FIRST)
-"""The switch that is off while, after a restore, looks come first."""
+"""Stream of the pause during which, after a restore, a transfer is looked up at Stripe before it is sent."""
 NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})
 
 T = TypeVar("T")
@@ -27,10 +26,10 @@ NO_EXTRAS = CommitExtras()
 
 
 class CommandHandler:
-    """Loads, decides, and appends, until nobody was faster. Raises Conflict only after many lost races."""
+    """Load, decide, append; repeated until no other process was faster."""
 
-    def __init__(self, ledger: EventLog, clock: Clock) -> None:
-        self._ledger, self._clock = ledger, clock
+    def __init__(self, log: EventLog, clock: Clock) -> None:
+        self._log, self._clock = log, clock
 
     async def handle(
         self,
@@ -38,36 +37,50 @@ class CommandHandler:
         decide: Decision[T],
         extras: CommitExtras | Callable[[T], CommitExtras] = NO_EXTRAS,
     ) -> T:
-        """What `decide` answers, once what it changed is stored; what is stored along may depend on the answer."""
+        """Return the result of `decide` once its changes are stored. `extras` may depend on that result.
+
+        Raises Conflict after `ATTEMPTS` lost races, and the errors of `load` and `decide`.
+        """
         for left in reversed(range(ATTEMPTS)):
             uow = await load()
             uow.mark_unverified()
-            answer = decide(uow, self._clock.now())
-            with_it = extras if isinstance(extras, CommitExtras) else extras(answer)
-            if not uow.changed() and with_it.inbox is None:
+            result = decide(uow, self._clock.now())
+            along = extras if isinstance(extras, CommitExtras) else extras(result)
+            if not uow.changed() and along.inbox is None:
                 break
             try:
-                await self._ledger.append(uow, with_it)
+                await self._log.append(uow, along)
                 break
             except Conflict:
                 if not left:
                     raise
             except ConstraintBroken as broken:
                 if broken.constraint not in NAME_TAKEN or not left:
-                    raise  # else somebody recorded the same refund under its other name: now it will be found
-        return answer
+                    raise  # otherwise another process recorded the same refund under its other name: the next load finds it
+        return result
 
-    async def order_with(self, order_id: str, *streams: UUID) -> UnitOfWork:
-        """An order with all its transfers, and these streams. Raises UnknownId."""
-        uow = await self._ledger.load([order_stream(order_id), LOOK_UP_FIRST_STREAM, *streams])
-        uow.merge(await self._ledger.load(uow.order(order_id).transfer_ids()))
+    async def load(self, *streams: UUID) -> UnitOfWork:
+        """Load these streams and nothing else."""
+        return await self._log.load(streams)
+
+    async def load_order(self, order_id: str, *streams: UUID) -> UnitOfWork:
+        """Load an order without its transfers, and these streams."""
+        return await self._log.load([order_stream(order_id), LOOK_UP_FIRST_STREAM, *streams])
+
+    async def load_order_with_transfers(self, order_id: str, *streams: UUID) -> UnitOfWork:
+        """Load an order, all its transfers, and these streams. Raises UnknownId.
+
+        The order comes first: a transfer that is created later also changes the order, so the append raises Conflict.
+        """
+        uow = await self.load_order(order_id, *streams)
+        uow.merge(await self._log.load(uow.order(order_id).transfer_ids()))
         return uow
 
-    async def around(self, transfer_id: UUID, *others: UUID) -> UnitOfWork:
-        """The transfer, and, where there is one, its order with all its transfers; and these streams. Raises UnknownId."""
-        uow = await self._ledger.load([transfer_id, LOOK_UP_FIRST_STREAM, *others])
+    async def load_transfer_with_order(self, transfer_id: UUID, *streams: UUID) -> UnitOfWork:
+        """Load a transfer, its order and all transfers of the order if that is known, and these streams. Raises UnknownId."""
+        uow = await self._log.load([transfer_id, LOOK_UP_FIRST_STREAM, *streams])
         order_id = uow.transfer(transfer_id).order_id
-        uow.merge(await self._ledger.load([order_stream(order_id)]))
+        uow.merge(await self._log.load([order_stream(order_id)]))
         if (order := uow.known_order(order_id)) is not None:
-            uow.merge(await self._ledger.load(order.transfer_ids()))
+            uow.merge(await self._log.load([other for other in order.transfer_ids() if other != transfer_id]))
         return uow

@@ -41,41 +41,62 @@ class EventLog(Protocol):
         """Store the pending facts and bring the unit of work up to date. After an error it must not be used again."""
 
 
+class OrderMatches(NamedTuple):
+    """The orders that the names in a webhook match."""
+
+    by_refund: str | None = None
+    """The order of the refund."""
+    refund: UUID | None = None
+    """The refund's stream."""
+    by_id: Sequence[str] = ()
+    """In the order in which the ids were given."""
+    by_payment: Sequence[str] = ()
+    """Two at most: enough to know that the payment is ambiguous."""
+    paid: frozenset[str] = frozenset()
+    """Those of all these orders that are paid."""
+
+    @property
+    def sole_by_payment(self) -> str | None:
+        """The one order of the payment; None if there is no order or more than one."""
+        return self.by_payment[0] if len(self.by_payment) == 1 else None
+
+
 class Directory(Protocol):
     """Finds streams by other names than their ids. An answer includes every commit before the question."""
 
+    async def find_order(
+        self,
+        *,
+        refund_id: str | None = None,
+        order_ids: Sequence[str] = (),
+        payment_ids: Sequence[str] = (),
+        source_transactions: Sequence[str] = (),
+    ) -> OrderMatches:
+        """Find the orders with these names in one query.
+
+        `refund_id` is a `refund_id` or `psp_refund_id`; `payment_ids` and `source_transactions` are the payments of orders.
+        """
+
     async def refund_named(self, name: str) -> UUID | None:
-        """Find the stream of the refund with this `refund_id` or `psp_refund_id`."""
-
-    async def orders_paid_by(self, payment_id: str) -> Sequence[str]:
-        """Find the ids of the orders with this payment; two are enough to show that it is ambiguous."""
-
-    async def order_of_refund(self, name: str) -> str | None:
-        """Find the order of the refund with this `refund_id` or `psp_refund_id`."""
-
-    async def knows_order(self, order_id: str) -> bool:
-        """Return whether the order exists."""
-
-    async def orders_of_charge(self, names: Collection[str]) -> Sequence[str]:
-        """Find the ids of the orders paid by one of these charges or payments; two show that it is ambiguous."""
+        """Return the stream of the refund with this `refund_id` or `psp_refund_id`."""
 
     async def transfer_at_stripe(self, stripe_transfer_id: str) -> UUID | None:
-        """Find our transfer with this id at Stripe."""
+        """Return our transfer with this id at Stripe."""
 
     async def sellers_of(self, account: str) -> Sequence[str]:
-        """Find the sellers whose transfers go to this account at Stripe."""
+        """Return the sellers whose transfers go to this account at Stripe."""
 
     async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> Sequence[UUID]:
-        """Find a batch of the transfers of this status that wait for `account` or `funds`, to this account or to any.
+        """Return a batch of the transfers of this status, to this account or to any, that wait for `account` or `funds`.
 
-        They are ordered by id and begin after `after`, so the last one of a batch leads to the next batch.
+        They come in the order of their ids, so the last one of a batch is the `after` of the next.
         """
 
     async def transfers_of(self, order_id: str) -> Sequence[UUID]:
-        """Find the transfers of an order, also of one that is not recorded."""
+        """Return the transfers of an order. The order itself may be unknown."""
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
-        """Return the Stripe ids that belong to our transfers: as their payment, or by our id in the metadata."""
+        """Return the Stripe ids of those that belong to a transfer of ours: by our record, or by the id in their metadata."""
 
 
 class ClaimedWork(NamedTuple):

@@ -1,4 +1,4 @@
-"""The streams that one command has loaded and changes: what is appended, all or nothing, at its end."""
+"""Unit of work: the streams that one command loads and changes, appended all or nothing at its end."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -34,22 +34,22 @@ class UnitOfWork:
         self._folded = dict(folded)
 
     def merge(self, other: "UnitOfWork") -> None:
-        """Take over what another load has brought."""
+        """Take over the streams of another load. A stream that both have loaded stays as it is here."""
         self._streams = {**other._streams, **self._streams}
         self._folded = {**other._folded, **self._folded}
 
     def only(self, stream_id: UUID) -> "UnitOfWork":
-        """A book of this one stream: what is loaded together need not be appended together."""
+        """Return a unit of work with this one stream: streams that are loaded together need not be appended together."""
         kept = {stream_id: self._streams[stream_id]} if stream_id in self._streams else {}
         return UnitOfWork(kept, {known: fold for known, fold in self._folded.items() if known == stream_id})
 
     def stored(self, stream_id: UUID, folded: StreamFold) -> None:
-        """The store has appended this stream's pending facts: they are no longer pending."""
+        """Mark this stream's pending facts as appended; `folded` is its new read-model state."""
         self._streams[stream_id].collect_events()
         self._folded[stream_id] = folded
 
     def add(self, streams: Iterable[Stream]) -> None:
-        """Streams that begin with this command."""
+        """Add streams that begin with this command."""
         self._streams.update({stream.id: stream for stream in streams})
 
     def folded(self, stream_id: UUID) -> StreamFold | None:
@@ -57,21 +57,32 @@ class UnitOfWork:
         return self._folded.get(stream_id)
 
     def changed(self) -> Sequence[tuple[Stream, Sequence[Fact]]]:
-        """The streams with their new facts, in the order in which they came into the book."""
+        """Return the changed streams with their new facts, in the order in which they were loaded or added."""
         pending = ((stream, [f for f in stream.pending_events if isinstance(f, Fact)]) for stream in self._streams.values())
         return [(stream, facts) for stream, facts in pending if facts]
 
     def pending(self) -> int:
-        """How many facts wait to be appended."""
+        """Count the facts that wait to be appended."""
         return sum(len(facts) for _, facts in self.changed())
 
     def pause(self, scope: str) -> Pause | None:
-        """What pauses this scope, if it was ever paused."""
+        """Return the pause of this scope, active or ended; None if the scope was never paused."""
         stream = self._streams.get(pause_stream(scope))
         return stream if isinstance(stream, Pause) else None
 
+    def pause_of(self, scope: str, now: datetime) -> Pause:
+        """Return the pause of this scope, installed if the scope was never paused."""
+        pause = self.pause(scope)
+        if pause is None:
+            pause = Pause.install(scope, now)
+            self.add([pause])
+        return pause
+
     def mark_unverified(self) -> None:
-        """After a restore, while looks come first: what was not looked up since may have been paid by what is lost."""
+        """Mark the streams that a restored backup leaves in doubt, while `serve --look-up-first` is in effect.
+
+        A transfer that was not looked up at Stripe since the restore may have been paid by a call whose fact is lost.
+        """
         pause = self.pause(LOOK_UP_FIRST)
         if pause is None or not pause.paused:
             return
@@ -82,50 +93,53 @@ class UnitOfWork:
             transfer.unverified = looked_at is None or looked_at < pause.modified_on
 
     def finding(self, finding_id: str) -> Finding | None:
-        """What was decided about this finding, if anything was."""
+        """Return the finding with the decision about it; None if there is no decision."""
         stream = self._streams.get(finding_stream(finding_id))
         return stream if isinstance(stream, Finding) else None
 
     def order(self, order_id: str) -> Order:
-        """Raises UnknownId."""
+        """Return the order. Raises UnknownId."""
         order = self.known_order(order_id)
         if order is None:
             raise UnknownId("order", order_id)
         return order
 
     def known_order(self, order_id: str) -> Order | None:
-        """The order, if it is in the book."""
+        """Return the order, or None if it does not exist or was not loaded."""
         stream = self._streams.get(order_stream(order_id))
         return stream if isinstance(stream, Order) else None
 
     def refund(self) -> Refund | None:
-        """The refund that this command is about, if it is known."""
+        """Return the one refund that was loaded, if it exists."""
         return next((stream for stream in self._streams.values() if isinstance(stream, Refund)), None)
 
     def dispute(self, provider: str, dispute_id: str) -> Dispute | None:
-        """The dispute, if it is known."""
+        """Return the dispute, if it exists."""
         stream = self._streams.get(dispute_stream(provider, dispute_id))
         return stream if isinstance(stream, Dispute) else None
 
     def payout(self, account: str, payout_id: str) -> Payout | None:
-        """The payout, if it is known."""
+        """Return the payout, if it exists."""
         stream = self._streams.get(payout_stream(account, payout_id))
         return stream if isinstance(stream, Payout) else None
 
     def transfer(self, transfer_id: UUID) -> SellerTransfer:
-        """Raises UnknownId."""
+        """Return the transfer. Raises UnknownId."""
         stream = self._streams.get(transfer_id)
         if not isinstance(stream, SellerTransfer):
             raise UnknownId("transfer", str(transfer_id))
         return stream
 
     def transfers(self) -> list[SellerTransfer]:
-        """All transfers in the book."""
+        """Return all transfers that were loaded or added."""
         return [stream for stream in self._streams.values() if isinstance(stream, SellerTransfer)]
 
 
 def recover_again(uow: UnitOfWork, order: Order, cause_id: str, now: datetime) -> None:
-    """Bring the order's transfers, all of them in the book, in line with what is due now, fenced by the order's version."""
+    """Bring the order's transfers in line with the amounts that are due now. All of them must be loaded.
+
+    A fact of the order records the change, so that a command which changed the order meanwhile loses or wins as a whole.
+    """
     before = uow.pending()
     uow.add(recover_shares(order, uow.transfers(), cause_id, now))
     if uow.pending() > before:
@@ -133,7 +147,7 @@ def recover_again(uow: UnitOfWork, order: Order, cause_id: str, now: datetime) -
 
 
 class InboxMark(NamedTuple):
-    """What has become of a webhook, written with the facts it caused. Columns of `webhook_inbox`."""
+    """Columns of `webhook_inbox` that are written together with the facts that the webhook causes."""
 
     inbox_id: int
     status: str
@@ -141,8 +155,8 @@ class InboxMark(NamedTuple):
 
 
 class CommitExtras(NamedTuple):
-    """What is stored in the same transaction as the facts."""
+    """Rows that are stored in the same transaction as the facts."""
 
     inbox: InboxMark | None = None
     released: Sequence[str] = ()
-    """Subjects whose parked webhooks are due now."""
+    """Subjects: the webhooks parked for them are due now."""

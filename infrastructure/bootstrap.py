@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import structlog
 
-from application.commands.orders import TransferLedger
+from application.commands import commands_on
 from domain.pause import LOOK_UP_FIRST
 from domain.provider_call.outcome import LookUpFailed
 from infrastructure.clock import DatabaseClock
@@ -17,11 +17,12 @@ from infrastructure.postgres import migrate
 from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.bound_account import bind
 from infrastructure.postgres.connections import new_pool
+from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import PostgresInbox
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
@@ -99,8 +100,8 @@ async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
         await opened.start()
         stack.push_async_callback(opened.aclose)
     clock = DatabaseClock()
-    ledger = TransferLedger(PostgresEventLog(store), PostgresDirectory(pool), clock)
-    return Storage(settings, database_url, pool, store, inbox, PostgresAlarms(pool), clock, ledger)
+    commands = commands_on(PostgresEventLog(store), PostgresDirectory(pool), clock)
+    return Storage(settings, database_url, pool, store, inbox, PostgresAlarms(pool), clock, commands)
 
 
 async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
@@ -123,7 +124,7 @@ async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
         storage.inbox,
         storage.alarms,
         storage.clock,
-        storage.ledger,
+        storage.commands,
         named.stripe_url,
         gateway,
         psp,
@@ -146,5 +147,5 @@ async def _look_up_first(service: Service) -> None:
     newest = await FactReader(service.store).newest()
     now = service.clock.now()
     since = newest.timestamp if newest is not None else now
-    await service.ledger.pause(LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since)
+    await service.commands.operator.pause(LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since)
     log.warning("every call starts with a look-up", lost_since=since.isoformat(), end="transfer-ledger resume --look-up-first")

@@ -8,12 +8,13 @@ from datetime import timedelta
 
 import structlog
 
+from application.command_handler import CommandHandler
 from application.gateways import PaymentGateway
 from application.loop import Loop
 from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.ports import Provider
-from application.missed_webhooks.psp import MissedAtPsp
-from application.missed_webhooks.stripe_events import MissedEvents
+from application.missed_webhooks.psp import MissedPspEvents
+from application.missed_webhooks.stripe_events import MissedStripeEvents
 from application.process_managers.circuit_breaker import BreakerMonitor, OutageOfStripeIgnored
 from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.process import Answer, ProcessManager
@@ -21,20 +22,21 @@ from application.process_managers.refunds import RefundProcess
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Worker, WorkerLimits
-from application.webhooks.handler import Reaction, WebhookReactions
+from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
 from application.webhooks.inbox_worker import InboxLoop
-from application.webhooks.stripe.account_pauses import SellersWork
+from application.webhooks.stripe.account_pauses import AccountPauses
 from application.webhooks.stripe.accounts import StripeAccounts
-from application.webhooks.stripe.external_changes import StripesBooks
-from application.webhooks.stripe.handlers import stripe_reactions
-from application.webhooks.stripe.objects import StripesObjects
-from application.webhooks.stripe.refunds_disputes import StripePayments
+from application.webhooks.stripe.external_changes import ExternalChanges
+from application.webhooks.stripe.handlers import stripe_handlers
+from application.webhooks.stripe.objects import StripeObjects
+from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 from domain.refund.psp_outcome import FOR_EVER
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.directory import PostgresDirectory
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
@@ -46,7 +48,7 @@ DRAIN_MARGIN = timedelta(seconds=5)
 PSP_CONCURRENCY = 20
 PSP_MAX_RPS = 40.0
 """Half of the PSP's limit, which other clients share."""
-PROVIDERS = (MissedEvents.name, MissedAtPsp.name)
+PROVIDERS = (MissedStripeEvents.name, MissedPspEvents.name)
 
 log = structlog.get_logger()
 
@@ -88,16 +90,16 @@ async def _cancel(loops: Sequence[asyncio.Task[None]]) -> None:
 def _inbox_loop(service: Service) -> InboxLoop:
     directory = PostgresDirectory(service.pool)
     settings = service.settings
-    reactions = WebhookReactions(
+    handler = WebhookHandler(
         hyperswitch={
-            **HyperswitchReactions(service.ledger, directory, service.psp).by_type(),
-            **HyperswitchDisputes(service.ledger, directory, settings.dispute_policy).by_type(),
+            **HyperswitchPayments(service.commands, directory, service.psp).handlers(),
+            **HyperswitchDisputes(service.commands, directory, settings.dispute_policy).handlers(),
         },
-        stripe=_stripe_reactions(service, directory),
+        stripe=_stripe_handlers(service, directory),
     )
     return InboxLoop(
         service.inbox,
-        reactions,
+        handler,
         service.alarms,
         service.clock,
         parked_deadline=settings.parked_deadline,
@@ -105,12 +107,13 @@ def _inbox_loop(service: Service) -> InboxLoop:
     )
 
 
-def _stripe_reactions(service: Service, directory: PostgresDirectory) -> Mapping[str, Reaction]:
-    ledger, objects = PostgresEventLog(service.store), StripesObjects(service.gateway)
-    return stripe_reactions(
-        StripePayments(service.ledger, directory, objects, service.settings.dispute_policy),
-        StripeTransfers(StripesBooks(ledger, service.clock), directory, service.gateway),
-        StripeAccounts(SellersWork(ledger, directory, service.clock), directory, objects),
+def _stripe_handlers(service: Service, directory: PostgresDirectory) -> Mapping[str, EventHandler]:
+    handler = CommandHandler(PostgresEventLog(service.store), service.clock)
+    objects = StripeObjects(service.gateway)
+    return stripe_handlers(
+        StripeRefundsDisputes(service.commands, directory, objects, service.settings.dispute_policy),
+        StripeTransfers(ExternalChanges(handler), directory, service.gateway),
+        StripeAccounts(AccountPauses(handler, directory), directory, objects),
     )
 
 
@@ -118,7 +121,9 @@ def breaker_monitor(service: Service) -> BreakerMonitor:
     """Build the monitor that observes Stripe's answers and knows the pauses."""
     recorder = OutcomeRecorder(PostgresEventLog(service.store), service.clock)
     breaker = PostgresCircuitBreaker(service.pool)
-    return BreakerMonitor(breaker, service.gateway, service.alarms, forgive=recorder.forgive, stop=service.ledger.pause)
+    return BreakerMonitor(
+        breaker, service.gateway, service.alarms, forgive=recorder.forgive, stop=service.commands.operator.pause
+    )
 
 
 def _workers(service: Service, monitor: BreakerMonitor) -> list[Loop]:
@@ -176,8 +181,8 @@ def unasked(settings: Settings) -> Mapping[str, str]:
     A provider without a webhook secret sends no webhooks to this ledger, so none can be missed.
     """
     needed: Mapping[str, Mapping[str, object]] = {
-        MissedEvents.name: {"STRIPE_WEBHOOK_SECRETS": settings.stripe_webhook_secrets},
-        MissedAtPsp.name: {
+        MissedStripeEvents.name: {"STRIPE_WEBHOOK_SECRETS": settings.stripe_webhook_secrets},
+        MissedPspEvents.name: {
             "HYPERSWITCH_WEBHOOK_SECRETS": settings.hyperswitch_webhook_secrets,
             "HYPERSWITCH_BASE_URL": settings.hyperswitch_base_url,
         },
@@ -199,7 +204,7 @@ def poller_of(service: Service) -> Poller:
 
 def _provider(name: str, service: Service) -> Provider:
     rate_limiter = PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
-    if name == MissedEvents.name:
-        return MissedEvents(service.gateway, PostgresCircuitBreaker(service.pool), rate_limiter)
+    if name == MissedStripeEvents.name:
+        return MissedStripeEvents(service.gateway, PostgresCircuitBreaker(service.pool), rate_limiter)
     assert service.psp is not None, "its URL is set, see `unasked`"
-    return MissedAtPsp(service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter)
+    return MissedPspEvents(service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter)

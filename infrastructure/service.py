@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from application.commands.orders import TransferLedger
+from application.commands import Commands
 from application.loop import Loop
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
@@ -29,7 +29,7 @@ class Storage:
     inbox: PostgresInbox
     alarms: PostgresAlarms
     clock: DatabaseClock
-    ledger: TransferLedger
+    commands: Commands
 
 
 @dataclass(slots=True)

@@ -11,10 +11,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from application.gateways import ListedTransfer
-from domain.errors import CallInFlight, NotAdoptable
-from domain.lifecycle import TransferStatus
-from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.transfer_outcome import complete
 
 SLACK = timedelta(days=1)
 """How much earlier than an older system says Stripe may show it: its clock and its zone are not ours."""
@@ -163,22 +159,3 @@ def _evidence(row: Missing, mark: Mark, theirs: ListedTransfer) -> str:
 
 def _at(instant: datetime) -> str:
     return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def record(transfer: SellerTransfer, stripe_transfer_id: str, actor: str, evidence: str, now: datetime) -> None:
-    """This is what has paid it: a paid one gets its id, one of which nobody knew is completed, and nothing is sent any more.
-
-    Raises ContentDiffers when it has another id, CallInFlight, NotAdoptable.
-    """
-    if transfer.paid or transfer.stripe_transfer_id == stripe_transfer_id:
-        transfer.backfill(stripe_transfer_id, actor, evidence, now)
-        return
-    operation = transfer.operation
-    if operation is not None and operation.in_call:
-        raise CallInFlight(transfer.id)
-    if operation is not None and operation.first_began is not None:
-        raise NotAdoptable(stripe_transfer_id, f"transfer {transfer.id} was sent by this ledger, whose own look-up decides")
-    waiting = (TransferStatus.PENDING, TransferStatus.FAILED, TransferStatus.PERMANENTLY_FAILED)
-    if transfer.status not in waiting or transfer.settled_outside is not None:
-        raise NotAdoptable(stripe_transfer_id, f"transfer {transfer.id} is {transfer.status} here")
-    complete(transfer, stripe_transfer_id, transfer.amount, None, now, note=f"{actor}: {evidence}")

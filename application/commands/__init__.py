@@ -1,0 +1,34 @@
+"""Commands: every change that a caller, a webhook, a worker or an operator can ask the ledger for."""
+
+from dataclasses import dataclass
+
+from application.command_handler import CommandHandler
+from application.commands.disputes import DisputeCommands
+from application.commands.operator import OperatorCommands
+from application.commands.orders import OrderCommands
+from application.commands.refunds import RefundCommands
+from application.ports import Clock, Directory, EventLog
+from application.reconciliation.decisions import ReconciliationCommands
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """All commands, by subject. Every command may be repeated; it raises Conflict only after many lost races."""
+
+    orders: OrderCommands
+    refunds: RefundCommands
+    disputes: DisputeCommands
+    operator: OperatorCommands
+    reconciliation: ReconciliationCommands
+
+
+def commands_on(log: EventLog, directory: Directory, clock: Clock) -> Commands:
+    """Build the commands on one event log."""
+    handler = CommandHandler(log, clock)
+    return Commands(
+        OrderCommands(handler, directory),
+        RefundCommands(handler, directory),
+        DisputeCommands(handler),
+        OperatorCommands(handler, directory),
+        ReconciliationCommands(handler),
+    )

@@ -1,16 +1,15 @@
-"""What a report about a dispute changes: the dispute, the order's count, and the sellers' transfers, in one append.
-
-A pure decision over a loaded `UnitOfWork`; it may be repeated and then changes nothing.
-"""
+"""Commands on disputes: a report changes the dispute, the order's count and the sellers' transfers in one append."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
-from application.unit_of_work import UnitOfWork
+from application.command_handler import NO_EXTRAS, CommandHandler
+from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.dispute import Dispute, DisputePolicy, DisputeStatus
 from domain.errors import NotTheAuthority
-from domain.identity import dispute_cause
+from domain.identity import dispute_cause, dispute_stream
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
 from domain.order.disputes import count_dispute, revoke_dispute
@@ -20,23 +19,39 @@ MOVED = frozenset({DisputeStatus.WITHDRAWN, DisputeStatus.LOST})
 
 
 class DisputeReport(NamedTuple):
-    """What the provider says of a dispute. Amount in minor units."""
+    """A provider's report of a dispute. Amount in minor units."""
 
     dispute_id: str
     provider: str
     order_id: str
     amount: int
     currency: str
-    told: Sequence[DisputeStatus]
-    """What it says happened, the earliest first."""
+    reported: Sequence[DisputeStatus]
+    """The statuses that the dispute has reached according to the report, the earliest first."""
     source: str
     reason: str | None = None
 
 
-def heard(uow: UnitOfWork, report: DisputeReport, policy: DisputePolicy, now: datetime) -> bool:
-    """Take a report in; answers whether it was news.
+class DisputeCommands:
+    """Commands on disputes."""
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, Contradiction (it was won, and is reported as lost).
+    def __init__(self, handler: CommandHandler) -> None:
+        self._handler = handler
+
+    async def record(self, report: DisputeReport, policy: DisputePolicy, extras: CommitExtras = NO_EXTRAS) -> bool:
+        """Record a report; return whether it is news. See `record_dispute`."""
+        stream = dispute_stream(report.provider, report.dispute_id)
+        return await self._handler.handle(
+            partial(self._handler.load_order_with_transfers, report.order_id, stream),
+            partial(record_dispute, report, policy),
+            extras,
+        )
+
+
+def record_dispute(report: DisputeReport, policy: DisputePolicy, uow: UnitOfWork, now: datetime) -> bool:
+    """Record a report; return whether it is news.
+
+    Raises UnknownId, NotTheAuthority, ContentDiffers, and Contradiction when a dispute that was won is reported as lost.
     """
     order = uow.order(report.order_id)
     if _authority(order, report, now) not in (report.provider, None):
@@ -49,7 +64,7 @@ def heard(uow: UnitOfWork, report: DisputeReport, policy: DisputePolicy, now: da
     if (dispute.order_id, dispute.currency) == (report.order_id, report.currency):
         news = dispute.restate(report.amount, report.source, now) or news
     dispute.agree(report.order_id, report.amount, report.currency)
-    for status in report.told:
+    for status in report.reported:
         news = dispute.report(status, report.source, now) or news
     known = len(order.pending_events)
     if dispute.takes(policy):
@@ -57,14 +72,13 @@ def heard(uow: UnitOfWork, report: DisputeReport, policy: DisputePolicy, now: da
     else:
         revoke_dispute(order, dispute.dispute_id, now)
     if len(order.pending_events) > known:
-        cause_id = dispute_cause(dispute.dispute_id)
-        uow.add(recover_shares(order, uow.transfers(), cause_id, now))
+        uow.add(recover_shares(order, uow.transfers(), dispute_cause(dispute.dispute_id), now))
     return news
 
 
 def _authority(order: Order, report: DisputeReport, now: datetime) -> str | None:
-    """Nobody gets the word for telling of a dispute that has moved no money."""
-    moved = not MOVED.isdisjoint(report.told)
+    """Return the order's authority. A provider does not become it by a report of a dispute that has moved no money."""
+    moved = not MOVED.isdisjoint(report.reported)
     return claim_authority(order, report.provider, report.source, now) if moved else authority_of(order)
 
 

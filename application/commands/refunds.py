@@ -1,37 +1,48 @@
-"""What a report about a refund changes: the refund itself, the order's allocation, and the sellers' transfers, in one append.
+"""Commands on refunds: each changes the refund, the order's allocation and the sellers' transfers in one append."""
 
-Pure decisions over a loaded `UnitOfWork`; every one of them may be repeated and then changes nothing.
-"""
-
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
+from uuid import UUID
 
-from application.unit_of_work import UnitOfWork
+from application.command_handler import NO_EXTRAS, CommandHandler
+from application.ports import Directory
+from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused
+from domain.identity import refund_stream
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, claim_authority
 from domain.order.recovery import parts_of, recover_shares
+from domain.provider_call.psp_objects import RefundAtPsp
 from domain.refund.aggregate import Refund
 from domain.refund.state import RefundStatus
 
+ASKED = "hyperswitch:read"
+"""Source in facts: the PSP's answer to a look-up of ours."""
+ANSWERED = "hyperswitch:answer"
+"""Source in facts: the PSP's answer to a call of ours."""
+
 
 class RefundReport(NamedTuple):
-    """What the PSP says of a refund. Amount in minor units."""
+    """A provider's report of a refund. Amount in minor units."""
 
     name: str
-    """The id the PSP knows it by."""
+    """The provider's id of the refund."""
     order_id: str
     amount: int
     currency: str
     source: str
-    """Who says so, for example `hyperswitch:<event id>`."""
+    """The webhook, answer or caller behind the report, for example `hyperswitch:<event id>`."""
     detail: str | None = None
     provider: str | None = None
-    """Whose webhook says so. None: it was asked for here, or the authority was asked."""
+    """The sender of the webhook. None: the refund was requested here, or the authority was asked."""
+    stream: UUID | None = None
+    """The refund's stream, if the reporter has just looked it up: that saves one query."""
 
 
 class RefundRequest(NamedTuple):
-    """A refund that a caller wants, or says has succeeded elsewhere. `amount` None: all that is not refunded yet."""
+    """A refund that a caller requests, or says has succeeded elsewhere. `amount` None: all that is not refunded yet."""
 
     refund_id: str
     order_id: str
@@ -41,40 +52,87 @@ class RefundRequest(NamedTuple):
     psp_refund_id: str | None = None
 
 
-class Recorded(NamedTuple):
-    """The refund, and whether the call made it known."""
+class RecordedRefund(NamedTuple):
+    """The refund, and whether the command created it."""
 
     refund: Refund
     news: bool
 
 
-def succeeded(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
-    """The PSP says it succeeded. Raises UnknownId, NotTheAuthority, ContentDiffers, Contradiction (it is recorded as failed)."""
+class RefundCommands:
+    """Commands on refunds."""
+
+    def __init__(self, handler: CommandHandler, directory: Directory) -> None:
+        self._handler, self._directory = handler, directory
+
+    async def succeeded(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False) -> RecordedRefund:
+        """Record a refund that is reported as succeeded. See `succeed_refund`."""
+        return await self._handler.handle(self._loader(report), partial(succeed_refund, report, asked=asked), extras)
+
+    async def failed(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False) -> RecordedRefund:
+        """Record a refund that is reported as failed. See `fail_refund`."""
+        return await self._handler.handle(self._loader(report), partial(fail_refund, report, asked=asked), extras)
+
+    async def under_review(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS) -> RecordedRefund:
+        """Record a refund that a person at the PSP decides on. See `review_refund`."""
+        return await self._handler.handle(self._loader(report), partial(review_refund, report), extras)
+
+    async def settle(self, request: RefundRequest) -> RecordedRefund:
+        """Record a refund that has succeeded elsewhere. See `settle_refund`."""
+        return await self._handler.handle(partial(self._load_requested, request), partial(settle_refund, request))
+
+    async def request(self, request: RefundRequest) -> RecordedRefund:
+        """Record a refund that the PSP shall be asked for. See `request_refund`."""
+        return await self._handler.handle(partial(self._load_requested, request), partial(request_refund, request))
+
+    def _loader(self, report: RefundReport) -> Callable[[], Awaitable[UnitOfWork]]:
+        """Return a function that loads the order, its transfers and the refund.
+
+        After a lost race the refund's stream is looked up again: another process may have recorded the refund under its
+        other name.
+        """
+        streams = [report.stream] if report.stream is not None else []
+
+        async def load() -> UnitOfWork:
+            stream = streams.pop() if streams else await self._stream_of(report.name)
+            return await self._handler.load_order_with_transfers(report.order_id, stream)
+
+        return load
+
+    async def _load_requested(self, request: RefundRequest) -> UnitOfWork:
+        stream = await self._stream_of(request.refund_id, request.psp_refund_id)
+        return await self._handler.load_order_with_transfers(request.order_id, stream)
+
+    async def _stream_of(self, name: str, other_name: str | None = None) -> UUID:
+        """Return the stream of the refund with either name; for an unknown refund, the stream that the first name gives."""
+        for known_as in filter(None, (name, other_name)):
+            stream = await self._directory.refund_named(known_as)
+            if stream is not None:
+                return stream
+        return refund_stream(name)
+
+
+def succeed_refund(report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False) -> RecordedRefund:
+    """Take a refund that has succeeded from the sellers. `asked`: the PSP was asked just now, so no earlier report counts.
+
+    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when it is recorded as failed.
+    """
     order = uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
-    _effective(uow, order, refund, report.source, now)
-    return Recorded(refund, news)
+    _take_from_sellers(uow, order, refund, report.source, now, asked=asked)
+    return RecordedRefund(refund, news)
 
 
-def succeeded_after_all(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
-    """The PSP was asked just now, and says it succeeded, whatever was reported before. Raises UnknownId, ContentDiffers."""
-    order = uow.order(report.order_id)
-    refund, news = _reported(uow, report, now)
-    _effective(uow, order, refund, report.source, now, asked=True)
-    return Recorded(refund, news)
+def fail_refund(report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False) -> RecordedRefund:
+    """Give back to the sellers the shares of a refund that has failed, possibly after it had succeeded.
 
-
-def failed(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
-    """The provider says it failed. Raises UnknownId, NotTheAuthority, ContentDiffers, and, where the PSP can be asked which it
-    is, Contradiction (it is recorded as succeeded): the race between two reports is decided here, and not before it."""
-    refund = uow.refund()
-    if report.provider == HYPERSWITCH and refund is not None and refund.status is RefundStatus.SUCCEEDED:
-        raise Contradiction("Refund", refund.refund_id, "succeeded", "failed")
-    return failed_after_all(uow, report, now)
-
-
-def failed_after_all(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
-    """It failed, possibly after it had succeeded: what it took goes back. Raises UnknownId, NotTheAuthority, ContentDiffers."""
+    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when a webhook of Hyperswitch
+    reports a refund as failed that is recorded as succeeded: then the PSP can be asked which it is. The race between two
+    reports is decided here and not before.
+    """
+    known = uow.refund()
+    if not asked and report.provider == HYPERSWITCH and known is not None and known.status is RefundStatus.SUCCEEDED:
+        raise Contradiction("Refund", known.refund_id, "succeeded", "failed")
     order = uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.FAILED):
@@ -82,112 +140,140 @@ def failed_after_all(uow: UnitOfWork, report: RefundReport, now: datetime) -> Re
         order.release_refund(refund.key, now)
         if order.revoke_refund(refund.key, now):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
-    return Recorded(refund, news)
+    return RecordedRefund(refund, news)
 
 
-def under_review(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
-    """The PSP says that a person decides; nothing is taken from the sellers. Raises UnknownId, ContentDiffers."""
+def review_refund(report: RefundReport, uow: UnitOfWork, now: datetime) -> RecordedRefund:
+    """Record that a person at the PSP decides; nothing is taken from the sellers. Raises UnknownId, ContentDiffers."""
     uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.REVIEW):
         refund.review(report.source, report.detail or "the payment provider is reviewing it", now)
-    return Recorded(refund, news)
+    return RecordedRefund(refund, news)
 
 
-def settled(uow: UnitOfWork, wish: RefundRequest, now: datetime) -> Recorded:
-    """A caller says it succeeded elsewhere. Raises UnknownId, ContentDiffers, Contradiction, ExceedsOrder, Refused."""
-    order, refund = uow.order(wish.order_id), uow.refund()
+def record_refund_at_psp(uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime) -> bool:
+    """Record the status that the PSP shows; return whether it is final. The PSP is the authority, so no report outweighs it."""
+    report = report_of(seen, refund.order_id, source)
+    match seen.status:
+        case "succeeded":
+            succeed_refund(report, uow, now, asked=True)
+        case "failed":
+            fail_refund(report, uow, now)
+        case "review":
+            review_refund(report, uow, now)
+        case _:
+            return False
+    return True
+
+
+def report_of(seen: RefundAtPsp, order_id: str, source: str) -> RefundReport:
+    """Return the refund that the PSP shows as a report."""
+    detail = ": ".join(filter(None, (seen.error_code, seen.error_message))) or None
+    return RefundReport(seen.refund_id, order_id, seen.amount, seen.currency, source, detail)
+
+
+def settle_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> RecordedRefund:
+    """Take a refund that has succeeded elsewhere from the sellers.
+
+    Raises UnknownId, ContentDiffers, Contradiction, ExceedsOrder, Refused.
+    """
+    order, refund = uow.order(request.order_id), uow.refund()
     news = refund is None
     if refund is None:
-        refund = _opened(uow, order, wish, now)
+        refund = _settled(uow, order, request, now)
     else:
-        refund.agree(wish.order_id, wish.amount, wish.psp_refund_id, wish.reason, wish.explicit)
-        refund.name(wish.refund_id, wish.psp_refund_id, now)
-    _effective(uow, order, refund, "api", now)
-    return Recorded(refund, news)
+        refund.agree(request.order_id, request.amount, request.psp_refund_id, request.reason, request.explicit)
+        refund.name(request.refund_id, request.psp_refund_id, now)
+    _take_from_sellers(uow, order, refund, "api", now)
+    return RecordedRefund(refund, news)
 
 
-def requested(uow: UnitOfWork, wish: RefundRequest, now: datetime) -> Recorded:
-    """A caller wants it: its part of the order is reserved, and the PSP is asked next.
+def request_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> RecordedRefund:
+    """Reserve the refund's part of the order; a worker asks the PSP next.
 
     Raises UnknownId, ContentDiffers, ExceedsOrder, Refused.
     """
-    order, refund = uow.order(wish.order_id), uow.refund()
+    order, refund = uow.order(request.order_id), uow.refund()
     if refund is not None:
-        if refund.refund_id != wish.refund_id:
-            raise ContentDiffers("refund", wish.refund_id, ["refund_id"])
-        refund.agree(wish.order_id, wish.amount, None, wish.reason, wish.explicit)
-        return Recorded(refund, False)
+        if refund.refund_id != request.refund_id:
+            raise ContentDiffers("refund", request.refund_id, ["refund_id"])
+        refund.agree(request.order_id, request.amount, None, request.reason, request.explicit)
+        return RecordedRefund(refund, False)
     if not order.paid or order.payment_id is None:
         lacks = "is not paid yet" if not order.paid else "was paid by a payment that the ledger does not know"
         raise Refused(f"Order {order.order_id!r} {lacks}, so there is no payment that could be refunded; report it first.")
     if claim_authority(order, HYPERSWITCH, "api", now) != HYPERSWITCH:
         raise Refused(
             f"Order {order.order_id!r} was paid at Stripe, which the payment provider cannot refund; "
-            "refund it there, and its webhook or `settled: true` tells of it here."
+            "refund it there, and its webhook or `settled: true` records it here."
         )
-    amount = _within(order.refundable, order, wish)
-    objection = order.objection_to_request(wish.explicit, amount)
+    amount = _amount_within(order.refundable, order, request)
+    objection = order.objection_to_request(request.explicit, amount)
     if objection is not None:
-        raise Refused(f"Refund {wish.refund_id!r} cannot be divided among the sellers: {objection}.")
+        raise Refused(f"Refund {request.refund_id!r} cannot be divided among the sellers: {objection}.")
     refund = Refund.open(
-        refund_id=wish.refund_id,
+        refund_id=request.refund_id,
         order_id=order.order_id,
         amount=amount,
         currency=order.currency,
         origin="api",
-        reason=wish.reason,
-        explicit=wish.explicit,
+        reason=request.reason,
+        explicit=request.explicit,
         payment_id=order.payment_id,
         now=now,
     )
-    order.reserve_refund(refund.key, amount, wish.explicit, now)
+    order.reserve_refund(refund.key, amount, request.explicit, now)
     uow.add([refund])
-    return Recorded(refund, True)
+    return RecordedRefund(refund, True)
 
 
-def _within(left: int, order: Order, wish: RefundRequest) -> int:
-    """The amount that is meant; without one, all that a new refund may ask for. Raises ExceedsOrder."""
-    amount = order.refundable if wish.amount is None else wish.amount
+def _amount_within(left: int, order: Order, request: RefundRequest) -> int:
+    """Return the requested amount; without one, all that a new refund may ask for. Raises ExceedsOrder."""
+    amount = order.refundable if request.amount is None else request.amount
     if amount > left or amount == 0:
-        raise ExceedsOrder(f"Refund {wish.refund_id!r} of order {order.order_id!r}", wish.amount or 1, left, order.currency)
+        name = f"Refund {request.refund_id!r} of order {order.order_id!r}"
+        raise ExceedsOrder(name, request.amount or 1, left, order.currency)
     return amount
 
 
-def _opened(uow: UnitOfWork, order: Order, wish: RefundRequest, now: datetime) -> Refund:
-    amount = _within(order.amount - order.refunded, order, wish)
-    objection = order.objection_to_refund(amount, order.currency, wish.explicit)
+def _settled(uow: UnitOfWork, order: Order, request: RefundRequest, now: datetime) -> Refund:
+    """Open a refund that has succeeded elsewhere."""
+    amount = _amount_within(order.amount - order.refunded, order, request)
+    objection = order.objection_to_refund(amount, order.currency, request.explicit)
     if objection is not None:
-        raise Refused(f"Refund {wish.refund_id!r} cannot be divided among the sellers: {objection}.")
-    name = wish.psp_refund_id or wish.refund_id
-    _told_by_name(order, name, now)
+        raise Refused(f"Refund {request.refund_id!r} cannot be divided among the sellers: {objection}.")
+    name = request.psp_refund_id or request.refund_id
+    _claim_by_name(order, name, now)
     refund = Refund.open(
-        refund_id=wish.refund_id,
+        refund_id=request.refund_id,
         order_id=order.order_id,
         amount=amount,
         currency=order.currency,
         origin="settled",
         psp_refund_id=name,
-        reason=wish.reason,
-        explicit=wish.explicit,
+        reason=request.reason,
+        explicit=request.explicit,
         now=now,
     )
     uow.add([refund])
     return refund
 
 
-def _told_by_name(order: Order, name: str, now: datetime) -> None:
-    """A refund that is told by Stripe's name is not told once more by the PSP's. Raises Refused where it was told by that."""
+def _claim_by_name(order: Order, name: str, now: datetime) -> None:
+    """Make Stripe the authority of the order if this is a refund id of Stripe's, so that the PSP's webhooks do not count it
+    again under another name. Raises Refused when the PSP is the authority already."""
     if name.startswith(STRIPES_REFUNDS):
         claim_authority(order, STRIPE, "api", now)
         if order.authority == HYPERSWITCH:
             raise Refused(
-                f"The payment provider has told of refunds of order {order.order_id!r}, and {name!r} is Stripe's name of one; "
-                "give the payment provider's, or it would be taken twice."
+                f"The payment provider has reported refunds of order {order.order_id!r}, and {name!r} is a refund id of "
+                "Stripe's; give the payment provider's id, or the refund would be taken twice."
             )
 
 
-def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
+def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> RecordedRefund:
+    """Return the reported refund, opened if it is unknown. Raises UnknownId, NotTheAuthority, ContentDiffers."""
     refund = uow.refund()
     if refund is None:
         order = uow.order(report.order_id)
@@ -203,7 +289,7 @@ def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
             now=now,
         )
         uow.add([refund])
-        return Recorded(refund, True)
+        return RecordedRefund(refund, True)
     same = {
         "order_id": refund.order_id == report.order_id,
         "amount": refund.amount == report.amount,
@@ -211,13 +297,16 @@ def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> Recorded:
     }
     if not all(same.values()):
         raise ContentDiffers("refund", refund.refund_id, [name for name, equal in same.items() if not equal])
-    if report.provider is not None:
-        claim_authority(uow.order(report.order_id), report.provider, report.source, now)  # it was told here under this one's name
-    return Recorded(refund, False)
+    if report.provider is not None:  # the refund is recorded under this provider's name, so its report counts
+        claim_authority(uow.order(report.order_id), report.provider, report.source, now)
+    return RecordedRefund(refund, False)
 
 
-def _effective(uow: UnitOfWork, order: Order, refund: Refund, source: str, now: datetime, *, asked: bool = False) -> None:
-    """Take it from the sellers, or set it aside. Twice is as good as once. `asked`: the PSP was, just now."""
+def _take_from_sellers(uow: UnitOfWork, order: Order, refund: Refund, source: str, now: datetime, *, asked: bool = False) -> None:
+    """Take a refund from the sellers, or set it aside if it cannot be divided. Repeating this changes nothing.
+
+    Raises Contradiction when it is recorded as failed, unless the PSP was `asked` just now.
+    """
     if refund.status is RefundStatus.FAILED and not asked:
         # reports overtake each other, so the later one is not the truer one
         raise Contradiction("Refund", refund.refund_id, "failed", "succeeded")

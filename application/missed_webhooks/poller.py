@@ -1,8 +1,8 @@
-"""The loop that asks providers what their webhooks should have told, and puts into the inbox what never arrived.
+"""Poller: reads events at the providers and puts the ones without a webhook into the inbox.
 
-It has no opinion on what an event means: whatever it finds goes the way of every webhook. What is looked at twice is stored
-once, by the inbox's own names, so the cursor may be behind but never ahead of what is stored, and two pollers are one too many
-but no harm. It listens to nobody for the breaker: it sends nothing, and one list that fails says little of Stripe.
+The poller does not interpret events: each is handled like every webhook. The inbox stores an event id once, so the cursor may
+be behind the stored events but never ahead of them, and two pollers at once do no harm. The poller's failures do not open the
+circuit breaker: the poller moves no money, and one list that fails says little about Stripe.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from typing import NamedTuple
 import structlog
 
 from application.loop import Loop
-from application.missed_webhooks.ports import Poll, PolledInbox, Polls, Provider, Span, Told
+from application.missed_webhooks.ports import Poll, PolledEvent, PolledInbox, PollProgress, Provider, Span
 from application.ports import Alarms, Clock
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 
 OVERLAP = timedelta(minutes=10)
-"""Read again before the cursor: a list may show an event later than the event says it was made."""
+"""Read again before the cursor, because a list may show an event later than its creation time."""
 UNCHECKED = timedelta(hours=1)
-"""After so long without a round that came to its end, a person should know."""
+"""Time without a complete round after which an alarm is raised."""
 SHORTEST_SLEEP = 1.0
 MISSED, NOT_CHECKED = "webhooks_missed", "webhooks_unchecked"
 """Kinds of alarm; their subject is the provider."""
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 class Times(NamedTuple):
-    """When to ask, and how long a webhook may be under way before it counts as missed."""
+    """Interval of rounds, and the time that a webhook may be under way before it counts as missed."""
 
     interval: timedelta = timedelta(minutes=5)
     grace: timedelta = timedelta(minutes=10)
@@ -39,14 +39,14 @@ class Times(NamedTuple):
 
 @dataclass(slots=True)
 class Round:
-    """What one round found. `failure` says why it did not come to its end."""
+    """Result of one round. `failure`: the reason why it is incomplete."""
 
     provider: str
     seen_until: datetime
     missed: int = 0
-    """Events that no webhook had brought in time."""
+    """Events without a webhook in time."""
     replayed: int = 0
-    """Those of them that are stored now because of us; others came by themselves meanwhile."""
+    """Missed events that this round stored; the webhooks of the others arrived meanwhile."""
     failure: str | None = None
     types: Counter[str] = field(default_factory=Counter)
 
@@ -56,27 +56,33 @@ class Round:
 
 
 class Poller(Loop):
-    """One loop over all providers: `run` until `stop`. Of several processes, one asks each provider at a time."""
+    """Loop over all providers: `run` until `stop`. Of several processes, one at a time asks each provider."""
 
     def __init__(
-        self, polls: Polls, inbox: PolledInbox, alarms: Alarms, clock: Clock, providers: Sequence[Provider], times: Times
+        self,
+        progress: PollProgress,
+        inbox: PolledInbox,
+        alarms: Alarms,
+        clock: Clock,
+        providers: Sequence[Provider],
+        times: Times,
     ) -> None:
         super().__init__()
-        self._polls, self._inbox, self._alarms, self._clock = polls, inbox, alarms, clock
+        self._progress, self._inbox, self._alarms, self._clock = progress, inbox, alarms, clock
         self.providers, self._times = providers, times
 
     async def turn(self) -> float:
-        """Ask each provider whose turn it is; return the seconds until the next round is due."""
+        """Poll each provider that is due; return the seconds until the next round is due."""
         for provider in self.providers:
             try:
                 await self.check(provider)
-            except Exception as error:  # whatever it was: the others are asked, and this one again
-                log.warning("a provider was not asked what is missing", provider=provider.name, error=str(error))
+            except Exception as error:  # the other providers are asked, and this one again in the next round
+                log.warning("a provider could not be polled", provider=provider.name, error=str(error))
         return await self._until_due()
 
     async def check(self, provider: Provider, *, anyway: bool = False) -> Round | None:
-        """One round; None when it is somebody else's turn, or nobody's yet, unless it is to be made `anyway`."""
-        poll = await self._polls.take(provider.name, self._times.interval, anyway=anyway)
+        """Make one round; return None when another process has the turn, or no turn is due, unless it is to be made `anyway`."""
+        poll = await self._progress.take(provider.name, self._times.interval, anyway=anyway)
         if poll is None:
             return None
         self._clock.observe(poll.now)
@@ -86,7 +92,7 @@ class Poller(Loop):
         except LookUpFailed as unread:
             found.failure = str(unread)
             await self._unread(poll, found, unread.signal)
-        except Exception as error:  # a fault of ours, or the database's: also known to nobody unless it is told
+        except Exception as error:  # a bug, or the database: it also needs an alarm
             log.exception("a round of asking for missed webhooks failed", provider=provider.name)
             found.failure = f"{type(error).__name__}: {error}"
             await self._unread(poll, found, ProviderSignal.NOTHING)
@@ -95,37 +101,37 @@ class Poller(Loop):
 
     async def _through(self, provider: Provider, poll: Poll, found: Round) -> None:
         for span in self._spans(poll, provider.longest):
-            async for page in provider.told(span):
+            async for page in provider.events(span):
                 if self._stopping.is_set():
                     found.failure = "this process is shutting down"
                     return
                 await self._replay(page, found)
-            await self._polls.advance(provider.name, span.until, self._times.interval)
+            await self._progress.advance(provider.name, span.until, self._times.interval)
             found.seen_until = span.until
-        await self._polls.checked(provider.name)
-        await self._tell(found)
+        await self._progress.checked(provider.name)
+        await self._report(found)
 
     def _spans(self, poll: Poll, longest: timedelta) -> Iterator[Span]:
-        """From the cursor to what is old enough to have arrived, in parts, so that a long way is gone only once."""
+        """Yield spans from the cursor to the youngest events that should have arrived; each advances the cursor on its own."""
         start, end = poll.seen_until, self._clock.now() - self._times.grace
         while start < end:
             until = min(start + longest, end)
             yield Span(max(start - OVERLAP, poll.begun_at), until, poll.begun_at, asked_until=start, horizon=end)
             start = until
 
-    async def _replay(self, page: Sequence[Told], found: Round) -> None:
+    async def _replay(self, page: Sequence[PolledEvent], found: Round) -> None:
         unknown = await self._inbox.unknown(found.provider, [event.event_id for event in page]) if page else ()
         missing = [event for event in page if event.event_id in unknown]
         if not missing:
             return
         found.missed += len(missing)
         found.types.update(event.event_type for event in missing)
-        await self._raise(found)  # before anything is stored: then it is known, and would not be found again
+        await self._raise(found)  # before the events are stored: a stored event would not be found again
         now = self._clock.now()
         puts = (self._inbox.put(found.provider, *event, now, "poller") for event in missing)
         found.replayed += sum(await asyncio.gather(*puts))  # together: they share commits
 
-    async def _tell(self, found: Round) -> None:
+    async def _report(self, found: Round) -> None:
         await self._alarms.clear(NOT_CHECKED, found.provider)
         if found.missed:
             await self._raise(found)
@@ -134,15 +140,17 @@ class Poller(Loop):
 
     async def _raise(self, found: Round) -> None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.types.items()))
-        await self._alarms.raise_(MISSED, found.provider, f"{found.sentence}: {kinds}. Does the endpoint take them in?")
+        await self._alarms.raise_(
+            MISSED, found.provider, f"{found.sentence}: {kinds}. Check that the webhook endpoint receives these types."
+        )
 
     async def _unread(self, poll: Poll, found: Round, signal: ProviderSignal) -> None:
         silent = poll.now - (poll.checked_at or poll.begun_at)
         if signal is ProviderSignal.KEY_REFUSED or silent >= UNCHECKED:
-            said = f"What its webhooks have missed is not known since {poll.seen_until:%Y-%m-%dT%H:%MZ}: {found.failure}"
+            said = f"Missed webhooks are unknown since {poll.seen_until:%Y-%m-%dT%H:%MZ}: {found.failure}"
             await self._alarms.raise_(NOT_CHECKED, found.provider, said)
 
     async def _until_due(self) -> float:
         longest = self._times.interval.total_seconds()
-        until = await self._polls.until_due([provider.name for provider in self.providers]) if self.providers else longest
+        until = await self._progress.until_due([provider.name for provider in self.providers]) if self.providers else longest
         return min(max(until, SHORTEST_SLEEP), max(longest, SHORTEST_SLEEP))

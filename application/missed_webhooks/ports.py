@@ -1,6 +1,6 @@
-"""What the poller needs: providers that can be asked for what their webhooks should have told, and how far they were asked.
+"""Ports of the poller: providers that can be asked for events, the progress of polling, and the inbox.
 
-A webhook that is lost for good leaves no trace here. It does at its provider, which can be asked.
+A webhook that is lost for good leaves no trace in the ledger. Its provider still has the event or the object.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 
-class Told(NamedTuple):
-    """An event as its webhook tells it, or should have."""
+class PolledEvent(NamedTuple):
+    """An event in the form of its webhook."""
 
     event_id: str
     event_type: str
@@ -17,127 +17,118 @@ class Told(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What was made from `since` on and before `until`."""
+    """The time from `since` (included) to `until` (excluded)."""
 
     since: datetime
     until: datetime
     begun_at: datetime
-    """Nothing from before concerns this ledger."""
+    """Start of the ledger: earlier objects do not concern it."""
     asked_until: datetime
-    """What was made before was asked for in an earlier round; it is in the span in case a list shows it late."""
+    """End of the earlier rounds. Objects from before are in the span in case a list shows them late."""
     horizon: datetime
-    """The webhook of what happened from here on may still be under way."""
+    """The webhook of a change after this instant may still be under way."""
 
 
 class Provider(Protocol):
-    """Somebody who sends webhooks, and can be asked for what they should have told.
+    """A sender of webhooks that can be asked for events.
 
-    Obligations: asking moves nothing; an event asked for twice has the same id; an incomplete answer raises `LookUpFailed`,
-    never looks like less.
+    Obligations: asking moves nothing; an event asked for twice has the same id; an incomplete answer raises `LookUpFailed`
+    and never looks like a shorter list.
     """
 
     @property
     def name(self) -> str:
-        """As the inbox calls it."""
-        ...
+        """The provider's name in the inbox."""
 
     @property
     def longest(self) -> timedelta:
-        """How long a span may be to be asked for at once."""
-        ...
+        """The longest span that may be asked for at once."""
 
-    def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
-        """What was made in this span, page by page; what is known to have come in may be left out."""
-        ...
+    def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
+        """Yield the events of this span, page by page. Events that are known to have arrived may be left out."""
 
 
 class Poll(NamedTuple):
-    """How far a provider was asked, and the database's clock."""
+    """Progress of polling one provider, and the database's clock."""
 
     begun_at: datetime
     seen_until: datetime
-    """What was made before this instant is in the inbox."""
+    """All events from before this instant are in the inbox."""
     due_at: datetime
     checked_at: datetime | None
-    """When a round last came to its end."""
+    """End of the last complete round."""
     now: datetime
 
 
-class Polls(Protocol):
+class PollProgress(Protocol):
     """One row per provider, shared by all processes.
 
-    Obligations: of several that ask for a turn when it is due, one gets it; `seen_until` never goes back.
+    Obligations: of several processes that ask for a due turn, one gets it; `seen_until` never goes back.
     """
 
     async def take(self, provider: str, interval: timedelta, *, anyway: bool = False) -> Poll | None:
-        """A turn, after which the next is due in `interval`; None when it is not due, unless it is taken `anyway`."""
-        ...
+        """Take a turn; the next one is due in `interval`. None when no turn is due, unless it is taken `anyway`."""
 
     async def advance(self, provider: str, seen_until: datetime, interval: timedelta) -> None:
-        """What was made before this instant is stored. The turn goes on: nobody else's is due before `interval`."""
-        ...
+        """Record that all events from before this instant are stored. The turn goes on: the next is due in `interval`."""
 
     async def checked(self, provider: str) -> None:
-        """The round came to its end."""
-        ...
+        """Record that the round is complete."""
 
     async def until_due(self, providers: Collection[str]) -> float:
-        """Seconds until the next turn of one of these."""
-        ...
+        """Return the seconds until the next turn of one of these providers."""
 
 
 class PolledInbox(Protocol):
-    """The inbox, for whoever asks what is missing in it."""
+    """The inbox, as the poller uses it."""
 
     async def unknown(self, provider: str, ids: Sequence[str]) -> Collection[str]:
-        """Which of these events have never come in."""
-        ...
+        """Return those of these event ids that have never arrived."""
 
     async def waiting(self, provider: str, about: Sequence[tuple[str, str]]) -> Collection[tuple[str, str]]:
-        """Of which of these (event type, name of the object) an event has come in that is not handled."""
-        ...
+        """Return those of these (event type, object id) of which an event has arrived that is not handled yet."""
 
     async def put(
         self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime, source: str = "webhook"
     ) -> bool:
-        """Durable when this returns; whether it is new."""
-        ...
+        """Store an event durably; return whether it is new."""
 
 
 class KnownRefunds(Protocol):
-    """What the ledger has recorded of refunds."""
+    """Refunds in the ledger."""
 
-    async def refunds_heard_of(self, names: Collection[str]) -> Mapping[str, str]:
-        """Of those that are known by these names, the status that the PSP is known to have given them.
+    async def refund_statuses(self, names: Collection[str]) -> Mapping[str, str]:
+        """Return the last known status at the PSP of each of these refunds that the ledger knows.
 
-        One that succeeded and could not be divided among the sellers is `succeeded`, although here it is under review.
+        A refund that succeeded and could not be divided among the sellers is `succeeded`, although the ledger reviews it.
         """
-        ...
 
 
 class UnpaidOrders(Protocol):
-    """The orders that name a payment and are not paid, as far as the ledger has recorded."""
+    """Orders in the ledger that name a payment and are not paid."""
 
     async def unpaid(self, since: datetime, until: datetime, nth: int, limit: int) -> Sequence[str]:
-        """The payments of those that were registered in this time. Where there are more than the limit, which ones depends on
-        `nth`, and on nothing that an order could be the last in every time."""
-        ...
+        """Return the payments of unpaid orders that were registered in this time.
+
+        If there are more than the limit, the choice depends on `nth` only, so that no order is left out every time.
+        """
 
     async def still_unpaid(self, payment_ids: Sequence[str]) -> Collection[str]:
-        """Of these payments, those that have an order which is not paid."""
-        ...
+        """Return those of these payments that an unpaid order names."""
 
 
 class EventsPage(NamedTuple):
     """A part of Stripe's list of events, newest first."""
 
-    events: Sequence[Told]
+    events: Sequence[PolledEvent]
     more: bool
 
 
 class StripeEvents(Protocol):
-    """Stripe's list of events, which goes back thirty days. Raises `LookUpFailed`."""
+    """Stripe's list of events, which goes back thirty days."""
 
     async def events(self, since: datetime, until: datetime, after: str | None) -> EventsPage:
-        """The events that concern a ledger, made from `since` on and before `until`; those that follow after `after`."""
-        ...
+        """Return a page of the events from `since` (included) to `until` (excluded) that concern a ledger.
+
+        `after`: the id of the last event of the page before. Raises LookUpFailed.
+        """

@@ -1,45 +1,44 @@
-"""The PSP's payments that have succeeded, and no webhook has told. Until somebody does, sellers are not paid.
+"""Payments that have succeeded at the PSP without a webhook. Until such a payment is recorded, its sellers are not paid.
 
-Asked for are the payments that unpaid orders name, one by one, since the PSP shows no list of those that changed. An order is
-looked at at the same ages as a refund, so a lost payment is found when its order is about twice as old as it was then.
+The PSP has no list of changed payments, so the payments that unpaid orders name are read one by one. An order is read at the
+same ages as a refund: a lost payment is found when its order is about twice as old as it was when it was paid.
 
-Most orders that stay unpaid were never meant to be paid: buyers leave. So a look is bounded, to a share of each slice that
-changes with the age: whoever is left out at one age has the same chance at the next.
+Most orders that stay unpaid will never be paid, because buyers leave. So each slice is read up to a limit, and the choice
+changes with the age: an order that is left out at one age has the same chance at the next.
 """
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from application.gateways import PaymentGateway
-from application.missed_webhooks.ports import PolledInbox, Span, Told, UnpaidOrders
-from application.missed_webhooks.psp_reader import AGES, Asking, is_old_enough
+from application.missed_webhooks.ports import PolledEvent, PolledInbox, Span, UnpaidOrders
+from application.missed_webhooks.psp_reader import AGES, PspReader, is_old_enough
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp
 
 READ = "psp.payments.retrieve"
-"""Its name in the pace."""
-MOST_ASKED = 25
-"""Of a slice: with thirteen ages some three hundred reads a round, a quarter of a minute at twenty per second."""
+"""Endpoint of the rate limiter."""
+MOST_READ = 25
+"""Reads per slice. With thirteen ages: about three hundred per round, a quarter of a minute at twenty per second."""
 WIDEST = timedelta(hours=1)
-"""A wider slice, after an outage, is read in parts, so that it is looked at no less closely."""
+"""Longest slice. A longer one, after an outage, is read in parts, so that the limit applies to each part."""
 SUCCEEDED = "payment_succeeded"
 
 
 class MissedPayments:
-    """A part of the provider `hyperswitch`."""
+    """Missed payments of the provider `hyperswitch`."""
 
-    def __init__(self, provider: str, psp: PaymentGateway, orders: UnpaidOrders, inbox: PolledInbox, asking: Asking) -> None:
-        self._provider, self._psp, self._orders, self._inbox, self._asking = provider, psp, orders, inbox, asking
+    def __init__(self, provider: str, reader: PspReader, orders: UnpaidOrders, inbox: PolledInbox) -> None:
+        self._provider, self._reader, self._orders, self._inbox = provider, reader, orders, inbox
 
-    async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
-        """A slice for each age. Our own books show every order at once, so no slice is read twice. Raises LookUpFailed."""
+    async def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
+        """Yield a slice for each age. The ledger shows every order at once, so no slice is read twice. Raises LookUpFailed."""
         for nth, age in enumerate(AGES):
             for since, until in _parts(max(span.asked_until - age, span.begun_at), span.until - age):
-                names = await self._orders.unpaid(since, until, nth, MOST_ASKED)
-                yield [_told(payment) for payment in await self._untold(names, span.horizon)]
+                names = await self._orders.unpaid(since, until, nth, MOST_READ)
+                yield [_event(payment) for payment in await self._missed(names, span.horizon)]
 
-    async def _untold(self, names: Sequence[str], horizon: datetime) -> list[PaymentAtPsp]:
+    async def _missed(self, names: Sequence[str], horizon: datetime) -> list[PaymentAtPsp]:
         read = [await self._read(name) for name in names]
         paid = {
             payment.payment_id: payment
@@ -48,22 +47,22 @@ class MissedPayments:
         }
         if not paid:
             return []
-        # What waits in the inbox first, then what is recorded: the other way round, what is handled in between is in neither.
+        # The inbox first, then the ledger: the other way round, an event that is handled in between would be in neither.
         waiting = await self._inbox.waiting(self._provider, [(SUCCEEDED, name) for name in paid])
         unpaid = await self._orders.still_unpaid(list(paid))
         return [payment for name, payment in paid.items() if name in unpaid and (SUCCEEDED, name) not in waiting]
 
     async def _read(self, name: str) -> PaymentAtPsp | None:
-        """As it is now; None where the PSP has no such payment: it may not have been begun, or be somebody else's."""
-        await self._asking.turn(READ)
+        """Return the payment as it is now; None if the PSP has no such payment: it may not be created, or be another system's."""
+        await self._reader.turn(READ)
         try:
-            read = await self._psp.payment(name)
-        except ValueError:  # a name that it cannot have
+            read = await self._reader.psp.payment(name)
+        except ValueError:  # an id that the PSP cannot have
             return None
         if isinstance(read, Rejected):
             return None
         if isinstance(read, NotExecuted | Unknown):
-            raise await self._asking.failed(READ, "payments", read)
+            raise await self._reader.failed(READ, "payments", read)
         return read
 
 
@@ -74,8 +73,8 @@ def _parts(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
         since = end
 
 
-def _told(payment: PaymentAtPsp) -> Told:
-    """The event in the shape of the PSP's own webhooks, under the same name however often it is found."""
+def _event(payment: PaymentAtPsp) -> PolledEvent:
+    """Return the event in the shape of the PSP's own webhooks, under the same id however often it is found."""
     event_id = f"polled:{SUCCEEDED}:{payment.payment_id}"
     shown = {
         "payment_id": payment.payment_id,
@@ -86,4 +85,5 @@ def _told(payment: PaymentAtPsp) -> Told:
         "metadata": {"order_id": payment.order_id} if payment.order_id else None,
     }
     content = {"type": "payment_details", "object": shown}
-    return Told(event_id, SUCCEEDED, json.dumps({"event_id": event_id, "event_type": SUCCEEDED, "content": content}).encode())
+    body = {"event_id": event_id, "event_type": SUCCEEDED, "content": content}
+    return PolledEvent(event_id, SUCCEEDED, json.dumps(body).encode())

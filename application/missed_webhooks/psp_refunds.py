@@ -1,12 +1,12 @@
-"""The PSP's refunds whose end no webhook has told. The PSP keeps no list of events, so its refunds are compared with ours.
+"""Refunds that have ended at the PSP without a webhook. The PSP keeps no list of events, so its refunds are compared with ours.
 
-A refund is listed by when it was made, which does not move when it ends days later, and it may end twice (a bank refuses after
-it had succeeded). So every refund is looked at again at certain ages, whatever it was before: each round lists one slice per
-age, as wide as the time since the last round. That needs no memory of single refunds, costs hardly more with a million
-unfinished ones than with none, and finds a lost end when the refund is about twice as old as it was then.
+A refund is listed by its creation time, which does not change when it ends days later. It may end twice, because a bank can
+refuse a refund that had succeeded. So every refund, of any status, is read again at certain ages: each round lists one slice
+per age, as long as the time since the last round. That needs no memory of single refunds, costs hardly more with a million
+unfinished refunds than with none, and finds a lost end when the refund is about twice as old as it was then.
 
-What is found becomes an event of the shape that the webhook has, under a name made of refund and status: it is stored once,
-and the webhook itself, should it come after all, finds nothing left to do.
+A missed end becomes an event in the shape of its webhook, with an id made of refund and status: it is stored once, and a
+webhook that arrives later changes nothing.
 """
 
 import json
@@ -15,87 +15,86 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from application.gateways import PaymentGateway
-from application.missed_webhooks.ports import KnownRefunds, PolledInbox, Span, Told
-from application.missed_webhooks.psp_reader import AGES, Asking, is_old_enough
+from application.missed_webhooks.ports import KnownRefunds, PolledEvent, PolledInbox, Span
+from application.missed_webhooks.psp_reader import AGES, PspReader, is_old_enough
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import RefundAtPsp
 
 LIST, READ = "psp.refunds.list", "psp.refunds.retrieve"
-"""Names of the PSP's endpoints in the pace."""
+"""Endpoints of the rate limiter."""
 MOST_UNREAD = 3
-"""Refunds that cannot be read before the PSP counts as away; fewer keep nobody else waiting."""
+"""Refunds that cannot be read before the round is given up; fewer do not delay the other refunds."""
 SHORTEST = timedelta(minutes=1)
-"""A slice that is read with a hole is halved, down to this."""
+"""Shortest slice. A slice with an incomplete list is halved, down to this."""
 ENDS = {"succeeded": "refund_succeeded", "failed": "refund_failed"}
-"""The event that tells of a final status."""
+"""The event type of each final status."""
 
 log = structlog.get_logger()
 
 
 class MissedRefunds:
-    """A part of the provider `hyperswitch`."""
+    """Missed refunds of the provider `hyperswitch`."""
 
-    def __init__(self, provider: str, psp: PaymentGateway, known: KnownRefunds, inbox: PolledInbox, asking: Asking) -> None:
-        self._provider, self._psp, self._known, self._inbox, self._asking = provider, psp, known, inbox, asking
+    def __init__(self, provider: str, reader: PspReader, known: KnownRefunds, inbox: PolledInbox) -> None:
+        self._provider, self._reader, self._known, self._inbox = provider, reader, known, inbox
 
-    async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
-        """A slice for each age. Raises LookUpFailed, after all else was told where it is about single refunds."""
+    async def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
+        """Yield a slice for each age. Raises LookUpFailed; if only single refunds cannot be read, after all other events."""
         unread: list[LookUpFailed] = []
         for age in AGES:
             since, until = max(span.since - age, span.begun_at), span.until - age
             if since < until:
                 async for refunds in self._listed(since, until):
-                    yield [_told(refund) for refund in await self._untold(refunds, span.horizon, unread)]
+                    yield [_event(refund) for refund in await self._missed(refunds, span.horizon, unread)]
         if unread:
             raise unread[0]
 
     async def _listed(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[RefundAtPsp]]:
-        await self._asking.turn(LIST)
-        listed = await self._psp.refunds(since, until)
+        await self._reader.turn(LIST)
+        listed = await self._reader.psp.refunds(since, until)
         if isinstance(listed, Unknown) and listed.why == "incomplete" and until - since > SHORTEST:
             middle = since + (until - since) / 2
             for half in (self._listed(since, middle), self._listed(middle, until)):
                 async for refunds in half:
                     yield refunds
         elif isinstance(listed, Rejected | NotExecuted | Unknown):
-            raise await self._asking.failed(LIST, "refunds", listed)
+            raise await self._reader.failed(LIST, "refunds", listed)
         else:
             yield listed
 
-    async def _untold(self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]) -> list[RefundAtPsp]:
-        """Those that ended before `horizon`, and of whose end nobody has told us."""
+    async def _missed(self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]) -> list[RefundAtPsp]:
+        """Return the refunds that ended before `horizon` without a webhook: neither the inbox nor the ledger has their end."""
         read = [await self._read(refund.refund_id, unread) for refund in await self._unrecorded(listed)]
         ended = [
             refund
             for refund in read
             if refund is not None and refund.status in ENDS and is_old_enough(refund.updated_at, horizon)
         ]
-        # What waits in the inbox first, then what is recorded: the other way round, what is handled in between is in neither.
+        # The inbox first, then the ledger: the other way round, an event that is handled in between would be in neither.
         waiting = await self._inbox.waiting(self._provider, [_about(refund) for refund in ended]) if ended else ()
         return [refund for refund in await self._unrecorded(ended) if _about(refund) not in waiting]
 
     async def _unrecorded(self, refunds: Sequence[RefundAtPsp]) -> list[RefundAtPsp]:
-        """Those whose status is not what the ledger has heard."""
-        heard_of = await self._known.refunds_heard_of([refund.refund_id for refund in refunds]) if refunds else {}
-        return [refund for refund in refunds if heard_of.get(refund.refund_id) != refund.status]
+        """Return the refunds that have another status at the PSP than the last one that the ledger knows."""
+        known = await self._known.refund_statuses([refund.refund_id for refund in refunds]) if refunds else {}
+        return [refund for refund in refunds if known.get(refund.refund_id) != refund.status]
 
     async def _read(self, name: str, unread: list[LookUpFailed]) -> RefundAtPsp | None:
-        """As it is now, asked anew at whoever carries it out; None where the PSP does not show it, or not now (`unread`)."""
-        await self._asking.turn(READ)
+        """Return the refund as its connector shows it now; None if the PSP does not show it, or not now (added to `unread`)."""
+        await self._reader.turn(READ)
         try:
-            read = await self._psp.refund(name)
-        except ValueError as unaskable:  # another program made it, under a name that no path can hold
+            read = await self._reader.psp.refund(name)
+        except ValueError as unaskable:  # another program made it, with an id that no URL path can hold
             log.warning("a listed refund cannot be asked for", refund_id=name, error=str(unaskable))
             return None
         match read:
-            case Rejected():  # one that cannot be read must not keep the others waiting
+            case Rejected():  # one that cannot be read must not delay the others
                 log.warning("a listed refund could not be read", refund_id=name, error=read.message)
                 return None
             case NotExecuted():
-                raise await self._asking.failed(READ, "refunds", read)
-            case Unknown():  # it is asked for again next time, and the others are not its hostages
-                unread.append(await self._asking.failed(READ, "refunds", read))
+                raise await self._reader.failed(READ, "refunds", read)
+            case Unknown():  # it is read again next time, and the others go on
+                unread.append(await self._reader.failed(READ, "refunds", read))
                 if len(unread) >= MOST_UNREAD:
                     raise unread[0]
                 return None
@@ -106,8 +105,8 @@ def _about(refund: RefundAtPsp) -> tuple[str, str]:
     return ENDS[refund.status], refund.refund_id
 
 
-def _told(refund: RefundAtPsp) -> Told:
-    """The event of its end, in the shape of the PSP's own webhooks, under the same name however often it is found."""
+def _event(refund: RefundAtPsp) -> PolledEvent:
+    """Return the event of a refund's end in the shape of the PSP's own webhooks, under the same id however often it is found."""
     event_type = ENDS[refund.status]
     event_id = f"polled:{event_type}:{refund.refund_id}"
     shown = {
@@ -122,4 +121,5 @@ def _told(refund: RefundAtPsp) -> Told:
         "updated_at": refund.updated_at.isoformat() if refund.updated_at else None,
     }
     content = {"type": "refund_details", "object": shown}
-    return Told(event_id, event_type, json.dumps({"event_id": event_id, "event_type": event_type, "content": content}).encode())
+    body = {"event_id": event_id, "event_type": event_type, "content": content}
+    return PolledEvent(event_id, event_type, json.dumps(body).encode())

@@ -1,23 +1,24 @@
-"""Stripe's events that no webhook has brought: its list is read page by page, and goes into the inbox as it is.
+"""Stripe as a provider for the poller: its list of events is read page by page and stored in the inbox unchanged.
 
-All events are asked for, not only those that Stripe could not deliver (`delivery_success`): what an endpoint took and then
-lost, what a restored backup has never heard of, and what the endpoint was not subscribed to, Stripe counts as delivered.
+All events are read, not only those that Stripe could not deliver (`delivery_success`). Stripe also counts as delivered: an
+event that an endpoint accepted and then lost, one that a restored backup lacks, and one of a type that the endpoint is not
+subscribed to.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
-from application.missed_webhooks.ports import EventsPage, Span, StripeEvents, Told
+from application.missed_webhooks.ports import EventsPage, PolledEvent, Span, StripeEvents
 from application.ports import CircuitBreaker, RateLimiter
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 
 ENDPOINT = "events.list"
 MOST_PAGES = 10_000
-"""Of one span: far more than Stripe lets anybody cause in an hour; only a list that goes round in circles has so many."""
+"""Upper limit per span, far above the events that Stripe allows in an hour. Only a list without an end has more pages."""
 
 
-class MissedEvents:
+class MissedStripeEvents:
     """The provider `stripe`. See `application.missed_webhooks.ports.Provider`."""
 
     name = "stripe"
@@ -26,10 +27,12 @@ class MissedEvents:
     def __init__(self, stripe: StripeEvents, breaker: CircuitBreaker, rate_limiter: RateLimiter) -> None:
         self._stripe, self._breaker, self._rate_limiter = stripe, breaker, rate_limiter
 
-    async def told(self, span: Span) -> AsyncIterator[Sequence[Told]]:
-        """Newest first. Raises LookUpFailed, without asking while the breaker is open."""
+    async def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
+        """Yield the events, newest first. Raises LookUpFailed; while the circuit breaker is open, without asking Stripe."""
         if (await self._breaker.state()).outage:
-            raise LookUpFailed("Stripe answers nobody at present.", ProviderSignal.NOTHING)
+            raise LookUpFailed(
+                "The circuit breaker is open, so Stripe is not asked; polling goes on when it closes.", ProviderSignal.NOTHING
+            )
         after = None
         for _ in range(MOST_PAGES):
             page = await self._page(span, after)

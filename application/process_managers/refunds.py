@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from application.commands.psp_word import ANSWERED, ASKED, take_in
+from application.commands.refunds import ANSWERED, ASKED, record_refund_at_psp
 from application.gateways import PaymentGateway
 from application.ports import EventLog, FleetState
 from application.process_managers.process import NotCalled, load_order
@@ -102,7 +102,7 @@ class RefundProcess:
         acknowledged = refund.status is RefundStatus.REQUESTED
         if acknowledged:
             refund.submit(seen.refund_id, now + self.policy.base, now)
-        decided = take_in(uow, refund, seen, source, now)
+        decided = record_refund_at_psp(uow, refund, seen, source, now)
         if not decided and not acknowledged and refund.status is RefundStatus.SUBMITTED:
             detail = f"The payment provider shows it as {seen.status}."
             psp_outcome.ask_again(refund, DeferralReason.PENDING, detail, now, self.policy)

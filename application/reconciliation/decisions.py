@@ -1,25 +1,44 @@
-"""What a person decides about a difference from Stripe's books: to take in what Stripe shows, or to let it stand."""
+"""Commands on the findings of a reconciliation: adopt the state that Stripe shows, or ignore the difference."""
 
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
+from application.command_handler import CommandHandler
 from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
 from application.unit_of_work import UnitOfWork, recover_again
 from domain.errors import CallInFlight, NotAdoptable
 from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
+from domain.identity import finding_stream
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer, causes_vanished
 from domain.seller_transfer.reversal_outcome import complete_reversal, record_external
 from domain.seller_transfer.transfer_outcome import complete
 
 
-def ignore(uow: UnitOfWork, difference: Difference, by: DecidedBy, now: datetime) -> bool:
-    """Let it stand; answers whether that is news."""
-    return _noted(uow, difference, now).ignore(by, now)
+class ReconciliationCommands:
+    """Commands of a person on differences between the ledger and Stripe."""
+
+    def __init__(self, handler: CommandHandler) -> None:
+        self._handler = handler
+
+    async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy) -> None:
+        """Adopt a finding; `seen` is the transfer as Stripe shows it now. See `adopt`."""
+        await self._handler.handle(
+            partial(self._handler.load_transfer_with_order, transfer_id, finding_stream(finding_id)),
+            lambda uow, now: adopt(uow, transfer_id, seen, finding_id, by, now),
+        )
+
+    async def ignore(self, difference: Difference, by: DecidedBy) -> bool:
+        """Ignore a difference from now on; return whether that is news. See `domain.finding`."""
+        return await self._handler.handle(
+            partial(self._handler.load, finding_stream(difference.id)),
+            lambda uow, now: _noted(uow, difference, now).ignore(by, now),
+        )
 
 
 def adopt(uow: UnitOfWork, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy, now: datetime) -> None:
-    """Take in what Stripe shows now, with what follows from it for the order. Raises NotAdoptable, CallInFlight."""
+    """Record the state that Stripe shows now, and recover the order's shares again. Raises NotAdoptable, CallInFlight."""
     transfer = uow.transfer(transfer_id)
     found = _adoptable(transfer, seen, finding_id, now)
     reduced, before = dict(transfer.reductions), set(causes_vanished(transfer))
@@ -36,7 +55,7 @@ def _adoptable(transfer: SellerTransfer, seen: TransferAtStripe, finding_id: str
         raise CallInFlight(transfer.id)
     found = next((one for one in differences(seen, transfer, now) if one.id == finding_id), None)
     if found is None:
-        raise NotAdoptable(finding_id, "the books do not differ in it any more; reconcile again")
+        raise NotAdoptable(finding_id, "the ledger and Stripe do not differ in it any more; reconcile again")
     if found.obstacle is not None:
         raise NotAdoptable(finding_id, found.obstacle)
     return found

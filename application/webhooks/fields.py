@@ -1,4 +1,4 @@
-"""Amounts as events carry them: integers in minor units that the ledger can hold. Anything else makes an event unreadable."""
+"""Amounts in webhooks: integers in minor units that the ledger can store. Any other value makes a webhook unreadable."""
 
 from typing import Annotated
 
@@ -8,4 +8,4 @@ from domain.money import LARGEST
 
 Amount = Annotated[int, Field(ge=1, le=LARGEST)]
 AnyAmount = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
-"""Also nothing, and below it."""
+"""Zero and negative amounts included."""

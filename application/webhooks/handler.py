@@ -1,22 +1,38 @@
-"""What a stored webhook does. Its row is the job: handled in the transaction of the facts it causes, and at most once.
+"""Handling of stored webhooks. The inbox row is the job: it is closed in the transaction of the facts that it causes.
 
-Arrival order and timestamps decide nothing. What is not known yet is parked and comes back; what contradicts a recorded
-final is parked with an alarm, never dropped; what does not concern us is ignored, with the reason. What each event means is
-told by the reactions of its provider.
+Arrival order and timestamps decide nothing. A webhook about something unknown is parked and comes back. One that contradicts
+a recorded final status is parked with an alarm, never dropped. One that does not concern the ledger is ignored, with the
+reason. The handlers of each provider know the meaning of each event type.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from pydantic import ValidationError
 
+from application.commands.subjects import subject_of_order
 from application.unit_of_work import CommitExtras, InboxMark
+from domain.errors import BadMoney, ContentDiffers, Contradiction, NotTheAuthority, Refused, UnknownId
+
+
+class WebhookAlarm(StrEnum):
+    """Kinds of alarms about webhooks."""
+
+    UNREADABLE = "webhook_unreadable"
+    PARKED_TOO_LONG = "webhook_parked_too_long"
+    DEAD = "webhook_dead"
+    PAYMENT_DISAGREES = "payment_disagrees"
+    REFUND_DISAGREES = "refund_disagrees"
+    DISPUTE_DISAGREES = "dispute_disagrees"
+    DISPUTE_REINSTATED_IN_PART = "dispute_reinstated_in_part"
+    REVERSED_AT_STRIPE = "reversed_at_stripe"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """A webhook as it lies in the inbox."""
+    """A webhook in the inbox."""
 
     inbox_id: int
     provider: str
@@ -24,73 +40,93 @@ class StoredEvent:
     event_type: str
     body: bytes
 
+    @property
+    def source(self) -> str:
+        """The name of this webhook in the facts that it causes."""
+        return f"{self.provider}:{self.event_id}"
+
+    @property
+    def done(self) -> CommitExtras:
+        """The mark that closes this webhook in the transaction of its facts."""
+        return CommitExtras(inbox=InboxMark(self.inbox_id, "done"))
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Handled; the inbox row was marked together with the facts."""
+    """Handled: the inbox row was closed together with the facts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Of no concern to the ledger, and why."""
+    """Of no concern to the ledger, with the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """It waits for `subject`; with `alarm`, a person should know.
+    """Waiting for `subject`; with `alarm`, a person should know.
 
-    `passing`: it may be no concern of ours at all, so when nothing has come of it by the deadline it is ignored.
+    `maybe_foreign`: the webhook may not concern the ledger at all, so it is ignored after the deadline.
     """
 
     subject: str
     reason: str
-    alarm: str | None = None
-    passing: bool = False
+    alarm: WebhookAlarm | None = None
+    maybe_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The same again after `wait`, through no fault of the event's: somebody else has to answer first."""
+    """To be handled again after `wait`, because Stripe or a call of ours has to answer first. It counts as no attempt."""
 
     reason: str
     wait: timedelta
 
 
-Disposition = Done | Ignored | Parked | Later
+WebhookResult = Done | Ignored | Parked | Later
 DONE = Done()
 
-Reaction = Callable[[StoredEvent], Awaitable[Disposition]]
+EventHandler = Callable[[StoredEvent], Awaitable[WebhookResult]]
 
-NOT_YET = "the ledger takes no part in it yet"
+REFUSALS = (NotTheAuthority, ContentDiffers, Contradiction, BadMoney, UnknownId)
+"""Refusals of a command that settle the webhook behind it. Other errors count as failed attempts."""
 
 
-class WebhookReactions:
-    """Hands each event to the reaction of its provider and type. Raises what the ledger raises for trouble of its own."""
+def result_of(refused: Refused, order_id: str, alarm: WebhookAlarm, *, maybe_foreign: bool = False) -> Ignored | Parked:
+    """Return the result of a webhook after its command was refused with one of `REFUSALS`."""
+    match refused:
+        case NotTheAuthority():
+            return Ignored(str(refused))
+        case UnknownId():
+            return parked_for(subject_of_order(order_id), maybe_foreign=maybe_foreign)
+        case _:
+            return Parked(subject_of_order(order_id), str(refused), alarm)
 
-    def __init__(self, **reactions: Mapping[str, Reaction]) -> None:
-        """By provider, as it is called in the inbox: the reactions by event type."""
-        self._reactions = reactions
 
-    async def react(self, event: StoredEvent) -> Disposition:
-        """Handle one event. An unreadable body is parked with an alarm: it was signed, so it means something."""
-        reaction = self._reactions.get(event.provider, {}).get(event.event_type)
-        if reaction is None:
-            return Ignored(f"{event.provider} {event.event_type}: {NOT_YET}")
+def parked_for(subject: str, *, maybe_foreign: bool = False) -> Parked:
+    """Return the result of a webhook about an order or payment that is not known yet."""
+    return Parked(subject, f"there is no {subject} yet", maybe_foreign=maybe_foreign)
+
+
+class WebhookHandler:
+    """Passes each event to the handler of its provider and type."""
+
+    def __init__(self, **handlers: Mapping[str, EventHandler]) -> None:
+        """Take the handlers by event type, for each provider under its name in the inbox."""
+        self._handlers = handlers
+
+    async def handle(self, event: StoredEvent) -> WebhookResult:
+        """Handle one event. Raises the errors of commands, except `REFUSALS`.
+
+        An unreadable body is parked with an alarm: it was signed, so it means something.
+        """
+        handler = self._handlers.get(event.provider, {}).get(event.event_type)
+        if handler is None:
+            return Ignored(f"{event.provider} {event.event_type}: the ledger does not handle this type")
         try:
-            return await reaction(event)
+            return await handler(event)
         except ValidationError as unreadable:
             first = unreadable.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            return Parked(f"event:{event.event_id}", f"unreadable at {where}: {first['msg']}", "webhook_unreadable")
-
-
-def source(event: StoredEvent) -> str:
-    """How facts name the webhook that caused them."""
-    return f"{event.provider}:{event.event_id}"
-
-
-def marked(event: StoredEvent) -> CommitExtras:
-    """The event is done in the transaction of its facts."""
-    return CommitExtras(inbox=InboxMark(event.inbox_id, "done"))
+            return Parked(f"event:{event.event_id}", f"unreadable at {where}: {first['msg']}", WebhookAlarm.UNREADABLE)

@@ -1,4 +1,4 @@
-"""The loop that handles stored webhooks: claim, react, and say of each what became of it."""
+"""Worker of the inbox: claims stored webhooks, handles them and records the result of each."""
 
 import asyncio
 from datetime import timedelta
@@ -9,31 +9,29 @@ import structlog
 
 from application.loop import Loop
 from application.ports import LEASE, Alarms, ClaimedEvent, Clock, Inbox
-from application.webhooks.handler import Disposition, Done, Ignored, Later, Parked, StoredEvent, WebhookReactions
+from application.webhooks.handler import Done, Ignored, Later, Parked, StoredEvent, WebhookAlarm, WebhookHandler, WebhookResult
 from domain.backoff import next_delay
 from domain.errors import Conflict, Unavailable
 
 BATCH, AT_ONCE = 64, 16
 MAX_ATTEMPTS = 8
-"""An event that fails this often for reasons of its own is buried, and can be replayed."""
+"""Failed attempts after which an event is dead. `transfer-ledger replay` revives it."""
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=5)
 PARKED_RETRY = timedelta(minutes=5)
-"""What is parked is released by what it waits for; this is for the case that the release was missed."""
+"""Retry of a parked event in case the release by its subject was missed."""
 OVERDUE_RETRY = timedelta(hours=6)
-PARKED_TOO_LONG = "webhook_parked_too_long"
-"""Kind of alarm."""
 LONGEST_SLEEP = 60.0
 
 log = structlog.get_logger()
 
 
 class InboxLoop(Loop):
-    """One loop over the inbox: `run` until `stop`."""
+    """Loop over the inbox: `run` until `stop`."""
 
     def __init__(
         self,
         inbox: Inbox,
-        reactions: WebhookReactions,
+        handler: WebhookHandler,
         alarms: Alarms,
         clock: Clock,
         *,
@@ -41,7 +39,7 @@ class InboxLoop(Loop):
         lease: timedelta = LEASE,
     ) -> None:
         super().__init__()
-        self._inbox, self._reactions, self._alarms, self._clock = inbox, reactions, alarms, clock
+        self._inbox, self._handler, self._alarms, self._clock = inbox, handler, alarms, clock
         self._parked_deadline, self._lease = parked_deadline, lease
         self._holder = f"inbox-{uuid4().hex[:12]}"
         self._at_once = asyncio.Semaphore(AT_ONCE)
@@ -56,8 +54,8 @@ class InboxLoop(Loop):
         ignored: dict[int, str] = {}
         ends = await asyncio.gather(*(self._one(event, ignored) for event in claimed.events), return_exceptions=True)
         for event, end in zip(claimed.events, ends, strict=True):
-            if isinstance(end, BaseException):  # its lease runs out, and it is claimed again: no attempt of the event's
-                log.warning("a webhook could not be closed", event_id=event.event_id, error=str(end))
+            if isinstance(end, BaseException):  # its lease expires, and it is claimed again; that counts as no attempt
+                log.warning("a webhook's result could not be recorded", event_id=event.event_id, error=str(end))
         await self._inbox.ignore(ignored)
         return bool(claimed.events)
 
@@ -65,36 +63,36 @@ class InboxLoop(Loop):
         async with self._at_once:
             stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
             try:
-                disposition = await self._reactions.react(stored)
+                result = await self._handler.handle(stored)
             except (Unavailable, Conflict) as later:
                 await self._later(event, str(later), counted=False)
-            except Exception as error:  # a poison event must not stop the others
+            except Exception as error:  # one failing event must not stop the others
                 log.exception("a webhook failed", event_id=event.event_id, event_type=event.event_type)
                 await self._failed(event, f"{type(error).__name__}: {error}")
             else:
-                await self._dispose(event, disposition, ignored)
+                await self._record(event, result, ignored)
 
-    async def _dispose(self, event: ClaimedEvent, disposition: Disposition, ignored: dict[int, str]) -> None:
-        match disposition:
+    async def _record(self, event: ClaimedEvent, result: WebhookResult, ignored: dict[int, str]) -> None:
+        match result:
             case Ignored(reason=reason):
-                ignored[event.inbox_id] = reason  # closed together with the others of the batch
-                await self._is_over(event)
+                ignored[event.inbox_id] = reason  # closed together with the other ignored events of the batch
+                await self._clear_alarms(event)
             case Parked():
-                await self._park(event, disposition, ignored)
+                await self._park(event, result, ignored)
             case Later(reason=reason, wait=wait):
                 await self._again(event, reason, wait)
             case Done():
-                await self._is_over(event)  # the row was marked in the transaction of its facts
+                await self._clear_alarms(event)  # the row was marked in the transaction of its facts
             case _:
-                assert_never(disposition)
+                assert_never(result)
 
-    async def _is_over(self, event: ClaimedEvent) -> None:
-        """Nobody has to look any more. Few events have alarmed anybody: what was parked, or came after the deadline."""
+    async def _clear_alarms(self, event: ClaimedEvent) -> None:
+        """Clear the event's alarms. Only an event that was parked, or is overdue, can have any."""
         about = f"{event.provider}:{event.event_id}"
         if event.subject is not None:
             await self._alarms.clear_all(about)
         elif self._overdue(event):
-            await self._alarms.clear(PARKED_TOO_LONG, about)
+            await self._alarms.clear(WebhookAlarm.PARKED_TOO_LONG, about)
 
     def _overdue(self, event: ClaimedEvent) -> bool:
         return self._clock.now() - event.received_at > self._parked_deadline
@@ -102,24 +100,24 @@ class InboxLoop(Loop):
     async def _again(self, event: ClaimedEvent, reason: str, wait: timedelta) -> None:
         await self._inbox.retry_later(event.inbox_id, self._clock.now() + wait, reason, counted=False)
         if self._overdue(event):
-            await self._alarms.raise_(PARKED_TOO_LONG, f"{event.provider}:{event.event_id}", reason)
+            await self._alarms.raise_(WebhookAlarm.PARKED_TOO_LONG, f"{event.provider}:{event.event_id}", reason)
 
     async def _park(self, event: ClaimedEvent, parked: Parked, ignored: dict[int, str]) -> None:
         overdue = self._overdue(event)
-        if overdue and parked.passing:
-            ignored[event.inbox_id] = f"{parked.reason}, and nothing has come of it"
-            await self._is_over(event)
+        if overdue and parked.maybe_foreign:
+            ignored[event.inbox_id] = f"{parked.reason}, and it did not come before the deadline"
+            await self._clear_alarms(event)
             return
         due_at = self._clock.now() + (OVERDUE_RETRY if overdue else PARKED_RETRY)
         await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
-        kind = parked.alarm or (PARKED_TOO_LONG if overdue else None)
+        kind = parked.alarm or (WebhookAlarm.PARKED_TOO_LONG if overdue else None)
         if kind is not None:
             await self._alarms.raise_(kind, f"{event.provider}:{event.event_id}", parked.reason)
 
     async def _failed(self, event: ClaimedEvent, reason: str) -> None:
         if event.attempts + 1 >= MAX_ATTEMPTS:
-            # the alarm first: what dies in between is tried once more, and not buried in silence
-            await self._alarms.raise_("webhook_dead", f"{event.provider}:{event.event_id}", reason)
+            # the alarm first: if the process ends in between, the event is tried once more, and does not die silently
+            await self._alarms.raise_(WebhookAlarm.DEAD, f"{event.provider}:{event.event_id}", reason)
             await self._inbox.bury(event.inbox_id, reason)
         else:
             await self._later(event, reason, counted=True)

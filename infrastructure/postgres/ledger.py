@@ -1,24 +1,16 @@
 """The port `EventLog` on PostgreSQL: facts through the event store, rows folded in the same pass."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, Mapper, StoredEvent, UUIDAsHex
 
 from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.fact import Fact, Stream
-from domain.provider_call.stripe_objects import TransferAtStripe
-from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
-from infrastructure.postgres.named_queries import queries
 from projections.registry import FoldedStream, Rows
 
-SQL = queries("directory")
 NO_EXTRAS = CommitExtras()
-BATCH = 100
-"""How many waiting transfers a directory names at a time."""
 
 
 def new_mapper() -> Mapper[UUID]:
@@ -97,81 +89,3 @@ def _tables(changed: Collection[Rows], extras: CommitExtras) -> dict[str, list[o
 
 def _marked(mark: InboxMark) -> Mapping[str, object]:
     return {"inbox_id": mark.inbox_id, "status": mark.status, "reason": mark.reason}
-
-
-class PostgresDirectory:
-    """See `application.ports.Directory`."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def refund_named(self, name: str) -> UUID | None:
-        """The stream of the refund with this `refund_id` or `psp_refund_id`."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["refund_named"], {"name": name})).fetchone()
-        return row[0] if row else None
-
-    async def orders_paid_by(self, payment_id: str) -> Sequence[str]:
-        """The ids of the orders with this payment."""
-        async with self._pool.connection() as connection:
-            found = await (await connection.execute(SQL["orders_paid_by"], (payment_id,))).fetchall()
-        return [row[0] for row in found]
-
-    async def order_of_refund(self, name: str) -> str | None:
-        """The order of the refund with this `refund_id` or `psp_refund_id`."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["order_of_refund"], {"name": name})).fetchone()
-        return row[0] if row else None
-
-    async def orders_of_charge(self, names: Collection[str]) -> Sequence[str]:
-        """The ids of the orders that one of these paid."""
-        return [row[0] for row in await self._rows("orders_of_charge", {"names": list(names)})]
-
-    async def transfer_at_stripe(self, stripe_transfer_id: str) -> UUID | None:
-        """Our transfer with this id at Stripe."""
-        found = await self._rows("transfer_at_stripe", (stripe_transfer_id,))
-        return found[0][0] if found else None
-
-    async def sellers_of(self, account: str) -> Sequence[str]:
-        """The sellers whose transfers go to this account."""
-        return [row[0] for row in await self._rows("sellers_of", {"account": account})]
-
-    async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> Sequence[UUID]:
-        """A batch of the transfers that wait for `account` or `funds`."""
-        values = {"status": status, "waiting_for": waiting_for, "account": account, "after": after, "limit": BATCH}
-        return [row[0] for row in await self._rows("waiting", values)]
-
-    async def _rows(self, query: str, values: Mapping[str, object] | Sequence[object]) -> list[tuple[Any, ...]]:
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(SQL[query], values)
-            return await cursor.fetchall()
-
-    async def transfers_of(self, order_id: str) -> Sequence[UUID]:
-        """The transfers of an order, whether the order itself is known or not."""
-        return [row[0] for row in await self._rows("transfers_of", (order_id,))]
-
-    async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
-        """The Stripe ids of those that a transfer of ours claims."""
-        values = {"ids": [seen.stripe_transfer_id for seen in transfers], "names": [seen.transfer_id for seen in transfers]}
-        return frozenset(row[0] for row in await self._rows("claimed", values))
-
-    async def knows_order(self, order_id: str) -> bool:
-        """Whether there is such an order."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(SQL["knows_order"], (order_id,))).fetchone()
-        return row is not None
-
-    async def unpaid(self, since: datetime, until: datetime, nth: int, limit: int) -> Sequence[str]:
-        """See `application.missed_webhooks.ports.UnpaidOrders`."""
-        values = {"since": since, "until": until, "nth": nth, "limit": limit}
-        return list(dict.fromkeys(row[0] for row in await self._rows("unpaid", values)))
-
-    async def still_unpaid(self, payment_ids: Sequence[str]) -> Collection[str]:
-        """Of these payments, those that have an order which is not paid."""
-        return {row[0] for row in await self._rows("still_unpaid", {"names": list(payment_ids)})}
-
-    async def refunds_heard_of(self, names: Collection[str]) -> Mapping[str, str]:
-        """See `application.missed_webhooks.ports.KnownRefunds`."""
-        async with self._pool.connection() as connection:
-            found = await (await connection.execute(SQL["refunds_heard_of"], (list(names),))).fetchall()
-        return dict(found)

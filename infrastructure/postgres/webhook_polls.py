@@ -15,7 +15,7 @@ SQL = queries("webhook_polls")
 
 
 class PostgresWebhookPolls:
-    """The port `Polls` of `application.missed_webhooks`. Every method but `take` is one statement."""
+    """The port `PollProgress` of `application.missed_webhooks`. Every method but `take` is one statement."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from application.missed_webhooks.ports import EventsPage, Told
+from application.missed_webhooks.ports import EventsPage, PolledEvent
 from domain.provider_call.outcome import LookUpFailed
 from infrastructure.stripe.reads import items_of
 from infrastructure.stripe.response_checks import field, object_id
@@ -31,8 +31,8 @@ def event_page(shown: Mapping[str, object], after: str | None) -> EventsPage:
     return EventsPage(events, more)
 
 
-def _event(shown: Mapping[str, object]) -> Told:
+def _event(shown: Mapping[str, object]) -> PolledEvent:
     event_type = field(shown, "type", str)
     if not (0 < len(event_type) <= LONGEST_TYPE and event_type.isprintable()):
         raise LookUpFailed(f"Stripe's list has an event of the unusable type {event_type[:LONGEST_TYPE]!r}.")
-    return Told(object_id(shown, "event", EVENT), event_type, orjson.dumps(shown))
+    return PolledEvent(object_id(shown, "event", EVENT), event_type, orjson.dumps(shown))

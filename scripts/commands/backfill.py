@@ -100,7 +100,7 @@ class Backfill:
     async def _recorded(self, match: Match) -> Match | Doubt:
         row, stripe_transfer_id, evidence = match
         try:
-            await self._service.ledger.backfill(row.transfer_id, stripe_transfer_id, ACTOR, evidence)
+            await self._service.commands.operator.backfill(row.transfer_id, stripe_transfer_id, ACTOR, evidence)
         except (ConstraintBroken, Refused) as meanwhile:
             return Doubt(row, f"somebody was faster: {meanwhile}", [stripe_transfer_id])
         return match

@@ -13,8 +13,8 @@ from domain.errors import UnknownId
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.audit_trail import AuditTrail
+from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.fact_reader import FactReader
-from infrastructure.postgres.ledger import PostgresDirectory
 from infrastructure.service import Storage
 from infrastructure.settings import Settings
 from projections.audit_trail.entries import Entry

@@ -6,7 +6,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from application.commands.operator import resolve
 from domain.pause import EVERYTHING, KINDS, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from infrastructure.bootstrap import running, stored
 from infrastructure.settings import Settings
@@ -19,7 +18,7 @@ async def retry_transfer(settings: Settings, transfer_id: UUID, actor: str, reas
     """Raises UnknownId, CallInFlight, NothingToRetry."""
     require_said(actor=actor, reason=reason)
     async with stored(settings) as storage:
-        await storage.ledger.retry(transfer_id, actor, reason)
+        await storage.commands.operator.retry(transfer_id, actor, reason)
     typer.echo(f"Transfer {transfer_id} is due now; a running worker takes it up.")
 
 
@@ -27,7 +26,7 @@ async def resolve_transfer(settings: Settings, transfer_id: UUID, actor: str, re
     """Raises UnknownId, CallInFlight, NothingToResolve, EvidenceDiffers, StripeSilent."""
     require_said(actor=actor, reason=reason, evidence=evidence)
     async with running(settings, loops=False) as service:
-        await resolve(service.ledger, service.gateway, transfer_id, actor, reason, evidence)
+        await service.commands.operator.resolve(service.gateway, transfer_id, actor, reason, evidence)
     typer.echo(f"Transfer {transfer_id} is resolved.")
 
 
@@ -35,7 +34,7 @@ async def pause(settings: Settings, scope: str, actor: str, reason: str) -> None
     """Calls that have begun are finished and recorded; nothing of the scope begins after that."""
     require_said(actor=actor, reason=reason)
     async with stored(settings) as storage:
-        news = await storage.ledger.pause(scope, actor, reason)
+        news = await storage.commands.operator.pause(scope, actor, reason)
     typer.echo(f"{scope} is paused; `transfer-ledger resume` ends it." if news else f"{scope} was paused already.")
 
 
@@ -43,7 +42,7 @@ async def resume(settings: Settings, scope: str, actor: str, reason: str) -> Non
     """What is due goes on."""
     require_said(actor=actor, reason=reason)
     async with stored(settings) as storage:
-        news = await storage.ledger.resume(scope, actor, reason)
+        news = await storage.commands.operator.resume(scope, actor, reason)
     typer.echo(f"{scope} goes on." if news else f"{scope} was not paused.")
 
 

@@ -49,7 +49,7 @@ class Reading:
         if shown is None or difference.transfer_id is None:
             return f"cannot be adopted: {difference.obstacle or 'it is not at Stripe any more'}"
         try:
-            await self._service.ledger.adopt(difference.transfer_id, shown, difference.id, by)
+            await self._service.commands.reconciliation.adopt(difference.transfer_id, shown, difference.id, by)
         except NotAdoptable as refused:
             return f"cannot be adopted: {refused.why}"
         except LedgerError as refused:
@@ -58,7 +58,7 @@ class Reading:
 
     async def ignore(self, difference: Difference, by: DecidedBy) -> str:
         """Let it stand."""
-        await self._service.ledger.ignore(difference, by)
+        await self._service.commands.reconciliation.ignore(difference, by)
         return IGNORED
 
     async def _pages(self, start: datetime, end: datetime) -> AsyncIterator[Sequence[ListedTransfer]]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from application.ports import Alarms
-from application.webhooks.handler import Disposition, Ignored, Parked, StoredEvent, WebhookReactions
+from application.webhooks.handler import Ignored, Parked, StoredEvent, WebhookHandler, WebhookResult
 from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage, in_memory
@@ -39,13 +39,13 @@ async def storage() -> AsyncIterator[Storage]:
 
 @pytest.mark.parametrize("alarm", ["refund_disagrees", "payment_disagrees", "reversed_at_stripe"])
 async def test_an_alarm_about_an_event_ends_when_the_event_is_handled_after_all(storage: Storage, alarm: str) -> None:
-    ends: list[Disposition] = [Parked("order:o1", "it disagrees", alarm), Ignored("it agrees now")]
+    ends: list[WebhookResult] = [Parked("order:o1", "it disagrees", alarm), Ignored("it agrees now")]
 
-    async def react(event: StoredEvent) -> Disposition:
+    async def react(event: StoredEvent) -> WebhookResult:
         return ends.pop(0)
 
     clock, alarms = DatabaseClock(), Watched(storage.alarms)
-    loop = InboxLoop(storage.inbox, WebhookReactions(stripe={"t": react}), alarms, clock, parked_deadline=timedelta(hours=1))
+    loop = InboxLoop(storage.inbox, WebhookHandler(stripe={"t": react}), alarms, clock, parked_deadline=timedelta(hours=1))
     await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
     running = asyncio.create_task(loop.run())
     async with asyncio.timeout(10):

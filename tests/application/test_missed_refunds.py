@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from application.missed_webhooks.ports import Span
-from application.missed_webhooks.psp_reader import Asking
+from application.missed_webhooks.psp_reader import PspReader
 from application.missed_webhooks.psp_refunds import MissedRefunds
 from domain.provider_call.outcome import Failure, LookUpFailed, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
@@ -50,7 +50,7 @@ def _refund(name: str) -> RefundAtPsp:
 class Nothing:
     """A ledger that has heard of no refund, an inbox where none waits, and a pace without limits."""
 
-    async def refunds_heard_of(self, names: Sequence[str]) -> Mapping[str, str]:
+    async def refund_statuses(self, names: Sequence[str]) -> Mapping[str, str]:
         return {}
 
     async def unknown(self, provider: str, ids: Sequence[str]) -> set[str]:
@@ -75,7 +75,7 @@ async def told(psp: Psp) -> tuple[list[str], bool]:
     """The refunds whose end it told of, and whether the round came to its end."""
     nothing, found = Nothing(), []
     try:
-        async for page in MissedRefunds("hyperswitch", psp, nothing, nothing, Asking(nothing)).told(SPAN):
+        async for page in MissedRefunds("hyperswitch", PspReader(psp, nothing), nothing, nothing).events(SPAN):
             found += [event.event_id.rpartition(":")[2] for event in page]
     except LookUpFailed:
         return found, False

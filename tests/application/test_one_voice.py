@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from application.commands.orders import TransferLedger
+from application.commands import commands_on
 from application.commands.refunds import RefundReport, RefundRequest
-from application.webhooks.handler import DONE, Disposition, Ignored, Parked, StoredEvent, WebhookReactions
+from application.webhooks.handler import DONE, Ignored, Parked, StoredEvent, WebhookHandler, WebhookResult
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
 from domain.dispute import DisputePolicy
 from domain.errors import Contradiction, NotTheAuthority, Refused
 from domain.identity import transfer_stream
@@ -29,33 +29,33 @@ class Desk:
     """A ledger with one order over 1000, of which Anna has 900."""
 
     def __init__(self, storage: Storage) -> None:
-        self.storage, self.ledger = storage, TransferLedger(storage.ledger, storage.directory, DatabaseClock())
-        hyperswitch = HyperswitchReactions(self.ledger, storage.directory).by_type()
-        disputes = HyperswitchDisputes(self.ledger, storage.directory, DisputePolicy.WITHDRAWAL).by_type()
-        self._reactions = WebhookReactions(hyperswitch={**hyperswitch, **disputes})
+        self.storage, self.commands = storage, commands_on(storage.ledger, storage.directory, DatabaseClock())
+        hyperswitch = HyperswitchPayments(self.commands, storage.directory).handlers()
+        disputes = HyperswitchDisputes(self.commands, storage.directory, DisputePolicy.WITHDRAWAL).handlers()
+        self._reactions = WebhookHandler(hyperswitch={**hyperswitch, **disputes})
 
     async def paid(self, payment_id: str | None = None, charge: str | None = None) -> None:
-        await self.ledger.register_order(order_id="o1", currency="EUR", amount=1_000, shares=SHARES)
-        await self.ledger.record_payment("o1", payment_id, charge, "api")
+        await self.commands.orders.register(order_id="o1", currency="EUR", amount=1_000, shares=SHARES)
+        await self.commands.orders.record_payment("o1", payment_id, charge, "api")
 
     async def told(self, provider: str, name: str, amount: int = 400) -> None:
         report = RefundReport(name, "o1", amount, "EUR", f"{provider}:evt_{name}", provider=provider)
         with suppress(NotTheAuthority):
-            await self.ledger.refund_succeeded(report)
+            await self.commands.refunds.succeeded(report)
 
     async def settled(self, refund_id: str, psp_refund_id: str, amount: int = 400) -> None:
         wish = RefundRequest(refund_id=refund_id, order_id="o1", amount=amount, psp_refund_id=psp_refund_id)
-        await self.ledger.settle_refund(wish)
+        await self.commands.refunds.settle(wish)
 
-    async def hears(self, event_id: str, event_type: str, about: dict[str, Any]) -> Disposition:
+    async def hears(self, event_id: str, event_type: str, about: dict[str, Any]) -> WebhookResult:
         body = json.dumps({"event_id": event_id, "event_type": event_type, "content": {"object": about}}).encode()
         await self.storage.inbox.put("hyperswitch", event_id, event_type, body, await self.storage.now())
         (event,) = (await self.storage.inbox.claim("w", 1, LEASE)).events
-        return await self._reactions.react(StoredEvent(event.inbox_id, "hyperswitch", event_id, event_type, body))
+        return await self._reactions.handle(StoredEvent(event.inbox_id, "hyperswitch", event_id, event_type, body))
 
     async def taken(self) -> int:
         """What Anna's transfer is smaller by; nothing was sent yet."""
-        transfer = await self.ledger.transfer(transfer_stream("o1", "anna"))
+        transfer = await self.commands.operator.transfer(transfer_stream("o1", "anna"))
         return 900 - transfer.amount
 
 
@@ -100,7 +100,7 @@ async def test_only_the_payment_that_paid_the_order_holds_its_sellers_back_when_
     attempt = {**PAYMENT, "status": "failed"}
     assert isinstance(await desk.hears("evt_1", "payment_failed", attempt), Ignored)
     assert await desk.hears("evt_2", "payment_failed", {**attempt, "payment_id": "pay_2"}) == DONE
-    assert (await desk.ledger.transfer(transfer_stream("o1", "anna"))).held is not None
+    assert (await desk.commands.operator.transfer(transfer_stream("o1", "anna"))).held is not None
 
 
 async def test_a_failure_is_not_recorded_over_a_success_unasked_whenever_that_came(desk: Desk) -> None:
@@ -109,9 +109,9 @@ async def test_a_failure_is_not_recorded_over_a_success_unasked_whenever_that_ca
     await desk.told("hyperswitch", "ref_1")
     failed = RefundReport("ref_1", "o1", 400, "EUR", "hyperswitch:evt_2", provider="hyperswitch")
     with pytest.raises(Contradiction):
-        await desk.ledger.refund_failed(failed)
+        await desk.commands.refunds.failed(failed)
     assert await desk.taken() == 360
-    assert (await desk.ledger.refund_failed_after_all(failed)).refund.status == "failed"
+    assert (await desk.commands.refunds.failed(failed, asked=True)).refund.status == "failed"
 
 
 NAMES: dict[str, Callable[[Desk], Coroutine[Any, Any, None]]] = {

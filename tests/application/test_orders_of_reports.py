@@ -57,20 +57,20 @@ class Ledger:
 
     def succeeded(self, name: str) -> None:
         with suppress(Contradiction):  # an old story: it has failed since
-            self._refund(name, refunds.succeeded)
+            self._refund(name, refunds.succeed_refund)
 
     def failed(self, name: str) -> None:
-        self._refund(name, refunds.failed)
+        self._refund(name, refunds.fail_refund)
 
     def dispute(self, *told: DisputeStatus) -> None:
         uow = self._uow(Refund)
         report = DisputeReport("dp_1", "stripe", "o1", DISPUTED, "EUR", told, "stripe:evt")
-        disputes.heard(uow, report, DisputePolicy.WITHDRAWAL, self.now)
+        disputes.record_dispute(report, DisputePolicy.WITHDRAWAL, uow, self.now)
         self._stored(uow)
 
     def _refund(self, name: str, decide: Callable[..., object]) -> None:
         uow = self._uow(Refund, but=name)
-        decide(uow, RefundReport(name, "o1", REFUNDS[name], "EUR", "psp:evt"), self.now)
+        decide(RefundReport(name, "o1", REFUNDS[name], "EUR", "psp:evt"), uow, self.now)
         self._stored(uow)
 
     def _uow(self, kind: type[Stream], but: str = "") -> UnitOfWork:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from application.commands.orders import TransferLedger
+from application.command_handler import CommandHandler
+from application.commands import commands_on
 from application.webhooks.handler import DONE, StoredEvent
-from application.webhooks.stripe.account_pauses import SellersWork
+from application.webhooks.stripe.account_pauses import AccountPauses
 from application.webhooks.stripe.accounts import StripeAccounts
-from application.webhooks.stripe.objects import StripesObjects
+from application.webhooks.stripe.objects import StripeObjects
 from domain.identity import pause_stream
 from domain.pause import scope_of_seller
 from infrastructure.clock import DatabaseClock
@@ -54,8 +55,8 @@ async def storage() -> AsyncIterator[Storage]:
 async def test_a_pause_that_comes_later_than_its_end_is_ended_as_well(storage: Storage) -> None:
     """Two events, handled at once: the first has read that the account is not ready, the second is done before it acts."""
     stripe, directory = Stripe(), OneSeller()
-    work = SellersWork(storage.ledger, directory, DatabaseClock())  # type: ignore[arg-type]
-    updated = StripeAccounts(work, directory, StripesObjects(stripe)).by_type()["account.updated"]  # type: ignore[arg-type]
+    work = AccountPauses(CommandHandler(storage.ledger, DatabaseClock()), directory)  # type: ignore[arg-type]
+    updated = StripeAccounts(work, directory, StripeObjects(stripe)).handlers()["account.updated"]  # type: ignore[arg-type]
 
     async def hears(event_id: str, transfers: str) -> None:
         carried = {"object": {"id": "acct_1", "capabilities": {"transfers": transfers}}}
@@ -74,16 +75,16 @@ async def test_a_pause_that_comes_later_than_its_end_is_ended_as_well(storage: S
 
 
 async def test_a_person_who_resumes_a_seller_ends_what_stripe_has_held_as_well(storage: Storage) -> None:
-    desk = TransferLedger(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
-    work = SellersWork(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
+    commands = commands_on(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
+    work = AccountPauses(CommandHandler(storage.ledger, DatabaseClock()), OneSeller())  # type: ignore[arg-type]
     await work.pause(["anna"], "acct_1", "it is inactive", "stripe:evt_1")
     assert await is_held(storage)
-    assert await desk.resume(scope_of_seller("anna"), "mia", "Stripe says it is a mistake")
+    assert await commands.operator.resume(scope_of_seller("anna"), "mia", "Stripe says it is a mistake")
     assert not await is_held(storage)
-    assert not await desk.resume(scope_of_seller("anna"), "mia", "again")
+    assert not await commands.operator.resume(scope_of_seller("anna"), "mia", "again")
 
 
 async def is_held(storage: Storage) -> bool:
     scope = scope_of_seller("anna", "transferring")
-    switch = (await storage.ledger.load([pause_stream(scope)])).switch(scope)
+    switch = (await storage.ledger.load([pause_stream(scope)])).pause(scope)
     return switch is not None and switch.paused

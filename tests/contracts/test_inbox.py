@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.commands.orders import TransferLedger
+from application.commands import commands_on
 from application.unit_of_work import CommitExtras
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
@@ -107,9 +107,9 @@ async def test_an_event_that_is_parked_comes_back_at_once_when_what_it_waits_for
 
 
 async def register(storage: Storage, order_id: str, payment_id: str | None = None) -> None:
-    desk = TransferLedger(storage.ledger, storage.directory, DatabaseClock())
+    commands = commands_on(storage.ledger, storage.directory, DatabaseClock())
     shares = [Share(seller_id="anna", destination="acct_anna", amount=900)]
-    await desk.register_order(order_id=order_id, currency="EUR", amount=1_000, shares=shares, payment_id=payment_id)
+    await commands.orders.register(order_id=order_id, currency="EUR", amount=1_000, shares=shares, payment_id=payment_id)
 
 
 @pytest.mark.parametrize("subject", ["order:o1", "payment:pay_1"])

@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from application.commands.orders import TransferLedger
+from application.commands import commands_on
 from application.commands.refunds import RefundReport
+from application.ports import OrderMatches
 from application.unit_of_work import CommitExtras, InboxMark
 from domain.errors import Conflict, ConstraintBroken
 from domain.order.state import Share
@@ -192,20 +193,41 @@ async def test_a_webhook_can_be_done_without_causing_anything(storage: Storage) 
 
 
 async def test_streams_are_found_by_the_names_they_are_known_by(storage: Storage) -> None:
-    ledger = TransferLedger(storage.ledger, storage.directory, DatabaseClock())
+    commands = commands_on(storage.ledger, storage.directory, DatabaseClock())
     directory = storage.directory
     for order_id in ("o1", "o2"):
         shares = [Share(seller_id="anna", destination="acct_1", amount=900)]
-        await ledger.register_order(order_id=order_id, currency="EUR", amount=1_000, shares=shares, payment_id="pay_1")
-    recorded = await ledger.refund_succeeded(RefundReport("psp_1", "o1", 100, "EUR", "test"))
+        await commands.orders.register(order_id=order_id, currency="EUR", amount=1_000, shares=shares, payment_id="pay_1")
+    recorded = await commands.refunds.succeeded(RefundReport("psp_1", "o1", 100, "EUR", "test"))
     await stored(storage.ledger, refund("r1", "psp_r1"))
     assert await directory.refund_named("psp_1") == recorded.refund.id
     assert await directory.refund_named("psp_r1") == await directory.refund_named("r1") is not None
     assert await directory.refund_named("psp_2") is None
-    assert (await directory.order_of_refund("psp_1"), await directory.order_of_refund("psp_2")) == ("o1", None)
-    assert list(await directory.orders_paid_by("pay_1")) == ["o1", "o2"]
-    assert list(await directory.orders_paid_by("pay_2")) == []
-    assert (await directory.knows_order("o1"), await directory.knows_order("o3")) == (True, False)
+
+
+async def test_orders_are_found_by_every_name_of_a_webhook_in_one_query(storage: Storage) -> None:
+    commands, directory = commands_on(storage.ledger, storage.directory, DatabaseClock()), storage.directory
+    shares = [Share(seller_id="anna", destination="acct_1", amount=900)]
+    for order_id, payment_id in (("o1", "pay_1"), ("o2", "pay_1"), ("o3", None)):
+        await commands.orders.register(
+            order_id=order_id,
+            currency="EUR",
+            amount=1_000,
+            shares=shares,
+            payment_id=payment_id,
+            source_transaction="ch_3" if order_id == "o3" else None,
+        )
+    await commands.orders.record_payment("o3", None, "ch_3", "test")
+    refund_of_o1 = await commands.refunds.succeeded(RefundReport("psp_1", "o1", 100, "EUR", "test"))
+    found = await directory.find_order(
+        refund_id="psp_1", order_ids=["o3", "nowhere", "o1"], payment_ids=["pay_1"], source_transactions=["ch_3"]
+    )
+    assert (found.by_refund, found.refund) == ("o1", refund_of_o1.refund.id)
+    assert (list(found.by_id), list(found.by_payment), found.paid) == (["o3", "o1"], ["o1", "o2"], {"o3"})
+    by_charge = await directory.find_order(payment_ids=["ch_3"], source_transactions=["ch_3"])
+    assert (by_charge.sole_by_payment, by_charge.by_refund, list(by_charge.by_id)) == ("o3", None, [])
+    assert (await directory.find_order(payment_ids=["ch_3"])).sole_by_payment is None, "a charge is no payment id"
+    assert await directory.find_order(refund_id="psp_2", order_ids=[""]) == OrderMatches(by_id=[], by_payment=[])
 
 
 async def test_what_stripe_holds_is_claimed_by_its_id_or_by_the_name_it_bears(storage: Storage) -> None:

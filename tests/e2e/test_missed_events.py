@@ -184,7 +184,7 @@ class Broken:
 
     name, longest = "broken", timedelta(days=1)
 
-    def told(self, span: Any) -> Any:
+    def events(self, span: Any) -> Any:
         raise RuntimeError("a bug")
 
 

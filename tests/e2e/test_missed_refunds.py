@@ -139,7 +139,7 @@ async def test_a_refund_of_an_order_that_is_not_known_yet_waits_for_it(
     assert (await ledger.check(PSP, 2 * AHEAD)).missed == 0
     await ledger.register()
     await view.until(lambda: _all_done(ledger), "its order has released it")
-    await ledger.service.ledger.record_payment("o1", "pay_o1", None, "test")
+    await ledger.service.commands.orders.record_payment("o1", "pay_o1", None, "test")
     await view.reached("o1", "cancelled")
 
 

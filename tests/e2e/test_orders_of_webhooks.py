@@ -42,7 +42,7 @@ class Telling:
         return [("paid", self._pay), *reports]
 
     async def _pay(self) -> None:
-        await self._service.ledger.record_payment(self.order_id, None, self.charge, "api")
+        await self._service.commands.orders.record_payment(self.order_id, None, self.charge, "api")
 
     def _telling(self, name: str, type_: str, object_: dict[str, Any]) -> Callable[[], Awaitable[Any]]:
         event_id = f"evt_{self.order_id}_{name.replace(' ', '_')}"

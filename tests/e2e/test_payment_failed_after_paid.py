@@ -7,15 +7,16 @@ from uuid import UUID
 
 import pytest
 
-from application.commands.operator import resolve
-from application.webhooks.stripe.account_pauses import SellersWork
+from application.command_handler import CommandHandler
+from application.webhooks.stripe.account_pauses import AccountPauses
 from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
 from domain.order.facts import PaymentDoubted
 from domain.pause import EVERYTHING
 from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.facts import HeldBack
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.directory import PostgresDirectory
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support import ledger_process
@@ -38,7 +39,7 @@ async def ledger(stage: Stage, psp: HyperswitchControl) -> AsyncIterator[Lossy]:
 
 async def unsent(ledger: Lossy, psp: HyperswitchControl) -> None:
     """An order that is paid, while nothing is sent."""
-    await ledger.service.ledger.pause(EVERYTHING, "test", "so that something is unsent")
+    await ledger.service.commands.operator.pause(EVERYTHING, "test", "so that something is unsent")
     await ledger.order(psp)
 
 
@@ -50,7 +51,7 @@ async def fails(ledger: Lossy, psp: HyperswitchControl, shown: str = "failed") -
 
 async def goes_on(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
     """Work goes on, and everything that was due before has had its turn."""
-    await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
+    await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await ledger.order(psp, "o2")
     await view.reached("o2", "completed")
 
@@ -80,7 +81,7 @@ async def test_what_is_unsent_is_not_sent_until_a_person_retries_it(
     assert alarms["payment_failed_after_paid"].endswith("shows it as 'failed'. Transfers held back: 1; paid already: 0.")
     assert alarms["held_back"].endswith("Nothing of it is sent before it is retried or resolved.")
 
-    await ledger.service.ledger.retry(row.transfer_id, "olga", "the bank has the money")
+    await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
     await view.reached("o1", "completed")
     assert [call["key"] for call in await stage.posts(CREATE)].count(f"transfer:{row.transfer_id}:e1") == 1
     assert "held_back" not in await ledger.alarms()
@@ -92,7 +93,7 @@ async def test_where_the_payment_has_succeeded_after_all_the_report_is_an_old_st
     await unsent(ledger, psp)
     await fails(ledger, psp, shown="succeeded")
     await view.until(lambda: _is(ledger, "ignored"), "it is ignored")
-    await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
+    await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await view.reached("o1", "completed")
     assert await ledger.alarms() == {}
     ((_, reason),) = [row.values() for row in await view.select("select status, reason from webhook_inbox")]
@@ -120,7 +121,7 @@ async def test_that_another_payment_of_the_order_has_failed_is_no_matter(
     shown = ledger_process.payment("o1", 1_000) | {"payment_id": "pay_first_try", "status": "failed"}
     await told(ledger, "evt_failed", "payment_failed", shown)
     await view.until(lambda: _is(ledger, "ignored"), "it is ignored")
-    await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
+    await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await view.reached("o1", "completed")
 
 
@@ -138,7 +139,7 @@ async def test_a_refund_meanwhile_makes_it_less_and_pays_nobody(
     assert (row.status, row.amount, row.next_retry_at) == (status, left, None)
     assert [call["status"] for call in await stage.posts(CREATE)] == [200], "only the other order's"
     if status == "pending":
-        await ledger.service.ledger.retry(row.transfer_id, "olga", "the bank has the money")
+        await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
         (row,) = await view.reached("o1", "completed")
         assert row.amount == left
     assert "held_back" not in await ledger.alarms()
@@ -192,7 +193,7 @@ async def test_what_was_paid_before_is_told_and_a_person_may_end_what_was_not(
     (_, ben) = await view.transfers("o1")
     assert ben.waiting_for == "payment"
     service = ledger.service
-    await resolve(service.ledger, service.gateway, ben.transfer_id, "olga", "the buyer never paid", "ticket-7")
+    await service.commands.operator.resolve(service.gateway, ben.transfer_id, "olga", "the buyer never paid", "ticket-7")
     await view.reached("o1", "completed", "permanently_failed")
     assert set(await ledger.alarms()) == {"payment_failed_after_paid"}
 
@@ -212,7 +213,7 @@ async def test_an_account_that_turns_ready_releases_nothing_that_is_held_back(
             return [row.transfer_id] if after is None else []
 
     service = ledger.service
-    work = SellersWork(PostgresEventLog(service.store), LookedBefore(service.pool), service.clock)
+    work = AccountPauses(CommandHandler(PostgresEventLog(service.store), service.clock), LookedBefore(service.pool))
     await work.retry(TransferStatus.FAILED, WaitingFor.ACCOUNT, "acct_1anna", "stripe:evt_1", "its account may be paid again")
     assert await waits(view)()
 
@@ -222,10 +223,10 @@ async def test_told_again_it_holds_back_nothing_that_was_released(ledger: Lossy,
     await fails(ledger, psp)
     await view.until(waits(view), "it is held back")
     row = await view.transfer("o1")
-    await ledger.service.ledger.retry(row.transfer_id, "olga", "the bank has the money")
+    await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
     await told(ledger, "evt_again", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
     await view.until(lambda: _all_done(ledger), "it is handled")
-    await ledger.service.ledger.resume(EVERYTHING, "test", "goes on")
+    await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await view.reached("o1", "completed")
 
 

@@ -235,11 +235,11 @@ async def test_a_paused_kind_of_work_sends_nothing_and_goes_on_when_it_is_resume
     async with running(settings) as service:
         desk = Desk(service)
         await stage.paid(desk)
-        await service.ledger.pause(scope_of_work("refunding"), "ops", "wrong prices")
+        await service.commands.operator.pause(scope_of_work("refunding"), "ops", "wrong prices")
         await desk.ask_refund("r1", amount=1_000)
         await stage.paid(desk, "o2", bert=900)
         assert await buyers.story() == ["Opened"]
-        await service.ledger.resume(scope_of_work("refunding"), "ops", "mended")
+        await service.commands.operator.resume(scope_of_work("refunding"), "ops", "mended")
         await buyers.happened(Submitted)
 
 

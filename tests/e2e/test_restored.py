@@ -78,7 +78,7 @@ async def test_every_process_of_the_database_looks_first_until_a_person_ends_it(
         assert row.stripe_transfer_id == known
         await desk.refund("r1", "o1", 500)
         await stage.view.reached("o1", "partially_reversed")
-        await service.ledger.resume("unseen", "mia", "reconciled")
+        await service.commands.operator.resume("unseen", "mia", "reconciled")
         assert (await PostgresCircuitBreaker(stage.view.pool).state()).look_first is None
     assert len(await stage.posts(CREATE)) == 1
 
@@ -89,7 +89,7 @@ async def test_a_reversal_of_the_lost_hour_is_given_back_when_its_refund_fails(s
         (transfer_id,) = await stage.paid(desk)
     async with stored(stage.settings) as storage:
         await Desk(storage).refund("r1", "o1", 500)
-        (claim,) = (await storage.ledger.transfer(transfer_id)).reversals.values()
+        (claim,) = (await storage.commands.operator.transfer(transfer_id)).reversals.values()
     (row,) = await stage.view.transfers("o1")
     metadata = {"reversal_id": claim.reversal_id, "refund_id": "r1"}
     await stage.stripe.external_reversal(str(row.stripe_transfer_id), claim.amount, metadata=metadata)

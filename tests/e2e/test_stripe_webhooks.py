@@ -257,7 +257,7 @@ async def test_stripes_refund_finds_its_order_by_any_of_its_names(
     await view.reached("o1", "partially_reversed", "completed")
     assert await shop.net() == 900
     late = await shop.hears("refund.updated", a_refund("re_1", 400, **names), "ignored")
-    assert "old story" in late["reason"]
+    assert "old report" in late["reason"]
 
 
 async def test_a_refund_that_overtakes_the_payment_waits_for_it(
@@ -488,7 +488,7 @@ async def test_payouts_are_shown_per_seller(open_shop: OpenShop, stripe: Simulat
     bounced = made | {"status": "failed", "failure_message": "account closed"}
     await shop.hears("payout.failed", bounced, account=account("anna"))
     odd = await shop.hears("payout.updated", made | {"status": "teleported"}, "ignored", account=account("anna"))
-    assert "nobody knows" in odd["reason"]
+    assert "does not know this status" in odd["reason"]
     shown = await shop.web.get("/v1/sellers/anna/payouts")
     assert [(p["payout_id"], p["amount"], p["status"], p["last_error"]) for p in shown["data"]] == [
         (made["id"], 300, "failed", "account closed")

@@ -87,7 +87,7 @@ async def test_a_refused_key_stops_all_sending_until_a_person_resumes_it(stage: 
         await desk.pay("late")
 
         await stage.stripe.clear_faults(fault)
-        assert await service.ledger.resume(EVERYTHING, "mia", "the key is mended")
+        assert await service.commands.operator.resume(EVERYTHING, "mia", "the key is mended")
         await stage.view.reached("late", "completed")
         for n in range(several):
             (row,) = await stage.view.transfers(f"o{n}")
@@ -115,14 +115,14 @@ async def test_transfers_that_stripe_does_not_know_in_a_row_are_another_account_
 async def test_a_paused_seller_waits_while_the_others_are_paid(stage: Stage) -> None:
     async with running(stage.settings) as service:
         desk = Desk(service)
-        assert await service.ledger.pause(scope_of_seller("bert"), "mia", "account under review")
+        assert await service.commands.operator.pause(scope_of_seller("bert"), "mia", "account under review")
         await desk.order("o1", 1_000, anna=500, bert=400)
         await desk.pay("o1")
         await stage.view.reached("o1", "completed", "pending")
         await stage.paid(desk, "o2")  # the loop has looked again, and passed bert over
         assert [row.status for row in await stage.view.transfers("o1")] == ["completed", "pending"]
         assert "paused" in await stage.view.alarms()
-        await service.ledger.resume(scope_of_seller("bert"), "mia", "all is well")
+        await service.commands.operator.resume(scope_of_seller("bert"), "mia", "all is well")
         await stage.view.reached("o1", "completed", "completed")
     assert "paused" not in await stage.view.alarms()
 
@@ -131,12 +131,12 @@ async def test_while_reversals_are_paused_sellers_are_paid_and_refunds_are_taken
     async with running(stage.settings) as service:
         desk = Desk(service)
         await stage.paid(desk, "o1")
-        await service.ledger.pause(scope_of_work("reversing"), "mia", "Stripe told us to")
+        await service.commands.operator.pause(scope_of_work("reversing"), "mia", "Stripe told us to")
         await desk.refund("r1", "o1", 1_000)
         await stage.paid(desk, "o2")
         assert (await stage.view.transfer("o1")).status == "reversal_pending"
         assert await stage.posts(REVERSE) == []
-        await service.ledger.resume(scope_of_work("reversing"), "mia", "over")
+        await service.commands.operator.resume(scope_of_work("reversing"), "mia", "over")
         await stage.view.reached("o1", "reversed")
 
 

@@ -14,8 +14,9 @@ from uuid import UUID
 
 import pytest
 
+from application.command_handler import CommandHandler
 from application.unit_of_work import CommitExtras
-from application.webhooks.stripe.external_changes import StripesBooks
+from application.webhooks.stripe.external_changes import ExternalChanges
 from domain.errors import StripeSilent
 from domain.identity import transfer_stream
 from domain.provider_call.retry_policy import Policy
@@ -292,10 +293,10 @@ async def test_the_webhook_of_a_mark_records_the_id_instead_of_holding_it_as_evi
             assert (await stage.view.transfer("old")).last_error.startswith("no_stripe_transfer_id")
         known = await held(stage.stripe, metadata={"transfer_id": str(transfer_id)})
         seen = TransferAtStripe(known, 900, 0, CURRENCY, account("anna"), str(transfer_id))
-        await StripesBooks(ledger, storage.clock).take_in(transfer_id, seen, CommitExtras())
+        await ExternalChanges(CommandHandler(ledger, storage.clock)).record(transfer_id, seen, CommitExtras())
         await backfill(stage.settings, True, None, False)
         assert await stripe_id(stage) == known
         assert "evidence_held" not in await stage.view.alarms()
         if stuck:
-            await storage.ledger.retry(transfer_id, "mia", "its id is known")
+            await storage.commands.operator.retry(transfer_id, "mia", "its id is known")
             assert (await stage.view.transfer("old")).status == "reversal_pending"

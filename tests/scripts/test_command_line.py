@@ -36,8 +36,8 @@ async def paid_order(database_url: str) -> str:
     order_id = f"order-{uuid4().hex[:8]}"
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         share = Share(seller_id="s1", destination="acct_1s1", amount=900)
-        await storage.ledger.register_order(order_id=order_id, currency="EUR", amount=1000, shares=[share])
-        await storage.ledger.record_payment(order_id, None, None, "api")
+        await storage.commands.orders.register(order_id=order_id, currency="EUR", amount=1000, shares=[share])
+        await storage.commands.orders.record_payment(order_id, None, None, "api")
     return order_id
 
 

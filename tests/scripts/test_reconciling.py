@@ -11,14 +11,15 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from application.commands.orders import TransferLedger
+from application.commands import commands_on
 from domain.identity import reversal_name, transfer_stream
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Send
 from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.directory import PostgresDirectory
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import settings_from
 from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from tests.scripts.test_command_line import run
@@ -185,7 +186,7 @@ async def test_our_own_reversal_whose_outcome_was_lost_is_adopted_as_its_outcome
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         an_hour_ago = storage.clock.now() - timedelta(hours=1)
         ledger = PostgresEventLog(storage.store)
-        desk = Desk(replace(storage, ledger=TransferLedger(ledger, PostgresDirectory(storage.pool), At(an_hour_ago))))
+        desk = Desk(replace(storage, commands=commands_on(ledger, PostgresDirectory(storage.pool), At(an_hour_ago))))
         await desk.order("o1", 1_000, ada=1_000)
         await desk.pay("o1")
         uow = await ledger.load([UUID(OURS1)])

@@ -37,11 +37,11 @@ async def transfer_id(database_url: str) -> str:
     """A transfer of 900 to ada for o1, paid; 300 of it came back with r1."""
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         share = Share(seller_id="ada", destination="acct_ada", amount=900)
-        await storage.ledger.register_order(order_id="o1", currency="EUR", amount=900, shares=[share])
-        await storage.ledger.record_payment("o1", None, None, "api")
+        await storage.commands.orders.register(order_id="o1", currency="EUR", amount=900, shares=[share])
+        await storage.commands.orders.record_payment("o1", None, None, "api")
         (row,) = await ReadModels(storage.pool).transfers(Filters(), 1)
         await _goes_through(storage, row.transfer_id, "tr_1")
-        await storage.ledger.settle_refund(RefundRequest("r1", "o1", 300))
+        await storage.commands.refunds.settle(RefundRequest("r1", "o1", 300))
         await _goes_through(storage, row.transfer_id, "trr_1")
     return str(row.transfer_id)
 

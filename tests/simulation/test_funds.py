@@ -79,7 +79,7 @@ def test_a_seller_who_stays_without_balance_past_the_deadline_is_a_matter_for_a_
             assert len(stripe.posts("reversals.create")) == calls, "nothing more is sent"
 
             fund(stripe.world.books, account("anna"), "eur", 540)
-            await fleet.desk.retry(row.transfer_id, "olga", "the seller has paid in")
+            await fleet.commands.operator.retry(row.transfer_id, "olga", "the seller has paid in")
             await fleet.until(fleet.quiet, HOUR)
             assert market.transfer("o1").amount_reversed == 540
         books_agree(stripe, fleet.database)

@@ -23,12 +23,12 @@ def test_what_was_claimed_before_a_pause_is_not_begun_after_it() -> None:
         async with Fleet(lambda: stripe, processes=2) as fleet:
             await reversals_due(fleet, stripe, 400)
             await asyncio.sleep(2)
-            assert await fleet.desk.pause(EVERYTHING, "mia", "enough")
+            assert await fleet.commands.operator.pause(EVERYTHING, "mia", "enough")
             begun = stripe.calls
             assert 0 < begun < 100
             await asyncio.sleep(HOUR.total_seconds())
             assert stripe.calls == begun, "calls that had begun are finished, none begins"
-            await fleet.desk.resume(EVERYTHING, "mia", "go on")
+            await fleet.commands.operator.resume(EVERYTHING, "mia", "go on")
             await fleet.until(fleet.quiet, HOUR)
         books_agree(stripe, fleet.database)
 

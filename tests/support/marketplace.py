@@ -30,13 +30,13 @@ class Market:
 
     async def order(self, order_id: str, amount: int, **shares: int) -> None:
         named = [Share(seller_id=seller, destination=account(seller), amount=share) for seller, share in shares.items()]
-        await self._fleet.desk.register_order(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
+        await self._fleet.commands.orders.register(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
 
     async def pay(self, order_id: str) -> None:
-        await self._fleet.desk.record_payment(order_id, f"pay_{order_id}", None, "test")
+        await self._fleet.commands.orders.record_payment(order_id, f"pay_{order_id}", None, "test")
 
     async def refund(self, name: str, order_id: str, amount: int) -> None:
-        await self._fleet.desk.refund_succeeded(RefundReport(name, order_id, amount, CURRENCY, "test"))
+        await self._fleet.commands.refunds.succeeded(RefundReport(name, order_id, amount, CURRENCY, "test"))
 
     # --- webhooks -----------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 
 from application.missed_webhooks.poller import Poller, Round, Times
-from application.missed_webhooks.psp import MissedAtPsp
-from application.missed_webhooks.stripe_events import MissedEvents
+from application.missed_webhooks.psp import MissedPspEvents
+from application.missed_webhooks.stripe_events import MissedStripeEvents
 from application.ports import Clock
 from infrastructure.bootstrap import running
 from infrastructure.hyperswitch.signature import HEADER, sign
@@ -26,7 +26,7 @@ from tests.support.service import CURRENCY, account
 SECRET = "the-secret-of-this-test"
 AHEAD = timedelta(minutes=11)
 """The time that a webhook may be under way, and a minute."""
-STRIPE, PSP = MissedEvents.name, MissedAtPsp.name
+STRIPE, PSP = MissedStripeEvents.name, MissedPspEvents.name
 
 
 class Ahead:
@@ -61,7 +61,7 @@ class Lossy:
         """An order that is paid here and at the payment provider."""
         await psp.take_payment(f"pay_{order_id}", amount, CURRENCY, metadata={"order_id": order_id})
         await self.register(order_id, amount, **shares)
-        await self.service.ledger.record_payment(order_id, f"pay_{order_id}", None, "test")
+        await self.service.commands.orders.record_payment(order_id, f"pay_{order_id}", None, "test")
 
     async def register(self, order_id: str = "o1", amount: int = 1_000, **shares: int) -> None:
         named = [{"seller_id": s, "destination": account(s), "amount": a} for s, a in (shares or {"anna": 900}).items()]

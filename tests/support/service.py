@@ -51,27 +51,27 @@ class Desk:
     """What the marketplace and its payment provider tell a ledger."""
 
     def __init__(self, storage: Storage) -> None:
-        self._ledger = storage.ledger
+        self._commands = storage.commands
 
     async def order(self, order_id: str, amount: int, **shares: int) -> None:
         named = [Share(seller_id=seller, destination=account(seller), amount=share) for seller, share in shares.items()]
-        await self._ledger.register_order(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
+        await self._commands.orders.register(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
 
     async def pay(self, order_id: str, source_transaction: str | None = None) -> None:
-        await self._ledger.record_payment(order_id, f"pay_{order_id}", source_transaction, "test")
+        await self._commands.orders.record_payment(order_id, f"pay_{order_id}", source_transaction, "test")
 
     async def refund(self, name: str, order_id: str, amount: int) -> None:
-        await self._ledger.refund_succeeded(_report(name, order_id, amount))
+        await self._commands.refunds.succeeded(_report(name, order_id, amount))
 
     async def refund_failed(self, name: str, order_id: str, amount: int) -> None:
-        await self._ledger.refund_failed(_report(name, order_id, amount))
+        await self._commands.refunds.failed(_report(name, order_id, amount))
 
     async def ask_refund(self, refund_id: str, order_id: str = "o1", amount: int | None = None, **more: Any) -> Refund:
         """The marketplace wants a refund, which the payment provider is asked for."""
-        return (await self._ledger.request_refund(RefundRequest(refund_id, order_id, amount, **more))).refund
+        return (await self._commands.refunds.request(RefundRequest(refund_id, order_id, amount, **more))).refund
 
     async def retry(self, transfer_id: UUID) -> None:
-        await self._ledger.retry(transfer_id, "test", "it is time")
+        await self._commands.operator.retry(transfer_id, "test", "it is time")
 
 
 def _report(name: str, order_id: str, amount: int) -> RefundReport:

@@ -12,8 +12,9 @@ from psycopg.sql import SQL, Identifier
 from application.ports import Alarms, CircuitBreaker, Directory, EventLog, RateLimiter, WorkQueue
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
+from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.event_store import EventStore, RecordedFact
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from tests.support.in_memory.alarms import MemoryAlarms
 from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker

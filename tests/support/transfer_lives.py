@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from application.commands.orders import TransferLedger
+from application.commands import commands_on
 from application.commands.refunds import RefundReport
 from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.reversals import ReversalAnswer, ReversalFailed, ReversalProcess
@@ -27,7 +27,8 @@ from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.opening_facts import Imported
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.directory import PostgresDirectory
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.service import Storage
 from tests.support.in_memory.stripe import LightStripe
@@ -45,7 +46,7 @@ class Life:
     def __init__(self, storage: Storage, seed: int) -> None:
         self._random, self.instant = Random(seed), START
         self._store, self._reads = PostgresEventLog(storage.store), ReadModels(storage.pool)
-        self._ledger = TransferLedger(self._store, PostgresDirectory(storage.pool), self)
+        self._commands = commands_on(self._store, PostgresDirectory(storage.pool), self)
         self._recorder = OutcomeRecorder(self._store, self)
         stripe = LightStripe(clock=self.now)
         self._transfers = TransferProcess(stripe, PostgresDirectory(storage.pool), POLICY)
@@ -89,10 +90,10 @@ class Life:
             if self._random.random() < 0.2:
                 share["currency"] = "USD"
             shares.append(share)
-        await self._ledger.register_order(order_id=order_id, currency="EUR", amount=1_000, shares=shares)
+        await self._commands.orders.register(order_id=order_id, currency="EUR", amount=1_000, shares=shares)
         self.orders.append(order_id)
         if self._opening or self._random.random() < 0.9:
-            await self._ledger.record_payment(order_id, f"pay_{order_id}", None, f"hyperswitch:evt_{order_id}")
+            await self._commands.orders.record_payment(order_id, f"pay_{order_id}", None, f"hyperswitch:evt_{order_id}")
 
     async def _refunds_a_buyer(self) -> None:
         if self.orders:
@@ -101,16 +102,16 @@ class Life:
                 self._name("r"), order_id, 333 if self._opening else self._random.choice([1, 100, 333, 1_000]), "EUR", "test"
             )
             self._refunds.append(report)
-            await self._ledger.refund_succeeded(report)
+            await self._commands.refunds.succeeded(report)
 
     async def _takes_a_refund_back(self) -> None:
         if self._refunds:
-            await self._ledger.refund_failed(self._random.choice(self._refunds))
+            await self._commands.refunds.failed(self._random.choice(self._refunds))
 
     async def _retries(self) -> None:
         transfer = await self._some_transfer(lambda transfer: True)
         if transfer is not None:
-            await self._ledger.retry(transfer.id, "mia", "it is time")
+            await self._commands.operator.retry(transfer.id, "mia", "it is time")
 
     async def _takes_over(self) -> None:
         """A row of an older system, with a name at Stripe or without."""

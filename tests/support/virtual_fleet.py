@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
-from application.commands.orders import TransferLedger
+from application.commands import commands_on
 from application.gateways import TransferGateway
 from application.ports import EventLog
 from application.process_managers.circuit_breaker import BreakerMonitor
@@ -21,8 +21,8 @@ from application.process_managers.process import ProcessManager
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Worker, WorkerLimits
-from application.webhooks.handler import WebhookReactions
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
+from application.webhooks.handler import WebhookHandler
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
 from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -181,14 +181,14 @@ class Process:
 
     def _watch(self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock) -> BreakerMonitor:
         database, line = self.fleet.database, self.line
-        desk = TransferLedger(ledger, line.to(MemoryDirectory(database)), clock)
+        commands = commands_on(ledger, line.to(MemoryDirectory(database)), clock)
         breaker, alarms, recorder = (
             line.to(MemoryCircuitBreaker(database)),
             line.to(MemoryAlarms(database)),
             OutcomeRecorder(ledger, clock),
         )
 
-        return BreakerMonitor(breaker, gateway, alarms, forgive=recorder.forgive, stop=desk.pause)
+        return BreakerMonitor(breaker, gateway, alarms, forgive=recorder.forgive, stop=commands.operator.pause)
 
     def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: BreakerMonitor, clock: DatabaseClock) -> list[Loop]:
         fleet, settings, line = self.fleet, self.fleet.settings, self.line
@@ -212,7 +212,7 @@ class Process:
         directory = line.to(MemoryDirectory(database))
         return InboxLoop(
             line.to(MemoryInbox(database)),
-            WebhookReactions(hyperswitch=HyperswitchReactions(TransferLedger(ledger, directory, clock), directory).by_type()),
+            WebhookHandler(hyperswitch=HyperswitchPayments(commands_on(ledger, directory, clock), directory).handlers()),
             line.to(MemoryAlarms(database)),
             clock,
             parked_deadline=settings.parked_deadline,
@@ -244,7 +244,7 @@ class Fleet:
         self.database = MemoryDatabase(now)
         self.ledger = PostgresEventLog(MemoryStore(self.database))
         self.inbox = MemoryInbox(self.database)
-        self.desk = TransferLedger(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
+        self.commands = commands_on(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
         self.processes = [Process(f"process {number}", self) for number in range(1, processes + 1)]
 
     async def __aenter__(self) -> "Fleet":

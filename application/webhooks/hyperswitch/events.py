@@ -1,30 +1,30 @@
-"""Hyperswitch's webhooks as we read them: only the members we use, tolerant of everything else.
+"""Hyperswitch's webhooks: the members that the ledger reads. All other members are ignored.
 
 Amounts are integers in minor units. The shapes are those of the PSP's outgoing webhooks in its v1 API.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from application.webhooks.fields import Amount, AnyAmount
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
-"""It becomes metadata of a reversal, of which Stripe takes 500 characters; with more, all that waits behind it is stuck."""
+"""An id that becomes metadata of a reversal. Stripe takes 500 characters there; a longer one would block all later reversals."""
 Words = Annotated[str, AfterValidator(lambda words: words.replace("\x00", "\ufffd"))]
-"""From a bank, by way of a connector. PostgreSQL stores no NUL, and no report may be lost for its wording."""
+"""Text of a bank, passed on by a connector. PostgreSQL stores no NUL, and no report may be lost for its wording."""
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
-    """What the marketplace attached."""
+class MarketplaceMetadata:
+    """Metadata that the marketplace attached."""
 
     order_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Payment:
+class PaymentContent:
     """`content.object` of a payment event."""
 
     payment_id: str
@@ -33,17 +33,17 @@ class Payment:
     currency: str
     amount_received: AnyAmount | None = None
     merchant_order_reference_id: str | None = None
-    metadata: Metadata | None = None
+    metadata: MarketplaceMetadata | None = None
 
     @property
     def named_orders(self) -> list[str]:
-        """The orders it names, in the order in which they are believed."""
+        """The orders that the payment names, the most reliable name first."""
         named = (self.metadata.order_id if self.metadata else None, self.merchant_order_reference_id)
         return [name for name in named if name]
 
 
 @dataclass(frozen=True, slots=True)
-class Refund:
+class RefundContent:
     """`content.object` of a refund event."""
 
     refund_id: Name
@@ -52,17 +52,17 @@ class Refund:
     currency: str
     status: str
     error_message: Words | None = None
-    metadata: Metadata | None = None
+    metadata: MarketplaceMetadata | None = None
 
     @property
     def named_order(self) -> str | None:
-        """The order its metadata names."""
+        """The order in the refund's metadata."""
         return self.metadata.order_id if self.metadata else None
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute:
-    """`content.object` of a dispute event. Its amount comes as a string of minor units."""
+class DisputeContent:
+    """`content.object` of a dispute event. Its amount arrives as a string of minor units."""
 
     dispute_id: Name
     payment_id: str
@@ -71,54 +71,30 @@ class Dispute:
     connector_reason: Words | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentContent:
-    """What a payment event is about."""
-
-    object: Payment
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class RefundContent:
-    """What a refund event is about."""
+class Content(Generic[T]):
+    """`content` of an event."""
 
-    object: Refund
-
-
-@dataclass(frozen=True, slots=True)
-class DisputeContent:
-    """What a dispute event is about."""
-
-    object: Dispute
+    object: T
 
 
 @dataclass(frozen=True, slots=True)
-class PaymentEvent:
-    """An event about a payment."""
+class Envelope(Generic[T]):
+    """An event about a `T`."""
 
     event_id: str
     event_type: str
-    content: PaymentContent
+    content: Content[T]
 
 
-@dataclass(frozen=True, slots=True)
-class RefundEvent:
-    """An event about a refund."""
-
-    event_id: str
-    event_type: str
-    content: RefundContent
+PAYMENT_EVENT = TypeAdapter(Envelope[PaymentContent])
+REFUND_EVENT = TypeAdapter(Envelope[RefundContent])
+DISPUTE_EVENT = TypeAdapter(Envelope[DisputeContent])
 
 
-@dataclass(frozen=True, slots=True)
-class DisputeEvent:
-    """An event about a dispute."""
-
-    event_id: str
-    event_type: str
-    content: DisputeContent
-
-
-PAYMENT_EVENT = TypeAdapter(PaymentEvent)
-REFUND_EVENT = TypeAdapter(RefundEvent)
-DISPUTE_EVENT = TypeAdapter(DisputeEvent)
+def content_of(body: bytes, kind: TypeAdapter[Envelope[T]]) -> T:
+    """Return the object that an event is about. Raises ValidationError."""
+    return kind.validate_json(body).content.object

@@ -1,54 +1,54 @@
-"""Holding and releasing the work for sellers when their accounts at Stripe turn, and recording what Stripe pays out to them."""
+"""Commands of account events: pause sellers, resume them, retry their transfers, and record their payouts."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
 from application.command_handler import CommandHandler
-from application.ports import Clock, Directory, EventLog
-from application.unit_of_work import CommitExtras, UnitOfWork
-from application.webhooks.handler import DONE, Done
+from application.ports import Directory
+from application.unit_of_work import UnitOfWork
+from application.webhooks.handler import StoredEvent
+from application.webhooks.stripe.events import PayoutObject
 from domain.errors import CallInFlight, NothingToRetry
 from domain.identity import pause_stream, payout_stream
 from domain.lifecycle import TransferStatus
-from domain.pause import Pause, scope_of_seller
+from domain.money import currency
+from domain.pause import scope_of_seller
 from domain.payout import Payout, PayoutStatus
 from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.aggregate import SellerTransfer
 
 REVOKED = "it has revoked the platform's access"
-"""Why a seller is paused who has left."""
+"""Reason of the pause of a seller who has disconnected the account. `resume` compares it with recorded pauses."""
 MOST_BATCHES = 100
-"""Of the transfers that one event makes due; what waits beyond them keeps its own time."""
+"""Upper limit of batches per event. Transfers beyond it are retried at their own `next_retry_at`."""
 
 
-class SellersWork:
-    """Every method may be repeated. Facts name the event that caused them as their actor."""
+class AccountPauses:
+    """Commands of account events. Every method may be repeated. Facts name the event as their actor."""
 
-    def __init__(self, ledger: EventLog, directory: Directory, clock: Clock) -> None:
-        self._ledger, self._directory, self._handler = ledger, directory, CommandHandler(ledger, clock)
+    def __init__(self, handler: CommandHandler, directory: Directory) -> None:
+        self._handler, self._directory = handler, directory
 
     async def pause(self, sellers: Sequence[str], account: str, why: str, actor: str) -> None:
-        """No seller of these is paid; reversals go on, since money may leave the account all the same.
-        A person's pause is another switch, and stays."""
-        for seller_id in sellers:
-            scope = scope_of_seller(seller_id, "transferring")
+        """Stop the transfers to these sellers. Reversals go on, since money may leave the account at any time.
+
+        A pause by a person has a scope of its own and stays.
+        """
+        for scope in map(_scope, sellers):
 
             def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> None:
-                pause = uow.pause(scope)
-                if pause is None:
-                    pause = Pause.install(scope, now)
-                    uow.add([pause])
-                pause.pause(actor, f"{_of(account)}{why}", now)
+                uow.pause_of(scope, now).pause(actor, f"{_of(account)}{why}", now)
 
-            await self._handler.handle(partial(self._ledger.load, [pause_stream(scope)]), decide)
+            await self._handler.handle(partial(self._handler.load, pause_stream(scope)), decide)
 
     async def resume(self, sellers: Sequence[str], account: str, actor: str, *, seen: bool) -> None:
-        """End what an event about this account has paused, and nobody else. Unless it was `seen` at Stripe that it may be paid,
-        a revoked access stays revoked: an event that says otherwise may be older."""
-        for seller_id in sellers:
-            scope = scope_of_seller(seller_id, "transferring")
+        """End the pauses that events about this account began.
+
+        Unless the account was `seen` at Stripe, a pause for revoked access stays: the event may be older than the revocation.
+        """
+        for scope in map(_scope, sellers):
 
             def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> None:
                 pause = uow.pause(scope)
@@ -57,10 +57,10 @@ class SellersWork:
                 if seen or not pause.reason.endswith(REVOKED):
                     pause.resume(actor, f"{_of(account)}its transfers are active", now)
 
-            await self._handler.handle(partial(self._ledger.load, [pause_stream(scope)]), decide)
+            await self._handler.handle(partial(self._handler.load, pause_stream(scope)), decide)
 
     async def retry(self, status: TransferStatus, waiting_for: WaitingFor, account: str | None, actor: str, why: str) -> None:
-        """What waits for this is due now, a batch at a time."""
+        """Make the transfers that wait for `account` or `funds` due now, a batch at a time."""
         after: UUID | None = None
         for _ in range(MOST_BATCHES):
             batch = await self._directory.waiting(status.value, waiting_for.value, account, after)
@@ -69,57 +69,49 @@ class SellersWork:
 
             def decide(uow: UnitOfWork, now: datetime) -> None:
                 for transfer in uow.transfers():
-                    _due_now(transfer, status, actor, why, now)
+                    _retry(transfer, status, actor, why, now)
 
-            await self._handler.handle(partial(self._ledger.load, batch), decide)
+            await self._handler.handle(partial(self._handler.load, *batch), decide)
             after = batch[-1]
 
-    async def payout(
-        self,
-        *,
-        payout_id: str,
-        account: str,
-        seller_ids: list[str],
-        amount: int,
-        currency: str,
-        arrival_date: datetime | None,
-        status: PayoutStatus,
-        detail: str | None,
-        source: str,
-        extras: CommitExtras,
-    ) -> None:
-        """Record what Stripe says of a payout."""
+    async def record_payout(self, seen: PayoutObject, account: str, sellers: Sequence[str], event: StoredEvent) -> None:
+        """Record a payout, and close the event with it. Raises ValueError for an unknown status, BadMoney."""
+        iso_currency = currency(seen.currency)
+        arrival = datetime.fromtimestamp(seen.arrival_date, UTC) if seen.arrival_date is not None else None
 
         def decide(uow: UnitOfWork, now: datetime) -> None:
-            payout = uow.payout(account, payout_id)
+            payout = uow.payout(account, seen.id)
             if payout is None:
                 payout = Payout.announce(
-                    payout_id=payout_id,
+                    payout_id=seen.id,
                     account=account,
-                    seller_ids=seller_ids,
-                    amount=amount,
-                    currency=currency,
-                    arrival_date=arrival_date,
-                    source=source,
+                    seller_ids=list(sellers),
+                    amount=seen.amount,
+                    currency=iso_currency,
+                    arrival_date=arrival,
+                    source=event.source,
                     now=now,
                 )
                 uow.add([payout])
-            payout.report(status, detail, source, now)
+            payout.report(PayoutStatus(seen.status), seen.failure_message or seen.failure_code, event.source, now)
 
-        await self._handler.handle(lambda: self._ledger.load([payout_stream(account, payout_id)]), decide, extras)
+        await self._handler.handle(partial(self._handler.load, payout_stream(account, seen.id)), decide, event.done)
 
-    async def close(self, extras: CommitExtras) -> Done:
-        """The event is done: all that it caused is stored."""
-        await self._ledger.append(UnitOfWork({}, {}), extras)
-        return DONE
+    async def close(self, event: StoredEvent) -> None:
+        """Close an event after all its facts are stored."""
+        await self._handler.handle(self._handler.load, lambda uow, now: None, event.done)
+
+
+def _scope(seller_id: str) -> str:
+    return scope_of_seller(seller_id, "transferring")
 
 
 def _of(account: str) -> str:
     return f"account {account}: "
 
 
-def _due_now(transfer: SellerTransfer, status: TransferStatus, actor: str, why: str, now: datetime) -> None:
-    """Unless it has moved on since it was looked for, or is held back: that only a person ends."""
+def _retry(transfer: SellerTransfer, status: TransferStatus, actor: str, why: str, now: datetime) -> None:
+    """Retry, unless the transfer has moved on since the look-up, or is held back: only a person ends a payment hold."""
     if transfer.status is not status or transfer.held is not None:
         return
     try:

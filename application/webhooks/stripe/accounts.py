@@ -1,20 +1,19 @@
-"""What Stripe's webhooks say of sellers' accounts: may they be paid, is there money, and what goes to their banks.
+"""Stripe's webhooks about sellers' accounts: their state, their balance and their payouts.
 
-Whether an account is ready turns to and fro, and events come in any order: its present state is read at Stripe.
+An account can become ready and unready again, and events arrive in any order: the present state is read at Stripe.
 """
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import TypeAdapter
 
 from application.ports import Directory
-from application.webhooks.handler import DONE, Disposition, Ignored, Reaction, StoredEvent, marked, source
-from application.webhooks.stripe.account_pauses import REVOKED, SellersWork
-from application.webhooks.stripe.events import ACCOUNT, CAPABILITY, PAYOUT, Account
-from application.webhooks.stripe.objects import StripesObjects, Unread
+from application.webhooks.handler import DONE, EventHandler, Ignored, StoredEvent, WebhookResult
+from application.webhooks.stripe.account_pauses import REVOKED, AccountPauses
+from application.webhooks.stripe.events import ACCOUNT, CAPABILITY, PAYOUT, AccountObject
+from application.webhooks.stripe.objects import ObjectUnread, StripeObjects
 from domain.lifecycle import TransferStatus
-from domain.money import currency
 from domain.payout import PayoutStatus
 from domain.provider_call.reasons import WaitingFor
 
@@ -25,13 +24,13 @@ NO_SELLER = "no transfer of ours goes to this account"
 
 
 class StripeAccounts:
-    """Finds out what an event means for sellers, and holds or releases their transfers."""
+    """Handlers of account, balance and payout events."""
 
-    def __init__(self, work: SellersWork, directory: Directory, objects: StripesObjects) -> None:
-        self._work, self._directory, self._objects = work, directory, objects
+    def __init__(self, pauses: AccountPauses, directory: Directory, objects: StripeObjects) -> None:
+        self._pauses, self._directory, self._objects = pauses, directory, objects
 
-    def by_type(self) -> dict[str, Reaction]:
-        """The reactions by event type."""
+    def handlers(self) -> Mapping[str, EventHandler]:
+        """Return the handlers by event type."""
         payouts = ("created", "updated", "paid", "failed", "canceled", "reconciliation_completed")
         return {
             "account.updated": self._account_updated,
@@ -41,99 +40,95 @@ class StripeAccounts:
             **dict.fromkeys([f"payout.{name}" for name in payouts], self._payout),
         }
 
-    # --- may it be paid -----------------------------------------------------------------------------------------------
+    # --- the account's state ------------------------------------------------------------------------------------------
 
-    async def _account_updated(self, event: StoredEvent) -> Disposition:
-        told = await self._carried(event, ACCOUNT)
-        return await self._turned(event, told.id if told else None, told)
+    async def _account_updated(self, event: StoredEvent) -> WebhookResult:
+        carried = self._carried(event, ACCOUNT)
+        return await self._apply_state(event, carried.id if carried else None, carried)
 
-    async def _capability_updated(self, event: StoredEvent) -> Disposition:
-        told = await self._carried(event, CAPABILITY)
-        if told is not None and told.id != TRANSFERS:
-            return Ignored(f"a capability that no transfer needs: {told.id}")
-        said = Account(told.account, {TRANSFERS: told.status}) if told is not None else None
-        return await self._turned(event, told.account if told else None, said)
+    async def _capability_updated(self, event: StoredEvent) -> WebhookResult:
+        carried = self._carried(event, CAPABILITY)
+        if carried is None:
+            return await self._apply_state(event, None, None)
+        if carried.id != TRANSFERS:
+            return Ignored(f"a capability that no transfer needs: {carried.id}")
+        return await self._apply_state(event, carried.account, AccountObject(carried.account, {TRANSFERS: carried.status}))
 
-    async def _deauthorized(self, event: StoredEvent) -> Disposition:
-        return await self._turned(event, None, None, REVOKED)
+    async def _deauthorized(self, event: StoredEvent) -> WebhookResult:
+        return await self._apply_state(event, None, None, REVOKED)
 
-    async def _turned(
-        self, event: StoredEvent, account: str | None, told: Account | None, if_closed: str | None = None
-    ) -> Disposition:
+    async def _apply_state(
+        self, event: StoredEvent, account: str | None, carried: AccountObject | None, if_closed: str | None = None
+    ) -> WebhookResult:
+        """Pause or resume the account's sellers. `if_closed`: the reason of the pause if our key may not read the account."""
         account = account or self._objects.envelope(event).of_account
         sellers = await self._directory.sellers_of(account) if account else ()
         if account is None or not sellers:
             return Ignored(NO_SELLER)
-        now, seen = await self._now(account, told, if_closed)
+        now, seen = await self._state(account, carried, if_closed)
         if now is None or now.capabilities.get(TRANSFERS) in NOT_ACTIVE:
             why = if_closed if now is None else _not_ready(now)
-            await self._work.pause(sellers, account, why or "it cannot be reached", source(event))
+            await self._pauses.pause(sellers, account, why or "it cannot be reached", event.source)
             if not seen:
-                return await self._work.close(marked(event))
-            # the event that ends it may have been done between our look and our pause, and would not come again
-            now, seen = await self._now(account, told, if_closed)
+                await self._pauses.close(event)
+                return DONE
+            # the event that ends the pause may have been handled between our read and our pause, and would not come again
+            now, seen = await self._state(account, carried, if_closed)
         capability = now.capabilities.get(TRANSFERS) if now is not None else None
         if now is not None and capability == ACTIVE:
-            await self._work.resume(sellers, account, source(event), seen=seen)
-            await self._work.retry(
-                TransferStatus.FAILED, WaitingFor.ACCOUNT, account, source(event), "its account may be paid again"
-            )
+            await self._pauses.resume(sellers, account, event.source, seen=seen)
+            why = "its account may be paid again"
+            await self._pauses.retry(TransferStatus.FAILED, WaitingFor.ACCOUNT, account, event.source, why)
         elif now is not None and capability not in NOT_ACTIVE:
-            return Ignored(f"it says nothing about transfers that anybody understands ({capability!r})")
-        return await self._work.close(marked(event))
+            return Ignored(f"the ledger does not know the state {capability!r} of the capability `transfers`")
+        await self._pauses.close(event)
+        return DONE
 
-    async def _now(self, account: str, told: Account | None, if_closed: str | None) -> tuple[Account | None, bool]:
-        """The account as it is at Stripe; as the event says where our key may not read it. None: no access to it.
-        And whether it was seen at Stripe."""
+    async def _state(
+        self, account: str, carried: AccountObject | None, if_closed: str | None
+    ) -> tuple[AccountObject | None, bool]:
+        """Return the account as Stripe shows it, and True; the carried one, and False, if our key may not read it.
+
+        None instead of an account: the platform has no access. Raises ObjectUnread.
+        """
         try:
             return ACCOUNT.validate_python(await self._objects.read(f"/v1/accounts/{account}")), True
-        except Unread as unread:
-            if unread.closed and (told is not None or if_closed is not None):
-                return told, False
+        except ObjectUnread as unread:
+            if unread.closed and (carried is not None or if_closed is not None):
+                return carried, False
             raise
 
-    async def _carried(self, event: StoredEvent, kind: TypeAdapter[T]) -> T | None:
-        """What a snapshot event carries; None for a thin one: the account is read anyway."""
+    def _carried(self, event: StoredEvent, kind: TypeAdapter[T]) -> T | None:
+        """Return the object of a snapshot event; None for a thin one, since the account is read anyway."""
         data = self._objects.envelope(event).data
         return kind.validate_python(data.object) if data is not None else None
 
-    # --- is there money -----------------------------------------------------------------------------------------------
+    # --- its balance --------------------------------------------------------------------------------------------------
 
-    async def _balance_available(self, event: StoredEvent) -> Disposition:
+    async def _balance_available(self, event: StoredEvent) -> WebhookResult:
         account = self._objects.envelope(event).of_account
         if account is None:
-            await self._work.retry(TransferStatus.FAILED, WaitingFor.FUNDS, None, source(event), "the platform has money")
+            status, why = TransferStatus.FAILED, "the platform has money"
         else:
-            await self._work.retry(
-                TransferStatus.REVERSAL_PENDING, WaitingFor.FUNDS, account, source(event), "its account has money"
-            )
-        return await self._work.close(marked(event))
+            status, why = TransferStatus.REVERSAL_PENDING, "its account has money"
+        await self._pauses.retry(status, WaitingFor.FUNDS, account, event.source, why)
+        await self._pauses.close(event)
+        return DONE
 
-    # --- what goes to banks -------------------------------------------------------------------------------------------
+    # --- its payouts --------------------------------------------------------------------------------------------------
 
-    async def _payout(self, event: StoredEvent) -> Disposition:
+    async def _payout(self, event: StoredEvent) -> WebhookResult:
         account = self._objects.envelope(event).of_account
         sellers = await self._directory.sellers_of(account) if account is not None else ()
         if account is None or not sellers:
             return Ignored(NO_SELLER)
-        told = await self._objects.subject(event, PAYOUT)
-        if told.status not in list(PayoutStatus):
-            return Ignored(f"a payout that is {told.status!r}: nobody knows what that means")
-        await self._work.payout(
-            payout_id=told.id,
-            account=account,
-            seller_ids=list(sellers),
-            amount=told.amount,
-            currency=currency(told.currency),
-            arrival_date=datetime.fromtimestamp(told.arrival_date, UTC) if told.arrival_date is not None else None,
-            status=PayoutStatus(told.status),
-            detail=told.failure_message or told.failure_code,
-            source=source(event),
-            extras=marked(event),
-        )
+        payout = await self._objects.subject(event, PAYOUT)
+        if payout.status not in list(PayoutStatus):
+            return Ignored(f"a payout that is {payout.status!r}: the ledger does not know this status")
+        await self._pauses.record_payout(payout, account, sellers, event)
         return DONE
 
 
-def _not_ready(account: Account) -> str:
+def _not_ready(account: AccountObject) -> str:
     disabled = account.requirements.disabled_reason if account.requirements else None
     return f"its transfers are {account.capabilities[TRANSFERS]}" + (f" ({disabled})" if disabled else "")

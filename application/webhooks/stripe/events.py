@@ -1,7 +1,7 @@
-"""Stripe's webhooks as we read them: only the members we use, tolerant of everything else.
+"""Stripe's webhooks: the members that the ledger reads. All other members are ignored.
 
-A snapshot event carries its object as it was; a thin one (`v1.…`) only names it, and it has to be read at Stripe. What Stripe
-calls a thing today may have another name tomorrow, so every word from a list of words is a plain string here.
+A snapshot event carries its object as it was. A thin event (`v1.…`) only names its object, which has to be read at Stripe.
+Statuses are plain strings here, since Stripe may add new ones.
 """
 
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from application.webhooks.fields import Amount, AnyAmount
 from domain.provider_call.stripe_objects import TransferAtStripe
 
 THIN = "v1."
-"""How the types of thin events begin."""
+"""Prefix of the types of thin events."""
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class EventData:
     """`data` of a snapshot event."""
 
     object: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class RelatedObject:
     """`related_object` of a thin event."""
 
     url: str
@@ -32,14 +32,14 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class StripeEvent:
-    """Either kind of event. `account` (thin: `context`) is the connected account that it is about; None: the platform."""
+    """A snapshot or thin event. `account` (thin: `context`) is the connected account of the event; None: the platform."""
 
     id: str
     type: str
     account: str | None = None
     context: str | None = None
-    data: Carried | None = None
-    related_object: Named | None = None
+    data: EventData | None = None
+    related_object: RelatedObject | None = None
 
     @property
     def of_account(self) -> str | None:
@@ -47,7 +47,7 @@ class StripeEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Refund:
+class RefundObject:
     """A `refund`. Amount in minor units."""
 
     id: str
@@ -62,15 +62,15 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
-class BalanceTransaction:
-    """One movement on the platform's balance. `amount` is below zero where money left."""
+class BalanceMovement:
+    """A `balance_transaction` of the platform. `amount` is negative where money left."""
 
     amount: int
     currency: str
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute:
+class DisputeObject:
     """A `dispute`. Amount in minor units."""
 
     id: str
@@ -81,23 +81,22 @@ class Dispute:
     charge: str | None = None
     payment_intent: str | None = None
     transfer_group: str | None = None
-    balance_transactions: list[BalanceTransaction] = field(default_factory=list)
+    balance_transactions: list[BalanceMovement] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
 
     @property
     def still_withdrawn(self) -> int:
-        """What the platform has not got back, as far as it is told in the dispute's own currency."""
-        told = [moved.amount for moved in self.balance_transactions if moved.currency == self.currency]
-        return -sum(told)
+        """The amount that the platform has not got back, as far as it is reported in the dispute's own currency."""
+        return -sum(moved.amount for moved in self.balance_transactions if moved.currency == self.currency)
 
 
-Payment = Refund | Dispute
-"""What is about a payment: its order is found by any of its names."""
+RefundOrDispute = RefundObject | DisputeObject
+"""An object about a buyer's payment. Its order is found by any of its names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
-    """A `transfer`. Its embedded reversals are not read: they are ten at most."""
+class TransferObject:
+    """A `transfer`. Its embedded reversals are not read, since there are ten at most."""
 
     id: str
     amount: AnyAmount
@@ -108,30 +107,30 @@ class Transfer:
 
     @property
     def at_stripe(self) -> TransferAtStripe:
-        """As a look at Stripe's books would show it, without its reversals."""
+        """The transfer as a look-up at Stripe would show it, without its reversals."""
         ours = self.metadata.get("transfer_id")
         currency = self.currency.upper()
         return TransferAtStripe(self.id, self.amount, self.amount_reversed, currency, self.destination, ours)
 
 
 @dataclass(frozen=True, slots=True)
-class Requirements:
-    """What Stripe wants of an account."""
+class AccountRequirements:
+    """`requirements` of an account: the information that Stripe still wants."""
 
     disabled_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountObject:
     """An `account`."""
 
     id: str
     capabilities: dict[str, str] = field(default_factory=dict)
-    requirements: Requirements | None = None
+    requirements: AccountRequirements | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Capability:
+class CapabilityObject:
     """A `capability` of an account."""
 
     id: str
@@ -140,7 +139,7 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True)
-class Payout:
+class PayoutObject:
     """A `payout`. Amount in minor units."""
 
     id: str
@@ -154,7 +153,7 @@ class Payout:
 
 
 EVENT = TypeAdapter(StripeEvent)
-REFUND, DISPUTE, TRANSFER = TypeAdapter(Refund), TypeAdapter(Dispute), TypeAdapter(Transfer)
-ACCOUNT, CAPABILITY, PAYOUT = TypeAdapter(Account), TypeAdapter(Capability), TypeAdapter(Payout)
+REFUND, DISPUTE, TRANSFER = TypeAdapter(RefundObject), TypeAdapter(DisputeObject), TypeAdapter(TransferObject)
+ACCOUNT, CAPABILITY, PAYOUT = TypeAdapter(AccountObject), TypeAdapter(CapabilityObject), TypeAdapter(PayoutObject)
 
 Object = Mapping[str, object]

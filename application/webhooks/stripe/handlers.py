@@ -1,27 +1,31 @@
-"""What Stripe's webhooks mean for the ledger, by event type; snapshot and thin events mean the same."""
+"""Handlers of Stripe's webhooks by event type. A snapshot event and its thin form mean the same."""
 
 from collections.abc import Mapping
 
-from application.webhooks.handler import Disposition, Reaction, StoredEvent
+from application.webhooks.handler import EventHandler, StoredEvent, WebhookResult
 from application.webhooks.stripe.accounts import StripeAccounts
 from application.webhooks.stripe.events import THIN
-from application.webhooks.stripe.objects import Unread
-from application.webhooks.stripe.refunds_disputes import StripePayments
+from application.webhooks.stripe.objects import ObjectUnread
+from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 
 
-def stripe_reactions(payments: StripePayments, transfers: StripeTransfers, accounts: StripeAccounts) -> Mapping[str, Reaction]:
-    """The reactions by event type."""
-    known = {**payments.by_type(), **transfers.by_type(), **accounts.by_type()}
-    reactions = {event_type: _reading(reaction) for event_type, reaction in known.items()}
-    return reactions | {THIN + event_type: reaction for event_type, reaction in reactions.items()}
+def stripe_handlers(
+    payments: StripeRefundsDisputes, transfers: StripeTransfers, accounts: StripeAccounts
+) -> Mapping[str, EventHandler]:
+    """Return all handlers by event type."""
+    known = {**payments.handlers(), **transfers.handlers(), **accounts.handlers()}
+    handlers = {event_type: _reading(handler) for event_type, handler in known.items()}
+    return handlers | {THIN + event_type: handler for event_type, handler in handlers.items()}
 
 
-def _reading(reaction: Reaction) -> Reaction:
-    async def react(event: StoredEvent) -> Disposition:
+def _reading(handler: EventHandler) -> EventHandler:
+    """Return a handler that answers with the result of an object that could not be read."""
+
+    async def handle(event: StoredEvent) -> WebhookResult:
         try:
-            return await reaction(event)
-        except Unread as unread:
-            return unread.so
+            return await handler(event)
+        except ObjectUnread as unread:
+            return unread.result
 
-    return react
+    return handle

@@ -1,4 +1,4 @@
-"""The object that a Stripe event is about: carried by the event, or, for a thin event, read at Stripe."""
+"""The object of a Stripe event: carried by a snapshot event, read at Stripe for a thin one."""
 
 import asyncio
 from datetime import timedelta
@@ -7,57 +7,56 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from application.gateways import TransferGateway
-from application.webhooks.handler import Later, Parked, StoredEvent
+from application.webhooks.handler import Later, Parked, StoredEvent, WebhookAlarm
 from application.webhooks.stripe.events import EVENT, Object, StripeEvent
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe, ProviderSignal
 
 READ_WITHIN = 5.0
-"""Seconds; an event is leased for ten, and its batch waits for it."""
-SILENT = timedelta(seconds=30)
-"""How long an event waits that needs Stripe's books while they cannot be read."""
+"""Seconds; an event is leased for ten, and its batch waits for the read."""
+UNREADABLE_RETRY = timedelta(seconds=30)
+"""Wait of an event while its object cannot be read at Stripe."""
 
 T = TypeVar("T")
 
 
-class Unread(Exception):
-    """The object could not be had; `so` is what becomes of its event. `closed`: our key may not read it."""
+class ObjectUnread(Exception):
+    """The object could not be read; `result` is the result of its event. `closed`: our API key may not read it."""
 
-    def __init__(self, so: Later | Parked, *, closed: bool = False) -> None:
-        self.so, self.closed = so, closed
-        super().__init__(so.reason)
+    def __init__(self, result: Later | Parked, *, closed: bool = False) -> None:
+        self.result, self.closed = result, closed
+        super().__init__(result.reason)
 
 
-class StripesObjects:
-    """Reads events, and the objects that they are about."""
+class StripeObjects:
+    """Reads events and their objects."""
 
     def __init__(self, gateway: TransferGateway) -> None:
         self._gateway = gateway
 
     @staticmethod
     def envelope(event: StoredEvent) -> StripeEvent:
-        """Raises ValidationError."""
+        """Return the parsed event. Raises ValidationError."""
         return EVENT.validate_json(event.body)
 
     async def subject(self, event: StoredEvent, kind: TypeAdapter[T]) -> T:
-        """What the event is about. Raises Unread, and ValidationError for what is no such object."""
-        told = self.envelope(event)
-        if told.data is not None:
-            return kind.validate_python(told.data.object)
-        if told.related_object is None or not told.related_object.url.startswith("/v1/"):
-            raise Unread(Parked(f"event:{event.event_id}", "it does not say what it is about", "webhook_unreadable"))
-        return kind.validate_python(await self.read(told.related_object.url, told.of_account))
+        """Return the object of an event. Raises ObjectUnread, and ValidationError for an object of another kind."""
+        envelope = self.envelope(event)
+        if envelope.data is not None:
+            return kind.validate_python(envelope.data.object)
+        if envelope.related_object is None or not envelope.related_object.url.startswith("/v1/"):
+            raise ObjectUnread(Parked(f"event:{event.event_id}", "the event names no object", WebhookAlarm.UNREADABLE))
+        return kind.validate_python(await self.read(envelope.related_object.url, envelope.of_account))
 
     async def read(self, path: str, account: str | None = None) -> Object:
-        """An object at Stripe, as it is now. Raises Unread."""
+        """Return an object as Stripe shows it now. Raises ObjectUnread."""
         try:
             async with asyncio.timeout(READ_WITHIN):
                 return await self._gateway.get_object(path, account)
         except TimeoutError:
-            raise Unread(Later(f"{path} could not be read within {READ_WITHIN:.0f} s", SILENT)) from None
-        except LookUpFailed as silent:
-            closed = silent.signal is ProviderSignal.KEY_REFUSED
-            raise Unread(Later(f"{path} could not be read: {silent}", SILENT), closed=closed) from None
+            raise ObjectUnread(Later(f"{path} could not be read within {READ_WITHIN:.0f} s", UNREADABLE_RETRY)) from None
+        except LookUpFailed as failed:
+            closed = failed.signal is ProviderSignal.KEY_REFUSED
+            raise ObjectUnread(Later(f"{path} could not be read: {failed}", UNREADABLE_RETRY), closed=closed) from None
         except NotAtStripe as absent:
-            raise Unread(
-                Parked(f"object:{path}", f"Stripe does not know {path}: {absent}", "webhook_unreadable"), closed=True
-            ) from None
+            reason = f"Stripe does not know {path}: {absent}"
+            raise ObjectUnread(Parked(f"object:{path}", reason, WebhookAlarm.UNREADABLE), closed=True) from None

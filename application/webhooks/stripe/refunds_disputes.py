@@ -1,21 +1,34 @@
-"""What Stripe's webhooks say of buyers' payments: refunds and disputes, of orders whose payment Stripe took."""
+"""Stripe's webhooks about refunds and disputes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 
+from application.commands import Commands
 from application.commands.disputes import DisputeReport
-from application.commands.orders import TransferLedger, subject_of_order, subject_of_payment
 from application.commands.refunds import RefundReport
-from application.ports import Directory
-from application.webhooks.handler import DONE, Disposition, Ignored, Parked, Reaction, StoredEvent, marked, source
-from application.webhooks.stripe.events import DISPUTE, REFUND, Dispute, Payment, Refund
-from application.webhooks.stripe.objects import StripesObjects
+from application.commands.subjects import subject_of_order, subject_of_payment
+from application.ports import Directory, OrderMatches
+from application.webhooks.handler import (
+    DONE,
+    REFUSALS,
+    EventHandler,
+    Ignored,
+    Parked,
+    StoredEvent,
+    WebhookAlarm,
+    WebhookResult,
+    parked_for,
+    result_of,
+)
+from application.webhooks.stripe.events import DISPUTE, REFUND, THIN, DisputeObject, RefundOrDispute
+from application.webhooks.stripe.objects import StripeObjects
 from domain.dispute import RANK, DisputePolicy, DisputeStatus
-from domain.errors import BadMoney, ContentDiffers, Contradiction, NotTheAuthority, UnknownId
+from domain.errors import Contradiction
+from domain.identity import refund_stream
 from domain.money import currency
 from domain.order.authority import STRIPE
 
 _D = DisputeStatus
-MEANS = {
+STATUSES: Mapping[str, DisputeStatus] = {
     "needs_response": _D.OPENED,
     "warning_needs_response": _D.OPENED,
     "under_review": _D.CHALLENGED,
@@ -25,127 +38,122 @@ MEANS = {
     "lost": _D.LOST,
     "won": _D.WON,
 }
-"""What the statuses of Stripe's disputes say has happened. An inquiry (`warning_…`) moves no money."""
-FUNDS = {"charge.dispute.funds_withdrawn": _D.WITHDRAWN, "charge.dispute.funds_reinstated": _D.REINSTATED}
-"""What some events say whatever the status."""
+"""Stripe's dispute statuses. An inquiry (`warning_…`) moves no money."""
+FUNDS: Mapping[str, DisputeStatus] = {
+    "charge.dispute.funds_withdrawn": _D.WITHDRAWN,
+    "charge.dispute.funds_reinstated": _D.REINSTATED,
+}
+"""Event types that report a movement of funds in addition to the dispute's status."""
 
 
-class StripePayments:
-    """Finds out what an event means for an order, and has the ledger do it."""
+class StripeRefundsDisputes:
+    """Handlers of refund and dispute events."""
 
-    def __init__(self, ledger: TransferLedger, directory: Directory, objects: StripesObjects, policy: DisputePolicy) -> None:
-        self._ledger, self._directory, self._objects, self._policy = ledger, directory, objects, policy
+    def __init__(self, commands: Commands, directory: Directory, objects: StripeObjects, policy: DisputePolicy) -> None:
+        self._commands, self._directory, self._objects, self._policy = commands, directory, objects, policy
 
-    def by_type(self) -> dict[str, Reaction]:
-        """The reactions by event type."""
+    def handlers(self) -> Mapping[str, EventHandler]:
+        """Return the handlers by event type."""
         refunds = dict.fromkeys(("refund.created", "refund.updated", "refund.failed", "charge.refund.updated"), self._refund)
         disputes = dict.fromkeys(
             (*FUNDS, *(f"charge.dispute.{name}" for name in ("created", "updated", "closed"))), self._dispute
         )
         return {**refunds, **disputes, "charge.refunded": self._charge_refunded}
 
-    async def _charge_refunded(self, event: StoredEvent) -> Disposition:
-        return Ignored("a hint only: it gives a sum, and each refund is told by refund.created, .updated and .failed")
+    async def _charge_refunded(self, event: StoredEvent) -> WebhookResult:
+        return Ignored("a hint only: it gives a sum, and refund.created, .updated and .failed report each refund")
 
-    async def _refund(self, event: StoredEvent) -> Disposition:
+    async def _refund(self, event: StoredEvent) -> WebhookResult:
         refund = await self._objects.subject(event, REFUND)
-        record = {
-            "succeeded": self._ledger.refund_succeeded,
-            "failed": self._ledger.refund_failed,
-            "canceled": self._ledger.refund_failed,
-        }.get(refund.status or "")
-        if record is None:
+        if refund.status not in ("succeeded", "failed", "canceled"):
             return Ignored(f"a refund that is {refund.status!r} takes nothing yet")
-
-        async def tell(order_id: str) -> Disposition:
-            try:
-                await record(_report(event, refund, order_id), marked(event))
-            except Contradiction:  # Stripe's refunds may fail after success, and never the other way round
-                return Ignored("an old story: the refund has failed since")
-            return DONE
-
-        return await self._of_order(refund, tell)
-
-    async def _dispute(self, event: StoredEvent) -> Disposition:
-        dispute = await self._objects.subject(event, DISPUTE)
-        told = _told(event.event_type.removeprefix("v1."), dispute)
-        if not told:
-            return Ignored(f"a dispute that is {dispute.status!r}: nobody knows what that means")
-        if _D.REINSTATED in told and dispute.still_withdrawn > 0:
-            reason = (
-                f"{dispute.still_withdrawn} of dispute {dispute.id} stay withdrawn: a person decides what the sellers get back"
+        matches = await self._find(refund, refund_id=refund.id)
+        order_id = _paid_order(refund, matches)
+        if isinstance(order_id, Parked):
+            return order_id
+        refunds = self._commands.refunds
+        record = refunds.succeeded if refund.status == "succeeded" else refunds.failed
+        try:
+            report = RefundReport(
+                name=refund.id,
+                order_id=order_id,
+                amount=refund.amount,
+                currency=currency(refund.currency),
+                source=event.source,
+                detail=refund.failure_reason,
+                provider=STRIPE,
+                stream=matches.refund or refund_stream(refund.id),
             )
-            return Parked(f"dispute:{dispute.id}", reason, "dispute_reinstated_in_part")
+            await record(report, event.done)
+        except Contradiction:  # a refund at Stripe may fail after its success, and never the other way round
+            return Ignored("an old report: the refund has failed since")
+        except REFUSALS as refused:
+            return result_of(refused, order_id, WebhookAlarm.REFUND_DISAGREES, maybe_foreign=True)
+        return DONE
 
-        async def tell(order_id: str) -> Disposition:
+    async def _dispute(self, event: StoredEvent) -> WebhookResult:
+        dispute = await self._objects.subject(event, DISPUTE)
+        reported = _statuses(event.event_type.removeprefix(THIN), dispute)
+        if not reported:
+            return Ignored(f"a dispute that is {dispute.status!r}: the ledger does not know this status")
+        if _D.REINSTATED in reported and dispute.still_withdrawn > 0:
+            reason = f"{dispute.still_withdrawn} of dispute {dispute.id} stay withdrawn: a person decides which share sellers get"
+            return Parked(f"dispute:{dispute.id}", reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
+        order_id = _paid_order(dispute, await self._find(dispute))
+        if isinstance(order_id, Parked):
+            return order_id
+        try:
             report = DisputeReport(
                 dispute_id=dispute.id,
                 provider=STRIPE,
                 order_id=order_id,
                 amount=dispute.amount,
                 currency=currency(dispute.currency),
-                told=told,
-                source=source(event),
+                reported=reported,
+                source=event.source,
                 reason=dispute.reason,
             )
-            await self._ledger.dispute(report, self._policy, marked(event))
-            return DONE
+            await self._commands.disputes.record(report, self._policy, event.done)
+        except REFUSALS as refused:
+            return result_of(refused, order_id, WebhookAlarm.DISPUTE_DISAGREES, maybe_foreign=True)
+        return DONE
 
-        return await self._of_order(dispute, tell)
-
-    async def _of_order(self, about: Payment, tell: Callable[[str], Awaitable[Disposition]]) -> Disposition:
-        """Have the order told, if it is known, paid, and Stripe's to speak about."""
-        order_id = await self._order_of(about)
-        if order_id is None:
-            return _unknown(about)
-        if not await self._ledger.is_paid(order_id):
-            return Parked(subject_of_order(order_id), f"order {order_id!r} is not paid yet, so nobody knows whose word counts")
-        try:
-            return await tell(order_id)
-        except NotTheAuthority as refused:
-            return Ignored(str(refused))
-        except (ContentDiffers, Contradiction, BadMoney) as refused:
-            kind = "refund_disagrees" if isinstance(about, Refund) else "dispute_disagrees"
-            return Parked(subject_of_order(order_id), str(refused), kind)
-        except UnknownId:
-            return _unknown(about)
-
-    async def _order_of(self, about: Payment) -> str | None:
-        for name in _orders_named(about):
-            if await self._directory.knows_order(name):
-                return name
-        found = await self._directory.orders_of_charge([*_payments_named(about), *_orders_named(about)])
-        return found[0] if len(found) == 1 else None
+    async def _find(self, about: RefundOrDispute, refund_id: str | None = None) -> OrderMatches:
+        named = _orders_named(about)
+        payments = [*_payments_named(about), *named]
+        return await self._directory.find_order(
+            refund_id=refund_id, order_ids=named, payment_ids=payments, source_transactions=payments
+        )
 
 
-def _told(event_type: str, dispute: Dispute) -> list[DisputeStatus]:
-    """The earliest first: funds are withdrawn before a dispute is lost, and come back after it was."""
-    by_type, by_status = FUNDS.get(event_type), MEANS.get(dispute.status or "")
+def _statuses(event_type: str, dispute: DisputeObject) -> list[DisputeStatus]:
+    """Return the reported statuses, the earliest first.
+
+    Funds are withdrawn before a dispute is lost, and come back after it was won.
+    """
+    by_type, by_status = FUNDS.get(event_type), STATUSES.get(dispute.status or "")
     return sorted({status for status in (by_type, by_status) if status is not None}, key=RANK.__getitem__)
 
 
-def _orders_named(about: Payment) -> list[str]:
+def _paid_order(about: RefundOrDispute, matches: OrderMatches) -> str | Parked:
+    """Return the order of a refund or dispute once it is paid: before that, its authority is not known.
+
+    The event may be about an order that is not registered yet, or about a payment that is no order of ours.
+    """
+    order_id = matches.by_id[0] if matches.by_id else matches.sole_by_payment
+    if order_id is None:
+        named, payments = _orders_named(about), _payments_named(about)
+        subject = subject_of_order(named[0]) if named else subject_of_payment(payments[0] if payments else about.id)
+        return parked_for(subject, maybe_foreign=True)
+    if order_id not in matches.paid:
+        reason = f"order {order_id!r} is not paid yet, so it is not known which provider reports on it"
+        return Parked(subject_of_order(order_id), reason)
+    return order_id
+
+
+def _orders_named(about: RefundOrDispute) -> list[str]:
     return [name for name in (about.metadata.get("order_id"), about.transfer_group) if name]
 
 
-def _payments_named(about: Payment) -> Sequence[str]:
+def _payments_named(about: RefundOrDispute) -> Sequence[str]:
     return [name for name in (about.charge, about.payment_intent) if name]
-
-
-def _report(event: StoredEvent, refund: Refund, order_id: str) -> RefundReport:
-    return RefundReport(
-        name=refund.id,
-        order_id=order_id,
-        amount=refund.amount,
-        currency=currency(refund.currency),
-        source=source(event),
-        detail=refund.failure_reason,
-        provider=STRIPE,
-    )
-
-
-def _unknown(about: Payment) -> Parked:
-    """It may be about an order that comes yet, or about something that is no order of ours at all."""
-    named, payments = _orders_named(about), _payments_named(about)
-    subject = subject_of_order(named[0]) if named else subject_of_payment(payments[0] if payments else about.id)
-    return Parked(subject, f"there is no {subject} yet", passing=True)

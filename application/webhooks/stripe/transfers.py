@@ -1,94 +1,108 @@
-"""What Stripe's webhooks say of transfers: what became of a call of ours, and what others did to its money."""
+"""Stripe's webhooks about transfers: the outcome of a call of ours, or a change that others made."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
 from application.gateways import TransferGateway
 from application.ports import Directory
-from application.webhooks.handler import DONE, Disposition, Ignored, Later, Parked, Reaction, StoredEvent, marked
-from application.webhooks.stripe.events import TRANSFER, StripeEvent, Transfer
-from application.webhooks.stripe.external_changes import Left, StripesBooks
-from application.webhooks.stripe.objects import READ_WITHIN, SILENT, StripesObjects
+from application.webhooks.handler import (
+    DONE,
+    EventHandler,
+    Ignored,
+    Later,
+    Parked,
+    StoredEvent,
+    WebhookAlarm,
+    WebhookResult,
+)
+from application.webhooks.stripe.events import TRANSFER, StripeEvent, TransferObject
+from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
+from application.webhooks.stripe.objects import READ_WITHIN, UNREADABLE_RETRY, StripeObjects
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 
 SOON = timedelta(seconds=2)
-"""How long an event waits for the answer of a call that is under way."""
-STRANGER = "no transfer of this ledger"
-NO_NEWS = "what it tells is recorded already"
+"""Wait of an event for the answer of a call that is under way."""
+FOREIGN = "no transfer of this ledger"
+NO_NEWS = "its content is recorded already"
 
 
 class StripeTransfers:
-    """Never trusts what an event says has changed: what may be news is read at Stripe as a whole."""
+    """Handlers of transfer events. An event that may be news is never trusted: the whole transfer is read at Stripe."""
 
-    def __init__(self, books: StripesBooks, directory: Directory, gateway: TransferGateway) -> None:
-        self._books, self._directory, self._gateway = books, directory, gateway
+    def __init__(self, changes: ExternalChanges, directory: Directory, gateway: TransferGateway) -> None:
+        self._changes, self._directory, self._gateway = changes, directory, gateway
 
-    def by_type(self) -> dict[str, Reaction]:
-        """The reactions by event type."""
+    def handlers(self) -> Mapping[str, EventHandler]:
+        """Return the handlers by event type."""
         return dict.fromkeys(("transfer.created", "transfer.updated", "transfer.reversed"), self._transfer)
 
-    async def _transfer(self, event: StoredEvent) -> Disposition:
-        envelope = StripesObjects.envelope(event)
-        told = TRANSFER.validate_python(envelope.data.object) if envelope.data is not None else None
-        stripe_id = told.id if told is not None else _named(envelope)
-        seen = None if told is not None else await self._seen(stripe_id)
+    async def _transfer(self, event: StoredEvent) -> WebhookResult:
+        envelope = StripeObjects.envelope(event)
+        carried = TRANSFER.validate_python(envelope.data.object) if envelope.data is not None else None
+        if carried is None:
+            return await self._thin(event, _id_of_related(envelope))
+        ours = await self._ours(carried.at_stripe)
+        if ours is None:
+            return Ignored(FOREIGN)
+        early = _result_without_read(ours, carried)
+        if early is not None:
+            return early
+        # a transfer without reversals is contained completely in its event, which is signed
+        seen = carried.at_stripe if carried.amount_reversed == 0 else await self._read(carried.id)
+        return seen if isinstance(seen, Later | Parked) else await self._record(event, ours, seen)
+
+    async def _thin(self, event: StoredEvent, stripe_id: str) -> WebhookResult:
+        seen = await self._read(stripe_id)
         if isinstance(seen, Later | Parked):
             return seen
-        ours = await self._ours(stripe_id, told.at_stripe if told is not None else seen)
-        if ours is None:
-            return Ignored(STRANGER)
-        if told is not None:
-            waits = _hasty(ours, told)
-            if waits is not None:
-                return waits
-            # all of a transfer that nobody has reversed is in the event itself, which is signed
-            seen = told.at_stripe if told.amount_reversed == 0 else await self._seen(stripe_id)
-        return seen if isinstance(seen, Later | Parked) else await self._take_in(event, ours, seen)
+        ours = await self._ours(seen)
+        return Ignored(FOREIGN) if ours is None else await self._record(event, ours, seen)
 
-    async def _take_in(self, event: StoredEvent, ours: SellerTransfer, seen: TransferAtStripe | None) -> Disposition:
-        assert seen is not None
-        left = await self._books.take_in(ours.id, seen, marked(event))
-        match left:
-            case Left.NOTHING:
+    async def _record(self, event: StoredEvent, ours: SellerTransfer, seen: TransferAtStripe) -> WebhookResult:
+        missing = await self._changes.record(ours.id, seen, event.done)
+        match missing:
+            case None:
                 return DONE
-            case Left.OPEN_CALL:
-                return Later(left.value, SILENT)
-            case Left.BUSY:
-                return Parked(f"transfer:{ours.id}", left.value)
-            case Left.STUCK | Left.DRIFT:
-                return Parked(f"transfer:{ours.id}", left.value, "reversed_at_stripe")
+            case NotRecorded.OPEN_CALL:
+                return Later(missing.value, UNREADABLE_RETRY)
+            case NotRecorded.BUSY:
+                return Parked(f"transfer:{ours.id}", missing.value)
+            case NotRecorded.STUCK | NotRecorded.DRIFT:
+                return Parked(f"transfer:{ours.id}", missing.value, WebhookAlarm.REVERSED_AT_STRIPE)
 
-    async def _seen(self, stripe_id: str) -> TransferAtStripe | Later | Parked:
+    async def _read(self, stripe_id: str) -> TransferAtStripe | Later | Parked:
         try:
             async with asyncio.timeout(READ_WITHIN):
                 return await self._gateway.get_transfer(stripe_id)
         except TimeoutError:
-            return Later(f"{stripe_id} could not be read within {READ_WITHIN:.0f} s", SILENT)
-        except LookUpFailed as silent:
-            return Later(f"{stripe_id} could not be read: {silent}", SILENT)
+            return Later(f"{stripe_id} could not be read within {READ_WITHIN:.0f} s", UNREADABLE_RETRY)
+        except LookUpFailed as failed:
+            return Later(f"{stripe_id} could not be read: {failed}", UNREADABLE_RETRY)
         except NotAtStripe as absent:
-            return Parked(f"object:{stripe_id}", f"Stripe told of it, but does not know it: {absent}", "webhook_unreadable")
+            reason = f"Stripe sent an event about it, but does not know it: {absent}"
+            return Parked(f"object:{stripe_id}", reason, WebhookAlarm.UNREADABLE)
 
-    async def _ours(self, stripe_id: str, shown: TransferAtStripe | None) -> SellerTransfer | None:
-        known = await self._directory.transfer_at_stripe(stripe_id)
-        named = known or _uuid(shown.transfer_id if shown is not None else None)
-        return await self._books.transfer(named) if named is not None else None
+    async def _ours(self, seen: TransferAtStripe) -> SellerTransfer | None:
+        known = await self._directory.transfer_at_stripe(seen.stripe_transfer_id)
+        transfer_id = known or _uuid(seen.transfer_id)
+        return await self._changes.transfer(transfer_id) if transfer_id is not None else None
 
 
-def _hasty(ours: SellerTransfer, told: Transfer) -> Disposition | None:
-    """What can be said without reading Stripe's books; they are not asked about each call of our own."""
-    if ours.stripe_transfer_id == told.id and told.amount_reversed <= ours.amount_reversed:
+def _result_without_read(ours: SellerTransfer, carried: TransferObject) -> WebhookResult | None:
+    """Return a result that needs no read at Stripe, so that not every call of ours leads to one."""
+    if ours.stripe_transfer_id == carried.id and carried.amount_reversed <= ours.amount_reversed:
         return Ignored(NO_NEWS)
     if ours.in_flight is not None and ours.operation is not None and ours.operation.in_call:
         return Later("a call of ours is under way, and its answer comes first", SOON)
     return None
 
 
-def _named(envelope: StripeEvent) -> str:
-    """The id of the object that a thin event names; raises nothing: an empty one is of nobody."""
+def _id_of_related(envelope: StripeEvent) -> str:
+    """Return the id of the object that a thin event names, or an empty id, which matches no transfer."""
     return envelope.related_object.url.rpartition("/")[2] if envelope.related_object is not None else ""
 
 

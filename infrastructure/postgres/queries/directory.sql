@@ -1,31 +1,32 @@
--- refund_named: one refund under all its names; two index look-ups, where OR might choose a scan
+-- find_order: the orders that a webhook names, one row per match; of a payment's orders two are enough to show an ambiguity
+with refund as (
+    select order_id, stream_id from refunds where refund_id = %(refund_id)s::text
+    union
+    select order_id, stream_id from refunds where psp_refund_id = %(refund_id)s::text
+    limit 1
+), payment as (
+    select order_id, status from orders where payment_id = any(%(payment_ids)s::text[])
+    union
+    select order_id, status from orders where source_transaction = any(%(source_transactions)s::text[])
+    order by order_id limit 2
+)
+select 'refund', r.order_id, coalesce(o.status <> 'open', false), r.stream_id
+  from refund r left join orders o on o.order_id = r.order_id
+union all
+select 'id', order_id, status <> 'open', null from orders where order_id = any(%(order_ids)s::text[])
+union all
+select 'payment', order_id, status <> 'open', null from payment;
+
+-- refund_named: the refund with either name; two index look-ups, because OR might choose a scan
 select stream_id from refunds where refund_id = %(name)s
 union
 select stream_id from refunds where psp_refund_id = %(name)s
 limit 1;
 
--- orders_paid_by: usually one
-select order_id from orders where payment_id = %s order by order_id limit 2;
-
--- order_of_refund: the order to which a refund belongs
-select order_id from refunds where refund_id = %(name)s
-union
-select order_id from refunds where psp_refund_id = %(name)s
-limit 1;
-
--- knows_order: whether there is such an order
-select from orders where order_id = %s;
-
--- orders_of_charge: by either name that an order's payment can have
-select order_id from orders where payment_id = any(%(names)s)
-union
-select order_id from orders where source_transaction = any(%(names)s)
-limit 2;
-
--- transfer_at_stripe: one at most
+-- transfer_at_stripe: our transfer with this id at Stripe, one at most
 select transfer_id from seller_transfers where stripe_transfer_id = %s and stripe_transfer_id <> '';
 
--- sellers_of: a loose index scan, since a seller has many transfers and an account few sellers
+-- sellers_of: the sellers of an account; a loose index scan, since a seller has many transfers and an account few sellers
 with recursive seller (seller_id, rank) as (
     (select seller_id, 1 from seller_transfers where destination = %(account)s order by seller_id limit 1)
     union all
@@ -36,7 +37,7 @@ with recursive seller (seller_id, rank) as (
 )
 select seller_id from seller where seller_id is not null;
 
--- waiting: those that can go on as soon as an account is ready or has money; the filter on both words names the index
+-- waiting: transfers that wait for an account or for funds; the filter on both words selects the partial index
 select transfer_id from seller_transfers
  where waiting_for in ('account', 'funds') and waiting_for = %(waiting_for)s and status = %(status)s
    and (%(account)s::text is null or destination = %(account)s)
@@ -44,16 +45,16 @@ select transfer_id from seller_transfers
  order by transfer_id
  limit %(limit)s;
 
--- unpaid: which of them a limit leaves out changes with nth
+-- unpaid: payments of unpaid orders; the ones that the limit leaves out change with nth
 select payment_id from orders
  where status = 'open' and payment_id is not null and created_at >= %(since)s and created_at < %(until)s
  order by hashtextextended(order_id, %(nth)s)
  limit %(limit)s;
 
--- still_unpaid: payments that have an order which is not paid
+-- still_unpaid: those of these payments that an unpaid order names
 select payment_id from orders where payment_id = any(%(names)s) and status = 'open';
 
--- refunds_heard_of: what the PSP is known to have said of refunds; what succeeded and was set aside is under review only here
+-- refund_statuses: the PSP's status of refunds; one that succeeded and was set aside is under review only in the ledger
 select given.name, case when r.status = 'review' and exists (
            select from orders o
              join ledger_events e on e.originator_id = o.stream_id and e.topic = 'ledger.order.refund_set_aside'
@@ -66,10 +67,10 @@ select given.name, case when r.status = 'review' and exists (
                 select * from refunds where psp_refund_id = given.name
                 limit 1) r on true;
 
--- transfers_of: every transfer of an order
+-- transfers_of: all transfers of an order
 select transfer_id from seller_transfers where order_id = %s;
 
--- claimed: which of these of Stripe's belong to a transfer of ours; a name that is no id of ours claims nothing
+-- claimed: those of Stripe's transfers that belong to a transfer of ours; a name that is not a UUID is never ours
 select s.id
   from unnest(%(ids)s::text[], %(names)s::text[]) s (id, name)
  where exists (select from seller_transfers t where t.stripe_transfer_id = s.id and t.stripe_transfer_id <> '')

@@ -1,4 +1,4 @@
-"""The audit trail: of one transfer, and of an order with everything that belongs to it."""
+"""Endpoints of the audit trail: of one transfer, and of an order with its transfers, refunds and disputes."""
 
 from dataclasses import fields
 from typing import Any

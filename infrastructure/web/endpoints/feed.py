@@ -1,4 +1,4 @@
-"""All facts in order, for the marketplace's own systems."""
+"""Endpoint of all facts in order, for the marketplace's own systems."""
 
 from infrastructure.web.operation import Call, Reply
 from infrastructure.web.requests import FeedQuery

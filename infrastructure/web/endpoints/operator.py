@@ -1,6 +1,5 @@
-"""An operator's levers: alarms, pauses, and an end for what is stuck."""
+"""Endpoints of an operator: alarms, pauses, and the resolution of a stuck transfer."""
 
-from application.commands.operator import resolve
 from domain.pause import EVERYTHING, scope_of_seller, scope_of_work
 from infrastructure.web.endpoints.transfers import shown_now
 from infrastructure.web.operation import Call, Reply
@@ -16,8 +15,8 @@ async def list_alarms(call: Call[None, AlarmsQuery]) -> Reply:
 
 
 async def resolve_transfer(call: Call[ResolveIn, Parameters]) -> Reply:
-    transfer_id, said = call.transfer_id(), call.body
-    await resolve(call.service.ledger, call.service.gateway, transfer_id, said.actor, said.reason, said.evidence)
+    transfer_id, body = call.transfer_id(), call.body
+    await call.service.commands.operator.resolve(call.service.gateway, transfer_id, body.actor, body.reason, body.evidence)
     return Reply(200, await shown_now(call.reads, transfer_id))
 
 
@@ -26,16 +25,16 @@ async def list_pauses(call: Call[None, Parameters]) -> Reply:
 
 
 async def pause(call: Call[PauseIn, Parameters]) -> Reply:
-    await call.service.ledger.pause(_scope(call.body), call.body.actor, call.body.reason)
-    return await _switch(call)
+    await call.service.commands.operator.pause(_scope(call.body), call.body.actor, call.body.reason)
+    return await _shown_pause(call)
 
 
 async def resume(call: Call[PauseIn, Parameters]) -> Reply:
-    await call.service.ledger.resume(_scope(call.body), call.body.actor, call.body.reason)
-    return await _switch(call)
+    await call.service.commands.operator.resume(_scope(call.body), call.body.actor, call.body.reason)
+    return await _shown_pause(call)
 
 
-async def _switch(call: Call[PauseIn, Parameters]) -> Reply:
+async def _shown_pause(call: Call[PauseIn, Parameters]) -> Reply:
     scope = _scope(call.body)
     row = await call.reads.pause(scope)
     return Reply(200, _shown(row) if row is not None else Pause(scope, False, None, None, None))

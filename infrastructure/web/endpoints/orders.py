@@ -1,8 +1,7 @@
-"""Orders: record one, have it paid, and everything that belongs to it."""
+"""Endpoints of orders: register, record or create the payment, show an order with its transfers and refunds."""
 
 from collections.abc import Sequence
 
-from application.commands import buying
 from domain.errors import UnknownId
 from domain.order import state
 from infrastructure.postgres.read_models import Filters, ReadModels
@@ -21,7 +20,7 @@ MOST_TRANSFERS = 10_000
 
 async def record_order(call: Call[OrderIn, Parameters]) -> Reply:
     body = call.body
-    news = await call.service.ledger.register_order(
+    news = await call.service.commands.orders.register(
         order_id=body.order_id,
         currency=body.currency,
         amount=body.amount,
@@ -45,7 +44,7 @@ def _shown(share: state.Share, currency: str) -> Share:
 
 async def pay_order(call: Call[PaidIn, Parameters]) -> Reply:
     order_id = call.id("order_id")
-    await call.service.ledger.record_payment(order_id, call.body.payment_id, call.body.source_transaction, "api")
+    await call.service.commands.orders.record_payment(order_id, call.body.payment_id, call.body.source_transaction, "api")
     return Reply(200, await _order(call.reads, order_id))
 
 
@@ -53,7 +52,7 @@ async def create_payment(call: Call[None, Parameters]) -> Reply:
     order_id, psp = call.id("order_id"), call.service.psp
     if psp is None:
         raise psp_not_configured()
-    made = await buying.create_payment(call.service.ledger, psp, order_id)
+    made = await call.service.commands.orders.create_payment(psp, order_id)
     return Reply(200, Payment(order_id, made.payment_id, made.status, made.amount, made.currency, made.client_secret))
 
 

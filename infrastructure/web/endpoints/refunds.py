@@ -1,4 +1,4 @@
-"""Refunds: ask the payment provider for one, record one that succeeded elsewhere, and what has become of one."""
+"""Endpoints of refunds: request one from the payment provider, record one made elsewhere, show one."""
 
 from application.commands.refunds import RefundRequest
 from domain.errors import UnknownId
@@ -12,15 +12,15 @@ from projections.refunds import RefundRow
 
 
 async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
-    ledger = call.service.ledger
+    refunds = call.service.commands.refunds
     if not call.body.settled and call.service.psp is None:
         raise psp_not_configured()
-    recorded = await (ledger.settle_refund if call.body.settled else ledger.request_refund)(_wish(call.body))
+    recorded = await (refunds.settle if call.body.settled else refunds.request)(_request(call.body))
     known = await refund_named(call.reads, recorded.refund.refund_id)
     return Reply(202 if recorded.news else 200, known)
 
 
-def _wish(body: RefundIn) -> RefundRequest:
+def _request(body: RefundIn) -> RefundRequest:
     explicit = None if body.allocation is None else {part.seller_id: part.amount for part in body.allocation}
     return RefundRequest(
         refund_id=body.refund_id,
@@ -37,7 +37,7 @@ async def show_refund(call: Call[None, Parameters]) -> Reply:
 
 
 async def refund_named(reads: ReadModels, name: str) -> Refund:
-    """One refund under any of its names, as callers see it. Raises UnknownId."""
+    """Return the refund with this id, ours or the payment provider's, as callers see it. Raises UnknownId."""
     row = await reads.refund(name)
     if row is None:
         raise UnknownId("refund", name)
@@ -45,7 +45,7 @@ async def refund_named(reads: ReadModels, name: str) -> Refund:
 
 
 def shown(row: RefundRow) -> Refund:
-    """A refund, as callers see it."""
+    """Return a refund as callers see it."""
     return Refund(
         refund_id=row.refund_id,
         order_id=row.order_id,

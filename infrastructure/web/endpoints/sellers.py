@@ -1,4 +1,4 @@
-"""What a seller has received and given back, now or then, and what Stripe has paid out to the seller's bank."""
+"""Endpoints of sellers: balances, now or at an earlier instant, and payouts to their banks."""
 
 from infrastructure.web.as_of import asks_for_the_past, moment_of
 from infrastructure.web.operation import Call, Reply
@@ -7,7 +7,7 @@ from infrastructure.web.responses import Balance, CurrencyBalance, Payout, Payou
 
 
 async def show_balance(call: Call[None, PastQuery]) -> Reply:
-    """A seller is known by nothing but transfers: one without any has no balances, which is no error."""
+    """Show the balances of a seller. A seller without transfers has none, which is no error."""
     seller_id = call.id("seller_id")
     if asks_for_the_past(call.query):
         balances = await call.past.balances(seller_id, await moment_of(call))
@@ -17,7 +17,7 @@ async def show_balance(call: Call[None, PastQuery]) -> Reply:
 
 
 async def list_payouts(call: Call[None, PayoutsQuery]) -> Reply:
-    """As for balances, a seller whom nobody knows has none."""
+    """Show the payouts of a seller. An unknown seller has none, which is no error."""
     seller_id = call.id("seller_id")
     rows = await call.reads.payouts(seller_id, call.query.limit)
     shown = [

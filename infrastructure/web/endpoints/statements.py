@@ -1,4 +1,4 @@
-"""A seller's statement of a period."""
+"""Endpoint of a seller's statement of a period."""
 
 from infrastructure.web.operation import Call, Reply
 from infrastructure.web.problems import Problem
@@ -12,7 +12,7 @@ MOST_MOVEMENTS = 10_000
 
 
 async def show_statement(call: Call[None, StatementQuery]) -> Reply:
-    """A seller without transfers has a statement without accounts, which is no error."""
+    """Show the statement of a seller. A seller without transfers has one without accounts, which is no error."""
     query, seller_id = call.query, call.id("seller_id")
     if query.end < query.start:
         detail = f"The period ends at {query.end.isoformat()}, before it begins at {query.start.isoformat()}; swap from and to."

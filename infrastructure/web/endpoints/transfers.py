@@ -1,4 +1,4 @@
-"""Sellers' transfers: list, one (now or as it was), its audit trail, and an operator's retry."""
+"""Endpoints of sellers' transfers: list them, show one as it is or was, retry one."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -22,7 +22,7 @@ SHOWN = [shown.name for shown in fields(Transfer) if shown.name != "reversals"]
 async def list_transfers(call: Call[None, TransfersQuery]) -> Reply:
     query = call.query
     before = place_of(query.cursor) if query.cursor is not None else None
-    # one more than asked tells whether there is another page
+    # one row more than requested shows whether there is another page
     rows = await call.reads.transfers(Filters(query.status, query.seller_id, query.order_id, before), query.limit + 1)
     page = rows[: query.limit]
     next_cursor = cursor_at(page[-1].created_at, page[-1].transfer_id) if len(rows) > len(page) else None
@@ -37,12 +37,12 @@ async def show_transfer(call: Call[None, PastQuery]) -> Reply:
 
 async def retry_transfer(call: Call[RetryIn, Parameters]) -> Reply:
     transfer_id = call.transfer_id()
-    await call.service.ledger.retry(transfer_id, call.body.actor, call.body.reason)
+    await call.service.commands.operator.retry(transfer_id, call.body.actor, call.body.reason)
     return Reply(202, await shown_now(call.reads, transfer_id))
 
 
 async def shown_now(reads: ReadModels, transfer_id: UUID) -> Transfer:
-    """A transfer as callers see it. Raises UnknownId."""
+    """Return the transfer as callers see it. Raises UnknownId."""
     row = await reads.transfer(transfer_id)
     if row is None:
         raise UnknownId("transfer", str(transfer_id))
@@ -58,13 +58,13 @@ async def _as_it_was(call: Call[None, PastQuery], transfer_id: UUID) -> Transfer
 
 
 async def with_reversals(reads: ReadModels, rows: Sequence[SellerTransferRow]) -> list[Transfer]:
-    """Rows as callers see them."""
+    """Return rows as callers see them."""
     reversals = await reads.reversals([row.transfer_id for row in rows])
     return [_shown(row, reversals[row.transfer_id]) for row in rows]
 
 
 def as_folded(folded: TransferFold) -> Transfer:
-    """A transfer out of the past, as callers see it."""
+    """Return a past state of a transfer as callers see it."""
     return _shown(folded.transfer, sorted(folded.reversals.rows.values(), key=attrgetter("created_at", "reversal_id")))
 
 

@@ -1,7 +1,7 @@
-"""Received webhooks: checked, stored, answered. What they cause comes later; no sender waits for it.
+"""Endpoints of webhooks: check, store, answer. The inbox worker handles the stored webhook later; no sender waits for that.
 
-The signature covers the raw body, so it is checked before anything is read. What is signed is kept, even what nobody can
-read: that is stored under the hash of its bytes, and a person is told.
+The signature covers the raw body, so it is checked before the body is read. Every signed webhook is kept. An unreadable one is
+stored under the hash of its bytes, with an alarm.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ from infrastructure.web.responses import Received
 
 LONGEST_EVENT_ID, LONGEST_EVENT_TYPE = 255, 128
 UNREADABLE = "unreadable"
-"""The type under which an event is stored whose own type, or mode, cannot be told: nothing reacts to it."""
+"""Stored type of an event without a readable type or mode: the inbox worker ignores it."""
 
 Webhook = Call[None, Parameters]
 
 
-class Event(NamedTuple):
-    """What is stored of a webhook."""
+class ReceivedEvent(NamedTuple):
+    """The stored part of a webhook."""
 
     event_id: str
     event_type: str
@@ -41,7 +41,7 @@ async def receive_stripe(call: Webhook) -> Reply:
     return await _received(call, "stripe", _from_stripe)
 
 
-async def _from_hyperswitch(call: Webhook) -> Event:
+async def _from_hyperswitch(call: Webhook) -> ReceivedEvent:
     secrets = _configured(call.service.settings.hyperswitch_webhook_secrets, "HYPERSWITCH_WEBHOOK_SECRETS")
     body = await whole_body(call.request)
     hyperswitch.verify(body, call.request.headers.get(hyperswitch.HEADER), secrets)
@@ -49,7 +49,7 @@ async def _from_hyperswitch(call: Webhook) -> Event:
     return _event(body, envelope.get("event_id"), envelope.get("event_type"))
 
 
-async def _from_stripe(call: Webhook) -> Event:
+async def _from_stripe(call: Webhook) -> ReceivedEvent:
     settings = call.service.settings
     secrets = _configured(settings.stripe_webhook_secrets, "STRIPE_WEBHOOK_SECRETS")
     body = await whole_body(call.request)
@@ -57,16 +57,16 @@ async def _from_stripe(call: Webhook) -> Event:
     envelope = _envelope(body)
     livemode = envelope.get("livemode")
     if isinstance(livemode, bool) and livemode != (settings.mode == "live"):
-        said = f"The event says livemode: {str(livemode).lower()}, the ledger's key is of mode {settings.mode}"
-        raise Problem("livemode_mismatch", f"{said}; nothing was stored, send it to the ledger of its own mode.")
-    # what does not say whether it is about real money is kept, but never acted upon
+        modes = f"The event has livemode {str(livemode).lower()}, but the ledger's key is of mode {settings.mode}"
+        raise Problem("livemode_mismatch", f"{modes}; nothing was stored, send the event to the ledger of its own mode.")
+    # an event without livemode may be about real money or not: it is kept, but never handled
     return _event(body, envelope.get("id"), envelope.get("type") if isinstance(livemode, bool) else None)
 
 
 def _configured(secrets: tuple[str, ...], name: str) -> tuple[str, ...]:
     if not secrets:
         raise Problem(
-            "webhook_not_configured", f"No webhook is taken in here, because {name} is not set; set it and start again."
+            "webhook_not_configured", f"This webhook cannot be verified, because {name} is not set; set it and start again."
         )
     return secrets
 
@@ -79,22 +79,22 @@ def _envelope(body: bytes) -> Mapping[str, object]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _event(body: bytes, event_id: object, event_type: object) -> Event:
+def _event(body: bytes, event_id: object, event_type: object) -> ReceivedEvent:
     by_hash = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    return Event(_name(event_id, LONGEST_EVENT_ID) or by_hash, _name(event_type, LONGEST_EVENT_TYPE) or UNREADABLE, body)
+    return ReceivedEvent(_name(event_id, LONGEST_EVENT_ID) or by_hash, _name(event_type, LONGEST_EVENT_TYPE) or UNREADABLE, body)
 
 
 def _name(value: object, longest: int) -> str | None:
-    """A name that can be stored and shown; None for anything else."""
+    """Return a name that can be stored and shown; None for any other value."""
     return value if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() else None
 
 
-async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awaitable[Event]]) -> Reply:
+async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awaitable[ReceivedEvent]]) -> Reply:
     try:
         event = await read(call)
         new = await call.service.inbox.put(provider, *event, call.service.clock.now())
         if event.event_type == UNREADABLE:
-            await _tell(call, provider, event)
+            await _raise_alarm(call, provider, event)
     except Exception as error:
         problem = problem_of(error)
         call.backend.metrics.received(provider, problem.code)
@@ -103,7 +103,7 @@ async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awai
     return Reply(200, Received(True))
 
 
-async def _tell(call: Webhook, provider: str, event: Event) -> None:
-    """It was signed, so it means something."""
-    detail = "A signed webhook does not say what it is; read its body in webhook_inbox, and ask the sender."
+async def _raise_alarm(call: Webhook, provider: str, event: ReceivedEvent) -> None:
+    """Raise an alarm: the webhook was signed, so it means something."""
+    detail = "A signed webhook has no readable id, type or mode; read its body in webhook_inbox, and ask the sender."
     await call.service.alarms.raise_("webhook_unreadable", f"{provider}:{event.event_id}", detail)

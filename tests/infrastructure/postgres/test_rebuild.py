@@ -246,8 +246,8 @@ class CircuitBreaker:
         order_id = f"live-{uuid4().hex[:12]}"
         shares = [Share(seller_id="s1", destination="acct_1s1", amount=700)]
         try:
-            await self._storage.ledger.register_order(order_id=order_id, currency="EUR", amount=900, shares=shares)
-            await self._storage.ledger.record_payment(order_id, None, None, "api")
+            await self._storage.commands.orders.register(order_id=order_id, currency="EUR", amount=900, shares=shares)
+            await self._storage.commands.orders.record_payment(order_id, None, None, "api")
             async with self._storage.pool.connection() as connection:
                 for query in ("select * from orders where order_id = %s", "select * from seller_transfers where order_id = %s"):
                     assert await (await connection.execute(query, [order_id])).fetchall()
@@ -337,7 +337,7 @@ async def test_a_row_that_somebody_holds_delays_its_repair_and_nobody_else(ledge
             with psycopg.connect(ledger, autocommit=True) as watcher:
                 await until(lambda: watcher.execute(waiting).fetchone() != (0,))
             shares = [Share(seller_id="s1", destination="acct_1s1", amount=700)]
-            assert await storage.ledger.register_order(order_id="meanwhile", currency="EUR", amount=900, shares=shares)
+            assert await storage.commands.orders.register(order_id="meanwhile", currency="EUR", amount=900, shares=shares)
         person.rollback()
     assert (await repairing).counts == {"seller_transfers": 1}
 
@@ -346,13 +346,13 @@ async def test_a_stream_that_moves_on_while_it_is_repaired_is_repaired_as_it_is_
     """The rebuild waits for the append lock with what it folded before; somebody pays the order meanwhile."""
     async with stored(settings_from({"DATABASE_URL": ledger})) as storage:
         shares = [Share(seller_id="s1", destination="acct_1s1", amount=700)]
-        await storage.ledger.register_order(order_id="moving", currency="EUR", amount=900, shares=shares)
+        await storage.commands.orders.register(order_id="moving", currency="EUR", amount=900, shares=shares)
         with superuser(ledger) as connection:
             connection.execute("update orders set payment_id = 'wrong' where order_id = 'moving'")
             with psycopg.connect(ledger) as holder:
                 holder.execute("select pg_advisory_xact_lock(x'6c6564676572'::bigint)")
                 # appends wait in the order of their coming: the payment is before the repair
-                paying = asyncio.create_task(storage.ledger.record_payment("moving", "pay_1", None, "api"))
+                paying = asyncio.create_task(storage.commands.orders.record_payment("moving", "pay_1", None, "api"))
                 await until(lambda: _waiting(connection) == 1)
                 repairing = asyncio.create_task(asyncio.to_thread(rebuilt, ledger))
                 await until(lambda: _waiting(connection) == 2)

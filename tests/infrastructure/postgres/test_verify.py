@@ -235,7 +235,8 @@ async def test_a_reversal_that_a_person_has_written_off_is_no_finding(database_u
         uow = await ledger.load([transfer_id])
         record_unknown_transfer(uow.transfer(transfer_id), "No such transfer: tr_1", None, storage.clock.now())
         await ledger.append(uow)
-        await storage.ledger.resolve(transfer_id, "mia", "the platform bears it", "ticket 7")
+        commands = storage.commands.operator
+        await commands.resolve(None, transfer_id, "mia", "the platform bears it", "ticket 7")  # type: ignore[arg-type]  # not read
     assert await asyncio.to_thread(findings, database_url) == []
 
 

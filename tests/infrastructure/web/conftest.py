@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 
-from application.commands.orders import TransferLedger
+from application.commands import commands_on
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Outcome, Rejected, Succeeded
 from domain.provider_call.retry_policy import Policy
@@ -26,9 +26,10 @@ from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import new_pool
+from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.inbox import PostgresInbox
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
 from infrastructure.stripe import signature as stripe
@@ -66,7 +67,7 @@ async def unopened() -> AsyncIterator[Service]:
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
     pool, clock = new_pool(nowhere), DatabaseClock()
     store, inbox = EventStore(nowhere, pool), PostgresInbox(nowhere, pool)
-    ledger = TransferLedger(PostgresEventLog(store), PostgresDirectory(pool), clock)
+    ledger = commands_on(PostgresEventLog(store), PostgresDirectory(pool), clock)
     async with StripeGateway("sk_test_nowhere", "http://127.0.0.1:9", timeout=1) as gateway:
         yield Service(settings, nowhere, pool, store, inbox, PostgresAlarms(pool), clock, ledger, "http://127.0.0.1:9", gateway)
 

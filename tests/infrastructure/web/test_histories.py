@@ -4,12 +4,13 @@ import json
 from uuid import uuid4
 
 from application.unit_of_work import CommitExtras, InboxMark
-from application.webhooks.handler import StoredEvent, WebhookReactions
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
+from application.webhooks.handler import StoredEvent, WebhookHandler
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
 from domain.provider_call.outcome import Rejected, Succeeded, Unknown
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.reversal_outcome import record_external
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.directory import PostgresDirectory
+from infrastructure.postgres.ledger import PostgresEventLog
 from tests.support.transfer_lives import Life
 
 TIMEOUT = Unknown("timeout", "no answer in 30 s", request_id="req_lost")
@@ -27,9 +28,9 @@ async def _handled(service, stranger, senders, event: bytes) -> None:
     """Received over HTTP, claimed from the inbox, and handled."""
     (await stranger.post("/webhooks/hyperswitch", content=event, headers=senders.hyperswitch(event))).raise_for_status()
     claimed = await service.inbox.claim("test", 1, service.settings.lease)
-    reactions = WebhookReactions(hyperswitch=HyperswitchReactions(service.ledger, PostgresDirectory(service.pool)).by_type())
+    reactions = WebhookHandler(hyperswitch=HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers())
     for one in claimed.events:
-        await reactions.react(StoredEvent(one.inbox_id, one.provider, one.event_id, one.event_type, one.body))
+        await reactions.handle(StoredEvent(one.inbox_id, one.provider, one.event_id, one.event_type, one.body))
 
 
 async def _of_order(client, order_id="o1"):

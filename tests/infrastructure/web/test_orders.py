@@ -5,10 +5,11 @@ import json
 import pytest
 
 from application.webhooks.handler import Parked, StoredEvent
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
 from domain.fact import opened
 from domain.seller_transfer.aggregate import SellerTransfer
-from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.postgres.directory import PostgresDirectory
+from infrastructure.postgres.ledger import PostgresEventLog
 from tests.support.service import imported
 
 
@@ -193,7 +194,7 @@ async def test_nor_by_the_payments_webhook_which_waits_with_an_alarm(client, sto
     await taken_over(storage)
     payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
     body = json.dumps({"event_id": "evt_1", "event_type": "payment_succeeded", "content": {"object": payment}}).encode()
-    hyperswitch = HyperswitchReactions(service.ledger, PostgresDirectory(service.pool)).by_type()
+    hyperswitch = HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers()
     parked = await hyperswitch["payment_succeeded"](StoredEvent(1, "hyperswitch", "evt_1", "payment_succeeded", body))
     assert isinstance(parked, Parked)
     assert parked.alarm == "payment_disagrees"

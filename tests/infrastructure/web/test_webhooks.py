@@ -176,9 +176,9 @@ async def test_a_webhook_is_refused_with_503_while_the_database_is_away(stranger
 
 async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stranger, client, senders, shop, service):
     """The door and the inbox's reactions speak of the same event."""
-    from application.webhooks.handler import DONE, StoredEvent, WebhookReactions
-    from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
-    from infrastructure.postgres.ledger import PostgresDirectory
+    from application.webhooks.handler import DONE, StoredEvent, WebhookHandler
+    from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
+    from infrastructure.postgres.directory import PostgresDirectory
 
     await shop.order("o1", ada=8_000)
     payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 10_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
@@ -186,8 +186,8 @@ async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stra
     await stranger.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
     ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
     stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
-    hyperswitch = HyperswitchReactions(service.ledger, PostgresDirectory(service.pool)).by_type()
-    assert await WebhookReactions(hyperswitch=hyperswitch).react(stored) == DONE
+    hyperswitch = HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers()
+    assert await WebhookHandler(hyperswitch=hyperswitch).handle(stored) == DONE
     (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
     assert (transfer["seller_id"], transfer["amount"], UUID(transfer["transfer_id"])) == (
         "ada",
@@ -205,9 +205,9 @@ async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stra
     ],
 )
 async def test_no_report_is_lost_for_its_wording_nor_a_seller_stuck_for_a_name(stranger, senders, shop, service, about, ends):
-    from application.webhooks.handler import StoredEvent, WebhookReactions
-    from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
-    from infrastructure.postgres.ledger import PostgresDirectory
+    from application.webhooks.handler import StoredEvent, WebhookHandler
+    from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
+    from infrastructure.postgres.directory import PostgresDirectory
 
     await shop.paid("o1", ada=8_000)
     refund = {"payment_id": "pay_1", "amount": 100, "currency": "EUR", "status": "failed", "metadata": {"order_id": "o1"}}
@@ -216,5 +216,5 @@ async def test_no_report_is_lost_for_its_wording_nor_a_seller_stuck_for_a_name(s
     await stranger.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
     ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
     stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
-    hyperswitch = HyperswitchReactions(service.ledger, PostgresDirectory(service.pool)).by_type()
-    assert type(await WebhookReactions(hyperswitch=hyperswitch).react(stored)).__name__ == ends
+    hyperswitch = HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers()
+    assert type(await WebhookHandler(hyperswitch=hyperswitch).handle(stored)).__name__ == ends

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from application.ports import OrderMatches
 from domain.errors import Conflict, ConstraintBroken
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres import json_encoder
@@ -140,12 +141,25 @@ class MemoryDirectory:
         found = self._refund(name)
         return found.stream_id if found else None
 
-    async def order_of_refund(self, name: str) -> str | None:
-        found = self._refund(name)
-        return found.order_id if found else None
-
-    async def orders_paid_by(self, payment_id: str) -> Sequence[str]:
-        return sorted(row.order_id for row in self._tables["orders"].values() if row.payment_id == payment_id)[:2]
+    async def find_order(
+        self,
+        *,
+        refund_id: str | None = None,
+        order_ids: Sequence[str] = (),
+        payment_ids: Sequence[str] = (),
+        source_transactions: Sequence[str] = (),
+    ) -> OrderMatches:
+        orders, refund = self._tables["orders"], self._refund(refund_id) if refund_id is not None else None
+        by_payment = sorted(
+            row.order_id
+            for row in orders.values()
+            if row.payment_id in payment_ids or row.source_transaction in source_transactions
+        )[:2]
+        by_id = [order_id for order_id in order_ids if order_id in orders]
+        found = {*by_id, *by_payment, *([refund.order_id] if refund else [])}
+        paid = frozenset(row.order_id for row in orders.values() if row.order_id in found and row.status != "open")
+        by_refund, stream = (refund.order_id, refund.stream_id) if refund else (None, None)
+        return OrderMatches(by_refund, stream, by_id, by_payment, paid)
 
     async def transfers_of(self, order_id: str) -> Sequence[UUID]:
         return sorted(self._of_order[order_id]) if order_id in self._of_order else []
@@ -156,9 +170,6 @@ class MemoryDirectory:
         return frozenset(
             seen.stripe_transfer_id for seen in transfers if seen.stripe_transfer_id in paid or seen.transfer_id in known
         )
-
-    async def knows_order(self, order_id: str) -> bool:
-        return order_id in self._tables["orders"]
 
     def _refund(self, name: str) -> Any:
         rows = self._tables["refunds"].values()

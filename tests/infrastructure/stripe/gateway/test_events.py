@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from application.missed_webhooks.ports import Told
+from application.missed_webhooks.ports import PolledEvent
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 from infrastructure.simulators.stripe import running_simulator
 from infrastructure.stripe.event_list import TYPES
@@ -94,4 +94,4 @@ async def test_events_of_connected_accounts_are_not_in_the_platform_s_list(gatew
         own = await control.announce("balance.available", {"object": "balance"})
         events, _ = await gateway.events(now - timedelta(hours=1), now + timedelta(hours=1), None)
     assert [told.event_id for told in events] == [own["id"]]
-    assert isinstance(events[0], Told)
+    assert isinstance(events[0], PolledEvent)
