@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from scripts.bench.synthetic import load_ledger
+from scripts.bench.seeded_ledger import load_ledger
 from tests.scripts.test_command_line import run
 
 

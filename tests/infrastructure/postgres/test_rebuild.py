@@ -25,7 +25,7 @@ from infrastructure.postgres.ledger import FactCodec
 from infrastructure.service import Storage
 from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
-from scripts.bench.synthetic import load_ledger
+from scripts.bench.seeded_ledger import load_ledger
 from tests.support.database_edits import COLUMNS, FACTS, content, edit, named, quiet, superuser, without_checks
 
 ROOT = Path(__file__).parents[3]
