@@ -17,6 +17,7 @@ from infrastructure.hyperswitch.signature import HEADER, sign
 from scripts.bench.append import scratch_database
 
 SECRET = "a secret of the bench"
+PROGRAM = __package__.rpartition(".")[0]
 CONNECTIONS = 64
 MOST_PER_SECOND = 12_000
 START_WITHIN = 20.0
@@ -37,8 +38,8 @@ async def intake_ratio(database_url: str, seconds: float) -> Intake:
         common = {"DATABASE_URL": url, "HYPERSWITCH_WEBHOOK_SECRETS": SECRET}
         ours_env = {**common, "LEDGER_PORT": str(port), "STRIPE_API_BASE": "http://127.0.0.1:9"}
         async with (
-            _process(["-m", "scripts", "serve"], ours_env, port),
-            _process(["-m", "scripts.bench.bare_handler"], {**common, "LEDGER_PORT": str(bare_port)}, bare_port),
+            _process(["-m", PROGRAM, "serve"], ours_env, port),
+            _process(["-m", f"{__package__}.bare_handler"], {**common, "LEDGER_PORT": str(bare_port)}, bare_port),
         ):
             ours = bare = 0.0
             numbers = count()
