@@ -37,7 +37,7 @@ class BackfillCommand(Protocol):
     """The command that records the Stripe id of a transfer."""
 
     async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
-        """Raises ConstraintBroken when another transfer has this id, and Refused."""
+        """Record the Stripe id. Raises Refused, and ConstraintBroken when another transfer has this id."""
         ...
 
 

@@ -16,7 +16,7 @@ class AdoptCommand(Protocol):
     """The command that records the content of a finding."""
 
     async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy) -> None:
-        """Raises NotAdoptable, CallInFlight."""
+        """Record the content of a finding. Raises NotAdoptable, CallInFlight."""
         ...
 
 
