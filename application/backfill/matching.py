@@ -65,7 +65,7 @@ class Mark(NamedTuple):
     name: str
     fits: Rule
     in_time: Rule
-    """Whether the times are compatible."""
+    """Returns whether the times are compatible."""
 
 
 def _unopposed(row: Missing, theirs: Listed) -> bool:

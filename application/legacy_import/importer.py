@@ -16,7 +16,7 @@ from domain.seller_transfer.facts import Imported
 
 BATCH, MOST_SENTENCES = 250, 50
 ATTEMPTS = 5
-"""How often a batch is stored anew when another import stores some of its rows at the same time."""
+"""Attempts to store a batch while other imports store some of its rows."""
 
 
 class LegacyRow(NamedTuple):

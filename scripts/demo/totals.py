@@ -18,7 +18,7 @@ class SellerTotals(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Whether both records have the same totals."""
+        """Return whether both records have the same totals."""
         return self.sent_stripe == self.sent_ours and self.back_stripe == self.back_ours
 
 

@@ -1,4 +1,4 @@
-"""Ledger of any size for measurements and tests, with facts that the domain decides.
+"""Ledger of any size, with facts that the domain decides.
 
 The facts are copied into the tables past the group commit. Positions, hash chain and rows are those of `ledger_append`.
 """
