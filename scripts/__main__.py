@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from infrastructure.log_config import configure_logs
 from scripts.cli import app
 from scripts.exit_codes import one_line_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. An error that the user can correct is one line on standard error, and exit code 2."""
-    configure_logs()
     with one_line_errors():
         app(arguments, prog_name="transfer-ledger")
 

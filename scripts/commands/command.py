@@ -1,4 +1,4 @@
-"""Registration of a command: an example for its help, an event loop for a coroutine, its result as the exit code."""
+"""Registration of a command: an example for its help, the log format, an event loop, its result as the exit code."""
 
 import asyncio
 import inspect
@@ -7,6 +7,8 @@ from functools import wraps
 from typing import TypeVar
 
 import typer
+
+from infrastructure.log_config import configure_logs
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -22,6 +24,7 @@ def command(app: typer.Typer, example: str, name: str | None = None) -> Callable
     def register(function: Function) -> Function:
         @wraps(function)
         def run(**arguments: object) -> None:
+            configure_logs()
             result = function(**arguments)
             code = asyncio.run(result) if inspect.iscoroutine(result) else result
             if isinstance(code, int):
