@@ -165,7 +165,7 @@ def _at(instant: datetime) -> str:
 
 
 def record(transfer: SellerTransfer, stripe_transfer_id: str, actor: str, evidence: str, now: datetime) -> None:
-    """This is what has paid it: a paid one gets its id, one of which nobody knew is completed, and nothing is sent any more.
+    """Record the transfer at Stripe: a paid transfer gets its id, an open one is completed and not sent any more.
 
     Raises ContentDiffers when it has another id, CallInFlight, NotAdoptable.
     """

@@ -114,28 +114,28 @@ async def _alarms(service: Service) -> CheckResult:
 
 async def _breaker(service: Service) -> CheckResult:
     state = await CircuitBreaker(service.pool).state()
-    said = ["Stripe does not answer, all sending is stopped"] if state.outage else []
-    said += [f"paused: {', '.join(sorted(state.paused))}"] if state.paused else []
-    said += (
+    effects = ["Stripe does not answer, all sending is stopped"] if state.outage else []
+    effects += [f"paused: {', '.join(sorted(state.paused))}"] if state.paused else []
+    effects += (
         [f"transfers are looked up at Stripe before sending since {state.look_first.begun_at:%Y-%m-%dT%H:%MZ}"]
         if state.look_first
         else []
     )
-    return CheckResult("traffic", not said, "; ".join(said) or "nothing is stopped")
+    return CheckResult("traffic", not effects, "; ".join(effects) or "nothing is stopped")
 
 
 async def _missed_webhooks(service: Service) -> CheckResult:
     """Count missed webhooks; fail when the providers were not asked for them in time."""
     polls, missed, without = await Polls(service.pool).state(), await service.inbox.missed(), unasked(service.settings)
-    said, well = [], True
+    details, well = [], True
     for provider in PROVIDERS:
         found, replayed = missed.get(provider, (0, 0))
         poll = polls.get(provider)
         since = f"all events before {poll.seen_until:%Y-%m-%dT%H:%MZ}" if poll else "nothing yet"
         asked = f"not asked ({without[provider]})" if provider in without else f"asked for {since}"
-        said.append(f"{provider} {asked}: missed {found}, replayed {replayed}")
+        details.append(f"{provider} {asked}: missed {found}, replayed {replayed}")
         well = well and (provider in without or poll is None or poll.now - (poll.checked_at or poll.begun_at) < UNCHECKED)
-    return CheckResult("missed webhooks", well, "; ".join(said))
+    return CheckResult("missed webhooks", well, "; ".join(details))
 
 
 async def _database(service: Service) -> CheckResult:

@@ -30,10 +30,10 @@ async def payment_and_refund_at_psp(service: ServiceUnderTest) -> list[Json]:
     await service.reached("whole", "completed", "completed")
     await service.post("/v1/refunds", {"refund_id": "ref_whole", "order_id": "whole", "reason": "it was broken"})
     rows = await service.reached("whole", "reversed", "reversed")
-    books = await service.psp.ledger()
-    made = [(refund["refund_id"], refund["amount"], refund["status"]) for refund in books["refunds"]]
-    if made != [("ref_whole", 6_000, "succeeded")] or books["violations"]:
-        raise DemoFailed(f"The payment provider has {made}, {books['violations']}; expected one refund of 6000.")
+    records = await service.psp.ledger()
+    made = [(refund["refund_id"], refund["amount"], refund["status"]) for refund in records["refunds"]]
+    if made != [("ref_whole", 6_000, "succeeded")] or records["violations"]:
+        raise DemoFailed(f"The payment provider has {made}, {records['violations']}; expected one refund of 6000.")
     return rows[:1]
 
 
@@ -146,8 +146,8 @@ async def kill_during_reversal(service: ServiceUnderTest) -> list[Json]:
 
 async def reversal_after_kill(service: ServiceUnderTest) -> list[Json]:
     rows = await service.reached("killed", "reversed")
-    books = await service.control.ledger()
-    reversals = [t["reversals"] for t in books["transfers"] if t["id"] == rows[0]["stripe_transfer_id"]]
+    records = await service.control.ledger()
+    reversals = [t["reversals"] for t in records["transfers"] if t["id"] == rows[0]["stripe_transfer_id"]]
     if [len(found) for found in reversals] != [1]:
         raise DemoFailed(f"Expected exactly one reversal after the kill, Stripe has {reversals}.")
     return rows
