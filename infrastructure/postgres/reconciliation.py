@@ -3,35 +3,18 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from psycopg.rows import class_row
 
 from application.backfill.matching import Missing
+from application.reconciliation.ports import IgnoredFinding, UnlistedTransfer
 from infrastructure.postgres.connections import Connection, Pool, connect, fetch_all, fetch_one, fetch_rows
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("reconciliation")
 SEEN = b"create temporary table seen_at_stripe (stripe_transfer_id text primary key)"
 """The ids that one reconciliation has seen at Stripe; the table ends with the connection."""
-
-
-class IgnoredFinding(NamedTuple):
-    """The decision of a person to ignore a finding."""
-
-    finding_id: str
-    actor: str
-    reason: str
-    updated_at: datetime
-
-
-class UnlistedTransfer(NamedTuple):
-    """A transfer of ours that is paid and that Stripe's list did not show."""
-
-    transfer_id: UUID
-    stripe_transfer_id: str
-    created_at: datetime
 
 
 class LedgerRows:
