@@ -32,6 +32,7 @@ DUPLICATE = "HE_01"
 _SENDABLE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_KEY}}}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _Object = TypeVar("_Object", PaymentAtPsp, RefundAtPsp)
+_Read = TypeVar("_Read")
 
 
 class HyperswitchGateway:
@@ -86,13 +87,13 @@ class HyperswitchGateway:
 
     async def payment(self, payment_id: str) -> PaymentAtPsp | Failure:
         """Read a payment. Raises ValueError for a name that the PSP cannot have."""
-        shown = await self._http.get(f"/payments/{_required_name(payment_id)}")
-        return _checked(shown, payment_at_psp, {"payment_id": payment_id})
+        resource = await self._http.get(f"/payments/{_required_name(payment_id)}")
+        return _checked(resource, payment_at_psp, {"payment_id": payment_id})
 
     async def refund(self, refund_id: str) -> RefundAtPsp | Failure:
         """Read a refund. Raises ValueError for a name that the PSP cannot have."""
-        shown = await self._http.get(f"/refunds/{_required_name(refund_id)}")
-        return _checked(shown, refund_at_psp, {"refund_id": refund_id})
+        resource = await self._http.get(f"/refunds/{_required_name(refund_id)}")
+        return _checked(resource, refund_at_psp, {"refund_id": refund_id})
 
     async def refunds(self, since: datetime, until: datetime, payment_id: str | None = None) -> list[RefundAtPsp] | Failure:
         """List the refunds of a window. A refund that changes meanwhile may move to another page, because pages are cut by offset.
@@ -104,7 +105,7 @@ class HyperswitchGateway:
             window["payment_id"] = payment_id
         found: dict[str, RefundAtPsp] = {}
         for offset in range(0, MOST_REFUNDS, PAGE):
-            page = await self._page({**window, "offset": offset})
+            page = _read(await self._http.post("/refunds/list", {**window, "offset": offset}), refund_page)
             if not isinstance(page, tuple):
                 return page
             refunds, total = page
@@ -114,15 +115,6 @@ class HyperswitchGateway:
         if len(found) != total:
             return Unknown("incomplete", f"{len(found)} different refunds were read, but the PSP has {total} in this window.")
         return list(found.values())
-
-    async def _page(self, body: Mapping[str, object]) -> tuple[list[RefundAtPsp], int] | Failure:
-        answer = await self._http.post("/refunds/list", body)
-        if isinstance(answer, Rejected | NotExecuted | Unknown):
-            return answer
-        try:
-            return refund_page(answer)
-        except UnreadableAnswer as error:
-            return Unknown("unreadable", str(error), 200)
 
     async def _create(self, path: str, name: str, body: PaymentBody | RefundBody, key: str) -> Json | Failure:
         answer = await self._http.post(path, body, {"Idempotency-Key": key})
@@ -150,13 +142,19 @@ def _after_rejection(refused: Rejected, read: Json | Failure) -> Json | Failure:
 
 
 def _checked(answer: Json | Failure, read: Callable[[Json], _Object], expected: Mapping[str, object]) -> _Object | Failure:
+    found = _read(answer, read)
+    if isinstance(found, Rejected | NotExecuted | Unknown):
+        return found
+    return disagreement(found, expected) or found
+
+
+def _read(answer: Json | Failure, read: Callable[[Json], _Read]) -> _Read | Failure:
     if isinstance(answer, Rejected | NotExecuted | Unknown):
         return answer
     try:
-        shown = read(answer)
+        return read(answer)
     except UnreadableAnswer as error:
         return Unknown("unreadable", str(error), 200)
-    return disagreement(shown, expected) or shown
 
 
 def _instant(at: datetime) -> str:

@@ -24,10 +24,10 @@ class UnreadableAnswer(ValueError):
 
 def outcome_of(status: int, body: bytes) -> Json | Failure:
     """Return the JSON object of a success, or the failure. Never raises."""
-    shown = _object(body)
+    parsed = _object(body)
     if 200 <= status < 300:
-        return shown if shown is not None else _unreadable(status, body)
-    error = shown.get("error") if shown is not None else None
+        return parsed if parsed is not None else _unreadable(status, body)
+    error = parsed.get("error") if parsed is not None else None
     code, message = (_text(error, "code"), _text(error, "message")) if isinstance(error, Mapping) else (None, None)
     text = message or f"HTTP {status}: {clean(_excerpt(body), EXCERPT) or '(empty)'}"
     # With these three statuses the PSP, or a proxy before it, has not executed the request: the body does not matter.
@@ -43,50 +43,50 @@ def outcome_of(status: int, body: bytes) -> Json | Failure:
     return Unknown(f"http_{status}", text, status)
 
 
-def payment_at_psp(shown: Json) -> PaymentAtPsp:
+def payment_at_psp(resource: Json) -> PaymentAtPsp:
     """Read a payment. Raises UnreadableAnswer with the name of the wrong member."""
     return PaymentAtPsp(
-        payment_id=_member(shown, "payment_id", str),
-        amount=_member(shown, "amount", int),
-        currency=_member(shown, "currency", str).upper(),
-        status=_member(shown, "status", str),
-        amount_received=_whole(shown, "amount_received"),
-        connector_transaction_id=_text(shown, "connector_transaction_id"),
-        order_id=_our_order(shown),
-        error_code=_text(shown, "error_code"),
-        error_message=_text(shown, "error_message"),
-        updated_at=_instant(shown, "updated"),
-        client_secret=_secret(shown, "client_secret"),
+        payment_id=_member(resource, "payment_id", str),
+        amount=_member(resource, "amount", int),
+        currency=_member(resource, "currency", str).upper(),
+        status=_member(resource, "status", str),
+        amount_received=_whole(resource, "amount_received"),
+        connector_transaction_id=_text(resource, "connector_transaction_id"),
+        order_id=_our_order(resource),
+        error_code=_text(resource, "error_code"),
+        error_message=_text(resource, "error_message"),
+        updated_at=_instant(resource, "updated"),
+        client_secret=_secret(resource, "client_secret"),
     )
 
 
-def refund_at_psp(shown: Json) -> RefundAtPsp:
+def refund_at_psp(resource: Json) -> RefundAtPsp:
     """Read a refund. Raises UnreadableAnswer with the name of the wrong member."""
     return RefundAtPsp(
-        refund_id=_member(shown, "refund_id", str),
-        payment_id=_member(shown, "payment_id", str),
-        amount=_member(shown, "amount", int),
-        currency=_member(shown, "currency", str).upper(),
-        status=_member(shown, "status", str),
-        order_id=_our_order(shown),
-        error_code=_text(shown, "error_code"),
-        error_message=_text(shown, "error_message"),
-        updated_at=_instant(shown, "updated_at"),
+        refund_id=_member(resource, "refund_id", str),
+        payment_id=_member(resource, "payment_id", str),
+        amount=_member(resource, "amount", int),
+        currency=_member(resource, "currency", str).upper(),
+        status=_member(resource, "status", str),
+        order_id=_our_order(resource),
+        error_code=_text(resource, "error_code"),
+        error_message=_text(resource, "error_message"),
+        updated_at=_instant(resource, "updated_at"),
     )
 
 
-def refund_page(shown: Json) -> tuple[list[RefundAtPsp], int]:
+def refund_page(resource: Json) -> tuple[list[RefundAtPsp], int]:
     """Return the refunds of one page, and the number of refunds in the whole list. Raises UnreadableAnswer."""
-    items = shown.get("data")
+    items = resource.get("data")
     if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
         raise UnreadableAnswer("The PSP's list has no array of objects in its data.")
-    return [refund_at_psp(item) for item in items], _member(shown, "total_count", int)
+    return [refund_at_psp(item) for item in items], _member(resource, "total_count", int)
 
 
-def disagreement(shown: PaymentAtPsp | RefundAtPsp, expected: Mapping[str, object]) -> Unknown | None:
+def disagreement(resource: PaymentAtPsp | RefundAtPsp, expected: Mapping[str, object]) -> Unknown | None:
     """Return `Unknown` for an object that differs from the request: money may have moved, but not as requested."""
     for name, value in expected.items():
-        got = getattr(shown, name)
+        got = getattr(resource, name)
         if got != value:
             return Unknown("disagrees", clean(f"The PSP's answer has {name} {got!r} but {value!r} was requested."), 200)
     return None
@@ -94,10 +94,10 @@ def disagreement(shown: PaymentAtPsp | RefundAtPsp, expected: Mapping[str, objec
 
 def _object(body: bytes) -> Json | None:
     try:
-        shown = orjson.loads(body)
+        parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return shown if isinstance(shown, dict) else None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def _unreadable(status: int, body: bytes) -> Unknown:
@@ -110,37 +110,37 @@ def _excerpt(body: bytes) -> str:
     return " ".join(body[: 10 * EXCERPT].decode("utf-8", "replace").split())
 
 
-def _member(shown: Json, name: str, kind: type[T]) -> T:
-    value = shown.get(name)
+def _member(resource: Json, name: str, kind: type[T]) -> T:
+    value = resource.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):  # in Python True is an int
         raise UnreadableAnswer(clean(f"The PSP's answer has {name}={value!r}, but a {kind.__name__} was expected."))
     return value if isinstance(value, int) else clean(value)
 
 
-def _whole(shown: Json, name: str) -> int | None:
-    value = shown.get(name)
+def _whole(resource: Json, name: str) -> int | None:
+    value = resource.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _text(shown: Json, name: str) -> str | None:
-    value = shown.get(name)
+def _text(resource: Json, name: str) -> str | None:
+    value = resource.get(name)
     return clean(value) if isinstance(value, str) and value else None
 
 
-def _instant(shown: Json, name: str) -> datetime | None:
+def _instant(resource: Json, name: str) -> datetime | None:
     """Return the instant, or None for any other text. Without a time zone it is in UTC, as all of the PSP's."""
     try:
-        at = datetime.fromisoformat(_text(shown, name) or "")
+        at = datetime.fromisoformat(_text(resource, name) or "")
     except ValueError:
         return None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
-def _secret(shown: Json, name: str) -> str | None:
-    value = shown.get(name)
+def _secret(resource: Json, name: str) -> str | None:
+    value = resource.get(name)
     return value if isinstance(value, str) and value else None
 
 
-def _our_order(shown: Json) -> str | None:
-    metadata = shown.get("metadata")
+def _our_order(resource: Json) -> str | None:
+    metadata = resource.get("metadata")
     return _text(metadata, "order_id") if isinstance(metadata, Mapping) else None

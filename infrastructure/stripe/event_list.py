@@ -22,17 +22,17 @@ TYPES = (
 accounts (`account.updated`, `capability.updated`, `payout.*`) are in each account's list, not in the platform's."""
 
 
-def event_page(shown: Mapping[str, object], after: str | None) -> EventsPage:
+def event_page(resource: Mapping[str, object], after: str | None) -> EventsPage:
     """Read one page. Raises LookUpFailed for an unreadable page, or when the next page would repeat this one."""
-    events = [_event(item) for item in items_of(shown)]
-    more = field(shown, "has_more", bool)
+    events = [_event(item) for item in items_of(resource)]
+    more = field(resource, "has_more", bool)
     if more and (not events or events[-1].event_id == after):
         raise LookUpFailed("Stripe's list of events has more pages, but the next page would repeat this one; look again later.")
     return EventsPage(events, more)
 
 
-def _event(shown: Mapping[str, object]) -> PolledEvent:
-    event_type = field(shown, "type", str)
+def _event(resource: Mapping[str, object]) -> PolledEvent:
+    event_type = field(resource, "type", str)
     if not (0 < len(event_type) <= LONGEST_TYPE and event_type.isprintable()):
         raise LookUpFailed(f"Stripe's list has an event of the unusable type {event_type[:LONGEST_TYPE]!r}.")
-    return PolledEvent(object_id(shown, "event", EVENT), event_type, orjson.dumps(shown))
+    return PolledEvent(object_id(resource, "event", EVENT), event_type, orjson.dumps(resource))

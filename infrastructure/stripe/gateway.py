@@ -139,10 +139,10 @@ class StripeGateway:
         """
         _require_id(stripe_transfer_id)
         for _ in range(READINGS):
-            shown = await read(self._transfers.retrieve_async(stripe_transfer_id))
-            if object_id(shown, "transfer", TRANSFER) != stripe_transfer_id:
-                raise LookUpFailed(f"Stripe was asked for {stripe_transfer_id} and answered with {shown['id']}.")
-            transfer = await self._with_reversals(transfer_at_stripe(shown))
+            resource = await read(self._transfers.retrieve_async(stripe_transfer_id))
+            if object_id(resource, "transfer", TRANSFER) != stripe_transfer_id:
+                raise LookUpFailed(f"Stripe was asked for {stripe_transfer_id} and answered with {resource['id']}.")
+            transfer = await self._with_reversals(transfer_at_stripe(resource))
             if sum(reversal.amount for reversal in transfer.reversals) == transfer.amount_reversed:
                 return transfer
         raise LookUpFailed(
@@ -181,18 +181,18 @@ class StripeGateway:
 
     async def answers(self) -> bool:
         """Return whether Stripe answers. An error about our key is an answer too."""
-        shown = await ask(self._accounts.retrieve_current_async())
-        return not isinstance(shown, Unknown) or (shown.status is not None and shown.status < SERVER_ERROR)
+        resource = await ask(self._accounts.retrieve_current_async())
+        return not isinstance(resource, Unknown) or (resource.status is not None and resource.status < SERVER_ERROR)
 
     async def account(self) -> str | None:
         """Return the id of our account, or None for a restricted key, which may not read its own account (403)."""
-        shown = await ask(self._accounts.retrieve_current_async())
-        match shown:
+        resource = await ask(self._accounts.retrieve_current_async())
+        match resource:
             case NotExecuted(why=Hindrance.FORBIDDEN) | Rejected(status=404):
                 return None
             case Rejected() | NotExecuted() | Unknown():
-                raise failure_of(shown)
-        return object_id(shown, "account", "acct_")
+                raise failure_of(resource)
+        return object_id(resource, "account", "acct_")
 
     async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         """Return any object of the API by its path. Raises ValueError for a text that is no such path."""
@@ -207,15 +207,15 @@ class StripeGateway:
         async def page(cursor: Cursor) -> object:
             return await self._transfers.list_async(cast("TransferListParams", {**window, **cursor}))
 
-        async for shown in every_item(page):
-            yield transfer_at_stripe(shown)
+        async for resource in every_item(page):
+            yield transfer_at_stripe(resource)
 
     async def _with_reversals(self, transfer: TransferAtStripe) -> TransferAtStripe:
         async def page(cursor: Cursor) -> object:
             params = cast("TransferReversalListParams", cursor)
             return await self._transfers.reversals.list_async(transfer.stripe_transfer_id, params)
 
-        reversals = [reversal_at_stripe(shown, transfer.stripe_transfer_id) async for shown in every_item(page)]
+        reversals = [reversal_at_stripe(resource, transfer.stripe_transfer_id) async for resource in every_item(page)]
         return transfer._replace(reversals=tuple(reversals))
 
     async def _amount_left(self, stripe_transfer_id: str, metadata: dict[str, str] | None) -> int | Outcome:

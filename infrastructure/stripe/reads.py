@@ -20,16 +20,16 @@ async def ask(get: Awaitable[object]) -> Mapping[str, object] | Failure:
         answer = await get
     except Exception as error:
         return outcome_of(error)
-    shown = getattr(getattr(answer, "last_response", answer), "data", None)
-    return shown if isinstance(shown, Mapping) else Unknown("unreadable", "Stripe's answer is no JSON object.", 200)
+    resource = getattr(getattr(answer, "last_response", answer), "data", None)
+    return resource if isinstance(resource, Mapping) else Unknown("unreadable", "Stripe's answer is no JSON object.", 200)
 
 
 async def read(get: Awaitable[object]) -> Mapping[str, object]:
     """Return the JSON object of a GET. Raises NotAtStripe for 404 `resource_missing`, LookUpFailed for other failures."""
-    shown = await ask(get)
-    if isinstance(shown, Mapping):
-        return shown
-    raise failure_of(shown)
+    resource = await ask(get)
+    if isinstance(resource, Mapping):
+        return resource
+    raise failure_of(resource)
 
 
 def failure_of(outcome: Failure) -> NotAtStripe | LookUpFailed:
@@ -48,11 +48,11 @@ async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterat
     cursor: Cursor = {"limit": PAGE}
     seen: set[str] = set()
     for _ in range(MOST_PAGES):
-        shown = await read(page(cursor))
-        items = items_of(shown)
+        resource = await read(page(cursor))
+        items = items_of(resource)
         for item in items:
             yield item
-        if not field(shown, "has_more", bool):
+        if not field(resource, "has_more", bool):
             return
         last = field(items[-1], "id", str) if items else ""
         # Without this check a list that repeats its pages would be read until the lease runs out.
@@ -65,11 +65,11 @@ async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterat
     raise LookUpFailed(f"Stripe's list did not end after {MOST_PAGES} pages of {PAGE}.")
 
 
-def items_of(shown: Mapping[str, object]) -> list[Mapping[str, object]]:
+def items_of(resource: Mapping[str, object]) -> list[Mapping[str, object]]:
     """Return the items of a list. Raises LookUpFailed for other objects."""
-    items = shown.get("data")
-    if shown.get("object") != "list" or not isinstance(items, list):
-        raise LookUpFailed(f"Stripe answered with {shown.get('object')!r}, but a list was expected.")
+    items = resource.get("data")
+    if resource.get("object") != "list" or not isinstance(items, list):
+        raise LookUpFailed(f"Stripe answered with {resource.get('object')!r}, but a list was expected.")
     if not all(isinstance(item, Mapping) for item in items):
         raise LookUpFailed("Stripe's list contains an item that is no JSON object.")
     return items

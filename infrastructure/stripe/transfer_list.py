@@ -10,10 +10,10 @@ from infrastructure.stripe.reads import items_of
 from infrastructure.stripe.response_checks import field, our_metadata, reversal_at_stripe, transfer_at_stripe
 
 
-def transfer_page(shown: Mapping[str, object], after: str | None, destination: str | None = None) -> Page:
+def transfer_page(resource: Mapping[str, object], after: str | None, destination: str | None = None) -> Page:
     """Read one page. Raises LookUpFailed for an unreadable page, or when the next page would repeat this one."""
-    listed = [_listed(item) for item in items_of(shown)]
-    more = field(shown, "has_more", bool)
+    listed = [_listed(item) for item in items_of(resource)]
+    more = field(resource, "has_more", bool)
     if more and (not listed or listed[-1].transfer.stripe_transfer_id == after):
         raise LookUpFailed(
             "Stripe's list of transfers has more pages, but the next page would repeat this one; look again later."
@@ -24,12 +24,12 @@ def transfer_page(shown: Mapping[str, object], after: str | None, destination: s
     return Page(listed, more)
 
 
-def _listed(shown: Mapping[str, object]) -> ListedTransfer:
-    transfer = transfer_at_stripe(shown)
-    newest = shown.get("reversals")
+def _listed(resource: Mapping[str, object]) -> ListedTransfer:
+    transfer = transfer_at_stripe(resource)
+    newest = resource.get("reversals")
     items = items_of(newest) if isinstance(newest, Mapping) else []
     reversals = tuple(reversal_at_stripe(item, transfer.stripe_transfer_id) for item in items)
-    created_at = datetime.fromtimestamp(field(shown, "created", int), UTC)
-    group = shown.get("transfer_group")
+    created_at = datetime.fromtimestamp(field(resource, "created", int), UTC)
+    group = resource.get("transfer_group")
     named = clean(group) if isinstance(group, str) and group else None
-    return ListedTransfer(transfer._replace(reversals=reversals), created_at, our_metadata(shown, "order_id"), named)
+    return ListedTransfer(transfer._replace(reversals=reversals), created_at, our_metadata(resource, "order_id"), named)
