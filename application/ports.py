@@ -207,7 +207,7 @@ class FleetState(NamedTuple):
     """State that every process of the fleet obeys before it sends anything to Stripe."""
 
     outage: bool = False
-    """Whether the circuit breaker is open, since Stripe does not answer."""
+    """True if the circuit breaker is open, since Stripe does not answer."""
     paused: frozenset[str] = frozenset()
     """Paused scopes (see `domain.pause`)."""
     look_first: LookFirst | None = None

@@ -31,7 +31,7 @@ class Deferral(NamedTuple):
     epoch: int
     """The epoch of the next call."""
     open: bool = False
-    """Whether money may have moved."""
+    """True if money may have moved."""
     exhausted: bool = False
     """No attempt is left: the next step is a look-up, and nothing is sent."""
     look_first: bool = False
@@ -61,7 +61,7 @@ class Operation(NamedTuple):
     last_began: datetime | None = None
     in_call: bool = False
     unknown: bool = False
-    """Whether an attempt of this epoch ended `Unknown`; stays true within the epoch."""
+    """True if an attempt of this epoch ended `Unknown`; stays true within the epoch."""
     lost: int = 0
     """Number of calls in a row that have no outcome, since their callers vanished."""
     hindered: int = 0

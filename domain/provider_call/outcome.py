@@ -52,7 +52,7 @@ class Rejected:
     param: str | None = None
     request_id: str | None = None
     says_reversed: bool = False
-    """Whether its message claims that nothing is left to reverse: a hint for a look-up, never a proof."""
+    """True if its message claims that nothing is left to reverse: a hint for a look-up, never a proof."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class AttemptDeferred(TransferFact):
     next_retry_at: datetime
     epoch: int
     open: bool
-    """Whether money may have moved; stays true until success, a stored rejection or a look-up."""
+    """True if money may have moved; stays true until success, a stored rejection or a look-up."""
     exhausted: bool = False
     """No attempt is left: the next step is a look-up at Stripe, and nothing is sent."""
     look_first: bool = False

@@ -50,7 +50,7 @@ class Reversal(NamedTuple):
     settled: int = 0
     """Amount that it added to `amount_reversed` of the transfer."""
     contested: bool = False
-    """Whether its cause disappeared while the call was open: the outcome decides how much has to be given back."""
+    """True if its cause disappeared while the call was open: the outcome decides how much has to be given back."""
 
     @property
     def live(self) -> bool:

@@ -26,7 +26,7 @@ class TransferState(Stream):
         """The amount to be sent, or the amount sent."""
         self.amount_reversed = 0
         self.paid = False
-        """Whether Stripe has paid the seller, according to the facts; stays true."""
+        """True if Stripe has paid the seller, according to the facts; stays true."""
         self.stripe_transfer_id: str | None = None
         self.stripe_reversal_id: str | None = None
         self.next_retry_at: datetime | None = None
