@@ -1,17 +1,17 @@
-"""Refunds: ask the payment provider for one, record one that succeeded elsewhere, and what has become of one."""
+"""Refunds: request from the payment provider, record one made elsewhere, show."""
 
 from application.commands.refunds import RefundRequest
 from domain.errors import UnknownId
 from domain.refund import state
 from infrastructure.postgres.read_models import ReadModels
-from infrastructure.web.operation import Call, Reply
+from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.problems import psp_not_configured
 from infrastructure.web.requests import Parameters, RefundIn
 from infrastructure.web.responses import Part, Refund
 from projections.refunds import RefundRow
 
 
-async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
+async def record_refund(call: ApiCall[RefundIn, Parameters]) -> Reply:
     ledger = call.service.ledger
     if not call.body.settled and call.service.psp is None:
         raise psp_not_configured()
@@ -32,12 +32,12 @@ def _wish(body: RefundIn) -> RefundRequest:
     )
 
 
-async def show_refund(call: Call[None, Parameters]) -> Reply:
+async def show_refund(call: ApiCall[None, Parameters]) -> Reply:
     return Reply(200, await refund_named(call.reads, call.id("refund_id")))
 
 
 async def refund_named(reads: ReadModels, name: str) -> Refund:
-    """One refund under any of its names, as callers see it. Raises UnknownId."""
+    """Return a refund by any of its names. Raises UnknownId."""
     row = await reads.refund(name)
     if row is None:
         raise UnknownId("refund", name)
@@ -45,7 +45,7 @@ async def refund_named(reads: ReadModels, name: str) -> Refund:
 
 
 def shown(row: RefundRow) -> Refund:
-    """A refund, as callers see it."""
+    """Return a row as a response."""
     return Refund(
         refund_id=row.refund_id,
         order_id=row.order_id,

@@ -1,7 +1,7 @@
-"""Received webhooks: checked, stored, answered. What they cause comes later; no sender waits for it.
+"""Intake of webhooks: check the signature, store, answer. The inbox worker handles them later; no sender waits for it.
 
-The signature covers the raw body, so it is checked before anything is read. What is signed is kept, even what nobody can
-read: that is stored under the hash of its bytes, and a person is told.
+The signature covers the raw body, so it is checked before the body is parsed. Every signed body is kept. An unreadable one is
+stored under the hash of its bytes, and raises an alarm.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import orjson
 
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.stripe import signature as stripe
-from infrastructure.web.operation import Call, Reply
+from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.problems import Problem, problem_of
 from infrastructure.web.request_body import whole_body
 from infrastructure.web.requests import Parameters
@@ -20,13 +20,13 @@ from infrastructure.web.responses import Received
 
 LONGEST_EVENT_ID, LONGEST_EVENT_TYPE = 255, 128
 UNREADABLE = "unreadable"
-"""The type under which an event is stored whose own type, or mode, cannot be told: nothing reacts to it."""
+"""Type of a stored event without a readable type or mode; no handler handles it."""
 
-Webhook = Call[None, Parameters]
+Webhook = ApiCall[None, Parameters]
 
 
-class Event(NamedTuple):
-    """What is stored of a webhook."""
+class ReceivedEvent(NamedTuple):
+    """The stored parts of a webhook."""
 
     event_id: str
     event_type: str
@@ -41,7 +41,7 @@ async def receive_stripe(call: Webhook) -> Reply:
     return await _received(call, "stripe", _from_stripe)
 
 
-async def _from_hyperswitch(call: Webhook) -> Event:
+async def _from_hyperswitch(call: Webhook) -> ReceivedEvent:
     secrets = _configured(call.service.settings.hyperswitch_webhook_secrets, "HYPERSWITCH_WEBHOOK_SECRETS")
     body = await whole_body(call.request)
     hyperswitch.verify(body, call.request.headers.get(hyperswitch.HEADER), secrets)
@@ -49,7 +49,7 @@ async def _from_hyperswitch(call: Webhook) -> Event:
     return _event(body, envelope.get("event_id"), envelope.get("event_type"))
 
 
-async def _from_stripe(call: Webhook) -> Event:
+async def _from_stripe(call: Webhook) -> ReceivedEvent:
     settings = call.service.settings
     secrets = _configured(settings.stripe_webhook_secrets, "STRIPE_WEBHOOK_SECRETS")
     body = await whole_body(call.request)
@@ -57,17 +57,15 @@ async def _from_stripe(call: Webhook) -> Event:
     envelope = _envelope(body)
     livemode = envelope.get("livemode")
     if isinstance(livemode, bool) and livemode != (settings.mode == "live"):
-        said = f"The event says livemode: {str(livemode).lower()}, the ledger's key is of mode {settings.mode}"
-        raise Problem("livemode_mismatch", f"{said}; nothing was stored, send it to the ledger of its own mode.")
-    # what does not say whether it is about real money is kept, but never acted upon
+        said = f"The event has livemode: {str(livemode).lower()}, but the ledger's key is of mode {settings.mode}"
+        raise Problem("livemode_mismatch", f"{said}; nothing was stored; send it to a ledger of that mode.")
+    # an event without livemode may be about real money: it is stored, but never handled
     return _event(body, envelope.get("id"), envelope.get("type") if isinstance(livemode, bool) else None)
 
 
 def _configured(secrets: tuple[str, ...], name: str) -> tuple[str, ...]:
     if not secrets:
-        raise Problem(
-            "webhook_not_configured", f"No webhook is taken in here, because {name} is not set; set it and start again."
-        )
+        raise Problem("webhook_not_configured", f"This webhook endpoint is off, because {name} is not set; set it and restart.")
     return secrets
 
 
@@ -79,17 +77,17 @@ def _envelope(body: bytes) -> Mapping[str, object]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _event(body: bytes, event_id: object, event_type: object) -> Event:
+def _event(body: bytes, event_id: object, event_type: object) -> ReceivedEvent:
     by_hash = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    return Event(_name(event_id, LONGEST_EVENT_ID) or by_hash, _name(event_type, LONGEST_EVENT_TYPE) or UNREADABLE, body)
+    return ReceivedEvent(_name(event_id, LONGEST_EVENT_ID) or by_hash, _name(event_type, LONGEST_EVENT_TYPE) or UNREADABLE, body)
 
 
 def _name(value: object, longest: int) -> str | None:
-    """A name that can be stored and shown; None for anything else."""
+    """Return a name that can be stored and shown, None for any other value."""
     return value if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() else None
 
 
-async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awaitable[Event]]) -> Reply:
+async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awaitable[ReceivedEvent]]) -> Reply:
     try:
         event = await read(call)
         new = await call.service.inbox.put(provider, *event, call.service.clock.now())
@@ -103,7 +101,7 @@ async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awai
     return Reply(200, Received(True))
 
 
-async def _tell(call: Webhook, provider: str, event: Event) -> None:
-    """It was signed, so it means something."""
-    detail = "A signed webhook does not say what it is; read its body in webhook_inbox, and ask the sender."
+async def _tell(call: Webhook, provider: str, event: ReceivedEvent) -> None:
+    """Raise an alarm: the body was signed, so it has a meaning that the ledger cannot read."""
+    detail = "A signed webhook has no readable type or mode; read its body in webhook_inbox, and ask the sender."
     await call.service.alarms.raise_("webhook_unreadable", f"{provider}:{event.event_id}", detail)
