@@ -1,4 +1,4 @@
-"""The ledger's web application: routes from the table, one layer at the edge, a token before `/v1`."""
+"""The web application: routes, middleware, and the token before `/v1`."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,7 @@ from infrastructure.service import Service
 from infrastructure.settings import Settings, settings_from
 from infrastructure.web.auth import BearerToken
 from infrastructure.web.metrics import Metrics
-from infrastructure.web.middleware import Edge
+from infrastructure.web.middleware import RequestMiddleware
 from infrastructure.web.openapi import document
 from infrastructure.web.operation import Backend, endpoint
 from infrastructure.web.problems import on_exception, on_http_exception
@@ -28,9 +28,9 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
-    """The application with the whole ledger inside: its lifespan starts, runs and drains inbox and workers.
+    """Create the application with the whole ledger inside; its lifespan starts, runs and drains inbox and workers.
 
-    Reads the environment when `settings` is None. Raises BadSetting; the lifespan raises what `running` raises.
+    Reads the environment when `settings` is None. Raises BadSetting; the lifespan raises the errors of `running`.
     """
     chosen = settings_from(os.environ) if settings is None else settings
 
@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 
 def application_of(service: Service) -> Starlette:
-    """The application on a ledger that somebody else starts and drains."""
+    """Create the application on a running ledger; the caller starts and drains that ledger."""
     app = _application(service.settings, None)
     app.state.backend = _backend(app, service)
     return app
@@ -54,7 +54,7 @@ def _application(settings: Settings, lifespan: Lifespan | None) -> Starlette:
     metrics = Metrics(settings.mode)
     app = Starlette(
         routes=[Route(op.path, endpoint(op), methods=[op.method]) for op in OPERATIONS],
-        middleware=[Middleware(Edge, settings.mode, metrics), Middleware(BearerToken, settings.api_token)],
+        middleware=[Middleware(RequestMiddleware, settings.mode, metrics), Middleware(BearerToken, settings.api_token)],
         exception_handlers={HTTPException: on_http_exception, Exception: on_exception},
         lifespan=lifespan,
     )

@@ -1,4 +1,4 @@
-"""Who may call `/v1/*`: whoever has the token. Without a token only this machine can reach us (`settings_from` sees to it)."""
+"""Bearer token for `/v1/*`. Without a token only this machine can reach the ledger (`settings_from` ensures that)."""
 
 import hmac
 
@@ -11,7 +11,7 @@ GUARDED = "/v1/"
 
 
 class BearerToken:
-    """Refuses calls of guarded paths without the token, also of paths that do not exist."""
+    """Middleware that refuses calls of guarded paths without the token, including paths that do not exist."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app, self._token = app, token.encode() if token is not None else None
@@ -24,7 +24,7 @@ class BearerToken:
         if self._token is None:
             return _from_another_site(headers)
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        # latin-1, as headers are read: an outsider may well send what is not ASCII
+        # latin-1, as headers are read: a caller may send characters outside of ASCII
         if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._token):
             return None
         detail = "Send the ledger's token as Authorization: Bearer <LEDGER_API_TOKEN>."
@@ -36,7 +36,10 @@ def _is_guarded(scope: Scope) -> bool:
 
 
 def _from_another_site(headers: Headers) -> Problem | None:
-    """Without a token any page in a browser on this machine could call us; a browser says so."""
+    """Refuse calls by web pages of other sites: without a token, any page in a browser on this machine could call the ledger.
+
+    Browsers mark such calls with `Sec-Fetch-Site`.
+    """
     if headers.get("sec-fetch-site") not in ("cross-site", "same-site"):
         return None
-    return Problem("cross_site", "A page of another site may not call the ledger; set LEDGER_API_TOKEN and send it.")
+    return Problem("cross_site", "A page of another site must not call the ledger; set LEDGER_API_TOKEN and send it.")

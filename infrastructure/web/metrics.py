@@ -1,4 +1,4 @@
-"""What is measured, for Prometheus: what this process does, and what the database says at the moment of asking."""
+"""Prometheus metrics: counters of this process, and values read from the database at each scrape."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ UNMATCHED = "unmatched"
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What the database says. `up` is False when it did not answer; then the rest says nothing."""
+class MetricsSnapshot:
+    """Values from the database. `up` is False when the database did not answer; the other values are then meaningless."""
 
     up: bool = False
     facts: int = 0
@@ -45,33 +45,33 @@ class Metrics:
         )
         self._webhooks = Counter(
             "ledger_webhooks_received",
-            "Webhooks by what became of them at the door.",
+            "Webhooks by the result of their intake.",
             ["provider", "result"],
             registry=self._registry,
         )
 
     def answered(self, method: str, path: str | None, status: int, seconds: float) -> None:
-        """A call was answered; `path` is its template, None when there is no such path."""
+        """Count an answered call; `path` is its template, None for an unknown path."""
         known = path or UNMATCHED
         verb = method if known != UNMATCHED else "any"  # a caller may invent methods, but no time series
         self._requests.labels(verb, known, str(status)).inc()
         self._seconds.labels(verb, known).observe(seconds)
 
     def received(self, provider: str, result: str) -> None:
-        """A webhook came: `stored`, `duplicate`, or the code of the problem."""
+        """Count a webhook; `result` is `stored`, `duplicate`, or the code of the problem."""
         self._webhooks.labels(provider, result).inc()
 
-    def exposition(self, snapshot: Snapshot) -> bytes:
-        """The text that Prometheus reads."""
+    def exposition(self, snapshot: MetricsSnapshot) -> bytes:
+        """Return the text for Prometheus."""
         self._database.snapshot = snapshot
         return generate_latest(self._registry)
 
 
 class DatabaseCollector(Collector):
-    """Shows the latest snapshot."""
+    """Collector of the latest snapshot."""
 
     def __init__(self, mode: str) -> None:
-        self._mode, self.snapshot = mode, Snapshot()
+        self._mode, self.snapshot = mode, MetricsSnapshot()
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         seen = self.snapshot
@@ -81,14 +81,14 @@ class DatabaseCollector(Collector):
             yield CounterMetricFamily("ledger_facts", "Facts ever appended: the newest position.", value=seen.facts)
             known = dict.fromkeys(map(str, TransferStatus), 0)
             yield _by("ledger_transfers", "Transfers by status.", "status", {**known, **seen.transfers})
-            oldest = "Seconds for which the longest waiting reversal has been owed."
+            oldest = "Age in seconds of the oldest reversal that is still owed."
             yield GaugeMetricFamily("ledger_oldest_pending_reversal_seconds", oldest, value=seen.oldest_reversal_seconds)
             yield _by("ledger_inbox_events", "Webhooks that are not handled, by status.", "status", seen.inbox)
             missed, replayed = ({provider: counted[n] for provider, counted in seen.missed.items()} for n in (0, 1))
-            yield _counted("ledger_webhooks_missed", "Events that no webhook had brought, found by the poller.", missed)
-            yield _counted("ledger_webhooks_replayed", "Those of them that have been handled since.", replayed)
+            yield _counted("ledger_webhooks_missed", "Events that no webhook delivered, found by the poller.", missed)
+            yield _counted("ledger_webhooks_replayed", "Missed events that have been handled since.", replayed)
             yield _by("ledger_alarms_open", "Open alarms by kind.", "kind", seen.alarms)
-            outage = "1 while the breaker is open: Stripe answers nobody, nothing is sent."
+            outage = "1 while the circuit breaker is open: Stripe does not answer, nothing is sent."
             yield GaugeMetricFamily("ledger_stripe_outage", outage, value=int(seen.breaker.outage))
             yield GaugeMetricFamily("ledger_pauses", "Scopes that are paused.", value=len(seen.breaker.paused))
 

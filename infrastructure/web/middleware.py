@@ -1,4 +1,4 @@
-"""The outermost layer: what is true of every call and every answer."""
+"""Middleware for every request: path as sent, headers, measurement."""
 
 from collections.abc import Sequence
 from time import perf_counter
@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from infrastructure.web.metrics import Metrics
 
 OPERATION: Final = "ledger.operation"
-"""Where in the scope an operation leaves its path template."""
+"""Key in the ASGI scope under which an operation stores its path template."""
 
 
-class Edge:
-    """Routes by the path as it was sent, stamps every answer with the mode, measures every call."""
+class RequestMiddleware:
+    """Middleware that routes by the path as it was sent, adds the mode to every answer, and measures every call."""
 
     def __init__(self, app: ASGIApp, mode: str, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -45,6 +45,6 @@ class Edge:
 
 
 def _as_sent(scope: Scope) -> str:
-    """The path with its percent signs: an id may contain a slash, which is no separator when it was sent as %2F."""
+    """Return the path with its percent signs: an id may contain a slash, and a slash sent as %2F is not a separator."""
     raw = scope.get("raw_path")
     return raw.decode("latin-1") if raw is not None else quote(scope["path"], safe="/:@!$&'()*+,;=~")

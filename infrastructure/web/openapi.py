@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from infrastructure.web.operation import Op
+from infrastructure.web.operation import ApiOperation
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
 from infrastructure.web.request_body import LARGEST_BODY
 from infrastructure.web.requests import ID_PATTERN
@@ -36,7 +36,7 @@ PATH_PARAMETERS: Mapping[str, Json] = {
 }
 PROBLEM: Json = {
     "type": "object",
-    "description": "RFC 9457. `code` is stable; `detail` says what was wrong, what was expected, what to do.",
+    "description": "RFC 9457. `code` is stable; `detail` names the fault, the expectation and the remedy.",
     "required": ["type", "title", "status", "code", "detail"],
     "properties": {
         "type": {"type": "string"},
@@ -51,8 +51,8 @@ PROBLEM: Json = {
 }
 
 
-def document(operations: Sequence[Op]) -> Json:
-    """The document as a JSON value."""
+def document(operations: Sequence[ApiOperation]) -> Json:
+    """Build the document as a JSON value."""
     paths: dict[str, Json] = {}
     for op in operations:
         paths.setdefault(op.path, {})[op.method.lower()] = _operation(op)
@@ -72,8 +72,8 @@ def document(operations: Sequence[Op]) -> Json:
     }
 
 
-def codes(op: Op) -> tuple[str, ...]:
-    """Every problem that this operation can answer."""
+def codes(op: ApiOperation) -> tuple[str, ...]:
+    """List the codes of all problems that this operation can answer."""
     listed: Iterable[str] = (*OF_EVERY_CALL, *op.problems)
     if op.guarded:
         listed = (*listed, *OF_GUARDED_CALLS)
@@ -86,7 +86,7 @@ def codes(op: Op) -> tuple[str, ...]:
     return tuple(dict.fromkeys(listed))
 
 
-def _operation(op: Op) -> Json:
+def _operation(op: ApiOperation) -> Json:
     described: Json = {
         "operationId": op.serve.__name__,
         "summary": op.summary,
@@ -99,7 +99,7 @@ def _operation(op: Op) -> Json:
         schema = {"$ref": REFERENCE.format(model=op.body.__name__)}
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if op.raw is not None:
-        limit = f"The raw body, at most {LARGEST_BODY} bytes, as it was signed."
+        limit = f"The raw body, at most {LARGEST_BODY} bytes, exactly as signed."
         described["requestBody"] = {"required": True, "description": limit, "content": {op.raw: {}}}
     if op.guarded:
         described["security"] = [{"token": []}]
@@ -109,12 +109,12 @@ def _operation(op: Op) -> Json:
 def _reply(content: type[object] | str) -> Json:
     headers = {"Ledger-Mode": {"$ref": "#/components/headers/Ledger-Mode"}}
     if isinstance(content, str):
-        return {"description": "As asked.", "headers": headers, "content": {content: {}}}
+        return {"description": "Success.", "headers": headers, "content": {content: {}}}
     schema = {"$ref": REFERENCE.format(model=content.__name__)}
-    return {"description": "As asked.", "headers": headers, "content": {"application/json": {"schema": schema}}}
+    return {"description": "Success.", "headers": headers, "content": {"application/json": {"schema": schema}}}
 
 
-def _problems(op: Op) -> Json:
+def _problems(op: ApiOperation) -> Json:
     by_status: dict[int, list[str]] = {}
     for code in codes(op):
         by_status.setdefault(KINDS[code].status, []).append(code)
@@ -143,7 +143,7 @@ def _in_query(query: type[BaseModel]) -> list[Json]:
     ]
 
 
-def _schemas(operations: Sequence[Op]) -> Json:
+def _schemas(operations: Sequence[ApiOperation]) -> Json:
     bodies = {op.body for op in operations if op.body is not None} | {op.query for op in operations}
     _, sent = models_json_schema([(model, "validation") for model in _by_name(bodies)], ref_template=REFERENCE)
     views = {content for op in operations for content in op.replies.values() if not isinstance(content, str)}

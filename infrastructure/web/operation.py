@@ -1,4 +1,4 @@
-"""One call, from the request to the response: read, validate, serve, answer. Operations see only typed values."""
+"""One API call, from the request to the response: read, validate, serve, answer. Operations get typed values only."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from infrastructure.web.request_body import whole_body
 from infrastructure.web.requests import EXPECTED, ID_PATTERN, Parameters
 
 MOST_ERRORS = 10
-"""Errors named in one answer."""
+"""Limit of errors named in one answer."""
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -35,7 +35,7 @@ _ID = re.compile(ID_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What operations work with."""
+    """Parts of the service that operations use."""
 
     service: Service
     reads: ReadModels
@@ -46,8 +46,8 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[B, Q]):
-    """A call that has passed validation."""
+class ApiCall(Generic[B, Q]):
+    """A validated call."""
 
     backend: Backend
     request: Request
@@ -67,59 +67,57 @@ class Call(Generic[B, Q]):
         return self.backend.past
 
     def id(self, name: str) -> str:
-        """A caller's id out of the path. Raises Problem when it is none."""
+        """Return the caller's id in the path. Raises Problem when it is not an id."""
         given = unquote(self.request.path_params[name])
         if not _ID.fullmatch(given):
-            raise Problem("invalid_request", f"{name} in the path is no id; {EXPECTED[ID_PATTERN]}.")
+            raise Problem("invalid_request", f"{name} in the path is not an id; {EXPECTED[ID_PATTERN]}.")
         return given
 
     def transfer_id(self) -> UUID:
-        """The transfer's id out of the path. Raises Problem when there can be no such transfer."""
+        """Return the transfer's id in the path. Raises Problem when it cannot be the id of a transfer."""
         given = self.request.path_params["transfer_id"]
         try:
             known = UUID(given)
         except ValueError:
             known = None
         if known is None or str(known) != given.lower():
-            raise Problem(
-                "not_found", f"There is no transfer {given[:128]!r}; transfers are named by UUIDs, see GET /v1/transfers."
-            )
+            raise Problem("not_found", f"There is no transfer {given[:128]!r}; a transfer's id is a UUID, see GET /v1/transfers.")
         return known
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an operation answers: `content` is one of `views`."""
+    """The answer of an operation: `content` is a class of `responses`."""
 
     status: int
     content: object
 
 
 @dataclass(frozen=True, slots=True)
-class Op:
+class ApiOperation:
     """One operation: the single source for routing, validation and the OpenAPI document."""
 
     method: str
     path: str
-    serve: Callable[[Call[Any, Any]], Awaitable[Reply | Response]]
+    serve: Callable[[ApiCall[Any, Any]], Awaitable[Reply | Response]]
     summary: str
     replies: Mapping[int, type[object] | str]
-    """By status: the view, or the media type of what is no JSON."""
+    """By status: the response class, or the media type of an answer that is not JSON."""
     problems: Sequence[str] = ()
-    """The codes this operation adds to those that every one of its kind has."""
+    """Codes of problems that only this operation has."""
     body: type[BaseModel] | None = None
     query: type[Parameters] = Parameters
     raw: str | None = None
-    """What the body is, where it is read by the operation itself."""
+    """Media type of a body that the operation reads itself."""
 
     @property
     def guarded(self) -> bool:
-        """Whether it needs the token. Only those are strict about query parameters: probes and senders add their own."""
+        """Whether the call needs the token. Only these calls refuse unknown query parameters: probes and webhook senders add their own."""
         return self.path.startswith(GUARDED)
 
 
-def endpoint(op: Op) -> Callable[[Request], Awaitable[Response]]:
-    """The operation as Starlette's router calls it. Never raises: every error is a problem."""
+def endpoint(op: ApiOperation) -> Callable[[Request], Awaitable[Response]]:
+    """Wrap the operation for Starlette's router. Never raises: every error becomes a problem."""
 
     async def serve(request: Request) -> Response:
         request.scope[OPERATION] = op.path
@@ -132,13 +130,13 @@ def endpoint(op: Op) -> Callable[[Request], Awaitable[Response]]:
     return serve
 
 
-async def _call(op: Op, request: Request) -> Call[BaseModel | None, Parameters]:
+async def _call(op: ApiOperation, request: Request) -> ApiCall[BaseModel | None, Parameters]:
     backend = getattr(request.app.state, "backend", None)
     if not isinstance(backend, Backend):
         raise Problem("not_ready", "The ledger is starting or stopping; try again in a moment.")
     query = _query(op, request) if op.guarded else op.query()
     body = await _body(op.body, request) if op.body is not None else None
-    return Call(backend, request, body, query)
+    return ApiCall(backend, request, body, query)
 
 
 def _response(reply: Reply) -> Response:
@@ -149,13 +147,13 @@ def _response(reply: Reply) -> Response:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _query(op: Op, request: Request) -> Parameters:
+def _query(op: ApiOperation, request: Request) -> Parameters:
     given = request.query_params.multi_items()
     names = [name for name, _ in given]
     known = ", ".join(op.query.names()) or "none"
     for name in names:
         if name not in op.query.names():
-            raise Problem("unknown_query_parameter", f"{name[:64]!r} is no query parameter of this call; expected {known}.")
+            raise Problem("unknown_query_parameter", f"{name[:64]!r} is not a query parameter of this call; expected {known}.")
         if names.count(name) > 1:
             raise Problem("repeated_query_parameter", f"{name!r} is given more than once; send it once.")
     try:
@@ -167,7 +165,7 @@ def _query(op: Op, request: Request) -> Parameters:
 async def _body(model: type[Model], request: Request) -> Model:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise Problem("unsupported_media_type", f"The body is sent as {media_type[:64]!r}; send application/json.")
+        raise Problem("unsupported_media_type", f"The body has the media type {media_type[:64]!r}; send application/json.")
     # a call whose members are all optional may come without a body
     raw = await whole_body(request) or (b"" if _required(model) else b"{}")
     try:
@@ -183,15 +181,15 @@ def _required(model: type[BaseModel]) -> bool:
 def _misfit(where: str, invalid: ValidationError) -> Problem:
     errors = invalid.errors(include_url=False, include_input=False)
     if errors[0]["type"] == "json_invalid":
-        return Problem("bad_json", f"The body is no JSON text in UTF-8: {errors[0]['msg']}.")
+        return Problem("bad_json", f"The body is not a JSON text in UTF-8: {errors[0]['msg']}.")
     named = [{"in": where, "at": _place(where, error), "detail": _expectation(error)} for error in errors[:MOST_ERRORS]]
     place = f"{named[0]['at']} in the {where}" if named[0]["at"] else f"The {where}"
-    detail = f"{place} does not fit: {named[0]['detail']}; see /openapi.json for what is expected."
+    detail = f"{place} is not valid: {named[0]['detail']}; see /openapi.json for the expected form."
     return Problem("invalid_request", detail, more={"errors": named})
 
 
 def _place(where: str, error: ErrorDetails) -> str:
-    """A JSON Pointer into the body, or the parameter's name."""
+    """Return a JSON Pointer into the body, or the parameter's name."""
     if where == "query":
         return str(error["loc"][0])
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')[:128]}" for step in error["loc"])

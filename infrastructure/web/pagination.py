@@ -1,4 +1,4 @@
-"""Where a listing goes on: the place of the last row shown, opaque to callers. Rows that come later do not shift it."""
+"""Cursors of lists: the place of the last row shown, opaque to callers. Rows that are added later do not shift a cursor."""
 
 import base64
 import binascii
@@ -14,15 +14,17 @@ _PLACE = struct.Struct(">q16s")
 
 
 def cursor_at(created_at: datetime, transfer_id: UUID) -> str:
-    """The cursor that continues after this row."""
+    """Return the cursor that continues after this row."""
     return base64.urlsafe_b64encode(_PLACE.pack((created_at - _EPOCH) // _MICROSECOND, transfer_id.bytes)).decode()
 
 
 def place_of(cursor: str) -> tuple[datetime, UUID]:
-    """The row after which it continues. Raises Problem for anything that `cursor_at` did not make."""
+    """Return the row after which the list continues. Raises Problem for a text that `cursor_at` did not make."""
     try:
         microseconds, transfer_id = _PLACE.unpack(base64.b64decode(cursor, altchars=b"-_", validate=True))
         return _EPOCH + microseconds * _MICROSECOND, UUID(bytes=transfer_id)
     except (ValueError, OverflowError, struct.error, binascii.Error):
-        detail = f"{cursor[:64]!r} is no cursor of ours; send next_cursor as it was answered, or none for the first page."
+        detail = (
+            f"{cursor[:64]!r} is not a cursor of this ledger; send next_cursor as it was answered, or none for the first page."
+        )
         raise Problem("bad_cursor", detail) from None

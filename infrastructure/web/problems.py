@@ -1,6 +1,6 @@
-"""What is answered when a call cannot be served: problem details (RFC 9457), each with a stable `code`.
+"""Problem details (RFC 9457) for calls that cannot be served, each with a stable `code`.
 
-The table below is the one place that says which status a code has; domain errors bring their own code.
+The table `KINDS` is the only place that maps a code to its HTTP status. Domain errors have their own code.
 """
 
 from collections.abc import Mapping
@@ -22,59 +22,59 @@ RETRY_AFTER_SECONDS = "5"
 log = structlog.get_logger()
 
 
-class Kind(NamedTuple):
-    """One sort of problem."""
+class ProblemKind(NamedTuple):
+    """HTTP status and title of a problem code."""
 
     status: int
     title: str
 
 
-KINDS: Mapping[str, Kind] = {
-    "bad_json": Kind(400, "The body is not JSON"),
-    "incomplete_body": Kind(400, "The body ended too early"),
-    "unknown_query_parameter": Kind(400, "Unknown query parameter"),
-    "repeated_query_parameter": Kind(400, "Repeated query parameter"),
-    "bad_cursor": Kind(400, "Not a cursor of ours"),
-    "instant_and_position": Kind(400, "An instant and a position together"),
-    "position_not_reached": Kind(400, "A position still to come"),
-    "bad_period": Kind(400, "A period that ends before it begins"),
-    "period_too_long": Kind(400, "Too many movements for one answer"),
-    "bad_signature": Kind(400, "The signature is missing or wrong"),
-    "livemode_mismatch": Kind(400, "Live and test are mixed up"),
-    "unauthorized": Kind(401, "A token is needed"),
-    "cross_site": Kind(403, "Called from another site"),
-    "not_found": Kind(404, "Not found"),
-    "webhook_not_configured": Kind(404, "This webhook is not configured"),
-    "method_not_allowed": Kind(405, "Method not allowed"),
-    "body_too_slow": Kind(408, "The body took too long"),
-    "content_differs": Kind(409, "The same id with other content"),
-    "import_differs": Kind(409, "Not what was imported"),
-    "exceeds_order": Kind(409, "More than is left"),
-    "contradiction": Kind(409, "Contradicts what is recorded"),
-    "call_in_flight": Kind(409, "A call to Stripe is under way"),
-    "nothing_to_retry": Kind(409, "Nothing to retry"),
-    "nothing_to_resolve": Kind(409, "Nothing to resolve"),
-    "evidence_differs": Kind(409, "The evidence proves something else"),
-    "illegal_transition": Kind(409, "The life cycle forbids it"),
-    "psp_not_configured": Kind(409, "There is no payment provider to ask"),
-    "psp_refused": Kind(409, "The payment provider refused"),
-    "refused": Kind(409, "Refused"),
-    "body_too_large": Kind(413, "The body is too large"),
-    "unsupported_media_type": Kind(415, "Only JSON is understood"),
-    "invalid_request": Kind(422, "The request does not fit"),
-    "bad_money": Kind(422, "Not an amount or a currency"),
-    "internal_error": Kind(500, "A fault of ours"),
-    "does_not_tie_out": Kind(500, "A statement that its movements do not explain"),
-    "not_ready": Kind(503, "Not ready"),
-    "stripe_silent": Kind(503, "Stripe could not be asked"),
-    "psp_silent": Kind(503, "The payment provider has not answered"),
-    "database_unavailable": Kind(503, "The database cannot answer now"),
-    "conflict": Kind(503, "Too many writers at once"),
+KINDS: Mapping[str, ProblemKind] = {
+    "bad_json": ProblemKind(400, "The body is not JSON"),
+    "incomplete_body": ProblemKind(400, "The body ended too early"),
+    "unknown_query_parameter": ProblemKind(400, "Unknown query parameter"),
+    "repeated_query_parameter": ProblemKind(400, "Repeated query parameter"),
+    "bad_cursor": ProblemKind(400, "Not a cursor of this ledger"),
+    "instant_and_position": ProblemKind(400, "An instant and a position together"),
+    "position_not_reached": ProblemKind(400, "A position in the future"),
+    "bad_period": ProblemKind(400, "A period that ends before it begins"),
+    "period_too_long": ProblemKind(400, "Too many movements for one answer"),
+    "bad_signature": ProblemKind(400, "The signature is missing or wrong"),
+    "livemode_mismatch": ProblemKind(400, "Live and test are mixed"),
+    "unauthorized": ProblemKind(401, "A token is needed"),
+    "cross_site": ProblemKind(403, "Called from another site"),
+    "not_found": ProblemKind(404, "Not found"),
+    "webhook_not_configured": ProblemKind(404, "This webhook is not configured"),
+    "method_not_allowed": ProblemKind(405, "Method not allowed"),
+    "body_too_slow": ProblemKind(408, "The body took too long"),
+    "content_differs": ProblemKind(409, "The same id with other content"),
+    "import_differs": ProblemKind(409, "Differs from the imported transfers"),
+    "exceeds_order": ProblemKind(409, "More than is left"),
+    "contradiction": ProblemKind(409, "Contradicts what is recorded"),
+    "call_in_flight": ProblemKind(409, "A call to Stripe is in progress"),
+    "nothing_to_retry": ProblemKind(409, "Nothing to retry"),
+    "nothing_to_resolve": ProblemKind(409, "Nothing to resolve"),
+    "evidence_differs": ProblemKind(409, "The evidence does not fit"),
+    "illegal_transition": ProblemKind(409, "The life cycle forbids it"),
+    "psp_not_configured": ProblemKind(409, "No payment provider is configured"),
+    "psp_refused": ProblemKind(409, "The payment provider refused"),
+    "refused": ProblemKind(409, "Refused"),
+    "body_too_large": ProblemKind(413, "The body is too large"),
+    "unsupported_media_type": ProblemKind(415, "Only JSON is accepted"),
+    "invalid_request": ProblemKind(422, "The request is not valid"),
+    "bad_money": ProblemKind(422, "Not an amount or a currency"),
+    "internal_error": ProblemKind(500, "A fault of the ledger"),
+    "does_not_tie_out": ProblemKind(500, "The statement does not add up"),
+    "not_ready": ProblemKind(503, "Not ready"),
+    "stripe_silent": ProblemKind(503, "Stripe did not answer"),
+    "psp_silent": ProblemKind(503, "The payment provider did not answer"),
+    "database_unavailable": ProblemKind(503, "The database cannot answer now"),
+    "conflict": ProblemKind(503, "Too many writers at once"),
 }
 
 
 class Problem(Exception):
-    """Ends a call with this problem. `detail` is one sentence: what was wrong, what was expected, what to do."""
+    """Error that ends a call. `detail` is one sentence: the fault, the expectation, the remedy."""
 
     def __init__(
         self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, more: Mapping[str, object] | None = None
@@ -84,13 +84,13 @@ class Problem(Exception):
 
 
 def psp_not_configured() -> Problem:
-    """What is asked for needs the payment provider, and the settings name none."""
-    detail = "No payment provider is configured: set HYPERSWITCH_BASE_URL and HYPERSWITCH_API_KEY, or tell what was done there."
+    """Build the problem that the call needs a payment provider, and the settings name none."""
+    detail = "No payment provider is configured: set HYPERSWITCH_BASE_URL and HYPERSWITCH_API_KEY, or report payments and refunds that were made elsewhere."
     return Problem("psp_not_configured", detail)
 
 
 def answer(problem: Problem) -> Response:
-    """The problem as a response."""
+    """Return the problem as a response."""
     kind = KINDS[problem.code]
     retry = {"Retry-After": RETRY_AFTER_SECONDS} if kind.status == 503 else {}
     return _response(kind.status, problem.code, kind.title, problem.detail, retry | problem.headers, problem.more)
@@ -105,7 +105,7 @@ def _response(
 
 
 def problem_of(error: Exception) -> Problem:
-    """What a caller is told of an error. What is our own fault is logged under an id that the caller is given."""
+    """Map an error to the problem for the caller. Faults of the ledger are logged under an id that the caller gets too."""
     match error:
         case Problem():
             return error
@@ -114,8 +114,8 @@ def problem_of(error: Exception) -> Problem:
         case LedgerError() if error.code in KINDS:
             return Problem(error.code, str(error))
         case psycopg.OperationalError():  # psycopg_pool's time-outs are such errors too
-            log.warning("a call met a database that does not answer", error=" ".join(str(error).split()))
-            return Problem("database_unavailable", "The database does not answer now; nothing was stored, so try again later.")
+            log.warning("the database did not answer a call", error=" ".join(str(error).split()))
+            return Problem("database_unavailable", "The database does not answer; nothing was stored, so try again later.")
         case _:
             return _fault(error)
 
@@ -123,24 +123,30 @@ def problem_of(error: Exception) -> Problem:
 def _fault(error: Exception) -> Problem:
     instance = f"urn:uuid:{uuid4()}"
     log.error("a call failed", instance=instance, exc_info=error)
-    detail = f"Something failed on our side; it is in our log under {instance}, and calling again is safe."
+    detail = f"The ledger has a fault; its log has the details under {instance}, and repeating the call is safe."
     return Problem("internal_error", detail, more={"instance": instance})
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """What the router itself refuses: unknown paths and methods. Its headers (Allow) are kept."""
+    """Answer for unknown paths and methods, with the router's headers (Allow)."""
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path[:200]}"
     headers = dict(error.headers or {})
     match error.status_code:
         case 404:
-            return answer(Problem("not_found", f"There is nothing at {where}; /openapi.json lists what there is."))
+            return answer(Problem("not_found", f"There is no operation {where}; /openapi.json lists all operations."))
         case 405:
-            return answer(Problem("method_not_allowed", f"{where} is not offered; see Allow for what is.", headers=headers))
+            return answer(
+                Problem(
+                    "method_not_allowed",
+                    f"The method of {where} is not allowed; the header Allow lists the allowed methods.",
+                    headers=headers,
+                )
+            )
         case status:
             return _response(status, f"http_{status}", error.detail, f"{where} failed: {error.detail}.", headers, {})
 
 
 async def on_exception(request: Request, error: Exception) -> Response:
-    """The last resort, for what fails outside of an operation."""
+    """Answer for errors outside of an operation."""
     return answer(problem_of(error))

@@ -1,4 +1,4 @@
-"""Bodies are bounded in size and time, whatever the caller declares."""
+"""Request bodies, limited in size and time."""
 
 import asyncio
 
@@ -9,12 +9,12 @@ from infrastructure.web.problems import Problem
 LARGEST_BODY = 1 << 20
 """Bytes: 1 MiB."""
 LINGER = 8 * LARGEST_BODY
-"""Up to here a body that is too large is read and forgotten: a caller still sending would miss the answer otherwise."""
+"""Bytes. A body that is too large is read and dropped up to this size; otherwise a caller that is still sending would miss the answer."""
 BODY_WITHIN_SECONDS = 30.0
 
 
 async def whole_body(request: Request) -> bytes:
-    """The raw body. Raises Problem when it is too large, too slow, or ends early; a large one is never held in memory."""
+    """Read the raw body. Raises Problem when it is too large, too slow, or incomplete; a body that is too large is never held in memory."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > LINGER:
         raise _too_large()

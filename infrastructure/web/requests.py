@@ -1,4 +1,4 @@
-"""What callers send: strict models. Money is an integer, never a float, a string or a bool; unknown members are refused."""
+"""Request models. Money is an integer, never a float, a string or a bool; unknown members are refused."""
 
 import re
 from datetime import datetime
@@ -18,7 +18,7 @@ EXPECTED = {
     LINE_PATTERN: "expected a line of text",
     r"^[A-Za-z]{3}$": "expected an ISO 4217 currency code such as EUR",
 }
-"""What is said instead of a regular expression."""
+"""Explanations shown instead of regular expressions."""
 
 MOST_SHARES = 1_000
 
@@ -44,7 +44,7 @@ def _instant(text: object) -> object:
 
 def _person(actor: str) -> str:
     if actor.lower().startswith("stripe:"):
-        raise ValueError("stripe: is kept for Stripe's own evidence; name a person or a program")
+        raise ValueError("stripe: is reserved for Stripe's own evidence; name a person or a program")
     return actor
 
 
@@ -64,7 +64,7 @@ class Body(BaseModel):
 
 
 class ShareIn(Body):
-    """What one seller is paid of an order. `currency` only where it is not the order's."""
+    """A seller's share of an order. `currency` only if it differs from the order's."""
 
     seller_id: Id
     destination: Id
@@ -73,7 +73,7 @@ class ShareIn(Body):
 
 
 class OrderIn(Body):
-    """An order. The shares in its currency are at most its amount; each seller has one share."""
+    """An order. Its shares in its currency add up to at most its amount; each seller has one share."""
 
     order_id: Id
     currency: Currency
@@ -92,21 +92,21 @@ class OrderIn(Body):
 
 
 class PaidIn(Body):
-    """The payment succeeded elsewhere."""
+    """A payment that succeeded elsewhere."""
 
     payment_id: Id | None = None
     source_transaction: Id | None = None
 
 
 class PartIn(Body):
-    """What one seller gives back of a refund, in the currency of that seller's share."""
+    """A seller's part of a refund, in the currency of that seller's share."""
 
     seller_id: Id
     amount: Amount
 
 
 class RefundIn(Body):
-    """A refund. No `amount`: what is not refunded yet. No `allocation`: in proportion; an empty one: nobody gives back."""
+    """A refund. Without `amount`: the rest of the order. Without `allocation`: in proportion to the shares; an empty one takes nothing from any seller."""
 
     refund_id: Id
     order_id: Id
@@ -124,25 +124,25 @@ class RefundIn(Body):
     @model_validator(mode="after")
     def _is_named_by_us_until_it_is_settled(self) -> Self:
         if self.psp_refund_id is not None and not self.settled:
-            raise ValueError("psp_refund_id is given without settled: true, but a refund still to be made is named by the ledger")
+            raise ValueError("psp_refund_id is given without settled: true, but the ledger names the refunds that it requests")
         return self
 
 
 class RetryIn(Body):
-    """Who wants it tried now, and why: both become part of the audit trail."""
+    """Actor and reason of an operator's action; both become part of the audit trail."""
 
     actor: Actor
     reason: Line
 
 
 class ResolveIn(RetryIn):
-    """How it ended: a Stripe object (`tr_…`, `trr_…`), which is read at Stripe first, or where it is written."""
+    """Evidence of the end: a Stripe object (`tr_…`, `trr_…`), which the ledger reads at Stripe first, or a reference to another record."""
 
     evidence: Line
 
 
 class PauseIn(RetryIn):
-    """What is paused or resumed: all work for one seller, or one kind of work; without either, everything."""
+    """Scope of a pause: all work for one seller, or one kind of work; without either, everything."""
 
     seller_id: Id | None = None
     work: Literal["transferring", "reversing", "refunding"] | None = None
@@ -155,18 +155,18 @@ class PauseIn(RetryIn):
 
 
 class Parameters(BaseModel):
-    """Query parameters; none, unless a subclass names some."""
+    """Query parameters; a subclass names them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def names(cls) -> list[str]:
-        """As callers write them."""
+        """List the names as callers write them."""
         return [member.alias or name for name, member in cls.model_fields.items()]
 
 
 class TransfersQuery(Parameters):
-    """Which transfers, and which page of them."""
+    """Filters and page of a list of transfers."""
 
     status: TransferStatus | None = None
     seller_id: Id | None = None
@@ -176,14 +176,14 @@ class TransfersQuery(Parameters):
 
 
 class PastQuery(Parameters):
-    """At which instant, or at which position of the ledger; never both. Neither: now."""
+    """An instant, or a position of the ledger, but not both. Without either: now."""
 
     as_of: Instant | None = None
     as_of_position: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] | None = None
 
 
 class StatementQuery(Parameters):
-    """From `from` on and before `to`. With `as_of_position`: as the ledger knew it when it had reached that position."""
+    """A period from `from` (included) to `to` (excluded). With `as_of_position`: as the ledger knew it at that position."""
 
     start: Annotated[Instant, Field(alias="from")]
     end: Annotated[Instant, Field(alias="to")]
@@ -192,20 +192,20 @@ class StatementQuery(Parameters):
 
 
 class AlarmsQuery(Parameters):
-    """Which alarms: those that are open, oldest first, or the latest, cleared ones included."""
+    """Filter of alarms: the open ones, oldest first, or the latest, including cleared ones."""
 
     cleared: bool = False
     limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 100
 
 
 class PayoutsQuery(Parameters):
-    """How many of the newest."""
+    """Number of the newest payouts."""
 
     limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 50
 
 
 class FeedQuery(Parameters):
-    """From which position on."""
+    """Position after which the feed begins."""
 
     after: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] = 0
     limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_digits)] = 100
@@ -214,4 +214,4 @@ class FeedQuery(Parameters):
 def _distinct(sellers: list[str]) -> None:
     twice = next((seller for seller in sellers if sellers.count(seller) > 1), None) if len(set(sellers)) < len(sellers) else None
     if twice is not None:
-        raise ValueError(f"seller {twice!r} comes twice, expected one entry per seller")
+        raise ValueError(f"seller {twice!r} occurs twice, expected one entry per seller")

@@ -1,4 +1,4 @@
-"""What callers get: the shapes of all answers. Amounts in minor units, times in UTC."""
+"""Response classes. Amounts in minor units, times in UTC."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """What one refund (or somebody at Stripe) takes back from a transfer."""
+    """The return of money from one transfer, for a refund or a dispute, or made outside the ledger."""
 
     reversal_id: UUID
     refund_id: str | None
@@ -52,7 +52,7 @@ class TransferPage:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one seller is paid of an order."""
+    """A seller's share of an order."""
 
     seller_id: str
     destination: str
@@ -62,10 +62,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a refund takes from one seller.
+    """A seller's part of a refund.
 
-    `status`: that of the reversal (queued, requested, reversed, withdrawn, failed), or, where less was sent instead,
-    reduced or cancelled, or waiting_for_payment while the order is not paid.
+    `status`: the status of the reversal (queued, requested, reversed, withdrawn, failed); reduced or cancelled if the
+    transfer was reduced instead; waiting_for_payment while the order is not paid.
     """
 
     seller_id: str
@@ -94,7 +94,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """The buyer's payment at the payment provider. With `client_secret` the buyer's browser pays; show it to nobody else."""
+    """The buyer's payment at the payment provider. The buyer's browser pays with `client_secret`; show it to no other party."""
 
     order_id: str
     payment_id: str
@@ -106,7 +106,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order with everything that belongs to it."""
+    """An order with its shares, transfers and refunds."""
 
     order_id: str
     currency: str
@@ -124,10 +124,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One fact of a transfer; `sentence` says what happened and what happens next.
+    """One fact of a transfer; `sentence` describes the fact and the next step.
 
     `by`: `api`, `worker`, a person, `stripe:<object id>`, or a webhook as `<provider>:<event id>`. `key` is the idempotency
-    key of the call that the fact begins or ends, `request_id` Stripe's name for it, `error` what was said, as it was said.
+    key of the call that the fact begins or ends, `request_id` Stripe's id of that call, `error` the provider's message.
     """
 
     position: int
@@ -151,7 +151,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class OrderHistoryEntry(HistoryEntry):
-    """One fact of an order, of a refund of it or of a transfer: `stream` is which of the three."""
+    """One fact of an order, of its refund or of its transfer; `stream` names the kind."""
 
     stream: str
     stream_id: UUID
@@ -179,7 +179,7 @@ class FeedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Facts in order. Ask again with `after=next_after`; no fact is ever missed or moved."""
+    """Facts in order. Continue with `after=next_after`; no fact is ever missed or moved."""
 
     data: Sequence[FeedEntry]
     next_after: int
@@ -187,7 +187,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class CurrencyBalance:
-    """`transferred`: ever paid. `stuck`: reversals that wait for a person; `reversal_pending`: those that do not."""
+    """`transferred`: sum of all paid transfers. `stuck`: reversals that wait for a person; `reversal_pending`: the other open reversals."""
 
     currency: str
     transferred: int
@@ -198,7 +198,7 @@ class CurrencyBalance:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a seller has received and given back. A seller without transfers has no balances."""
+    """Amounts that a seller received and gave back. A seller without transfers has no balances."""
 
     seller_id: str
     balances: Sequence[CurrencyBalance]
@@ -206,7 +206,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Payout:
-    """What Stripe pays out to a seller's bank: `payout_id` is Stripe's `po_…`, `status` as Stripe calls it."""
+    """A payout by Stripe to a seller's bank: `payout_id` is Stripe's `po_…`, `status` is Stripe's word."""
 
     payout_id: str
     account: str
@@ -229,7 +229,7 @@ class Payouts:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A thing that a person has to look at; `subject` is the transfer, order, refund, webhook or scope that it is about."""
+    """A case that needs a person; `subject` is its transfer, order, refund, webhook or scope."""
 
     kind: str
     subject: str
@@ -240,15 +240,15 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """What a person has to look at."""
+    """Cases that need a person."""
 
     data: Sequence[Alarm]
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """What is or was paused: `everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>`, or
-    `unseen` (looks come first)."""
+    """A scope that is or was paused: `everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>`, or
+    `unseen` (look up at Stripe before each send)."""
 
     scope: str
     paused: bool
@@ -259,16 +259,16 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """What is paused now."""
+    """Paused scopes."""
 
     data: Sequence[Pause]
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One movement of money. `amount` is signed: what the seller receives is above 0.
+    """One movement of money. `amount` is signed: above 0 if the seller receives it.
 
-    `kind`: paid, reversed, external_reversal (somebody else took it back at Stripe), or taken_over (from an older system).
+    `kind`: paid, reversed, external_reversal (made at Stripe outside the ledger), or taken_over (from an older system).
     """
 
     position: int
@@ -285,7 +285,7 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One currency: opening plus all movements is closing. Balances are what was sent and not taken back."""
+    """One currency: opening plus all movements is closing. A balance is the amount sent and not taken back."""
 
     currency: str
     opening: int
@@ -295,7 +295,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What moved in a period, `from` on and before `to`; `as_of_position` = `position` gives the very same again."""
+    """Movements of a period from `from` (included) to `to` (excluded); `as_of_position` = `position` gives the same answer again."""
 
     seller_id: str
     period: Mapping[str, datetime]
@@ -305,7 +305,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The webhook is stored, now or earlier; what it causes comes later."""
+    """The webhook is stored, now or earlier; it is handled later."""
 
     received: bool
 

@@ -1,47 +1,45 @@
-"""Every call there is, in one table: it routes, it validates, and it is the OpenAPI document."""
+"""Table of all API operations: the source for routing, validation and the OpenAPI document."""
 
 from infrastructure.web import requests, responses
 from infrastructure.web.endpoints import (
     audit_trail,
-    feed,
     health,
     operator,
     orders,
     refunds,
     sellers,
-    statements,
     transfers,
     webhooks,
 )
-from infrastructure.web.operation import Op
+from infrastructure.web.operation import ApiOperation
 
 OF_THE_PAST = ("instant_and_position", "position_not_reached")
 
-OPERATIONS: tuple[Op, ...] = (
-    # the busiest first: routes are tried in this order
-    Op(
+OPERATIONS: tuple[ApiOperation, ...] = (
+    # routes are tried in this order, so the busiest come first
+    ApiOperation(
         "POST",
         "/webhooks/hyperswitch",
         webhooks.receive_hyperswitch,
-        "Take in a webhook of Hyperswitch, signed in X-Webhook-Signature-512.",
+        "Store a webhook of Hyperswitch, signed in X-Webhook-Signature-512.",
         {200: responses.Received},
         ("bad_signature", "webhook_not_configured", "database_unavailable"),
         raw="application/json",
     ),
-    Op(
+    ApiOperation(
         "POST",
         "/webhooks/stripe",
         webhooks.receive_stripe,
-        "Take in a webhook of Stripe, signed in Stripe-Signature.",
+        "Store a webhook of Stripe, signed in Stripe-Signature.",
         {200: responses.Received},
         ("bad_signature", "livemode_mismatch", "webhook_not_configured", "database_unavailable"),
         raw="application/json",
     ),
-    Op(
+    ApiOperation(
         "POST",
         "/v1/orders",
         orders.record_order,
-        "Record an order with its shares. The same again is answered with 200.",
+        "Record an order with its shares. A repetition with the same content is answered with 200.",
         {201: responses.Order, 200: responses.Order},
         (
             "content_differs",
@@ -49,7 +47,7 @@ OPERATIONS: tuple[Op, ...] = (
         ),
         body=requests.OrderIn,
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/orders/{order_id}",
         orders.show_order,
@@ -58,41 +56,41 @@ OPERATIONS: tuple[Op, ...] = (
         ("not_found", *OF_THE_PAST),
         query=requests.PastQuery,
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/orders/{order_id}/history",
         audit_trail.tell_order_history,
-        "Tell what happened to an order, its refunds and its transfers.",
+        "Show the audit trail of an order, its refunds and its transfers.",
         {200: responses.OrderHistory},
         ("not_found",),
     ),
-    Op(
+    ApiOperation(
         "POST",
         "/v1/orders/{order_id}/paid",
         orders.pay_order,
-        "The payment succeeded elsewhere: the sellers are paid. Again is harmless.",
+        "Report that the payment succeeded elsewhere: the sellers are paid. A repetition is harmless.",
         {200: responses.Order},
         ("not_found", "content_differs", "import_differs"),
         body=requests.PaidIn,
     ),
-    Op(
+    ApiOperation(
         "POST",
         "/v1/orders/{order_id}/payment",
         orders.create_payment,
-        "Create the payment at the payment provider. Again is safe, and reads it back.",
+        "Create the payment at the payment provider. A repetition is safe, and shows the payment again.",
         {200: responses.Payment},
         ("not_found", "content_differs", "refused", "psp_not_configured", "psp_refused", "psp_silent"),
     ),
-    Op(
+    ApiOperation(
         "POST",
         "/v1/refunds",
         refunds.record_refund,
-        "Ask the payment provider for a refund, or record one that succeeded elsewhere (settled: true). Again: 200.",
+        "Request a refund from the payment provider, or record one that succeeded elsewhere (settled: true). A repetition: 200.",
         {202: responses.Refund, 200: responses.Refund},
         ("not_found", "content_differs", "exceeds_order", "contradiction", "refused", "psp_not_configured"),
         body=requests.RefundIn,
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/refunds/{refund_id}",
         refunds.show_refund,
@@ -100,7 +98,7 @@ OPERATIONS: tuple[Op, ...] = (
         {200: responses.Refund},
         ("not_found",),
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/transfers",
         transfers.list_transfers,
@@ -109,7 +107,7 @@ OPERATIONS: tuple[Op, ...] = (
         ("bad_cursor",),
         query=requests.TransfersQuery,
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/transfers/{transfer_id}",
         transfers.show_transfer,
@@ -118,86 +116,90 @@ OPERATIONS: tuple[Op, ...] = (
         ("not_found", *OF_THE_PAST),
         query=requests.PastQuery,
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/transfers/{transfer_id}/history",
         audit_trail.tell_history,
-        "Tell what happened to a transfer.",
+        "Show the audit trail of a transfer.",
         {200: responses.History},
         ("not_found",),
     ),
-    Op(
+    ApiOperation(
         "POST",
         "/v1/transfers/{transfer_id}/retry",
         transfers.retry_transfer,
-        "Try now what is due; reopens a permanently failed transfer.",
+        "Try the due step of a transfer now; reopens a permanently failed transfer.",
         {202: responses.Transfer},
         ("not_found", "call_in_flight", "nothing_to_retry", "illegal_transition"),
         body=requests.RetryIn,
     ),
-    Op(
+    ApiOperation(
         "POST",
         "/v1/transfers/{transfer_id}/resolve",
         operator.resolve_transfer,
-        "Say how a permanently failed or an imported transfer ended: by an object at Stripe, or outside of Stripe.",
+        "Record the end of a permanently failed or imported transfer: by an object at Stripe, or outside of Stripe.",
         {200: responses.Transfer},
         ("not_found", "call_in_flight", "nothing_to_resolve", "evidence_differs", "stripe_silent", "illegal_transition"),
         body=requests.ResolveIn,
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/alarms",
         operator.list_alarms,
-        "List what a person has to look at.",
+        "List the alarms that need a person.",
         {200: responses.Alarms},
         query=requests.AlarmsQuery,
     ),
-    Op("GET", "/v1/pauses", operator.list_pauses, "List what is paused now.", {200: responses.Pauses}),
-    Op(
+    ApiOperation("GET", "/v1/pauses", operator.list_pauses, "List the paused scopes.", {200: responses.Pauses}),
+    ApiOperation(
         "POST",
         "/v1/pause",
         operator.pause,
-        "Send nothing more: for a seller, of a kind of work, or at all. Webhooks and calls are taken in as usual.",
+        "Pause sending: for a seller, for a kind of work, or everything. Webhooks and calls are accepted as usual.",
         {200: responses.Pause},
         body=requests.PauseIn,
     ),
-    Op(
+    ApiOperation(
         "POST",
         "/v1/resume",
         operator.resume,
-        "End a pause: what is due goes on.",
+        "End a pause: due work continues.",
         {200: responses.Pause},
         body=requests.PauseIn,
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/sellers/{seller_id}/balance",
         sellers.show_balance,
-        "Show what a seller has received and given back, now or then; no balances for a seller without transfers.",
+        "Show the amounts a seller received and gave back, now or earlier; no balances for a seller without transfers.",
         {200: responses.Balance},
         OF_THE_PAST,
         query=requests.PastQuery,
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/sellers/{seller_id}/payouts",
         sellers.list_payouts,
-        "List what Stripe has paid out to the banks of a seller's accounts, newest first.",
+        "List Stripe's payouts to the banks of a seller's accounts, newest first.",
         {200: responses.Payouts},
         query=requests.PayoutsQuery,
     ),
-    Op(
+    ApiOperation(
         "GET",
         "/v1/sellers/{seller_id}/statement",
-        statements.show_statement,
+        sellers.show_statement,
         "Show every movement of a seller's money in a period, between its balances; no accounts without transfers.",
         {200: responses.Statement},
         ("bad_period", "position_not_reached", "period_too_long", "does_not_tie_out"),
         query=requests.StatementQuery,
     ),
-    Op("GET", "/v1/facts", feed.feed_facts, "Follow all facts, in order.", {200: responses.Feed}, query=requests.FeedQuery),
-    Op("GET", "/healthz", health.tell_health, "Is the process alive?", {200: responses.Alive}),
-    Op("GET", "/readyz", health.tell_readiness, "Can it serve?", {200: responses.Ready}, ("not_ready",)),
-    Op("GET", "/metrics", health.expose_metrics, "What it measures, for Prometheus.", {200: "text/plain"}),
-    Op("GET", "/openapi.json", health.describe, "What can be called.", {200: "application/json"}),
+    ApiOperation(
+        "GET", "/v1/facts", audit_trail.feed_facts, "Follow all facts, in order.", {200: responses.Feed}, query=requests.FeedQuery
+    ),
+    ApiOperation("GET", "/healthz", health.tell_health, "Show that the process is alive.", {200: responses.Alive}),
+    ApiOperation(
+        "GET", "/readyz", health.tell_readiness, "Show whether the ledger can serve.", {200: responses.Ready}, ("not_ready",)
+    ),
+    ApiOperation("GET", "/metrics", health.expose_metrics, "Show metrics for Prometheus.", {200: "text/plain"}),
+    ApiOperation("GET", "/openapi.json", health.describe, "Show the OpenAPI document.", {200: "application/json"}),
 )

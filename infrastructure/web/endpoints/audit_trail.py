@@ -1,28 +1,29 @@
-"""Endpoints of the audit trail: of one transfer, and of an order with its transfers, refunds and disputes."""
+"""Audit trail of a transfer and of an order, and the feed of all facts."""
 
 from dataclasses import fields
 from typing import Any
 
 from domain.errors import UnknownId
 from infrastructure.postgres.audit_trail import AuditTrail
-from infrastructure.web.operation import Call, Reply
-from infrastructure.web.requests import Parameters
-from infrastructure.web.responses import History, HistoryEntry, OrderHistory, OrderHistoryEntry
-from projections.audit_trail.entries import Entry
+from infrastructure.web.operation import ApiCall, Reply
+from infrastructure.web.requests import FeedQuery, Parameters
+from infrastructure.web.responses import Feed, FeedEntry, History, HistoryEntry, OrderHistory, OrderHistoryEntry
+from projections.audit_trail.entries import Entry, PositionedFact
+from projections.audit_trail.payload import payload
 
 OF_A_TRANSFER = [shown.name for shown in fields(HistoryEntry)]
 OF_AN_ORDER = [shown.name for shown in fields(OrderHistoryEntry)]
 
 
-async def tell_history(call: Call[None, Parameters]) -> Reply:
+async def tell_history(call: ApiCall[None, Parameters]) -> Reply:
     transfer_id = call.transfer_id()
     entries = await _trail(call).of_stream(transfer_id)
-    if not entries or entries[0].stream != "seller_transfer":  # other streams have ids too
+    if not entries or entries[0].stream != "seller_transfer":  # streams of other kinds have UUIDs too
         raise UnknownId("transfer", str(transfer_id))
     return Reply(200, History([HistoryEntry(**_members(entry, OF_A_TRANSFER)) for entry in entries]))
 
 
-async def tell_order_history(call: Call[None, Parameters]) -> Reply:
+async def tell_order_history(call: ApiCall[None, Parameters]) -> Reply:
     order_id = call.id("order_id")
     entries = await _trail(call).of_order(order_id)
     if not entries:
@@ -30,9 +31,28 @@ async def tell_order_history(call: Call[None, Parameters]) -> Reply:
     return Reply(200, OrderHistory([OrderHistoryEntry(**_members(entry, OF_AN_ORDER)) for entry in entries]))
 
 
-def _trail(call: Call[None, Parameters]) -> AuditTrail:
+def _trail(call: ApiCall[None, Parameters]) -> AuditTrail:
     return AuditTrail(call.past, call.backend.history)
 
 
 def _members(entry: Entry, names: list[str]) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in names}
+
+
+async def feed_facts(call: ApiCall[None, FeedQuery]) -> Reply:
+    facts = await call.backend.history.feed(call.query.after, call.query.limit)
+    last = facts[-1].position if facts else call.query.after
+    return Reply(200, Feed([_feed_entry(one) for one in facts], last))
+
+
+def _feed_entry(one: PositionedFact) -> FeedEntry:
+    fact = one.fact
+    return FeedEntry(
+        one.position,
+        one.stream,
+        fact.originator_id,
+        fact.originator_version,
+        fact.timestamp,
+        type(fact).__name__,
+        payload(fact),
+    )

@@ -1,4 +1,4 @@
-"""For those who watch the process: is it alive, can it serve, what does it measure, what can be called."""
+"""Health, readiness, metrics, and the OpenAPI document."""
 
 import asyncio
 
@@ -8,17 +8,17 @@ from starlette.responses import Response
 
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.migration_files import read_migrations
-from infrastructure.web.metrics import Snapshot
-from infrastructure.web.operation import Backend, Call, Reply
+from infrastructure.web.metrics import MetricsSnapshot
+from infrastructure.web.operation import ApiCall, Backend, Reply
 from infrastructure.web.problems import Problem
 from infrastructure.web.requests import Parameters
 from infrastructure.web.responses import Alive, Ready
 
 DATABASE_WITHIN_SECONDS = 5.0
 NEWEST = read_migrations()[-1].version
-"""The migration that this code was written for."""
+"""The newest migration of this release."""
 
-Watch = Call[None, Parameters]
+Watch = ApiCall[None, Parameters]
 
 
 async def tell_health(call: Watch) -> Reply:
@@ -33,7 +33,7 @@ async def tell_readiness(call: Watch) -> Reply:
 
 
 async def _behind(backend: Backend) -> list[str]:
-    """Somebody may take migrations back while we run."""
+    """Report a schema that is older than this release; a migration may have been taken back meanwhile."""
     try:
         version = await backend.reads.schema_version()
     except psycopg.Error as error:
@@ -50,12 +50,12 @@ async def describe(call: Watch) -> Response:
     return Response(call.backend.document, media_type="application/json")
 
 
-async def _snapshot(backend: Backend) -> Snapshot:
-    """Without a database the process still tells of itself."""
+async def _snapshot(backend: Backend) -> MetricsSnapshot:
+    """Read the values from the database; without a database the process shows its own counters only."""
     service, reads = backend.service, backend.reads
     try:
         async with asyncio.timeout(DATABASE_WITHIN_SECONDS):
-            return Snapshot(
+            return MetricsSnapshot(
                 up=True,
                 facts=await service.store.head(),
                 transfers=await reads.statuses(),
@@ -66,4 +66,4 @@ async def _snapshot(backend: Backend) -> Snapshot:
                 breaker=await PostgresCircuitBreaker(service.pool).state(),
             )
     except (psycopg.Error, TimeoutError):
-        return Snapshot()
+        return MetricsSnapshot()

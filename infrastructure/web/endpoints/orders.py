@@ -9,7 +9,7 @@ from infrastructure.web.as_of import asks_for_the_past, before_its_time, moment_
 from infrastructure.web.endpoints.refunds import refund_named
 from infrastructure.web.endpoints.refunds import shown as shown_refund
 from infrastructure.web.endpoints.transfers import as_folded, with_reversals
-from infrastructure.web.operation import Call, Reply
+from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.problems import psp_not_configured
 from infrastructure.web.requests import OrderIn, PaidIn, Parameters, PastQuery, ShareIn
 from infrastructure.web.responses import Order, Payment, Refund, Share, Transfer
@@ -18,7 +18,7 @@ from projections.orders import OrderRow
 MOST_TRANSFERS = 10_000
 
 
-async def record_order(call: Call[OrderIn, Parameters]) -> Reply:
+async def record_order(call: ApiCall[OrderIn, Parameters]) -> Reply:
     body = call.body
     news = await call.service.commands.orders.register(
         order_id=body.order_id,
@@ -42,13 +42,13 @@ def _shown(share: state.Share, currency: str) -> Share:
     return Share(share["seller_id"], share["destination"], share["amount"], share.get("currency", currency))
 
 
-async def pay_order(call: Call[PaidIn, Parameters]) -> Reply:
+async def pay_order(call: ApiCall[PaidIn, Parameters]) -> Reply:
     order_id = call.id("order_id")
     await call.service.commands.orders.record_payment(order_id, call.body.payment_id, call.body.source_transaction, "api")
     return Reply(200, await _order(call.reads, order_id))
 
 
-async def create_payment(call: Call[None, Parameters]) -> Reply:
+async def create_payment(call: ApiCall[None, Parameters]) -> Reply:
     order_id, psp = call.id("order_id"), call.service.psp
     if psp is None:
         raise psp_not_configured()
@@ -56,12 +56,12 @@ async def create_payment(call: Call[None, Parameters]) -> Reply:
     return Reply(200, Payment(order_id, made.payment_id, made.status, made.amount, made.currency, made.client_secret))
 
 
-async def show_order(call: Call[None, PastQuery]) -> Reply:
+async def show_order(call: ApiCall[None, PastQuery]) -> Reply:
     order_id = call.id("order_id")
     return Reply(200, await (_as_it_was(call, order_id) if asks_for_the_past(call.query) else _order(call.reads, order_id)))
 
 
-async def _as_it_was(call: Call[None, PastQuery], order_id: str) -> Order:
+async def _as_it_was(call: ApiCall[None, PastQuery], order_id: str) -> Order:
     then = await call.past.order(order_id, await moment_of(call))
     if then is None:
         raise before_its_time("order", order_id, call.query)

@@ -4,14 +4,14 @@ from application.commands.refunds import RefundRequest
 from domain.errors import UnknownId
 from domain.refund import state
 from infrastructure.postgres.read_models import ReadModels
-from infrastructure.web.operation import Call, Reply
+from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.problems import psp_not_configured
 from infrastructure.web.requests import Parameters, RefundIn
 from infrastructure.web.responses import Part, Refund
 from projections.refunds import RefundRow
 
 
-async def record_refund(call: Call[RefundIn, Parameters]) -> Reply:
+async def record_refund(call: ApiCall[RefundIn, Parameters]) -> Reply:
     refunds = call.service.commands.refunds
     if not call.body.settled and call.service.psp is None:
         raise psp_not_configured()
@@ -32,7 +32,7 @@ def _request(body: RefundIn) -> RefundRequest:
     )
 
 
-async def show_refund(call: Call[None, Parameters]) -> Reply:
+async def show_refund(call: ApiCall[None, Parameters]) -> Reply:
     return Reply(200, await refund_named(call.reads, call.id("refund_id")))
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.errors import UnknownId
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.web.as_of import asks_for_the_past, before_its_time, moment_of
-from infrastructure.web.operation import Call, Reply
+from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.pagination import cursor_at, place_of
 from infrastructure.web.requests import Parameters, PastQuery, RetryIn, TransfersQuery
 from infrastructure.web.responses import Reversal, Transfer, TransferPage
@@ -19,23 +19,23 @@ from projections.transfer_reversals import ReversalRow
 SHOWN = [shown.name for shown in fields(Transfer) if shown.name != "reversals"]
 
 
-async def list_transfers(call: Call[None, TransfersQuery]) -> Reply:
+async def list_transfers(call: ApiCall[None, TransfersQuery]) -> Reply:
     query = call.query
     before = place_of(query.cursor) if query.cursor is not None else None
-    # one row more than requested shows whether there is another page
+    # one row more than requested shows whether another page follows
     rows = await call.reads.transfers(Filters(query.status, query.seller_id, query.order_id, before), query.limit + 1)
     page = rows[: query.limit]
     next_cursor = cursor_at(page[-1].created_at, page[-1].transfer_id) if len(rows) > len(page) else None
     return Reply(200, TransferPage(await with_reversals(call.reads, page), next_cursor))
 
 
-async def show_transfer(call: Call[None, PastQuery]) -> Reply:
+async def show_transfer(call: ApiCall[None, PastQuery]) -> Reply:
     if asks_for_the_past(call.query):
         return Reply(200, await _as_it_was(call, call.transfer_id()))
     return Reply(200, await shown_now(call.reads, call.transfer_id()))
 
 
-async def retry_transfer(call: Call[RetryIn, Parameters]) -> Reply:
+async def retry_transfer(call: ApiCall[RetryIn, Parameters]) -> Reply:
     transfer_id = call.transfer_id()
     await call.service.commands.operator.retry(transfer_id, call.body.actor, call.body.reason)
     return Reply(202, await shown_now(call.reads, transfer_id))
@@ -50,7 +50,7 @@ async def shown_now(reads: ReadModels, transfer_id: UUID) -> Transfer:
     return shown
 
 
-async def _as_it_was(call: Call[None, PastQuery], transfer_id: UUID) -> Transfer:
+async def _as_it_was(call: ApiCall[None, PastQuery], transfer_id: UUID) -> Transfer:
     folded = await call.past.transfer(transfer_id, await moment_of(call))
     if folded is None:
         raise before_its_time("transfer", str(transfer_id), call.query)

@@ -12,7 +12,7 @@ import orjson
 
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.stripe import signature as stripe
-from infrastructure.web.operation import Call, Reply
+from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.problems import Problem, problem_of
 from infrastructure.web.request_body import whole_body
 from infrastructure.web.requests import Parameters
@@ -22,7 +22,7 @@ LONGEST_EVENT_ID, LONGEST_EVENT_TYPE = 255, 128
 UNREADABLE = "unreadable"
 """Stored type of an event without a readable type or mode: the inbox worker ignores it."""
 
-Webhook = Call[None, Parameters]
+Webhook = ApiCall[None, Parameters]
 
 
 class ReceivedEvent(NamedTuple):
@@ -85,7 +85,7 @@ def _event(body: bytes, event_id: object, event_type: object) -> ReceivedEvent:
 
 
 def _name(value: object, longest: int) -> str | None:
-    """Return a name that can be stored and shown; None for any other value."""
+    """Return a name that can be stored and shown, None for any other value."""
     return value if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() else None
 
 
