@@ -1,4 +1,4 @@
-# Aliases; everything is in scripts/dev.py, which needs no make.
-.PHONY: setup demo test check serve bench
-setup demo test check serve bench:
+# Aliases of scripts/dev.py, which works without make.
+.PHONY: setup demo test check wheel serve bench
+setup demo test check wheel serve bench:
 	python3 scripts/dev.py $@

@@ -1,15 +1,15 @@
-"""`python -m scripts`, installed as `transfer-ledger`."""
+"""Entry point: `python -m scripts`, installed as `transfer-ledger`."""
 
-from infrastructure.log_config import configure_logs
+from collections.abc import Sequence
+
 from scripts.cli import app
 from scripts.exit_codes import one_line_errors
 
 
-def main() -> None:
-    """Run the command line; what the user can mend is one sentence and exit code 2."""
-    configure_logs()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command. An error that the user can correct is one line on standard error, and exit code 2."""
     with one_line_errors():
-        app(prog_name="transfer-ledger")
+        app(arguments, prog_name="transfer-ledger")
 
 
 if __name__ == "__main__":

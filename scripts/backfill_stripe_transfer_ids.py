@@ -1,13 +1,11 @@
-"""`python scripts/backfill_stripe_transfer_ids.py [--apply] [--review FILE]`: the same as `transfer-ledger backfill`."""
+"""Script `python scripts/backfill_stripe_transfer_ids.py [--apply] [--review FILE]`, the same as `transfer-ledger backfill`."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from scripts.cli import app
-from scripts.exit_codes import one_line_errors
+from scripts.__main__ import main
 
 if __name__ == "__main__":
-    with one_line_errors():
-        app(["backfill", *sys.argv[1:]], prog_name="transfer-ledger")
+    main(["backfill", *sys.argv[1:]])

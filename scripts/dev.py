@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Sets the project up and runs it: `python3 scripts/dev.py demo | test | check | serve | bench | setup`.
+"""Set-up and tasks of the project: `python3 scripts/dev.py demo | test | check | wheel | serve | bench | setup`.
 
-Standard library only, so that it runs where nothing is installed but Python 3.11+ with pip. Everything goes into `.venv`
-beside pyproject.toml; a stamp of what it was made from makes the next run start at once.
+Standard library only, so that Python 3.11+ with pip is the only prerequisite. Everything is installed into `.venv` next to
+pyproject.toml. A stamp with the pins, Python and directory of the last set-up saves the next run from repeating the set-up.
 """
 
-from __future__ import annotations  # an older Python has to get as far as being told that it is too old
+from __future__ import annotations  # an older Python must be able to read this file, to print that it is too old
 
 import argparse
 import fcntl
@@ -16,7 +16,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -30,10 +32,21 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "made-from"
 OLDEST_PIP = (22, 3)  # the first with --python
 ADDRESS = re.compile(r"://|--(?:extra-)?index-url|--find-links")
+FAST = (
+    "tests/domain",
+    "tests/application",
+    "tests/projections",
+    "tests/contracts",
+    "tests/e2e/test_whole_way.py",
+    "-k",
+    "not postgres and (not whole_way or from_the_payment_to_the_reversal)",
+)
+"""Arguments of `test --fast`: unit tests, contract tests of the in-memory ports, and one end-to-end path."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    if sys.version_info < (3, 11):  # noqa: UP036 - this script is what an older Python would be given
+    """Set the project up as the command needs it, then run the command."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - an older Python may run this script
         fail(f"Python {sys.version.split()[0]} is too old; run this with Python 3.11 or newer.")
     command, rest = parsed(arguments)
     os.chdir(ROOT)
@@ -43,17 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if command == "check":
         return check()
-    return become(*(("pytest", *workers(rest)) if command == "test" else ("scripts", command)), *rest)
+    if command == "wheel":
+        return check_wheel()
+    return replace_process(*(("pytest", *pytest_arguments(rest)) if command == "test" else ("scripts", command, *rest)))
 
 
 def parsed(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
-    parser = argparse.ArgumentParser(prog="dev.py", description="Set the project up and run it.")
+    """Parse the command and the arguments that are passed on."""
+    parser = argparse.ArgumentParser(prog="dev.py", description="Set the project up and run one of its tasks.")
     commands = {
         "setup": "install into .venv, nothing else",
-        "demo": "play the main job; exit 0 only if Stripe's books equal ours",
-        "test": "run the test suite; further arguments go to pytest",
+        "demo": "run the demo; exit 0 only if Stripe's records equal ours",
+        "test": "run the tests; --fast runs a subset of a minute; other arguments go to pytest",
         "check": "format, lint, types, import rules, pins",
-        "serve": "run the service on the embedded database and the simulator",
+        "wheel": "build the wheel, install it into an empty environment, run its demo",
+        "serve": "run the service on the embedded database and the simulators",
         "bench": "measure speed as ratios in one run",
     }
     listed = "\n".join(f"  {name:7} {meaning}" for name, meaning in commands.items())
@@ -69,9 +86,9 @@ def parsed(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
 
 
 def set_up(extras: str) -> None:
-    """Make `.venv` what constraints.txt and pyproject.toml say, unless it is that already. The demo needs no test tools."""
+    """Install the pins of constraints.txt and the extras into `.venv`, unless its stamp matches. The demo needs no test tools."""
     with (ROOT / ".setup.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two set-ups at once would spoil each other
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two set-ups at once would damage each other
         where, pins, present = stamped()
         sound = where == place() and PYTHON.exists()
         if sound and pins == fingerprint() and present.startswith(extras):
@@ -79,10 +96,10 @@ def set_up(extras: str) -> None:
         print(f"Setting up .venv with [{extras}], once …", file=sys.stderr)
         pip = pip_at_hand()
         bundled = find_spec("ensurepip") is not None  # Debian's Python has none; any pip will do
-        if not pip and not bundled:  # said before anything is removed
+        if not pip and not bundled:  # checked before anything is removed
             fail("This Python has no pip of 22.3 or newer; install one (Debian: apt-get install python3-pip), then try again.")
         STAMP.unlink(missing_ok=True)
-        if not sound:  # what was moved here, made by another Python or interrupted is not mended, but made anew
+        if not sound:  # moved, made by another Python, or interrupted: it is made anew, not repaired
             shutil.rmtree(VENV, ignore_errors=True)
             venv.create(VENV, with_pip=not pip, symlinks=True)
         install(pip or [str(PYTHON), "-m", "pip"], extras)
@@ -90,38 +107,40 @@ def set_up(extras: str) -> None:
 
 
 def stamped() -> tuple[str, str, str]:
-    """Place, pins and extras of the last complete set-up; empty if there was none."""
+    """Read place, pins and extras of the last complete set-up; empty if there was none."""
     lines = STAMP.read_text().split("\n") if STAMP.exists() else []
     return (lines[0], lines[1], lines[2]) if len(lines) == 3 else ("", "", "")
 
 
 def write_stamp(extras: str) -> None:
+    """Record a complete set-up."""
     complete = STAMP.with_name(f"{STAMP.name}.new")
     complete.write_text("\n".join((place(), fingerprint(), extras)))
     complete.replace(STAMP)
 
 
 def place() -> str:
-    """For which Python and directory `.venv` is good; it can be used by no other."""
+    """Name the Python and the directory that `.venv` belongs to; it cannot be used with others."""
     version = ".".join(map(str, sys.version_info[:2]))
     return f"{platform.python_implementation()} {version} {sys.platform} {platform.machine()} {VENV}"
 
 
 def fingerprint() -> str:
-    """What an installation was made from."""
+    """Hash the files that define an installation."""
     return hashlib.sha256(b"\0".join((ROOT / name).read_bytes() for name in ("constraints.txt", "pyproject.toml"))).hexdigest()
 
 
 def install(pip: Sequence[str], extras: str) -> None:
+    """Install the project with its extras into `.venv`, editable."""
     quiet = [*pip, "--python", str(PYTHON), "--disable-pip-version-check", "install", "-qq"]
     options = ["--no-warn-script-location", "-c", str(ROOT / "constraints.txt")]
     editable = ["--no-build-isolation", "-e", f"{ROOT}[{extras}]"]
     if any(subprocess.run([*quiet, *options, *what]).returncode for what in (["setuptools>=77"], editable)):
-        fail("pip could not install what is needed; its own words are above.")
+        fail("pip could not install what is needed; its messages are above.")
 
 
 def pip_at_hand() -> list[str]:
-    """A pip that can install into another environment: this Python's, or (this may be `.venv`'s own) the one beneath it."""
+    """Find a pip that can install into another environment: this Python's, or that of the Python that made this environment."""
     beneath = str(getattr(sys, "_base_executable", sys.executable))
     for python in dict.fromkeys((sys.executable, beneath)):
         asked = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, text=True)
@@ -135,7 +154,7 @@ def pip_at_hand() -> list[str]:
 
 
 def check() -> int:
-    """Every check, even after one has failed; 1 when any has."""
+    """Run every check, even after one has failed; return 1 when one has."""
     steps = (
         ("-m", "ruff", "format", "--check", "."),
         ("-m", "ruff", "check", "."),
@@ -150,7 +169,7 @@ def check() -> int:
 
 
 def pin_problems(constraints: str, tracked: Sequence[str]) -> list[str]:
-    """Pins name versions, never places: what is installed from where is for the machine to say."""
+    """Find pins that name a place. Each machine configures its own package index."""
     lines = enumerate(constraints.splitlines(), 1)
     found = [
         f"constraints.txt:{n}: {line.strip()!r} names a place; expected name==version."
@@ -161,30 +180,80 @@ def pin_problems(constraints: str, tracked: Sequence[str]) -> list[str]:
 
 
 def tracked_files() -> list[str]:
+    """List the files under version control."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     return listed.stdout.splitlines()
 
 
-# --- running ----------------------------------------------------------------------------------------------------------
+# --- wheel ------------------------------------------------------------------------------------------------------------
+
+
+def check_wheel() -> int:
+    """Install the wheel into an empty environment, together with another project's package `domain`; run the demo there."""
+    pip = pip_at_hand() or [str(PYTHON), "-m", "pip"]
+    with tempfile.TemporaryDirectory(prefix="ledger-wheel-") as directory:
+        source, empty, elsewhere = (Path(directory, name) for name in ("source", "environment", "elsewhere"))
+        ignored = shutil.ignore_patterns(".venv", ".data", ".git", ".*_cache", "build", "*.egg-info", "__pycache__", "tests")
+        shutil.copytree(ROOT, source, ignore=ignored)  # setuptools would add stale files of a directory `build`
+        build = [*pip, "--python", str(PYTHON), "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", directory, str(source)]
+        if subprocess.run(build).returncode:
+            return 1
+        (wheel,) = Path(directory).glob("*.whl")
+        with zipfile.ZipFile(wheel) as content:
+            strays = [name for name in content.namelist() if not name.startswith("transfer_ledger")]
+        if strays:
+            print(f"The wheel puts {', '.join(strays[:3])} into site-packages; expected only transfer_ledger.", file=sys.stderr)
+            return 1
+        venv.create(empty, symlinks=True)
+        target = [*pip, "--python", str(empty / "bin" / "python"), "--disable-pip-version-check", "install", "-qq"]
+        wanted = [f"{wheel}[embedded]", str(colliding_wheel(Path(directory)))]
+        if subprocess.run([*target, "-c", str(ROOT / "constraints.txt"), *wanted]).returncode:
+            return 1
+        elsewhere.mkdir()
+        steps = (["python", "-c", "import domain; assert domain.OWNER"], ["transfer-ledger", "demo"])
+        return max(subprocess.run([empty / "bin" / step[0], *step[1:]], cwd=elsewhere).returncode for step in steps)
+
+
+def colliding_wheel(directory: Path) -> Path:
+    """Write a wheel of another project with a package `domain`."""
+    wheel = directory / "another_project-1-py3-none-any.whl"
+    metadata = "another_project-1.dist-info"
+    with zipfile.ZipFile(wheel, "w") as content:
+        content.writestr("domain/__init__.py", "OWNER = 'another project'\n")
+        content.writestr(f"{metadata}/METADATA", "Metadata-Version: 2.1\nName: another-project\nVersion: 1\n")
+        content.writestr(f"{metadata}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        content.writestr(f"{metadata}/RECORD", "")
+    return wheel
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def pytest_arguments(rest: Sequence[str]) -> list[str]:
+    """Replace `--fast` by its tests, and add one test process per processor, unless the caller chooses the number."""
+    given = [part for argument in rest for part in (FAST if argument == "--fast" else (argument,))]
+    return [*workers(given), *given]
 
 
 def workers(rest: Sequence[str]) -> list[str]:
-    """As many test processes as processors, unless the caller says otherwise."""
+    """Choose as many test processes as processors, at most 8, unless the caller chooses the number."""
     chosen = any(argument.startswith(("-n", "--numprocesses", "--pdb")) for argument in rest)
     ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return [] if chosen else ["-n", str(min(ours, 8))]
 
 
 def run(*arguments: str) -> int:
+    """Run the Python of `.venv`, and return its exit code."""
     return subprocess.run([str(PYTHON), *arguments], cwd=ROOT).returncode
 
 
-def become(*arguments: str) -> NoReturn:
+def replace_process(*arguments: str) -> NoReturn:
     """Replace this process, so that exit code and signals are the program's own: SIGTERM has to reach `serve`."""
     os.execv(PYTHON, [str(PYTHON), "-m", *arguments])
 
 
 def fail(sentence: str) -> NoReturn:
+    """Print one line on standard error, and exit with 2."""
     print(sentence, file=sys.stderr)
     sys.exit(2)
 
@@ -193,6 +262,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except PermissionError as error:
-        fail(f"{error.filename} is not writable for this account; use a clone of your own.")
+        fail(f"{error.filename} is not writable for this account; use your own clone.")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -127,3 +127,9 @@ def test_a_changed_pin_asks_for_a_new_installation(tmp_path: Path, monkeypatch: 
 def test_the_caller_may_choose_the_number_of_test_processes() -> None:
     assert dev.workers(["-n", "0"]) == []
     assert dev.workers(["-k", "life"])[0] == "-n"
+
+
+def test_fast_tests_exist_and_replace_the_option() -> None:
+    paths = [argument for argument in dev.FAST if argument.startswith("tests/")]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert dev.pytest_arguments(["-n0", "--fast", "-x"]) == ["-n0", *dev.FAST, "-x"]

@@ -1,7 +1,7 @@
-"""Which transfer at Stripe is the one whose id a row lacks. Careful: whatever is not beyond doubt is for a person.
+"""Matching of transfers without a Stripe id with transfers at Stripe. A person decides every doubtful case.
 
-Weaker marks are asked only where stronger ones found nothing, and never against what a transfer at Stripe says of itself. Time
-excludes no candidate, since nobody knows how long an older system tried; but where it speaks against one, a person decides.
+Weaker marks apply only where stronger ones found nothing, and never against the metadata of a transfer at Stripe. Time excludes
+no candidate, because it is unknown how long the older system tried; a time that does not fit makes the match doubtful.
 """
 
 from collections import Counter, defaultdict
@@ -13,15 +13,15 @@ from uuid import UUID
 from application.gateways import ListedTransfer
 
 SLACK = timedelta(days=1)
-"""How much earlier than an older system says Stripe may show it: its clock and its zone are not ours."""
+"""Tolerance before the time of the older system, whose clock and time zone may differ from ours."""
 WINDOW = timedelta(days=1)
-"""How much later, where nothing but amount and time speak for it."""
+"""Tolerance after that time, for a match by amount and time alone."""
 BY_STRIPE = "group_"
-"""How a transfer group begins that Stripe made up itself, which speaks for no order."""
+"""Prefix of transfer groups that Stripe generates. They do not identify an order."""
 
 
 class Missing(NamedTuple):
-    """A transfer of ours whose id at Stripe nobody knows; `open` when nobody knows either whether it was paid at all."""
+    """A transfer of ours without a Stripe id. `open`: it is also unknown whether the transfer was paid."""
 
     transfer_id: UUID
     order_id: str
@@ -32,12 +32,12 @@ class Missing(NamedTuple):
     status: str
     transfer_group: str
     begun_at: datetime | None
-    """Since when Stripe may hold it; None where the older system did not say."""
+    """Earliest time of the transfer at Stripe; None where the older system did not record a time."""
     open: bool = False
 
 
 class Match(NamedTuple):
-    """What Stripe calls it, and what says so."""
+    """The Stripe id of a transfer, with the evidence."""
 
     missing: Missing
     stripe_transfer_id: str
@@ -45,7 +45,7 @@ class Match(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """A row that a person has to look at, with the transfers at Stripe that came into question."""
+    """A transfer that needs a person, with the candidates at Stripe."""
 
     missing: Missing
     why: str
@@ -56,12 +56,12 @@ Rule = Callable[[Missing, ListedTransfer], bool]
 
 
 class Mark(NamedTuple):
-    """What may say that a transfer at Stripe is ours."""
+    """A property by which a transfer at Stripe may be identified as ours."""
 
     name: str
     fits: Rule
-    speaks_for: Rule
-    """Whether the time does not speak against it."""
+    in_time: Rule
+    """Returns whether the times are compatible."""
 
 
 def _unopposed(row: Missing, theirs: ListedTransfer) -> bool:
@@ -82,7 +82,7 @@ def _not_before(row: Missing, theirs: ListedTransfer) -> bool:
 
 
 def _about_then(row: Missing, theirs: ListedTransfer) -> bool:
-    """Of what may never have been paid, amount alone says nothing: something else may have cost the same."""
+    """Check the time for a match by amount. An open transfer may be unpaid, and another transfer may have the same amount."""
     if row.begun_at is None:
         return not row.open
     return row.begun_at - SLACK <= theirs.created_at <= row.begun_at + WINDOW
@@ -94,19 +94,18 @@ MARKS: Sequence[Mark] = (
     Mark("transfer_group", _by_group, _not_before),
     Mark("amount and time", _by_money, _about_then),
 )
-"""Strongest first; destination, amount and currency must agree in each."""
+"""Strongest first. Destination, amount and currency must agree for each mark."""
 
 
 def money_of(rows: Sequence[Missing]) -> set[tuple[int, str]]:
-    """Amounts and currencies that can fit at all."""
+    """Return the amounts and currencies that can match."""
     return {(row.amount, row.currency) for row in rows}
 
 
 def matched(rows: Sequence[Missing], listed: Sequence[ListedTransfer], claimed: Collection[str]) -> Iterator[Match | Doubt]:
-    """What becomes of each row to one destination. `listed` is all of Stripe's list that can fit, `claimed` what rows of ours
-    have.
+    """Match the rows of one destination. `listed`: Stripe's transfers that can match; `claimed`: the Stripe ids that rows have.
 
-    What one run leaves in doubt stays in doubt in the next: a candidate in question goes to no other row either.
+    A doubtful candidate is matched with no other row, so that a doubt in one run stays a doubt in the next.
     """
     by_money = defaultdict(list)
     for theirs in listed:
@@ -139,21 +138,21 @@ def _decided(
     free = [theirs for theirs in fits if _name(theirs) not in taken]
     names = [_name(theirs) for theirs in free]
     if not free:
-        return Doubt(row, f"what fits by {mark.name} belongs to another transfer", [_name(theirs) for theirs in fits])
+        return Doubt(row, f"each candidate by {mark.name} belongs to another transfer", [_name(theirs) for theirs in fits])
     if len(free) > 1:
-        return Doubt(row, f"several fit by {mark.name}", names)
+        return Doubt(row, f"several candidates fit by {mark.name}", names)
     if wanted[names[0]] > 1 or names[0] in disputed:
         return Doubt(row, f"it fits several of our transfers by {mark.name}", names)
-    if not mark.speaks_for(row, free[0]):
+    if not mark.in_time(row, free[0]):
         return Doubt(row, f"it fits by {mark.name}, but not by its time, {_at(free[0].created_at)}", names)
     if row.open and free[0].transfer.amount_reversed and free[0].transfer.transfer_id is None:
-        return Doubt(row, f"it fits by {mark.name}, but was taken back since, so the seller may still be owed", names)
+        return Doubt(row, f"it fits by {mark.name}, but was reversed since, so the seller may have to be paid", names)
     return Match(row, names[0], _evidence(row, mark, free[0]))
 
 
 def _evidence(row: Missing, mark: Mark, theirs: ListedTransfer) -> str:
-    begun = f"ours began {_at(row.begun_at)}" if row.begun_at is not None else "when ours began is not known"
-    agreed = "the only one of this amount and currency to this destination that fits and nobody claims"
+    begun = f"ours began {_at(row.begun_at)}" if row.begun_at is not None else "the start of ours is not known"
+    agreed = "the only one of this amount and currency to this destination that fits and belongs to no other transfer"
     return f"Stripe's list, by {mark.name}: {agreed}; created {_at(theirs.created_at)}, {begun}"
 
 

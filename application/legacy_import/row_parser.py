@@ -1,4 +1,4 @@
-"""Rows of an older system, read strictly: each becomes an opening fact, or one sentence that says what is wrong with it."""
+"""Parser of an older system's rows: each becomes an opening fact, or an error of one sentence."""
 
 import re
 from collections.abc import Mapping
@@ -26,18 +26,18 @@ ID = re.compile(r"[!-~]{1,128}")
 INTEGER = re.compile(r"[0-9]{1,16}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*")
 OF_THE_IMPORT = frozenset({"timestamp", "evidence"})
-"""Fields of the fact that say how it came here, not what the row said."""
+"""Fields of the fact that describe the import, not the row."""
 
 
 class BadCell(Exception):
-    """A cell that cannot be taken over, in one sentence."""
+    """A cell that cannot be imported. The message is one sentence."""
 
     def __init__(self, column: str, value: str, expected: str) -> None:
         super().__init__(f"column {column} is {value[:60]!r}; expected {expected}.")
 
 
 class Cells:
-    """One row, by our columns' names; a cell without content is empty text."""
+    """Cells of one row by our column names. An empty cell is an empty text. Each method parses one cell, or raises BadCell."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
@@ -76,7 +76,7 @@ class Cells:
         return TransferStatus(self.text(column))
 
     def instant(self, column: str) -> datetime | None:
-        """None when it is empty. Without a zone it is read as UTC: old tables rarely say, and looks begin a day earlier."""
+        """Parse an instant; None when the cell is empty. UTC without a zone: look-ups at Stripe begin a day earlier anyway."""
         text = self.text(column)
         if not text:
             return None
@@ -90,7 +90,7 @@ class Cells:
 
 
 def imported(cells: Cells, evidence: str, now: datetime) -> Imported:
-    """The opening fact of a row. Raises BadCell."""
+    """Make the opening fact of a row. Raises BadCell."""
     order_id, seller_id = cells.name("order_id"), cells.name("seller_id")
     stream, refund_id, status = transfer_stream(order_id, seller_id), cells.perhaps("refund_id"), cells.status("status")
     amount = cells.integer("amount", 1, money.LARGEST, "an integer in minor units")
@@ -140,14 +140,14 @@ def _reversal_amount(cells: Cells, status: TransferStatus, left: int) -> int | N
 def _stripe_transfer_id(cells: Cells, status: TransferStatus) -> str | None:
     found = cells.perhaps("stripe_transfer_id")
     if found and status in UNSENT:
-        raise cells.refuse("stripe_transfer_id", f"none for a {status} transfer, since one that Stripe holds is completed")
+        raise cells.refuse("stripe_transfer_id", f"none for a {status} transfer, as a transfer with a Stripe id is completed")
     return found
 
 
 def _created(cells: Cells, now: datetime) -> datetime | None:
     created = cells.instant("created_at")
     if created is not None and created > now:
-        raise cells.refuse("created_at", "an instant that has passed")
+        raise cells.refuse("created_at", "an instant in the past")
     return created
 
 
@@ -157,13 +157,13 @@ def _next(cells: Cells, status: TransferStatus, now: datetime) -> datetime | Non
         return given or now
     if given and status not in UNSENT:
         raise cells.refuse("next_retry_at", f"none for a {status} transfer")
-    return None  # an old time-out may have paid: a person says when
+    return None  # an old time-out may have paid: a person decides when to send
 
 
 def differing(before: Fact, fact: Imported, *, due_now: bool) -> list[str]:
-    """The fields in which a transfer's first fact differs from this row; `due_now`: the row itself names no time."""
+    """List the fields in which a transfer's first fact differs from this row. `due_now`: the row has no `next_retry_at`."""
     if not isinstance(before, Imported):
-        return ["its origin, for it was not imported"]
+        return ["its origin, as it was not imported"]
     ignored = OF_THE_IMPORT | ({"next_retry_at"} if due_now else set())
     wanted, found = vars(fact), vars(before)
     return sorted(name for name in wanted.keys() - ignored if wanted[name] != found.get(name))

@@ -1,6 +1,6 @@
-"""How Stripe's books and ours differ: pure classification of one transfer.
+"""Comparison of one transfer at Stripe with ours: a pure classification of the differences.
 
-A call in flight, or one whose outcome was unknown a moment ago, is no difference: its worker reads Stripe's books by itself.
+A call in flight, or a call whose outcome has been unknown for less than `GRACE`, is not a difference: its worker looks it up.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,18 +18,19 @@ from domain.seller_transfer.reversal import Reversal, ReversalStatus
 from domain.seller_transfer.reversal_outcome import names_ours
 
 GRACE = timedelta(minutes=10)
-"""A call without an outcome for so long is lost, as after a restore: its worker would have read Stripe's books by now."""
+"""A call without an outcome for longer is lost, as after a restore: its worker would have looked it up by now."""
 
 
 def is_complete(seen: TransferAtStripe) -> bool:
-    """Whether all its reversals are there: a list brings only the newest."""
+    """Return whether all reversals are included. A list contains only the newest of a transfer."""
     return sum(reversal.amount for reversal in seen.reversals) == seen.amount_reversed
 
 
 def alike(listed: ListedTransfer, transfers: Iterable[SellerTransfer]) -> list[SellerTransfer]:
-    """Those that a transfer at Stripe without our id may be, by transfer group, destination, currency and amount.
+    """Find our transfers that a transfer at Stripe without our id may belong to.
 
-    Where some have no transfer at Stripe yet, it is one of these; else it is one too many for one of the others.
+    Transfer group, destination, currency and amount must agree. Transfers of ours without a Stripe id take precedence; if
+    all have one, the transfer at Stripe is a duplicate for one of them.
     """
     seen = listed.transfer
     marks = (listed.transfer_group, seen.destination, seen.currency)
@@ -40,9 +41,9 @@ def alike(listed: ListedTransfer, transfers: Iterable[SellerTransfer]) -> list[S
 
 
 def differences(seen: TransferAtStripe, ours: SellerTransfer | None, now: datetime) -> list[Difference]:
-    """What differs between a transfer at Stripe, with all its reversals, and ours."""
+    """List the differences between a transfer at Stripe, with all its reversals, and ours."""
     if ours is None:
-        return [_stranger(seen)]
+        return [_unclaimed(seen)]
     if ours.stripe_transfer_id == seen.stripe_transfer_id:
         return [*_contents(seen, ours), *_reversals(seen, ours, now)]
     if ours.stripe_transfer_id:
@@ -59,20 +60,20 @@ def _under_way(operation: Operation, now: datetime) -> bool:
 
 
 def ambiguous(seen: TransferAtStripe, ours: Sequence[SellerTransfer]) -> Difference:
-    """It may be any of several of ours."""
+    """Make the difference of a transfer at Stripe that may belong to several of ours."""
     id_ = seen.stripe_transfer_id
     detail = f"{id_} fits several transfers of ours: {', '.join(sorted(str(transfer.id) for transfer in ours))}."
     return Difference(DifferenceKind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "a person has to say which it is")
 
 
 def missing_there(ours: SellerTransfer, stripe_transfer_id: str) -> Difference:
-    """Stripe says that there is no such transfer."""
-    detail = f"Transfer {ours.id} is paid here by {stripe_transfer_id}, which Stripe does not hold."
+    """Make the difference of a transfer of ours that does not exist at Stripe."""
+    detail = f"Transfer {ours.id} is paid here by {stripe_transfer_id}, which does not exist at Stripe."
     return _found(DifferenceKind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there")
 
 
 def our_id(seen: TransferAtStripe) -> UUID | None:
-    """Our id out of its metadata, if it is one that we could have given."""
+    """Return our id from the metadata, if it has the form of our ids."""
     return UUID(seen.transfer_id) if may_be_ours(seen.transfer_id) else None
 
 
@@ -89,10 +90,10 @@ def _found(
     return Difference(kind, stripe_id, stripe_transfer_id, ours.id, at_risk, ours.currency, detail, obstacle, reversal_id)
 
 
-def _stranger(seen: TransferAtStripe) -> Difference:
+def _unclaimed(seen: TransferAtStripe) -> Difference:
     named, id_ = our_id(seen), seen.stripe_transfer_id
     if named is None:
-        detail = f"{id_} shows no trace of this ledger."
+        detail = f"{id_} has no id of this ledger."
         return Difference(DifferenceKind.UNCLAIMED, id_, id_, None, 0, seen.currency, detail, "it is not ours")
     detail = f"{id_} names transfer {named}, which is unknown here."
     return Difference(DifferenceKind.MISSING_HERE, id_, id_, None, seen.left, seen.currency, detail, "no order here owes it")
@@ -100,13 +101,15 @@ def _stranger(seen: TransferAtStripe) -> Difference:
 
 def _duplicate(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     id_ = seen.stripe_transfer_id
-    detail = f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller was paid twice."
+    detail = f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller is paid twice."
     return _found(DifferenceKind.DUPLICATE, id_, id_, ours, seen.left, detail, "one of the two has to be reversed at Stripe")
 
 
 def _missing_here(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     id_ = seen.stripe_transfer_id
-    detail = f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} here{' without an id' if ours.paid else ''}."
+    detail = (
+        f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} here{' without a Stripe id' if ours.paid else ''}."
+    )
     return _found(DifferenceKind.MISSING_HERE, id_, id_, ours, seen.left, detail, _obstacle(seen, ours))
 
 
@@ -114,7 +117,7 @@ def _obstacle(seen: TransferAtStripe, ours: SellerTransfer) -> str | None:
     waiting = (TransferStatus.PENDING, TransferStatus.FAILED, TransferStatus.PERMANENTLY_FAILED)
     unpaid = not ours.paid and ours.settled_outside is None and ours.status in waiting
     if not unpaid and not lacks_only_the_id(ours):
-        return f"it is {ours.status} here, which a person has to look at"
+        return f"it is {ours.status} here: a person has to check it"
     if our_id(seen) not in (None, ours.id) and not ours.imported:
         return "it names another transfer of ours"
     agreed = (seen.currency, seen.destination) == (ours.currency, ours.destination)
@@ -124,7 +127,7 @@ def _obstacle(seen: TransferAtStripe, ours: SellerTransfer) -> str | None:
 
 
 def lacks_only_the_id(ours: SellerTransfer) -> bool:
-    """Whether it is paid, as an older system said, and nobody knows by which transfer at Stripe."""
+    """Return whether an older system has paid it and its Stripe id is unknown."""
     return ours.paid and not ours.stripe_transfer_id and TRANSFER not in ours.evidence.values()
 
 
@@ -152,7 +155,7 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
             yield from _settled(seen, ours, made, recorded, recorded.settled + also)
         elif reversal is not None:
             yield from _own(seen, ours, made, reversal, now)
-        elif made.amount <= left_of_sum:  # what several strangers took together is recorded as a sum
+        elif made.amount <= left_of_sum:  # external reversals that were recorded together are recorded as a sum
             left_of_sum -= made.amount
         elif names_ours(ours, made):
             yield _without_refund(seen, ours, made)
@@ -160,18 +163,18 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
             yield _external(seen, ours, made)
     if left_of_sum > 0:
         of, nothing = seen.stripe_transfer_id, "nothing is there"
-        detail = f"{left_of_sum} of what is recorded here as taken back from {of} is not reversed at Stripe."
+        detail = f"{left_of_sum} of what is recorded here as reversed from {of} and not reversed at Stripe."
         yield _found(DifferenceKind.MISSING_THERE, of, of, ours, left_of_sum, detail, nothing)
     there = {made.stripe_reversal_id for made in seen.reversals}
     for stripe_id, reversal in known.items():
         if stripe_id is not None and stripe_id not in there:
-            detail = f"Reversal {reversal.reversal_id} is {stripe_id} here, which Stripe does not hold."
+            detail = f"Reversal {reversal.reversal_id} is {stripe_id} here, which does not exist at Stripe."
             of, nothing = seen.stripe_transfer_id, "nothing is there"
             yield _found(DifferenceKind.MISSING_THERE, stripe_id, of, ours, reversal.settled, detail, nothing, reversal.reversal_id)
 
 
 def _stands_for_more(made: ReversalAtStripe, reversal: Reversal, left_of_sum: int) -> int:
-    """What somebody else's reversal took for ours that waited, besides the one that it has settled."""
+    """Return the amount of an external reversal that also covers reversals of ours that were still in the queue."""
     return 0 if made.reversal_id == reversal.reversal_id else min(max(0, made.amount - reversal.settled), left_of_sum)
 
 
@@ -190,10 +193,9 @@ def _own(
 ) -> Iterator[Difference]:
     operation, id_, of = ours.operation, made.stripe_reversal_id, seen.stripe_transfer_id
     if reversal.stripe_reversal_id is not None:
-        detail = (
-            f"{id_} is for reversal {reversal.reversal_id}, which {reversal.stripe_reversal_id} has settled: taken back twice."
-        )
-        why = "the seller has to be given it back"
+        settled = f"reversal {reversal.reversal_id}, which {reversal.stripe_reversal_id} has settled"
+        detail = f"{id_} is for {settled}: the amount is reversed twice."
+        why = "the seller has to be paid the amount again"
         yield _found(DifferenceKind.DUPLICATE, id_, of, ours, made.amount, detail, why, reversal.reversal_id)
     elif not (ours.is_open(reversal) and operation is not None and _under_way(operation, now)):
         detail = f"Stripe holds {id_} for reversal {reversal.reversal_id}, which is {reversal.state} here."
@@ -205,11 +207,11 @@ def _own_obstacle(ours: SellerTransfer, made: ReversalAtStripe, reversal: Revers
     stuck = reversal.state is ReversalStatus.FAILED and ours.status is TransferStatus.PERMANENTLY_FAILED
     if not stuck and reversal.state is not ReversalStatus.REQUESTED:
         return f"it is {reversal.state} here"
-    return None if made.amount <= ours.amount - ours.amount_reversed else "more is back than was paid"
+    return None if made.amount <= ours.amount - ours.amount_reversed else "more would be reversed than was paid"
 
 
 def _without_refund(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe) -> Difference:
-    # recorded as somebody else's, it would count once more when its refund is told again
+    # recorded as external, it would count a second time when its refund is reported again
     id_ = made.stripe_reversal_id
     detail = f"Stripe holds {id_} for our reversal {made.reversal_id}, whose refund is not recorded here."
     why = "its refund has to be recorded first"
@@ -222,8 +224,8 @@ def _external(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStri
     if not ours.stripe_transfer_id:
         why = "the transfer has to be adopted first"
     elif ours.status not in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
-        why = f"the transfer is {ours.status}: it is attributed with the outcome of what is under way"
+        why = f"the transfer is {ours.status}: the outcome of its current call attributes the reversal"
     elif made.amount > ours.amount - ours.amount_reversed:
-        why = "more is back than was paid"
-    detail = f"{id_} took {made.amount} back from {seen.stripe_transfer_id} outside this ledger."
+        why = "more would be reversed than was paid"
+    detail = f"{id_} reversed {made.amount} of {seen.stripe_transfer_id} outside this ledger."
     return _found(DifferenceKind.EXTERNAL_REVERSAL, id_, seen.stripe_transfer_id, ours, made.amount, detail, why)

@@ -3,34 +3,17 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from psycopg.rows import class_row
 
+from application.reconciliation.ports import IgnoredFinding, UnlistedTransfer
 from infrastructure.postgres.connections import Connection, Pool, connect
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("reconciling")
 SEEN = b"create temporary table seen_at_stripe (stripe_transfer_id text primary key)"
 """What one reconciliation has seen at Stripe; it goes with the connection."""
-
-
-class LetStand(NamedTuple):
-    """Somebody ignores a finding."""
-
-    finding_id: str
-    actor: str
-    reason: str
-    updated_at: datetime
-
-
-class Unseen(NamedTuple):
-    """One of ours that is paid, and that Stripe's list did not show."""
-
-    transfer_id: UUID
-    stripe_transfer_id: str
-    created_at: datetime
 
 
 class RowsBeside:
@@ -52,9 +35,9 @@ class RowsBeside:
             rows = await (await connection.execute(SQL["alike"], values)).fetchall()
         return [row[0] for row in rows]
 
-    async def ignored(self, finding_ids: Sequence[str]) -> dict[str, LetStand]:
+    async def ignored(self, finding_ids: Sequence[str]) -> dict[str, IgnoredFinding]:
         """Which of these findings somebody lets stand."""
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(LetStand)) as cursor:
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(IgnoredFinding)) as cursor:
             await cursor.execute(SQL["ignored"], (list(finding_ids),))
             return {row.finding_id: row for row in await cursor.fetchall()}
 
@@ -80,12 +63,12 @@ class SeenAtStripe:
         """Answers how many of them are news."""
         return (await self._connection.execute(SQL["see"], (list(stripe_ids),))).rowcount
 
-    async def unverified(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Unseen]]:
+    async def unverified(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnlistedTransfer]]:
         """Ours from this time that are paid and were not seen, in batches."""
-        after: Unseen | None = None
+        after: UnlistedTransfer | None = None
         while True:
             place = {"after": after and after.transfer_id, "after_at": after and after.created_at}
-            async with self._connection.cursor(row_factory=class_row(Unseen)) as cursor:
+            async with self._connection.cursor(row_factory=class_row(UnlistedTransfer)) as cursor:
                 await cursor.execute(SQL["unseen"], {"since": since, "until": until, **place})
                 batch = await cursor.fetchall()
             if not batch:

@@ -76,7 +76,7 @@ class BuiltinSimulators:
         (self._base / "urls").unlink(missing_ok=True)
         with (self._base / "simulator.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "infrastructure.simulators.builtin", str(self._base)],
+                [sys.executable, "-m", f"{__package__}.builtin", str(self._base)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

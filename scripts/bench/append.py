@@ -1,6 +1,6 @@
-"""How fast the event store appends, beside the library's own recorder in the same run.
+"""Speed of appends by the event store, as a ratio to the library's own recorder in the same run.
 
-Absolute figures depend on the machine and on its other work; the ratio of two figures taken in turns does not.
+Absolute figures depend on the machine and its load. The ratio of two figures that are measured in turns does not.
 """
 
 import asyncio
@@ -29,19 +29,20 @@ CALLERS = 64
 ROUNDS = 3
 
 
-class Ratio(NamedTuple):
-    """Commits per second, each with its own aggregate, by the same number of callers."""
+class AppendSpeed(NamedTuple):
+    """Commits per second, one new aggregate each, with the same number of callers."""
 
     ours: float
     library: float
 
     @property
     def times(self) -> float:
+        """Our speed divided by the library's."""
         return self.ours / self.library
 
 
-class Sample(Aggregate):
-    """About as much content as the first fact of a seller's transfer."""
+class SampleTransfer(Aggregate):
+    """An aggregate with about as much content as the first fact of a seller's transfer."""
 
     @event("Created")
     def __init__(self, order_id: str, seller_id: str, destination: str, amount: int, currency: str, due: str) -> None:
@@ -51,10 +52,10 @@ class Sample(Aggregate):
 
 async def append_ratio(
     database_url: str, *, seconds: float = 2.0, callers: int = CALLERS, group_limit: int = GROUP_LIMIT
-) -> Ratio:
-    """A command that creates one aggregate, its row and its chain link, against `app.save(Aggregate())`.
+) -> AppendSpeed:
+    """Measure a command that stores one aggregate, its row and its chain link, and the library's `app.save(Aggregate())`.
 
-    `seconds`: of each side in each of three rounds, in turns. Works in a scratch database of the same server.
+    Both sides run in turns, for `seconds` in each of three rounds, in a scratch database of the same server.
     """
     with scratch_database(database_url) as url, library_application(url, callers) as application:
         async with open_store(url, group_limit) as store:
@@ -62,12 +63,12 @@ async def append_ratio(
             for _ in range(ROUNDS):
                 library += await asyncio.to_thread(_saves_per_second, application, callers, seconds)
                 ours += await _appends_per_second(store, callers, seconds)
-    return Ratio(ours / ROUNDS, library / ROUNDS)
+    return AppendSpeed(ours / ROUNDS, library / ROUNDS)
 
 
 @contextmanager
 def scratch_database(database_url: str) -> Iterator[str]:
-    """A migrated database of its own on the same server, dropped afterwards."""
+    """Create a migrated database on the same server, and drop it afterwards."""
     name = f"ledger_bench_{token_hex(4)}"
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute(SQL("create database {}").format(Identifier(name)))
@@ -81,7 +82,7 @@ def scratch_database(database_url: str) -> Iterator[str]:
 
 @contextmanager
 def library_application(database_url: str, connections: int) -> Iterator[Application[UUID]]:
-    """The library's application, on a table of its own in the same database."""
+    """Open the library's application on its own table in the same database."""
     given = conninfo_to_dict(database_url)
     application = Application[UUID]({
         "APPLICATION_NAME": "library",
@@ -104,6 +105,7 @@ def library_application(database_url: str, connections: int) -> Iterator[Applica
 
 @asynccontextmanager
 async def open_store(database_url: str, group_limit: int = GROUP_LIMIT) -> AsyncIterator[EventStore]:
+    """Open an event store with its own pool."""
     async with new_pool(database_url) as pool:
         store = EventStore(database_url, pool, group_limit)
         await store.start()
@@ -119,15 +121,15 @@ async def _appends_per_second(store: EventStore, callers: int, seconds: float) -
 
 
 async def _create(store: EventStore, mapper: Mapper[UUID]) -> int:
-    """The whole command: decide, encode, fold, append."""
+    """Execute a whole command: decide, encode, fold, append."""
     now = datetime.now(UTC)
-    sample = Sample(f"order-{uuid4().hex[:12]}", "seller-1", "acct_1032D82eZvKYlo2C", 12_50, "EUR", now.isoformat())
+    sample = SampleTransfer(f"order-{uuid4().hex[:12]}", "seller-1", "acct_1032D82eZvKYlo2C", 12_50, "EUR", now.isoformat())
     stored = [mapper.to_stored_event(created) for created in sample.collect_events()]
     facts = [StoredFact(UUID(str(e.originator_id)), e.originator_version, e.topic, e.state) for e in stored]
     return await store.append(facts, {"seller_transfers": [_row(sample, now)]})
 
 
-def _row(sample: Sample, now: datetime) -> dict[str, object]:
+def _row(sample: SampleTransfer, now: datetime) -> dict[str, object]:
     return {
         "transfer_id": sample.id, "order_id": sample.order_id, "seller_id": sample.seller_id,
         "destination": sample.destination, "cause": "sale", "amount": sample.amount, "currency": sample.currency,
@@ -141,7 +143,7 @@ def _row(sample: Sample, now: datetime) -> dict[str, object]:
 async def _per_second(act: Callable[[], Awaitable[object]], callers: int, seconds: float) -> float:
     end = time.perf_counter() + seconds
 
-    async def call_again_and_again() -> int:
+    async def call_repeatedly() -> int:
         done = 0
         while time.perf_counter() < end:
             await act()
@@ -149,14 +151,14 @@ async def _per_second(act: Callable[[], Awaitable[object]], callers: int, second
         return done
 
     started = time.perf_counter()
-    done = await asyncio.gather(*(call_again_and_again() for _ in range(callers)))
+    done = await asyncio.gather(*(call_repeatedly() for _ in range(callers)))
     return sum(done) / (time.perf_counter() - started)
 
 
 def _saves_per_second(application: Application[UUID], callers: int, seconds: float) -> float:
     end = time.perf_counter() + seconds
 
-    def save_again_and_again(_: int) -> int:
+    def save_repeatedly(_: int) -> int:
         done = 0
         while time.perf_counter() < end:
             application.save(Aggregate())
@@ -165,7 +167,7 @@ def _saves_per_second(application: Application[UUID], callers: int, seconds: flo
 
     started = time.perf_counter()
     with ThreadPoolExecutor(callers) as threads:
-        done = sum(threads.map(save_again_and_again, range(callers)))
+        done = sum(threads.map(save_repeatedly, range(callers)))
     return done / (time.perf_counter() - started)
 
 

@@ -1,4 +1,4 @@
-"""What somebody writes in an hour: check the signature, insert one row, commit, answer. The bench's yardstick."""
+"""Baseline of the webhook measurement: a minimal handler that checks the signature, inserts one row, commits and answers."""
 
 import os
 from collections.abc import AsyncIterator
@@ -21,13 +21,15 @@ secret = os.environ.get("HYPERSWITCH_WEBHOOK_SECRETS", "")
 
 @asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    """Open the pool, and create the table."""
     async with pool:
         async with pool.connection() as connection:
             await connection.execute(TABLE)
         yield
 
 
-async def take_in(request: Request) -> JSONResponse:
+async def receive(request: Request) -> JSONResponse:
+    """Store a webhook."""
     body = await request.body()
     verify(body, request.headers.get(HEADER), [secret])
     async with pool.connection() as connection:
@@ -35,7 +37,7 @@ async def take_in(request: Request) -> JSONResponse:
     return JSONResponse({"received": True})
 
 
-app = Starlette(routes=[Route("/webhooks/hyperswitch", take_in, methods=["POST"])], lifespan=lifespan)
+app = Starlette(routes=[Route("/webhooks/hyperswitch", receive, methods=["POST"])], lifespan=lifespan)
 
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ["LEDGER_PORT"]), access_log=False, log_level="warning")

@@ -1,7 +1,7 @@
-"""How fast due reversals are drained when each call takes 100 ms and 100 are in flight: at most 1,000/s.
+"""Speed of due reversals with calls of 100 ms and 100 calls in flight, which allow at most 1,000 per second.
 
-Once with the gateway's port answered in this process after 100 ms, which is the ledger's own share; and once through the
-Stripe SDK, HTTP and the simulator (a process of its own), whose share comes on top.
+The first measurement answers the gateway's port in this process after 100 ms: it shows the ledger's own cost. The second goes
+through the Stripe SDK, HTTP and the simulator in a separate process, and adds their cost.
 """
 
 import asyncio
@@ -32,21 +32,22 @@ from infrastructure.simulators.stripe.control_client import SimulatorControl
 from infrastructure.stripe.gateway import StripeGateway
 
 CALL = 0.1
+"""Seconds per call."""
 IN_FLIGHT = 100
 BOUND = IN_FLIGHT / CALL
 BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
-    """Reversals per second, as a share of what 100 calls of 100 ms in flight allow."""
+class ReversalSpeed:
+    """Reversals per second, and that rate as a share of `BOUND`."""
 
     per_second: float
     share: float
 
 
 class SleepingGateway:
-    """The port, answered after 100 ms."""
+    """A `TransferGateway` for reversals that answers after 100 ms."""
 
     def __init__(self) -> None:
         self._made = 0
@@ -80,15 +81,15 @@ class SleepingGateway:
         return None
 
 
-async def drain_in_process(database_url: str, count: int) -> Drained:
-    """The ledger's own share."""
+async def drain_in_process(database_url: str, count: int) -> ReversalSpeed:
+    """Measure the ledger alone."""
     async with running(_settings(database_url, "http://127.0.0.1:9"), loops=False) as service:
-        await _owe(service, [f"tr_bench_{n}" for n in range(count)])
+        await _add_due_reversals(service, [f"tr_bench_{n}" for n in range(count)])
         return await _drain(service, SleepingGateway(), count)
 
 
-async def drain_through_the_sdk(database_url: str, count: int) -> Drained:
-    """The same with the SDK, HTTP and the simulator."""
+async def drain_through_the_sdk(database_url: str, count: int) -> ReversalSpeed:
+    """Measure the ledger with the Stripe SDK, HTTP and the simulator."""
     async with (
         simulator_process() as simulator,
         SimulatorControl(simulator.url) as control,
@@ -96,7 +97,7 @@ async def drain_through_the_sdk(database_url: str, count: int) -> Drained:
         StripeGateway(SIMULATOR_KEY, simulator.url, 30, IN_FLIGHT) as gateway,
     ):
         made = [await control.external_transfer("acct_1bench", 1_000, "eur") for _ in range(count)]
-        await _owe(service, [str(transfer["id"]) for transfer in made])
+        await _add_due_reversals(service, [str(transfer["id"]) for transfer in made])
         await control.fault("latency", "reversals.create", ms=CALL * 1000)
         return await _drain(service, gateway, count)
 
@@ -105,15 +106,15 @@ def _settings(database_url: str, stripe: str) -> Settings:
     return settings_from({"DATABASE_URL": database_url, "STRIPE_API_BASE": stripe, "STRIPE_TIMEOUT": "5s"})
 
 
-async def _owe(service: Service, stripe_ids: Sequence[str]) -> None:
-    """Transfers that are paid and owe a reversal."""
+async def _add_due_reversals(service: Service, stripe_ids: Sequence[str]) -> None:
+    """Store paid transfers with a reversal that is due."""
     ledger, now = PostgresEventLog(service.store), datetime.now(UTC)
     for start in range(0, len(stripe_ids), BATCH):
         some = stripe_ids[start : start + BATCH]
-        await asyncio.gather(*(ledger.append(_owing(stripe_id, now)) for stripe_id in some))
+        await asyncio.gather(*(ledger.append(_transfer_with_reversal(stripe_id, now)) for stripe_id in some))
 
 
-def _owing(stripe_id: str, now: datetime) -> UnitOfWork:
+def _transfer_with_reversal(stripe_id: str, now: datetime) -> UnitOfWork:
     transfer = SellerTransfer.create(
         order_id=f"bench_{stripe_id}", seller_id="bench", destination="acct_1bench", amount=1_000, currency="EUR", now=now
     )
@@ -124,14 +125,14 @@ def _owing(stripe_id: str, now: datetime) -> UnitOfWork:
     return uow
 
 
-async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drained:
-    errand = ReversalProcess(gateway, service.settings.policy(service.settings.reversals))
+async def _drain(service: Service, gateway: TransferGateway, count: int) -> ReversalSpeed:
+    process = ReversalProcess(gateway, service.settings.policy(service.settings.reversals))
     limits = WorkerLimits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
     rate_limiter = RateLimiter(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)
-    watch = breaker_monitor(service)
+    monitor = breaker_monitor(service)
     worker = Worker(
-        errand, PostgresEventLog(service.store), Work(service.pool), rate_limiter, watch, service.clock, slots, limits
+        process, PostgresEventLog(service.store), Work(service.pool), rate_limiter, monitor, service.clock, slots, limits
     )
     listener = Listener(service.database_url)
     for channel in ("ledger_events", "ledger_work"):
@@ -139,16 +140,16 @@ async def _drain(service: Service, gateway: TransferGateway, count: int) -> Drai
     await listener.start()
     began = time.perf_counter()
     loop = asyncio.create_task(worker.run())
-    while await _left(service):  # noqa: ASYNC110 - it is the database that is asked
+    while await _any_due(service):  # noqa: ASYNC110 - the condition is in the database
         await asyncio.sleep(0.02)
     seconds = time.perf_counter() - began
     worker.stop()
     await loop
     await listener.aclose()
-    return Drained(count / seconds, count / seconds / BOUND)
+    return ReversalSpeed(count / seconds, count / seconds / BOUND)
 
 
-async def _left(service: Service) -> bool:
+async def _any_due(service: Service) -> bool:
     async with service.pool.connection() as connection:
         found = await connection.execute("select from seller_transfers where status = 'reversal_pending' limit 1")
         return await found.fetchone() is not None

@@ -1,5 +1,6 @@
-"""How fast signed webhooks are taken in over HTTP, durable before they are answered, beside a bare handler that checks the
-same signature and inserts one row for each request. Both are a process of their own, under the same load.
+"""Speed of webhook intake over HTTP, as a ratio to a bare handler. A webhook is durable before its response.
+
+The bare handler checks the same signature and inserts one row per request. Both run as processes under the same load.
 """
 
 import asyncio
@@ -17,35 +18,36 @@ from infrastructure.hyperswitch.signature import HEADER, sign
 from scripts.bench.append import scratch_database
 
 SECRET = "a secret of the bench"
+PROGRAM = __package__.rpartition(".")[0]
 CONNECTIONS = 64
 MOST_PER_SECOND = 12_000
 START_WITHIN = 20.0
 ROUNDS = 3
 
 
-class Intake(NamedTuple):
+class IntakeSpeed(NamedTuple):
     """Webhooks per second."""
 
     ours: float
     bare: float
 
 
-async def intake_ratio(database_url: str, seconds: float) -> Intake:
-    """Both sides in turns, three rounds of `seconds` each."""
+async def intake_ratio(database_url: str, seconds: float) -> IntakeSpeed:
+    """Measure both sides in turns, in three rounds of `seconds` each."""
     with scratch_database(database_url) as url:
         port, bare_port = _free_port(), _free_port()
         common = {"DATABASE_URL": url, "HYPERSWITCH_WEBHOOK_SECRETS": SECRET}
         ours_env = {**common, "LEDGER_PORT": str(port), "STRIPE_API_BASE": "http://127.0.0.1:9"}
         async with (
-            _process(["-m", "scripts", "serve"], ours_env, port),
-            _process(["-m", "scripts.bench.bare_handler"], {**common, "LEDGER_PORT": str(bare_port)}, bare_port),
+            _process(["-m", PROGRAM, "serve"], ours_env, port),
+            _process(["-m", f"{__package__}.bare_handler"], {**common, "LEDGER_PORT": str(bare_port)}, bare_port),
         ):
             ours = bare = 0.0
             numbers = count()
             for _ in range(ROUNDS):
                 bare += await _per_second(bare_port, seconds, numbers)
                 ours += await _per_second(port, seconds, numbers)
-    return Intake(ours / ROUNDS, bare / ROUNDS)
+    return IntakeSpeed(ours / ROUNDS, bare / ROUNDS)
 
 
 @asynccontextmanager
@@ -82,7 +84,7 @@ async def _listening(port: int) -> None:
 
 
 async def _per_second(port: int, seconds: float, numbers: "count[int]") -> float:
-    """The load is made beforehand, or the measurement would be one of the load's maker."""
+    """Measure one side. The requests are made beforehand, as making them would limit the rate."""
     several = [[_request(next(numbers)) for _ in range(int(MOST_PER_SECOND * seconds / CONNECTIONS))] for _ in range(CONNECTIONS)]
     end = time.perf_counter() + seconds
     began = time.perf_counter()
@@ -91,7 +93,7 @@ async def _per_second(port: int, seconds: float, numbers: "count[int]") -> float
 
 
 async def _connection(port: int, end: float, requests: Iterable[bytes]) -> int:
-    """One keep-alive connection; a client library would be the bottleneck of the measurement."""
+    """Send requests over one keep-alive connection. A client library would be the bottleneck of the measurement."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     done = 0
     for request in requests:
@@ -100,7 +102,7 @@ async def _connection(port: int, end: float, requests: Iterable[bytes]) -> int:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"a webhook was answered with {head.splitlines()[0].decode()}")
+            raise RuntimeError(f"a webhook got the response {head.splitlines()[0].decode()}")
         await reader.readexactly(_length(head))
         done += 1
     writer.close()

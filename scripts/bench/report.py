@@ -1,4 +1,4 @@
-"""`transfer-ledger bench`: the figures of docs/figures.md, each a ratio measured in one run."""
+"""Report of `transfer-ledger bench`: the figures of docs/figures.md, each a ratio measured in one run."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ QUIET = structlog.make_filtering_bound_logger(40)
 
 
 class Figure(NamedTuple):
-    """What was measured, against what, and the ratio; rates per second."""
+    """A measured rate per second, and the rate that it is compared with."""
 
     what: str
     ours: float
@@ -28,11 +28,12 @@ class Figure(NamedTuple):
 
     @property
     def ratio(self) -> float:
+        """Our rate divided by the other."""
         return self.ours / self.theirs
 
 
 async def report(settings: Settings, seconds: float, as_json: bool) -> None:
-    """Measure everything, one after the other, and print it."""
+    """Run all measurements one after the other, and print them."""
     structlog.configure(wrapper_class=QUIET)
     console = Console(stderr=True)
     with database(settings) as url:
@@ -47,7 +48,7 @@ def _print(figures: list[Figure], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([{**figure._asdict(), "ratio": figure.ratio} for figure in figures], indent=2))
         return
-    table = Table("what", "per second", "against", "per second ", "ratio")
+    table = Table("measured", "per second", "against", "per second ", "ratio")
     for figure in figures:
         table.add_row(figure.what, f"{figure.ours:,.0f}", figure.against, f"{figure.theirs:,.0f}", f"{figure.ratio:.2f}")
     Console(width=150).print(table)
@@ -60,19 +61,19 @@ async def _appends(url: str, seconds: float) -> Figure:
 
 async def _webhooks(url: str, seconds: float) -> Figure:
     measured = await intake_ratio(url, seconds)
-    return Figure("webhooks taken in over HTTP, 64 callers", measured.ours, "a bare handler, one INSERT each", measured.bare)
+    return Figure("webhooks received over HTTP, 64 callers", measured.ours, "a bare handler, one INSERT each", measured.bare)
 
 
 async def _reversals(url: str, seconds: float) -> Figure:
     with scratch_database(url) as scratch:
         measured = await drain_in_process(scratch, int(BOUND * seconds))
-    return Figure("reversals, 100 ms a call, 100 in flight", measured.per_second, "what that allows", BOUND)
+    return Figure("reversals, 100 ms a call, 100 in flight", measured.per_second, "upper limit of these calls", BOUND)
 
 
 async def _reversals_sdk(url: str, seconds: float) -> Figure:
     with scratch_database(url) as scratch:
         measured = await drain_through_the_sdk(scratch, int(BOUND * seconds))
-    return Figure("the same through the SDK and HTTP", measured.per_second, "what that allows", BOUND)
+    return Figure("the same through the SDK and HTTP", measured.per_second, "upper limit of these calls", BOUND)
 
 
 MEASURES: dict[str, Callable[[str, float], Awaitable[Figure]]] = {

@@ -1,4 +1,4 @@
-"""Where an import comes from: a CSV file or a table in PostgreSQL, read row by row, never as a whole."""
+"""Sources of an import: a CSV file or a PostgreSQL table, read row by row."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from scripts.exit_codes import fail
 
 SORTING_MAY_TAKE = timedelta(minutes=10)
 FETCHED = 1_000
-"""Rows that a table sends at a time."""
+"""Rows fetched from a table at a time."""
 
 
 class Source(NamedTuple):
-    """Where rows come from: `columns` says how each of ours is called there."""
+    """A file or a table. `columns` maps our column names to the source's."""
 
     place: str
     table: str
@@ -31,16 +31,16 @@ class Source(NamedTuple):
 
     @property
     def named(self) -> str:
-        """Without its URL, which may hold a password."""
+        """Name of the source without its URL, which may contain a password."""
         return f"table {self.table}" if self.is_database else Path(self.place).name
 
     def rows(self) -> Iterator[Cells]:
-        """Every row in a lasting order. Ends with one line and exit 2 when the source cannot be read."""
+        """Iterate over all rows, in the same order each time. Exit with 2 when the source cannot be read."""
         return _from_table(self) if self.is_database else _from_file(self)
 
 
 def source_of(place: str, table: str, renamed: Sequence[str]) -> Source:
-    """A source with these columns renamed; exit 2 for a mapping that makes no sense."""
+    """Make a source with these columns renamed. Exit with 2 for a bad `--map`."""
     columns = {name: name for name in (*REQUIRED, *OPTIONAL)}
     for pair in renamed:
         ours, _, theirs = pair.partition("=")
@@ -50,9 +50,9 @@ def source_of(place: str, table: str, renamed: Sequence[str]) -> Source:
     return Source(place, table, columns)
 
 
-def _present(source: Source, there: Sequence[str]) -> dict[str, str]:
-    by_itself = {name for name in OPTIONAL if source.columns[name] == name}
-    missing = [name for ours, name in source.columns.items() if name not in there and ours not in by_itself]
+def _present_columns(source: Source, there: Sequence[str]) -> dict[str, str]:
+    unmapped_optional = {name for name in OPTIONAL if source.columns[name] == name}
+    missing = [name for ours, name in source.columns.items() if name not in there and ours not in unmapped_optional]
     if missing:
         fail(f"{source.named} has no column {', '.join(missing)}; name it with --map OURS=THEIRS.")
     return {ours: name for ours, name in source.columns.items() if name in there}
@@ -62,7 +62,7 @@ def _from_file(source: Source) -> Iterator[Cells]:
     try:
         with Path(source.place).open(encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file, strict=True)
-            present = _present(source, lines.fieldnames or [])
+            present = _present_columns(source, lines.fieldnames or [])
             for number, line in enumerate(lines, start=1):
                 if None in line:
                     fail(f"Row {number} of {source.named} has more cells than there are columns; quote cells with commas.")
@@ -86,7 +86,7 @@ def _rows(source: Source, connection: psycopg.Connection) -> Iterator[Cells]:
         empty = connection.execute(sql.SQL("select * from {} limit 0").format(table))
     except psycopg.errors.UndefinedTable:
         fail(f"The source has no table {source.table}; name it with --table.")
-    present = _present(source, [column.name for column in empty.description or ()])
+    present = _present_columns(source, [column.name for column in empty.description or ()])
     names = sql.SQL(", ").join(map(sql.Identifier, present.values()))
     keys = sql.SQL(", ").join(sql.Identifier(present[name]) for name in ("order_id", "seller_id"))
     with connection.cursor("source") as cursor:

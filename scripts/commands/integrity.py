@@ -1,9 +1,10 @@
-"""`transfer-ledger rebuild`, `verify` and `seal`: what proves that rows, facts and chain belong together."""
+"""Commands `verify`, `rebuild` and `seal`: consistency of read models, facts and hash chain."""
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,52 +12,101 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from infrastructure.bootstrap import database
 from infrastructure.postgres.connections import connect_blocking
-from infrastructure.postgres.integrity.rebuild import Rebuilt, rebuild, rehearse
+from infrastructure.postgres.integrity.rebuild import Rebuilt, rehearse
+from infrastructure.postgres.integrity.rebuild import rebuild as rebuild_database
 from infrastructure.postgres.integrity.row_diff import Difference
 from infrastructure.postgres.integrity.seals import read_key, read_seal
-from infrastructure.postgres.integrity.seals import seal as sealed
+from infrastructure.postgres.integrity.seals import seal as seal_database
 from infrastructure.postgres.integrity.snapshot import OnProgress
-from infrastructure.postgres.integrity.verify import Verified, verify
-from infrastructure.settings import Settings
+from infrastructure.postgres.integrity.verify import Verified
+from infrastructure.postgres.integrity.verify import verify as verify_database
 from projections.registry import DERIVED, Derived
+from scripts.commands.command import command, new_app
+from scripts.commands.options import AsJson, read_settings
 from scripts.exit_codes import FOUND, fail
 
+app = new_app()
+Key = Annotated[Path | None, typer.Option("--key-file", help="File with the key, at least 16 bytes, of the seals' HMAC-SHA256.")]
 
-def rebuild_tables(settings: Settings, tables: Sequence[str], dry_run: bool, as_json: bool) -> int:
-    """0 when the rows are what the facts say; 1 when a rehearsal finds that some are not, or when facts cannot be read."""
-    chosen = _chosen(tables)
-    with database(settings) as url, _progress("folding facts") as on_progress:
-        result = (rehearse if dry_run else rebuild)(url, chosen, on_progress)
+
+@command(app, "transfer-ledger verify --seal seal.json --key-file seal.key")
+def verify(
+    seals: Annotated[list[Path] | None, typer.Option("--seal", metavar="FILE", help="A seal kept elsewhere; repeatable.")] = None,
+    key_file: Key = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check the hash chain, the read models and the invariants; exit 1 when a check fails."""
+    key = read_key(_content(key_file)) if key_file else None
+    known = [read_seal(_content(file)) for file in seals or []]
+    with database(read_settings()) as url, _progress("checking") as on_progress:
+        verified = verify_database(url, known, key, on_progress)
     if as_json:
-        typer.echo(json.dumps(_as_json(result, dry_run), indent=2))
+        typer.echo(json.dumps(_verified(verified), indent=2))
     else:
-        _tell(result, dry_run)
+        _print_verified(verified, len(known))
+    return FOUND if verified.findings else 0
+
+
+@command(app, "transfer-ledger rebuild seller_transfers --dry-run")
+def rebuild(
+    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Read models; without any, all.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the differences; exit 1 when there are any.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Recompute read models from the facts while the ledger runs, and list the repaired rows."""
+    chosen = _chosen(tables or [])
+    with database(read_settings()) as url, _progress("folding facts") as on_progress:
+        result = (rehearse if dry_run else rebuild_database)(url, chosen, on_progress)
+    if as_json:
+        typer.echo(json.dumps(_rebuilt(result, dry_run), indent=2))
+    else:
+        _print_rebuilt(result, dry_run)
     return FOUND if result.unreadable or (dry_run and result.count) else 0
+
+
+@command(app, "transfer-ledger seal --out seal-$(date +%F).json --key-file seal.key")
+def seal(
+    out: Annotated[Path | None, typer.Option(help="A new file; without it, standard output.")] = None, key_file: Key = None
+) -> None:
+    """Write the head of the hash chain as JSON. Keep it out of reach of every account that can write to the database."""
+    key = read_key(_content(key_file)) if key_file else None
+    with database(read_settings()) as url, connect_blocking(url) as connection:
+        made = seal_database(connection)
+    content = (made if key is None else made.signed(key)).to_json()
+    if out is None:
+        typer.echo(content.decode(), nl=False)
+        return
+    try:
+        with out.open("xb") as file:  # an older seal is evidence: never overwritten
+            file.write(content)
+    except OSError as error:
+        fail(f"The seal cannot be written to {out}: {error.strerror}; name a new file.")
+    typer.echo(f"Sealed position {made.position} in {out}.")
 
 
 def _chosen(tables: Sequence[str]) -> list[Derived]:
     names = [derived.table for derived in DERIVED]
     for table in tables:
         if table not in names:
-            fail(f"{table!r} is no read model; expected one of {', '.join(names)}.")
+            fail(f"{table!r} is not a read model; expected one of {', '.join(names)}.")
     return [derived for derived in DERIVED if not tables or derived.table in tables]
 
 
-def _tell(result: Rebuilt, dry_run: bool) -> None:
+def _print_rebuilt(result: Rebuilt, dry_run: bool) -> None:
     for difference in result.differences.values():
         typer.echo(f"{'differs' if dry_run else 'repaired'}: {difference.table} {difference.id}: {difference.sentence}")
     if result.count > len(result.differences):
         typer.echo(f"… and {result.count - len(result.differences)} more rows")
     for one in result.unreadable:
-        typer.echo(f"left alone: stream {one.stream}, at position {one.position}: {one.why}; see `transfer-ledger verify`")
+        typer.echo(f"not rebuilt: stream {one.stream}, at position {one.position}: {one.why}; see `transfer-ledger verify`")
     for table, found in result.tables.items():
         differing = result.counts.get(table, 0)
-        what = f"{differing} {'differ' if dry_run else 'repaired'}" if differing else "all as the facts have them"
-        typer.echo(f"{table}: {found.rows} rows at position {result.position}, {what}; sha256 {found.digest}")
+        state = f"{differing} {'differ' if dry_run else 'repaired'}" if differing else "all equal to the facts"
+        typer.echo(f"{table}: {found.rows} rows at position {result.position}, {state}; sha256 {found.digest}")
     typer.echo(f"{result.facts} facts in {result.seconds:.1f} s")
 
 
-def _as_json(result: Rebuilt, dry_run: bool) -> dict[str, object]:
+def _rebuilt(result: Rebuilt, dry_run: bool) -> dict[str, object]:
     return {
         "dry_run": dry_run,
         "position": result.position,
@@ -78,19 +128,6 @@ def _difference(difference: Difference) -> dict[str, object]:
     return {"table": difference.table, "id": difference.id, "kind": kind, "columns": columns}
 
 
-def verify_ledger(settings: Settings, seals: Sequence[Path], key_file: Path | None, as_json: bool) -> int:
-    """0 when everything is as it must be. Raises InvalidSeal."""
-    key = read_key(_content(key_file)) if key_file else None
-    known = [read_seal(_content(file)) for file in seals]
-    with database(settings) as url, _progress("checking") as on_progress:
-        verified = verify(url, known, key, on_progress)
-    if as_json:
-        typer.echo(json.dumps(_verified(verified), indent=2))
-    else:
-        _tell_findings(verified, len(known))
-    return FOUND if verified.findings else 0
-
-
 def _verified(verified: Verified) -> dict[str, object]:
     return {
         "position": verified.position,
@@ -102,7 +139,7 @@ def _verified(verified: Verified) -> dict[str, object]:
     }
 
 
-def _tell_findings(verified: Verified, seals: int) -> None:
+def _print_verified(verified: Verified, seals: int) -> None:
     for finding in verified.findings:
         at = f" (position {finding.position})" if finding.position is not None and "position" not in finding.id else ""
         typer.echo(f"{finding.check}: {finding.id}{at}: {finding.what}")
@@ -115,23 +152,6 @@ def _tell_findings(verified: Verified, seals: int) -> None:
     typer.echo(f"{wrong or 'No'} findings in {verified.position} facts, {rows}, {seals} seals. Head: {verified.digest}")
 
 
-def seal_head(settings: Settings, out: Path | None, key_file: Path | None) -> None:
-    """Raises InvalidSeal."""
-    key = read_key(_content(key_file)) if key_file else None
-    with database(settings) as url, connect_blocking(url) as connection:
-        made = sealed(connection)
-    content = (made if key is None else made.signed(key)).to_json()
-    if out is None:
-        typer.echo(content.decode(), nl=False)
-        return
-    try:
-        with out.open("xb") as file:  # an older seal is evidence: never overwritten
-            file.write(content)
-    except OSError as error:
-        fail(f"The seal cannot be written to {out}: {error.strerror}; name a new file.")
-    typer.echo(f"Sealed position {made.position} in {out}.")
-
-
 def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -140,10 +160,10 @@ def _content(file: Path) -> bytes:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[OnProgress]:
-    """A bar on a terminal, on standard error; nothing elsewhere."""
+def _progress(title: str) -> Iterator[OnProgress]:
+    """Show a progress bar on standard error, if that is a terminal."""
     console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,84 +1,87 @@
-"""An operator's levers: retry, resolve, pause and resume, and the alarms that call for them."""
+"""Commands of an operator: `retry`, `resolve`, `pause` and `resume`."""
 
-from uuid import UUID
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from domain.pause import EVERYTHING, KINDS, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from infrastructure.bootstrap import running, stored
-from infrastructure.settings import Settings
-from projections.audit_trail.payload import instant
-from scripts.commands.transfers import print_json
+from scripts.commands.command import command, new_app
+from scripts.commands.options import Actor, Reason, TransferId, read_settings, require_one_of, require_text
 from scripts.exit_codes import fail
 
+Seller = Annotated[str | None, typer.Option(help="Only work for this seller_id.")]
+KindOfWork = Annotated[str | None, typer.Option("--work", help="Only this work: transferring, reversing or refunding.")]
 
-async def retry_transfer(settings: Settings, transfer_id: UUID, actor: str, reason: str) -> None:
-    """Raises UnknownId, CallInFlight, NothingToRetry."""
-    require_said(actor=actor, reason=reason)
-    async with stored(settings) as storage:
+app = new_app()
+
+
+@command(app, "transfer-ledger retry 6f0b3f0e-… --actor mia --reason 'account is ready'")
+async def retry(transfer_id: TransferId, actor: Actor, reason: Reason) -> None:
+    """Make a transfer due now; reopens `permanently_failed` and ends a payment hold. A running worker sends it."""
+    require_text(actor=actor, reason=reason)
+    async with stored(read_settings()) as storage:
         await storage.commands.operator.retry(transfer_id, actor, reason)
-    typer.echo(f"Transfer {transfer_id} is due now; a running worker takes it up.")
+    typer.echo(f"Transfer {transfer_id} is due now; a running worker sends it.")
 
 
-async def resolve_transfer(settings: Settings, transfer_id: UUID, actor: str, reason: str, evidence: str) -> None:
-    """Raises UnknownId, CallInFlight, NothingToResolve, EvidenceDiffers, StripeSilent."""
-    require_said(actor=actor, reason=reason, evidence=evidence)
-    async with running(settings, loops=False) as service:
+@command(app, "transfer-ledger resolve 6f0b3f0e-… --actor mia --reason 'paid by bank' --evidence 'ticket 4711'")
+async def resolve(
+    transfer_id: TransferId,
+    actor: Actor,
+    reason: Reason,
+    evidence: Annotated[
+        str, typer.Option(help="A Stripe object (tr_…, trr_…), which is read at Stripe first, or a reference such as a ticket.")
+    ],
+) -> None:
+    """Record the end of a permanently failed or held transfer. Nothing is sent; a Stripe object is recorded if it fits."""
+    require_text(actor=actor, reason=reason, evidence=evidence)
+    async with running(read_settings(), loops=False) as service:
         await service.commands.operator.resolve(service.gateway, transfer_id, actor, reason, evidence)
     typer.echo(f"Transfer {transfer_id} is resolved.")
 
 
-async def pause(settings: Settings, scope: str, actor: str, reason: str) -> None:
-    """Calls that have begun are finished and recorded; nothing of the scope begins after that."""
-    require_said(actor=actor, reason=reason)
-    async with stored(settings) as storage:
-        news = await storage.commands.operator.pause(scope, actor, reason)
-    typer.echo(f"{scope} is paused; `transfer-ledger resume` ends it." if news else f"{scope} was paused already.")
+@command(app, "transfer-ledger pause --seller s_17 --actor mia --reason 'account under review'")
+async def pause(actor: Actor, reason: Reason, seller: Seller = None, work: KindOfWork = None) -> None:
+    """Stop sending to Stripe and to the PSP: everything, one kind of work, or the work for one seller.
+
+    Calls that have begun are finished and recorded. Webhooks are still received and handled.
+    """
+    require_text(actor=actor, reason=reason)
+    scope = _scope(seller, work)
+    async with stored(read_settings()) as storage:
+        new = await storage.commands.operator.pause(scope, actor, reason)
+    typer.echo(f"{scope} is paused; `transfer-ledger resume` ends it." if new else f"{scope} was paused already.")
 
 
-async def resume(settings: Settings, scope: str, actor: str, reason: str) -> None:
-    """What is due goes on."""
-    require_said(actor=actor, reason=reason)
-    async with stored(settings) as storage:
-        news = await storage.commands.operator.resume(scope, actor, reason)
-    typer.echo(f"{scope} goes on." if news else f"{scope} was not paused.")
+@command(app, "transfer-ledger resume --seller s_17 --actor mia --reason 'account is fine'")
+async def resume(
+    actor: Actor,
+    reason: Reason,
+    seller: Seller = None,
+    work: KindOfWork = None,
+    look_up_first: Annotated[
+        bool,
+        typer.Option("--look-up-first", help="Stop requiring a look-up at Stripe before each send (ends --look-up-first)."),
+    ] = False,
+) -> None:
+    """End a pause."""
+    require_text(actor=actor, reason=reason)
+    scope = _scope(seller, work, look_up_first)
+    async with stored(read_settings()) as storage:
+        new = await storage.commands.operator.resume(scope, actor, reason)
+    typer.echo(f"{scope} goes on." if new else f"{scope} was not paused.")
 
 
-def scope_of(seller: str | None, work: str | None, look_up_first: bool = False) -> str:
-    """The scope that the options name; everything without any."""
+def _scope(seller: str | None, work: str | None, look_up_first: bool = False) -> str:
+    """Return the scope that the options name; without any, everything."""
     if sum((seller is not None, work is not None, look_up_first)) > 1:
-        fail("Several scopes are named; expected one of --seller, --work and --look-up-first, or none for everything.")
-    if work is not None and work not in KINDS:
-        fail(f"--work is {work!r}; expected one of {', '.join(KINDS)}.")
-    if seller is not None and not (0 < len(seller) <= 128 and seller.isascii() and seller.isprintable() and " " not in seller):
-        fail(f"--seller is {seller!r}; expected 1 to 128 printable ASCII characters without spaces.")
+        fail("Several scopes are given; expected one of --seller, --work and --look-up-first, or none for everything.")
+    require_one_of("--work", work, tuple(KINDS))
     if seller is not None:
+        if not (0 < len(seller) <= 128 and seller.isascii() and seller.isprintable() and " " not in seller):
+            fail(f"--seller is {seller!r}; expected 1 to 128 printable ASCII characters without spaces.")
         return scope_of_seller(seller)
     if work is not None:
         return scope_of_work(work)
     return LOOK_UP_FIRST if look_up_first else EVERYTHING
-
-
-async def list_alarms(settings: Settings, cleared: bool, limit: int, as_json: bool) -> None:
-    """Those that are open, oldest first; or the latest, cleared ones included."""
-    async with stored(settings) as storage:
-        alarms = await (storage.alarms.latest(limit) if cleared else storage.alarms.raised(limit))
-    if as_json:
-        print_json([alarm._asdict() for alarm in alarms])
-        return
-    table = Table("kind", "subject", "raised", "cleared", "what")
-    for alarm in alarms:
-        ended = instant(alarm.cleared_at)[:19] if alarm.cleared_at else ""
-        table.add_row(alarm.kind, alarm.subject, instant(alarm.raised_at)[:19], ended, alarm.detail)
-    Console(width=None if Console().is_terminal else 240).print(table)
-
-
-def require_said(**options: str) -> None:
-    """Who and why, or exit 2."""
-    empty = [f"--{name}" for name, value in options.items() if not value.strip()]
-    if empty:
-        fail(f"{' and '.join(empty)} must not be empty: it stays in the audit trail.")
-    if options["actor"].lower().startswith("stripe:"):
-        fail(f"--actor is {options['actor']!r}; stripe: is kept for Stripe's own evidence, name a person or a program.")

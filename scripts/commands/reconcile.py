@@ -1,66 +1,90 @@
-"""`reconcile`: Stripe's transfers and reversals of a period against ours, and what a person decides about what differs."""
+"""Command `reconcile`: compares Stripe's transfers and reversals of a period with ours, and carries out decisions."""
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
+from application.rate_limited_stripe import RateLimitedStripe
+from application.reconciliation.adoption import IGNORED, adopt
+from application.reconciliation.reader import ReconciliationReader
 from domain.finding import DecidedBy
 from infrastructure.bootstrap import running
-from infrastructure.postgres.reconciliation import SeenAtStripe
-from infrastructure.settings import Settings
+from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.postgres.rate_limiter import RateLimiter
+from infrastructure.postgres.reconciliation import RowsBeside, SeenAtStripe
+from infrastructure.service import Service
 from projections.audit_trail.payload import instant
-from scripts.commands.operator import require_said
-from scripts.commands.reading_books import Reading
-from scripts.commands.reconcile_report import Report
+from scripts.commands.command import command, new_app
+from scripts.commands.options import AsJson, instant_of, read_settings, require_text
+from scripts.commands.reconcile_report import ReconcileReport
 from scripts.exit_codes import FOUND, fail
 
 PERIOD = timedelta(days=30)
 
-
-class Choice(NamedTuple):
-    """Which findings a person adopts, which ones are to stand, and who says so."""
-
-    adopted: frozenset[str]
-    ignored: frozenset[str]
-    by: DecidedBy
-
-    @property
-    def ids(self) -> frozenset[str]:
-        """All that is decided about."""
-        return self.adopted | self.ignored
+app = new_app()
 
 
-async def reconcile(settings: Settings, since: datetime | None, until: datetime | None, choice: Choice, as_json: bool) -> int:
-    """The exit code: 1 when a difference remains about which nobody has decided. Raises StripeSilent."""
-    _require_usable(choice)
-    async with running(settings, loops=False) as service:
-        end = until or service.clock.now() + timedelta(seconds=1)
-        start = since or end - PERIOD
-        if start >= end:
-            fail(f"--from is {instant(start)}; expected an instant before --to, {instant(end)}.")
-        with Report(choice.ids) as report:
-            async with SeenAtStripe.begin(service.database_url) as seen:
-                reading = Reading(service, seen)
-                with Console(stderr=True).status("reading Stripe's books") as status:
-                    async for found in reading.differences(start, end):
-                        report.add(found)
-                        status.update(f"reading Stripe's books: {reading.read} transfers, {report.count} findings")
-            if unknown := choice.ids - report.chosen.keys():
+@command(app, "transfer-ledger reconcile --from 2026-11-01T00:00:00Z --adopt ID --actor mia --reason 'checked'")
+async def reconcile(
+    start: Annotated[str | None, typer.Option("--from", help="Start of the period (RFC 3339); else 30 days before --to.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of the period (RFC 3339), not part of it; else now.")] = None,
+    adopted: Annotated[
+        list[str] | None, typer.Option("--adopt", metavar="ID", help="Record the content of this finding; repeatable.")
+    ] = None,
+    ignored: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="ID", help="Accept this finding until its amounts change; repeatable."),
+    ] = None,
+    actor: Annotated[str | None, typer.Option(help="Person or program that decides.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Reason of the decision.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Compare Stripe's transfers and reversals with ours; exit 1 when a difference has no decision."""
+    to_adopt, to_ignore = frozenset(adopted or []), frozenset(ignored or [])
+    by = DecidedBy(actor or "", reason or "")
+    _require_usable(to_adopt, to_ignore, by)
+    since = None if start is None else instant_of("--from", start)
+    until = None if end is None else instant_of("--to", end)
+    chosen = to_adopt | to_ignore
+    async with running(read_settings(), loops=False) as service, SeenAtStripe.begin(service.database_url) as seen:
+        with ReconcileReport(chosen) as report:
+            reader = _reader(service, seen)
+            with Console(stderr=True).status("reading Stripe's transfers") as status:
+                async for found in reader.differences(*_period(since, until, service.clock.now())):
+                    report.add(found)
+                    status.update(f"reading Stripe's transfers: {reader.read} read, {report.count} findings")
+            if unknown := chosen - report.chosen.keys():
                 fail(f"There is no finding {', '.join(sorted(unknown))} in this period; run reconcile without decisions first.")
-            # in the order in which they were found: a reversal that waits can be adopted after the one before it
-            outcomes = {
-                id_: await (reading.adopt(one, choice.by) if id_ in choice.adopted else reading.ignore(one, choice.by))
-                for id_, one in report.chosen.items()
-            }
+            outcomes: dict[str, str] = {}
+            for id_, one in report.chosen.items():  # in the order found: a reversal may only be adoptable after an earlier one
+                if id_ in to_adopt:
+                    outcomes[id_] = await adopt(reader, service.commands.reconciliation, one, by)
+                else:
+                    await service.commands.reconciliation.ignore(one, by)
+                    outcomes[id_] = IGNORED
             report.show(outcomes, service.clock.now(), as_json)
-            return FOUND if report.left(outcomes) else 0
+            return FOUND if report.undecided(outcomes) else 0
 
 
-def _require_usable(choice: Choice) -> None:
-    if twice := choice.adopted & choice.ignored:
+def _reader(service: Service, seen: SeenAtStripe) -> ReconciliationReader:
+    stripe = RateLimitedStripe(service.gateway, RateLimiter(service.pool, service.settings.stripe_max_rps))
+    return ReconciliationReader(stripe, PostgresEventLog(service.store), RowsBeside(service.pool), seen, service.clock)
+
+
+def _period(since: datetime | None, until: datetime | None, now: datetime) -> tuple[datetime, datetime]:
+    end = until or now + timedelta(seconds=1)
+    start = since or end - PERIOD
+    if start >= end:
+        fail(f"--from is {instant(start)}; expected an instant before --to, {instant(end)}.")
+    return start, end
+
+
+def _require_usable(adopted: frozenset[str], ignored: frozenset[str], by: DecidedBy) -> None:
+    if twice := adopted & ignored:
         fail(f"{', '.join(sorted(twice))} is named by --adopt and by --ignore; expected one of them.")
-    if choice.ids:
-        require_said(actor=choice.by.actor, reason=choice.by.reason)
-    elif choice.by.actor or choice.by.reason:
-        fail("--actor and --reason say who decides and why; name what by --adopt or --ignore.")
+    if adopted or ignored:
+        require_text(actor=by.actor, reason=by.reason)
+    elif by.actor or by.reason:
+        fail("--actor and --reason belong to a decision; add --adopt or --ignore.")

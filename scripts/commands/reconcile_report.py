@@ -1,4 +1,4 @@
-"""What a reconciliation found, as text or as JSON. Findings wait in a file until all are known, however many there are."""
+"""Report of a reconciliation, as text or JSON. A temporary file keeps the findings until all are known, however many."""
 
 import json
 import tempfile
@@ -6,28 +6,20 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import typer
 
+from application.reconciliation.adoption import ADOPTED, IGNORED
+from application.reconciliation.reader import DetectedDifference
 from domain.finding import Difference, DifferenceKind
-from infrastructure.postgres.reconciliation import LetStand
 from projections.audit_trail.payload import instant
 
-ADOPTED, IGNORED = "adopted", "ignored"
 Line = dict[str, object]
 
 
-class Found(NamedTuple):
-    """A difference, since when its transfer is at Stripe or, where it is not there, here, and who lets it stand."""
-
-    difference: Difference
-    since: datetime
-    ignored: LetStand | None = None
-
-
-class Report:
-    """Takes findings one by one; those that a person decides about are kept at hand."""
+class ReconcileReport:
+    """Collects findings one by one. Findings that the command line decides about are kept in memory."""
 
     def __init__(self, ids: Collection[str]) -> None:
         self._ids = ids
@@ -42,8 +34,8 @@ class Report:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
 
-    def add(self, found: Found) -> None:
-        """One more."""
+    def add(self, found: DetectedDifference) -> None:
+        """Add a finding."""
         difference = found.difference
         self.count += 1
         if difference.id in self._ids:
@@ -52,13 +44,13 @@ class Report:
             self._undecided[difference.kind] += 1
         self._file.write(json.dumps(_line(found), default=str) + "\n")
 
-    def left(self, outcomes: Mapping[str, str]) -> int:
-        """How many differences nobody has decided about; what is not ours is none."""
+    def undecided(self, outcomes: Mapping[str, str]) -> int:
+        """Count the differences without a decision that was carried out. Transfers at Stripe that are not ours do not count."""
         refused = sum(outcome not in (ADOPTED, IGNORED) for outcome in outcomes.values())
         return refused + sum(count for kind, count in self._undecided.items() if kind != DifferenceKind.UNCLAIMED)
 
     def show(self, outcomes: Mapping[str, str], now: datetime, as_json: bool) -> None:
-        """All of them, with what has become of those that were decided about."""
+        """Print all findings, with the outcomes of the decisions by the id of the finding."""
         lines = (_aged(line, outcomes, now) for line in self._lines())
         if as_json:
             _show_json(lines)
@@ -70,9 +62,11 @@ class Report:
         return (json.loads(text) for text in self._file)
 
 
-def _line(found: Found) -> Line:
-    stands = found.ignored
-    by = {"actor": stands.actor, "reason": stands.reason, "at": instant(stands.updated_at)} if stands is not None else None
+def _line(found: DetectedDifference) -> Line:
+    decision = found.ignored
+    by = None
+    if decision is not None:
+        by = {"actor": decision.actor, "reason": decision.reason, "at": instant(decision.updated_at)}
     since = instant(found.since)
     return {"id": found.difference.id, **found.difference._asdict(), "since": since, "ignored": by}
 
@@ -96,13 +90,13 @@ def _show_text(lines: Iterator[Line]) -> None:
     for line in lines:
         typer.echo(f"{line['id']}: {line['detail']} At risk: {line['at_risk']} {line['currency']}, {line['age_days']} days old.")
         typer.echo(f"  {_state(line)}")
-        stands = line["ignored"] is not None or line["outcome"] == IGNORED
-        counts["ignored" if stands else "unclaimed" if line["kind"] == DifferenceKind.UNCLAIMED else "findings"] += 1
-        if not stands and line["outcome"] != ADOPTED:
+        ignored = line["ignored"] is not None or line["outcome"] == IGNORED
+        counts["ignored" if ignored else "unclaimed" if line["kind"] == DifferenceKind.UNCLAIMED else "findings"] += 1
+        if not ignored and line["outcome"] != ADOPTED:
             risks[str(line["currency"])] += int(str(line["at_risk"]))
     at_risk = ", ".join(f"{amount} {currency}" for currency, amount in sorted(risks.items()) if amount) or "nothing"
-    told = f"{counts['findings']} findings, {counts['unclaimed']} unclaimed transfers, {counts['ignored']} ignored"
-    typer.echo(f"{told}; at risk: {at_risk} (minor units).")
+    summary = f"{counts['findings']} findings, {counts['unclaimed']} unclaimed transfers, {counts['ignored']} ignored"
+    typer.echo(f"{summary}; at risk: {at_risk} (minor units).")
 
 
 def _state(line: Line) -> str:

@@ -1,46 +1,64 @@
-"""The two long-lived processes: `serve` (web, inbox, workers) and `worker` (inbox, workers). SIGTERM drains them."""
+"""Commands `serve` and `worker`: the two long-lived processes."""
 
 import asyncio
 import contextlib
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
+from typing import Annotated
 
 import structlog
+import typer
 import uvicorn
 
 from infrastructure.bootstrap import running
 from infrastructure.settings import Settings
 from infrastructure.simulators.selection import deliver_webhooks
 from infrastructure.web.app import application_of
+from scripts.commands.command import command, new_app
+from scripts.commands.options import read_settings
 from scripts.exit_codes import fail
 
 GRACE_SECONDS = 10
+"""Time for open HTTP requests after SIGTERM."""
+LookUpFirst = Annotated[
+    bool,
+    typer.Option(
+        "--look-up-first",
+        help="After a restore from a backup: each process of this database looks a transfer up at Stripe before it sends "
+        "anything for it, until `transfer-ledger resume --look-up-first`.",
+    ),
+]
+app = new_app()
 log = structlog.get_logger()
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its signal handling: it would end the process before the workers have drained."""
+class DrainedServer(uvicorn.Server):
+    """uvicorn without its signal handlers, which would end the process before the workers have drained."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def serve(settings: Settings, look_up_first: bool) -> None:
-    """Web, inbox and workers in one process, until SIGTERM or SIGINT."""
+@command(app, "DATABASE_URL=postgresql://ledger@db/ledger transfer-ledger serve")
+def serve(look_up_first: LookUpFirst = False) -> None:
+    """Run the web interface, the webhook inbox and the workers in one process, until SIGTERM drains it."""
+    settings = read_settings()
     listening = _listening(settings)
     _run(lambda: _serve(settings, listening, look_up_first))
 
 
-def work(settings: Settings, look_up_first: bool) -> None:
-    """Inbox and workers, beside a `serve` on the same database."""
+@command(app, "transfer-ledger worker")
+def worker(look_up_first: LookUpFirst = False) -> None:
+    """Run the inbox and the workers next to a `serve` process of the same database, until SIGTERM drains them."""
+    settings = read_settings()
     _run(lambda: _work(settings, look_up_first))
 
 
 def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
-    fastest = uvicorn.Config("unused", log_config=None).get_loop_factory()
-    with asyncio.Runner(loop_factory=fastest) as runner:
+    loop = uvicorn.Config("unused", log_config=None).get_loop_factory()
+    with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(main())
 
 
@@ -54,7 +72,7 @@ async def _serve(settings: Settings, listening: socket.socket, look_up_first: bo
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        server = Server(config)
+        server = DrainedServer(config)
         _on_signal(lambda: setattr(server, "should_exit", True))
         host, port = listening.getsockname()[:2]
         if service.psp_url is not None and service.psp_builtin:
@@ -84,7 +102,7 @@ def _on_signal(act: Callable[[], None]) -> None:
 
 
 def _listening(settings: Settings) -> socket.socket:
-    """Bound before anything starts, so that a port in use is one sentence."""
+    """Bind the port before anything else starts, so that the error for a port in use is one sentence."""
     try:
         family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: TCP_NODELAY only for proto TCP

@@ -1,5 +1,1 @@
-"""The demo: what the ledger does when all goes well, when things overtake each other, and when something is killed."""
-
-from scripts.demo.play import play
-
-__all__ = ["play"]
+"""Demo: scenarios on a real database and simulated providers, from a plain refund to a kill -9."""

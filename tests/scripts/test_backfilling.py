@@ -25,7 +25,7 @@ from domain.seller_transfer.stripe_call import begin
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.simulators.stripe import SimulatorControl, running_simulator
-from scripts.commands.backfill import backfill
+from scripts.commands.backfill import run_backfill as backfill
 from tests.scripts.test_command_line import ROOT, run
 from tests.support.ledger_view import View
 from tests.support.service import CURRENCY, Desk, Stage, account, quick

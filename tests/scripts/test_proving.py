@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from scripts.bench.synthetic import load_ledger
 from tests.scripts.test_command_line import run
+from tests.support.seeded_ledger import load_ledger
 
 
 @pytest.fixture

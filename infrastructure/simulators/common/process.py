@@ -33,7 +33,7 @@ async def start_simulator_process(port: int = 0, state_file: Path | None = None)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "infrastructure.simulators.stripe",
+        f"{__package__.rpartition('.')[0]}.stripe",
         "--port",
         str(port),
         *state,

@@ -25,8 +25,8 @@ from infrastructure.postgres.ledger import FactCodec
 from infrastructure.service import Storage
 from infrastructure.settings import settings_from
 from projections.registry import DERIVED, Derived
-from scripts.bench.synthetic import load_ledger
 from tests.support.database_edits import COLUMNS, FACTS, content, edit, named, quiet, superuser, without_checks
+from tests.support.seeded_ledger import load_ledger
 
 ROOT = Path(__file__).parents[3]
 REBUILT_FACTS = int(os.environ.get("REBUILD_FACTS", "20000"))

@@ -4,7 +4,7 @@ import hashlib
 
 import psycopg
 
-from scripts.bench.synthetic import load_ledger
+from tests.support.seeded_ledger import load_ledger
 
 TABLES = (
     "ledger_events",

@@ -19,8 +19,8 @@ from infrastructure.postgres.integrity.verify import LAWS, NOT_DERIVED, NOT_FOLD
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import settings_from
 from projections.registry import DERIVED, Derived
-from scripts.bench.synthetic import load_ledger
 from tests.support.database_edits import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
+from tests.support.seeded_ledger import load_ledger
 from tests.support.service import Desk
 
 KEY = b"sixteen bytes are enough"

@@ -1,4 +1,4 @@
-"""What the demo is played on: a fresh database, both simulators, and the ledger as a process that can be killed."""
+"""Service under test of the demo: the ledger as a process, with a fresh database and both simulators."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,28 +19,31 @@ from psycopg.sql import SQL, Identifier
 from infrastructure.bootstrap import stored
 from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
+from infrastructure.service import Storage
 from infrastructure.settings import settings_from
 from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.selection import DATA
 from infrastructure.simulators.stripe.control_client import SimulatorControl
 from infrastructure.simulators.stripe.server import running_simulator
 
-WITHIN = 30.0
-"""Seconds after which the demo gives up waiting for something."""
+WITHIN = 120.0
+"""Longest wait for a condition, in seconds: a busy machine can take a minute to start the ledger."""
 POLL = 0.03
 DATABASE = "demo"
+PROGRAM = __package__.rpartition(".")[0]
+"""The package of the command line, which an installed wheel holds below `transfer_ledger`."""
 REFUNDED_AFTER = 0.1
-"""Seconds that the payment provider takes for a refund."""
+"""Seconds until the payment provider has made a refund."""
 
 Json = dict[str, Any]
 
 
 class DemoFailed(Exception):
-    """Something that the demo promises did not happen."""
+    """A scenario did not end as expected."""
 
 
-class Stage:
-    """Everything real: PostgreSQL, HTTP, signatures, processes. Only Stripe and the payment provider are our simulators."""
+class ServiceUnderTest:
+    """The ledger with real PostgreSQL, HTTP, signatures and processes. Only Stripe and the payment provider are simulated."""
 
     control: SimulatorControl
     psp: HyperswitchControl
@@ -105,18 +108,18 @@ class Stage:
         self._stack.callback(log.close)
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "HYPERSWITCH_"))}
         self._serving = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "scripts", "serve", env={**clean, **self._environment}, stdout=log, stderr=log
+            sys.executable, "-m", PROGRAM, "serve", env={**clean, **self._environment}, stdout=log, stderr=log
         )
         await self.until(self._is_ready, "the ledger is ready")
 
     async def kill(self) -> None:
-        """kill -9: no draining, no goodbye."""
+        """Kill the process with SIGKILL, so that it cannot drain."""
         assert self._serving is not None
         self._serving.kill()
         await self._serving.wait()
 
     async def stop(self) -> int:
-        """SIGTERM: drained, then ended. Answers the exit code."""
+        """End the process with SIGTERM, and return its exit code."""
         if self._serving is None:
             return 0
         if self._serving.returncode is None:
@@ -132,17 +135,17 @@ class Stage:
         except httpx.TransportError:
             return False
 
-    # --- what the marketplace and its payment provider do -----------------------------------------------------------
+    # --- the marketplace and its payment provider -------------------------------------------------------------------
 
     async def order(self, order_id: str, amount: int, *, payment_id: str | None = "", **shares: int) -> None:
-        """The marketplace records an order; each seller's account is named after the seller. `payment_id` None: not known."""
+        """Record an order as the marketplace. A seller's account is named after the seller; `payment_id` None: unknown."""
         named = [{"seller_id": s, "destination": f"acct_1{s}", "amount": a} for s, a in shares.items()]
         body = {"order_id": order_id, "currency": "EUR", "amount": amount, "shares": named}
         paid_by = f"pay_{order_id}" if payment_id == "" else payment_id
         await self.post("/v1/orders", body | ({"payment_id": paid_by} if paid_by else {}))
 
     async def pay(self, order_id: str, amount: int) -> None:
-        """The payment provider reports the buyer's payment."""
+        """Report the buyer's payment as the payment provider."""
         payment = {
             "payment_id": f"pay_{order_id}",
             "status": "succeeded",
@@ -154,7 +157,7 @@ class Stage:
         await self.webhook("payment_succeeded", "payment_details", payment)
 
     async def refund(self, refund_id: str, order_id: str, amount: int) -> None:
-        """The payment provider reports a refund that succeeded."""
+        """Report a successful refund as the payment provider."""
         refund = {
             "refund_id": refund_id,
             "payment_id": f"pay_{order_id}",
@@ -166,7 +169,7 @@ class Stage:
         await self.webhook("refund_succeeded", "refund_details", refund)
 
     async def webhook(self, event_type: str, kind: str, content: Json) -> None:
-        """A signed webhook of Hyperswitch."""
+        """Send a signed webhook of Hyperswitch."""
         self._events += 1
         envelope = {
             "merchant_id": "merchant_demo",
@@ -179,7 +182,7 @@ class Stage:
         await self.post("/webhooks/hyperswitch", body, {HEADER: sign(body, self._secret)})
 
     async def buyer_pays(self, payment_id: str) -> None:
-        """The buyer's browser confirms the payment at the payment provider."""
+        """Confirm the payment at the payment provider, as the buyer's browser does."""
         key = {"api-key": "snd_of_the_checkout"}
         async with httpx.AsyncClient(base_url=self.psp.url, headers=key, trust_env=False) as browser:
             (await browser.post(f"/payments/{payment_id}/confirm")).raise_for_status()
@@ -194,30 +197,30 @@ class Stage:
         return parsed
 
     async def retry(self, transfer_id: str) -> None:
-        """An operator wants it tried now."""
+        """Make a transfer due now, as an operator."""
         await self.post(f"/v1/transfers/{transfer_id}/retry", {"actor": "demo", "reason": "the outage is over"})
 
-    # --- looking ----------------------------------------------------------------------------------------------------
+    # --- reads ------------------------------------------------------------------------------------------------------
 
     async def transfers(self, order_id: str) -> list[Json]:
-        """The order's transfers, by seller."""
+        """Read the transfers of an order, sorted by seller."""
         answer = await self.http.get("/v1/transfers", params={"order_id": order_id})
         rows: list[Json] = answer.raise_for_status().json()["data"]
         return sorted(rows, key=lambda row: str(row["seller_id"]))
 
     async def all_transfers(self) -> list[Json]:
-        """Every transfer the ledger knows."""
+        """Read all transfers."""
         answer = await self.http.get("/v1/transfers", params={"limit": 500})
         rows: list[Json] = answer.raise_for_status().json()["data"]
         return rows
 
     async def history(self, transfer_id: str) -> list[Json]:
-        """The audit trail of one transfer."""
+        """Read the audit trail of a transfer."""
         facts: list[Json] = (await self.http.get(f"/v1/transfers/{transfer_id}/history")).raise_for_status().json()["data"]
         return facts
 
     async def reached(self, order_id: str, *statuses: str) -> list[Json]:
-        """Wait until the order's transfers have these statuses, by seller."""
+        """Wait until the order's transfers, sorted by seller, have these statuses."""
 
         async def there() -> bool:
             return [row["status"] for row in await self.transfers(order_id)] == list(statuses)
@@ -226,15 +229,15 @@ class Stage:
         return await self.transfers(order_id)
 
     async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
-        """Wait until it is so. Raises DemoFailed when it takes too long."""
+        """Wait for a condition. Raises DemoFailed after `WITHIN` seconds."""
         deadline = time.monotonic() + WITHIN
         while not await condition():
             if time.monotonic() > deadline:
-                raise DemoFailed(f"Waited {WITHIN:.0f} s in vain for: {what}. See {DATA / 'demo.log'}.")
+                raise DemoFailed(f"After {WITHIN:.0f} s this has not happened: {what}. See {DATA / 'demo.log'}.")
             await asyncio.sleep(POLL)
 
-    def storage(self) -> Any:
-        """The ledger's storage, for what no public call does."""
+    def storage(self) -> AbstractAsyncContextManager[Storage]:
+        """Open the ledger's storage, for steps without a public call."""
         return stored(settings_from(self._environment))
 
 

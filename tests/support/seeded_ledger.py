@@ -1,6 +1,6 @@
-"""A ledger of any size for measurements and tests: true facts, decided by the domain itself, loaded past the grouped commit.
+"""Ledger of any size, with facts that the domain decides.
 
-Only the way in is short: positions, hash chain and rows are what `ledger_append` would have made of them.
+The facts are copied into the tables past the group commit. Positions, hash chain and rows are those of `ledger_append`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,13 +38,13 @@ EVENT_COLUMNS = ("originator_id", "originator_version", "topic", "state", "notif
 
 
 def load_ledger(database_url: str, facts: int, name: str = "o") -> int:
-    """Fill an empty database with at least so many facts and their rows; returns how many there are."""
-    position, head, stories = 0, GENESIS, _stories(name)
+    """Fill an empty database with at least this many facts and their rows; return the number of facts."""
+    position, head, source = 0, GENESIS, _orders(name)
     with psycopg.connect(database_url) as connection:
         connection.execute("set ledger.appending = 'yes'")
         while position < facts:
-            orders = min(ORDERS_AT_A_TIME, (facts - position) // FACTS_PER_ORDER + 1)
-            streams = [list(stream) for story in islice(stories, orders) for stream in story]
+            count = min(ORDERS_AT_A_TIME, (facts - position) // FACTS_PER_ORDER + 1)
+            streams = [list(stream) for order in islice(source, count) for stream in order]
             recorded = list(_chained(streams, position, head))
             position, head = recorded[-1].position, recorded[-1].digest
             _copy(connection, "ledger_events", EVENT_COLUMNS, recorded)
@@ -80,24 +80,24 @@ def _copy(connection: psycopg.Connection[TupleRow], table: str, columns: Sequenc
 
 
 def _is_array(cell: list[object]) -> bool:
-    """Of names; what is not flat is JSON."""
+    """Return whether the cell is an array of names; other lists are JSON."""
     return bool(cell) and isinstance(cell[0], str)
 
 
-def _stories(name: str) -> Iterator[list[Sequence[Fact]]]:
-    """Orders with all their streams, one after the other, for ever."""
+def _orders(name: str) -> Iterator[list[Sequence[Fact]]]:
+    """Iterate without end over orders, each with the facts of all its streams."""
     number = 0
     while True:
         number += 1
-        yield [_facts(stream) for stream in _story(f"{name}-{number}", number)]
+        yield [_facts(stream) for stream in _order(f"{name}-{number}", number)]
 
 
 def _facts(stream: Stream) -> list[Fact]:
     return [fact for fact in stream.pending_events if isinstance(fact, Fact)]
 
 
-def _story(order_id: str, number: int) -> list[Stream]:
-    """An order of two sellers, paid, and refunded in part; one in seven sellers has no account any more."""
+def _order(order_id: str, number: int) -> list[Stream]:
+    """Make an order of two sellers that is paid and partly refunded. One order in seven has a transfer that Stripe lacks."""
     now = START + timedelta(seconds=number)
     shares = [Share(seller_id=f"s{number % 97 + n}", destination=f"acct_1s{number % 97 + n}", amount=4_000 + n) for n in (0, 1)]
     order = Order.register(order_id=order_id, currency="EUR", amount=10_000, shares=shares, now=now)
@@ -111,13 +111,13 @@ def _story(order_id: str, number: int) -> list[Stream]:
     refund.succeed("api", parts_of(order, transfers, refund.key), now)
     for transfer in transfers[: 1 if number % 7 == 0 else 2]:
         _reversed(transfer, now, gone=number % 7 == 3)
-    told = [_paused(f"s-{order_id}", now), _disputed(order_id, now), _paid_out(order_id, now)] if number % 5 == 1 else []
+    others = [_paused(f"s-{order_id}", now), _disputed(order_id, now), _paid_out(order_id, now)] if number % 5 == 1 else []
     ignored = [_ignored(transfers[0], now)] if number % 5 == 2 else []
-    return [order, refund, *transfers, *told, *ignored]
+    return [order, refund, *transfers, *others, *ignored]
 
 
 def _disputed(order_id: str, now: datetime) -> Dispute:
-    """The buyer's bank asks; no money has moved."""
+    """Make a dispute in which no money has moved."""
     dispute = Dispute.open(
         dispute_id=f"dp-{order_id}",
         provider="hyperswitch",
@@ -148,9 +148,9 @@ def _paid_out(order_id: str, now: datetime) -> Payout:
 
 
 def _paused(seller_id: str, now: datetime) -> Pause:
-    switch = Pause.install(scope_of_seller(seller_id), now)
-    switch.pause("mia", "account under review", now, lost_since=now)
-    return switch
+    pause = Pause.install(scope_of_seller(seller_id), now)
+    pause.pause("mia", "account under review", now, lost_since=now)
+    return pause
 
 
 def _ignored(transfer: SellerTransfer, now: datetime) -> Finding:
@@ -172,8 +172,8 @@ def _sent(transfer: SellerTransfer, now: datetime) -> None:
 def _reversed(transfer: SellerTransfer, now: datetime, *, gone: bool) -> None:
     step = begin(transfer, now, POLICY)
     assert isinstance(step, Send)
-    claim = transfer.reversals[step.what]
+    reversal = transfer.reversals[step.what]
     if gone:
         record_unknown_transfer(transfer, "No such transfer", None, now)
     else:
-        complete_reversal(transfer, step.what, f"trr_{transfer.id.hex}", claim.amount, None, now)
+        complete_reversal(transfer, step.what, f"trr_{transfer.id.hex}", reversal.amount, None, now)
