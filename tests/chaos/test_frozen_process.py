@@ -11,7 +11,7 @@ from tests.support.service import CREATE, REVERSE
 
 
 @pytest.mark.parametrize("point", ["before_commit", "after_commit"])
-async def test_a_ledger_frozen_during_a_call_comes_back_to_find_it_settled(
+async def test_frozen_ledger_finds_its_call_settled(
     processes: Any, stripe: SimulatorControl, view: View, point: str
 ) -> None:
     frozen = await processes.start()

@@ -22,13 +22,13 @@ def breaker(storage: Storage) -> CircuitBreaker:
     return storage.new_traffic()
 
 
-async def test_at_first_everything_may_begin(breaker: CircuitBreaker) -> None:
+async def test_closed_breaker_lets_everything_begin(breaker: CircuitBreaker) -> None:
     assert await breaker.state() == FleetState()
     assert await breaker.until_probe() is None
     assert not await breaker.take_probe()
 
 
-async def test_the_breaker_is_one_for_all(storage: Storage, breaker: CircuitBreaker) -> None:
+async def test_breaker_is_shared_by_all_processes(storage: Storage, breaker: CircuitBreaker) -> None:
     other = storage.new_traffic()
     assert sorted(await asyncio.gather(breaker.open_breaker(), other.open_breaker())) == [False, True]
     assert (await breaker.state()).outage
@@ -38,7 +38,7 @@ async def test_the_breaker_is_one_for_all(storage: Storage, breaker: CircuitBrea
     assert await other.state() == FleetState()
 
 
-async def test_one_process_in_each_interval_asks_whether_stripe_answers(storage: Storage, breaker: CircuitBreaker) -> None:
+async def test_one_process_per_interval_sends_the_probe(storage: Storage, breaker: CircuitBreaker) -> None:
     other = storage.new_traffic()
     await breaker.open_breaker()
     assert not await breaker.take_probe(), "the outage was seen just now"
@@ -48,7 +48,7 @@ async def test_one_process_in_each_interval_asks_whether_stripe_answers(storage:
         assert not await breaker.take_probe()
 
 
-async def test_a_process_can_sleep_until_the_next_probe(storage: Storage, breaker: CircuitBreaker) -> None:
+async def test_process_can_sleep_until_the_next_probe(storage: Storage, breaker: CircuitBreaker) -> None:
     await breaker.open_breaker()
     assert await wait_of(breaker) == pytest.approx(PROBE.total_seconds(), abs=MARGIN.total_seconds())
     await storage.let_pass(PROBE)
@@ -59,7 +59,7 @@ async def test_a_process_can_sleep_until_the_next_probe(storage: Storage, breake
     assert await breaker.until_probe() is None
 
 
-async def test_a_breaker_that_opens_again_soon_waits_longer_and_never_longer_than_five_minutes(
+async def test_reopened_breaker_waits_longer_up_to_five_minutes(
     storage: Storage, breaker: CircuitBreaker
 ) -> None:
     waits = []
@@ -75,14 +75,14 @@ async def test_a_breaker_that_opens_again_soon_waits_longer_and_never_longer_tha
     assert await wait_of(breaker) == pytest.approx(PROBE.total_seconds(), abs=MARGIN.total_seconds()), "long ago is forgotten"
 
 
-async def test_an_opening_that_is_no_news_puts_no_probe_off(storage: Storage, breaker: CircuitBreaker) -> None:
+async def test_repeated_opening_postpones_no_probe(storage: Storage, breaker: CircuitBreaker) -> None:
     await breaker.open_breaker()
     await storage.let_pass(PROBE)
     assert not await breaker.open_breaker()
     assert await breaker.take_probe()
 
 
-async def test_what_is_paused_is_known_to_all(storage: Storage, breaker: CircuitBreaker) -> None:
+async def test_pause_is_known_to_all_processes(storage: Storage, breaker: CircuitBreaker) -> None:
     resume = await paused(storage.ledger, scope_of_seller("anna"))
     state = await breaker.state()
     assert (state.paused, state.outage) == ({"seller:anna"}, False)
@@ -92,7 +92,7 @@ async def test_what_is_paused_is_known_to_all(storage: Storage, breaker: Circuit
     assert await breaker.state() == FleetState()
 
 
-async def test_after_a_restore_everybody_knows_what_has_to_be_looked_up(storage: Storage, breaker: CircuitBreaker) -> None:
+async def test_restore_tells_all_processes_to_look_up_first(storage: Storage, breaker: CircuitBreaker) -> None:
     lost_since = NOW - timedelta(hours=3)
     resume = await paused(storage.ledger, LOOK_UP_FIRST, lost_since)
     state = await breaker.state()

@@ -39,7 +39,7 @@ def refund(refund_id: str, psp_refund_id: str | None = None) -> Refund:
     return told
 
 
-async def test_what_was_appended_is_loaded_and_what_was_not_is_absent(storage: Storage) -> None:
+async def test_appended_streams_load_and_others_are_absent(storage: Storage) -> None:
     anna, ben = await stored(storage.ledger, transfer("anna", amount=700), transfer("ben", stripe_transfer_id="tr_1"))
     uow = await storage.ledger.load([anna, ben, uuid4()])
     assert sorted((each.seller_id, each.amount, each.stripe_transfer_id) for each in uow.transfers()) == [
@@ -49,7 +49,7 @@ async def test_what_was_appended_is_loaded_and_what_was_not_is_absent(storage: S
     assert uow.transfer(anna).created_on == NOW
 
 
-async def test_a_book_is_up_to_date_after_its_append(storage: Storage) -> None:
+async def test_unit_of_work_is_current_after_its_append(storage: Storage) -> None:
     uow = await storage.ledger.load([])
     one = transfer(status="pending", next_retry_at=NOW)
     uow.add([one])
@@ -60,7 +60,7 @@ async def test_a_book_is_up_to_date_after_its_append(storage: Storage) -> None:
     assert (await storage.ledger.load([one.id])).transfer(one.id).version == one.version
 
 
-async def test_of_two_that_decide_about_the_same_version_one_is_told_so_and_stores_nothing(storage: Storage) -> None:
+async def test_conflicting_decision_is_rejected_whole(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     one, other = await storage.ledger.load([transfer_id]), await storage.ledger.load([transfer_id])
     for uow, why in ((one, "first"), (other, "second")):
@@ -75,7 +75,7 @@ async def test_of_two_that_decide_about_the_same_version_one_is_told_so_and_stor
     assert [each.id for each in known.transfers()] == [transfer_id], "nothing of what came along is stored either"
 
 
-async def test_many_that_decide_at_once_have_one_winner(storage: Storage) -> None:
+async def test_concurrent_decisions_have_one_winner(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     books = [await storage.ledger.load([transfer_id]) for _ in range(8)]
     for number, uow in enumerate(books):
@@ -96,7 +96,7 @@ BROKEN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("constraint", BROKEN)
-async def test_rows_that_break_a_rule_are_refused_by_its_name_and_nothing_is_stored(storage: Storage, constraint: str) -> None:
+async def test_rows_that_break_a_constraint_store_nothing(storage: Storage, constraint: str) -> None:
     await stored(storage.ledger, transfer("dora", stripe_transfer_id="tr_taken", stripe_reversal_id="trr_taken"))
     before = len(await storage.facts())
     innocent = transfer("ben")
@@ -107,20 +107,20 @@ async def test_rows_that_break_a_rule_are_refused_by_its_name_and_nothing_is_sto
     assert await stored(storage.ledger, innocent_again := transfer("ben")) == [innocent_again.id], "others go on"
 
 
-async def test_two_rows_of_one_append_may_not_share_an_id_of_stripes_either(storage: Storage) -> None:
+async def test_two_rows_of_one_append_cannot_share_a_stripe_id(storage: Storage) -> None:
     with pytest.raises(ConstraintBroken, match="one_transfer_per_stripe_transfer"):
         await stored(storage.ledger, transfer(stripe_transfer_id="tr_1"), transfer(stripe_transfer_id="tr_1"))
     assert await storage.facts() == []
 
 
-async def test_a_refund_has_one_stream_under_all_its_names(storage: Storage) -> None:
+async def test_refund_has_one_stream_under_all_its_names(storage: Storage) -> None:
     await stored(storage.ledger, refund("r1", "psp_1"))
     with pytest.raises(ConstraintBroken, match="one_refund_per_psp_refund"):
         await stored(storage.ledger, refund("r2", "psp_1"))
     await stored(storage.ledger, refund("r3", "psp_3"), refund("r4"), refund("r5"))
 
 
-async def test_the_rules_in_memory_are_rules_of_the_database(storage: Storage) -> None:
+async def test_memory_constraints_match_the_database(storage: Storage) -> None:
     if storage.pool is None:
         assert sum(map(len, (*CHECKS.values(), *UNIQUE.values()))) > 15
         return
@@ -130,7 +130,7 @@ async def test_the_rules_in_memory_are_rules_of_the_database(storage: Storage) -
     assert {rule.name for rules in (*CHECKS.values(), *UNIQUE.values()) for rule in rules} <= known
 
 
-async def test_positions_have_no_holes_and_the_chain_no_breaks(storage: Storage) -> None:
+async def test_positions_and_hash_chain_have_no_gaps(storage: Storage) -> None:
     await asyncio.gather(*(stored(storage.ledger, transfer(f"s{n}"), transfer(f"t{n}")) for n in range(10)))
     with pytest.raises(ConstraintBroken):
         await stored(storage.ledger, transfer(amount_reversed=901))
@@ -140,7 +140,7 @@ async def test_positions_have_no_holes_and_the_chain_no_breaks(storage: Storage)
     assert list(breaks(facts)) == []
 
 
-async def test_cancelling_the_caller_withdraws_nothing(storage: Storage) -> None:
+async def test_cancelled_caller_withdraws_nothing(storage: Storage) -> None:
     one, uow = transfer(), await storage.ledger.load([])
     uow.add([one])
     append = asyncio.create_task(storage.ledger.append(uow))
@@ -151,7 +151,7 @@ async def test_cancelling_the_caller_withdraws_nothing(storage: Storage) -> None
     assert (await storage.ledger.load([one.id])).transfer(one.id).amount == 900
 
 
-async def test_an_append_wakes_those_who_listen(storage: Storage) -> None:
+async def test_append_wakes_the_listeners(storage: Storage) -> None:
     woken = asyncio.Event()
     await storage.listen(CHANNELS[0], woken.set)
     await due(storage.ledger)
@@ -159,7 +159,7 @@ async def test_an_append_wakes_those_who_listen(storage: Storage) -> None:
         await woken.wait()
 
 
-async def test_facts_raise_their_alarms_with_them(storage: Storage) -> None:
+async def test_facts_raise_their_alarms_atomically(storage: Storage) -> None:
     one = transfer(status="pending", next_retry_at=NOW)
     keep_evidence(one, "transfer", "tr_1", 900, "Stripe holds it", None, NOW)
     await stored(storage.ledger, one)
@@ -168,7 +168,7 @@ async def test_facts_raise_their_alarms_with_them(storage: Storage) -> None:
     assert (raised["evidence_held"].subject, raised["evidence_held"].detail) == (str(one.id), "Stripe holds it")
 
 
-async def test_a_webhook_is_done_with_what_it_caused_or_not_at_all(storage: Storage) -> None:
+async def test_webhook_is_done_together_with_its_facts(storage: Storage) -> None:
     await storage.inbox.put("hyperswitch", "evt_1", "refund_succeeded", b"{}", NOW)
     (event,) = (await storage.inbox.claim("w", 10, timedelta(seconds=10))).events
     extras = CommitExtras(inbox=InboxMark(event.inbox_id, "done"))
@@ -183,7 +183,7 @@ async def test_a_webhook_is_done_with_what_it_caused_or_not_at_all(storage: Stor
     assert await storage.inbox.next_due() is None
 
 
-async def test_a_webhook_can_be_done_without_causing_anything(storage: Storage) -> None:
+async def test_webhook_can_be_done_without_facts(storage: Storage) -> None:
     await storage.inbox.put("hyperswitch", "evt_1", "refund_succeeded", b"{}", NOW)
     (event,) = (await storage.inbox.claim("w", 10, timedelta(seconds=10))).events
     await storage.ledger.append(await storage.ledger.load([]), CommitExtras(inbox=InboxMark(event.inbox_id, "done")))
@@ -191,7 +191,7 @@ async def test_a_webhook_can_be_done_without_causing_anything(storage: Storage) 
     assert await storage.facts() == []
 
 
-async def test_streams_are_found_by_the_names_they_are_known_by(storage: Storage) -> None:
+async def test_streams_are_found_by_their_known_names(storage: Storage) -> None:
     ledger = TransferLedger(storage.ledger, storage.directory, DatabaseClock())
     directory = storage.directory
     for order_id in ("o1", "o2"):
@@ -208,7 +208,7 @@ async def test_streams_are_found_by_the_names_they_are_known_by(storage: Storage
     assert (await directory.knows_order("o1"), await directory.knows_order("o3")) == (True, False)
 
 
-async def test_what_stripe_holds_is_claimed_by_its_id_or_by_the_name_it_bears(storage: Storage) -> None:
+async def test_stripe_object_is_claimed_by_id_or_by_our_name(storage: Storage) -> None:
     paid, waiting = transfer(stripe_transfer_id="tr_paid"), transfer(status="pending")
     await stored(storage.ledger, paid, waiting, transfer(stripe_transfer_id=""))
     names = {"tr_paid": None, "tr_named": str(waiting.id), "tr_else": str(uuid4()), "tr_old": "17", "tr_bare": None, "": None}
@@ -217,7 +217,7 @@ async def test_what_stripe_holds_is_claimed_by_its_id_or_by_the_name_it_bears(st
     assert await storage.directory.claimed([]) == frozenset()
 
 
-async def test_an_orders_transfers_are_found_before_the_order_is(storage: Storage) -> None:
+async def test_transfers_of_an_order_are_found_before_it(storage: Storage) -> None:
     one = transfer()
     await stored(storage.ledger, one, transfer())
     assert list(await storage.directory.transfers_of(one.order_id)) == [one.id]

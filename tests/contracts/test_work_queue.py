@@ -18,7 +18,7 @@ async def claimed(storage: Storage, kind: str = "transferring", holder: str = "w
     return list((await storage.work.claim(kind, holder, limit, LEASE)).ids)
 
 
-async def test_each_kind_claims_what_is_due_in_its_own_statuses(storage: Storage) -> None:
+async def test_each_kind_claims_its_own_due_statuses(storage: Storage) -> None:
     later = await storage.now() + HOUR
     unsent = {await due(storage.ledger, status="pending"), await due(storage.ledger, status="failed")}
     reversing = await due(storage.ledger, status="reversal_pending")
@@ -29,20 +29,20 @@ async def test_each_kind_claims_what_is_due_in_its_own_statuses(storage: Storage
     assert await claimed(storage, "reversing") == [reversing]
 
 
-async def test_a_seller_s_longest_due_comes_first(storage: Storage) -> None:
+async def test_longest_due_transfer_of_a_seller_comes_first(storage: Storage) -> None:
     hours = [5, 1, 4, 2, 3]
     ids = {hour: await due(storage.ledger, NOW + timedelta(hours=hour)) for hour in hours}
     assert await claimed(storage, limit=3) == [ids[1], ids[2], ids[3]]
     assert await claimed(storage, limit=3) == [ids[4], ids[5]]
 
 
-async def test_an_empty_claim_tells_the_database_s_time(storage: Storage) -> None:
+async def test_empty_claim_returns_the_database_time(storage: Storage) -> None:
     before, claim, after = await storage.now(), await storage.work.claim("reversing", "w", 10, LEASE), await storage.now()
     assert list(claim.ids) == []
     assert before <= claim.now <= after
 
 
-async def test_claimers_at_once_get_distinct_transfers_and_all_of_them(storage: Storage) -> None:
+async def test_concurrent_claims_are_distinct_and_complete(storage: Storage) -> None:
     wanted = {await due(storage.ledger, seller=f"s{n % 3}") for n in range(60)}
     reversals = await asyncio.gather(*(claimed(storage, holder=f"w{n}", limit=10) for n in range(8)))
     ids = [each for claim in reversals for each in claim]
@@ -52,7 +52,7 @@ async def test_claimers_at_once_get_distinct_transfers_and_all_of_them(storage: 
     assert set(ids) == wanted
 
 
-async def test_while_a_lease_runs_nobody_else_gets_it_and_when_it_ran_out_somebody_does(storage: Storage) -> None:
+async def test_lease_excludes_others_until_it_expires(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     assert await claimed(storage, holder="dead") == [transfer_id]
     assert await claimed(storage, holder="alive") == []
@@ -63,7 +63,7 @@ async def test_while_a_lease_runs_nobody_else_gets_it_and_when_it_ran_out_somebo
     assert await claimed(storage, holder="third") == [], "and cannot give away what is no longer its own"
 
 
-async def test_a_renewed_lease_runs_on(storage: Storage) -> None:
+async def test_renewed_lease_runs_on(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     await claimed(storage)
     assert set(await storage.work.renew("w", [transfer_id, uuid4()], 6 * LEASE)) == {transfer_id}
@@ -73,7 +73,7 @@ async def test_a_renewed_lease_runs_on(storage: Storage) -> None:
     assert await claimed(storage, holder="v") == [transfer_id]
 
 
-async def test_a_lease_that_ran_out_can_be_renewed_as_long_as_nobody_has_taken_over(storage: Storage) -> None:
+async def test_expired_lease_can_be_renewed_if_not_taken(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     await claimed(storage)
     await storage.let_pass(2 * LEASE)
@@ -81,7 +81,7 @@ async def test_a_lease_that_ran_out_can_be_renewed_as_long_as_nobody_has_taken_o
     assert await claimed(storage, holder="v") == []
 
 
-async def test_what_is_released_can_be_claimed_at_once_and_everybody_is_woken(storage: Storage) -> None:
+async def test_released_transfer_is_claimable_and_wakes_workers(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     await claimed(storage)
     woken = asyncio.Event()
@@ -92,7 +92,7 @@ async def test_what_is_released_can_be_claimed_at_once_and_everybody_is_woken(st
     assert await claimed(storage, holder="v") == [transfer_id]
 
 
-async def test_facts_that_are_appended_meanwhile_do_not_end_a_lease(storage: Storage) -> None:
+async def test_append_does_not_end_a_lease(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     await claimed(storage)
     uow = await storage.ledger.load([transfer_id])
@@ -101,7 +101,7 @@ async def test_facts_that_are_appended_meanwhile_do_not_end_a_lease(storage: Sto
     assert await claimed(storage, holder="v") == []
 
 
-async def test_what_is_settled_meanwhile_is_not_claimed_any_more(storage: Storage) -> None:
+async def test_finished_transfer_is_not_claimed(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     await claimed(storage)
     uow = await storage.ledger.load([transfer_id])
@@ -113,7 +113,7 @@ async def test_what_is_settled_meanwhile_is_not_claimed_any_more(storage: Storag
 
 
 @pytest.mark.parametrize(("kind", "status"), [("transferring", "failed"), ("reversing", "reversal_pending")])
-async def test_a_worker_can_sleep_until_something_is_due(storage: Storage, kind: str, status: str) -> None:
+async def test_worker_can_sleep_until_the_next_due_time(storage: Storage, kind: str, status: str) -> None:
     assert await storage.work.next_due(kind) is None
     now = await storage.now()
     await due(storage.ledger, now + 2 * HOUR, status=status)
@@ -126,7 +126,7 @@ async def test_a_worker_can_sleep_until_something_is_due(storage: Storage, kind:
     assert await storage.work.next_due(kind) == claim.now + LEASE, "what another holds is due when its lease ends"
 
 
-async def test_one_seller_s_storm_does_not_keep_the_others_waiting(storage: Storage) -> None:
+async def test_seller_with_many_transfers_does_not_delay_others(storage: Storage) -> None:
     for _ in range(40):
         await due(storage.ledger, seller="storm", status="reversal_pending")
     others = {await due(storage.ledger, NOW + HOUR, seller, "reversal_pending") for seller in ("ben", "cleo", "dora")}
@@ -139,7 +139,7 @@ async def test_one_seller_s_storm_does_not_keep_the_others_waiting(storage: Stor
 
 
 @pytest.mark.parametrize("kind", ["transferring", "reversing"])
-async def test_nothing_is_claimed_and_nothing_is_due_while_the_breaker_is_open(storage: Storage, kind: str) -> None:
+async def test_open_breaker_stops_claims_and_due_times(storage: Storage, kind: str) -> None:
     breaker = storage.new_traffic()
     transfer_id = await due(storage.ledger, status="pending" if kind == "transferring" else "reversal_pending")
     await breaker.open_breaker()
@@ -153,7 +153,7 @@ async def test_nothing_is_claimed_and_nothing_is_due_while_the_breaker_is_open(s
 @pytest.mark.parametrize(
     "scope", [EVERYTHING, scope_of_work("reversing"), scope_of_seller("anna"), scope_of_seller("anna", "reversing")]
 )
-async def test_nothing_that_is_paused_is_claimed_or_due_until_it_is_resumed(storage: Storage, scope: str) -> None:
+async def test_paused_transfers_are_not_claimed_until_resumed(storage: Storage, scope: str) -> None:
     transfer_id = await due(storage.ledger, status="reversal_pending")
     resume = await paused(storage.ledger, scope)
     assert await claimed(storage, "reversing") == []
@@ -166,7 +166,7 @@ async def test_nothing_that_is_paused_is_claimed_or_due_until_it_is_resumed(stor
 @pytest.mark.parametrize(
     "scope", [scope_of_work("reversing"), scope_of_seller("ben"), scope_of_seller("anna", "reversing"), LOOK_UP_FIRST]
 )
-async def test_a_pause_stops_nothing_but_its_own_scope(storage: Storage, scope: str) -> None:
+async def test_pause_stops_only_its_own_scope(storage: Storage, scope: str) -> None:
     transfer_id = await due(storage.ledger, seller="anna", status="pending")
     await due(storage.ledger, seller="ben", status="reversal_pending")
     await paused(storage.ledger, scope)

@@ -76,7 +76,7 @@ def looked(story: Any, *alike: TransferAtStripe) -> Any:
 
 
 @pytest.mark.parametrize("status", OPEN)
-def test_what_an_older_system_may_have_paid_is_never_due_by_itself(story: Any, status: str) -> None:
+def test_import_that_may_be_paid_is_never_due_by_itself(story: Any, status: str) -> None:
     taken_over(story, status)
     assert story.transfer.uncleared
     story.passes(400 * DAYS).refunded(amount=10_000)
@@ -86,7 +86,7 @@ def test_what_an_older_system_may_have_paid_is_never_due_by_itself(story: Any, s
 
 
 @pytest.mark.parametrize("status", OPEN)
-def test_what_a_person_clears_and_stripe_does_not_hold_is_sent_once_under_our_first_key(story: Any, status: str) -> None:
+def test_cleared_import_is_sent_once_under_first_key(story: Any, status: str) -> None:
     cleared(taken_over(story, status))
     assert story.look().since == story.now - 90 * DAYS
     looked(story)
@@ -95,7 +95,7 @@ def test_what_a_person_clears_and_stripe_does_not_hold_is_sent_once_under_our_fi
     assert story.status is S.COMPLETED
 
 
-def test_what_an_older_system_gave_up_may_have_been_paid_as_well(story: Any) -> None:
+def test_given_up_import_may_have_been_paid(story: Any) -> None:
     taken_over(story, "permanently_failed", stripe_transfer_id=None).refunded(amount=4_000)
     (fact,) = story.news()
     assert fact.waiting_for == "operator", "it is not reduced: it may have been paid"
@@ -106,7 +106,7 @@ def test_what_an_older_system_gave_up_may_have_been_paid_as_well(story: Any) -> 
 
 
 @pytest.mark.parametrize("status", OPEN)
-def test_what_stripe_may_hold_for_it_is_held_for_a_person_and_nothing_is_sent(story: Any, status: str) -> None:
+def test_possible_payment_at_stripe_is_held_for_a_person(story: Any, status: str) -> None:
     looked(cleared(taken_over(story, status)), theirs(story), theirs(story, "tr_older"))
     facts = story.news()
     held = [fact.stripe_id for fact in facts if type(fact).__name__ == "EvidenceHeld"]
@@ -116,7 +116,7 @@ def test_what_stripe_may_hold_for_it_is_held_for_a_person_and_nothing_is_sent(st
     assert begin(story.transfer, story.now, story.policy) == Rest("nothing is due")
 
 
-def test_it_is_held_again_as_long_as_stripe_may_hold_it_and_sent_when_that_belongs_to_another(story: Any) -> None:
+def test_held_import_is_sent_once_object_belongs_to_another(story: Any) -> None:
     looked(cleared(taken_over(story, "pending")), theirs(story))
     looked(cleared(story), theirs(story))
     assert story.told() == ["PermanentlyFailed"]
@@ -126,7 +126,7 @@ def test_it_is_held_again_as_long_as_stripe_may_hold_it_and_sent_when_that_belon
     assert story.call(Succeeded("tr_new", 9_000)).key.endswith(":e1")
 
 
-def test_while_it_may_be_paid_a_refund_neither_reduces_nor_cancels_it(story: Any) -> None:
+def test_refund_waits_while_an_import_may_be_paid(story: Any) -> None:
     looked(cleared(taken_over(story, "pending")), theirs(story)).told()
     story.refunded(amount=10_000)
     assert (story.told(), story.transfer.amount) == (["ReversalQueued"], 10_000)
@@ -134,7 +134,7 @@ def test_while_it_may_be_paid_a_refund_neither_reduces_nor_cancels_it(story: Any
     assert story.status is S.CANCELLED
 
 
-def test_what_was_held_is_taken_in_as_the_payment_with_what_came_back_of_it(story: Any) -> None:
+def test_held_object_is_taken_in_with_its_reversals(story: Any) -> None:
     looked(cleared(taken_over(story, "pending")), theirs(story)).told()
     seen = story.books(story.theirs(500), tr="tr_old")._replace(transfer_id=None)
     resolve_by_transfer(story.transfer, seen, "mia", "the old system's", story.now)
@@ -142,7 +142,7 @@ def test_what_was_held_is_taken_in_as_the_payment_with_what_came_back_of_it(stor
     assert (story.transfer.stripe_transfer_id, story.transfer.amount_reversed) == ("tr_old", 500)
 
 
-def test_a_person_can_resolve_it_without_a_look_by_what_stripe_holds(story: Any) -> None:
+def test_import_can_be_resolved_without_a_look_up(story: Any) -> None:
     taken_over(story, "pending").refunded(amount=4_000).told()
     resolve_by_transfer(story.transfer, theirs(story), "mia", "the old system's", story.now)
     assert story.told() == ["Completed", "ReversalRequested", "Resolved"]
@@ -150,14 +150,14 @@ def test_a_person_can_resolve_it_without_a_look_by_what_stripe_holds(story: Any)
         resolve_by_transfer(story.transfer, theirs(story, "tr_2"), "mia", "and that", story.now)
 
 
-def test_what_pays_another_amount_is_not_taken_for_it(story: Any) -> None:
+def test_other_amount_is_not_the_imported_payment(story: Any) -> None:
     taken_over(story, "failed")
     with pytest.raises(EvidenceDiffers, match="amount"):
         resolve_by_transfer(story.transfer, theirs(story)._replace(amount=9_999), "mia", "?", story.now)
 
 
 @pytest.mark.parametrize("status", OPEN)
-def test_what_was_settled_elsewhere_before_the_import_is_never_sent(story: Any, status: str) -> None:
+def test_import_settled_elsewhere_is_never_sent(story: Any, status: str) -> None:
     taken_over(story, status)
     resolve(story.transfer, "mia", "paid by bank", "ticket 7", story.now)
     assert (story.status, story.transfer.uncleared) == (S.PERMANENTLY_FAILED, False)
@@ -165,7 +165,7 @@ def test_what_was_settled_elsewhere_before_the_import_is_never_sent(story: Any, 
         resolve(story.transfer, "mia", "paid by bank", "ticket 7", story.now)
 
 
-def test_without_a_time_of_its_making_all_of_stripes_books_are_read(story: Any) -> None:
+def test_import_without_creation_time_searches_all_transfers(story: Any) -> None:
     cleared(taken_over(story, "pending"))
     fact = Imported(**{**vars(story.transfer.pending_events[0]), "created_at": None})
     story.transfer = opened(SellerTransfer, fact)
@@ -175,14 +175,14 @@ def test_without_a_time_of_its_making_all_of_stripes_books_are_read(story: Any) 
 # --- its reversals ----------------------------------------------------------------------------------------------------
 
 
-def test_before_an_imported_reversal_is_sent_stripes_books_are_read(story: Any) -> None:
+def test_imported_reversal_is_looked_up_before_it_is_sent(story: Any) -> None:
     reversing(story).see(story.books())
     assert story.call(Succeeded("trr_1", 10_000)).key == f"reversal:{RUNNING}:e1"
     assert story.status is S.REVERSED
 
 
 @pytest.mark.parametrize("asked", [None, 3_000])
-def test_what_the_older_system_has_reversed_itself_is_the_outcome(story: Any, asked: int | None) -> None:
+def test_old_systems_reversal_is_the_outcome(story: Any, asked: int | None) -> None:
     reversing(story, reversal_amount=asked, amount_reversed=1_000)
     due = asked or 9_000
     story.see(story.books(story.theirs(due, "trr_theirs"), story.theirs(1_000, "trr_before")))
@@ -191,7 +191,7 @@ def test_what_the_older_system_has_reversed_itself_is_the_outcome(story: Any, as
     assert (story.transfer.amount_reversed, story.transfer.next_retry_at) == (1_000 + due, None)
 
 
-def test_of_what_may_be_a_part_of_it_a_person_decides(story: Any) -> None:
+def test_partial_match_is_decided_by_a_person(story: Any) -> None:
     reversing(story, reversal_amount=3_000).see(story.books(story.theirs(2_000, "trr_theirs")))
     assert story.told() == ["EvidenceHeld", "PermanentlyFailed"]
     story.transfer.retry("mia", "again", story.now)
@@ -200,7 +200,7 @@ def test_of_what_may_be_a_part_of_it_a_person_decides(story: Any) -> None:
 
 
 @pytest.mark.parametrize(("made", "status"), [(3_000, S.PARTIALLY_REVERSED), (2_000, S.PERMANENTLY_FAILED)])
-def test_a_reversal_that_an_older_system_gave_up_may_have_been_made_as_well(story: Any, made: int, status: S) -> None:
+def test_given_up_reversal_may_have_been_made(story: Any, made: int, status: S) -> None:
     """Its refund is told here again, and a person retries: taken once more, the seller would have paid it twice."""
     taken_over(story, "permanently_failed", refund_id="r1").refunded("r1", 3_000)
     story.transfer.retry("mia", "its balance is funded", story.now)
@@ -209,14 +209,14 @@ def test_a_reversal_that_an_older_system_gave_up_may_have_been_made_as_well(stor
     assert story.transfer.amount_reversed == (made if status is S.PARTIALLY_REVERSED else 0)
 
 
-def test_where_less_is_left_than_all_of_it_only_that_is_asked_for(story: Any) -> None:
+def test_reversal_asks_only_for_the_remainder(story: Any) -> None:
     reversing(story).see(story.books(story.theirs(2_000)))
     assert story.call(Succeeded("trr_1", 8_000)).body["amount"] == 8_000
     assert (story.status, story.transfer.amount_reversed) == (S.REVERSED, 10_000)
 
 
 @pytest.mark.parametrize("before", [1_000, 2_000, 3_000])
-def test_what_came_back_before_the_import_is_not_recorded_a_second_time(story: Any, before: int) -> None:
+def test_reversals_before_the_import_are_recorded_once(story: Any, before: int) -> None:
     old, older = story.theirs(1_000, "trr_old"), story.theirs(2_000, "trr_older")
     taken_over(story, "completed", amount_reversed=before)
     record_external(story.transfer, story.books(old, older), story.now)
@@ -238,7 +238,7 @@ def ordered(sale: Any, story: Any, amount: int = 10_000, **shares: int) -> Any:
 
 
 @pytest.mark.parametrize("status", [*OPEN, "completed", "reversal_pending", "reversed", "permanently_failed"])
-def test_an_imported_order_that_is_paid_pays_nobody(sale: Any, story: Any, status: str) -> None:
+def test_imported_paid_order_pays_no_seller(sale: Any, story: Any, status: str) -> None:
     back = 10_000 if status == "reversed" else 0
     if status == "reversal_pending":
         reversing(story)
@@ -253,14 +253,14 @@ def test_an_imported_order_that_is_paid_pays_nobody(sale: Any, story: Any, statu
     [({"ada": 9_999}, "'ada' has 10000 EUR to acct_ada"), ({"ada": 9_000, "bob": 1_000}, "ada"), ({"bob": 10_000}, "no share")],
     ids=["another amount", "one more seller", "another seller"],
 )
-def test_an_order_that_is_not_what_was_imported_pays_nobody(sale: Any, story: Any, shares: Any, named: str) -> None:
+def test_order_that_differs_from_its_import_pays_no_seller(sale: Any, story: Any, shares: Any, named: str) -> None:
     taken_over(story, "completed")
     with pytest.raises(ImportDiffers, match=named):
         ordered(sale, story, **shares)
 
 
 @pytest.mark.parametrize("moved", ["destination", "currency"])
-def test_an_order_to_another_account_or_in_another_currency_pays_nobody(sale: Any, story: Any, moved: str) -> None:
+def test_order_to_another_account_or_currency_pays_no_seller(sale: Any, story: Any, moved: str) -> None:
     taken_over(story, "completed", destination="acct_other" if moved == "destination" else "acct_ada")
     new = sale(10_000, {"ada": 10_000}, paid=False)
     if moved == "currency":
@@ -269,14 +269,14 @@ def test_an_order_to_another_account_or_in_another_currency_pays_nobody(sale: An
         pay_sellers(new.order, new.now, [story.transfer])
 
 
-def test_refunds_of_an_imported_order_take_no_more_than_is_left_of_its_transfer(sale: Any, story: Any) -> None:
+def test_refund_takes_at_most_the_imported_remainder(sale: Any, story: Any) -> None:
     taken_over(story, "completed", amount_reversed=7_000)
     new = ordered(sale, story)
     new.is_refunded("r1", 4_000)
     assert story.reversal.amount == 3_000
 
 
-def test_a_refund_before_the_order_is_paid_here_is_reversed_then(sale: Any, story: Any) -> None:
+def test_refund_before_payment_is_reversed_at_payment(sale: Any, story: Any) -> None:
     taken_over(story, "completed")
     new = sale(10_000, {"ada": 10_000}, paid=False)
     new.is_refunded("r1", 4_000)
@@ -285,7 +285,7 @@ def test_a_refund_before_the_order_is_paid_here_is_reversed_then(sale: Any, stor
     assert story.reversal.amount == 4_000
 
 
-def test_a_reversal_for_a_refund_unknown_here_counts_for_no_other_and_is_not_withdrawn(sale: Any, story: Any) -> None:
+def test_reversal_of_unknown_refund_is_not_withdrawn(sale: Any, story: Any) -> None:
     reversing(story, reversal_amount=3_000)
     new = ordered(sale, story)
     new.is_refunded("r1", 4_000)
@@ -297,14 +297,14 @@ def test_a_reversal_for_a_refund_unknown_here_counts_for_no_other_and_is_not_wit
     assert new.transfers == [story.transfer], "nothing is given back that was not taken"
 
 
-def test_not_even_a_cent_of_rounding_is_withdrawn_from_it(story: Any) -> None:
+def test_rounding_cent_is_not_withdrawn_from_it(story: Any) -> None:
     reversing(story, reversal_amount=3_000).see(story.books())
     story.told()
     assert _withdraw([story.transfer], 1, "r1", story.now, only_own=False) == 1
     assert story.told() == []
 
 
-def test_nor_is_it_taken_again_for_a_refund_that_came_before_the_order_was_paid_here(sale: Any, story: Any) -> None:
+def test_refund_before_payment_is_not_taken_again(sale: Any, story: Any) -> None:
     taken_over(story, "completed", amount_reversed=4_000, refund_id="old")
     new = sale(10_000, {"ada": 10_000}, paid=False)
     for refund_id, amount in (("old", 4_000), ("r2", 1_000)):
@@ -315,7 +315,7 @@ def test_nor_is_it_taken_again_for_a_refund_that_came_before_the_order_was_paid_
 
 
 @pytest.mark.parametrize("settled", [False, True])
-def test_what_an_older_system_took_for_a_refund_is_not_taken_for_it_again(sale: Any, story: Any, settled: bool) -> None:
+def test_old_systems_refund_is_not_taken_again(sale: Any, story: Any, settled: bool) -> None:
     if settled:
         taken_over(story, "completed", amount_reversed=4_000, refund_id="old")
     else:

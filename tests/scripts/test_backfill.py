@@ -55,7 +55,7 @@ async def stripe_id(stage: Stage, order_id: str = "old") -> str | None:
         ({}, "amount and time"),
     ],
 )
-async def test_one_that_fits_by_any_rule_is_recorded_with_its_evidence(stage: Stage, marks: dict[str, Any], by: str) -> None:
+async def test_match_by_each_rule_is_recorded_with_evidence(stage: Stage, marks: dict[str, Any], by: str) -> None:
     transfer_id = await stage.take_over()
     known = await held(stage.stripe, **marks)
     await held(stage.stripe, 899, **marks)
@@ -65,7 +65,7 @@ async def test_one_that_fits_by_any_rule_is_recorded_with_its_evidence(stage: St
     assert (fact.actor, by in fact.evidence) == ("backfill", True)
 
 
-async def test_a_dry_run_changes_nothing_and_a_second_run_finds_nothing_to_do(stage: Stage) -> None:
+async def test_dry_run_changes_nothing_and_rerun_finds_nothing(stage: Stage) -> None:
     transfer_id = await stage.take_over()
     await stage.at_stripe()
     where = {"DATABASE_URL": str(stage.settings.database_url), "STRIPE_API_BASE": stage.stripe.url}
@@ -80,7 +80,7 @@ async def test_a_dry_run_changes_nothing_and_a_second_run_finds_nothing_to_do(st
     assert await stage.view.story(transfer_id) == ["Imported", "StripeTransferIdBackfilled"]
 
 
-async def test_the_script_is_the_same_command(stage: Stage) -> None:
+async def test_script_and_command_are_the_same(stage: Stage) -> None:
     await stage.take_over()
     known = await stage.at_stripe()
     where = {"DATABASE_URL": str(stage.settings.database_url), "STRIPE_API_BASE": stage.stripe.url}
@@ -98,14 +98,14 @@ async def test_the_script_is_the_same_command(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("marks", [{}, {"transfer_group": "old"}, {"metadata": {"order_id": "old"}}])
-async def test_a_time_that_speaks_against_it_is_for_a_person(stage: Stage, tmp_path: Path, marks: dict[str, Any]) -> None:
+async def test_contradicting_time_needs_a_person(stage: Stage, tmp_path: Path, marks: dict[str, Any]) -> None:
     await stage.take_over(created_at=datetime.now(UTC) + timedelta(days=3))
     known = await held(stage.stripe, **marks)
     (line,) = await reviewed(stage, tmp_path / "review.csv")
     assert (line["candidates"], "not by its time" in line["why"]) == (known, True)
 
 
-async def test_a_mark_is_believed_however_long_the_older_system_tried(stage: Stage) -> None:
+async def test_mark_is_accepted_at_any_age(stage: Stage) -> None:
     await stage.take_over(created_at=datetime.now(UTC) - timedelta(days=30))
     known = await held(stage.stripe, transfer_group="old")
     assert await backfill(stage.settings, True, None, False) == 0
@@ -116,7 +116,7 @@ async def test_a_mark_is_believed_however_long_the_older_system_tried(stage: Sta
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
-async def test_an_open_transfer_that_was_paid_is_completed_and_never_sent(stage: Stage, status: str) -> None:
+async def test_open_paid_transfer_is_completed_and_not_sent(stage: Stage, status: str) -> None:
     await stage.take_over(status=status, next_retry_at=datetime.now(UTC))
     known = await held(stage.stripe, transfer_group="old")
     assert await backfill(stage.settings, False, None, False) == 0
@@ -131,7 +131,7 @@ async def test_an_open_transfer_that_was_paid_is_completed_and_never_sent(stage:
     assert len(await stage.posts("transfers.create")) == 1
 
 
-async def test_of_an_open_transfer_the_amount_alone_says_nothing(stage: Stage, tmp_path: Path) -> None:
+async def test_amount_alone_does_not_match_an_open_transfer(stage: Stage, tmp_path: Path) -> None:
     await stage.take_over(status="pending")
     known = await held(stage.stripe)
     (line,) = await reviewed(stage, tmp_path / "review.csv")
@@ -142,7 +142,7 @@ async def test_of_an_open_transfer_the_amount_alone_says_nothing(stage: Stage, t
     assert await stripe_id(stage, "dated") == known
 
 
-async def test_of_what_this_ledger_has_made_itself_nothing_is_backfilled(stage: Stage) -> None:
+async def test_own_transfers_are_not_backfilled(stage: Stage) -> None:
     async with stored(stage.settings) as storage:
         await Desk(storage).order("new", 900, anna=900)
         await Desk(storage).pay("new")
@@ -161,7 +161,7 @@ async def reconciled(stage: Stage, *more: str) -> tuple[int, list[dict[str, Any]
     return ended.returncode, json.loads(ended.stdout)
 
 
-async def test_reconcile_finds_what_an_older_system_has_paid_and_takes_it_in(stage: Stage) -> None:
+async def test_reconcile_adopts_an_old_systems_payment(stage: Stage) -> None:
     await stage.take_over("paid")
     await stage.take_over("open", status="failed", seller_id="bert", next_retry_at=datetime.now(UTC))
     known = [await held(stage.stripe, transfer_group="paid"), await held(stage.stripe, seller="bert", transfer_group="open")]
@@ -174,7 +174,7 @@ async def test_reconcile_finds_what_an_older_system_has_paid_and_takes_it_in(sta
     assert await reconciled(stage) == (0, [])
 
 
-async def test_reconcile_takes_in_nothing_that_may_be_any_of_several(stage: Stage) -> None:
+async def test_reconcile_adopts_nothing_ambiguous(stage: Stage) -> None:
     for order_id in ("a", "b"):
         await stage.take_over(order_id, transfer_group="shared")
     await held(stage.stripe, transfer_group="shared")
@@ -193,7 +193,7 @@ async def reviewed(stage: Stage, file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-async def test_what_fits_twice_is_for_a_person(stage: Stage, tmp_path: Path) -> None:
+async def test_double_match_needs_a_person(stage: Stage, tmp_path: Path) -> None:
     await stage.take_over()
     both = {await stage.at_stripe(), await stage.at_stripe()}
     (line,) = await reviewed(stage, tmp_path / "review.csv")
@@ -201,14 +201,14 @@ async def test_what_fits_twice_is_for_a_person(stage: Stage, tmp_path: Path) -> 
     assert await stripe_id(stage) is None
 
 
-async def test_one_that_fits_two_of_our_rows_goes_to_neither(stage: Stage, tmp_path: Path) -> None:
+async def test_transfer_matching_two_rows_goes_to_neither(stage: Stage, tmp_path: Path) -> None:
     await stage.take_over("a")
     await stage.take_over("b")
     await held(stage.stripe)
     assert [line["order_id"] for line in await reviewed(stage, tmp_path / "review.csv")] == ["a", "b"]
 
 
-async def test_one_that_another_row_has_is_not_given_again(stage: Stage, tmp_path: Path) -> None:
+async def test_taken_transfer_is_not_given_again(stage: Stage, tmp_path: Path) -> None:
     known = await held(stage.stripe, metadata={"transfer_id": OURS})
     await stage.take_over("other", stripe_transfer_id=known)
     await stage.take_over()
@@ -217,7 +217,7 @@ async def test_one_that_another_row_has_is_not_given_again(stage: Stage, tmp_pat
     assert "belongs to another transfer" in line["why"]
 
 
-async def test_what_names_another_order_or_amount_does_not_fit(stage: Stage, tmp_path: Path) -> None:
+async def test_other_order_or_amount_does_not_match(stage: Stage, tmp_path: Path) -> None:
     await stage.take_over()
     await held(stage.stripe, 899, transfer_group="old")
     await held(stage.stripe, metadata={"order_id": "another"})
@@ -225,7 +225,7 @@ async def test_what_names_another_order_or_amount_does_not_fit(stage: Stage, tmp
     assert "nothing that fits" in line["why"]
 
 
-async def test_a_list_that_fails_leaves_the_others_going_and_the_next_run_does_the_rest(stage: Stage, tmp_path: Path) -> None:
+async def test_failed_list_is_completed_by_the_next_run(stage: Stage, tmp_path: Path) -> None:
     await stage.take_over("first")
     await stage.take_over("second", seller_id="bert")
     await held(stage.stripe, transfer_group="first")
@@ -238,7 +238,7 @@ async def test_a_list_that_fails_leaves_the_others_going_and_the_next_run_does_t
     assert await stripe_id(stage, "first") is not None
 
 
-async def test_a_stripe_that_does_not_answer_ends_the_run(stage: Stage) -> None:
+async def test_unanswering_stripe_ends_the_run(stage: Stage) -> None:
     for seller in ("anna", "bert", "cora", "dora"):
         await stage.take_over(f"of-{seller}", seller_id=seller)
     await stage.stripe.fault("status", "transfers.list", status=503)
@@ -247,7 +247,7 @@ async def test_a_stripe_that_does_not_answer_ends_the_run(stage: Stage) -> None:
     assert len(await stage.posts("transfers.list")) == 3
 
 
-async def test_a_run_that_is_cut_is_finished_by_the_next(stage: Stage) -> None:
+async def test_interrupted_run_is_finished_by_the_next(stage: Stage) -> None:
     await stage.take_over("first")
     await stage.take_over("second", seller_id="bert")
     await held(stage.stripe, transfer_group="first")
@@ -263,7 +263,7 @@ async def test_a_run_that_is_cut_is_finished_by_the_next(stage: Stage) -> None:
     assert await stripe_id(stage, "second") is not None
 
 
-async def test_a_stuck_reversal_goes_on_after_the_backfill(stage: Stage) -> None:
+async def test_stuck_reversal_continues_after_backfill(stage: Stage) -> None:
     transfer_id: UUID = await stage.take_over(with_order=True)
     known = await stage.at_stripe()
     async with stage.at_work() as desk:
@@ -279,7 +279,7 @@ async def test_a_stuck_reversal_goes_on_after_the_backfill(stage: Stage) -> None
 
 
 @pytest.mark.parametrize("stuck", [False, True])
-async def test_the_webhook_of_a_mark_records_the_id_instead_of_holding_it_as_evidence(stage: Stage, stuck: bool) -> None:
+async def test_webhook_with_a_mark_records_the_id(stage: Stage, stuck: bool) -> None:
     """Held, a row whose reversal is stuck for want of its id would not be looked for any more, and never be reversed."""
     columns = {"status": "reversal_pending", "reversal_id": str(UUID(int=1)), "next_retry_at": datetime.now(UTC)}
     transfer_id = await stage.take_over(**(columns if stuck else {}))

@@ -64,7 +64,7 @@ def told(*arguments: str, database_url: str) -> list[dict]:
     return json.loads(run("history", *arguments, "--json", DATABASE_URL=database_url).stdout)
 
 
-def test_history_takes_the_id_of_a_transfer_an_order_or_a_refund(database_url: str, transfer_id: str) -> None:
+def test_history_accepts_transfer_order_or_refund_ids(database_url: str, transfer_id: str) -> None:
     of_order = told("o1", database_url=database_url)
     of_transfer = told(transfer_id, database_url=database_url)
     of_refund = told("r1", database_url=database_url)
@@ -75,7 +75,7 @@ def test_history_takes_the_id_of_a_transfer_an_order_or_a_refund(database_url: s
     assert told("o1", "--kind", "order", database_url=database_url) == of_order
 
 
-def test_history_as_text_says_who_when_and_what_comes_next(database_url: str, transfer_id: str) -> None:
+def test_history_as_text_shows_actor_time_and_next_step(database_url: str, transfer_id: str) -> None:
     shown = run("history", "o1", DATABASE_URL=database_url).stdout
     for entry in told("o1", database_url=database_url):
         assert entry["sentence"] in shown
@@ -90,7 +90,7 @@ def test_history_as_of_an_instant_ends_there(database_url: str, transfer_id: str
     assert told("o1", "--as-of", paid, database_url=database_url) == [entry for entry in whole if entry["at"] <= paid]
 
 
-def test_a_statement_is_the_same_as_text_json_and_csv(database_url: str, transfer_id: str) -> None:
+def test_statement_is_equal_as_text_json_and_csv(database_url: str, transfer_id: str) -> None:
     shown = run("statement", "ada", *WHOLE, "--json", DATABASE_URL=database_url)
     assert shown.returncode == 0, shown.stderr
     (account,) = json.loads(shown.stdout)["accounts"]
@@ -113,13 +113,13 @@ def test_a_statement_is_the_same_as_text_json_and_csv(database_url: str, transfe
     assert "order o1, refund r1, at Stripe trr_1" in as_text
 
 
-def test_a_seller_without_transfers_has_an_empty_statement(database_url: str) -> None:
+def test_seller_without_transfers_has_an_empty_statement(database_url: str) -> None:
     empty = run("statement", "nobody", *WHOLE, "--json", DATABASE_URL=database_url)
     assert (empty.returncode, json.loads(empty.stdout)["accounts"]) == (0, [])
     assert "No transfers." in run("statement", "nobody", *WHOLE, DATABASE_URL=database_url).stdout
 
 
-def test_a_statement_that_does_not_tie_out_is_found(database_url: str, transfer_id: str) -> None:
+def test_inconsistent_statement_is_found(database_url: str, transfer_id: str) -> None:
     with psycopg.connect(database_url) as connection:
         for query in TAMPER.split(";"):
             connection.execute(query)  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ def test_a_statement_that_does_not_tie_out_is_found(database_url: str, transfer_
         (["statement", "ada", *WHOLE, "--csv", "--json"], "choose one"),
     ],
 )
-def test_what_a_person_can_mend_is_one_line_and_2(database_url: str, arguments: list[str], named: str) -> None:
+def test_usage_error_is_one_line_and_exit_code_2(database_url: str, arguments: list[str], named: str) -> None:
     ended = run(*arguments, DATABASE_URL=database_url)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr

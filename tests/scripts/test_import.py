@@ -59,7 +59,7 @@ def clean(url: str) -> None:
     assert verified.returncode == 0, verified.stdout
 
 
-def test_every_status_comes_over_as_it_stood_and_only_once(database_url: str, tmp_path: Path) -> None:
+def test_every_status_is_imported_once(database_url: str, tmp_path: Path) -> None:
     file = given(tmp_path, *map(row, STATUSES))
     code, told = imports(database_url, file, "--dry-run")
     assert (code, counts(told), told["dry_run"]) == (0, (6, 0, 0, 0), True)
@@ -79,14 +79,14 @@ def test_every_status_comes_over_as_it_stood_and_only_once(database_url: str, tm
     clean(database_url)
 
 
-def test_what_it_says_ends_with_one_line_of_counts(database_url: str, tmp_path: Path) -> None:
+def test_output_ends_with_one_line_of_counts(database_url: str, tmp_path: Path) -> None:
     file = given(tmp_path, row("completed"), row("pending"))
     said = run("import", file, *MOVED, DATABASE_URL=database_url)
     assert said.stdout.splitlines()[0] == "2 rows imported, 0 already there, 0 differ, 0 bad."
     assert "1 of them may have been paid" in said.stdout
 
 
-def test_what_waits_for_a_person_is_told_everywhere(database_url: str, tmp_path: Path) -> None:
+def test_rows_that_need_a_person_are_shown_everywhere(database_url: str, tmp_path: Path) -> None:
     imports(database_url, given(tmp_path, row("pending"), row("failed"), row("completed")))
     alarms = json.loads(run("alarms", "--json", DATABASE_URL=database_url).stdout)
     open_ones = {str(transfer_stream(f"o_{status}", "anna")) for status in ("pending", "failed")}
@@ -101,7 +101,7 @@ def test_what_waits_for_a_person_is_told_everywhere(database_url: str, tmp_path:
     assert left["subject"] == str(transfer_stream("o_failed", "anna"))
 
 
-def test_a_reversal_that_is_owed_without_a_time_is_due_now(database_url: str, tmp_path: Path) -> None:
+def test_owed_reversal_without_time_is_due_now(database_url: str, tmp_path: Path) -> None:
     later = row("reversal_pending", order_id="later", stripe_transfer_id="tr_2", next_retry_at="2030-01-01T00:00:00Z")
     imports(database_url, given(tmp_path, row("reversal_pending"), later, row("completed", next_retry_at="")))
     due = selected(
@@ -110,7 +110,7 @@ def test_a_reversal_that_is_owed_without_a_time_is_due_now(database_url: str, tm
     assert sorted(due) == [("later", False), ("o_reversal_pending", True)]
 
 
-def test_what_differs_is_named_and_the_rest_comes_over(database_url: str, tmp_path: Path) -> None:
+def test_differing_row_is_named_and_others_imported(database_url: str, tmp_path: Path) -> None:
     imports(database_url, given(tmp_path, row("completed"), row("reversed")))
     code, told = imports(database_url, given(tmp_path, row("completed", amount="901"), row("reversed"), row("pending")))
     assert (code, counts(told)) == (1, (1, 1, 1, 0))
@@ -119,7 +119,7 @@ def test_what_differs_is_named_and_the_rest_comes_over(database_url: str, tmp_pa
     ]
 
 
-def test_a_read_model_that_is_not_as_the_source_has_it_is_found(database_url: str, tmp_path: Path) -> None:
+def test_differing_read_model_is_found(database_url: str, tmp_path: Path) -> None:
     file = given(tmp_path, row("completed"))
     imports(database_url, file)
     with psycopg.connect(database_url) as connection:
@@ -146,7 +146,7 @@ def old_table(empty_database_url: str) -> str:
     return empty_database_url
 
 
-def test_a_table_is_a_source_too(database_url: str, old_table: str) -> None:
+def test_table_is_accepted_as_a_source(database_url: str, old_table: str) -> None:
     renamed = ("--table", "shop.old", "--map", "stripe_transfer_id=tr", "--map", "created_at=created")
     assert imports(database_url, old_table, *renamed)[0] == 0
     code, told = imports(database_url, old_table, *renamed)
@@ -163,7 +163,7 @@ BAD = [
 ]  # fmt: skip
 
 
-def test_each_bad_cell_is_one_sentence_and_nothing_is_stored(database_url: str, tmp_path: Path) -> None:
+def test_bad_cell_is_one_sentence_and_stores_nothing(database_url: str, tmp_path: Path) -> None:
     rows = [row("completed") | {"order_id": f"o{n}", column: value} for n, (column, value) in enumerate(BAD)]
     code, told = imports(database_url, given(tmp_path, row("reversed"), *rows))
     assert (code, told["bad"]) == (2, len(BAD))
@@ -184,7 +184,7 @@ def test_each_bad_cell_is_one_sentence_and_nothing_is_stored(database_url: str, 
         ("reversal_pending", {"reversal_amount": "801"}, "reversal_amount"),
     ],
 )
-def test_what_contradicts_its_status_is_refused(
+def test_row_that_contradicts_its_status_is_refused(
     database_url: str, tmp_path: Path, status: str, cells: dict[str, str], named: str
 ) -> None:
     code, told = imports(database_url, given(tmp_path, row(status, **cells)))
@@ -192,7 +192,7 @@ def test_what_contradicts_its_status_is_refused(
     assert f"column {named} is" in told["sentences"][0]
 
 
-def test_two_rows_for_one_transfer_at_stripe_are_one_transfer_and_a_sentence(database_url: str, tmp_path: Path) -> None:
+def test_two_rows_of_one_stripe_transfer_become_one(database_url: str, tmp_path: Path) -> None:
     twice = [row("completed"), row("completed", order_id="another"), row("reversed")]
     code, told = imports(database_url, given(tmp_path, *twice))
     assert (code, counts(told)) == (2, (2, 0, 0, 1))
@@ -208,7 +208,7 @@ def test_two_rows_for_one_transfer_at_stripe_are_one_transfer_and_a_sentence(dat
         ([*MOVED, "--map", "refund_id=nowhere"], "no column nowhere"),
     ],
 )
-def test_a_bad_mapping_is_one_line_and_2(database_url: str, tmp_path: Path, arguments: list[str], named: str) -> None:
+def test_bad_mapping_is_one_line_and_exit_code_2(database_url: str, tmp_path: Path, arguments: list[str], named: str) -> None:
     ended = run("import", given(tmp_path, row("completed")), *arguments, DATABASE_URL=database_url)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr
@@ -216,7 +216,7 @@ def test_a_bad_mapping_is_one_line_and_2(database_url: str, tmp_path: Path, argu
 
 
 @pytest.mark.parametrize("source", ["nowhere.csv", "postgresql://u:geheim@127.0.0.1:9/x"])
-def test_a_source_that_cannot_be_read_is_one_line_and_2(database_url: str, source: str) -> None:
+def test_unreadable_source_is_one_line_and_exit_code_2(database_url: str, source: str) -> None:
     ended = run("import", source, DATABASE_URL=database_url)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "cannot be read" in ended.stderr
@@ -224,7 +224,7 @@ def test_a_source_that_cannot_be_read_is_one_line_and_2(database_url: str, sourc
     assert "geheim" not in ended.stderr
 
 
-def test_a_row_of_too_many_cells_is_told(database_url: str, tmp_path: Path) -> None:
+def test_row_with_too_many_cells_is_reported(database_url: str, tmp_path: Path) -> None:
     file = Path(given(tmp_path, row("completed")))
     file.write_text(file.read_text().rstrip() + ",more\n")
     ended = run("import", str(file), *MOVED, DATABASE_URL=database_url)
@@ -232,7 +232,7 @@ def test_a_row_of_too_many_cells_is_told(database_url: str, tmp_path: Path) -> N
     assert "Row 1 of old.csv has more cells than there are columns" in ended.stderr
 
 
-def test_an_import_that_is_killed_halfway_goes_on_where_it_was(database_url: str, tmp_path: Path) -> None:
+def test_killed_import_continues_where_it_stopped(database_url: str, tmp_path: Path) -> None:
     file = given(tmp_path, *(row("completed", order_id=f"o{n}", stripe_transfer_id=f"tr_{n}") for n in range(4_000)))
     command = [sys.executable, "-m", "scripts", "import", file, *MOVED]
     with (
@@ -249,7 +249,7 @@ def test_an_import_that_is_killed_halfway_goes_on_where_it_was(database_url: str
     clean(database_url)
 
 
-def test_two_imports_at_once_take_each_row_over_once(database_url: str, tmp_path: Path) -> None:
+def test_concurrent_imports_take_each_row_once(database_url: str, tmp_path: Path) -> None:
     file = given(tmp_path, *(row("completed", order_id=f"o{n}", stripe_transfer_id=f"tr_{n}") for n in range(2_000)))
     command = [sys.executable, "-m", "scripts", "import", file, *MOVED, "--json"]
     environment = {**os.environ, "DATABASE_URL": database_url}

@@ -16,7 +16,7 @@ def ledger(database_url: str) -> str:
     return database_url
 
 
-def test_a_seal_is_made_kept_and_found_again(ledger: str, tmp_path: Path) -> None:
+def test_seal_is_made_kept_and_verified(ledger: str, tmp_path: Path) -> None:
     key, file = tmp_path / "key", tmp_path / "seal.json"
     key.write_text("a key that is long enough\n")
     made = run("seal", "--out", str(file), "--key-file", str(key), DATABASE_URL=ledger)
@@ -36,7 +36,7 @@ def test_a_seal_is_made_kept_and_found_again(ledger: str, tmp_path: Path) -> Non
     assert "positions 101 to" in cut.stdout
 
 
-def test_a_finding_is_one_line_and_1(ledger: str) -> None:
+def test_finding_is_one_line_and_exit_code_1(ledger: str) -> None:
     with psycopg.connect(ledger, autocommit=True) as connection:
         connection.execute("update orders set refunded = 1 where order_id = 'o-2'")
     found = run("verify", DATABASE_URL=ledger)
@@ -44,7 +44,7 @@ def test_a_finding_is_one_line_and_1(ledger: str) -> None:
     assert "orders: o-2: refunded is '1', its facts say '2500'" in found.stdout.splitlines()
 
 
-def test_a_ledger_without_facts_cannot_be_sealed(database_url: str) -> None:
+def test_empty_ledger_cannot_be_sealed(database_url: str) -> None:
     ended = run("seal", DATABASE_URL=database_url)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "nothing to seal" in ended.stderr
@@ -61,7 +61,7 @@ def test_a_ledger_without_facts_cannot_be_sealed(database_url: str) -> None:
         (["rebuild", "pace"], "seller_transfers"),
     ],
 )
-def test_what_cannot_be_read_or_written_is_one_line_and_2(ledger: str, arguments: list[str], named: str) -> None:
+def test_unreadable_file_is_one_line_and_exit_code_2(ledger: str, arguments: list[str], named: str) -> None:
     ended = run(*arguments, DATABASE_URL=ledger)
     assert ended.returncode == 2
     assert named in ended.stderr

@@ -31,7 +31,7 @@ def command(database_url: str, stripe: SimulatorControl) -> Any:
     return ran
 
 
-async def test_who_sends_no_webhooks_here_is_not_asked_and_that_is_said(command: Any) -> None:
+async def test_unconfigured_provider_is_not_polled(command: Any) -> None:
     ended = await command("inbox", "poll")
     assert ended.returncode == 0
     assert ended.stdout.splitlines() == [
@@ -42,7 +42,7 @@ async def test_who_sends_no_webhooks_here_is_not_asked_and_that_is_said(command:
     assert "ok    missed webhooks: stripe not asked (STRIPE_WEBHOOK_SECRETS not set): missed 0, replayed 0;" in told
 
 
-async def test_a_round_can_be_made_now_and_what_it_found_is_shown(
+async def test_round_runs_now_and_shows_its_findings(
     command: Any, stripe: SimulatorControl, database_url: str
 ) -> None:
     listens = {"STRIPE_WEBHOOK_SECRETS": "whsec_1"}
@@ -73,7 +73,7 @@ def long_ago(database_url: str, ago: timedelta) -> None:
         connection.execute("update webhook_polls set begun_at = begun_at - %s, seen_until = seen_until - %s", (ago, ago))
 
 
-async def test_a_provider_that_cannot_be_asked_is_said_and_1(command: Any, stripe: SimulatorControl, database_url: str) -> None:
+async def test_unreachable_provider_exits_with_1(command: Any, stripe: SimulatorControl, database_url: str) -> None:
     listens = {"STRIPE_WEBHOOK_SECRETS": "whsec_1"}
     await command("inbox", "poll", **listens)
     long_ago(database_url, timedelta(hours=2))

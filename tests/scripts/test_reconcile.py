@@ -89,12 +89,12 @@ async def found(database_url: str, stripe: SimulatorControl, *more: str) -> tupl
     return ended.returncode, json.loads(ended.stdout)
 
 
-async def test_nothing_is_found_where_the_books_agree(database_url: str, stripe: SimulatorControl) -> None:
+async def test_equal_books_have_no_findings(database_url: str, stripe: SimulatorControl) -> None:
     await recorded(database_url, **{order_id: await paid(stripe, order_id) for order_id in ORDERS})
     assert await found(database_url, stripe) == (0, [])
 
 
-async def test_every_planted_difference_is_found_and_named(database_url: str, stripe: SimulatorControl) -> None:
+async def test_every_planted_difference_is_named(database_url: str, stripe: SimulatorControl) -> None:
     first = await paid(stripe, "o1")
     await stripe.fund("usd", 10_000)
     planted = {
@@ -115,7 +115,7 @@ async def test_every_planted_difference_is_found_and_named(database_url: str, st
     assert [one["id"] for one in again] == [one["id"] for one in findings], "a finding keeps its id"
 
 
-async def test_what_is_adopted_is_a_fact_and_found_no_more(database_url: str, stripe: SimulatorControl) -> None:
+async def test_adopted_finding_is_a_fact_and_not_found_again(database_url: str, stripe: SimulatorControl) -> None:
     first = await paid(stripe, "o1")
     for _ in range(12):  # more than a list brings along
         await stripe.external_reversal(first, 10)
@@ -135,7 +135,7 @@ async def test_what_is_adopted_is_a_fact_and_found_no_more(database_url: str, st
     assert set(decided) == {(one["id"], "adopted", "mia") for one in findings}
 
 
-async def test_what_is_ignored_stands_with_a_name_and_a_reason(database_url: str, stripe: SimulatorControl) -> None:
+async def test_ignored_finding_keeps_actor_and_reason(database_url: str, stripe: SimulatorControl) -> None:
     await recorded(database_url, o1="tr_nowhere")
     _, findings = await found(database_url, stripe)
     code, (told,) = await found(database_url, stripe, *DECISION, *named("--ignore", findings))
@@ -155,7 +155,7 @@ async def test_what_is_ignored_stands_with_a_name_and_a_reason(database_url: str
     assert (await found(database_url, stripe))[0] == 0, "decisions are facts"
 
 
-async def test_what_was_ignored_comes_back_when_other_money_hangs_on_it(database_url: str, stripe: SimulatorControl) -> None:
+async def test_ignored_finding_returns_when_its_amount_changes(database_url: str, stripe: SimulatorControl) -> None:
     first, second = await paid(stripe, "o1"), await paid(stripe, "o1")
     await recorded(database_url, o1=first)
     _, (duplicate,) = await found(database_url, stripe)
@@ -167,7 +167,7 @@ async def test_what_was_ignored_comes_back_when_other_money_hangs_on_it(database
     assert again["id"] != duplicate["id"]
 
 
-async def test_what_was_ignored_can_still_be_adopted(database_url: str, stripe: SimulatorControl) -> None:
+async def test_ignored_finding_can_be_adopted(database_url: str, stripe: SimulatorControl) -> None:
     first = await paid(stripe, "o1")
     await stripe.external_reversal(first, 300)
     await recorded(database_url, o1=first)
@@ -177,7 +177,7 @@ async def test_what_was_ignored_can_still_be_adopted(database_url: str, stripe: 
     assert await found(database_url, stripe) == (0, [])
 
 
-async def test_our_own_reversal_whose_outcome_was_lost_is_adopted_as_its_outcome(
+async def test_lost_outcome_of_our_reversal_is_adopted(
     database_url: str, stripe: SimulatorControl
 ) -> None:
     """As after a restore: two reversals were sent, the first still seems under way, and the second to wait for it."""
@@ -207,7 +207,7 @@ async def test_our_own_reversal_whose_outcome_was_lost_is_adopted_as_its_outcome
     assert await found(database_url, stripe) == (0, [])
 
 
-async def test_our_own_reversal_is_nobody_elses_although_its_refund_is_not_known_here(
+async def test_our_reversal_of_an_unknown_refund_stays_ours(
     database_url: str, stripe: SimulatorControl
 ) -> None:
     first = await paid(stripe, "o1")
@@ -221,7 +221,7 @@ async def test_our_own_reversal_is_nobody_elses_although_its_refund_is_not_known
     )
 
 
-async def test_what_carries_no_id_of_ours_is_found_by_group_destination_and_amount(
+async def test_unmarked_transfer_is_found_by_group_and_amount(
     database_url: str, stripe: SimulatorControl
 ) -> None:
     one = await stripe.external_transfer("acct_1ada", 1_000, "eur", transfer_group="o1")
@@ -238,7 +238,7 @@ async def test_what_carries_no_id_of_ours_is_found_by_group_destination_and_amou
     assert row == ("completed", one["id"])
 
 
-async def test_what_cannot_be_adopted_says_why(database_url: str, stripe: SimulatorControl) -> None:
+async def test_unadoptable_finding_says_why(database_url: str, stripe: SimulatorControl) -> None:
     await recorded(database_url, o1="tr_nowhere")
     _, (finding,) = await found(database_url, stripe)
     code, (tried,) = await found(database_url, stripe, "--adopt", finding["id"], *DECISION)
@@ -257,14 +257,14 @@ async def test_what_cannot_be_adopted_says_why(database_url: str, stripe: Simula
         (["--ignore", "x", "--adopt", "x", *DECISION], "one of them"),
     ],
 )
-async def test_bad_usage_is_2(database_url: str, stripe: SimulatorControl, arguments: list[str], named: str) -> None:
+async def test_usage_error_exits_with_2(database_url: str, stripe: SimulatorControl, arguments: list[str], named: str) -> None:
     ended = await reconciled(database_url, stripe, *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr
 
 
 @pytest.mark.parametrize("operation", ["transfers.list", "transfers.retrieve", "reversals.list"])
-async def test_books_that_cannot_be_read_whole_say_nothing(database_url: str, stripe: SimulatorControl, operation: str) -> None:
+async def test_incomplete_books_report_nothing(database_url: str, stripe: SimulatorControl, operation: str) -> None:
     first = await paid(stripe, "o1")
     for _ in range(11):
         await stripe.external_reversal(first, 10)
@@ -275,7 +275,7 @@ async def test_books_that_cannot_be_read_whole_say_nothing(database_url: str, st
     assert "could not be read at Stripe" in ended.stderr
 
 
-async def test_the_list_of_transfers_has_many_pages_and_each_is_read_once(database_url: str, stripe: SimulatorControl) -> None:
+async def test_each_page_of_transfers_is_read_once(database_url: str, stripe: SimulatorControl) -> None:
     strangers = [str((await stripe.external_transfer("acct_1ada", 5, "eur"))["id"]) for _ in range(205)]
     code, findings = await found(database_url, stripe)
     assert (code, [one["stripe_id"] for one in findings]) == (0, strangers[::-1])

@@ -15,7 +15,7 @@ from tests.support.virtual_time import now, run
 HOUR = timedelta(hours=1)
 
 
-def test_what_was_claimed_before_a_pause_is_not_begun_after_it() -> None:
+def test_claimed_work_is_not_begun_after_a_pause() -> None:
     """Each process holds more than it may send at once, and waits for its turns."""
 
     async def paused() -> None:
@@ -35,7 +35,7 @@ def test_what_was_claimed_before_a_pause_is_not_begun_after_it() -> None:
     run(paused())
 
 
-def test_a_fleet_that_is_faster_than_its_stripe_allows_slows_down_and_loses_nothing() -> None:
+def test_fleet_above_stripes_limit_slows_down() -> None:
     """Configured for 20 calls a second, allowed 10."""
 
     async def slower() -> None:

@@ -30,22 +30,22 @@ def outcome(rows: list[Missing], listed: list[Listed], claimed: set[str] = froze
     return {one.missing.transfer_id.int: one.stripe_transfer_id if isinstance(one, Match) else None for one in decided}
 
 
-def test_the_stronger_mark_decides() -> None:
+def test_stronger_mark_decides() -> None:
     listed = [theirs("tr_a", group="o1"), theirs("tr_b", order="o1"), theirs("tr_c", named=1)]
     assert outcome([row(1)], listed) == {1: "tr_c"}
     assert outcome([row(1)], listed[:2]) == {1: "tr_b"}
 
 
-def test_two_rows_that_want_the_same_get_nothing() -> None:
+def test_two_rows_with_one_candidate_get_nothing() -> None:
     assert outcome([row(1), row(2)], [theirs("tr_a", group="o1")]) == {1: None, 2: None}
 
 
-def test_equal_candidates_are_never_paired_by_chance() -> None:
+def test_equal_candidates_are_not_paired() -> None:
     listed = [theirs("tr_a", group="o1"), theirs("tr_b", group="o1")]
     assert outcome([row(1), row(2)], listed) == {1: None, 2: None}
 
 
-def test_what_is_in_doubt_for_one_is_not_given_to_another() -> None:
+def test_doubtful_candidate_is_not_given_to_another() -> None:
     """It bears the group of the first, whose time speaks against it; by amount and time it would fit the second."""
     first, second = row(1, transfer_group="group_pi_1", begun_at=THEN + timedelta(days=9)), row(2, "o2")
     listed = [theirs("tr_a", group="group_pi_1")]
@@ -53,37 +53,37 @@ def test_what_is_in_doubt_for_one_is_not_given_to_another() -> None:
     assert outcome([first, second], listed) == {1: None, 2: None}
 
 
-def test_metadata_that_names_another_order_opposes_the_group() -> None:
+def test_metadata_of_another_order_opposes_the_group() -> None:
     first, second = row(1, "o1", transfer_group="g"), row(2, "o2", transfer_group="g")
     listed = [theirs("tr_a", order="o1", group="g"), theirs("tr_b", group="g")]
     assert outcome([first, second], listed) == {1: "tr_a", 2: "tr_b"}
 
 
-def test_what_others_have_is_not_in_question() -> None:
+def test_known_stripe_ids_are_no_candidates() -> None:
     listed = [theirs("tr_a", group="o1"), theirs("tr_b", group="o1")]
     assert outcome([row(1)], listed, {"tr_a"}) == {1: "tr_b"}
     assert outcome([row(1)], listed, {"tr_a", "tr_b"}) == {1: None}
 
 
-def test_a_group_of_stripes_own_making_speaks_for_nobody() -> None:
+def test_generated_stripe_group_is_no_mark() -> None:
     assert outcome([row(1)], [theirs("tr_a", group="group_pi_1")]) == {1: "tr_a"}
     assert outcome([row(1)], [theirs("tr_a", group="another order")]) == {1: None}
 
 
-def test_without_a_known_time_the_only_one_is_taken_for_a_payment_but_not_for_what_may_be_unpaid() -> None:
+def test_only_candidate_without_time_fits_only_paid_rows() -> None:
     alone = [theirs("tr_a", hours=-10_000)]
     assert outcome([row(1, begun_at=None)], alone) == {1: "tr_a"}
     assert outcome([row(1, begun_at=None, open=True, status="pending")], alone) == {1: None}
     assert outcome([row(1, open=True, status="pending")], [theirs("tr_a")]) == {1: "tr_a"}
 
 
-def test_what_fits_but_not_in_time_says_so() -> None:
+def test_time_mismatch_is_named() -> None:
     (doubt,) = matched([row(1)], [theirs("tr_a", hours=72)], set())
     assert isinstance(doubt, Doubt)
     assert (doubt.candidates, doubt.why) == (["tr_a"], "it fits by amount and time, but not by its time, 2026-03-04T12:00:00Z")
 
 
-def test_what_was_taken_back_completes_nothing_that_is_open() -> None:
+def test_reversed_transfer_completes_no_open_row() -> None:
     """Somebody may have undone it because it was wrong: completed by it, the seller would never be paid."""
     (seen, *rest) = theirs("tr_a", group="o1")
     back = Listed(seen._replace(amount_reversed=900), *rest)

@@ -68,7 +68,7 @@ async def desk() -> AsyncIterator[Desk]:
 PAYMENT = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
 
 
-async def test_a_payment_that_its_webhook_names_after_the_api_told_of_none_is_known_from_then_on(desk: Desk) -> None:
+async def test_payment_id_is_learnt_from_a_later_webhook(desk: Desk) -> None:
     """Else a dispute, which names nothing but its payment, would never find the order."""
     await desk.paid()
     assert await desk.hears("evt_paid", "payment_succeeded", PAYMENT) == DONE
@@ -77,7 +77,7 @@ async def test_a_payment_that_its_webhook_names_after_the_api_told_of_none_is_kn
     assert await desk.taken() == 360
 
 
-async def test_a_dispute_takes_the_amount_that_was_told_when_its_money_moved(desk: Desk) -> None:
+async def test_dispute_takes_the_amount_reported_with_its_money(desk: Desk) -> None:
     """The bank asked about all of the order, and took back a part."""
     await desk.paid("pay_1")
     dispute = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "1000", "currency": "EUR"}
@@ -86,7 +86,7 @@ async def test_a_dispute_takes_the_amount_that_was_told_when_its_money_moved(des
     assert await desk.taken() == 360
 
 
-async def test_a_second_payment_of_an_order_is_never_taken_for_the_first(desk: Desk) -> None:
+async def test_second_payment_is_not_taken_for_the_first(desk: Desk) -> None:
     await desk.paid()
     await desk.hears("evt_1", "payment_succeeded", PAYMENT)
     second = await desk.hears("evt_2", "payment_succeeded", {**PAYMENT, "payment_id": "pay_2"})
@@ -94,7 +94,7 @@ async def test_a_second_payment_of_an_order_is_never_taken_for_the_first(desk: D
     assert second.alarm == "payment_disagrees"
 
 
-async def test_only_the_payment_that_paid_the_order_holds_its_sellers_back_when_it_fails_after_all(desk: Desk) -> None:
+async def test_only_the_paying_payment_holds_sellers_when_it_fails(desk: Desk) -> None:
     """A buyer's first attempt fails, the second succeeds, and the first webhook comes late."""
     await desk.paid("pay_2")
     attempt = {**PAYMENT, "status": "failed"}
@@ -103,7 +103,7 @@ async def test_only_the_payment_that_paid_the_order_holds_its_sellers_back_when_
     assert (await desk.ledger.transfer(transfer_stream("o1", "anna"))).held is not None
 
 
-async def test_a_failure_is_not_recorded_over_a_success_unasked_whenever_that_came(desk: Desk) -> None:
+async def test_failure_is_not_recorded_over_a_success(desk: Desk) -> None:
     """Decided where it is stored: a success that comes between a look and the append is seen as well."""
     await desk.paid("pay_1")
     await desk.told("hyperswitch", "ref_1")
@@ -123,7 +123,7 @@ NAMES: dict[str, Callable[[Desk], Coroutine[Any, Any, None]]] = {
 
 @pytest.mark.parametrize("told", list(permutations(NAMES)), ids=", ".join)
 @pytest.mark.parametrize("charge", [None, "ch_1"])
-async def test_where_nobody_knows_who_took_the_payment_a_refund_of_three_names_is_taken_once(
+async def test_unattributed_refund_with_three_names_counts_once(
     desk: Desk, told: tuple[str, ...], charge: str | None
 ) -> None:
     await desk.paid(charge=charge)
@@ -133,7 +133,7 @@ async def test_where_nobody_knows_who_took_the_payment_a_refund_of_three_names_i
     assert await desk.taken() == 360
 
 
-async def test_a_settled_refund_by_a_name_of_the_callers_gives_the_word_to_who_tells_of_it_under_that(desk: Desk) -> None:
+async def test_settled_refund_makes_its_reporter_the_authority(desk: Desk) -> None:
     await desk.paid()
     await desk.settled("r1", "ref_1")
     await desk.told("hyperswitch", "ref_1")

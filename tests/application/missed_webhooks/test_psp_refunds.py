@@ -82,16 +82,16 @@ async def told(psp: Psp) -> tuple[list[str], bool]:
     return found, True
 
 
-async def test_a_name_that_cannot_be_asked_for_keeps_no_other_refund_waiting() -> None:
+async def test_invalid_name_does_not_block_other_refunds() -> None:
     assert await told(Psp("order/7", "ref_1")) == (["ref_1"], True)
 
 
 @pytest.mark.parametrize("names", [("ref_1", "ref_2"), ("ref_2", "ref_1")])
-async def test_a_refund_whose_connector_is_away_is_asked_for_again_and_keeps_no_other_one_waiting(names: tuple[str, ...]) -> None:
+async def test_refund_of_an_absent_connector_blocks_no_other(names: tuple[str, ...]) -> None:
     assert await told(Psp(*names, away={"ref_1"})) == (["ref_2"], False), "the cursor stays, so it is asked for again"
 
 
-async def test_where_nothing_can_be_read_the_rest_is_not_asked_for() -> None:
+async def test_unreadable_provider_ends_the_round() -> None:
     psp = Psp(*(f"ref_{number}" for number in range(100)), away={f"ref_{number}" for number in range(100)})
     assert await told(psp) == ([], False)
     assert psp.asked == 3

@@ -68,12 +68,12 @@ def fleet() -> Fleet:
     return Fleet()
 
 
-async def test_one_transfer_that_is_never_answered_is_no_outage(fleet: Fleet) -> None:
+async def test_one_unanswered_transfer_is_no_outage(fleet: Fleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, [7] * (10 * SILENT))
     assert not fleet.open
 
 
-async def test_so_many_different_ones_in_a_row_are_and_what_it_cost_is_given_back_once(fleet: Fleet) -> None:
+async def test_several_unanswered_transfers_open_the_breaker_once(fleet: Fleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
     assert (fleet.open, fleet.forgiven) == (False, [])
     await fleet.hears(ProviderSignal.SILENCE, [99])
@@ -87,14 +87,14 @@ async def test_so_many_different_ones_in_a_row_are_and_what_it_cost_is_given_bac
 @pytest.mark.parametrize(
     "answer", [ProviderSignal.ANSWER, ProviderSignal.KEY_REFUSED, ProviderSignal.NOT_FOUND, ProviderSignal.TOO_FAST]
 )
-async def test_one_answer_below_500_in_between_begins_the_count_anew(fleet: Fleet, answer: ProviderSignal) -> None:
+async def test_answer_below_500_restarts_the_count(fleet: Fleet, answer: ProviderSignal) -> None:
     for _ in range(3):
         await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
         await fleet.hears(answer, [500])
     assert not fleet.open
 
 
-async def test_when_stripe_answers_the_alarm_ends_before_the_breaker_closes(fleet: Fleet) -> None:
+async def test_alarm_ends_before_the_breaker_closes(fleet: Fleet) -> None:
     """The other way round a death in between would leave it open for ever, and a new outage could lose its own."""
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT))
     await fleet.watch.run()
@@ -102,12 +102,12 @@ async def test_when_stripe_answers_the_alarm_ends_before_the_breaker_closes(flee
     assert not fleet.watch.state.outage
 
 
-async def test_looks_that_are_not_answered_count_and_cost_nothing(fleet: Fleet) -> None:
+async def test_unanswered_look_ups_count_and_cost_nothing(fleet: Fleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT), look=True)
     assert (fleet.open, fleet.forgiven) == (True, [])
 
 
-async def test_what_was_not_asked_of_stripe_says_nothing(fleet: Fleet) -> None:
+async def test_calls_not_sent_to_stripe_do_not_count(fleet: Fleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
     await fleet.hears(ProviderSignal.NOTHING, range(100, 200))
     assert not fleet.open
@@ -116,7 +116,7 @@ async def test_what_was_not_asked_of_stripe_says_nothing(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(("heard", "several"), [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)])
-async def test_a_wrong_key_stops_everything_and_one_transfers_trouble_does_not(
+async def test_wrong_key_stops_all_unlike_one_transfers_trouble(
     fleet: Fleet, signal: ProviderSignal, several: int
 ) -> None:
     await fleet.hears(signal, [7] * 100)
@@ -125,7 +125,7 @@ async def test_a_wrong_key_stops_everything_and_one_transfers_trouble_does_not(
     assert fleet.stopped == [(EVERYTHING, LEDGER)]
 
 
-async def test_a_key_that_works_in_between_is_not_wrong(fleet: Fleet) -> None:
+async def test_key_that_works_in_between_is_not_wrong(fleet: Fleet) -> None:
     for _ in range(3):
         await fleet.hears(ProviderSignal.KEY_REFUSED, range(REFUSED_KEY - 1))
         await fleet.hears(ProviderSignal.NOT_FOUND, range(NOT_FOUND - 1))

@@ -45,7 +45,7 @@ def books() -> Books:
     return Books()
 
 
-async def test_an_older_system_may_have_sent_it_up_to_a_day_before_it_says_so(books: Books) -> None:
+async def test_imported_transfer_is_searched_from_a_day_before(books: Books) -> None:
     books.held(MADE - 25 * HOUR)
     since = [books.held(MADE - 23 * HOUR), books.held(MADE + 90 * 24 * HOUR)]
     transfer = opened(SellerTransfer, imported("old", status="pending", created_at=MADE))
@@ -53,12 +53,12 @@ async def test_an_older_system_may_have_sent_it_up_to_a_day_before_it_says_so(bo
 
 
 @pytest.mark.parametrize("other", [{"amount": 901}, {"currency": "usd"}, {"destination": "acct_other"}], ids=str)
-async def test_what_differs_in_anything_that_matters_is_not_alike(books: Books, other: dict[str, Any]) -> None:
+async def test_differing_transfer_is_not_similar(books: Books, other: dict[str, Any]) -> None:
     books.held(MADE, **other)
     assert await books.alike(opened(SellerTransfer, imported("old", status="pending", created_at=MADE))) == []
 
 
-async def test_a_transfer_of_our_own_is_only_known_by_its_name(books: Books) -> None:
+async def test_our_transfer_is_found_only_by_its_name(books: Books) -> None:
     books.held(MADE)
     own = SellerTransfer.create(
         order_id="o1", seller_id="anna", destination=account("anna"), amount=900, currency="EUR", now=MADE - HOUR

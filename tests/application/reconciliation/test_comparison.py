@@ -62,15 +62,15 @@ def found(shown: TransferAtStripe, ours: SellerTransfer) -> list[tuple[Kind, int
     return [(one.kind, one.at_risk) for one in differences(shown, ours, NOW)]
 
 
-def test_what_was_taken_over_as_it_is_at_stripe_does_not_differ() -> None:
+def test_adopted_transfer_does_not_differ() -> None:
     assert found(seen(), imported()) == []
 
 
-def test_what_has_paid_another_account_has_not_paid_the_seller() -> None:
+def test_transfer_to_another_account_does_not_pay_the_seller() -> None:
     assert found(seen(destination="acct_1eve"), imported()) == [(Kind.DESTINATION, AMOUNT)]
 
 
-def test_one_reversal_by_others_that_stands_for_several_of_ours_is_no_difference() -> None:
+def test_external_reversal_for_several_of_ours_is_no_finding() -> None:
     transfer = paid()
     transfer.take_back("r1", 400, NOW)
     transfer.take_back("r2", 600, NOW)
@@ -82,7 +82,7 @@ def test_one_reversal_by_others_that_stands_for_several_of_ours_is_no_difference
     assert found(shown, transfer) == []
 
 
-def test_a_sum_of_an_older_system_that_stripe_has_not_reversed_is_missing_there() -> None:
+def test_imported_sum_without_stripe_reversal_is_missing() -> None:
     """Later refunds would ask for so much less, and nobody would know."""
     assert found(seen(), imported("reversed", AMOUNT)) == [(Kind.MISSING_THERE, AMOUNT)]
     some = ReversalAtStripe("trr_1", 300, None)
@@ -90,7 +90,7 @@ def test_a_sum_of_an_older_system_that_stripe_has_not_reversed_is_missing_there(
     assert found(seen(some), imported(amount_reversed=300)) == []
 
 
-def test_our_own_reversal_of_an_imported_transfer_is_nobody_elses_after_a_restore() -> None:
+def test_our_imported_transfers_reversal_stays_ours() -> None:
     """Its refund is lost here and will be told again: recorded as somebody else's by then, it would count twice."""
     transfer = imported()
     name = str(reversal_name(transfer.id, "r1"))
@@ -102,6 +102,6 @@ def test_our_own_reversal_of_an_imported_transfer_is_nobody_elses_after_a_restor
     assert transfer.amount_reversed == 300
 
 
-def test_what_an_older_system_has_named_like_us_is_not_ours() -> None:
+def test_old_systems_similar_name_is_not_ours() -> None:
     its_own = ReversalAtStripe("trr_1", 300, str(transfer_stream("o1", "eve")), refund_id="r1")
     assert found(seen(its_own), imported()) == [(Kind.EXTERNAL_REVERSAL, 300)]

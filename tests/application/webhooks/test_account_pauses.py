@@ -51,7 +51,7 @@ async def storage() -> AsyncIterator[Storage]:
         yield storage
 
 
-async def test_a_pause_that_comes_later_than_its_end_is_ended_as_well(storage: Storage) -> None:
+async def test_pause_stored_after_its_end_is_ended(storage: Storage) -> None:
     """Two events, handled at once: the first has read that the account is not ready, the second is done before it acts."""
     stripe, directory = Stripe(), OneSeller()
     work = SellersWork(storage.ledger, directory, DatabaseClock())  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ async def test_a_pause_that_comes_later_than_its_end_is_ended_as_well(storage: S
     assert not await is_held(storage)
 
 
-async def test_a_person_who_resumes_a_seller_ends_what_stripe_has_held_as_well(storage: Storage) -> None:
+async def test_resumed_seller_ends_stripes_pause_too(storage: Storage) -> None:
     desk = TransferLedger(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
     work = SellersWork(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
     await work.pause(["anna"], "acct_1", "it is inactive", "stripe:evt_1")

@@ -38,7 +38,7 @@ async def storage() -> AsyncIterator[Storage]:
 
 
 @pytest.mark.parametrize("alarm", ["refund_disagrees", "payment_disagrees", "reversed_at_stripe"])
-async def test_an_alarm_about_an_event_ends_when_the_event_is_handled_after_all(storage: Storage, alarm: str) -> None:
+async def test_alarm_about_an_event_ends_when_it_is_handled(storage: Storage, alarm: str) -> None:
     ends: list[Disposition] = [Parked("order:o1", "it disagrees", alarm), Ignored("it agrees now")]
 
     async def react(event: StoredEvent) -> Disposition:

@@ -16,7 +16,7 @@ def an_order(order_id: str = "o1") -> Order:
     return Order.register(order_id=order_id, currency="EUR", amount=100, shares=[share], now=NOW)  # type: ignore[list-item]
 
 
-def test_nobodys_counts_while_the_order_is_unpaid() -> None:
+def test_unpaid_order_has_no_authority() -> None:
     assert authority_of(an_order()) is None
 
 
@@ -33,7 +33,7 @@ def test_nobodys_counts_while_the_order_is_unpaid() -> None:
         ("pay_1", None, "api", "hyperswitch"),
     ],
 )
-def test_it_is_told_by_who_reported_the_payment_and_by_its_names(
+def test_authority_follows_the_payments_reporter_and_names(
     payment_id: str | None, charge: str | None, source: str, whose: str | None
 ) -> None:
     order = an_order()
@@ -43,7 +43,7 @@ def test_it_is_told_by_who_reported_the_payment_and_by_its_names(
 
 @pytest.mark.parametrize("order_id", ["o1", "ch_1001"])
 @pytest.mark.parametrize("charge", [None, "ch_1"])
-def test_a_payment_that_was_asked_for_here_is_the_payment_providers_whatever_it_is_called(
+def test_requested_payment_makes_provider_the_authority(
     order_id: str, charge: str | None
 ) -> None:
     order = an_order(order_id)
@@ -53,7 +53,7 @@ def test_a_payment_that_was_asked_for_here_is_the_payment_providers_whatever_it_
     assert authority_of(order) == "hyperswitch"
 
 
-def test_where_nobody_told_the_first_to_speak_keeps_the_word_whatever_is_told_of_the_payment_later() -> None:
+def test_first_reporting_provider_stays_authority() -> None:
     order = an_order()
     assert claim_authority(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "hyperswitch"
     order.pay("pi_1", "ch_1", "api", NOW)
@@ -61,7 +61,7 @@ def test_where_nobody_told_the_first_to_speak_keeps_the_word_whatever_is_told_of
     assert sum(isinstance(fact, AuthorityFound) for fact in order.pending_events) == 1
 
 
-def test_where_the_payment_tells_nothing_is_recorded() -> None:
+def test_known_authority_is_not_recorded_again() -> None:
     order = an_order()
     order.pay("pi_1", None, "api", NOW)
     assert claim_authority(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "stripe"

@@ -24,7 +24,7 @@ def reversals(transfer: Any) -> list[tuple[int, str]]:
 # --- when a refund comes --------------------------------------------------------------------------------------------
 
 
-def test_an_order_paid_after_its_refund_tells_the_story(sale: Any) -> None:
+def test_order_paid_after_its_refund_records_both(sale: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 30}, paid=False)
     story.is_refunded("r1", 40)
 
@@ -35,7 +35,7 @@ def test_an_order_paid_after_its_refund_tells_the_story(sale: Any) -> None:
     assert (story.of("bob").original, story.of("bob").amount) == (30, 18)
 
 
-def test_an_order_paid_after_all_of_it_was_refunded_still_gets_its_transfers_cancelled(sale: Any) -> None:
+def test_order_paid_after_a_full_refund_cancels_transfers(sale: Any) -> None:
     story = sale(100, {"ada": 50}, paid=False)
     story.is_refunded("r1", 60)
     story.is_refunded("r2", 40)
@@ -47,7 +47,7 @@ def test_an_order_paid_after_all_of_it_was_refunded_still_gets_its_transfers_can
     assert story.of("ada").status is S.CANCELLED
 
 
-def test_a_refund_that_failed_before_the_order_was_paid_takes_nothing(sale: Any) -> None:
+def test_failed_refund_before_payment_takes_nothing(sale: Any) -> None:
     story = sale(100, {"ada": 50}, paid=False)
     story.is_refunded("r1", 100)
     story.is_revoked("r1")
@@ -55,7 +55,7 @@ def test_a_refund_that_failed_before_the_order_was_paid_takes_nothing(sale: Any)
     assert told(story.of("ada")) == ["Created"]
 
 
-def test_an_order_is_paid_once(sale: Any) -> None:
+def test_order_is_paid_once(sale: Any) -> None:
     story = sale(100, {"ada": 50})
     before = story.transfers
     story.is_paid()
@@ -64,7 +64,7 @@ def test_an_order_is_paid_once(sale: Any) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "during", "after"])
 @pytest.mark.parametrize("refunds", [[100], [50, 50], [33, 33, 34], [1, 98, 1]], ids=str)
-def test_whenever_refunds_come_the_net_is_the_same(sale: Any, moment: str, refunds: list[int]) -> None:
+def test_net_is_the_same_whenever_refunds_come(sale: Any, moment: str, refunds: list[int]) -> None:
     story = sale(100, {"ada": 51, "bob": 7})
     calls = [(t, story.send(t)) for t in story.transfers] if moment == "during" else []
     if moment == "after":
@@ -81,7 +81,7 @@ def test_whenever_refunds_come_the_net_is_the_same(sale: Any, moment: str, refun
     assert {t.status for t in story.transfers} == {ended}
 
 
-def test_nothing_is_sent_where_the_sellers_part_of_a_refund_is_nothing(sale: Any) -> None:
+def test_zero_recovery_sends_nothing(sale: Any) -> None:
     story = sale(100, {"ada": 1}).all_go_through()
     story.is_refunded("r1", 99)
     assert told(story.of("ada"))[-1] == "Completed"
@@ -89,7 +89,7 @@ def test_nothing_is_sent_where_the_sellers_part_of_a_refund_is_nothing(sale: Any
     assert reversals(story.of("ada")) == [(1, "requested")]
 
 
-def test_an_explicit_refund_takes_from_whom_it_names(sale: Any) -> None:
+def test_explicit_refund_takes_from_the_named_sellers(sale: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 50}).all_go_through()
     story.is_refunded("r1", 30, {"bob": 30})
     story.is_refunded("r2", 70)
@@ -98,14 +98,14 @@ def test_an_explicit_refund_takes_from_whom_it_names(sale: Any) -> None:
 
 
 @pytest.mark.parametrize(("amount", "currency"), [(101, "EUR"), (10, "USD")])
-def test_a_refund_that_cannot_be_divided_touches_no_transfer(sale: Any, amount: int, currency: str) -> None:
+def test_indivisible_refund_touches_no_transfer(sale: Any, amount: int, currency: str) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     facts = len(story.of("ada").pending_events)
     assert story.is_refunded("r1", amount, None, currency) is not None
     assert len(story.of("ada").pending_events) == facts
 
 
-def test_a_share_in_another_currency_is_reversed_in_its_own(sale: Any) -> None:
+def test_foreign_share_is_reversed_in_its_currency(sale: Any) -> None:
     story = sale(10_000, {"ada": 5_000})
     story.order.shares["ada"]["currency"] = "JPY"
     assert story.order.share_currency("ada") == "JPY"
@@ -116,7 +116,7 @@ def test_a_share_in_another_currency_is_reversed_in_its_own(sale: Any) -> None:
 # --- refunds that failed after all ----------------------------------------------------------------------------------
 
 
-def test_a_reversal_not_yet_sent_is_withdrawn(sale: Any) -> None:
+def test_unsent_reversal_is_withdrawn(sale: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.is_revoked("r1")
@@ -125,7 +125,7 @@ def test_a_reversal_not_yet_sent_is_withdrawn(sale: Any) -> None:
     assert len(story.transfers) == 1
 
 
-def test_a_withdrawn_reversal_lets_the_next_in_the_queue_go(sale: Any) -> None:
+def test_withdrawn_reversal_releases_the_next(sale: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.is_refunded("r2", 20)
@@ -133,7 +133,7 @@ def test_a_withdrawn_reversal_lets_the_next_in_the_queue_go(sale: Any) -> None:
     assert reversals(story.of("ada")) == [(20, "withdrawn"), (10, "requested")]
 
 
-def test_a_reversal_still_in_the_queue_is_withdrawn_and_the_running_one_goes_on(sale: Any) -> None:
+def test_queued_reversal_is_withdrawn_behind_the_running(sale: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     send = story.send(story.of("ada"))
@@ -144,7 +144,7 @@ def test_a_reversal_still_in_the_queue_is_withdrawn_and_the_running_one_goes_on(
     assert story.of("ada").status is S.PARTIALLY_REVERSED
 
 
-def test_an_open_reversal_is_awaited_and_then_given_back_by_a_transfer_of_its_own(sale: Any) -> None:
+def test_open_reversal_is_awaited_and_compensated(sale: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     send = story.send(story.of("ada"))
@@ -162,7 +162,7 @@ def test_an_open_reversal_is_awaited_and_then_given_back_by_a_transfer_of_its_ow
     assert story.net("ada") == 50
 
 
-def test_an_open_reversal_that_is_refused_after_all_is_withdrawn(sale: Any, answers: Any) -> None:
+def test_open_reversal_is_withdrawn_after_a_refusal(sale: Any, answers: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     transfer = story.of("ada")
@@ -174,7 +174,7 @@ def test_an_open_reversal_that_is_refused_after_all_is_withdrawn(sale: Any, answ
     assert (transfer.status, len(story.transfers)) == (S.PARTIALLY_REVERSED, 1)
 
 
-def test_an_open_reversal_that_finds_less_left_is_still_withdrawn_and_not_asked_for_again(sale: Any, answers: Any) -> None:
+def test_reduced_open_reversal_is_withdrawn(sale: Any, answers: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     transfer = story.of("ada")
@@ -187,7 +187,7 @@ def test_an_open_reversal_that_finds_less_left_is_still_withdrawn_and_not_asked_
     assert len(story.transfers) == 1, "what strangers took is theirs to answer for"
 
 
-def test_it_is_contested_once_however_often_the_order_is_settled(sale: Any) -> None:
+def test_open_reversal_is_contested_once(sale: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.send(story.of("ada"))
@@ -197,7 +197,7 @@ def test_it_is_contested_once_however_often_the_order_is_settled(sale: Any) -> N
     assert told(story.of("ada")).count("ReversalContested") == 1
 
 
-def test_a_refund_that_succeeds_again_while_its_reversal_is_open_needs_nothing_more(sale: Any) -> None:
+def test_refund_that_succeeds_again_uses_the_open_reversal(sale: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     send = story.send(story.of("ada"))
@@ -208,7 +208,7 @@ def test_a_refund_that_succeeds_again_while_its_reversal_is_open_needs_nothing_m
     assert story.net("ada") == 30
 
 
-def test_what_was_taken_is_given_back_once(sale: Any) -> None:
+def test_taken_amount_is_given_back_once(sale: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.all_go_through()
@@ -218,7 +218,7 @@ def test_what_was_taken_is_given_back_once(sale: Any) -> None:
     assert [t.original for t in story.transfers] == [50, 20]
 
 
-def test_a_refund_that_failed_gives_back_what_was_never_sent_as_well(sale: Any) -> None:
+def test_failed_refund_also_restores_an_unsent_reduction(sale: Any) -> None:
     story = sale(100, {"ada": 50})
     story.is_refunded("r1", 100)
     story.is_revoked("r1")
@@ -227,7 +227,7 @@ def test_a_refund_that_failed_gives_back_what_was_never_sent_as_well(sale: Any) 
     assert story.net("ada") == 50
 
 
-def test_a_second_refund_after_one_that_failed_debits_the_seller_again_newest_transfer_first(sale: Any) -> None:
+def test_second_refund_debits_the_newest_transfer_first(sale: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.all_go_through()
@@ -243,7 +243,7 @@ def test_a_second_refund_after_one_that_failed_debits_the_seller_again_newest_tr
     assert story.net("ada") == 0
 
 
-def test_the_newest_transfer_is_debited_first_and_the_sale_only_for_the_rest(sale: Any) -> None:
+def test_sale_is_debited_only_for_the_rest(sale: Any) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.all_go_through()
@@ -256,7 +256,7 @@ def test_the_newest_transfer_is_debited_first_and_the_sale_only_for_the_rest(sal
     assert reversals(story.of("ada", 0)) == [(20, "reversed")]
 
 
-def test_the_same_refund_failing_and_succeeding_for_ever_stays_exact(sale: Any) -> None:
+def test_alternating_refund_outcomes_stay_exact(sale: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 33}).all_go_through()
     for _ in range(5):
         story.is_refunded("r1", 61)
@@ -268,7 +268,7 @@ def test_the_same_refund_failing_and_succeeding_for_ever_stays_exact(sale: Any) 
     assert len({t.id for t in story.transfers}) == len(story.transfers)
 
 
-def test_a_cent_of_rounding_moves_with_the_refund_that_fails(sale: Any) -> None:
+def test_rounding_cent_moves_with_the_failed_refund(sale: Any) -> None:
     """5 of 10 for r1 (floor 1 of 3), 5 for r2 (the rest, 2 of 3). Without r1, r2 alone owes 1 and not 2."""
     story = sale(10, {"ada": 3}).all_go_through()
     story.is_refunded("r1", 5)
@@ -283,7 +283,7 @@ def test_a_cent_of_rounding_moves_with_the_refund_that_fails(sale: Any) -> None:
     assert story.net("ada") == 2
 
 
-def test_a_cent_of_rounding_that_was_taken_already_comes_back(sale: Any) -> None:
+def test_taken_rounding_cent_is_given_back(sale: Any) -> None:
     story = sale(10, {"ada": 3}).all_go_through()
     story.is_refunded("r1", 5)
     story.is_refunded("r2", 5)
@@ -295,7 +295,7 @@ def test_a_cent_of_rounding_that_was_taken_already_comes_back(sale: Any) -> None
     assert sum(t.original for t in story.transfers[1:]) == 2
 
 
-def test_a_cent_of_rounding_contests_nobody_elses_open_reversal(sale: Any) -> None:
+def test_rounding_cent_contests_no_other_open_reversal(sale: Any) -> None:
     story = sale(10, {"ada": 3}).all_go_through()
     transfer = story.of("ada")
     story.is_refunded("r1", 5)
@@ -311,7 +311,7 @@ def test_a_cent_of_rounding_contests_nobody_elses_open_reversal(sale: Any) -> No
     assert story.net("ada") == 2
 
 
-def test_lowering_a_reversal_that_was_refused_before_changes_its_key(sale: Any, answers: Any) -> None:
+def test_lowered_refused_reversal_gets_a_new_key(sale: Any, answers: Any) -> None:
     story = sale(10, {"ada": 3}).all_go_through()
     transfer = story.of("ada")
     story.is_refunded("r1", 5)
@@ -328,7 +328,7 @@ def test_lowering_a_reversal_that_was_refused_before_changes_its_key(sale: Any, 
     assert (used.key[-3:], again.key[-3:]) == (":e1", ":e2")
 
 
-def test_revoking_one_of_several_compensates_only_its_own_seller(sale: Any) -> None:
+def test_revoked_refund_compensates_only_its_seller(sale: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 50}).all_go_through()
     story.is_refunded("r1", 30, {"ada": 30})
     story.is_refunded("r2", 20, {"bob": 20})
@@ -339,7 +339,7 @@ def test_revoking_one_of_several_compensates_only_its_own_seller(sale: Any) -> N
     assert [t.seller_id for t in story.transfers] == ["ada", "bob", "ada"]
 
 
-def test_the_order_keeps_count_of_every_transfer_that_gives_back(sale: Any) -> None:
+def test_order_counts_every_compensation(sale: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 50}).all_go_through()
     story.is_refunded("r1", 30)
     story.all_go_through()
@@ -361,14 +361,14 @@ def stuck(sale: Any, answers: Any) -> Any:
     return story
 
 
-def test_a_refund_of_a_stuck_transfer_waits_for_the_operator_by_name(sale: Any, answers: Any) -> None:
+def test_refund_of_a_stuck_transfer_waits_for_operator(sale: Any, answers: Any) -> None:
     story = stuck(sale, answers)
     story.is_refunded("r2", 20)
     assert story.of("ada").pending_events[-1].waiting_for == "operator"
     assert story.of("ada").taken == 30
 
 
-def test_a_stuck_reversal_whose_cause_is_gone_is_withdrawn_and_reopening_is_refused(sale: Any, answers: Any) -> None:
+def test_stuck_reversal_without_cause_is_withdrawn(sale: Any, answers: Any) -> None:
     story = stuck(sale, answers)
     story.is_revoked("r1")
     assert reversals(story.of("ada")) == [(20, "withdrawn")]
@@ -377,7 +377,7 @@ def test_a_stuck_reversal_whose_cause_is_gone_is_withdrawn_and_reopening_is_refu
     assert len(story.transfers) == 1
 
 
-def test_reopening_sends_what_is_due_now_and_not_what_was_due_then(sale: Any, answers: Any) -> None:
+def test_reopening_sends_the_amount_due_now(sale: Any, answers: Any) -> None:
     story = stuck(sale, answers)
     story.is_refunded("r2", 20)
     story.is_revoked("r1")
@@ -390,7 +390,7 @@ def test_reopening_sends_what_is_due_now_and_not_what_was_due_then(sale: Any, an
 # --- what a refund is told ------------------------------------------------------------------------------------------
 
 
-def test_a_refund_is_told_how_it_is_divided(sale: Any) -> None:
+def test_refund_shows_its_division(sale: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 30}).all_go_through()
     story.is_refunded("r1", 10)
     ada, bob = story.of("ada"), story.of("bob")
@@ -400,7 +400,7 @@ def test_a_refund_is_told_how_it_is_divided(sale: Any) -> None:
     ]
 
 
-def test_before_the_payment_it_is_told_the_parts_without_transfers(sale: Any) -> None:
+def test_refund_before_payment_shows_parts_without_transfers(sale: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 30}, paid=False)
     story.is_refunded("r0", 10)
     story.is_refunded("r1", 10)

@@ -28,7 +28,7 @@ def opened(story: Any, origin: str = "psp", refund_id: str = "psp-1", psp: str |
     )
 
 
-def test_what_the_provider_says_is_news_exactly_where_the_table_says_so(story: Any) -> None:
+def test_report_is_recorded_where_the_table_says_so(story: Any) -> None:
     rows = [line.split() for line in TABLE.strip().splitlines()]
     wanted = {(f, t): mark == "x" for f, *marks in rows for t, mark in zip([r[0] for r in rows], marks, strict=True)}
     refund = opened(story)
@@ -41,11 +41,11 @@ def test_what_the_provider_says_is_news_exactly_where_the_table_says_so(story: A
 
 
 @pytest.mark.parametrize(("origin", "status"), [("api", R.REQUESTED), ("settled", R.SUBMITTED), ("psp", R.SUBMITTED)])
-def test_a_refund_begins_where_its_origin_puts_it(story: Any, origin: str, status: R) -> None:
+def test_refund_begins_in_its_origins_status(story: Any, origin: str, status: R) -> None:
     assert opened(story, origin).status is status
 
 
-def test_a_failure_says_whether_it_came_after_success(story: Any) -> None:
+def test_failure_records_whether_it_followed_success(story: Any) -> None:
     refund = opened(story)
     refund.fail("psp", "bank refused", story.now)
     assert not refund.pending_events[-1].after_success  # type: ignore[attr-defined]
@@ -54,7 +54,7 @@ def test_a_failure_says_whether_it_came_after_success(story: Any) -> None:
     assert refund.pending_events[-1].after_success  # type: ignore[attr-defined]
 
 
-def test_a_refund_first_heard_of_from_the_provider_takes_the_callers_name_once_and_keeps_its_key(story: Any) -> None:
+def test_callers_name_is_adopted_once_and_the_key_kept(story: Any) -> None:
     refund = opened(story)
     refund.name("refund-1", "psp-1", story.now)
     refund.name("refund-1", "psp-1", story.now)
@@ -73,7 +73,7 @@ def test_a_refund_first_heard_of_from_the_provider_takes_the_callers_name_once_a
         ({"explicit": {"ada": 1}}, "allocation"),
     ],
 )
-def test_a_repetition_with_other_content_is_refused_and_says_what_differs(story: Any, other: dict[str, Any], named: str) -> None:
+def test_repetition_with_other_content_names_the_difference(story: Any, other: dict[str, Any], named: str) -> None:
     refund = opened(story)
     same: dict[str, Any] = {"order_id": "o", "amount": 40, "psp_refund_id": "psp-1", "reason": None, "explicit": None}
     refund.agree(**same)
@@ -81,7 +81,7 @@ def test_a_repetition_with_other_content_is_refused_and_says_what_differs(story:
         refund.agree(**{**same, **other})
 
 
-def test_a_streams_instants_never_go_back(story: Any) -> None:
+def test_instants_of_a_stream_never_go_back(story: Any) -> None:
     refund = opened(story)
     refund.succeed("psp", [], story.now - timedelta(hours=1))
     assert refund.modified_on == story.now

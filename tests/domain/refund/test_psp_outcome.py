@@ -75,7 +75,7 @@ def asking() -> Asking:
     return Asking()
 
 
-def test_the_intent_has_the_frozen_body_and_is_recorded_before_the_call(asking: Asking) -> None:
+def test_intent_has_the_frozen_body_before_the_call(asking: Asking) -> None:
     step = asking.begins()
     assert step == Send("refund", 1, "r1", asking.calls[0].body)
     assert step.body == {
@@ -88,7 +88,7 @@ def test_the_intent_has_the_frozen_body_and_is_recorded_before_the_call(asking: 
     assert asking.refund.operation.in_call
 
 
-def test_a_name_that_the_provider_would_not_take_is_known_before_its_webhook_can_come() -> None:
+def test_shortened_name_is_known_before_its_webhook() -> None:
     asking = Asking(refund_id="a refund/with a long name that does not fit into thirty")
     asking.begins()
     made = name_at_psp(asking.refund.key)
@@ -97,19 +97,19 @@ def test_a_name_that_the_provider_would_not_take_is_known_before_its_webhook_can
 
 
 @pytest.mark.parametrize("reason", ["duplicate", "fraudulent", "requested_by_customer"])
-def test_a_reason_that_connectors_know_is_sent_as_the_reason(reason: str) -> None:
+def test_known_reason_is_sent_as_the_reason(reason: str) -> None:
     body = Asking(reason=reason).begins().body
     assert body["reason"] == reason
     assert "reason" not in body["metadata"]
 
 
-def test_any_other_reason_is_only_metadata() -> None:
+def test_other_reason_is_sent_as_metadata() -> None:
     body = Asking(reason="it was broken").begins().body
     assert "reason" not in body
     assert body["metadata"]["reason"] == "it was broken"
 
 
-def test_whatever_happens_the_same_call_goes_out_under_the_same_name(asking: Asking) -> None:
+def test_same_call_goes_out_under_the_same_name(asking: Asking) -> None:
     for outcome in (SILENCE, BUSY, SILENCE):
         assert isinstance(asking.is_due(), Send)
         asking.hears(outcome)
@@ -117,14 +117,14 @@ def test_whatever_happens_the_same_call_goes_out_under_the_same_name(asking: Ask
     assert [call.attempt for call in asking.calls] == [1, 2, 3]
 
 
-def test_nothing_is_sent_before_it_is_due(asking: Asking) -> None:
+def test_call_is_not_sent_before_it_is_due(asking: Asking) -> None:
     asking.begins()
     asking.hears(SILENCE)
     assert isinstance(asking.begins(MINUTE - timedelta(seconds=1)), Rest)
     assert isinstance(asking.begins(timedelta(seconds=1)), Send)
 
 
-def test_a_call_found_without_an_outcome_is_made_again_as_it_was(asking: Asking) -> None:
+def test_call_without_outcome_is_repeated_unchanged(asking: Asking) -> None:
     assert isinstance(asking.begins(), Send)
     again = asking.begins()
     assert isinstance(again, Send)
@@ -132,19 +132,19 @@ def test_a_call_found_without_an_outcome_is_made_again_as_it_was(asking: Asking)
     assert asking.refund.operation.unknown, "the first may have arrived"
 
 
-def test_a_caller_that_vanishes_again_and_again_costs_attempts(asking: Asking) -> None:
+def test_vanishing_callers_cost_attempts(asking: Asking) -> None:
     for _ in range(3):
         asking.begins()
     assert isinstance(asking.begins(), Rest)
     assert (asking.last.why, asking.last.retry_count, asking.last.open) == ("unknown", 1, True)
 
 
-def test_a_refusal_is_definite(asking: Asking) -> None:
+def test_refusal_is_final(asking: Asking) -> None:
     asking.begins()
     assert asking.hears(NO) == "IR_13: The refund amount exceeds the amount captured"
 
 
-def test_a_refusal_after_an_unknown_call_is_no_end_before_the_provider_was_asked(asking: Asking) -> None:
+def test_refusal_after_an_unknown_call_needs_a_look_up(asking: Asking) -> None:
     asking.begins()
     asking.hears(SILENCE)
     asking.is_due()
@@ -157,7 +157,7 @@ def test_a_refusal_after_an_unknown_call_is_no_end_before_the_provider_was_asked
     assert asking.hears(NO) is not None, "now nothing is in doubt any more"
 
 
-def test_with_no_attempt_left_the_provider_is_asked_and_only_what_it_lacks_has_failed(asking: Asking) -> None:
+def test_exhausted_refund_is_looked_up_and_fails_if_absent(asking: Asking) -> None:
     asking.exhausted()
     assert isinstance(asking.is_due(), LookUp)
     psp_outcome.postpone(asking.refund, "look_up_failed", "no answer", asking.now + MINUTE, asking.now)
@@ -165,7 +165,7 @@ def test_with_no_attempt_left_the_provider_is_asked_and_only_what_it_lacks_has_f
     assert "has no such refund" in str(psp_outcome.absent(asking.refund, "HE_02", asking.now))
 
 
-def test_a_payment_that_cannot_be_refunded_yet_is_tried_again_within_bounds(asking: Asking) -> None:
+def test_not_yet_refundable_payment_is_retried_within_bounds(asking: Asking) -> None:
     ends = []
     for _ in range(1 + POLICY.max_retries):
         assert isinstance(asking.is_due(), Send)
@@ -173,7 +173,7 @@ def test_a_payment_that_cannot_be_refunded_yet_is_tried_again_within_bounds(aski
     assert ends == [None, None, "IR_14: The payment is processing"]
 
 
-def test_what_the_provider_did_not_begin_costs_no_attempt(asking: Asking) -> None:
+def test_not_executed_call_costs_no_attempt(asking: Asking) -> None:
     for _ in range(10):
         assert isinstance(asking.is_due(), Send)
         asking.hears(NotExecuted(Hindrance.RATE_LIMITED, "Too many requests"))
@@ -181,7 +181,7 @@ def test_what_the_provider_did_not_begin_costs_no_attempt(asking: Asking) -> Non
     assert asking.last.hindered_since == NOW
 
 
-def test_a_call_that_was_not_made_leaves_the_doubt_that_was_there(asking: Asking) -> None:
+def test_call_given_back_keeps_an_earlier_doubt(asking: Asking) -> None:
     asking.begins()
     psp_outcome.give_back(asking.refund, 1, "no lease", asking.now)
     assert asking.last.open is False
@@ -192,7 +192,7 @@ def test_a_call_that_was_not_made_leaves_the_doubt_that_was_there(asking: Asking
     assert asking.last.open is True
 
 
-def test_a_submitted_refund_is_asked_about_less_and_less_often_and_never_sent(asking: Asking) -> None:
+def test_submitted_refund_is_polled_at_growing_intervals(asking: Asking) -> None:
     asking.begins()
     asking.refund.submit("r1", asking.now + MINUTE, asking.now)
     waits = []
@@ -205,7 +205,7 @@ def test_a_submitted_refund_is_asked_about_less_and_less_often_and_never_sent(as
 
 
 @pytest.mark.parametrize("status", [RefundStatus.SUCCEEDED, RefundStatus.FAILED, RefundStatus.REVIEW])
-def test_what_is_decided_is_neither_called_nor_asked_about(asking: Asking, status: RefundStatus) -> None:
+def test_decided_refund_is_neither_called_nor_polled(asking: Asking, status: RefundStatus) -> None:
     asking.begins()
     match status:
         case RefundStatus.SUCCEEDED:
@@ -218,7 +218,7 @@ def test_what_is_decided_is_neither_called_nor_asked_about(asking: Asking, statu
     assert isinstance(asking.begins(FOR_EVER), Rest)
 
 
-def test_the_name_that_a_caller_gives_later_changes_nothing_of_the_call(asking: Asking) -> None:
+def test_later_caller_name_leaves_the_call_unchanged(asking: Asking) -> None:
     first = asking.begins().body
     asking.refund.name("another", None, asking.now)
     asking.hears(SILENCE)

@@ -39,7 +39,7 @@ def by_mia(story: Any, evidence: str = "ticket 7") -> None:
     resolve(story.transfer, "mia", "settled with the seller", evidence, story.now)
 
 
-def test_a_seller_who_was_paid_outside_of_stripe_is_not_paid_by_stripe_as_well(unpaid: Any) -> None:
+def test_seller_paid_elsewhere_is_not_paid_by_stripe(unpaid: Any) -> None:
     by_mia(unpaid)
     assert unpaid.told() == ["Resolved"]
     with pytest.raises(NothingToRetry, match="mia resolved it: settled with the seller"):
@@ -48,7 +48,7 @@ def test_a_seller_who_was_paid_outside_of_stripe_is_not_paid_by_stripe_as_well(u
         by_mia(unpaid)
 
 
-def test_a_refund_of_what_was_paid_outside_of_stripe_waits_for_a_person(unpaid: Any) -> None:
+def test_refund_of_payment_elsewhere_waits_for_a_person(unpaid: Any) -> None:
     by_mia(unpaid)
     unpaid.news()
     unpaid.refunded(amount=4_000)
@@ -57,7 +57,7 @@ def test_a_refund_of_what_was_paid_outside_of_stripe_waits_for_a_person(unpaid: 
     assert fact.waiting_for == "operator"
 
 
-def test_what_refunds_took_entirely_after_it_was_given_up_ends_cancelled(unpaid: Any) -> None:
+def test_fully_refunded_given_up_transfer_is_cancelled(unpaid: Any) -> None:
     unpaid.refunded(amount=10_000)
     assert unpaid.status is S.PERMANENTLY_FAILED
     unpaid.news()
@@ -67,7 +67,7 @@ def test_what_refunds_took_entirely_after_it_was_given_up_ends_cancelled(unpaid:
     assert unpaid.transfer.next_retry_at is None
 
 
-def test_a_reversal_that_is_written_off_counts_as_taken_and_is_not_sent_again(stuck: Any) -> None:
+def test_written_off_reversal_counts_as_taken(stuck: Any) -> None:
     by_mia(stuck)
     (reversal,) = stuck.transfer.reversals.values()
     assert stuck.told() == ["Reopened", "Resolved"]
@@ -76,13 +76,13 @@ def test_a_reversal_that_is_written_off_counts_as_taken_and_is_not_sent_again(st
     assert stuck.step()[0] == "nothing is due"
 
 
-def test_what_waited_behind_a_written_off_reversal_goes_on(stuck: Any) -> None:
+def test_queue_continues_after_a_write_off(stuck: Any) -> None:
     stuck.refunded("refund-2", 1_000)
     by_mia(stuck)
     assert (stuck.status, stuck.reversal.amount) == (S.REVERSAL_PENDING, 1_000)
 
 
-def test_a_written_off_reversal_whose_refund_fails_afterwards_gives_the_seller_nothing(stuck: Any) -> None:
+def test_written_off_reversal_gives_nothing_back(stuck: Any) -> None:
     """Whether the seller had paid it in another way is not known here: the alarm of the failed refund tells a person."""
     by_mia(stuck)
     (reversal,) = stuck.transfer.reversals.values()
@@ -90,7 +90,7 @@ def test_a_written_off_reversal_whose_refund_fails_afterwards_gives_the_seller_n
     assert stuck.transfer.taken == 0
 
 
-def test_a_paid_transfer_of_which_nothing_is_owed_any_more_takes_part_in_refunds_again(stuck: Any) -> None:
+def test_settled_transfer_takes_part_in_refunds_again(stuck: Any) -> None:
     (reversal,) = stuck.transfer.reversals.values()
     stuck.transfer.withdraw(reversal, 4_000, "refund-1", stuck.now)
     stuck.news()
@@ -102,7 +102,7 @@ def test_a_paid_transfer_of_which_nothing_is_owed_any_more_takes_part_in_refunds
     assert stuck.status is S.REVERSAL_PENDING
 
 
-def test_a_transfer_that_stripe_holds_completes_what_was_given_up(unpaid: Any) -> None:
+def test_stripe_transfer_completes_a_given_up_one(unpaid: Any) -> None:
     resolve_by_transfer(unpaid.transfer, unpaid.books()._replace(transfer_id=None), "mia", "made in the dashboard", unpaid.now)
     assert unpaid.told() == ["Reopened", "Completed", "Resolved"]
     assert (unpaid.status, unpaid.transfer.stripe_transfer_id) == (S.COMPLETED, "tr_1")
@@ -111,13 +111,13 @@ def test_a_transfer_that_stripe_holds_completes_what_was_given_up(unpaid: Any) -
 @pytest.mark.parametrize(
     "other", [{"destination": "acct_bob"}, {"currency": "USD"}, {"amount": 9_999}, {"transfer_id": "another"}]
 )
-def test_a_transfer_to_somebody_else_or_over_something_else_proves_nothing(unpaid: Any, other: dict[str, Any]) -> None:
+def test_transfer_to_another_account_proves_nothing(unpaid: Any, other: dict[str, Any]) -> None:
     with pytest.raises(EvidenceDiffers, match=next(iter(other))):
         resolve_by_transfer(unpaid.transfer, unpaid.books()._replace(**other), "mia", "made in the dashboard", unpaid.now)
     assert unpaid.told() == []
 
 
-def test_a_reversal_made_by_hand_settles_the_one_that_is_owed(stuck: Any) -> None:
+def test_manual_reversal_settles_the_owed_one(stuck: Any) -> None:
     books = stuck.books(ReversalAtStripe("trr_9", 4_000, None))
     resolve_by_reversal(stuck.transfer, books, "trr_9", "mia", "made in the dashboard", stuck.now)
     reopened, settled, resolved = stuck.news()
@@ -126,7 +126,7 @@ def test_a_reversal_made_by_hand_settles_the_one_that_is_owed(stuck: Any) -> Non
     assert (stuck.status, stuck.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
 
 
-def test_one_reversal_at_stripe_settles_one_of_ours(story: Any, answers: Any) -> None:
+def test_one_stripe_reversal_settles_one_of_ours(story: Any, answers: Any) -> None:
     story.reversing()
     story.call(Succeeded("trr_1", 4_000))
     story.refunded("refund-2", 1_000)
@@ -140,7 +140,7 @@ def test_one_reversal_at_stripe_settles_one_of_ours(story: Any, answers: Any) ->
     assert story.told() == []
 
 
-def test_what_is_not_stuck_needs_no_person(story: Any) -> None:
+def test_healthy_transfer_cannot_be_resolved(story: Any) -> None:
     with pytest.raises(NothingToResolve, match="pending"):
         by_mia(story)
     story.paid()
@@ -148,7 +148,7 @@ def test_what_is_not_stuck_needs_no_person(story: Any) -> None:
         by_mia(story)
 
 
-def test_a_call_under_way_has_its_outcome_first(unpaid: Any) -> None:
+def test_running_call_has_its_outcome_first(unpaid: Any) -> None:
     unpaid.transfer.retry("ops", "again", unpaid.now)
     unpaid.find()
     unpaid.send()
@@ -156,7 +156,7 @@ def test_a_call_under_way_has_its_outcome_first(unpaid: Any) -> None:
         by_mia(unpaid)
 
 
-def test_what_is_open_after_an_unknown_answer_is_not_stuck(story: Any) -> None:
+def test_unknown_operation_cannot_be_resolved(story: Any) -> None:
     story.call(Unknown("timeout", "no answer"))
     with pytest.raises(NothingToResolve):
         by_mia(story)

@@ -38,7 +38,7 @@ def doubted(sale: Any) -> bool:
 # --- the order ------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_unsent_is_held_back_and_what_is_paid_is_counted(sale: Any) -> None:
+def test_unsent_transfers_are_held_and_paid_ones_counted(sale: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 30})
     story.goes_through(story.of("ada"), "tr_1")
     assert doubted(story)
@@ -47,7 +47,7 @@ def test_what_is_unsent_is_held_back_and_what_is_paid_is_counted(sale: Any) -> N
     assert (fact.held, fact.sent) == (1, 1)
 
 
-def test_the_same_said_again_holds_nothing_back_that_a_person_has_released(sale: Any) -> None:
+def test_repeated_report_holds_no_released_transfer(sale: Any) -> None:
     story = sale(100, {"ada": 50})
     assert doubted(story)
     story.of("ada").retry("ops", "the bank has the money", story.now)
@@ -56,7 +56,7 @@ def test_the_same_said_again_holds_nothing_back_that_a_person_has_released(sale:
     assert story.net("ada") == 50
 
 
-def test_what_such_an_order_comes_to_owe_later_is_held_back_as_well(sale: Any) -> None:
+def test_later_transfers_of_the_order_are_held(sale: Any) -> None:
     story = sale(100, {"ada": 50})
     story.all_go_through()
     story.is_refunded("r1", 100)
@@ -67,7 +67,7 @@ def test_what_such_an_order_comes_to_owe_later_is_held_back_as_well(sale: Any) -
     assert (given_back.held, given_back.next_retry_at, given_back.status) == (WHY, None, S.PENDING)
 
 
-def test_what_needs_a_person_anyway_is_left_alone(story: Any, answers: Any) -> None:
+def test_permanently_failed_transfer_is_not_held(story: Any, answers: Any) -> None:
     for _ in range(6):
         story.call(answers.refused)
     story.news()
@@ -78,14 +78,14 @@ def test_what_needs_a_person_anyway_is_left_alone(story: Any, answers: Any) -> N
 # --- at rest --------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_never_due_until_a_person_retries_it_and_then_is_sent_under_its_first_key(held: Any) -> None:
+def test_held_transfer_is_due_only_after_a_retry(held: Any) -> None:
     assert is_never_due(held)
     held.transfer.retry("ops", "the bank has the money", held.now)
     assert held.transfer.held is None
     assert held.send().key.endswith(":e1")
 
 
-def test_one_that_was_refused_stays_failed_and_is_not_tried_again(story: Any, answers: Any) -> None:
+def test_held_failed_transfer_stays_failed(story: Any, answers: Any) -> None:
     story.call(answers.too_little)
     hold_back(story.transfer, WHY, story.now)
     assert story.status is S.FAILED
@@ -93,26 +93,26 @@ def test_one_that_was_refused_stays_failed_and_is_not_tried_again(story: Any, an
 
 
 @pytest.mark.parametrize(("amount", "status"), [(4_000, S.PENDING), (10_000, S.CANCELLED)])
-def test_a_refund_meanwhile_reduces_or_cancels_it_and_nothing_is_due(held: Any, amount: int, status: S) -> None:
+def test_refund_reduces_or_cancels_a_held_transfer(held: Any, amount: int, status: S) -> None:
     held.refunded(amount=amount)
     assert held.status is status
     assert is_never_due(held)
 
 
-def test_released_after_a_refund_only_the_rest_is_sent(held: Any) -> None:
+def test_released_transfer_sends_the_rest_after_a_refund(held: Any) -> None:
     held.refunded(amount=4_000)
     held.transfer.retry("ops", "it is paid", held.now)
     assert held.send().body["amount"] == 6_000
 
 
-def test_one_that_a_refund_has_cancelled_cannot_be_retried(held: Any) -> None:
+def test_cancelled_held_transfer_cannot_be_retried(held: Any) -> None:
     held.refunded(amount=10_000)
     with pytest.raises(NothingToRetry):
         held.transfer.retry("ops", "it is paid", held.now)
 
 
 @pytest.mark.parametrize("status", [S.PENDING, S.FAILED])
-def test_a_person_may_end_it_without_paying(story: Any, answers: Any, status: S) -> None:
+def test_held_transfer_can_be_resolved_without_payment(story: Any, answers: Any, status: S) -> None:
     if status is S.FAILED:
         story.call(answers.refused)
     hold_back(story.transfer, WHY, story.now)
@@ -123,12 +123,12 @@ def test_a_person_may_end_it_without_paying(story: Any, answers: Any, status: S)
         story.transfer.retry("ops", "after all", story.now)
 
 
-def test_a_transfer_made_by_hand_meanwhile_can_be_named(held: Any) -> None:
+def test_manual_transfer_can_resolve_a_held_one(held: Any) -> None:
     resolve_by_transfer(held.transfer, held.books(), "ops", "paid by hand", held.now)
     assert (held.status, held.transfer.stripe_transfer_id, held.transfer.held) == (S.COMPLETED, "tr_1", None)
 
 
-def test_stripes_own_word_that_it_is_paid_counts(held: Any) -> None:
+def test_stripe_success_completes_a_held_transfer(held: Any) -> None:
     complete(held.transfer, "tr_1", 10_000, None, held.now)
     assert (held.status, held.transfer.held) == (S.COMPLETED, None)
 
@@ -136,7 +136,7 @@ def test_stripes_own_word_that_it_is_paid_counts(held: Any) -> None:
 # --- a call is open -------------------------------------------------------------------------------------------------
 
 
-def test_a_call_under_way_is_decided_by_its_outcome(story: Any) -> None:
+def test_running_call_is_decided_by_its_outcome(story: Any) -> None:
     send = story.send()
     hold_back(story.transfer, WHY, story.now)
     with pytest.raises(CallInFlight):
@@ -146,7 +146,7 @@ def test_a_call_under_way_is_decided_by_its_outcome(story: Any) -> None:
 
 
 @pytest.mark.parametrize("answer", ["refused", "invalid", "too_little", "on_hold", "rate_limited"])
-def test_a_call_under_way_that_comes_to_nothing_is_not_repeated(story: Any, answers: Any, answer: str) -> None:
+def test_failed_running_call_is_not_repeated(story: Any, answers: Any, answer: str) -> None:
     send = story.send()
     hold_back(story.transfer, WHY, story.now)
     story.answer(send, getattr(answers, answer))
@@ -154,7 +154,7 @@ def test_a_call_under_way_that_comes_to_nothing_is_not_repeated(story: Any, answ
     assert is_never_due(story)
 
 
-def test_a_call_that_was_not_made_after_all_is_not_made(story: Any) -> None:
+def test_call_given_back_is_not_made_again(story: Any) -> None:
     send = story.send()
     hold_back(story.transfer, WHY, story.now)
     give_back(story.transfer, send.attempt, "shutting down", story.now)
@@ -162,7 +162,7 @@ def test_a_call_that_was_not_made_after_all_is_not_made(story: Any) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["timeout", "outage", "key_in_use", "replayed_outage"])
-def test_an_unknown_outcome_is_read_in_stripes_books_and_never_sent_again(story: Any, answers: Any, outcome: str) -> None:
+def test_unknown_outcome_is_looked_up_and_not_resent(story: Any, answers: Any, outcome: str) -> None:
     send = story.send()
     hold_back(story.transfer, WHY, story.now)
     story.answer(send, getattr(answers, outcome))
@@ -171,27 +171,27 @@ def test_an_unknown_outcome_is_read_in_stripes_books_and_never_sent_again(story:
     assert story.told().count("CallStarted") == 1
 
 
-def test_so_it_is_where_the_outcome_was_unknown_before(story: Any, answers: Any) -> None:
+def test_earlier_unknown_outcome_is_looked_up(story: Any, answers: Any) -> None:
     story.call(answers.timeout)
     hold_back(story.transfer, WHY, story.now)
     story.find(story.books())
     assert (story.status, story.transfer.held) == (S.COMPLETED, None)
 
 
-def test_so_it_is_where_its_caller_has_vanished(story: Any) -> None:
+def test_vanished_callers_outcome_is_looked_up(story: Any) -> None:
     story.send()
     hold_back(story.transfer, WHY, story.now)
     assert isinstance(story.look(), LookUp)
 
 
-def test_while_the_books_have_not_been_read_nobody_can_end_it(story: Any, answers: Any) -> None:
+def test_held_transfer_needs_a_look_up_before_its_end(story: Any, answers: Any) -> None:
     story.call(answers.timeout)
     hold_back(story.transfer, WHY, story.now)
     with pytest.raises(NothingToResolve):
         resolve(story.transfer, "ops", "the buyer never paid", "ticket-1", story.now)
 
 
-def test_books_that_cannot_be_read_do_not_release_it(story: Any, answers: Any) -> None:
+def test_failed_look_up_keeps_the_hold(story: Any, answers: Any) -> None:
     story.call(answers.refused)
     story.transfer.retry("ops", "now", story.now)
     hold_back(story.transfer, WHY, story.now)
@@ -199,7 +199,7 @@ def test_books_that_cannot_be_read_do_not_release_it(story: Any, answers: Any) -
     assert is_never_due(story)
 
 
-def test_a_refund_that_waited_for_the_outcome_reduces_it_before_it_rests(story: Any, answers: Any) -> None:
+def test_queued_refund_reduces_before_the_hold(story: Any, answers: Any) -> None:
     send = story.send()
     story.refunded(amount=4_000)
     hold_back(story.transfer, WHY, story.now)
@@ -208,7 +208,7 @@ def test_a_refund_that_waited_for_the_outcome_reduces_it_before_it_rests(story: 
     assert is_never_due(story)
 
 
-def test_an_exhausted_one_that_is_not_there_needs_a_person_as_ever(story: Any, answers: Any) -> None:
+def test_exhausted_absent_transfer_fails_permanently(story: Any, answers: Any) -> None:
     for _ in range(6):
         story.call(answers.outage)
     hold_back(story.transfer, WHY, story.now)

@@ -29,7 +29,7 @@ def exhaust(story: Any, answers: Any) -> None:
 # --- the happy path -------------------------------------------------------------------------------------------------
 
 
-def test_a_refund_of_all_of_it_ends_reversed(story: Any) -> None:
+def test_full_refund_ends_reversed(story: Any) -> None:
     story.reversing(amount=10_000)
     assert story.status is S.REVERSAL_PENDING
     story.call(Succeeded("trr_1", 10_000, "req_1"))
@@ -39,7 +39,7 @@ def test_a_refund_of_all_of_it_ends_reversed(story: Any) -> None:
     assert story.transfer.next_retry_at is None
 
 
-def test_a_refund_of_a_part_ends_partially_reversed_and_the_next_one_starts_afresh(story: Any, answers: Any) -> None:
+def test_partial_refund_ends_partially_reversed(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000)
     story.call(answers.outage)
     story.call(Succeeded("trr_1", 4_000))
@@ -52,7 +52,7 @@ def test_a_refund_of_a_part_ends_partially_reversed_and_the_next_one_starts_afre
     assert (story.status, story.transfer.amount_reversed) == (S.REVERSED, 10_000)
 
 
-def test_two_equal_refunds_are_two_reversals(story: Any) -> None:
+def test_equal_refunds_are_two_reversals(story: Any) -> None:
     story.reversing(amount=4_000)
     one = story.call(Succeeded("trr_1", 4_000))
     two = story.refunded("refund-2", 4_000).send()
@@ -60,7 +60,7 @@ def test_two_equal_refunds_are_two_reversals(story: Any) -> None:
     assert story.transfer.amount_reversed == 4_000
 
 
-def test_no_more_can_be_taken_back_than_there_is(story: Any) -> None:
+def test_reversals_never_exceed_the_transfer(story: Any) -> None:
     story.reversing(amount=4_000)
     assert story.transfer.room == 6_000
     for amount in (6_001, 0, -1):
@@ -71,7 +71,7 @@ def test_no_more_can_be_taken_back_than_there_is(story: Any) -> None:
 # --- what ends at once ----------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_transfer_is_one_call_and_then_a_persons_business(story: Any, answers: Any) -> None:
+def test_unknown_transfer_is_called_once_and_given_up(story: Any, answers: Any) -> None:
     story.reversing()
     story.call(answers.not_found)
     (intent, end) = story.news()
@@ -80,13 +80,13 @@ def test_an_unknown_transfer_is_one_call_and_then_a_persons_business(story: Any,
     assert story.passes(1_000 * HOUR).step()[0] == "nothing is due"
 
 
-def test_such_a_404_needs_no_look_and_every_other_refusal_does(answers: Any) -> None:
+def test_only_a_missing_transfer_needs_no_look_up(answers: Any) -> None:
     assert not needs_look(answers.not_found)
     assert all(needs_look(getattr(answers, word)) for word in ("refused", "already", "too_little", "invalid"))
     assert not any(needs_look(getattr(answers, word)) for word in ("timeout", "rate_limited", "idempotency_error"))
 
 
-def test_without_a_stripe_transfer_id_nothing_is_called(story: Any) -> None:
+def test_missing_stripe_id_prevents_the_call(story: Any) -> None:
     story.reversing()
     story.transfer.stripe_transfer_id = ""
     step = story.step()
@@ -96,7 +96,7 @@ def test_without_a_stripe_transfer_id_nothing_is_called(story: Any) -> None:
     assert story.status is S.PERMANENTLY_FAILED
 
 
-def test_such_a_transfer_is_reopened_once_its_id_is_known(story: Any) -> None:
+def test_missing_stripe_id_is_recovered_by_reopening(story: Any) -> None:
     story.reversing()
     story.transfer.stripe_transfer_id = None
     story.step()
@@ -111,7 +111,7 @@ def test_such_a_transfer_is_reopened_once_its_id_is_known(story: Any) -> None:
     assert story.send().body["stripe_transfer_id"] == "tr_1"
 
 
-def test_the_books_that_do_not_know_the_transfer_end_it_as_well(story: Any, answers: Any) -> None:
+def test_look_up_of_a_missing_transfer_gives_up(story: Any, answers: Any) -> None:
     story.reversing()
     exhaust(story, answers)
     story.look()
@@ -122,7 +122,7 @@ def test_the_books_that_do_not_know_the_transfer_end_it_as_well(story: Any, answ
 # --- already reversed -----------------------------------------------------------------------------------------------
 
 
-def test_refused_because_ours_is_there_already_takes_in_our_own(story: Any, answers: Any) -> None:
+def test_refusal_takes_in_our_own_earlier_reversal(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000)
     story.call(answers.already, seen=story.books(story.ours("trr_7")))
     fact = story.news()[-1]
@@ -130,7 +130,7 @@ def test_refused_because_ours_is_there_already_takes_in_our_own(story: Any, answ
     assert story.transfer.amount_reversed == 4_000
 
 
-def test_refused_because_somebody_took_all_of_it_is_settled_by_them(story: Any, answers: Any) -> None:
+def test_refusal_is_settled_by_a_full_external_reversal(story: Any, answers: Any) -> None:
     story.reversing(amount=10_000)
     story.call(answers.already, seen=story.books(story.theirs(10_000)))
     fact = story.news()[-1]
@@ -138,7 +138,7 @@ def test_refused_because_somebody_took_all_of_it_is_settled_by_them(story: Any, 
     assert (fact.amount, fact.amount_reversed, fact.drift) == (10_000, 10_000, 0)
 
 
-def test_where_they_took_more_than_the_refund_asked_the_rest_is_drift(story: Any, answers: Any) -> None:
+def test_larger_external_reversal_leaves_drift(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000)
     story.call(answers.already, seen=story.books(story.theirs(10_000)))
     fact = story.news()[-1]
@@ -146,7 +146,7 @@ def test_where_they_took_more_than_the_refund_asked_the_rest_is_drift(story: Any
     assert story.transfer.taken == 4_000, "the refund has taken no more than it asked for"
 
 
-def test_several_strangers_are_named_but_none_is_taken_for_the_one(story: Any, answers: Any) -> None:
+def test_several_external_reversals_are_all_named(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000)
     story.call(answers.already, seen=story.books(story.theirs(9_000, "trr_x"), story.theirs(1_000, "trr_y")))
     fact = story.news()[-1]
@@ -155,7 +155,7 @@ def test_several_strangers_are_named_but_none_is_taken_for_the_one(story: Any, a
     assert "trr_y" in fact.note
 
 
-def test_what_waited_is_settled_by_the_rest_of_what_they_took(story: Any, answers: Any) -> None:
+def test_waiting_reversal_is_settled_by_external_excess(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000).refunded("refund-2", 5_000)
     story.call(answers.already, seen=story.books(story.theirs(10_000)))
     assert story.told()[-3:] == ["PartiallyReversed", "ReversalRequested", "Reversed"]
@@ -165,7 +165,7 @@ def test_what_waited_is_settled_by_the_rest_of_what_they_took(story: Any, answer
     assert ids == ["trr_dashboard", None], "one reversal at Stripe settles one of ours"
 
 
-def test_less_left_than_asked_records_theirs_and_asks_for_the_rest_under_the_next_key(story: Any, answers: Any) -> None:
+def test_smaller_remainder_is_asked_for_under_the_next_key(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000)
     first = story.call(answers.refused, seen=story.books(story.theirs(7_000)))
     assert story.told() == ["CallStarted", "ReversalRequested", "PartiallyReversed", "ReversalRequested"]
@@ -180,7 +180,7 @@ def test_less_left_than_asked_records_theirs_and_asks_for_the_rest_under_the_nex
     assert (story.status, story.transfer.amount_reversed) == (S.REVERSED, 10_000)
 
 
-def test_a_late_answer_under_the_old_key_is_not_taken_for_the_new_ones(story: Any, answers: Any) -> None:
+def test_late_answer_of_the_old_key_is_ignored(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000)
     older, newer = story.send(), story.send()
     story.answer(newer, answers.refused, story.books(story.theirs(7_000)))
@@ -194,7 +194,7 @@ def test_a_late_answer_under_the_old_key_is_not_taken_for_the_new_ones(story: An
     assert story.operation.key(story.transfer.id) == current.key
 
 
-def test_what_waited_finds_nothing_when_the_rest_was_taken(story: Any, answers: Any) -> None:
+def test_waiting_reversal_finds_the_rest_taken(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000).refunded("refund-2", 6_000)
     story.call(answers.refused, seen=story.books(story.theirs(7_000)))
     story.call(Succeeded("trr_1", 3_000))
@@ -204,7 +204,7 @@ def test_what_waited_finds_nothing_when_the_rest_was_taken(story: Any, answers: 
     assert story.transfer.taken == 3_000
 
 
-def test_while_ours_may_be_under_way_a_part_that_is_gone_decides_nothing(story: Any, answers: Any) -> None:
+def test_running_call_postpones_the_decision_about_a_part(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000)
     first = story.call(answers.timeout)
     story.news()
@@ -214,7 +214,7 @@ def test_while_ours_may_be_under_way_a_part_that_is_gone_decides_nothing(story: 
     assert story.send().key == first.key
 
 
-def test_ours_counts_even_if_an_earlier_answer_was_lost(story: Any, answers: Any) -> None:
+def test_our_reversal_counts_after_a_lost_answer(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000)
     story.call(answers.timeout)
     story.call(answers.refused, seen=story.books(story.theirs(1_000), story.ours()))
@@ -231,7 +231,7 @@ WORDINGS = [
 
 
 @pytest.mark.parametrize("message", WORDINGS)
-def test_the_wording_decides_nothing(stories: Any, message: str) -> None:
+def test_wording_decides_nothing(stories: Any, message: str) -> None:
     """The same refusal in other words comes to the same, for each of the three things that can be at Stripe."""
     for seen in (lambda s: s.books(s.ours()), lambda s: s.books(s.theirs(10_000)), lambda s: s.books()):
         worded, silent = stories().reversing(), stories().reversing()
@@ -241,13 +241,13 @@ def test_the_wording_decides_nothing(stories: Any, message: str) -> None:
         assert worded.told() == silent.told()
 
 
-def test_a_hint_of_already_reversed_that_is_not_so_takes_nothing_for_done(story: Any, answers: Any) -> None:
+def test_false_already_reversed_hint_settles_nothing(story: Any, answers: Any) -> None:
     story.reversing()
     story.call(answers.already, seen=story.books())
     assert (story.status, story.transfer.amount_reversed) == (S.REVERSAL_PENDING, 0)
 
 
-def test_a_refusal_whose_reason_cannot_be_read_is_put_off_and_ends_nothing(story: Any, answers: Any) -> None:
+def test_refusal_without_readable_reason_is_postponed(story: Any, answers: Any) -> None:
     story.reversing()
     story.call(answers.already, seen=None)
     assert (story.status, story.operation.retry_count) == (S.REVERSAL_PENDING, 0)
@@ -258,7 +258,7 @@ def test_a_refusal_whose_reason_cannot_be_read_is_put_off_and_ends_nothing(story
 
 
 @pytest.mark.parametrize("word", ["not_found"])
-def test_a_404_while_money_may_have_moved_gives_nothing_up(story: Any, answers: Any, word: str) -> None:
+def test_missing_transfer_with_unknown_call_gives_up_nothing(story: Any, answers: Any, word: str) -> None:
     story.reversing()
     story.call(answers.timeout)
     story.call(getattr(answers, word))
@@ -267,14 +267,14 @@ def test_a_404_while_money_may_have_moved_gives_nothing_up(story: Any, answers: 
     assert story.status is S.PERMANENTLY_FAILED
 
 
-def test_a_503_is_counted_and_stays_pending(story: Any, answers: Any) -> None:
+def test_outage_503_is_counted_and_stays_pending(story: Any, answers: Any) -> None:
     story.reversing()
     story.call(answers.outage)
     fact = story.news()[-1]
     assert (fact.retry_count, fact.next_retry_at, story.status) == (1, story.now + story.policy.base, S.REVERSAL_PENDING)
 
 
-def test_exhausted_and_absent_ends_permanently(story: Any, answers: Any) -> None:
+def test_exhausted_absent_reversal_ends_permanently(story: Any, answers: Any) -> None:
     story.reversing()
     exhaust(story, answers)
     story.see(story.books())
@@ -283,21 +283,21 @@ def test_exhausted_and_absent_ends_permanently(story: Any, answers: Any) -> None
     assert reversals(story) == [(4_000, "failed")]
 
 
-def test_exhausted_and_found_is_reversed(story: Any, answers: Any) -> None:
+def test_exhausted_found_reversal_is_reversed(story: Any, answers: Any) -> None:
     story.reversing(amount=10_000)
     exhaust(story, answers)
     story.see(story.books(story.ours("trr_9")))
     assert (story.status, story.transfer.stripe_reversal_id) == (S.REVERSED, "trr_9")
 
 
-def test_exhausted_with_all_of_it_taken_by_others_is_settled_by_them(story: Any, answers: Any) -> None:
+def test_exhausted_reversal_is_settled_by_external_ones(story: Any, answers: Any) -> None:
     story.reversing()
     exhaust(story, answers)
     story.see(story.books(story.theirs(10_000)))
     assert story.status is S.REVERSED
 
 
-def test_exhausted_with_less_left_asks_for_the_rest_with_fresh_attempts(story: Any, answers: Any) -> None:
+def test_exhausted_reversal_asks_for_the_rest_afresh(story: Any, answers: Any) -> None:
     story.reversing()
     exhaust(story, answers)
     story.see(story.books(story.theirs(9_000)))
@@ -305,7 +305,7 @@ def test_exhausted_with_less_left_asks_for_the_rest_with_fresh_attempts(story: A
     assert story.send().key.endswith(":e2")
 
 
-def test_a_reversal_waiting_behind_one_that_was_given_up_waits_for_the_operator(story: Any, answers: Any) -> None:
+def test_waiting_reversal_stops_behind_a_given_up_one(story: Any, answers: Any) -> None:
     story.reversing().refunded("refund-2", 1_000)
     story.call(answers.not_found)
     assert reversals(story) == [(4_000, "failed"), (1_000, "queued")]
@@ -321,7 +321,7 @@ def test_a_reversal_waiting_behind_one_that_was_given_up_waits_for_the_operator(
 
 
 @pytest.mark.parametrize("word", ["refused", "too_little", "already"])
-def test_refused_with_enough_left_waits_for_funds_under_ever_new_keys(story: Any, answers: Any, word: str) -> None:
+def test_missing_funds_retry_under_new_keys(story: Any, answers: Any, word: str) -> None:
     story.reversing()
     keys = []
     for _ in range(20):
@@ -334,7 +334,7 @@ def test_refused_with_enough_left_waits_for_funds_under_ever_new_keys(story: Any
     assert story.status is S.PARTIALLY_REVERSED
 
 
-def test_without_funds_for_45_days_a_person_is_needed(story: Any, answers: Any) -> None:
+def test_missing_funds_need_a_person_after_45_days(story: Any, answers: Any) -> None:
     story.reversing()
     since = story.now
     while story.status is S.REVERSAL_PENDING:
@@ -346,7 +346,7 @@ def test_without_funds_for_45_days_a_person_is_needed(story: Any, answers: Any) 
 # --- the queue ------------------------------------------------------------------------------------------------------
 
 
-def test_one_reversal_is_in_flight_and_the_others_follow_one_by_one_oldest_first(story: Any) -> None:
+def test_reversals_are_sent_one_by_one_oldest_first(story: Any) -> None:
     story.reversing(amount=1_000)
     for n in (2, 3, 4):
         story.refunded(f"refund-{n}", n * 1_000)
@@ -361,7 +361,7 @@ def test_one_reversal_is_in_flight_and_the_others_follow_one_by_one_oldest_first
     assert story.status is S.REVERSED
 
 
-def test_success_of_a_reversal_that_was_given_up_reopens_it_and_counts_once(story: Any, answers: Any) -> None:
+def test_late_success_reopens_a_given_up_reversal_once(story: Any, answers: Any) -> None:
     story.reversing()
     send = story.call(answers.not_found)
     story.news()
@@ -373,7 +373,7 @@ def test_success_of_a_reversal_that_was_given_up_reopens_it_and_counts_once(stor
     assert (story.status, story.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
 
 
-def test_what_waited_behind_a_reversal_that_stripe_turns_out_to_hold_goes_on(story: Any, answers: Any) -> None:
+def test_waiting_reversal_continues_after_the_late_success(story: Any, answers: Any) -> None:
     story.reversing()
     send = story.call(answers.not_found)
     story.refunded("refund-2", 1_000)
@@ -382,7 +382,7 @@ def test_what_waited_behind_a_reversal_that_stripe_turns_out_to_hold_goes_on(sto
     assert story.reversal.amount == 1_000
 
 
-def test_a_second_reversal_for_the_same_request_is_evidence(story: Any) -> None:
+def test_second_reversal_of_a_request_is_evidence(story: Any) -> None:
     story.reversing()
     older, newer = story.send(), story.send()
     story.answer(newer, Succeeded("trr_1", 4_000))
@@ -395,7 +395,7 @@ def test_a_second_reversal_for_the_same_request_is_evidence(story: Any) -> None:
 # --- reversals nobody of us asked for -------------------------------------------------------------------------------
 
 
-def test_a_strangers_reversal_is_request_and_outcome_in_one_append_and_never_sent(story: Any) -> None:
+def test_external_reversal_is_one_append_and_never_sent(story: Any) -> None:
     story.paid()
     record_external(story.transfer, story.books(story.theirs(3_000)), story.now)
     request, outcome = story.news()
@@ -404,7 +404,7 @@ def test_a_strangers_reversal_is_request_and_outcome_in_one_append_and_never_sen
     assert story.passes(1_000 * HOUR).step()[0] == "nothing is due"
 
 
-def test_hearing_of_it_again_changes_nothing(story: Any) -> None:
+def test_repeated_external_reversal_changes_nothing(story: Any) -> None:
     story.paid()
     seen = story.books(story.theirs(3_000))
     record_external(story.transfer, seen, story.now)
@@ -413,13 +413,13 @@ def test_hearing_of_it_again_changes_nothing(story: Any) -> None:
     assert story.told() == []
 
 
-def test_a_strangers_reversal_is_nobodys_refund_but_leaves_less_to_take(story: Any) -> None:
+def test_external_reversal_leaves_less_to_take(story: Any) -> None:
     story.paid()
     record_external(story.transfer, story.books(story.theirs(3_000)), story.now)
     assert (story.transfer.taken, story.transfer.room) == (0, 7_000)
 
 
-def test_while_ours_is_running_attribution_waits_for_its_outcome(story: Any) -> None:
+def test_external_reversal_waits_for_our_running_call(story: Any) -> None:
     story.reversing()
     record_external(story.transfer, story.books(story.theirs(3_000)), story.now)
     assert story.told() == []
@@ -431,7 +431,7 @@ def test_while_ours_is_running_attribution_waits_for_its_outcome(story: Any) -> 
     assert story.transfer.amount_reversed == 7_000
 
 
-def test_one_that_settled_our_own_is_not_recorded_again(story: Any, answers: Any) -> None:
+def test_settling_external_reversal_is_not_recorded_again(story: Any, answers: Any) -> None:
     story.reversing(amount=4_000)
     story.call(answers.already, seen=story.books(story.theirs(10_000)))
     story.news()
@@ -439,7 +439,7 @@ def test_one_that_settled_our_own_is_not_recorded_again(story: Any, answers: Any
     assert story.told() == []
 
 
-def test_a_refund_named_like_a_reversal_at_stripe_is_not_taken_for_it(story: Any) -> None:
+def test_refund_named_like_a_stripe_reversal_is_distinct(story: Any) -> None:
     story.paid().refunded("trr_dashboard", 1_000)
     story.call(Succeeded("trr_1", 1_000))
     ours = ReversalAtStripe("trr_1", 1_000, next(iter(story.transfer.reversals)))

@@ -35,7 +35,7 @@ def succeed(story: Any, send: Send) -> None:
 # --- intent ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_intent_is_a_fact_before_the_call_with_key_and_body_frozen(due: Any) -> None:
+def test_intent_is_a_fact_before_the_call(due: Any) -> None:
     send = due.send()
 
     (intent,) = due.news()
@@ -45,21 +45,21 @@ def test_the_intent_is_a_fact_before_the_call_with_key_and_body_frozen(due: Any)
     assert due.operation.open, "from here on money may move"
 
 
-def test_the_key_names_the_operation_and_its_epoch_and_no_amount(story: Any) -> None:
+def test_key_names_operation_and_epoch_but_no_amount(story: Any) -> None:
     assert story.send().key == f"transfer:{story.transfer.id}:e1"
     story.answer(Send(TRANSFER, 1, "", {}), Succeeded("tr_1", 10_000))  # type: ignore[typeddict-item]
     story.refunded(amount=4_000)
     assert story.send().key == f"reversal:{story.reversal.reversal_id}:e1"
 
 
-def test_our_own_ids_travel_in_the_metadata(story: Any) -> None:
+def test_transfer_metadata_carries_our_ids(story: Any) -> None:
     body = story.send().body
     assert body["metadata"] == {"transfer_id": str(story.transfer.id), "order_id": "order-1", "seller_id": "ada"}
     assert (body["amount"], body["currency"], body["destination"]) == (10_000, "eur", "acct_ada")
     assert body["transfer_group"] == "order-1"
 
 
-def test_a_reversal_names_its_refund_and_its_transfer(story: Any) -> None:
+def test_reversal_metadata_names_refund_and_transfer(story: Any) -> None:
     story.reversing(amount=4_000)
     body = story.send().body
     assert body["metadata"] == {
@@ -71,7 +71,7 @@ def test_a_reversal_names_its_refund_and_its_transfer(story: Any) -> None:
     assert (body["stripe_transfer_id"], body["amount"]) == ("tr_1", 4_000)
 
 
-def test_nothing_is_sent_before_it_is_due(due: Any, answers: Any) -> None:
+def test_call_is_not_sent_before_it_is_due(due: Any, answers: Any) -> None:
     due.call(answers.outage)
     due.news()
     due.passes(due.waits - timedelta(microseconds=1))
@@ -80,7 +80,7 @@ def test_nothing_is_sent_before_it_is_due(due: Any, answers: Any) -> None:
     assert isinstance(due.passes(timedelta(microseconds=1)).step(), Send)
 
 
-def test_where_nothing_is_due_nothing_happens(story: Any) -> None:
+def test_idle_transfer_takes_no_step(story: Any) -> None:
     assert isinstance(story.paid().passes(1000 * HOUR).step(), Rest)
     assert story.told() == []
 
@@ -89,7 +89,7 @@ def test_where_nothing_is_due_nothing_happens(story: Any) -> None:
 
 
 @pytest.mark.parametrize("word", NO_ANSWER)
-def test_without_an_answer_the_same_call_is_repeated_under_the_same_key(due: Any, answers: Any, word: str) -> None:
+def test_unanswered_call_is_repeated_under_its_key(due: Any, answers: Any, word: str) -> None:
     status = due.status
     first = due.call(getattr(answers, word))
     assert due.status is status
@@ -101,7 +101,7 @@ def test_without_an_answer_the_same_call_is_repeated_under_the_same_key(due: Any
     assert second.attempt == first.attempt + 1
 
 
-def test_each_failed_attempt_waits_twice_as_long_up_to_ten_seconds(due: Any, answers: Any) -> None:
+def test_failed_attempts_wait_twice_as_long_up_to_10_s(due: Any, answers: Any) -> None:
     waited = []
     for count in range(5):
         assert due.operation.retry_count == count
@@ -111,7 +111,7 @@ def test_each_failed_attempt_waits_twice_as_long_up_to_ten_seconds(due: Any, ans
     assert due.operation.retry_count == 5
 
 
-def test_six_calls_are_made_and_then_stripes_books_are_read(due: Any, answers: Any) -> None:
+def test_six_failed_calls_lead_to_a_look_up(due: Any, answers: Any) -> None:
     calls = [due.call(answers.outage) for _ in range(6)]
     assert len({call.key for call in calls}) == 1
     last_call = due.now
@@ -125,7 +125,7 @@ def test_six_calls_are_made_and_then_stripes_books_are_read(due: Any, answers: A
     assert due.operation.open, "still nobody knows"
 
 
-def test_no_look_is_begun_while_a_call_may_still_be_under_way_however_impatient_the_operator(due: Any, answers: Any) -> None:
+def test_look_up_waits_for_the_end_of_a_running_call(due: Any, answers: Any) -> None:
     for _ in range(6):
         due.call(answers.outage)
     ended = due.operation.last_began + due.policy.call_timeout
@@ -139,7 +139,7 @@ def test_no_look_is_begun_while_a_call_may_still_be_under_way_however_impatient_
     assert isinstance(due.comes_due().step(), LookUp)
 
 
-def test_a_look_up_that_failed_is_repeated_and_ends_nothing(due: Any, answers: Any) -> None:
+def test_failed_look_up_is_repeated_and_ends_nothing(due: Any, answers: Any) -> None:
     for _ in range(6):
         due.call(answers.outage)
     status = due.status
@@ -151,7 +151,7 @@ def test_a_look_up_that_failed_is_repeated_and_ends_nothing(due: Any, answers: A
     assert due.operation.open
 
 
-def test_a_stored_500_heard_again_is_the_same_attempt_and_the_books_are_read_instead_of_hearing_it_for_a_day(
+def test_stored_500_counts_as_one_attempt(
     due: Any, answers: Any
 ) -> None:
     first = due.call(answers.outage)
@@ -168,7 +168,7 @@ def test_a_stored_500_heard_again_is_the_same_attempt_and_the_books_are_read_ins
     assert due.operation.retry_count == 1
 
 
-def test_after_23_hours_the_books_are_read_before_anything_is_sent(due: Any, answers: Any) -> None:
+def test_key_older_than_23_hours_requires_a_look_up(due: Any, answers: Any) -> None:
     first = due.call(answers.timeout)
     began = due.now
     due.now = began + 23 * HOUR - MINUTE
@@ -181,7 +181,7 @@ def test_after_23_hours_the_books_are_read_before_anything_is_sent(due: Any, ans
     assert look == LookUp(first.what, began, 2)
 
 
-def test_the_age_of_a_key_begins_with_its_own_first_call(story: Any, answers: Any) -> None:
+def test_key_age_begins_with_its_own_first_call(story: Any, answers: Any) -> None:
     story.call(answers.too_little)  # a stored refusal: the next epoch
     story.passes(30 * HOUR)
     send = story.send()
@@ -194,7 +194,7 @@ def test_the_age_of_a_key_begins_with_its_own_first_call(story: Any, answers: An
 
 
 @pytest.mark.parametrize("word", HINDERED)
-def test_what_stripe_did_not_begin_consumes_no_attempt_and_keeps_its_key(due: Any, answers: Any, word: str) -> None:
+def test_not_executed_call_consumes_no_attempt(due: Any, answers: Any, word: str) -> None:
     keys = {due.call(getattr(answers, word)).key for _ in range(40)}
     assert len(keys) == 1
     assert due.operation.retry_count == 0
@@ -202,13 +202,13 @@ def test_what_stripe_did_not_begin_consumes_no_attempt_and_keeps_its_key(due: An
     assert due.waits <= due.policy.maximum
 
 
-def test_a_key_in_use_means_that_somebodys_call_is_still_under_way(due: Any, answers: Any) -> None:
+def test_key_in_use_means_a_call_is_still_running(due: Any, answers: Any) -> None:
     due.call(answers.key_in_use)
     assert due.operation.open
 
 
 @pytest.mark.parametrize("word", ["rate_limited", "unauthorized", "forbidden"])
-def test_the_other_hindrances_leave_nothing_open(due: Any, answers: Any, word: str) -> None:
+def test_other_hindrances_leave_no_operation_open(due: Any, answers: Any, word: str) -> None:
     due.call(getattr(answers, word))
     assert not due.operation.open
 
@@ -219,7 +219,7 @@ LATER = [*HINDERED, *NO_ANSWER, "invalid", "not_found", "too_little_unstored"]
 
 
 @pytest.mark.parametrize("word", LATER)
-def test_once_unknown_it_stays_open_whatever_is_answered_later(due: Any, answers: Any, word: str) -> None:
+def test_unknown_operation_stays_open_after_later_answers(due: Any, answers: Any, word: str) -> None:
     first = due.call(answers.timeout)
     status = due.status
 
@@ -232,7 +232,7 @@ def test_once_unknown_it_stays_open_whatever_is_answered_later(due: Any, answers
 
 
 @pytest.mark.parametrize("word", LATER)
-def test_once_unknown_no_refund_changes_the_body(due: Any, answers: Any, word: str) -> None:
+def test_unknown_operation_keeps_its_body_after_a_refund(due: Any, answers: Any, word: str) -> None:
     first = due.call(answers.timeout)
     due.call(getattr(answers, word), seen=due.books())
 
@@ -242,14 +242,14 @@ def test_once_unknown_no_refund_changes_the_body(due: Any, answers: Any, word: s
     assert due.send().body == first.body
 
 
-def test_a_stored_refusal_under_the_same_key_closes_what_was_unknown(due: Any, answers: Any) -> None:
+def test_stored_refusal_closes_an_unknown_operation(due: Any, answers: Any) -> None:
     first = due.call(answers.timeout)
     due.call(answers.refused, seen=due.books())
     assert not due.operation.open
     assert due.send().key == first.key.replace(":e1", ":e2")
 
 
-def test_the_answer_to_the_repetition_settles_what_was_unknown(due: Any, answers: Any) -> None:
+def test_repeated_calls_answer_ends_the_unknown_operation(due: Any, answers: Any) -> None:
     due.call(answers.timeout)
     succeed(due, due.send())
     assert due.transfer.operation is None
@@ -259,7 +259,7 @@ def test_the_answer_to_the_repetition_settles_what_was_unknown(due: Any, answers
 # --- vanished callers, late answers ---------------------------------------------------------------------------------
 
 
-def test_a_call_found_without_an_outcome_is_repeated_under_the_same_key(due: Any) -> None:
+def test_call_without_outcome_is_repeated_under_its_key(due: Any) -> None:
     first = due.send()
     second = due.send()
     assert (second.key, second.body) == (first.key, first.body)
@@ -268,7 +268,7 @@ def test_a_call_found_without_an_outcome_is_repeated_under_the_same_key(due: Any
 
 
 @pytest.mark.parametrize("word", ["rate_limited", "unauthorized", "forbidden", "invalid", "not_found"])
-def test_what_a_vanished_caller_may_have_done_stays_unknown_whatever_the_next_one_hears(
+def test_vanished_callers_operation_stays_unknown(
     due: Any, answers: Any, word: str
 ) -> None:
     first = due.send()
@@ -278,7 +278,7 @@ def test_what_a_vanished_caller_may_have_done_stays_unknown_whatever_the_next_on
     assert due.send().key == first.key
 
 
-def test_callers_that_vanish_for_ever_come_to_an_end(due: Any) -> None:
+def test_vanishing_callers_are_bounded(due: Any) -> None:
     """Call, vanish, call, vanish, …: the third vanished caller and each one after it is a failed attempt."""
     sent, counted = 0, []
     for _ in range(20):
@@ -294,7 +294,7 @@ def test_callers_that_vanish_for_ever_come_to_an_end(due: Any) -> None:
     assert due.operation.exhausted
 
 
-def test_an_answer_ends_the_row_of_vanished_callers(due: Any, answers: Any) -> None:
+def test_answer_resets_the_count_of_vanished_callers(due: Any, answers: Any) -> None:
     due.send()
     due.send()
     due.call(answers.rate_limited)
@@ -304,7 +304,7 @@ def test_an_answer_ends_the_row_of_vanished_callers(due: Any, answers: Any) -> N
     assert due.operation.retry_count == 0
 
 
-def test_the_late_outcome_of_an_older_attempt_changes_nothing(due: Any, answers: Any) -> None:
+def test_older_attempts_late_outcome_changes_nothing(due: Any, answers: Any) -> None:
     older, newer = due.send(), due.send()
     due.news()
     before = due.operation
@@ -316,7 +316,7 @@ def test_the_late_outcome_of_an_older_attempt_changes_nothing(due: Any, answers:
     assert due.transfer.operation is None
 
 
-def test_an_outcome_heard_twice_counts_once(due: Any, answers: Any) -> None:
+def test_repeated_outcome_counts_once(due: Any, answers: Any) -> None:
     send = due.call(answers.outage)
     due.news()
     due.answer(send, answers.outage)
@@ -324,7 +324,7 @@ def test_an_outcome_heard_twice_counts_once(due: Any, answers: Any) -> None:
     assert due.operation.retry_count == 1
 
 
-def test_success_counts_however_late_it_comes(due: Any, answers: Any) -> None:
+def test_late_success_counts(due: Any, answers: Any) -> None:
     older = due.send()
     due.call(answers.timeout)
     succeed(due, older)
@@ -332,7 +332,7 @@ def test_success_counts_however_late_it_comes(due: Any, answers: Any) -> None:
     assert due.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED)
 
 
-def test_success_heard_twice_is_one_success(due: Any) -> None:
+def test_repeated_success_is_one_success(due: Any) -> None:
     send = due.send()
     succeed(due, send)
     due.news()
@@ -340,7 +340,7 @@ def test_success_heard_twice_is_one_success(due: Any) -> None:
     assert due.told() == []
 
 
-def test_a_call_that_was_not_made_after_all_is_given_back(due: Any) -> None:
+def test_call_that_was_not_made_is_given_back(due: Any) -> None:
     send = due.send()
     give_back(due.transfer, send.attempt, "too late", due.now)
     assert not due.operation.open
@@ -348,13 +348,13 @@ def test_a_call_that_was_not_made_after_all_is_given_back(due: Any) -> None:
     assert due.send().key == send.key
 
 
-def test_giving_back_a_call_does_not_make_known_what_was_unknown(due: Any, answers: Any) -> None:
+def test_unknown_operation_stays_unknown_after_give_back(due: Any, answers: Any) -> None:
     due.call(answers.timeout)
     give_back(due.transfer, due.send().attempt, "too late", due.now)
     assert due.operation.open
 
 
-def test_giving_back_an_older_call_changes_nothing(due: Any) -> None:
+def test_older_call_given_back_changes_nothing(due: Any) -> None:
     older, _ = due.send(), due.send()
     due.news()
     give_back(due.transfer, older.attempt, "too late", due.now)
@@ -364,7 +364,7 @@ def test_giving_back_an_older_call_changes_nothing(due: Any) -> None:
 # --- a look that is older than the last call ------------------------------------------------------------------------
 
 
-def test_what_a_look_did_not_find_proves_nothing_about_a_call_that_began_after_it(due: Any, answers: Any) -> None:
+def test_look_up_proves_nothing_about_a_later_call(due: Any, answers: Any) -> None:
     for _ in range(6):
         due.call(answers.outage)
     early = due.look()
@@ -382,7 +382,7 @@ def test_what_a_look_did_not_find_proves_nothing_about_a_call_that_began_after_i
     assert due.operation.key(due.transfer.id) == newer.key
 
 
-def test_a_look_that_comes_after_the_end_changes_nothing(due: Any, answers: Any) -> None:
+def test_late_look_up_after_the_end_changes_nothing(due: Any, answers: Any) -> None:
     for _ in range(6):
         due.call(answers.outage)
     look = due.look()
@@ -397,7 +397,7 @@ def test_a_look_that_comes_after_the_end_changes_nothing(due: Any, answers: Any)
 # --- outages and restores -------------------------------------------------------------------------------------------
 
 
-def test_an_attempt_that_an_outage_spent_is_given_back_once_and_stays_unknown(due: Any) -> None:
+def test_outage_attempt_is_forgiven_once_and_stays_unknown(due: Any) -> None:
     send = due.call(Unknown("http_503", "down", 503))
     assert due.operation.retry_count == 1
     for _ in range(2):
@@ -406,7 +406,7 @@ def test_an_attempt_that_an_outage_spent_is_given_back_once_and_stays_unknown(du
     assert due.send().key == send.key
 
 
-def test_the_last_attempt_is_given_back_as_well(due: Any) -> None:
+def test_last_attempt_of_an_outage_is_forgiven(due: Any) -> None:
     for _ in range(due.policy.max_retries + 1):
         send = due.call(Unknown("http_503", "down", 503))
     assert due.operation.exhausted
@@ -415,7 +415,7 @@ def test_the_last_attempt_is_given_back_as_well(due: Any) -> None:
     assert due.send().key == send.key
 
 
-def test_what_was_answered_since_is_not_given_back(due: Any, answers: Any) -> None:
+def test_answered_attempt_is_not_forgiven(due: Any, answers: Any) -> None:
     send = due.call(Unknown("http_503", "down", 503))
     due.call(Unknown("timeout", "no answer"))
     due.news()
@@ -423,7 +423,7 @@ def test_what_was_answered_since_is_not_given_back(due: Any, answers: Any) -> No
     assert due.told() == []
 
 
-def test_after_a_restore_nothing_is_sent_before_it_was_looked_up_first_sends_included(due: Any) -> None:
+def test_restored_ledger_looks_up_before_each_first_send(due: Any) -> None:
     restored = LookFirst(due.now + SECOND, due.now - timedelta(hours=3))
     due.passes(2 * SECOND)
     look = begin(due.transfer, due.now, due.policy, restored)
@@ -435,7 +435,7 @@ def test_after_a_restore_nothing_is_sent_before_it_was_looked_up_first_sends_inc
     assert send.key.endswith(":e1"), "the first key is as good as new, and Stripe would recognise it"
 
 
-def test_what_was_looked_up_before_the_restore_is_looked_up_again(due: Any) -> None:
+def test_look_up_before_a_restore_is_repeated(due: Any) -> None:
     first = LookFirst(due.now, due.now)
     look = begin(due.transfer, due.now, due.policy, first)
     assert isinstance(look, LookUp)
@@ -445,7 +445,7 @@ def test_what_was_looked_up_before_the_restore_is_looked_up_again(due: Any) -> N
     assert isinstance(begin(due.transfer, due.now, due.policy, second), LookUp)
 
 
-def test_what_is_hindered_knows_since_when(due: Any) -> None:
+def test_hindered_operation_records_since_when(due: Any) -> None:
     began = due.comes_due().now
     due.call(NotExecuted(Hindrance.RATE_LIMITED, "slow down"))
     due.call(NotExecuted(Hindrance.RATE_LIMITED, "slow down"))

@@ -26,7 +26,7 @@ def exhaust(story: Any, answers: Any) -> None:
 # --- the happy path -------------------------------------------------------------------------------------------------
 
 
-def test_a_transfer_that_succeeds_is_completed(story: Any) -> None:
+def test_success_completes_the_transfer(story: Any) -> None:
     story.news()
     story.call(Succeeded("tr_1", 10_000, "req_1"))
     assert story.told() == ["CallStarted", "Completed"]
@@ -38,7 +38,7 @@ def test_a_transfer_that_succeeds_is_completed(story: Any) -> None:
 # --- definite refusals ----------------------------------------------------------------------------------------------
 
 
-def test_a_refusal_is_failed_and_tried_again_under_the_next_key(story: Any, answers: Any) -> None:
+def test_refusal_fails_and_retries_under_the_next_key(story: Any, answers: Any) -> None:
     first = story.call(answers.refused)
     assert story.status is S.FAILED
     assert story.operation.retry_count == 1
@@ -46,21 +46,21 @@ def test_a_refusal_is_failed_and_tried_again_under_the_next_key(story: Any, answ
     assert (first.key[-3:], story.send().key[-3:]) == (":e1", ":e2")
 
 
-def test_a_refusal_that_stripe_did_not_store_keeps_its_key(story: Any, answers: Any) -> None:
+def test_unstored_refusal_keeps_its_key(story: Any, answers: Any) -> None:
     first = story.call(answers.invalid)
     assert story.status is S.FAILED
     assert not story.operation.open
     assert story.send().key == first.key
 
 
-def test_the_sixth_refusal_straight_from_the_start_ends_permanently(story: Any, answers: Any) -> None:
+def test_sixth_refusal_ends_permanently(story: Any, answers: Any) -> None:
     keys = [story.call(answers.refused).key for _ in range(6)]
     assert len(set(keys)) == 6
     assert story.status is S.PERMANENTLY_FAILED
     assert story.transfer.next_retry_at is None
 
 
-def test_a_definite_end_straight_from_pending_is_two_facts_and_no_ninth_arrow(story: Any, answers: Any) -> None:
+def test_permanent_end_from_pending_is_two_facts(story: Any, answers: Any) -> None:
     exhaust(story, answers)
     assert story.status is S.PENDING
     story.find()
@@ -71,7 +71,7 @@ def test_a_definite_end_straight_from_pending_is_two_facts_and_no_ninth_arrow(st
 # --- waiting for money, for the account -----------------------------------------------------------------------------
 
 
-def test_where_the_platform_has_too_little_it_waits_and_consumes_no_attempt(story: Any, answers: Any) -> None:
+def test_missing_funds_wait_without_consuming_an_attempt(story: Any, answers: Any) -> None:
     keys = []
     for _ in range(20):
         keys.append(story.call(answers.too_little).key)
@@ -83,7 +83,7 @@ def test_where_the_platform_has_too_little_it_waits_and_consumes_no_attempt(stor
     assert story.status is S.COMPLETED
 
 
-def test_after_45_days_without_funds_a_person_is_needed(story: Any, answers: Any) -> None:
+def test_missing_funds_need_a_person_after_45_days(story: Any, answers: Any) -> None:
     story.call(answers.too_little)
     since = story.now
     while story.status is S.FAILED:
@@ -93,7 +93,7 @@ def test_after_45_days_without_funds_a_person_is_needed(story: Any, answers: Any
     assert story.now - since == story.policy.funds_deadline
 
 
-def test_an_outage_in_between_does_not_restart_the_deadline(story: Any, answers: Any) -> None:
+def test_outage_does_not_restart_the_funds_deadline(story: Any, answers: Any) -> None:
     story.call(answers.too_little)
     since = story.operation.awaiting_since
     story.call(answers.outage)
@@ -102,13 +102,13 @@ def test_an_outage_in_between_does_not_restart_the_deadline(story: Any, answers:
     assert story.operation.awaiting_since == since
 
 
-def test_another_refusal_does_restart_it(story: Any, answers: Any) -> None:
+def test_another_refusal_restarts_the_funds_deadline(story: Any, answers: Any) -> None:
     story.call(answers.too_little)
     story.call(answers.refused)
     assert story.operation.awaiting_since is None
 
 
-def test_where_the_account_is_not_ready_it_waits_for_the_account_and_is_not_tried_again(story: Any, answers: Any) -> None:
+def test_unready_account_waits_for_its_event(story: Any, answers: Any) -> None:
     story.call(answers.on_hold)
     fact = story.news()[-1]
     assert (fact.reason, fact.waiting_for, fact.next_retry_at) == ("on_hold", "account", None)
@@ -123,20 +123,20 @@ def test_where_the_account_is_not_ready_it_waits_for_the_account_and_is_not_trie
 # --- look-ups -------------------------------------------------------------------------------------------------------
 
 
-def test_exhausted_and_absent_from_stripes_books_ends_permanently(story: Any, answers: Any) -> None:
+def test_exhausted_absent_transfer_ends_permanently(story: Any, answers: Any) -> None:
     exhaust(story, answers)
     story.find()
     fact = story.news()[-1]
     assert (fact.reason, story.status) == ("exhausted", S.PERMANENTLY_FAILED)
 
 
-def test_exhausted_and_found_in_stripes_books_is_completed(story: Any, answers: Any) -> None:
+def test_exhausted_found_transfer_is_completed(story: Any, answers: Any) -> None:
     exhaust(story, answers)
     story.find(story.books())
     assert (story.status, story.transfer.stripe_transfer_id) == (S.COMPLETED, "tr_1")
 
 
-def test_aged_and_absent_goes_out_under_the_next_key_and_needs_no_second_look(story: Any, answers: Any) -> None:
+def test_aged_absent_transfer_is_sent_under_the_next_key(story: Any, answers: Any) -> None:
     story.call(answers.timeout)
     story.passes(24 * HOUR).find()
     assert story.status is S.PENDING
@@ -144,7 +144,7 @@ def test_aged_and_absent_goes_out_under_the_next_key_and_needs_no_second_look(st
     assert story.send().key.endswith(":e2")
 
 
-def test_a_seller_who_was_paid_twice_is_evidence_that_is_held_once(story: Any, answers: Any) -> None:
+def test_second_payment_is_kept_as_evidence_once(story: Any, answers: Any) -> None:
     story.call(answers.timeout)
     story.passes(24 * HOUR).find(story.books(), story.books(tr="tr_2"))
     assert story.told()[-2:] == ["Completed", "EvidenceHeld"]
@@ -155,7 +155,7 @@ def test_a_seller_who_was_paid_twice_is_evidence_that_is_held_once(story: Any, a
     assert story.told() == []
 
 
-def test_a_second_transfer_that_comes_back_late_is_evidence_and_never_a_second_payment(story: Any) -> None:
+def test_late_second_transfer_is_kept_as_evidence(story: Any) -> None:
     older, newer = story.send(), story.send()
     story.answer(newer, Succeeded("tr_1", 10_000))
     story.news()
@@ -165,7 +165,7 @@ def test_a_second_transfer_that_comes_back_late_is_evidence_and_never_a_second_p
     assert story.transfer.stripe_transfer_id == "tr_1"
 
 
-def test_success_after_a_cancellation_is_evidence_and_nothing_is_sent_any_more(story: Any, answers: Any) -> None:
+def test_success_after_cancellation_is_kept_as_evidence(story: Any, answers: Any) -> None:
     send = story.call(answers.refused)
     story.refunded(amount=10_000)
     assert story.status is S.CANCELLED
@@ -189,7 +189,7 @@ def given_up(story: Any, answers: Any) -> Any:
     return send
 
 
-def test_stripes_object_reopens_what_was_given_up_and_nothing_is_sent_for_it(story: Any, answers: Any) -> None:
+def test_stripe_object_reopens_a_given_up_transfer(story: Any, answers: Any) -> None:
     send = given_up(story, answers)
 
     story.answer(send, Succeeded("tr_1", 10_000)).answer(send, Succeeded("tr_1", 10_000))
@@ -201,7 +201,7 @@ def test_stripes_object_reopens_what_was_given_up_and_nothing_is_sent_for_it(sto
     assert story.step()[0] == "nothing is due"
 
 
-def test_what_a_refund_had_reduced_meanwhile_is_owed_again_when_stripe_turns_out_to_have_paid_it_all(
+def test_refund_is_owed_again_when_all_was_paid(
     story: Any, answers: Any
 ) -> None:
     send = given_up(story, answers)
@@ -214,7 +214,7 @@ def test_what_a_refund_had_reduced_meanwhile_is_owed_again_when_stripe_turns_out
     assert (story.transfer.amount, story.transfer.taken, story.transfer.room) == (10_000, 0, 10_000)
 
 
-def test_whoever_was_paid_outside_of_stripe_is_not_reopened_by_stripes_object(story: Any, answers: Any) -> None:
+def test_transfer_paid_elsewhere_is_not_reopened(story: Any, answers: Any) -> None:
     send = given_up(story, answers)
     resolve(story.transfer, "ops", "paid by bank transfer", "ticket 7", story.now)
     story.news()
@@ -225,7 +225,7 @@ def test_whoever_was_paid_outside_of_stripe_is_not_reopened_by_stripes_object(st
     assert story.status is S.PERMANENTLY_FAILED
 
 
-def test_what_was_sent_in_full_is_not_counted_as_reduced(story: Any, answers: Any) -> None:
+def test_fully_sent_transfer_is_not_counted_as_reduced(story: Any, answers: Any) -> None:
     """The amount was lowered after a refusal, and then Stripe turns out to hold the whole: the refund is still owed."""
     story.call(answers.refused)
     story.refunded(amount=4_000)
@@ -239,14 +239,14 @@ def test_what_was_sent_in_full_is_not_counted_as_reduced(story: Any, answers: An
 # --- refunds that come before the money left ------------------------------------------------------------------------
 
 
-def test_a_refund_before_anything_was_sent_lowers_what_is_sent(story: Any) -> None:
+def test_refund_before_the_send_lowers_the_amount(story: Any) -> None:
     story.refunded(amount=4_000)
     assert story.told() == ["Created", "AmountReduced"]
     send = story.send()
     assert (send.body["amount"], send.key[-3:]) == (6_000, ":e1")
 
 
-def test_a_full_refund_before_anything_was_sent_cancels(story: Any) -> None:
+def test_full_refund_before_the_send_cancels(story: Any) -> None:
     story.refunded("refund-1", 4_000).refunded("refund-2", 6_000)
     assert story.told()[1:] == ["AmountReduced", "Cancelled"]
     assert story.status is S.CANCELLED
@@ -256,7 +256,7 @@ def test_a_full_refund_before_anything_was_sent_cancels(story: Any) -> None:
 
 
 @pytest.mark.parametrize("word", ["refused", "invalid", "too_little", "on_hold", "rate_limited"])
-def test_another_amount_never_goes_out_under_a_key_that_was_used(story: Any, answers: Any, word: str) -> None:
+def test_used_key_never_carries_another_amount(story: Any, answers: Any, word: str) -> None:
     used = story.call(getattr(answers, word))
     story.refunded(amount=4_000)
     if story.transfer.next_retry_at is None:
@@ -266,7 +266,7 @@ def test_another_amount_never_goes_out_under_a_key_that_was_used(story: Any, ans
     assert send.key != used.key
 
 
-def test_a_refund_during_the_call_waits_for_its_outcome(story: Any) -> None:
+def test_refund_during_a_call_waits_for_its_outcome(story: Any) -> None:
     send = story.send()
     story.news()
     story.refunded(amount=4_000)
@@ -280,7 +280,7 @@ def test_a_refund_during_the_call_waits_for_its_outcome(story: Any) -> None:
 
 
 @pytest.mark.parametrize("word", ["refused", "invalid", "too_little", "on_hold"])
-def test_refused_after_all_the_waiting_reversal_becomes_less_to_send(story: Any, answers: Any, word: str) -> None:
+def test_refusal_reduces_by_the_waiting_reversal(story: Any, answers: Any, word: str) -> None:
     send = story.send()
     story.refunded("refund-1", 4_000).refunded("refund-2", 1_000)
     story.news()
@@ -290,7 +290,7 @@ def test_refused_after_all_the_waiting_reversal_becomes_less_to_send(story: Any,
     assert story.status is S.FAILED
 
 
-def test_refused_after_all_with_all_of_it_refunded_it_is_cancelled(story: Any, answers: Any) -> None:
+def test_refusal_cancels_a_fully_refunded_transfer(story: Any, answers: Any) -> None:
     send = story.send()
     story.refunded("refund-1", 4_000).refunded("refund-2", 6_000)
     story.news()
@@ -299,7 +299,7 @@ def test_refused_after_all_with_all_of_it_refunded_it_is_cancelled(story: Any, a
     assert story.status is S.CANCELLED
 
 
-def test_absent_after_all_the_waiting_reversal_becomes_less_to_send(story: Any, answers: Any) -> None:
+def test_absence_reduces_by_the_waiting_reversal(story: Any, answers: Any) -> None:
     story.call(answers.timeout)
     story.refunded(amount=4_000)
     story.passes(24 * HOUR).find()
@@ -308,7 +308,7 @@ def test_absent_after_all_the_waiting_reversal_becomes_less_to_send(story: Any, 
     assert story.transfer.queue == []
 
 
-def test_given_up_after_all_nothing_waits_any_more(story: Any, answers: Any) -> None:
+def test_given_up_transfer_leaves_no_reversal_waiting(story: Any, answers: Any) -> None:
     exhaust(story, answers)
     story.refunded(amount=4_000)
     story.find()
@@ -317,7 +317,7 @@ def test_given_up_after_all_nothing_waits_any_more(story: Any, answers: Any) -> 
     assert (story.transfer.amount, story.transfer.taken) == (6_000, 4_000)
 
 
-def test_given_up_with_all_of_it_refunded_is_cancelled_and_needs_nobody(story: Any, answers: Any) -> None:
+def test_given_up_fully_refunded_transfer_is_cancelled(story: Any, answers: Any) -> None:
     exhaust(story, answers)
     story.refunded(amount=10_000)
     story.find()
@@ -327,7 +327,7 @@ def test_given_up_with_all_of_it_refunded_is_cancelled_and_needs_nobody(story: A
 # --- operators ------------------------------------------------------------------------------------------------------
 
 
-def test_reopening_looks_first_and_sends_what_is_due_now(story: Any, answers: Any) -> None:
+def test_reopened_transfer_looks_up_and_sends_the_due_part(story: Any, answers: Any) -> None:
     for _ in range(6):
         story.call(answers.refused)
     story.refunded(amount=4_000)
@@ -342,7 +342,7 @@ def test_reopening_looks_first_and_sends_what_is_due_now(story: Any, answers: An
     assert story.operation.retry_count == 0
 
 
-def test_reopening_takes_in_what_stripe_has_had_all_along(story: Any, answers: Any) -> None:
+def test_reopened_transfer_takes_in_stripes_object(story: Any, answers: Any) -> None:
     for _ in range(6):
         story.call(answers.refused)
     story.transfer.retry("ops", "looks paid to me", story.now)
@@ -350,7 +350,7 @@ def test_reopening_takes_in_what_stripe_has_had_all_along(story: Any, answers: A
     assert story.status is S.COMPLETED
 
 
-def test_with_nothing_due_reopening_is_refused_and_says_why(story: Any, answers: Any) -> None:
+def test_reopening_is_refused_when_no_amount_is_due(story: Any, answers: Any) -> None:
     for _ in range(6):
         story.call(answers.refused)
     story.refunded(amount=10_000)
@@ -359,26 +359,26 @@ def test_with_nothing_due_reopening_is_refused_and_says_why(story: Any, answers:
         story.transfer.retry("ops", "again", story.now)
 
 
-def test_nothing_is_retried_during_a_call(story: Any) -> None:
+def test_retry_is_refused_during_a_call(story: Any) -> None:
     story.send()
     with pytest.raises(CallInFlight):
         story.transfer.retry("ops", "faster", story.now)
 
 
-def test_nothing_is_retried_that_is_not_due(story: Any) -> None:
+def test_retry_is_refused_when_no_step_is_due(story: Any) -> None:
     story.paid()
     with pytest.raises(NothingToRetry, match="completed"):
         story.transfer.retry("ops", "again", story.now)
 
 
-def test_a_retry_while_money_may_have_moved_keeps_the_key(story: Any, answers: Any) -> None:
+def test_retry_of_an_unknown_operation_keeps_the_key(story: Any, answers: Any) -> None:
     first = story.call(answers.timeout)
     story.transfer.retry("ops", "now please", story.now)
     assert story.waits == timedelta(0)
     assert story.send().key == first.key
 
 
-def test_a_retry_of_what_is_exhausted_looks_and_does_not_send(story: Any, answers: Any) -> None:
+def test_retry_of_an_exhausted_operation_looks_up_first(story: Any, answers: Any) -> None:
     exhaust(story, answers)
     story.transfer.retry("ops", "now please", story.now)
     story.look()

@@ -58,7 +58,7 @@ def _sample(name: str, type_: str) -> object:
 
 @pytest.mark.parametrize("kind", FACTS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 @pytest.mark.parametrize("currency", [None, "EUR"])
-def test_every_fact_says_what_happened_and_what_happens_next_in_one_sentence(kind, currency):
+def test_every_fact_has_one_sentence(kind, currency):
     said = sentence(made(kind), currency)
     assert said[0].isupper() or said[0] in "'0123456789", said
     assert said.endswith("."), said
@@ -87,7 +87,7 @@ def test_ids_are_quoted(kind):
 
 
 @pytest.mark.parametrize("kind", FACTS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_a_payload_is_json_and_holds_what_is_the_facts_own(kind):
+def test_payload_is_json_of_the_facts_own_fields(kind):
     fact = made(kind)
     carried = json.loads(json.dumps(payload(fact)))
     own = {field.name for field in fields(kind)} - {"originator_id", "originator_version", "timestamp", "originator_topic"}
@@ -95,7 +95,7 @@ def test_a_payload_is_json_and_holds_what_is_the_facts_own(kind):
     assert all(carried[name] == getattr(fact, name) for name in own if not isinstance(getattr(fact, name), datetime))
 
 
-def test_instants_are_told_in_utc_with_z():
+def test_instants_are_shown_in_utc_with_z():
     fact = made(transfer_facts.Created)
     assert payload(fact)["next_retry_at"] == "2026-11-20T12:30:15.250000Z"
     assert "2026-11-20T12:30:15Z" in sentence(fact)
@@ -130,16 +130,16 @@ def test_amounts_name_their_unit():
         (made(order_facts.RefundAllocated, targets={}), "no seller gives anything back"),
     ],
 )
-def test_the_words_follow_the_fact(fact, words):
+def test_sentence_follows_the_fact(fact, words):
     assert words in sentence(fact)
 
 
-def test_other_peoples_words_stay_within_the_sentence():
+def test_foreign_text_stays_within_the_sentence():
     fact = made(transfer_facts.PermanentlyFailed, reason="rejected", detail="No such account.\nSee the docs.")
     assert sentence(fact) == "It is given up (rejected: No such account. See the docs); a person has to decide."
 
 
-def test_a_fact_of_nobody_has_no_sentence():
+def test_unknown_fact_has_no_sentence():
     class Stray(Fact):
         """A fact that was forgotten in the unions."""
 
