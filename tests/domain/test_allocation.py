@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from itertools import pairwise, permutations, product
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from domain.allocation import Portion, allocate, targets
 from domain.errors import ExceedsOrder, Refused
 from domain.money import LARGEST
 from domain.order.aggregate import Order
+from tests.support.domain_story import Sale, Story
 
 Shares = dict[str, int]
 
@@ -271,7 +271,7 @@ def test_shares_in_another_currency_follow_by_proportion() -> None:
 
 
 @pytest.mark.parametrize("arrival", list(permutations([("r1", 3_334), ("r2", 3_333), ("r3", 3_333)])))
-def test_refunds_in_any_order_leave_the_same_targets(sale: Any, arrival: tuple[tuple[str, int], ...]) -> None:
+def test_refunds_in_any_order_leave_the_same_targets(sale: type[Sale], arrival: tuple[tuple[str, int], ...]) -> None:
     story = sale(10_000, {"a": 9_001, "b": 7})
     for refund_id, amount in arrival[:2]:
         story.is_refunded(refund_id, amount)
@@ -283,12 +283,12 @@ def test_refunds_in_any_order_leave_the_same_targets(sale: Any, arrival: tuple[t
 # --- the order's own door -------------------------------------------------------------------------------------------
 
 
-def test_shares_never_exceed_the_order(sale: Any) -> None:
+def test_shares_never_exceed_the_order(sale: type[Sale]) -> None:
     with pytest.raises(ExceedsOrder):
         sale(100, {"a": 60, "b": 41})
 
 
-def test_foreign_currency_share_is_not_counted(story: Any) -> None:
+def test_foreign_currency_share_is_not_counted(story: Story) -> None:
     order = Order.register(
         order_id="o",
         currency="EUR",
@@ -302,7 +302,7 @@ def test_foreign_currency_share_is_not_counted(story: Any) -> None:
     assert (order.share_currency("a"), order.share_currency("b")) == ("EUR", "JPY")
 
 
-def test_seller_occurs_once_per_order(story: Any) -> None:
+def test_seller_occurs_once_per_order(story: Story) -> None:
     share = {"seller_id": "a", "destination": "acct_a", "amount": 10}
     with pytest.raises(Refused, match="twice"):
         Order.register(order_id="o", currency="EUR", amount=100, shares=[share, share], now=story.now)  # type: ignore[list-item]
@@ -322,7 +322,7 @@ REFUSED: dict[str, tuple[int, str, Shares | None, str]] = {
 
 @pytest.mark.parametrize(("amount", "currency", "explicit", "why"), REFUSED.values(), ids=REFUSED)
 def test_indivisible_refund_is_set_aside_once(
-    sale: Any, amount: int, currency: str, explicit: Shares | None, why: str
+    sale: type[Sale], amount: int, currency: str, explicit: Shares | None, why: str
 ) -> None:
     story = sale(100, {"a": 50, "b": 40})
     for _ in range(2):
@@ -334,7 +334,7 @@ def test_indivisible_refund_is_set_aside_once(
     assert [type(f).__name__ for f in story.order.pending_events] == ["Registered", "Paid", "RefundSetAside"]
 
 
-def test_set_aside_refund_is_admitted_once_room_exists(sale: Any) -> None:
+def test_set_aside_refund_is_admitted_once_room_exists(sale: type[Sale]) -> None:
     story = sale(100, {"a": 50})
     story.is_refunded("r1", 60)
     assert story.is_refunded("r2", 60) is not None
@@ -346,7 +346,7 @@ def test_set_aside_refund_is_admitted_once_room_exists(sale: Any) -> None:
     assert story.order.targets() == {"a": 30}
 
 
-def test_repeated_refund_counts_once(sale: Any) -> None:
+def test_repeated_refund_counts_once(sale: type[Sale]) -> None:
     story = sale(100, {"a": 50})
     story.is_refunded("r1", 40)
     facts = len(story.order.pending_events)

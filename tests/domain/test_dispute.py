@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
-from typing import Any
+from typing import TypeAlias
 
 import pytest
 
@@ -10,10 +10,13 @@ from domain.dispute import Dispute, DisputePolicy, DisputeStatus
 from domain.errors import ContentDiffers, Contradiction
 from domain.identity import dispute_cause, dispute_stream
 from domain.order.disputes import count_dispute, revoke_dispute
+from domain.order.facts import DisputeCounted
 from domain.provider_call.outcome import Unknown
 from domain.seller_transfer.reversal import Reason
+from tests.support.domain_story import FactStorage, Sale, StateOf
 
-D, P = DisputeStatus, DisputePolicy
+D: TypeAlias = DisputeStatus
+P: TypeAlias = DisputePolicy
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 
@@ -100,7 +103,7 @@ def test_report_of_another_amount_is_refused() -> None:
         a_dispute().agree("o1", 99, "EUR")
 
 
-def test_stored_dispute_reads_back_unchanged(storage: Any, state: Any) -> None:
+def test_stored_dispute_reads_back_unchanged(storage: FactStorage, state: StateOf) -> None:
     dispute = a_dispute(D.CHALLENGED, D.WITHDRAWN, D.CLOSED, D.LOST, D.REINSTATED, D.WON)
     assert told(dispute)[1:] == ["Challenged", "FundsWithdrawn", "Closed", "Lost", "FundsReinstated", "Won"]
     assert state(storage.replayed(list(dispute.collect_events()))) == state(dispute)
@@ -113,7 +116,7 @@ def test_same_id_at_another_provider_is_another_dispute() -> None:
 # --- beside refunds -------------------------------------------------------------------------------------------------
 
 
-def disputed(sale: Any, amount: int, dispute_id: str = "dp_1", currency: str = "EUR") -> str | None:
+def disputed(sale: Sale, amount: int, dispute_id: str = "dp_1", currency: str = "EUR") -> str | None:
     sale.now += timedelta(seconds=1)
     why = count_dispute(sale.order, dispute_id, amount, currency, sale.now)
     if why is None:
@@ -121,13 +124,13 @@ def disputed(sale: Any, amount: int, dispute_id: str = "dp_1", currency: str = "
     return why
 
 
-def won(sale: Any, dispute_id: str = "dp_1") -> None:
+def won(sale: Sale, dispute_id: str = "dp_1") -> None:
     sale.now += timedelta(seconds=1)
     if revoke_dispute(sale.order, dispute_id, sale.now):
         sale.recover_shares(dispute_cause(dispute_id))
 
 
-def test_dispute_takes_its_proportional_share(sale: Any) -> None:
+def test_dispute_takes_its_proportional_share(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 501, "bob": 399}).all_go_through()
     disputed(story, 333)
     (reversal,) = story.of("ada").reversals.values()
@@ -136,7 +139,7 @@ def test_dispute_takes_its_proportional_share(sale: Any) -> None:
     assert story.net("bob") == 399 - 399 * 333 // 1_000
 
 
-def test_refund_named_like_a_dispute_is_another_cause(sale: Any) -> None:
+def test_refund_named_like_a_dispute_is_another_cause(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     story.is_refunded("dp_1", 200)
     disputed(story, 300)
@@ -145,16 +148,18 @@ def test_refund_named_like_a_dispute_is_another_cause(sale: Any) -> None:
     assert [reversal.reason for reversal in story.of("ada").reversals.values()] == ["refund", "dispute"]
 
 
-def test_dispute_takes_at_most_the_remainder(sale: Any) -> None:
+def test_dispute_takes_at_most_the_remainder(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     story.is_refunded("r1", 700)
     disputed(story, 1_000)
     story.all_go_through()
     assert story.net("ada") == 0
-    assert story.order.pending_events[-1].counted == 300
+    counted = story.order.pending_events[-1]
+    assert isinstance(counted, DisputeCounted)
+    assert counted.counted == 300
 
 
-def test_refund_after_a_full_dispute_is_admitted(sale: Any) -> None:
+def test_refund_after_a_full_dispute_is_admitted(sale: type[Sale]) -> None:
     """Buyers get their money by refunds whatever the bank does: it is the dispute that takes less, however late the refund."""
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 1_000)
@@ -166,7 +171,7 @@ def test_refund_after_a_full_dispute_is_admitted(sale: Any) -> None:
     assert story.net("ada") == 500 - 150
 
 
-def test_two_disputes_share_the_cap(sale: Any) -> None:
+def test_two_disputes_share_the_cap(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 600, "dp_1")
     disputed(story, 600, "dp_2")
@@ -177,7 +182,7 @@ def test_two_disputes_share_the_cap(sale: Any) -> None:
     assert story.net("ada") == 200
 
 
-def test_dispute_won_twice_compensates_once(sale: Any) -> None:
+def test_dispute_won_twice_compensates_once(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 400)
     story.all_go_through()
@@ -187,7 +192,7 @@ def test_dispute_won_twice_compensates_once(sale: Any) -> None:
     assert (story.net("ada"), len(story.transfers)) == (500, 2)
 
 
-def test_dispute_before_payment_reduces_the_transfer(sale: Any) -> None:
+def test_dispute_before_payment_reduces_the_transfer(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}, paid=False)
     story.is_refunded("r1", 100)
     disputed(story, 400)
@@ -196,7 +201,7 @@ def test_dispute_before_payment_reduces_the_transfer(sale: Any) -> None:
     assert story.of("ada").amount == 250
 
 
-def test_dispute_in_another_currency_is_set_aside(sale: Any) -> None:
+def test_dispute_in_another_currency_is_set_aside(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     assert disputed(story, 400, currency="USD") == "it is in USD, the order in EUR"
     assert disputed(story, 400, currency="USD") == "it is in USD, the order in EUR"
@@ -205,7 +210,7 @@ def test_dispute_in_another_currency_is_set_aside(sale: Any) -> None:
     assert story.of("ada").reversals == {}
 
 
-def test_compensation_waits_for_another_causes_open_call(sale: Any) -> None:
+def test_compensation_waits_for_another_causes_open_call(sale: type[Sale]) -> None:
     """The reversal for the dispute stands for the refund too; while it is open, nobody knows what it takes."""
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 1_000)

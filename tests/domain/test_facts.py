@@ -1,7 +1,7 @@
 """The facts themselves: permanent names, and the same state again after they have been stored and read."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from typing import TypedDict, Unpack, get_args
 from uuid import UUID
 
 import pytest
@@ -11,7 +11,7 @@ from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import opened
 from domain.finding import AnyFindingFact
-from domain.identity import order_stream, transfer_stream
+from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
@@ -21,16 +21,27 @@ from domain.order.recovery import doubt
 from domain.order.state import Share
 from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
-from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.request_body import PaymentBody
-from domain.provider_call.steps import LookUp, Rest, Send
+from domain.provider_call.steps import LookUp, Rest
 from domain.refund.aggregate import Refund
 from domain.refund.facts import AnyRefundFact
-from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
-from domain.seller_transfer.facts import AnyTransferFact, Cancelled, Imported
+from domain.refund.state import Part
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.facts import AnyTransferFact, Cancelled
+from tests.support.domain_story import Answers, FactStorage, ImportedColumns, Sale, StateOf, Story, imported
 
 S = TransferStatus
+class Members(TypedDict, total=False):
+    """The members that a repeated registration is compared by."""
+
+    currency: str
+    amount: int
+    shares: list[Share]
+    payment_id: str | None
+    source_transaction: str | None
+
+
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 TOPICS = {
@@ -122,7 +133,7 @@ def test_topic_leads_to_one_class() -> None:
 # --- stored and read ------------------------------------------------------------------------------------------------
 
 
-def test_long_history_reads_back_unchanged(story: Any, answers: Any, storage: Any, state: Any) -> None:
+def test_long_history_reads_back_unchanged(story: Story, answers: type[Answers], storage: FactStorage, state: StateOf) -> None:
     """Each answer leaves facts of its own; the state is compared after each of them."""
     story.refunded("r0", 1_000)
     story.call(answers.too_little)
@@ -138,7 +149,7 @@ def test_long_history_reads_back_unchanged(story: Any, answers: Any, storage: An
     story.transfer.retry("ops", "again", story.now)
     story.transfer.retry("ops", "and again", story.now)
     story.see(story.books(story.ours()))
-    story.answer(Send(TRANSFER, 1, "", {}), Succeeded("tr_2", 9_000))  # type: ignore[typeddict-item]
+    story.answer(story.first_send(), Succeeded("tr_2", 9_000))
 
     facts = list(story.transfer.collect_events())
     assert len(facts) > 20
@@ -147,7 +158,7 @@ def test_long_history_reads_back_unchanged(story: Any, answers: Any, storage: An
     assert {"EvidenceHeld", "RetryRequested", "Reopened", "ReversalContested", "ReversalQueued"} <= names
 
 
-def test_order_reads_back_unchanged(sale: Any, storage: Any, state: Any) -> None:
+def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, state: StateOf) -> None:
     story = sale(100, {"ada": 50, "bob": 30}).all_go_through()
     story.order.reserve("r4", 20, {"bob": 1}, story.now)
     story.is_refunded("r1", 10, {"ada": 10})
@@ -173,22 +184,23 @@ def test_order_reads_back_unchanged(sale: Any, storage: Any, state: Any) -> None
     assert state(storage.replayed(facts)) == state(story.order)
 
 
-def test_refund_reads_back_unchanged(story: Any, storage: Any, state: Any) -> None:
-    part = {"seller_id": "ada", "amount": 5, "transfer_id": None, "reversal_id": None}
+def test_refund_reads_back_unchanged(story: Story, storage: FactStorage, state: StateOf) -> None:
+    part: Part = {"seller_id": "ada", "amount": 5, "transfer_id": None, "reversal_id": None}
     refund = Refund.open(
         refund_id="psp-1", order_id="o", amount=9, currency="EUR", origin="api", now=story.now, psp_refund_id="psp-1"
     )
     refund.review("psp", "a person looks at it", story.now)
     refund.name("refund-1", None, story.now)
-    refund.succeed("psp", [part], story.now)  # type: ignore[list-item]
+    refund.succeed("psp", [part], story.now)
     refund.fail("psp", "bank", story.now)
     facts = list(refund.collect_events())
     assert state(storage.replayed(facts)) == state(refund)
 
 
-def test_enum_members_read_back_as_plain_strings(story: Any, storage: Any) -> None:
+def test_enum_members_read_back_as_plain_strings(story: Story, storage: FactStorage) -> None:
     story.reversing()
     replica = storage.replayed(list(story.transfer.collect_events()))
+    assert isinstance(replica, SellerTransfer)
     (reversal,) = replica.reversals.values()
     assert type(reversal.reason) is str
     assert replica.room == story.transfer.room
@@ -196,19 +208,20 @@ def test_enum_members_read_back_as_plain_strings(story: Any, storage: Any) -> No
     assert replica.status is S.REVERSAL_PENDING
 
 
-def test_facts_stored_before_a_field_existed_still_load(story: Any, answers: Any, storage: Any, state: Any) -> None:
+def test_facts_stored_before_a_field_existed_still_load(story: Story, answers: type[Answers], storage: FactStorage, state: StateOf) -> None:
     story.call(answers.timeout)
     facts = storage.read_back(story.transfer.collect_events())
     for fact in facts:
         for later in ("lost", "look_first"):
             vars(fact).pop(later, None)
-    replica: Any = None
+    replica: SellerTransfer | None = None
     for fact in facts:
         replica = fact.mutate(replica)
+    assert replica is not None
     assert state(replica) == state(story.transfer)
 
 
-def test_forbidden_command_changes_nothing(story: Any, answers: Any, state: Any) -> None:
+def test_forbidden_command_changes_nothing(story: Story, answers: type[Answers], state: StateOf) -> None:
     story.paid()
     before = state(story.transfer)
     with pytest.raises(IllegalTransition, match="from completed to cancelled"):
@@ -220,50 +233,36 @@ def test_forbidden_command_changes_nothing(story: Any, answers: Any, state: Any)
 # --- taken over from an older system --------------------------------------------------------------------------------
 
 
-def imported(story: Any, status: str, **members: Any) -> Any:
-    given: dict[str, Any] = {"amount_reversed": 0, "stripe_transfer_id": "tr_1", "next_retry_at": None, **members}
-    fact = Imported(
-        originator_id=transfer_stream("order-1", "ada"),
-        originator_version=1,
-        originator_topic=TOPIC,
-        timestamp=story.now,
-        order_id="order-1",
-        seller_id="ada",
-        destination="acct_ada",
-        amount=10_000,
-        currency="EUR",
-        transfer_group="order-1",
-        status=status,
-        evidence="row 17 of seller_transfers",
-        **given,
-    )
+def taken_over(story: Story, status: str, **members: Unpack[ImportedColumns]) -> Story:
+    columns: ImportedColumns = {"stripe_transfer_id": "tr_1", **members}
+    fact = imported(status, story.now, **columns)
     story.transfer = opened(SellerTransfer, fact)
     return story
 
 
 @pytest.mark.parametrize("status", list(S))
-def test_imported_row_keeps_its_status(story: Any, storage: Any, state: Any, status: S) -> None:
-    imported(story, status.value, next_retry_at=story.now)
+def test_imported_row_keeps_its_status(story: Story, storage: FactStorage, state: StateOf, status: S) -> None:
+    taken_over(story, status.value, next_retry_at=story.now)
     assert story.status is status
     assert state(storage.replayed(list(story.transfer.collect_events()))) == state(story.transfer)
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
-def test_imported_transfer_is_looked_up_before_it_is_sent(story: Any, status: str) -> None:
-    imported(story, status, stripe_transfer_id=None, next_retry_at=story.now, retry_count=2)
+def test_imported_transfer_is_looked_up_before_it_is_sent(story: Story, status: str) -> None:
+    taken_over(story, status, stripe_transfer_id=None, next_retry_at=story.now, retry_count=2)
     assert isinstance(story.step(), LookUp)
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
-def test_refund_queues_while_an_import_may_be_paid(story: Any, status: str) -> None:
-    imported(story, status, stripe_transfer_id=None, next_retry_at=story.now).refunded(amount=10_000)
+def test_refund_queues_while_an_import_may_be_paid(story: Story, status: str) -> None:
+    taken_over(story, status, stripe_transfer_id=None, next_retry_at=story.now).refunded(amount=10_000)
     assert story.status is not S.CANCELLED
     story.find(story.books())
     assert (story.status, story.reversal.amount) == (S.REVERSAL_PENDING, 10_000)
 
 
-def test_imported_reversal_continues_with_the_remainder(story: Any) -> None:
-    imported(
+def test_imported_reversal_continues_with_the_remainder(story: Story) -> None:
+    taken_over(
         story,
         "reversal_pending",
         amount_reversed=3_000,
@@ -279,15 +278,15 @@ def test_imported_reversal_continues_with_the_remainder(story: Any) -> None:
     assert (story.status, story.transfer.amount_reversed) == (S.REVERSED, 10_000)
 
 
-def test_imported_transfer_without_stripe_id_is_not_reversed(story: Any) -> None:
-    imported(story, "completed", stripe_transfer_id="").refunded(amount=1_000)
+def test_imported_transfer_without_stripe_id_is_not_reversed(story: Story) -> None:
+    taken_over(story, "completed", stripe_transfer_id="").refunded(amount=1_000)
     assert isinstance(story.step(), Rest)
     assert story.status is S.PERMANENTLY_FAILED
     with pytest.raises(NothingToRetry, match="backfill"):
         story.transfer.retry("ops", "again", story.now)
 
 
-def test_known_stripe_id_is_never_replaced(story: Any) -> None:
+def test_known_stripe_id_is_never_replaced(story: Story) -> None:
     story.paid()
     story.transfer.backfill("tr_1", "ops", "the same", story.now)
     assert story.told() == []
@@ -298,13 +297,13 @@ def test_known_stripe_id_is_never_replaced(story: Any) -> None:
 # --- creating twice -------------------------------------------------------------------------------------------------
 
 
-def test_repeated_creation_gives_the_same_first_version(sale: Any) -> None:
+def test_repeated_creation_gives_the_same_first_version(sale: type[Sale]) -> None:
     one, two = sale(100, {"ada": 50}), sale(100, {"ada": 50})
     assert [(t.id, t.version) for t in one.transfers] == [(t.id, t.version) for t in two.transfers]
     assert one.order.id == two.order.id == order_stream("order-1")
 
 
-def test_order_paid_by_another_payment_is_refused(sale: Any) -> None:
+def test_order_paid_by_another_payment_is_refused(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50})
     with pytest.raises(ContentDiffers, match="payment_id"):
         story.order.pay("pay-2", None, "api", story.now + timedelta(seconds=1))
@@ -332,15 +331,16 @@ def test_payment_reported_after_paid_is_recorded_once() -> None:
         ({"payment_id": "pay-9"}, "payment_id"),
     ],
 )
-def test_order_with_other_content_names_the_difference(sale: Any, other: dict[str, Any], named: str) -> None:
+def test_order_with_other_content_names_the_difference(sale: type[Sale], other: Members, named: str) -> None:
     order = sale(100, {"ada": 50}).order
-    same: dict[str, Any] = {
+    same: Members = {
         "currency": "EUR",
         "amount": 100,
         "shares": list(order.shares.values()),
         "payment_id": None,
         "source_transaction": None,
     }
+    changed: Members = {**same, **other}
     order.agree(**same)
     with pytest.raises(ContentDiffers, match=named):
-        order.agree(**{**same, **other})
+        order.agree(**changed)

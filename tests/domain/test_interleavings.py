@@ -7,9 +7,10 @@ laws are checked after every append, and the whole is then left alone until it i
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 from uuid import UUID
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
-from domain.fact import Stream
+from domain.fact import Fact, Stream
 from domain.identity import dispute_cause
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
@@ -25,7 +26,7 @@ from domain.order.disputes import count_dispute, revoke_dispute
 from domain.order.recovery import doubt, pay_sellers, recover_shares
 from domain.provider_call.operation import TRANSFER, LookFirst
 from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Succeeded, Unknown
-from domain.provider_call.request_body import ReversalBody, TransferBody
+from domain.provider_call.request_body import RefundBody, ReversalBody, TransferBody
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
@@ -37,6 +38,7 @@ from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
 from projections.registry import TransferFold, fold
+from tests.support.domain_story import FactStorage, StateOf
 
 S = TransferStatus
 # short, so that plans of a hundred steps come to every end
@@ -64,7 +66,7 @@ WAITING = (S.PENDING, S.FAILED, S.REVERSAL_PENDING)
 
 
 class Stored(NamedTuple):
-    body: TransferBody | ReversalBody
+    body: TransferBody | ReversalBody | RefundBody
     answer: Outcome
     at: datetime
 
@@ -202,8 +204,8 @@ class World:
 
     def __init__(
         self,
-        storage: Any,
-        state: Callable[[Stream], dict[str, Any]],
+        storage: FactStorage,
+        state: StateOf,
         strangers: bool = False,
         explicit: Mapping[str, dict[str, int]] = MappingProxyType({}),
     ) -> None:
@@ -227,7 +229,7 @@ class World:
         self.turns = dict.fromkeys([*REFUNDS, *DISPUTES], 0)
         self.replicas: dict[UUID, Stream] = {}
         self.rows: dict[UUID, TransferFold] = {}
-        self.bodies: dict[str, Any] = {}
+        self.bodies: dict[str, TransferBody | ReversalBody | RefundBody] = {}
         self.log: list[str] = []
         self.append()
 
@@ -235,24 +237,24 @@ class World:
 
     def happenings(self) -> dict[str, list[Happening]]:
         """Kind → the things of that kind that could happen next."""
-        kinds = {
-            "time passes": [(f"{time}", lambda time=time: self.passes(time)) for time in TIMES],
+        kinds: dict[str, list[Happening]] = {
+            "time passes": [(f"{time}", partial(self.passes, time)) for time in TIMES],
             "orders": [("paid", self.is_paid)] if not self.order.paid else [],
             "refunds": [self._refund(refund) for refund in REFUNDS if self.turns[refund] < TURNS],
             "disputes": [self._dispute(dispute) for dispute in DISPUTES if self.turns[dispute] < TURNS],
-            "begins": [(f"{self._name(t)} begins", lambda t=t: self.begins(t)) for t in self.transfers if self._due(t)],
+            "begins": [(f"{self._name(t)} begins", partial(self.begins, t)) for t in self.transfers if self._due(t)],
             "arrives": [*self._arrivals()],
-            "answers": [(f"answer {self._of(c)}", lambda c=c: self.answers(c)) for c in self.calls if c.arrived],
-            "vanishes": [(f"vanish {self._of(c)}", lambda c=c: self.calls.remove(c)) for c in self.calls],
-            "given back": [(f"give back {self._of(c)}", lambda c=c: self.gives_back(c)) for c in self.calls if not c.arrived],
-            "reads": [(f"read {self._name(k.transfer)}", lambda k=k: self.reads(k)) for k in self.looks if k.seen is None],
+            "answers": [(f"answer {self._of(c)}", partial(self.answers, c)) for c in self.calls if c.arrived],
+            "vanishes": [(f"vanish {self._of(c)}", partial(self.calls.remove, c)) for c in self.calls],
+            "given back": [(f"give back {self._of(c)}", partial(self.gives_back, c)) for c in self.calls if not c.arrived],
+            "reads": [(f"read {self._name(k.transfer)}", partial(self.reads, k)) for k in self.looks if k.seen is None],
             "has read": [
-                (f"has read {self._name(k.transfer)}", lambda k=k: self.has_read(k)) for k in self.looks if k.seen is not None
+                (f"has read {self._name(k.transfer)}", partial(self.has_read, k)) for k in self.looks if k.seen is not None
             ],
-            "cannot read": [(f"cannot read {self._name(k.transfer)}", lambda k=k: self.cannot_read(k)) for k in self.looks],
+            "cannot read": [(f"cannot read {self._name(k.transfer)}", partial(self.cannot_read, k)) for k in self.looks],
             "doubts": [("the payment is said to have failed", self.is_doubted)] if self._is_sure() else [],
-            "operator": [(f"retry {self._name(t)}", lambda t=t: self.retries(t)) for t in self.transfers if t.operation],
-            "resolves": [(f"resolve {self._name(t)}", lambda t=t: self.resolves(t)) for t in self.transfers if self._idle(t)],
+            "operator": [(f"retry {self._name(t)}", partial(self.retries, t)) for t in self.transfers if t.operation],
+            "resolves": [(f"resolve {self._name(t)}", partial(self.resolves, t)) for t in self.transfers if self._idle(t)],
             "announced": [*self._announcements()],
             "outage": [("the attempts of an outage do not count", self.forgives)] if self.silent else [],
             "restored": [("looks come first", self.is_restored), ("sends again", self.trusts)],
@@ -274,25 +276,25 @@ class World:
         for call in self.calls:
             if not call.arrived:
                 for fate in ARRIVALS:
-                    yield f"{fate} for {self._of(call)}", lambda call=call, fate=fate: self.arrives(call, fate)
+                    yield f"{fate} for {self._of(call)}", partial(self.arrives, call, fate)
 
     def _stranger_things(self) -> Iterator[Happening]:
         for held in self.stripe.transfers.values():
             for amount in {1, held.left // 2, held.left} - {0}:
                 if amount <= held.left:
-                    yield f"stranger takes {amount} of {held.stripe_id}", lambda h=held, a=amount: self._strange(h, a)
+                    yield f"stranger takes {amount} of {held.stripe_id}", partial(self._strange, held, amount)
         for transfer in self.transfers:
             if transfer.stripe_transfer_id:
-                yield f"hears of {self._name(transfer)}", lambda t=transfer: self.hears(t)
+                yield f"hears of {self._name(transfer)}", partial(self.hears, transfer)
 
     def _announcements(self) -> Iterator[Happening]:
         """What a webhook of Stripe tells of objects that carry our ids, at any time, once or often."""
         for transfer in self.transfers:
             for held in self.stripe.of(transfer.id):
-                yield f"told of {held.stripe_id}", lambda t=transfer, h=held: self.told(t, h)
+                yield f"told of {held.stripe_id}", partial(self.told, transfer, held)
                 for made in held.reversals:
                     if made.reversal_id is not None:
-                        yield f"told of {made.stripe_reversal_id}", lambda t=transfer, m=made: self.told_back(t, m)
+                        yield f"told of {made.stripe_reversal_id}", partial(self.told_back, transfer, made)
 
     def _is_sure(self) -> bool:
         return self.order.paid and self.order.doubt is None
@@ -481,12 +483,12 @@ class World:
         streams: list[Stream] = [self.order, *self.transfers]
         for stream in streams:
             if stream.pending_events:
-                self._is_replayed(stream, list(stream.collect_events()))
+                self._is_replayed(stream, [fact for fact in stream.collect_events() if isinstance(fact, Fact)])
                 if isinstance(stream, SellerTransfer):
                     self._holds(stream)
         self._holds_at_stripe()
 
-    def _is_replayed(self, stream: Stream, facts: list[Any]) -> None:
+    def _is_replayed(self, stream: Stream, facts: list[Fact]) -> None:
         replica = self.replicas.get(stream.id)
         for fact in facts:
             if isinstance(replica, SellerTransfer) and isinstance(fact, CallStarted):
@@ -502,7 +504,7 @@ class World:
         if isinstance(stream, SellerTransfer):
             self._is_folded(stream, facts)
 
-    def _is_an_arrow(self, before: str | None, after: str, fact: Any) -> None:
+    def _is_an_arrow(self, before: str | None, after: str, fact: Fact) -> None:
         if before is None:
             assert after == "pending"
         elif isinstance(fact, Reopened):
@@ -510,13 +512,13 @@ class World:
         else:
             assert before == after or after in ARROWS.get(before, "").split(), (before, after, fact)
 
-    def _keeps_its_body(self, fact: Any) -> None:
+    def _keeps_its_body(self, fact: Fact) -> None:
         assert self.strangers or not isinstance(fact, EvidenceHeld), "nothing happened here that could not be taken in"
         if isinstance(fact, CallStarted):
             assert self.bodies.setdefault(fact.key, fact.body) == fact.body, "one key, two bodies"
             assert fact.body["amount"] > 0
 
-    def _is_folded(self, transfer: SellerTransfer, facts: list[Any]) -> None:
+    def _is_folded(self, transfer: SellerTransfer, facts: list[Fact]) -> None:
         folded = fold(self.rows.get(transfer.id), facts)
         assert isinstance(folded, TransferFold)
         self.rows[transfer.id] = folded
@@ -647,7 +649,7 @@ def ends_exact(world: World) -> None:
 @WORLDS
 @given(PLANS)
 def test_random_plans_end_with_the_exact_remainder(
-    storage: Any, state: Any, plan: list[int]
+    storage: FactStorage, state: StateOf, plan: list[int]
 ) -> None:
     world = World(storage, state)
     world.follow(plan)
@@ -655,7 +657,7 @@ def test_random_plans_end_with_the_exact_remainder(
 
 
 @pytest.mark.parametrize("seed", range(120))
-def test_long_plans_end_with_the_exact_remainder(storage: Any, state: Any, seed: int) -> None:
+def test_long_plans_end_with_the_exact_remainder(storage: FactStorage, state: StateOf, seed: int) -> None:
     random = Random(seed)
     world = World(storage, state)
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -663,7 +665,7 @@ def test_long_plans_end_with_the_exact_remainder(storage: Any, state: Any, seed:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_explicit_plans_end_with_the_exact_remainder(storage: Any, state: Any, seed: int) -> None:
+def test_explicit_plans_end_with_the_exact_remainder(storage: FactStorage, state: StateOf, seed: int) -> None:
     random = Random(f"explicit {seed}")
     world = World(storage, state, explicit={"r2": {"ada": 15}, "r3": {"bob": 5, "cyd": 1}})
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -673,7 +675,7 @@ def test_explicit_plans_end_with_the_exact_remainder(storage: Any, state: Any, s
 @WORLDS
 @given(PLANS)
 def test_external_reversals_are_never_taken_twice(
-    storage: Any, state: Any, plan: list[int]
+    storage: FactStorage, state: StateOf, plan: list[int]
 ) -> None:
     world = World(storage, state, strangers=True)
     world.follow(plan)
@@ -681,7 +683,7 @@ def test_external_reversals_are_never_taken_twice(
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_long_plans_with_external_reversals_end_exact(storage: Any, state: Any, seed: int) -> None:
+def test_long_plans_with_external_reversals_end_exact(storage: FactStorage, state: StateOf, seed: int) -> None:
     random = Random(f"strangers {seed}")
     world = World(storage, state, strangers=True)
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -698,7 +700,7 @@ def ends_within_what_strangers_took(world: World) -> None:
         assert world.goal(seller) - theirs <= world.stripe.net(world.of(seller)) <= world.goal(seller)
 
 
-def test_plans_reach_every_status_and_fact(storage: Any, state: Any) -> None:
+def test_plans_reach_every_status_and_fact(storage: FactStorage, state: StateOf) -> None:
     """Otherwise the laws above would hold because nothing happens."""
     told, statuses = set(), set()
     for seed in range(25):
@@ -706,7 +708,7 @@ def test_plans_reach_every_status_and_fact(storage: Any, state: Any) -> None:
         world = World(storage, state)
         original = world._is_an_arrow
 
-        def note(before: str | None, after: str, fact: Any, original: Any = original) -> None:
+        def note(before: str | None, after: str, fact: Fact, original: Callable[[str | None, str, Fact], None] = original) -> None:
             told.add(type(fact).__name__)
             statuses.add(str(after))
             original(before, after, fact)

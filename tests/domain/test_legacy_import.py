@@ -1,7 +1,7 @@
 """A transfer taken over from an older system may be at Stripe already, under names that are not ours: nothing is sent twice."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Unpack
 from uuid import UUID
 
 import pytest
@@ -13,13 +13,14 @@ from domain.order.recovery import _withdraw, pay_sellers, recover_shares
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.steps import Rest
 from domain.provider_call.stripe_objects import TransferAtStripe
-from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
-from domain.seller_transfer.facts import LONG_AGO, Imported
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.facts import LONG_AGO, EvidenceHeld, Imported, PermanentlyFailed, ReversalQueued
 from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
 from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import settle_look_up
+from tests.support.domain_story import ImportedColumns, Sale, Story, imported
 
 S = TransferStatus
 OPEN = ("pending", "failed")
@@ -27,46 +28,34 @@ RUNNING = str(UUID(int=5))
 DAYS = timedelta(days=1)
 
 
-def taken_over(story: Any, status: str, **members: Any) -> Any:
+def taken_over(story: Story, status: str, **members: Unpack[ImportedColumns]) -> Story:
     """The same transfer of 100.00, as an older system has it."""
-    given: dict[str, Any] = {"seller_id": "ada", "destination": "acct_ada", "amount": 10_000, "amount_reversed": 0, **members}
     if status not in OPEN:
-        given.setdefault("stripe_transfer_id", "tr_1")
-    fact = Imported(
-        originator_id=story.transfer.id,
-        originator_version=1,
-        originator_topic=TOPIC,
-        timestamp=story.now,
-        order_id="order-1",
-        currency="EUR",
-        transfer_group="order-1",
-        status=status,
-        evidence="row 17",
-        created_at=story.now - 90 * DAYS,
-        **given,
-    )
+        members = {"stripe_transfer_id": "tr_1", **members}
+    columns: ImportedColumns = {"created_at": story.now - 90 * DAYS, **members}
+    fact = imported(status, story.now, **columns)
     story.transfer = opened(SellerTransfer, fact)
     story.told()
     return story
 
 
-def reversing(story: Any, **members: Any) -> Any:
-    usual = {"reversal_id": RUNNING, "refund_id": "old", "next_retry_at": story.now}
-    return taken_over(story, "reversal_pending", **usual | members)
+def reversing(story: Story, **members: Unpack[ImportedColumns]) -> Story:
+    columns: ImportedColumns = {"reversal_id": RUNNING, "refund_id": "old", "next_retry_at": story.now, **members}
+    return taken_over(story, "reversal_pending", **columns)
 
 
-def theirs(story: Any, name: str = "tr_old") -> TransferAtStripe:
+def theirs(story: Story, name: str = "tr_old") -> TransferAtStripe:
     """What the older system may have paid it with."""
     return story.books(tr=name)._replace(transfer_id=None)
 
 
-def cleared(story: Any) -> Any:
+def cleared(story: Story) -> Story:
     story.transfer.retry("mia", "looked at it", story.now)
     story.told()
     return story
 
 
-def looked(story: Any, *alike: TransferAtStripe) -> Any:
+def looked(story: Story, *alike: TransferAtStripe) -> Story:
     look = story.look()
     settle_look_up(story.transfer, (), story.now, look, alike)
     return story
@@ -76,7 +65,7 @@ def looked(story: Any, *alike: TransferAtStripe) -> Any:
 
 
 @pytest.mark.parametrize("status", OPEN)
-def test_import_that_may_be_paid_is_never_due_by_itself(story: Any, status: str) -> None:
+def test_import_that_may_be_paid_is_never_due_by_itself(story: Story, status: str) -> None:
     taken_over(story, status)
     assert story.transfer.uncleared
     story.passes(400 * DAYS).refunded(amount=10_000)
@@ -86,7 +75,7 @@ def test_import_that_may_be_paid_is_never_due_by_itself(story: Any, status: str)
 
 
 @pytest.mark.parametrize("status", OPEN)
-def test_cleared_import_is_sent_once_under_first_key(story: Any, status: str) -> None:
+def test_cleared_import_is_sent_once_under_first_key(story: Story, status: str) -> None:
     cleared(taken_over(story, status))
     assert story.look().since == story.now - 90 * DAYS
     looked(story)
@@ -95,10 +84,9 @@ def test_cleared_import_is_sent_once_under_first_key(story: Any, status: str) ->
     assert story.status is S.COMPLETED
 
 
-def test_given_up_import_may_have_been_paid(story: Any) -> None:
+def test_given_up_import_may_have_been_paid(story: Story) -> None:
     taken_over(story, "permanently_failed", stripe_transfer_id=None).refunded(amount=4_000)
-    (fact,) = story.news()
-    assert fact.waiting_for == "operator", "it is not reduced: it may have been paid"
+    assert story.only(ReversalQueued).waiting_for == "operator", "it is not reduced: it may have been paid"
     looked(cleared(story), theirs(story))
     assert (story.status, story.transfer.amount) == (S.PERMANENTLY_FAILED, 10_000)
     looked(cleared(story))
@@ -106,17 +94,20 @@ def test_given_up_import_may_have_been_paid(story: Any) -> None:
 
 
 @pytest.mark.parametrize("status", OPEN)
-def test_possible_payment_at_stripe_is_held_for_a_person(story: Any, status: str) -> None:
+def test_possible_payment_at_stripe_is_held_for_a_person(story: Story, status: str) -> None:
     looked(cleared(taken_over(story, status)), theirs(story), theirs(story, "tr_older"))
     facts = story.news()
-    held = [fact.stripe_id for fact in facts if type(fact).__name__ == "EvidenceHeld"]
-    assert (story.status, held, facts[-1].reason) == (S.PERMANENTLY_FAILED, ["tr_old", "tr_older"], "evidence_held")
-    assert "tr_old, tr_older" in facts[-1].detail
+    held = [fact.stripe_id for fact in facts if isinstance(fact, EvidenceHeld)]
+    end = facts[-1]
+    assert isinstance(end, PermanentlyFailed)
+    assert (story.status, held, end.reason) == (S.PERMANENTLY_FAILED, ["tr_old", "tr_older"], "evidence_held")
+    assert end.detail is not None
+    assert "tr_old, tr_older" in end.detail
     assert not story.transfer.paid, "it may be another payment"
     assert begin(story.transfer, story.now, story.policy) == Rest("nothing is due")
 
 
-def test_held_import_is_sent_once_object_belongs_to_another(story: Any) -> None:
+def test_held_import_is_sent_once_object_belongs_to_another(story: Story) -> None:
     looked(cleared(taken_over(story, "pending")), theirs(story))
     looked(cleared(story), theirs(story))
     assert story.told() == ["PermanentlyFailed"]
@@ -126,7 +117,7 @@ def test_held_import_is_sent_once_object_belongs_to_another(story: Any) -> None:
     assert story.call(Succeeded("tr_new", 9_000)).key.endswith(":e1")
 
 
-def test_refund_waits_while_an_import_may_be_paid(story: Any) -> None:
+def test_refund_waits_while_an_import_may_be_paid(story: Story) -> None:
     looked(cleared(taken_over(story, "pending")), theirs(story)).told()
     story.refunded(amount=10_000)
     assert (story.told(), story.transfer.amount) == (["ReversalQueued"], 10_000)
@@ -134,7 +125,7 @@ def test_refund_waits_while_an_import_may_be_paid(story: Any) -> None:
     assert story.status is S.CANCELLED
 
 
-def test_held_object_is_taken_in_with_its_reversals(story: Any) -> None:
+def test_held_object_is_taken_in_with_its_reversals(story: Story) -> None:
     looked(cleared(taken_over(story, "pending")), theirs(story)).told()
     seen = story.books(story.theirs(500), tr="tr_old")._replace(transfer_id=None)
     resolve_by_transfer(story.transfer, seen, "mia", "the old system's", story.now)
@@ -142,7 +133,7 @@ def test_held_object_is_taken_in_with_its_reversals(story: Any) -> None:
     assert (story.transfer.stripe_transfer_id, story.transfer.amount_reversed) == ("tr_old", 500)
 
 
-def test_import_can_be_resolved_without_a_look_up(story: Any) -> None:
+def test_import_can_be_resolved_without_a_look_up(story: Story) -> None:
     taken_over(story, "pending").refunded(amount=4_000).told()
     resolve_by_transfer(story.transfer, theirs(story), "mia", "the old system's", story.now)
     assert story.told() == ["Completed", "ReversalRequested", "Resolved"]
@@ -150,14 +141,14 @@ def test_import_can_be_resolved_without_a_look_up(story: Any) -> None:
         resolve_by_transfer(story.transfer, theirs(story, "tr_2"), "mia", "and that", story.now)
 
 
-def test_other_amount_is_not_the_imported_payment(story: Any) -> None:
+def test_other_amount_is_not_the_imported_payment(story: Story) -> None:
     taken_over(story, "failed")
     with pytest.raises(EvidenceDiffers, match="amount"):
         resolve_by_transfer(story.transfer, theirs(story)._replace(amount=9_999), "mia", "?", story.now)
 
 
 @pytest.mark.parametrize("status", OPEN)
-def test_import_settled_elsewhere_is_never_sent(story: Any, status: str) -> None:
+def test_import_settled_elsewhere_is_never_sent(story: Story, status: str) -> None:
     taken_over(story, status)
     resolve(story.transfer, "mia", "paid by bank", "ticket 7", story.now)
     assert (story.status, story.transfer.uncleared) == (S.PERMANENTLY_FAILED, False)
@@ -165,7 +156,7 @@ def test_import_settled_elsewhere_is_never_sent(story: Any, status: str) -> None
         resolve(story.transfer, "mia", "paid by bank", "ticket 7", story.now)
 
 
-def test_import_without_creation_time_searches_all_transfers(story: Any) -> None:
+def test_import_without_creation_time_searches_all_transfers(story: Story) -> None:
     cleared(taken_over(story, "pending"))
     fact = Imported(**{**vars(story.transfer.pending_events[0]), "created_at": None})
     story.transfer = opened(SellerTransfer, fact)
@@ -175,14 +166,14 @@ def test_import_without_creation_time_searches_all_transfers(story: Any) -> None
 # --- its reversals ----------------------------------------------------------------------------------------------------
 
 
-def test_imported_reversal_is_looked_up_before_it_is_sent(story: Any) -> None:
+def test_imported_reversal_is_looked_up_before_it_is_sent(story: Story) -> None:
     reversing(story).see(story.books())
     assert story.call(Succeeded("trr_1", 10_000)).key == f"reversal:{RUNNING}:e1"
     assert story.status is S.REVERSED
 
 
 @pytest.mark.parametrize("asked", [None, 3_000])
-def test_old_systems_reversal_is_the_outcome(story: Any, asked: int | None) -> None:
+def test_old_systems_reversal_is_the_outcome(story: Story, asked: int | None) -> None:
     reversing(story, reversal_amount=asked, amount_reversed=1_000)
     due = asked or 9_000
     story.see(story.books(story.theirs(due, "trr_theirs"), story.theirs(1_000, "trr_before")))
@@ -191,7 +182,7 @@ def test_old_systems_reversal_is_the_outcome(story: Any, asked: int | None) -> N
     assert (story.transfer.amount_reversed, story.transfer.next_retry_at) == (1_000 + due, None)
 
 
-def test_partial_match_is_decided_by_a_person(story: Any) -> None:
+def test_partial_match_is_decided_by_a_person(story: Story) -> None:
     reversing(story, reversal_amount=3_000).see(story.books(story.theirs(2_000, "trr_theirs")))
     assert story.told() == ["EvidenceHeld", "PermanentlyFailed"]
     story.transfer.retry("mia", "again", story.now)
@@ -200,7 +191,7 @@ def test_partial_match_is_decided_by_a_person(story: Any) -> None:
 
 
 @pytest.mark.parametrize(("made", "status"), [(3_000, S.PARTIALLY_REVERSED), (2_000, S.PERMANENTLY_FAILED)])
-def test_given_up_reversal_may_have_been_made(story: Any, made: int, status: S) -> None:
+def test_given_up_reversal_may_have_been_made(story: Story, made: int, status: S) -> None:
     """Its refund is told here again, and a person retries: taken once more, the seller would have paid it twice."""
     taken_over(story, "permanently_failed", refund_id="r1").refunded("r1", 3_000)
     story.transfer.retry("mia", "its balance is funded", story.now)
@@ -209,14 +200,14 @@ def test_given_up_reversal_may_have_been_made(story: Any, made: int, status: S) 
     assert story.transfer.amount_reversed == (made if status is S.PARTIALLY_REVERSED else 0)
 
 
-def test_reversal_asks_only_for_the_remainder(story: Any) -> None:
+def test_reversal_asks_only_for_the_remainder(story: Story) -> None:
     reversing(story).see(story.books(story.theirs(2_000)))
     assert story.call(Succeeded("trr_1", 8_000)).body["amount"] == 8_000
     assert (story.status, story.transfer.amount_reversed) == (S.REVERSED, 10_000)
 
 
 @pytest.mark.parametrize("before", [1_000, 2_000, 3_000])
-def test_reversals_before_the_import_are_recorded_once(story: Any, before: int) -> None:
+def test_reversals_before_the_import_are_recorded_once(story: Story, before: int) -> None:
     old, older = story.theirs(1_000, "trr_old"), story.theirs(2_000, "trr_older")
     taken_over(story, "completed", amount_reversed=before)
     record_external(story.transfer, story.books(old, older), story.now)
@@ -229,7 +220,7 @@ def test_reversals_before_the_import_are_recorded_once(story: Any, before: int) 
 # --- its order --------------------------------------------------------------------------------------------------------
 
 
-def ordered(sale: Any, story: Any, amount: int = 10_000, **shares: int) -> Any:
+def ordered(sale: type[Sale], story: Story, amount: int = 10_000, **shares: int) -> Sale:
     """Its order, registered here and reported as paid."""
     new = sale(amount, shares or {"ada": 10_000}, paid=False)
     new.order.pay("pay-1", None, "api", new.now)
@@ -238,7 +229,7 @@ def ordered(sale: Any, story: Any, amount: int = 10_000, **shares: int) -> Any:
 
 
 @pytest.mark.parametrize("status", [*OPEN, "completed", "reversal_pending", "reversed", "permanently_failed"])
-def test_imported_paid_order_pays_no_seller(sale: Any, story: Any, status: str) -> None:
+def test_imported_paid_order_pays_no_seller(sale: type[Sale], story: Story, status: str) -> None:
     back = 10_000 if status == "reversed" else 0
     if status == "reversal_pending":
         reversing(story)
@@ -253,14 +244,14 @@ def test_imported_paid_order_pays_no_seller(sale: Any, story: Any, status: str) 
     [({"ada": 9_999}, "'ada' has 10000 EUR to acct_ada"), ({"ada": 9_000, "bob": 1_000}, "ada"), ({"bob": 10_000}, "no share")],
     ids=["another amount", "one more seller", "another seller"],
 )
-def test_order_that_differs_from_its_import_pays_no_seller(sale: Any, story: Any, shares: Any, named: str) -> None:
+def test_order_that_differs_from_its_import_pays_no_seller(sale: type[Sale], story: Story, shares: dict[str, int], named: str) -> None:
     taken_over(story, "completed")
     with pytest.raises(ImportDiffers, match=named):
         ordered(sale, story, **shares)
 
 
 @pytest.mark.parametrize("moved", ["destination", "currency"])
-def test_order_to_another_account_or_currency_pays_no_seller(sale: Any, story: Any, moved: str) -> None:
+def test_order_to_another_account_or_currency_pays_no_seller(sale: type[Sale], story: Story, moved: str) -> None:
     taken_over(story, "completed", destination="acct_other" if moved == "destination" else "acct_ada")
     new = sale(10_000, {"ada": 10_000}, paid=False)
     if moved == "currency":
@@ -269,14 +260,14 @@ def test_order_to_another_account_or_currency_pays_no_seller(sale: Any, story: A
         pay_sellers(new.order, new.now, [story.transfer])
 
 
-def test_refund_takes_at_most_the_imported_remainder(sale: Any, story: Any) -> None:
+def test_refund_takes_at_most_the_imported_remainder(sale: type[Sale], story: Story) -> None:
     taken_over(story, "completed", amount_reversed=7_000)
     new = ordered(sale, story)
     new.is_refunded("r1", 4_000)
     assert story.reversal.amount == 3_000
 
 
-def test_refund_before_payment_is_reversed_at_payment(sale: Any, story: Any) -> None:
+def test_refund_before_payment_is_reversed_at_payment(sale: type[Sale], story: Story) -> None:
     taken_over(story, "completed")
     new = sale(10_000, {"ada": 10_000}, paid=False)
     new.is_refunded("r1", 4_000)
@@ -285,7 +276,7 @@ def test_refund_before_payment_is_reversed_at_payment(sale: Any, story: Any) -> 
     assert story.reversal.amount == 4_000
 
 
-def test_reversal_of_unknown_refund_is_not_withdrawn(sale: Any, story: Any) -> None:
+def test_reversal_of_unknown_refund_is_not_withdrawn(sale: type[Sale], story: Story) -> None:
     reversing(story, reversal_amount=3_000)
     new = ordered(sale, story)
     new.is_refunded("r1", 4_000)
@@ -297,14 +288,14 @@ def test_reversal_of_unknown_refund_is_not_withdrawn(sale: Any, story: Any) -> N
     assert new.transfers == [story.transfer], "nothing is given back that was not taken"
 
 
-def test_rounding_cent_is_not_withdrawn_from_it(story: Any) -> None:
+def test_rounding_cent_is_not_withdrawn_from_it(story: Story) -> None:
     reversing(story, reversal_amount=3_000).see(story.books())
     story.told()
     assert _withdraw([story.transfer], 1, "r1", story.now, only_own=False) == 1
     assert story.told() == []
 
 
-def test_refund_before_payment_is_not_taken_again(sale: Any, story: Any) -> None:
+def test_refund_before_payment_is_not_taken_again(sale: type[Sale], story: Story) -> None:
     taken_over(story, "completed", amount_reversed=4_000, refund_id="old")
     new = sale(10_000, {"ada": 10_000}, paid=False)
     for refund_id, amount in (("old", 4_000), ("r2", 1_000)):
@@ -315,7 +306,7 @@ def test_refund_before_payment_is_not_taken_again(sale: Any, story: Any) -> None
 
 
 @pytest.mark.parametrize("settled", [False, True])
-def test_old_systems_refund_is_not_taken_again(sale: Any, story: Any, settled: bool) -> None:
+def test_old_systems_refund_is_not_taken_again(sale: type[Sale], story: Story, settled: bool) -> None:
     if settled:
         taken_over(story, "completed", amount_reversed=4_000, refund_id="old")
     else:

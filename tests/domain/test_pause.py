@@ -1,9 +1,9 @@
 """What can be paused: who stopped it, who let it go on, and that saying so twice changes nothing."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, Pause
+from tests.support.domain_story import FactStorage
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
@@ -26,18 +26,20 @@ def test_second_restore_is_recorded_although_looks_come_first() -> None:
     assert switch.lost_since == NOW, "what was lost since the first restore may still be missing"
 
 
-def test_stored_pause_reads_back_unchanged(storage: Any) -> None:
+def test_stored_pause_reads_back_unchanged(storage: FactStorage) -> None:
     switch = Pause.install("seller:ada", NOW)
     switch.pause("mia", "fraud?", NOW)
     read = storage.replayed(list(switch.collect_events()))
+    assert isinstance(read, Pause)
     assert (read.scope, read.paused, read.version) == ("seller:ada", True, 2)
 
 
 def test_stripe_pause_is_taken_over_only_by_a_person() -> None:
     switch = Pause.install("seller:ada", NOW)
     assert switch.pause("stripe:evt_1", "account acct_1: its transfers are inactive", NOW)
-    assert switch.paused_by_stripe
+    by_stripe = [switch.paused_by_stripe]
     assert switch.pause("mia", "fraud?", NOW)
-    assert not switch.paused_by_stripe
+    by_stripe.append(switch.paused_by_stripe)
+    assert by_stripe == [True, False]
     assert not switch.pause("stripe:evt_2", "account acct_1: its transfers are inactive", NOW)
     assert switch.actor == "mia"

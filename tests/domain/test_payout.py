@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 from itertools import permutations
-from typing import Any
 
 from domain.payout import Payout, PayoutStatus
+from tests.support.domain_story import FactStorage, StateOf
 
 S = PayoutStatus
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -33,7 +33,7 @@ def test_payout_ends_the_same_in_any_report_order() -> None:
         assert a_payout(*told).status is S.CANCELED
 
 
-def test_stored_payout_reads_back_unchanged(storage: Any, state: Any) -> None:
+def test_stored_payout_reads_back_unchanged(storage: FactStorage, state: StateOf) -> None:
     payout = a_payout(*S)
     assert [type(fact).__name__ for fact in payout.pending_events] == ["Announced", "Sent", "Arrived", "Canceled", "Failed"]
     assert state(storage.replayed(list(payout.collect_events()))) == state(payout)

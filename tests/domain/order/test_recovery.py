@@ -1,6 +1,5 @@
 """What is due is computed now: refunds that come before, during and after the transfer, and refunds that fail after all."""
 
-from typing import Any
 
 import pytest
 
@@ -9,22 +8,25 @@ from domain.lifecycle import TransferStatus
 from domain.order.recovery import parts_of
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.facts import ReversalQueued
+from tests.support.domain_story import Answers, Sale
 
 S = TransferStatus
 
 
-def told(transfer: Any) -> list[str]:
+def told(transfer: SellerTransfer) -> list[str]:
     return [type(fact).__name__ for fact in transfer.pending_events]
 
 
-def reversals(transfer: Any) -> list[tuple[int, str]]:
+def reversals(transfer: SellerTransfer) -> list[tuple[int, str]]:
     return [(reversal.amount, reversal.state.value) for reversal in transfer.reversals.values()]
 
 
 # --- when a refund comes --------------------------------------------------------------------------------------------
 
 
-def test_order_paid_after_its_refund_records_both(sale: Any) -> None:
+def test_order_paid_after_its_refund_records_both(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50, "bob": 30}, paid=False)
     story.is_refunded("r1", 40)
 
@@ -35,7 +37,7 @@ def test_order_paid_after_its_refund_records_both(sale: Any) -> None:
     assert (story.of("bob").original, story.of("bob").amount) == (30, 18)
 
 
-def test_order_paid_after_a_full_refund_cancels_transfers(sale: Any) -> None:
+def test_order_paid_after_a_full_refund_cancels_transfers(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}, paid=False)
     story.is_refunded("r1", 60)
     story.is_refunded("r2", 40)
@@ -47,7 +49,7 @@ def test_order_paid_after_a_full_refund_cancels_transfers(sale: Any) -> None:
     assert story.of("ada").status is S.CANCELLED
 
 
-def test_failed_refund_before_payment_takes_nothing(sale: Any) -> None:
+def test_failed_refund_before_payment_takes_nothing(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}, paid=False)
     story.is_refunded("r1", 100)
     story.is_revoked("r1")
@@ -55,7 +57,7 @@ def test_failed_refund_before_payment_takes_nothing(sale: Any) -> None:
     assert told(story.of("ada")) == ["Created"]
 
 
-def test_order_is_paid_once(sale: Any) -> None:
+def test_order_is_paid_once(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50})
     before = story.transfers
     story.is_paid()
@@ -64,7 +66,7 @@ def test_order_is_paid_once(sale: Any) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "during", "after"])
 @pytest.mark.parametrize("refunds", [[100], [50, 50], [33, 33, 34], [1, 98, 1]], ids=str)
-def test_net_is_the_same_whenever_refunds_come(sale: Any, moment: str, refunds: list[int]) -> None:
+def test_net_is_the_same_whenever_refunds_come(sale: type[Sale], moment: str, refunds: list[int]) -> None:
     story = sale(100, {"ada": 51, "bob": 7})
     calls = [(t, story.send(t)) for t in story.transfers] if moment == "during" else []
     if moment == "after":
@@ -81,7 +83,7 @@ def test_net_is_the_same_whenever_refunds_come(sale: Any, moment: str, refunds: 
     assert {t.status for t in story.transfers} == {ended}
 
 
-def test_zero_recovery_sends_nothing(sale: Any) -> None:
+def test_zero_recovery_sends_nothing(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 1}).all_go_through()
     story.is_refunded("r1", 99)
     assert told(story.of("ada"))[-1] == "Completed"
@@ -89,7 +91,7 @@ def test_zero_recovery_sends_nothing(sale: Any) -> None:
     assert reversals(story.of("ada")) == [(1, "requested")]
 
 
-def test_explicit_refund_takes_from_the_named_sellers(sale: Any) -> None:
+def test_explicit_refund_takes_from_the_named_sellers(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50, "bob": 50}).all_go_through()
     story.is_refunded("r1", 30, {"bob": 30})
     story.is_refunded("r2", 70)
@@ -98,14 +100,14 @@ def test_explicit_refund_takes_from_the_named_sellers(sale: Any) -> None:
 
 
 @pytest.mark.parametrize(("amount", "currency"), [(101, "EUR"), (10, "USD")])
-def test_indivisible_refund_touches_no_transfer(sale: Any, amount: int, currency: str) -> None:
+def test_indivisible_refund_touches_no_transfer(sale: type[Sale], amount: int, currency: str) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     facts = len(story.of("ada").pending_events)
     assert story.is_refunded("r1", amount, None, currency) is not None
     assert len(story.of("ada").pending_events) == facts
 
 
-def test_foreign_share_is_reversed_in_its_currency(sale: Any) -> None:
+def test_foreign_share_is_reversed_in_its_currency(sale: type[Sale]) -> None:
     story = sale(10_000, {"ada": 5_000})
     story.order.shares["ada"]["currency"] = "JPY"
     assert story.order.share_currency("ada") == "JPY"
@@ -116,7 +118,7 @@ def test_foreign_share_is_reversed_in_its_currency(sale: Any) -> None:
 # --- refunds that failed after all ----------------------------------------------------------------------------------
 
 
-def test_unsent_reversal_is_withdrawn(sale: Any) -> None:
+def test_unsent_reversal_is_withdrawn(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.is_revoked("r1")
@@ -125,7 +127,7 @@ def test_unsent_reversal_is_withdrawn(sale: Any) -> None:
     assert len(story.transfers) == 1
 
 
-def test_withdrawn_reversal_releases_the_next(sale: Any) -> None:
+def test_withdrawn_reversal_releases_the_next(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.is_refunded("r2", 20)
@@ -133,7 +135,7 @@ def test_withdrawn_reversal_releases_the_next(sale: Any) -> None:
     assert reversals(story.of("ada")) == [(20, "withdrawn"), (10, "requested")]
 
 
-def test_queued_reversal_is_withdrawn_behind_the_running(sale: Any) -> None:
+def test_queued_reversal_is_withdrawn_behind_the_running(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     send = story.send(story.of("ada"))
@@ -144,7 +146,7 @@ def test_queued_reversal_is_withdrawn_behind_the_running(sale: Any) -> None:
     assert story.of("ada").status is S.PARTIALLY_REVERSED
 
 
-def test_open_reversal_is_awaited_and_compensated(sale: Any) -> None:
+def test_open_reversal_is_awaited_and_compensated(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     send = story.send(story.of("ada"))
@@ -162,7 +164,7 @@ def test_open_reversal_is_awaited_and_compensated(sale: Any) -> None:
     assert story.net("ada") == 50
 
 
-def test_open_reversal_is_withdrawn_after_a_refusal(sale: Any, answers: Any) -> None:
+def test_open_reversal_is_withdrawn_after_a_refusal(sale: type[Sale], answers: type[Answers]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     transfer = story.of("ada")
@@ -174,7 +176,7 @@ def test_open_reversal_is_withdrawn_after_a_refusal(sale: Any, answers: Any) -> 
     assert (transfer.status, len(story.transfers)) == (S.PARTIALLY_REVERSED, 1)
 
 
-def test_reduced_open_reversal_is_withdrawn(sale: Any, answers: Any) -> None:
+def test_reduced_open_reversal_is_withdrawn(sale: type[Sale], answers: type[Answers]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     transfer = story.of("ada")
@@ -187,7 +189,7 @@ def test_reduced_open_reversal_is_withdrawn(sale: Any, answers: Any) -> None:
     assert len(story.transfers) == 1, "what strangers took is theirs to answer for"
 
 
-def test_open_reversal_is_contested_once(sale: Any) -> None:
+def test_open_reversal_is_contested_once(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.send(story.of("ada"))
@@ -197,7 +199,7 @@ def test_open_reversal_is_contested_once(sale: Any) -> None:
     assert told(story.of("ada")).count("ReversalContested") == 1
 
 
-def test_refund_that_succeeds_again_uses_the_open_reversal(sale: Any) -> None:
+def test_refund_that_succeeds_again_uses_the_open_reversal(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     send = story.send(story.of("ada"))
@@ -208,7 +210,7 @@ def test_refund_that_succeeds_again_uses_the_open_reversal(sale: Any) -> None:
     assert story.net("ada") == 30
 
 
-def test_taken_amount_is_given_back_once(sale: Any) -> None:
+def test_taken_amount_is_given_back_once(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.all_go_through()
@@ -218,7 +220,7 @@ def test_taken_amount_is_given_back_once(sale: Any) -> None:
     assert [t.original for t in story.transfers] == [50, 20]
 
 
-def test_failed_refund_also_restores_an_unsent_reduction(sale: Any) -> None:
+def test_failed_refund_also_restores_an_unsent_reduction(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50})
     story.is_refunded("r1", 100)
     story.is_revoked("r1")
@@ -227,7 +229,7 @@ def test_failed_refund_also_restores_an_unsent_reduction(sale: Any) -> None:
     assert story.net("ada") == 50
 
 
-def test_second_refund_debits_the_newest_transfer_first(sale: Any) -> None:
+def test_second_refund_debits_the_newest_transfer_first(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.all_go_through()
@@ -243,7 +245,7 @@ def test_second_refund_debits_the_newest_transfer_first(sale: Any) -> None:
     assert story.net("ada") == 0
 
 
-def test_sale_is_debited_only_for_the_rest(sale: Any) -> None:
+def test_sale_is_debited_only_for_the_rest(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     story.all_go_through()
@@ -256,7 +258,7 @@ def test_sale_is_debited_only_for_the_rest(sale: Any) -> None:
     assert reversals(story.of("ada", 0)) == [(20, "reversed")]
 
 
-def test_alternating_refund_outcomes_stay_exact(sale: Any) -> None:
+def test_alternating_refund_outcomes_stay_exact(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50, "bob": 33}).all_go_through()
     for _ in range(5):
         story.is_refunded("r1", 61)
@@ -268,7 +270,7 @@ def test_alternating_refund_outcomes_stay_exact(sale: Any) -> None:
     assert len({t.id for t in story.transfers}) == len(story.transfers)
 
 
-def test_rounding_cent_moves_with_the_failed_refund(sale: Any) -> None:
+def test_rounding_cent_moves_with_the_failed_refund(sale: type[Sale]) -> None:
     """5 of 10 for r1 (floor 1 of 3), 5 for r2 (the rest, 2 of 3). Without r1, r2 alone owes 1 and not 2."""
     story = sale(10, {"ada": 3}).all_go_through()
     story.is_refunded("r1", 5)
@@ -283,7 +285,7 @@ def test_rounding_cent_moves_with_the_failed_refund(sale: Any) -> None:
     assert story.net("ada") == 2
 
 
-def test_taken_rounding_cent_is_given_back(sale: Any) -> None:
+def test_taken_rounding_cent_is_given_back(sale: type[Sale]) -> None:
     story = sale(10, {"ada": 3}).all_go_through()
     story.is_refunded("r1", 5)
     story.is_refunded("r2", 5)
@@ -295,7 +297,7 @@ def test_taken_rounding_cent_is_given_back(sale: Any) -> None:
     assert sum(t.original for t in story.transfers[1:]) == 2
 
 
-def test_rounding_cent_contests_no_other_open_reversal(sale: Any) -> None:
+def test_rounding_cent_contests_no_other_open_reversal(sale: type[Sale]) -> None:
     story = sale(10, {"ada": 3}).all_go_through()
     transfer = story.of("ada")
     story.is_refunded("r1", 5)
@@ -311,7 +313,7 @@ def test_rounding_cent_contests_no_other_open_reversal(sale: Any) -> None:
     assert story.net("ada") == 2
 
 
-def test_lowered_refused_reversal_gets_a_new_key(sale: Any, answers: Any) -> None:
+def test_lowered_refused_reversal_gets_a_new_key(sale: type[Sale], answers: type[Answers]) -> None:
     story = sale(10, {"ada": 3}).all_go_through()
     transfer = story.of("ada")
     story.is_refunded("r1", 5)
@@ -319,16 +321,18 @@ def test_lowered_refused_reversal_gets_a_new_key(sale: Any, answers: Any) -> Non
     story.is_refunded("r2", 5)
     used = story.send(transfer)
     story.answer(transfer, used, answers.rate_limited)
+    assert transfer.operation is not None
     assert not transfer.operation.open
     story.is_revoked("r1")
     assert reversals(transfer)[-1] == (1, "requested")
+    assert transfer.next_retry_at is not None
     story.now = transfer.next_retry_at
     again = story.send(transfer)
     assert (used.body["amount"], again.body["amount"]) == (2, 1)
     assert (used.key[-3:], again.key[-3:]) == (":e1", ":e2")
 
 
-def test_revoked_refund_compensates_only_its_seller(sale: Any) -> None:
+def test_revoked_refund_compensates_only_its_seller(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50, "bob": 50}).all_go_through()
     story.is_refunded("r1", 30, {"ada": 30})
     story.is_refunded("r2", 20, {"bob": 20})
@@ -339,7 +343,7 @@ def test_revoked_refund_compensates_only_its_seller(sale: Any) -> None:
     assert [t.seller_id for t in story.transfers] == ["ada", "bob", "ada"]
 
 
-def test_order_counts_every_compensation(sale: Any) -> None:
+def test_order_counts_every_compensation(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50, "bob": 50}).all_go_through()
     story.is_refunded("r1", 30)
     story.all_go_through()
@@ -351,7 +355,7 @@ def test_order_counts_every_compensation(sale: Any) -> None:
 # --- stuck transfers ------------------------------------------------------------------------------------------------
 
 
-def stuck(sale: Any, answers: Any) -> Any:
+def stuck(sale: type[Sale], answers: type[Answers]) -> Sale:
     """Paid, a reversal given up."""
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
@@ -361,14 +365,16 @@ def stuck(sale: Any, answers: Any) -> Any:
     return story
 
 
-def test_refund_of_a_stuck_transfer_waits_for_operator(sale: Any, answers: Any) -> None:
+def test_refund_of_a_stuck_transfer_waits_for_operator(sale: type[Sale], answers: type[Answers]) -> None:
     story = stuck(sale, answers)
     story.is_refunded("r2", 20)
-    assert story.of("ada").pending_events[-1].waiting_for == "operator"
+    queued = story.of("ada").pending_events[-1]
+    assert isinstance(queued, ReversalQueued)
+    assert queued.waiting_for == "operator"
     assert story.of("ada").taken == 30
 
 
-def test_stuck_reversal_without_cause_is_withdrawn(sale: Any, answers: Any) -> None:
+def test_stuck_reversal_without_cause_is_withdrawn(sale: type[Sale], answers: type[Answers]) -> None:
     story = stuck(sale, answers)
     story.is_revoked("r1")
     assert reversals(story.of("ada")) == [(20, "withdrawn")]
@@ -377,20 +383,21 @@ def test_stuck_reversal_without_cause_is_withdrawn(sale: Any, answers: Any) -> N
     assert len(story.transfers) == 1
 
 
-def test_reopening_sends_the_amount_due_now(sale: Any, answers: Any) -> None:
+def test_reopening_sends_the_amount_due_now(sale: type[Sale], answers: type[Answers]) -> None:
     story = stuck(sale, answers)
     story.is_refunded("r2", 20)
     story.is_revoked("r1")
     transfer = story.of("ada")
     transfer.retry("ops", "it is there", story.now)
     assert [(c.amount, c.state.value) for c in transfer.reversals.values() if c.live] == [(10, "requested")]
+    assert transfer.operation is not None
     assert transfer.operation.look_first
 
 
 # --- what a refund is told ------------------------------------------------------------------------------------------
 
 
-def test_refund_shows_its_division(sale: Any) -> None:
+def test_refund_shows_its_division(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50, "bob": 30}).all_go_through()
     story.is_refunded("r1", 10)
     ada, bob = story.of("ada"), story.of("bob")
@@ -400,7 +407,7 @@ def test_refund_shows_its_division(sale: Any) -> None:
     ]
 
 
-def test_refund_before_payment_shows_parts_without_transfers(sale: Any) -> None:
+def test_refund_before_payment_shows_parts_without_transfers(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50, "bob": 30}, paid=False)
     story.is_refunded("r0", 10)
     story.is_refunded("r1", 10)

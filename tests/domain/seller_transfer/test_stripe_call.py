@@ -3,8 +3,8 @@
 What holds for a transfer and for a reversal alike is told for both.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -12,7 +12,9 @@ from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, LookFirst
 from domain.provider_call.outcome import Hindrance, NotExecuted, Succeeded, Unknown
 from domain.provider_call.steps import LOST_IN_A_ROW, LookUp, Rest, Send
+from domain.seller_transfer.facts import AttemptDeferred, CallStarted
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
+from tests.support.domain_story import Answers, Story
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 HINDERED = ["rate_limited", "key_in_use", "unauthorized", "forbidden"]
@@ -20,7 +22,7 @@ NO_ANSWER = ["timeout", "outage", "idempotency_error"]
 
 
 @pytest.fixture(params=["transfer", "reversal"])
-def due(request: pytest.FixtureRequest, story: Any) -> Any:
+def due(request: pytest.FixtureRequest, story: Story) -> Story:
     """A story with one operation due, whichever it is."""
     if request.param == "reversal":
         story.reversing()
@@ -28,40 +30,39 @@ def due(request: pytest.FixtureRequest, story: Any) -> Any:
     return story
 
 
-def succeed(story: Any, send: Send) -> None:
+def succeed(story: Story, send: Send) -> None:
     story.answer(send, Succeeded("tr_9" if send.what == TRANSFER else "trr_9", send.body["amount"]))
 
 
 # --- intent ---------------------------------------------------------------------------------------------------------
 
 
-def test_intent_is_a_fact_before_the_call(due: Any) -> None:
+def test_intent_is_a_fact_before_the_call(due: Story) -> None:
     send = due.send()
 
-    (intent,) = due.news()
-    assert type(intent).__name__ == "CallStarted"
+    intent = due.only(CallStarted)
     assert (intent.what, intent.attempt, intent.key, intent.body) == (send.what, send.attempt, send.key, send.body)
     assert due.operation.in_call
     assert due.operation.open, "from here on money may move"
 
 
-def test_key_names_operation_and_epoch_but_no_amount(story: Any) -> None:
+def test_key_names_operation_and_epoch_but_no_amount(story: Story) -> None:
     assert story.send().key == f"transfer:{story.transfer.id}:e1"
-    story.answer(Send(TRANSFER, 1, "", {}), Succeeded("tr_1", 10_000))  # type: ignore[typeddict-item]
+    story.answer(story.first_send(), Succeeded("tr_1", 10_000))
     story.refunded(amount=4_000)
     assert story.send().key == f"reversal:{story.reversal.reversal_id}:e1"
 
 
-def test_transfer_metadata_carries_our_ids(story: Any) -> None:
-    body = story.send().body
+def test_transfer_metadata_carries_our_ids(story: Story) -> None:
+    body: Mapping[str, object] = story.send().body
     assert body["metadata"] == {"transfer_id": str(story.transfer.id), "order_id": "order-1", "seller_id": "ada"}
     assert (body["amount"], body["currency"], body["destination"]) == (10_000, "eur", "acct_ada")
     assert body["transfer_group"] == "order-1"
 
 
-def test_reversal_metadata_names_refund_and_transfer(story: Any) -> None:
+def test_reversal_metadata_names_refund_and_transfer(story: Story) -> None:
     story.reversing(amount=4_000)
-    body = story.send().body
+    body: Mapping[str, object] = story.send().body
     assert body["metadata"] == {
         "reversal_id": story.reversal.reversal_id,
         "transfer_id": str(story.transfer.id),
@@ -71,7 +72,7 @@ def test_reversal_metadata_names_refund_and_transfer(story: Any) -> None:
     assert (body["stripe_transfer_id"], body["amount"]) == ("tr_1", 4_000)
 
 
-def test_call_is_not_sent_before_it_is_due(due: Any, answers: Any) -> None:
+def test_call_is_not_sent_before_it_is_due(due: Story, answers: type[Answers]) -> None:
     due.call(answers.outage)
     due.news()
     due.passes(due.waits - timedelta(microseconds=1))
@@ -80,7 +81,7 @@ def test_call_is_not_sent_before_it_is_due(due: Any, answers: Any) -> None:
     assert isinstance(due.passes(timedelta(microseconds=1)).step(), Send)
 
 
-def test_idle_transfer_takes_no_step(story: Any) -> None:
+def test_idle_transfer_takes_no_step(story: Story) -> None:
     assert isinstance(story.paid().passes(1000 * HOUR).step(), Rest)
     assert story.told() == []
 
@@ -89,7 +90,7 @@ def test_idle_transfer_takes_no_step(story: Any) -> None:
 
 
 @pytest.mark.parametrize("word", NO_ANSWER)
-def test_unanswered_call_is_repeated_under_its_key(due: Any, answers: Any, word: str) -> None:
+def test_unanswered_call_is_repeated_under_its_key(due: Story, answers: type[Answers], word: str) -> None:
     status = due.status
     first = due.call(getattr(answers, word))
     assert due.status is status
@@ -101,7 +102,7 @@ def test_unanswered_call_is_repeated_under_its_key(due: Any, answers: Any, word:
     assert second.attempt == first.attempt + 1
 
 
-def test_failed_attempts_wait_twice_as_long_up_to_10_s(due: Any, answers: Any) -> None:
+def test_failed_attempts_wait_twice_as_long_up_to_10_s(due: Story, answers: type[Answers]) -> None:
     waited = []
     for count in range(5):
         assert due.operation.retry_count == count
@@ -111,7 +112,7 @@ def test_failed_attempts_wait_twice_as_long_up_to_10_s(due: Any, answers: Any) -
     assert due.operation.retry_count == 5
 
 
-def test_six_failed_calls_lead_to_a_look_up(due: Any, answers: Any) -> None:
+def test_six_failed_calls_lead_to_a_look_up(due: Story, answers: type[Answers]) -> None:
     calls = [due.call(answers.outage) for _ in range(6)]
     assert len({call.key for call in calls}) == 1
     last_call = due.now
@@ -120,14 +121,16 @@ def test_six_failed_calls_lead_to_a_look_up(due: Any, answers: Any) -> None:
     look = due.look()
 
     assert isinstance(look, LookUp)
+    assert due.operation.first_began is not None
     assert look.since <= due.operation.first_began
     assert due.now >= last_call + due.policy.call_timeout, "a call still under way could arrive after the reading"
     assert due.operation.open, "still nobody knows"
 
 
-def test_look_up_waits_for_the_end_of_a_running_call(due: Any, answers: Any) -> None:
+def test_look_up_waits_for_the_end_of_a_running_call(due: Story, answers: type[Answers]) -> None:
     for _ in range(6):
         due.call(answers.outage)
+    assert due.operation.last_began is not None
     ended = due.operation.last_began + due.policy.call_timeout
     due.transfer.retry("ops", "now please", due.now)
 
@@ -139,7 +142,7 @@ def test_look_up_waits_for_the_end_of_a_running_call(due: Any, answers: Any) -> 
     assert isinstance(due.comes_due().step(), LookUp)
 
 
-def test_failed_look_up_is_repeated_and_ends_nothing(due: Any, answers: Any) -> None:
+def test_failed_look_up_is_repeated_and_ends_nothing(due: Story, answers: type[Answers]) -> None:
     for _ in range(6):
         due.call(answers.outage)
     status = due.status
@@ -152,7 +155,7 @@ def test_failed_look_up_is_repeated_and_ends_nothing(due: Any, answers: Any) -> 
 
 
 def test_stored_500_counts_as_one_attempt(
-    due: Any, answers: Any
+    due: Story, answers: type[Answers]
 ) -> None:
     first = due.call(answers.outage)
     due.call(answers.replayed_outage)
@@ -168,7 +171,7 @@ def test_stored_500_counts_as_one_attempt(
     assert due.operation.retry_count == 1
 
 
-def test_key_older_than_23_hours_requires_a_look_up(due: Any, answers: Any) -> None:
+def test_key_older_than_23_hours_requires_a_look_up(due: Story, answers: type[Answers]) -> None:
     first = due.call(answers.timeout)
     began = due.now
     due.now = began + 23 * HOUR - MINUTE
@@ -181,7 +184,7 @@ def test_key_older_than_23_hours_requires_a_look_up(due: Any, answers: Any) -> N
     assert look == LookUp(first.what, began, 2)
 
 
-def test_key_age_begins_with_its_own_first_call(story: Any, answers: Any) -> None:
+def test_key_age_begins_with_its_own_first_call(story: Story, answers: type[Answers]) -> None:
     story.call(answers.too_little)  # a stored refusal: the next epoch
     story.passes(30 * HOUR)
     send = story.send()
@@ -194,7 +197,7 @@ def test_key_age_begins_with_its_own_first_call(story: Any, answers: Any) -> Non
 
 
 @pytest.mark.parametrize("word", HINDERED)
-def test_not_executed_call_consumes_no_attempt(due: Any, answers: Any, word: str) -> None:
+def test_not_executed_call_consumes_no_attempt(due: Story, answers: type[Answers], word: str) -> None:
     keys = {due.call(getattr(answers, word)).key for _ in range(40)}
     assert len(keys) == 1
     assert due.operation.retry_count == 0
@@ -202,13 +205,13 @@ def test_not_executed_call_consumes_no_attempt(due: Any, answers: Any, word: str
     assert due.waits <= due.policy.maximum
 
 
-def test_key_in_use_means_a_call_is_still_running(due: Any, answers: Any) -> None:
+def test_key_in_use_means_a_call_is_still_running(due: Story, answers: type[Answers]) -> None:
     due.call(answers.key_in_use)
     assert due.operation.open
 
 
 @pytest.mark.parametrize("word", ["rate_limited", "unauthorized", "forbidden"])
-def test_other_hindrances_leave_no_operation_open(due: Any, answers: Any, word: str) -> None:
+def test_other_hindrances_leave_no_operation_open(due: Story, answers: type[Answers], word: str) -> None:
     due.call(getattr(answers, word))
     assert not due.operation.open
 
@@ -219,7 +222,7 @@ LATER = [*HINDERED, *NO_ANSWER, "invalid", "not_found", "too_little_unstored"]
 
 
 @pytest.mark.parametrize("word", LATER)
-def test_unknown_operation_stays_open_after_later_answers(due: Any, answers: Any, word: str) -> None:
+def test_unknown_operation_stays_open_after_later_answers(due: Story, answers: type[Answers], word: str) -> None:
     first = due.call(answers.timeout)
     status = due.status
 
@@ -232,7 +235,7 @@ def test_unknown_operation_stays_open_after_later_answers(due: Any, answers: Any
 
 
 @pytest.mark.parametrize("word", LATER)
-def test_unknown_operation_keeps_its_body_after_a_refund(due: Any, answers: Any, word: str) -> None:
+def test_unknown_operation_keeps_its_body_after_a_refund(due: Story, answers: type[Answers], word: str) -> None:
     first = due.call(answers.timeout)
     due.call(getattr(answers, word), seen=due.books())
 
@@ -242,14 +245,14 @@ def test_unknown_operation_keeps_its_body_after_a_refund(due: Any, answers: Any,
     assert due.send().body == first.body
 
 
-def test_stored_refusal_closes_an_unknown_operation(due: Any, answers: Any) -> None:
+def test_stored_refusal_closes_an_unknown_operation(due: Story, answers: type[Answers]) -> None:
     first = due.call(answers.timeout)
     due.call(answers.refused, seen=due.books())
     assert not due.operation.open
     assert due.send().key == first.key.replace(":e1", ":e2")
 
 
-def test_repeated_calls_answer_ends_the_unknown_operation(due: Any, answers: Any) -> None:
+def test_repeated_calls_answer_ends_the_unknown_operation(due: Story, answers: type[Answers]) -> None:
     due.call(answers.timeout)
     succeed(due, due.send())
     assert due.transfer.operation is None
@@ -259,7 +262,7 @@ def test_repeated_calls_answer_ends_the_unknown_operation(due: Any, answers: Any
 # --- vanished callers, late answers ---------------------------------------------------------------------------------
 
 
-def test_call_without_outcome_is_repeated_under_its_key(due: Any) -> None:
+def test_call_without_outcome_is_repeated_under_its_key(due: Story) -> None:
     first = due.send()
     second = due.send()
     assert (second.key, second.body) == (first.key, first.body)
@@ -269,7 +272,7 @@ def test_call_without_outcome_is_repeated_under_its_key(due: Any) -> None:
 
 @pytest.mark.parametrize("word", ["rate_limited", "unauthorized", "forbidden", "invalid", "not_found"])
 def test_vanished_callers_operation_stays_unknown(
-    due: Any, answers: Any, word: str
+    due: Story, answers: type[Answers], word: str
 ) -> None:
     first = due.send()
     second = due.call(getattr(answers, word), seen=due.books())
@@ -278,7 +281,7 @@ def test_vanished_callers_operation_stays_unknown(
     assert due.send().key == first.key
 
 
-def test_vanishing_callers_are_bounded(due: Any) -> None:
+def test_vanishing_callers_are_bounded(due: Story) -> None:
     """Call, vanish, call, vanish, …: the third vanished caller and each one after it is a failed attempt."""
     sent, counted = 0, []
     for _ in range(20):
@@ -294,7 +297,7 @@ def test_vanishing_callers_are_bounded(due: Any) -> None:
     assert due.operation.exhausted
 
 
-def test_answer_resets_the_count_of_vanished_callers(due: Any, answers: Any) -> None:
+def test_answer_resets_the_count_of_vanished_callers(due: Story, answers: type[Answers]) -> None:
     due.send()
     due.send()
     due.call(answers.rate_limited)
@@ -304,7 +307,7 @@ def test_answer_resets_the_count_of_vanished_callers(due: Any, answers: Any) -> 
     assert due.operation.retry_count == 0
 
 
-def test_older_attempts_late_outcome_changes_nothing(due: Any, answers: Any) -> None:
+def test_older_attempts_late_outcome_changes_nothing(due: Story, answers: type[Answers]) -> None:
     older, newer = due.send(), due.send()
     due.news()
     before = due.operation
@@ -316,7 +319,7 @@ def test_older_attempts_late_outcome_changes_nothing(due: Any, answers: Any) -> 
     assert due.transfer.operation is None
 
 
-def test_repeated_outcome_counts_once(due: Any, answers: Any) -> None:
+def test_repeated_outcome_counts_once(due: Story, answers: type[Answers]) -> None:
     send = due.call(answers.outage)
     due.news()
     due.answer(send, answers.outage)
@@ -324,7 +327,7 @@ def test_repeated_outcome_counts_once(due: Any, answers: Any) -> None:
     assert due.operation.retry_count == 1
 
 
-def test_late_success_counts(due: Any, answers: Any) -> None:
+def test_late_success_counts(due: Story, answers: type[Answers]) -> None:
     older = due.send()
     due.call(answers.timeout)
     succeed(due, older)
@@ -332,7 +335,7 @@ def test_late_success_counts(due: Any, answers: Any) -> None:
     assert due.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED)
 
 
-def test_repeated_success_is_one_success(due: Any) -> None:
+def test_repeated_success_is_one_success(due: Story) -> None:
     send = due.send()
     succeed(due, send)
     due.news()
@@ -340,7 +343,7 @@ def test_repeated_success_is_one_success(due: Any) -> None:
     assert due.told() == []
 
 
-def test_call_that_was_not_made_is_given_back(due: Any) -> None:
+def test_call_that_was_not_made_is_given_back(due: Story) -> None:
     send = due.send()
     give_back(due.transfer, send.attempt, "too late", due.now)
     assert not due.operation.open
@@ -348,13 +351,13 @@ def test_call_that_was_not_made_is_given_back(due: Any) -> None:
     assert due.send().key == send.key
 
 
-def test_unknown_operation_stays_unknown_after_give_back(due: Any, answers: Any) -> None:
+def test_unknown_operation_stays_unknown_after_give_back(due: Story, answers: type[Answers]) -> None:
     due.call(answers.timeout)
     give_back(due.transfer, due.send().attempt, "too late", due.now)
     assert due.operation.open
 
 
-def test_older_call_given_back_changes_nothing(due: Any) -> None:
+def test_older_call_given_back_changes_nothing(due: Story) -> None:
     older, _ = due.send(), due.send()
     due.news()
     give_back(due.transfer, older.attempt, "too late", due.now)
@@ -364,7 +367,7 @@ def test_older_call_given_back_changes_nothing(due: Any) -> None:
 # --- a look that is older than the last call ------------------------------------------------------------------------
 
 
-def test_look_up_proves_nothing_about_a_later_call(due: Any, answers: Any) -> None:
+def test_look_up_proves_nothing_about_a_later_call(due: Story, answers: type[Answers]) -> None:
     for _ in range(6):
         due.call(answers.outage)
     early = due.look()
@@ -382,7 +385,7 @@ def test_look_up_proves_nothing_about_a_later_call(due: Any, answers: Any) -> No
     assert due.operation.key(due.transfer.id) == newer.key
 
 
-def test_late_look_up_after_the_end_changes_nothing(due: Any, answers: Any) -> None:
+def test_late_look_up_after_the_end_changes_nothing(due: Story, answers: type[Answers]) -> None:
     for _ in range(6):
         due.call(answers.outage)
     look = due.look()
@@ -397,7 +400,7 @@ def test_late_look_up_after_the_end_changes_nothing(due: Any, answers: Any) -> N
 # --- outages and restores -------------------------------------------------------------------------------------------
 
 
-def test_outage_attempt_is_forgiven_once_and_stays_unknown(due: Any) -> None:
+def test_outage_attempt_is_forgiven_once_and_stays_unknown(due: Story) -> None:
     send = due.call(Unknown("http_503", "down", 503))
     assert due.operation.retry_count == 1
     for _ in range(2):
@@ -406,7 +409,7 @@ def test_outage_attempt_is_forgiven_once_and_stays_unknown(due: Any) -> None:
     assert due.send().key == send.key
 
 
-def test_last_attempt_of_an_outage_is_forgiven(due: Any) -> None:
+def test_last_attempt_of_an_outage_is_forgiven(due: Story) -> None:
     for _ in range(due.policy.max_retries + 1):
         send = due.call(Unknown("http_503", "down", 503))
     assert due.operation.exhausted
@@ -415,7 +418,7 @@ def test_last_attempt_of_an_outage_is_forgiven(due: Any) -> None:
     assert due.send().key == send.key
 
 
-def test_answered_attempt_is_not_forgiven(due: Any, answers: Any) -> None:
+def test_answered_attempt_is_not_forgiven(due: Story, answers: type[Answers]) -> None:
     send = due.call(Unknown("http_503", "down", 503))
     due.call(Unknown("timeout", "no answer"))
     due.news()
@@ -423,7 +426,7 @@ def test_answered_attempt_is_not_forgiven(due: Any, answers: Any) -> None:
     assert due.told() == []
 
 
-def test_restored_ledger_looks_up_before_each_first_send(due: Any) -> None:
+def test_restored_ledger_looks_up_before_each_first_send(due: Story) -> None:
     restored = LookFirst(due.now + SECOND, due.now - timedelta(hours=3))
     due.passes(2 * SECOND)
     look = begin(due.transfer, due.now, due.policy, restored)
@@ -435,7 +438,7 @@ def test_restored_ledger_looks_up_before_each_first_send(due: Any) -> None:
     assert send.key.endswith(":e1"), "the first key is as good as new, and Stripe would recognise it"
 
 
-def test_look_up_before_a_restore_is_repeated(due: Any) -> None:
+def test_look_up_before_a_restore_is_repeated(due: Story) -> None:
     first = LookFirst(due.now, due.now)
     look = begin(due.transfer, due.now, due.policy, first)
     assert isinstance(look, LookUp)
@@ -445,10 +448,10 @@ def test_look_up_before_a_restore_is_repeated(due: Any) -> None:
     assert isinstance(begin(due.transfer, due.now, due.policy, second), LookUp)
 
 
-def test_hindered_operation_records_since_when(due: Any) -> None:
+def test_hindered_operation_records_since_when(due: Story) -> None:
     began = due.comes_due().now
     due.call(NotExecuted(Hindrance.RATE_LIMITED, "slow down"))
     due.call(NotExecuted(Hindrance.RATE_LIMITED, "slow down"))
-    fact = due.news()[-1]
+    fact = due.last(AttemptDeferred)
     assert (fact.hindered, fact.hindered_since) == (2, began)
     assert due.operation.retry_count == 0

@@ -1,23 +1,23 @@
 """Paying a seller: what Stripe's answers do to a transfer that is pending or failed."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from domain.errors import CallInFlight, NothingToRetry
 from domain.lifecycle import TransferStatus
-from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.steps import Send
 from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.seller_transfer.facts import Completed, EvidenceHeld, Failed, PermanentlyFailed, Reopened, ReversalQueued
 from domain.seller_transfer.manual_resolution import resolve
+from tests.support.domain_story import Answers, Story
 
 S = TransferStatus
 HOUR = timedelta(hours=1)
 
 
-def exhaust(story: Any, answers: Any) -> None:
+def exhaust(story: Story, answers: type[Answers]) -> None:
     for _ in range(6):
         story.call(answers.outage)
     story.news()
@@ -26,7 +26,7 @@ def exhaust(story: Any, answers: Any) -> None:
 # --- the happy path -------------------------------------------------------------------------------------------------
 
 
-def test_success_completes_the_transfer(story: Any) -> None:
+def test_success_completes_the_transfer(story: Story) -> None:
     story.news()
     story.call(Succeeded("tr_1", 10_000, "req_1"))
     assert story.told() == ["CallStarted", "Completed"]
@@ -38,7 +38,7 @@ def test_success_completes_the_transfer(story: Any) -> None:
 # --- definite refusals ----------------------------------------------------------------------------------------------
 
 
-def test_refusal_fails_and_retries_under_the_next_key(story: Any, answers: Any) -> None:
+def test_refusal_fails_and_retries_under_the_next_key(story: Story, answers: type[Answers]) -> None:
     first = story.call(answers.refused)
     assert story.status is S.FAILED
     assert story.operation.retry_count == 1
@@ -46,36 +46,35 @@ def test_refusal_fails_and_retries_under_the_next_key(story: Any, answers: Any) 
     assert (first.key[-3:], story.send().key[-3:]) == (":e1", ":e2")
 
 
-def test_unstored_refusal_keeps_its_key(story: Any, answers: Any) -> None:
+def test_unstored_refusal_keeps_its_key(story: Story, answers: type[Answers]) -> None:
     first = story.call(answers.invalid)
     assert story.status is S.FAILED
     assert not story.operation.open
     assert story.send().key == first.key
 
 
-def test_sixth_refusal_ends_permanently(story: Any, answers: Any) -> None:
+def test_sixth_refusal_ends_permanently(story: Story, answers: type[Answers]) -> None:
     keys = [story.call(answers.refused).key for _ in range(6)]
     assert len(set(keys)) == 6
     assert story.status is S.PERMANENTLY_FAILED
     assert story.transfer.next_retry_at is None
 
 
-def test_permanent_end_from_pending_is_two_facts(story: Any, answers: Any) -> None:
+def test_permanent_end_from_pending_is_two_facts(story: Story, answers: type[Answers]) -> None:
     exhaust(story, answers)
     assert story.status is S.PENDING
     story.find()
-    assert story.told() == ["Failed", "PermanentlyFailed"]
-    assert story.status is S.PERMANENTLY_FAILED
+    assert (story.told(), story.status) == (["Failed", "PermanentlyFailed"], S.PERMANENTLY_FAILED)
 
 
 # --- waiting for money, for the account -----------------------------------------------------------------------------
 
 
-def test_missing_funds_wait_without_consuming_an_attempt(story: Any, answers: Any) -> None:
+def test_missing_funds_wait_without_consuming_an_attempt(story: Story, answers: type[Answers]) -> None:
     keys = []
     for _ in range(20):
         keys.append(story.call(answers.too_little).key)
-        fact = story.news()[-1]
+        fact = story.last(Failed)
         assert (fact.reason, fact.waiting_for, fact.retry_count) == ("awaiting_funds", "funds", 0)
         assert story.waits == story.policy.funds_interval
     assert len(set(keys)) == 20, "Stripe keeps answering a refused key with the refusal"
@@ -83,17 +82,16 @@ def test_missing_funds_wait_without_consuming_an_attempt(story: Any, answers: An
     assert story.status is S.COMPLETED
 
 
-def test_missing_funds_need_a_person_after_45_days(story: Any, answers: Any) -> None:
+def test_missing_funds_need_a_person_after_45_days(story: Story, answers: type[Answers]) -> None:
     story.call(answers.too_little)
     since = story.now
     while story.status is S.FAILED:
         story.call(answers.too_little)
-    fact = story.news()[-1]
-    assert (type(fact).__name__, fact.reason) == ("PermanentlyFailed", "funds_deadline")
+    assert story.last(PermanentlyFailed).reason == "funds_deadline"
     assert story.now - since == story.policy.funds_deadline
 
 
-def test_outage_does_not_restart_the_funds_deadline(story: Any, answers: Any) -> None:
+def test_outage_does_not_restart_the_funds_deadline(story: Story, answers: type[Answers]) -> None:
     story.call(answers.too_little)
     since = story.operation.awaiting_since
     story.call(answers.outage)
@@ -102,15 +100,15 @@ def test_outage_does_not_restart_the_funds_deadline(story: Any, answers: Any) ->
     assert story.operation.awaiting_since == since
 
 
-def test_another_refusal_restarts_the_funds_deadline(story: Any, answers: Any) -> None:
+def test_another_refusal_restarts_the_funds_deadline(story: Story, answers: type[Answers]) -> None:
     story.call(answers.too_little)
     story.call(answers.refused)
     assert story.operation.awaiting_since is None
 
 
-def test_unready_account_waits_for_its_event(story: Any, answers: Any) -> None:
+def test_unready_account_waits_for_its_event(story: Story, answers: type[Answers]) -> None:
     story.call(answers.on_hold)
-    fact = story.news()[-1]
+    fact = story.last(Failed)
     assert (fact.reason, fact.waiting_for, fact.next_retry_at) == ("on_hold", "account", None)
     story.passes(10_000 * HOUR)
     assert story.step()[0] == "nothing is due"
@@ -123,20 +121,20 @@ def test_unready_account_waits_for_its_event(story: Any, answers: Any) -> None:
 # --- look-ups -------------------------------------------------------------------------------------------------------
 
 
-def test_exhausted_absent_transfer_ends_permanently(story: Any, answers: Any) -> None:
+def test_exhausted_absent_transfer_ends_permanently(story: Story, answers: type[Answers]) -> None:
     exhaust(story, answers)
     story.find()
-    fact = story.news()[-1]
+    fact = story.last(PermanentlyFailed)
     assert (fact.reason, story.status) == ("exhausted", S.PERMANENTLY_FAILED)
 
 
-def test_exhausted_found_transfer_is_completed(story: Any, answers: Any) -> None:
+def test_exhausted_found_transfer_is_completed(story: Story, answers: type[Answers]) -> None:
     exhaust(story, answers)
     story.find(story.books())
     assert (story.status, story.transfer.stripe_transfer_id) == (S.COMPLETED, "tr_1")
 
 
-def test_aged_absent_transfer_is_sent_under_the_next_key(story: Any, answers: Any) -> None:
+def test_aged_absent_transfer_is_sent_under_the_next_key(story: Story, answers: type[Answers]) -> None:
     story.call(answers.timeout)
     story.passes(24 * HOUR).find()
     assert story.status is S.PENDING
@@ -144,28 +142,28 @@ def test_aged_absent_transfer_is_sent_under_the_next_key(story: Any, answers: An
     assert story.send().key.endswith(":e2")
 
 
-def test_second_payment_is_kept_as_evidence_once(story: Any, answers: Any) -> None:
+def test_second_payment_is_kept_as_evidence_once(story: Story, answers: type[Answers]) -> None:
     story.call(answers.timeout)
     story.passes(24 * HOUR).find(story.books(), story.books(tr="tr_2"))
     assert story.told()[-2:] == ["Completed", "EvidenceHeld"]
     assert story.transfer.stripe_transfer_id == "tr_1"
 
-    story.answer(Send(TRANSFER, 1, "", {}), Succeeded("tr_2", 10_000))  # type: ignore[typeddict-item]
+    story.answer(story.first_send(), Succeeded("tr_2", 10_000))
 
     assert story.told() == []
 
 
-def test_late_second_transfer_is_kept_as_evidence(story: Any) -> None:
+def test_late_second_transfer_is_kept_as_evidence(story: Story) -> None:
     older, newer = story.send(), story.send()
     story.answer(newer, Succeeded("tr_1", 10_000))
     story.news()
     story.answer(older, Succeeded("tr_2", 10_000))
-    (fact,) = story.news()
-    assert (type(fact).__name__, fact.stripe_id, fact.amount) == ("EvidenceHeld", "tr_2", 10_000)
+    fact = story.only(EvidenceHeld)
+    assert (fact.stripe_id, fact.amount) == ("tr_2", 10_000)
     assert story.transfer.stripe_transfer_id == "tr_1"
 
 
-def test_success_after_cancellation_is_kept_as_evidence(story: Any, answers: Any) -> None:
+def test_success_after_cancellation_is_kept_as_evidence(story: Story, answers: type[Answers]) -> None:
     send = story.call(answers.refused)
     story.refunded(amount=10_000)
     assert story.status is S.CANCELLED
@@ -179,7 +177,7 @@ def test_success_after_cancellation_is_kept_as_evidence(story: Any, answers: Any
     assert story.passes(1_000 * HOUR).step()[0] == "nothing is due"
 
 
-def given_up(story: Any, answers: Any) -> Any:
+def given_up(story: Story, answers: type[Answers]) -> Send:
     """All six calls refused; answers the last of them."""
     send = story.call(answers.refused)
     for _ in range(5):
@@ -189,20 +187,19 @@ def given_up(story: Any, answers: Any) -> Any:
     return send
 
 
-def test_stripe_object_reopens_a_given_up_transfer(story: Any, answers: Any) -> None:
+def test_stripe_object_reopens_a_given_up_transfer(story: Story, answers: type[Answers]) -> None:
     send = given_up(story, answers)
 
     story.answer(send, Succeeded("tr_1", 10_000)).answer(send, Succeeded("tr_1", 10_000))
 
-    reopened, completed = story.news()
-    assert (type(reopened).__name__, reopened.actor) == ("Reopened", "stripe:tr_1")
-    assert (type(completed).__name__, completed.stripe_transfer_id) == ("Completed", "tr_1")
+    reopened, completed = story.two(Reopened, Completed)
+    assert (reopened.actor, completed.stripe_transfer_id) == ("stripe:tr_1", "tr_1")
     assert story.status is S.COMPLETED
     assert story.step()[0] == "nothing is due"
 
 
 def test_refund_is_owed_again_when_all_was_paid(
-    story: Any, answers: Any
+    story: Story, answers: type[Answers]
 ) -> None:
     send = given_up(story, answers)
     story.refunded(amount=4_000)
@@ -214,7 +211,7 @@ def test_refund_is_owed_again_when_all_was_paid(
     assert (story.transfer.amount, story.transfer.taken, story.transfer.room) == (10_000, 0, 10_000)
 
 
-def test_transfer_paid_elsewhere_is_not_reopened(story: Any, answers: Any) -> None:
+def test_transfer_paid_elsewhere_is_not_reopened(story: Story, answers: type[Answers]) -> None:
     send = given_up(story, answers)
     resolve(story.transfer, "ops", "paid by bank transfer", "ticket 7", story.now)
     story.news()
@@ -225,7 +222,7 @@ def test_transfer_paid_elsewhere_is_not_reopened(story: Any, answers: Any) -> No
     assert story.status is S.PERMANENTLY_FAILED
 
 
-def test_fully_sent_transfer_is_not_counted_as_reduced(story: Any, answers: Any) -> None:
+def test_fully_sent_transfer_is_not_counted_as_reduced(story: Story, answers: type[Answers]) -> None:
     """The amount was lowered after a refusal, and then Stripe turns out to hold the whole: the refund is still owed."""
     story.call(answers.refused)
     story.refunded(amount=4_000)
@@ -239,14 +236,14 @@ def test_fully_sent_transfer_is_not_counted_as_reduced(story: Any, answers: Any)
 # --- refunds that come before the money left ------------------------------------------------------------------------
 
 
-def test_refund_before_the_send_lowers_the_amount(story: Any) -> None:
+def test_refund_before_the_send_lowers_the_amount(story: Story) -> None:
     story.refunded(amount=4_000)
     assert story.told() == ["Created", "AmountReduced"]
     send = story.send()
     assert (send.body["amount"], send.key[-3:]) == (6_000, ":e1")
 
 
-def test_full_refund_before_the_send_cancels(story: Any) -> None:
+def test_full_refund_before_the_send_cancels(story: Story) -> None:
     story.refunded("refund-1", 4_000).refunded("refund-2", 6_000)
     assert story.told()[1:] == ["AmountReduced", "Cancelled"]
     assert story.status is S.CANCELLED
@@ -256,7 +253,7 @@ def test_full_refund_before_the_send_cancels(story: Any) -> None:
 
 
 @pytest.mark.parametrize("word", ["refused", "invalid", "too_little", "on_hold", "rate_limited"])
-def test_used_key_never_carries_another_amount(story: Any, answers: Any, word: str) -> None:
+def test_used_key_never_carries_another_amount(story: Story, answers: type[Answers], word: str) -> None:
     used = story.call(getattr(answers, word))
     story.refunded(amount=4_000)
     if story.transfer.next_retry_at is None:
@@ -266,12 +263,11 @@ def test_used_key_never_carries_another_amount(story: Any, answers: Any, word: s
     assert send.key != used.key
 
 
-def test_refund_during_a_call_waits_for_its_outcome(story: Any) -> None:
+def test_refund_during_a_call_waits_for_its_outcome(story: Story) -> None:
     send = story.send()
     story.news()
     story.refunded(amount=4_000)
-    (fact,) = story.news()
-    assert (type(fact).__name__, fact.waiting_for, story.status) == ("ReversalQueued", "transfer", S.PENDING)
+    assert (story.only(ReversalQueued).waiting_for, story.status) == ("transfer", S.PENDING)
 
     story.answer(send, Succeeded("tr_1", 10_000))
 
@@ -280,7 +276,7 @@ def test_refund_during_a_call_waits_for_its_outcome(story: Any) -> None:
 
 
 @pytest.mark.parametrize("word", ["refused", "invalid", "too_little", "on_hold"])
-def test_refusal_reduces_by_the_waiting_reversal(story: Any, answers: Any, word: str) -> None:
+def test_refusal_reduces_by_the_waiting_reversal(story: Story, answers: type[Answers], word: str) -> None:
     send = story.send()
     story.refunded("refund-1", 4_000).refunded("refund-2", 1_000)
     story.news()
@@ -290,7 +286,7 @@ def test_refusal_reduces_by_the_waiting_reversal(story: Any, answers: Any, word:
     assert story.status is S.FAILED
 
 
-def test_refusal_cancels_a_fully_refunded_transfer(story: Any, answers: Any) -> None:
+def test_refusal_cancels_a_fully_refunded_transfer(story: Story, answers: type[Answers]) -> None:
     send = story.send()
     story.refunded("refund-1", 4_000).refunded("refund-2", 6_000)
     story.news()
@@ -299,7 +295,7 @@ def test_refusal_cancels_a_fully_refunded_transfer(story: Any, answers: Any) -> 
     assert story.status is S.CANCELLED
 
 
-def test_absence_reduces_by_the_waiting_reversal(story: Any, answers: Any) -> None:
+def test_absence_reduces_by_the_waiting_reversal(story: Story, answers: type[Answers]) -> None:
     story.call(answers.timeout)
     story.refunded(amount=4_000)
     story.passes(24 * HOUR).find()
@@ -308,7 +304,7 @@ def test_absence_reduces_by_the_waiting_reversal(story: Any, answers: Any) -> No
     assert story.transfer.queue == []
 
 
-def test_given_up_transfer_leaves_no_reversal_waiting(story: Any, answers: Any) -> None:
+def test_given_up_transfer_leaves_no_reversal_waiting(story: Story, answers: type[Answers]) -> None:
     exhaust(story, answers)
     story.refunded(amount=4_000)
     story.find()
@@ -317,7 +313,7 @@ def test_given_up_transfer_leaves_no_reversal_waiting(story: Any, answers: Any) 
     assert (story.transfer.amount, story.transfer.taken) == (6_000, 4_000)
 
 
-def test_given_up_fully_refunded_transfer_is_cancelled(story: Any, answers: Any) -> None:
+def test_given_up_fully_refunded_transfer_is_cancelled(story: Story, answers: type[Answers]) -> None:
     exhaust(story, answers)
     story.refunded(amount=10_000)
     story.find()
@@ -327,7 +323,7 @@ def test_given_up_fully_refunded_transfer_is_cancelled(story: Any, answers: Any)
 # --- operators ------------------------------------------------------------------------------------------------------
 
 
-def test_reopened_transfer_looks_up_and_sends_the_due_part(story: Any, answers: Any) -> None:
+def test_reopened_transfer_looks_up_and_sends_the_due_part(story: Story, answers: type[Answers]) -> None:
     for _ in range(6):
         story.call(answers.refused)
     story.refunded(amount=4_000)
@@ -342,7 +338,7 @@ def test_reopened_transfer_looks_up_and_sends_the_due_part(story: Any, answers: 
     assert story.operation.retry_count == 0
 
 
-def test_reopened_transfer_takes_in_stripes_object(story: Any, answers: Any) -> None:
+def test_reopened_transfer_takes_in_stripes_object(story: Story, answers: type[Answers]) -> None:
     for _ in range(6):
         story.call(answers.refused)
     story.transfer.retry("ops", "looks paid to me", story.now)
@@ -350,7 +346,7 @@ def test_reopened_transfer_takes_in_stripes_object(story: Any, answers: Any) -> 
     assert story.status is S.COMPLETED
 
 
-def test_reopening_is_refused_when_no_amount_is_due(story: Any, answers: Any) -> None:
+def test_reopening_is_refused_when_no_amount_is_due(story: Story, answers: type[Answers]) -> None:
     for _ in range(6):
         story.call(answers.refused)
     story.refunded(amount=10_000)
@@ -359,26 +355,26 @@ def test_reopening_is_refused_when_no_amount_is_due(story: Any, answers: Any) ->
         story.transfer.retry("ops", "again", story.now)
 
 
-def test_retry_is_refused_during_a_call(story: Any) -> None:
+def test_retry_is_refused_during_a_call(story: Story) -> None:
     story.send()
     with pytest.raises(CallInFlight):
         story.transfer.retry("ops", "faster", story.now)
 
 
-def test_retry_is_refused_when_no_step_is_due(story: Any) -> None:
+def test_retry_is_refused_when_no_step_is_due(story: Story) -> None:
     story.paid()
     with pytest.raises(NothingToRetry, match="completed"):
         story.transfer.retry("ops", "again", story.now)
 
 
-def test_retry_of_an_unknown_operation_keeps_the_key(story: Any, answers: Any) -> None:
+def test_retry_of_an_unknown_operation_keeps_the_key(story: Story, answers: type[Answers]) -> None:
     first = story.call(answers.timeout)
     story.transfer.retry("ops", "now please", story.now)
     assert story.waits == timedelta(0)
     assert story.send().key == first.key
 
 
-def test_retry_of_an_exhausted_operation_looks_up_first(story: Any, answers: Any) -> None:
+def test_retry_of_an_exhausted_operation_looks_up_first(story: Story, answers: type[Answers]) -> None:
     exhaust(story, answers)
     story.transfer.retry("ops", "now please", story.now)
     story.look()
