@@ -24,8 +24,9 @@ ENVIRONMENT = Path(__file__).parent.parent / ".env.template"
 
 def facts_by_topic() -> dict[str, list[str]]:
     """Every stored topic with the fields of its fact."""
-    classes = {topic: kind for topic, kind in registered_topics.items() if topic.startswith("ledger.")}
-    return {topic: sorted(kind.__dataclass_fields__) for topic, kind in sorted(classes.items()) if issubclass(kind, Fact)}
+    kinds = {topic: kind for topic, kind in registered_topics.items() if topic.startswith("ledger.")}
+    facts = {topic: kind for topic, kind in sorted(kinds.items()) if isinstance(kind, type) and issubclass(kind, Fact)}
+    return {topic: sorted(vars(kind)["__dataclass_fields__"]) for topic, kind in facts.items()}
 
 
 def commands() -> dict[str, list[str]]:

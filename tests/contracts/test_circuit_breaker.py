@@ -19,7 +19,7 @@ MARGIN = timedelta(seconds=1)
 
 @pytest.fixture
 def breaker(storage: Storage) -> CircuitBreaker:
-    return storage.new_traffic()
+    return storage.new_breaker()
 
 
 async def test_closed_breaker_lets_everything_begin(breaker: CircuitBreaker) -> None:
@@ -29,7 +29,7 @@ async def test_closed_breaker_lets_everything_begin(breaker: CircuitBreaker) -> 
 
 
 async def test_breaker_is_shared_by_all_processes(storage: Storage, breaker: CircuitBreaker) -> None:
-    other = storage.new_traffic()
+    other = storage.new_breaker()
     assert sorted(await asyncio.gather(breaker.open_breaker(), other.open_breaker())) == [False, True]
     assert (await breaker.state()).outage
     assert (await other.state()).outage
@@ -39,7 +39,7 @@ async def test_breaker_is_shared_by_all_processes(storage: Storage, breaker: Cir
 
 
 async def test_one_process_per_interval_sends_the_probe(storage: Storage, breaker: CircuitBreaker) -> None:
-    other = storage.new_traffic()
+    other = storage.new_breaker()
     await breaker.open_breaker()
     assert not await breaker.take_probe(), "the outage was seen just now"
     for _ in range(3):
@@ -85,7 +85,7 @@ async def test_repeated_opening_postpones_no_probe(storage: Storage, breaker: Ci
 async def test_pause_is_known_to_all_processes(storage: Storage, breaker: CircuitBreaker) -> None:
     resume = await paused(storage.ledger, scope_of_seller("anna"))
     state = await breaker.state()
-    assert (state.paused, state.outage) == ({"seller:anna"}, False)
+    assert (state.paused, state.outage) == (frozenset({"seller:anna"}), False)
     assert not state.allows("reversing", "anna")
     assert state.allows("reversing", "ben")
     await resume()

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,7 +18,7 @@ from infrastructure.clock import DatabaseClock
 from infrastructure.postgres.integrity.hash_chain import breaks
 from tests.support.in_memory.constraints import CHECKS, UNIQUE
 from tests.support.storage import CHANNELS, Storage
-from tests.support.streams import NOW, due, stored, transfer
+from tests.support.streams import NOW, TransferColumns, due, stored, transfer
 
 
 def refund(refund_id: str, psp_refund_id: str | None = None) -> Refund:
@@ -84,7 +83,7 @@ async def test_concurrent_decisions_have_one_winner(storage: Storage) -> None:
     assert sorted(type(end).__name__ for end in ends) == ["Conflict"] * 7 + ["NoneType"]
 
 
-BROKEN: dict[str, Any] = {
+BROKEN: dict[str, TransferColumns] = {
     "one_transfer_per_stripe_transfer": {"stripe_transfer_id": "tr_taken"},
     "one_transfer_per_stripe_reversal": {"stripe_reversal_id": "trr_taken"},
     "reversals_never_exceed_the_transfer": {"amount_reversed": 901},
@@ -127,7 +126,9 @@ async def test_memory_constraints_match_the_database(storage: Storage) -> None:
     query = "select conname from pg_constraint union select indexname from pg_indexes where schemaname = current_schema()"
     async with storage.pool.connection() as connection:
         known = {name for (name,) in await (await connection.execute(query)).fetchall()}
-    assert {rule.name for rules in (*CHECKS.values(), *UNIQUE.values()) for rule in rules} <= known
+    names = {check.name for checks in CHECKS.values() for check in checks}
+    names |= {unique.name for several in UNIQUE.values() for unique in several}
+    assert names <= known
 
 
 async def test_positions_and_hash_chain_have_no_gaps(storage: Storage) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from application.commands.orders import TransferLedger
+from application.ports import ClaimedEvent
 from application.unit_of_work import CommitExtras
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
@@ -16,19 +17,17 @@ LEASE, HOUR = timedelta(seconds=10), timedelta(hours=1)
 
 
 async def put(storage: Storage, event_id: str = "evt_1", body: bytes = b"{}") -> bool:
-    new: bool = await storage.inbox.put("hyperswitch", event_id, "refund_succeeded", body, NOW)
-    return new
+    return await storage.inbox.put("hyperswitch", event_id, "refund_succeeded", body, NOW)
 
 
-async def claimed(storage: Storage, holder: str = "w", limit: int = 100) -> list:
+async def claimed(storage: Storage, holder: str = "w", limit: int = 100) -> list[ClaimedEvent]:
     return list((await storage.inbox.claim(holder, limit, LEASE)).events)
 
 
 async def the_one(storage: Storage) -> int:
     await put(storage)
     (event,) = await claimed(storage)
-    inbox_id: int = event.inbox_id
-    return inbox_id
+    return event.inbox_id
 
 
 async def released(storage: Storage, subject: str) -> None:

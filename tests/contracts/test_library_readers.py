@@ -6,7 +6,6 @@ Whoever knows `eventsourcing` can point an `Application` at the ledger: reposito
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -119,7 +118,7 @@ async def test_subscription_is_woken_by_our_appends(store: EventStore, app: Ledg
         account.pay(7)
         await save(store, app, account)
         async with asyncio.timeout(10):
-            news: Any = await waiting
+            news = await waiting
         assert (news.id, news.topic) == (2, "test.account.paid")
 
 

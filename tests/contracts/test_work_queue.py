@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.support.streams import NOW, due, paused, stored, transfer
 LEASE, HOUR = timedelta(seconds=10), timedelta(hours=1)
 
 
-async def claimed(storage: Storage, kind: str = "transferring", holder: str = "w", limit: int = 100) -> list:
+async def claimed(storage: Storage, kind: str = "transferring", holder: str = "w", limit: int = 100) -> list[UUID]:
     return list((await storage.work.claim(kind, holder, limit, LEASE)).ids)
 
 
@@ -121,7 +121,9 @@ async def test_worker_can_sleep_until_the_next_due_time(storage: Storage, kind: 
     await due(storage.ledger, now + HOUR, status=status)
     assert await storage.work.next_due(kind) == now + HOUR
     await due(storage.ledger, status=status)
-    assert await storage.work.next_due(kind) <= now
+    due_at = await storage.work.next_due(kind)
+    assert due_at is not None
+    assert due_at <= now
     claim = await storage.work.claim(kind, "another", 10, LEASE)
     assert await storage.work.next_due(kind) == claim.now + LEASE, "what another holds is due when its lease ends"
 
@@ -140,7 +142,7 @@ async def test_seller_with_many_transfers_does_not_delay_others(storage: Storage
 
 @pytest.mark.parametrize("kind", ["transferring", "reversing"])
 async def test_open_breaker_stops_claims_and_due_times(storage: Storage, kind: str) -> None:
-    breaker = storage.new_traffic()
+    breaker = storage.new_breaker()
     transfer_id = await due(storage.ledger, status="pending" if kind == "transferring" else "reversal_pending")
     await breaker.open_breaker()
     assert await claimed(storage, kind) == []

@@ -29,7 +29,8 @@ from domain.refund.facts import AnyRefundFact
 from domain.refund.state import Part
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.facts import AnyTransferFact, Cancelled
-from tests.support.domain_story import Answers, FactStorage, ImportedColumns, Sale, StateOf, Story, imported
+from tests.support.domain_story import Answers, FactStorage, Sale, StateOf, Story, imported
+from tests.support.streams import ImportedColumns
 
 S = TransferStatus
 class Members(TypedDict, total=False):

@@ -92,7 +92,7 @@ class AtStripe:
         )
 
 
-class Stripe:
+class SmallStripe:
     """Honours idempotency keys for a day, stores definite answers and 500s, and never does a thing twice under one key."""
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class Stripe:
         """What was paid by these transfers and is not reversed."""
         return sum(held.left for transfer in transfers for held in self.of(transfer.id))
 
-    def taken_by_strangers(self, transfers: Sequence[SellerTransfer]) -> int:
+    def reversed_externally(self, transfers: Sequence[SellerTransfer]) -> int:
         reversals = [r for transfer in transfers for held in self.of(transfer.id) for r in held.reversals]
         return sum(reversal.amount for reversal in reversals if reversal.reversal_id is None)
 
@@ -176,7 +176,7 @@ WEIGHTS = {"time passes": 4, "orders": 3, "begins": 8, "arrives": 8, "answers": 
 
 
 @dataclass
-class Call:
+class OpenCall:
     """A request between us and Stripe."""
 
     transfer: SellerTransfer
@@ -188,7 +188,7 @@ class Call:
 
 
 @dataclass
-class Look:
+class OpenLookUp:
     """A look-up that has begun; what it saw, once it has read."""
 
     transfer: SellerTransfer
@@ -196,7 +196,7 @@ class Look:
     seen: list[TransferAtStripe] | None = None
 
 
-Happening = tuple[str, Callable[[], None]]
+PossibleEvent = tuple[str, Callable[[], None]]
 
 
 class World:
@@ -206,11 +206,11 @@ class World:
         self,
         storage: FactStorage,
         state: StateOf,
-        strangers: bool = False,
+        external: bool = False,
         explicit: Mapping[str, dict[str, int]] = MappingProxyType({}),
     ) -> None:
-        self.storage, self.state, self.strangers, self.explicit = storage, state, strangers, explicit
-        self.now, self.stripe = START, Stripe()
+        self.storage, self.state, self.external, self.explicit = storage, state, external, explicit
+        self.now, self.stripe = START, SmallStripe()
         self.order = Order.register(
             order_id="order-1",
             currency="EUR",
@@ -219,8 +219,8 @@ class World:
             now=self.now,
         )
         self.transfers: list[SellerTransfer] = []
-        self.calls: list[Call] = []
-        self.looks: list[Look] = []
+        self.calls: list[OpenCall] = []
+        self.looks: list[OpenLookUp] = []
         self.silent: list[tuple[SellerTransfer, str, int]] = []
         """Attempts that Stripe did not answer, as an outage would find them."""
         self.look_first: LookFirst | None = None
@@ -235,9 +235,9 @@ class World:
 
     # what can happen
 
-    def happenings(self) -> dict[str, list[Happening]]:
+    def possible_events(self) -> dict[str, list[PossibleEvent]]:
         """Kind → the things of that kind that could happen next."""
-        kinds: dict[str, list[Happening]] = {
+        kinds: dict[str, list[PossibleEvent]] = {
             "time passes": [(f"{time}", partial(self.passes, time)) for time in TIMES],
             "orders": [("paid", self.is_paid)] if not self.order.paid else [],
             "refunds": [self._refund(refund) for refund in REFUNDS if self.turns[refund] < TURNS],
@@ -258,36 +258,36 @@ class World:
             "announced": [*self._announcements()],
             "outage": [("the attempts of an outage do not count", self.forgives)] if self.silent else [],
             "restored": [("looks come first", self.is_restored), ("sends again", self.trusts)],
-            "strangers": [*self._stranger_things()] if self.strangers else [],
+            "external": [*self._external_events()] if self.external else [],
         }
         return {kind: things for kind, things in kinds.items() if things}
 
-    def _refund(self, refund_id: str) -> Happening:
+    def _refund(self, refund_id: str) -> PossibleEvent:
         if refund_id in self.effective:
             return f"{refund_id} fails", lambda: self.refund_fails(refund_id)
         return f"{refund_id} succeeds", lambda: self.refund_succeeds(refund_id)
 
-    def _dispute(self, dispute_id: str) -> Happening:
+    def _dispute(self, dispute_id: str) -> PossibleEvent:
         if dispute_id in self.disputed:
             return f"{dispute_id} won", lambda: self.dispute_won(dispute_id)
         return f"{dispute_id} withdrawn", lambda: self.dispute_withdrawn(dispute_id)
 
-    def _arrivals(self) -> Iterator[Happening]:
+    def _arrivals(self) -> Iterator[PossibleEvent]:
         for call in self.calls:
             if not call.arrived:
                 for fate in ARRIVALS:
                     yield f"{fate} for {self._of(call)}", partial(self.arrives, call, fate)
 
-    def _stranger_things(self) -> Iterator[Happening]:
+    def _external_events(self) -> Iterator[PossibleEvent]:
         for held in self.stripe.transfers.values():
             for amount in {1, held.left // 2, held.left} - {0}:
                 if amount <= held.left:
-                    yield f"stranger takes {amount} of {held.stripe_id}", partial(self._strange, held, amount)
+                    yield f"others take {amount} of {held.stripe_id}", partial(self._reverse_externally, held, amount)
         for transfer in self.transfers:
             if transfer.stripe_transfer_id:
                 yield f"hears of {self._name(transfer)}", partial(self.hears, transfer)
 
-    def _announcements(self) -> Iterator[Happening]:
+    def _announcements(self) -> Iterator[PossibleEvent]:
         """What a webhook of Stripe tells of objects that carry our ids, at any time, once or often."""
         for transfer in self.transfers:
             for held in self.stripe.of(transfer.id):
@@ -304,7 +304,7 @@ class World:
         given_up = transfer.status is S.PERMANENTLY_FAILED
         return given_up and (transfer.owed is None if transfer.paid else transfer.amount == 0)
 
-    def _strange(self, held: AtStripe, amount: int) -> None:
+    def _reverse_externally(self, held: AtStripe, amount: int) -> None:
         self.stripe.take(held, amount, None)
 
     def _due(self, transfer: SellerTransfer) -> bool:
@@ -371,16 +371,16 @@ class World:
         step = begin(transfer, self.now, POLICY, self.look_first)
         self.append()
         if isinstance(step, Send):
-            self.calls.append(Call(transfer, step, self.now))
+            self.calls.append(OpenCall(transfer, step, self.now))
         elif isinstance(step, LookUp):
-            self.looks.append(Look(transfer, step))
+            self.looks.append(OpenLookUp(transfer, step))
 
-    def arrives(self, call: Call, fate: str) -> None:
+    def arrives(self, call: OpenCall, fate: str) -> None:
         call.arrived, call.answer = True, self.stripe.receive(call.send, fate, self.now)
         if call.send.what != TRANSFER and reversal_outcome.needs_look(call.answer):
             call.seen = self.stripe.transfers[call.send.body["stripe_transfer_id"]].seen()  # type: ignore[typeddict-item]
 
-    def answers(self, call: Call) -> None:
+    def answers(self, call: OpenCall) -> None:
         """Some answers are heard as no answer at all: what happened at Stripe is the same."""
         assert call.answer is not None
         self.calls.remove(call)
@@ -395,24 +395,24 @@ class World:
         self._follow_up(call.transfer, reduced)
         self.append()
 
-    def gives_back(self, call: Call) -> None:
+    def gives_back(self, call: OpenCall) -> None:
         """The call was not made after all."""
         self.calls.remove(call)
         give_back(call.transfer, call.send.attempt, "too late", self.now)
         self.append()
 
-    def reads(self, look: Look) -> None:
+    def reads(self, look: OpenLookUp) -> None:
         tr = look.transfer.stripe_transfer_id
         look.seen = [held.seen() for held in self.stripe.of(look.transfer.id)] if look.step.what == TRANSFER else []
         if look.step.what != TRANSFER and tr in self.stripe.transfers:
             look.seen = [self.stripe.transfers[tr].seen()]
 
-    def cannot_read(self, look: Look) -> None:
+    def cannot_read(self, look: OpenLookUp) -> None:
         self.looks.remove(look)
         postpone(look.transfer, "look_up_failed", "a page is missing", self.now + timedelta(seconds=5), self.now)
         self.append()
 
-    def has_read(self, look: Look) -> None:
+    def has_read(self, look: OpenLookUp) -> None:
         """Recorded on whatever the transfer has become meanwhile, as after a lost race."""
         assert look.seen is not None
         self.looks.remove(look)
@@ -513,7 +513,7 @@ class World:
             assert before == after or after in ARROWS.get(before, "").split(), (before, after, fact)
 
     def _keeps_its_body(self, fact: Fact) -> None:
-        assert self.strangers or not isinstance(fact, EvidenceHeld), "nothing happened here that could not be taken in"
+        assert self.external or not isinstance(fact, EvidenceHeld), "nothing happened here that could not be taken in"
         if isinstance(fact, CallStarted):
             assert self.bodies.setdefault(fact.key, fact.body) == fact.body, "one key, two bodies"
             assert fact.body["amount"] > 0
@@ -545,7 +545,7 @@ class World:
         assert transfer.next_retry_at is not None or transfer.status is not S.REVERSAL_PENDING
         assert transfer.taken <= transfer.original
         assert transfer.status is not S.REVERSED or not transfer.queue
-        if not self.strangers:
+        if not self.external:
             live = sum(reversal.amount for reversal in reversals if reversal.live)
             assert transfer.amount_reversed + live <= transfer.amount
             assert sum(transfer.reductions.values()) + transfer.amount == transfer.original + (
@@ -574,7 +574,7 @@ class World:
                 self.has_read(look)
             for transfer in filter(self._stuck, self.transfers):
                 self.retries(transfer)
-            if self.strangers:
+            if self.external:
                 for transfer in self.transfers:
                     if transfer.stripe_transfer_id:
                         self.hears(transfer)
@@ -593,8 +593,8 @@ class World:
             assert [h.stripe_id for h in held] == ([transfer.stripe_transfer_id] if transfer.stripe_transfer_id else [])
             assert sum(h.amount for h in held) == (transfer.amount if transfer.paid else 0)
             back = sum(h.amount - h.left for h in held)
-            # what strangers take from a transfer that a person has to see to anyway is found by that person
-            assert back == transfer.amount_reversed or (self.strangers and transfer.status is S.PERMANENTLY_FAILED)
+            # what external take from a transfer that a person has to see to anyway is found by that person
+            assert back == transfer.amount_reversed or (self.external and transfer.status is S.PERMANENTLY_FAILED)
             assert not any(c.state in (ReversalStatus.QUEUED, ReversalStatus.REQUESTED) for c in transfer.reversals.values())
 
     def of(self, seller_id: str) -> list[SellerTransfer]:
@@ -611,7 +611,7 @@ class World:
     def follow(self, plan: Sequence[int]) -> None:
         for number in plan:
             if number:  # 0 is: nothing happens
-                kinds = self.happenings()
+                kinds = self.possible_events()
                 slots = [kind for kind in kinds for _ in range(WEIGHTS.get(kind, 1))]
                 things = kinds[slots[number % len(slots)]]
                 name, happens = things[number // len(slots) % len(things)]
@@ -621,7 +621,7 @@ class World:
     def _name(self, transfer: SellerTransfer) -> str:
         return f"{transfer.seller_id}#{self.of(transfer.seller_id).index(transfer)}"
 
-    def _of(self, call: Call) -> str:
+    def _of(self, call: OpenCall) -> str:
         return f"{self._name(call.transfer)} {call.send.key[-2:]} attempt {call.send.attempt}"
 
 
@@ -677,26 +677,26 @@ def test_explicit_plans_end_with_the_exact_remainder(storage: FactStorage, state
 def test_external_reversals_are_never_taken_twice(
     storage: FactStorage, state: StateOf, plan: list[int]
 ) -> None:
-    world = World(storage, state, strangers=True)
+    world = World(storage, state, external=True)
     world.follow(plan)
-    ends_within_what_strangers_took(world)
+    assert_within_external_reversals(world)
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_long_plans_with_external_reversals_end_exact(storage: FactStorage, state: StateOf, seed: int) -> None:
-    random = Random(f"strangers {seed}")
-    world = World(storage, state, strangers=True)
+    random = Random(f"external {seed}")
+    world = World(storage, state, external=True)
     world.follow([random.getrandbits(20) for _ in range(200)])
-    ends_within_what_strangers_took(world)
+    assert_within_external_reversals(world)
 
 
-def ends_within_what_strangers_took(world: World) -> None:
+def assert_within_external_reversals(world: World) -> None:
     if not world.order.paid:
         world.is_paid()
     world.comes_to_rest()
     world.books_agree()
     for seller in SHARES:
-        theirs = world.stripe.taken_by_strangers(world.of(seller))
+        theirs = world.stripe.reversed_externally(world.of(seller))
         assert world.goal(seller) - theirs <= world.stripe.net(world.of(seller)) <= world.goal(seller)
 
 

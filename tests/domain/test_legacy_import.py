@@ -20,7 +20,8 @@ from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import settle_look_up
-from tests.support.domain_story import ImportedColumns, Sale, Story, imported
+from tests.support.domain_story import Sale, Story, imported
+from tests.support.streams import ImportedColumns
 
 S = TransferStatus
 OPEN = ("pending", "failed")

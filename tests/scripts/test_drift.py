@@ -19,7 +19,7 @@ from infrastructure.bootstrap import stored
 from infrastructure.settings import settings_from
 from infrastructure.simulators.stripe import RunningSimulator, running_simulator
 from tests.scripts.test_command_line import ROOT
-from tests.support.planted_differences import MANY, SELLERS, Seeds
+from tests.support.planted_differences import MANY, SELLERS, PlantedDifferences
 
 TRANSFERS = int(os.environ.get("RECONCILE_TRANSFERS", "600"))
 EACH = 3 if TRANSFERS < 10_000 else 50
@@ -66,7 +66,7 @@ async def simulator() -> AsyncIterator[RunningSimulator]:
 
 async def test_planted_drift_is_found_and_none_is_invented(database_url: str, simulator: RunningSimulator) -> None:
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-        seeds = Seeds(simulator.world.books, storage.clock.now(), EACH)
+        seeds = PlantedDifferences(simulator.world.books, storage.clock.now(), EACH)
         await seeds.grow(storage, TRANSFERS)
     where = {"DATABASE_URL": database_url, "STRIPE_API_BASE": simulator.url, "STRIPE_MAX_RPS": "1000"}
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from domain.seller_transfer.facts import CallStarted
 from tests.support.book_comparison import books_agree
-from tests.support.marketplace import Market
+from tests.support.marketplace import Marketplace
 from tests.support.stripe_in_process import VirtualStripe
 from tests.support.virtual_fleet import Fleet
 from tests.support.virtual_time import now, run
@@ -23,7 +23,7 @@ def test_killed_process_leaves_no_trace() -> None:
     async def kill() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market, (process,) = Market(fleet), fleet.processes
+            market, (process,) = Marketplace(fleet), fleet.processes
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await until_at_stripe(stripe)
@@ -45,7 +45,7 @@ def test_killed_process_keeps_its_leases_until_they_end() -> None:
     async def kill() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=2) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             began = now()
@@ -64,7 +64,7 @@ def test_frozen_process_answers_late_without_harm() -> None:
     async def freeze() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=2) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await until_at_stripe(stripe)
@@ -83,7 +83,7 @@ def test_stopped_process_records_its_calls_in_flight() -> None:
     async def stop() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market, (process,) = Market(fleet), fleet.processes
+            market, (process,) = Marketplace(fleet), fleet.processes
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await fleet.until(lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1")), HOUR)

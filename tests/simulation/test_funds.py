@@ -7,17 +7,17 @@ from datetime import timedelta
 from infrastructure.settings import WorkSettings
 from infrastructure.simulators.stripe.accounts import fund, pay_out
 from tests.support.book_comparison import books_agree
-from tests.support.marketplace import Market, account
+from tests.support.marketplace import Marketplace, account
 from tests.support.stripe_in_process import VirtualStripe
-from tests.support.virtual_fleet import PATIENT, Fleet
+from tests.support.virtual_fleet import LONG_LEASE, Fleet
 from tests.support.virtual_time import now, run
 
 RARELY = WorkSettings(check_interval=timedelta(hours=1))
-SETTINGS = replace(PATIENT, transfers=RARELY, reversals=RARELY)
+SETTINGS = replace(LONG_LEASE, transfers=RARELY, reversals=RARELY)
 WEEK, HOUR = timedelta(days=7), timedelta(hours=1)
 
 
-async def refunded_without_balance(fleet: Fleet, market: Market, stripe: VirtualStripe) -> None:
+async def refunded_without_balance(fleet: Fleet, market: Marketplace, stripe: VirtualStripe) -> None:
     """anna has had her 900 paid out, when half of it is wanted back, and then a little more."""
     await market.order("o1", 1_000, anna=900)
     await market.pay("o1")
@@ -32,7 +32,7 @@ def test_missing_funds_are_retried_for_a_week_and_paid() -> None:
     async def week() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=2, settings=SETTINGS, bare=True) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await refunded_without_balance(fleet, market, stripe)
             await asyncio.sleep(WEEK.total_seconds())
 
@@ -62,7 +62,7 @@ def test_missing_funds_past_the_deadline_need_a_person() -> None:
     async def months() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1, settings=SETTINGS, bare=True) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await refunded_without_balance(fleet, market, stripe)
             began = now()
             await fleet.until(lambda: market.statuses("o1") == ["permanently_failed"], SETTINGS.funds_deadline + WEEK)
@@ -79,7 +79,7 @@ def test_missing_funds_past_the_deadline_need_a_person() -> None:
             assert len(stripe.posts("reversals.create")) == calls, "nothing more is sent"
 
             fund(stripe.world.books, account("anna"), "eur", 540)
-            await fleet.desk.retry(row.transfer_id, "olga", "the seller has paid in")
+            await fleet.commands.retry(row.transfer_id, "olga", "the seller has paid in")
             await fleet.until(fleet.quiet, HOUR)
             assert market.transfer("o1").amount_reversed == 540
         books_agree(stripe, fleet.database)

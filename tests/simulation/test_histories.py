@@ -16,7 +16,7 @@ import pytest
 from domain.identity import transfer_stream
 from infrastructure.postgres.event_store import Recorded
 from tests.support.book_comparison import books_agree
-from tests.support.marketplace import Market
+from tests.support.marketplace import Marketplace
 from tests.support.stripe_in_process import VirtualStripe
 from tests.support.virtual_fleet import Fleet, Process
 from tests.support.virtual_time import run
@@ -47,14 +47,14 @@ class History:
 
     def __init__(self, seed: int, fleet: Fleet, stripe: VirtualStripe) -> None:
         self._chance = random.Random(f"history {seed}")
-        self._fleet, self._stripe, self._market = fleet, stripe, Market(fleet)
+        self._fleet, self._stripe, self._market = fleet, stripe, Marketplace(fleet)
 
     async def happen(self) -> None:
-        """All of it, each at its own instant; then the weather clears, and every process is back."""
+        """All of it, each at its own instant; then the network clears, and every process is back."""
         orders = [self._order(f"o{number}") for number in range(ORDERS)]
         troubles = [self._trouble() for _ in range(TROUBLES)]
         await asyncio.gather(*orders, *troubles)
-        self._stripe.weather.lost_requests = self._stripe.weather.lost_answers = 0.0
+        self._stripe.network.lost_requests = self._stripe.network.lost_answers = 0.0
         await self._fleet.until(self._fleet.quiet, QUIET_WITHIN, "everything settles")
 
     async def _order(self, order_id: str) -> None:
@@ -114,7 +114,7 @@ def lived_through(seed: int) -> list[Recorded]:
 
     async def live() -> list[Recorded]:
         stripe = VirtualStripe(seed)
-        stripe.weather.lost_requests = stripe.weather.lost_answers = 0.1
+        stripe.network.lost_requests = stripe.network.lost_answers = 0.1
         async with Fleet(stripe.gateway, seed=seed, latency=0.02) as fleet:
             await History(seed, fleet, stripe).happen()
         books_agree(stripe, fleet.database)

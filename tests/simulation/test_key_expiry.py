@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from domain.provider_call.retry_policy import Policy
 from domain.seller_transfer.facts import CallStarted
 from tests.support.book_comparison import books_agree
-from tests.support.marketplace import Market
+from tests.support.marketplace import Marketplace
 from tests.support.stripe_in_process import VirtualStripe
 from tests.support.virtual_fleet import Fleet
 from tests.support.virtual_time import now, run
@@ -17,7 +16,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 KEY_LIFETIME = Policy().key_lifetime
 
 
-async def dead_for_a_day(fleet: Fleet, condition: Callable[[], Any]) -> None:
+async def dead_for_a_day(fleet: Fleet, condition: Callable[[], object]) -> None:
     """The only process dies as soon as this is so, and is started again when its key is too old."""
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - Stripe announces nothing, and virtual time costs nothing
@@ -32,7 +31,7 @@ def test_lost_transfer_is_found_a_day_later() -> None:
     async def day() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await dead_for_a_day(fleet, lambda: stripe.transfers)
@@ -51,9 +50,9 @@ def test_absent_transfer_is_sent_under_a_new_key_a_day_later() -> None:
     async def day() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
-            async with stripe.raining(silent=True):
+            async with stripe.degraded(silent=True):
                 await market.pay("o1")
                 await dead_for_a_day(fleet, lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1")))
             restarted_at = now()
@@ -74,7 +73,7 @@ def test_lost_reversal_is_found_a_day_later() -> None:
     async def day() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await fleet.until(fleet.quiet, HOUR)
@@ -95,9 +94,9 @@ def test_lost_answer_within_a_day_is_repeated_by_key() -> None:
     async def hours() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
-            async with stripe.raining(lost_answers=1.0):
+            async with stripe.degraded(lost_answers=1.0):
                 await market.pay("o1")
                 await fleet.until(lambda: market.transfer("o1").retry_count == 2, HOUR)
             await fleet.until(fleet.quiet, HOUR)

@@ -11,9 +11,9 @@ from domain.seller_transfer.facts import CallStarted
 from infrastructure.postgres.ledger import FactCodec
 from tests.support.book_comparison import books_agree
 from tests.support.due_reversals import reversals_due
-from tests.support.in_memory.stripe import LightStripe
-from tests.support.stripe_in_process import Weather
-from tests.support.virtual_fleet import CALM, Fleet
+from tests.support.in_memory.stripe import MemoryStripe
+from tests.support.stripe_in_process import NetworkConditions
+from tests.support.virtual_fleet import DEFAULT_SETTINGS, Fleet
 from tests.support.virtual_time import now, run
 
 STORM = int(os.environ.get("LEDGER_STORM", "1000"))
@@ -29,7 +29,7 @@ def begun(fleet: Fleet) -> Counter[int]:
 
 def test_refund_burst_runs_at_full_rate_despite_crashes() -> None:
     async def storm() -> None:
-        stripe = LightStripe(weather=Weather(), clock=now)
+        stripe = MemoryStripe(network=NetworkConditions(), clock=now)
         async with Fleet(lambda: stripe, processes=3) as fleet:
             began = now()
             ids = await reversals_due(fleet, stripe, STORM)
@@ -42,7 +42,7 @@ def test_refund_burst_runs_at_full_rate_despite_crashes() -> None:
 
             rows = fleet.database.tables["seller_transfers"]
             assert Counter(rows[each].status for each in ids) == {"reversed": STORM}
-            rate = CALM.stripe_max_rps
+            rate = DEFAULT_SETTINGS.stripe_max_rps
             assert max(begun(fleet).values()) <= rate + 1, "all processes together"
             assert now() - began < timedelta(seconds=1.5 * STORM / rate + 60), "and hardly slower than that"
         books_agree(stripe, fleet.database)
@@ -52,12 +52,12 @@ def test_refund_burst_runs_at_full_rate_despite_crashes() -> None:
 
 def test_ten_minute_outage_loses_and_doubles_nothing() -> None:
     async def outage() -> None:
-        stripe = LightStripe(weather=Weather(), clock=now)
+        stripe = MemoryStripe(network=NetworkConditions(), clock=now)
         async with Fleet(lambda: stripe, processes=3) as fleet:
             ids = await reversals_due(fleet, stripe, 100)
-            stripe.weather.unavailable = True
+            stripe.network.unavailable = True
             await asyncio.sleep(600)
-            stripe.weather.unavailable = False
+            stripe.network.unavailable = False
             await fleet.until(fleet.quiet, timedelta(hours=2))
             rows = fleet.database.tables["seller_transfers"]
             assert Counter(rows[each].status for each in ids) == {"reversed": 100}
@@ -74,7 +74,7 @@ HANDFUL = 10
 @pytest.mark.timeout(400)
 def test_day_long_outage_costs_no_attempt() -> None:
     async def day() -> None:
-        stripe = LightStripe(weather=Weather(unavailable=True), clock=now)
+        stripe = MemoryStripe(network=NetworkConditions(unavailable=True), clock=now)
         async with Fleet(lambda: stripe, processes=3) as fleet:
             ids = await reversals_due(fleet, stripe, DUE)
             before = len(fleet.database.recorded)
@@ -82,12 +82,12 @@ def test_day_long_outage_costs_no_attempt() -> None:
             assert len(fleet.database.recorded) - before < DUE // 10, "nothing is claimed, so nothing is told"
             assert [alarm.kind for alarm in fleet.database.alarms.raised()] == ["stripe_outage"]
 
-            stripe.weather.unavailable = False
+            stripe.network.unavailable = False
             healed = now()
             await fleet.until(fleet.quiet, timedelta(hours=2))
             rows = fleet.database.tables["seller_transfers"]
             assert Counter((rows[each].status, rows[each].retry_count) for each in ids) == {("reversed", 0): DUE}
-            rate = CALM.stripe_max_rps
+            rate = DEFAULT_SETTINGS.stripe_max_rps
             assert max(begun(fleet).values()) <= rate + 1, "all processes together"
             assert now() - healed < timedelta(seconds=1.1 * DUE / rate + 60)
             assert max(Counter(one.originator_id for one in fleet.database.recorded).values()) <= HANDFUL

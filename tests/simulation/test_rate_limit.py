@@ -6,9 +6,9 @@ from datetime import timedelta
 from domain.pause import EVERYTHING
 from tests.support.book_comparison import books_agree
 from tests.support.due_reversals import reversals_due
-from tests.support.in_memory.stripe import LightStripe
-from tests.support.marketplace import Market
-from tests.support.stripe_in_process import VirtualStripe, Weather
+from tests.support.in_memory.stripe import MemoryStripe
+from tests.support.marketplace import Marketplace
+from tests.support.stripe_in_process import NetworkConditions, VirtualStripe
 from tests.support.virtual_fleet import Fleet
 from tests.support.virtual_time import now, run
 
@@ -19,16 +19,16 @@ def test_claimed_work_is_not_begun_after_a_pause() -> None:
     """Each process holds more than it may send at once, and waits for its turns."""
 
     async def paused() -> None:
-        stripe = LightStripe(weather=Weather(), clock=now)
+        stripe = MemoryStripe(network=NetworkConditions(), clock=now)
         async with Fleet(lambda: stripe, processes=2) as fleet:
             await reversals_due(fleet, stripe, 400)
             await asyncio.sleep(2)
-            assert await fleet.desk.pause(EVERYTHING, "mia", "enough")
+            assert await fleet.commands.pause(EVERYTHING, "mia", "enough")
             begun = stripe.calls
             assert 0 < begun < 100
             await asyncio.sleep(HOUR.total_seconds())
             assert stripe.calls == begun, "calls that had begun are finished, none begins"
-            await fleet.desk.resume(EVERYTHING, "mia", "go on")
+            await fleet.commands.resume(EVERYTHING, "mia", "go on")
             await fleet.until(fleet.quiet, HOUR)
         books_agree(stripe, fleet.database)
 
@@ -41,7 +41,7 @@ def test_fleet_above_stripes_limit_slows_down() -> None:
     async def slower() -> None:
         stripe = VirtualStripe(seed=1, endpoint_rate=10.0)
         async with Fleet(stripe.gateway, processes=2) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             for number in range(400):
                 await market.order(f"o{number}", 1_000, **{f"s{number % 20}": 900})
                 await market.pay(f"o{number}")

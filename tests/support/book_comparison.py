@@ -2,17 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from tests.support.expected_books import ROWS, Snapshot, compared
 from tests.support.in_memory.database import MemoryDatabase
+from tests.support.json_types import Json
 
 
-class Stripe(Protocol):
-    """Whatever stands behind the gateway."""
+class ComparedStripe(Protocol):
+    """A Stripe whose own books can be read."""
 
     @property
-    def transfers(self) -> list[dict[str, Any]]:
+    def transfers(self) -> list[Json]:
         """Every transfer with all its reversals."""
         ...
 
@@ -20,7 +21,7 @@ class Stripe(Protocol):
     def violations(self) -> Sequence[str]: ...
 
 
-def books_agree(stripe: Stripe, database: MemoryDatabase) -> None:
+def books_agree(stripe: ComparedStripe, database: MemoryDatabase) -> None:
     """Raises AssertionError that names every disagreement. Nothing may be at work meanwhile."""
     rows = {table: list(database.tables[table].values()) for table in ROWS}
     inbox = Counter(row.status for row in database.inbox.rows.values())

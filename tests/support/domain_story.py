@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TypedDict, TypeVar, Unpack
+from typing import TypeVar, Unpack
 from uuid import UUID
 
 from eventsourcing.domain import DomainEventProtocol
@@ -27,6 +27,7 @@ from domain.seller_transfer.reversal_outcome import settle_reversal
 from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import settle_look_up as settle_transfer_look_up
 from domain.seller_transfer.transfer_outcome import settle_transfer
+from tests.support.streams import ImportedColumns
 
 F = TypeVar("F", bound=Fact)
 G = TypeVar("G", bound=Fact)
@@ -330,22 +331,6 @@ class FactStorage:
             state = fact.mutate(state)
         assert state is not None
         return state
-
-
-class ImportedColumns(TypedDict, total=False):
-    """The columns of an imported row that a test may choose."""
-
-    seller_id: str
-    destination: str
-    amount: int
-    amount_reversed: int
-    stripe_transfer_id: str | None
-    retry_count: int
-    next_retry_at: datetime | None
-    reversal_id: str | None
-    refund_id: str | None
-    created_at: datetime | None
-    reversal_amount: int | None
 
 
 def imported(status: str, now: datetime, **columns: Unpack[ImportedColumns]) -> Imported:

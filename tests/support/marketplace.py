@@ -1,7 +1,7 @@
 """The marketplace and its payment provider, as they speak to a fleet: by commands, and by webhooks."""
 
+from collections.abc import Mapping
 from itertools import count
-from typing import Any
 
 import orjson
 
@@ -22,7 +22,7 @@ def account(seller_id: str) -> str:
     return f"acct_1{seller_id}"
 
 
-class Market:
+class Marketplace:
     """Orders, payments, refunds, and what has become of them."""
 
     def __init__(self, fleet: Fleet) -> None:
@@ -30,13 +30,13 @@ class Market:
 
     async def order(self, order_id: str, amount: int, **shares: int) -> None:
         named = [Share(seller_id=seller, destination=account(seller), amount=share) for seller, share in shares.items()]
-        await self._fleet.desk.register_order(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
+        await self._fleet.commands.register_order(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
 
     async def pay(self, order_id: str) -> None:
-        await self._fleet.desk.record_payment(order_id, f"pay_{order_id}", None, "test")
+        await self._fleet.commands.record_payment(order_id, f"pay_{order_id}", None, "test")
 
     async def refund(self, name: str, order_id: str, amount: int) -> None:
-        await self._fleet.desk.refund_succeeded(RefundReport(name, order_id, amount, CURRENCY, "test"))
+        await self._fleet.commands.refund_succeeded(RefundReport(name, order_id, amount, CURRENCY, "test"))
 
     # --- webhooks -----------------------------------------------------------------------------------------------------
 
@@ -63,7 +63,7 @@ class Market:
         }
         await self._webhook(event_type, refund, times)
 
-    async def _webhook(self, event_type: str, content: dict[str, Any], times: int) -> None:
+    async def _webhook(self, event_type: str, content: Mapping[str, object], times: int) -> None:
         event_id = f"evt_{next(self._events)}"
         body = orjson.dumps({"event_id": event_id, "event_type": event_type, "content": {"object": content}})
         for _ in range(times):

@@ -34,7 +34,7 @@ PLANTS = (
 
 
 @dataclass
-class Seeds:
+class PlantedDifferences:
     """What was planted: the kind that each object at Stripe has to be found as."""
 
     books: Books

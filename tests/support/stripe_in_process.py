@@ -9,19 +9,20 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import aiohttp
 import stripe
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 from infrastructure.simulators.common.latency import recorded
 from infrastructure.simulators.stripe import SimulatorConfig, create_simulator
 from infrastructure.simulators.stripe.inspection import invariants, ledger
 from infrastructure.simulators.stripe.world import World
 from infrastructure.stripe.gateway import StripeGateway
+from tests.support.json_types import Json
 from tests.support.virtual_time import epoch_seconds
 
 KEY, URL = "sk_test_virtual", "http://stripe.virtual"
@@ -30,7 +31,7 @@ UNAVAILABLE = b'{"error": {"type": "api_error", "message": "Stripe is not availa
 
 
 @dataclass(slots=True)
-class Weather:
+class NetworkConditions:
     """What the way to Stripe does to calls. Shares are between 0 and 1, and drawn anew for each call."""
 
     slowness: float = 1.0
@@ -45,6 +46,13 @@ class Weather:
     """Requests vanish: nothing is heard until the time limit."""
 
 
+class Conditions(TypedDict, total=False):
+    """The fields of `NetworkConditions` that a scenario changes for a while."""
+
+    lost_answers: float
+    silent: bool
+
+
 class Exchange:
     """One request to the simulator's application, and its answer."""
 
@@ -52,7 +60,8 @@ class Exchange:
         parts = urlsplit(url)
         self.operation = _operation(method, parts.path)
         self.status, self.headers, self.body = 0, dict[str, str](), b""
-        self._sent, self._gone = (post_data or "").encode(), asyncio.Event()
+        self._sent: bytes | None = (post_data or "").encode()
+        self._gone = asyncio.Event()
         self._scope = {
             "type": "http",
             "http_version": "1.1",
@@ -72,14 +81,14 @@ class Exchange:
         """The caller has closed the connection."""
         self._gone.set()
 
-    async def _receive(self) -> dict[str, Any]:
+    async def _receive(self) -> Message:
         if self._sent is not None:
-            body, self._sent = self._sent, None  # type: ignore[assignment]
+            body, self._sent = self._sent, None
             return {"type": "http.request", "body": body}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 
-    async def _send(self, message: Mapping[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
@@ -94,14 +103,14 @@ def _operation(method: str, path: str) -> str:
     return "transfers.list" if path == "/v1/transfers" else "transfers.retrieve"
 
 
-class InProcess(stripe.HTTPClient):
+class InProcessClient(stripe.HTTPClient):
     """What the SDK sends with, instead of a pool of connections."""
 
     name = "in_process"
 
-    def __init__(self, app: ASGIApp, weather: Weather, chance: random.Random, timeout: float = TIMEOUT) -> None:
+    def __init__(self, app: ASGIApp, network: NetworkConditions, chance: random.Random, timeout: float = TIMEOUT) -> None:
         super().__init__()
-        self._app, self._weather, self._chance, self._timeout = app, weather, chance, timeout
+        self._app, self._network, self._chance, self._timeout = app, network, chance, timeout
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def request_async(
@@ -113,21 +122,21 @@ class InProcess(stripe.HTTPClient):
             async with asyncio.timeout(self._timeout):
                 return await self._answer(exchange)
         except (OSError, aiohttp.ClientError) as error:  # TimeoutError is an OSError
-            raise stripe.APIConnectionError(f"no answer: {error}") from error
+            raise stripe.APIConnectionError(f"no answer: {error}") from error  # type: ignore[no-untyped-call]  # the SDK's
         finally:
             exchange.give_up()
 
     async def _answer(self, exchange: Exchange) -> tuple[bytes, int, Mapping[str, str]]:
-        weather, chance = self._weather, self._chance
-        seconds = weather.slowness * recorded(exchange.operation, chance.random()) / 1000
+        network, chance = self._network, self._chance
+        seconds = network.slowness * recorded(exchange.operation, chance.random()) / 1000
         there = seconds * chance.random()
-        request_lost, answer_lost = chance.random() < weather.lost_requests, chance.random() < weather.lost_answers
-        if weather.refused:
+        request_lost, answer_lost = chance.random() < network.lost_requests, chance.random() < network.lost_answers
+        if network.refused:
             raise aiohttp.ClientOSError("connection refused")
         await asyncio.sleep(there)
-        if weather.silent:
+        if network.silent:
             await asyncio.Event().wait()
-        if weather.unavailable:
+        if network.unavailable:
             return UNAVAILABLE, 503, {}
         if request_lost:
             raise aiohttp.ServerDisconnectedError
@@ -149,19 +158,19 @@ class InProcess(stripe.HTTPClient):
 
 
 class VirtualStripe:
-    """One Stripe for a whole fleet: its world to change and to look into, its weather, and gateways to it."""
+    """One Stripe for a whole fleet: its world to change and to look into, its network, and gateways to it."""
 
-    def __init__(self, seed: int, **settings: Any) -> None:
-        app = create_simulator(SimulatorConfig(seed=seed, clock=epoch_seconds, **settings))
+    def __init__(self, seed: int, endpoint_rate: float | None = None) -> None:
+        app = create_simulator(SimulatorConfig(seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate))
         self.world: World = app.state.world
-        self.weather = Weather()
+        self.network = NetworkConditions()
         self._app, self._chance = app, random.Random(f"stripe {seed}")
 
     def gateway(self, max_concurrency: int = 30) -> StripeGateway:
-        return StripeGateway(KEY, URL, TIMEOUT, max_concurrency, InProcess(self._app, self.weather, self._chance))
+        return StripeGateway(KEY, URL, TIMEOUT, max_concurrency, InProcessClient(self._app, self.network, self._chance))
 
     @property
-    def transfers(self) -> list[dict[str, Any]]:
+    def transfers(self) -> list[Json]:
         """Its books: every transfer with all its reversals."""
         return list(ledger(self.world)["transfers"])
 
@@ -170,20 +179,18 @@ class VirtualStripe:
         """Empty, unless the simulator's own books are wrong."""
         return list(invariants(self.world)["violations"])
 
-    def posts(self, operation: str) -> list[dict[str, Any]]:
+    def posts(self, operation: str) -> list[Json]:
         """The log of the calls that arrived, oldest first."""
         return [entry for entry in self.world.log if entry["operation"] == operation]
 
     @asynccontextmanager
-    async def raining(self, **weather: Any) -> AsyncIterator[None]:
-        """With this weather for a while."""
-        before = {name: getattr(self.weather, name) for name in weather}
-        self._set(weather)
+    async def degraded(self, **conditions: Unpack[Conditions]) -> AsyncIterator[None]:
+        """Change the network for a while."""
+        before = replace(self.network)
+        for name, value in conditions.items():
+            setattr(self.network, name, value)
         try:
             yield
         finally:
-            self._set(before)
-
-    def _set(self, weather: Mapping[str, Any]) -> None:
-        for name, value in weather.items():
-            setattr(self.weather, name, value)
+            for name in conditions:
+                setattr(self.network, name, getattr(before, name))

@@ -7,7 +7,7 @@ besides timers: no sockets, no threads, no signals.
 import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import NoReturn, TypeVar
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 """The instant at which every virtual loop starts."""
@@ -31,24 +31,24 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
-    def select(self, timeout: float | None) -> list[Any]:
+    def select(self, timeout: float | None) -> list[object]:
         """What the loop asks of its selector when it has nothing to do for `timeout` seconds."""
         if timeout is None:
             raise Deadlock("every task waits, and no timer is left: nothing will ever happen again")
         self._now += timeout
         return []
 
-    def run_in_executor(self, *_: Any) -> Any:
+    def run_in_executor(self, *_: object) -> NoReturn:
         raise RuntimeError("a thread was asked for, but its time would be real")
 
-    def _process_events(self, _: list[Any]) -> None:
+    def _process_events(self, _: list[object]) -> None:
         """There are none: nothing comes from outside."""
 
     def _write_to_self(self) -> None:
         """Nobody is asleep in a system call, so nobody has to be woken."""
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def run(main: Coroutine[object, object, T]) -> T:
     """Run it in a loop of its own, from `BEGINNING` on."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)

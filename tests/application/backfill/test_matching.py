@@ -1,7 +1,7 @@
 """Which transfer at Stripe a row without an id is matched with, and that nothing in doubt ever is."""
 
+from collections.abc import Set
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from application.backfill.matching import Doubt, Match, Missing, matched
@@ -11,10 +11,27 @@ from domain.provider_call.stripe_objects import TransferAtStripe
 THEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def row(number: int, order_id: str = "o1", **members: Any) -> Missing:
-    usual = {"destination": "acct_1", "amount": 900, "currency": "EUR", "status": "completed", "begun_at": THEN}
-    return Missing(**{"transfer_id": UUID(int=number), "order_id": order_id, "seller_id": "a", "transfer_group": order_id}
-                   | usual | members)  # fmt: skip
+def row(
+    number: int,
+    order_id: str = "o1",
+    *,
+    transfer_group: str | None = None,
+    begun_at: datetime | None = THEN,
+    status: str = "completed",
+    open: bool = False,
+) -> Missing:
+    return Missing(
+        transfer_id=UUID(int=number),
+        order_id=order_id,
+        seller_id="a",
+        destination="acct_1",
+        amount=900,
+        currency="EUR",
+        status=status,
+        transfer_group=transfer_group or order_id,
+        begun_at=begun_at,
+        open=open,
+    )
 
 
 def theirs(name: str, *, named: int | None = None, order: str | None = None, group: str | None = None, hours: int = 0) -> Listed:
@@ -23,7 +40,7 @@ def theirs(name: str, *, named: int | None = None, order: str | None = None, gro
     return Listed(seen, THEN + timedelta(hours=hours), order, group)
 
 
-def outcome(rows: list[Missing], listed: list[Listed], claimed: set[str] = frozenset()) -> dict[int, str | None]:  # type: ignore[assignment]
+def outcome(rows: list[Missing], listed: list[Listed], claimed: Set[str] = frozenset()) -> dict[int, str | None]:
     """By row: what it is matched with, None where a person has to look."""
     decided = list(matched(rows, listed, claimed))
     assert len(decided) == len(rows)
@@ -85,9 +102,9 @@ def test_time_mismatch_is_named() -> None:
 
 def test_reversed_transfer_completes_no_open_row() -> None:
     """Somebody may have undone it because it was wrong: completed by it, the seller would never be paid."""
-    (seen, *rest) = theirs("tr_a", group="o1")
-    back = Listed(seen._replace(amount_reversed=900), *rest)
+    listed = theirs("tr_a", group="o1")
+    back = listed._replace(transfer=listed.transfer._replace(amount_reversed=900))
     assert outcome([row(1, status="pending", open=True)], [back]) == {1: None}
     assert outcome([row(1)], [back]) == {1: "tr_a"}, "what was paid was paid by it all the same"
-    named = Listed(seen._replace(amount_reversed=900, transfer_id=str(UUID(int=1))), *rest)
+    named = back._replace(transfer=back.transfer._replace(transfer_id=str(UUID(int=1))))
     assert outcome([row(1, status="pending", open=True)], [named]) == {1: "tr_a"}, "whoever has marked it has decided"

@@ -1,11 +1,10 @@
 """One refund that several tell of, under several names: it is taken from the sellers once, whoever speaks first."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from itertools import permutations
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,7 @@ LEASE = timedelta(seconds=10)
 SHARES = [Share(seller_id="anna", destination="acct_anna", amount=900)]
 
 
-class Desk:
+class LedgerUnderTest:
     """A ledger with one order over 1000, of which Anna has 900."""
 
     def __init__(self, storage: Storage) -> None:
@@ -47,7 +46,7 @@ class Desk:
         wish = RefundRequest(refund_id=refund_id, order_id="o1", amount=amount, psp_refund_id=psp_refund_id)
         await self.ledger.settle_refund(wish)
 
-    async def hears(self, event_id: str, event_type: str, about: dict[str, Any]) -> Disposition:
+    async def hears(self, event_id: str, event_type: str, about: Mapping[str, object]) -> Disposition:
         body = json.dumps({"event_id": event_id, "event_type": event_type, "content": {"object": about}}).encode()
         await self.storage.inbox.put("hyperswitch", event_id, event_type, body, await self.storage.now())
         (event,) = (await self.storage.inbox.claim("w", 1, LEASE)).events
@@ -60,82 +59,82 @@ class Desk:
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
+async def ledger_under_test() -> AsyncIterator[LedgerUnderTest]:
     async with in_memory() as storage:
-        yield Desk(storage)
+        yield LedgerUnderTest(storage)
 
 
 PAYMENT = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
 
 
-async def test_payment_id_is_learnt_from_a_later_webhook(desk: Desk) -> None:
+async def test_payment_id_is_learnt_from_a_later_webhook(ledger_under_test: LedgerUnderTest) -> None:
     """Else a dispute, which names nothing but its payment, would never find the order."""
-    await desk.paid()
-    assert await desk.hears("evt_paid", "payment_succeeded", PAYMENT) == DONE
+    await ledger_under_test.paid()
+    assert await ledger_under_test.hears("evt_paid", "payment_succeeded", PAYMENT) == DONE
     lost = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "400", "currency": "EUR"}
-    assert await desk.hears("evt_lost", "dispute_lost", lost) == DONE
-    assert await desk.taken() == 360
+    assert await ledger_under_test.hears("evt_lost", "dispute_lost", lost) == DONE
+    assert await ledger_under_test.taken() == 360
 
 
-async def test_dispute_takes_the_amount_reported_with_its_money(desk: Desk) -> None:
+async def test_dispute_takes_the_amount_reported_with_its_money(ledger_under_test: LedgerUnderTest) -> None:
     """The bank asked about all of the order, and took back a part."""
-    await desk.paid("pay_1")
+    await ledger_under_test.paid("pay_1")
     dispute = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "1000", "currency": "EUR"}
-    assert await desk.hears("evt_1", "dispute_opened", dispute) == DONE
-    assert await desk.hears("evt_2", "dispute_lost", {**dispute, "amount": "400"}) == DONE
-    assert await desk.taken() == 360
+    assert await ledger_under_test.hears("evt_1", "dispute_opened", dispute) == DONE
+    assert await ledger_under_test.hears("evt_2", "dispute_lost", {**dispute, "amount": "400"}) == DONE
+    assert await ledger_under_test.taken() == 360
 
 
-async def test_second_payment_is_not_taken_for_the_first(desk: Desk) -> None:
-    await desk.paid()
-    await desk.hears("evt_1", "payment_succeeded", PAYMENT)
-    second = await desk.hears("evt_2", "payment_succeeded", {**PAYMENT, "payment_id": "pay_2"})
+async def test_second_payment_is_not_taken_for_the_first(ledger_under_test: LedgerUnderTest) -> None:
+    await ledger_under_test.paid()
+    await ledger_under_test.hears("evt_1", "payment_succeeded", PAYMENT)
+    second = await ledger_under_test.hears("evt_2", "payment_succeeded", {**PAYMENT, "payment_id": "pay_2"})
     assert isinstance(second, Parked)
     assert second.alarm == "payment_disagrees"
 
 
-async def test_only_the_paying_payment_holds_sellers_when_it_fails(desk: Desk) -> None:
+async def test_only_the_paying_payment_holds_sellers_when_it_fails(ledger_under_test: LedgerUnderTest) -> None:
     """A buyer's first attempt fails, the second succeeds, and the first webhook comes late."""
-    await desk.paid("pay_2")
+    await ledger_under_test.paid("pay_2")
     attempt = {**PAYMENT, "status": "failed"}
-    assert isinstance(await desk.hears("evt_1", "payment_failed", attempt), Ignored)
-    assert await desk.hears("evt_2", "payment_failed", {**attempt, "payment_id": "pay_2"}) == DONE
-    assert (await desk.ledger.transfer(transfer_stream("o1", "anna"))).held is not None
+    assert isinstance(await ledger_under_test.hears("evt_1", "payment_failed", attempt), Ignored)
+    assert await ledger_under_test.hears("evt_2", "payment_failed", {**attempt, "payment_id": "pay_2"}) == DONE
+    assert (await ledger_under_test.ledger.transfer(transfer_stream("o1", "anna"))).held is not None
 
 
-async def test_failure_is_not_recorded_over_a_success(desk: Desk) -> None:
+async def test_failure_is_not_recorded_over_a_success(ledger_under_test: LedgerUnderTest) -> None:
     """Decided where it is stored: a success that comes between a look and the append is seen as well."""
-    await desk.paid("pay_1")
-    await desk.told("hyperswitch", "ref_1")
+    await ledger_under_test.paid("pay_1")
+    await ledger_under_test.told("hyperswitch", "ref_1")
     failed = RefundReport("ref_1", "o1", 400, "EUR", "hyperswitch:evt_2", provider="hyperswitch")
     with pytest.raises(Contradiction):
-        await desk.ledger.refund_failed(failed)
-    assert await desk.taken() == 360
-    assert (await desk.ledger.refund_failed_after_all(failed)).refund.status == "failed"
+        await ledger_under_test.ledger.refund_failed(failed)
+    assert await ledger_under_test.taken() == 360
+    assert (await ledger_under_test.ledger.refund_failed_after_all(failed)).refund.status == "failed"
 
 
-NAMES: dict[str, Callable[[Desk], Coroutine[Any, Any, None]]] = {
-    "settled": lambda desk: desk.settled("r1", "re_1"),
-    "stripe": lambda desk: desk.told("stripe", "re_1"),
-    "hyperswitch": lambda desk: desk.told("hyperswitch", "ref_1"),
+NAMES: dict[str, Callable[[LedgerUnderTest], Awaitable[None]]] = {
+    "settled": lambda ledger_under_test: ledger_under_test.settled("r1", "re_1"),
+    "stripe": lambda ledger_under_test: ledger_under_test.told("stripe", "re_1"),
+    "hyperswitch": lambda ledger_under_test: ledger_under_test.told("hyperswitch", "ref_1"),
 }
 
 
 @pytest.mark.parametrize("told", list(permutations(NAMES)), ids=", ".join)
 @pytest.mark.parametrize("charge", [None, "ch_1"])
 async def test_unattributed_refund_with_three_names_counts_once(
-    desk: Desk, told: tuple[str, ...], charge: str | None
+    ledger_under_test: LedgerUnderTest, told: tuple[str, ...], charge: str | None
 ) -> None:
-    await desk.paid(charge=charge)
+    await ledger_under_test.paid(charge=charge)
     for name in told:
         with suppress(Refused):  # the caller gives Stripe's name after the PSP has told of it by its own
-            await NAMES[name](desk)
-    assert await desk.taken() == 360
+            await NAMES[name](ledger_under_test)
+    assert await ledger_under_test.taken() == 360
 
 
-async def test_settled_refund_makes_its_reporter_the_authority(desk: Desk) -> None:
-    await desk.paid()
-    await desk.settled("r1", "ref_1")
-    await desk.told("hyperswitch", "ref_1")
-    await desk.told("stripe", "re_1")
-    assert await desk.taken() == 360
+async def test_settled_refund_makes_its_reporter_the_authority(ledger_under_test: LedgerUnderTest) -> None:
+    await ledger_under_test.paid()
+    await ledger_under_test.settled("r1", "ref_1")
+    await ledger_under_test.told("hyperswitch", "ref_1")
+    await ledger_under_test.told("stripe", "re_1")
+    assert await ledger_under_test.taken() == 360

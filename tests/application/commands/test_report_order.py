@@ -40,7 +40,7 @@ DISPUTED = 1_000
 EXPECTED = {seller: share - share * REFUNDS["B"] // ORDER for seller, share in SHARES.items()}
 
 
-class Ledger:
+class ReportedOrder:
     """One order, its refunds and its dispute."""
 
     def __init__(self) -> None:
@@ -130,7 +130,7 @@ class Ledger:
         return nets, statuses, pending
 
 
-REPORTS: dict[str, Callable[[Ledger], None]] = {
+REPORTS: dict[str, Callable[[ReportedOrder], None]] = {
     "paid": lambda ledger: ledger.paid(),
     "A": lambda ledger: ledger.succeeded("A"),
     "A again": lambda ledger: ledger.succeeded("A"),
@@ -143,8 +143,8 @@ ALL = list(permutations(REPORTS))
 END = (EXPECTED, {"A": "failed", "B": "succeeded", "dp_1": "won"}, False)
 
 
-def lived(reports: tuple[str, ...], *, at_once: bool) -> Ledger:
-    ledger = Ledger()
+def lived(reports: tuple[str, ...], *, at_once: bool) -> ReportedOrder:
+    ledger = ReportedOrder()
     for report in reports:
         REPORTS[report](ledger)
         if at_once:

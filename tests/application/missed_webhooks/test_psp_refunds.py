@@ -18,7 +18,7 @@ SPAN = Span(BEGUN, NOW, BEGUN, asked_until=BEGUN, horizon=NOW)
 AWAY = Unknown("http_503", "The connector does not answer.", 503)
 
 
-class Psp:
+class FakePsp:
     """Refunds that have succeeded; of some, every look fails."""
 
     def __init__(self, *names: str, away: Collection[str] = ()) -> None:
@@ -47,10 +47,10 @@ def _refund(name: str) -> RefundAtPsp:
     return RefundAtPsp(name, "pay_1", 100, "EUR", "succeeded")
 
 
-class Nothing:
+class EmptyLedger:
     """A ledger that has heard of no refund, an inbox where none waits, and a pace without limits."""
 
-    async def refunds_heard_of(self, names: Sequence[str]) -> Mapping[str, str]:
+    async def refunds_heard_of(self, names: Collection[str]) -> Mapping[str, str]:
         return {}
 
     async def unknown(self, provider: str, ids: Sequence[str]) -> set[str]:
@@ -71,9 +71,9 @@ class Nothing:
         """There is no limit."""
 
 
-async def told(psp: Psp) -> tuple[list[str], bool]:
+async def told(psp: FakePsp) -> tuple[list[str], bool]:
     """The refunds whose end it told of, and whether the round came to its end."""
-    nothing, found = Nothing(), []
+    nothing, found = EmptyLedger(), []
     try:
         async for page in MissedRefunds("hyperswitch", psp, nothing, nothing, Asking(nothing)).told(SPAN):
             found += [event.event_id.rpartition(":")[2] for event in page]
@@ -83,15 +83,15 @@ async def told(psp: Psp) -> tuple[list[str], bool]:
 
 
 async def test_invalid_name_does_not_block_other_refunds() -> None:
-    assert await told(Psp("order/7", "ref_1")) == (["ref_1"], True)
+    assert await told(FakePsp("order/7", "ref_1")) == (["ref_1"], True)
 
 
 @pytest.mark.parametrize("names", [("ref_1", "ref_2"), ("ref_2", "ref_1")])
 async def test_refund_of_an_absent_connector_blocks_no_other(names: tuple[str, ...]) -> None:
-    assert await told(Psp(*names, away={"ref_1"})) == (["ref_2"], False), "the cursor stays, so it is asked for again"
+    assert await told(FakePsp(*names, away={"ref_1"})) == (["ref_2"], False), "the cursor stays, so it is asked for again"
 
 
 async def test_unreadable_provider_ends_the_round() -> None:
-    psp = Psp(*(f"ref_{number}" for number in range(100)), away={f"ref_{number}" for number in range(100)})
+    psp = FakePsp(*(f"ref_{number}" for number in range(100)), away={f"ref_{number}" for number in range(100)})
     assert await told(psp) == ([], False)
     assert psp.asked == 3

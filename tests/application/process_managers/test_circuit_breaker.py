@@ -1,7 +1,7 @@
 """What answers say together: one transfer's trouble is its own, several transfers' trouble in a row is everybody's."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -10,11 +10,14 @@ from application.ports import FleetState
 from application.process_managers.circuit_breaker import NOT_FOUND, REFUSED_KEY, SILENT, BreakerMonitor
 from domain.pause import EVERYTHING, LEDGER
 from domain.provider_call.outcome import ProviderSignal
+from domain.provider_call.request_body import TransferBody
 from domain.provider_call.steps import LookUp, Send
-from tests.support.virtual_time import now
+
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+BODY = TransferBody(amount=900, currency="eur", destination="acct_anna", transfer_group="o1", metadata={})
 
 
-class Fleet:
+class FakeFleet:
     """What the watch tells the others, in the memory of this test."""
 
     def __init__(self) -> None:
@@ -59,21 +62,21 @@ class Fleet:
 
     async def hears(self, signal: ProviderSignal, transfers: Sequence[int], *, look: bool = False) -> None:
         for number in transfers:
-            step: Any = LookUp("transfer", now()) if look else Send("transfer", 1, "key", {})  # type: ignore[typeddict-item]
+            step = LookUp("transfer", NOW) if look else Send("transfer", 1, "key", BODY)
             await self.watch.observe(UUID(int=number), step, signal)
 
 
 @pytest.fixture
-def fleet() -> Fleet:
-    return Fleet()
+def fleet() -> FakeFleet:
+    return FakeFleet()
 
 
-async def test_one_unanswered_transfer_is_no_outage(fleet: Fleet) -> None:
+async def test_one_unanswered_transfer_is_no_outage(fleet: FakeFleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, [7] * (10 * SILENT))
     assert not fleet.open
 
 
-async def test_several_unanswered_transfers_open_the_breaker_once(fleet: Fleet) -> None:
+async def test_several_unanswered_transfers_open_the_breaker_once(fleet: FakeFleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
     assert (fleet.open, fleet.forgiven) == (False, [])
     await fleet.hears(ProviderSignal.SILENCE, [99])
@@ -87,14 +90,14 @@ async def test_several_unanswered_transfers_open_the_breaker_once(fleet: Fleet) 
 @pytest.mark.parametrize(
     "answer", [ProviderSignal.ANSWER, ProviderSignal.KEY_REFUSED, ProviderSignal.NOT_FOUND, ProviderSignal.TOO_FAST]
 )
-async def test_answer_below_500_restarts_the_count(fleet: Fleet, answer: ProviderSignal) -> None:
+async def test_answer_below_500_restarts_the_count(fleet: FakeFleet, answer: ProviderSignal) -> None:
     for _ in range(3):
         await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
         await fleet.hears(answer, [500])
     assert not fleet.open
 
 
-async def test_alarm_ends_before_the_breaker_closes(fleet: Fleet) -> None:
+async def test_alarm_ends_before_the_breaker_closes(fleet: FakeFleet) -> None:
     """The other way round a death in between would leave it open for ever, and a new outage could lose its own."""
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT))
     await fleet.watch.run()
@@ -102,12 +105,12 @@ async def test_alarm_ends_before_the_breaker_closes(fleet: Fleet) -> None:
     assert not fleet.watch.state.outage
 
 
-async def test_unanswered_look_ups_count_and_cost_nothing(fleet: Fleet) -> None:
+async def test_unanswered_look_ups_count_and_cost_nothing(fleet: FakeFleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT), look=True)
     assert (fleet.open, fleet.forgiven) == (True, [])
 
 
-async def test_calls_not_sent_to_stripe_do_not_count(fleet: Fleet) -> None:
+async def test_calls_not_sent_to_stripe_do_not_count(fleet: FakeFleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
     await fleet.hears(ProviderSignal.NOTHING, range(100, 200))
     assert not fleet.open
@@ -115,9 +118,9 @@ async def test_calls_not_sent_to_stripe_do_not_count(fleet: Fleet) -> None:
     assert fleet.open
 
 
-@pytest.mark.parametrize(("heard", "several"), [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)])
+@pytest.mark.parametrize(("signal", "several"), [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)])
 async def test_wrong_key_stops_all_unlike_one_transfers_trouble(
-    fleet: Fleet, signal: ProviderSignal, several: int
+    fleet: FakeFleet, signal: ProviderSignal, several: int
 ) -> None:
     await fleet.hears(signal, [7] * 100)
     assert fleet.stopped == []
@@ -125,7 +128,7 @@ async def test_wrong_key_stops_all_unlike_one_transfers_trouble(
     assert fleet.stopped == [(EVERYTHING, LEDGER)]
 
 
-async def test_key_that_works_in_between_is_not_wrong(fleet: Fleet) -> None:
+async def test_key_that_works_in_between_is_not_wrong(fleet: FakeFleet) -> None:
     for _ in range(3):
         await fleet.hears(ProviderSignal.KEY_REFUSED, range(REFUSED_KEY - 1))
         await fleet.hears(ProviderSignal.NOT_FOUND, range(NOT_FOUND - 1))

@@ -1,7 +1,8 @@
 """Where a look for an imported transfer begins, and whose transfers it leaves out."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import MappingProxyType
 
 import pytest
 
@@ -13,39 +14,39 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp
 from domain.seller_transfer.aggregate import SellerTransfer
 from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory
-from tests.support.in_memory.stripe import LightStripe
+from tests.support.in_memory.stripe import MemoryStripe
 from tests.support.service import account, imported
 
 MADE = datetime(2026, 1, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-class Books:
+class SimilarTransfers:
     """Stripe's, at any time, and an empty database beside them."""
 
     def __init__(self) -> None:
         self.now = MADE
-        self.stripe = LightStripe(clock=lambda: self.now)
+        self.stripe = MemoryStripe(clock=lambda: self.now)
         directory = MemoryDirectory(MemoryDatabase(lambda: self.now))
-        self.errand = TransferProcess(self.stripe, directory, Policy())
+        self.manager = TransferProcess(self.stripe, directory, Policy())
 
-    def held(self, at: datetime, **changes: Any) -> str:
+    def held(self, at: datetime, other: Mapping[str, str | int] = MappingProxyType({})) -> str:
         self.now = at
-        body: Any = {"amount": 900, "currency": "eur", "destination": account("anna"), "transfer_group": "x", "metadata": {}}
-        return self.stripe.hold(TransferBody(**body | changes))
+        body = TransferBody(amount=900, currency="eur", destination=account("anna"), transfer_group="x", metadata={})
+        return self.stripe.hold(TransferBody(**{**body, **other}))  # type: ignore[typeddict-item]  # one member differs
 
     async def alike(self, transfer: SellerTransfer) -> list[str]:
-        settlement = await self.errand.look_up(transfer, LookUp(TRANSFER, transfer.begun_at))
+        settlement = await self.manager.look_up(transfer, LookUp(TRANSFER, transfer.begun_at))
         assert isinstance(settlement, Found)
         return [seen.stripe_transfer_id for seen in settlement.alike]
 
 
 @pytest.fixture
-def books() -> Books:
-    return Books()
+def books() -> SimilarTransfers:
+    return SimilarTransfers()
 
 
-async def test_imported_transfer_is_searched_from_a_day_before(books: Books) -> None:
+async def test_imported_transfer_is_searched_from_a_day_before(books: SimilarTransfers) -> None:
     books.held(MADE - 25 * HOUR)
     since = [books.held(MADE - 23 * HOUR), books.held(MADE + 90 * 24 * HOUR)]
     transfer = opened(SellerTransfer, imported("old", status="pending", created_at=MADE))
@@ -53,12 +54,12 @@ async def test_imported_transfer_is_searched_from_a_day_before(books: Books) -> 
 
 
 @pytest.mark.parametrize("other", [{"amount": 901}, {"currency": "usd"}, {"destination": "acct_other"}], ids=str)
-async def test_differing_transfer_is_not_similar(books: Books, other: dict[str, Any]) -> None:
-    books.held(MADE, **other)
+async def test_differing_transfer_is_not_similar(books: SimilarTransfers, other: Mapping[str, str | int]) -> None:
+    books.held(MADE, other)
     assert await books.alike(opened(SellerTransfer, imported("old", status="pending", created_at=MADE))) == []
 
 
-async def test_our_transfer_is_found_only_by_its_name(books: Books) -> None:
+async def test_our_transfer_is_found_only_by_its_name(books: SimilarTransfers) -> None:
     books.held(MADE)
     own = SellerTransfer.create(
         order_id="o1", seller_id="anna", destination=account("anna"), amount=900, currency="EUR", now=MADE - HOUR

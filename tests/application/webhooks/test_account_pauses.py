@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -20,17 +20,17 @@ from tests.support.storage import Storage, in_memory
 LEASE = timedelta(seconds=10)
 
 
-class OneSeller:
+class OneSellerDirectory:
     """Whose transfers go to the one account there is; none of them waits."""
 
     async def sellers_of(self, account: str) -> list[str]:
         return ["anna"]
 
-    async def waiting(self, *_: object) -> list[Any]:
+    async def waiting(self, *_: object) -> list[UUID]:
         return []
 
 
-class Stripe:
+class FakeStripe:
     """An account that turns. `meanwhile` happens between its being read and the answer's being acted upon."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ async def storage() -> AsyncIterator[Storage]:
 
 async def test_pause_stored_after_its_end_is_ended(storage: Storage) -> None:
     """Two events, handled at once: the first has read that the account is not ready, the second is done before it acts."""
-    stripe, directory = Stripe(), OneSeller()
+    stripe, directory = FakeStripe(), OneSellerDirectory()
     work = SellersWork(storage.ledger, directory, DatabaseClock())  # type: ignore[arg-type]
     updated = StripeAccounts(work, directory, StripesObjects(stripe)).by_type()["account.updated"]  # type: ignore[arg-type]
 
@@ -74,8 +74,8 @@ async def test_pause_stored_after_its_end_is_ended(storage: Storage) -> None:
 
 
 async def test_resumed_seller_ends_stripes_pause_too(storage: Storage) -> None:
-    desk = TransferLedger(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
-    work = SellersWork(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
+    desk = TransferLedger(storage.ledger, OneSellerDirectory(), DatabaseClock())  # type: ignore[arg-type]
+    work = SellersWork(storage.ledger, OneSellerDirectory(), DatabaseClock())  # type: ignore[arg-type]
     await work.pause(["anna"], "acct_1", "it is inactive", "stripe:evt_1")
     assert await is_held(storage)
     assert await desk.resume(scope_of_seller("anna"), "mia", "Stripe says it is a mistake")
@@ -85,5 +85,5 @@ async def test_resumed_seller_ends_stripes_pause_too(storage: Storage) -> None:
 
 async def is_held(storage: Storage) -> bool:
     scope = scope_of_seller("anna", "transferring")
-    switch = (await storage.ledger.load([pause_stream(scope)])).switch(scope)
-    return switch is not None and switch.paused
+    pause = (await storage.ledger.load([pause_stream(scope)])).pause(scope)
+    return pause is not None and pause.paused

@@ -13,7 +13,7 @@ from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage, in_memory
 
 
-class Watched:
+class WatchedAlarms:
     """The alarms, and when something happens to them."""
 
     def __init__(self, alarms: Alarms) -> None:
@@ -44,7 +44,7 @@ async def test_alarm_about_an_event_ends_when_it_is_handled(storage: Storage, al
     async def react(event: StoredEvent) -> Disposition:
         return ends.pop(0)
 
-    clock, alarms = DatabaseClock(), Watched(storage.alarms)
+    clock, alarms = DatabaseClock(), WatchedAlarms(storage.alarms)
     loop = InboxLoop(storage.inbox, WebhookReactions(stripe={"t": react}), alarms, clock, parked_deadline=timedelta(hours=1))
     await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
     running = asyncio.create_task(loop.run())

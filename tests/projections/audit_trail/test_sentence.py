@@ -1,9 +1,10 @@
 """The audit trail in words: every fact there is has its sentence, with the ids and amounts that it is about."""
 
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import TypeVar, get_args
 from uuid import UUID
 
 import pytest
@@ -22,10 +23,11 @@ from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
 from projections.audit_trail.sentence import payload, sentence
 
+F = TypeVar("F", bound=Fact)
 NOW = datetime(2026, 11, 20, 12, 30, 15, 250_000, tzinfo=UTC)
 STREAM = UUID(int=7)
 
-SAMPLES: dict[str, Any] = {
+SAMPLES: dict[str, object] = {
     "status": "failed",
     "kind": "missing_here",
     "to": "failed",
@@ -41,14 +43,15 @@ UNIONS = (AnyTransferFact, AnyOrderFact, AnyRefundFact, AnyPauseFact, AnyDispute
 FACTS = [kind for union in UNIONS for kind in get_args(union)]
 
 
-def made(kind: type[Any], **members: object) -> Any:
+def made(kind: type[F], **members: object) -> F:
     """A fact of this kind, with sample values where none are given and none are the default."""
-    stamp = {"originator_id": STREAM, "originator_version": 3, "timestamp": NOW, "originator_topic": "x"}
+    stamp: dict[str, object] = {"originator_id": STREAM, "originator_version": 3, "timestamp": NOW, "originator_topic": "x"}
     given = {**stamp, **members}
     for field in fields(kind):
         if field.name not in given and field.default is MISSING:
             given[field.name] = SAMPLES.get(field.name, _sample(field.name, str(field.type)))
-    return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
+    construct: Callable[..., F] = kind  # the members are chosen at run time
+    return construct(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
 
 
 def _sample(name: str, type_: str) -> object:
@@ -58,7 +61,7 @@ def _sample(name: str, type_: str) -> object:
 
 @pytest.mark.parametrize("kind", FACTS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 @pytest.mark.parametrize("currency", [None, "EUR"])
-def test_every_fact_has_one_sentence(kind, currency):
+def test_every_fact_has_one_sentence(kind: type[Fact], currency: str | None) -> None:
     said = sentence(made(kind), currency)
     assert said[0].isupper() or said[0] in "'0123456789", said
     assert said.endswith("."), said
@@ -69,7 +72,7 @@ def test_every_fact_has_one_sentence(kind, currency):
 
 
 @pytest.mark.parametrize("kind", FACTS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_ids_are_quoted(kind):
+def test_ids_are_quoted(kind: type[Fact]) -> None:
     said = sentence(made(kind))
     for name in (
         "refund_id",
@@ -87,7 +90,7 @@ def test_ids_are_quoted(kind):
 
 
 @pytest.mark.parametrize("kind", FACTS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_payload_is_json_of_the_facts_own_fields(kind):
+def test_payload_is_json_of_the_facts_own_fields(kind: type[Fact]) -> None:
     fact = made(kind)
     carried = json.loads(json.dumps(payload(fact)))
     own = {field.name for field in fields(kind)} - {"originator_id", "originator_version", "timestamp", "originator_topic"}
@@ -95,13 +98,13 @@ def test_payload_is_json_of_the_facts_own_fields(kind):
     assert all(carried[name] == getattr(fact, name) for name in own if not isinstance(getattr(fact, name), datetime))
 
 
-def test_instants_are_shown_in_utc_with_z():
+def test_instants_are_shown_in_utc_with_z() -> None:
     fact = made(transfer_facts.Created)
     assert payload(fact)["next_retry_at"] == "2026-11-20T12:30:15.250000Z"
     assert "2026-11-20T12:30:15Z" in sentence(fact)
 
 
-def test_amounts_name_their_unit():
+def test_amounts_name_their_unit() -> None:
     fact = made(transfer_facts.Completed, amount=8_000, stripe_transfer_id="tr_1")
     assert "8000 minor units of EUR" in sentence(fact, "EUR")
     assert "8000 minor units," in sentence(fact)
@@ -130,16 +133,16 @@ def test_amounts_name_their_unit():
         (made(order_facts.RefundAllocated, targets={}), "no seller gives anything back"),
     ],
 )
-def test_sentence_follows_the_fact(fact, words):
+def test_sentence_follows_the_fact(fact: Fact, words: str) -> None:
     assert words in sentence(fact)
 
 
-def test_foreign_text_stays_within_the_sentence():
+def test_foreign_text_stays_within_the_sentence() -> None:
     fact = made(transfer_facts.PermanentlyFailed, reason="rejected", detail="No such account.\nSee the docs.")
     assert sentence(fact) == "It is given up (rejected: No such account. See the docs); a person has to decide."
 
 
-def test_unknown_fact_has_no_sentence():
+def test_unknown_fact_has_no_sentence() -> None:
     class Stray(Fact):
         """A fact that was forgotten in the unions."""
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from application.ports import FleetState, LookFirst
+from application.ports import FleetState
 from domain.pause import LOOK_UP_FIRST
+from domain.provider_call.operation import LookFirst
 
 if TYPE_CHECKING:
     from tests.support.in_memory.database import MemoryDatabase

@@ -18,8 +18,9 @@ from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
 
-Rows = Mapping[Any, Any]
-Tables = Mapping[str, Rows]
+Row = Any
+"""A row of one of `KINDS`; rules read its columns by name."""
+Rows = Mapping[object, Row]
 KINDS = {
     "seller_transfers": SellerTransferRow,
     "transfer_reversals": ReversalRow,
@@ -38,14 +39,14 @@ UNSETTLED = (*UNSENT, "reversal_pending")
 
 class Check(NamedTuple):
     name: str
-    holds: Callable[[Any], bool]
+    holds: Callable[[Row], bool]
 
 
 class Unique(NamedTuple):
     """No two rows have the same value; rows whose value is None are not compared."""
 
     name: str
-    value: Callable[[Any], object]
+    value: Callable[[Row], object]
 
 
 CHECKS: Mapping[str, Sequence[Check]] = {
@@ -116,7 +117,7 @@ class Uniqueness:
     def check(self, table: str, changed: Rows) -> None:
         """Raises ConstraintBroken when one of these rows would have a value that another row has."""
         for unique in UNIQUE[table]:
-            taken: dict[object, Any] = {}
+            taken: dict[object, object] = {}
             for key, row in changed.items():
                 value = unique.value(row)
                 owner = taken.setdefault(value, self._owner_after(unique, value, key, changed))
@@ -127,7 +128,7 @@ class Uniqueness:
         owner = self._owners[unique.name].get(value, key)
         return key if owner in changed and unique.value(changed[owner]) != value else owner
 
-    def replace(self, table: str, key: Any, before: Any, after: Any) -> None:
+    def replace(self, table: str, key: UUID | str, before: Row | None, after: Row) -> None:
         """The row has changed."""
         for unique in UNIQUE[table]:
             owners = self._owners[unique.name]
@@ -137,11 +138,11 @@ class Uniqueness:
                 owners[unique.value(after)] = key
 
 
-def check(table: str, rows: Sequence[Any]) -> None:
+def check(table: str, rows: Sequence[Row]) -> None:
     """Raises ConstraintBroken for the first row that breaks a rule."""
     for name, row in _broken(table, rows):
         raise ConstraintBroken(name, f"{table}: {row}")
 
 
-def _broken(table: str, rows: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+def _broken(table: str, rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     return ((check.name, row) for row in rows for check in CHECKS[table] if not check.holds(row))

@@ -41,7 +41,7 @@ class DueTransfers:
         kind = None if row.next_retry_at is None else KIND_OF.get(row.status)
         if row.transfer_id in self._running:
             self._file(row.transfer_id, kind)
-        elif kind is not None:
+        elif kind is not None and row.next_retry_at is not None:
             heapq.heappush(self._queues[kind].setdefault(row.seller_id, []), (row.next_retry_at, row.transfer_id))
 
     def lease(self, kind: str, holder: str, limit: int, until: datetime, now: datetime, obeys: Obeys) -> list[UUID]:
