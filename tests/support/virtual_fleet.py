@@ -114,7 +114,7 @@ OWNER: ContextVar["Process | None"] = ContextVar("owner", default=None)
 
 def _owned_task(
     loop: asyncio.AbstractEventLoop,
-    coroutine: Coroutine[object, object, T] | Generator[object, None, T],
+    coroutine: Coroutine[object, object, T] | Generator[asyncio.Future[object] | None, None, T],
     context: Context | None = None,
 ) -> asyncio.Task[T]:
     """Tasks belong to the process in which they were begun, so that a kill finds them all."""
