@@ -121,7 +121,7 @@ LIES: dict[str, tuple[Lie, str]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_a_lie_about_the_books_is_found(story: Stage, lie: str) -> None:
+async def test_planted_disagreement_of_books_is_found(story: Stage, lie: str) -> None:
     tell, expected = LIES[lie]
     await tell(story)
     found = await disagreements(story.stripe, story.view.pool)

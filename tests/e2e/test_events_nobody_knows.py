@@ -54,7 +54,7 @@ async def web(processes: Any, view: View) -> Any:
     return web
 
 
-async def test_they_are_stored_and_told_apart_and_what_is_good_goes_on(web: Any, view: View) -> None:
+async def test_unknown_events_are_stored_and_known_ones_handled(web: Any, view: View) -> None:
     wanted = {}
     for number, (event_type, object_, ends) in enumerate(STRIPES.values()):
         event = {"id": f"evt_s{number}", "object": "event", "type": event_type, "livemode": False, "data": {"object": object_}}

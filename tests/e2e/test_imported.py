@@ -64,7 +64,7 @@ def old(stage: Stage, tmp_path: Path) -> Old:
     return Old(stage, tmp_path)
 
 
-async def test_all_six_statuses_are_taken_over_and_everything_agrees_then_and_after(stage: Stage, old: Old) -> None:
+async def test_import_takes_over_all_six_statuses(stage: Stage, old: Old) -> None:
     at_stripe = {order_id: await stage.at_stripe(order_id) for order_id in ("paid", "owed", "back", "stuck", "part")}
     await stage.stripe.external_reversal(at_stripe["back"], 900)
     await stage.stripe.external_reversal(at_stripe["part"], 100)
@@ -107,7 +107,7 @@ async def test_all_six_statuses_are_taken_over_and_everything_agrees_then_and_af
     await old.all_clean()
 
 
-async def test_one_payment_of_the_older_system_settles_one_of_two_that_are_alike(stage: Stage, old: Old) -> None:
+async def test_older_payment_settles_one_of_two_similar_transfers(stage: Stage, old: Old) -> None:
     held = await stage.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(UUID(int=17))})
     await old.imports(old_row("o1", "pending"), old_row("o2", "failed"))
     async with stage.at_work() as desk:
@@ -126,7 +126,7 @@ async def test_one_payment_of_the_older_system_settles_one_of_two_that_are_alike
     await old.all_clean()
 
 
-async def test_what_this_ledger_has_paid_itself_is_no_sign_that_the_older_system_has(stage: Stage, old: Old) -> None:
+async def test_own_payment_is_no_evidence_of_older_payment(stage: Stage, old: Old) -> None:
     await old.imports(old_row("old", "pending"))
     async with stage.at_work() as desk:
         await stage.paid(desk, "new", 1_000, anna=900)
@@ -135,7 +135,7 @@ async def test_what_this_ledger_has_paid_itself_is_no_sign_that_the_older_system
     assert len(await old.made(CREATE)) == 2
 
 
-async def test_what_bears_our_name_at_stripe_is_found_by_a_reconciliation_and_adopted(stage: Stage, old: Old) -> None:
+async def test_object_with_our_id_is_adopted_by_reconciliation(stage: Stage, old: Old) -> None:
     """The table is taken over a second time, into an empty database: the first one had sent it."""
     await stage.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(of("old"))})
     await old.imports(old_row("old", "pending"))
@@ -145,7 +145,7 @@ async def test_what_bears_our_name_at_stripe_is_found_by_a_reconciliation_and_ad
     await old.all_clean()
 
 
-async def test_what_is_reversed_at_stripe_after_the_import_is_adopted_beside_what_was_before(stage: Stage, old: Old) -> None:
+async def test_reversal_after_import_is_adopted_with_earlier_ones(stage: Stage, old: Old) -> None:
     theirs = await stage.at_stripe("old")
     for amount in (100, 50, 30):
         await stage.stripe.external_reversal(theirs, amount)
@@ -157,7 +157,7 @@ async def test_what_is_reversed_at_stripe_after_the_import_is_adopted_beside_wha
     await old.all_clean()
 
 
-async def test_where_stripes_books_cannot_be_read_nothing_is_sent(stage: Stage, old: Old) -> None:
+async def test_imported_transfer_is_not_sent_while_stripe_is_unreadable(stage: Stage, old: Old) -> None:
     await stage.at_stripe("old")
     await old.imports(old_row("old", "pending"))
     await stage.stripe.fault("status", "transfers.list", status=503, times=3)
@@ -167,7 +167,7 @@ async def test_where_stripes_books_cannot_be_read_nothing_is_sent(stage: Stage, 
     assert await old.made(CREATE) == []
 
 
-async def test_what_the_older_system_has_taken_back_meanwhile_is_not_taken_again(stage: Stage, old: Old) -> None:
+async def test_reversal_by_older_system_is_not_repeated(stage: Stage, old: Old) -> None:
     whole, third = await stage.at_stripe("whole"), await stage.at_stripe("third")
     await stage.stripe.external_reversal(whole, 900)
     await stage.stripe.external_reversal(third, 300)
@@ -181,7 +181,7 @@ async def test_what_the_older_system_has_taken_back_meanwhile_is_not_taken_again
     await old.all_clean()
 
 
-async def test_a_refund_that_the_older_system_was_about_to_take_back_is_taken_once(stage: Stage, old: Old) -> None:
+async def test_pending_refund_of_older_system_is_reversed_once(stage: Stage, old: Old) -> None:
     theirs = await stage.at_stripe("o1")
     await old.imports(old_row("o1", "reversal_pending", theirs, reversal_amount="300", refund_id="r1"))
     async with stage.at_work() as desk:

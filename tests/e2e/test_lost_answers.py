@@ -55,7 +55,7 @@ async def keys(stage: Stage, operation: str) -> list[str]:
 
 @pytest.mark.parametrize("second", SECOND_ANSWERS)
 @pytest.mark.parametrize("loss", LOSSES)
-async def test_after_a_lost_answer_no_refusal_leads_to_a_second_one(stage: Stage, loss: str, second: str) -> None:
+async def test_refusal_after_lost_answer_creates_no_second_object(stage: Stage, loss: str, second: str) -> None:
     await lose_the_first_answer(stage.stripe, loss, SECOND_ANSWERS[second])
     await pay_and_refund(stage)
     await assert_one_of_each(stage)
@@ -66,14 +66,14 @@ async def test_after_a_lost_answer_no_refusal_leads_to_a_second_one(stage: Stage
 
 
 @pytest.mark.parametrize("spoil", SPOILT)
-async def test_an_answer_that_cannot_be_read_is_as_good_as_none(stage: Stage, spoil: str) -> None:
+async def test_unreadable_answer_counts_as_lost(stage: Stage, spoil: str) -> None:
     await lose_the_first_answer(stage.stripe, spoil, SECOND_ANSWERS["401 key rolled"])
     await pay_and_refund(stage)
     await assert_one_of_each(stage)
 
 
 @pytest.mark.parametrize("made", ["stored_500_then_created", "stored_500_not_created"])
-async def test_a_500_that_stripe_repeats_for_ever_is_decided_by_its_books(stage: Stage, made: str) -> None:
+async def test_repeated_500_is_decided_by_stripe_books(stage: Stage, made: str) -> None:
     """Such a key answers nothing else any more; whether the object exists is to be read, not guessed."""
     for operation in (CREATE, REVERSE):
         await stage.stripe.fault(made, operation, nth=1)
@@ -82,7 +82,7 @@ async def test_a_500_that_stripe_repeats_for_ever_is_decided_by_its_books(stage:
 
 
 @pytest.mark.parametrize("point", ["before_commit", "after_commit"])
-async def test_a_call_that_outlives_its_caller_is_not_sent_again_beside_itself(stage: Stage, point: str) -> None:
+async def test_call_outliving_its_caller_is_not_sent_twice(stage: Stage, point: str) -> None:
     """A real 409: Stripe still works on the first call when the second one comes under the same key."""
     async with stage.at_work(stripe_timeout=BRIEF) as desk:
         for operation in (CREATE, REVERSE):
@@ -110,7 +110,7 @@ async def release_when_met(stage: Stage, operation: str) -> None:
     await stage.stripe.release(operation)
 
 
-async def test_a_key_that_is_rolled_while_a_call_is_on_its_way_pays_nobody_twice(
+async def test_rotated_api_key_during_call_pays_once(
     stage: Stage, simulator: RunningSimulator
 ) -> None:
     """401 for every call until the operator has put the new key in place, as after a restart with it."""
@@ -147,7 +147,7 @@ async def until_unauthorized(stage: Stage, transfer_id: Any) -> facts.AttemptDef
 
 
 @pytest.mark.parametrize("then", ["nothing", *SECOND_ANSWERS])
-async def test_a_refund_that_meets_a_payment_of_unknown_fate_waits_for_the_truth(stage: Stage, then: str) -> None:
+async def test_refund_waits_for_payment_of_unknown_outcome(stage: Stage, then: str) -> None:
     """Cancelling what may have been sent would leave the seller with the money."""
     await stage.stripe.fault("reset_after_commit", CREATE, nth=1)
     if then != "nothing":
@@ -169,7 +169,7 @@ async def test_a_refund_that_meets_a_payment_of_unknown_fate_waits_for_the_truth
     await assert_one_of_each(stage)
 
 
-async def test_two_refunds_of_the_same_amount_are_two_reversals(stage: Stage) -> None:
+async def test_equal_refunds_make_two_reversals(stage: Stage) -> None:
     """Each with its own key: keys by amount or by transfer alone would make them one."""
     await stage.stripe.fault("reset_after_commit", REVERSE, nth=1)
     async with stage.at_work(reversals=QUICK) as desk:

@@ -48,7 +48,7 @@ async def ids(ledger: Lossy) -> list[str]:
     return sorted(row.event_id for row in await ledger.service.inbox.newest(limit=1_000))
 
 
-async def test_a_lost_event_lands_in_the_inbox_once_as_its_webhook_would_have_brought_it(
+async def test_missed_event_is_stored_once_like_its_webhook(
     ledger: Lossy, stripe: SimulatorControl
 ) -> None:
     (lost,) = await lose(stripe)
@@ -60,7 +60,7 @@ async def test_a_lost_event_lands_in_the_inbox_once_as_its_webhook_would_have_br
     assert (body["id"], body["livemode"], body["data"]["object"]["object"]) == (lost, False, "balance")
 
 
-async def test_its_webhook_that_comes_after_all_is_a_duplicate(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_late_webhook_of_polled_event_is_duplicate(ledger: Lossy, stripe: SimulatorControl) -> None:
     (lost,) = await lose(stripe)
     await ledger.check(STRIPE)
     late = json.dumps({"id": lost, "type": "balance.available", "livemode": False}).encode()
@@ -70,7 +70,7 @@ async def test_its_webhook_that_comes_after_all_is_a_duplicate(ledger: Lossy, st
     assert await ids(ledger) == [lost]
 
 
-async def test_what_a_webhook_has_brought_is_not_missed(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_event_received_by_webhook_is_not_missed(ledger: Lossy, stripe: SimulatorControl) -> None:
     lost, arrived = await lose(stripe, 2)
     body = json.dumps({"id": arrived, "type": "balance.available", "livemode": False}).encode()
     headers = {signature.HEADER: signature.sign(body, SECRET, datetime.now(UTC))}
@@ -79,7 +79,7 @@ async def test_what_a_webhook_has_brought_is_not_missed(ledger: Lossy, stripe: S
     assert {row.event_id: row.source for row in await ledger.service.inbox.newest()} == {lost: "poller", arrived: "webhook"}
 
 
-async def test_what_is_of_no_concern_or_still_under_way_is_not_asked_for(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_irrelevant_or_recent_event_is_not_fetched(ledger: Lossy, stripe: SimulatorControl) -> None:
     await lose(stripe, type_="invoice.paid")
     assert (await ledger.check(STRIPE)).missed == 0
     await lose(stripe)
@@ -87,7 +87,7 @@ async def test_what_is_of_no_concern_or_still_under_way_is_not_asked_for(ledger:
     assert (await ledger.check(STRIPE)).missed == 1
 
 
-async def test_several_pages_are_read_to_the_end(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_event_poll_reads_all_pages(ledger: Lossy, stripe: SimulatorControl) -> None:
     lost = await lose(stripe, 230)
     assert (await ledger.check(STRIPE)).sentence == "missed 230, replayed 230"
     assert await ids(ledger) == sorted(lost)
@@ -96,14 +96,14 @@ async def test_several_pages_are_read_to_the_end(ledger: Lossy, stripe: Simulato
     assert 'ledger_webhooks_replayed_total{provider="stripe"} 0.0' in metrics, "nobody has handled them yet"
 
 
-async def test_two_pollers_at_once_store_an_event_once(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_concurrent_pollers_store_event_once(ledger: Lossy, stripe: SimulatorControl) -> None:
     lost = await lose(stripe, 150)
     both = await asyncio.gather(ledger.check(STRIPE), ledger.check(STRIPE))
     assert await ids(ledger) == sorted(lost)
     assert sum(found.replayed for found in both) == 150
 
 
-async def test_killed_between_two_pages_it_has_lost_nothing_and_doubles_nothing(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_poller_killed_between_pages_loses_and_doubles_nothing(ledger: Lossy, stripe: SimulatorControl) -> None:
     lost = await lose(stripe, 150)
     polls = Polls(ledger.service.pool)
     await polls.take(STRIPE, timedelta(hours=1))
@@ -122,7 +122,7 @@ async def test_killed_between_two_pages_it_has_lost_nothing_and_doubles_nothing(
     assert (await polls.state())[STRIPE].seen_until > before
 
 
-async def test_an_outage_puts_the_round_off_and_is_not_the_poller_s_to_declare(
+async def test_outage_postpones_poll_without_opening_breaker(
     ledger: Lossy, stripe: SimulatorControl, view: View
 ) -> None:
     await lose(stripe)
@@ -134,7 +134,7 @@ async def test_an_outage_puts_the_round_off_and_is_not_the_poller_s_to_declare(
     assert (await ledger.check(STRIPE)).sentence == "missed 1, replayed 1"
 
 
-async def test_while_the_breaker_is_open_stripe_is_not_asked(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
+async def test_open_breaker_stops_polling(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
     await lose(stripe)
     breaker = CircuitBreaker(view.pool)
     await breaker.open_breaker()
@@ -144,14 +144,14 @@ async def test_while_the_breaker_is_open_stripe_is_not_asked(ledger: Lossy, stri
     assert (await ledger.check(STRIPE)).missed == 1
 
 
-async def test_a_limit_slows_the_list_down_and_nothing_else(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
+async def test_rate_limit_slows_only_the_list(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
     await stripe.fault("status", "events.list", status=429, times=1)
     assert (await ledger.check(STRIPE)).failure is not None
     slowed = await view.select("select endpoint from pace where slowed_at is not null")
     assert [row["endpoint"] for row in slowed] == ["events.list"]
 
 
-async def test_what_has_not_been_asked_for_an_hour_is_told(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
+async def test_provider_unpolled_for_an_hour_raises_alarm(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
     await ledger.check(STRIPE)
     await stripe.fault("status", "events.list", status=503)
     assert (await ledger.check(STRIPE, 2 * AHEAD)).failure is not None
@@ -161,7 +161,7 @@ async def test_what_has_not_been_asked_for_an_hour_is_told(ledger: Lossy, stripe
     assert "webhooks_unchecked" in await ledger.alarms()
 
 
-async def test_one_provider_s_trouble_does_not_keep_the_other_waiting(
+async def test_failing_provider_does_not_delay_the_other(
     ledger: Lossy, stripe: SimulatorControl, view: View
 ) -> None:
     """Here the payment provider is nowhere, its rounds fail; and a third one is broken."""

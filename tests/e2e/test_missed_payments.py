@@ -37,7 +37,7 @@ async def _all_done(ledger: Lossy) -> bool:
     return all(status == "done" for _, _, status in await ledger.inbox())
 
 
-async def test_sellers_are_paid_once_also_when_the_webhook_comes_after_all(
+async def test_missed_payment_pays_sellers_once_despite_late_webhook(
     ledger: Lossy, psp: HyperswitchControl, stage: Stage, view: View
 ) -> None:
     await ledger.register()
@@ -56,7 +56,7 @@ async def test_sellers_are_paid_once_also_when_the_webhook_comes_after_all(
     assert len(await stage.posts(CREATE)) == 1
 
 
-async def test_a_payment_that_was_asked_for_through_us_is_found_by_its_name(
+async def test_payment_created_through_ledger_is_found_by_id(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     order = {"order_id": "o1", "currency": CURRENCY, "amount": 1_000}
@@ -69,7 +69,7 @@ async def test_a_payment_that_was_asked_for_through_us_is_found_by_its_name(
     await view.reached("o1", "completed")
 
 
-async def test_what_has_just_been_paid_is_not_missed_yet(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_recent_payment_is_not_missed(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
     await ledger.register()
     await bought(psp)
     for ahead in (timedelta(0), timedelta(minutes=9)):
@@ -78,7 +78,7 @@ async def test_what_has_just_been_paid_is_not_missed_yet(ledger: Lossy, psp: Hyp
     await view.reached("o1", "completed")
 
 
-async def test_an_order_that_is_old_enough_may_have_been_paid_just_now(
+async def test_recent_payment_of_old_order_is_not_missed(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await ledger.register()
@@ -89,7 +89,7 @@ async def test_an_order_that_is_old_enough_may_have_been_paid_just_now(
     await view.reached("o1", "completed")
 
 
-async def test_what_is_paid_days_later_is_found_when_the_order_is_twice_as_old(
+async def test_payment_days_later_is_found_at_twice_the_age(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await ledger.register()
@@ -108,7 +108,7 @@ async def test_what_is_paid_days_later_is_found_when_the_order_is_twice_as_old(
 
 
 @pytest.mark.parametrize(("amount", "currency"), [(999, CURRENCY), (1_000, "USD")])
-async def test_another_amount_or_currency_pays_nobody_and_is_told_once(
+async def test_payment_of_other_amount_or_currency_alarms_once(
     ledger: Lossy, psp: HyperswitchControl, view: View, amount: int, currency: str
 ) -> None:
     await ledger.register()
@@ -123,7 +123,7 @@ async def _disagrees(ledger: Lossy) -> bool:
     return "payment_disagrees" in await ledger.alarms()
 
 
-async def test_what_waits_in_the_inbox_is_not_missed(stage: Stage, psp: HyperswitchControl, view: View) -> None:
+async def test_payment_in_inbox_is_not_missed(stage: Stage, psp: HyperswitchControl, view: View) -> None:
     async with lossy(watched(stage.settings, psp.url), loops=False) as ledger:
         await ledger.register()
         await bought(psp)
@@ -133,7 +133,7 @@ async def test_what_waits_in_the_inbox_is_not_missed(stage: Stage, psp: Hyperswi
         await view.reached("o1", "completed")
 
 
-async def test_a_payment_that_the_provider_does_not_have_keeps_nobody_waiting(
+async def test_absent_payment_delays_no_other_order(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await ledger.register("o0")
@@ -144,7 +144,7 @@ async def test_a_payment_that_the_provider_does_not_have_keeps_nobody_waiting(
     await view.reached("o2", "completed")
 
 
-async def test_while_the_provider_is_away_nothing_is_skipped(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_provider_outage_skips_no_order(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
     await ledger.register()
     await bought(psp)
     await psp.fault("status", READ, status=503, times=1)
@@ -153,14 +153,14 @@ async def test_while_the_provider_is_away_nothing_is_skipped(ledger: Lossy, psp:
     await view.reached("o1", "completed")
 
 
-async def test_a_paid_order_is_never_asked_for(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_paid_order_is_never_looked_up(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
     await ledger.order(psp)
     await view.reached("o1", "completed")
     await ledger.check(PSP, 10 * DAY)
     assert await psp.requests(READ) == []
 
 
-async def test_a_look_is_bounded_and_whoever_is_left_out_has_a_chance_at_another_age(
+async def test_look_up_limit_postpones_orders_to_next_age(
     ledger: Lossy, psp: HyperswitchControl, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Buyers who leave must not be all that is ever asked for."""
@@ -178,7 +178,7 @@ async def test_a_look_is_bounded_and_whoever_is_left_out_has_a_chance_at_another
         await view.reached(name, "completed")
 
 
-async def test_each_order_is_read_once_at_each_age(ledger: Lossy, psp: HyperswitchControl) -> None:
+async def test_unpaid_order_is_looked_up_once_per_age(ledger: Lossy, psp: HyperswitchControl) -> None:
     await ledger.register()
     for minutes in range(11, 46, 5):
         await ledger.check(PSP, timedelta(minutes=minutes))

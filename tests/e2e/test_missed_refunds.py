@@ -32,7 +32,7 @@ async def ledger(stage: Stage, psp: HyperswitchControl) -> AsyncIterator[Lossy]:
         yield ledger
 
 
-async def test_a_webhook_that_is_lost_for_good_is_found_by_the_poller_and_the_sellers_share_comes_back(
+async def test_lost_refund_webhook_is_found_and_share_reversed(
     processes: Any, psp: HyperswitchControl, view: View
 ) -> None:
     given = {"HYPERSWITCH_API_KEY": "snd_a_test", "HYPERSWITCH_BASE_URL": psp.url}
@@ -55,7 +55,7 @@ async def test_a_webhook_that_is_lost_for_good_is_found_by_the_poller_and_the_se
     assert 'ledger_webhooks_missed_total{provider="hyperswitch"} 1.0' in metrics
 
 
-async def test_what_is_found_is_stored_once_and_the_webhook_that_comes_after_all_changes_nothing(
+async def test_found_refund_is_stored_once_despite_late_webhook(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await ledger.order(psp)
@@ -86,7 +86,7 @@ def signed(event_id: str, event_type: str, shown: dict[str, Any]) -> tuple[bytes
     return body, {HEADER: sign(body, SECRET)}
 
 
-async def test_what_may_still_be_under_way_is_not_missed(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_recent_refund_is_not_missed(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
     await ledger.order(psp)
     await refunded(psp)
     for ahead in (timedelta(0), timedelta(minutes=9)):
@@ -95,7 +95,7 @@ async def test_what_may_still_be_under_way_is_not_missed(ledger: Lossy, psp: Hyp
     await view.until(lambda: _all_done(ledger), "it is handled")
 
 
-async def test_a_refund_that_ends_days_after_it_was_made_is_found_when_it_is_twice_as_old(
+async def test_refund_decided_days_later_is_found_at_twice_the_age(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await ledger.order(psp)
@@ -115,7 +115,7 @@ async def test_a_refund_that_ends_days_after_it_was_made_is_found_when_it_is_twi
     await view.reached("o1", "reversed")
 
 
-async def test_a_refund_that_a_bank_refuses_after_it_had_succeeded_is_found_as_well(
+async def test_refund_failed_after_success_is_found(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await ledger.order(psp)
@@ -129,7 +129,7 @@ async def test_a_refund_that_a_bank_refuses_after_it_had_succeeded_is_found_as_w
     assert "refund_failed_after_success" in await ledger.alarms()
 
 
-async def test_a_refund_of_an_order_that_is_not_known_yet_waits_for_it(
+async def test_refund_of_unknown_order_waits_for_it(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
@@ -147,7 +147,7 @@ async def _is(ledger: Lossy, status: str) -> bool:
     return [row[2] for row in await ledger.inbox()] == [status]
 
 
-async def test_what_has_arrived_is_not_missed_although_nobody_has_handled_it(
+async def test_unhandled_refund_in_inbox_is_not_missed(
     stage: Stage, psp: HyperswitchControl, view: View
 ) -> None:
     async with lossy(watched(stage.settings, psp.url)) as ledger:
@@ -166,7 +166,7 @@ async def test_what_has_arrived_is_not_missed_although_nobody_has_handled_it(
         await view.reached("o1", "reversed")
 
 
-async def test_a_refund_that_was_set_aside_here_has_been_heard_of(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_set_aside_refund_is_not_missed(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
     await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
     await ledger.register(amount=900)
     name = await refunded(psp)
@@ -178,7 +178,7 @@ async def test_a_refund_that_was_set_aside_here_has_been_heard_of(ledger: Lossy,
 
 
 @pytest.mark.parametrize(("end", "status"), [("succeeded", "reversed"), ("failed", "completed")])
-async def test_a_refund_under_review_is_asked_about_until_the_provider_has_decided(
+async def test_refund_under_review_is_looked_up_until_decided(
     ledger: Lossy, psp: HyperswitchControl, view: View, end: str, status: str
 ) -> None:
     await ledger.order(psp)
@@ -196,7 +196,7 @@ async def test_a_refund_under_review_is_asked_about_until_the_provider_has_decid
     assert (await ledger.check(PSP, 3 * DAY)).missed == 0
 
 
-async def test_while_the_payment_provider_is_away_nothing_is_skipped(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_provider_outage_skips_no_refund(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
     await ledger.order(psp)
     await refunded(psp)
     fault = await psp.fault("status", "refunds.list", status=503)
@@ -210,7 +210,7 @@ async def test_while_the_payment_provider_is_away_nothing_is_skipped(ledger: Los
     await view.until(lambda: _all_done(ledger), "it is handled")
 
 
-async def test_a_slice_with_more_refunds_than_one_list_may_have_is_read_in_parts(
+async def test_slice_above_list_limit_is_split(
     ledger: Lossy, psp: HyperswitchControl, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hyperswitch, "PAGE", 1)
@@ -223,7 +223,7 @@ async def test_a_slice_with_more_refunds_than_one_list_may_have_is_read_in_parts
     await view.until(lambda: _all_done(ledger), "they are handled")
 
 
-async def test_a_refund_that_cannot_be_read_does_not_keep_the_others_waiting(
+async def test_unreadable_refund_does_not_delay_others(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await ledger.order(psp)
@@ -235,7 +235,7 @@ async def test_a_refund_that_cannot_be_read_does_not_keep_the_others_waiting(
     await view.until(lambda: _all_done(ledger), "they are handled")
 
 
-async def test_a_refused_key_is_told_at_once_and_ends_with_the_next_whole_round(ledger: Lossy, psp: HyperswitchControl) -> None:
+async def test_refused_api_key_alarms_until_next_full_round(ledger: Lossy, psp: HyperswitchControl) -> None:
     fault = await psp.fault("status", "refunds.list", status=401)
     await ledger.check(PSP)
     assert "webhooks_unchecked" in await ledger.alarms()
@@ -244,7 +244,7 @@ async def test_a_refused_key_is_told_at_once_and_ends_with_the_next_whole_round(
     assert await ledger.alarms() == {}
 
 
-async def test_an_overdue_event_alarms_stays_and_goes_on_when_its_order_comes(
+async def test_overdue_event_alarms_until_its_order_arrives(
     stage: Stage, psp: HyperswitchControl, view: View
 ) -> None:
     settings = replace(watched(stage.settings, psp.url), parked_deadline=timedelta(microseconds=1))
@@ -266,7 +266,7 @@ async def _calm(ledger: Lossy) -> bool:
     return not await ledger.alarms()
 
 
-async def test_an_alarm_says_what_was_missed_and_ends_with_a_round_that_found_nothing(
+async def test_missed_refund_alarm_ends_after_clean_round(
     ledger: Lossy, psp: HyperswitchControl, view: View, stripe: SimulatorControl
 ) -> None:
     await ledger.order(psp)

@@ -56,7 +56,7 @@ class Telling:
         return a_dispute(f"dp_{self.order_id}", DISPUTED, status, self.charge, moved)
 
 
-async def test_whatever_the_order_of_webhooks_the_end_is_the_same(stage: Stage, stripe: SimulatorControl, view: View) -> None:
+async def test_webhook_order_does_not_change_the_end(stage: Stage, stripe: SimulatorControl, view: View) -> None:
     orders = Random(SEED).sample(list(permutations(range(7))), SAMPLE)
     async with running(stage.settings) as service:
         tellings = [Telling(number, service) for number in range(SAMPLE)]
@@ -79,7 +79,7 @@ async def test_whatever_the_order_of_webhooks_the_end_is_the_same(stage: Stage, 
     assert await view.select("select from webhook_inbox where status not in ('done', 'ignored')") == []
 
 
-async def test_the_same_for_orders_that_the_payment_provider_was_paid_for(
+async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
     stage: Stage, stripe: SimulatorControl, view: View
 ) -> None:
     """Every other dispute is lost in the end. Words that contradict each other are decided by asking the provider itself."""

@@ -17,7 +17,7 @@ async def reversed_for(stripe: SimulatorControl, stripe_transfer_id: object) -> 
     return [reversal["amount"] for theirs in held if theirs["id"] == stripe_transfer_id for reversal in theirs["reversals"]]
 
 
-async def test_a_refund_webhook_ends_in_a_reversed_row_and_a_history_that_explains_it(
+async def test_refund_webhook_ends_in_reversal_and_history(
     processes: Any, stripe: SimulatorControl, view: View
 ) -> None:
     web = await processes.talk(await processes.start())
@@ -39,7 +39,7 @@ async def test_a_refund_webhook_ends_in_a_reversed_row_and_a_history_that_explai
     assert await reversed_for(stripe, shown["stripe_transfer_id"]) == [900]
 
 
-async def test_a_transfer_id_that_stripe_does_not_know_ends_after_one_call(
+async def test_unknown_stripe_transfer_fails_after_one_call(
     processes: Any, stripe: SimulatorControl, view: View, stage: Stage
 ) -> None:
     await stage.take_over(with_order=True, stripe_transfer_id="tr_1Typo")
@@ -51,7 +51,7 @@ async def test_a_transfer_id_that_stripe_does_not_know_ends_after_one_call(
     assert [call["transfer"] for call in await stripe.requests(REVERSE)] == ["tr_1Typo"]
 
 
-async def test_what_somebody_reversed_in_the_dashboard_is_recorded_and_not_taken_again(
+async def test_dashboard_reversal_is_recorded_and_not_repeated(
     processes: Any, stripe: SimulatorControl, view: View
 ) -> None:
     web = await processes.talk(await processes.start())
@@ -66,7 +66,7 @@ async def test_what_somebody_reversed_in_the_dashboard_is_recorded_and_not_taken
     assert await reversed_for(stripe, row.stripe_transfer_id) == [900]
 
 
-async def test_the_same_webhooks_five_times_at_once_have_one_effect_and_are_all_answered_200(
+async def test_five_concurrent_webhooks_have_one_effect(
     processes: Any, stripe: SimulatorControl, view: View
 ) -> None:
     web = await processes.talk(await processes.start())
@@ -81,7 +81,7 @@ async def test_the_same_webhooks_five_times_at_once_have_one_effect_and_are_all_
     assert len(await stripe.requests(CREATE)) == len(await stripe.requests(REVERSE)) == 1
 
 
-async def test_one_refund_under_two_event_ids_is_one_refund(processes: Any, stripe: SimulatorControl, view: View) -> None:
+async def test_refund_under_two_event_ids_is_one_refund(processes: Any, stripe: SimulatorControl, view: View) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
@@ -99,7 +99,7 @@ async def all_done(view: View, webhooks: int) -> bool:
     return len(await view.select("select from webhook_inbox where status = 'done'")) == webhooks
 
 
-async def test_webhooks_that_come_in_the_wrong_order_end_in_the_same_place(
+async def test_webhooks_in_wrong_order_reach_same_state(
     processes: Any, stripe: SimulatorControl, view: View
 ) -> None:
     """The refund is parked until its order is known; then the order is paid, but nothing is left to be sent."""

@@ -62,7 +62,7 @@ def waits(view: View) -> Callable[[], Awaitable[bool]]:
     return there
 
 
-async def test_what_is_unsent_is_not_sent_until_a_person_retries_it(
+async def test_unsent_transfer_is_held_until_retry(
     ledger: Lossy, psp: HyperswitchControl, stage: Stage, view: View
 ) -> None:
     await unsent(ledger, psp)
@@ -85,7 +85,7 @@ async def test_what_is_unsent_is_not_sent_until_a_person_retries_it(
     assert "held_back" not in await ledger.alarms()
 
 
-async def test_where_the_payment_has_succeeded_after_all_the_report_is_an_old_story(
+async def test_failure_report_is_stale_when_payment_succeeded(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await unsent(ledger, psp)
@@ -102,7 +102,7 @@ async def _is(ledger: Lossy, status: str) -> bool:
     return [row[2] for row in await ledger.inbox()] == [status]
 
 
-async def test_where_the_payment_provider_cannot_be_asked_it_is_taken_at_its_word(
+async def test_failure_report_is_believed_when_provider_is_silent(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await unsent(ledger, psp)
@@ -112,7 +112,7 @@ async def test_where_the_payment_provider_cannot_be_asked_it_is_taken_at_its_wor
     assert "could not tell" in (await ledger.alarms())["payment_failed_after_paid"]
 
 
-async def test_that_another_payment_of_the_order_has_failed_is_no_matter(
+async def test_failure_of_other_payment_holds_nothing(
     ledger: Lossy, psp: HyperswitchControl, view: View
 ) -> None:
     await unsent(ledger, psp)
@@ -124,7 +124,7 @@ async def test_that_another_payment_of_the_order_has_failed_is_no_matter(
 
 
 @pytest.mark.parametrize(("amount", "status", "left"), [(1_000, "cancelled", 900), (500, "pending", 450)])
-async def test_a_refund_meanwhile_makes_it_less_and_pays_nobody(
+async def test_refund_during_hold_reduces_amount_and_sends_nothing(
     ledger: Lossy, psp: HyperswitchControl, stage: Stage, view: View, amount: int, status: str, left: int
 ) -> None:
     await unsent(ledger, psp)
@@ -147,7 +147,7 @@ async def _refunded(view: View) -> bool:
     return bool(await view.select("select from refunds where status = 'succeeded'"))
 
 
-async def test_a_call_under_way_is_decided_by_its_outcome(
+async def test_call_in_flight_is_decided_by_its_outcome(
     ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
 ) -> None:
     await stripe.hold(CREATE, point="after_commit")
@@ -161,7 +161,7 @@ async def test_a_call_under_way_is_decided_by_its_outcome(
     assert "held_back" not in await ledger.alarms()
 
 
-async def test_a_call_under_way_that_is_refused_is_not_made_again(
+async def test_refused_call_in_flight_is_not_repeated(
     ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, stage: Stage, view: View
 ) -> None:
     await stripe.hold(CREATE)
@@ -179,7 +179,7 @@ async def test_a_call_under_way_that_is_refused_is_not_made_again(
     assert len([call for call in await stage.posts(CREATE) if call["key"] == f"transfer:{row.transfer_id}:e1"]) == 1
 
 
-async def test_what_was_paid_before_is_told_and_a_person_may_end_what_was_not(
+async def test_paid_transfers_are_reported_and_held_ones_resolvable(
     ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
 ) -> None:
     await stripe.change_account("acct_1ben", transfers_capability="inactive")
@@ -196,7 +196,7 @@ async def test_what_was_paid_before_is_told_and_a_person_may_end_what_was_not(
     assert set(await ledger.alarms()) == {"payment_failed_after_paid"}
 
 
-async def test_an_account_that_turns_ready_releases_nothing_that_is_held_back(
+async def test_ready_account_does_not_release_payment_hold(
     ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
 ) -> None:
     """Whoever looked for what waits for the account just before has it in hand, and must not send it."""
@@ -216,7 +216,7 @@ async def test_an_account_that_turns_ready_releases_nothing_that_is_held_back(
     assert await waits(view)()
 
 
-async def test_told_again_it_holds_back_nothing_that_was_released(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_repeated_failure_report_holds_no_released_transfer(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
     await unsent(ledger, psp)
     await fails(ledger, psp)
     await view.until(waits(view), "it is held back")

@@ -3,7 +3,7 @@
 from tests.support.service import CREATE, OFF, REVERSE, Stage
 
 
-async def test_one_reversal_at_a_time_is_in_flight_for_a_transfer(stage: Stage) -> None:
+async def test_reversals_of_transfer_are_sent_one_at_a_time(stage: Stage) -> None:
     async with stage.at_work() as desk:
         await stage.paid(desk)
         await stage.paid(desk, "other", 500, bert=400)
@@ -25,7 +25,7 @@ async def first_of(stage: Stage) -> str | None:
     return (await stage.view.transfer("o1")).stripe_transfer_id
 
 
-async def test_three_sellers_and_three_refunds_come_out_exact_to_the_cent(stage: Stage) -> None:
+async def test_three_sellers_and_three_refunds_are_exact_to_the_cent(stage: Stage) -> None:
     refunds = {"r1": 1_000, "r2": 3_333, "r3": 9_999 - 1_000 - 3_333}
     shares = {"anna": 3_333, "bert": 3_334, "carl": 1_000}
     async with stage.at_work() as desk:
@@ -42,7 +42,7 @@ async def test_three_sellers_and_three_refunds_come_out_exact_to_the_cent(stage:
     }
 
 
-async def test_a_refund_that_overtakes_the_payment_is_never_sent_to_stripe(stage: Stage) -> None:
+async def test_refund_before_payment_never_reaches_stripe(stage: Stage) -> None:
     async with stage.at_work() as desk:
         await desk.order("o1", 1_000, anna=600, bert=300)
         await desk.refund("r1", "o1", 1_000)
@@ -52,7 +52,7 @@ async def test_a_refund_that_overtakes_the_payment_is_never_sent_to_stripe(stage
     assert await stage.posts(CREATE) == []
 
 
-async def test_a_refund_of_a_part_that_overtakes_the_payment_makes_the_transfer_smaller(stage: Stage) -> None:
+async def test_partial_refund_before_payment_reduces_transfer(stage: Stage) -> None:
     async with stage.at_work() as desk:
         await desk.order("o1", 1_000, anna=900)
         await desk.refund("r1", "o1", 333)
@@ -63,7 +63,7 @@ async def test_a_refund_of_a_part_that_overtakes_the_payment_makes_the_transfer_
     assert theirs["amount"] == row.amount
 
 
-async def test_a_refund_during_the_transfer_waits_for_it(stage: Stage) -> None:
+async def test_refund_during_transfer_call_waits(stage: Stage) -> None:
     async with stage.at_work() as desk:
         await stage.stripe.hold(CREATE, on_disconnect="execute")
         await desk.order("o1", 1_000, anna=900)
@@ -79,7 +79,7 @@ async def test_a_refund_during_the_transfer_waits_for_it(stage: Stage) -> None:
     ]  # fmt: skip
 
 
-async def test_what_a_refund_took_comes_back_when_the_refund_failed_after_all(stage: Stage) -> None:
+async def test_failed_refund_gives_reversed_amount_back(stage: Stage) -> None:
     async with stage.at_work() as desk:
         await stage.paid(desk)
         await desk.refund("r1", "o1", 400)
@@ -90,7 +90,7 @@ async def test_what_a_refund_took_comes_back_when_the_refund_failed_after_all(st
     assert len((await stage.stripe.ledger())["transfers"]) == 2
 
 
-async def test_a_reversal_on_its_way_is_awaited_when_its_refund_fails_and_then_given_back(stage: Stage) -> None:
+async def test_refund_failing_during_reversal_is_given_back_after_it(stage: Stage) -> None:
     async with stage.at_work() as desk:
         await stage.paid(desk)
         await stage.stripe.hold(REVERSE, on_disconnect="execute")
@@ -103,7 +103,7 @@ async def test_a_reversal_on_its_way_is_awaited_when_its_refund_fails_and_then_g
     assert (sale.amount_reversed, compensation.amount) == (360, 360)
 
 
-async def test_a_reversal_that_was_not_sent_is_withdrawn_when_its_refund_fails(stage: Stage) -> None:
+async def test_refund_failing_before_reversal_withdraws_it(stage: Stage) -> None:
     async with stage.at_work(reversals=OFF) as desk:
         await stage.paid(desk)
         await desk.refund("r1", "o1", 400)

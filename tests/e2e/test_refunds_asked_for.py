@@ -44,7 +44,7 @@ def buyers(psp: HyperswitchControl, view: View) -> Buyers:
     return Buyers(psp, view)
 
 
-async def test_the_request_as_the_provider_receives_it(stage: Stage, buyers: Buyers) -> None:
+async def test_refund_request_has_the_documented_form(stage: Stage, buyers: Buyers) -> None:
     await buyers.paid()
     async with stage.at_work(transfers=SLOW) as desk:
         await stage.paid(desk)
@@ -61,7 +61,7 @@ async def test_the_request_as_the_provider_receives_it(stage: Stage, buyers: Buy
     }
 
 
-async def test_it_succeeds_by_asking_and_takes_the_sellers_share_once(stage: Stage, buyers: Buyers) -> None:
+async def test_refund_request_succeeds_by_look_up_and_reverses_once(stage: Stage, buyers: Buyers) -> None:
     await buyers.paid()
     async with stage.at_work() as desk:
         await stage.paid(desk)
@@ -77,7 +77,7 @@ async def test_it_succeeds_by_asking_and_takes_the_sellers_share_once(stage: Sta
     assert len(await buyers.calls()) == 1
 
 
-async def test_two_equal_partial_refunds_of_one_order_stay_two(stage: Stage, buyers: Buyers) -> None:
+async def test_equal_partial_refunds_stay_two(stage: Stage, buyers: Buyers) -> None:
     await buyers.paid()
     await buyers.psp.let("refunds", "succeeded")
     async with stage.at_work() as desk:
@@ -105,7 +105,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("lost", LOST)
-async def test_whatever_is_lost_on_the_way_there_is_one_refund_under_one_key(stage: Stage, buyers: Buyers, lost: str) -> None:
+async def test_refund_with_lost_messages_is_one_under_one_key(stage: Stage, buyers: Buyers, lost: str) -> None:
     kind, settings = LOST[lost]
     await buyers.paid()
     await buyers.psp.fault(kind, CREATE_REFUND, times=2, **settings)
@@ -121,7 +121,7 @@ async def test_whatever_is_lost_on_the_way_there_is_one_refund_under_one_key(sta
     assert await buyers.amounts() == [("r1", 1_000, "succeeded")]
 
 
-async def test_with_no_answer_at_all_the_books_decide_and_what_is_not_there_has_failed(stage: Stage, buyers: Buyers) -> None:
+async def test_unanswered_refund_is_decided_by_provider_books(stage: Stage, buyers: Buyers) -> None:
     await buyers.paid()
     await buyers.psp.fault("status", CREATE_REFUND, status=500)
     async with stage.at_work() as desk:
@@ -141,7 +141,7 @@ async def test_with_no_answer_at_all_the_books_decide_and_what_is_not_there_has_
     await buyers.view.happened(order_stream("o1"), RefundReleased)
 
 
-async def test_a_definite_refusal_fails_it_and_frees_its_part_of_the_order(stage: Stage, buyers: Buyers) -> None:
+async def test_refused_refund_fails_and_frees_its_amount(stage: Stage, buyers: Buyers) -> None:
     async with stage.at_work() as desk:
         await stage.paid(desk)  # by a payment that the provider does not know
         await desk.ask_refund("r1", amount=1_000)
@@ -153,7 +153,7 @@ async def test_a_definite_refusal_fails_it_and_frees_its_part_of_the_order(stage
     assert (await buyers.view.transfer("o1")).amount_reversed == 0
 
 
-async def test_a_refund_that_the_provider_fails_takes_nothing(stage: Stage, buyers: Buyers) -> None:
+async def test_refund_failed_by_provider_reverses_nothing(stage: Stage, buyers: Buyers) -> None:
     await buyers.paid()
     await buyers.psp.let("refunds", "failed")
     async with stage.at_work() as desk:
@@ -163,7 +163,7 @@ async def test_a_refund_that_the_provider_fails_takes_nothing(stage: Stage, buye
     assert (await buyers.view.transfer("o1")).amount_reversed == 0
 
 
-async def test_a_review_takes_nothing_until_it_is_decided(stage: Stage, buyers: Buyers) -> None:
+async def test_refund_under_review_reverses_nothing(stage: Stage, buyers: Buyers) -> None:
     await buyers.paid()
     await buyers.psp.let("refunds", "review")
     async with stage.at_work() as desk:
@@ -174,7 +174,7 @@ async def test_a_review_takes_nothing_until_it_is_decided(stage: Stage, buyers: 
     assert (await buyers.view.transfer("o1")).status == "completed"
 
 
-async def test_of_two_requests_at_once_only_what_is_there_is_asked_for(stage: Stage, buyers: Buyers) -> None:
+async def test_concurrent_refund_requests_never_exceed_the_rest(stage: Stage, buyers: Buyers) -> None:
     await buyers.paid()
     async with stage.at_work(transfers=SLOW) as desk:
         await stage.paid(desk)
@@ -188,14 +188,14 @@ async def test_of_two_requests_at_once_only_what_is_there_is_asked_for(stage: St
             await desk.ask_refund("nothing left")
 
 
-async def test_an_order_without_a_known_payment_cannot_be_refunded_here(stage: Stage, buyers: Buyers) -> None:
+async def test_refund_of_order_without_known_payment_is_refused(stage: Stage, buyers: Buyers) -> None:
     async with stage.at_work() as desk:
         await desk.order("o1", 1_000, anna=900)
         with pytest.raises(Refused, match="is not paid yet"):
             await desk.ask_refund("r1")
 
 
-async def test_an_outage_of_stripe_keeps_no_buyer_waiting(stage: Stage, buyers: Buyers, stripe: SimulatorControl) -> None:
+async def test_refund_is_sent_during_stripe_outage(stage: Stage, buyers: Buyers, stripe: SimulatorControl) -> None:
     await buyers.paid()
     await buyers.psp.let("refunds", "succeeded")
     async with stage.at_work() as desk:
@@ -211,7 +211,7 @@ async def test_an_outage_of_stripe_keeps_no_buyer_waiting(stage: Stage, buyers: 
         await buyers.view.reached("o1", "reversed")
 
 
-async def test_trouble_with_the_provider_does_not_open_stripes_breaker(stage: Stage, buyers: Buyers) -> None:
+async def test_provider_trouble_does_not_open_stripe_breaker(stage: Stage, buyers: Buyers) -> None:
     await buyers.paid(amount=10_000)
     fault = await buyers.psp.fault("status", CREATE_REFUND, status=503)
     async with stage.at_work() as desk:
@@ -227,7 +227,7 @@ async def test_trouble_with_the_provider_does_not_open_stripes_breaker(stage: St
             await buyers.happened(Submitted, f"r{n}")
 
 
-async def test_a_paused_kind_of_work_sends_nothing_and_goes_on_when_it_is_resumed(
+async def test_paused_refunds_are_sent_after_resume(
     stage: Stage, buyers: Buyers, settings: Settings
 ) -> None:
     await buyers.paid()
@@ -242,7 +242,7 @@ async def test_a_paused_kind_of_work_sends_nothing_and_goes_on_when_it_is_resume
         await buyers.happened(Submitted)
 
 
-async def test_an_answer_that_takes_too_long_is_unknown_and_the_same_call_finds_what_is_there(
+async def test_slow_refund_answer_is_unknown_then_found(
     stage: Stage, buyers: Buyers
 ) -> None:
     await buyers.paid()
@@ -257,7 +257,7 @@ async def test_an_answer_that_takes_too_long_is_unknown_and_the_same_call_finds_
     assert (await buyers.happened(CallStarted, times=2)).key == "r1"
 
 
-async def test_what_the_provider_took_in_and_then_does_not_know_is_never_final(stage: Stage, buyers: Buyers) -> None:
+async def test_accepted_refund_later_unknown_is_never_final(stage: Stage, buyers: Buyers) -> None:
     await buyers.paid()
     async with stage.at_work() as desk:
         await stage.paid(desk)
@@ -277,7 +277,7 @@ async def test_what_the_provider_took_in_and_then_does_not_know_is_never_final(s
         assert "refund_not_understood" not in await buyers.view.alarms()
 
 
-async def test_only_a_pause_holds_a_refund_back_never_an_outage_of_stripe_or_a_paused_seller(
+async def test_refund_is_stopped_only_by_its_own_pause(
     stage: Stage, buyers: Buyers, settings: Settings
 ) -> None:
     await buyers.paid()

@@ -46,17 +46,17 @@ def one_by_one(rows: list[Row]) -> pytest.MarkDecorator:
 
 
 @one_by_one(REFUSALS)
-async def test_a_refusal_leads_to_what_its_row_says(theatre: Theatre, case: Case) -> None:
+async def test_rejection_follows_its_row(theatre: Theatre, case: Case) -> None:
     await in_theatre(theatre, case)
 
 
 @one_by_one(HINDRANCES)
-async def test_a_call_that_stripe_did_not_begin_leads_to_what_its_row_says(theatre: Theatre, case: Case) -> None:
+async def test_call_not_executed_follows_its_row(theatre: Theatre, case: Case) -> None:
     await in_theatre(theatre, case)
 
 
 @one_by_one(UNKNOWNS)
-async def test_an_answer_that_tells_nothing_leads_to_what_its_row_says(theatre: Theatre, case: Case) -> None:
+async def test_unknown_outcome_follows_its_row(theatre: Theatre, case: Case) -> None:
     await in_theatre(theatre, case)
 
 
@@ -70,7 +70,7 @@ async def in_theatre(theatre: Theatre, case: Case) -> None:
 
 
 @pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_a_poisoned_key_is_never_used_again(theatre: Theatre, call: str, scene: Scene) -> None:
+async def test_key_of_stored_refusal_is_never_reused(theatre: Theatre, call: str, scene: Scene) -> None:
     """Stripe repeats its refusal under the first key although there is enough money now; the ledger asks under the second."""
     async with theatre(call, scene) as play:
         await play.work(SLOW)
@@ -104,7 +104,7 @@ UNSTORED = [case for case in cases() if case.row.not_stored]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in UNSTORED])
-async def test_after_a_lost_answer_a_refusal_that_was_not_stored_changes_neither_key_nor_body(
+async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(
     theatre: Theatre, case: Case
 ) -> None:
     """It says nothing about the call before it, which may have moved the money."""
@@ -124,7 +124,7 @@ async def test_after_a_lost_answer_a_refusal_that_was_not_stored_changes_neither
 
 
 @pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_a_stored_refusal_that_was_lost_on_its_way_counts_when_it_is_heard_again(
+async def test_lost_stored_refusal_counts_when_replayed(
     theatre: Theatre, call: str, scene: Scene
 ) -> None:
     """Only then is it certain that the first call moved nothing, and another key may be used."""
@@ -148,7 +148,7 @@ async def test_a_stored_refusal_that_was_lost_on_its_way_counts_when_it_is_heard
 
 
 @pytest.mark.parametrize("call", [CREATE, REVERSE])
-async def test_a_validation_error_keeps_its_key(theatre: Theatre, call: str) -> None:
+async def test_validation_error_keeps_its_key(theatre: Theatre, call: str) -> None:
     """Nothing is stored under it."""
     async with theatre(call, Scene()) as play:
         await play.work(SLOW)
@@ -163,7 +163,7 @@ async def test_a_validation_error_keeps_its_key(theatre: Theatre, call: str) -> 
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
-async def test_a_transfer_that_stripe_keeps_refusing_ends_after_six_calls(theatre: Theatre, stored: bool) -> None:
+async def test_refused_transfer_fails_after_six_calls(theatre: Theatre, stored: bool) -> None:
     async with theatre(CREATE, Scene()) as play:
         await play.work(QUICK)
         for nth in range(1, 7):
@@ -178,7 +178,7 @@ async def test_a_transfer_that_stripe_keeps_refusing_ends_after_six_calls(theatr
 
 
 @pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_waiting_for_funds_consumes_no_attempt_and_ends_at_its_deadline(theatre: Theatre, call: str, scene: Scene) -> None:
+async def test_wait_for_funds_costs_no_attempt_until_deadline(theatre: Theatre, call: str, scene: Scene) -> None:
     """Counted from the first refusal on: a second one before the deadline waits on, each under a key of its own."""
     waits = {"funds_retry_interval": timedelta(milliseconds=50), "funds_deadline": timedelta(milliseconds=120)}
     async with theatre(call, scene) as play:

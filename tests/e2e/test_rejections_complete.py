@@ -19,26 +19,26 @@ def uncovered(catalogue: Mapping[str, ErrorShape]) -> set[tuple[str, str]]:
     return {(call, name) for call in (CREATE, REVERSE) for name in catalogue.keys() - NEVER_MET[call].keys()} - covered
 
 
-def test_every_error_that_the_two_calls_can_meet_has_a_row() -> None:
+def test_response_matrix_covers_every_catalogued_error() -> None:
     assert uncovered(CATALOGUE) == set()
 
 
-def test_an_error_that_is_new_in_the_catalogue_is_missed() -> None:
+def test_new_catalogue_entry_is_reported_missing() -> None:
     assert uncovered({**CATALOGUE, "invented": ErrorShape(400, "New.", "G")}) == {(CREATE, "invented"), (REVERSE, "invented")}
 
 
-def test_what_is_said_never_to_be_met_is_in_the_catalogue_and_has_no_row() -> None:
+def test_never_met_errors_are_catalogued_without_row() -> None:
     for call in (CREATE, REVERSE):
         assert NEVER_MET[call].keys() <= CATALOGUE.keys()
         assert not NEVER_MET[call].keys() & {case.row.entry for case in cases() if case.call == call}
 
 
 @pytest.mark.parametrize("call", [CREATE, REVERSE])
-def test_every_way_of_losing_an_answer_has_a_row(call: str) -> None:
+def test_response_matrix_covers_every_lost_answer(call: str) -> None:
     ways = {kind for action in (Cut, Silence, Mangle, Stored500) for kind in get_args(get_type_hints(action)["kind"])}
     played = {case.row.stripe.kind for case in cases() if case.call == call and isinstance(case.row.stripe, Fault)}
     assert ways - played == set()
 
 
-def test_each_row_is_named_once() -> None:
+def test_response_matrix_ids_are_unique() -> None:
     assert len({row.id for row in ROWS}) == len(ROWS)

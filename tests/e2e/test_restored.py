@@ -50,7 +50,7 @@ async def the_lost_hour(lost: Stage) -> str:
     return str(row.stripe_transfer_id)
 
 
-async def test_what_stripe_did_in_the_lost_hour_is_found_and_not_done_again(stage: Stage, lost: Stage) -> None:
+async def test_restored_ledger_finds_lost_hour_at_stripe(stage: Stage, lost: Stage) -> None:
     known = await the_lost_hour(lost)
     async with running(stage.settings, look_up_first=True) as service:
         desk = Desk(service)
@@ -67,7 +67,7 @@ async def test_what_stripe_did_in_the_lost_hour_is_found_and_not_done_again(stag
     assert len(await stage.posts(REVERSE)) == 2
 
 
-async def test_every_process_of_the_database_looks_first_until_a_person_ends_it(stage: Stage, lost: Stage) -> None:
+async def test_restored_processes_look_first_until_restore_ends(stage: Stage, lost: Stage) -> None:
     known = await the_lost_hour(lost)
     async with running(stage.settings, loops=False, look_up_first=True):
         pass
@@ -83,7 +83,7 @@ async def test_every_process_of_the_database_looks_first_until_a_person_ends_it(
     assert len(await stage.posts(CREATE)) == 1
 
 
-async def test_a_reversal_of_the_lost_hour_is_given_back_when_its_refund_fails(stage: Stage) -> None:
+async def test_lost_reversal_is_given_back_when_its_refund_fails(stage: Stage) -> None:
     """In the backup it was requested and not sent; withdrawn unseen, it would stay with the platform."""
     async with stage.at_work() as desk:
         (transfer_id,) = await stage.paid(desk)
@@ -101,7 +101,7 @@ async def test_a_reversal_of_the_lost_hour_is_given_back_when_its_refund_fails(s
     assert await stage.posts(REVERSE) == [], "nothing is taken for a refund that has failed"
 
 
-async def test_a_reversal_that_was_not_sent_in_the_lost_hour_is_withdrawn_after_a_look(stage: Stage) -> None:
+async def test_unsent_lost_reversal_is_withdrawn_after_look_up(stage: Stage) -> None:
     async with stage.at_work() as desk:
         await stage.paid(desk)
     async with running(stage.settings, look_up_first=True, loops=False) as service:
@@ -198,7 +198,7 @@ async def tell_of_o4_again(desk: Desk) -> None:
     await desk.refund("r5", "o4", 1_000)
 
 
-async def test_a_refund_told_before_the_look_is_not_taken_off_what_stripe_may_have_paid(stage: Stage, lost: Stage) -> None:
+async def test_refund_reported_before_look_up_is_not_deducted(stage: Stage, lost: Stage) -> None:
     """Restored from before the payment; told again are the payment and refunds, and nobody has looked yet."""
     await the_lost_hour(lost)
     async with running(stage.settings, loops=False, look_up_first=True) as service:
@@ -214,7 +214,7 @@ async def test_a_refund_told_before_the_look_is_not_taken_off_what_stripe_may_ha
     assert (len(await stage.posts(CREATE)), len(await stage.posts(REVERSE))) == (1, 2)
 
 
-async def test_what_stripe_does_not_have_is_not_sent_when_it_was_refunded_before_the_look(stage: Stage) -> None:
+async def test_refunded_transfer_absent_at_stripe_is_not_sent(stage: Stage) -> None:
     async with stored(stage.settings) as storage:
         await Desk(storage).order("o1", 1_000, anna=900)
         await Desk(storage).pay("o1")
@@ -229,7 +229,7 @@ async def calls(stage: Stage) -> tuple[int, int]:
     return len(await stage.posts(CREATE)), len(await stage.posts(REVERSE))
 
 
-async def test_behind_a_stripe_that_moved_on_looking_first_pays_and_reverses_nothing_twice(behind: Stage) -> None:
+async def test_restored_ledger_looking_first_pays_and_reverses_once(behind: Stage) -> None:
     made = await calls(behind)
     async with running(behind.settings, look_up_first=True) as service:
         desk = Desk(service)
@@ -243,7 +243,7 @@ async def test_behind_a_stripe_that_moved_on_looking_first_pays_and_reverses_not
     assert await reconciled(behind) == (0, [])
 
 
-async def test_behind_a_stripe_that_moved_on_reconcile_adopts_before_anything_is_sent(behind: Stage) -> None:
+async def test_restored_ledger_reconciled_first_adopts_before_sending(behind: Stage) -> None:
     made = await calls(behind)
     _, found = await reconciled(behind)
     assert Counter((one["kind"], one["obstacle"]) for one in found) == {

@@ -27,7 +27,7 @@ async def outage(stage: Stage) -> bool:
     return (await CircuitBreaker(stage.view.pool).state()).outage
 
 
-async def test_an_outage_stops_the_fleet_costs_no_attempt_and_ends_by_itself(stage: Stage) -> None:
+async def test_outage_opens_breaker_costs_no_attempt_and_ends(stage: Stage) -> None:
     many = [f"o{n}" for n in range(SILENT)]
     async with stage.at_work(transfers=SLOW) as desk:
         fault = await stage.stripe.fault("status", "*", status=503)
@@ -62,7 +62,7 @@ async def _more(stage: Stage, operation: str, than: int) -> bool:
     return len(await stage.posts(operation)) > than
 
 
-async def test_one_transfer_that_keeps_failing_exhausts_its_own_attempts_only(stage: Stage) -> None:
+async def test_failing_transfer_exhausts_only_its_own_attempts(stage: Stage) -> None:
     impatient = WorkSettings(max_retries=1, backoff_base=QUICK.backoff_base, backoff_max=QUICK.backoff_max)
     await stage.stripe.fault("status", CREATE, status=503, destination="acct_1bert")
     async with stage.at_work(transfers=impatient, stripe_timeout=QUICK.backoff_max) as desk:
@@ -76,7 +76,7 @@ async def test_one_transfer_that_keeps_failing_exhausts_its_own_attempts_only(st
 
 
 @pytest.mark.parametrize(("status", "several"), [(401, 3), (403, 3)])
-async def test_a_refused_key_stops_all_sending_until_a_person_resumes_it(stage: Stage, status: int, several: int) -> None:
+async def test_refused_api_key_pauses_sending_until_resume(stage: Stage, status: int, several: int) -> None:
     async with running(replace(stage.settings, transfers=SLOW)) as service:
         desk = Desk(service)
         fault = await stage.stripe.fault("status", CREATE, status=status)
@@ -102,7 +102,7 @@ async def _paused(stage: Stage) -> bool:
     return EVERYTHING in (await CircuitBreaker(stage.view.pool).state()).paused
 
 
-async def test_transfers_that_stripe_does_not_know_in_a_row_are_another_account_and_stop_all_sending(stage: Stage) -> None:
+async def test_repeated_unknown_transfers_pause_all_sending(stage: Stage) -> None:
     async with stage.at_work() as desk:
         for n in range(5):
             await stage.take_over(f"old{n}", with_order=True, stripe_transfer_id=f"tr_1Typo{n}")
@@ -112,7 +112,7 @@ async def test_transfers_that_stripe_does_not_know_in_a_row_are_another_account_
     assert len(await stage.posts(REVERSE)) == 5
 
 
-async def test_a_paused_seller_waits_while_the_others_are_paid(stage: Stage) -> None:
+async def test_paused_seller_waits_while_others_are_paid(stage: Stage) -> None:
     async with running(stage.settings) as service:
         desk = Desk(service)
         assert await service.ledger.pause(scope_of_seller("bert"), "mia", "account under review")
@@ -127,7 +127,7 @@ async def test_a_paused_seller_waits_while_the_others_are_paid(stage: Stage) -> 
     assert "paused" not in await stage.view.alarms()
 
 
-async def test_while_reversals_are_paused_sellers_are_paid_and_refunds_are_taken_in(stage: Stage) -> None:
+async def test_paused_reversals_let_transfers_and_refunds_through(stage: Stage) -> None:
     async with running(stage.settings) as service:
         desk = Desk(service)
         await stage.paid(desk, "o1")
@@ -140,7 +140,7 @@ async def test_while_reversals_are_paused_sellers_are_paid_and_refunds_are_taken
         await stage.view.reached("o1", "reversed")
 
 
-async def test_a_seller_who_has_no_money_is_told_of_until_the_reversal_is_through(stage: Stage) -> None:
+async def test_seller_funds_alarm_ends_with_the_reversal(stage: Stage) -> None:
     """An alarm that is about something passing ends with it."""
     async with stage.at_work() as desk:
         (transfer_id,) = await stage.paid(desk)

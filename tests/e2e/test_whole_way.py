@@ -72,7 +72,7 @@ async def shop(processes: Any, psp: HyperswitchControl, view: View) -> Shop:
 # --- the payment ------------------------------------------------------------------------------------------------------
 
 
-async def test_the_payment_as_the_provider_receives_it(shop: Shop, buyers: Buyers) -> None:
+async def test_payment_request_has_the_documented_form(shop: Shop, buyers: Buyers) -> None:
     await shop.order()
     answer = await shop.pay()
     assert answer.status_code == 200, answer.text
@@ -95,7 +95,7 @@ async def test_the_payment_as_the_provider_receives_it(shop: Shop, buyers: Buyer
     }
 
 
-async def test_asking_for_the_payment_again_is_safe_and_reads_it_back(shop: Shop, buyers: Buyers) -> None:
+async def test_repeated_payment_request_reads_it_back(shop: Shop, buyers: Buyers) -> None:
     await shop.order()
     first = await shop.pay()
     many = await asyncio.gather(*(shop.pay() for _ in range(4)))
@@ -107,7 +107,7 @@ async def test_asking_for_the_payment_again_is_safe_and_reads_it_back(shop: Shop
     assert len((await buyers.psp.ledger())["payments"]) == 1
 
 
-async def test_a_lost_answer_is_a_503_that_may_be_repeated(shop: Shop, buyers: Buyers) -> None:
+async def test_lost_payment_answer_is_a_repeatable_503(shop: Shop, buyers: Buyers) -> None:
     await shop.order()
     await buyers.psp.fault("reset_after_commit", CREATE_PAYMENT, times=1)
     lost, again = await shop.pay(), await shop.pay()
@@ -118,7 +118,7 @@ async def test_a_lost_answer_is_a_503_that_may_be_repeated(shop: Shop, buyers: B
     assert {call["key"] for call in await buyers.calls(CREATE_PAYMENT)} == {"o1"}
 
 
-async def test_the_webhook_of_a_payment_may_come_before_our_answer(shop: Shop, buyers: Buyers) -> None:
+async def test_payment_webhook_may_precede_the_answer(shop: Shop, buyers: Buyers) -> None:
     await shop.order()
     await buyers.psp.hold(CREATE_PAYMENT, "after_commit")
     asking = asyncio.create_task(shop.pay())
@@ -131,7 +131,7 @@ async def test_the_webhook_of_a_payment_may_come_before_our_answer(shop: Shop, b
     assert (paid.payment_id, paid.source.split(":")[0]) == ("o1", "hyperswitch")
 
 
-async def test_a_payment_whose_webhook_is_lost_is_found_when_it_is_asked_for_again(shop: Shop, buyers: Buyers) -> None:
+async def test_payment_with_lost_webhook_is_found_at_next_request(shop: Shop, buyers: Buyers) -> None:
     await shop.order()
     await shop.pay()
     await buyers.psp.webhook(knobs={"drop": ["*"]})
@@ -140,7 +140,7 @@ async def test_a_payment_whose_webhook_is_lost_is_found_when_it_is_asked_for_aga
     await shop.view.reached("o1", "completed")
 
 
-async def test_an_order_with_a_payment_of_its_own_gets_no_second_one(shop: Shop, buyers: Buyers) -> None:
+async def test_order_with_payment_gets_no_second_one(shop: Shop, buyers: Buyers) -> None:
     await shop.web.order("o1", 1_000, anna=900)  # paid by pay_o1
     answer = await shop.pay()
     assert (answer.status_code, answer.json()["code"]) == (409, "refused")
@@ -148,7 +148,7 @@ async def test_an_order_with_a_payment_of_its_own_gets_no_second_one(shop: Shop,
     assert await buyers.calls(CREATE_PAYMENT) == []
 
 
-async def test_what_the_provider_refuses_says_why(shop: Shop, buyers: Buyers) -> None:
+async def test_provider_refusal_names_its_reason(shop: Shop, buyers: Buyers) -> None:
     await shop.order()
     await buyers.psp.fault("error", CREATE_PAYMENT, code="IR_16", message="The account is closed", times=1)
     answer = await shop.pay()
@@ -159,7 +159,7 @@ async def test_what_the_provider_refuses_says_why(shop: Shop, buyers: Buyers) ->
 # --- refunds ----------------------------------------------------------------------------------------------------------
 
 
-async def test_from_the_payment_to_the_reversal_without_anything_being_told_by_hand(shop: Shop, buyers: Buyers) -> None:
+async def test_payment_to_reversal_runs_without_manual_reports(shop: Shop, buyers: Buyers) -> None:
     await shop.paid(anna=500, bert=300)
     wanted = await shop.refund(amount=500)
     assert (wanted.status_code, wanted.json()["status"], wanted.json()["allocation"]) == (202, "requested", [])
@@ -174,7 +174,7 @@ async def test_from_the_payment_to_the_reversal_without_anything_being_told_by_h
     assert await buyers.calls(ASK) == [], "its webhook said it"
 
 
-async def test_what_is_being_asked_for_counts_against_what_is_left(shop: Shop, buyers: Buyers) -> None:
+async def test_pending_refund_reduces_refundable_amount(shop: Shop, buyers: Buyers) -> None:
     await shop.paid()
     assert (await shop.refund("r1", amount=600)).status_code == 202
     over = await shop.refund("r2", amount=401)
@@ -186,7 +186,7 @@ async def test_what_is_being_asked_for_counts_against_what_is_left(shop: Shop, b
     assert (await shop.refund("r3", amount=600)).status_code == 202
 
 
-async def test_an_unknown_order_and_one_that_nothing_paid(shop: Shop) -> None:
+async def test_refund_of_unknown_or_unpaid_order_is_refused(shop: Shop) -> None:
     assert (await shop.refund(order_id="nobody")).status_code == 404
     await shop.order("unpaid")
     unpaid = await shop.refund(order_id="unpaid")
@@ -198,7 +198,7 @@ async def test_an_unknown_order_and_one_that_nothing_paid(shop: Shop) -> None:
     assert "does not know" in cash.json()["detail"]
 
 
-async def test_the_webhook_of_a_refund_may_come_before_our_answer(shop: Shop, buyers: Buyers) -> None:
+async def test_refund_webhook_may_precede_the_answer(shop: Shop, buyers: Buyers) -> None:
     await shop.paid()
     name = "a-refund-with-a-name-that-is-too-long-for-the-provider"
     await buyers.psp.hold(CREATE_REFUND, "after_commit")
@@ -215,7 +215,7 @@ async def test_the_webhook_of_a_refund_may_come_before_our_answer(shop: Shop, bu
     assert len(await shop.view.select("select from refunds")) == 1, "one refund under all its names"
 
 
-async def test_the_provider_and_the_caller_tell_of_one_refund(shop: Shop, buyers: Buyers) -> None:
+async def test_refund_reported_by_provider_and_caller_is_one(shop: Shop, buyers: Buyers) -> None:
     await shop.paid()
     await shop.refund(amount=400)
     await buyers.reached("submitted")
@@ -230,7 +230,7 @@ async def test_the_provider_and_the_caller_tell_of_one_refund(shop: Shop, buyers
 # --- words that contradict each other -----------------------------------------------------------------------------------
 
 
-async def test_a_refund_that_fails_after_it_succeeded_gives_the_sellers_their_money_back(shop: Shop, buyers: Buyers) -> None:
+async def test_refund_failing_after_success_returns_money(shop: Shop, buyers: Buyers) -> None:
     await shop.paid()
     await shop.refund()
     await buyers.reached("submitted")
@@ -242,7 +242,7 @@ async def test_a_refund_that_fails_after_it_succeeded_gives_the_sellers_their_mo
     assert "The bank refused" in (await buyers.row())["last_error"]
 
 
-async def test_a_failure_that_was_a_mistake_is_corrected_by_asking_the_provider(shop: Shop, buyers: Buyers) -> None:
+async def test_mistaken_refund_failure_is_corrected_by_look_up(shop: Shop, buyers: Buyers) -> None:
     await shop.paid()
     await shop.refund()
     await buyers.reached("submitted")
@@ -253,7 +253,7 @@ async def test_a_failure_that_was_a_mistake_is_corrected_by_asking_the_provider(
     assert (await buyers.happened(Succeeded)).source == "hyperswitch:read"
 
 
-async def test_where_the_provider_cannot_be_asked_the_contradiction_stays_parked_with_an_alarm(
+async def test_contradiction_stays_parked_when_provider_is_silent(
     shop: Shop, buyers: Buyers
 ) -> None:
     await shop.paid()
@@ -275,7 +275,7 @@ async def test_where_the_provider_cannot_be_asked_the_contradiction_stays_parked
 @pytest.mark.parametrize(
     ("fault", "how"), [("status", {"status": 503}), ("error", {"code": "IR_16", "message": "Not today"})], ids=["away", "says no"]
 )
-async def test_nothing_is_given_back_while_the_provider_does_not_say_whether_the_refund_has_failed(
+async def test_undecided_refund_failure_gives_nothing_back(
     shop: Shop, buyers: Buyers, fault: str, how: dict[str, Any]
 ) -> None:
     await shop.paid()
@@ -298,7 +298,7 @@ async def test_nothing_is_given_back_while_the_provider_does_not_say_whether_the
     assert "refund_disagrees" not in await shop.view.alarms()
 
 
-async def test_an_old_failure_that_comes_late_undoes_nothing(shop: Shop, buyers: Buyers) -> None:
+async def test_late_old_refund_failure_changes_nothing(shop: Shop, buyers: Buyers) -> None:
     await shop.paid()
     await shop.refund()
     await buyers.reached("submitted")

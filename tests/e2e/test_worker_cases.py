@@ -30,7 +30,7 @@ def kept(row: dict[str, Any]) -> tuple[object, ...]:
     return tuple(row[name] for name in ("status", "version", "stripe_reversal_id", "leased_by"))
 
 
-async def test_a_paid_order_pays_its_seller_and_a_refund_takes_it_back(stage: Stage) -> None:
+async def test_paid_order_pays_seller_and_refund_reverses_it(stage: Stage) -> None:
     async with stage.at_work() as desk:
         (transfer_id,) = await stage.paid(desk)
         await desk.refund("r1", "o1", 1_000)
@@ -45,7 +45,7 @@ async def test_a_paid_order_pays_its_seller_and_a_refund_takes_it_back(stage: St
     assert row.amount_reversed == theirs["amount_reversed"] == 900
 
 
-async def test_what_was_reversed_before_us_is_settled_from_stripes_books_whatever_the_words(stage: Stage) -> None:
+async def test_reversal_made_by_others_is_settled_from_stripe_books(stage: Stage) -> None:
     await stage.stripe.reword("already_fully_reversed", message="Nope.", code=None)
     async with stage.at_work() as desk:
         (transfer_id,) = await stage.paid(desk)
@@ -61,7 +61,7 @@ async def test_what_was_reversed_before_us_is_settled_from_stripes_books_whateve
     assert len(await stage.posts("reversals.list")) >= 1
 
 
-async def test_of_a_transfer_that_somebody_reversed_in_part_only_the_rest_is_taken(stage: Stage) -> None:
+async def test_partly_reversed_transfer_reverses_only_the_rest(stage: Stage) -> None:
     async with stage.at_work() as desk:
         (transfer_id,) = await stage.paid(desk)
         before = await stage.view.transfer("o1")
@@ -74,7 +74,7 @@ async def test_of_a_transfer_that_somebody_reversed_in_part_only_the_rest_is_tak
     assert [key.rpartition(":")[2] for key in keys] == ["e1", "e2"]
 
 
-async def test_a_transfer_that_stripe_does_not_know_is_asked_for_once(stage: Stage) -> None:
+async def test_unknown_transfer_is_called_once(stage: Stage) -> None:
     transfer_id = await stage.take_over(with_order=True, stripe_transfer_id="tr_1Typo")
     async with stage.at_work() as desk:
         await desk.refund("r1", "old", 900)
@@ -85,7 +85,7 @@ async def test_a_transfer_that_stripe_does_not_know_is_asked_for_once(stage: Sta
     assert "permanently_failed" in await stage.view.alarms()
 
 
-async def test_after_a_503_the_reversal_stays_pending_until_its_backoff_is_over(stage: Stage) -> None:
+async def test_reversal_after_503_waits_for_its_backoff(stage: Stage) -> None:
     await stage.stripe.fault("status", REVERSE, status=503, times=1)
     async with stage.at_work(reversals=SLOW) as desk:
         (transfer_id,) = await stage.paid(desk)
@@ -100,7 +100,7 @@ async def test_after_a_503_the_reversal_stays_pending_until_its_backoff_is_over(
     assert len(keys) == 1
 
 
-async def test_the_fifth_delay_is_capped_at_ten_seconds(stage: Stage) -> None:
+async def test_fifth_retry_delay_is_capped_at_ten_seconds(stage: Stage) -> None:
     """By a fact that says four retries are behind us, so that nobody has to wait for them."""
     ten = WorkSettings(backoff_base=timedelta(seconds=1), backoff_max=timedelta(seconds=10))
     theirs = await stage.at_stripe()
@@ -114,7 +114,7 @@ async def test_the_fifth_delay_is_capped_at_ten_seconds(stage: Stage) -> None:
         await stage.view.reached("old", "reversed")
 
 
-async def test_when_six_calls_have_failed_stripes_books_are_read_before_anybody_gives_up(stage: Stage) -> None:
+async def test_sixth_failure_reads_stripe_books_before_giving_up(stage: Stage) -> None:
     timeout = timedelta(seconds=1)
     await stage.stripe.fault("status", REVERSE, status=503)
     async with stage.at_work(stripe_timeout=timeout) as desk:
@@ -129,7 +129,7 @@ async def test_when_six_calls_have_failed_stripes_books_are_read_before_anybody_
     assert (row.retry_count, row.next_retry_at) == (5, None)
 
 
-async def test_a_reversal_that_stripe_made_is_found_after_all_attempts_were_spent(stage: Stage) -> None:
+async def test_late_reversal_is_found_after_all_attempts(stage: Stage) -> None:
     await stage.stripe.fault("reset_after_commit", REVERSE, nth=1)
     for nth in range(2, ALL_SIX + 1):
         await stage.stripe.fault("reset_on_arrival", REVERSE, nth=nth)
@@ -142,7 +142,7 @@ async def test_a_reversal_that_stripe_made_is_found_after_all_attempts_were_spen
     assert len(await stage.posts(REVERSE)) == ALL_SIX
 
 
-async def test_a_payment_that_stripe_made_is_found_after_all_attempts_were_spent(stage: Stage) -> None:
+async def test_late_transfer_is_found_after_all_attempts(stage: Stage) -> None:
     await stage.stripe.fault("reset_after_commit", CREATE, nth=1)
     for nth in range(2, ALL_SIX + 1):
         await stage.stripe.fault("reset_on_arrival", CREATE, nth=nth)
@@ -153,7 +153,7 @@ async def test_a_payment_that_stripe_made_is_found_after_all_attempts_were_spent
 
 
 @pytest.mark.parametrize("missing", [None, ""])
-async def test_without_a_stripe_transfer_id_stripe_is_not_called(stage: Stage, missing: str | None) -> None:
+async def test_reversal_without_stripe_transfer_id_makes_no_call(stage: Stage, missing: str | None) -> None:
     transfer_id = await stage.take_over(**due("old", missing))
     async with stage.at_work():
         await stage.view.reached("old", "permanently_failed")
@@ -187,7 +187,7 @@ async def take_over_one_of_each_status(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("enabled", "worked_on"), [("reversals", {"due": "reversed"}), ("transfers", {"pending": "completed", "failed": "completed"})]
 )
-async def test_a_worker_picks_only_what_is_due_of_its_own_kind(stage: Stage, enabled: str, worked_on: dict[str, str]) -> None:
+async def test_worker_claims_only_due_work_of_its_kind(stage: Stage, enabled: str, worked_on: dict[str, str]) -> None:
     """All are older than now; the first claim would take whatever it may take, and the drain records what it did."""
     await take_over_one_of_each_status(stage)
     before = {row["order_id"]: row for row in await stage.view.select("select * from seller_transfers")}
@@ -201,7 +201,7 @@ async def test_a_worker_picks_only_what_is_due_of_its_own_kind(stage: Stage, ena
     assert len(await stage.posts(CREATE)) == (2 if enabled == "transfers" else 0)
 
 
-async def test_nothing_is_sent_before_its_time(stage: Stage) -> None:
+async def test_call_is_not_sent_before_its_time(stage: Stage) -> None:
     at = datetime.now(UTC) + timedelta(seconds=1.5)
     soon = await stage.take_over("soon", **due("soon", await stage.at_stripe("soon"), next_retry_at=at))
     later = await stage.take_over("later", **due("later", await stage.at_stripe("later"), next_retry_at=at + timedelta(hours=1)))
@@ -213,7 +213,7 @@ async def test_nothing_is_sent_before_its_time(stage: Stage) -> None:
     assert await stage.view.story(later) == ["Imported"]
 
 
-async def test_an_outage_of_stripe_delays_everything_and_loses_nothing(stage: Stage) -> None:
+async def test_outage_delays_work_and_loses_nothing(stage: Stage) -> None:
     many = [f"o{n}" for n in range(8)]
     async with stage.at_work() as desk:
         for order_id in many[:4]:

@@ -27,18 +27,18 @@ def refunds_of(api, control):
     return make
 
 
-async def test_all_pages_are_read(gateway, control, refunds_of):
+async def test_list_reads_all_pages(gateway, control, refunds_of):
     names = await refunds_of(201)
     listed = await gateway.refunds(NINE - HOUR, NINE + HOUR)
     assert [refund.refund_id for refund in listed] == names[::-1]
     assert len(await control.requests("refunds.list")) == 3
 
 
-async def test_an_empty_window_is_an_empty_list(gateway):
+async def test_list_of_empty_window_is_empty(gateway):
     assert await gateway.refunds(NINE - HOUR, NINE) == []
 
 
-async def test_only_the_window_and_only_the_payment(gateway, control, refunds_of):
+async def test_list_is_limited_to_window_and_payment(gateway, control, refunds_of):
     early = await refunds_of(2, "o1")
     await control.advance_clock(7200)
     late = await refunds_of(3, "o2")
@@ -47,7 +47,7 @@ async def test_only_the_window_and_only_the_payment(gateway, control, refunds_of
     assert {refund.refund_id for refund in await gateway.refunds(NINE, NINE + 3 * HOUR, "o2")} == set(late)
 
 
-async def test_a_failed_page_fails_the_list(gateway, control, refunds_of):
+async def test_failed_page_fails_the_list(gateway, control, refunds_of):
     await refunds_of(101)
     await control.fault("status", "refunds.list", status=502, nth=2)
     answer = await gateway.refunds(NINE, NINE + HOUR)
@@ -57,7 +57,7 @@ async def test_a_failed_page_fails_the_list(gateway, control, refunds_of):
     assert isinstance(await gateway.refunds(NINE, NINE + HOUR), NotExecuted)
 
 
-async def test_a_refund_that_moved_between_pages_is_missed_by_nobody(psp, gateway_at):
+async def test_refund_moving_between_pages_is_listed(psp, gateway_at):
     def page(names: range) -> dict:
         data = [{"refund_id": f"r{n}", "payment_id": "o1", "amount": 1, "currency": "USD", "status": "failed"} for n in names]
         return {"count": len(data), "total_count": 150, "data": data}
@@ -70,7 +70,7 @@ async def test_a_refund_that_moved_between_pages_is_missed_by_nobody(psp, gatewa
     assert "149" in answer.message
 
 
-async def test_a_list_without_end_is_not_read_for_ever(gateway, control, refunds_of, monkeypatch):
+async def test_endless_list_is_not_read_on(gateway, control, refunds_of, monkeypatch):
     monkeypatch.setattr(hyperswitch, "MOST_REFUNDS", 100)
     await refunds_of(101)
     answer = await gateway.refunds(NINE, NINE + HOUR)
@@ -82,13 +82,13 @@ async def test_a_list_without_end_is_not_read_for_ever(gateway, control, refunds
 @pytest.mark.parametrize(
     "body", [{}, {"data": {}}, {"data": [1], "total_count": 1}, {"data": []}, {"data": [{}], "total_count": 1}]
 )
-async def test_a_page_in_another_shape_is_unreadable(psp, gateway_at, body):
+async def test_page_of_other_shape_is_unreadable(psp, gateway_at, body):
     psp.answers(200, body)
     answer = await (await gateway_at(psp.url)).refunds(NINE, NINE + HOUR)
     assert isinstance(answer, Unknown)
     assert answer.why == "unreadable"
 
 
-async def test_an_instant_without_a_zone_is_refused(gateway):
+async def test_instant_without_zone_is_refused(gateway):
     with pytest.raises(ValueError, match="time zone"):
         await gateway.refunds(datetime(2026, 7, 27), NINE)  # noqa: DTZ001 - that is the point

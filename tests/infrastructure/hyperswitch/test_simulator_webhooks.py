@@ -33,7 +33,7 @@ async def refunded(api, paid, refund_body):
     assert (await api.post("/refunds", json=refund_body())).status_code == 200
 
 
-async def test_a_payment_is_announced_in_the_envelope_our_intake_reads(api, hook, listener, payment_body):
+async def test_payment_event_has_envelope_of_intake(api, hook, listener, payment_body):
     shown = (await api.post("/payments", json=payment_body(confirm=True))).json()
     events = {event["event_type"]: event for event in await listener.has(2)}
     assert set(events) == {"payment_processing", "payment_succeeded"}
@@ -44,7 +44,7 @@ async def test_a_payment_is_announced_in_the_envelope_our_intake_reads(api, hook
     assert (read.content.object.amount_received, read.content.object.named_orders) == (5000, ["o1"])
 
 
-async def test_a_refund_is_announced_in_the_envelope_our_intake_reads(control, refunded, listener):
+async def test_refund_event_has_envelope_of_intake(control, refunded, listener):
     shown = await control.settle_refund("r1", "succeeded")
     (event,) = await listener.has(1)
     assert event["content"] == {"type": "refund_details", "object": shown}
@@ -56,7 +56,7 @@ async def test_a_refund_is_announced_in_the_envelope_our_intake_reads(control, r
     )
 
 
-async def test_the_exact_bytes_are_signed(control, refunded, listener):
+async def test_signature_covers_exact_bytes(control, refunded, listener):
     await control.settle_refund("r1", "succeeded")
     await listener.has(1)
     (heard,) = listener.heard
@@ -65,13 +65,13 @@ async def test_the_exact_bytes_are_signed(control, refunded, listener):
         verify(heard.body + b" ", heard.signature, [SECRET])
 
 
-def test_there_are_sixteen_retries_over_a_day():
+def test_retries_are_sixteen_over_a_day():
     minutes = [seconds / 60 for seconds in RETRY_SCHEDULE]
     assert minutes == [1, 5, 5, 10, 10, 10, 10, 10, 60, 60, 60, 60, 60, 360, 360, 360]
     assert 24 * 60 <= sum(minutes) < 24 * 60 + 2
 
 
-async def test_each_of_the_sixteen_retries_sends_the_same_bytes_and_then_it_is_given_up(control, hook, refunded, listener):
+async def test_retries_send_same_bytes_then_stop(control, hook, refunded, listener):
     await hook(knobs={"retry_factor": 1e-7})
     listener.answers = [500] * 99
     await control.settle_refund("r1", "succeeded")
@@ -82,7 +82,7 @@ async def test_each_of_the_sixteen_retries_sends_the_same_bytes_and_then_it_is_g
     assert outcomes == ["failed"] * 16 + ["given_up"]
 
 
-async def test_after_a_2xx_nothing_more_is_sent(control, hook, refunded, listener):
+async def test_delivery_stops_after_2xx(control, hook, refunded, listener):
     await hook(knobs={"retry_factor": 1e-7})
     listener.answers = [500, 302, 204]
     await control.settle_refund("r1", "succeeded")
@@ -90,7 +90,7 @@ async def test_after_a_2xx_nothing_more_is_sent(control, hook, refunded, listene
     assert len(listener.heard) == 3
 
 
-async def test_a_receiver_that_says_nothing_is_given_five_seconds(control, hook, refunded, listener):
+async def test_silent_receiver_has_five_seconds(control, hook, refunded, listener):
     assert (await hook())["knobs"]["timeout"] == 5
     await hook(knobs={"timeout": 0.05, "retry_factor": 1e-7})
     listener.answers = [None, 200]
@@ -99,7 +99,7 @@ async def test_a_receiver_that_says_nothing_is_given_five_seconds(control, hook,
     assert len(listener.heard) == 2
 
 
-async def test_a_key_that_was_rotated_signs_the_new_events_but_not_the_retries(control, hook, refunded, listener):
+async def test_rotated_key_signs_only_new_events(control, hook, refunded, listener):
     listener.answers = [500]
     await control.settle_refund("r1", "succeeded")
     await listener.has(1)
@@ -113,20 +113,20 @@ async def test_a_key_that_was_rotated_signs_the_new_events_but_not_the_retries(c
     verify(by_type["refund_failed"].body, by_type["refund_failed"].signature, ["the_new_key"])
 
 
-async def test_each_thing_is_said_of_each_object_once(control, refunded, listener):
+async def test_object_state_is_announced_once(control, refunded, listener):
     for status in ("succeeded", "failed", "succeeded", "review", "failed"):
         await control.settle_refund("r1", status)
     await control.webhooks_quiet()
     assert sorted(listener.types) == ["refund_failed", "refund_review", "refund_succeeded"]
 
 
-async def test_pending_is_not_announced(control, refunded, listener):
+async def test_pending_state_is_not_announced(control, refunded, listener):
     await control.settle_refund("r1", "pending")
     await control.webhooks_quiet()
     assert listener.heard == []
 
 
-async def test_a_webhook_can_come_before_the_answer(api, control, paid, listener, refund_body):
+async def test_webhook_can_precede_the_answer(api, control, paid, listener, refund_body):
     await control.let("refunds", "succeeded")
     await control.hold("refunds.create", "after_commit")
     call = asyncio.create_task(api.post("/refunds", json=refund_body()))
@@ -136,7 +136,7 @@ async def test_a_webhook_can_come_before_the_answer(api, control, paid, listener
     assert (await call).json()["status"] == "succeeded"
 
 
-async def test_a_webhook_can_be_lost_for_good_and_found_only_by_asking(api, control, hook, refunded, listener):
+async def test_lost_webhook_is_found_only_by_look_up(api, control, hook, refunded, listener):
     await hook(knobs={"drop": ["refund_*"]})
     await control.settle_refund("r1", "succeeded")
     await control.webhooks_quiet()
@@ -145,7 +145,7 @@ async def test_a_webhook_can_be_lost_for_good_and_found_only_by_asking(api, cont
     assert (await api.get("/refunds/r1?force_sync=true")).json()["status"] == "succeeded"
 
 
-async def test_a_lost_webhook_can_be_sent_after_all(control, hook, refunded, listener):
+async def test_lost_webhook_can_be_sent_later(control, hook, refunded, listener):
     await hook(knobs={"drop": ["refund_*"]})
     await control.settle_refund("r1", "succeeded")
     await control.resend((await control.events())[-1]["event_id"])
@@ -153,13 +153,13 @@ async def test_a_lost_webhook_can_be_sent_after_all(control, hook, refunded, lis
     verify(listener.heard[0].body, listener.heard[0].signature, [SECRET])
 
 
-async def test_a_refund_can_succeed_without_a_word(api, control, refunded):
+async def test_refund_can_succeed_without_webhook(api, control, refunded):
     await control.settle_refund("r1", "succeeded", announce=False)
     assert (await api.get("/refunds/r1")).json()["status"] == "succeeded"
     assert [event["event_type"] for event in await control.events()] == ["payment_succeeded"]
 
 
-async def test_a_refund_can_fail_after_it_had_succeeded(control, refunded, listener):
+async def test_refund_can_fail_after_success(control, refunded, listener):
     await control.settle_refund("r1", "succeeded")
     await listener.has(1)
     await control.settle_refund("r1", "failed", error_code="bank", error_message="The bank refused")
@@ -168,7 +168,7 @@ async def test_a_refund_can_fail_after_it_had_succeeded(control, refunded, liste
     assert failed["content"]["object"]["error_message"] == "The bank refused"
 
 
-async def test_the_payments_webhook_can_come_after_the_refunds(api, control, hook, listener, refund_body):
+async def test_payment_webhook_can_follow_refund_webhooks(api, control, hook, listener, refund_body):
     await hook(knobs={"paused": True})
     await control.take_payment("o1", 5000, "USD")
     await control.let("refunds", "succeeded")
@@ -180,7 +180,7 @@ async def test_the_payments_webhook_can_come_after_the_refunds(api, control, hoo
     assert listener.types == ["refund_succeeded", "payment_succeeded"]
 
 
-async def test_an_event_of_a_type_that_nobody_knows_is_signed_like_any_other(control, hook, listener):
+async def test_unknown_event_type_is_signed(control, hook, listener):
     await control.announce("refund_reconsidered", "refund_details", {"refund_id": "r1"}, "r1")
     (event,) = await listener.has(1)
     assert (event["event_type"], event["content"]["object"]) == ("refund_reconsidered", {"refund_id": "r1"})
@@ -188,7 +188,7 @@ async def test_an_event_of_a_type_that_nobody_knows_is_signed_like_any_other(con
     assert await control.announce("refund_reconsidered", "refund_details", {}, "r1") is None
 
 
-async def test_members_of_a_later_version_do_not_disturb_our_intake(control, hook, refunded, listener):
+async def test_members_of_later_version_are_ignored_by_intake(control, hook, refunded, listener):
     await hook(knobs={"extra_fields": True})
     await control.settle_refund("r1", "succeeded")
     (event,) = await listener.has(1)
@@ -196,7 +196,7 @@ async def test_members_of_a_later_version_do_not_disturb_our_intake(control, hoo
     assert REFUND_EVENT.validate_python(event).content.object.refund_id == "r1"
 
 
-async def test_a_signature_can_be_missing_or_somebody_elses(control, hook, refunded, listener):
+async def test_signature_can_be_missing_or_foreign(control, hook, refunded, listener):
     await hook(knobs={"unsigned": 1})
     await control.settle_refund("r1", "review")
     await listener.has(1)
@@ -211,14 +211,14 @@ async def test_a_signature_can_be_missing_or_somebody_elses(control, hook, refun
     verify(good.body, good.signature, [SECRET])
 
 
-async def test_without_a_key_nothing_is_signed(control, hook, refunded, listener):
+async def test_event_without_key_is_unsigned(control, hook, refunded, listener):
     await hook(secret=None)
     await control.settle_refund("r1", "succeeded")
     await listener.has(1)
     assert listener.heard[0].signature is None
 
 
-async def test_the_same_event_can_come_twice(control, hook, refunded, listener):
+async def test_event_can_be_sent_twice(control, hook, refunded, listener):
     await hook(knobs={"duplicates": 1})
     await control.settle_refund("r1", "succeeded")
     await listener.has(2)
@@ -226,7 +226,7 @@ async def test_the_same_event_can_come_twice(control, hook, refunded, listener):
 
 
 @pytest.mark.parametrize("end", ["won", "lost", "accepted", "expired", "cancelled"])
-async def test_a_dispute_is_announced_from_its_opening_to_its_end(control, paid, listener, end):
+async def test_dispute_is_announced_from_opening_to_end(control, paid, listener, end):
     dispute = await control.open_dispute("o1", 2000)
     await listener.has(1)
     await control.settle_dispute(dispute, "challenged")

@@ -17,5 +17,5 @@ from infrastructure.stripe.error_wording import says_already_reversed
         ("Transfers in BGN cannot be reversed.", False),
     ],
 )
-def test_only_a_transfer_with_nothing_left_is_said_to_be_reversed(message, expected):
+def test_wording_says_reversed_only_when_nothing_is_left(message, expected):
     assert says_already_reversed(message) is expected

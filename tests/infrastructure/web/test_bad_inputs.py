@@ -69,7 +69,7 @@ async def send(client, path, body):
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_a_strange_value_anywhere_in_a_body_is_no_fault_of_ours(client, shop, path):
+async def test_strange_body_value_is_never_a_500(client, shop, path):
     await shop.paid("o1", ada=800)
     for place in places(BODIES[path]):
         for strange in STRANGE:
@@ -79,7 +79,7 @@ async def test_a_strange_value_anywhere_in_a_body_is_no_fault_of_ours(client, sh
         await send(client, path, {**BODIES[path], f"{name}2": 1})
 
 
-async def test_money_is_never_a_float_a_string_or_a_bool(at_the_door):
+async def test_amount_is_never_float_string_or_bool(at_the_door):
     for amount in (1_000.0, "1000", True, None, 0, -1, 2**53, 1e3, [1_000], {"value": 1_000}):
         for place in (("amount",), ("shares", 0, "amount")):
             answer = await send(at_the_door, "/v1/orders", changed(ORDER, place, amount))
@@ -87,13 +87,13 @@ async def test_money_is_never_a_float_a_string_or_a_bool(at_the_door):
             assert answer.json()["errors"][0]["at"].startswith("/" + "/".join(map(str, place)))
 
 
-async def test_ids_are_printable_ascii_without_spaces(at_the_door):
+async def test_id_is_printable_ascii_without_spaces(at_the_door):
     for bad in ("", " ", "a b", "a\n", "\u0000", "é", "x" * 129, "\u007f", 1, None, ["o1"]):
         answer = await send(at_the_door, "/v1/orders", changed(ORDER, ("order_id",), bad))
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), bad
 
 
-async def test_what_the_members_say_together_has_to_fit(at_the_door):
+async def test_body_members_must_be_consistent(at_the_door):
     twice = [*ORDER["shares"], *ORDER["shares"]]
     for change in (
         {"shares": [{**ORDER["shares"][0], "amount": 1_001}]},
@@ -108,7 +108,7 @@ async def test_what_the_members_say_together_has_to_fit(at_the_door):
     assert "'ada' comes twice" in answer.json()["detail"]
 
 
-async def test_a_problem_says_where_what_and_what_was_expected(at_the_door):
+async def test_problem_names_place_error_and_expectation(at_the_door):
     answer = await send(at_the_door, "/v1/orders", changed(ORDER, ("shares", 0, "seller_id"), "a b"))
     problem = answer.json()
     assert problem["errors"] == [
@@ -139,7 +139,7 @@ bounded = settings(max_examples=60, suppress_health_check=[HealthCheck.function_
 @bounded
 @given(call=bodies)
 @example(call=("/v1/orders", b"\x00"))
-async def test_any_body_gets_a_documented_answer(client, call):
+async def test_random_body_gets_documented_answer(client, call):
     await send(client, *call)
 
 
@@ -152,12 +152,12 @@ def sent(text):
 @given(op=st.sampled_from([op for op in OPERATIONS if op.method == "GET"]), name=texts, query=queries)
 @example(op=next(op for op in OPERATIONS if op.path == "/v1/orders/{order_id}"), name="\ud800", query=[])
 @example(op=next(op for op in OPERATIONS if op.path == "/v1/transfers"), name="", query=[("seller_id", "\ud800")])
-async def test_any_path_and_query_gets_a_documented_answer(client, op, name, query):
+async def test_random_path_and_query_get_documented_answer(client, op, name, query):
     path = op.path.format(order_id=sent(name), refund_id=sent(name), transfer_id=sent(name), seller_id=sent(name))
     await client.get(f"{path}?{'&'.join(f'{sent(key)}={sent(value)}' for key, value in query)}")
 
 
 @pytest.mark.parametrize("query", ["%", "%zz", "%ff=%fe", "limit", "&&&", "limit=1;limit=2", "=1", "a" * 10_000])
-async def test_a_query_that_is_none_is_no_fault_of_ours(client, query):
+async def test_malformed_query_is_never_a_500(client, query):
     answer = await client.get(f"/v1/transfers?{query}")
     assert answer.status_code in (200, 400, 422)

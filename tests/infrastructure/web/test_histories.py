@@ -40,7 +40,7 @@ async def _of_transfer(client, transfer_id):
     return (await client.get(f"/v1/transfers/{transfer_id}/history")).raise_for_status().json()["data"]
 
 
-async def test_an_orders_history_merges_all_its_streams_in_order_of_position(client, service):
+async def test_order_history_merges_streams_by_position(client, service):
     life = Life(service, 21)
     for _ in range(60):
         await life.happens()
@@ -61,7 +61,7 @@ async def test_an_orders_history_merges_all_its_streams_in_order_of_position(cli
     assert set(told_of) == {fact.position for fact in facts if fact.originator_id not in taken_over}
 
 
-async def test_a_transfers_history_is_its_part_of_the_orders(client, shop, at_stripe):
+async def test_transfer_history_is_part_of_order_history(client, shop, at_stripe):
     transfers = await shop.paid("o1", ada=8_000, bob=1_000)
     await at_stripe.does(transfers["ada"])
     await shop.refund("r1", amount=1_000)
@@ -72,14 +72,14 @@ async def test_a_transfers_history_is_its_part_of_the_orders(client, shop, at_st
         assert await _of_transfer(client, transfer_id) == of_it
 
 
-async def test_an_unknown_order_has_no_history(client):
+async def test_unknown_order_has_no_history(client):
     for order_id in ("nobody", str(uuid4())):
         answer = await client.get(f"/v1/orders/{order_id}/history")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert (await client.get("/v1/orders/%20/history")).status_code == 422
 
 
-async def test_every_fact_says_which_webhook_person_or_part_of_the_ledger_was_behind_it(
+async def test_fact_names_webhook_person_or_process_behind_it(
     client, stranger, shop, at_stripe, service, senders
 ):
     transfers = await shop.paid("o1", ada=8_000)
@@ -105,7 +105,7 @@ async def test_every_fact_says_which_webhook_person_or_part_of_the_ledger_was_be
     }
 
 
-async def test_a_webhook_leads_to_the_last_fact_that_it_caused(client, stranger, shop, service, senders):
+async def test_webhook_names_last_fact_it_caused(client, stranger, shop, service, senders):
     await shop.paid("o1", ada=8_000)
     await _handled(service, stranger, senders, _refund_event("evt_1"))
     (row,) = await service.inbox.newest("done", 10)
@@ -116,7 +116,7 @@ async def test_a_webhook_leads_to_the_last_fact_that_it_caused(client, stranger,
     assert (again.event_id, again.position) == ("evt_2", None), "the same report again causes nothing"
 
 
-async def test_a_webhook_is_named_where_no_fact_of_its_does(client, stranger, shop, at_stripe, service, senders):
+async def test_webhook_is_named_where_none_of_its_facts_names_it(client, stranger, shop, at_stripe, service, senders):
     """What somebody took back at Stripe names nobody; the inbox row holds the position of the last fact."""
     transfers = await shop.paid("o1", ada=8_000)
     stripe_id = await at_stripe.does(transfers["ada"])
@@ -136,7 +136,7 @@ async def test_a_webhook_is_named_where_no_fact_of_its_does(client, stranger, sh
     ]
 
 
-async def test_calls_are_told_with_their_key_stripes_request_and_its_own_words(client, shop, at_stripe):
+async def test_call_history_shows_key_request_id_and_message(client, shop, at_stripe):
     transfers = await shop.paid("o1", ada=8_000)
     await at_stripe.answers(transfers["ada"], Succeeded("tr_1", 8_000, "req_paid"))
     await shop.refund("r1", amount=1_000)

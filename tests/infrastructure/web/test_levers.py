@@ -15,7 +15,7 @@ async def stuck(shop, at_stripe):
     return f"/v1/transfers/{transfer_id}"
 
 
-async def test_what_was_settled_outside_of_stripe_is_resolved_and_its_alarm_ends(client, shop, at_stripe):
+async def test_resolved_transfer_ends_its_alarm(client, shop, at_stripe):
     path = await stuck(shop, at_stripe)
     assert [alarm["kind"] for alarm in (await client.get("/v1/alarms")).json()["data"]] == ["permanently_failed"]
     answer = await client.post(f"{path}/resolve", json=MIA | {"evidence": "ticket 4711"})
@@ -32,7 +32,7 @@ async def test_what_was_settled_outside_of_stripe_is_resolved_and_its_alarm_ends
     assert (again.status_code, again.json()["code"]) == (409, "nothing_to_resolve")
 
 
-async def test_an_object_of_stripes_is_read_before_it_resolves_anything(client, shop, at_stripe):
+async def test_resolving_with_stripe_object_reads_it_first(client, shop, at_stripe):
     path = await stuck(shop, at_stripe)
     for evidence in ("tr_1Other", "trr_1Other"):
         answer = await client.post(f"{path}/resolve", json=MIA | {"evidence": evidence})
@@ -40,7 +40,7 @@ async def test_an_object_of_stripes_is_read_before_it_resolves_anything(client, 
     assert (await client.get(path)).json()["status"] == "permanently_failed"
 
 
-async def test_a_pause_is_told_with_who_and_why_until_it_is_resumed(client):
+async def test_pause_shows_actor_and_reason_until_resumed(client):
     paused = await client.post("/v1/pause", json=MIA | {"seller_id": "ada"})
     assert (paused.status_code, paused.json()["scope"], paused.json()["paused"]) == (200, "seller:ada", True)
     (shown,) = (await client.get("/v1/pauses")).json()["data"]
@@ -53,14 +53,14 @@ async def test_a_pause_is_told_with_who_and_why_until_it_is_resumed(client):
     assert (await client.get("/v1/pauses")).json()["data"] == []
 
 
-async def test_without_a_scope_everything_is_paused_and_resuming_what_was_not_paused_is_no_error(client):
+async def test_pause_without_scope_stops_everything(client):
     assert (await client.post("/v1/pause", json=MIA)).json()["scope"] == "everything"
     assert (await client.post("/v1/resume", json=MIA | {"work": "reversing"})).json() == {
         "scope": "work:reversing", "paused": False, "actor": None, "reason": None, "updated_at": None,
     }  # fmt: skip
 
 
-async def test_one_scope_at_a_time_and_no_unknown_work(client):
+async def test_pause_takes_one_scope_and_known_work_only(client):
     both = await client.post("/v1/pause", json=MIA | {"work": "reversing", "seller_id": "ada"})
     unknown = await client.post("/v1/pause", json=MIA | {"work": "guessing"})
     nobody = await client.post("/v1/pause", json=MIA | {"actor": "stripe:evt_1"})

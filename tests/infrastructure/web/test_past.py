@@ -33,7 +33,7 @@ async def _remember(client, service, life) -> Remembered:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_as_of_equals_what_was_recorded_at_that_time(client, service, seed):
+async def test_as_of_shows_state_recorded_at_that_time(client, service, seed):
     life, memory = Life(service, seed), list[Remembered]()
     for _ in range(COMMANDS):
         await life.happens()
@@ -51,7 +51,7 @@ async def test_as_of_equals_what_was_recorded_at_that_time(client, service, seed
             assert then.json() == answer, f"{path} as of {instant}"
 
 
-async def test_a_balance_is_the_same_however_many_streams_are_read_at_once(service):
+async def test_as_of_balance_is_independent_of_batch_size(service):
     life = Life(service, 7)
     for _ in range(COMMANDS):
         await life.happens()
@@ -68,14 +68,14 @@ PATHS = ["/v1/transfers/{transfer}", "/v1/orders/o1", "/v1/sellers/ada/balance"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_moment_is_named_once(client, shop, path):
+async def test_as_of_takes_one_moment(client, shop, path):
     path = path.format(transfer=(await shop.paid("o1", ada=8_000))["ada"])
     answer = await client.get(path, params={"as_of": "2999-01-01T00:00:00Z", "as_of_position": 1})
     assert (answer.status_code, answer.json()["code"]) == (400, "instant_and_position")
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_position_still_to_come_is_refused(client, shop, service, path):
+async def test_as_of_future_position_is_refused(client, shop, service, path):
     path = path.format(transfer=(await shop.paid("o1", ada=8_000))["ada"])
     head = await service.store.head()
     assert (await client.get(path, params={"as_of_position": head})).json() == (await client.get(path)).json()
@@ -85,12 +85,12 @@ async def test_a_position_still_to_come_is_refused(client, shop, service, path):
 
 @pytest.mark.parametrize("position", ["-1", "x", "1.5", str(2**53), ""])
 @pytest.mark.parametrize("path", ["/v1/orders/o1", "/v1/sellers/ada/balance"])
-async def test_a_position_is_a_number(client, path, position):
+async def test_as_of_position_is_a_number(client, path, position):
     answer = await client.get(path, params={"as_of_position": position})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
-async def test_before_it_was_recorded_there_was_no_order_and_no_balance(client, shop):
+async def test_as_of_before_recording_shows_no_order_or_balance(client, shop):
     await shop.paid("o1", ada=8_000)
     for moment in ({"as_of": START.isoformat()}, {"as_of_position": 0}):
         answer = await client.get("/v1/orders/o1", params=moment)
@@ -99,7 +99,7 @@ async def test_before_it_was_recorded_there_was_no_order_and_no_balance(client, 
     assert (await client.get(f"/v1/orders/{uuid4()}", params={"as_of_position": 1})).status_code == 404
 
 
-async def test_an_order_as_it_was_has_what_belonged_to_it_then(client, shop, at_stripe, service):
+async def test_as_of_order_shows_its_parts_of_that_time(client, shop, at_stripe, service):
     transfers = await shop.paid("o1", ada=8_000)
     await at_stripe.does(transfers["ada"])
     before = await service.store.head()

@@ -19,29 +19,29 @@ async def samples(client):
     }
 
 
-async def test_a_process_is_alive_while_it_answers(at_the_door):
+async def test_liveness_is_ok_while_process_answers(at_the_door):
     assert (await at_the_door.get("/healthz")).json() == {"status": "alive"}
 
 
-async def test_a_process_is_ready_when_it_can_serve(stranger):
+async def test_readiness_is_ok_when_process_can_serve(stranger):
     answer = await stranger.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"ready": True})
 
 
-async def test_it_is_not_ready_while_it_drains(service, connect):
+async def test_readiness_fails_while_draining(service, connect):
     async with connect(application_of(replace(service, draining=True))) as client:
         answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
     assert answer.json()["reasons"] == ["it is shutting down"]
 
 
-async def test_it_is_not_ready_without_its_database(at_the_door):
+async def test_readiness_fails_without_database(at_the_door):
     answer = await at_the_door.get("/readyz")
     assert (answer.status_code, answer.json()["reasons"]) == (503, ["the database does not answer"])
 
 
 @pytest.mark.parametrize("damage", ["delete from ledger_migrations where version > 3", "drop table ledger_migrations"])
-async def test_it_is_not_ready_when_migrations_were_taken_back(stranger, database_url, damage):
+async def test_readiness_fails_when_migrations_are_reverted(stranger, database_url, damage):
     with psycopg.connect(database_url, autocommit=True) as person:
         person.execute(damage)
     answer = await stranger.get("/readyz")
@@ -49,7 +49,7 @@ async def test_it_is_not_ready_when_migrations_were_taken_back(stranger, databas
     assert "schema" in answer.json()["detail"]
 
 
-async def test_metrics_count_what_is_there(client, shop, at_stripe):
+async def test_metrics_count_stored_rows(client, shop, at_stripe):
     transfers = await shop.paid(ada=8_000, bob=1_000)
     await at_stripe.does(transfers["ada"])
     await at_stripe.answers(transfers["bob"], Rejected(400, None, "Refused.", stored=True))
@@ -67,7 +67,7 @@ async def test_metrics_count_what_is_there(client, shop, at_stripe):
     assert seen["ledger_http_request_seconds_count", "/v1/orders", "POST"] == 1
 
 
-async def test_a_callers_inventions_make_no_time_series(client):
+async def test_metrics_ignore_paths_invented_by_callers(client):
     for number in range(5):
         await client.get(f"/v1/nothing/{number}")
         await client.get(f"/v1/orders/o{number}")
@@ -78,7 +78,7 @@ async def test_a_callers_inventions_make_no_time_series(client):
     assert not any("INVENT" in label for name in seen for label in name)
 
 
-async def test_metrics_are_answered_without_the_database(at_the_door):
+async def test_metrics_are_answered_without_database(at_the_door):
     await at_the_door.get("/healthz")
     seen = await samples(at_the_door)
     assert seen["ledger_database_up",] == 0

@@ -24,7 +24,7 @@ def page(*events: object, more: object = False) -> dict[str, object]:
     return {"object": "list", "data": list(events), "has_more": more, "url": "/v1/events"}
 
 
-async def test_a_page_brings_events_as_their_webhooks_would_have(stripe, gateway):
+async def test_event_page_equals_webhook_events(stripe, gateway):
     stripe.answers(200, page(event(2), event(1), more=True))
     events, more = await gateway.events(SINCE, UNTIL, None)
     assert more
@@ -34,7 +34,7 @@ async def test_a_page_brings_events_as_their_webhooks_would_have(stripe, gateway
     ]
 
 
-async def test_it_asks_for_what_concerns_a_ledger_and_rounds_the_window_down(stripe, gateway):
+async def test_event_request_names_types_and_rounds_window_down(stripe, gateway):
     stripe.answers(200, page())
     assert await gateway.events(SINCE, UNTIL, "evt_9") == ([], False)
     (request,) = stripe.requests
@@ -44,7 +44,7 @@ async def test_it_asks_for_what_concerns_a_ledger_and_rounds_the_window_down(str
     assert [asked[f"types[{n}]"] for n in range(len(TYPES))] == list(TYPES)
 
 
-def test_stripe_takes_no_more_than_twenty_types_and_no_wildcards():
+def test_event_types_are_at_most_twenty_without_wildcards():
     assert len(set(TYPES)) == len(TYPES) <= 20
     assert not any("*" in each for each in TYPES)
 
@@ -64,29 +64,29 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("shown", UNREADABLE)
-async def test_less_than_a_whole_page_is_no_answer(stripe, gateway, shown):
+async def test_incomplete_event_page_is_a_failure(stripe, gateway, shown):
     stripe.answers(200, shown)
     with pytest.raises(LookUpFailed):
         await gateway.events(SINCE, UNTIL, None)
 
 
-async def test_a_page_that_ends_where_it_began_does_not_go_on(stripe, gateway):
+async def test_event_page_ending_at_its_cursor_stops(stripe, gateway):
     stripe.answers(200, page(event(1), more=True))
     with pytest.raises(LookUpFailed, match="does not go on"):
         await gateway.events(SINCE, UNTIL, "evt_1")
 
 
 @pytest.mark.parametrize(
-    ("status", "heard"), [(401, ProviderSignal.KEY_REFUSED), (403, ProviderSignal.KEY_REFUSED), (503, ProviderSignal.SILENCE)]
+    ("status", "signal"), [(401, ProviderSignal.KEY_REFUSED), (403, ProviderSignal.KEY_REFUSED), (503, ProviderSignal.SILENCE)]
 )
-async def test_a_failure_says_what_it_means(stripe, gateway, status, signal):
+async def test_event_list_failure_states_its_meaning(stripe, gateway, status, signal):
     stripe.answers(status, {"error": {"type": "api_error", "message": "no"}})
     with pytest.raises(LookUpFailed) as raised:
         await gateway.events(SINCE, UNTIL, None)
     assert raised.value.signal is signal
 
 
-async def test_events_of_connected_accounts_are_not_in_the_platform_s_list(gateway_at):
+async def test_connected_account_events_are_not_listed(gateway_at):
     """Stripe lists them for each account alone; see docs/guarantees.md."""
     async with running_simulator() as (_, control):
         gateway, now = await gateway_at(control.url), datetime.now(UTC)

@@ -21,7 +21,7 @@ TRANSFER = {"id": "tr_1", "object": "transfer", "amount": 2000, "currency": "usd
 REVERSAL = {"id": "trr_1", "object": "transfer_reversal", "amount": 400, "currency": "usd", "transfer": "tr_1"}
 
 
-async def test_a_transfer_goes_out_as_it_was_frozen(stripe, gateway):
+async def test_transfer_is_sent_as_frozen(stripe, gateway):
     stripe.answers(200, TRANSFER)
     assert await gateway.create(BODY, "transfer:t1:e1") == Succeeded("tr_1", 2000, "req_1")
     [request] = stripe.requests
@@ -40,7 +40,7 @@ async def test_a_transfer_goes_out_as_it_was_frozen(stripe, gateway):
     assert request.headers["stripe-version"] == sdk.api_version
 
 
-async def test_the_sdk_does_not_tell_stripe_about_us(stripe, gateway_at, monkeypatch):
+async def test_sdk_telemetry_is_not_sent(stripe, gateway_at, monkeypatch):
     monkeypatch.setattr(sdk, "enable_telemetry", True)  # as it is when the SDK is imported
     gateway = await gateway_at(stripe.url)
     stripe.answers(200, TRANSFER)
@@ -51,7 +51,7 @@ async def test_the_sdk_does_not_tell_stripe_about_us(stripe, gateway_at, monkeyp
         assert "telemetry_id" not in request.headers["x-stripe-client-user-agent"]
 
 
-async def test_a_reversal_goes_out_to_its_transfer(stripe, gateway):
+async def test_reversal_is_sent_to_its_transfer(stripe, gateway):
     stripe.answers(200, REVERSAL)
     outcome = await gateway.reverse("tr_1", 400, "broken cup", "reversal:r1:e2", {"reversal_id": "r1"})
     assert outcome == Succeeded("trr_1", 400, "req_1")
@@ -65,7 +65,7 @@ async def test_a_reversal_goes_out_to_its_transfer(stripe, gateway):
     assert request.headers["idempotency-key"] == "reversal:r1:e2"
 
 
-async def test_a_reason_that_stripe_would_refuse_is_left_out_or_cut(stripe, gateway):
+async def test_reason_refused_by_stripe_is_omitted_or_cut(stripe, gateway):
     stripe.answers(200, REVERSAL)
     await gateway.reverse("tr_1", 400, "", "k")
     await gateway.reverse("tr_1", 400, "é" * 5001, "k")
@@ -75,7 +75,7 @@ async def test_a_reason_that_stripe_would_refuse_is_left_out_or_cut(stripe, gate
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])
-async def test_without_a_usable_key_nothing_is_sent(stripe, gateway, key):
+async def test_call_without_usable_key_is_not_sent(stripe, gateway, key):
     with pytest.raises(ValueError, match="idempotency key"):
         await gateway.create(BODY, key)
     with pytest.raises(ValueError, match="idempotency key"):
@@ -83,7 +83,7 @@ async def test_without_a_usable_key_nothing_is_sent(stripe, gateway, key):
     assert stripe.requests == []
 
 
-async def test_without_a_transfer_nothing_is_reversed_or_read(stripe, gateway):
+async def test_call_without_transfer_is_not_sent(stripe, gateway):
     with pytest.raises(ValueError, match="empty"):
         await gateway.reverse("", 400, "refund", "k")
     with pytest.raises(ValueError, match="empty"):
@@ -92,13 +92,13 @@ async def test_without_a_transfer_nothing_is_reversed_or_read(stripe, gateway):
 
 
 @pytest.mark.parametrize(("value", "replayed"), [("true", True), ("false", False)])
-async def test_a_replayed_success_says_so(stripe, gateway, value, replayed):
+async def test_replayed_success_is_marked(stripe, gateway, value, replayed):
     stripe.answers(200, TRANSFER, {"Idempotent-Replayed": value})
     assert await gateway.create(BODY, "k") == Succeeded("tr_1", 2000, "req_1", replayed)
 
 
 @pytest.mark.parametrize("body", [BODY, {**BODY, "currency": "USD"}], ids=["lower case", "upper case"])
-async def test_the_case_of_a_currency_is_no_disagreement(stripe, gateway, body):
+async def test_currency_case_is_ignored(stripe, gateway, body):
     stripe.answers(200, TRANSFER)
     assert isinstance(await gateway.create(body, "k"), Succeeded)
 
@@ -121,7 +121,7 @@ DISAGREEMENTS = {
 
 
 @pytest.mark.parametrize("change", DISAGREEMENTS.values(), ids=DISAGREEMENTS)
-async def test_a_transfer_that_disagrees_is_no_success(stripe, gateway, change):
+async def test_disagreeing_transfer_is_no_success(stripe, gateway, change):
     stripe.answers(200, {**TRANSFER, **change})
     outcome = await gateway.create(BODY, "k")
     assert isinstance(outcome, Unknown)
@@ -130,7 +130,7 @@ async def test_a_transfer_that_disagrees_is_no_success(stripe, gateway, change):
 
 
 @pytest.mark.parametrize("field", ["id", "object", "amount", "currency", "destination"])
-async def test_a_transfer_that_lacks_a_field_is_no_success(stripe, gateway, field):
+async def test_transfer_lacking_a_field_is_no_success(stripe, gateway, field):
     stripe.answers(200, {name: value for name, value in TRANSFER.items() if name != field})
     outcome = await gateway.create(BODY, "k")
     assert isinstance(outcome, Unknown)
@@ -142,20 +142,20 @@ async def test_a_transfer_that_lacks_a_field_is_no_success(stripe, gateway, fiel
     [{"id": "tr_1"}, {"object": "transfer"}, {"amount": 399}, {"transfer": "tr_2"}, {"status": "failed"}],
     ids=lambda change: next(iter(change)),
 )
-async def test_a_reversal_that_disagrees_is_no_success(stripe, gateway, change):
+async def test_disagreeing_reversal_is_no_success(stripe, gateway, change):
     stripe.answers(200, {**REVERSAL, **change})
     outcome = await gateway.reverse("tr_1", 400, "refund", "k")
     assert isinstance(outcome, Unknown)
     assert outcome.why == "disagrees"
 
 
-async def test_a_disagreement_names_the_field_what_was_expected_and_what_came(stripe, gateway):
+async def test_disagreement_names_field_expected_and_received(stripe, gateway):
     stripe.answers(200, {**TRANSFER, "amount": 1999})
     outcome = await gateway.create(BODY, "k")
     assert outcome.message == ("Stripe's answer disagrees with the request: amount of tr_1 should be 2000, but is 1999.")
 
 
-async def test_a_hundred_calls_are_in_flight_at_once(stripe, gateway_at):
+async def test_hundred_calls_run_concurrently(stripe, gateway_at):
     gateway = await gateway_at(stripe.url, max_concurrency=100)
     go = asyncio.Event()
     for _ in range(100):
@@ -167,7 +167,7 @@ async def test_a_hundred_calls_are_in_flight_at_once(stripe, gateway_at):
 
 
 @pytest.mark.usefixtures("without_collector")
-async def test_a_cancelled_call_is_cancelled_and_gives_its_connection_back(stripe, gateway):
+async def test_cancelled_call_returns_its_connection(stripe, gateway):
     stripe.hangs()
     call = asyncio.create_task(gateway.create(BODY, "k"))
     await stripe.saw(1)
@@ -179,7 +179,7 @@ async def test_a_cancelled_call_is_cancelled_and_gives_its_connection_back(strip
 
 @pytest.mark.usefixtures("without_collector")
 @pytest.mark.parametrize("after", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"], ids=["no answer", "half"])
-async def test_an_answer_that_does_not_end_is_a_timeout_and_gives_its_connection_back(stripe, gateway_at, after):
+async def test_endless_answer_times_out_and_returns_connection(stripe, gateway_at, after):
     gateway = await gateway_at(stripe.url, timeout=0.2)
     stripe.hangs(after)
     outcome = await gateway.create(BODY, "k")
@@ -188,7 +188,7 @@ async def test_an_answer_that_does_not_end_is_a_timeout_and_gives_its_connection
     await stripe.hung_up()
 
 
-async def test_a_call_in_flight_ends_as_unknown_when_the_gateway_closes(stripe, gateway):
+async def test_call_in_flight_is_unknown_when_gateway_closes(stripe, gateway):
     stripe.hangs()
     call = asyncio.create_task(gateway.create(BODY, "k"))
     await stripe.saw(1)
@@ -198,7 +198,7 @@ async def test_a_call_in_flight_ends_as_unknown_when_the_gateway_closes(stripe, 
     assert outcome.why == "connection"
 
 
-async def test_a_gateway_may_be_closed_twice(gateway):
+async def test_gateway_may_be_closed_twice(gateway):
     await gateway.aclose()
     await gateway.aclose()
 
@@ -217,12 +217,12 @@ async def test_connections_are_kept_and_cookies_are_not(stripe, gateway_at):
     [("", "https://a", 1.0, 1), ("sk_x", "api.stripe.com", 1.0, 1), ("sk_x", "https://a", 0.0, 1), ("sk_x", "http://a", 1.0, 0)],
     ids=["key", "url", "timeout", "concurrency"],
 )
-async def test_arguments_that_could_only_fail_later_are_refused_at_once(arguments):
+async def test_unusable_argument_is_refused_at_once(arguments):
     with pytest.raises(ValueError, match="StripeGateway needs"):
         StripeGateway(*arguments)
 
 
-async def test_a_slash_at_the_end_of_the_base_url_does_no_harm(stripe, gateway_at):
+async def test_base_url_may_end_with_slash(stripe, gateway_at):
     gateway = await gateway_at(stripe.url + "/")
     stripe.answers(200, TRANSFER)
     assert isinstance(await gateway.create(BODY, "k"), Succeeded)

@@ -21,7 +21,7 @@ def page(*items: object, more: object = False) -> dict[str, object]:
     return {"object": "list", "data": list(items), "has_more": more, "url": "/v1/transfers"}
 
 
-async def test_a_page_shows_what_tells_whose_a_transfer_is(stripe: Any, gateway: Any) -> None:
+async def test_transfer_page_shows_identifying_fields(stripe: Any, gateway: Any) -> None:
     made = {"id": "trr_1", "object": "transfer_reversal", "amount": 5, "transfer": "tr_1", "metadata": {"reversal_id": "r"}}
     marks = {"transfer_id": "t", "order_id": "o"}
     stripe.answers(200, page(transfer(metadata=marks, transfer_group="g", amount_reversed=5, reversals=page(made)), more=True))
@@ -31,7 +31,7 @@ async def test_a_page_shows_what_tells_whose_a_transfer_is(stripe: Any, gateway:
     assert one.created_at == datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-async def test_the_next_page_follows_the_last_one_and_keeps_to_its_destination(stripe: Any, gateway: Any) -> None:
+async def test_next_page_keeps_cursor_and_destination(stripe: Any, gateway: Any) -> None:
     stripe.answers(200, page())
     assert await gateway.page(SINCE, UNTIL, "tr_9", "acct_1") == ([], False)
     path = unquote(stripe.requests[0].path)
@@ -50,7 +50,7 @@ async def test_the_next_page_follows_the_last_one_and_keeps_to_its_destination(s
         page(transfer("tr_2", reversals=page({"id": "trr_1", "object": "transfer_reversal", "transfer": "tr_3"}))),
     ],
 )
-async def test_a_page_that_cannot_be_read_says_nothing(stripe: Any, gateway: Any, shown: dict[str, object]) -> None:
+async def test_unreadable_page_is_a_failure(stripe: Any, gateway: Any, shown: dict[str, object]) -> None:
     stripe.answers(200, shown)
     with pytest.raises(LookUpFailed):
         await gateway.page(SINCE, UNTIL, "tr_9", "acct_1")

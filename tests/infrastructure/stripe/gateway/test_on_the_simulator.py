@@ -43,7 +43,7 @@ async def count(control: SimulatorControl) -> int:
 
 
 @pytest.mark.parametrize(("kind", "why", "made"), [(kind, *heard) for kind, heard in HEARD.items()], ids=HEARD)
-async def test_a_spoilt_call_is_unknown_whether_or_not_it_was_executed(control, gateway, kind, why, made):
+async def test_spoilt_call_is_unknown_executed_or_not(control, gateway, kind, why, made):
     await control.fault(kind, "transfers.create", times=1)
     outcome = await gateway.create(BODY, "k")
     assert isinstance(outcome, Unknown)
@@ -53,14 +53,14 @@ async def test_a_spoilt_call_is_unknown_whether_or_not_it_was_executed(control, 
     assert (settled.replayed, await count(control)) == (made == 1, 1)
 
 
-async def test_an_answer_that_drips_but_ends_in_time_is_a_success(control, gateway_at):
+async def test_slow_answer_within_limit_is_success(control, gateway_at):
     gateway = await gateway_at(control.url, timeout=20)
     await control.fault("slow_drip", "transfers.create", times=1, seconds=0.1)
     assert isinstance(await gateway.create(BODY, "k"), Succeeded)
 
 
 @pytest.mark.parametrize(("kind", "made"), [("stored_500_then_created", 1), ("stored_500_not_created", 0)])
-async def test_a_stored_500_is_unknown_for_ever_and_only_the_books_tell(control, gateway, kind, made):
+async def test_stored_500_is_unknown_until_books_are_read(control, gateway, kind, made):
     await control.fault(kind, "transfers.create", times=1)
     heard = [await gateway.create(BODY, "k") for _ in range(3)]
     assert [(outcome.why, outcome.replayed) for outcome in heard] == [
@@ -72,7 +72,7 @@ async def test_a_stored_500_is_unknown_for_ever_and_only_the_books_tell(control,
 
 
 @pytest.mark.parametrize("name", ["already_fully_reversed", "reversal_above_rest", "seller_balance_too_low"])
-async def test_a_refusal_worded_by_guess_stays_a_refusal_when_stripe_words_it_otherwise(control, gateway, name):
+async def test_refusal_with_other_wording_stays_refusal(control, gateway, name):
     await control.reword(name, message="Computer says no.", code="invented_tomorrow", param=None)
     transfer = await gateway.create(BODY, "k")
     match name:

@@ -49,7 +49,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("operation", ["create", "reverse"])
 @pytest.mark.parametrize(("status", "fields"), REFUSALS.values(), ids=REFUSALS)
-async def test_a_parsed_refusal_is_definite_and_whole(stripe, gateway, operation, status, fields):
+async def test_parsed_refusal_is_definite(stripe, gateway, operation, status, fields):
     stripe.refuses(status, fields, STORED)
     assert await call(gateway, operation) == Rejected(
         status,
@@ -68,7 +68,7 @@ async def test_a_parsed_refusal_is_definite_and_whole(stripe, gateway, operation
     [({}, False), (STORED, True), (REPLAYED, True), ({"Stripe-Should-Retry": "true"}, False)],
     ids=["validation", "executed", "replayed", "should retry"],
 )
-async def test_a_refusal_is_stored_only_when_stripe_says_so(stripe, gateway, headers, stored):
+async def test_refusal_is_stored_only_if_stripe_says_so(stripe, gateway, headers, stored):
     stripe.refuses(400, error("No", "balance_insufficient"), headers)
     outcome = await call(gateway)
     assert isinstance(outcome, Rejected)
@@ -96,7 +96,7 @@ HINDRANCES = {
 
 
 @pytest.mark.parametrize(("status", "fields", "headers", "why"), HINDRANCES.values(), ids=HINDRANCES)
-async def test_what_stripe_did_not_begin_is_not_executed(stripe, gateway, status, fields, headers, why):
+async def test_call_not_begun_is_not_executed(stripe, gateway, status, fields, headers, why):
     stripe.refuses(status, fields, headers)
     assert await call(gateway) == NotExecuted(why, fields["message"], "req_1")
     assert len(stripe.requests) == 1
@@ -145,7 +145,7 @@ UNKNOWNS: dict[str, tuple[Callable[[Any], None], str, int | None]] = {
 
 @pytest.mark.parametrize("operation", ["create", "reverse"])
 @pytest.mark.parametrize(("play", "why", "status"), UNKNOWNS.values(), ids=UNKNOWNS)
-async def test_everything_else_is_unknown_and_sent_only_once(stripe, gateway, operation, play, why, status):
+async def test_other_answer_is_unknown_and_sent_once(stripe, gateway, operation, play, why, status):
     play(stripe)
     outcome = await call(gateway, operation)
     assert isinstance(outcome, Unknown), outcome
@@ -153,14 +153,14 @@ async def test_everything_else_is_unknown_and_sent_only_once(stripe, gateway, op
     assert len(stripe.requests) == 1
 
 
-async def test_a_server_that_is_not_there_is_a_connection_fault(stripe, gateway):
+async def test_absent_server_is_a_connection_fault(stripe, gateway):
     await stripe.stop()
     outcome = await call(gateway)
     assert isinstance(outcome, Unknown)
     assert outcome.why == "connection"
 
 
-async def test_an_answer_without_end_is_not_read_for_ever(stripe, gateway):
+async def test_endless_answer_is_not_read_on(stripe, gateway):
     stripe.sends(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(LARGEST_ANSWER + 1))
     outcome = await call(gateway)
     assert isinstance(outcome, Unknown)
@@ -168,12 +168,12 @@ async def test_an_answer_without_end_is_not_read_for_ever(stripe, gateway):
     await stripe.hung_up()
 
 
-async def test_a_replayed_500_is_recognised(stripe, gateway):
+async def test_replayed_500_is_recognised(stripe, gateway):
     stripe.refuses(500, error("Oops", type_="api_error"), STORED | REPLAYED)
     assert await call(gateway) == Unknown("http_500", "Oops", 500, "req_1", replayed=True)
 
 
-async def test_the_request_id_of_an_unreadable_answer_is_kept(stripe, gateway):
+async def test_unreadable_answer_keeps_its_request_id(stripe, gateway):
     stripe.answers(502, PAGE)
     outcome = await call(gateway)
     assert isinstance(outcome, Unknown)
@@ -181,14 +181,14 @@ async def test_the_request_id_of_an_unreadable_answer_is_kept(stripe, gateway):
     assert "502 Bad Gateway" in outcome.message
 
 
-async def test_a_secret_in_an_answer_reaches_no_message(stripe, gateway, api_key):
+async def test_message_contains_no_secret(stripe, gateway, api_key):
     for status, body in ((401, {"error": error(f"Bad key {api_key}")}), (502, f"<pre>authorization: Bearer {api_key}")):
         stripe.answers(status, body)
         assert api_key not in repr(await call(gateway))
         assert api_key in stripe.requests[-1].headers["authorization"]
 
 
-async def test_a_message_stays_whole_up_to_its_bound_and_can_be_stored(stripe, gateway):
+async def test_message_is_bounded_and_storable(stripe, gateway):
     stripe.refuses(400, error("x" * LONGEST_MESSAGE))
     stripe.refuses(400, error("x" * (LONGEST_MESSAGE + 1)))
     stripe.refuses(400, error("a\x00b\ud800c", "\x00"))
@@ -198,14 +198,14 @@ async def test_a_message_stays_whole_up_to_its_bound_and_can_be_stored(stripe, g
     assert (dirty.message, dirty.code) == ("a\ufffdb\ufffdc", "\ufffd")
 
 
-async def test_our_own_mistake_is_unknown_under_its_own_name(stripe, gateway):
+async def test_programming_error_is_unknown_under_its_name(stripe, gateway):
     outcome = await gateway.create({"amount": 1}, "k")
     assert isinstance(outcome, Unknown)
     assert outcome.why == "bug:KeyError"
     assert stripe.requests == []
 
 
-async def test_a_mistake_that_the_sdk_wraps_as_a_network_fault_is_unwrapped(stripe, gateway):
+async def test_error_wrapped_as_network_fault_is_unwrapped(stripe, gateway):
     await gateway.aclose()
     outcome = await call(gateway)
     assert isinstance(outcome, Unknown)
@@ -226,7 +226,7 @@ RAW = {
 
 
 @pytest.mark.parametrize(("raised", "why"), RAW.values(), ids=RAW)
-def test_what_escapes_the_sdk_is_unknown_too(raised, why):
+def test_error_escaping_the_sdk_is_unknown(raised, why):
     outcome = outcome_of(raised)
     assert isinstance(outcome, Unknown)
     assert outcome.why == why

@@ -15,7 +15,7 @@ async def types(api, **query):
     return [event["type"] for event in answer.json()["data"]]
 
 
-async def test_events_are_chosen_by_type_by_several_types_and_by_instant(api, control):
+async def test_events_are_filtered_by_type_and_instant(api, control):
     transfer = await api.made()
     await control.advance_clock(10)
     await api.reverse(transfer["id"], 5)
@@ -33,7 +33,7 @@ async def test_type_and_types_exclude_each_other(api, control, refused):
     assert refused(answer)[:2] == (400, "invalid_request_error")
 
 
-async def test_an_event_can_be_read_for_thirty_days(api, control, refused):
+async def test_event_is_readable_for_thirty_days(api, control, refused):
     await api.made()
     (event,) = (await api.get("/v1/events")).json()["data"]
     await control.advance_clock(THIRTY_DAYS)
@@ -61,7 +61,7 @@ async def taker():
     await server.wait_closed()
 
 
-async def test_what_an_endpoint_did_not_take_is_found_by_its_delivery(api, control, taker):
+async def test_undelivered_event_is_found_by_delivery_success(api, control, taker):
     await control.add_webhook_endpoint(taker, ["whsec_1"], knobs={"duplicates": 1})
     lossy = await control.add_webhook_endpoint(NOWHERE, ["whsec_1"], types=["transfer.reversed"], knobs={"paused": True})
     transfer = await api.made()
@@ -73,7 +73,7 @@ async def test_what_an_endpoint_did_not_take_is_found_by_its_delivery(api, contr
     assert [event["pending_webhooks"] for event in (await api.get("/v1/events")).json()["data"]] == [1, 0]
 
 
-async def test_a_lost_webhook_is_still_to_be_found(api, control, taker):
+async def test_lost_webhook_is_found_in_event_list(api, control, taker):
     await control.add_webhook_endpoint(taker, ["whsec_1"], knobs={"drop": ["*"]})
     await api.made()
     assert await types(api, delivery_success="false") == ["transfer.created"]

@@ -88,7 +88,7 @@ def play(monkeypatch) -> Callable[[Coroutine[Any, Any, None]], None]:
     return run
 
 
-def test_a_call_neither_sleeps_nor_opens_a_socket(play):
+def test_call_neither_sleeps_nor_opens_socket(play):
     async def story() -> None:
         desk = Desk()
         made = (await desk.transfer()).json()
@@ -98,7 +98,7 @@ def test_a_call_neither_sleeps_nor_opens_a_socket(play):
     play(story())
 
 
-def test_its_time_is_the_clock_it_was_given(play):
+def test_simulated_time_is_the_given_clock(play):
     async def story() -> None:
         desk = Desk()
         first = (await desk.transfer()).json()
@@ -112,7 +112,7 @@ def test_its_time_is_the_clock_it_was_given(play):
     play(story())
 
 
-def test_recorded_latency_slows_what_is_executed_and_not_what_is_repeated_or_refused(play):
+def test_recorded_latency_slows_only_executed_calls(play):
     async def story() -> None:
         desk = Desk(latency="recorded")
         for fields in ({}, {}, {"amount": 0}):
@@ -124,7 +124,7 @@ def test_recorded_latency_slows_what_is_executed_and_not_what_is_repeated_or_ref
     play(story())
 
 
-def test_the_same_seed_takes_the_same_time(play):
+def test_same_seed_takes_same_time(play):
     durations = []
 
     async def story(seed: int) -> None:
@@ -137,7 +137,7 @@ def test_the_same_seed_takes_the_same_time(play):
     assert durations[0] == durations[1] != durations[2]
 
 
-def test_a_fleet_that_paces_itself_is_never_limited_and_one_that_does_not_mostly_is(play):
+def test_paced_fleet_is_never_limited_and_unpaced_mostly_is(play):
     """Stripe's limit of 25 per second, twice that often asked, with the latency of real calls."""
 
     async def asked(desk: Desk, per_second: float, calls: int) -> float:
@@ -157,7 +157,7 @@ def test_a_fleet_that_paces_itself_is_never_limited_and_one_that_does_not_mostly
     play(story())
 
 
-def test_webhooks_are_delivered_through_the_function_it_was_given_late_doubled_and_retried(play):
+def test_webhook_deliveries_use_given_function(play):
     heard: list[tuple[int, bytes, str]] = []
 
     async def deliver(url: str, body: bytes, headers: Any) -> int:
@@ -180,7 +180,7 @@ def test_webhooks_are_delivered_through_the_function_it_was_given_late_doubled_a
     play(story())
 
 
-def test_a_webhook_that_is_answered_too_late_was_not_delivered(play):
+def test_webhook_answered_too_late_counts_as_undelivered(play):
     async def deliver(url: str, body: bytes, headers: Any) -> int:
         await asyncio.sleep(21)
         return 200
@@ -195,7 +195,7 @@ def test_a_webhook_that_is_answered_too_late_was_not_delivered(play):
     play(story())
 
 
-def test_a_lost_answer_is_a_connection_error_of_the_caller(play):
+def test_lost_answer_is_a_connection_error(play):
     async def story() -> None:
         desk = Desk()
         for kind, made in (("reset_before_commit", 0), ("reset_after_commit", 1)):
@@ -207,7 +207,7 @@ def test_a_lost_answer_is_a_connection_error_of_the_caller(play):
     play(story())
 
 
-def test_a_caller_that_gives_up_does_not_undo_what_stripe_is_doing(play):
+def test_caller_giving_up_does_not_undo_call(play):
     async def story() -> None:
         desk = Desk(latency="recorded")
         call = asyncio.ensure_future(desk.transfer())
@@ -220,7 +220,7 @@ def test_a_caller_that_gives_up_does_not_undo_what_stripe_is_doing(play):
     play(story())
 
 
-def test_the_object_of_a_500_is_made_and_announced_in_its_own_time(play):
+def test_object_of_500_is_made_and_announced_later(play):
     heard: list[int] = []
 
     async def deliver(url: str, body: bytes, headers: Any) -> int:
@@ -241,7 +241,7 @@ def test_the_object_of_a_500_is_made_and_announced_in_its_own_time(play):
     play(story())
 
 
-def test_putting_the_clock_forward_makes_what_is_due_happen(play):
+def test_advanced_clock_runs_due_work(play):
     """For tests that drive the simulator's clock by hand instead of sleeping."""
 
     async def story() -> None:
@@ -262,7 +262,7 @@ def test_one_clock_is_enough():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_days_of_chaos_pass_at_once_and_the_books_stay_sound(play, seed):
+def test_days_of_chaos_keep_books_sound(play, seed):
     async def story() -> None:
         chance = random.Random(seed)
         match = {"probability": 0.2, "seed": seed}

@@ -60,7 +60,7 @@ TRANSFERS, TRANSFER = "/v1/transfers", "/v1/transfers/{transfer}"
 REVERSALS, REVERSAL = "/v1/transfers/{id}/reversals", "/v1/transfers/{transfer}/reversals/{id}"
 
 
-async def test_every_answer_fits_stripes_own_description(api, control):
+async def test_answer_matches_stripe_schema(api, control):
     spec = Spec()
     rich = {"description": "d", "transfer_group": "g", "metadata[a]": "b", "source_transaction": "ch_1"}
     transfer = spec.check("post", TRANSFERS, await api.transfer(**rich))
@@ -86,7 +86,7 @@ async def test_every_answer_fits_stripes_own_description(api, control):
     assert spec.seen == spec.all_operations()
 
 
-async def test_every_event_fits_stripes_own_description(api, control):
+async def test_event_matches_stripe_schema(api, control):
     transfer = await api.made()
     await api.reverse(transfer["id"], 5)
     await api.post(f"/v1/transfers/{transfer['id']}", {"metadata[a]": "b"})
@@ -106,7 +106,7 @@ ERRORS = [*CATALOGUE, "injected 500", "injected error"]
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_every_error_answer_fits_stripes_own_description(name):
+def test_error_answer_matches_stripe_schema(name):
     """Every entry of the catalogue, worded as it is, whether or not a test provokes it."""
     world = World(SimulatorConfig())
     call = world.unnamed_call("POST", TRANSFERS)
@@ -130,7 +130,7 @@ def unnamed(path: str) -> str:
     return re.sub(r"\{.*?\}", "{}", path)
 
 
-def test_the_operations_accept_exactly_the_documented_parameters():
+def test_operations_accept_only_documented_parameters():
     accepted = {(op.method.lower(), unnamed(op.path)): set(op.accepts) for op in OPERATIONS}
     for path, methods in Spec().document["paths"].items():
         for method, operation in methods.items():

@@ -19,7 +19,7 @@ async def create(sdk, key="k1", **changes):
     return await sdk.v1.transfers.create_async({**BODY, **changes}, {"idempotency_key": key})
 
 
-async def test_the_sdk_makes_reads_updates_and_lists_transfers(sdk):
+async def test_sdk_makes_reads_updates_and_lists_transfers(sdk):
     made = await create(sdk)
     assert (made.amount, made.metadata["transfer_id"], made.reversals.data) == (2000, "t1", [])
     assert made.last_response.headers["original-request"] == made.last_response.request_id
@@ -29,7 +29,7 @@ async def test_the_sdk_makes_reads_updates_and_lists_transfers(sdk):
     assert [transfer.id for transfer in listed.data] == [made.id]
 
 
-async def test_the_sdk_makes_reads_updates_and_lists_reversals(sdk):
+async def test_sdk_makes_reads_updates_and_lists_reversals(sdk):
     transfer = await create(sdk)
     reversals = sdk.v1.transfers.reversals
     made = await reversals.create_async(transfer.id, {"amount": 400, "metadata": {"r": "1"}}, {"idempotency_key": "r1"})
@@ -40,13 +40,13 @@ async def test_the_sdk_makes_reads_updates_and_lists_reversals(sdk):
     assert [row.id for row in (await reversals.list_async(transfer.id)).data] == [made.id]
 
 
-async def test_the_sdk_pages_through_more_than_one_page(sdk):
+async def test_sdk_pages_through_several_pages(sdk):
     made = [(await create(sdk, f"k{n}")).id for n in range(7)]
     first = await sdk.v1.transfers.list_async({"limit": 3})
     assert [transfer.id async for transfer in first.auto_paging_iter()] == made[::-1]
 
 
-async def test_the_sdk_reads_balances_accounts_and_events(sdk):
+async def test_sdk_reads_balances_accounts_and_events(sdk):
     transfer = await create(sdk)
     seller = await sdk.v1.balance.retrieve_async({}, {"stripe_account": "acct_seller"})
     assert seller.available[0].amount == 2000
@@ -123,7 +123,7 @@ HEARD = {
 
 
 @pytest.mark.parametrize("heard", HEARD.values(), ids=HEARD)
-async def test_the_sdk_raises_for_each_fault_what_it_raises_for_stripe(sdk, control, heard):
+async def test_sdk_raises_same_errors_as_for_stripe(sdk, control, heard):
     await control.fault(operation="transfers.create", times=1, **heard.fault)
     with pytest.raises(heard.error) as raised:
         await create(sdk)
@@ -141,7 +141,7 @@ def quick_retries(monkeypatch):
 
 
 @pytest.mark.parametrize("heard", HEARD.values(), ids=HEARD)
-async def test_the_sdk_asks_again_after_what_it_would_repeat_to_stripe(sdk, control, quick_retries, heard):
+async def test_sdk_repeats_same_calls_as_to_stripe(sdk, control, quick_retries, heard):
     await control.fault(operation="transfers.create", **heard.fault)
     options = {"idempotency_key": "k1", "max_network_retries": 2}
     with pytest.raises(heard.error):
@@ -152,20 +152,20 @@ async def test_the_sdk_asks_again_after_what_it_would_repeat_to_stripe(sdk, cont
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 429, "lock": True}], ids=str)
-async def test_what_passes_is_survived_by_the_sdks_own_retries_and_made_once(sdk, control, quick_retries, fault):
+async def test_sdk_retries_make_object_once(sdk, control, quick_retries, fault):
     await control.fault("status", "transfers.create", times=2, **fault)
     await sdk.v1.transfers.create_async(BODY, {"idempotency_key": "k1", "max_network_retries": 2})
     assert [call["status"] for call in await control.requests()] == [fault["status"]] * 2 + [200]
     assert len((await control.ledger())["transfers"]) == 1
 
 
-async def test_a_body_cut_short_leaks_a_raw_transport_error(sdk, control):
+async def test_cut_body_leaks_raw_transport_error(sdk, control):
     await control.fault("cut_body", "transfers.create", times=1)
     with pytest.raises(aiohttp.ClientPayloadError):
         await create(sdk)
 
 
-async def test_a_reset_reaches_the_sdk_as_a_connection_reset(sdk, control):
+async def test_reset_reaches_sdk_as_connection_reset(sdk, control):
     await create(sdk, "warm")  # on a connection that was kept alive, too
     await control.fault("reset_after_commit", "transfers.create", times=1)
     with pytest.raises(stripe.APIConnectionError) as raised:
@@ -173,7 +173,7 @@ async def test_a_reset_reaches_the_sdk_as_a_connection_reset(sdk, control):
     assert isinstance(raised.value.__cause__, ConnectionResetError | aiohttp.ClientOSError)
 
 
-async def test_the_sdk_itself_retries_a_lock_timeout_but_not_a_rate_limit(sdk, control):
+async def test_sdk_retries_lock_timeout_but_no_rate_limit(sdk, control):
     options = {"idempotency_key": "k1", "max_network_retries": 1}
     await control.fault("status", "transfers.create", times=1, status=429, lock=True)
     assert (await sdk.v1.transfers.create_async(BODY, options)).amount == 2000
@@ -183,7 +183,7 @@ async def test_the_sdk_itself_retries_a_lock_timeout_but_not_a_rate_limit(sdk, c
     assert [call["status"] for call in await control.requests("transfers.create")] == [429, 200, 429]
 
 
-async def test_the_request_id_of_an_error_is_the_one_in_the_simulators_log(sdk, control):
+async def test_error_request_id_is_in_simulator_log(sdk, control):
     with pytest.raises(stripe.InvalidRequestError) as raised:
         await create(sdk, destination="acct_missing")
     (call,) = await control.requests()

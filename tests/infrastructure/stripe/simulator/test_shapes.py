@@ -31,7 +31,7 @@ def first(answer: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("kind", "path"), SHAPES.values(), ids=SHAPES)
-async def test_an_answer_has_every_field_that_the_sdk_promises_and_none_that_it_does_not_know(api, control, kind, path):
+async def test_answer_has_exactly_the_fields_of_the_sdk(api, control, kind, path):
     await api.made()
     answer = await api.get(path)
     assert answer.status_code == 200
@@ -40,7 +40,7 @@ async def test_an_answer_has_every_field_that_the_sdk_promises_and_none_that_it_
     assert {name for name, optional in fields.items() if not optional} <= set(shown)
 
 
-async def test_the_parameters_of_the_event_list_are_the_sdks_own(api, sdk, control):
+async def test_event_list_parameters_are_those_of_the_sdk(api, sdk, control):
     await api.made()
     query = {"type": "transfer.*", "created": {"gt": 1}, "delivery_success": True, "limit": 5}
     (event,) = (await sdk.v1.events.list_async(query)).data
@@ -48,7 +48,7 @@ async def test_the_parameters_of_the_event_list_are_the_sdks_own(api, sdk, contr
     assert (await sdk.v1.events.list_async(cursor)).data == []
 
 
-async def test_the_sdk_reads_the_platforms_balance_and_account(api, sdk, control):
+async def test_sdk_reads_platform_balance_and_account(api, sdk, control):
     await control.fund("usd", 5)
     balance = await sdk.v1.balance.retrieve_async()
     assert (balance.object, balance.available[0].source_types.card) == ("balance", balance.available[0].amount)

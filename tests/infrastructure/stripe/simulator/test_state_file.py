@@ -15,7 +15,7 @@ def file(tmp_path):
     return tmp_path / "stripe.sqlite3"
 
 
-async def test_a_restart_finds_transfers_reversals_keys_balances_and_events_again(file, api_at):
+async def test_restart_restores_all_objects_and_keys(file, api_at):
     async with running_simulator(SimulatorConfig(state_file=file)) as (simulator, control):
         api = api_at(simulator.url)
         first = await api.transfer(key="k1", **{"metadata[ü]": "ß", "transfer_group": "g"})
@@ -41,7 +41,7 @@ async def test_a_restart_finds_transfers_reversals_keys_balances_and_events_agai
         assert await control.violations() == []
 
 
-async def test_pending_charges_the_clock_and_dropped_keys_survive_too(file, api_at):
+async def test_restart_restores_charges_clock_and_dropped_keys(file, api_at):
     config = SimulatorConfig(state_file=file, virtual_start=1.8e9)
     async with running_simulator(config) as (simulator, control):
         api = api_at(simulator.url)
@@ -58,7 +58,7 @@ async def test_pending_charges_the_clock_and_dropped_keys_survive_too(file, api_
         assert (await control.ledger())["balances"]["acct_seller"]["pending"] == {"usd": 0}
 
 
-async def test_an_event_that_could_not_be_delivered_is_still_owed_after_a_restart(file, api_at):
+async def test_undelivered_event_is_retried_after_restart(file, api_at):
     config = SimulatorConfig(state_file=file)
     async with running_simulator(config) as (simulator, control):
         await control.add_webhook_endpoint("http://127.0.0.1:9/", ["whsec_1"], knobs={"retry_schedule": [0.01]})
@@ -81,7 +81,7 @@ async def test_an_event_that_could_not_be_delivered_is_still_owed_after_a_restar
     server.close()
 
 
-async def test_what_was_answered_before_a_kill_is_there_after_it_and_nothing_is_half_done(file, api_at):
+async def test_killed_simulator_keeps_every_answered_call(file, api_at):
     """Calls run while the process is killed at a random moment; every answered one must be found again, once."""
     chance = random.Random(5)
     answered: dict[str, str] = {}
@@ -108,7 +108,7 @@ async def test_what_was_answered_before_a_kill_is_there_after_it_and_nothing_is_
         assert check == {"ok": True, "violations": []}
 
 
-async def test_a_call_killed_after_its_commit_is_repeated_and_not_made_twice(file, api_at):
+async def test_call_killed_after_commit_is_made_once(file, api_at):
     async with simulator_process(state_file=file) as process:
         api = api_at(process.url)
         hold = {"match": {"operation": "transfers.create"}, "action": {"kind": "hold", "point": "after_commit"}}
@@ -125,13 +125,13 @@ async def test_a_call_killed_after_its_commit_is_repeated_and_not_made_twice(fil
         assert len((await api.http.get("/_sim/ledger")).json()["transfers"]) == 1
 
 
-async def test_a_state_file_belongs_to_one_simulator_at_a_time(file):
+async def test_state_file_belongs_to_one_simulator(file):
     async with running_simulator(SimulatorConfig(state_file=file)):
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             await serve_simulator(SimulatorConfig(state_file=file))
 
 
-async def test_a_reset_empties_the_file_too(file, api_at):
+async def test_reset_empties_state_file(file, api_at):
     async with running_simulator(SimulatorConfig(state_file=file)) as (simulator, control):
         await api_at(simulator.url).transfer(key="k1")
         await control.reset()

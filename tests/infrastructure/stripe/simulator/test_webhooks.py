@@ -36,7 +36,7 @@ def config():
     """Signatures are checked against real time."""
 
 
-async def test_a_transfer_is_announced_with_the_key_of_the_call_that_made_it(api, listener, listen):
+async def test_transfer_event_has_key_of_its_call(api, listener, listen):
     await listen()
     made = await api.transfer(key="k1")
     (event,) = await listener.has(1)
@@ -48,7 +48,7 @@ async def test_a_transfer_is_announced_with_the_key_of_the_call_that_made_it(api
     assert "account" not in event
 
 
-async def test_the_signature_is_one_that_stripes_sdk_accepts(api, listener, listen):
+async def test_signature_is_accepted_by_sdk(api, listener, listen):
     await listen()
     await api.made()
     await listener.has(1)
@@ -59,7 +59,7 @@ async def test_the_signature_is_one_that_stripes_sdk_accepts(api, listener, list
         stripe.Webhook.construct_event(heard.body, heard.signature, "whsec_other")
 
 
-async def test_during_a_rotation_the_header_carries_a_signature_for_each_secret(api, listener, listen):
+async def test_rotation_signs_with_each_secret(api, listener, listen):
     await listen(secrets=["whsec_old", "whsec_new"])
     await api.made()
     await listener.has(1)
@@ -68,7 +68,7 @@ async def test_during_a_rotation_the_header_carries_a_signature_for_each_secret(
         assert stripe.WebhookSignature.verify_header(heard.body.decode(), heard.signature, secret, 300)
 
 
-async def test_a_reversal_is_announced_by_the_transfer_with_what_was_before(api, listener, listen):
+async def test_reversal_event_shows_previous_attributes(api, listener, listen):
     await listen(types=["transfer.reversed"])
     transfer = await api.made()
     reversal = (await api.reverse(transfer["id"], 400, key="r1")).json()
@@ -78,7 +78,7 @@ async def test_a_reversal_is_announced_by_the_transfer_with_what_was_before(api,
     assert event["data"]["previous_attributes"] == {"amount_reversed": 0}
 
 
-async def test_an_update_is_announced_with_the_old_metadata_and_none_without_a_change(api, listener, listen):
+async def test_update_event_shows_old_metadata(api, listener, listen):
     await listen(types=["transfer.updated"])
     transfer = await api.made(**{"metadata[a]": "1"})
     for value in ("1", "2"):
@@ -87,7 +87,7 @@ async def test_an_update_is_announced_with_the_old_metadata_and_none_without_a_c
     assert event["data"]["previous_attributes"] == {"metadata": {"a": "1"}}
 
 
-async def test_an_event_shows_its_object_as_it_was_then(api, control, listener, listen):
+async def test_event_shows_its_object_of_that_time(api, control, listener, listen):
     await listen(paused=True)
     transfer = await api.made()
     await api.reverse(transfer["id"])
@@ -97,7 +97,7 @@ async def test_an_event_shows_its_object_as_it_was_then(api, control, listener, 
     assert events["transfer.reversed"]["data"]["object"]["amount_reversed"] == 2000
 
 
-async def test_sellers_events_go_to_connect_endpoints_and_the_platforms_to_the_others(api, control, listener, listen):
+async def test_seller_events_go_to_connect_endpoints(api, control, listener, listen):
     await listen(connect=True)
     await api.made()
     await control.change_account("acct_seller", transfers_capability="inactive")
@@ -112,7 +112,7 @@ async def test_sellers_events_go_to_connect_endpoints_and_the_platforms_to_the_o
     assert {event["account"] for event in events} == {"acct_seller"}
 
 
-async def test_money_that_arrives_and_a_seller_who_leaves_are_announced(control, listener, listen):
+async def test_arriving_funds_and_leaving_seller_are_announced(control, listener, listen):
     await listen()
     await listen(connect=True)
     await control.fund("usd", 5)
@@ -130,7 +130,7 @@ async def test_any_event_can_be_announced(control, listener, listen):
     assert event["data"] == {"object": dispute, "previous_attributes": {"status": "x"}}
 
 
-async def test_a_refused_delivery_is_tried_again_with_the_same_event_until_it_is_taken(api, control, listener, listen):
+async def test_refused_delivery_is_retried_until_taken(api, control, listener, listen):
     listener.answers = [500, 302, 404]
     await listen(retry_factor=1e-5)
     await api.made()
@@ -141,7 +141,7 @@ async def test_a_refused_delivery_is_tried_again_with_the_same_event_until_it_is
     assert outcomes == [(1, "failed", 500), (2, "failed", 302), (3, "failed", 404), (4, "delivered", 200)]
 
 
-async def test_after_the_last_retry_the_event_is_given_up(api, control, listener, listen):
+async def test_event_is_given_up_after_last_retry(api, control, listener, listen):
     listener.answers = [500] * 3
     await listen(retry_schedule=[0.001, 0.001])
     await api.made()
@@ -149,7 +149,7 @@ async def test_after_the_last_retry_the_event_is_given_up(api, control, listener
     assert [each["outcome"] for each in await control.deliveries()] == ["failed", "failed", "given_up"]
 
 
-async def test_an_endpoint_that_is_down_is_tried_without_an_answer(api, control, listener, listen, eventually):
+async def test_unreachable_endpoint_is_retried(api, control, listener, listen, eventually):
     await listen(retry_schedule=[0.05] * 5)
     await listener.stop()
     await api.made()
@@ -158,7 +158,7 @@ async def test_an_endpoint_that_is_down_is_tried_without_an_answer(api, control,
     await control.remove_webhook_endpoint("we_1Qsim00000001")
 
 
-async def test_duplicates_are_the_same_event_and_twins_are_two_events_of_one_change(api, listener, listen):
+async def test_duplicates_repeat_event_and_twins_repeat_change(api, listener, listen):
     await listen(duplicates=2, twin_events=True)
     transfer = await api.made()
     events = await listener.has(6)
@@ -166,7 +166,7 @@ async def test_duplicates_are_the_same_event_and_twins_are_two_events_of_one_cha
     assert {event["data"]["object"]["id"] for event in events} == {transfer["id"]}
 
 
-async def test_dropped_events_never_arrive(api, control, listener, listen):
+async def test_dropped_event_never_arrives(api, control, listener, listen):
     await listen(drop=["transfer.created"])
     transfer = await api.made()
     await api.reverse(transfer["id"])
@@ -174,7 +174,7 @@ async def test_dropped_events_never_arrive(api, control, listener, listen):
     assert [each["outcome"] for each in await control.deliveries()] == ["dropped", "delivered"]
 
 
-async def test_a_bad_signature_or_an_old_timestamp_is_refused_by_the_sdk(api, control, listener, listen):
+async def test_bad_signature_or_old_timestamp_is_refused_by_sdk(api, control, listener, listen):
     endpoint = await listen(bad_signatures=1, concurrency=1)
     await api.made()
     await listener.has(1)
@@ -190,7 +190,7 @@ async def test_a_bad_signature_or_an_old_timestamp_is_refused_by_the_sdk(api, co
     stripe.Webhook.construct_event(listener.heard[2].body, listener.heard[2].signature, SECRET)
 
 
-async def test_a_shuffled_flush_delivers_in_the_order_of_its_seed(api, control, listener, listen):
+async def test_shuffled_flush_follows_its_seed(api, control, listener, listen):
     await listen(paused=True, concurrency=1)
     orders = []
     for seed in (3, 3, 4):
@@ -203,7 +203,7 @@ async def test_a_shuffled_flush_delivers_in_the_order_of_its_seed(api, control, 
     assert sorted(orders[2]) == list(range(6))
 
 
-async def test_a_paused_endpoint_stays_paused_after_a_flush(api, control, listener, listen):
+async def test_paused_endpoint_stays_paused_after_flush(api, control, listener, listen):
     await listen(paused=True)
     assert await control.flush_webhooks() == 0
     await api.made()
@@ -212,7 +212,7 @@ async def test_a_paused_endpoint_stays_paused_after_a_flush(api, control, listen
     assert listener.heard == []
 
 
-async def test_a_reorder_window_and_a_delay_put_deliveries_off(api, control, listener, listen):
+async def test_reorder_window_and_delay_postpone_deliveries(api, control, listener, listen):
     await listen(delay=0.05, reorder_window=0.05)
     began = asyncio.get_running_loop().time()
     for _ in range(5):
@@ -222,7 +222,7 @@ async def test_a_reorder_window_and_a_delay_put_deliveries_off(api, control, lis
     await control.webhooks_quiet()
 
 
-async def test_a_thin_event_names_the_object_and_the_sdk_can_read_it(api, sdk, listener, listen):
+async def test_thin_event_names_object_readable_by_sdk(api, sdk, listener, listen):
     await listen(payload="thin")
     transfer = (await api.transfer(key="k1")).json()
     await listener.has(1)
@@ -232,7 +232,7 @@ async def test_a_thin_event_names_the_object_and_the_sdk_can_read_it(api, sdk, l
     assert notification.reason.request.idempotency_key == "k1"
 
 
-async def test_a_thin_event_that_no_request_caused_gives_no_reason_and_an_address_that_exists(control, listener, listen):
+async def test_thin_event_without_request_has_no_reason(control, listener, listen):
     await listen(payload="thin", concurrency=1)
     await listen(payload="thin", connect=True, types=["capability.updated"])
     await control.fund("usd", 5)
@@ -246,7 +246,7 @@ async def test_a_thin_event_that_no_request_caused_gives_no_reason_and_an_addres
     ]
 
 
-async def test_a_call_that_changes_nothing_announces_nothing(api, control, listener, listen):
+async def test_call_without_change_announces_nothing(api, control, listener, listen):
     await listen()
     await api.transfer(key="k1")
     await api.transfer(key="k1")

@@ -116,7 +116,7 @@ class Occasions:
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.error} {variant.changes}")
-async def test_each_variant_of_an_error_is_raised_as_the_sdk_reads_it(sdk, control, variant):
+async def test_error_variant_is_raised_as_sdk_reads_it(sdk, control, variant):
     if variant.changes:
         await control.reword(variant.error, **variant.changes)
     with pytest.raises(variant.raised) as raised:
@@ -132,7 +132,7 @@ CATALOGUE_AS_DATA = {name: {"status": shape.status, "code": shape.code, "type": 
 
 
 @pytest.mark.parametrize("value", ["true", ""])
-async def test_stripes_word_on_retrying_can_be_switched_too(api, control, value):
+async def test_should_retry_header_can_be_switched(api, control, value):
     """Nobody has seen it on a transfer's `balance_insufficient`: it may be missing there."""
     await control.drain("usd")
     assert (await api.transfer()).headers["stripe-should-retry"] == "false"
@@ -140,5 +140,5 @@ async def test_stripes_word_on_retrying_can_be_switched_too(api, control, value)
     assert (await api.transfer()).headers.get("stripe-should-retry", "") == value
 
 
-def test_nothing_in_the_catalogue_is_without_evidence():
+def test_catalogue_entries_all_have_evidence():
     assert [name for name, shape in CATALOGUE.items() if not set(shape.evidence) & set("WDSKPG")] == []
