@@ -1,6 +1,6 @@
 """A refund asked of the payment provider, between a real PostgreSQL and the simulated one: whatever is lost, one refund.
 
-No webhook arrives here: what the ledger learns, it learns by asking. With webhooks see test_whole_way.py.
+No webhook arrives here: what the ledger learns, it learns by asking. With webhooks see test_payment_to_reversal.py.
 """
 
 import asyncio
