@@ -41,7 +41,7 @@ async def row_version(view: View, order_id: str) -> object:
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
+async def test_sigterm_records_the_call_in_flight(
     processes: Any, stage: Stage, stripe: SimulatorControl, view: View, command: str
 ) -> None:
     await two_paid_orders(stage)
@@ -65,7 +65,7 @@ async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
     await view.reached("o2", "reversed")
 
 
-async def test_a_call_that_is_never_answered_does_not_hold_up_the_end(processes: Any, stage: Stage, view: View) -> None:
+async def test_unanswered_call_does_not_delay_the_exit(processes: Any, stage: Stage, view: View) -> None:
     await two_paid_orders(stage)
     process = await with_a_call_on_its_way(processes, stage, "serve", STRIPE_TIMEOUT="2s")
     process.send(signal.SIGTERM)

@@ -71,7 +71,7 @@ async def killed_each_second(processes: Processes, fleet: list[LedgerProcess]) -
 
 
 @pytest.mark.timeout(300)
-async def test_eight_workers_killed_one_each_second_execute_each_call_exactly_once(
+async def test_killed_workers_execute_each_call_once(
     processes: Any, stripe: SimulatorControl, view: View, settings: Settings
 ) -> None:
     many = [f"o{n}" for n in range(1_000)]
@@ -91,7 +91,7 @@ async def test_eight_workers_killed_one_each_second_execute_each_call_exactly_on
         await process.kill()
 
 
-async def test_a_rolling_restart_under_load_leaves_no_call_unknown(
+async def test_rolling_restart_leaves_no_call_unknown(
     processes: Any, stripe: SimulatorControl, view: View, settings: Settings
 ) -> None:
     """SIGTERM drains: what is under way is recorded, so nobody has to ask Stripe again."""
@@ -126,7 +126,7 @@ CALLS = 700
 
 
 @pytest.mark.timeout(300)
-async def test_three_processes_use_stripes_limit_to_the_full_and_are_hardly_ever_refused(
+async def test_three_processes_use_stripes_limit_fully(
     processes: Any, stripe: SimulatorControl, view: View, settings: Settings
 ) -> None:
     """With the latencies recorded of real Stripe: 1.2 s in the middle, 7 s at worst."""

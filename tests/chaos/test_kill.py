@@ -104,7 +104,7 @@ async def scene(request: Any, processes: Any, stripe: SimulatorControl, view: Vi
     return Scene(request.param, processes, stripe, view, hands)
 
 
-async def test_killed_after_the_claim_and_before_the_intent(scene: Scene) -> None:
+async def test_kill_after_claim_before_intent(scene: Scene) -> None:
     await scene.open()
     async with scene.hands.on_pace(scene.operation):
         await scene.cause()
@@ -119,7 +119,7 @@ async def test_killed_after_the_claim_and_before_the_intent(scene: Scene) -> Non
     assert len(await scene.calls()) == 1
 
 
-async def test_killed_with_an_intent_that_was_never_stored(scene: Scene) -> None:
+async def test_kill_with_an_unstored_intent(scene: Scene) -> None:
     await scene.open()
     async with scene.intent_on_its_way() as held_up:
         await scene.kill()
@@ -129,7 +129,7 @@ async def test_killed_with_an_intent_that_was_never_stored(scene: Scene) -> None
     await scene.assert_done_once()
 
 
-async def test_killed_after_the_intent_and_before_the_call(scene: Scene) -> None:
+async def test_kill_after_intent_before_call(scene: Scene) -> None:
     """PostgreSQL stores the intent of a process that is dead by then: nobody makes the call."""
     await scene.open()
     async with scene.intent_on_its_way() as held_up:
@@ -142,7 +142,7 @@ async def test_killed_after_the_intent_and_before_the_call(scene: Scene) -> None
 
 
 @pytest.mark.parametrize("stripes_way", ["abandon", "execute"])
-async def test_killed_during_the_call(scene: Scene, stripes_way: str) -> None:
+async def test_kill_during_the_call(scene: Scene, stripes_way: str) -> None:
     await scene.open()
     await scene.stripe.hold(scene.operation, on_disconnect=stripes_way)
     await scene.cause()
@@ -153,7 +153,7 @@ async def test_killed_during_the_call(scene: Scene, stripes_way: str) -> None:
     await scene.assert_done_once()
 
 
-async def test_killed_during_a_call_that_stripe_still_works_on_when_the_next_ledger_asks(scene: Scene) -> None:
+async def test_kill_while_stripe_still_works_on_the_call(scene: Scene) -> None:
     await scene.open()
     await scene.stripe.hold(scene.operation, on_disconnect="wait")
     await scene.cause()
@@ -171,7 +171,7 @@ async def test_killed_during_a_call_that_stripe_still_works_on_when_the_next_led
     await scene.assert_done_once()
 
 
-async def test_killed_after_stripes_commit_and_before_the_answer(scene: Scene) -> None:
+async def test_kill_after_stripes_commit_before_answer(scene: Scene) -> None:
     await scene.open()
     await scene.stripe.hold(scene.operation, point="after_commit", on_disconnect="execute")
     await scene.cause()
@@ -183,7 +183,7 @@ async def test_killed_after_stripes_commit_and_before_the_answer(scene: Scene) -
 
 
 @pytest.mark.parametrize("outcome", ["is lost", "is stored after the death"])
-async def test_killed_after_the_answer_and_before_the_outcome_is_stored(scene: Scene, outcome: str) -> None:
+async def test_kill_after_answer_before_stored_outcome(scene: Scene, outcome: str) -> None:
     await scene.open()
     await scene.stripe.hold(scene.operation, point="after_commit")
     await scene.cause()
@@ -210,7 +210,7 @@ def _status_after(operation: str, outcome: str) -> str:
     return "reversed" if operation == REVERSE else "completed"
 
 
-async def test_with_the_usual_lease_the_next_ledger_takes_over_within_ten_seconds(
+async def test_usual_lease_is_taken_over_within_ten_seconds(
     processes: Any, stripe: SimulatorControl, view: View, hands: Any
 ) -> None:
     scene = Scene(REVERSE, processes, stripe, view, hands)

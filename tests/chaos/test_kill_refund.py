@@ -70,7 +70,7 @@ async def scene(processes: Any, psp: HyperswitchControl, view: View, stripe: Sim
 
 
 @pytest.mark.parametrize("webhook", ["arrives", "is lost"])
-async def test_killed_between_the_acknowledgement_and_our_commit(scene: Scene, webhook: str) -> None:
+async def test_kill_between_acknowledgement_and_commit(scene: Scene, webhook: str) -> None:
     if webhook == "is lost":
         await scene.buyers.psp.webhook(knobs={"drop": ["refund_*"]})
     else:
@@ -84,7 +84,7 @@ async def test_killed_between_the_acknowledgement_and_our_commit(scene: Scene, w
     await scene.assert_done_once()
 
 
-async def test_killed_with_an_intent_and_before_the_provider_has_done_it(scene: Scene) -> None:
+async def test_kill_after_intent_before_the_provider_acts(scene: Scene) -> None:
     await scene.buyers.psp.hold(CREATE_REFUND, "before_commit")
     await scene.ask()
     await scene.buyers.psp.wait_until_held(CREATE_REFUND)
@@ -96,7 +96,7 @@ async def test_killed_with_an_intent_and_before_the_provider_has_done_it(scene: 
     assert len(await scene.buyers.calls()) == 2
 
 
-async def test_killed_with_the_outcome_on_its_way_to_the_database(scene: Scene) -> None:
+async def test_kill_while_the_outcome_is_being_stored(scene: Scene) -> None:
     await scene.buyers.psp.webhook(knobs={"drop": ["refund_*"]})
     await scene.buyers.psp.hold(CREATE_REFUND, "after_commit")
     await scene.ask()

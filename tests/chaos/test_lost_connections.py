@@ -76,7 +76,7 @@ async def reversed_rows(view: View) -> int:
     return int(row["count"])
 
 
-async def test_hundreds_of_cut_connections_lose_no_refund_and_double_none(
+async def test_cut_connections_lose_and_double_no_refund(
     processes: Any, stripe: SimulatorControl, view: View
 ) -> None:
     serving, *_ = await asyncio.gather(*(processes.start(command, STRIPE_MAX_RPS="40") for command in LEDGERS_AT_WORK))

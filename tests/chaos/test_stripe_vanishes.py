@@ -30,7 +30,7 @@ async def lead_to(operation: str, stage: Stage, desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("operation", [CREATE, REVERSE])
-async def test_what_stripe_did_before_it_vanished_is_not_done_again(
+async def test_stripes_earlier_work_is_not_repeated(
     settings: Settings, view: View, tmp_path: Path, operation: str
 ) -> None:
     books = tmp_path / "books.sqlite3"

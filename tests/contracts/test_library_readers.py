@@ -78,7 +78,7 @@ async def save(store: EventStore, app: Ledger, *accounts: Account) -> int:
     return await store.append(stored)
 
 
-async def test_the_repository_finds_our_aggregates_now_and_as_they_were(store: EventStore, app: Ledger) -> None:
+async def test_repository_finds_aggregates_at_any_version(store: EventStore, app: Ledger) -> None:
     account = Account("Ada")
     for amount in (10, 20, 30):
         account.pay(amount)
@@ -93,7 +93,7 @@ async def test_the_repository_finds_our_aggregates_now_and_as_they_were(store: E
         app.repository.get(UUID(int=0))
 
 
-async def test_the_notification_log_is_our_positions(store: EventStore, app: Ledger) -> None:
+async def test_notification_log_has_our_positions(store: EventStore, app: Ledger) -> None:
     ada, bob = Account("Ada"), Account("Bob")
     await save(store, app, ada, bob)
     ada.pay(5)
@@ -110,7 +110,7 @@ async def test_the_notification_log_is_our_positions(store: EventStore, app: Led
     assert app.recorder.max_notification_id() == 3
 
 
-async def test_a_subscription_of_the_library_is_woken_by_our_appends(store: EventStore, app: Ledger) -> None:
+async def test_subscription_is_woken_by_our_appends(store: EventStore, app: Ledger) -> None:
     account = Account("Ada")
     await save(store, app, account)
     with app.recorder.subscribe(gt=0) as subscription:
@@ -123,13 +123,13 @@ async def test_a_subscription_of_the_library_is_woken_by_our_appends(store: Even
         assert (news.id, news.topic) == (2, "test.account.paid")
 
 
-async def test_the_library_cannot_write_past_the_chain(store: EventStore, app: Ledger) -> None:
+async def test_library_cannot_write_past_the_hash_chain(store: EventStore, app: Ledger) -> None:
     with pytest.raises(PersistenceError):
         app.save(Account("Mallory"))
     assert await store.head() == 0
 
 
-async def test_what_the_library_reads_is_what_we_stored(store: EventStore, app: Ledger) -> None:
+async def test_library_reads_the_stored_facts(store: EventStore, app: Ledger) -> None:
     account = Account("Ädä 😀")
     await save(store, app, account)
     [read] = app.recorder.select_events(account.id)

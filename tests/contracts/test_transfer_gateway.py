@@ -206,7 +206,7 @@ async def move(request, stage) -> tuple[str, Act, list[int], list[int]]:
     return REVERSE, lambda: stage.gateway.reverse(stripe_id, 400, "refund", "k", ours(1)), [1000], [600]
 
 
-async def test_a_success_is_in_the_books_as_it_was_asked_for(stage):
+async def test_successful_transfer_is_listed_as_requested(stage):
     outcome = await stage.gateway.create(body(), "k")
     [transfer] = await stage.transfers()
     assert isinstance(outcome, Succeeded)
@@ -215,7 +215,7 @@ async def test_a_success_is_in_the_books_as_it_was_asked_for(stage):
     assert {name: transfer[name] for name in body()} == body()
 
 
-async def test_a_reversal_is_in_the_books_as_it_was_asked_for(stage):
+async def test_successful_reversal_is_listed_as_requested(stage):
     stripe_id = await paid(stage)
     outcome = await stage.gateway.reverse(stripe_id, 400, "refund", "k", ours(1))
     [transfer] = await stage.transfers()
@@ -224,7 +224,7 @@ async def test_a_reversal_is_in_the_books_as_it_was_asked_for(stage):
     assert transfer["amount_reversed"] == 400
 
 
-async def test_the_same_key_moves_money_once(stage, move):
+async def test_repeated_key_moves_money_once(stage, move):
     _, act, _, after = move
     first, second = await act(), await act()
     assert (first.stripe_id, first.replayed, second.replayed) == (second.stripe_id, False, True)
@@ -232,7 +232,7 @@ async def test_the_same_key_moves_money_once(stage, move):
 
 
 @pytest.mark.parametrize("executed", [True, False], ids=["executed", "not executed"])
-async def test_a_lost_answer_is_unknown_and_the_same_key_settles_it(stage, move, executed):
+async def test_lost_answer_is_unknown_and_settled_by_its_key(stage, move, executed):
     operation, act, before, after = move
     await stage.lose(operation, executed=executed)
     lost = await act()
@@ -245,7 +245,7 @@ async def test_a_lost_answer_is_unknown_and_the_same_key_settles_it(stage, move,
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-async def test_a_failing_server_is_asked_only_once(stage, move, status):
+async def test_failing_server_is_called_once(stage, move, status):
     operation, act, before, _ = move
     await stage.fail(operation, status)
     calls = await stage.calls()
@@ -258,7 +258,7 @@ async def test_a_failing_server_is_asked_only_once(stage, move, status):
 @pytest.mark.parametrize(
     ("status", "why"), [(401, Hindrance.UNAUTHORIZED), (403, Hindrance.FORBIDDEN), (429, Hindrance.RATE_LIMITED)]
 )
-async def test_a_hindered_call_was_not_executed_and_may_be_repeated(stage, move, status, why):
+async def test_hindered_call_is_not_executed_and_repeatable(stage, move, status, why):
     operation, act, before, after = move
     await stage.fail(operation, status)
     outcome = await act()
@@ -268,7 +268,7 @@ async def test_a_hindered_call_was_not_executed_and_may_be_repeated(stage, move,
     assert await moved(stage) == after
 
 
-async def test_a_lock_is_no_limit(stage, move):
+async def test_lock_timeout_is_no_rate_limit(stage, move):
     operation, act, before, _ = move
     await stage.busy(operation)
     outcome = await act()
@@ -276,7 +276,7 @@ async def test_a_lock_is_no_limit(stage, move):
     assert (outcome.why, await moved(stage)) == (Hindrance.LOCK_TIMEOUT, before)
 
 
-async def test_a_key_whose_call_is_under_way_is_in_use(stage, move):
+async def test_key_of_a_running_call_is_in_use(stage, move):
     operation, act, _, after = move
     await stage.hold(operation)
     first = asyncio.create_task(act())
@@ -289,7 +289,7 @@ async def test_a_key_whose_call_is_under_way_is_in_use(stage, move):
     assert await moved(stage) == after
 
 
-async def test_a_cancelled_call_is_cancelled_and_the_same_key_settles_it(stage, move):
+async def test_cancelled_call_is_settled_by_its_key(stage, move):
     operation, act, _, after = move
     await stage.hold(operation)
     call = asyncio.create_task(act())
@@ -309,7 +309,7 @@ async def until_executed(act: Act) -> Outcome:
     return outcome
 
 
-async def test_a_key_with_another_body_is_an_alarm_and_moves_nothing(stage):
+async def test_key_with_another_body_raises_and_moves_nothing(stage):
     stripe_id = await paid(stage)
     for outcome in (
         await stage.gateway.create(body(1, amount=999), "transfer:t1:e1"),
@@ -320,7 +320,7 @@ async def test_a_key_with_another_body_is_an_alarm_and_moves_nothing(stage):
     assert await moved(stage) == [1000]
 
 
-async def test_a_stored_refusal_is_heard_again_until_there_is_a_new_key(stage):
+async def test_stored_refusal_repeats_until_a_new_key(stage):
     await stage.balance_of_the_platform("usd", 999)
     first = await stage.gateway.create(body(), "transfer:t1:e1")
     await stage.balance_of_the_platform("usd", 1000)
@@ -331,26 +331,26 @@ async def test_a_stored_refusal_is_heard_again_until_there_is_a_new_key(stage):
     assert isinstance(await stage.gateway.create(body(), "transfer:t1:e2"), Succeeded)
 
 
-async def test_a_validation_error_keeps_its_key(stage):
+async def test_validation_error_keeps_its_key(stage):
     refused = await stage.gateway.create(body(destination="acct_missing"), "k")
     assert isinstance(refused, Rejected)
     assert (refused.code, refused.param, refused.stored) == ("resource_missing", "destination", False)
     assert isinstance(await stage.gateway.create(body(), "k"), Succeeded)
 
 
-async def test_reversing_what_stripe_does_not_know_is_a_definite_404(stage):
+async def test_reversal_of_an_unknown_transfer_is_a_final_404(stage):
     refused = await stage.gateway.reverse("tr_unknown", 400, "refund", "k")
     assert isinstance(refused, Rejected)
     assert (refused.status, refused.code) == (404, "resource_missing")
 
 
-async def test_more_than_is_left_is_refused_and_takes_nothing(stage):
+async def test_reversal_above_the_remainder_is_refused(stage):
     stripe_id = await paid(stage)
     assert isinstance(await stage.gateway.reverse(stripe_id, 1001, "refund", "k"), Rejected)
     assert await moved(stage) == [1000]
 
 
-async def test_all_that_is_left_is_taken_once_however_often_it_is_asked_for(stage):
+async def test_remainder_is_taken_once_under_one_key(stage):
     stripe_id = await paid(stage)
     await stage.reverse_elsewhere(stripe_id, 300)
     first = await stage.gateway.reverse(stripe_id, None, "refund", "k", ours(1))
@@ -361,13 +361,13 @@ async def test_all_that_is_left_is_taken_once_however_often_it_is_asked_for(stag
     assert await moved(stage) == [0]
 
 
-async def test_all_that_is_left_of_nothing_is_refused(stage):
+async def test_remainder_of_nothing_is_refused(stage):
     stripe_id = await paid(stage)
     await stage.reverse_elsewhere(stripe_id, 1000)
     assert isinstance(await stage.gateway.reverse(stripe_id, None, "refund", "k", ours(1)), Rejected)
 
 
-async def test_without_a_key_nothing_is_sent(stage):
+async def test_empty_key_is_never_sent(stage):
     stripe_id = await paid(stage)
     calls = await stage.calls()
     with pytest.raises(ValueError, match="key"):
@@ -377,7 +377,7 @@ async def test_without_a_key_nothing_is_sent(stage):
     assert await stage.calls() == calls
 
 
-async def test_a_look_shows_every_reversal_newest_first_and_whose_it_is(stage):
+async def test_transfer_shows_reversals_newest_first_with_owner(stage):
     stripe_id = await paid(stage)
     taken = await stage.gateway.reverse(stripe_id, 400, "refund", "k1", ours(1))
     for _ in range(100):  # one page is a hundred
@@ -391,48 +391,48 @@ async def test_a_look_shows_every_reversal_newest_first_and_whose_it_is(stage):
     assert shown.reversals[-1].stripe_reversal_id == taken.stripe_id
 
 
-async def test_a_look_at_nothing_says_that_there_is_nothing(stage):
+async def test_missing_transfer_is_reported_as_missing(stage):
     with pytest.raises(NotAtStripe):
         await stage.gateway.get_transfer("tr_unknown")
 
 
 @pytest.mark.parametrize("operation", ["transfers.retrieve", "reversals.list"])
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_a_look_that_is_not_whole_says_nothing(stage, operation, status):
+async def test_incomplete_transfer_is_not_returned(stage, operation, status):
     stripe_id = await paid(stage)
     await stage.fail(operation, status)
     with pytest.raises(LookUpFailed):
         await stage.gateway.get_transfer(stripe_id)
 
 
-async def test_a_search_finds_ours_among_many(stage):
+async def test_search_finds_our_transfer_among_many(stage):
     for number in range(1, 102):  # ours is the oldest, on the second page
         await paid(stage, number, amount=number)
     [found] = await stage.gateway.find_by_our_id("t1", "acct_seller", LONG_AGO)
     assert (found.transfer_id, found.amount, found.reversals) == ("t1", 1, ())
 
 
-async def test_a_search_shows_reversals_too(stage):
+async def test_search_returns_reversals_too(stage):
     stripe_id = await paid(stage)
     await stage.gateway.reverse(stripe_id, 400, "refund", "k", ours(1))
     [found] = await stage.gateway.find_by_our_id("t1", "acct_seller", LONG_AGO)
     assert found == await stage.gateway.get_transfer(stripe_id)
 
 
-async def test_a_search_looks_only_where_and_when_it_should(stage):
+async def test_search_is_limited_to_account_and_time(stage):
     await paid(stage)
     assert await stage.gateway.find_by_our_id("t1", "acct_other", LONG_AGO) == []
     assert await stage.gateway.find_by_our_id("t1", "acct_seller", datetime.now(UTC) + timedelta(days=1)) == []
     assert await stage.gateway.find_by_our_id("t2", "acct_seller", LONG_AGO) == []
 
 
-async def test_a_search_that_is_not_whole_says_nothing(stage):
+async def test_incomplete_search_is_not_returned(stage):
     await stage.fail("transfers.list", 503)
     with pytest.raises(LookUpFailed):
         await stage.gateway.find_by_our_id("t1", "acct_seller", LONG_AGO)
 
 
-async def test_what_is_alike_is_found_whosever_it_is_and_nothing_else(stage):
+async def test_similar_transfers_are_found_and_no_others(stage):
     wanted = [await paid(stage, 1), await paid(stage, 2)]
     for number in range(3, 104):  # the oldest are on the second page
         await paid(stage, number, amount=number)
@@ -444,19 +444,19 @@ async def test_what_is_alike_is_found_whosever_it_is_and_nothing_else(stage):
     assert list(await stage.gateway.find_similar("acct_seller", "USD", 1000, datetime.now(UTC) + timedelta(days=1))) == []
 
 
-async def test_a_search_for_what_is_alike_that_is_not_whole_says_nothing(stage):
+async def test_incomplete_search_for_similar_is_not_returned(stage):
     await stage.fail("transfers.list", 503)
     with pytest.raises(LookUpFailed):
         await stage.gateway.find_similar("acct_seller", "USD", 1000, LONG_AGO)
 
 
-async def test_the_account_behind_the_key_is_told_or_nobody_is(stage):
+async def test_account_of_the_key_is_returned_or_unknown(stage):
     account = await stage.gateway.account()
     assert account is None or account.startswith("acct_")
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_whatever_happens_to_its_calls_a_repeated_key_moves_money_once(stage, seed):
+async def test_repeated_key_moves_money_once_after_any_fault(stage, seed):
     chance = random.Random(seed)
     stripe_id = await paid(stage)
     acts = {

@@ -33,7 +33,7 @@ def orders(draw: st.DrawFn, largest: int = 10_000) -> tuple[Shares, int]:
 
 @settings(derandomize=True, max_examples=300)
 @given(orders(LARGEST), st.data())
-def test_a_target_never_falls_and_never_exceeds_the_share(order: tuple[Shares, int], data: st.DataObject) -> None:
+def test_target_never_falls_or_exceeds_the_share(order: tuple[Shares, int], data: st.DataObject) -> None:
     shares, amount = order
     less = data.draw(st.integers(0, amount))
     more = data.draw(st.integers(less, amount))
@@ -44,7 +44,7 @@ def test_a_target_never_falls_and_never_exceeds_the_share(order: tuple[Shares, i
 
 @settings(derandomize=True, max_examples=300)
 @given(orders(LARGEST))
-def test_a_full_refund_takes_exactly_the_share_and_none_takes_nothing(order: tuple[Shares, int]) -> None:
+def test_full_refund_takes_each_share_exactly(order: tuple[Shares, int]) -> None:
     shares, amount = order
     assert allocate(shares, amount, amount) == shares
     assert allocate(shares, amount, 0) == dict.fromkeys(shares, 0)
@@ -52,14 +52,14 @@ def test_a_full_refund_takes_exactly_the_share_and_none_takes_nothing(order: tup
 
 @settings(derandomize=True, max_examples=200)
 @given(orders(LARGEST), st.data())
-def test_a_target_is_within_one_minor_unit_of_the_exact_proportion(order: tuple[Shares, int], data: st.DataObject) -> None:
+def test_target_is_within_one_minor_unit_of_proportion(order: tuple[Shares, int], data: st.DataObject) -> None:
     shares, amount = order
     refunded = data.draw(st.integers(0, amount))
     for seller, target in allocate(shares, amount, refunded).items():
         assert target * amount <= shares[seller] * refunded < (target + 1) * amount
 
 
-def test_amounts_up_to_the_largest_lose_no_cent_to_floating_point() -> None:
+def test_largest_amounts_lose_no_cent() -> None:
     shares = {"a": LARGEST - 2, "b": 1, "c": 1}
     assert allocate(shares, LARGEST, LARGEST - 1) == {"a": LARGEST - 3, "b": 0, "c": 0}
     assert allocate(shares, LARGEST, LARGEST) == shares
@@ -67,14 +67,14 @@ def test_amounts_up_to_the_largest_lose_no_cent_to_floating_point() -> None:
 
 
 @pytest.mark.parametrize(("order_amount", "refunded"), [(0, 0), (-1, 0), (10, 11), (10, -1)])
-def test_amounts_that_cannot_belong_to_one_order_are_refused(order_amount: int, refunded: int) -> None:
+def test_impossible_amounts_are_refused(order_amount: int, refunded: int) -> None:
     with pytest.raises(ValueError, match="refunded of"):
         allocate({"a": 1}, order_amount, refunded)
 
 
 @settings(derandomize=True, max_examples=150)
 @given(orders(1_000), st.data())
-def test_what_is_due_in_the_end_does_not_depend_on_the_order_or_the_number_of_refunds(
+def test_targets_depend_only_on_the_refunded_sum(
     order: tuple[Shares, int], data: st.DataObject
 ) -> None:
     shares, amount = order
@@ -107,7 +107,7 @@ def _prefix_rounding(shares: Shares, order_amount: int, refunded: int) -> Shares
     return result
 
 
-def test_shares_of_1_2_and_3_of_8_make_largest_remainders_fall_and_floors_not() -> None:
+def test_floors_never_fall_where_largest_remainders_do() -> None:
     shares = {"a": 1, "b": 2, "c": 3}
     assert [_largest_remainder(shares, 8, cum)["a"] for cum in (4, 5)] == [1, 0], "a would be paid back by a refund"
 
@@ -118,7 +118,7 @@ def test_shares_of_1_2_and_3_of_8_make_largest_remainders_fall_and_floors_not() 
 
 
 @pytest.mark.parametrize(("method", "falls"), [(allocate, False), (_largest_remainder, True), (_prefix_rounding, True)])
-def test_of_the_methods_only_floors_never_ask_for_a_negative_reversal(
+def test_only_floors_never_ask_for_a_negative_reversal(
     method: Callable[[Shares, int, int], Shares], falls: bool
 ) -> None:
     found = False
@@ -141,7 +141,7 @@ BASKETS = {
 
 @pytest.mark.parametrize("currency", BASKETS)
 @pytest.mark.parametrize("seed", range(20))
-def test_ten_refunds_over_three_sellers_end_exact_and_never_give_anything_back(currency: str, seed: int) -> None:
+def test_ten_refunds_end_exact_and_give_nothing_back(currency: str, seed: int) -> None:
     amount, shares = BASKETS[currency]
     random = Random(f"{currency}{seed}")
     parts = _cut(amount, [*sorted(random.sample(range(1, amount), 9)), amount])
@@ -157,7 +157,7 @@ def test_ten_refunds_over_three_sellers_end_exact_and_never_give_anything_back(c
     assert taken == shares
 
 
-def test_a_floor_per_refund_would_have_kept_a_cent() -> None:
+def test_floor_per_refund_would_keep_a_cent() -> None:
     """9,001 of 10,000 refunded in three: each refund floored by itself leaves 9,000."""
     parts = (3_334, 3_333, 3_333)
     assert sum(9_001 * part // 10_000 for part in parts) == 9_000
@@ -167,29 +167,29 @@ def test_a_floor_per_refund_would_have_kept_a_cent() -> None:
 # --- explicit -------------------------------------------------------------------------------------------------------
 
 
-def test_an_explicit_division_is_taken_as_it_is() -> None:
+def test_explicit_division_is_taken_as_given() -> None:
     assert targets({"a": 50, "b": 50}, 100, [Portion(30, {"b": 30})]) == {"a": 0, "b": 30}
 
 
-def test_an_explicit_division_may_leave_a_part_to_the_platform() -> None:
+def test_explicit_division_may_leave_a_part_to_platform() -> None:
     assert targets({"a": 50, "b": 50}, 100, [Portion(30, {"b": 10})]) == {"a": 0, "b": 10}
     assert targets({"a": 50, "b": 50}, 100, [Portion(30, {})]) == {"a": 0, "b": 0}
 
 
-def test_what_follows_an_explicit_division_divides_what_remains() -> None:
+def test_proportional_refund_divides_the_remainder() -> None:
     """b gave all of its 50; the remaining 50 of the order is a's alone."""
     portions = [Portion(50, {"b": 50}), Portion(25)]
     assert targets({"a": 50, "b": 50}, 100, portions) == {"a": 25, "b": 50}
     assert targets({"a": 50, "b": 50}, 100, [*portions, Portion(25)]) == {"a": 50, "b": 50}
 
 
-def test_where_the_platform_paid_a_refund_the_rest_of_the_order_never_asks_for_more_than_it_is() -> None:
+def test_platform_paid_refund_limits_the_rest_of_order() -> None:
     """80 of the order remain and 100 of shares: dividing by 80 would take 100 back for a refund of 80."""
     portions = [Portion(20, {}), Portion(80)]
     assert targets({"a": 60, "b": 40}, 100, portions) == {"a": 48, "b": 32}
 
 
-def test_without_segments_mixing_would_over_collect() -> None:
+def test_mixing_without_segments_would_over_collect() -> None:
     """By the cumulative formula alone, a would owe 20 for the explicit refund and its proportion of both."""
     naive = 20 + 50 * (20 + 80) // 100
     assert naive > 50
@@ -222,7 +222,7 @@ def _division(draw: st.DrawFn, shares: Shares, amount: int, portions: list[Porti
 
 @settings(derandomize=True, max_examples=600)
 @given(histories())
-def test_mixed_refunds_never_over_collect_and_never_give_back(history: tuple[Shares, int, list[Portion]]) -> None:
+def test_mixed_refunds_never_over_collect_or_give_back(history: tuple[Shares, int, list[Portion]]) -> None:
     shares, amount, portions = history
     before = dict.fromkeys(shares, 0)
     for n in range(1, len(portions) + 1):
@@ -237,7 +237,7 @@ def test_mixed_refunds_never_over_collect_and_never_give_back(history: tuple[Sha
 
 @settings(derandomize=True, max_examples=300)
 @given(histories())
-def test_proportional_refunds_up_to_the_end_take_all_that_the_order_can_give(history: tuple[Shares, int, list[Portion]]) -> None:
+def test_proportional_refunds_take_all_there_is(history: tuple[Shares, int, list[Portion]]) -> None:
     """After the last explicit division: exactly the rest of each share, unless more shares are left than order."""
     shares, amount, portions = history
     left = amount - sum(p.amount for p in portions)
@@ -252,7 +252,7 @@ def test_proportional_refunds_up_to_the_end_take_all_that_the_order_can_give(his
 
 @settings(derandomize=True, max_examples=300)
 @given(histories(), st.data())
-def test_whatever_refund_fails_later_the_rest_still_never_over_collects(
+def test_remaining_refunds_never_over_collect_after_failure(
     history: tuple[Shares, int, list[Portion]], data: st.DataObject
 ) -> None:
     shares, amount, portions = history
@@ -262,7 +262,7 @@ def test_whatever_refund_fails_later_the_rest_still_never_over_collects(
     assert sum(now.values()) <= sum(p.amount for p in kept)
 
 
-def test_shares_in_another_currency_follow_by_proportion_and_add_nothing_up() -> None:
+def test_shares_in_another_currency_follow_by_proportion() -> None:
     """a is paid 5,000 JPY of an order of 100.00 EUR; converting is nobody's business here."""
     shares, euros = {"a": 5_000, "b": 4_000}, frozenset({"b"})
     assert targets(shares, 10_000, [Portion(2_500)], euros) == {"a": 1_250, "b": 1_000}
@@ -283,12 +283,12 @@ def test_refunds_in_any_order_leave_the_same_targets(sale: Any, arrival: tuple[t
 # --- the order's own door -------------------------------------------------------------------------------------------
 
 
-def test_shares_never_claim_more_than_the_order(sale: Any) -> None:
+def test_shares_never_exceed_the_order(sale: Any) -> None:
     with pytest.raises(ExceedsOrder):
         sale(100, {"a": 60, "b": 41})
 
 
-def test_a_share_in_another_currency_does_not_count_against_the_order(story: Any) -> None:
+def test_foreign_currency_share_is_not_counted(story: Any) -> None:
     order = Order.register(
         order_id="o",
         currency="EUR",
@@ -302,7 +302,7 @@ def test_a_share_in_another_currency_does_not_count_against_the_order(story: Any
     assert (order.share_currency("a"), order.share_currency("b")) == ("EUR", "JPY")
 
 
-def test_a_seller_comes_once(story: Any) -> None:
+def test_seller_occurs_once_per_order(story: Any) -> None:
     share = {"seller_id": "a", "destination": "acct_a", "amount": 10}
     with pytest.raises(Refused, match="twice"):
         Order.register(order_id="o", currency="EUR", amount=100, shares=[share, share], now=story.now)  # type: ignore[list-item]
@@ -321,7 +321,7 @@ REFUSED: dict[str, tuple[int, str, Shares | None, str]] = {
 
 
 @pytest.mark.parametrize(("amount", "currency", "explicit", "why"), REFUSED.values(), ids=REFUSED)
-def test_a_refund_that_cannot_be_divided_is_set_aside_once_and_takes_nothing(
+def test_indivisible_refund_is_set_aside_once(
     sale: Any, amount: int, currency: str, explicit: Shares | None, why: str
 ) -> None:
     story = sale(100, {"a": 50, "b": 40})
@@ -334,7 +334,7 @@ def test_a_refund_that_cannot_be_divided_is_set_aside_once_and_takes_nothing(
     assert [type(f).__name__ for f in story.order.pending_events] == ["Registered", "Paid", "RefundSetAside"]
 
 
-def test_what_was_set_aside_can_be_divided_once_there_is_room_and_is_then_no_longer_set_aside(sale: Any) -> None:
+def test_set_aside_refund_is_admitted_once_room_exists(sale: Any) -> None:
     story = sale(100, {"a": 50})
     story.is_refunded("r1", 60)
     assert story.is_refunded("r2", 60) is not None
@@ -346,7 +346,7 @@ def test_what_was_set_aside_can_be_divided_once_there_is_room_and_is_then_no_lon
     assert story.order.targets() == {"a": 30}
 
 
-def test_a_refund_that_succeeds_twice_counts_once(sale: Any) -> None:
+def test_repeated_refund_counts_once(sale: Any) -> None:
     story = sale(100, {"a": 50})
     story.is_refunded("r1", 40)
     facts = len(story.order.pending_events)

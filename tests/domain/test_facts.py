@@ -100,7 +100,7 @@ UNIONS = (AnyOrderFact, AnyRefundFact, AnyTransferFact, AnyPauseFact, AnyDispute
 CLASSES = [kind for union in UNIONS for kind in get_args(union)]
 
 
-def test_the_names_that_facts_are_stored_under_are_permanent() -> None:
+def test_topics_of_facts_are_permanent() -> None:
     """Pinned: history stored under a name that changed could not be read any more. Only ever add to the list."""
     topics = {cls.TOPIC for cls in CLASSES}
     assert topics >= set(TOPICS.values())
@@ -112,7 +112,7 @@ def test_the_names_that_facts_are_stored_under_are_permanent() -> None:
     }
 
 
-def test_a_name_leads_to_one_class_for_ever() -> None:
+def test_topic_leads_to_one_class() -> None:
     by_topic = {cls.TOPIC: cls for cls in CLASSES}
     for name, topic in TOPICS.items():
         assert resolve_topic(topic) is by_topic[topic]
@@ -122,7 +122,7 @@ def test_a_name_leads_to_one_class_for_ever() -> None:
 # --- stored and read ------------------------------------------------------------------------------------------------
 
 
-def test_a_long_history_is_the_same_after_it_was_stored_and_read(story: Any, answers: Any, storage: Any, state: Any) -> None:
+def test_long_history_reads_back_unchanged(story: Any, answers: Any, storage: Any, state: Any) -> None:
     """Each answer leaves facts of its own; the state is compared after each of them."""
     story.refunded("r0", 1_000)
     story.call(answers.too_little)
@@ -147,7 +147,7 @@ def test_a_long_history_is_the_same_after_it_was_stored_and_read(story: Any, ans
     assert {"EvidenceHeld", "RetryRequested", "Reopened", "ReversalContested", "ReversalQueued"} <= names
 
 
-def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: Any, state: Any) -> None:
+def test_order_reads_back_unchanged(sale: Any, storage: Any, state: Any) -> None:
     story = sale(100, {"ada": 50, "bob": 30}).all_go_through()
     story.order.reserve("r4", 20, {"bob": 1}, story.now)
     story.is_refunded("r1", 10, {"ada": 10})
@@ -173,7 +173,7 @@ def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: A
     assert state(storage.replayed(facts)) == state(story.order)
 
 
-def test_a_refund_is_the_same_after_it_was_stored_and_read(story: Any, storage: Any, state: Any) -> None:
+def test_refund_reads_back_unchanged(story: Any, storage: Any, state: Any) -> None:
     part = {"seller_id": "ada", "amount": 5, "transfer_id": None, "reversal_id": None}
     refund = Refund.open(
         refund_id="psp-1", order_id="o", amount=9, currency="EUR", origin="api", now=story.now, psp_refund_id="psp-1"
@@ -186,7 +186,7 @@ def test_a_refund_is_the_same_after_it_was_stored_and_read(story: Any, storage: 
     assert state(storage.replayed(facts)) == state(refund)
 
 
-def test_what_is_read_has_plain_strings_where_members_were_written_and_nothing_minds(story: Any, storage: Any) -> None:
+def test_enum_members_read_back_as_plain_strings(story: Any, storage: Any) -> None:
     story.reversing()
     replica = storage.replayed(list(story.transfer.collect_events()))
     (reversal,) = replica.reversals.values()
@@ -196,7 +196,7 @@ def test_what_is_read_has_plain_strings_where_members_were_written_and_nothing_m
     assert replica.status is S.REVERSAL_PENDING
 
 
-def test_facts_stored_before_a_field_was_added_still_load(story: Any, answers: Any, storage: Any, state: Any) -> None:
+def test_facts_stored_before_a_field_existed_still_load(story: Any, answers: Any, storage: Any, state: Any) -> None:
     story.call(answers.timeout)
     facts = storage.read_back(story.transfer.collect_events())
     for fact in facts:
@@ -208,7 +208,7 @@ def test_facts_stored_before_a_field_was_added_still_load(story: Any, answers: A
     assert state(replica) == state(story.transfer)
 
 
-def test_a_command_that_the_life_cycle_forbids_changes_nothing(story: Any, answers: Any, state: Any) -> None:
+def test_forbidden_command_changes_nothing(story: Any, answers: Any, state: Any) -> None:
     story.paid()
     before = state(story.transfer)
     with pytest.raises(IllegalTransition, match="from completed to cancelled"):
@@ -242,27 +242,27 @@ def imported(story: Any, status: str, **members: Any) -> Any:
 
 
 @pytest.mark.parametrize("status", list(S))
-def test_a_row_of_an_older_system_is_taken_over_in_the_status_it_has(story: Any, storage: Any, state: Any, status: S) -> None:
+def test_imported_row_keeps_its_status(story: Any, storage: Any, state: Any, status: S) -> None:
     imported(story, status.value, next_retry_at=story.now)
     assert story.status is status
     assert state(storage.replayed(list(story.transfer.collect_events()))) == state(story.transfer)
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
-def test_before_an_imported_transfer_is_sent_stripes_books_are_read(story: Any, status: str) -> None:
+def test_imported_transfer_is_looked_up_before_it_is_sent(story: Any, status: str) -> None:
     imported(story, status, stripe_transfer_id=None, next_retry_at=story.now, retry_count=2)
     assert isinstance(story.step(), LookUp)
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
-def test_until_then_a_refund_does_not_count_on_its_not_being_paid(story: Any, status: str) -> None:
+def test_refund_queues_while_an_import_may_be_paid(story: Any, status: str) -> None:
     imported(story, status, stripe_transfer_id=None, next_retry_at=story.now).refunded(amount=10_000)
     assert story.status is not S.CANCELLED
     story.find(story.books())
     assert (story.status, story.reversal.amount) == (S.REVERSAL_PENDING, 10_000)
 
 
-def test_an_imported_reversal_goes_on_with_what_is_left(story: Any) -> None:
+def test_imported_reversal_continues_with_the_remainder(story: Any) -> None:
     imported(
         story,
         "reversal_pending",
@@ -279,7 +279,7 @@ def test_an_imported_reversal_goes_on_with_what_is_left(story: Any) -> None:
     assert (story.status, story.transfer.amount_reversed) == (S.REVERSED, 10_000)
 
 
-def test_an_imported_transfer_without_an_id_is_not_reversed_by_guessing(story: Any) -> None:
+def test_imported_transfer_without_stripe_id_is_not_reversed(story: Any) -> None:
     imported(story, "completed", stripe_transfer_id="").refunded(amount=1_000)
     assert isinstance(story.step(), Rest)
     assert story.status is S.PERMANENTLY_FAILED
@@ -287,7 +287,7 @@ def test_an_imported_transfer_without_an_id_is_not_reversed_by_guessing(story: A
         story.transfer.retry("ops", "again", story.now)
 
 
-def test_a_stripe_id_once_known_is_never_replaced(story: Any) -> None:
+def test_known_stripe_id_is_never_replaced(story: Any) -> None:
     story.paid()
     story.transfer.backfill("tr_1", "ops", "the same", story.now)
     assert story.told() == []
@@ -298,20 +298,20 @@ def test_a_stripe_id_once_known_is_never_replaced(story: Any) -> None:
 # --- creating twice -------------------------------------------------------------------------------------------------
 
 
-def test_creating_twice_is_the_same_first_version_of_the_same_stream(sale: Any) -> None:
+def test_repeated_creation_gives_the_same_first_version(sale: Any) -> None:
     one, two = sale(100, {"ada": 50}), sale(100, {"ada": 50})
     assert [(t.id, t.version) for t in one.transfers] == [(t.id, t.version) for t in two.transfers]
     assert one.order.id == two.order.id == order_stream("order-1")
 
 
-def test_an_order_paid_by_another_payment_is_refused(sale: Any) -> None:
+def test_order_paid_by_another_payment_is_refused(sale: Any) -> None:
     story = sale(100, {"ada": 50})
     with pytest.raises(ContentDiffers, match="payment_id"):
         story.order.pay("pay-2", None, "api", story.now + timedelta(seconds=1))
     assert story.order.pay(None, None, "api", story.now) is False
 
 
-def test_a_payment_that_is_told_after_the_order_is_paid_is_known_from_then_on_and_pays_nobody_twice() -> None:
+def test_payment_reported_after_paid_is_recorded_once() -> None:
     share = Share(seller_id="ada", destination="acct_ada", amount=50)
     order = Order.register(order_id="o1", currency="EUR", amount=100, shares=[share], now=NOW)
     assert order.pay(None, None, "api", NOW) is True
@@ -332,7 +332,7 @@ def test_a_payment_that_is_told_after_the_order_is_paid_is_known_from_then_on_an
         ({"payment_id": "pay-9"}, "payment_id"),
     ],
 )
-def test_the_same_order_with_other_content_is_refused_and_says_what_differs(sale: Any, other: dict[str, Any], named: str) -> None:
+def test_order_with_other_content_names_the_difference(sale: Any, other: dict[str, Any], named: str) -> None:
     order = sale(100, {"ada": 50}).order
     same: dict[str, Any] = {
         "currency": "EUR",

@@ -36,13 +36,13 @@ def test_joined_names_do_not_collide() -> None:
 
 @settings(derandomize=True, max_examples=300)
 @given(st.tuples(NAMES, NAMES), st.tuples(NAMES, NAMES))
-def test_two_orders_or_sellers_never_share_a_transfer(one: tuple[str, str], other: tuple[str, str]) -> None:
+def test_orders_and_sellers_never_share_a_transfer(one: tuple[str, str], other: tuple[str, str]) -> None:
     assert (transfer_stream(*one) == transfer_stream(*other)) == (one == other)
 
 
 @given(NAMES)
 @settings(derandomize=True, max_examples=100)
-def test_the_same_name_means_different_things_as_order_refund_and_reversal(name: str) -> None:
+def test_same_name_gives_another_id_per_kind(name: str) -> None:
     ids = [
         order_stream(name),
         refund_stream(name),
@@ -55,7 +55,7 @@ def test_the_same_name_means_different_things_as_order_refund_and_reversal(name:
     assert len(set(ids)) == len(ids)
 
 
-def test_a_compensation_is_another_transfer_than_the_sale_it_gives_back_and_than_the_next_one() -> None:
+def test_compensation_has_its_own_transfer_id() -> None:
     sale = transfer_stream("order-1", "ada", SALE)
     causes = [compensation(sale, refund, n) for refund in ("r1", "r2") for n in (1, 2)]
     causes += [compensation(transfer_stream("order-1", "ada", causes[0]), "r1")]

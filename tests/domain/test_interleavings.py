@@ -646,7 +646,7 @@ def ends_exact(world: World) -> None:
 
 @WORLDS
 @given(PLANS)
-def test_whatever_happens_in_whatever_order_each_seller_ends_with_exactly_what_is_left(
+def test_random_plans_end_with_the_exact_remainder(
     storage: Any, state: Any, plan: list[int]
 ) -> None:
     world = World(storage, state)
@@ -655,7 +655,7 @@ def test_whatever_happens_in_whatever_order_each_seller_ends_with_exactly_what_i
 
 
 @pytest.mark.parametrize("seed", range(120))
-def test_so_it_is_for_long_histories(storage: Any, state: Any, seed: int) -> None:
+def test_long_plans_end_with_the_exact_remainder(storage: Any, state: Any, seed: int) -> None:
     random = Random(seed)
     world = World(storage, state)
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -663,7 +663,7 @@ def test_so_it_is_for_long_histories(storage: Any, state: Any, seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_so_it_is_where_the_caller_divides_some_refunds_himself(storage: Any, state: Any, seed: int) -> None:
+def test_explicit_plans_end_with_the_exact_remainder(storage: Any, state: Any, seed: int) -> None:
     random = Random(f"explicit {seed}")
     world = World(storage, state, explicit={"r2": {"ada": 15}, "r3": {"bob": 5, "cyd": 1}})
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -672,7 +672,7 @@ def test_so_it_is_where_the_caller_divides_some_refunds_himself(storage: Any, st
 
 @WORLDS
 @given(PLANS)
-def test_what_others_reverse_at_stripe_is_never_taken_twice_and_never_waited_for(
+def test_external_reversals_are_never_taken_twice(
     storage: Any, state: Any, plan: list[int]
 ) -> None:
     world = World(storage, state, strangers=True)
@@ -681,7 +681,7 @@ def test_what_others_reverse_at_stripe_is_never_taken_twice_and_never_waited_for
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_so_it_is_for_long_histories_with_strangers(storage: Any, state: Any, seed: int) -> None:
+def test_long_plans_with_external_reversals_end_exact(storage: Any, state: Any, seed: int) -> None:
     random = Random(f"strangers {seed}")
     world = World(storage, state, strangers=True)
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -698,7 +698,7 @@ def ends_within_what_strangers_took(world: World) -> None:
         assert world.goal(seller) - theirs <= world.stripe.net(world.of(seller)) <= world.goal(seller)
 
 
-def test_the_plans_reach_every_status_and_every_fact(storage: Any, state: Any) -> None:
+def test_plans_reach_every_status_and_fact(storage: Any, state: Any) -> None:
     """Otherwise the laws above would hold because nothing happens."""
     told, statuses = set(), set()
     for seed in range(25):

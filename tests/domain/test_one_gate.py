@@ -203,26 +203,26 @@ def _sources() -> list[Path]:
     return sorted(path for package in PACKAGES for kind in ("*.py", "*.sql") for path in (ROOT / package).rglob(kind))
 
 
-def test_no_status_changes_past_the_gate() -> None:
+def test_status_changes_only_through_the_gate() -> None:
     found = [v for path in _sources() for v in violations(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))]
     assert found == []
 
 
-def test_the_scan_sees_all_packages_and_both_languages() -> None:
+def test_scan_covers_all_packages_and_both_languages() -> None:
     seen = {(path.relative_to(ROOT).parts[0], path.suffix) for path in _sources()}
     assert {package for package, _ in seen} == set(PACKAGES)
     assert ("infrastructure", ".sql") in seen
 
 
 @pytest.mark.parametrize("gate", GATES)
-def test_each_gate_exists_once_and_only_it_is_spared(gate: str) -> None:
+def test_each_gate_exists_once_and_is_exempt(gate: str) -> None:
     source = (ROOT / gate).read_text(encoding="utf-8")
     assert len(_gates(gate, ast.parse(source))) == 1
     elsewhere = violations("domain/elsewhere.py", source)
     assert len(elsewhere) == 1, "the gate's own assignment, seen anywhere else, is a violation"
 
 
-def test_the_door_for_rows_is_the_only_function_that_is_spared() -> None:
+def test_only_the_row_constructor_is_exempt() -> None:
     (door,) = [path for path in _sources() if "create function ledger_append" in path.read_text(encoding="utf-8")]
     named_otherwise = door.read_text(encoding="utf-8").replace("ledger_append", "another_append")
     found = violations("infrastructure/postgres/migrations/0099_x.up.sql", named_otherwise)
@@ -264,12 +264,12 @@ PYTHON = {
 @pytest.mark.parametrize(
     "path", ["domain/seller_transfer/aggregate.py", "application/x.py", "infrastructure/web/x.py", "scripts/x.py"]
 )
-def test_every_way_past_the_gate_in_python_is_seen(path: str, source: str) -> None:
+def test_every_python_bypass_is_found(path: str, source: str) -> None:
     assert len(violations(path, source)) == 1
 
 
 @pytest.mark.parametrize("path", GATES)
-def test_the_files_of_the_gates_are_no_safe_place_either(path: str) -> None:
+def test_gate_files_have_no_other_bypass(path: str) -> None:
     source = (
         "def enter(transfer, status):\n    transfer.status = status\n\n\ndef sneak(transfer):\n    transfer.status = 'reversed'\n"
     )
@@ -297,7 +297,7 @@ SQL = {
 
 
 @pytest.mark.parametrize("source", SQL.values(), ids=SQL)
-def test_every_way_past_the_gate_in_sql_is_seen(source: str) -> None:
+def test_every_sql_bypass_is_found(source: str) -> None:
     assert len(violations("infrastructure/postgres/migrations/0099_x.up.sql", source)) == 1
 
 
@@ -327,14 +327,14 @@ INNOCENT = {
 
 
 @pytest.mark.parametrize(("path", "source"), INNOCENT.values(), ids=INNOCENT)
-def test_what_changes_no_status_of_ours_is_not_reported(path: str, source: str) -> None:
+def test_harmless_code_is_not_reported(path: str, source: str) -> None:
     assert violations(path, source) == []
 
 
 @pytest.mark.parametrize(
     "name", ["domain/order/recovery.py", "application/process_managers/outcome_recorder.py", "projections/registry.py"]
 )
-def test_a_violation_planted_into_a_real_file_is_found_at_its_line(name: str) -> None:
+def test_planted_violation_is_found_at_its_line(name: str) -> None:
     source = (ROOT / name).read_text(encoding="utf-8")
     planted = source + "\n\ndef settle_quietly(transfer):\n    transfer.status = 'reversed'\n"
     line = planted.count("\n")

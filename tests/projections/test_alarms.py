@@ -30,7 +30,7 @@ EVIDENCE = transfer_facts.EvidenceHeld(**stamp(3), what="transfer", stripe_id="t
 COMPLETED = transfer_facts.Completed(**stamp(4), stripe_transfer_id="tr_1", amount=900)
 
 
-def test_every_fact_that_may_concern_an_alarm_is_let_through_to_the_question() -> None:
+def test_every_alarm_fact_reaches_the_check() -> None:
     asked = set()
     for question in (alarms._raises, alarms._ends):
         cases = [node.cls for node in ast.walk(ast.parse(inspect.getsource(question))) if isinstance(node, ast.MatchClass)]
@@ -38,7 +38,7 @@ def test_every_fact_that_may_concern_an_alarm_is_let_through_to_the_question() -
     assert asked == alarms._CONCERNED
 
 
-def test_an_alarm_that_passes_ends_with_the_operation_whatever_was_raised_in_between() -> None:
+def test_passing_alarm_ends_with_its_operation() -> None:
     told = rows_of([CREATED, DEFERRED, EVIDENCE, COMPLETED])["alarms"]
     assert {(row.kind, row.detail, row.cleared_at) for row in told} == {
         ("awaiting_funds", "too little", COMPLETED.timestamp),
@@ -46,11 +46,11 @@ def test_an_alarm_that_passes_ends_with_the_operation_whatever_was_raised_in_bet
     }
 
 
-def test_where_nothing_is_open_nothing_is_cleared() -> None:
+def test_clear_without_an_open_alarm_changes_nothing() -> None:
     assert list(alarms.alarms([CREATED, COMPLETED], troubled=False)) == []
 
 
-def test_what_stripe_does_not_begin_for_an_hour_is_told() -> None:
+def test_hour_of_hindrance_raises_an_alarm() -> None:
     hindered = replace(DEFERRED, why="rate_limited", hindered_since=DEFERRED.timestamp - HINDERED_TOO_LONG)
     assert [row.kind for row in alarms.alarms([hindered], troubled=False)] == ["hindered"]
     shortly = replace(hindered, hindered_since=hindered.timestamp - timedelta(minutes=59))

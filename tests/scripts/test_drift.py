@@ -64,7 +64,7 @@ async def simulator() -> AsyncIterator[RunningSimulator]:
         yield simulator
 
 
-async def test_planted_drift_is_found_and_named_and_none_is_invented(database_url: str, simulator: RunningSimulator) -> None:
+async def test_planted_drift_is_found_and_none_is_invented(database_url: str, simulator: RunningSimulator) -> None:
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         seeds = Seeds(simulator.world.books, storage.clock.now(), EACH)
         await seeds.grow(storage, TRANSFERS)

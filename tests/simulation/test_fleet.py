@@ -19,7 +19,7 @@ async def until_at_stripe(stripe: VirtualStripe) -> None:
             await asyncio.sleep(0.05)
 
 
-def test_of_a_process_that_is_killed_nothing_is_left_and_nothing_more_is_heard() -> None:
+def test_killed_process_leaves_no_trace() -> None:
     async def kill() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
@@ -41,7 +41,7 @@ def test_of_a_process_that_is_killed_nothing_is_left_and_nothing_more_is_heard()
     run(kill())
 
 
-def test_the_dead_do_not_give_their_leases_back_so_another_has_to_wait_for_their_end() -> None:
+def test_killed_process_keeps_its_leases_until_they_end() -> None:
     async def kill() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=2) as fleet:
@@ -60,7 +60,7 @@ def test_the_dead_do_not_give_their_leases_back_so_another_has_to_wait_for_their
     run(kill())
 
 
-def test_what_a_frozen_process_was_about_to_say_comes_late_and_does_no_harm() -> None:
+def test_frozen_process_answers_late_without_harm() -> None:
     async def freeze() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=2) as fleet:
@@ -79,7 +79,7 @@ def test_what_a_frozen_process_was_about_to_say_comes_late_and_does_no_harm() ->
     run(freeze())
 
 
-def test_a_process_that_is_stopped_records_the_calls_in_flight() -> None:
+def test_stopped_process_records_its_calls_in_flight() -> None:
     async def stop() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:

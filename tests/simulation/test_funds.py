@@ -28,7 +28,7 @@ async def refunded_without_balance(fleet: Fleet, market: Market, stripe: Virtual
     await market.refund("a little", "o1", 100)
 
 
-def test_a_seller_without_balance_is_asked_in_vain_for_a_week_and_pays_as_soon_as_there_is_money() -> None:
+def test_missing_funds_are_retried_for_a_week_and_paid() -> None:
     async def week() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=2, settings=SETTINGS, bare=True) as fleet:
@@ -58,7 +58,7 @@ def test_a_seller_without_balance_is_asked_in_vain_for_a_week_and_pays_as_soon_a
     run(week())
 
 
-def test_a_seller_who_stays_without_balance_past_the_deadline_is_a_matter_for_a_person() -> None:
+def test_missing_funds_past_the_deadline_need_a_person() -> None:
     async def months() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1, settings=SETTINGS, bare=True) as fleet:

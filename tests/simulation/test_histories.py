@@ -139,11 +139,11 @@ def _nothing_twice(stripe: VirtualStripe) -> None:
 
 
 @pytest.mark.parametrize("seed", seeds())
-def test_whatever_happens_the_books_agree_once_everything_is_quiet(seed: int) -> None:
+def test_random_history_ends_with_equal_books(seed: int) -> None:
     assert len(lived_through(seed)) > 5 * ORDERS
 
 
-def test_the_same_seed_gives_the_same_facts_to_the_byte() -> None:
+def test_same_seed_gives_the_same_hash_chain() -> None:
     """The last link of the hash chain stands for all facts before it, with their instants."""
     one, again, other = lived_through(1), lived_through(1), lived_through(2)
     assert one[-1] == again[-1]

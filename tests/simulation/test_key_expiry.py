@@ -28,7 +28,7 @@ async def dead_for_a_day(fleet: Fleet, condition: Callable[[], Any]) -> None:
     process.start()
 
 
-def test_a_transfer_whose_answer_was_lost_is_found_a_day_later_and_not_sent_again() -> None:
+def test_lost_transfer_is_found_a_day_later() -> None:
     async def day() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
@@ -47,7 +47,7 @@ def test_a_transfer_whose_answer_was_lost_is_found_a_day_later_and_not_sent_agai
     run(day())
 
 
-def test_a_transfer_that_never_arrived_is_sent_a_day_later_under_a_new_key_after_a_look() -> None:
+def test_absent_transfer_is_sent_under_a_new_key_a_day_later() -> None:
     async def day() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
@@ -70,7 +70,7 @@ def test_a_transfer_that_never_arrived_is_sent_a_day_later_under_a_new_key_after
     run(day())
 
 
-def test_a_reversal_whose_answer_was_lost_is_found_a_day_later_and_not_sent_again() -> None:
+def test_lost_reversal_is_found_a_day_later() -> None:
     async def day() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
@@ -91,7 +91,7 @@ def test_a_reversal_whose_answer_was_lost_is_found_a_day_later_and_not_sent_agai
     run(day())
 
 
-def test_an_answer_that_is_lost_for_less_than_a_day_is_asked_for_under_the_same_key() -> None:
+def test_lost_answer_within_a_day_is_repeated_by_key() -> None:
     async def hours() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:

@@ -27,7 +27,7 @@ def begun(fleet: Fleet) -> Counter[int]:
     return Counter(int(fact.timestamp.timestamp()) for fact in facts)
 
 
-def test_a_storm_of_refunds_is_worked_off_at_the_full_rate_though_processes_die_and_freeze() -> None:
+def test_refund_burst_runs_at_full_rate_despite_crashes() -> None:
     async def storm() -> None:
         stripe = LightStripe(weather=Weather(), clock=now)
         async with Fleet(lambda: stripe, processes=3) as fleet:
@@ -50,7 +50,7 @@ def test_a_storm_of_refunds_is_worked_off_at_the_full_rate_though_processes_die_
     run(storm())
 
 
-def test_ten_minutes_without_an_answer_of_stripe_s_lose_nothing_and_take_nothing_twice() -> None:
+def test_ten_minute_outage_loses_and_doubles_nothing() -> None:
     async def outage() -> None:
         stripe = LightStripe(weather=Weather(), clock=now)
         async with Fleet(lambda: stripe, processes=3) as fleet:
@@ -72,7 +72,7 @@ HANDFUL = 10
 
 
 @pytest.mark.timeout(400)
-def test_a_day_without_stripe_costs_no_attempt_and_hardly_a_fact_and_then_all_is_reversed_at_the_full_rate() -> None:
+def test_day_long_outage_costs_no_attempt() -> None:
     async def day() -> None:
         stripe = LightStripe(weather=Weather(unavailable=True), clock=now)
         async with Fleet(lambda: stripe, processes=3) as fleet:

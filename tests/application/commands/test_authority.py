@@ -1,0 +1,141 @@
+"""One refund that several tell of, under several names: it is taken from the sellers once, whoever speaks first."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from application.commands.orders import TransferLedger
+from application.commands.refunds import RefundReport, RefundRequest
+from application.webhooks.handler import DONE, Disposition, Ignored, Parked, StoredEvent, WebhookReactions
+from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
+from domain.dispute import DisputePolicy
+from domain.errors import Contradiction, NotTheAuthority, Refused
+from domain.identity import transfer_stream
+from domain.order.state import Share
+from infrastructure.clock import DatabaseClock
+from tests.support.storage import Storage, in_memory
+
+LEASE = timedelta(seconds=10)
+SHARES = [Share(seller_id="anna", destination="acct_anna", amount=900)]
+
+
+class Desk:
+    """A ledger with one order over 1000, of which Anna has 900."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage, self.ledger = storage, TransferLedger(storage.ledger, storage.directory, DatabaseClock())
+        hyperswitch = HyperswitchReactions(self.ledger, storage.directory).by_type()
+        disputes = HyperswitchDisputes(self.ledger, storage.directory, DisputePolicy.WITHDRAWAL).by_type()
+        self._reactions = WebhookReactions(hyperswitch={**hyperswitch, **disputes})
+
+    async def paid(self, payment_id: str | None = None, charge: str | None = None) -> None:
+        await self.ledger.register_order(order_id="o1", currency="EUR", amount=1_000, shares=SHARES)
+        await self.ledger.record_payment("o1", payment_id, charge, "api")
+
+    async def told(self, provider: str, name: str, amount: int = 400) -> None:
+        report = RefundReport(name, "o1", amount, "EUR", f"{provider}:evt_{name}", provider=provider)
+        with suppress(NotTheAuthority):
+            await self.ledger.refund_succeeded(report)
+
+    async def settled(self, refund_id: str, psp_refund_id: str, amount: int = 400) -> None:
+        wish = RefundRequest(refund_id=refund_id, order_id="o1", amount=amount, psp_refund_id=psp_refund_id)
+        await self.ledger.settle_refund(wish)
+
+    async def hears(self, event_id: str, event_type: str, about: dict[str, Any]) -> Disposition:
+        body = json.dumps({"event_id": event_id, "event_type": event_type, "content": {"object": about}}).encode()
+        await self.storage.inbox.put("hyperswitch", event_id, event_type, body, await self.storage.now())
+        (event,) = (await self.storage.inbox.claim("w", 1, LEASE)).events
+        return await self._reactions.react(StoredEvent(event.inbox_id, "hyperswitch", event_id, event_type, body))
+
+    async def taken(self) -> int:
+        """What Anna's transfer is smaller by; nothing was sent yet."""
+        transfer = await self.ledger.transfer(transfer_stream("o1", "anna"))
+        return 900 - transfer.amount
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with in_memory() as storage:
+        yield Desk(storage)
+
+
+PAYMENT = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
+
+
+async def test_payment_id_is_learnt_from_a_later_webhook(desk: Desk) -> None:
+    """Else a dispute, which names nothing but its payment, would never find the order."""
+    await desk.paid()
+    assert await desk.hears("evt_paid", "payment_succeeded", PAYMENT) == DONE
+    lost = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "400", "currency": "EUR"}
+    assert await desk.hears("evt_lost", "dispute_lost", lost) == DONE
+    assert await desk.taken() == 360
+
+
+async def test_dispute_takes_the_amount_reported_with_its_money(desk: Desk) -> None:
+    """The bank asked about all of the order, and took back a part."""
+    await desk.paid("pay_1")
+    dispute = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "1000", "currency": "EUR"}
+    assert await desk.hears("evt_1", "dispute_opened", dispute) == DONE
+    assert await desk.hears("evt_2", "dispute_lost", {**dispute, "amount": "400"}) == DONE
+    assert await desk.taken() == 360
+
+
+async def test_second_payment_is_not_taken_for_the_first(desk: Desk) -> None:
+    await desk.paid()
+    await desk.hears("evt_1", "payment_succeeded", PAYMENT)
+    second = await desk.hears("evt_2", "payment_succeeded", {**PAYMENT, "payment_id": "pay_2"})
+    assert isinstance(second, Parked)
+    assert second.alarm == "payment_disagrees"
+
+
+async def test_only_the_paying_payment_holds_sellers_when_it_fails(desk: Desk) -> None:
+    """A buyer's first attempt fails, the second succeeds, and the first webhook comes late."""
+    await desk.paid("pay_2")
+    attempt = {**PAYMENT, "status": "failed"}
+    assert isinstance(await desk.hears("evt_1", "payment_failed", attempt), Ignored)
+    assert await desk.hears("evt_2", "payment_failed", {**attempt, "payment_id": "pay_2"}) == DONE
+    assert (await desk.ledger.transfer(transfer_stream("o1", "anna"))).held is not None
+
+
+async def test_failure_is_not_recorded_over_a_success(desk: Desk) -> None:
+    """Decided where it is stored: a success that comes between a look and the append is seen as well."""
+    await desk.paid("pay_1")
+    await desk.told("hyperswitch", "ref_1")
+    failed = RefundReport("ref_1", "o1", 400, "EUR", "hyperswitch:evt_2", provider="hyperswitch")
+    with pytest.raises(Contradiction):
+        await desk.ledger.refund_failed(failed)
+    assert await desk.taken() == 360
+    assert (await desk.ledger.refund_failed_after_all(failed)).refund.status == "failed"
+
+
+NAMES: dict[str, Callable[[Desk], Coroutine[Any, Any, None]]] = {
+    "settled": lambda desk: desk.settled("r1", "re_1"),
+    "stripe": lambda desk: desk.told("stripe", "re_1"),
+    "hyperswitch": lambda desk: desk.told("hyperswitch", "ref_1"),
+}
+
+
+@pytest.mark.parametrize("told", list(permutations(NAMES)), ids=", ".join)
+@pytest.mark.parametrize("charge", [None, "ch_1"])
+async def test_unattributed_refund_with_three_names_counts_once(
+    desk: Desk, told: tuple[str, ...], charge: str | None
+) -> None:
+    await desk.paid(charge=charge)
+    for name in told:
+        with suppress(Refused):  # the caller gives Stripe's name after the PSP has told of it by its own
+            await NAMES[name](desk)
+    assert await desk.taken() == 360
+
+
+async def test_settled_refund_makes_its_reporter_the_authority(desk: Desk) -> None:
+    await desk.paid()
+    await desk.settled("r1", "ref_1")
+    await desk.told("hyperswitch", "ref_1")
+    await desk.told("stripe", "re_1")
+    assert await desk.taken() == 360

@@ -1,0 +1,89 @@
+"""What Stripe's webhooks say of sellers' accounts, handled at the same time, and late."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.commands.orders import TransferLedger
+from application.webhooks.handler import DONE, StoredEvent
+from application.webhooks.stripe.account_pauses import SellersWork
+from application.webhooks.stripe.accounts import StripeAccounts
+from application.webhooks.stripe.objects import StripesObjects
+from domain.identity import pause_stream
+from domain.pause import scope_of_seller
+from infrastructure.clock import DatabaseClock
+from tests.support.storage import Storage, in_memory
+
+LEASE = timedelta(seconds=10)
+
+
+class OneSeller:
+    """Whose transfers go to the one account there is; none of them waits."""
+
+    async def sellers_of(self, account: str) -> list[str]:
+        return ["anna"]
+
+    async def waiting(self, *_: object) -> list[Any]:
+        return []
+
+
+class Stripe:
+    """An account that turns. `meanwhile` happens between its being read and the answer's being acted upon."""
+
+    def __init__(self) -> None:
+        self.transfers = "inactive"
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def get_object(self, path: str, account: str | None = None) -> dict[str, object]:
+        shown: dict[str, object] = {"id": "acct_1", "capabilities": {"transfers": self.transfers}}
+        if self.meanwhile is not None:
+            turn, self.meanwhile = self.meanwhile, None
+            await turn()
+        return shown
+
+
+@pytest.fixture
+async def storage() -> AsyncIterator[Storage]:
+    async with in_memory() as storage:
+        yield storage
+
+
+async def test_pause_stored_after_its_end_is_ended(storage: Storage) -> None:
+    """Two events, handled at once: the first has read that the account is not ready, the second is done before it acts."""
+    stripe, directory = Stripe(), OneSeller()
+    work = SellersWork(storage.ledger, directory, DatabaseClock())  # type: ignore[arg-type]
+    updated = StripeAccounts(work, directory, StripesObjects(stripe)).by_type()["account.updated"]  # type: ignore[arg-type]
+
+    async def hears(event_id: str, transfers: str) -> None:
+        carried = {"object": {"id": "acct_1", "capabilities": {"transfers": transfers}}}
+        body = json.dumps({"id": event_id, "type": "account.updated", "account": "acct_1", "data": carried}).encode()
+        await storage.inbox.put("stripe", event_id, "account.updated", body, await storage.now())
+        (claimed,) = (await storage.inbox.claim("w", 1, LEASE)).events
+        assert await updated(StoredEvent(claimed.inbox_id, "stripe", event_id, "account.updated", body)) == DONE
+
+    async def turns() -> None:
+        stripe.transfers = "active"
+        await hears("evt_2", "active")
+
+    stripe.meanwhile = turns
+    await hears("evt_1", "inactive")
+    assert not await is_held(storage)
+
+
+async def test_resumed_seller_ends_stripes_pause_too(storage: Storage) -> None:
+    desk = TransferLedger(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
+    work = SellersWork(storage.ledger, OneSeller(), DatabaseClock())  # type: ignore[arg-type]
+    await work.pause(["anna"], "acct_1", "it is inactive", "stripe:evt_1")
+    assert await is_held(storage)
+    assert await desk.resume(scope_of_seller("anna"), "mia", "Stripe says it is a mistake")
+    assert not await is_held(storage)
+    assert not await desk.resume(scope_of_seller("anna"), "mia", "again")
+
+
+async def is_held(storage: Storage) -> bool:
+    scope = scope_of_seller("anna", "transferring")
+    switch = (await storage.ledger.load([pause_stream(scope)])).switch(scope)
+    return switch is not None and switch.paused
