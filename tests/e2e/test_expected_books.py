@@ -9,73 +9,73 @@ import pytest
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.expected_books import disagreements
-from tests.support.ledger_view import View
-from tests.support.service import OFF, Stage, account
+from tests.support.ledger_view import LedgerView
+from tests.support.service import OFF, SystemUnderTest, account
 
-Lie = Callable[[Stage], Awaitable[object]]
+Lie = Callable[[SystemUnderTest], Awaitable[object]]
 
 
 @pytest.fixture
-async def story(settings: Settings, view: View, stripe: SimulatorControl) -> Stage:
+async def story(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> SystemUnderTest:
     """One order that was refunded in part, one that is paid, one whose reversal is due: all of it true."""
-    stage = Stage(settings, view, stripe)
-    async with stage.at_work() as desk:
-        await stage.paid(desk, "refunded", 1_000, anna=900, bert=50)
-        await stage.paid(desk, "paid")
-        await stage.paid(desk, "due")
+    system = SystemUnderTest(settings, view, stripe)
+    async with system.at_work() as desk:
+        await system.paid(desk, "refunded", 1_000, anna=900, bert=50)
+        await system.paid(desk, "paid")
+        await system.paid(desk, "due")
         await desk.refund("r1", "refunded", 500)
         await view.reached("refunded", "partially_reversed", "partially_reversed")
-    async with stage.at_work(reversals=OFF) as desk:
+    async with system.at_work(reversals=OFF) as desk:
         await desk.refund("r2", "due", 1_000)
     assert await disagreements(stripe, view.pool) == []
-    return stage
+    return system
 
 
 def sql(statement: str) -> Lie:
-    async def lie(stage: Stage) -> object:
-        async with stage.view.pool.connection() as connection:
+    async def lie(system: SystemUnderTest) -> object:
+        async with system.view.pool.connection() as connection:
             return await connection.execute(statement.encode())
 
     return lie
 
 
-async def paid_again(stage: Stage) -> object:
-    row = await stage.view.transfer("paid")
-    return await stage.stripe.external_transfer(
+async def paid_again(system: SystemUnderTest) -> object:
+    row = await system.view.transfer("paid")
+    return await system.stripe.external_transfer(
         row.destination, row.amount, "eur", metadata={"transfer_id": str(row.transfer_id)}
     )
 
 
-async def reversed_again(stage: Stage) -> object:
-    (theirs, *_) = await held(stage)
+async def reversed_again(system: SystemUnderTest) -> object:
+    (theirs, *_) = await held(system)
     (reversal,) = theirs["reversals"]
-    return await stage.stripe.external_reversal(theirs["id"], 10, metadata=reversal["metadata"])
+    return await system.stripe.external_reversal(theirs["id"], 10, metadata=reversal["metadata"])
 
 
-async def reversed_behind_our_back(stage: Stage) -> object:
-    return await stage.stripe.external_reversal((await held(stage))[0]["id"], 1)
+async def reversed_behind_our_back(system: SystemUnderTest) -> object:
+    return await system.stripe.external_reversal((await held(system))[0]["id"], 1)
 
 
-async def paid_for_nobody(stage: Stage) -> object:
-    return await stage.stripe.external_transfer(account("carl"), 5, "eur", metadata={"transfer_id": str(UUID(int=17))})
+async def paid_for_nobody(system: SystemUnderTest) -> object:
+    return await system.stripe.external_transfer(account("carl"), 5, "eur", metadata={"transfer_id": str(UUID(int=17))})
 
 
-async def forgotten(stage: Stage) -> object:
-    await stage.stripe.reset()
+async def forgotten(system: SystemUnderTest) -> object:
+    await system.stripe.reset()
     return None
 
 
-async def held(stage: Stage) -> list[dict[str, Any]]:
-    transfers: list[dict[str, Any]] = (await stage.stripe.ledger())["transfers"]
+async def held(system: SystemUnderTest) -> list[dict[str, Any]]:
+    transfers: list[dict[str, Any]] = (await system.stripe.ledger())["transfers"]
     return transfers
 
 
-async def taken_without_a_refund(stage: Stage) -> object:
+async def taken_without_a_refund(system: SystemUnderTest) -> object:
     """By facts, rows and Stripe alike, which agree with each other: only the order and its refunds say otherwise."""
-    theirs = await stage.at_stripe("old")
-    await stage.stripe.external_reversal(theirs, 100)
+    theirs = await system.at_stripe("old")
+    await system.stripe.external_reversal(theirs, 100)
     columns = {"status": "partially_reversed", "stripe_transfer_id": theirs, "amount_reversed": 100}
-    return await stage.take_over("old", with_order=True, **columns)
+    return await system.take_over("old", with_order=True, **columns)
 
 
 OPEN_THE_DOOR = "alter table ledger_events disable trigger history_only_grows;"
@@ -121,7 +121,7 @@ LIES: dict[str, tuple[Lie, str]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_planted_disagreement_of_books_is_found(story: Stage, lie: str) -> None:
+async def test_planted_disagreement_of_books_is_found(story: SystemUnderTest, lie: str) -> None:
     tell, expected = LIES[lie]
     await tell(story)
     found = await disagreements(story.stripe, story.view.pool)

@@ -12,7 +12,7 @@ import pytest
 from domain.identity import transfer_stream
 from domain.seller_transfer.facts import PermanentlyFailed
 from tests.scripts.test_command_line import run
-from tests.support.service import CREATE, REVERSE, Stage, account
+from tests.support.service import CREATE, REVERSE, SystemUnderTest, account
 
 SAID = ("--actor", "mia", "--reason", "compared with Stripe")
 Json = dict[str, Any]
@@ -31,8 +31,8 @@ def old_row(order_id: str, status: str, stripe_transfer_id: str = "", **cells: s
 class Old:
     """The older system's table, and the commands that take it over."""
 
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self._stage, self._file = stage, folder / "old.csv"
+    def __init__(self, system: SystemUnderTest, folder: Path) -> None:
+        self._stage, self._file = system, folder / "old.csv"
 
     async def command(self, *arguments: str, ends: int = 0) -> str:
         url, stripe = self._stage.settings.database_url or "", self._stage.stripe.url
@@ -60,15 +60,15 @@ class Old:
 
 
 @pytest.fixture
-def old(stage: Stage, tmp_path: Path) -> Old:
-    return Old(stage, tmp_path)
+def old(system: SystemUnderTest, tmp_path: Path) -> Old:
+    return Old(system, tmp_path)
 
 
-async def test_import_takes_over_all_six_statuses(stage: Stage, old: Old) -> None:
-    at_stripe = {order_id: await stage.at_stripe(order_id) for order_id in ("paid", "owed", "back", "stuck", "part")}
-    await stage.stripe.external_reversal(at_stripe["back"], 900)
-    await stage.stripe.external_reversal(at_stripe["part"], 100)
-    unknown = await stage.at_stripe("unknown")
+async def test_import_takes_over_all_six_statuses(system: SystemUnderTest, old: Old) -> None:
+    at_stripe = {order_id: await system.at_stripe(order_id) for order_id in ("paid", "owed", "back", "stuck", "part")}
+    await system.stripe.external_reversal(at_stripe["back"], 900)
+    await system.stripe.external_reversal(at_stripe["part"], 100)
+    unknown = await system.at_stripe("unknown")
     await old.imports(
         old_row("unknown", "pending"),
         old_row("unpaid", "failed", amount="800"),
@@ -80,115 +80,115 @@ async def test_import_takes_over_all_six_statuses(stage: Stage, old: Old) -> Non
     )
     await old.all_clean(but=unknown)
 
-    async with stage.at_work() as desk:
-        await stage.view.reached("owed", "reversed")
+    async with system.at_work() as desk:
+        await system.view.reached("owed", "reversed")
         for order_id in ("unknown", "paid"):  # known here, and reported as paid: nothing becomes due by that
             await desk.order(order_id, 900, anna=900)
             await desk.pay(order_id)
         await desk.refund("r1", "paid", 900)
-        await stage.view.reached("paid", "reversed")
+        await system.view.reached("paid", "reversed")
         assert await old.made(CREATE) == []
-        assert await stage.view.story(of("unknown")) == ["Imported"]
+        assert await system.view.story(of("unknown")) == ["Imported"]
         assert "by import" in await old.command("history", str(of("unknown")))
 
         await old.command("retry", str(of("unknown")), *SAID)
-        await stage.view.reached("unknown", "permanently_failed")
-        assert unknown in (await stage.view.happened(of("unknown"), PermanentlyFailed)).detail
+        await system.view.reached("unknown", "permanently_failed")
+        assert unknown in (await system.view.happened(of("unknown"), PermanentlyFailed)).detail
         await old.command("resolve", str(of("unknown")), *SAID, "--evidence", unknown)
-        (row,) = await stage.view.reached("unknown", "completed")
+        (row,) = await system.view.reached("unknown", "completed")
         assert row.stripe_transfer_id == unknown
 
         await old.command("retry", str(of("unpaid")), *SAID)
-        await stage.view.reached("unpaid", "completed")
+        await system.view.reached("unpaid", "completed")
     (call,) = await old.made(CREATE)
     assert call["key"] == f"transfer:{of('unpaid')}:e1"
     assert len(await old.made(REVERSE)) == 2, "what was owed, and the refund"
-    assert await stage.view.alarms() == set()
+    assert await system.view.alarms() == set()
     await old.all_clean()
 
 
-async def test_older_payment_settles_one_of_two_similar_transfers(stage: Stage, old: Old) -> None:
-    held = await stage.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(UUID(int=17))})
+async def test_older_payment_settles_one_of_two_similar_transfers(system: SystemUnderTest, old: Old) -> None:
+    held = await system.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(UUID(int=17))})
     await old.imports(old_row("o1", "pending"), old_row("o2", "failed"))
-    async with stage.at_work() as desk:
+    async with system.at_work() as desk:
         for order_id in ("o1", "o2"):
             await desk.retry(of(order_id))
-            await stage.view.reached(order_id, "permanently_failed")
-        assert await stage.view.alarms() == {"evidence_held", "permanently_failed"}
+            await system.view.reached(order_id, "permanently_failed")
+        assert await system.view.alarms() == {"evidence_held", "permanently_failed"}
         await old.command("resolve", str(of("o1")), *SAID, "--evidence", str(held["id"]))
-        await stage.view.reached("o1", "completed")
+        await system.view.reached("o1", "completed")
         told = await old.command("resolve", str(of("o2")), *SAID, "--evidence", str(held["id"]), ends=2)
         assert "belongs to another transfer of this ledger" in told
         await desk.retry(of("o2"))
-        await stage.view.reached("o2", "completed")
+        await system.view.reached("o2", "completed")
     assert [call["key"] for call in await old.made(CREATE)] == [f"transfer:{of('o2')}:e1"]
-    assert await stage.view.alarms() == set()
+    assert await system.view.alarms() == set()
     await old.all_clean()
 
 
-async def test_own_payment_is_no_evidence_of_older_payment(stage: Stage, old: Old) -> None:
+async def test_own_payment_is_no_evidence_of_older_payment(system: SystemUnderTest, old: Old) -> None:
     await old.imports(old_row("old", "pending"))
-    async with stage.at_work() as desk:
-        await stage.paid(desk, "new", 1_000, anna=900)
+    async with system.at_work() as desk:
+        await system.paid(desk, "new", 1_000, anna=900)
         await desk.retry(of("old"))
-        await stage.view.reached("old", "completed")
+        await system.view.reached("old", "completed")
     assert len(await old.made(CREATE)) == 2
 
 
-async def test_object_with_our_id_is_adopted_by_reconciliation(stage: Stage, old: Old) -> None:
+async def test_object_with_our_id_is_adopted_by_reconciliation(system: SystemUnderTest, old: Old) -> None:
     """The table is taken over a second time, into an empty database: the first one had sent it."""
-    await stage.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(of("old"))})
+    await system.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(of("old"))})
     await old.imports(old_row("old", "pending"))
     (finding,) = json.loads(await old.command("reconcile", "--json", ends=1))
     await old.command("reconcile", "--adopt", finding["id"], *SAID)
-    assert [row.status for row in await stage.view.transfers("old")] == ["completed"]
+    assert [row.status for row in await system.view.transfers("old")] == ["completed"]
     await old.all_clean()
 
 
-async def test_reversal_after_import_is_adopted_with_earlier_ones(stage: Stage, old: Old) -> None:
-    theirs = await stage.at_stripe("old")
+async def test_reversal_after_import_is_adopted_with_earlier_ones(system: SystemUnderTest, old: Old) -> None:
+    theirs = await system.at_stripe("old")
     for amount in (100, 50, 30):
-        await stage.stripe.external_reversal(theirs, amount)
+        await system.stripe.external_reversal(theirs, amount)
     await old.imports(old_row("old", "completed", theirs, amount_reversed="150"))
     (finding,) = json.loads(await old.command("reconcile", "--json", ends=1))
     assert finding["at_risk"] == 30
     await old.command("reconcile", "--adopt", finding["id"], *SAID)
-    assert [row.amount_reversed for row in await stage.view.transfers("old")] == [180]
+    assert [row.amount_reversed for row in await system.view.transfers("old")] == [180]
     await old.all_clean()
 
 
-async def test_imported_transfer_is_not_sent_while_stripe_is_unreadable(stage: Stage, old: Old) -> None:
-    await stage.at_stripe("old")
+async def test_imported_transfer_is_not_sent_while_stripe_is_unreadable(system: SystemUnderTest, old: Old) -> None:
+    await system.at_stripe("old")
     await old.imports(old_row("old", "pending"))
-    await stage.stripe.fault("status", "transfers.list", status=503, times=3)
-    async with stage.at_work() as desk:
+    await system.stripe.fault("status", "transfers.list", status=503, times=3)
+    async with system.at_work() as desk:
         await desk.retry(of("old"))
-        await stage.view.reached("old", "permanently_failed")
+        await system.view.reached("old", "permanently_failed")
     assert await old.made(CREATE) == []
 
 
-async def test_reversal_by_older_system_is_not_repeated(stage: Stage, old: Old) -> None:
-    whole, third = await stage.at_stripe("whole"), await stage.at_stripe("third")
-    await stage.stripe.external_reversal(whole, 900)
-    await stage.stripe.external_reversal(third, 300)
+async def test_reversal_by_older_system_is_not_repeated(system: SystemUnderTest, old: Old) -> None:
+    whole, third = await system.at_stripe("whole"), await system.at_stripe("third")
+    await system.stripe.external_reversal(whole, 900)
+    await system.stripe.external_reversal(third, 300)
     await old.imports(
         old_row("whole", "reversal_pending", whole), old_row("third", "reversal_pending", third, reversal_amount="300")
     )
-    async with stage.at_work():
-        await stage.view.reached("whole", "reversed")
-        await stage.view.reached("third", "partially_reversed")
+    async with system.at_work():
+        await system.view.reached("whole", "reversed")
+        await system.view.reached("third", "partially_reversed")
     assert await old.made(REVERSE) == []
     await old.all_clean()
 
 
-async def test_pending_refund_of_older_system_is_reversed_once(stage: Stage, old: Old) -> None:
-    theirs = await stage.at_stripe("o1")
+async def test_pending_refund_of_older_system_is_reversed_once(system: SystemUnderTest, old: Old) -> None:
+    theirs = await system.at_stripe("o1")
     await old.imports(old_row("o1", "reversal_pending", theirs, reversal_amount="300", refund_id="r1"))
-    async with stage.at_work() as desk:
+    async with system.at_work() as desk:
         await desk.order("o1", 900, anna=900)
         await desk.pay("o1")
         await desk.refund("r1", "o1", 300)
-        await stage.view.reached("o1", "partially_reversed")
-    (held,) = (await stage.stripe.ledger())["transfers"]
+        await system.view.reached("o1", "partially_reversed")
+    (held,) = (await system.stripe.ledger())["transfers"]
     assert [reversal["amount"] for reversal in held["reversals"]] == [300]
     await old.all_clean()

@@ -11,9 +11,9 @@ from domain.identity import order_stream
 from domain.order.facts import Paid
 from domain.refund.facts import Succeeded
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
-from tests.support.buyers import ASK, CREATE_PAYMENT, CREATE_REFUND, Buyers
-from tests.support.ledger_process import SECRET, LedgerProcess, Web
-from tests.support.ledger_view import View
+from tests.support.ledger_process import SECRET, LedgerClient, LedgerProcess
+from tests.support.ledger_view import LedgerView
+from tests.support.refund_view import ASK, CREATE_PAYMENT, CREATE_REFUND, RefundView
 
 NEVER = "1h"
 """Whatever is not told by a webhook stays unknown while the test lasts."""
@@ -28,14 +28,14 @@ async def psp() -> AsyncIterator[HyperswitchControl]:
 
 
 @pytest.fixture
-def buyers(psp: HyperswitchControl, view: View) -> Buyers:
-    return Buyers(psp, view)
+def refund_view(psp: HyperswitchControl, view: LedgerView) -> RefundView:
+    return RefundView(psp, view)
 
 
 class Shop:
     """The marketplace, on one serving ledger."""
 
-    def __init__(self, process: LedgerProcess, web: Web, psp: HyperswitchControl, view: View) -> None:
+    def __init__(self, process: LedgerProcess, web: LedgerClient, psp: HyperswitchControl, view: LedgerView) -> None:
         self.process, self.web, self.psp, self.view = process, web, psp, view
 
     async def order(self, order_id: str = "o1", amount: int = 1_000, **shares: int) -> None:
@@ -61,7 +61,7 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(processes: Any, psp: HyperswitchControl, view: View) -> Shop:
+async def shop(processes: Any, psp: HyperswitchControl, view: LedgerView) -> Shop:
     process = await processes.start(
         HYPERSWITCH_BASE_URL=psp.url, TRANSFER_RETRY_BACKOFF_BASE=NEVER, TRANSFER_RETRY_BACKOFF_MAX=NEVER
     )
@@ -72,7 +72,7 @@ async def shop(processes: Any, psp: HyperswitchControl, view: View) -> Shop:
 # --- the payment ------------------------------------------------------------------------------------------------------
 
 
-async def test_payment_request_has_the_documented_form(shop: Shop, buyers: Buyers) -> None:
+async def test_payment_request_has_the_documented_form(shop: Shop, refund_view: RefundView) -> None:
     await shop.order()
     answer = await shop.pay()
     assert answer.status_code == 200, answer.text
@@ -84,7 +84,7 @@ async def test_payment_request_has_the_documented_form(shop: Shop, buyers: Buyer
         "currency": "EUR",
     }
     assert answer.json()["client_secret"]
-    (call,) = await buyers.calls(CREATE_PAYMENT)
+    (call,) = await refund_view.calls(CREATE_PAYMENT)
     assert call["headers"]["idempotency-key"] == "o1"
     assert call["sent"] == {
         "payment_id": "o1",
@@ -95,7 +95,7 @@ async def test_payment_request_has_the_documented_form(shop: Shop, buyers: Buyer
     }
 
 
-async def test_repeated_payment_request_reads_it_back(shop: Shop, buyers: Buyers) -> None:
+async def test_repeated_payment_request_reads_it_back(shop: Shop, refund_view: RefundView) -> None:
     await shop.order()
     first = await shop.pay()
     many = await asyncio.gather(*(shop.pay() for _ in range(4)))
@@ -104,53 +104,53 @@ async def test_repeated_payment_request_reads_it_back(shop: Shop, buyers: Buyers
     await shop.buyer_confirms()
     await shop.view.reached("o1", "completed")
     assert (await shop.pay()).json()["status"] == "succeeded"
-    assert len((await buyers.psp.ledger())["payments"]) == 1
+    assert len((await refund_view.psp.ledger())["payments"]) == 1
 
 
-async def test_lost_payment_answer_is_a_repeatable_503(shop: Shop, buyers: Buyers) -> None:
+async def test_lost_payment_answer_is_a_repeatable_503(shop: Shop, refund_view: RefundView) -> None:
     await shop.order()
-    await buyers.psp.fault("reset_after_commit", CREATE_PAYMENT, times=1)
+    await refund_view.psp.fault("reset_after_commit", CREATE_PAYMENT, times=1)
     lost, again = await shop.pay(), await shop.pay()
     assert (lost.status_code, lost.json()["code"]) == (503, "psp_silent")
     assert "safe" in lost.json()["detail"]
     assert (again.status_code, again.json()["payment_id"]) == (200, "o1")
-    assert len((await buyers.psp.ledger())["payments"]) == 1
-    assert {call["key"] for call in await buyers.calls(CREATE_PAYMENT)} == {"o1"}
+    assert len((await refund_view.psp.ledger())["payments"]) == 1
+    assert {call["key"] for call in await refund_view.calls(CREATE_PAYMENT)} == {"o1"}
 
 
-async def test_payment_webhook_may_precede_the_answer(shop: Shop, buyers: Buyers) -> None:
+async def test_payment_webhook_may_precede_the_answer(shop: Shop, refund_view: RefundView) -> None:
     await shop.order()
-    await buyers.psp.hold(CREATE_PAYMENT, "after_commit")
+    await refund_view.psp.hold(CREATE_PAYMENT, "after_commit")
     asking = asyncio.create_task(shop.pay())
-    await buyers.psp.wait_until_held(CREATE_PAYMENT)
+    await refund_view.psp.wait_until_held(CREATE_PAYMENT)
     await shop.buyer_confirms()
     await shop.view.reached("o1", "completed")
-    await buyers.psp.release()
+    await refund_view.psp.release()
     assert (await asking).status_code == 200
     paid = await shop.view.happened(order_stream("o1"), Paid)
     assert (paid.payment_id, paid.source.split(":")[0]) == ("o1", "hyperswitch")
 
 
-async def test_payment_with_lost_webhook_is_found_at_next_request(shop: Shop, buyers: Buyers) -> None:
+async def test_payment_with_lost_webhook_is_found_at_next_request(shop: Shop, refund_view: RefundView) -> None:
     await shop.order()
     await shop.pay()
-    await buyers.psp.webhook(knobs={"drop": ["*"]})
+    await refund_view.psp.webhook(knobs={"drop": ["*"]})
     await shop.buyer_confirms()
     assert (await shop.pay()).json()["status"] == "succeeded"
     await shop.view.reached("o1", "completed")
 
 
-async def test_order_with_payment_gets_no_second_one(shop: Shop, buyers: Buyers) -> None:
+async def test_order_with_payment_gets_no_second_one(shop: Shop, refund_view: RefundView) -> None:
     await shop.web.order("o1", 1_000, anna=900)  # paid by pay_o1
     answer = await shop.pay()
     assert (answer.status_code, answer.json()["code"]) == (409, "refused")
     assert (await shop.pay("nobody")).status_code == 404
-    assert await buyers.calls(CREATE_PAYMENT) == []
+    assert await refund_view.calls(CREATE_PAYMENT) == []
 
 
-async def test_provider_refusal_names_its_reason(shop: Shop, buyers: Buyers) -> None:
+async def test_provider_refusal_names_its_reason(shop: Shop, refund_view: RefundView) -> None:
     await shop.order()
-    await buyers.psp.fault("error", CREATE_PAYMENT, code="IR_16", message="The account is closed", times=1)
+    await refund_view.psp.fault("error", CREATE_PAYMENT, code="IR_16", message="The account is closed", times=1)
     answer = await shop.pay()
     assert (answer.status_code, answer.json()["code"]) == (409, "psp_refused")
     assert "The account is closed" in answer.json()["detail"]
@@ -159,30 +159,30 @@ async def test_provider_refusal_names_its_reason(shop: Shop, buyers: Buyers) -> 
 # --- refunds ----------------------------------------------------------------------------------------------------------
 
 
-async def test_payment_to_reversal_runs_without_manual_reports(shop: Shop, buyers: Buyers) -> None:
+async def test_payment_to_reversal_runs_without_manual_reports(shop: Shop, refund_view: RefundView) -> None:
     await shop.paid(anna=500, bert=300)
     wanted = await shop.refund(amount=500)
     assert (wanted.status_code, wanted.json()["status"], wanted.json()["allocation"]) == (202, "requested", [])
-    await buyers.reached("submitted")
+    await refund_view.reached("submitted")
     again, other = await shop.refund(amount=500), await shop.refund(amount=501)
     assert (again.status_code, again.json()["status"], again.json()["psp_refund_id"]) == (200, "submitted", "r1")
     assert (other.status_code, other.json()["code"]) == (409, "content_differs")
-    await buyers.psp.settle_refund("r1", "succeeded")
+    await refund_view.psp.settle_refund("r1", "succeeded")
     rows = await shop.view.reached("o1", "partially_reversed", "partially_reversed")
     assert [row.amount_reversed for row in rows] == [250, 150]
     assert (await shop.web.get("/v1/refunds/r1"))["status"] == "succeeded"
-    assert await buyers.calls(ASK) == [], "its webhook said it"
+    assert await refund_view.calls(ASK) == [], "its webhook said it"
 
 
-async def test_pending_refund_reduces_refundable_amount(shop: Shop, buyers: Buyers) -> None:
+async def test_pending_refund_reduces_refundable_amount(shop: Shop, refund_view: RefundView) -> None:
     await shop.paid()
     assert (await shop.refund("r1", amount=600)).status_code == 202
     over = await shop.refund("r2", amount=401)
     assert (over.status_code, over.json()["code"]) == (409, "exceeds_order")
-    await buyers.reached("submitted", "r1")
+    await refund_view.reached("submitted", "r1")
     assert (await shop.refund("r2")).json()["amount"] == 400
-    await buyers.psp.settle_refund("r1", "failed")
-    await buyers.reached("failed", "r1")
+    await refund_view.psp.settle_refund("r1", "failed")
+    await refund_view.reached("failed", "r1")
     assert (await shop.refund("r3", amount=600)).status_code == 202
 
 
@@ -198,93 +198,91 @@ async def test_refund_of_unknown_or_unpaid_order_is_refused(shop: Shop) -> None:
     assert "does not know" in cash.json()["detail"]
 
 
-async def test_refund_webhook_may_precede_the_answer(shop: Shop, buyers: Buyers) -> None:
+async def test_refund_webhook_may_precede_the_answer(shop: Shop, refund_view: RefundView) -> None:
     await shop.paid()
     name = "a-refund-with-a-name-that-is-too-long-for-the-provider"
-    await buyers.psp.hold(CREATE_REFUND, "after_commit")
+    await refund_view.psp.hold(CREATE_REFUND, "after_commit")
     await shop.refund(name, amount=1_000)
-    await buyers.psp.wait_until_held(CREATE_REFUND)
-    (made,) = await buyers.made()
+    await refund_view.psp.wait_until_held(CREATE_REFUND)
+    (made,) = await refund_view.made()
     assert len(made["refund_id"]) == 30
-    await buyers.psp.settle_refund(made["refund_id"], "succeeded")
+    await refund_view.psp.settle_refund(made["refund_id"], "succeeded")
     await shop.view.reached("o1", "reversed")
-    await buyers.psp.release()
-    row = await buyers.reached("succeeded", name)
+    await refund_view.psp.release()
+    row = await refund_view.reached("succeeded", name)
     assert row["psp_refund_id"] == made["refund_id"]
     assert len(await shop.view.reversals("o1")) == 1
     assert len(await shop.view.select("select from refunds")) == 1, "one refund under all its names"
 
 
-async def test_refund_reported_by_provider_and_caller_is_one(shop: Shop, buyers: Buyers) -> None:
+async def test_refund_reported_by_provider_and_caller_is_one(shop: Shop, refund_view: RefundView) -> None:
     await shop.paid()
     await shop.refund(amount=400)
-    await buyers.reached("submitted")
-    told, _ = await asyncio.gather(shop.refund(amount=400, settled=True), buyers.psp.settle_refund("r1", "succeeded"))
+    await refund_view.reached("submitted")
+    told, _ = await asyncio.gather(shop.refund(amount=400, settled=True), refund_view.psp.settle_refund("r1", "succeeded"))
     assert told.status_code == 200
     rows = await shop.view.reached("o1", "partially_reversed")
     assert rows[0].amount_reversed == 360
-    await buyers.psp.webhooks_quiet()
+    await refund_view.psp.webhooks_quiet()
     assert len(await shop.view.select("select from refunds")) == 1
 
 
 # --- words that contradict each other -----------------------------------------------------------------------------------
 
 
-async def test_refund_failing_after_success_returns_money(shop: Shop, buyers: Buyers) -> None:
+async def test_refund_failing_after_success_returns_money(shop: Shop, refund_view: RefundView) -> None:
     await shop.paid()
     await shop.refund()
-    await buyers.reached("submitted")
-    await buyers.psp.settle_refund("r1", "succeeded")
+    await refund_view.reached("submitted")
+    await refund_view.psp.settle_refund("r1", "succeeded")
     await shop.view.reached("o1", "reversed")
-    await buyers.psp.settle_refund("r1", "failed", error_code="refused", error_message="The bank refused")
+    await refund_view.psp.settle_refund("r1", "failed", error_code="refused", error_message="The bank refused")
     rows = await shop.view.reached("o1", "reversed", "completed")
     assert [(row.amount, row.amount_reversed) for row in rows] == [(900, 900), (900, 0)]
-    assert "The bank refused" in (await buyers.row())["last_error"]
+    assert "The bank refused" in (await refund_view.row())["last_error"]
 
 
-async def test_mistaken_refund_failure_is_corrected_by_look_up(shop: Shop, buyers: Buyers) -> None:
+async def test_mistaken_refund_failure_is_corrected_by_look_up(shop: Shop, refund_view: RefundView) -> None:
     await shop.paid()
     await shop.refund()
-    await buyers.reached("submitted")
-    await buyers.psp.settle_refund("r1", "failed")
-    await buyers.reached("failed")
-    await buyers.psp.settle_refund("r1", "succeeded")
+    await refund_view.reached("submitted")
+    await refund_view.psp.settle_refund("r1", "failed")
+    await refund_view.reached("failed")
+    await refund_view.psp.settle_refund("r1", "succeeded")
     await shop.view.reached("o1", "reversed")
-    assert (await buyers.happened(Succeeded)).source == "hyperswitch:read"
+    assert (await refund_view.happened(Succeeded)).source == "hyperswitch:read"
 
 
-async def test_contradiction_stays_parked_when_provider_is_silent(
-    shop: Shop, buyers: Buyers
-) -> None:
+async def test_contradiction_stays_parked_when_provider_is_silent(shop: Shop, refund_view: RefundView) -> None:
     await shop.paid()
     await shop.refund()
-    await buyers.reached("submitted")
-    await buyers.psp.settle_refund("r1", "failed")
-    await buyers.reached("failed")
-    await buyers.psp.fault("status", ASK, status=503)
-    await buyers.psp.settle_refund("r1", "succeeded")
+    await refund_view.reached("submitted")
+    await refund_view.psp.settle_refund("r1", "failed")
+    await refund_view.reached("failed")
+    await refund_view.psp.fault("status", ASK, status=503)
+    await refund_view.psp.settle_refund("r1", "succeeded")
 
     async def parked() -> bool:
         return bool(await shop.view.select("select from webhook_inbox where status = 'parked'"))
 
     await shop.view.until(parked, "it is parked")
     assert "refund_disagrees" in await shop.view.alarms()
-    assert (await buyers.row())["status"] == "failed"
+    assert (await refund_view.row())["status"] == "failed"
 
 
 @pytest.mark.parametrize(
     ("fault", "how"), [("status", {"status": 503}), ("error", {"code": "IR_16", "message": "Not today"})], ids=["away", "says no"]
 )
 async def test_undecided_refund_failure_gives_nothing_back(
-    shop: Shop, buyers: Buyers, fault: str, how: dict[str, Any]
+    shop: Shop, refund_view: RefundView, fault: str, how: dict[str, Any]
 ) -> None:
     await shop.paid()
     await shop.refund()
-    await buyers.reached("submitted")
-    await buyers.psp.settle_refund("r1", "succeeded")
+    await refund_view.reached("submitted")
+    await refund_view.psp.settle_refund("r1", "succeeded")
     await shop.view.reached("o1", "reversed")
-    await buyers.psp.fault(fault, ASK, times=1, **how)
-    await buyers.psp.settle_refund("r1", "failed")
+    await refund_view.psp.fault(fault, ASK, times=1, **how)
+    await refund_view.psp.settle_refund("r1", "failed")
 
     async def parked() -> list[Any]:
         return await shop.view.select("select inbox_id from webhook_inbox where status = 'parked'")
@@ -298,21 +296,21 @@ async def test_undecided_refund_failure_gives_nothing_back(
     assert "refund_disagrees" not in await shop.view.alarms()
 
 
-async def test_late_old_refund_failure_changes_nothing(shop: Shop, buyers: Buyers) -> None:
+async def test_late_old_refund_failure_changes_nothing(shop: Shop, refund_view: RefundView) -> None:
     await shop.paid()
     await shop.refund()
-    await buyers.reached("submitted")
-    await buyers.psp.webhook(knobs={"drop": ["refund_failed"]})
-    await buyers.psp.settle_refund("r1", "failed")
-    await buyers.psp.settle_refund("r1", "succeeded")
+    await refund_view.reached("submitted")
+    await refund_view.psp.webhook(knobs={"drop": ["refund_failed"]})
+    await refund_view.psp.settle_refund("r1", "failed")
+    await refund_view.psp.settle_refund("r1", "succeeded")
     await shop.view.reached("o1", "reversed")
-    late = next(event for event in await buyers.psp.events() if event["event_type"] == "refund_failed")
-    await buyers.psp.resend(late["event_id"])
+    late = next(event for event in await refund_view.psp.events() if event["event_type"] == "refund_failed")
+    await refund_view.psp.resend(late["event_id"])
 
     async def handled() -> bool:
         rows = await shop.view.select("select status from webhook_inbox where event_type = 'refund_failed'")
         return [row["status"] for row in rows] == ["done"]
 
     await shop.view.until(handled, "the late event is handled")
-    assert (await buyers.row())["status"] == "succeeded"
+    assert (await refund_view.row())["status"] == "succeeded"
     assert [row.status for row in await shop.view.transfers("o1")] == ["reversed"]

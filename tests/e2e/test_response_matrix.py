@@ -17,26 +17,34 @@ from infrastructure.simulators.stripe import running_simulator
 from infrastructure.stripe.gateway import StripeGateway
 from tests.conftest import Databases
 from tests.support.expected_books import books_agree
-from tests.support.injected_faults import PLATFORM_POOR, SELLER_POOR, Between, Fault, Proxy, Scene, catalogued
-from tests.support.ledger_view import View
-from tests.support.response_matrix import HINDRANCES, REFUSALS, UNKNOWNS, Case, Row, cases
-from tests.support.service import CREATE, QUICK, REVERSE, SLOW, Stage, quick
+from tests.support.injected_faults import (
+    PLATFORM_POOR,
+    SELLER_POOR,
+    AnswerRewriter,
+    Fault,
+    RewritingMiddleware,
+    Situation,
+    catalogued,
+)
+from tests.support.ledger_view import LedgerView
+from tests.support.response_matrix import HINDRANCES, REFUSALS, UNKNOWNS, ResponseCase, Row, cases
+from tests.support.service import CREATE, QUICK, REVERSE, SLOW, SystemUnderTest, quick
 from tests.support.story import BEFORE, DONE, Play, names, played, plays_out, word_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-Theatre = Callable[[str, Scene], AbstractAsyncContextManager[Play]]
+Theatre = Callable[[str, Situation], AbstractAsyncContextManager[Play]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def theatre(databases: Databases) -> AsyncIterator[Theatre]:
     """One database and one Stripe for all plays. They end well, so that no failure is followed by the same of another
     transfer: several in a row would stop everything. In the end the books of them all must agree."""
-    database_url, between, numbers = databases.create(migrated=True), Between(), count(1)
-    async with running_simulator() as (simulator, stripe), View.of(database_url) as view:
-        simulator.app.add_middleware(Proxy, between=between)
-        stage = Stage(quick(database_url, stripe.url), view, stripe)
-        yield lambda call, scene: played(stage, between, call, next(numbers), scene)
+    database_url, rewriter, numbers = databases.create(migrated=True), AnswerRewriter(), count(1)
+    async with running_simulator() as (simulator, stripe), LedgerView.of(database_url) as view:
+        simulator.app.add_middleware(RewritingMiddleware, rewriter=rewriter)
+        system = SystemUnderTest(quick(database_url, stripe.url), view, stripe)
+        yield lambda call, scene: played(system, rewriter, call, next(numbers), scene)
         await books_agree(stripe, view.pool)
     databases.drop(database_url)
 
@@ -46,22 +54,22 @@ def one_by_one(rows: list[Row]) -> pytest.MarkDecorator:
 
 
 @one_by_one(REFUSALS)
-async def test_rejection_follows_its_row(theatre: Theatre, case: Case) -> None:
+async def test_rejection_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
     await in_theatre(theatre, case)
 
 
 @one_by_one(HINDRANCES)
-async def test_call_not_executed_follows_its_row(theatre: Theatre, case: Case) -> None:
+async def test_call_not_executed_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
     await in_theatre(theatre, case)
 
 
 @one_by_one(UNKNOWNS)
-async def test_unknown_outcome_follows_its_row(theatre: Theatre, case: Case) -> None:
+async def test_unknown_outcome_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
     await in_theatre(theatre, case)
 
 
-async def in_theatre(theatre: Theatre, case: Case) -> None:
-    scene = case.row.stripe if isinstance(case.row.stripe, Scene) else Scene()
+async def in_theatre(theatre: Theatre, case: ResponseCase) -> None:
+    scene = case.row.stripe if isinstance(case.row.stripe, Situation) else Situation()
     async with theatre(case.call, scene) as play:
         await plays_out(play, case)
 
@@ -70,7 +78,7 @@ async def in_theatre(theatre: Theatre, case: Case) -> None:
 
 
 @pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_key_of_stored_refusal_is_never_reused(theatre: Theatre, call: str, scene: Scene) -> None:
+async def test_key_of_stored_refusal_is_never_reused(theatre: Theatre, call: str, scene: Situation) -> None:
     """Stripe repeats its refusal under the first key although there is enough money now; the ledger asks under the second."""
     async with theatre(call, scene) as play:
         await play.work(SLOW)
@@ -79,8 +87,8 @@ async def test_key_of_stored_refusal_is_never_reused(theatre: Theatre, call: str
         await play.told(len(BEFORE[call]) + 1)
         assert scene.ends is not None
         await scene.ends(play)
-        await play.desk.retry(play.transfer_id)
-        await play.stage.view.reached(play.order_id, DONE[call])
+        await play.caller.retry(play.transfer_id)
+        await play.system.view.reached(play.order_id, DONE[call])
         await play.rest()
         first, second = await play.calls()
         assert (first.epoch, second.epoch) == (1, 2)
@@ -104,17 +112,15 @@ UNSTORED = [case for case in cases() if case.row.not_stored]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in UNSTORED])
-async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(
-    theatre: Theatre, case: Case
-) -> None:
+async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(theatre: Theatre, case: ResponseCase) -> None:
     """It says nothing about the call before it, which may have moved the money."""
-    async with theatre(case.call, Scene()) as play:
+    async with theatre(case.call, Situation()) as play:
         await play.work(QUICK)
         await play.open()
         await play.provoke(Fault("reset_before_commit"), nth=1)
         await play.provoke(case.row.stripe, nth=2)
         await play.cause()
-        await play.stage.view.reached(play.order_id, DONE[case.call])
+        await play.system.view.reached(play.order_id, DONE[case.call])
         await play.rest()
         once, twice = ["AttemptDeferred", "CallStarted"], ["AttemptDeferred", "CallStarted"]
         ending = {CREATE: "Completed", REVERSE: "Reversed"}[case.call]
@@ -124,9 +130,7 @@ async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(
 
 
 @pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_lost_stored_refusal_counts_when_replayed(
-    theatre: Theatre, call: str, scene: Scene
-) -> None:
+async def test_lost_stored_refusal_counts_when_replayed(theatre: Theatre, call: str, scene: Situation) -> None:
     """Only then is it certain that the first call moved nothing, and another key may be used."""
     async with theatre(call, scene) as play:
         await play.work(QUICK)
@@ -141,8 +145,8 @@ async def test_lost_stored_refusal_counts_when_replayed(
         assert (word_of(refused), refused.epoch, refused.waiting_for) == ("awaiting_funds", 2, "funds")
         assert scene.ends is not None
         await scene.ends(play)
-        await play.desk.retry(play.transfer_id)
-        await play.stage.view.reached(play.order_id, DONE[call])
+        await play.caller.retry(play.transfer_id)
+        await play.system.view.reached(play.order_id, DONE[call])
         await play.rest()
         assert [call.epoch for call in await play.calls()] == [1, 1, 2]
 
@@ -150,26 +154,26 @@ async def test_lost_stored_refusal_counts_when_replayed(
 @pytest.mark.parametrize("call", [CREATE, REVERSE])
 async def test_validation_error_keeps_its_key(theatre: Theatre, call: str) -> None:
     """Nothing is stored under it."""
-    async with theatre(call, Scene()) as play:
+    async with theatre(call, Situation()) as play:
         await play.work(SLOW)
         await play.open()
         await play.provoke(catalogued("integer_too_small"))
         await play.cause()
         await play.told(len(BEFORE[call]) + 1)
-        await play.desk.retry(play.transfer_id)
-        await play.stage.view.reached(play.order_id, DONE[call])
+        await play.caller.retry(play.transfer_id)
+        await play.system.view.reached(play.order_id, DONE[call])
         await play.rest()
         assert [call.key.rpartition(":")[2] for call in await play.calls()] == ["e1", "e1"]
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
 async def test_refused_transfer_fails_after_six_calls(theatre: Theatre, stored: bool) -> None:
-    async with theatre(CREATE, Scene()) as play:
+    async with theatre(CREATE, Situation()) as play:
         await play.work(QUICK)
         for nth in range(1, 7):
             await play.provoke(catalogued("integer_too_small", stored=stored), nth)
         await play.cause()
-        (row,) = await play.stage.view.reached(play.order_id, "permanently_failed")
+        (row,) = await play.system.view.reached(play.order_id, "permanently_failed")
         await play.rest()
         assert names(await play.told()) == ["Created", *["CallStarted", "Failed"] * 5, "CallStarted", "PermanentlyFailed"]
         assert [call.epoch for call in await play.calls()] == ([1, 2, 3, 4, 5, 6] if stored else [1] * 6)
@@ -178,14 +182,14 @@ async def test_refused_transfer_fails_after_six_calls(theatre: Theatre, stored: 
 
 
 @pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_wait_for_funds_costs_no_attempt_until_deadline(theatre: Theatre, call: str, scene: Scene) -> None:
+async def test_wait_for_funds_costs_no_attempt_until_deadline(theatre: Theatre, call: str, scene: Situation) -> None:
     """Counted from the first refusal on: a second one before the deadline waits on, each under a key of its own."""
     waits = {"funds_retry_interval": timedelta(milliseconds=50), "funds_deadline": timedelta(milliseconds=120)}
     async with theatre(call, scene) as play:
         await play.work(QUICK, **waits)
         await play.open()
         await play.cause()
-        (row,) = await play.stage.view.reached(play.order_id, "permanently_failed")
+        (row,) = await play.system.view.reached(play.order_id, "permanently_failed")
         await play.rest()
         told, calls = (await play.told())[len(BEFORE[call]) :], await play.calls()
         assert scene.ends is not None

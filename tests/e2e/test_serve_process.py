@@ -5,8 +5,8 @@ from typing import Any
 
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.ledger_process import payment, refund, signed
-from tests.support.ledger_view import View
-from tests.support.service import CREATE, REVERSE, Stage
+from tests.support.ledger_view import LedgerView
+from tests.support.service import CREATE, REVERSE, SystemUnderTest
 
 Json = dict[str, Any]
 
@@ -17,9 +17,7 @@ async def reversed_for(stripe: SimulatorControl, stripe_transfer_id: object) -> 
     return [reversal["amount"] for theirs in held if theirs["id"] == stripe_transfer_id for reversal in theirs["reversals"]]
 
 
-async def test_refund_webhook_ends_in_reversal_and_history(
-    processes: Any, stripe: SimulatorControl, view: View
-) -> None:
+async def test_refund_webhook_ends_in_reversal_and_history(processes: Any, stripe: SimulatorControl, view: LedgerView) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
@@ -40,9 +38,9 @@ async def test_refund_webhook_ends_in_reversal_and_history(
 
 
 async def test_unknown_stripe_transfer_fails_after_one_call(
-    processes: Any, stripe: SimulatorControl, view: View, stage: Stage
+    processes: Any, stripe: SimulatorControl, view: LedgerView, system: SystemUnderTest
 ) -> None:
-    await stage.take_over(with_order=True, stripe_transfer_id="tr_1Typo")
+    await system.take_over(with_order=True, stripe_transfer_id="tr_1Typo")
     web = await processes.talk(await processes.start())
     await web.refund("r1", "old", 900)
     await view.reached("old", "permanently_failed")
@@ -52,7 +50,7 @@ async def test_unknown_stripe_transfer_fails_after_one_call(
 
 
 async def test_dashboard_reversal_is_recorded_and_not_repeated(
-    processes: Any, stripe: SimulatorControl, view: View
+    processes: Any, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
@@ -66,9 +64,7 @@ async def test_dashboard_reversal_is_recorded_and_not_repeated(
     assert await reversed_for(stripe, row.stripe_transfer_id) == [900]
 
 
-async def test_five_concurrent_webhooks_have_one_effect(
-    processes: Any, stripe: SimulatorControl, view: View
-) -> None:
+async def test_five_concurrent_webhooks_have_one_effect(processes: Any, stripe: SimulatorControl, view: LedgerView) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
     paid = signed("evt_paid", "payment_succeeded", "payment_details", payment("o1", 1_000))
@@ -81,7 +77,7 @@ async def test_five_concurrent_webhooks_have_one_effect(
     assert len(await stripe.requests(CREATE)) == len(await stripe.requests(REVERSE)) == 1
 
 
-async def test_refund_under_two_event_ids_is_one_refund(processes: Any, stripe: SimulatorControl, view: View) -> None:
+async def test_refund_under_two_event_ids_is_one_refund(processes: Any, stripe: SimulatorControl, view: LedgerView) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
@@ -95,13 +91,11 @@ async def test_refund_under_two_event_ids_is_one_refund(processes: Any, stripe: 
     assert await reversed_for(stripe, row.stripe_transfer_id) == [360]
 
 
-async def all_done(view: View, webhooks: int) -> bool:
+async def all_done(view: LedgerView, webhooks: int) -> bool:
     return len(await view.select("select from webhook_inbox where status = 'done'")) == webhooks
 
 
-async def test_webhooks_in_wrong_order_reach_same_state(
-    processes: Any, stripe: SimulatorControl, view: View
-) -> None:
+async def test_webhooks_in_wrong_order_reach_same_state(processes: Any, stripe: SimulatorControl, view: LedgerView) -> None:
     """The refund is parked until its order is known; then the order is paid, but nothing is left to be sent."""
     web = await processes.talk(await processes.start())
     await web.refund("r1", "o1", 1_000)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_process import Web, signed
-from tests.support.ledger_view import View
+from tests.support.ledger_process import LedgerClient, signed
+from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, CURRENCY, REVERSE, account
-from tests.support.stripe_events import a_dispute, a_refund, came_to
+from tests.support.stripe_events import a_dispute, a_refund, inbox_row
 
 SECRET = "whsec_of_this_test"
 PATIENT = {"TRANSFER_RETRY_BACKOFF_BASE": "1h", "REVERSAL_BACKOFF_BASE": "1h"}
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 class Shop:
     """A marketplace on a ledger whose webhooks Stripe delivers to."""
 
-    def __init__(self, web: Web, stripe: SimulatorControl, view: View) -> None:
+    def __init__(self, web: LedgerClient, stripe: SimulatorControl, view: LedgerView) -> None:
         self.web, self.stripe, self.view = web, stripe, view
 
     async def sells(self, order_id: str = "o1", amount: int = 1_000, charge: str | None = "ch_1", **shares: int) -> str:
@@ -42,7 +42,7 @@ class Shop:
     async def hears(self, type_: str, object_: Json, ends: str = "done", **settings: Any) -> Json:
         """Stripe announces it; the inbox row once it has come to this."""
         event = await self.stripe.announce(type_, object_, **settings)
-        return await came_to(self.view, event["id"], ends)
+        return await inbox_row(self.view, event["id"], ends)
 
     async def heard(self, type_: str, ends: str) -> Json:
         """The latest event of a type that Stripe sent by itself, once it has come to this."""
@@ -67,7 +67,7 @@ OpenShop = Callable[..., Awaitable[Shop]]
 
 
 @pytest.fixture
-async def open_shop(processes: Any, stripe: SimulatorControl, view: View) -> AsyncIterator[OpenShop]:
+async def open_shop(processes: Any, stripe: SimulatorControl, view: LedgerView) -> AsyncIterator[OpenShop]:
     """In the end all that Stripe has told is handled, before anybody asks whether the books agree."""
 
     async def opened(payload: str = "snapshot", knobs: Json | None = None, **changes: str) -> Shop:
@@ -91,7 +91,7 @@ async def open_shop(processes: Any, stripe: SimulatorControl, view: View) -> Asy
 
 
 async def test_dispute_takes_withdrawn_funds_and_returns_them(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -112,9 +112,7 @@ async def test_dispute_takes_withdrawn_funds_and_returns_them(
     assert {"FundsWithdrawn", "DisputeCounted", "FundsReinstated", "DisputeRevoked", "Won"} <= {entry["fact"] for entry in told}
 
 
-async def test_refund_and_dispute_never_exceed_the_share(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_refund_and_dispute_never_exceed_the_share(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells()
     await shop.hears("charge.dispute.funds_withdrawn", a_dispute("dp_1", 1_000, moved=1_000))
@@ -127,7 +125,7 @@ async def test_refund_and_dispute_never_exceed_the_share(
 
 
 async def test_dispute_reverses_only_when_lost_if_policy_says_so(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop(DISPUTE_POLICY="lost")
     await shop.sells()
@@ -139,7 +137,7 @@ async def test_dispute_reverses_only_when_lost_if_policy_says_so(
 
 
 async def test_partly_reinstated_dispute_waits_for_a_person(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -151,7 +149,7 @@ async def test_partly_reinstated_dispute_waits_for_a_person(
 
 
 async def test_loss_after_reinstatement_is_parked_with_alarm(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -162,7 +160,7 @@ async def test_loss_after_reinstatement_is_parked_with_alarm(
     assert await shop.net() == 900
 
 
-async def test_hyperswitch_dispute_reverses_when_lost_returns_when_won(open_shop: OpenShop, view: View) -> None:
+async def test_hyperswitch_dispute_reverses_when_lost_returns_when_won(open_shop: OpenShop, view: LedgerView) -> None:
     web = (await open_shop()).web
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
@@ -196,7 +194,7 @@ HYPERSWITCHS_REFUND = signed(
 
 
 async def test_stripe_is_no_authority_for_hyperswitch_order(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.web.order("o1", 1_000, anna=900)
@@ -213,20 +211,20 @@ async def test_stripe_is_no_authority_for_hyperswitch_order(
 
 
 async def test_hyperswitch_is_no_authority_for_stripe_order(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
     await shop.hears("refund.updated", a_refund("re_1", 400))
     await view.reached("o1", "partially_reversed")
     await shop.web.post(HYPERSWITCHS_REFUND)
-    row = await came_to(view, "evt_hs", "ignored")
+    row = await inbox_row(view, "evt_hs", "ignored")
     assert "not the authority" in row["reason"]
     assert await shop.net() == 540
 
 
 async def test_first_refund_reporter_is_authority_of_api_paid_order(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     """A charge behind a connector of the payment provider looks just like one at Stripe; a dispute that moved no money tells
     nothing."""
@@ -244,7 +242,7 @@ async def test_first_refund_reporter_is_authority_of_api_paid_order(
     "names", [{"metadata": {"order_id": "o1"}, "charge": None}, {"charge": "ch_1"}, {"transfer_group": "o1", "charge": None}]
 )
 async def test_stripe_refund_finds_order_by_any_name(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View, names: Json
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView, names: Json
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -260,15 +258,13 @@ async def test_stripe_refund_finds_order_by_any_name(
     assert "old story" in late["reason"]
 
 
-async def test_refund_before_payment_waits_for_it(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_refund_before_payment_waits_for_it(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     """Whose word counts is told by the payment."""
     shop = await open_shop()
     event = await stripe.announce("refund.updated", a_refund("re_1", 400))
-    await came_to(view, event["id"], "parked")
+    await inbox_row(view, event["id"], "parked")
     await shop.orders("o1", 1_000, "ch_1", anna=900)
-    await came_to(view, event["id"], "done")
+    await inbox_row(view, event["id"], "done")
 
     async def settled() -> bool:
         return (await view.transfer("o1")).status in ("completed", "partially_reversed") and await shop.net() == 540
@@ -280,7 +276,7 @@ async def test_refund_before_payment_waits_for_it(
 
 
 async def test_dashboard_reversal_is_recorded_at_stripe_event(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     """More pages than an event embeds; and made by a refund, which is noted."""
     shop = await open_shop()
@@ -305,7 +301,7 @@ async def test_dashboard_reversal_is_recorded_at_stripe_event(
 
 
 async def test_external_reversal_is_attributed_after_own_call(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     tr = await shop.sells()
@@ -330,7 +326,7 @@ async def test_external_reversal_is_attributed_after_own_call(
 
 
 async def test_transfer_with_lost_answer_is_claimed_by_event(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop(**PATIENT)
     await stripe.fault("reset_after_commit", CREATE, nth=1)
@@ -339,7 +335,7 @@ async def test_transfer_with_lost_answer_is_claimed_by_event(
 
 
 async def test_reversal_with_lost_answer_is_claimed_by_event(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop(**PATIENT)
     await shop.sells()
@@ -350,7 +346,7 @@ async def test_reversal_with_lost_answer_is_claimed_by_event(
     assert (reversal["settled_by"], len(await stripe.requests(REVERSE))) == ("us", 1)
 
 
-async def test_foreign_transfer_event_is_ignored(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_foreign_transfer_event_is_ignored(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await stripe.external_transfer(account("anna"), 100, "eur", metadata={"transfer_id": "not a name of ours"})
     row = await shop.heard("transfer.created", "ignored")
@@ -359,7 +355,7 @@ async def test_foreign_transfer_event_is_ignored(open_shop: OpenShop, stripe: Si
 
 @pytest.mark.parametrize(("fault", "how"), [("status", {"status": 503}), ("latency", {"ms": 60_000})])
 async def test_event_waits_uncounted_while_stripe_is_unreadable(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View, fault: str, how: dict[str, int]
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView, fault: str, how: dict[str, int]
 ) -> None:
     """Also where it is silent: other events are handled in the same batch, and the lease of this one ends soon."""
     shop = await open_shop()
@@ -381,9 +377,7 @@ async def test_event_waits_uncounted_while_stripe_is_unreadable(
 # --- accounts, balances, payouts --------------------------------------------------------------------------------------
 
 
-async def test_unready_account_holds_its_seller(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_unready_account_holds_its_seller(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells("o1", anna=900)
     await stripe.change_account(account("anna"), transfers_capability="inactive", disabled_reason="requirements.past_due")
@@ -402,7 +396,7 @@ async def test_unready_account_holds_its_seller(
 
 
 async def test_refused_transfer_is_sent_when_account_is_ready(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     await stripe.change_account(account("anna"), transfers_capability="inactive")
     shop = await open_shop()
@@ -415,7 +409,7 @@ async def test_refused_transfer_is_sent_when_account_is_ready(
     assert "RetryRequested" in told
 
 
-async def test_manual_pause_is_not_ended_by_event(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_manual_pause_is_not_ended_by_event(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells()
     by_mia = {"seller_id": "anna", "actor": "mia", "reason": "fraud?"}
@@ -434,7 +428,7 @@ async def test_manual_pause_is_not_ended_by_event(open_shop: OpenShop, stripe: S
     (await shop.web.http.post("/v1/resume", json=by_mia)).raise_for_status()
 
 
-async def test_seller_leaving_the_platform_is_paused(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_seller_leaving_the_platform_is_paused(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells()
     await stripe.change_account(account("anna"), revoked=True)
@@ -450,9 +444,7 @@ async def test_seller_leaving_the_platform_is_paused(open_shop: OpenShop, stripe
     await view.until(resumed, "the seller has come back")
 
 
-async def test_platform_funds_release_waiting_transfers(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_platform_funds_release_waiting_transfers(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await stripe.drain("eur")
     await shop.orders("o1", 1_000, None, anna=900)
@@ -462,9 +454,7 @@ async def test_platform_funds_release_waiting_transfers(
     await view.reached("o1", "completed")
 
 
-async def test_seller_funds_release_waiting_reversals(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_seller_funds_release_waiting_reversals(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     await stripe.change_account(account("anna"), connected_reserves=False)
     shop = await open_shop()
     await shop.sells()
@@ -479,7 +469,7 @@ async def test_seller_funds_release_waiting_reversals(
     await view.reached("o1", "reversed")
 
 
-async def test_payouts_are_listed_per_seller(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_payouts_are_listed_per_seller(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells()
     made = await stripe.pay_out(account("anna"), "eur", 300)
@@ -510,7 +500,7 @@ ODD: list[tuple[str, Json]] = [
 
 
 async def test_unknown_event_is_kept_and_ignored_with_reason(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -521,9 +511,7 @@ async def test_unknown_event_is_kept_and_ignored_with_reason(
     assert await view.alarms() == set()
 
 
-async def test_incomplete_object_is_parked_with_alarm(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_incomplete_object_is_parked_with_alarm(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     row = await shop.hears("refund.updated", {"id": "re_1", "object": "refund", "status": "succeeded"}, "parked")
     assert "amount" in row["reason"]
@@ -533,7 +521,7 @@ async def test_incomplete_object_is_parked_with_alarm(
 # --- thin events, and bad weather -------------------------------------------------------------------------------------
 
 
-async def test_thin_event_has_same_effect(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_thin_event_has_same_effect(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop(payload="thin", **PATIENT)
     await stripe.fault("reset_after_commit", CREATE, nth=1)
     tr = await shop.sells()
@@ -553,7 +541,7 @@ async def test_thin_event_has_same_effect(open_shop: OpenShop, stripe: Simulator
 
 
 async def test_doubled_and_shuffled_events_reach_same_state(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop(knobs={"paused": True, "duplicates": 2, "twin_events": True})
     await shop.sells()

@@ -9,7 +9,7 @@ import pytest
 
 from infrastructure.stripe import signature as stripe_signature
 from tests.support.ledger_process import SECRET, signed
-from tests.support.ledger_view import View
+from tests.support.ledger_view import LedgerView
 from tests.support.service import account
 from tests.support.stripe_events import a_dispute, a_refund
 
@@ -46,7 +46,7 @@ HYPERSWITCHS: dict[str, tuple[str, Json, str]] = {
 
 
 @pytest.fixture
-async def web(processes: Any, view: View) -> Any:
+async def web(processes: Any, view: LedgerView) -> Any:
     web = await processes.talk(await processes.start(STRIPE_WEBHOOK_SECRETS=SECRET))
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
@@ -54,7 +54,7 @@ async def web(processes: Any, view: View) -> Any:
     return web
 
 
-async def test_unknown_events_are_stored_and_known_ones_handled(web: Any, view: View) -> None:
+async def test_unknown_events_are_stored_and_known_ones_handled(web: Any, view: LedgerView) -> None:
     wanted = {}
     for number, (event_type, object_, ends) in enumerate(STRIPES.values()):
         event = {"id": f"evt_s{number}", "object": "event", "type": event_type, "livemode": False, "data": {"object": object_}}

@@ -12,8 +12,8 @@ from infrastructure.bootstrap import running
 from infrastructure.service import Service
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_view import View
-from tests.support.service import CURRENCY, Desk, Stage, account
+from tests.support.ledger_view import LedgerView
+from tests.support.service import CURRENCY, LedgerCaller, SystemUnderTest, account
 from tests.support.stripe_events import a_dispute, a_refund
 
 SAMPLE, SEED = 60, 20_261_125
@@ -56,13 +56,13 @@ class Telling:
         return a_dispute(f"dp_{self.order_id}", DISPUTED, status, self.charge, moved)
 
 
-async def test_webhook_order_does_not_change_the_end(stage: Stage, stripe: SimulatorControl, view: View) -> None:
+async def test_webhook_order_does_not_change_the_end(system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView) -> None:
     orders = Random(SEED).sample(list(permutations(range(7))), SAMPLE)
-    async with running(stage.settings) as service:
+    async with running(system.settings) as service:
         tellings = [Telling(number, service) for number in range(SAMPLE)]
         for telling in tellings:
             await stripe.create_charge(telling.charge, CURRENCY.lower(), ORDER)
-            await Desk(service).order(telling.order_id, ORDER, **{f"seller{telling.number}": SHARE})
+            await LedgerCaller(service).order(telling.order_id, ORDER, **{f"seller{telling.number}": SHARE})
         for turn in range(7):
             for telling, order in zip(tellings, orders, strict=True):
                 await telling.reports()[order[turn]][1]()
@@ -80,15 +80,15 @@ async def test_webhook_order_does_not_change_the_end(stage: Stage, stripe: Simul
 
 
 async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
-    stage: Stage, stripe: SimulatorControl, view: View
+    system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     """Every other dispute is lost in the end. Words that contradict each other are decided by asking the provider itself."""
     orders = Random(SEED).sample(list(permutations(range(7))), SAMPLE)
     async with running_hyperswitch() as (_, psp):
-        settings = replace(stage.settings, hyperswitch_base_url=psp.url, hyperswitch_api_key="snd_1")
+        settings = replace(system.settings, hyperswitch_base_url=psp.url, hyperswitch_api_key="snd_1")
         async with running(settings) as service:
             for number in range(SAMPLE):
-                await Desk(service).order(f"o{number}", ORDER, **{f"seller{number}": SHARE})
+                await LedgerCaller(service).order(f"o{number}", ORDER, **{f"seller{number}": SHARE})
             stories = [await lived_at_the_provider(psp, number) for number in range(SAMPLE)]
             for turn in range(7):
                 for number, order in enumerate(orders):
@@ -134,9 +134,9 @@ async def nets(stripe: SimulatorControl) -> dict[int, int]:
     }
 
 
-async def nothing_is(view: View, status: str) -> bool:
+async def nothing_is(view: LedgerView, status: str) -> bool:
     return not await view.select("select from webhook_inbox where status = %s limit 1", status)
 
 
-async def nothing_is_due(view: View) -> bool:
+async def nothing_is_due(view: LedgerView) -> bool:
     return not await view.select("select from seller_transfers where next_retry_at is not null limit 1")

@@ -252,9 +252,7 @@ def occupy(path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "complaint"), [(occupy, "open to other accounts and not empty"), (Path.touch, "not a directory")]
 )
-def test_directory_with_other_files_is_left_alone(
-    directory: Path, prepare: Callable[[Path], object], complaint: str
-) -> None:
+def test_directory_with_other_files_is_left_alone(directory: Path, prepare: Callable[[Path], object], complaint: str) -> None:
     prepare(directory / "mine")
     before = (directory / "mine").stat()
     with pytest.raises(DirectoryRefused, match=complaint):

@@ -32,9 +32,7 @@ def kill_run_of(url: str, server: str) -> None:
         assert ended.fetchall() == [(True,)]
 
 
-def test_databases_of_living_run_are_kept_and_dead_ones_dropped(
-    databases: Any, other_run: Any, postgres_server: str
-) -> None:
+def test_databases_of_living_run_are_kept_and_dead_ones_dropped(databases: Any, other_run: Any, postgres_server: str) -> None:
     url = other_run.create(migrated=True)
     databases.prepare()
     assert exists(postgres_server, url)

@@ -43,9 +43,7 @@ async def test_append_group_is_limited_in_size(open_store: OpenStore, fact: Make
     assert await transactions(person) == 4
 
 
-async def test_faulty_appends_of_group_fail_alone(
-    open_store: OpenStore, fact: Make, transfer: Make, person: Person
-) -> None:
+async def test_faulty_appends_of_group_fail_alone(open_store: OpenStore, fact: Make, transfer: Make, person: Person) -> None:
     async with open_store(group_limit=64) as store:
         taken = fact()
         await store.append([taken])
@@ -97,9 +95,7 @@ async def test_append_fails_with_the_one_it_builds_on(store: EventStore, fact: M
     assert second.constraint == "every_version_has_a_predecessor"
 
 
-async def test_append_stores_facts_and_rows_atomically(
-    store: EventStore, fact: Make, transfer: Make, person: Person
-) -> None:
+async def test_append_stores_facts_and_rows_atomically(store: EventStore, fact: Make, transfer: Make, person: Person) -> None:
     one, two = uuid4(), uuid4()
     with pytest.raises(ConstraintBroken):
         await store.append([fact(one), fact(two)], {"seller_transfers": [transfer(one), transfer(two, next_retry_at=None)]})
@@ -122,9 +118,7 @@ async def test_gap_inside_append_is_refused(store: EventStore, fact: Make) -> No
     assert await store.append([fact(stream, 2), fact(stream, 3)]) == 3
 
 
-async def test_unstorable_value_fails_alone(
-    store: EventStore, fact: Make, transfer: Make, person: Person
-) -> None:
+async def test_unstorable_value_fails_alone(store: EventStore, fact: Make, transfer: Make, person: Person) -> None:
     good = [fact() for _ in range(20)]
     nul, overflow, surrogate, not_json = (uuid4() for _ in range(4))
     answers = await asyncio.gather(
@@ -306,9 +300,7 @@ async def test_stripe_object_belongs_to_one_transfer(store: EventStore, fact: Ma
     assert caught.value.constraint == column.replace("_id", "").replace("stripe", "one_transfer_per_stripe")
 
 
-async def test_locked_row_delays_only_its_own_append(
-    store: EventStore, fact: Make, transfer: Make, person: Person
-) -> None:
+async def test_locked_row_delays_only_its_own_append(store: EventStore, fact: Make, transfer: Make, person: Person) -> None:
     held = uuid4()
     await store.append([fact(held)], {"seller_transfers": [transfer(held)]})
     async with person.transaction():
@@ -336,9 +328,7 @@ async def test_locked_row_delays_only_its_own_append(
         "truncate ledger_events",
     ],
 )
-async def test_table_owner_cannot_write_history_directly(
-    store: EventStore, fact: Make, person: Person, statement: str
-) -> None:
+async def test_table_owner_cannot_write_history_directly(store: EventStore, fact: Make, person: Person, statement: str) -> None:
     await store.append([fact()])
     with pytest.raises(psycopg.Error) as caught:
         await person.execute(statement.encode())
@@ -378,9 +368,7 @@ async def test_stored_facts_are_read_back(store: EventStore, fact: Make) -> None
     assert await store.load([]) == {}
 
 
-async def test_handled_webhook_is_done_with_its_facts(
-    store: EventStore, fact: Make, inbox: Any, person: Person
-) -> None:
+async def test_handled_webhook_is_done_with_its_facts(store: EventStore, fact: Make, inbox: Any, person: Person) -> None:
     for name in ("e1", "e2", "e3"):
         await inbox.put("stripe", name, "transfer.created", b"{}", datetime.now(UTC))
     claim = await inbox.claim("worker-1", 10, timedelta(seconds=10))
@@ -412,9 +400,7 @@ async def test_webhook_with_refused_facts_is_not_done(store: EventStore, fact: M
     assert await rows.fetchall() == [("stored", None)]
 
 
-async def test_append_releases_webhooks_waiting_for_it(
-    store: EventStore, fact: Make, inbox: Any, person: Person
-) -> None:
+async def test_append_releases_webhooks_waiting_for_it(store: EventStore, fact: Make, inbox: Any, person: Person) -> None:
     for name in ("e1", "e2"):
         await inbox.put("stripe", name, "transfer.created", b"{}", datetime.now(UTC))
     for event in (await inbox.claim("worker-1", 10, timedelta(seconds=10))).events:

@@ -50,9 +50,7 @@ async def test_five_concurrent_webhooks_are_one_row(open_inbox: Any, person: Per
     assert len(await (await person.execute("select from webhook_inbox")).fetchall()) == 1
 
 
-async def test_concurrent_intakes_do_not_deadlock(
-    inbox: Inbox, person: Person
-) -> None:
+async def test_concurrent_intakes_do_not_deadlock(inbox: Inbox, person: Person) -> None:
     """The other process stores a, then b; ours receives b, then a, in one group."""
     store = (
         "insert into webhook_inbox (provider, event_id, event_type, body, received_at, due_at) "
@@ -240,9 +238,7 @@ async def test_next_due_instant_includes_leases_of_others(inbox: Inbox) -> None:
     assert claim.now < due < claim.now + LEASE, "the first lease ends first"
 
 
-async def test_parking_waits_for_order_being_stored(
-    inbox: Inbox, person: Person, fact: Callable[..., Any]
-) -> None:
+async def test_parking_waits_for_order_being_stored(inbox: Inbox, person: Person, fact: Callable[..., Any]) -> None:
     """The release has run and found nothing parked; the order that it belongs to is not committed yet."""
     await put(inbox, "e1")
     ((event,), now) = await inbox.claim("worker-1", 1, LEASE)

@@ -36,9 +36,7 @@ async def test_append_wakes_only_listeners_for_facts(
     await listener.aclose()
 
 
-async def test_lost_connection_wakes_all_listeners_once(
-    database_url: str, person: Person
-) -> None:
+async def test_lost_connection_wakes_all_listeners_once(database_url: str, person: Person) -> None:
     facts, webhooks = asyncio.Event(), asyncio.Event()
     listener = Listener(database_url)
     listener.on("ledger_events", facts.set)

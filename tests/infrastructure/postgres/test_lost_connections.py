@@ -83,9 +83,7 @@ async def test_delayed_statement_is_no_self_conflict(database_url: str, fact: Ma
     await writer.aclose()
 
 
-async def test_appends_are_answered_during_and_after_outage(
-    open_store: OpenStore, proxy: Any, fact: Make
-) -> None:
+async def test_appends_are_answered_during_and_after_outage(open_store: OpenStore, proxy: Any, fact: Make) -> None:
     async with open_store(proxy.url, patience=timedelta(seconds=0.5)) as store:
         await store.append([fact()])
         await proxy.aclose()
@@ -126,9 +124,7 @@ async def test_start_without_database_is_reported(open_store: OpenStore, proxy: 
             pass
 
 
-async def test_killed_connections_lose_and_double_nothing(
-    open_store: OpenStore, fact: Make, person: Person
-) -> None:
+async def test_killed_connections_lose_and_double_nothing(open_store: OpenStore, fact: Make, person: Person) -> None:
     stored: dict[int, StoredFact] = {}
     killing = asyncio.Event()
     killing.set()

@@ -154,9 +154,7 @@ class Model:
 @pytest.mark.parametrize(
     ("held", "refused", "used"), [(5, 0.01, 0.95), (64, 0.03, 0.85)], ids=["a small worker", "a worker at full capacity"]
 )
-def test_rate_limiter_at_half_the_rate_is_rarely_refused(
-    held: int, refused: float, used: float
-) -> None:
+def test_rate_limiter_at_half_the_rate_is_rarely_refused(held: int, refused: float, used: float) -> None:
     """`held` transfers wait for their instants at a time, so a slower pace is felt only when as many calls were made."""
     clock, limit, answer_takes, warm_up, end = Ticking(), 10, 0.1, 30, 330
     bucket, model = TokenBucket(clock, limit), Model()

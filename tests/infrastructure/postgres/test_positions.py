@@ -112,9 +112,7 @@ async def test_reader_by_sequence_id_loses_late_commits(person: Person, database
     assert await (await person.execute("select id from naive order by id")).fetchall() == [(1,), (2,)]
 
 
-async def test_positions_follow_commit_order(
-    person: Person, database_url: str, store: EventStore, fact: Make
-) -> None:
+async def test_positions_follow_commit_order(person: Person, database_url: str, store: EventStore, fact: Make) -> None:
     """The same two transactions as above, through the door."""
     one = '[{"id":"00000000-0000-0000-0000-000000000001","version":1,"topic":"t","state":{}}]'
     async with await psycopg.AsyncConnection.connect(database_url) as early:
@@ -135,9 +133,7 @@ async def until_somebody_waits_for_the_lock(person: Person) -> None:
 
 
 @pytest.mark.parametrize("table", ["ledger_events", "seller_transfers"])
-async def test_append_continues_during_vacuum_or_analyze(
-    store: EventStore, fact: Make, person: Person, table: str
-) -> None:
+async def test_append_continues_during_vacuum_or_analyze(store: EventStore, fact: Make, person: Person, table: str) -> None:
     async with person.transaction():
         # What VACUUM and ANALYZE take, for as long as they run; here for as long as the test likes.
         await person.execute(f"lock table {table} in share update exclusive mode".encode())

@@ -50,9 +50,7 @@ async def test_leased_refund_has_one_holder(pool: Pool, refund: Refund) -> None:
     assert {*together, *rest} == streams
 
 
-async def test_expired_refund_lease_passes_to_next_holder(
-    pool: Pool, refund: Refund, person: psycopg.AsyncConnection
-) -> None:
+async def test_expired_refund_lease_passes_to_next_holder(pool: Pool, refund: Refund, person: psycopg.AsyncConnection) -> None:
     stream, work = await refund(), RefundWork(pool)
     await claimed(pool, "one")
     assert await work.renew("one", [stream], LEASE) == {stream}

@@ -101,9 +101,7 @@ async def test_breaker_probe_is_taken_by_one_process(pool: Pool, person: Person)
     assert 0 <= until <= 5
 
 
-async def test_breaker_reopened_soon_waits_twice_as_long(
-    breaker: CircuitBreaker, person: Person
-) -> None:
+async def test_breaker_reopened_soon_waits_twice_as_long(breaker: CircuitBreaker, person: Person) -> None:
     seen = []
     for _ in range(9):
         await breaker.open_breaker()
@@ -133,9 +131,7 @@ async def test_breaker_changes_wake_every_worker(breaker: CircuitBreaker, woken:
     assert await hears(woken)
 
 
-async def test_pause_is_obeyed_from_its_commit_until_resume(
-    breaker: CircuitBreaker, flip: Flip
-) -> None:
+async def test_pause_is_obeyed_from_its_commit_until_resume(breaker: CircuitBreaker, flip: Flip) -> None:
     await flip(EVERYTHING, "wrong prices")
     await flip(scope_of_seller("s:1"), "fraud?")
     assert (await breaker.state()).paused == {EVERYTHING, "seller:s:1"}

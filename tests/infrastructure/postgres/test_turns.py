@@ -96,9 +96,7 @@ async def test_due_transfers_are_found_among_thousands_of_sellers(
 
 
 @pytest.mark.parametrize(("kind", "status"), KINDS)
-async def test_concurrent_claims_take_every_transfer_once(
-    pool: Pool, owe: Make, person: Person, kind: str, status: str
-) -> None:
+async def test_concurrent_claims_take_every_transfer_once(pool: Pool, owe: Make, person: Person, kind: str, status: str) -> None:
     await owe(["storm"], 400, status=status)
     await owe(OTHERS, 20, status=status)
     claimed: list[UUID] = []
@@ -130,9 +128,7 @@ async def pause(person: Person, scope: str, paused: bool = True) -> None:
 
 
 @pytest.mark.parametrize(("kind", "status"), KINDS)
-async def test_open_breaker_stops_claims_and_due_instants(
-    work: Work, pool: Pool, record: Make, kind: str, status: str
-) -> None:
+async def test_open_breaker_stops_claims_and_due_instants(work: Work, pool: Pool, record: Make, kind: str, status: str) -> None:
     stream = await record(status)
     await CircuitBreaker(pool).open_breaker()
     assert (await work.claim(kind, "w", 10, LEASE)).ids == []
@@ -172,9 +168,7 @@ async def test_paused_seller_yields_its_turn(work: Work, owe: Make, sellers_of: 
     assert due > await database_now(person), "the storm is due, but paused; the others are leased"
 
 
-async def test_worker_behind_paused_seller_polls_once_a_second(
-    work: Work, owe: Make, person: Person
-) -> None:
+async def test_worker_behind_paused_seller_polls_once_a_second(work: Work, owe: Make, person: Person) -> None:
     await owe(["storm"], AHEAD)
     await pause(person, "seller:storm")
     assert await work.next_due("reversing") is None

@@ -21,7 +21,7 @@ from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
 from scripts.bench.synthetic import load_ledger
 from tests.support.database_edits import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
-from tests.support.service import Desk
+from tests.support.service import LedgerCaller
 
 KEY = b"sixteen bytes are enough"
 AT = 101
@@ -225,13 +225,13 @@ def test_alarm_without_fact_is_found(ledger: str, subject: str) -> None:
 async def test_written_off_reversal_is_no_finding(database_url: str) -> None:
     transfer_id = transfer_stream("o1", "ada")
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-        desk, ledger = Desk(storage), PostgresEventLog(storage.store)
-        await desk.order("o1", 1_000, ada=1_000)
-        await desk.pay("o1")
+        caller, ledger = LedgerCaller(storage), PostgresEventLog(storage.store)
+        await caller.order("o1", 1_000, ada=1_000)
+        await caller.pay("o1")
         uow = await ledger.load([transfer_id])
         complete(uow.transfer(transfer_id), "tr_1", 1_000, None, storage.clock.now())
         await ledger.append(uow)
-        await desk.refund("r1", "o1", 400)
+        await caller.refund("r1", "o1", 400)
         uow = await ledger.load([transfer_id])
         no_such_transfer(uow.transfer(transfer_id), "No such transfer: tr_1", None, storage.clock.now())
         await ledger.append(uow)

@@ -46,9 +46,7 @@ async def test_claim_takes_longest_due_first(work: Work, record: Make) -> None:
 
 
 @pytest.mark.parametrize(("kind", "status"), [("transferring", "failed"), ("reversing", "reversal_pending")])
-async def test_eight_concurrent_claims_take_all_once(
-    work: Work, record: Make, kind: str, status: str
-) -> None:
+async def test_eight_concurrent_claims_take_all_once(work: Work, record: Make, kind: str, status: str) -> None:
     recorded = set(await asyncio.gather(*(record(status) for _ in range(300))))
     reversals = await asyncio.gather(*(work.claim(kind, f"worker-{n}", 40, LEASE) for n in range(8)))
     ids = [each for claim in reversals for each in claim.ids]

@@ -9,7 +9,7 @@ import pytest
 from infrastructure.postgres.as_of import Past
 from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.read_models import Filters, ReadModels
-from tests.support.transfer_lives import SELLERS, START, Life
+from tests.support.random_marketplace import SELLERS, START, RandomMarketplace
 
 COMMANDS = 30
 
@@ -23,21 +23,21 @@ class Remembered:
     answers: dict[str, dict] = field(default_factory=dict)
 
 
-async def _remember(client, service, life) -> Remembered:
+async def _remember(client, service, marketplace) -> Remembered:
     rows = await ReadModels(service.pool).transfers(Filters(), 500)
     paths = [f"/v1/transfers/{row.transfer_id}" for row in rows]
-    paths += [f"/v1/orders/{order_id}" for order_id in life.orders]
+    paths += [f"/v1/orders/{order_id}" for order_id in marketplace.orders]
     paths += [f"/v1/sellers/{seller}/balance" for seller in SELLERS]
     answers = {path: (await client.get(path)).raise_for_status().json() for path in paths}
-    return Remembered(life.instant, await service.store.head(), answers)
+    return Remembered(marketplace.instant, await service.store.head(), answers)
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_as_of_shows_state_recorded_at_that_time(client, service, seed):
-    life, memory = Life(service, seed), list[Remembered]()
+    marketplace, memory = RandomMarketplace(service, seed), list[Remembered]()
     for _ in range(COMMANDS):
-        await life.happens()
-        memory.append(await _remember(client, service, life))
+        await marketplace.step()
+        memory.append(await _remember(client, service, marketplace))
     statuses = {row["status"] for moment in memory for path, row in moment.answers.items() if "/transfers/" in path}
     assert statuses >= {"pending", "completed", "reversal_pending"}, "this life is too dull to prove anything"
     last_at = {moment.instant: moment for moment in memory}  # several commands may share an instant: the last one counts
@@ -52,9 +52,9 @@ async def test_as_of_shows_state_recorded_at_that_time(client, service, seed):
 
 
 async def test_as_of_balance_is_independent_of_batch_size(service):
-    life = Life(service, 7)
+    marketplace = RandomMarketplace(service, 7)
     for _ in range(COMMANDS):
-        await life.happens()
+        await marketplace.step()
     history = History(service.store)
     for seller in SELLERS:
         found = []

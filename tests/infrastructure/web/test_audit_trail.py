@@ -10,7 +10,7 @@ from domain.provider_call.outcome import Rejected, Succeeded, Unknown
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.reversal_outcome import record_external
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
-from tests.support.transfer_lives import Life
+from tests.support.random_marketplace import RandomMarketplace
 
 TIMEOUT = Unknown("timeout", "no answer in 30 s", request_id="req_lost")
 
@@ -41,12 +41,12 @@ async def _of_transfer(client, transfer_id):
 
 
 async def test_order_history_merges_streams_by_position(client, service):
-    life = Life(service, 21)
+    marketplace = RandomMarketplace(service, 21)
     for _ in range(60):
-        await life.happens()
+        await marketplace.step()
     facts = await service.store.feed(limit=100_000)
     told_of = {}
-    for order_id in life.orders:
+    for order_id in marketplace.orders:
         order = (await client.get(f"/v1/orders/{order_id}")).json()
         told = await _of_order(client, order_id)
         positions = [entry["position"] for entry in told]
@@ -79,9 +79,7 @@ async def test_unknown_order_has_no_history(client):
     assert (await client.get("/v1/orders/%20/history")).status_code == 422
 
 
-async def test_fact_names_webhook_person_or_process_behind_it(
-    client, stranger, shop, at_stripe, service, senders
-):
+async def test_fact_names_webhook_person_or_process_behind_it(client, stranger, shop, at_stripe, service, senders):
     transfers = await shop.paid("o1", ada=8_000)
     await at_stripe.does(transfers["ada"])
     await _handled(service, stranger, senders, _refund_event("evt_1"))

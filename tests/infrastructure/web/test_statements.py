@@ -10,7 +10,7 @@ import pytest
 from infrastructure.postgres.as_of import Past, PeriodTooLong
 from infrastructure.postgres.fact_reader import History
 from projections.statements import Period
-from tests.support.transfer_lives import SELLERS, START, Life
+from tests.support.random_marketplace import SELLERS, START, RandomMarketplace
 
 WHOLE = {"from": "2001-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}
 TAMPER = """
@@ -43,13 +43,13 @@ async def _net(client, seller_id, instant) -> dict[str, int]:
 
 @pytest.mark.parametrize("seed", range(10, 13))
 async def test_statement_ties_out_and_adjacent_periods_join(client, service, seed):
-    life, instants = Life(service, seed), [START]
+    marketplace, instants = RandomMarketplace(service, seed), [START]
     for _ in range(60):
-        await life.happens()
-        instants.append(life.instant)
+        await marketplace.step()
+        instants.append(marketplace.instant)
     # cut at instants at which something happened, too: a period takes in its start and not its end
     cuts = sorted(Random(seed).sample(sorted(set(instants)), 4))
-    cuts = [START - timedelta(days=1), *cuts, life.instant + timedelta(seconds=1)]
+    cuts = [START - timedelta(days=1), *cuts, marketplace.instant + timedelta(seconds=1)]
     kinds = set()
     for seller in SELLERS:
         closed, seen = {}, []
@@ -63,7 +63,7 @@ async def test_statement_ties_out_and_adjacent_periods_join(client, service, see
             closed = _closing(statement)
             seen += [movement for account in statement["accounts"] for movement in account["movements"]]
         whole = await _statement(client, seller, **WHOLE)
-        assert _closing(whole) == closed == await _net(client, seller, life.instant)
+        assert _closing(whole) == closed == await _net(client, seller, marketplace.instant)
         moved = [movement for account in whole["accounts"] for movement in account["movements"]]
         assert sorted(moved, key=str) == sorted(seen, key=str), "each movement is in exactly one period"
         for account in whole["accounts"]:

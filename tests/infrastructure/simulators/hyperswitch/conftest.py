@@ -7,7 +7,7 @@ import pytest
 
 from infrastructure.simulators.common.http_server import LoopbackServer
 from infrastructure.simulators.hyperswitch import HyperswitchConfig, HyperswitchControl, running_hyperswitch
-from tests.support.notification_listener import Listener
+from tests.support.webhook_receiver import WebhookReceiver
 
 API_KEY = "snd_SecretOfThisTestSuite"
 NINE_O_CLOCK = 1_800_000_000.0
@@ -47,11 +47,11 @@ async def api(simulator: LoopbackServer, control: HyperswitchControl) -> AsyncIt
 
 
 @pytest.fixture
-async def listener() -> AsyncIterator[Listener]:
-    listener = Listener("X-Webhook-Signature-512")
-    await listener.start()
-    yield listener
-    await listener.stop()
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    receiver = WebhookReceiver("X-Webhook-Signature-512")
+    await receiver.start()
+    yield receiver
+    await receiver.stop()
 
 
 def a_payment(payment_id: str = "o1", amount: int = 5000, **more: object) -> Body:

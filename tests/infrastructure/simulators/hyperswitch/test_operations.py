@@ -158,13 +158,13 @@ async def test_concurrent_calls_on_payment_exclude_each_other(api, control, paid
     assert [refund["refund_id"] for refund in (await control.ledger())["refunds"]] == ["r1"]
 
 
-async def test_refunds_can_succeed_automatically(api, control, listener, paid, refund_body):
+async def test_refunds_can_succeed_automatically(api, control, receiver, paid, refund_body):
     await control.let("refunds", "succeeded")
     assert (await api.post("/refunds", json=refund_body("r1"))).json()["status"] == "succeeded"
-    await control.webhook(url=listener.url)
+    await control.webhook(url=receiver.url)
     await control.let("refunds", "failed", after=0.01)
     assert (await api.post("/refunds", json=refund_body("r2"))).json()["status"] == "pending"
-    (event,) = await listener.has(1)
+    (event,) = await receiver.has(1)
     assert (event["event_type"], event["content"]["object"]["refund_id"]) == ("refund_failed", "r2")
 
 

@@ -40,7 +40,7 @@ SELLERS = ("ada", "bob", "cyd")
 TIMEOUT = Unknown("timeout", "no answer in 30 s", request_id=None)
 
 
-class Life:
+class RandomMarketplace:
     """`happens` does one random thing, which is one command or one step of a worker."""
 
     def __init__(self, storage: Storage, seed: int) -> None:
@@ -62,7 +62,7 @@ class Life:
     def now(self) -> datetime:
         return self.instant
 
-    async def happens(self) -> None:
+    async def step(self) -> None:
         self.instant += self._random.choice(STEPS)
         kinds: dict[Callable[[], Awaitable[None]], int] = {
             self._orders: 2, self._refunds_a_buyer: 3, self._takes_a_refund_back: 2, self._works: 14,

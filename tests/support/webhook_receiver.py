@@ -5,7 +5,7 @@ import json
 from typing import Any, NamedTuple
 
 
-class Heard(NamedTuple):
+class ReceivedWebhook(NamedTuple):
     body: bytes
     signature: str | None
 
@@ -14,12 +14,12 @@ class Heard(NamedTuple):
         return json.loads(self.body)
 
 
-class Listener:
+class WebhookReceiver:
     """A webhook endpoint that answers with the next of `answers`, then 200. None: no answer at all."""
 
     def __init__(self, signature_header: str) -> None:
         self._signature = signature_header.lower()
-        self.heard: list[Heard] = []
+        self.received: list[ReceivedWebhook] = []
         self.answers: list[int | None] = []
         self._news = asyncio.Condition()
 
@@ -34,12 +34,12 @@ class Listener:
     async def has(self, count: int) -> list[dict[str, Any]]:
         """The events, as soon as there are so many."""
         async with asyncio.timeout(10), self._news:
-            await self._news.wait_for(lambda: len(self.heard) >= count)
-        return [heard.event for heard in self.heard]
+            await self._news.wait_for(lambda: len(self.received) >= count)
+        return [one.event for one in self.received]
 
     @property
     def types(self) -> list[str]:
-        return [heard.event["event_type"] for heard in self.heard]
+        return [one.event["event_type"] for one in self.received]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -47,7 +47,7 @@ class Listener:
         headers = {name.lower(): value for name, value in headers.items()}
         body = await reader.readexactly(int(headers["content-length"]))
         async with self._news:
-            self.heard.append(Heard(body, headers.get(self._signature)))
+            self.received.append(ReceivedWebhook(body, headers.get(self._signature)))
             self._news.notify_all()
         status = self.answers.pop(0) if self.answers else 200
         if status is None:

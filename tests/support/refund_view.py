@@ -5,7 +5,7 @@ from typing import Any
 
 from domain.identity import refund_stream
 from infrastructure.simulators.hyperswitch import HyperswitchControl
-from tests.support.ledger_view import View
+from tests.support.ledger_view import LedgerView
 
 CREATE_REFUND, ASK, CREATE_PAYMENT = "refunds.create", "refunds.retrieve", "payments.create"
 CURRENCY = "EUR"
@@ -13,10 +13,10 @@ CURRENCY = "EUR"
 Json = dict[str, Any]
 
 
-class Buyers:
+class RefundView:
     """Payments and refunds at the payment provider, and refunds as we know them."""
 
-    def __init__(self, psp: HyperswitchControl, view: View) -> None:
+    def __init__(self, psp: HyperswitchControl, view: LedgerView) -> None:
         self.psp, self.view = psp, view
 
     async def paid(self, order_id: str = "o1", amount: int = 1_000) -> None:
