@@ -25,7 +25,7 @@ class CircuitBreaker:
 
     async def state(self) -> FleetState:
         """What may be sent now, as of the last commit."""
-        row = await self._row("state", unverified=LOOK_UP_FIRST)
+        row = await self._row("state", look_up_first=LOOK_UP_FIRST)
         assert row, "the migration has made the breaker's only row"
         outage, paused, begun_at, lost_since = row
         return FleetState(outage, frozenset(paused), LookFirst(begun_at, lost_since) if begun_at else None)

@@ -1,8 +1,8 @@
 -- state: the breaker, the paused scopes, and whether we look before we send; one row, always
-select b.open, array(select scope from pauses where paused and scope <> %(unseen)s),
+select b.open, array(select scope from pauses where paused and scope <> %(look_up_first)s),
        -- who does not say since when facts may be missing has to look at everything
        u.updated_at, coalesce(u.lost_since, 'epoch')
-  from breaker b left join pauses u on u.scope = %(unseen)s and u.paused;
+  from breaker b left join pauses u on u.scope = %(look_up_first)s and u.paused;
 
 -- open_breaker: no row if it is open already; opened again soon after it was closed, it waits longer between probes
 with opened as (
