@@ -218,7 +218,7 @@ def settle_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: dateti
 def _by_the_books(transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime) -> bool:
     """Decide from what is at Stripe, if that decides: True when it did."""
     reversal = transfer.reversals[operation.what]
-    ours = next((reversal for reversal in seen.reversals if reversal.reversal_id == reversal.reversal_id), None)
+    ours = next((made for made in seen.reversals if made.reversal_id == reversal.reversal_id), None)
     if ours is not None:
         note = "found in Stripe's books"
         take_in(transfer, reversal.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
@@ -242,7 +242,7 @@ def _by_the_older_system(transfer: SellerTransfer, reversal: Reversal, seen: Tra
     """Whether it may have asked Stripe itself, before it was taken over: what is there of just that amount is the outcome,
     and of what only may be a part of it a person decides. Nothing is taken twice."""
     others = strangers(transfer, seen)
-    same = next((reversal for reversal in others if reversal.amount == reversal.amount), None)
+    same = next((made for made in others if made.amount == reversal.amount), None)
     if same is not None:
         settled_by_stripe(transfer, reversal.reversal_id, same, now, note="made by the older system")
         transfer.release_queue(now)

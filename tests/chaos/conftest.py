@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from infrastructure.postgres.connections import connect
-from tests.e2e.conftest import Processes, processes, settings, simulator, stage, stripe, view
-from tests.support.ledger_view import View, eventually
+from tests.e2e.conftest import Processes, processes, settings, simulator, stripe, system, view
+from tests.support.ledger_view import LedgerView, eventually
 
-__all__ = ["Processes", "processes", "settings", "simulator", "stage", "stripe", "view"]
+__all__ = ["Processes", "processes", "settings", "simulator", "stripe", "system", "view"]
 
 WRITERS = "pg_advisory_lock(x'6c6564676572'::bigint)"
 """What every append waits for; whoever holds it stops them all."""
@@ -24,7 +24,7 @@ HELD_UP = """
 class Hands:
     """Stops the ledger's statements in PostgreSQL: a process that waits for one of them can be killed exactly there."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: LedgerView) -> None:
         self._view = view
 
     @asynccontextmanager
@@ -71,5 +71,5 @@ class Hands:
 
 
 @pytest.fixture
-def hands(view: View) -> Hands:
+def hands(view: LedgerView) -> Hands:
     return Hands(view)

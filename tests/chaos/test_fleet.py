@@ -16,8 +16,8 @@ from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.chaos.conftest import Processes
 from tests.support.ledger_process import LedgerProcess
-from tests.support.ledger_view import View
-from tests.support.service import CREATE, REVERSE, Desk
+from tests.support.ledger_view import LedgerView
+from tests.support.service import CREATE, REVERSE, LedgerCaller
 
 SELLERS = ("anna", "bert", "carl", "dora")
 AT_ONCE = 50
@@ -26,25 +26,25 @@ PATIENCE = 150.0
 log = logging.getLogger(__name__)
 
 
-async def paid_orders(desk: Desk, many: Sequence[str]) -> None:
+async def paid_orders(caller: LedgerCaller, many: Sequence[str]) -> None:
     """Their transfers are due."""
     for start in range(0, len(many), AT_ONCE):
         some = many[start : start + AT_ONCE]
-        await asyncio.gather(*(desk.order(o, 1_000, **{SELLERS[len(o) % 4]: 900}) for o in some))
-        await asyncio.gather(*(desk.pay(o) for o in some))
+        await asyncio.gather(*(caller.order(o, 1_000, **{SELLERS[len(o) % 4]: 900}) for o in some))
+        await asyncio.gather(*(caller.pay(o) for o in some))
 
 
-async def refund_all(desk: Desk, many: Sequence[str]) -> None:
+async def refund_all(caller: LedgerCaller, many: Sequence[str]) -> None:
     for start in range(0, len(many), AT_ONCE):
-        await asyncio.gather(*(desk.refund(f"r_{o}", o, 1_000) for o in many[start : start + AT_ONCE]))
+        await asyncio.gather(*(caller.refund(f"r_{o}", o, 1_000) for o in many[start : start + AT_ONCE]))
 
 
-async def count_of(view: View, status: str) -> int:
+async def count_of(view: LedgerView, status: str) -> int:
     (row,) = await view.select("select count(*) as n from seller_transfers where status = %s", status)
     return int(row["n"])
 
 
-async def all_are(view: View, status: str, number: int) -> None:
+async def all_are(view: LedgerView, status: str, number: int) -> None:
     async def there() -> bool:
         return await count_of(view, status) == number
 
@@ -72,15 +72,15 @@ async def killed_each_second(processes: Processes, fleet: list[LedgerProcess]) -
 
 @pytest.mark.timeout(300)
 async def test_killed_workers_execute_each_call_once(
-    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+    processes: Any, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
     many = [f"o{n}" for n in range(1_000)]
     async with stored(settings) as storage:
-        await paid_orders(Desk(storage), many)
+        await paid_orders(LedgerCaller(storage), many)
         fleet = [await processes.begin("worker") for _ in range(8)]
         async with killed_each_second(processes, fleet):
             await all_are(view, "completed", len(many))
-            await refund_all(Desk(storage), many)
+            await refund_all(LedgerCaller(storage), many)
             await all_are(view, "reversed", len(many))
     for operation in (CREATE, REVERSE):
         executed = [call for call in await stripe.requests(operation) if call["status"] == 200 and not call["replayed"]]
@@ -92,16 +92,16 @@ async def test_killed_workers_execute_each_call_once(
 
 
 async def test_rolling_restart_leaves_no_call_unknown(
-    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+    processes: Any, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
     """SIGTERM drains: what is under way is recorded, so nobody has to ask Stripe again."""
     many = [f"o{n}" for n in range(300)]
     await stripe.fault("latency", "*", ms=50)
     async with stored(settings) as storage:
-        await paid_orders(Desk(storage), many)
+        await paid_orders(LedgerCaller(storage), many)
         fleet = [await processes.start("worker") for _ in range(3)]
         await all_are(view, "completed", len(many))
-        refunds = asyncio.create_task(refund_all(Desk(storage), many))
+        refunds = asyncio.create_task(refund_all(LedgerCaller(storage), many))
         for turn in range(len(fleet)):
             await view.until(lambda turn=turn: _reversed(view, 30 * turn), "some are reversed")  # type: ignore[misc]
             fleet[turn].send(signal.SIGTERM)
@@ -115,7 +115,7 @@ async def test_rolling_restart_leaves_no_call_unknown(
     assert unknown["n"] == 0
 
 
-async def _reversed(view: View, more_than: int) -> bool:
+async def _reversed(view: LedgerView, more_than: int) -> bool:
     return await count_of(view, "reversed") >= more_than
 
 
@@ -127,16 +127,16 @@ CALLS = 700
 
 @pytest.mark.timeout(300)
 async def test_three_processes_use_stripes_limit_fully(
-    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+    processes: Any, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
     """With the latencies recorded of real Stripe: 1.2 s in the middle, 7 s at worst."""
     many = [f"o{n}" for n in range(CALLS)]
     payer = await processes.start("worker", STRIPE_MAX_RPS="1000")
     async with stored(settings) as storage:
-        await paid_orders(Desk(storage), many)
+        await paid_orders(LedgerCaller(storage), many)
         await all_are(view, "completed", CALLS)
         await payer.kill()
-        await refund_all(Desk(storage), many)
+        await refund_all(LedgerCaller(storage), many)
     await stripe.tune(endpoint_rate=LIMIT, latency="recorded")
     fleet = [await processes.begin("worker", STRIPE_MAX_RPS=str(LIMIT)) for _ in range(3)]
     await all_are(view, "reversed", CALLS)

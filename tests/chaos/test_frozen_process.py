@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_view import View
+from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, REVERSE
 
 
 @pytest.mark.parametrize("point", ["before_commit", "after_commit"])
 async def test_frozen_ledger_finds_its_call_settled(
-    processes: Any, stripe: SimulatorControl, view: View, point: str
+    processes: Any, stripe: SimulatorControl, view: LedgerView, point: str
 ) -> None:
     frozen = await processes.start()
     web = await processes.talk(frozen)

@@ -15,8 +15,8 @@ import pytest
 from domain.identity import reversal_name, transfer_stream
 from domain.seller_transfer.facts import CallStarted
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_process import LedgerProcess, Web
-from tests.support.ledger_view import View
+from tests.support.ledger_process import LedgerClient, LedgerProcess
+from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, REVERSE
 
 APPEND, RESERVE = "select ledger_append", "insert into pace"
@@ -27,10 +27,10 @@ DEFAULT_LEASE = 10.0
 class Scene:
     """One call that is about to be made: the payment of an order, or the reversal of one that is paid."""
 
-    def __init__(self, operation: str, processes: Any, stripe: SimulatorControl, view: View, hands: Any) -> None:
+    def __init__(self, operation: str, processes: Any, stripe: SimulatorControl, view: LedgerView, hands: Any) -> None:
         self.operation, self.processes, self.stripe, self.view, self.hands = operation, processes, stripe, view, hands
         self.process: LedgerProcess
-        self.web: Web
+        self.web: LedgerClient
 
     async def open(self, **changes: str) -> None:
         """A ledger serves; nothing has happened yet that leads to the call."""
@@ -100,7 +100,7 @@ class Scene:
 
 
 @pytest.fixture(params=[REVERSE, CREATE])
-async def scene(request: Any, processes: Any, stripe: SimulatorControl, view: View, hands: Any) -> Scene:
+async def scene(request: Any, processes: Any, stripe: SimulatorControl, view: LedgerView, hands: Any) -> Scene:
     return Scene(request.param, processes, stripe, view, hands)
 
 
@@ -211,7 +211,7 @@ def _status_after(operation: str, outcome: str) -> str:
 
 
 async def test_usual_lease_is_taken_over_within_ten_seconds(
-    processes: Any, stripe: SimulatorControl, view: View, hands: Any
+    processes: Any, stripe: SimulatorControl, view: LedgerView, hands: Any
 ) -> None:
     scene = Scene(REVERSE, processes, stripe, view, hands)
     await scene.open(LEDGER_LEASE="10s")

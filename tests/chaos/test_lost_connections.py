@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_process import Web, refund, signed
-from tests.support.ledger_view import View
+from tests.support.ledger_process import LedgerClient, refund, signed
+from tests.support.ledger_view import LedgerView
 
 REFUNDS, KILLS, SEED = 200, 300, 20_261_120
 AT_ONCE = 8
@@ -18,7 +18,7 @@ PAUSE = 0.02
 LEDGERS = "select pid from pg_stat_activity where datname = current_database() and application_name <> 'view' order by pid"
 
 
-async def paid_orders(web: Web, view: View) -> list[str]:
+async def paid_orders(web: LedgerClient, view: LedgerView) -> list[str]:
     orders = [f"o{n}" for n in range(REFUNDS)]
     await at_once([pay(web, order_id) for order_id in orders])
 
@@ -30,7 +30,7 @@ async def paid_orders(web: Web, view: View) -> list[str]:
     return orders
 
 
-async def pay(web: Web, order_id: str) -> None:
+async def pay(web: LedgerClient, order_id: str) -> None:
     await web.order(order_id, 1_000, anna=600)
     await web.pay(order_id, 1_000)
 
@@ -45,7 +45,7 @@ async def at_once(calls: list[Any]) -> None:
     await asyncio.gather(*map(one, calls))
 
 
-async def insist(web: Web, order_id: str) -> int:
+async def insist(web: LedgerClient, order_id: str) -> int:
     """A provider that delivers again until it is told 200. How often it had to."""
     delivery = signed(f"evt_{order_id}", "refund_succeeded", "refund_details", refund(f"r_{order_id}", order_id, 1_000))
     for attempt in range(1, 1_000):
@@ -58,7 +58,7 @@ async def insist(web: Web, order_id: str) -> int:
     raise AssertionError(f"nobody took the refund of {order_id}")
 
 
-async def cut(view: View) -> int:
+async def cut(view: LedgerView) -> int:
     """Random connections of the ledger, one after the other."""
     chance, cut = random.Random(SEED), 0
     async with asyncio.timeout(60):
@@ -71,13 +71,13 @@ async def cut(view: View) -> int:
     return cut
 
 
-async def reversed_rows(view: View) -> int:
+async def reversed_rows(view: LedgerView) -> int:
     (row,) = await view.select("select count(*) from seller_transfers where status = 'reversed'")
     return int(row["count"])
 
 
 async def test_cut_connections_lose_and_double_no_refund(
-    processes: Any, stripe: SimulatorControl, view: View
+    processes: Any, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     serving, *_ = await asyncio.gather(*(processes.start(command, STRIPE_MAX_RPS="40") for command in LEDGERS_AT_WORK))
     web = await processes.talk(serving)

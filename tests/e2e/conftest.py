@@ -8,9 +8,9 @@ import pytest
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
 from tests.support.expected_books import books_agree
-from tests.support.ledger_process import READY, LedgerProcess, Web, begin, environment
-from tests.support.ledger_view import View
-from tests.support.service import Stage, quick
+from tests.support.ledger_process import READY, LedgerClient, LedgerProcess, begin, environment
+from tests.support.ledger_view import LedgerView
+from tests.support.service import SystemUnderTest, quick
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ async def stripe(simulator: RunningSimulator) -> AsyncIterator[SimulatorControl]
 
 
 @pytest.fixture
-async def view(database_url: str) -> AsyncIterator[View]:
-    async with View.of(database_url) as view:
+async def view(database_url: str) -> AsyncIterator[LedgerView]:
+    async with LedgerView.of(database_url) as view:
         yield view
 
 
@@ -37,9 +37,9 @@ def settings(database_url: str, stripe: SimulatorControl) -> Settings:
 
 
 @pytest.fixture
-async def stage(settings: Settings, view: View, stripe: SimulatorControl) -> AsyncIterator[Stage]:
+async def system(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> AsyncIterator[SystemUnderTest]:
     """Ledgers have been drained when it ends, and the books must agree."""
-    yield Stage(settings, view, stripe)
+    yield SystemUnderTest(settings, view, stripe)
     await books_agree(stripe, view.pool)
 
 
@@ -61,13 +61,13 @@ class Processes:
         self._stack.push_async_callback(begun.kill)
         return begun
 
-    async def talk(self, to: LedgerProcess) -> Web:
+    async def talk(self, to: LedgerProcess) -> LedgerClient:
         """A client of it."""
-        return await self._stack.enter_async_context(Web.to(to))
+        return await self._stack.enter_async_context(LedgerClient.to(to))
 
 
 @pytest.fixture
-async def processes(database_url: str, stripe: SimulatorControl, view: View) -> AsyncIterator[Processes]:
+async def processes(database_url: str, stripe: SimulatorControl, view: LedgerView) -> AsyncIterator[Processes]:
     """The books are asked while whatever serves is still there, and has nothing left to do."""
     async with AsyncExitStack() as stack:
         yield Processes(environment(database_url, stripe.url), stack)

@@ -32,9 +32,7 @@ def kill_run_of(url: str, server: str) -> None:
         assert ended.fetchall() == [(True,)]
 
 
-def test_a_living_runs_databases_are_left_alone_and_a_dead_ones_are_dropped(
-    databases: Any, other_run: Any, postgres_server: str
-) -> None:
+def test_databases_of_living_run_are_kept_and_dead_ones_dropped(databases: Any, other_run: Any, postgres_server: str) -> None:
     url = other_run.create(migrated=True)
     databases.prepare()
     assert exists(postgres_server, url)
@@ -43,7 +41,7 @@ def test_a_living_runs_databases_are_left_alone_and_a_dead_ones_are_dropped(
     assert not exists(postgres_server, url)
 
 
-def test_two_databases_share_nothing_but_their_migrations(databases: Any, database_url: str) -> None:
+def test_databases_share_only_migrations(databases: Any, database_url: str) -> None:
     other = databases.create(migrated=True)
     with psycopg.connect(database_url) as one, psycopg.connect(other) as two:
         one.execute("CREATE TABLE mine ()")
@@ -52,7 +50,7 @@ def test_two_databases_share_nothing_but_their_migrations(databases: Any, databa
     databases.drop(other)
 
 
-def test_the_template_is_made_once_and_used_again(databases: Any, other_run: Any, postgres_server: str) -> None:
+def test_template_database_is_made_once(databases: Any, other_run: Any, postgres_server: str) -> None:
     def templates() -> list[int]:
         with psycopg.connect(postgres_server) as connection:
             rows = connection.execute("SELECT oid FROM pg_database WHERE starts_with(datname, 'ledger_template_') ORDER BY 1")

@@ -22,7 +22,7 @@ from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.settings import settings_from
 from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from tests.scripts.test_command_line import run
-from tests.support.service import Desk
+from tests.support.service import LedgerCaller
 
 DECISION = ("--actor", "mia", "--reason", "checked at Stripe")
 ORDERS = ("o1", "o2", "o3")
@@ -69,10 +69,10 @@ async def paid(stripe: SimulatorControl, order_id: str, amount: int = 1_000, cur
 async def recorded(database_url: str, **paid_by: str | None) -> None:
     """Orders of 1000 to ada, paid here by these transfers at Stripe."""
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-        desk, ledger = Desk(storage), PostgresEventLog(storage.store)
+        caller, ledger = LedgerCaller(storage), PostgresEventLog(storage.store)
         for order_id, stripe_id in paid_by.items():
-            await desk.order(order_id, 1_000, ada=1_000)
-            await desk.pay(order_id)
+            await caller.order(order_id, 1_000, ada=1_000)
+            await caller.pay(order_id)
             uow = await ledger.load([transfer_stream(order_id, "ada")])
             if stripe_id is not None:
                 complete(uow.transfer(transfer_stream(order_id, "ada")), stripe_id, 1_000, None, storage.clock.now())
@@ -185,14 +185,14 @@ async def test_lost_outcome_of_our_reversal_is_adopted(
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         an_hour_ago = storage.clock.now() - timedelta(hours=1)
         ledger = PostgresEventLog(storage.store)
-        desk = Desk(replace(storage, ledger=TransferLedger(ledger, PostgresDirectory(storage.pool), At(an_hour_ago))))
-        await desk.order("o1", 1_000, ada=1_000)
-        await desk.pay("o1")
+        caller = LedgerCaller(replace(storage, ledger=TransferLedger(ledger, PostgresDirectory(storage.pool), At(an_hour_ago))))
+        await caller.order("o1", 1_000, ada=1_000)
+        await caller.pay("o1")
         uow = await ledger.load([UUID(OURS1)])
         complete(uow.transfer(UUID(OURS1)), first, 1_000, None, an_hour_ago)
         await ledger.append(uow)
         for refund_id in ("r1", "r2"):
-            await desk.refund(refund_id, "o1", 300)
+            await caller.refund(refund_id, "o1", 300)
         uow = await ledger.load([UUID(OURS1)])
         transfer = uow.transfer(UUID(OURS1))
         assert isinstance(begin(transfer, an_hour_ago, Policy()), Send)

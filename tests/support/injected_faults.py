@@ -25,7 +25,7 @@ class Fault(NamedTuple):
     settings: Mapping[str, Any] = {}
 
 
-class Scene(NamedTuple):
+class Situation(NamedTuple):
     """A situation at Stripe in which its own rules refuse the call, and what ends that situation."""
 
     begins: Step | None = None
@@ -35,24 +35,24 @@ class Scene(NamedTuple):
     """The charge that the transfer is to be made of."""
 
 
-class Rewritten(NamedTuple):
+class RewrittenAnswer(NamedTuple):
     """Stripe carries the call out, and something between it and us alters the answer."""
 
     body: Callable[[Json], object]
     status: int = 200
 
 
-class Between:
+class AnswerRewriter:
     """What stands between Stripe and us: alters the next answer to one of the two calls, when told to."""
 
     def __init__(self) -> None:
-        self._next: tuple[re.Pattern[str], Rewritten] | None = None
+        self._next: tuple[re.Pattern[str], RewrittenAnswer] | None = None
 
-    def rewrite(self, call: str, rewritten: Rewritten) -> None:
+    def rewrite(self, call: str, rewritten: RewrittenAnswer) -> None:
         path = "/v1/transfers" if call == CREATE else "/v1/transfers/[^/]+/reversals"
         self._next = re.compile(path), rewritten
 
-    def take(self, scope: Scope) -> Rewritten | None:
+    def take(self, scope: Scope) -> RewrittenAnswer | None:
         if self._next is None or scope["type"] != "http" or scope["method"] != "POST":
             return None
         path, rewritten = self._next
@@ -62,11 +62,11 @@ class Between:
         return rewritten
 
 
-class Proxy:
+class RewritingMiddleware:
     """`Between` as middleware of the simulator."""
 
-    def __init__(self, app: ASGIApp, between: Between) -> None:
-        self._app, self._between = app, between
+    def __init__(self, app: ASGIApp, rewriter: AnswerRewriter) -> None:
+        self._app, self._between = app, rewriter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         rewritten = self._between.take(scope)
@@ -84,7 +84,7 @@ class Proxy:
         await self._app(scope, receive, altered)
 
 
-async def _altered(rewritten: Rewritten, start: Message, body: bytes, send: Send) -> None:
+async def _altered(rewritten: RewrittenAnswer, start: Message, body: bytes, send: Send) -> None:
     changed = json.dumps(rewritten.body(json.loads(body))).encode()
     kept = [header for header in start["headers"] if header[0] != b"content-length"]
     headers = [*kept, (b"content-length", str(len(changed)).encode())]
@@ -92,7 +92,7 @@ async def _altered(rewritten: Rewritten, start: Message, body: bytes, send: Send
     await send({"type": "http.response.body", "body": changed})
 
 
-Provocation = Fault | Scene | Rewritten
+InjectedFault = Fault | Situation | RewrittenAnswer
 
 
 def catalogued(name: str, *, stored: bool = False, **changes: Any) -> Fault:
@@ -166,5 +166,5 @@ def worded(name: str, first: Step, **changes: Any) -> Step:
     return begins
 
 
-PLATFORM_POOR = Scene(drain_platform, fund_platform)
-SELLER_POOR = Scene(drain_seller, fund_seller)
+PLATFORM_POOR = Situation(drain_platform, fund_platform)
+SELLER_POOR = Situation(drain_seller, fund_seller)

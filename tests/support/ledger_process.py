@@ -129,7 +129,7 @@ def _free_port() -> int:
         return port
 
 
-class Web:
+class LedgerClient:
     """The marketplace, over HTTP, and its payment provider, by signed webhooks."""
 
     _numbers = count(1)
@@ -139,7 +139,7 @@ class Web:
 
     @classmethod
     @asynccontextmanager
-    async def to(cls, process: LedgerProcess) -> AsyncIterator["Web"]:
+    async def to(cls, process: LedgerProcess) -> AsyncIterator["LedgerClient"]:
         # `serving` is said just before it listens, so the first connection may be refused
         transport = httpx.AsyncHTTPTransport(retries=6)
         async with httpx.AsyncClient(base_url=process.url, timeout=20, trust_env=False, transport=transport) as http:

@@ -37,7 +37,7 @@ async def eventually(condition: Callable[[], Awaitable[T]], what: str, patience:
     return answer
 
 
-class View:
+class LedgerView:
     """A connection that listens, and a small pool to look with."""
 
     def __init__(self, database_url: str, pool: Pool, listening: psycopg.AsyncConnection[Any]) -> None:
@@ -46,7 +46,7 @@ class View:
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, database_url: str) -> AsyncIterator["View"]:
+    async def of(cls, database_url: str) -> AsyncIterator["LedgerView"]:
         ours = make_conninfo(database_url, application_name=NAME)
         async with new_pool(ours, max_size=4) as pool, await connect(ours) as listening:
             await listening.execute("listen ledger_events")

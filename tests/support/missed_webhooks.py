@@ -24,12 +24,12 @@ from infrastructure.web.app import application_of
 from tests.support.service import CURRENCY, account
 
 SECRET = "the-secret-of-this-test"
-AHEAD = timedelta(minutes=11)
+AFTER_GRACE = timedelta(minutes=11)
 """The time that a webhook may be under way, and a minute."""
 STRIPE, PSP = MissedEvents.name, MissedAtPsp.name
 
 
-class Ahead:
+class ShiftedClock:
     """A clock that tells what the ledger's will tell after some time."""
 
     def __init__(self, clock: Clock) -> None:
@@ -42,14 +42,14 @@ class Ahead:
         self._clock.observe(database_now)
 
 
-class Lossy:
+class LedgerWithoutWebhooks:
     """A ledger at work that is told nothing, and its poller."""
 
-    def __init__(self, service: Service, poller: Poller, clock: Ahead) -> None:
+    def __init__(self, service: Service, poller: Poller, clock: ShiftedClock) -> None:
         self.service, self.poller, self._clock = service, poller, clock
         self.door = httpx.AsyncClient(transport=httpx.ASGITransport(application_of(service)), base_url="http://ledger")
 
-    async def check(self, provider: str, ahead: timedelta = AHEAD) -> Round:
+    async def check(self, provider: str, ahead: timedelta = AFTER_GRACE) -> Round:
         """A round that is made so much later."""
         self._clock.by = ahead
         (asked,) = [each for each in self.poller.providers if each.name == provider]
@@ -77,7 +77,7 @@ class Lossy:
         return [(row.event_type, row.source, row.status) for row in reversed(await self.service.inbox.newest(limit=1_000))]
 
 
-def watched(settings: Settings, psp_url: str) -> Settings:
+def with_both_providers(settings: Settings, psp_url: str) -> Settings:
     """Both providers send webhooks, and can be asked."""
     return replace(
         settings,
@@ -89,18 +89,20 @@ def watched(settings: Settings, psp_url: str) -> Settings:
 
 
 @asynccontextmanager
-async def lossy(settings: Settings, **options: Any) -> AsyncIterator[Lossy]:
+async def ledger_without_webhooks(settings: Settings, **options: Any) -> AsyncIterator[LedgerWithoutWebhooks]:
     """At work with these settings; drained at the end."""
     async with running(settings, **options) as service:
-        clock = Ahead(service.clock)
+        clock = ShiftedClock(service.clock)
         providers = poller_of(service).providers
         poller = Poller(Polls(service.pool), service.inbox, service.alarms, clock, providers, Times())
-        stage = Lossy(service, poller, clock)
+        stage = LedgerWithoutWebhooks(service, poller, clock)
         async with stage.door:
             yield stage
 
 
-async def refunded(psp: HyperswitchControl, order_id: str = "o1", amount: int | None = None, status: str = "succeeded") -> str:
+async def make_refund_at_psp(
+    psp: HyperswitchControl, order_id: str = "o1", amount: int | None = None, status: str = "succeeded"
+) -> str:
     """A refund made in the payment provider's dashboard; its id."""
     made = await psp.make_refund(f"pay_{order_id}", amount)
     name = str(made["refund_id"])
@@ -109,7 +111,7 @@ async def refunded(psp: HyperswitchControl, order_id: str = "o1", amount: int | 
     return name
 
 
-async def told(ledger: Lossy, event_id: str, event_type: str, shown: dict[str, Any]) -> None:
+async def deliver_webhook(ledger: LedgerWithoutWebhooks, event_id: str, event_type: str, shown: dict[str, Any]) -> None:
     """A webhook of the payment provider arrives, and is answered."""
     envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "details", "object": shown}}
     body = json.dumps(envelope).encode()

@@ -20,7 +20,7 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Storage
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_view import View
+from tests.support.ledger_view import LedgerView
 
 CREATE, REVERSE = "transfers.create", "reversals.create"
 CURRENCY = "EUR"
@@ -47,7 +47,7 @@ def account(seller_id: str) -> str:
     return f"acct_1{seller_id}"
 
 
-class Desk:
+class LedgerCaller:
     """What the marketplace and its payment provider tell a ledger."""
 
     def __init__(self, storage: Storage) -> None:
@@ -78,27 +78,27 @@ def _report(name: str, order_id: str, amount: int) -> RefundReport:
     return RefundReport(name, order_id, amount, CURRENCY, "test")
 
 
-class Stage:
+class SystemUnderTest:
     """The database and Stripe; ledgers come and go."""
 
-    def __init__(self, settings: Settings, view: View, stripe: SimulatorControl) -> None:
+    def __init__(self, settings: Settings, view: LedgerView, stripe: SimulatorControl) -> None:
         self.settings, self.view, self.stripe = settings, view, stripe
 
     @asynccontextmanager
-    async def at_work(self, **changes: Any) -> AsyncIterator[Desk]:
+    async def at_work(self, **changes: Any) -> AsyncIterator[LedgerCaller]:
         """A ledger at work with these settings; drained at the end."""
         async with running(replace(self.settings, **changes)) as service:
-            yield Desk(service)
+            yield LedgerCaller(service)
 
     async def posts(self, operation: str) -> list[dict[str, Any]]:
         """The simulator's log of these calls, oldest first."""
         return await self.stripe.requests(operation)
 
-    async def paid(self, desk: Desk, order_id: str = "o1", amount: int = 1_000, **shares: int) -> list[UUID]:
+    async def paid(self, caller: LedgerCaller, order_id: str = "o1", amount: int = 1_000, **shares: int) -> list[UUID]:
         """An order whose sellers have their money; the transfers' ids, by seller."""
         shares = shares or {"anna": 900}
-        await desk.order(order_id, amount, **shares)
-        await desk.pay(order_id)
+        await caller.order(order_id, amount, **shares)
+        await caller.pay(order_id)
         return [row.transfer_id for row in await self.view.reached(order_id, *["completed"] * len(shares))]
 
     async def at_stripe(self, order_id: str = "old", amount: int = 900) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.ledger_view import View
+from tests.support.ledger_view import LedgerView
 
 Json = dict[str, Any]
 
@@ -44,7 +44,7 @@ def a_dispute(
     }
 
 
-async def came_to(view: View, event_id: str, *statuses: str) -> Json:
+async def inbox_row(view: LedgerView, event_id: str, *statuses: str) -> Json:
     """The row of the inbox, once it has one of these statuses."""
 
     async def there() -> list[Json]:

@@ -29,7 +29,7 @@ def error(code: str | None, message: str = "So it is") -> dict:
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-async def test_a_parsed_error_is_a_rejection(psp, refund, status):
+async def test_parsed_error_is_a_rejection(psp, refund, status):
     psp.answers(status, error("IR_13"))
     assert await refund() == Rejected(status, "IR_13", "So it is", stored=False)
     assert [(request.method, request.path) for request in psp.requests] == [
@@ -40,7 +40,7 @@ async def test_a_parsed_error_is_a_rejection(psp, refund, status):
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", "", "[]", '{"error": "no"}', '{"error": {"message": "no code"}}'])
-async def test_an_error_that_is_not_the_psps_is_unknown(psp, refund, status, body):
+async def test_error_of_other_server_is_unknown(psp, refund, status, body):
     psp.answers(status, body)
     answer = await refund()
     assert isinstance(answer, Unknown)
@@ -57,13 +57,13 @@ async def test_an_error_that_is_not_the_psps_is_unknown(psp, refund, status, bod
         (429, "HE_00", Hindrance.LOCK_TIMEOUT),
     ],
 )
-async def test_what_is_stopped_at_the_door_is_not_executed(psp, refund, status, code, why):
+async def test_call_refused_before_execution_is_not_executed(psp, refund, status, code, why):
     psp.answers(status, error(code))
     assert await refund() == NotExecuted(why, "So it is")
 
 
 @pytest.mark.parametrize("status", [401, 403, 429])
-async def test_a_door_keeper_need_not_speak_json(psp, refund, status):
+async def test_refusal_before_execution_needs_no_json(psp, refund, status):
     psp.answers(status, "<html>Slow down</html>")
     answer = await refund()
     assert isinstance(answer, NotExecuted)
@@ -71,7 +71,7 @@ async def test_a_door_keeper_need_not_speak_json(psp, refund, status):
 
 
 @pytest.mark.parametrize("status", [303, 302, 307, 402, 405, 409, 410, 413, 500, 501, 502, 503, 504, 529])
-async def test_any_other_status_is_unknown_whatever_it_says(psp, refund, status):
+async def test_other_status_is_unknown(psp, refund, status):
     psp.answers(status, error("HE_00", "Something went wrong"), {"Location": "/elsewhere"})
     answer = await refund()
     assert isinstance(answer, Unknown)
@@ -85,7 +85,7 @@ async def test_busy_is_no_rejection(psp, refund):
 
 
 @pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "1", '{"refund_id": "r1"', "{}", '{"refund_id": 1}'])
-async def test_a_success_that_is_no_refund_is_unknown(psp, refund, body):
+async def test_success_without_refund_is_unknown(psp, refund, body):
     psp.answers(200, body)
     answer = await refund()
     assert isinstance(answer, Unknown)
@@ -101,7 +101,7 @@ async def test_a_success_that_is_no_refund_is_unknown(psp, refund, body):
         {"currency": "EUR"},
     ],
 )
-async def test_a_refund_that_disagrees_is_unknown(psp, refund, wrong):
+async def test_disagreeing_refund_is_unknown(psp, refund, wrong):
     psp.answers(200, {**GOOD, **wrong})
     answer = await refund()
     assert isinstance(answer, Unknown)
@@ -109,33 +109,33 @@ async def test_a_refund_that_disagrees_is_unknown(psp, refund, wrong):
 
 
 @pytest.mark.parametrize("wrong", [{"amount": True}, {"amount": 1000.0}, {"amount": "1000"}, {"status": None}, {"currency": 1}])
-async def test_a_member_in_another_shape_is_unreadable(psp, refund, wrong):
+async def test_member_of_other_shape_is_unreadable(psp, refund, wrong):
     psp.answers(200, {**GOOD, **wrong})
     answer = await refund()
     assert isinstance(answer, Unknown)
     assert answer.why == "unreadable"
 
 
-async def test_members_of_a_later_version_do_no_harm(psp, refund):
+async def test_members_of_later_version_are_ignored(psp, refund):
     psp.answers(200, {**GOOD, "later": {"deep": [1]}, "metadata": "not an object", "error_message": 7})
     assert (await refund()).refund_id == "r1"
 
 
-async def test_a_duplicate_that_is_absent_is_unknown(psp, refund):
+async def test_absent_duplicate_is_unknown(psp, refund):
     psp.answers(400, error("HE_01"))
     answer = await refund()
     assert isinstance(answer, Unknown)
     assert answer.why == "disagrees"
 
 
-async def test_a_reset_a_closed_and_a_broken_connection_are_unknown(psp, refund):
+async def test_broken_connection_is_unknown(psp, refund):
     psp.resets()
     first = await refund()
     assert isinstance(first, Unknown)
     assert first.why == "connection"
 
 
-async def test_nobody_listening_is_unknown(gateway_at, refund_body):
+async def test_absent_server_is_unknown(gateway_at, refund_body):
     gateway = await gateway_at("http://127.0.0.1:9")
     answer = await gateway.create_refund("r1", refund_body(), "USD")
     assert isinstance(answer, Unknown)
@@ -149,7 +149,7 @@ async def test_silence_is_a_timeout(psp, refund):
     assert answer.why == "timeout"
 
 
-async def test_an_endless_answer_is_not_read_to_its_end(psp, refund):
+async def test_endless_answer_is_not_read_on(psp, refund):
     psp.sends(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * (LARGEST_ANSWER + 1), then_close=True)
     answer = await refund()
     assert isinstance(answer, Unknown)
@@ -158,14 +158,14 @@ async def test_an_endless_answer_is_not_read_to_its_end(psp, refund):
 
 @pytest.mark.parametrize("secret", ["snd_abcdefgh12345678", "sk_live_abcdefgh12345678", "pay_1_secret_abcdefgh", "plainkey"])
 @pytest.mark.parametrize("status", [400, 401, 500])
-async def test_secrets_never_get_into_messages(psp, refund, secret, status):
+async def test_message_contains_no_secret(psp, refund, secret, status):
     psp.answers(status, error("IR_01", f"The key {secret} is bad"))
     answer = await refund(api_key="plainkey")
     assert secret not in answer.message
     assert "[redacted]" in answer.message
 
 
-async def test_messages_are_bounded_and_storable(psp, refund):
+async def test_message_is_bounded_and_storable(psp, refund):
     psp.answers(400, error("IR_06", "x\x00" * LONGEST_MESSAGE))
     answer = await refund()
     assert len(answer.message) <= LONGEST_MESSAGE
@@ -182,7 +182,7 @@ async def test_messages_are_bounded_and_storable(psp, refund):
         {"max_concurrency": 0},
     ],
 )
-def test_what_could_only_fail_later_is_refused_at_once(wrong):
+def test_unusable_argument_is_refused_at_once(wrong):
     good = {"api_key": "snd_plain", "base_url": "https://psp", "timeout": 1, "max_concurrency": 1}
     with pytest.raises(ValueError, match="HyperswitchGateway needs") as refused:
         HyperswitchGateway(**{**good, **wrong})

@@ -43,16 +43,14 @@ async def claimed(inbox: Inbox, holder: str = "worker-1", limit: int = 10) -> li
     return [event.event_id for event in (await inbox.claim(holder, limit, LEASE)).events]
 
 
-async def test_the_same_webhook_five_times_at_once_is_one_row(open_inbox: Any, person: Person) -> None:
+async def test_five_concurrent_webhooks_are_one_row(open_inbox: Any, person: Person) -> None:
     async with open_inbox() as one, open_inbox() as two:
         new = await asyncio.gather(*(put(inbox, "e1", b"{}") for inbox in (one, two, one, two, one)))
     assert sorted(new) == [False, False, False, False, True]
     assert len(await (await person.execute("select from webhook_inbox")).fetchall()) == 1
 
 
-async def test_two_processes_that_receive_the_same_events_never_wait_for_each_other_in_a_circle(
-    inbox: Inbox, person: Person
-) -> None:
+async def test_concurrent_intakes_do_not_deadlock(inbox: Inbox, person: Person) -> None:
     """The other process stores a, then b; ours receives b, then a, in one group."""
     store = (
         "insert into webhook_inbox (provider, event_id, event_type, body, received_at, due_at) "
@@ -77,12 +75,12 @@ async def until_somebody_waits_for_a_transaction(person: Person, lock: str = "tr
             await asyncio.sleep(0.01)
 
 
-async def test_equal_ids_of_two_providers_are_two_events(inbox: Inbox) -> None:
+async def test_equal_event_ids_of_two_providers_are_two_events(inbox: Inbox) -> None:
     assert await inbox.put("stripe", "1", "t", b"{}", NOW)
     assert await inbox.put("hyperswitch", "1", "t", b"{}", NOW)
 
 
-async def test_a_body_is_kept_byte_by_byte_and_the_first_one_wins(inbox: Inbox) -> None:
+async def test_body_of_first_webhook_is_kept_byte_by_byte(inbox: Inbox) -> None:
     body = bytes(range(256))
     await put(inbox, "e1", body)
     await put(inbox, "e1", b"another")
@@ -91,7 +89,7 @@ async def test_a_body_is_kept_byte_by_byte_and_the_first_one_wins(inbox: Inbox) 
     assert (event.provider, event.event_type, event.received_at) == ("stripe", "transfer.created", NOW)
 
 
-async def test_an_event_that_cannot_be_stored_fails_alone(inbox: Inbox) -> None:
+async def test_unstorable_event_fails_alone(inbox: Inbox) -> None:
     answers = await asyncio.gather(
         *(put(inbox, f"a{n}") for n in range(5)),
         put(inbox, "with\x00nul"),
@@ -102,7 +100,7 @@ async def test_an_event_that_cannot_be_stored_fails_alone(inbox: Inbox) -> None:
     assert answers == [True] * 10
 
 
-async def test_a_webhook_whose_acknowledgement_was_lost_is_stored_once(open_inbox: Any, proxy: Any, inbox: Inbox) -> None:
+async def test_webhook_with_lost_acknowledgement_is_stored_once(open_inbox: Any, proxy: Any, inbox: Inbox) -> None:
     async with open_inbox(proxy.url) as distant:
         proxy.lose_the_reply_to(b"transfer.created")
         await put(distant, "e1")
@@ -113,7 +111,7 @@ async def test_a_webhook_whose_acknowledgement_was_lost_is_stored_once(open_inbo
     assert await claimed(inbox) == ["e1", "e2"]
 
 
-async def test_intake_tells_those_who_listen(inbox: Inbox, person: Person) -> None:
+async def test_intake_notifies_listeners(inbox: Inbox, person: Person) -> None:
     await person.execute("listen webhook_inbox")
     await put(inbox, "e1")
     assert [n.channel async for n in person.notifies(timeout=10, stop_after=1)] == ["webhook_inbox"]
@@ -122,7 +120,7 @@ async def test_intake_tells_those_who_listen(inbox: Inbox, person: Person) -> No
     assert len([n async for n in person.notifies(timeout=0.2)]) == 1, "a duplicate is no news"
 
 
-async def test_no_event_is_claimed_by_two(inbox: Inbox) -> None:
+async def test_event_is_claimed_by_one_worker(inbox: Inbox) -> None:
     await asyncio.gather(*(put(inbox, f"e{n}") for n in range(200)))
     reversals = await asyncio.gather(*(claimed(inbox, f"worker-{n}", 25) for n in range(8)))
     names = [name for claim in reversals for name in claim]
@@ -131,7 +129,7 @@ async def test_no_event_is_claimed_by_two(inbox: Inbox) -> None:
     assert len(names) == len(set(names)) == 200
 
 
-async def test_a_claim_tells_the_database_clock_even_when_it_is_empty(inbox: Inbox, person: Person) -> None:
+async def test_claim_returns_database_clock_even_when_empty(inbox: Inbox, person: Person) -> None:
     before = await (await person.execute("select now()")).fetchone()
     claim = await inbox.claim("worker-1", 10, LEASE)
     after = await (await person.execute("select now()")).fetchone()
@@ -142,7 +140,7 @@ async def test_a_claim_tells_the_database_clock_even_when_it_is_empty(inbox: Inb
     assert claim.now.utcoffset() == timedelta(0)
 
 
-async def test_an_event_can_be_claimed_again_when_its_lease_has_ended(inbox: Inbox, person: Person) -> None:
+async def test_event_is_claimable_after_its_lease(inbox: Inbox, person: Person) -> None:
     await put(inbox, "e1")
     assert await claimed(inbox) == ["e1"]
     assert await claimed(inbox, "worker-2") == []
@@ -150,7 +148,7 @@ async def test_an_event_can_be_claimed_again_when_its_lease_has_ended(inbox: Inb
     assert await claimed(inbox, "worker-2") == ["e1"]
 
 
-async def test_only_its_holder_gives_an_event_back(inbox: Inbox) -> None:
+async def test_event_is_released_only_by_its_holder(inbox: Inbox) -> None:
     await put(inbox, "e1")
     [event] = (await inbox.claim("worker-1", 10, LEASE)).events
     await inbox.give_back("worker-2", [event.inbox_id])
@@ -159,7 +157,7 @@ async def test_only_its_holder_gives_an_event_back(inbox: Inbox) -> None:
     assert await claimed(inbox, "worker-3") == ["e1"]
 
 
-async def test_a_parked_event_comes_back_when_it_is_due_or_released(inbox: Inbox) -> None:
+async def test_parked_event_returns_when_due_or_released(inbox: Inbox) -> None:
     for name in ("due", "later", "released"):
         await put(inbox, name)
     claim = await inbox.claim("worker-1", 10, LEASE)
@@ -173,7 +171,7 @@ async def test_a_parked_event_comes_back_when_it_is_due_or_released(inbox: Inbox
     assert await claimed(inbox) == ["released"]
 
 
-async def test_a_retry_comes_back_in_time_and_counts_only_what_is_to_be_counted(inbox: Inbox) -> None:
+async def test_retried_event_returns_and_counts_real_attempts(inbox: Inbox) -> None:
     await put(inbox, "e1")
     for counted, attempts in ((True, 1), (False, 1), (True, 2)):
         claim = await inbox.claim("worker-1", 10, LEASE)
@@ -184,7 +182,7 @@ async def test_a_retry_comes_back_in_time_and_counts_only_what_is_to_be_counted(
     assert await claimed(inbox) == []
 
 
-async def test_closed_events_stay_closed_until_they_are_replayed(inbox: Inbox) -> None:
+async def test_closed_event_stays_closed_until_replayed(inbox: Inbox) -> None:
     for name in ("ignored", "dead"):
         await put(inbox, name)
     claim = await inbox.claim("worker-1", 10, LEASE)
@@ -205,7 +203,7 @@ async def test_closed_events_stay_closed_until_they_are_replayed(inbox: Inbox) -
     assert not await inbox.replay(dead), "somebody works on it"
 
 
-async def test_what_is_replayed_is_dead_no_more_and_alarms_nobody(inbox: Inbox, pool: Pool) -> None:
+async def test_replayed_event_is_no_longer_dead_or_alarming(inbox: Inbox, pool: Pool) -> None:
     alarms = Alarms(pool)
     for name in ("e1", "e2"):
         await put(inbox, name)
@@ -216,7 +214,7 @@ async def test_what_is_replayed_is_dead_no_more_and_alarms_nobody(inbox: Inbox, 
     assert [alarm.subject for alarm in await alarms.raised()] == ["stripe:e1"]
 
 
-async def test_listing_by_status(inbox: Inbox) -> None:
+async def test_events_are_listed_by_status(inbox: Inbox) -> None:
     for name in ("e1", "e2", "e3"):
         await put(inbox, name)
     [event] = (await inbox.claim("worker-1", 1, LEASE)).events
@@ -226,7 +224,7 @@ async def test_listing_by_status(inbox: Inbox) -> None:
     assert await inbox.counts() == {"stored": 2, "parked": 0, "dead": 0}
 
 
-async def test_the_next_due_instant_counts_the_leases_of_others(inbox: Inbox) -> None:
+async def test_next_due_instant_includes_leases_of_others(inbox: Inbox) -> None:
     assert await inbox.next_due() is None
     await put(inbox, "e1")
     await put(inbox, "e2")
@@ -240,9 +238,7 @@ async def test_the_next_due_instant_counts_the_leases_of_others(inbox: Inbox) ->
     assert claim.now < due < claim.now + LEASE, "the first lease ends first"
 
 
-async def test_parking_waits_for_the_order_that_is_being_stored_at_this_instant(
-    inbox: Inbox, person: Person, fact: Callable[..., Any]
-) -> None:
+async def test_parking_waits_for_order_being_stored(inbox: Inbox, person: Person, fact: Callable[..., Any]) -> None:
     """The release has run and found nothing parked; the order that it belongs to is not committed yet."""
     await put(inbox, "e1")
     ((event,), now) = await inbox.claim("worker-1", 1, LEASE)
@@ -264,7 +260,7 @@ async def append(person: Person, stored: Any, released: list[str]) -> None:
     await person.execute("select ledger_append(%s, %s)", (json.dumps([one]), json.dumps(rows)))
 
 
-async def test_what_the_poller_finds_says_so_and_a_webhook_that_comes_late_is_a_duplicate(inbox: Inbox) -> None:
+async def test_polled_event_is_marked_and_late_webhook_is_duplicate(inbox: Inbox) -> None:
     await put(inbox, "e1")
     assert await inbox.unknown("stripe", ["e1", "e2"]) == {"e2"}
     assert await inbox.put("stripe", "e2", "transfer.created", b"{}", NOW, "poller")
@@ -277,7 +273,7 @@ async def test_what_the_poller_finds_says_so_and_a_webhook_that_comes_late_is_a_
     assert await inbox.missed() == {"stripe": (1, 1)}
 
 
-async def test_what_has_come_in_and_is_not_handled_is_told_by_the_name_in_it(inbox: Inbox) -> None:
+async def test_unhandled_event_is_found_by_object_id(inbox: Inbox) -> None:
     for event_id, body in (("e1", b'{"refund_id":"r10"}'), ("e2", b'\xff{"refund_id": "r2"}')):
         await inbox.put("hyperswitch", event_id, "refund_succeeded", body, NOW)
     asked = [("refund_succeeded", "r1"), ("refund_succeeded", "r10"), ("refund_failed", "r10"), ("refund_succeeded", "r2")]

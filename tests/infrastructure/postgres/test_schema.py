@@ -38,7 +38,7 @@ def add_transfer(connection: Any, status: str, stripe_transfer_id: str | None, n
     )
 
 
-def test_down_removes_everything_and_up_brings_the_same_back(empty_database_url: str, connection: Any) -> None:
+def test_migrations_down_and_up_restore_schema(empty_database_url: str, connection: Any) -> None:
     empty = connection.execute(OBJECTS).fetchall()
     migrate.up(empty_database_url)
     full = connection.execute(OBJECTS).fetchall()
@@ -49,7 +49,7 @@ def test_down_removes_everything_and_up_brings_the_same_back(empty_database_url:
     assert connection.execute(OBJECTS).fetchall() == full
 
 
-def test_each_step_down_undoes_its_step_up(empty_database_url: str, connection: Any) -> None:
+def test_migration_step_down_undoes_its_step_up(empty_database_url: str, connection: Any) -> None:
     steps = len(migrate.read_migrations())
     before = {}
     for step in range(1, steps + 1):
@@ -60,7 +60,7 @@ def test_each_step_down_undoes_its_step_up(empty_database_url: str, connection: 
         assert connection.execute(OBJECTS).fetchall() == before[step], f"migration {step}"
 
 
-def test_the_rule_for_pending_reversals_spares_old_rows_and_refuses_new_ones(empty_database_url: str, connection: Any) -> None:
+def test_pending_reversal_check_spares_old_rows(empty_database_url: str, connection: Any) -> None:
     notices: list[str] = []
     migrate.up(empty_database_url, 2)
     add_transfer(connection, "reversal_pending", "tr_1", None)
@@ -82,7 +82,7 @@ def test_the_rule_for_pending_reversals_spares_old_rows_and_refuses_new_ones(emp
     assert connection.execute(validated, (RULE,)).fetchall() == [(True,)]
 
 
-def test_adding_and_validating_the_rule_again_changes_nothing(empty_database_url: str, connection: Any) -> None:
+def test_pending_reversal_check_can_be_added_again(empty_database_url: str, connection: Any) -> None:
     migrate.up(empty_database_url)
     before = connection.execute(OBJECTS).fetchall()
     third, fourth = migrate.read_migrations()[2:4]
@@ -91,7 +91,7 @@ def test_adding_and_validating_the_rule_again_changes_nothing(empty_database_url
     assert connection.execute(OBJECTS).fetchall() == before
 
 
-def test_every_query_of_every_topic_is_valid_sql(database_url: str) -> None:
+def test_queries_of_all_topics_are_valid_sql(database_url: str) -> None:
     """PREPARE parses and resolves every name, so a renamed column is found even in a query that no test runs."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(SEEN)  # some speak of what a session has made for itself

@@ -33,7 +33,7 @@ async def until(client, database_url, path, status):
     return shown
 
 
-async def test_an_order_is_paid_and_refunded_at_stripe(settings, stripe, connect, database_url):
+async def test_app_pays_and_refunds_order_at_stripe(settings, stripe, connect, database_url):
     await stripe.fund("eur", 100_000)
     app = create_app(replace(settings, stripe_api_base=stripe.url))
     async with connect(app, settings.api_token) as client, app.router.lifespan_context(app):
@@ -49,7 +49,7 @@ async def test_an_order_is_paid_and_refunded_at_stripe(settings, stripe, connect
     assert back["reversals"][0]["stripe_reversal_id"].startswith("trr_")
 
 
-async def test_before_it_has_started_and_after_it_has_ended_it_says_so(settings, stripe, connect):
+async def test_app_outside_its_lifespan_refuses_requests(settings, stripe, connect):
     app = create_app(replace(settings, stripe_api_base=stripe.url))
     async with connect(app, settings.api_token) as client:
         before = await client.get("/v1/transfers")
@@ -59,7 +59,7 @@ async def test_before_it_has_started_and_after_it_has_ended_it_says_so(settings,
     assert [answer.status_code for answer in (before, during, after)] == [503, 200, 503]
 
 
-def test_it_reads_the_environment_when_it_is_given_no_settings(monkeypatch):
+def test_app_without_settings_reads_environment(monkeypatch):
     monkeypatch.setenv("LEDGER_PORT", "none")
     with pytest.raises(BadSetting, match="LEDGER_PORT"):
         create_app()

@@ -17,14 +17,14 @@ async def document(at_the_door):
     return (await at_the_door.get("/openapi.json")).json()
 
 
-async def test_document_and_routes_agree(unopened, document):
+async def test_openapi_document_matches_routes(unopened, document):
     app = application_of(unopened)
     described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     routed = {(m, r.path) for r in app.routes if isinstance(r, Route) for m in (r.methods or ()) if m != "HEAD"}
     assert described == routed == {(op.method, op.path) for op in OPERATIONS}
 
 
-async def test_it_names_every_call_of_the_public_interface(document):
+async def test_openapi_document_names_every_public_call(document):
     promised = """
         POST /v1/orders · POST /v1/orders/{order_id}/payment · POST /v1/orders/{order_id}/paid · POST /v1/refunds
         · GET /v1/orders/{order_id} · GET /v1/refunds/{refund_id} · GET /v1/transfers · GET /v1/transfers/{transfer_id}
@@ -36,7 +36,7 @@ async def test_it_names_every_call_of_the_public_interface(document):
         assert method.lower() in document["paths"][path]
 
 
-async def test_every_reference_leads_somewhere_and_every_schema_is_one(document):
+async def test_openapi_references_resolve_to_valid_schemas(document):
     for reference in re.findall(r"'\$ref': '#/([^']+)'", str(document)):
         found = document
         for step in reference.split("/"):
@@ -45,7 +45,7 @@ async def test_every_reference_leads_somewhere_and_every_schema_is_one(document)
         Draft202012Validator.check_schema(schema)
 
 
-async def test_the_limits_of_money_and_ids_are_told(document):
+async def test_openapi_document_states_limits_of_money_and_ids(document):
     order = document["components"]["schemas"]["OrderIn"]
     assert (order["properties"]["amount"]["minimum"], order["properties"]["amount"]["maximum"]) == (1, 2**53 - 1)
     assert order["properties"]["order_id"]["pattern"] == "^[!-~]{1,128}$"
@@ -54,7 +54,7 @@ async def test_the_limits_of_money_and_ids_are_told(document):
     assert (limit["schema"]["minimum"], limit["schema"]["maximum"], limit["schema"]["default"]) == (1, 500, 50)
 
 
-async def test_what_the_document_allows_is_what_is_taken(document, client, shop):
+async def test_openapi_schema_accepts_same_bodies_as_app(document, client, shop):
     whole = document["components"]["schemas"]["OrderIn"] | {"components": document["components"]}
     allowed = Draft202012Validator(whole)
     order = shop.an_order()
@@ -74,16 +74,16 @@ async def test_what_the_document_allows_is_what_is_taken(document, client, shop)
         assert (await client.post("/v1/orders", json=order | change)).status_code == 422
 
 
-def test_every_operation_has_a_name_of_its_own():
+def test_operation_ids_are_unique():
     names = [op.serve.__name__ for op in OPERATIONS]
     assert len(set(names)) == len(names)
 
 
-def test_every_problem_an_operation_names_is_known():
+def test_operation_problems_are_catalogued():
     assert {code for op in OPERATIONS for code in op.problems} <= set(KINDS)
 
 
-async def test_only_guarded_calls_ask_for_the_token(document):
+async def test_operation_requires_token_only_when_guarded(document):
     for path, item in document["paths"].items():
         for operation in item.values():
             assert ("security" in operation) == path.startswith("/v1/")

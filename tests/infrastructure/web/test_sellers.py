@@ -22,11 +22,11 @@ async def balances(client, seller_id):
     return {line.pop("currency"): line for line in answer["balances"]}
 
 
-async def test_a_seller_without_transfers_has_no_balances(client):
+async def test_seller_without_transfers_has_no_balances(client):
     assert await balances(client, "nobody") == {}
 
 
-async def test_a_balance_follows_the_money(client, shop, at_stripe):
+async def test_balance_follows_the_money(client, shop, at_stripe):
     transfers = await shop.paid("o1", ada=8_000)
     line = {"transferred": 0, "reversed": 0, "reversal_pending": 0, "stuck": 0}
     assert await balances(client, "ada") == {"EUR": line}
@@ -43,7 +43,7 @@ async def test_a_balance_follows_the_money(client, shop, at_stripe):
     assert await balances(client, "ada") == {"EUR": line | {"transferred": 8_000, "reversed": 800, "stuck": 4_000}}
 
 
-async def test_what_was_never_paid_is_not_counted(client, shop, at_stripe):
+async def test_unpaid_transfer_is_not_in_balance(client, shop, at_stripe):
     transfers = await shop.paid("o1", ada=8_000)
     refused = Rejected(400, "parameter_invalid", "Refused.", stored=True)
     await at_stripe.answers(transfers["ada"], refused)
@@ -51,7 +51,7 @@ async def test_what_was_never_paid_is_not_counted(client, shop, at_stripe):
     assert (await balances(client, "ada"))["EUR"]["transferred"] == 0
 
 
-async def test_what_an_older_system_paid_without_a_name_stays_paid_when_it_cannot_be_taken_back(client, service):
+async def test_imported_payment_without_stripe_id_stays_in_balance(client, service):
     """Its reversal is given up, since there is nothing at Stripe to name; the seller has the money all the same."""
     now = service.clock.now()
     imported = Imported(
@@ -81,7 +81,7 @@ async def test_what_an_older_system_paid_without_a_name_stays_paid_when_it_canno
     assert await balances(client, "ada") == {"EUR": line}
 
 
-async def test_currencies_are_never_added_up(client, at_stripe):
+async def test_balances_are_kept_per_currency(client, at_stripe):
     shares = [{"seller_id": "ada", "destination": "acct_ada", "amount": 900, "currency": "USD"}]
     await client.post("/v1/orders", json={"order_id": "o1", "currency": "EUR", "amount": 1_000, "shares": shares})
     shares = [{"seller_id": "ada", "destination": "acct_ada", "amount": 500}]

@@ -10,7 +10,7 @@ import pytest
 from infrastructure.postgres.as_of import Past, PeriodTooLong
 from infrastructure.postgres.fact_reader import History
 from projections.statements import Period
-from tests.support.transfer_lives import SELLERS, START, Life
+from tests.support.random_marketplace import SELLERS, START, RandomMarketplace
 
 WHOLE = {"from": "2001-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}
 TAMPER = """
@@ -42,14 +42,14 @@ async def _net(client, seller_id, instant) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("seed", range(10, 13))
-async def test_statements_tie_out_and_adjacent_periods_join(client, service, seed):
-    life, instants = Life(service, seed), [START]
+async def test_statement_ties_out_and_adjacent_periods_join(client, service, seed):
+    marketplace, instants = RandomMarketplace(service, seed), [START]
     for _ in range(60):
-        await life.happens()
-        instants.append(life.instant)
+        await marketplace.step()
+        instants.append(marketplace.instant)
     # cut at instants at which something happened, too: a period takes in its start and not its end
     cuts = sorted(Random(seed).sample(sorted(set(instants)), 4))
-    cuts = [START - timedelta(days=1), *cuts, life.instant + timedelta(seconds=1)]
+    cuts = [START - timedelta(days=1), *cuts, marketplace.instant + timedelta(seconds=1)]
     kinds = set()
     for seller in SELLERS:
         closed, seen = {}, []
@@ -63,7 +63,7 @@ async def test_statements_tie_out_and_adjacent_periods_join(client, service, see
             closed = _closing(statement)
             seen += [movement for account in statement["accounts"] for movement in account["movements"]]
         whole = await _statement(client, seller, **WHOLE)
-        assert _closing(whole) == closed == await _net(client, seller, life.instant)
+        assert _closing(whole) == closed == await _net(client, seller, marketplace.instant)
         moved = [movement for account in whole["accounts"] for movement in account["movements"]]
         assert sorted(moved, key=str) == sorted(seen, key=str), "each movement is in exactly one period"
         for account in whole["accounts"]:
@@ -73,7 +73,7 @@ async def test_statements_tie_out_and_adjacent_periods_join(client, service, see
     assert kinds >= {"paid", "reversed", "taken_over"}, "this life is too dull to prove anything"
 
 
-async def test_a_movement_names_all_that_it_is_about(client, shop, at_stripe):
+async def test_movement_names_its_objects(client, shop, at_stripe):
     transfers = await shop.paid("o1", ada=8_000)
     paid_as = await at_stripe.does(transfers["ada"])
     await shop.refund("r1", amount=1_000)
@@ -100,7 +100,7 @@ async def test_a_movement_names_all_that_it_is_about(client, shop, at_stripe):
     assert moved == [at["Completed"], at["PartiallyReversed"]]
 
 
-async def test_a_statement_can_be_had_again_as_it_was(client, shop, at_stripe):
+async def test_statement_as_of_position_is_reproducible(client, shop, at_stripe):
     transfers = await shop.paid("o1", ada=8_000)
     await at_stripe.does(transfers["ada"])
     first = await _statement(client, "ada", **WHOLE)
@@ -112,11 +112,11 @@ async def test_a_statement_can_be_had_again_as_it_was(client, shop, at_stripe):
     assert (later.status_code, later.json()["code"]) == (400, "position_not_reached")
 
 
-async def test_an_unknown_seller_has_a_statement_without_accounts(client):
+async def test_unknown_seller_has_statement_without_accounts(client):
     assert (await _statement(client, "nobody", **WHOLE))["accounts"] == []
 
 
-async def test_one_currency_can_be_asked_for(client, shop, at_stripe):
+async def test_statement_filters_by_currency(client, shop, at_stripe):
     await at_stripe.does((await shop.paid("o1", ada=8_000))["ada"])
     assert _closing(await _statement(client, "ada", **WHOLE, currency="eur")) == {"EUR": 8_000}
     assert (await _statement(client, "ada", **WHOLE, currency="USD"))["accounts"] == []
@@ -133,18 +133,18 @@ async def test_one_currency_can_be_asked_for(client, shop, at_stripe):
         (WHOLE | {"currency": "euro"}, 422, "invalid_request"),
     ],
 )
-async def test_a_period_that_is_none_is_refused(client, query, status, code):
+async def test_invalid_period_is_refused(client, query, status, code):
     answer = await client.get("/v1/sellers/ada/statement", params=query)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_an_empty_period_opens_and_closes_alike(client, shop, at_stripe):
+async def test_empty_period_opens_and_closes_alike(client, shop, at_stripe):
     await at_stripe.does((await shop.paid("o1", ada=8_000))["ada"])
     statement = await _statement(client, "ada", **{"from": WHOLE["to"], "to": WHOLE["to"]})
     assert [(a["opening"], a["movements"], a["closing"]) for a in statement["accounts"]] == [(8_000, [], 8_000)]
 
 
-async def test_more_movements_than_one_answer_holds_are_refused(shop, at_stripe, service):
+async def test_statement_with_too_many_movements_is_refused(shop, at_stripe, service):
     for order_id in ("o1", "o2", "o3"):
         await at_stripe.does((await shop.paid(order_id, ada=8_000))["ada"])
     past = Past(service.pool, History(service.store))
@@ -154,7 +154,7 @@ async def test_more_movements_than_one_answer_holds_are_refused(shop, at_stripe,
         await past.statement("ada", period, await past.moment(), 2)
 
 
-async def test_a_statement_that_does_not_tie_out_is_not_given(client, shop, at_stripe, database_url, connect, app):
+async def test_statement_that_does_not_tie_out_is_not_given(client, shop, at_stripe, database_url, connect, app):
     transfers = await shop.paid("o1", ada=8_000)
     await at_stripe.does(transfers["ada"])
     await shop.refund("r1", amount=1_000)

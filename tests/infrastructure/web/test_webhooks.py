@@ -27,7 +27,7 @@ def stored_rows(database_url):
     return rows
 
 
-async def test_a_signed_webhook_is_stored_as_it_was_signed(stranger, senders, stored_rows):
+async def test_webhook_is_stored_byte_by_byte(stranger, senders, stored_rows):
     hyperswitch = await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
     stripe = await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT))
     assert (hyperswitch.status_code, hyperswitch.json()) == (200, {"received": True})
@@ -38,7 +38,7 @@ async def test_a_signed_webhook_is_stored_as_it_was_signed(stranger, senders, st
     ]
 
 
-async def test_the_same_webhook_five_times_at_once_is_one_row_and_five_times_200(stranger, senders, stored_rows):
+async def test_five_concurrent_webhooks_are_one_row(stranger, senders, stored_rows):
     headers = senders.hyperswitch(EVENT)
     answers = await asyncio.gather(*(stranger.post("/webhooks/hyperswitch", content=EVENT, headers=headers) for _ in range(5)))
     assert [answer.status_code for answer in answers] == [200] * 5
@@ -48,7 +48,7 @@ async def test_the_same_webhook_five_times_at_once_is_one_row_and_five_times_200
     assert 'ledger_webhooks_received_total{provider="hyperswitch",result="duplicate"} 4.0' in metrics
 
 
-async def test_it_is_durable_before_it_is_acknowledged(stranger, senders, stored_rows):
+async def test_webhook_is_durable_before_acknowledgement(stranger, senders, stored_rows):
     seen_at_the_answer = []
 
     async def look(response: httpx.Response) -> None:
@@ -60,13 +60,13 @@ async def test_it_is_durable_before_it_is_acknowledged(stranger, senders, stored
 
 
 @pytest.mark.parametrize("secret", ["the-old-secret", "the-new-secret"])
-async def test_while_a_secret_is_rotated_both_count(stranger, senders, secret):
+async def test_secret_rotation_accepts_both_secrets(stranger, senders, secret):
     hyperswitch = await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT, secret))
     stripe = await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, secret))
     assert (hyperswitch.status_code, stripe.status_code) == (200, 200)
 
 
-async def test_a_bad_signature_stores_nothing(stranger, senders, stored_rows):
+async def test_webhook_with_bad_signature_stores_nothing(stranger, senders, stored_rows):
     signed = senders.hyperswitch(EVENT)
     attempts = [
         await stranger.post("/webhooks/hyperswitch", content=EVENT),
@@ -90,14 +90,14 @@ async def test_a_bad_signature_stores_nothing(stranger, senders, stored_rows):
     assert 'result="bad_signature"} 5.0' in (await stranger.get("/metrics")).text
 
 
-async def test_an_event_of_the_wrong_mode_stores_nothing(stranger, senders, stored_rows):
+async def test_event_of_wrong_mode_stores_nothing(stranger, senders, stored_rows):
     live = STRIPE_EVENT.replace(b"false", b"true")
     answer = await stranger.post("/webhooks/stripe", content=live, headers=senders.stripe(live))
     assert (answer.status_code, answer.json()["code"]) == (400, "livemode_mismatch")
     assert stored_rows() == []
 
 
-async def test_livemode_must_be_that_of_the_key(service, without, connect, senders):
+async def test_livemode_must_match_the_key(service, without, connect, senders):
     for key, livemode, status in (
         ("sk_live_1", b"true", 200), ("sk_live_1", b"false", 400), ("rk_live_1", b"true", 200),
         ("sk_test_1", b"true", 400), ("rk_test_1", b"false", 200),
@@ -109,7 +109,7 @@ async def test_livemode_must_be_that_of_the_key(service, without, connect, sende
         assert answer.headers["ledger-mode"] == ("live" if "live" in key else "test")
 
 
-async def test_without_a_secret_there_is_no_endpoint(service, without, connect, senders):
+async def test_webhook_path_without_secret_does_not_exist(service, without, connect, senders):
     bare = without(service, stripe_webhook_secrets=(), hyperswitch_webhook_secrets=())
     async with connect(application_of(bare)) as client:
         for path, headers in (("hyperswitch", senders.hyperswitch(EVENT)), ("stripe", senders.stripe(EVENT))):
@@ -138,7 +138,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("provider", ["hyperswitch", "stripe"])
-async def test_what_is_signed_is_kept_even_when_nobody_can_read_it(stranger, senders, stored_rows, service, provider):
+async def test_unreadable_signed_webhook_is_kept(stranger, senders, stored_rows, service, provider):
     for number, body in enumerate(UNREADABLE, start=1):
         headers = getattr(senders, provider)(body)
         for _ in range(2):
@@ -152,13 +152,13 @@ async def test_what_is_signed_is_kept_even_when_nobody_can_read_it(stranger, sen
     assert len(stored_rows()) == len(UNREADABLE)
 
 
-async def test_a_senders_query_and_content_type_do_not_matter(stranger, senders):
+async def test_webhook_query_and_content_type_are_ignored(stranger, senders):
     headers = senders.hyperswitch(EVENT) | {"Content-Type": "text/plain"}
     answer = await stranger.post("/webhooks/hyperswitch?profile=eu&profile=eu", content=EVENT, headers=headers)
     assert answer.status_code == 200
 
 
-async def test_a_body_of_a_mebibyte_is_taken_and_one_more_byte_is_not(stranger, senders, stored_rows):
+async def test_webhook_body_is_limited_to_one_mebibyte(stranger, senders, stored_rows):
     largest = EVENT + b" " * ((1 << 20) - len(EVENT))
     taken = await stranger.post("/webhooks/hyperswitch", content=largest, headers=senders.hyperswitch(largest))
     refused = await stranger.post("/webhooks/hyperswitch", content=largest + b" ", headers=senders.hyperswitch(largest + b" "))
@@ -166,7 +166,7 @@ async def test_a_body_of_a_mebibyte_is_taken_and_one_more_byte_is_not(stranger, 
     assert len(stored_rows()) == 1
 
 
-async def test_a_webhook_is_refused_with_503_while_the_database_is_away(stranger, senders, service):
+async def test_database_outage_refuses_webhook_with_503(stranger, senders, service):
     await service.inbox.aclose()
     await service.pool.close()
     answer = await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
@@ -174,7 +174,7 @@ async def test_a_webhook_is_refused_with_503_while_the_database_is_away(stranger
     assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stranger, client, senders, shop, service):
+async def test_payment_webhook_becomes_job_that_pays_sellers(stranger, client, senders, shop, service):
     """The door and the inbox's reactions speak of the same event."""
     from application.webhooks.handler import DONE, StoredEvent, WebhookReactions
     from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
@@ -204,7 +204,7 @@ async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stra
         ({"refund_id": ""}, "Parked"),
     ],
 )
-async def test_no_report_is_lost_for_its_wording_nor_a_seller_stuck_for_a_name(stranger, senders, shop, service, about, ends):
+async def test_webhook_with_odd_text_or_name_is_handled(stranger, senders, shop, service, about, ends):
     from application.webhooks.handler import StoredEvent, WebhookReactions
     from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactions
     from infrastructure.postgres.ledger import PostgresDirectory

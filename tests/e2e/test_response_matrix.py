@@ -1,0 +1,201 @@
+"""Every answer to the two calls that move money, one by one: which facts follow, which row, which key, and which end."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+from typing import cast
+
+import pytest
+import pytest_asyncio
+
+from domain.provider_call.outcome import Outcome, Rejected
+from domain.provider_call.request_body import ReversalBody, TransferBody
+from domain.seller_transfer.facts import AttemptDeferred, CallStarted, Failed
+from infrastructure.simulators.stripe import running_simulator
+from infrastructure.stripe.gateway import StripeGateway
+from tests.conftest import Databases
+from tests.support.expected_books import books_agree
+from tests.support.injected_faults import (
+    PLATFORM_POOR,
+    SELLER_POOR,
+    AnswerRewriter,
+    Fault,
+    RewritingMiddleware,
+    Situation,
+    catalogued,
+)
+from tests.support.ledger_view import LedgerView
+from tests.support.response_matrix import HINDRANCES, REFUSALS, UNKNOWNS, ResponseCase, Row, cases
+from tests.support.service import CREATE, QUICK, REVERSE, SLOW, SystemUnderTest, quick
+from tests.support.story import BEFORE, DONE, Play, names, played, plays_out, word_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Theatre = Callable[[str, Situation], AbstractAsyncContextManager[Play]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def theatre(databases: Databases) -> AsyncIterator[Theatre]:
+    """One database and one Stripe for all plays. They end well, so that no failure is followed by the same of another
+    transfer: several in a row would stop everything. In the end the books of them all must agree."""
+    database_url, rewriter, numbers = databases.create(migrated=True), AnswerRewriter(), count(1)
+    async with running_simulator() as (simulator, stripe), LedgerView.of(database_url) as view:
+        simulator.app.add_middleware(RewritingMiddleware, rewriter=rewriter)
+        system = SystemUnderTest(quick(database_url, stripe.url), view, stripe)
+        yield lambda call, scene: played(system, rewriter, call, next(numbers), scene)
+        await books_agree(stripe, view.pool)
+    databases.drop(database_url)
+
+
+def one_by_one(rows: list[Row]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in cases(rows)])
+
+
+@one_by_one(REFUSALS)
+async def test_rejection_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
+    await in_theatre(theatre, case)
+
+
+@one_by_one(HINDRANCES)
+async def test_call_not_executed_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
+    await in_theatre(theatre, case)
+
+
+@one_by_one(UNKNOWNS)
+async def test_unknown_outcome_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
+    await in_theatre(theatre, case)
+
+
+async def in_theatre(theatre: Theatre, case: ResponseCase) -> None:
+    scene = case.row.stripe if isinstance(case.row.stripe, Situation) else Situation()
+    async with theatre(case.call, scene) as play:
+        await plays_out(play, case)
+
+
+# --- laws -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+async def test_key_of_stored_refusal_is_never_reused(theatre: Theatre, call: str, scene: Situation) -> None:
+    """Stripe repeats its refusal under the first key although there is enough money now; the ledger asks under the second."""
+    async with theatre(call, scene) as play:
+        await play.work(SLOW)
+        await play.open()
+        await play.cause()
+        await play.told(len(BEFORE[call]) + 1)
+        assert scene.ends is not None
+        await scene.ends(play)
+        await play.caller.retry(play.transfer_id)
+        await play.system.view.reached(play.order_id, DONE[call])
+        await play.rest()
+        first, second = await play.calls()
+        assert (first.epoch, second.epoch) == (1, 2)
+        assert await asked_again(play, first) == await asked_again(play, first)
+        assert isinstance(await asked_again(play, first), Rejected)
+
+
+async def asked_again(play: Play, intent: CallStarted) -> Outcome:
+    """What Stripe says to the very same call, made by somebody who does not know better."""
+    async with StripeGateway("sk_test_x", play.stripe.url, timeout=10) as gateway:
+        if play.call == CREATE:
+            outcome = await gateway.create(cast("TransferBody", intent.body), intent.key)
+        else:
+            body = cast("ReversalBody", intent.body)
+            outcome = await gateway.reverse(play.stripe_transfer_id, body["amount"], body["reason"], intent.key, body["metadata"])
+    return replace(outcome, request_id=None)
+
+
+UNSTORED = [case for case in cases() if case.row.not_stored]
+"""Answers from in front of the idempotency layer, or from the validation."""
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in UNSTORED])
+async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(theatre: Theatre, case: ResponseCase) -> None:
+    """It says nothing about the call before it, which may have moved the money."""
+    async with theatre(case.call, Situation()) as play:
+        await play.work(QUICK)
+        await play.open()
+        await play.provoke(Fault("reset_before_commit"), nth=1)
+        await play.provoke(case.row.stripe, nth=2)
+        await play.cause()
+        await play.system.view.reached(play.order_id, DONE[case.call])
+        await play.rest()
+        once, twice = ["AttemptDeferred", "CallStarted"], ["AttemptDeferred", "CallStarted"]
+        ending = {CREATE: "Completed", REVERSE: "Reversed"}[case.call]
+        assert names(await play.told()) == [*BEFORE[case.call], *once, *twice, ending]
+        assert [call.epoch for call in await play.calls()] == [1, 1, 1]
+        assert all(fact.open for fact in await play.told() if isinstance(fact, AttemptDeferred))
+
+
+@pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+async def test_lost_stored_refusal_counts_when_replayed(theatre: Theatre, call: str, scene: Situation) -> None:
+    """Only then is it certain that the first call moved nothing, and another key may be used."""
+    async with theatre(call, scene) as play:
+        await play.work(QUICK)
+        await play.open()
+        await play.provoke(Fault("cut_body"))
+        await play.cause()
+        told = await play.told(len(BEFORE[call]) + 3)
+        unknown, _, refused = told[len(BEFORE[call]) :]
+        assert isinstance(unknown, AttemptDeferred)
+        assert (unknown.why, unknown.open, unknown.epoch) == ("unknown", True, 1)
+        assert isinstance(refused, AttemptDeferred | Failed)
+        assert (word_of(refused), refused.epoch, refused.waiting_for) == ("awaiting_funds", 2, "funds")
+        assert scene.ends is not None
+        await scene.ends(play)
+        await play.caller.retry(play.transfer_id)
+        await play.system.view.reached(play.order_id, DONE[call])
+        await play.rest()
+        assert [call.epoch for call in await play.calls()] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("call", [CREATE, REVERSE])
+async def test_validation_error_keeps_its_key(theatre: Theatre, call: str) -> None:
+    """Nothing is stored under it."""
+    async with theatre(call, Situation()) as play:
+        await play.work(SLOW)
+        await play.open()
+        await play.provoke(catalogued("integer_too_small"))
+        await play.cause()
+        await play.told(len(BEFORE[call]) + 1)
+        await play.caller.retry(play.transfer_id)
+        await play.system.view.reached(play.order_id, DONE[call])
+        await play.rest()
+        assert [call.key.rpartition(":")[2] for call in await play.calls()] == ["e1", "e1"]
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
+async def test_refused_transfer_fails_after_six_calls(theatre: Theatre, stored: bool) -> None:
+    async with theatre(CREATE, Situation()) as play:
+        await play.work(QUICK)
+        for nth in range(1, 7):
+            await play.provoke(catalogued("integer_too_small", stored=stored), nth)
+        await play.cause()
+        (row,) = await play.system.view.reached(play.order_id, "permanently_failed")
+        await play.rest()
+        assert names(await play.told()) == ["Created", *["CallStarted", "Failed"] * 5, "CallStarted", "PermanentlyFailed"]
+        assert [call.epoch for call in await play.calls()] == ([1, 2, 3, 4, 5, 6] if stored else [1] * 6)
+        assert (row.retry_count, row.next_retry_at, row.waiting_for) == (5, None, None)
+        assert word_of((await play.told())[-1]) == "rejected"
+
+
+@pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+async def test_wait_for_funds_costs_no_attempt_until_deadline(theatre: Theatre, call: str, scene: Situation) -> None:
+    """Counted from the first refusal on: a second one before the deadline waits on, each under a key of its own."""
+    waits = {"funds_retry_interval": timedelta(milliseconds=50), "funds_deadline": timedelta(milliseconds=120)}
+    async with theatre(call, scene) as play:
+        await play.work(QUICK, **waits)
+        await play.open()
+        await play.cause()
+        (row,) = await play.system.view.reached(play.order_id, "permanently_failed")
+        await play.rest()
+        told, calls = (await play.told())[len(BEFORE[call]) :], await play.calls()
+        assert scene.ends is not None
+        await scene.ends(play)
+        assert word_of(told[-1]) == "funds_deadline"
+        assert told[-1].timestamp - told[0].timestamp >= waits["funds_deadline"]
+        assert {word_of(fact) for fact in told[:-1]} == {"awaiting_funds", ""}
+        assert [call.epoch for call in calls] == list(range(1, len(calls) + 1))
+        assert (row.retry_count, row.next_retry_at, row.waiting_for) == (0, None, None)

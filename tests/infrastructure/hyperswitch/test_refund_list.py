@@ -1,0 +1,94 @@
+"""All refunds of a window: complete, or a failure that says so."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.provider_call.outcome import NotExecuted, Unknown
+from infrastructure.hyperswitch import gateway as hyperswitch
+
+NINE = datetime.fromtimestamp(1_800_000_000, UTC)
+"""Where the simulated clock stands."""
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def refunds_of(api, control):
+    """Make so many refunds of 10 each."""
+
+    async def make(count: int, payment_id: str = "o1") -> list[str]:
+        await control.take_payment(payment_id, 10 * count, "USD")
+        names = [f"{payment_id}-r{number}" for number in range(count)]
+        for name in names:
+            answer = await api.post("/refunds", json={"refund_id": name, "payment_id": payment_id, "amount": 10})
+            assert answer.status_code == 200, answer.text
+        return names
+
+    return make
+
+
+async def test_list_reads_all_pages(gateway, control, refunds_of):
+    names = await refunds_of(201)
+    listed = await gateway.refunds(NINE - HOUR, NINE + HOUR)
+    assert [refund.refund_id for refund in listed] == names[::-1]
+    assert len(await control.requests("refunds.list")) == 3
+
+
+async def test_list_of_empty_window_is_empty(gateway):
+    assert await gateway.refunds(NINE - HOUR, NINE) == []
+
+
+async def test_list_is_limited_to_window_and_payment(gateway, control, refunds_of):
+    early = await refunds_of(2, "o1")
+    await control.advance_clock(7200)
+    late = await refunds_of(3, "o2")
+    assert {refund.refund_id for refund in await gateway.refunds(NINE - HOUR, NINE + HOUR)} == set(early)
+    assert {refund.refund_id for refund in await gateway.refunds(NINE + HOUR, NINE + 3 * HOUR)} == set(late)
+    assert {refund.refund_id for refund in await gateway.refunds(NINE, NINE + 3 * HOUR, "o2")} == set(late)
+
+
+async def test_failed_page_fails_the_list(gateway, control, refunds_of):
+    await refunds_of(101)
+    await control.fault("status", "refunds.list", status=502, nth=2)
+    answer = await gateway.refunds(NINE, NINE + HOUR)
+    assert isinstance(answer, Unknown)
+    assert answer.why == "http_502"
+    await control.fault("status", "refunds.list", status=429)
+    assert isinstance(await gateway.refunds(NINE, NINE + HOUR), NotExecuted)
+
+
+async def test_refund_moving_between_pages_is_listed(psp, gateway_at):
+    def page(names: range) -> dict:
+        data = [{"refund_id": f"r{n}", "payment_id": "o1", "amount": 1, "currency": "USD", "status": "failed"} for n in names]
+        return {"count": len(data), "total_count": 150, "data": data}
+
+    psp.answers(200, page(range(100)))
+    psp.answers(200, page(range(99, 149)))  # r149 became the newest while the first page was read
+    answer = await (await gateway_at(psp.url)).refunds(NINE, NINE + HOUR)
+    assert isinstance(answer, Unknown)
+    assert answer.why == "incomplete"
+    assert "149" in answer.message
+
+
+async def test_endless_list_is_not_read_on(gateway, control, refunds_of, monkeypatch):
+    monkeypatch.setattr(hyperswitch, "MOST_REFUNDS", 100)
+    await refunds_of(101)
+    answer = await gateway.refunds(NINE, NINE + HOUR)
+    assert isinstance(answer, Unknown)
+    assert answer.why == "incomplete"
+    assert len(await control.requests("refunds.list")) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"data": {}}, {"data": [1], "total_count": 1}, {"data": []}, {"data": [{}], "total_count": 1}]
+)
+async def test_page_of_other_shape_is_unreadable(psp, gateway_at, body):
+    psp.answers(200, body)
+    answer = await (await gateway_at(psp.url)).refunds(NINE, NINE + HOUR)
+    assert isinstance(answer, Unknown)
+    assert answer.why == "unreadable"
+
+
+async def test_instant_without_zone_is_refused(gateway):
+    with pytest.raises(ValueError, match="time zone"):
+        await gateway.refunds(datetime(2026, 7, 27), NINE)  # noqa: DTZ001 - that is the point
