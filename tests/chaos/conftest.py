@@ -1,8 +1,7 @@
-"""The stage of the end-to-end scenarios, and hands that stop the database at a chosen moment."""
+"""The stage of the end-to-end scenarios, and locks that stop the database at a chosen moment."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import psycopg
 import pytest
@@ -15,13 +14,13 @@ __all__ = ["Processes", "processes", "settings", "simulator", "stripe", "system"
 
 WRITERS = "pg_advisory_lock(x'6c6564676572'::bigint)"
 """What every append waits for; whoever holds it stops them all."""
-HELD_UP = """
+WAITING = """
     select pid from pg_stat_activity
      where datname = current_database() and wait_event_type = 'Lock' and position(%s in query) > 0 and pid <> pg_backend_pid()
 """
 
 
-class Hands:
+class DatabaseLocks:
     """Stops the ledger's statements in PostgreSQL: a process that waits for one of them can be killed exactly there."""
 
     def __init__(self, view: LedgerView) -> None:
@@ -35,7 +34,7 @@ class Hands:
             yield
 
     @asynccontextmanager
-    async def on_pace(self, endpoint: str) -> AsyncIterator[None]:
+    async def on_rate_limiter(self, endpoint: str) -> AsyncIterator[None]:
         """Nobody can reserve a call of this endpoint: what is claimed stays before its intent."""
         async with await self._session() as session, session.transaction():
             await session.execute(
@@ -43,11 +42,11 @@ class Hands:
             )
             yield
 
-    async def until_held_up(self, words: str, sessions: int = 1) -> list[int]:
+    async def until_waiting(self, words: str, sessions: int = 1) -> list[int]:
         """The processes of PostgreSQL that wait for a lock within a statement with these words."""
 
         async def there() -> list[int]:
-            found = [row["pid"] for row in await self._view.select(HELD_UP, words)]
+            found = [row["pid"] for row in await self._view.select(WAITING, words)]
             return found if len(found) >= sessions else []
 
         return await eventually(there, f"{sessions} sessions held up in {words!r}")
@@ -66,10 +65,10 @@ class Hands:
 
         await eventually(gone, "the statements of the dead have ended")
 
-    async def _session(self) -> psycopg.AsyncConnection[Any]:
+    async def _session(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
         return await connect(self._view.database_url)
 
 
 @pytest.fixture
-def hands(view: LedgerView) -> Hands:
-    return Hands(view)
+def locks(view: LedgerView) -> DatabaseLocks:
+    return DatabaseLocks(view)

@@ -1,12 +1,12 @@
 """SIGTERM: nothing new is begun, what is on its way is recorded, and the process ends with 0."""
 
 import signal
-from typing import Any
 
 import pytest
 
 from infrastructure.bootstrap import stored
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.chaos.conftest import Processes
 from tests.support.ledger_process import LedgerProcess
 from tests.support.ledger_view import LedgerView
 from tests.support.service import REVERSE, LedgerCaller, SystemUnderTest
@@ -25,7 +25,7 @@ async def refund(system: SystemUnderTest, name: str, order_id: str) -> None:
         await LedgerCaller(storage).refund(name, order_id, 1_000)
 
 
-async def with_a_call_on_its_way(processes: Any, system: SystemUnderTest, command: str, **changes: str) -> LedgerProcess:
+async def with_a_call_on_its_way(processes: Processes, system: SystemUnderTest, command: str, **changes: str) -> LedgerProcess:
     """The reversal of o1 is at Stripe and has not been answered."""
     process: LedgerProcess = await processes.start(command, **changes)
     await system.stripe.hold(REVERSE, on_disconnect="execute")
@@ -42,7 +42,7 @@ async def row_version(view: LedgerView, order_id: str) -> object:
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 async def test_sigterm_records_the_call_in_flight(
-    processes: Any, system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView, command: str
+    processes: Processes, system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView, command: str
 ) -> None:
     await two_paid_orders(system)
     process = await with_a_call_on_its_way(processes, system, command)
@@ -65,7 +65,7 @@ async def test_sigterm_records_the_call_in_flight(
     await view.reached("o2", "reversed")
 
 
-async def test_unanswered_call_does_not_delay_the_exit(processes: Any, system: SystemUnderTest, view: LedgerView) -> None:
+async def test_unanswered_call_does_not_delay_the_exit(processes: Processes, system: SystemUnderTest, view: LedgerView) -> None:
     await two_paid_orders(system)
     process = await with_a_call_on_its_way(processes, system, "serve", STRIPE_TIMEOUT="2s")
     process.send(signal.SIGTERM)

@@ -7,7 +7,6 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any
 
 import pytest
 
@@ -72,7 +71,7 @@ async def killed_each_second(processes: Processes, fleet: list[LedgerProcess]) -
 
 @pytest.mark.timeout(300)
 async def test_killed_workers_execute_each_call_once(
-    processes: Any, stripe: SimulatorControl, view: LedgerView, settings: Settings
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
     many = [f"o{n}" for n in range(1_000)]
     async with stored(settings) as storage:
@@ -92,7 +91,7 @@ async def test_killed_workers_execute_each_call_once(
 
 
 async def test_rolling_restart_leaves_no_call_unknown(
-    processes: Any, stripe: SimulatorControl, view: LedgerView, settings: Settings
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
     """SIGTERM drains: what is under way is recorded, so nobody has to ask Stripe again."""
     many = [f"o{n}" for n in range(300)]
@@ -127,7 +126,7 @@ CALLS = 700
 
 @pytest.mark.timeout(300)
 async def test_three_processes_use_stripes_limit_fully(
-    processes: Any, stripe: SimulatorControl, view: LedgerView, settings: Settings
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
     """With the latencies recorded of real Stripe: 1.2 s in the middle, 7 s at worst."""
     many = [f"o{n}" for n in range(CALLS)]

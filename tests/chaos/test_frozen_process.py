@@ -1,18 +1,18 @@
 """A process that stands still and comes back is not dead: somebody else has taken over, and it must not do harm."""
 
 import signal
-from typing import Any
 
 import pytest
 
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.chaos.conftest import Processes
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, REVERSE
 
 
 @pytest.mark.parametrize("point", ["before_commit", "after_commit"])
 async def test_frozen_ledger_finds_its_call_settled(
-    processes: Any, stripe: SimulatorControl, view: LedgerView, point: str
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, point: str
 ) -> None:
     frozen = await processes.start()
     web = await processes.talk(frozen)

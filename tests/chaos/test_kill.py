@@ -8,13 +8,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
-from typing import Any
 
 import pytest
 
 from domain.identity import reversal_name, transfer_stream
 from domain.seller_transfer.facts import CallStarted
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.chaos.conftest import DatabaseLocks, Processes
+from tests.support.json_types import Json
 from tests.support.ledger_process import LedgerClient, LedgerProcess
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, REVERSE
@@ -24,11 +25,11 @@ DEFAULT_LEASE = 10.0
 """Seconds."""
 
 
-class Scene:
+class CallUnderTest:
     """One call that is about to be made: the payment of an order, or the reversal of one that is paid."""
 
-    def __init__(self, operation: str, processes: Any, stripe: SimulatorControl, view: LedgerView, hands: Any) -> None:
-        self.operation, self.processes, self.stripe, self.view, self.hands = operation, processes, stripe, view, hands
+    def __init__(self, operation: str, processes: Processes, stripe: SimulatorControl, view: LedgerView, locks: DatabaseLocks) -> None:
+        self.operation, self.processes, self.stripe, self.view, self.locks = operation, processes, stripe, view, locks
         self.process: LedgerProcess
         self.web: LedgerClient
 
@@ -62,11 +63,11 @@ class Scene:
         started = [fact for fact in facts if isinstance(fact, CallStarted)]
         return len(started) - (self.operation == REVERSE)
 
-    async def calls(self) -> list[dict[str, Any]]:
+    async def calls(self) -> list[Json]:
         """What Stripe has heard of it."""
         transfer_id = transfer_stream("o1", "anna")
         name = f"reversal:{reversal_name(transfer_id, 'r1')}:" if self.operation == REVERSE else f"transfer:{transfer_id}:"
-        return [call for call in await self.stripe.requests(self.operation) if call["key"].startswith(name)]
+        return [post for post in await self.stripe.requests(self.operation) if post["key"].startswith(name)]
 
     async def objects(self) -> int:
         """How often Stripe has done it, by its own books."""
@@ -76,7 +77,7 @@ class Scene:
     async def assert_done_once(self) -> None:
         """One object, and one idempotency key for however many calls."""
         assert await self.objects() == 1
-        assert len({call["key"] for call in await self.calls()}) == 1
+        assert len({post["key"] for post in await self.calls()}) == 1
 
     async def assert_the_next_ledger_works(self) -> None:
         """It has claimed both kinds of work since it started, so whatever it wanted to do, it has done."""
@@ -92,116 +93,116 @@ class Scene:
     async def intent_on_its_way(self) -> AsyncIterator[list[int]]:
         """The append of `CallStarted` has reached PostgreSQL and waits there."""
         async with AsyncExitStack() as stack:
-            async with self.hands.on_pace(self.operation):
+            async with self.locks.on_rate_limiter(self.operation):
                 await self.cause()
-                await self.hands.until_held_up(RESERVE)
-                await stack.enter_async_context(self.hands.on_appends())
-            yield await self.hands.until_held_up(APPEND)
+                await self.locks.until_waiting(RESERVE)
+                await stack.enter_async_context(self.locks.on_appends())
+            yield await self.locks.until_waiting(APPEND)
 
 
 @pytest.fixture(params=[REVERSE, CREATE])
-async def scene(request: Any, processes: Any, stripe: SimulatorControl, view: LedgerView, hands: Any) -> Scene:
-    return Scene(request.param, processes, stripe, view, hands)
+async def call(request: pytest.FixtureRequest, processes: Processes, stripe: SimulatorControl, view: LedgerView, locks: DatabaseLocks) -> CallUnderTest:
+    return CallUnderTest(request.param, processes, stripe, view, locks)
 
 
-async def test_kill_after_claim_before_intent(scene: Scene) -> None:
-    await scene.open()
-    async with scene.hands.on_pace(scene.operation):
-        await scene.cause()
-        held_up = await scene.hands.until_held_up(RESERVE)
-        (leased,) = await scene.view.select("select leased_by from seller_transfers")
+async def test_kill_after_claim_before_intent(call: CallUnderTest) -> None:
+    await call.open()
+    async with call.locks.on_rate_limiter(call.operation):
+        await call.cause()
+        waiting = await call.locks.until_waiting(RESERVE)
+        (leased,) = await call.view.select("select leased_by from seller_transfers")
         assert leased["leased_by"] is not None
-        await scene.kill()
-        await scene.hands.end(held_up)
-    assert (await scene.intents(), len(await scene.calls())) == (0, 0)
-    await scene.restart()
-    await scene.assert_done_once()
-    assert len(await scene.calls()) == 1
+        await call.kill()
+        await call.locks.end(waiting)
+    assert (await call.intents(), len(await call.calls())) == (0, 0)
+    await call.restart()
+    await call.assert_done_once()
+    assert len(await call.calls()) == 1
 
 
-async def test_kill_with_an_unstored_intent(scene: Scene) -> None:
-    await scene.open()
-    async with scene.intent_on_its_way() as held_up:
-        await scene.kill()
-        await scene.hands.end(held_up)
-    assert (await scene.intents(), len(await scene.calls())) == (0, 0)
-    await scene.restart()
-    await scene.assert_done_once()
+async def test_kill_with_an_unstored_intent(call: CallUnderTest) -> None:
+    await call.open()
+    async with call.intent_on_its_way() as waiting:
+        await call.kill()
+        await call.locks.end(waiting)
+    assert (await call.intents(), len(await call.calls())) == (0, 0)
+    await call.restart()
+    await call.assert_done_once()
 
 
-async def test_kill_after_intent_before_call(scene: Scene) -> None:
+async def test_kill_after_intent_before_call(call: CallUnderTest) -> None:
     """PostgreSQL stores the intent of a process that is dead by then: nobody makes the call."""
-    await scene.open()
-    async with scene.intent_on_its_way() as held_up:
-        await scene.kill()
-    await scene.hands.until_done(held_up)
-    assert (await scene.intents(), len(await scene.calls())) == (1, 0)
-    await scene.restart()
-    await scene.assert_done_once()
-    assert await scene.intents() == 2
+    await call.open()
+    async with call.intent_on_its_way() as waiting:
+        await call.kill()
+    await call.locks.until_done(waiting)
+    assert (await call.intents(), len(await call.calls())) == (1, 0)
+    await call.restart()
+    await call.assert_done_once()
+    assert await call.intents() == 2
 
 
 @pytest.mark.parametrize("stripes_way", ["abandon", "execute"])
-async def test_kill_during_the_call(scene: Scene, stripes_way: str) -> None:
-    await scene.open()
-    await scene.stripe.hold(scene.operation, on_disconnect=stripes_way)
-    await scene.cause()
-    await scene.stripe.wait_until_held(scene.operation)
-    assert await scene.objects() == 0
-    await scene.kill()
-    await scene.restart()
-    await scene.assert_done_once()
+async def test_kill_during_the_call(call: CallUnderTest, stripes_way: str) -> None:
+    await call.open()
+    await call.stripe.hold(call.operation, on_disconnect=stripes_way)
+    await call.cause()
+    await call.stripe.wait_until_held(call.operation)
+    assert await call.objects() == 0
+    await call.kill()
+    await call.restart()
+    await call.assert_done_once()
 
 
-async def test_kill_while_stripe_still_works_on_the_call(scene: Scene) -> None:
-    await scene.open()
-    await scene.stripe.hold(scene.operation, on_disconnect="wait")
-    await scene.cause()
-    await scene.stripe.wait_until_held(scene.operation)
-    await scene.kill()
-    finished = asyncio.create_task(scene.restart())
+async def test_kill_while_stripe_still_works_on_the_call(call: CallUnderTest) -> None:
+    await call.open()
+    await call.stripe.hold(call.operation, on_disconnect="wait")
+    await call.cause()
+    await call.stripe.wait_until_held(call.operation)
+    await call.kill()
+    finished = asyncio.create_task(call.restart())
 
     async def key_in_use() -> bool:
-        return any(call["status"] == 409 for call in await scene.calls())
+        return any(post["status"] == 409 for post in await call.calls())
 
-    await scene.view.until(key_in_use, "409")
-    assert await scene.objects() == 0
-    await scene.stripe.release(scene.operation)
+    await call.view.until(key_in_use, "409")
+    assert await call.objects() == 0
+    await call.stripe.release(call.operation)
     await finished
-    await scene.assert_done_once()
+    await call.assert_done_once()
 
 
-async def test_kill_after_stripes_commit_before_answer(scene: Scene) -> None:
-    await scene.open()
-    await scene.stripe.hold(scene.operation, point="after_commit", on_disconnect="execute")
-    await scene.cause()
-    await scene.stripe.wait_until_held(scene.operation)
-    assert await scene.objects() == 1
-    await scene.kill()
-    await scene.restart()
-    await scene.assert_done_once()
+async def test_kill_after_stripes_commit_before_answer(call: CallUnderTest) -> None:
+    await call.open()
+    await call.stripe.hold(call.operation, point="after_commit", on_disconnect="execute")
+    await call.cause()
+    await call.stripe.wait_until_held(call.operation)
+    assert await call.objects() == 1
+    await call.kill()
+    await call.restart()
+    await call.assert_done_once()
 
 
 @pytest.mark.parametrize("outcome", ["is lost", "is stored after the death"])
-async def test_kill_after_answer_before_stored_outcome(scene: Scene, outcome: str) -> None:
-    await scene.open()
-    await scene.stripe.hold(scene.operation, point="after_commit")
-    await scene.cause()
-    await scene.stripe.wait_until_held(scene.operation)
-    async with scene.hands.on_appends():
-        await scene.stripe.release(scene.operation)
-        held_up = await scene.hands.until_held_up(APPEND)
-        assert [call["status"] for call in await scene.calls()] == [200]
-        await scene.kill()
+async def test_kill_after_answer_before_stored_outcome(call: CallUnderTest, outcome: str) -> None:
+    await call.open()
+    await call.stripe.hold(call.operation, point="after_commit")
+    await call.cause()
+    await call.stripe.wait_until_held(call.operation)
+    async with call.locks.on_appends():
+        await call.stripe.release(call.operation)
+        waiting = await call.locks.until_waiting(APPEND)
+        assert [post["status"] for post in await call.calls()] == [200]
+        await call.kill()
         if outcome == "is lost":
-            await scene.hands.end(held_up)
-    await scene.hands.until_done(held_up)
-    before = (await scene.view.transfer("o1")).status
-    assert before == _status_after(scene.operation, outcome)
-    await scene.restart()
-    await scene.assert_the_next_ledger_works()
-    await scene.assert_done_once()
-    assert len(await scene.calls()) == (2 if outcome == "is lost" else 1)
+            await call.locks.end(waiting)
+    await call.locks.until_done(waiting)
+    before = (await call.view.transfer("o1")).status
+    assert before == _status_after(call.operation, outcome)
+    await call.restart()
+    await call.assert_the_next_ledger_works()
+    await call.assert_done_once()
+    assert len(await call.calls()) == (2 if outcome == "is lost" else 1)
 
 
 def _status_after(operation: str, outcome: str) -> str:
@@ -211,15 +212,15 @@ def _status_after(operation: str, outcome: str) -> str:
 
 
 async def test_usual_lease_is_taken_over_within_ten_seconds(
-    processes: Any, stripe: SimulatorControl, view: LedgerView, hands: Any
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, locks: DatabaseLocks
 ) -> None:
-    scene = Scene(REVERSE, processes, stripe, view, hands)
-    await scene.open(LEDGER_LEASE="10s")
+    call = CallUnderTest(REVERSE, processes, stripe, view, locks)
+    await call.open(LEDGER_LEASE="10s")
     await stripe.hold(REVERSE, point="after_commit", on_disconnect="execute")
-    await scene.cause()
+    await call.cause()
     await stripe.wait_until_held(REVERSE)
-    await scene.kill()
+    await call.kill()
     killed = monotonic()
-    await scene.restart(LEDGER_LEASE="10s")
+    await call.restart(LEDGER_LEASE="10s")
     assert monotonic() - killed < DEFAULT_LEASE + 6  # what one call takes, on a machine that does other things as well
-    await scene.assert_done_once()
+    await call.assert_done_once()

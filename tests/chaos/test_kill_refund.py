@@ -1,7 +1,6 @@
 """kill -9 of a serving ledger on the way of one refund: one refund at the payment provider, one reversal per seller."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -9,7 +8,8 @@ from domain.identity import refund_stream
 from domain.refund.facts import CallStarted
 from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_process import SECRET
+from tests.chaos.conftest import DatabaseLocks, Processes
+from tests.support.ledger_process import SECRET, LedgerClient, LedgerProcess
 from tests.support.ledger_view import LedgerView
 from tests.support.refund_view import CREATE_REFUND, RefundView
 
@@ -24,12 +24,12 @@ async def psp() -> AsyncIterator[HyperswitchControl]:
         assert (await control.ledger())["violations"] == []
 
 
-class Scene:
+class RefundUnderTest:
     """An order of two sellers that is paid, and a refund of it; ledgers come and go."""
 
-    def __init__(self, processes: Any, refund_view: RefundView, stripe: SimulatorControl, hands: Any) -> None:
-        self.processes, self.refund_view, self.stripe, self.hands = processes, refund_view, stripe, hands
-        self.process: Any
+    def __init__(self, processes: Processes, refund_view: RefundView, stripe: SimulatorControl, locks: DatabaseLocks) -> None:
+        self.processes, self.refund_view, self.stripe, self.locks = processes, refund_view, stripe, locks
+        self.process: LedgerProcess
 
     async def open(self) -> None:
         await self.refund_view.paid()
@@ -39,7 +39,7 @@ class Scene:
         await self.refund_view.view.reached("o1", "completed", "completed")
         self.web = web
 
-    async def start(self) -> Any:
+    async def start(self) -> LedgerClient:
         self.process = await self.processes.start(HYPERSWITCH_BASE_URL=self.refund_view.psp.url)
         await self.refund_view.psp.webhook(url=f"{self.process.url}/webhooks/hyperswitch", secret=SECRET)
         return await self.processes.talk(self.process)
@@ -63,48 +63,48 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(processes: Any, psp: HyperswitchControl, view: LedgerView, stripe: SimulatorControl, hands: Any) -> Scene:
-    scene = Scene(processes, RefundView(psp, view), stripe, hands)
-    await scene.open()
-    return scene
+async def refund(processes: Processes, psp: HyperswitchControl, view: LedgerView, stripe: SimulatorControl, locks: DatabaseLocks) -> RefundUnderTest:
+    refund = RefundUnderTest(processes, RefundView(psp, view), stripe, locks)
+    await refund.open()
+    return refund
 
 
 @pytest.mark.parametrize("webhook", ["arrives", "is lost"])
-async def test_kill_between_acknowledgement_and_commit(scene: Scene, webhook: str) -> None:
+async def test_kill_between_acknowledgement_and_commit(refund: RefundUnderTest, webhook: str) -> None:
     if webhook == "is lost":
-        await scene.refund_view.psp.webhook(knobs={"drop": ["refund_*"]})
+        await refund.refund_view.psp.webhook(knobs={"drop": ["refund_*"]})
     else:
-        await scene.refund_view.psp.webhook(knobs={"retry_schedule": [0.2] * 100})
-    await scene.refund_view.psp.hold(CREATE_REFUND, "after_commit", on_disconnect="execute")
-    await scene.ask()
-    await scene.refund_view.psp.wait_until_held(CREATE_REFUND)
-    await scene.process.kill()
-    await scene.refund_view.psp.release()
-    await scene.start()
-    await scene.assert_done_once()
+        await refund.refund_view.psp.webhook(knobs={"retry_schedule": [0.2] * 100})
+    await refund.refund_view.psp.hold(CREATE_REFUND, "after_commit", on_disconnect="execute")
+    await refund.ask()
+    await refund.refund_view.psp.wait_until_held(CREATE_REFUND)
+    await refund.process.kill()
+    await refund.refund_view.psp.release()
+    await refund.start()
+    await refund.assert_done_once()
 
 
-async def test_kill_after_intent_before_the_provider_acts(scene: Scene) -> None:
-    await scene.refund_view.psp.hold(CREATE_REFUND, "before_commit")
-    await scene.ask()
-    await scene.refund_view.psp.wait_until_held(CREATE_REFUND)
-    await scene.process.kill()
-    assert await scene.intents() == 1
-    assert await scene.refund_view.made() == []
-    await scene.start()
-    await scene.assert_done_once()
-    assert len(await scene.refund_view.calls()) == 2
+async def test_kill_after_intent_before_the_provider_acts(refund: RefundUnderTest) -> None:
+    await refund.refund_view.psp.hold(CREATE_REFUND, "before_commit")
+    await refund.ask()
+    await refund.refund_view.psp.wait_until_held(CREATE_REFUND)
+    await refund.process.kill()
+    assert await refund.intents() == 1
+    assert await refund.refund_view.made() == []
+    await refund.start()
+    await refund.assert_done_once()
+    assert len(await refund.refund_view.calls()) == 2
 
 
-async def test_kill_while_the_outcome_is_being_stored(scene: Scene) -> None:
-    await scene.refund_view.psp.webhook(knobs={"drop": ["refund_*"]})
-    await scene.refund_view.psp.hold(CREATE_REFUND, "after_commit")
-    await scene.ask()
-    await scene.refund_view.psp.wait_until_held(CREATE_REFUND)
-    async with scene.hands.on_appends():
-        await scene.refund_view.psp.release()
-        held_up = await scene.hands.until_held_up(APPEND)
-        await scene.process.kill()
-        await scene.hands.end(held_up)
-    await scene.start()
-    await scene.assert_done_once()
+async def test_kill_while_the_outcome_is_being_stored(refund: RefundUnderTest) -> None:
+    await refund.refund_view.psp.webhook(knobs={"drop": ["refund_*"]})
+    await refund.refund_view.psp.hold(CREATE_REFUND, "after_commit")
+    await refund.ask()
+    await refund.refund_view.psp.wait_until_held(CREATE_REFUND)
+    async with refund.locks.on_appends():
+        await refund.refund_view.psp.release()
+        waiting = await refund.locks.until_waiting(APPEND)
+        await refund.process.kill()
+        await refund.locks.end(waiting)
+    await refund.start()
+    await refund.assert_done_once()

@@ -2,11 +2,12 @@
 
 import asyncio
 import random
-from typing import Any
+from collections.abc import Coroutine
 
 import httpx
 
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.chaos.conftest import Processes
 from tests.support.ledger_process import LedgerClient, refund, signed
 from tests.support.ledger_view import LedgerView
 
@@ -35,10 +36,10 @@ async def pay(web: LedgerClient, order_id: str) -> None:
     await web.pay(order_id, 1_000)
 
 
-async def at_once(calls: list[Any]) -> None:
+async def at_once(calls: list[Coroutine[object, object, object]]) -> None:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(call: Any) -> None:
+    async def one(call: Coroutine[object, object, object]) -> None:
         async with slots:
             await call
 
@@ -77,7 +78,7 @@ async def reversed_rows(view: LedgerView) -> int:
 
 
 async def test_cut_connections_lose_and_double_no_refund(
-    processes: Any, stripe: SimulatorControl, view: LedgerView
+    processes: Processes, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     serving, *_ = await asyncio.gather(*(processes.start(command, STRIPE_MAX_RPS="40") for command in LEDGERS_AT_WORK))
     web = await processes.talk(serving)

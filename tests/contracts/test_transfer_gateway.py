@@ -5,18 +5,20 @@ An implementation joins with a `GatewayUnderTest`: the gateway itself, and a han
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
 from application.ports import TransferGateway
 from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.request_body import TransferBody
 from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
 from infrastructure.stripe.gateway import StripeGateway
 from tests.support.in_memory.stripe import CallFault, MemoryStripe
+from tests.support.json_types import Json
 
 CREATE, REVERSE = "transfers.create", "reversals.create"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -25,9 +27,10 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 class GatewayUnderTest(Protocol):
     """A gateway and the world behind it. Faults inject the next call of that operation, once."""
 
-    gateway: TransferGateway
+    @property
+    def gateway(self) -> TransferGateway: ...
 
-    async def transfers(self) -> list[dict[str, Any]]:
+    async def transfers(self) -> list[Json]:
         """Stripe's own books: amount, currency, destination, metadata and reversals of every transfer, oldest first."""
         ...
 
@@ -78,7 +81,7 @@ class OnSimulator:
                 yield cls(simulator, control, gateway)
             assert await control.violations() == []
 
-    async def transfers(self) -> list[dict[str, Any]]:
+    async def transfers(self) -> list[Json]:
         return sorted((await self._control.ledger())["transfers"], key=lambda transfer: transfer["id"])
 
     async def calls(self) -> int:
@@ -124,7 +127,7 @@ class InMemory:
         yield under_test
         assert under_test._stripe.violations == []
 
-    async def transfers(self) -> list[dict[str, Any]]:
+    async def transfers(self) -> list[Json]:
         return self._stripe.transfers
 
     async def calls(self) -> int:
@@ -162,13 +165,13 @@ IMPLEMENTATIONS: dict[str, Callable[[], AbstractAsyncContextManager[GatewayUnder
 }
 
 
-@pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
-async def under_test(request) -> AsyncIterator[GatewayUnderTest]:
+@pytest.fixture(params=IMPLEMENTATIONS.values(), ids=list(IMPLEMENTATIONS))
+async def under_test(request: pytest.FixtureRequest) -> AsyncIterator[GatewayUnderTest]:
     async with request.param() as under_test:
         yield under_test
 
 
-def body(number: int = 1, amount: int = 1000, destination: str = "acct_seller") -> Any:
+def body(number: int = 1, amount: int = 1000, destination: str = "acct_seller") -> TransferBody:
     metadata = {"transfer_id": f"t{number}", "order_id": "o1", "seller_id": "s1"}
     return {
         "amount": amount,
@@ -189,7 +192,8 @@ async def paid(under_test: GatewayUnderTest, number: int = 1, amount: int = 1000
     return outcome.stripe_id
 
 
-Act = Callable[[], Awaitable[Any]]
+Act = Callable[[], Coroutine[object, object, Outcome]]
+Move = tuple[str, Act, list[int], list[int]]
 
 
 async def moved(under_test: GatewayUnderTest) -> list[int]:
@@ -198,7 +202,7 @@ async def moved(under_test: GatewayUnderTest) -> list[int]:
 
 
 @pytest.fixture(params=["create", "reverse"])
-async def move(request, under_test) -> tuple[str, Act, list[int], list[int]]:
+async def move(request: pytest.FixtureRequest, under_test: GatewayUnderTest) -> Move:
     """One way to move money: its name at Stripe, how to ask for it, and the books before and after."""
     if request.param == "create":
         return CREATE, lambda: under_test.gateway.create(body(), "k"), [], [1000]
@@ -206,7 +210,7 @@ async def move(request, under_test) -> tuple[str, Act, list[int], list[int]]:
     return REVERSE, lambda: under_test.gateway.reverse(stripe_id, 400, "refund", "k", ours(1)), [1000], [600]
 
 
-async def test_successful_transfer_is_listed_as_requested(under_test):
+async def test_successful_transfer_is_listed_as_requested(under_test: GatewayUnderTest) -> None:
     outcome = await under_test.gateway.create(body(), "k")
     [transfer] = await under_test.transfers()
     assert isinstance(outcome, Succeeded)
@@ -215,7 +219,7 @@ async def test_successful_transfer_is_listed_as_requested(under_test):
     assert {name: transfer[name] for name in body()} == body()
 
 
-async def test_successful_reversal_is_listed_as_requested(under_test):
+async def test_successful_reversal_is_listed_as_requested(under_test: GatewayUnderTest) -> None:
     stripe_id = await paid(under_test)
     outcome = await under_test.gateway.reverse(stripe_id, 400, "refund", "k", ours(1))
     [transfer] = await under_test.transfers()
@@ -224,15 +228,17 @@ async def test_successful_reversal_is_listed_as_requested(under_test):
     assert transfer["amount_reversed"] == 400
 
 
-async def test_repeated_key_moves_money_once(under_test, move):
+async def test_repeated_key_moves_money_once(under_test: GatewayUnderTest, move: Move) -> None:
     _, act, _, after = move
     first, second = await act(), await act()
+    assert isinstance(first, Succeeded)
+    assert isinstance(second, Succeeded)
     assert (first.stripe_id, first.replayed, second.replayed) == (second.stripe_id, False, True)
     assert await moved(under_test) == after
 
 
 @pytest.mark.parametrize("executed", [True, False], ids=["executed", "not executed"])
-async def test_lost_answer_is_unknown_and_settled_by_its_key(under_test, move, executed):
+async def test_lost_answer_is_unknown_and_settled_by_its_key(under_test: GatewayUnderTest, move: Move, executed: bool) -> None:
     operation, act, before, after = move
     await under_test.lose(operation, executed=executed)
     lost = await act()
@@ -245,7 +251,7 @@ async def test_lost_answer_is_unknown_and_settled_by_its_key(under_test, move, e
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-async def test_failing_server_is_called_once(under_test, move, status):
+async def test_failing_server_is_called_once(under_test: GatewayUnderTest, move: Move, status: int) -> None:
     operation, act, before, _ = move
     await under_test.fail(operation, status)
     calls = await under_test.calls()
@@ -258,7 +264,7 @@ async def test_failing_server_is_called_once(under_test, move, status):
 @pytest.mark.parametrize(
     ("status", "why"), [(401, Hindrance.UNAUTHORIZED), (403, Hindrance.FORBIDDEN), (429, Hindrance.RATE_LIMITED)]
 )
-async def test_hindered_call_is_not_executed_and_repeatable(under_test, move, status, why):
+async def test_hindered_call_is_not_executed_and_repeatable(under_test: GatewayUnderTest, move: Move, status: int, why: Hindrance) -> None:
     operation, act, before, after = move
     await under_test.fail(operation, status)
     outcome = await act()
@@ -268,7 +274,7 @@ async def test_hindered_call_is_not_executed_and_repeatable(under_test, move, st
     assert await moved(under_test) == after
 
 
-async def test_lock_timeout_is_no_rate_limit(under_test, move):
+async def test_lock_timeout_is_no_rate_limit(under_test: GatewayUnderTest, move: Move) -> None:
     operation, act, before, _ = move
     await under_test.busy(operation)
     outcome = await act()
@@ -276,7 +282,7 @@ async def test_lock_timeout_is_no_rate_limit(under_test, move):
     assert (outcome.why, await moved(under_test)) == (Hindrance.LOCK_TIMEOUT, before)
 
 
-async def test_key_of_a_running_call_is_in_use(under_test, move):
+async def test_key_of_a_running_call_is_in_use(under_test: GatewayUnderTest, move: Move) -> None:
     operation, act, _, after = move
     await under_test.hold(operation)
     first = asyncio.create_task(act())
@@ -289,7 +295,7 @@ async def test_key_of_a_running_call_is_in_use(under_test, move):
     assert await moved(under_test) == after
 
 
-async def test_cancelled_call_is_settled_by_its_key(under_test, move):
+async def test_cancelled_call_is_settled_by_its_key(under_test: GatewayUnderTest, move: Move) -> None:
     operation, act, _, after = move
     await under_test.hold(operation)
     call = asyncio.create_task(act())
@@ -309,7 +315,7 @@ async def until_executed(act: Act) -> Outcome:
     return outcome
 
 
-async def test_key_with_another_body_raises_and_moves_nothing(under_test):
+async def test_key_with_another_body_raises_and_moves_nothing(under_test: GatewayUnderTest) -> None:
     stripe_id = await paid(under_test)
     for outcome in (
         await under_test.gateway.create(body(1, amount=999), "transfer:t1:e1"),
@@ -320,7 +326,7 @@ async def test_key_with_another_body_raises_and_moves_nothing(under_test):
     assert await moved(under_test) == [1000]
 
 
-async def test_stored_refusal_repeats_until_a_new_key(under_test):
+async def test_stored_refusal_repeats_until_a_new_key(under_test: GatewayUnderTest) -> None:
     await under_test.balance_of_the_platform("usd", 999)
     first = await under_test.gateway.create(body(), "transfer:t1:e1")
     await under_test.balance_of_the_platform("usd", 1000)
@@ -331,26 +337,26 @@ async def test_stored_refusal_repeats_until_a_new_key(under_test):
     assert isinstance(await under_test.gateway.create(body(), "transfer:t1:e2"), Succeeded)
 
 
-async def test_validation_error_keeps_its_key(under_test):
+async def test_validation_error_keeps_its_key(under_test: GatewayUnderTest) -> None:
     refused = await under_test.gateway.create(body(destination="acct_missing"), "k")
     assert isinstance(refused, Rejected)
     assert (refused.code, refused.param, refused.stored) == ("resource_missing", "destination", False)
     assert isinstance(await under_test.gateway.create(body(), "k"), Succeeded)
 
 
-async def test_reversal_of_an_unknown_transfer_is_a_final_404(under_test):
+async def test_reversal_of_an_unknown_transfer_is_a_final_404(under_test: GatewayUnderTest) -> None:
     refused = await under_test.gateway.reverse("tr_unknown", 400, "refund", "k")
     assert isinstance(refused, Rejected)
     assert (refused.status, refused.code) == (404, "resource_missing")
 
 
-async def test_reversal_above_the_remainder_is_refused(under_test):
+async def test_reversal_above_the_remainder_is_refused(under_test: GatewayUnderTest) -> None:
     stripe_id = await paid(under_test)
     assert isinstance(await under_test.gateway.reverse(stripe_id, 1001, "refund", "k"), Rejected)
     assert await moved(under_test) == [1000]
 
 
-async def test_remainder_is_taken_once_under_one_key(under_test):
+async def test_remainder_is_taken_once_under_one_key(under_test: GatewayUnderTest) -> None:
     stripe_id = await paid(under_test)
     await under_test.reverse_elsewhere(stripe_id, 300)
     first = await under_test.gateway.reverse(stripe_id, None, "refund", "k", ours(1))
@@ -361,13 +367,13 @@ async def test_remainder_is_taken_once_under_one_key(under_test):
     assert await moved(under_test) == [0]
 
 
-async def test_remainder_of_nothing_is_refused(under_test):
+async def test_remainder_of_nothing_is_refused(under_test: GatewayUnderTest) -> None:
     stripe_id = await paid(under_test)
     await under_test.reverse_elsewhere(stripe_id, 1000)
     assert isinstance(await under_test.gateway.reverse(stripe_id, None, "refund", "k", ours(1)), Rejected)
 
 
-async def test_empty_key_is_never_sent(under_test):
+async def test_empty_key_is_never_sent(under_test: GatewayUnderTest) -> None:
     stripe_id = await paid(under_test)
     calls = await under_test.calls()
     with pytest.raises(ValueError, match="key"):
@@ -377,12 +383,14 @@ async def test_empty_key_is_never_sent(under_test):
     assert await under_test.calls() == calls
 
 
-async def test_transfer_shows_reversals_newest_first_with_owner(under_test):
+async def test_transfer_shows_reversals_newest_first_with_owner(under_test: GatewayUnderTest) -> None:
     stripe_id = await paid(under_test)
     taken = await under_test.gateway.reverse(stripe_id, 400, "refund", "k1", ours(1))
     for _ in range(100):  # one page is a hundred
         await under_test.reverse_elsewhere(stripe_id, 1)
     last = await under_test.gateway.reverse(stripe_id, 100, "refund", "k2", ours(2))
+    assert isinstance(taken, Succeeded)
+    assert isinstance(last, Succeeded)
     shown = await under_test.gateway.get_transfer(stripe_id)
     assert (shown.amount, shown.amount_reversed, shown.left) == (1000, 600, 400)
     assert (shown.currency, shown.destination, shown.transfer_id) == ("USD", "acct_seller", "t1")
@@ -391,75 +399,75 @@ async def test_transfer_shows_reversals_newest_first_with_owner(under_test):
     assert shown.reversals[-1].stripe_reversal_id == taken.stripe_id
 
 
-async def test_missing_transfer_is_reported_as_missing(under_test):
+async def test_missing_transfer_is_reported_as_missing(under_test: GatewayUnderTest) -> None:
     with pytest.raises(NotAtStripe):
         await under_test.gateway.get_transfer("tr_unknown")
 
 
 @pytest.mark.parametrize("operation", ["transfers.retrieve", "reversals.list"])
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_incomplete_transfer_is_not_returned(under_test, operation, status):
+async def test_incomplete_transfer_is_not_returned(under_test: GatewayUnderTest, operation: str, status: int) -> None:
     stripe_id = await paid(under_test)
     await under_test.fail(operation, status)
     with pytest.raises(LookUpFailed):
         await under_test.gateway.get_transfer(stripe_id)
 
 
-async def test_search_finds_our_transfer_among_many(under_test):
+async def test_search_finds_our_transfer_among_many(under_test: GatewayUnderTest) -> None:
     for number in range(1, 102):  # ours is the oldest, on the second page
         await paid(under_test, number, amount=number)
     [found] = await under_test.gateway.find_by_our_id("t1", "acct_seller", LONG_AGO)
     assert (found.transfer_id, found.amount, found.reversals) == ("t1", 1, ())
 
 
-async def test_search_returns_reversals_too(under_test):
+async def test_search_returns_reversals_too(under_test: GatewayUnderTest) -> None:
     stripe_id = await paid(under_test)
     await under_test.gateway.reverse(stripe_id, 400, "refund", "k", ours(1))
     [found] = await under_test.gateway.find_by_our_id("t1", "acct_seller", LONG_AGO)
     assert found == await under_test.gateway.get_transfer(stripe_id)
 
 
-async def test_search_is_limited_to_account_and_time(under_test):
+async def test_search_is_limited_to_account_and_time(under_test: GatewayUnderTest) -> None:
     await paid(under_test)
     assert await under_test.gateway.find_by_our_id("t1", "acct_other", LONG_AGO) == []
     assert await under_test.gateway.find_by_our_id("t1", "acct_seller", datetime.now(UTC) + timedelta(days=1)) == []
     assert await under_test.gateway.find_by_our_id("t2", "acct_seller", LONG_AGO) == []
 
 
-async def test_incomplete_search_is_not_returned(under_test):
+async def test_incomplete_search_is_not_returned(under_test: GatewayUnderTest) -> None:
     await under_test.fail("transfers.list", 503)
     with pytest.raises(LookUpFailed):
         await under_test.gateway.find_by_our_id("t1", "acct_seller", LONG_AGO)
 
 
-async def test_similar_transfers_are_found_and_no_others(under_test):
+async def test_similar_transfers_are_found_and_no_others(under_test: GatewayUnderTest) -> None:
     wanted = [await paid(under_test, 1), await paid(under_test, 2)]
     for number in range(3, 104):  # the oldest are on the second page
         await paid(under_test, number, amount=number)
     await under_test.gateway.create(body(200, 1000, "acct_other"), "transfer:t200:e1")
-    await under_test.gateway.create(body(201) | {"currency": "eur"}, "transfer:t201:e1")
+    await under_test.gateway.create({**body(201), "currency": "eur"}, "transfer:t201:e1")
     await under_test.gateway.reverse(wanted[0], 400, "refund", "k", ours(1))
     found = await under_test.gateway.find_similar("acct_seller", "USD", 1000, LONG_AGO)
     assert {seen.stripe_transfer_id: seen.amount_reversed for seen in found} == {wanted[0]: 400, wanted[1]: 0}
     assert list(await under_test.gateway.find_similar("acct_seller", "USD", 1000, datetime.now(UTC) + timedelta(days=1))) == []
 
 
-async def test_incomplete_search_for_similar_is_not_returned(under_test):
+async def test_incomplete_search_for_similar_is_not_returned(under_test: GatewayUnderTest) -> None:
     await under_test.fail("transfers.list", 503)
     with pytest.raises(LookUpFailed):
         await under_test.gateway.find_similar("acct_seller", "USD", 1000, LONG_AGO)
 
 
-async def test_account_of_the_key_is_returned_or_unknown(under_test):
+async def test_account_of_the_key_is_returned_or_unknown(under_test: GatewayUnderTest) -> None:
     account = await under_test.gateway.account()
     assert account is None or account.startswith("acct_")
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_repeated_key_moves_money_once_after_any_fault(under_test, seed):
+async def test_repeated_key_moves_money_once_after_any_fault(under_test: GatewayUnderTest, seed: int) -> None:
     chance = random.Random(seed)
     stripe_id = await paid(under_test)
-    acts = {
+    acts: dict[str, Act] = {
         CREATE: lambda: under_test.gateway.create(body(2, 500), "transfer:t2:e1"),
         REVERSE: lambda: under_test.gateway.reverse(stripe_id, 400, "refund", "reversal:r1:e1", ours(1)),
     }

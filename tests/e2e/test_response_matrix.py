@@ -29,22 +29,22 @@ from tests.support.injected_faults import (
 from tests.support.ledger_view import LedgerView
 from tests.support.response_matrix import HINDRANCES, REFUSALS, UNKNOWNS, ResponseCase, Row, cases
 from tests.support.service import CREATE, QUICK, REVERSE, SLOW, SystemUnderTest, quick
-from tests.support.story import BEFORE, DONE, Play, names, played, plays_out, word_of
+from tests.support.story import BEFORE, DONE, CallStory, call_story, check_case, names, word_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-Theatre = Callable[[str, Situation], AbstractAsyncContextManager[Play]]
+NewStory = Callable[[str, Situation], AbstractAsyncContextManager[CallStory]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def theatre(databases: Databases) -> AsyncIterator[Theatre]:
+async def new_story(databases: Databases) -> AsyncIterator[NewStory]:
     """One database and one Stripe for all plays. They end well, so that no failure is followed by the same of another
     transfer: several in a row would stop everything. In the end the books of them all must agree."""
     database_url, rewriter, numbers = databases.create(migrated=True), AnswerRewriter(), count(1)
     async with running_simulator() as (simulator, stripe), LedgerView.of(database_url) as view:
         simulator.app.add_middleware(RewritingMiddleware, rewriter=rewriter)
         system = SystemUnderTest(quick(database_url, stripe.url), view, stripe)
-        yield lambda call, scene: played(system, rewriter, call, next(numbers), scene)
+        yield lambda call, situation: call_story(system, rewriter, call, next(numbers), situation)
         await books_agree(stripe, view.pool)
     databases.drop(database_url)
 
@@ -54,56 +54,56 @@ def one_by_one(rows: list[Row]) -> pytest.MarkDecorator:
 
 
 @one_by_one(REFUSALS)
-async def test_rejection_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
-    await in_theatre(theatre, case)
+async def test_rejection_follows_its_row(new_story: NewStory, case: ResponseCase) -> None:
+    await in_theatre(new_story, case)
 
 
 @one_by_one(HINDRANCES)
-async def test_call_not_executed_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
-    await in_theatre(theatre, case)
+async def test_call_not_executed_follows_its_row(new_story: NewStory, case: ResponseCase) -> None:
+    await in_theatre(new_story, case)
 
 
 @one_by_one(UNKNOWNS)
-async def test_unknown_outcome_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
-    await in_theatre(theatre, case)
+async def test_unknown_outcome_follows_its_row(new_story: NewStory, case: ResponseCase) -> None:
+    await in_theatre(new_story, case)
 
 
-async def in_theatre(theatre: Theatre, case: ResponseCase) -> None:
-    scene = case.row.stripe if isinstance(case.row.stripe, Situation) else Situation()
-    async with theatre(case.call, scene) as play:
-        await plays_out(play, case)
+async def in_theatre(new_story: NewStory, case: ResponseCase) -> None:
+    situation = case.row.stripe if isinstance(case.row.stripe, Situation) else Situation()
+    async with new_story(case.call, situation) as story:
+        await check_case(story, case)
 
 
 # --- laws -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_key_of_stored_refusal_is_never_reused(theatre: Theatre, call: str, scene: Situation) -> None:
+@pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+async def test_key_of_stored_refusal_is_never_reused(new_story: NewStory, call: str, situation: Situation) -> None:
     """Stripe repeats its refusal under the first key although there is enough money now; the ledger asks under the second."""
-    async with theatre(call, scene) as play:
-        await play.work(SLOW)
-        await play.open()
-        await play.cause()
-        await play.told(len(BEFORE[call]) + 1)
-        assert scene.ends is not None
-        await scene.ends(play)
-        await play.caller.retry(play.transfer_id)
-        await play.system.view.reached(play.order_id, DONE[call])
-        await play.rest()
-        first, second = await play.calls()
+    async with new_story(call, situation) as story:
+        await story.work(SLOW)
+        await story.open()
+        await story.cause()
+        await story.told(len(BEFORE[call]) + 1)
+        assert situation.ends is not None
+        await situation.ends(story)
+        await story.caller.retry(story.transfer_id)
+        await story.system.view.reached(story.order_id, DONE[call])
+        await story.rest()
+        first, second = await story.calls()
         assert (first.epoch, second.epoch) == (1, 2)
-        assert await asked_again(play, first) == await asked_again(play, first)
-        assert isinstance(await asked_again(play, first), Rejected)
+        assert await asked_again(story, first) == await asked_again(story, first)
+        assert isinstance(await asked_again(story, first), Rejected)
 
 
-async def asked_again(play: Play, intent: CallStarted) -> Outcome:
+async def asked_again(story: CallStory, intent: CallStarted) -> Outcome:
     """What Stripe says to the very same call, made by somebody who does not know better."""
-    async with StripeGateway("sk_test_x", play.stripe.url, timeout=10) as gateway:
-        if play.call == CREATE:
+    async with StripeGateway("sk_test_x", story.stripe.url, timeout=10) as gateway:
+        if story.call == CREATE:
             outcome = await gateway.create(cast("TransferBody", intent.body), intent.key)
         else:
             body = cast("ReversalBody", intent.body)
-            outcome = await gateway.reverse(play.stripe_transfer_id, body["amount"], body["reason"], intent.key, body["metadata"])
+            outcome = await gateway.reverse(story.stripe_transfer_id, body["amount"], body["reason"], intent.key, body["metadata"])
     return replace(outcome, request_id=None)
 
 
@@ -112,88 +112,88 @@ UNSTORED = [case for case in cases() if case.row.not_stored]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in UNSTORED])
-async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(theatre: Theatre, case: ResponseCase) -> None:
+async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(new_story: NewStory, case: ResponseCase) -> None:
     """It says nothing about the call before it, which may have moved the money."""
-    async with theatre(case.call, Situation()) as play:
-        await play.work(QUICK)
-        await play.open()
-        await play.provoke(Fault("reset_before_commit"), nth=1)
-        await play.provoke(case.row.stripe, nth=2)
-        await play.cause()
-        await play.system.view.reached(play.order_id, DONE[case.call])
-        await play.rest()
+    async with new_story(case.call, Situation()) as story:
+        await story.work(QUICK)
+        await story.open()
+        await story.provoke(Fault("reset_before_commit"), nth=1)
+        await story.provoke(case.row.stripe, nth=2)
+        await story.cause()
+        await story.system.view.reached(story.order_id, DONE[case.call])
+        await story.rest()
         once, twice = ["AttemptDeferred", "CallStarted"], ["AttemptDeferred", "CallStarted"]
         ending = {CREATE: "Completed", REVERSE: "Reversed"}[case.call]
-        assert names(await play.told()) == [*BEFORE[case.call], *once, *twice, ending]
-        assert [call.epoch for call in await play.calls()] == [1, 1, 1]
-        assert all(fact.open for fact in await play.told() if isinstance(fact, AttemptDeferred))
+        assert names(await story.told()) == [*BEFORE[case.call], *once, *twice, ending]
+        assert [call.epoch for call in await story.calls()] == [1, 1, 1]
+        assert all(fact.open for fact in await story.told() if isinstance(fact, AttemptDeferred))
 
 
-@pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_lost_stored_refusal_counts_when_replayed(theatre: Theatre, call: str, scene: Situation) -> None:
+@pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+async def test_lost_stored_refusal_counts_when_replayed(new_story: NewStory, call: str, situation: Situation) -> None:
     """Only then is it certain that the first call moved nothing, and another key may be used."""
-    async with theatre(call, scene) as play:
-        await play.work(QUICK)
-        await play.open()
-        await play.provoke(Fault("cut_body"))
-        await play.cause()
-        told = await play.told(len(BEFORE[call]) + 3)
+    async with new_story(call, situation) as story:
+        await story.work(QUICK)
+        await story.open()
+        await story.provoke(Fault("cut_body"))
+        await story.cause()
+        told = await story.told(len(BEFORE[call]) + 3)
         unknown, _, refused = told[len(BEFORE[call]) :]
         assert isinstance(unknown, AttemptDeferred)
         assert (unknown.why, unknown.open, unknown.epoch) == ("unknown", True, 1)
         assert isinstance(refused, AttemptDeferred | Failed)
         assert (word_of(refused), refused.epoch, refused.waiting_for) == ("awaiting_funds", 2, "funds")
-        assert scene.ends is not None
-        await scene.ends(play)
-        await play.caller.retry(play.transfer_id)
-        await play.system.view.reached(play.order_id, DONE[call])
-        await play.rest()
-        assert [call.epoch for call in await play.calls()] == [1, 1, 2]
+        assert situation.ends is not None
+        await situation.ends(story)
+        await story.caller.retry(story.transfer_id)
+        await story.system.view.reached(story.order_id, DONE[call])
+        await story.rest()
+        assert [call.epoch for call in await story.calls()] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("call", [CREATE, REVERSE])
-async def test_validation_error_keeps_its_key(theatre: Theatre, call: str) -> None:
+async def test_validation_error_keeps_its_key(new_story: NewStory, call: str) -> None:
     """Nothing is stored under it."""
-    async with theatre(call, Situation()) as play:
-        await play.work(SLOW)
-        await play.open()
-        await play.provoke(catalogued("integer_too_small"))
-        await play.cause()
-        await play.told(len(BEFORE[call]) + 1)
-        await play.caller.retry(play.transfer_id)
-        await play.system.view.reached(play.order_id, DONE[call])
-        await play.rest()
-        assert [call.key.rpartition(":")[2] for call in await play.calls()] == ["e1", "e1"]
+    async with new_story(call, Situation()) as story:
+        await story.work(SLOW)
+        await story.open()
+        await story.provoke(catalogued("integer_too_small"))
+        await story.cause()
+        await story.told(len(BEFORE[call]) + 1)
+        await story.caller.retry(story.transfer_id)
+        await story.system.view.reached(story.order_id, DONE[call])
+        await story.rest()
+        assert [call.key.rpartition(":")[2] for call in await story.calls()] == ["e1", "e1"]
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
-async def test_refused_transfer_fails_after_six_calls(theatre: Theatre, stored: bool) -> None:
-    async with theatre(CREATE, Situation()) as play:
-        await play.work(QUICK)
+async def test_refused_transfer_fails_after_six_calls(new_story: NewStory, stored: bool) -> None:
+    async with new_story(CREATE, Situation()) as story:
+        await story.work(QUICK)
         for nth in range(1, 7):
-            await play.provoke(catalogued("integer_too_small", stored=stored), nth)
-        await play.cause()
-        (row,) = await play.system.view.reached(play.order_id, "permanently_failed")
-        await play.rest()
-        assert names(await play.told()) == ["Created", *["CallStarted", "Failed"] * 5, "CallStarted", "PermanentlyFailed"]
-        assert [call.epoch for call in await play.calls()] == ([1, 2, 3, 4, 5, 6] if stored else [1] * 6)
+            await story.provoke(catalogued("integer_too_small", stored=stored), nth)
+        await story.cause()
+        (row,) = await story.system.view.reached(story.order_id, "permanently_failed")
+        await story.rest()
+        assert names(await story.told()) == ["Created", *["CallStarted", "Failed"] * 5, "CallStarted", "PermanentlyFailed"]
+        assert [call.epoch for call in await story.calls()] == ([1, 2, 3, 4, 5, 6] if stored else [1] * 6)
         assert (row.retry_count, row.next_retry_at, row.waiting_for) == (5, None, None)
-        assert word_of((await play.told())[-1]) == "rejected"
+        assert word_of((await story.told())[-1]) == "rejected"
 
 
-@pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_wait_for_funds_costs_no_attempt_until_deadline(theatre: Theatre, call: str, scene: Situation) -> None:
+@pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+async def test_wait_for_funds_costs_no_attempt_until_deadline(new_story: NewStory, call: str, situation: Situation) -> None:
     """Counted from the first refusal on: a second one before the deadline waits on, each under a key of its own."""
     waits = {"funds_retry_interval": timedelta(milliseconds=50), "funds_deadline": timedelta(milliseconds=120)}
-    async with theatre(call, scene) as play:
-        await play.work(QUICK, **waits)
-        await play.open()
-        await play.cause()
-        (row,) = await play.system.view.reached(play.order_id, "permanently_failed")
-        await play.rest()
-        told, calls = (await play.told())[len(BEFORE[call]) :], await play.calls()
-        assert scene.ends is not None
-        await scene.ends(play)
+    async with new_story(call, situation) as story:
+        await story.work(QUICK, **waits)
+        await story.open()
+        await story.cause()
+        (row,) = await story.system.view.reached(story.order_id, "permanently_failed")
+        await story.rest()
+        told, calls = (await story.told())[len(BEFORE[call]) :], await story.calls()
+        assert situation.ends is not None
+        await situation.ends(story)
         assert word_of(told[-1]) == "funds_deadline"
         assert told[-1].timestamp - told[0].timestamp >= waits["funds_deadline"]
         assert {word_of(fact) for fact in told[:-1]} == {"awaiting_funds", ""}

@@ -11,10 +11,10 @@ from infrastructure.simulators.stripe.errors import CATALOGUE
 from tests.support.service import CREATE, account
 
 if TYPE_CHECKING:
-    from tests.support.story import Play
+    from tests.support.story import CallStory
 
 Json = dict[str, Any]
-Step = Callable[["Play"], Awaitable[object]]
+Step = Callable[["CallStory"], Awaitable[object]]
 EUR, ENOUGH = "eur", 10**9
 
 
@@ -110,39 +110,39 @@ def having(**fields: object) -> Callable[[Json], object]:
 # --- scenes -----------------------------------------------------------------------------------------------------------
 
 
-async def drain_platform(play: "Play") -> None:
-    await play.stripe.drain(EUR)
+async def drain_platform(story: "CallStory") -> None:
+    await story.stripe.drain(EUR)
 
 
-async def fund_platform(play: "Play") -> None:
-    await play.stripe.fund(EUR, ENOUGH)
+async def fund_platform(story: "CallStory") -> None:
+    await story.stripe.fund(EUR, ENOUGH)
 
 
-async def drain_seller(play: "Play") -> None:
-    await play.stripe.drain(EUR, account=account(play.seller))
+async def drain_seller(story: "CallStory") -> None:
+    await story.stripe.drain(EUR, account=account(story.seller))
 
 
-async def fund_seller(play: "Play") -> None:
-    await play.stripe.fund(EUR, ENOUGH, account=account(play.seller))
+async def fund_seller(story: "CallStory") -> None:
+    await story.stripe.fund(EUR, ENOUGH, account=account(story.seller))
 
 
-async def forbid_transfers(play: "Play") -> None:
-    await play.stripe.change_account(account(play.seller), transfers_capability="inactive")
+async def forbid_transfers(story: "CallStory") -> None:
+    await story.stripe.change_account(account(story.seller), transfers_capability="inactive")
 
 
-async def allow_transfers(play: "Play") -> None:
-    await play.stripe.change_account(account(play.seller), transfers_capability="active")
+async def allow_transfers(story: "CallStory") -> None:
+    await story.stripe.change_account(account(story.seller), transfers_capability="active")
 
 
-async def open_the_account(play: "Play") -> None:
-    await play.stripe.change_account(account(play.seller))
+async def open_the_account(story: "CallStory") -> None:
+    await story.stripe.change_account(account(story.seller))
 
 
 def charged(id_: str, currency: str, amount: int) -> Step:
     """A buyer's payment, of which the transfer is to be made."""
 
-    async def begins(play: "Play") -> None:
-        await play.stripe.create_charge(id_, currency, amount)
+    async def begins(story: "CallStory") -> None:
+        await story.stripe.create_charge(id_, currency, amount)
 
     return begins
 
@@ -150,8 +150,8 @@ def charged(id_: str, currency: str, amount: int) -> Step:
 def taken_back(amount: int | None = None) -> Step:
     """By somebody else, in the dashboard."""
 
-    async def begins(play: "Play") -> None:
-        await play.stripe.external_reversal(play.stripe_transfer_id, amount)
+    async def begins(story: "CallStory") -> None:
+        await story.stripe.external_reversal(story.stripe_transfer_id, amount)
 
     return begins
 
@@ -159,9 +159,9 @@ def taken_back(amount: int | None = None) -> Step:
 def worded(name: str, first: Step, **changes: Any) -> Step:
     """The situation, and the entry of the catalogue that speaks of it in other words."""
 
-    async def begins(play: "Play") -> None:
-        await play.stripe.reword(name, **changes)
-        await first(play)
+    async def begins(story: "CallStory") -> None:
+        await story.stripe.reword(name, **changes)
+        await first(story)
 
     return begins
 
