@@ -8,14 +8,14 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
 
-def script_of(root: Path) -> Any:
+def script_of(root: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("dev", root / "scripts" / "dev.py")
     assert spec is not None
     assert spec.loader is not None

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 import pytest
@@ -20,14 +20,24 @@ from domain.errors import StripeSilent
 from domain.identity import transfer_stream
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.seller_transfer.facts import Completed, StripeTransferIdBackfilled
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from scripts.commands.backfill import backfill
 from tests.scripts.test_command_line import ROOT, run
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CURRENCY, LedgerCaller, SystemUnderTest, account, quick
+
+
+class Marks(TypedDict, total=False):
+    """What an older system left at Stripe to tell its transfers by."""
+
+    metadata: dict[str, str]
+    transfer_group: str
+
 
 OURS = str(transfer_stream("old", "anna"))
 
@@ -38,8 +48,8 @@ async def system(database_url: str) -> AsyncIterator[SystemUnderTest]:
         yield SystemUnderTest(quick(database_url, stripe.url), view, stripe)
 
 
-async def held(stripe: SimulatorControl, amount: int = 900, seller: str = "anna", **settings: Any) -> str:
-    return str((await stripe.external_transfer(account(seller), amount, "eur", **settings))["id"])
+async def held(stripe: SimulatorControl, amount: int = 900, seller: str = "anna", **marks: Unpack[Marks]) -> str:
+    return str((await stripe.external_transfer(account(seller), amount, "eur", **marks))["id"])
 
 
 async def stripe_id(system: SystemUnderTest, order_id: str = "old") -> str | None:
@@ -55,13 +65,14 @@ async def stripe_id(system: SystemUnderTest, order_id: str = "old") -> str | Non
         ({}, "amount and time"),
     ],
 )
-async def test_match_by_each_rule_is_recorded_with_evidence(system: SystemUnderTest, marks: dict[str, Any], by: str) -> None:
+async def test_match_by_each_rule_is_recorded_with_evidence(system: SystemUnderTest, marks: Marks, by: str) -> None:
     transfer_id = await system.take_over()
     known = await held(system.stripe, **marks)
     await held(system.stripe, 899, **marks)
     assert await backfill(system.settings, True, None, False) == 0
     assert await stripe_id(system) == known
-    fact: Any = (await system.view.facts(transfer_id))[-1]
+    fact = (await system.view.facts(transfer_id))[-1]
+    assert isinstance(fact, StripeTransferIdBackfilled)
     assert (fact.actor, by in fact.evidence) == ("backfill", True)
 
 
@@ -98,7 +109,7 @@ async def test_script_and_command_are_the_same(system: SystemUnderTest) -> None:
 
 
 @pytest.mark.parametrize("marks", [{}, {"transfer_group": "old"}, {"metadata": {"order_id": "old"}}])
-async def test_contradicting_time_needs_a_person(system: SystemUnderTest, tmp_path: Path, marks: dict[str, Any]) -> None:
+async def test_contradicting_time_needs_a_person(system: SystemUnderTest, tmp_path: Path, marks: Marks) -> None:
     await system.take_over(created_at=datetime.now(UTC) + timedelta(days=3))
     known = await held(system.stripe, **marks)
     (line,) = await reviewed(system, tmp_path / "review.csv")
@@ -124,8 +135,9 @@ async def test_open_paid_transfer_is_completed_and_not_sent(system: SystemUnderT
     assert await backfill(system.settings, True, None, False) == 0
     row = await system.view.transfer("old")
     assert (row.status, row.stripe_transfer_id, row.next_retry_at) == ("completed", known, None)
-    fact: Any = (await system.view.facts(row.transfer_id))[-1]
-    assert "backfill: Stripe's list, by transfer_group" in fact.note
+    fact = (await system.view.facts(row.transfer_id))[-1]
+    assert isinstance(fact, Completed)
+    assert "backfill: Stripe's list, by transfer_group" in str(fact.note)
     async with system.at_work() as caller:
         await system.paid(caller, "new")
     assert len(await system.posts("transfers.create")) == 1
@@ -154,7 +166,7 @@ async def test_own_transfers_are_not_backfilled(system: SystemUnderTest) -> None
 # --- the same by `reconcile` ------------------------------------------------------------------------------------------
 
 
-async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[dict[str, Any]]]:
+async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[Json]]:
     where = {"DATABASE_URL": str(system.settings.database_url), "STRIPE_API_BASE": system.stripe.url}
     ended = await asyncio.to_thread(run, "reconcile", "--json", *more, **where)
     assert ended.returncode in (0, 1), ended.stderr
@@ -281,15 +293,19 @@ async def test_stuck_reversal_continues_after_backfill(system: SystemUnderTest) 
 @pytest.mark.parametrize("stuck", [False, True])
 async def test_webhook_with_a_mark_records_the_id(system: SystemUnderTest, stuck: bool) -> None:
     """Held, a row whose reversal is stuck for want of its id would not be looked for any more, and never be reversed."""
-    columns = {"status": "reversal_pending", "reversal_id": str(UUID(int=1)), "next_retry_at": datetime.now(UTC)}
-    transfer_id = await system.take_over(**(columns if stuck else {}))
+    if stuck:
+        transfer_id = await system.take_over(
+            status="reversal_pending", reversal_id=str(UUID(int=1)), next_retry_at=datetime.now(UTC)
+        )
+    else:
+        transfer_id = await system.take_over()
     async with stored(system.settings) as storage:
         ledger = PostgresEventLog(storage.store)
         if stuck:
             uow = await ledger.load([transfer_id])
             begin(uow.transfer(transfer_id), storage.clock.now() + timedelta(seconds=1), Policy())
             await ledger.append(uow)
-            assert (await system.view.transfer("old")).last_error.startswith("no_stripe_transfer_id")
+            assert str((await system.view.transfer("old")).last_error).startswith("no_stripe_transfer_id")
         known = await held(system.stripe, metadata={"transfer_id": str(transfer_id)})
         seen = TransferAtStripe(known, 900, 0, CURRENCY, account("anna"), str(transfer_id))
         await StripesBooks(ledger, storage.clock).take_in(transfer_id, seen, CommitExtras())

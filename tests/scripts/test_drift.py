@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -19,6 +19,7 @@ from infrastructure.bootstrap import stored
 from infrastructure.settings import settings_from
 from infrastructure.simulators.stripe import RunningSimulator, running_simulator
 from tests.scripts.test_command_line import ROOT
+from tests.support.json_types import Json
 from tests.support.planted_differences import MANY, SELLERS, PlantedDifferences
 
 TRANSFERS = int(os.environ.get("RECONCILE_TRANSFERS", "600"))
@@ -70,7 +71,7 @@ async def test_planted_drift_is_found_and_none_is_invented(database_url: str, si
         await seeds.grow(storage, TRANSFERS)
     where = {"DATABASE_URL": database_url, "STRIPE_API_BASE": simulator.url, "STRIPE_MAX_RPS": "1000"}
 
-    async def reconciled(*more: str) -> tuple[int, list[dict[str, Any]]]:
+    async def reconciled(*more: str) -> tuple[int, list[Json]]:
         ended = await asyncio.to_thread(measured, "reconcile", "--json", *more, **where)
         sys.stderr.write(f"{TRANSFERS} transfers: {ended.seconds:.1f} s, {ended.megabytes} MB at most\n")
         assert ended.megabytes < MOST_MEGABYTES

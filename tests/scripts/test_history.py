@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -23,6 +23,7 @@ from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.service import Storage
 from infrastructure.settings import settings_from
 from tests.scripts.test_command_line import run
+from tests.support.json_types import Json
 
 WHOLE = ("--from", "2001-01-01T00:00:00Z", "--to", "2999-01-01T00:00:00+02:00")
 TAMPER = """
@@ -46,7 +47,7 @@ async def transfer_id(database_url: str) -> str:
     return str(row.transfer_id)
 
 
-async def _goes_through(storage: Storage, transfer_id, stripe_id: str) -> None:
+async def _goes_through(storage: Storage, transfer_id: UUID, stripe_id: str) -> None:
     ledger, now = PostgresEventLog(storage.store), storage.clock.now()
     uow = await ledger.load([transfer_id])
     transfer, policy = uow.transfer(transfer_id), Policy()
@@ -60,8 +61,9 @@ async def _goes_through(storage: Storage, transfer_id, stripe_id: str) -> None:
     await ledger.append(uow)
 
 
-def told(*arguments: str, database_url: str) -> list[dict]:
-    return json.loads(run("history", *arguments, "--json", DATABASE_URL=database_url).stdout)
+def told(*arguments: str, database_url: str) -> list[Json]:
+    entries: list[Json] = json.loads(run("history", *arguments, "--json", DATABASE_URL=database_url).stdout)
+    return entries
 
 
 def test_history_accepts_transfer_order_or_refund_ids(database_url: str, transfer_id: str) -> None:
@@ -122,7 +124,7 @@ def test_seller_without_transfers_has_an_empty_statement(database_url: str) -> N
 def test_inconsistent_statement_is_found(database_url: str, transfer_id: str) -> None:
     with psycopg.connect(database_url) as connection:
         for query in TAMPER.split(";"):
-            connection.execute(query)  # type: ignore[arg-type]
+            connection.execute(query.encode())
     found = run("statement", "ada", *WHOLE, DATABASE_URL=database_url)
     assert found.returncode == 1
     assert "does not tie out" in found.stderr

@@ -13,6 +13,7 @@ import pytest
 
 from domain.identity import transfer_stream
 from tests.scripts.test_command_line import ROOT, run
+from tests.support.json_types import Json
 
 STATUSES = {"pending": 0, "completed": 0, "failed": 0, "reversal_pending": 100, "reversed": 900, "permanently_failed": 0}
 MOVED = ("--map", "destination=account")
@@ -37,18 +38,18 @@ def given(tmp_path: Path, *rows: dict[str, str]) -> str:
     return str(file)
 
 
-def imports(url: str, source: str, *more: str) -> tuple[int, dict]:
+def imports(url: str, source: str, *more: str) -> tuple[int, Json]:
     ended = run("import", source, *MOVED, "--json", *more, DATABASE_URL=url)
     assert "Traceback" not in ended.stderr
     assert ended.stdout, ended.stderr
     return ended.returncode, json.loads(ended.stdout)
 
 
-def counts(told: dict) -> tuple[int, int, int, int]:
+def counts(told: Json) -> tuple[int, int, int, int]:
     return told["imported"], told["already_there"], told["differ"], told["bad"]
 
 
-def selected(url: str, query: str) -> list[tuple]:
+def selected(url: str, query: str) -> list[tuple[object, ...]]:
     with psycopg.connect(url) as connection:
         return connection.execute(query.encode()).fetchall()
 

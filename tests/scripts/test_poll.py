@@ -5,13 +5,20 @@ import json
 import subprocess
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from typing import Protocol
 
 import psycopg
 import pytest
 
 from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from tests.scripts.test_command_line import run
+from tests.support.json_types import Json
+
+
+class Command(Protocol):
+    """Runs a command on the test's database and simulated Stripe."""
+
+    async def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
 
 
 @pytest.fixture
@@ -21,7 +28,7 @@ async def stripe() -> AsyncIterator[SimulatorControl]:
 
 
 @pytest.fixture
-def command(database_url: str, stripe: SimulatorControl) -> Any:
+def command(database_url: str, stripe: SimulatorControl) -> Command:
     """Run it on this database and this Stripe."""
 
     async def ran(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +38,7 @@ def command(database_url: str, stripe: SimulatorControl) -> Any:
     return ran
 
 
-async def test_unconfigured_provider_is_not_polled(command: Any) -> None:
+async def test_unconfigured_provider_is_not_polled(command: Command) -> None:
     ended = await command("inbox", "poll")
     assert ended.returncode == 0
     assert ended.stdout.splitlines() == [
@@ -43,7 +50,7 @@ async def test_unconfigured_provider_is_not_polled(command: Any) -> None:
 
 
 async def test_round_runs_now_and_shows_its_findings(
-    command: Any, stripe: SimulatorControl, database_url: str
+    command: Command, stripe: SimulatorControl, database_url: str
 ) -> None:
     listens = {"STRIPE_WEBHOOK_SECRETS": "whsec_1"}
     assert json.loads((await command("inbox", "poll", "--json", **listens)).stdout)[0]["missed"] == 0
@@ -59,7 +66,7 @@ async def test_round_runs_now_and_shows_its_findings(
     assert "missed 1, replayed 0" in doctor.stdout
 
 
-async def until_old_enough(command: Any, listens: dict[str, str]) -> dict[str, Any]:
+async def until_old_enough(command: Command, listens: dict[str, str]) -> Json:
     """Two seconds later at the latest, as Stripe counts whole ones."""
     while True:
         (found,) = json.loads((await command("inbox", "poll", "--json", **listens)).stdout)
@@ -73,7 +80,7 @@ def long_ago(database_url: str, ago: timedelta) -> None:
         connection.execute("update webhook_polls set begun_at = begun_at - %s, seen_until = seen_until - %s", (ago, ago))
 
 
-async def test_unreachable_provider_exits_with_1(command: Any, stripe: SimulatorControl, database_url: str) -> None:
+async def test_unreachable_provider_exits_with_1(command: Command, stripe: SimulatorControl, database_url: str) -> None:
     listens = {"STRIPE_WEBHOOK_SECRETS": "whsec_1"}
     await command("inbox", "poll", **listens)
     long_ago(database_url, timedelta(hours=2))

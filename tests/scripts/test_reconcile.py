@@ -22,6 +22,7 @@ from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
 from infrastructure.settings import settings_from
 from infrastructure.simulators.stripe import SimulatorControl, running_simulator
 from tests.scripts.test_command_line import run
+from tests.support.json_types import Json
 from tests.support.service import LedgerCaller
 
 DECISION = ("--actor", "mia", "--reason", "checked at Stripe")
@@ -43,8 +44,8 @@ def ours(order_id: str) -> str:
 OURS1 = ours("o1")
 
 
-class At:
-    """A clock that stands still."""
+class FixedClock:
+    """A clock that always returns one instant."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -53,10 +54,10 @@ class At:
         return self._now
 
     def observe(self, database_now: datetime) -> None:
-        """It is not to go on."""
+        """Ignore the database's time."""
 
 
-def named(option: str, findings: list[dict]) -> list[str]:
+def named(option: str, findings: list[Json]) -> list[str]:
     return [part for one in findings for part in (option, one["id"])]
 
 
@@ -83,7 +84,7 @@ async def reconciled(database_url: str, stripe: SimulatorControl, *more: str) ->
     return await asyncio.to_thread(run, "reconcile", *more, DATABASE_URL=database_url, STRIPE_API_BASE=stripe.url)
 
 
-async def found(database_url: str, stripe: SimulatorControl, *more: str) -> tuple[int, list[dict]]:
+async def found(database_url: str, stripe: SimulatorControl, *more: str) -> tuple[int, list[Json]]:
     ended = await reconciled(database_url, stripe, "--json", *more)
     assert ended.returncode in (0, 1), ended.stderr
     return ended.returncode, json.loads(ended.stdout)
@@ -185,7 +186,7 @@ async def test_lost_outcome_of_our_reversal_is_adopted(
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         an_hour_ago = storage.clock.now() - timedelta(hours=1)
         ledger = PostgresEventLog(storage.store)
-        caller = LedgerCaller(replace(storage, ledger=TransferLedger(ledger, PostgresDirectory(storage.pool), At(an_hour_ago))))
+        caller = LedgerCaller(replace(storage, ledger=TransferLedger(ledger, PostgresDirectory(storage.pool), FixedClock(an_hour_ago))))
         await caller.order("o1", 1_000, ada=1_000)
         await caller.pay("o1")
         uow = await ledger.load([UUID(OURS1)])
