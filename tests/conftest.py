@@ -1,7 +1,7 @@
-"""Real PostgreSQL for every test that asks: `database_url` (migrated) and `empty_database_url`, fresh for each test.
+"""PostgreSQL databases for tests: `database_url` (migrated) and `empty_database_url`, fresh for each test.
 
-The server is DATABASE_URL's if that is set (its own database is only used to create others), else an embedded one that
-all workers and runs of this checkout share. It is fast because it may forget: a test that crashes the server and looks
+The server is that of DATABASE_URL if it is set (its own database is only used to create others), else an embedded server that
+all workers and runs of this checkout share. It is fast because it may lose commits: a test that crashes the server and looks
 for acknowledged commits starts an EmbeddedPostgres of its own.
 """
 
@@ -52,7 +52,7 @@ def pytest_configure() -> None:
 
 
 class Databases:
-    """Creates this run's databases and drops what dead runs left."""
+    """Creates the databases of this run and drops those of dead runs."""
 
     def __init__(self, server: str) -> None:
         self._server = server

@@ -1,4 +1,4 @@
-"""`scripts/dev.py`, which has to work before anything is installed."""
+"""Script `scripts/dev.py`, which has to work before any package is installed."""
 
 import ast
 import importlib.util
@@ -29,7 +29,7 @@ dev = script_of(ROOT)
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """What dev.py needs of the project, and a program behind it that tells its process id and its arguments."""
+    """Create the files that dev.py needs, and a program that prints its process id and arguments."""
     (tmp_path / "scripts").mkdir()
     for name in ("scripts/dev.py", "constraints.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)

@@ -1,4 +1,4 @@
-"""The stage of the end-to-end scenarios, and locks that stop the database at a chosen moment."""
+"""Fixtures of the end-to-end tests, and locks that stop PostgreSQL statements at a chosen moment."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from tests.support.ledger_view import LedgerView, eventually
 __all__ = ["Processes", "processes", "settings", "simulator", "stripe", "system", "view"]
 
 WRITERS = "pg_advisory_lock(x'6c6564676572'::bigint)"
-"""What every append waits for; whoever holds it stops them all."""
+"""The lock that every append needs; its holder stops all appends."""
 WAITING = """
     select pid from pg_stat_activity
      where datname = current_database() and wait_event_type = 'Lock' and position(%s in query) > 0 and pid <> pg_backend_pid()
@@ -35,7 +35,7 @@ class DatabaseLocks:
 
     @asynccontextmanager
     async def on_rate_limiter(self, endpoint: str) -> AsyncIterator[None]:
-        """Nobody can reserve a call of this endpoint: what is claimed stays before its intent."""
+        """Stop reservations for this endpoint: claimed transfers wait before their intent."""
         async with await self._session() as session, session.transaction():
             await session.execute(
                 "insert into pace values (%s, now()) on conflict (endpoint) do update set next_at = now()", (endpoint,)
@@ -52,12 +52,12 @@ class DatabaseLocks:
         return await eventually(there, f"{sessions} sessions held up in {words!r}")
 
     async def end(self, sessions: list[int]) -> None:
-        """What they wait for will never be executed."""
+        """End these sessions; their waiting statements are never executed."""
         for pid in sessions:
             await self._view.select("select pg_terminate_backend(%s, 5000)", pid)
 
     async def until_done(self, sessions: list[int]) -> None:
-        """Their clients are dead, but PostgreSQL finishes what it was asked before it finds out."""
+        """Wait until PostgreSQL has finished the statements of killed clients."""
 
         async def gone() -> bool:
             alive = await self._view.select("select from pg_stat_activity where pid = any(%s) and state = 'active'", sessions)

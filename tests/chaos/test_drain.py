@@ -1,4 +1,4 @@
-"""SIGTERM: nothing new is begun, what is on its way is recorded, and the process ends with 0."""
+"""Drain after SIGTERM: no new call begins, calls under way are recorded, and the process exits with 0."""
 
 import signal
 

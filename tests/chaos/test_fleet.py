@@ -1,4 +1,4 @@
-"""Many processes on one database: killed one after the other, restarted one after the other, and held to Stripe's limit."""
+"""Many processes on one database: killed in turn, restarted in turn, and held to Stripe's rate limit."""
 
 import asyncio
 import contextlib
@@ -93,7 +93,7 @@ async def test_killed_workers_execute_each_call_once(
 async def test_rolling_restart_leaves_no_call_unknown(
     processes: Processes, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
-    """SIGTERM drains: what is under way is recorded, so nobody has to ask Stripe again."""
+    """SIGTERM drains: calls under way are recorded, so no process has to call Stripe again."""
     many = [f"o{n}" for n in range(300)]
     await stripe.fault("latency", "*", ms=50)
     async with stored(settings) as storage:

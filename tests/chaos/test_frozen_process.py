@@ -1,4 +1,4 @@
-"""A process that stands still and comes back is not dead: somebody else has taken over, and it must not do harm."""
+"""Frozen process: it comes back after another process has taken over its lease, and does no harm."""
 
 import signal
 

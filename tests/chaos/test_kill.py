@@ -1,7 +1,7 @@
-"""kill -9 of a serving ledger at every point on the way of one call, for payments and for reversals.
+"""kill -9 of a serving ledger at every point of one call, for payments and for reversals.
 
-Each time a second ledger takes over when the lease of the dead one has run out. Then Stripe holds exactly one object, and the
-row says so. No point is hit by luck: the ledger is stopped there, by Stripe or by PostgreSQL, and seen to be there.
+Each time a second ledger takes over when the lease of the killed one has run out. Then Stripe holds exactly one object, and
+the row says so. No point is reached by luck: Stripe or PostgreSQL stops the ledger there, and the test checks it.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class CallUnderTest:
         await self.process.kill()
 
     async def restart(self, **changes: str) -> None:
-        """Another ledger, which finishes what the dead one had begun."""
+        """Start another ledger, which finishes the work of the killed one."""
         self.process = await self.processes.begin(**changes)
         await self.view.reached("o1", "reversed" if self.operation == REVERSE else "completed")
 
@@ -64,7 +64,7 @@ class CallUnderTest:
         return len(started) - (self.operation == REVERSE)
 
     async def calls(self) -> list[Json]:
-        """What Stripe has heard of it."""
+        """Return the calls that arrived at Stripe."""
         transfer_id = transfer_stream("o1", "anna")
         name = f"reversal:{reversal_name(transfer_id, 'r1')}:" if self.operation == REVERSE else f"transfer:{transfer_id}:"
         return [post for post in await self.stripe.requests(self.operation) if post["key"].startswith(name)]
@@ -80,7 +80,7 @@ class CallUnderTest:
         assert len({post["key"] for post in await self.calls()}) == 1
 
     async def assert_the_next_ledger_works(self) -> None:
-        """It has claimed both kinds of work since it started, so whatever it wanted to do, it has done."""
+        """Check that the next ledger claims both kinds of work, so that any call it would repeat has been made."""
         await self.process.said("serving")
         self.web = await self.processes.talk(self.process)
         await self.web.order("o2", 1_000, bert=900)
@@ -131,7 +131,7 @@ async def test_kill_with_an_unstored_intent(call: CallUnderTest) -> None:
 
 
 async def test_kill_after_intent_before_call(call: CallUnderTest) -> None:
-    """PostgreSQL stores the intent of a process that is dead by then: nobody makes the call."""
+    """PostgreSQL stores the intent of a process that is dead by then: the call is not made."""
     await call.open()
     async with call.intent_on_its_way() as waiting:
         await call.kill()

@@ -1,4 +1,4 @@
-"""kill -9 of a serving ledger on the way of one refund: one refund at the payment provider, one reversal per seller."""
+"""kill -9 of a serving ledger during one refund: one refund at the PSP, one reversal per seller."""
 
 from collections.abc import AsyncIterator
 

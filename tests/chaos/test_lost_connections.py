@@ -1,4 +1,4 @@
-"""PostgreSQL's connections are cut by the hundred while the ledger works: nothing is lost, nothing is done twice."""
+"""Hundreds of cut PostgreSQL connections while the ledger works: no refund is lost or doubled."""
 
 import asyncio
 import random

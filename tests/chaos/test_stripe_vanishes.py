@@ -1,4 +1,4 @@
-"""Stripe itself is killed with calls on their way, stays away for a while, and comes back with its books."""
+"""Restart of Stripe with calls under way: its earlier work is not repeated."""
 
 from dataclasses import replace
 from pathlib import Path

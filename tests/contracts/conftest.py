@@ -1,4 +1,4 @@
-"""Every contract of the storage ports is asked of both: of PostgreSQL, and of what stands for it in the simulation."""
+"""Fixture of the storage contracts, which run against PostgreSQL and against the storage in memory."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""What every `Alarms` owes: one alarm per kind and subject, and an end to it."""
+"""Contract of `Alarms`: one alarm per kind and subject, and an end to it."""
 
 from tests.support.storage import Storage
 

@@ -1,4 +1,4 @@
-"""What every `CircuitBreaker` owes: one breaker for all, rare probes, pauses as facts, and nobody who sleeps through a change."""
+"""Contract of `CircuitBreaker`: one breaker for all processes, rare probes, pauses as facts, and a wake-up for every change."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What every `Ledger` owes: all or nothing, one winner per version, rules that no command can break, and no gaps."""
+"""Contract of `EventLog`: all or nothing, one winner per version, constraints that no command can break, and no gaps."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What every `Inbox` owes: the row is the job, done once, never lost, and closed for good."""
+"""Contract of `Inbox`: the row is the job, done once, never lost, and closed permanently."""
 
 import asyncio
 from datetime import timedelta

@@ -1,6 +1,6 @@
-"""The library's own readers work on our table, and its writer does not.
+"""The readers of `eventsourcing` on our table; its writer is refused.
 
-Whoever knows `eventsourcing` can point an `Application` at the ledger: repository, notification log, subscription.
+A program can point an `Application` at the ledger: repository, notification log and subscription work.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ def app(database_url: str) -> Iterator[Ledger]:
 
 
 async def save(store: EventStore, app: Ledger, *accounts: Account) -> int:
-    """What `Application.save` does, through our door."""
+    """Save as `Application.save` does, but through our event store."""
     stored: list[StoredFact] = []
     for account in accounts:
         for new in account.collect_events():

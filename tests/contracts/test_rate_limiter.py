@@ -1,4 +1,4 @@
-"""What every `RateLimiter` owes: all processes together stay under one rate, which gives way when Stripe says so and comes back."""
+"""Contract of `RateLimiter`: all processes stay under one rate, which falls when Stripe refuses and rises again."""
 
 import asyncio
 from datetime import timedelta

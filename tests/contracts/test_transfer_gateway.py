@@ -1,6 +1,6 @@
-"""What every `TransferGateway` owes its callers, checked against the books of the Stripe behind it.
+"""Contract of `TransferGateway`, checked against the books of the Stripe behind it.
 
-An implementation joins with a `GatewayUnderTest`: the gateway itself, and a hand on the world behind it.
+An implementation joins with a `GatewayUnderTest`: the gateway, and control of the Stripe behind it.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class GatewayUnderTest(Protocol):
         ...
 
     async def hold(self, operation: str) -> None:
-        """The next call stops in the middle of its execution, whatever becomes of its caller."""
+        """Stop the next call in the middle of its execution, also when its caller goes away."""
         ...
 
     async def held(self, operation: str) -> None:
@@ -114,7 +114,7 @@ class OnSimulator:
 
 
 class InMemory:
-    """What stands for Stripe in simulations with tens of thousands of calls."""
+    """The Stripe in memory, for simulations with tens of thousands of calls."""
 
     def __init__(self) -> None:
         self.gateway = self._stripe = MemoryStripe()
@@ -197,7 +197,7 @@ Move = tuple[str, Act, list[int], list[int]]
 
 
 async def moved(under_test: GatewayUnderTest) -> list[int]:
-    """What each transfer moved, less what came back."""
+    """Return the amount of each transfer less its reversals."""
     return [transfer["amount"] - transfer["amount_reversed"] for transfer in await under_test.transfers()]
 
 
@@ -309,7 +309,7 @@ async def test_cancelled_call_is_settled_by_its_key(under_test: GatewayUnderTest
 
 
 async def until_executed(act: Act) -> Outcome:
-    """The abandoned call may still be executing; it has no caller who could tell when it is done."""
+    """Repeat the call while the abandoned one is still executing, as its end is not reported."""
     while isinstance(outcome := await act(), NotExecuted):
         assert outcome.why is Hindrance.KEY_IN_USE
     return outcome

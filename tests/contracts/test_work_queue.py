@@ -1,4 +1,4 @@
-"""What every `Work` owes: one holder at a time, nothing forgotten, everything obeyed, and sellers who take turns."""
+"""Contract of `Work`: one holder at a time, no transfer forgotten, pauses obeyed, and sellers in turns."""
 
 import asyncio
 from datetime import timedelta

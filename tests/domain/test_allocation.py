@@ -1,4 +1,4 @@
-"""How a refund is divided: integers, cumulative floors, and segments where a caller divided it himself."""
+"""Allocation of a refund: integers, cumulative floors, and segments where the caller divided a refund explicitly."""
 
 from collections.abc import Callable
 from itertools import pairwise, permutations, product
@@ -19,7 +19,7 @@ Shares = dict[str, int]
 
 @st.composite
 def orders(draw: st.DrawFn, largest: int = 10_000) -> tuple[Shares, int]:
-    """An order with up to five sellers; what the shares do not claim is the platform's."""
+    """Draw an order with up to five sellers; the platform keeps the rest of the amount."""
     amount = draw(st.integers(1, largest))
     left, shares = amount, {}
     for seller in "abcde"[: draw(st.integers(1, 5))]:
@@ -198,7 +198,7 @@ def test_mixing_without_segments_would_over_collect() -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[Shares, int, list[Portion]]:
-    """Refunds as an order would admit them: never above what is left, of the order or of a share."""
+    """Draw refunds as an order would admit them: never above the remainder of the order or of a share."""
     shares, amount = draw(orders(300))
     portions: list[Portion] = []
     for _ in range(draw(st.integers(1, 6))):
@@ -263,7 +263,7 @@ def test_remaining_refunds_never_over_collect_after_failure(
 
 
 def test_shares_in_another_currency_follow_by_proportion() -> None:
-    """a is paid 5,000 JPY of an order of 100.00 EUR; converting is nobody's business here."""
+    """Seller a is paid 5,000 JPY of an order of 100.00 EUR; the allocation converts no currency."""
     shares, euros = {"a": 5_000, "b": 4_000}, frozenset({"b"})
     assert targets(shares, 10_000, [Portion(2_500)], euros) == {"a": 1_250, "b": 1_000}
     explicit = [Portion(4_000, {"b": 4_000}), Portion(6_000)]

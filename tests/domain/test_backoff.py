@@ -1,4 +1,4 @@
-"""How long to wait: doubled each time, never beyond the maximum, whatever the count."""
+"""Delay before a retry: doubled each time, never beyond the maximum, for any count."""
 
 from datetime import timedelta
 

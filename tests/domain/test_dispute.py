@@ -1,4 +1,4 @@
-"""Disputes: heard of in any order, never going back; and what they take from an order beside its refunds."""
+"""Disputes: reports in any order, a status that never goes back, and the part of an order that disputes take besides refunds."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -160,7 +160,7 @@ def test_dispute_takes_at_most_the_remainder(sale: type[Sale]) -> None:
 
 
 def test_refund_after_a_full_dispute_is_admitted(sale: type[Sale]) -> None:
-    """Buyers get their money by refunds whatever the bank does: it is the dispute that takes less, however late the refund."""
+    """Buyers get their money by refunds in any case: the dispute takes less, however late the refund comes."""
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 1_000)
     assert story.is_refunded("r1", 300) is None
@@ -211,7 +211,7 @@ def test_dispute_in_another_currency_is_set_aside(sale: type[Sale]) -> None:
 
 
 def test_compensation_waits_for_another_causes_open_call(sale: type[Sale]) -> None:
-    """The reversal for the dispute stands for the refund too; while it is open, nobody knows what it takes."""
+    """The reversal for the dispute counts for the refund too; while it is open, its amount is unknown."""
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 1_000)
     story.is_refunded("r1", 300)

@@ -1,4 +1,4 @@
-"""The facts themselves: permanent names, and the same state again after they have been stored and read."""
+"""Facts: permanent names, and the same state after they have been stored and read."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict, Unpack, get_args

@@ -1,4 +1,4 @@
-"""Our own ids: the same thing twice has the same id, and two things never share one."""
+"""Ids made by this ledger: the same thing has the same id, and two things never share one."""
 
 from uuid import UUID
 

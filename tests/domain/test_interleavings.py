@@ -1,7 +1,7 @@
-"""One order, any interleaving: payment, refunds, calls and their answers, lost and late, against a small Stripe of our own.
+"""Random interleavings for one order: payment, refunds, calls, and answers that are lost or late, against a small Stripe.
 
-Each number of a plan picks one of the things that could happen next; so a failure replays from its plan, and shrinks. The
-laws are checked after every append, and the whole is then left alone until it is quiet, where it has to be exact.
+Each number of a plan picks one of the possible events, so a failure replays from its plan and shrinks. The laws are checked
+after every append. At the end all work is finished, and the amounts have to be exact.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,7 +147,7 @@ class SmallStripe:
         return [transfer for transfer in self.transfers.values() if transfer.transfer_id == str(transfer_id)]
 
     def net(self, transfers: Sequence[SellerTransfer]) -> int:
-        """What was paid by these transfers and is not reversed."""
+        """Return the amount paid by these transfers and not reversed."""
         return sum(held.left for transfer in transfers for held in self.of(transfer.id))
 
     def reversed_externally(self, transfers: Sequence[SellerTransfer]) -> int:
@@ -189,7 +189,7 @@ class OpenCall:
 
 @dataclass
 class OpenLookUp:
-    """A look-up that has begun; what it saw, once it has read."""
+    """A look-up that has begun, and the objects that it has read."""
 
     transfer: SellerTransfer
     step: LookUp
@@ -200,7 +200,7 @@ PossibleEvent = tuple[str, Callable[[], None]]
 
 
 class World:
-    """Everything that can happen to one order, and what has to hold whenever it has."""
+    """All events that can happen to one order, and the laws that hold after each of them."""
 
     def __init__(
         self,
@@ -288,7 +288,7 @@ class World:
                 yield f"hears of {self._name(transfer)}", partial(self.hears, transfer)
 
     def _announcements(self) -> Iterator[PossibleEvent]:
-        """What a webhook of Stripe tells of objects that carry our ids, at any time, once or often."""
+        """List the webhooks of Stripe about objects with our ids; each may come at any time, once or often."""
         for transfer in self.transfers:
             for held in self.stripe.of(transfer.id):
                 yield f"told of {held.stripe_id}", partial(self.told, transfer, held)
@@ -300,7 +300,7 @@ class World:
         return self.order.paid and self.order.doubt is None
 
     def _idle(self, transfer: SellerTransfer) -> bool:
-        """Given up, and nothing is owed any more: only then what a person says moves no money."""
+        """Return whether it is given up and nothing is owed: only then does a manual resolution move no money."""
         given_up = transfer.status is S.PERMANENTLY_FAILED
         return given_up and (transfer.owed is None if transfer.paid else transfer.amount == 0)
 
@@ -381,7 +381,7 @@ class World:
             call.seen = self.stripe.transfers[call.send.body["stripe_transfer_id"]].seen()  # type: ignore[typeddict-item]
 
     def answers(self, call: OpenCall) -> None:
-        """Some answers are heard as no answer at all: what happened at Stripe is the same."""
+        """Record the answer; some answers are lost on the way although Stripe has done the work."""
         assert call.answer is not None
         self.calls.remove(call)
         reduced = dict(call.transfer.reductions)
@@ -413,7 +413,7 @@ class World:
         self.append()
 
     def has_read(self, look: OpenLookUp) -> None:
-        """Recorded on whatever the transfer has become meanwhile, as after a lost race."""
+        """Record the look-up on the transfer as it is by now, as after a lost race."""
         assert look.seen is not None
         self.looks.remove(look)
         reduced = dict(look.transfer.reductions)
@@ -467,8 +467,7 @@ class World:
         self.append()
 
     def _follow_up(self, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
-        """A reversal whose cause vanished while its call was open is settled as soon as it is open no more; and what was
-        reduced, but paid all the same, is taken back."""
+        """Recover the shares of contested reversals whose call is no longer open, and of reductions that were paid after all."""
         for cause_id in transfer.undone_since(reduced):
             self._settle(cause_id)
         still_open = transfer.operation.what if transfer.operation is not None and transfer.operation.open else None
@@ -563,7 +562,7 @@ class World:
     # until it is quiet
 
     def comes_to_rest(self) -> None:
-        """From here on everything works, and a person retries whatever waits for one."""
+        """Finish all work without faults; an operator retries every stuck transfer."""
         for _ in range(300):
             for call in list(self.calls):
                 if not call.arrived:
@@ -601,7 +600,7 @@ class World:
         return [transfer for transfer in self.transfers if transfer.seller_id == seller_id]
 
     def goal(self, seller_id: str) -> int:
-        """What the seller keeps in the end: by the plainest formula there is, where all refunds are proportional: refunds and
+        """Return the amount that the seller keeps, by the plainest formula where all refunds are proportional: refunds and
         disputes share the order, and no more than it."""
         if self.explicit:
             return SHARES[seller_id] - self.order.targets()[seller_id]

@@ -1,4 +1,4 @@
-"""A transfer taken over from an older system may be at Stripe already, under names that are not ours: nothing is sent twice."""
+"""Imported transfers: an older system may have sent them under names that are not ours, so nothing is sent twice."""
 
 from datetime import timedelta
 from typing import Unpack
@@ -46,7 +46,7 @@ def reversing(story: Story, **members: Unpack[ImportedColumns]) -> Story:
 
 
 def theirs(story: Story, name: str = "tr_old") -> TransferAtStripe:
-    """What the older system may have paid it with."""
+    """Return the transfer with which the older system may have paid it."""
     return story.books(tr=name)._replace(transfer_id=None)
 
 

@@ -1,4 +1,4 @@
-"""The life cycle against literal tables: what the design says, written out by hand and walked completely."""
+"""Life cycle of a transfer, compared with tables that are written out by hand."""
 
 import re
 from itertools import product
@@ -134,7 +134,7 @@ def test_later_migrations_do_not_change_the_statuses() -> None:
 
 
 def rows_of_docs(text: str) -> dict[str, set[str]]:
-    """The first Markdown table with one row per status: what it names in the first column, and in the second."""
+    """Return the first Markdown table with one row per status: the words of its first and second column."""
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines() if "|" in line]
     tables: dict[str, set[str]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Amounts and currencies at the door."""
+"""Amounts and currencies as the ledger accepts them."""
 
 import json
 

@@ -35,7 +35,7 @@ Finding = tuple[int, str]
 
 
 def violations(path: str, source: str) -> list[str]:
-    """What in this file changes a status past the gate, each as `path:line: what`."""
+    """List every status change in this file that bypasses the gate, as `path:line: description`."""
     if PurePosixPath(path).as_posix().startswith(SIMULATORS):
         return []
     found = _in_sql(_outside_ledger_append(source)) if path.endswith(".sql") else _in_python(path, ast.parse(source))
@@ -124,7 +124,7 @@ def _dict_with_status(node: ast.expr) -> bool:
 
 
 def _text(node: ast.AST) -> str | None:
-    """The text of a string as far as it can be read off the source; what is filled in at run time becomes `{}`."""
+    """Return the text of a string as far as the source shows it; values filled in at run time become `{}`."""
     match node:
         case ast.Constant(value=str(text)):
             return text

@@ -1,4 +1,4 @@
-"""What can be paused: who stopped it, who let it go on, and that saying so twice changes nothing."""
+"""Pauses: their actors, their end, and repetitions that change nothing."""
 
 from datetime import UTC, datetime, timedelta
 

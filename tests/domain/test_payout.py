@@ -1,4 +1,4 @@
-"""Payouts are told of in any order, and end the same."""
+"""Payouts: reports in any order lead to the same end."""
 
 from datetime import UTC, datetime
 from itertools import permutations

@@ -1,4 +1,4 @@
-"""Which facts raise and clear alarms; and what is asked first, to be quick, must not hide what is asked afterwards."""
+"""Facts that raise and clear alarms; the quick first check hides none of them."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""`backfill` on a real database and a simulated Stripe: what fits once is recorded, everything else is for a person."""
+"""Command `backfill` on a real database and a simulated Stripe: only unambiguous matches are recorded."""
 
 import asyncio
 import csv
@@ -33,7 +33,7 @@ from tests.support.service import CURRENCY, LedgerCaller, SystemUnderTest, accou
 
 
 class Marks(TypedDict, total=False):
-    """What an older system left at Stripe to tell its transfers by."""
+    """The marks that an older system left on its transfers at Stripe."""
 
     metadata: dict[str, str]
     transfer_group: str
@@ -292,7 +292,7 @@ async def test_stuck_reversal_continues_after_backfill(system: SystemUnderTest) 
 
 @pytest.mark.parametrize("stuck", [False, True])
 async def test_webhook_with_a_mark_records_the_id(system: SystemUnderTest, stuck: bool) -> None:
-    """Held, a row whose reversal is stuck for want of its id would not be looked for any more, and never be reversed."""
+    """As mere evidence, the id would leave the stuck reversal without it, and no later backfill would look for it."""
     if stuck:
         transfer_id = await system.take_over(
             status="reversal_pending", reversal_id=str(UUID(int=1)), next_retry_at=datetime.now(UTC)

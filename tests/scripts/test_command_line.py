@@ -1,4 +1,4 @@
-"""The command line as a person uses it: real processes, exit codes, and no traceback for anything they can mend."""
+"""The command line in real processes: exit codes, and one line instead of a traceback for every user error."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`reconcile` on a large ledger with planted drift: each difference found and named, none invented, and then decided about.
+"""Command `reconcile` on a large ledger with planted differences: each is found and named, none is invented.
 
 A few hundred transfers by default; RECONCILE_TRANSFERS=100000 plants the same among a hundred thousand.
 """
@@ -29,7 +29,7 @@ DECISION = ("--actor", "mia", "--reason", "checked at Stripe")
 
 
 MOST_MEGABYTES = 200
-"""Whatever the size of the ledger: one page of Stripe's list is held at a time."""
+"""For a ledger of any size, as one page of Stripe's list is held at a time."""
 MEASURED = """
 import atexit, pathlib, runpy, sys
 status = pathlib.Path("/proc/self/status")
@@ -40,7 +40,7 @@ runpy.run_module("scripts", run_name="__main__", alter_sys=True)
 
 
 class Ended(NamedTuple):
-    """A command that has ended: exit code, what it printed, how long it took and its peak memory; 0 where nobody tells."""
+    """A finished command: exit code, output, duration and peak memory (0 where the system does not report it)."""
 
     code: int
     printed: str

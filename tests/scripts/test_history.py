@@ -1,4 +1,4 @@
-"""`history` and `statement` as a person uses them: any id, text, JSON and CSV, and one line for what they can mend."""
+"""Commands `history` and `statement`: any id, text, JSON and CSV, and one line for a usage error."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""`import`: an older system's rows come over as they stood, each once; what cannot be read keeps everything out."""
+"""Command `import`: each row of an older system is imported once; one unreadable row keeps all others out."""
 
 import csv
 import json
@@ -132,7 +132,7 @@ def test_differing_read_model_is_found(database_url: str, tmp_path: Path) -> Non
 
 @pytest.fixture
 def old_table(empty_database_url: str) -> str:
-    """A table of proper types, some of whose columns are called otherwise, and some are not there."""
+    """Create a table of proper types, some of whose columns have other names and some are missing."""
     with psycopg.connect(empty_database_url) as connection:
         connection.execute(
             """create schema shop; create table shop.old (order_id text, seller_id text, account text, amount bigint,

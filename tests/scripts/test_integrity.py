@@ -1,4 +1,4 @@
-"""`verify` and `seal` as a person uses them: what is found decides the exit code."""
+"""Commands `verify` and `seal`: findings decide the exit code."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`inbox poll`, and what `inbox list` and `doctor` tell of it."""
+"""Command `inbox poll`, and its results in `inbox list` and `doctor`."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`reconcile` as a person uses it: what is planted is found and named, nothing else is, and what is adopted is gone."""
+"""Command `reconcile`: planted differences are found and named, and adopted ones are not found again."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`transfer-ledger simulate`: both providers on loopback, in one process, until it is told to stop."""
+"""Command `simulate`: both providers on loopback, in one process, until SIGTERM."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""The stage itself: what is dead says nothing more, what is frozen says it late, and what was said is done."""
+"""The virtual fleet itself: killed processes do nothing more, frozen ones act late, and arrived calls are done."""
 
 import asyncio
 from datetime import timedelta

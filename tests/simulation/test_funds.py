@@ -1,4 +1,4 @@
-"""A seller without balance: nothing is lost, nothing is spent on asking, and in the end a person is called."""
+"""A seller without balance: nothing is lost, no attempt is consumed, and a person is called at the deadline."""
 
 import asyncio
 from dataclasses import replace

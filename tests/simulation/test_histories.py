@@ -1,7 +1,7 @@
-"""Random histories: orders, refunds in parts, refunds that fail after they succeeded, told by webhooks that come twice and in
-any order, to three processes that die and freeze, over a network that loses requests and answers.
+"""Random histories: orders, partial refunds, refunds that fail after they succeeded, webhooks that come twice and in any order,
+three processes that die and freeze, and a network that loses requests and answers.
 
-Once everything is quiet, Stripe's books, our facts and our rows agree. More seeds: LEDGER_SEEDS=100 or LEDGER_SEEDS=17,18.
+At the end, Stripe's books, our facts and our rows agree. More seeds: LEDGER_SEEDS=100 or LEDGER_SEEDS=17,18.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tests.support.virtual_time import run
 SELLERS = ("anna", "ben", "cleo", "dora")
 ORDERS, TROUBLES = 10, 6
 SPAN = 600.0
-"""Virtual seconds in which everything is said; what follows from it takes longer."""
+"""Virtual seconds in which all reports come; their consequences take longer."""
 QUIET_WITHIN = timedelta(days=3)
 
 
@@ -43,7 +43,7 @@ class Refund(NamedTuple):
 
 
 class History:
-    """What happens, drawn from one seed before it begins."""
+    """The events of one history, drawn from its seed before it begins."""
 
     def __init__(self, seed: int, fleet: Fleet, stripe: VirtualStripe) -> None:
         self._chance = random.Random(f"history {seed}")
@@ -110,7 +110,7 @@ async def _die_and_come_back(process: Process, after: float) -> None:
 
 
 def lived_through(seed: int) -> list[Recorded]:
-    """The facts of one history, whose books agree at its end."""
+    """Return the facts of one history after checking its books."""
 
     async def live() -> list[Recorded]:
         stripe = VirtualStripe(seed)

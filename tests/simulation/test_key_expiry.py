@@ -1,4 +1,4 @@
-"""Stripe forgets idempotency keys after a day. A call that nobody knows the end of is by then looked up, never sent again."""
+"""Expiry of idempotency keys after a day: a call with unknown outcome is looked up by then, never sent again."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A storm of refunds on a fleet: nothing is asked for twice, nothing faster than Stripe allows, whoever dies meanwhile."""
+"""Bursts of refunds and outages on a fleet: no call twice, none faster than Stripe allows, also when processes die."""
 
 import asyncio
 import os

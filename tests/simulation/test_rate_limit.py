@@ -1,4 +1,4 @@
-"""A fleet that is told to stop, stops; and one that is told it is too fast, slows down."""
+"""Pause and rate limit of a fleet: a paused fleet stops, and a refused fleet slows down."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Virtual time jumps, keeps the order of things, and has no way out into the real world."""
+"""Virtual time: it jumps, keeps the order of timers, and reaches no socket or thread."""
 
 import asyncio
 import time

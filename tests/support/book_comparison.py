@@ -1,4 +1,4 @@
-"""The question that ends every scenario, asked of the database in memory: do Stripe's books, our facts and our rows agree?"""
+"""Comparison of Stripe's books with the facts and rows of the database in memory, for the end of every scenario."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tests.support.json_types import Json
 
 
 class ComparedStripe(Protocol):
-    """A Stripe whose own books can be read."""
+    """A Stripe that shows its own books."""
 
     @property
     def transfers(self) -> list[Json]:

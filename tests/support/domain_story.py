@@ -38,7 +38,7 @@ POLICY = Policy(base=SECOND, maximum=10 * SECOND)
 
 
 class Story:
-    """One transfer of 100.00 EUR: what it was given, what Stripe answers, and the facts that came of it."""
+    """One transfer of 100.00 EUR: its commands, Stripe's answers, and the resulting facts."""
 
     TR, TRR = "tr_1", "trr_1"
 
@@ -129,7 +129,7 @@ class Story:
         return self
 
     def see_nothing(self, look: LookUp) -> "Story":
-        """What a look that was begun earlier comes to: nothing of ours is there."""
+        """Record a look-up, begun earlier, that has found nothing of ours."""
         if look.what == TRANSFER:
             settle_transfer_look_up(self.transfer, (), self.now, look)
         else:
@@ -206,7 +206,7 @@ class Story:
 
 
 class Answers:
-    """What Stripe can say, by the word a test uses for it."""
+    """Answers of Stripe, by the names that tests use."""
 
     timeout = Unknown("timeout", "no answer in 30 s")
     outage = Unknown("http_503", "Service Unavailable", 503)
@@ -274,7 +274,7 @@ class Sale:
         return step
 
     def answer(self, transfer: SellerTransfer, send: Send, outcome: Outcome, seen: TransferAtStripe | None = None) -> None:
-        """An outcome is recorded; a reversal whose cause vanished meanwhile is settled now."""
+        """Record an outcome; recover the shares of a reversal whose cause vanished meanwhile."""
         if send.what == TRANSFER:
             settle_transfer(transfer, send.attempt, outcome, self.now, POLICY)
         else:
@@ -303,7 +303,7 @@ class Sale:
         return [transfer for transfer in self.transfers if transfer.seller_id == seller_id][nth]
 
     def net(self, seller_id: str) -> int:
-        """What the seller keeps, by the transfers that were paid."""
+        """Return the amount that the seller keeps, by the paid transfers."""
         theirs = [transfer for transfer in self.transfers if transfer.seller_id == seller_id]
         return sum(transfer.amount - transfer.amount_reversed for transfer in theirs if transfer.paid)
 
@@ -325,7 +325,7 @@ class FactStorage:
         return [fact for fact in read if isinstance(fact, Fact)]
 
     def replayed(self, facts: Iterable[DomainEventProtocol[UUID]], onto: Stream | None = None) -> Stream:
-        """What these facts make, after they have been stored and read."""
+        """Return the aggregate of these facts after they have been stored and read."""
         state: Stream | None = onto
         for fact in self.read_back(facts):
             state = fact.mutate(state)

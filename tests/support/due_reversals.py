@@ -1,4 +1,4 @@
-"""Thousands of sellers' transfers whose money is wanted back, made at once."""
+"""Thousands of sellers' transfers with a reversal due, made in a few appends."""
 
 from itertools import islice
 from uuid import UUID

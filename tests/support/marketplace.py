@@ -1,4 +1,4 @@
-"""The marketplace and its payment provider, as they speak to a fleet: by commands, and by webhooks."""
+"""The marketplace and its payment provider, as callers of a virtual fleet: by commands and by webhooks."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -23,7 +23,7 @@ def account(seller_id: str) -> str:
 
 
 class Marketplace:
-    """Orders, payments, refunds, and what has become of them."""
+    """Orders, payments and refunds, and the rows and facts that follow from them."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet, self._events = fleet, count(1)
@@ -95,5 +95,5 @@ class Marketplace:
         return [codec.fact(one) for one in self._fleet.database.streams[self.transfer(order_id).transfer_id]]
 
     def alarms(self) -> dict[str, str]:
-        """What a person has to look at: what it is about, by kind."""
+        """Return the subjects of the open alarms, by kind."""
         return {alarm.kind: alarm.subject for alarm in self._fleet.database.alarms.raised()}

@@ -1,4 +1,4 @@
-"""A ledger and a simulated Stripe that agree but for what is planted: a known number of differences of every kind."""
+"""A ledger and a simulated Stripe that agree except for a known number of planted differences of every kind."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ PLANTS = (
 
 @dataclass
 class PlantedDifferences:
-    """What was planted: the kind that each object at Stripe has to be found as."""
+    """Plants differences, and lists the kind of finding that each object at Stripe has to lead to."""
 
     books: Books
     now: datetime

@@ -1,4 +1,4 @@
-"""The two implementations of the storage ports, as the contracts see them: the ports, a clock, and a look at what is stored."""
+"""Both implementations of the storage ports, for the contracts: the ports, a clock, and a view of the stored facts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -22,7 +22,7 @@ from tests.support.in_memory.inbox import MemoryInbox
 from tests.support.in_memory.work_queue import MemoryRateLimiter, MemoryWork
 
 CHANNELS = ("ledger_events", "ledger_work")
-"""What every worker listens to."""
+"""The notification channels of every worker."""
 INSTANTS = """
     select table_name, column_name from information_schema.columns join information_schema.tables using (table_schema, table_name)
      where table_schema = current_schema() and data_type = 'timestamp with time zone'
@@ -66,7 +66,7 @@ class Storage:
     new_breaker: Callable[[], CircuitBreaker]
     now: Callable[[], Awaitable[datetime]]
     let_pass: Callable[[timedelta], Awaitable[None]]
-    """The database's time goes on, as far as what is stored in it can tell."""
+    """Let the database's time pass, as far as stored instants show it."""
     facts: Callable[[], Awaitable[Sequence[Recorded]]]
     listen: Callable[[str, Callable[[], None]], Awaitable[None]]
     """Like LISTEN: calls for each notification on a channel; listening when it has returned."""

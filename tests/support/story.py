@@ -210,7 +210,7 @@ async def assert_row(story: CallStory, case: ResponseCase, answered: Fact) -> No
 
 
 async def assert_ended(story: CallStory, case: ResponseCase) -> None:
-    """Check that nothing has happened besides what the row of the matrix says."""
+    """Check that only the facts and calls of the matrix row exist."""
     follows = case.follows
     asked = ["RetryRequested"] if follows.then and follows.due is not Due.HINDERED else []
     assert names(await story.told()) == [*BEFORE[case.call], *follows.facts, *asked, *follows.then]

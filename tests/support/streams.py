@@ -1,4 +1,4 @@
-"""Streams to put into a ledger, and rows in any state."""
+"""Streams to append to a ledger, and imported rows in any state."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime

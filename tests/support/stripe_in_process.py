@@ -1,7 +1,7 @@
-"""Stripe without a socket: the real gateway and SDK, and the real simulator, with virtual time between them.
+"""The real gateway and SDK on the real simulator, without a socket and with virtual time between them.
 
-A call takes as long as recorded calls of Stripe did. It goes on when its caller has given up or died, as calls do: what the
-caller hears of it and what happens to the money are two things.
+A call takes as long as recorded calls of Stripe did. It goes on when its caller has given up or died, as real calls do: the
+answer that the caller gets and the effect at Stripe are independent.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ UNAVAILABLE = b'{"error": {"type": "api_error", "message": "Stripe is not availa
 
 @dataclass(slots=True)
 class NetworkConditions:
-    """What the way to Stripe does to calls. Shares are between 0 and 1, and drawn anew for each call."""
+    """Faults of the network between a process and Stripe. Shares are between 0 and 1, and drawn anew for each call."""
 
     slowness: float = 1.0
     """Times the recorded latency."""
     lost_requests: float = 0.0
     lost_answers: float = 0.0
     refused: bool = False
-    """Nobody listens: refused at once."""
+    """Every connection is refused at once."""
     unavailable: bool = False
     """503 from the edge, before anything was looked at."""
     silent: bool = False
@@ -104,7 +104,7 @@ def _operation(method: str, path: str) -> str:
 
 
 class InProcessClient(stripe.HTTPClient):
-    """What the SDK sends with, instead of a pool of connections."""
+    """HTTP client of the SDK that calls the simulator in this process."""
 
     name = "in_process"
 
@@ -116,7 +116,7 @@ class InProcessClient(stripe.HTTPClient):
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
-        """Raises `stripe.APIConnectionError`, caused by what happened on the way."""
+        """Send a request. Raises `stripe.APIConnectionError`, caused by the fault on the way."""
         exchange = Exchange(method, url, headers, post_data)
         try:
             async with asyncio.timeout(self._timeout):
@@ -147,7 +147,7 @@ class InProcessClient(stripe.HTTPClient):
         return exchange.body, exchange.status, exchange.headers
 
     async def _carry_out(self, exchange: Exchange) -> None:
-        """In a task and a context of its own: nothing that becomes of the caller becomes of what is happening at Stripe."""
+        """Execute the request in a task and context of its own, so that the end of its caller does not end it at Stripe."""
         task = asyncio.get_running_loop().create_task(exchange.carried_out(self._app), context=Context())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

@@ -1,7 +1,7 @@
 """Several processes on one database and one Stripe, in one virtual loop; each can be killed, frozen and started again.
 
-What belongs to a process is what it says to the outside: all of that goes through its `ProcessConnection`. Kill it, and not one word
-leaves any more, whatever its tasks still do while they are cancelled; freeze it, and its words are late.
+A process acts on the outside only through its `ProcessConnection`. After a kill no call leaves it, whatever its tasks do while
+they are cancelled. While it is frozen, its calls are delayed.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ LONG_LEASE = Settings(lease=timedelta(minutes=10))
 
 
 class Loop(Protocol):
-    """What a process runs until it is told to stop."""
+    """A loop that a process runs until it is stopped."""
 
     async def run(self) -> None: ...
 
@@ -75,7 +75,7 @@ class ProcessConnection:
         return cast("P", _PortProxy(port, self))  # a proxy has the methods of its port
 
     async def call(self, call: Callable[[], Awaitable[T]]) -> T:
-        """There and back. What has arrived is done, even if nobody hears the answer."""
+        """Make the call and return its answer. A call that has arrived is done, even if its caller gets no answer."""
         await asyncio.sleep(self._delay())  # and others come first, even where no time passes
         await self._pass()
         answer = await call()
@@ -151,7 +151,7 @@ class Process:
                 self.fleet.database.on(channel, loop.wake)
 
     async def kill(self) -> None:
-        """kill -9: what was said is said, nothing more is."""
+        """Kill the process as `kill -9` does: calls that have left it are done, no other call leaves it."""
         self.connection.cut()
         self._disconnect()
         ending = list(self.tasks)
@@ -241,10 +241,9 @@ class Fleet:
         latency: float = 0.0,
         bare: bool = False,
     ) -> None:
-        """`latency`: seconds that a word to the database, or to Stripe's edge, takes at most, on each way.
+        """`latency`: longest delay in seconds of a call to the database or to Stripe's edge, on each way.
 
-        `bare`: nothing but workers, since whoever looks at something every few seconds costs a scenario of months millions
-        of looks.
+        `bare`: workers only. A loop that polls every few seconds would cost a scenario of months millions of polls.
         """
         asyncio.get_running_loop().set_task_factory(_owned_task)
         self.new_gateway, self.settings, self.latency, self.bare = new_gateway, settings, latency, bare

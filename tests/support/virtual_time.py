@@ -1,7 +1,7 @@
-"""Virtual time: real asyncio tasks in a loop whose clock jumps to the next timer as soon as nothing else is ready.
+"""Virtual time: real asyncio tasks in a loop whose clock jumps to the next timer as soon as no task is ready.
 
-A day costs only the work that is done in it, and nothing depends on how fast the machine is. There is nothing to wait for
-besides timers: no sockets, no threads, no signals.
+A virtual day costs only the work done in it, and no result depends on the speed of the machine. Tasks can wait for timers
+only: there are no sockets, threads or signals.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class Deadlock(RuntimeError):
-    """Everybody waits for somebody else, and no timer is left that could change it."""
+    """Every task waits, and no timer is left that could wake one."""
 
 
 class VirtualTimeLoop(asyncio.BaseEventLoop):
-    """`time()` is what has been slept so far."""
+    """An event loop whose `time()` is the sum of all sleeps so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         return self._now
 
     def select(self, timeout: float | None) -> list[object]:
-        """What the loop asks of its selector when it has nothing to do for `timeout` seconds."""
+        """Advance the clock: the loop asks its selector to wait for `timeout` seconds."""
         if timeout is None:
             raise Deadlock("every task waits, and no timer is left: nothing will ever happen again")
         self._now += timeout
@@ -45,7 +45,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         """There are none: nothing comes from outside."""
 
     def _write_to_self(self) -> None:
-        """Nobody is asleep in a system call, so nobody has to be woken."""
+        """Do nothing: the loop never sleeps in a system call."""
 
 
 def run(main: Coroutine[object, object, T]) -> T:

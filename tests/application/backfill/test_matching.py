@@ -1,4 +1,4 @@
-"""Which transfer at Stripe a row without an id is matched with, and that nothing in doubt ever is."""
+"""Matching of rows without a Stripe id to transfers at Stripe; doubtful matches are never made."""
 
 from collections.abc import Set
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ def theirs(name: str, *, named: int | None = None, order: str | None = None, gro
 
 
 def outcome(rows: list[Missing], listed: list[Listed], claimed: Set[str] = frozenset()) -> dict[int, str | None]:
-    """By row: what it is matched with, None where a person has to look."""
+    """Return, by row, the matched Stripe id, or None where a person has to decide."""
     decided = list(matched(rows, listed, claimed))
     assert len(decided) == len(rows)
     return {one.missing.transfer_id.int: one.stripe_transfer_id if isinstance(one, Match) else None for one in decided}
@@ -63,7 +63,7 @@ def test_equal_candidates_are_not_paired() -> None:
 
 
 def test_doubtful_candidate_is_not_given_to_another() -> None:
-    """It bears the group of the first, whose time speaks against it; by amount and time it would fit the second."""
+    """The transfer bears the group of the first row but contradicts its time; by amount and time it would fit the second row."""
     first, second = row(1, transfer_group="group_pi_1", begun_at=THEN + timedelta(days=9)), row(2, "o2")
     listed = [theirs("tr_a", group="group_pi_1")]
     assert outcome([second], listed) == {2: "tr_a"}
@@ -101,7 +101,7 @@ def test_time_mismatch_is_named() -> None:
 
 
 def test_reversed_transfer_completes_no_open_row() -> None:
-    """Somebody may have undone it because it was wrong: completed by it, the seller would never be paid."""
+    """The transfer may have been reversed because it was wrong: if it completed the row, the seller would never be paid."""
     listed = theirs("tr_a", group="o1")
     back = listed._replace(transfer=listed.transfer._replace(amount_reversed=900))
     assert outcome([row(1, status="pending", open=True)], [back]) == {1: None}

@@ -1,4 +1,4 @@
-"""One refund that several tell of, under several names: it is taken from the sellers once, whoever speaks first."""
+"""Authority over an order's refunds: one refund reported by several providers is recovered from the sellers once."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -53,7 +53,7 @@ class LedgerUnderTest:
         return await self._reactions.react(StoredEvent(event.inbox_id, "hyperswitch", event_id, event_type, body))
 
     async def taken(self) -> int:
-        """What Anna's transfer is smaller by; nothing was sent yet."""
+        """Return the amount by which Anna's transfer is reduced; it has not been sent."""
         transfer = await self.ledger.transfer(transfer_stream("o1", "anna"))
         return 900 - transfer.amount
 

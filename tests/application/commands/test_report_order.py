@@ -1,6 +1,6 @@
-"""A payment, two refunds, one of them told twice and failing later, a dispute withdrawn and won: in every order there is.
+"""All orders of seven reports: a payment, two refunds (one reported twice and failing later), a dispute withdrawn and won.
 
-The decisions of the use cases over a book in memory, against a Stripe that does what it is asked.
+The decisions of the use cases run on a unit of work in memory, and Stripe does every call as requested.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Asking the PSP what its webhooks have missed: a refund that cannot be asked for keeps no other one waiting."""
+"""Polling of the PSP for missed refund webhooks; one unreadable refund does not block the others."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -72,7 +72,7 @@ class EmptyLedger:
 
 
 async def told(psp: FakePsp) -> tuple[list[str], bool]:
-    """The refunds whose end it told of, and whether the round came to its end."""
+    """Return the refunds whose end was reported, and whether the round was completed."""
     nothing, found = EmptyLedger(), []
     try:
         async for page in MissedRefunds("hyperswitch", psp, nothing, nothing, Asking(nothing)).told(SPAN):

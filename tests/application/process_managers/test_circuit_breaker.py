@@ -1,4 +1,4 @@
-"""What answers say together: one transfer's trouble is its own, several transfers' trouble in a row is everybody's."""
+"""Circuit breaker monitor: failures of one transfer are its own, failures of several transfers in a row stop the fleet."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ BODY = TransferBody(amount=900, currency="eur", destination="acct_anna", transfe
 
 
 class FakeFleet:
-    """What the watch tells the others, in the memory of this test."""
+    """The monitor's collaborators, which record its calls."""
 
     def __init__(self) -> None:
         self.open, self.told, self.forgiven, self.stopped = False, list[str](), list[UUID](), list[tuple[str, str]]()

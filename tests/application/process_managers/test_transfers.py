@@ -1,4 +1,4 @@
-"""Where a look for an imported transfer begins, and whose transfers it leaves out."""
+"""Search at Stripe for an imported transfer: its start, and the transfers that it leaves out."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ HOUR = timedelta(hours=1)
 
 
 class SimilarTransfers:
-    """Stripe's, at any time, and an empty database beside them."""
+    """Transfers at Stripe, made at any time, and an empty ledger."""
 
     def __init__(self) -> None:
         self.now = MADE

@@ -1,4 +1,4 @@
-"""Where two books of one transfer differ, and where they only look as if they did."""
+"""Comparison of a transfer here with the same transfer at Stripe, and cases that only look like differences."""
 
 from datetime import UTC, datetime
 
@@ -83,7 +83,7 @@ def test_external_reversal_for_several_of_ours_is_no_finding() -> None:
 
 
 def test_imported_sum_without_stripe_reversal_is_missing() -> None:
-    """Later refunds would ask for so much less, and nobody would know."""
+    """Later refunds would ask for too little, and no finding would report it."""
     assert found(seen(), imported("reversed", AMOUNT)) == [(Kind.MISSING_THERE, AMOUNT)]
     some = ReversalAtStripe("trr_1", 300, None)
     assert found(seen(some), imported(amount_reversed=500)) == [(Kind.MISSING_THERE, 200)]
@@ -91,7 +91,7 @@ def test_imported_sum_without_stripe_reversal_is_missing() -> None:
 
 
 def test_our_imported_transfers_reversal_stays_ours() -> None:
-    """Its refund is lost here and will be told again: recorded as somebody else's by then, it would count twice."""
+    """Its refund is lost here and will be reported again: recorded as external by then, the reversal would count twice."""
     transfer = imported()
     name = str(reversal_name(transfer.id, "r1"))
     shown = seen(ReversalAtStripe("trr_1", 300, name, refund_id="r1"))

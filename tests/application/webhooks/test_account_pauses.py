@@ -1,4 +1,4 @@
-"""What Stripe's webhooks say of sellers' accounts, handled at the same time, and late."""
+"""Pauses by Stripe's account events, handled concurrently and late."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +21,7 @@ LEASE = timedelta(seconds=10)
 
 
 class OneSellerDirectory:
-    """Whose transfers go to the one account there is; none of them waits."""
+    """A directory with one seller for every account, none of whose transfers waits."""
 
     async def sellers_of(self, account: str) -> list[str]:
         return ["anna"]

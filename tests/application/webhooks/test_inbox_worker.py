@@ -1,4 +1,4 @@
-"""The inbox loop: what becomes of events, and that nobody is left to look at what is over."""
+"""Inbox worker: results of events, and alarms that end when their event is handled."""
 
 import asyncio
 from collections.abc import AsyncIterator

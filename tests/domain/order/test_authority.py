@@ -1,4 +1,4 @@
-"""Whose word counts: that of the provider that took the payment; where nobody told which, that of the first to tell."""
+"""Authority over an order: the provider that took the payment, or the first to report where that is unknown."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What is due is computed now: refunds that come before, during and after the transfer, and refunds that fail after all."""
+"""Recovery of shares: refunds before, during and after the transfer, and refunds that fail after they succeeded."""
 
 
 import pytest

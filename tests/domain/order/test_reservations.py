@@ -1,4 +1,4 @@
-"""What may still be asked of an order: neither what is refunded nor what the payment provider is being asked for."""
+"""Reservations of an order: amounts that the PSP is asked to refund cannot be asked for again."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The names under which the PSP knows our orders and refunds."""
+"""Names of our orders and refunds at the PSP."""
 
 import re
 

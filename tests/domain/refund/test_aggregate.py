@@ -1,4 +1,4 @@
-"""A refund under all its names, and what the payment provider's word may change."""
+"""Refund under all its names, and the reports of the PSP that may change it."""
 
 from datetime import timedelta
 from itertools import product

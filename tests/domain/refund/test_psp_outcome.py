@@ -1,4 +1,4 @@
-"""A refund's calls to the payment provider: one name for ever, nothing final without knowing, and no doubt forgotten."""
+"""Calls of a refund to the PSP: one name, no final outcome without knowledge, and no doubt forgotten."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

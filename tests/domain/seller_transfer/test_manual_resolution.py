@@ -1,4 +1,4 @@
-"""How a person ends what is stuck: never by sending anything, and never so that the same money moves twice."""
+"""Manual resolution of stuck transfers: it sends nothing, and the same money never moves twice."""
 
 
 import pytest

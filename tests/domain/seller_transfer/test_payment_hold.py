@@ -1,4 +1,4 @@
-"""The payment is said to have failed after it was recorded as succeeded: nothing is sent before a person says so."""
+"""Payment hold: a payment is reported as failed after it succeeded, and nothing is sent before a person decides."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Taking money back: what Stripe's answers do to a reversal, decided from what is at Stripe and never from the wording."""
+"""Outcome of a reversal: Stripe's answers, decided by the books at Stripe and never by the wording."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta

@@ -1,6 +1,6 @@
-"""Intent, effect, outcome: when a call is made, under which key, and what an outcome allows next.
+"""Calls to Stripe: when a call is made, under which key, and which step its outcome allows next.
 
-What holds for a transfer and for a reversal alike is told for both.
+Laws that hold for transfers and reversals alike are tested for both.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Paying a seller: what Stripe's answers do to a transfer that is pending or failed."""
+"""Outcome of a transfer: Stripe's answers to a transfer that is pending or failed."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The audit trail in words: every fact there is has its sentence, with the ids and amounts that it is about."""
+"""Sentences of the audit trail: one for every fact, with its ids and amounts."""
 
 import json
 from collections.abc import Callable

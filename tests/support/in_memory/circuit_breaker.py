@@ -1,4 +1,4 @@
-"""What the whole fleet obeys: the shared breaker, and what is paused by facts."""
+"""Circuit breaker in memory: the shared breaker, and the scopes that facts pause."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The constraints of the database, by the names they have there: what a command may not lead to is refused at the door.
+"""Constraints of the database in memory, under the names of the PostgreSQL constraints.
 
-A contract test holds the two lists against each other, on the rows that matter.
+A contract test compares the two lists.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ class Check(NamedTuple):
 
 
 class Unique(NamedTuple):
-    """No two rows have the same value; rows whose value is None are not compared."""
+    """A unique index: no two rows have the same value; rows whose value is None are not compared."""
 
     name: str
     value: Callable[[Row], object]

@@ -1,8 +1,8 @@
-"""One database in memory: the facts, the rows they lead to, and whoever listens. Not a copy of PostgreSQL, but of what the
-ports promise of it; tests/contracts hold both to that.
+"""Database in memory: facts, the rows they lead to, and listeners. It keeps the promises of the storage ports, as the tests in
+tests/contracts check for it and for PostgreSQL.
 
-`MemoryStore` stands where the event store stands, under the real `PostgresEventLog`: so facts go through the real codec, rows
-through the real folds and the real encoding, and nothing passes that PostgreSQL could not be told.
+`MemoryStore` takes the place of the event store under the real `PostgresEventLog`: facts pass the real codec, rows the real
+folds and encoding, and no value passes that PostgreSQL would refuse.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ Rows = Mapping[str, Sequence[Row]]
 
 
 class MemoryDatabase:
-    """What all processes share. `clock` is the database's own."""
+    """The state that all processes share. `clock` is the database's own clock."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.now = clock
@@ -64,7 +64,7 @@ class MemoryDatabase:
             wake()
 
     def commit(self, facts: Sequence[StoredFact], rows: Rows) -> int:
-        """Facts, rows, and what goes along: all or nothing; the position of the last fact.
+        """Store facts, rows and extras together or not at all; return the position of the last fact.
 
         Raises Conflict, ConstraintBroken, ValueError (no such table), TypeError (a value that has no place in a row).
         """

@@ -1,4 +1,4 @@
-"""Which transfers are due, and who holds them: per seller the longest due first, and sellers take turns."""
+"""Queue of due transfers in memory, with their leases: the longest due of each seller first, and sellers in turns."""
 
 import heapq
 from collections import Counter, defaultdict
@@ -37,7 +37,7 @@ class DueTransfers:
         """Running leases of each seller."""
 
     def changed(self, row: SellerTransferRow) -> None:
-        """An append has written this row; who holds it holds it still."""
+        """Take over a row that an append has written; its lease is unchanged."""
         kind = None if row.next_retry_at is None else KIND_OF.get(row.status)
         if row.transfer_id in self._running:
             self._file(row.transfer_id, kind)
@@ -60,7 +60,7 @@ class DueTransfers:
         return leased
 
     def renew(self, holder: str, ids: Collection[UUID], until: datetime) -> set[UUID]:
-        """Those that nobody else has taken over."""
+        """Prolong the leases of this holder, and return them; others have taken over the rest."""
         held = {id_ for id_ in ids if id_ in self._leases and self._leases[id_].holder == holder}
         for transfer_id in held:
             self._hold(transfer_id, Lease(holder, until))

@@ -1,4 +1,4 @@
-"""The webhook inbox: the row is the job, and one that is closed stays as it is."""
+"""Webhook inbox in memory: the row is the job, and a closed row stays closed."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class StoredWebhooks:
             self._change(inbox_id, **free)
 
     def mark(self, handled: Sequence[HandledWebhook], position: int | None) -> None:
-        """What has become of events, in the commit of what they caused."""
+        """Close webhooks in the commit of the facts that they caused."""
         for row in handled:
             self.close(row["inbox_id"], row["status"], row["reason"], position)
 

@@ -1,6 +1,6 @@
-"""A Stripe of a few dictionaries, for scenarios with tens of thousands of calls: about fifty times as fast as the simulator.
+"""Stripe in memory, for scenarios with tens of thousands of calls: about fifty times as fast as the simulator.
 
-It knows what the port's contract asks for and no more: keys, refusals, books, and the network on the way. It passes the same
+It implements the contract of the port and no more: keys, refusals, books, and the network on the way. It passes the same
 contract as the real gateway (tests/contracts/test_transfer_gateway.py).
 """
 
@@ -31,7 +31,7 @@ HINDRANCES = {401: Hindrance.UNAUTHORIZED, 403: Hindrance.FORBIDDEN, 429: Hindra
 
 @dataclass(slots=True)
 class CallFault:
-    """What strikes the next call of an operation, once."""
+    """A fault of the next call of an operation."""
 
     status: int = 0
     lock: bool = False
@@ -74,7 +74,7 @@ class MemoryStripe:
         self.network = network or NetworkConditions(slowness=0.0)
         self.calls = 0
         self.funds: dict[str, int] = {}
-        """What the platform has, in the currencies in which it has not plenty."""
+        """The platform's balance, for currencies in which it is limited."""
         self._now = clock or (lambda: datetime.now(UTC))
         self._chance, self._numbers = random.Random(f"light {seed}"), count(1)
         self._books: dict[str, StoredTransfer] = {}
@@ -150,7 +150,7 @@ class MemoryStripe:
         return Unknown("connection", "the answer was lost") if lost else outcome
 
     async def _arrive(self, operation: str) -> float | Unknown:
-        """Seconds for the way back; or what became of the request."""
+        """Return the seconds of the way back, or the outcome of a request that did not arrive."""
         network, chance = self.network, self._chance
         seconds = network.slowness * recorded(operation, chance.random()) / 1000
         there, lost = seconds * chance.random(), chance.random() < network.lost_requests
