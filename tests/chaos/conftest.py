@@ -28,7 +28,7 @@ class DatabaseLocks:
 
     @asynccontextmanager
     async def on_appends(self) -> AsyncIterator[None]:
-        """Nothing can be appended meanwhile."""
+        """Stop all appends."""
         async with await self._session() as session:
             await session.execute(f"select {WRITERS}".encode())
             yield
@@ -43,7 +43,7 @@ class DatabaseLocks:
             yield
 
     async def until_waiting(self, words: str, sessions: int = 1) -> list[int]:
-        """The processes of PostgreSQL that wait for a lock within a statement with these words."""
+        """Return the PostgreSQL processes that wait for a lock in a statement with these words."""
 
         async def there() -> list[int]:
             found = [row["pid"] for row in await self._view.select(WAITING, words)]

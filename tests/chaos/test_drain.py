@@ -13,20 +13,20 @@ from tests.support.service import REVERSE, LedgerCaller, SystemUnderTest
 
 
 async def two_paid_orders(system: SystemUnderTest) -> None:
-    """By a ledger that is gone again."""
+    """Pay two orders with a ledger that is stopped afterwards."""
     async with system.at_work() as caller:
         for order_id in ("o1", "o2"):
             await system.paid(caller, order_id)
 
 
 async def refund(system: SystemUnderTest, name: str, order_id: str) -> None:
-    """As another process would record it: this one may be draining."""
+    """Record a refund as another process would, since the process under test may be draining."""
     async with stored(system.settings) as storage:
         await LedgerCaller(storage).refund(name, order_id, 1_000)
 
 
 async def with_a_call_on_its_way(processes: Processes, system: SystemUnderTest, command: str, **changes: str) -> LedgerProcess:
-    """The reversal of o1 is at Stripe and has not been answered."""
+    """Start a process whose reversal of o1 is at Stripe and unanswered."""
     process: LedgerProcess = await processes.start(command, **changes)
     await system.stripe.hold(REVERSE, on_disconnect="execute")
     await refund(system, "r1", "o1")

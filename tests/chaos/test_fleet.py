@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 async def paid_orders(caller: LedgerCaller, many: Sequence[str]) -> None:
-    """Their transfers are due."""
+    """Register and pay orders, so that their transfers are due."""
     for start in range(0, len(many), AT_ONCE):
         some = many[start : start + AT_ONCE]
         await asyncio.gather(*(caller.order(o, 1_000, **{SELLERS[len(o) % 4]: 900}) for o in some))
@@ -52,7 +52,7 @@ async def all_are(view: LedgerView, status: str, number: int) -> None:
 
 @asynccontextmanager
 async def killed_each_second(processes: Processes, fleet: list[LedgerProcess]) -> AsyncIterator[None]:
-    """One of them after the other gets kill -9 and is replaced, a second apart."""
+    """Kill the processes in turn, one a second, and replace each."""
 
     async def kill() -> None:
         for turn in count():
@@ -128,7 +128,7 @@ CALLS = 700
 async def test_three_processes_use_stripes_limit_fully(
     processes: Processes, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
-    """With the latencies recorded of real Stripe: 1.2 s in the middle, 7 s at worst."""
+    """Stripe answers with recorded latencies: median 1.2 s, maximum 7 s."""
     many = [f"o{n}" for n in range(CALLS)]
     payer = await processes.start("worker", STRIPE_MAX_RPS="1000")
     async with stored(settings) as storage:

@@ -26,7 +26,7 @@ DEFAULT_LEASE = 10.0
 
 
 class CallUnderTest:
-    """One call that is about to be made: the payment of an order, or the reversal of one that is paid."""
+    """One call that is about to be made: the payment of an order, or the reversal of a paid one."""
 
     def __init__(self, operation: str, processes: Processes, stripe: SimulatorControl, view: LedgerView, locks: DatabaseLocks) -> None:
         self.operation, self.processes, self.stripe, self.view, self.locks = operation, processes, stripe, view, locks
@@ -34,7 +34,7 @@ class CallUnderTest:
         self.web: LedgerClient
 
     async def open(self, **changes: str) -> None:
-        """A ledger serves; nothing has happened yet that leads to the call."""
+        """Start a ledger and prepare the order, up to the cause of the call."""
         self.process = await self.processes.start(**changes)
         self.web = await self.processes.talk(self.process)
         await self.web.order("o1", 1_000, anna=900)
@@ -43,7 +43,7 @@ class CallUnderTest:
             await self.view.reached("o1", "completed")
 
     async def cause(self) -> None:
-        """The webhook that leads to the call."""
+        """Send the webhook that causes the call."""
         if self.operation == REVERSE:
             await self.web.refund("r1", "o1", 1_000)
         else:
@@ -58,7 +58,7 @@ class CallUnderTest:
         await self.view.reached("o1", "reversed" if self.operation == REVERSE else "completed")
 
     async def intents(self) -> int:
-        """How many calls of this operation were announced."""
+        """Count the stored intents of this operation."""
         facts = await self.view.facts((await self.view.transfer("o1")).transfer_id)
         started = [fact for fact in facts if isinstance(fact, CallStarted)]
         return len(started) - (self.operation == REVERSE)
@@ -70,12 +70,12 @@ class CallUnderTest:
         return [post for post in await self.stripe.requests(self.operation) if post["key"].startswith(name)]
 
     async def objects(self) -> int:
-        """How often Stripe has done it, by its own books."""
+        """Count the objects of this operation in Stripe's books."""
         held = [t for t in (await self.stripe.ledger())["transfers"] if t["transfer_group"] == "o1"]
         return len(held) if self.operation == CREATE else sum(len(theirs["reversals"]) for theirs in held)
 
     async def assert_done_once(self) -> None:
-        """One object, and one idempotency key for however many calls."""
+        """Check that Stripe holds one object and that all calls had one idempotency key."""
         assert await self.objects() == 1
         assert len({post["key"] for post in await self.calls()}) == 1
 
@@ -91,7 +91,7 @@ class CallUnderTest:
 
     @asynccontextmanager
     async def intent_on_its_way(self) -> AsyncIterator[list[int]]:
-        """The append of `CallStarted` has reached PostgreSQL and waits there."""
+        """Hold the append of `CallStarted` in PostgreSQL, after it has arrived there."""
         async with AsyncExitStack() as stack:
             async with self.locks.on_rate_limiter(self.operation):
                 await self.cause()

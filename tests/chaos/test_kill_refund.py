@@ -18,14 +18,14 @@ APPEND = "select ledger_append"
 
 @pytest.fixture
 async def psp() -> AsyncIterator[HyperswitchControl]:
-    """Refunds succeed at once; never may more be refunded than was received."""
+    """Run a PSP at which refunds succeed at once and never exceed the payments."""
     async with running_hyperswitch(HyperswitchConfig(refunds=Behaviour("succeeded"))) as (_, control):
         yield control
         assert (await control.ledger())["violations"] == []
 
 
 class RefundUnderTest:
-    """An order of two sellers that is paid, and a refund of it; ledgers come and go."""
+    """A paid order of two sellers and a refund of it, with ledgers that are killed and replaced."""
 
     def __init__(self, processes: Processes, refund_view: RefundView, stripe: SimulatorControl, locks: DatabaseLocks) -> None:
         self.processes, self.refund_view, self.stripe, self.locks = processes, refund_view, stripe, locks
@@ -49,7 +49,7 @@ class RefundUnderTest:
         (await self.web.http.post("/v1/refunds", json=body)).raise_for_status()
 
     async def assert_done_once(self) -> None:
-        """One refund in the provider's books, one reversal for each seller in Stripe's, one key and body in all calls."""
+        """Check for one refund at the PSP, one reversal per seller at Stripe, and one key and body in all calls."""
         await self.refund_view.reached("succeeded")
         await self.refund_view.view.reached("o1", "reversed", "reversed")
         assert await self.refund_view.amounts() == [("r1", 1_000, "succeeded")]

@@ -15,7 +15,7 @@ REFUNDS, KILLS, SEED = 200, 300, 20_261_120
 AT_ONCE = 8
 LEDGERS_AT_WORK = ("serve", "worker", "worker")
 PAUSE = 0.02
-"""Seconds between two kills: some time to write, or nothing would be interrupted."""
+"""Seconds between two kills: time to write, or no statement would be interrupted."""
 LEDGERS = "select pid from pg_stat_activity where datname = current_database() and application_name <> 'view' order by pid"
 
 
@@ -47,7 +47,7 @@ async def at_once(calls: list[Coroutine[object, object, object]]) -> None:
 
 
 async def insist(web: LedgerClient, order_id: str) -> int:
-    """A provider that delivers again until it is told 200. How often it had to."""
+    """Deliver the webhook until the ledger answers 200; return the number of deliveries."""
     delivery = signed(f"evt_{order_id}", "refund_succeeded", "refund_details", refund(f"r_{order_id}", order_id, 1_000))
     for attempt in range(1, 1_000):
         try:
@@ -60,7 +60,7 @@ async def insist(web: LedgerClient, order_id: str) -> int:
 
 
 async def cut(view: LedgerView) -> int:
-    """Random connections of the ledger, one after the other."""
+    """Cut random connections of the ledger, one after the other."""
     chance, cut = random.Random(SEED), 0
     async with asyncio.timeout(60):
         while cut < KILLS:

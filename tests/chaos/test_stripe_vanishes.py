@@ -17,7 +17,7 @@ ORDERS = ["o1", "o2", "o3"]
 
 
 async def lead_to(operation: str, system: SystemUnderTest, caller: LedgerCaller) -> None:
-    """Three calls of this operation are about to be made."""
+    """Lead three orders to a call of this operation."""
     for order_id in ORDERS:
         if operation == REVERSE:
             await system.paid(caller, order_id)

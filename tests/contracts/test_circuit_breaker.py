@@ -14,7 +14,7 @@ from tests.support.streams import NOW, paused
 PROBE = timedelta(seconds=5)
 LONGEST = timedelta(minutes=5)
 MARGIN = timedelta(seconds=1)
-"""For the clock of a real database, which does not stand still between two statements."""
+"""Tolerance for the clock of a real database, which goes on between two statements."""
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.support.streams import NOW, TransferColumns, due, stored, transfer
 
 
 def refund(refund_id: str, psp_refund_id: str | None = None) -> Refund:
-    """One that the PSP told of, and that has an end."""
+    """Return a refund that the PSP has reported as failed."""
     told = Refund.open(
         refund_id=refund_id,
         order_id="o1",

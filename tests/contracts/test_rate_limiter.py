@@ -10,12 +10,12 @@ from application.ports import RateLimiter
 from tests.support.storage import Storage
 
 RATE = 0.01
-"""A call every 100 s: no machine is so slow that it would matter."""
+"""One call in 100 s: no machine is slow enough to disturb the test."""
 APART = 1 / RATE
 
 
 async def distance(rate_limiter: RateLimiter, endpoint: str = "transfers") -> float:
-    """Seconds between two calls of one reservation."""
+    """Return the seconds between two calls of one reservation."""
     first, second = await rate_limiter.reserve(endpoint, 2)
     return second - first
 

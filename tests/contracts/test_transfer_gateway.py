@@ -25,29 +25,29 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class GatewayUnderTest(Protocol):
-    """A gateway and the world behind it. Faults inject the next call of that operation, once."""
+    """A gateway and control of the Stripe behind it. A fault strikes the next call of its operation, once."""
 
     @property
     def gateway(self) -> TransferGateway: ...
 
     async def transfers(self) -> list[Json]:
-        """Stripe's own books: amount, currency, destination, metadata and reversals of every transfer, oldest first."""
+        """Return Stripe's own books: amount, currency, destination, metadata and reversals of every transfer, oldest first."""
         ...
 
     async def calls(self) -> int:
-        """How many calls have arrived."""
+        """Count the calls that have arrived."""
         ...
 
     async def lose(self, operation: str, *, executed: bool) -> None:
-        """No answer arrives; the call is executed, or not."""
+        """Lose the answer of the next call, which is executed or not."""
         ...
 
     async def fail(self, operation: str, status: int) -> None:
-        """An error that is no verdict: a 5xx, or a hindrance by its status."""
+        """Answer the next call with a 5xx or a hindrance of this status."""
         ...
 
     async def busy(self, operation: str) -> None:
-        """Another call holds the object."""
+        """Answer the next call as if another call held the object."""
         ...
 
     async def hold(self, operation: str) -> None:
@@ -61,14 +61,14 @@ class GatewayUnderTest(Protocol):
     async def release(self) -> None: ...
 
     async def reverse_elsewhere(self, stripe_transfer_id: str, amount: int) -> None:
-        """As a person does in Stripe's dashboard."""
+        """Reverse a part as a person does in Stripe's dashboard."""
         ...
 
     async def balance_of_the_platform(self, currency: str, amount: int) -> None: ...
 
 
 class OnSimulator:
-    """StripeGateway on the simulated Stripe, over real HTTP."""
+    """`StripeGateway` on the simulated Stripe, over real HTTP."""
 
     def __init__(self, simulator: RunningSimulator, control: SimulatorControl, gateway: StripeGateway) -> None:
         self._simulator, self._control, self.gateway = simulator, control, gateway
@@ -203,7 +203,7 @@ async def moved(under_test: GatewayUnderTest) -> list[int]:
 
 @pytest.fixture(params=["create", "reverse"])
 async def move(request: pytest.FixtureRequest, under_test: GatewayUnderTest) -> Move:
-    """One way to move money: its name at Stripe, how to ask for it, and the books before and after."""
+    """Return one way to move money: its operation, the call, and the books before and after."""
     if request.param == "create":
         return CREATE, lambda: under_test.gateway.create(body(), "k"), [], [1000]
     stripe_id = await paid(under_test)

@@ -158,7 +158,7 @@ def test_ten_refunds_end_exact_and_give_nothing_back(currency: str, seed: int) -
 
 
 def test_floor_per_refund_would_keep_a_cent() -> None:
-    """9,001 of 10,000 refunded in three: each refund floored by itself leaves 9,000."""
+    """9,001 of 10,000 is refunded in three parts: floors of each part alone add up to 9,000."""
     parts = (3_334, 3_333, 3_333)
     assert sum(9_001 * part // 10_000 for part in parts) == 9_000
     assert targets({"a": 9_001}, 10_000, [Portion(part) for part in parts]) == {"a": 9_001}
@@ -177,14 +177,14 @@ def test_explicit_division_may_leave_a_part_to_platform() -> None:
 
 
 def test_proportional_refund_divides_the_remainder() -> None:
-    """b gave all of its 50; the remaining 50 of the order is a's alone."""
+    """b has given all of its 50, so the remaining 50 of the order are a's alone."""
     portions = [Portion(50, {"b": 50}), Portion(25)]
     assert targets({"a": 50, "b": 50}, 100, portions) == {"a": 25, "b": 50}
     assert targets({"a": 50, "b": 50}, 100, [*portions, Portion(25)]) == {"a": 50, "b": 50}
 
 
 def test_platform_paid_refund_limits_the_rest_of_order() -> None:
-    """80 of the order remain and 100 of shares: dividing by 80 would take 100 back for a refund of 80."""
+    """The order has 80 left and its shares 100: dividing by 80 would take 100 for a refund of 80."""
     portions = [Portion(20, {}), Portion(80)]
     assert targets({"a": 60, "b": 40}, 100, portions) == {"a": 48, "b": 32}
 
@@ -238,7 +238,7 @@ def test_mixed_refunds_never_over_collect_or_give_back(history: tuple[Shares, in
 @settings(derandomize=True, max_examples=300)
 @given(histories())
 def test_proportional_refunds_take_all_there_is(history: tuple[Shares, int, list[Portion]]) -> None:
-    """After the last explicit division: exactly the rest of each share, unless more shares are left than order."""
+    """After the last explicit division exactly the rest of each share is taken, unless the shares exceed the order."""
     shares, amount, portions = history
     left = amount - sum(p.amount for p in portions)
     explicit = [n for n, p in enumerate(portions, 1) if p.explicit is not None]

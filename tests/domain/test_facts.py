@@ -113,7 +113,7 @@ CLASSES = [kind for union in UNIONS for kind in get_args(union)]
 
 
 def test_topics_of_facts_are_permanent() -> None:
-    """Pinned: history stored under a name that changed could not be read any more. Only ever add to the list."""
+    """Stored history could not be read under a changed name. Only ever add to the list."""
     topics = {cls.TOPIC for cls in CLASSES}
     assert topics >= set(TOPICS.values())
     assert len(topics) == len(CLASSES), "no two facts share a name"
@@ -135,7 +135,7 @@ def test_topic_leads_to_one_class() -> None:
 
 
 def test_long_history_reads_back_unchanged(story: Story, answers: type[Answers], storage: FactStorage, state: StateOf) -> None:
-    """Each answer leaves facts of its own; the state is compared after each of them."""
+    """Each answer leads to facts of its own; the state is compared at the end."""
     story.refunded("r0", 1_000)
     story.call(answers.too_little)
     story.call(answers.rate_limited)

@@ -47,7 +47,7 @@ START = datetime.fromisoformat("2026-03-02T09:30:00+00:00")
 KEYS_LIVE = timedelta(hours=24)
 TURNS = 4  # how often the word about one refund changes
 DISPUTES = {"dp1": 60, "dp2": 100}
-"""Together with the refunds far more than the order: they share one cap."""
+"""Far more than the order, together with the refunds: disputes and refunds share one cap."""
 ORDER, SHARES, REFUNDS = 100, {"ada": 51, "bob": 7, "cyd": 33}, {"r1": 33, "r2": 20, "r3": 7, "r4": 40}
 
 # written out once more, since the table under test is no judge of itself
@@ -93,7 +93,7 @@ class AtStripe:
 
 
 class SmallStripe:
-    """Honours idempotency keys for a day, stores definite answers and 500s, and never does a thing twice under one key."""
+    """A small Stripe. It honours idempotency keys for a day, stores final answers and 500s, and acts once per key."""
 
     def __init__(self) -> None:
         self.transfers: dict[str, AtStripe] = {}
@@ -172,12 +172,12 @@ def _replayed(answer: Outcome) -> Outcome:
 ARRIVALS = (*["ok"] * 12, "funds", "on hold", "refused", "not found", "invalid", "500 undone", "500 done", *HINDRANCES)
 TIMES = [timedelta(seconds=s) for s in (1, 12, 12, 12, 35, 35)] + [timedelta(hours=h) for h in (7, 24)]
 WEIGHTS = {"time passes": 4, "orders": 3, "begins": 8, "arrives": 8, "answers": 8, "reads": 4, "has read": 4}
-"""How often each kind of thing happens, against 1 for all others: work goes on while refunds come in."""
+"""Weight of each kind of event, against 1 for all others: work goes on while refunds come in."""
 
 
 @dataclass
 class OpenCall:
-    """A request between us and Stripe."""
+    """A request between the ledger and Stripe."""
 
     transfer: SellerTransfer
     send: Send
@@ -222,7 +222,7 @@ class World:
         self.calls: list[OpenCall] = []
         self.looks: list[OpenLookUp] = []
         self.silent: list[tuple[SellerTransfer, str, int]] = []
-        """Attempts that Stripe did not answer, as an outage would find them."""
+        """Attempts that Stripe did not answer, as an outage leaves them."""
         self.look_first: LookFirst | None = None
         self.effective: set[str] = set()
         self.disputed: set[str] = set()
@@ -236,7 +236,7 @@ class World:
     # what can happen
 
     def possible_events(self) -> dict[str, list[PossibleEvent]]:
-        """Kind → the things of that kind that could happen next."""
+        """Return the possible next events, by kind."""
         kinds: dict[str, list[PossibleEvent]] = {
             "time passes": [(f"{time}", partial(self.passes, time)) for time in TIMES],
             "orders": [("paid", self.is_paid)] if not self.order.paid else [],
@@ -361,7 +361,7 @@ class World:
     # workers
 
     def passes(self, time: timedelta) -> None:
-        """No request is under way for longer than the caller waits for it: it came to nothing."""
+        """Let time pass; a request that is older than its caller's time limit has not arrived."""
         self.now += time
         for call in self.calls:
             if not call.arrived and self.now - call.began >= POLICY.call_timeout:
@@ -396,7 +396,7 @@ class World:
         self.append()
 
     def gives_back(self, call: OpenCall) -> None:
-        """The call was not made after all."""
+        """Give back a call that was not made."""
         self.calls.remove(call)
         give_back(call.transfer, call.send.attempt, "too late", self.now)
         self.append()
@@ -700,7 +700,7 @@ def assert_within_external_reversals(world: World) -> None:
 
 
 def test_plans_reach_every_status_and_fact(storage: FactStorage, state: StateOf) -> None:
-    """Otherwise the laws above would hold because nothing happens."""
+    """Without this law, the laws above could hold because no event happens."""
     told, statuses = set(), set()
     for seed in range(25):
         random = Random(seed)

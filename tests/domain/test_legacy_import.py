@@ -30,7 +30,7 @@ DAYS = timedelta(days=1)
 
 
 def taken_over(story: Story, status: str, **members: Unpack[ImportedColumns]) -> Story:
-    """The same transfer of 100.00, as an older system has it."""
+    """Replace the story's transfer of 100.00 by an imported one."""
     if status not in OPEN:
         members = {"stripe_transfer_id": "tr_1", **members}
     columns: ImportedColumns = {"created_at": story.now - 90 * DAYS, **members}
@@ -193,7 +193,7 @@ def test_partial_match_is_decided_by_a_person(story: Story) -> None:
 
 @pytest.mark.parametrize(("made", "status"), [(3_000, S.PARTIALLY_REVERSED), (2_000, S.PERMANENTLY_FAILED)])
 def test_given_up_reversal_may_have_been_made(story: Story, made: int, status: S) -> None:
-    """Its refund is told here again, and a person retries: taken once more, the seller would have paid it twice."""
+    """The refund is reported here again, and a person retries: taken again, the seller would pay twice."""
     taken_over(story, "permanently_failed", refund_id="r1").refunded("r1", 3_000)
     story.transfer.retry("mia", "its balance is funded", story.now)
     story.see(story.books(story.theirs(made, "trr_theirs")))
@@ -222,7 +222,7 @@ def test_reversals_before_the_import_are_recorded_once(story: Story, before: int
 
 
 def ordered(sale: type[Sale], story: Story, amount: int = 10_000, **shares: int) -> Sale:
-    """Its order, registered here and reported as paid."""
+    """Register the imported transfer's order here, and report its payment."""
     new = sale(amount, shares or {"ada": 10_000}, paid=False)
     new.order.pay("pay-1", None, "api", new.now)
     new.transfers = pay_sellers(new.order, new.now, [story.transfer])
@@ -289,7 +289,7 @@ def test_reversal_of_unknown_refund_is_not_withdrawn(sale: type[Sale], story: St
     assert new.transfers == [story.transfer], "nothing is given back that was not taken"
 
 
-def test_rounding_cent_is_not_withdrawn_from_it(story: Story) -> None:
+def test_rounding_cent_is_not_withdrawn_from_import(story: Story) -> None:
     reversing(story, reversal_amount=3_000).see(story.books())
     story.told()
     assert _withdraw([story.transfer], 1, "r1", story.now, only_own=False) == 1

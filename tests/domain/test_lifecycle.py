@@ -116,7 +116,7 @@ def test_enum_and_table_name_the_same_statuses() -> None:
 
 
 def statuses_in_sql(sql: str) -> list[set[str]]:
-    """The status lists of every CHECK on the column `status` of the table `seller_transfers` that has `pending` in it."""
+    """Return the status lists of every CHECK on the column `status` of the table `seller_transfers` with `pending` in it."""
     table = re.search(r"create table seller_transfers\s*\((.*?)\n\)", sql, re.DOTALL | re.IGNORECASE)
     assert table, "no seller_transfers is created here"
     checks = re.findall(r"check\s*\(\s*status\s+in\s*\(([^)]*)\)\s*\)", table.group(1), re.DOTALL | re.IGNORECASE)

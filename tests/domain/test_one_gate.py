@@ -1,10 +1,10 @@
-"""Every change of a status goes through one gate: a scan of the source for any other way, itself fed with violations.
+"""The status gate: a scan of the source for status changes that bypass it, itself tested with planted violations.
 
 The rule, for domain, application, projections, infrastructure and scripts:
 
 Python
   - no store to (or deletion of) an attribute `status` of anything, except in the module-level functions `enter` of
-    domain/seller_transfer/facts.py, refund.py, dispute.py and payout.py. A declaration without a value assigns nothing;
+    domain/seller_transfer/facts.py, domain/refund/facts.py, domain/dispute.py and domain/payout.py. A declaration without a value assigns nothing;
   - no `setattr` or `__setattr__` of "status", nor of a name that cannot be read off the source;
   - no `__dict__` or `vars()` with a "status" put into it;
   - no `_replace(status=…)` or `replace(status=…)` except where a fact is folded into a row: the modules of EVOLVE.
@@ -13,8 +13,8 @@ SQL (in .sql files and in strings of Python that are not docstrings)
     time, except the upserts inside the function `ledger_append`;
   - no trigger that assigns `new.status`.
 
-What is not ours to judge: the simulators (SIMULATORS) keep the books of Stripe and of the payment provider, whose objects
-have statuses of their own. The statuses of `webhook_inbox` are those of jobs. HTTP answers are built, never assigned to.
+The scan leaves out the simulators (SIMULATORS): they keep the books of Stripe and of the PSP, whose objects have statuses of
+their own. The statuses of `webhook_inbox` are those of jobs. HTTP answers are built, never assigned to.
 """
 
 import ast
@@ -104,7 +104,7 @@ def _names_status(call: ast.Call) -> bool:
 
 
 def _harmless(name: str, call: ast.Call) -> bool:
-    """Whether the attribute's name is written here and is another one. `self.__setattr__` leaves the object out."""
+    """Return whether the attribute's name is a literal and differs from `status`. `self.__setattr__` leaves the object out."""
     bound = name.startswith("__") and not (isinstance(call.func, ast.Attribute) and _is_a_type(call.func.value))
     named = call.args[0 if bound else 1] if len(call.args) > 1 or bound else None
     return isinstance(named, ast.Constant) and named.value != "status"
@@ -158,7 +158,7 @@ def _in_sql(text: str) -> Iterator[Finding]:
 
 
 def _plain(sql: str) -> str:
-    """In lower case, without comments and literals; lines stay where they are."""
+    """Return the text in lower case, without comments and literals; line numbers stay the same."""
 
     def blank(match: re.Match[str]) -> str:
         return re.sub(r"[^\n]", " ", match.group())
@@ -167,7 +167,7 @@ def _plain(sql: str) -> str:
 
 
 def _columns_set(assignments: str) -> set[str]:
-    """The columns on the left of the SET list that begins here; `(a, b) = (…)` sets two."""
+    """Return the columns on the left of the SET list that begins here; `(a, b) = (…)` sets two."""
     columns, left, depth, on_left = set(), "", 0, True
     end = _end_of_set(assignments)
     for character in assignments[:end]:
@@ -191,7 +191,7 @@ def _end_of_set(assignments: str) -> int:
 
 
 def _outside_ledger_append(sql: str) -> str:
-    """The file without the body of `ledger_append`, the one door; its lines stay where they are."""
+    """Return the file without the body of `ledger_append`, the only exempt function; line numbers stay the same."""
     body = re.compile(r"create\s+(?:or\s+replace\s+)?function\s+ledger_append\b.*?\$\$.*?\$\$", re.DOTALL | re.IGNORECASE)
     return body.sub(lambda match: "\n" * match.group().count("\n"), sql)
 

@@ -35,7 +35,7 @@ TAMPER = """
 
 @pytest.fixture
 async def transfer_id(database_url: str) -> str:
-    """A transfer of 900 to ada for o1, paid; 300 of it came back with r1."""
+    """Return a paid transfer of 900 to ada for o1, of which r1 took back 300."""
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         share = Share(seller_id="ada", destination="acct_ada", amount=900)
         await storage.ledger.register_order(order_id="o1", currency="EUR", amount=900, shares=[share])

@@ -29,7 +29,7 @@ QUIET_WITHIN = timedelta(days=3)
 
 
 def seeds() -> Sequence[int]:
-    """Three, or as many, or those, as LEDGER_SEEDS says."""
+    """Return the seeds: three, or the number or list in LEDGER_SEEDS."""
     wanted = os.environ.get("LEDGER_SEEDS", "3")
     return [int(seed) for seed in wanted.split(",")] if "," in wanted else range(1, int(wanted) + 1)
 
@@ -39,7 +39,7 @@ class Refund(NamedTuple):
     order_id: str
     amount: int
     fails: bool
-    """The PSP takes its word back later."""
+    """The PSP later reports the refund as failed."""
 
 
 class History:
@@ -50,7 +50,7 @@ class History:
         self._fleet, self._stripe, self._market = fleet, stripe, Marketplace(fleet)
 
     async def happen(self) -> None:
-        """All of it, each at its own instant; then the network clears, and every process is back."""
+        """Let each event happen at its own instant; then end all faults and finish the work."""
         orders = [self._order(f"o{number}") for number in range(ORDERS)]
         troubles = [self._trouble() for _ in range(TROUBLES)]
         await asyncio.gather(*orders, *troubles)
@@ -58,7 +58,7 @@ class History:
         await self._fleet.until(self._fleet.quiet, QUIET_WITHIN, "everything settles")
 
     async def _order(self, order_id: str) -> None:
-        """Known before or after its webhooks, which are parked until then."""
+        """Register an order before or after its webhooks, which are parked until then."""
         chance, market = self._chance, self._market
         amount = chance.randint(100, 5_000)
         sellers = chance.sample(SELLERS, k=chance.randint(1, 3))
@@ -72,7 +72,7 @@ class History:
         await asyncio.gather(*said)
 
     def _refunds(self, order_id: str, amount: int) -> list[Refund]:
-        """Up to all of the order, in parts; some of them fail in the end."""
+        """Draw partial refunds, up to all of the order; some of them fail at the end."""
         chance, refunds = self._chance, list[Refund]()
         for number in range(chance.randint(0, 4)):
             left = amount - sum(refund.amount for refund in refunds)
@@ -129,7 +129,7 @@ def lived_through(seed: int) -> list[Recorded]:
 
 
 def _nothing_twice(stripe: VirtualStripe) -> None:
-    """One transfer per (order, seller, cause), one reversal per claim."""
+    """Check for one transfer per order, seller and cause, and for one reversal per requested reversal."""
     paid = [transfer["metadata"]["transfer_id"] for transfer in stripe.transfers]
     taken = [reversal["metadata"]["reversal_id"] for transfer in stripe.transfers for reversal in transfer["reversals"]]
     assert len(set(paid)) == len(paid)
@@ -144,7 +144,7 @@ def test_random_history_ends_with_equal_books(seed: int) -> None:
 
 
 def test_same_seed_gives_the_same_hash_chain() -> None:
-    """The last link of the hash chain stands for all facts before it, with their instants."""
+    """The last link of the hash chain covers all facts before it, with their instants."""
     one, again, other = lived_through(1), lived_through(1), lived_through(2)
     assert one[-1] == again[-1]
     assert one[-1].digest != other[-1].digest

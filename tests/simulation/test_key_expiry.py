@@ -17,7 +17,7 @@ KEY_LIFETIME = Policy().key_lifetime
 
 
 async def dead_for_a_day(fleet: Fleet, condition: Callable[[], object]) -> None:
-    """The only process dies as soon as this is so, and is started again when its key is too old."""
+    """Kill the only process as soon as the condition holds, and start it again when its key has expired."""
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - Stripe announces nothing, and virtual time costs nothing
             await asyncio.sleep(0.05)

@@ -17,11 +17,11 @@ from tests.support.virtual_fleet import DEFAULT_SETTINGS, Fleet
 from tests.support.virtual_time import now, run
 
 STORM = int(os.environ.get("LEDGER_STORM", "1000"))
-"""Ten thousand take ten times as long: LEDGER_STORM=10000."""
+"""Refunds of the burst; LEDGER_STORM=10000 takes ten times as long."""
 
 
 def begun(fleet: Fleet) -> Counter[int]:
-    """How many calls were begun in each second."""
+    """Count the calls that began in each second."""
     codec = FactCodec()
     facts = (codec.fact(one) for one in fleet.database.recorded if one.topic == CallStarted.TOPIC)
     return Counter(int(fact.timestamp.timestamp()) for fact in facts)
@@ -68,7 +68,7 @@ def test_ten_minute_outage_loses_and_doubles_nothing() -> None:
 
 DUE = 10_000
 HANDFUL = 10
-"""Facts per row over its whole life, its opening, its payment and its reversal included."""
+"""Most facts per stream over its whole life, with its opening, its payment and its reversal."""
 
 
 @pytest.mark.timeout(400)

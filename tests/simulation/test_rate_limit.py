@@ -16,7 +16,7 @@ HOUR = timedelta(hours=1)
 
 
 def test_claimed_work_is_not_begun_after_a_pause() -> None:
-    """Each process holds more than it may send at once, and waits for its turns."""
+    """Each process holds more transfers than it may send at once, and waits for its turns."""
 
     async def paused() -> None:
         stripe = MemoryStripe(network=NetworkConditions(), clock=now)
@@ -36,7 +36,7 @@ def test_claimed_work_is_not_begun_after_a_pause() -> None:
 
 
 def test_fleet_above_stripes_limit_slows_down() -> None:
-    """Configured for 20 calls a second, allowed 10."""
+    """The fleet is configured for 20 calls a second, and Stripe allows 10."""
 
     async def slower() -> None:
         stripe = VirtualStripe(seed=1, endpoint_rate=10.0)

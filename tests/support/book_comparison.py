@@ -14,7 +14,7 @@ class ComparedStripe(Protocol):
 
     @property
     def transfers(self) -> list[Json]:
-        """Every transfer with all its reversals."""
+        """Return every transfer with all its reversals."""
         ...
 
     @property
@@ -22,7 +22,7 @@ class ComparedStripe(Protocol):
 
 
 def books_agree(stripe: ComparedStripe, database: MemoryDatabase) -> None:
-    """Raises AssertionError that names every disagreement. Nothing may be at work meanwhile."""
+    """Compare the books. Raises AssertionError that names every difference. No process may be at work meanwhile."""
     rows = {table: list(database.tables[table].values()) for table in ROWS}
     inbox = Counter(row.status for row in database.inbox.rows.values())
     found = compared(Snapshot(database.recorded, rows, inbox), stripe.transfers, stripe.violations)

@@ -64,7 +64,7 @@ class Story:
         return self
 
     def reversing(self, amount: int = 4_000) -> "Story":
-        """Paid, and a reversal is due."""
+        """Pay the transfer and request a reversal."""
         self.paid().refunded(amount=amount)
         self.news()
         return self
@@ -84,7 +84,7 @@ class Story:
         return begin(self.transfer, self.now, self.policy)
 
     def send(self) -> Send:
-        """The next step, which is to be a call."""
+        """Return the next step, which has to be a call."""
         step = self.comes_due().step()
         assert isinstance(step, Send), step
         return step
@@ -96,7 +96,7 @@ class Story:
         return Send(TRANSFER, 1, "", body)
 
     def look(self) -> LookUp:
-        """The next step, which is to be a look at Stripe's books."""
+        """Return the next step, which has to be a look-up at Stripe."""
         step = self.comes_due().step()
         if isinstance(step, Rest):  # too early after the last call
             step = self.comes_due().step()
@@ -111,19 +111,19 @@ class Story:
         return self
 
     def call(self, outcome: Outcome, seen: TransferAtStripe | None = None) -> Send:
-        """The next call, and its answer."""
+        """Make the next call and record its answer."""
         send = self.send()
         self.answer(send, outcome, seen)
         return send
 
     def find(self, *found: TransferAtStripe) -> "Story":
-        """A look at the books for the transfer itself."""
+        """Look up the transfer itself, and find these objects."""
         look = self.look()
         settle_transfer_look_up(self.transfer, found, self.now, look)
         return self
 
     def see(self, seen: TransferAtStripe) -> "Story":
-        """A look at the books for the running reversal."""
+        """Look up the running reversal, and see this transfer."""
         look = self.look()
         settle_reversal_look_up(self.transfer, seen, self.now, look)
         return self
@@ -139,13 +139,13 @@ class Story:
     # Stripe
 
     def books(self, *reversals: ReversalAtStripe, tr: str = TR) -> TransferAtStripe:
-        """The transfer at Stripe, with these reversals, newest first."""
+        """Return the transfer as Stripe shows it, with these reversals, newest first."""
         taken = sum(reversal.amount for reversal in reversals)
         ours = str(self.transfer.id)
         return TransferAtStripe(tr, self.transfer.amount, taken, "EUR", self.transfer.destination, ours, reversals)
 
     def ours(self, stripe_id: str = TRR) -> ReversalAtStripe:
-        """The running reversal, as it would be listed at Stripe."""
+        """Return the running reversal as Stripe lists it."""
         return ReversalAtStripe(stripe_id, self.reversal.amount, self.reversal.reversal_id)
 
     @staticmethod
@@ -194,13 +194,13 @@ class Story:
 
     @property
     def reversal(self) -> Reversal:
-        """The running reversal."""
+        """Return the running reversal."""
         assert self.transfer.in_flight is not None
         return self.transfer.in_flight
 
     @property
     def waits(self) -> timedelta:
-        """How long until the next step."""
+        """Return the time until the next step."""
         assert self.transfer.next_retry_at is not None
         return self.transfer.next_retry_at - self.now
 
@@ -227,7 +227,7 @@ class Answers:
 
 
 class Sale:
-    """One order and the sellers' transfers, settled after each change as the use cases do it."""
+    """One order and its sellers' transfers; shares are recovered after each change, as the use cases do."""
 
     def __init__(self, amount: int, shares: dict[str, int], paid: bool = True) -> None:
         self.now = START
@@ -251,7 +251,7 @@ class Sale:
     def is_refunded(
         self, refund_id: str, amount: int, explicit: dict[str, int] | None = None, currency: str = "EUR"
     ) -> str | None:
-        """A refund succeeded. Answers why it was set aside."""
+        """Report a succeeded refund. Returns the reason why it was set aside, or None."""
         self._tick()
         why = self.order.admit(refund_id, amount, currency, explicit, self.now)
         if why is None:
@@ -259,7 +259,7 @@ class Sale:
         return why
 
     def is_revoked(self, refund_id: str) -> "Sale":
-        """A refund that had succeeded failed after all."""
+        """Report that a succeeded refund has failed."""
         self._tick()
         if self.order.revoke(refund_id, self.now):
             self.recover_shares(refund_id)
@@ -284,12 +284,12 @@ class Sale:
             self.recover_shares(reversal.refund_id)
 
     def goes_through(self, transfer: SellerTransfer, stripe_id: str) -> None:
-        """The next call succeeds."""
+        """Let the next call succeed."""
         send = self.send(transfer)
         self.answer(transfer, send, Succeeded(stripe_id, send.body["amount"]))
 
     def all_go_through(self) -> "Sale":
-        """Every call that is due succeeds, until none is."""
+        """Let every due call succeed, until none is due."""
         n = 0
         while due := [t for t in self.transfers if t.operation is not None]:
             for transfer in due:
@@ -299,7 +299,7 @@ class Sale:
         return self
 
     def of(self, seller_id: str, nth: int = 0) -> SellerTransfer:
-        """A seller's n-th transfer, the sale first."""
+        """Return a seller's n-th transfer; the sale is the first."""
         return [transfer for transfer in self.transfers if transfer.seller_id == seller_id][nth]
 
     def net(self, seller_id: str) -> int:
@@ -312,7 +312,7 @@ class Sale:
 
 
 class FactStorage:
-    """The library's own mapper with its JSON transcoder: a fact passes it before it is read again."""
+    """The mapper of `eventsourcing` with its JSON transcoder, which every fact passes before it is read again."""
 
     def __init__(self) -> None:
         transcoder = JSONTranscoder()

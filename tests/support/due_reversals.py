@@ -17,7 +17,7 @@ AT_ONCE = 500
 
 
 async def reversals_due(fleet: Fleet, stripe: MemoryStripe, count: int, sellers: int = 100) -> list[UUID]:
-    """So many transfers of 900, paid at Stripe, each with a reversal of all of it that is due now; their ids."""
+    """Make `count` transfers of 900, paid at Stripe, each with a full reversal that is due now; return their ids."""
     made = (_owed(stripe, number, f"seller{number % sellers}") for number in range(count))
     ids: list[UUID] = []
     while several := list(islice(made, AT_ONCE)):

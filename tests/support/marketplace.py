@@ -18,7 +18,7 @@ CURRENCY = "EUR"
 
 
 def account(seller_id: str) -> str:
-    """The seller's account at Stripe."""
+    """Return the id of the seller's account at Stripe."""
     return f"acct_1{seller_id}"
 
 
@@ -41,7 +41,7 @@ class Marketplace:
     # --- webhooks -----------------------------------------------------------------------------------------------------
 
     async def payment_webhook(self, order_id: str, amount: int, times: int = 1) -> None:
-        """The payment succeeded, and we are told so several times."""
+        """Deliver a webhook about a succeeded payment, `times` times."""
         payment = {
             "payment_id": f"pay_{order_id}",
             "status": "succeeded",
@@ -52,7 +52,7 @@ class Marketplace:
         await self._webhook("payment_succeeded", payment, times)
 
     async def refund_webhook(self, event_type: str, name: str, order_id: str, amount: int, times: int = 1) -> None:
-        """`refund_succeeded` or `refund_failed`."""
+        """Deliver `refund_succeeded` or `refund_failed`, `times` times."""
         refund = {
             "refund_id": name,
             "payment_id": f"pay_{order_id}",
@@ -72,12 +72,12 @@ class Marketplace:
     # --- what has become of them ----------------------------------------------------------------------------------------
 
     def transfers(self, order_id: str) -> list[SellerTransferRow]:
-        """The order's rows, by seller, oldest first."""
+        """Return the order's rows, by seller, oldest first."""
         rows = [row for row in self._fleet.database.tables["seller_transfers"].values() if row.order_id == order_id]
         return sorted(rows, key=lambda row: (row.seller_id, row.created_at, row.cause))
 
     def transfer(self, order_id: str) -> SellerTransferRow:
-        """The only row of the order."""
+        """Return the only row of the order."""
         (row,) = self.transfers(order_id)
         return row
 
@@ -85,12 +85,12 @@ class Marketplace:
         return [row.status for row in self.transfers(order_id)]
 
     def reversals(self, order_id: str) -> list[ReversalRow]:
-        """Oldest first."""
+        """Return the order's reversals, oldest first."""
         rows = [row for row in self._fleet.database.tables["transfer_reversals"].values() if row.order_id == order_id]
         return sorted(rows, key=lambda row: (row.created_at, str(row.reversal_id)))
 
     def facts(self, order_id: str) -> list[Fact]:
-        """Of the order's only transfer."""
+        """Return the facts of the order's only transfer."""
         codec = FactCodec()
         return [codec.fact(one) for one in self._fleet.database.streams[self.transfer(order_id).transfer_id]]
 

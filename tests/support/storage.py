@@ -42,7 +42,7 @@ class OpenAlarm(Protocol):
 
 
 class StoredAlarms(Alarms, Protocol):
-    """The port, and the list that people see."""
+    """The port, and the list of open alarms."""
 
     async def raised(self) -> Sequence[OpenAlarm]: ...
 
@@ -69,7 +69,7 @@ class Storage:
     """Let the database's time pass, as far as stored instants show it."""
     facts: Callable[[], Awaitable[Sequence[Recorded]]]
     listen: Callable[[str, Callable[[], None]], Awaitable[None]]
-    """Like LISTEN: calls for each notification on a channel; listening when it has returned."""
+    """Listen as LISTEN does: call `wake` for each notification on a channel; it listens on return."""
     pool: Pool | None = None
 
 
@@ -158,7 +158,7 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
 
 
 async def _put_back(pool: Pool, time: timedelta) -> None:
-    """Every instant that is stored lies further back: for the database that is the same as waiting."""
+    """Move every stored instant into the past: for the database this equals waiting."""
     async with pool.connection() as connection:
         for table, column in await (await connection.execute(INSTANTS.encode())).fetchall():
             query = SQL("update {table} set {column} = {column} - %s where {column} is not null")

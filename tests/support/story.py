@@ -24,7 +24,7 @@ BEFORE = {
     CREATE: ["Created", "CallStarted"],
     REVERSE: ["Created", "CallStarted", "Completed", "ReversalRequested", "CallStarted"],
 }
-"""The facts up to the call in question."""
+"""The facts up to the call under test."""
 STAYS = {CREATE: "pending", REVERSE: "reversal_pending"}
 DONE = {CREATE: "completed", REVERSE: "reversed"}
 SHARE = 900
@@ -80,12 +80,12 @@ class CallStory:
 
     @property
     def _destination(self) -> str | None:
-        """The account by which Stripe knows the story's payment from others."""
+        """Return the account by which Stripe knows the story's payment from others."""
         return account(self.seller) if self.call == CREATE else None
 
     @property
     def _transfer(self) -> str | None:
-        """The transfer by which Stripe knows the story's reversal from others."""
+        """Return the transfer by which Stripe knows the story's reversal from others."""
         return self.stripe_transfer_id if self.call == REVERSE else None
 
     async def cause(self) -> None:

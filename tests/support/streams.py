@@ -69,7 +69,7 @@ def transfer(seller: str = "anna", **columns: Unpack[TransferColumns]) -> Seller
 
 
 async def stored(ledger: EventLog, *streams: Stream) -> list[UUID]:
-    """Append them together; their ids."""
+    """Append these streams in one commit and return their ids."""
     uow = await ledger.load([])
     uow.add(streams)
     await ledger.append(uow)
@@ -77,7 +77,7 @@ async def stored(ledger: EventLog, *streams: Stream) -> list[UUID]:
 
 
 async def due(ledger: EventLog, at: datetime = NOW, seller: str = "anna", status: str = "pending") -> UUID:
-    """A transfer that is due at this instant."""
+    """Store a transfer that is due at this instant."""
     (transfer_id,) = await stored(ledger, transfer(seller, status=status, next_retry_at=at))
     return transfer_id
 

@@ -35,15 +35,15 @@ class NetworkConditions:
     """Faults of the network between a process and Stripe. Shares are between 0 and 1, and drawn anew for each call."""
 
     slowness: float = 1.0
-    """Times the recorded latency."""
+    """Factor of the recorded latency."""
     lost_requests: float = 0.0
     lost_answers: float = 0.0
     refused: bool = False
     """Every connection is refused at once."""
     unavailable: bool = False
-    """503 from the edge, before anything was looked at."""
+    """The edge answers 503 before the request is read."""
     silent: bool = False
-    """Requests vanish: nothing is heard until the time limit."""
+    """Requests vanish: the caller waits until its time limit."""
 
 
 class Conditions(TypedDict, total=False):
@@ -78,7 +78,7 @@ class Exchange:
         await app(self._scope, self._receive, self._send)
 
     def give_up(self) -> None:
-        """The caller has closed the connection."""
+        """Report that the caller has closed the connection."""
         self._gone.set()
 
     async def _receive(self) -> Message:
@@ -97,7 +97,7 @@ class Exchange:
 
 
 def _operation(method: str, path: str) -> str:
-    """As the recorded latencies name it."""
+    """Return the operation's name in the recorded latencies."""
     if method.upper() == "POST":
         return "reversals.create" if path.endswith("/reversals") else "transfers.create"
     return "transfers.list" if path == "/v1/transfers" else "transfers.retrieve"
@@ -154,11 +154,11 @@ class InProcessClient(stripe.HTTPClient):
         await asyncio.shield(task)
 
     async def close_async(self) -> None:
-        """There is no connection to close."""
+        """Do nothing: there is no connection to close."""
 
 
 class VirtualStripe:
-    """One Stripe for a whole fleet: its world to change and to look into, its network, and gateways to it."""
+    """One Stripe for a whole fleet: its world, its network, and gateways to it."""
 
     def __init__(self, seed: int, endpoint_rate: float | None = None) -> None:
         app = create_simulator(SimulatorConfig(seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate))
@@ -171,16 +171,16 @@ class VirtualStripe:
 
     @property
     def transfers(self) -> list[Json]:
-        """Its books: every transfer with all its reversals."""
+        """Return Stripe's books: every transfer with all its reversals."""
         return list(ledger(self.world)["transfers"])
 
     @property
     def violations(self) -> list[str]:
-        """Empty, unless the simulator's own books are wrong."""
+        """Return the errors in the simulator's own books."""
         return list(invariants(self.world)["violations"])
 
     def posts(self, operation: str) -> list[Json]:
-        """The log of the calls that arrived, oldest first."""
+        """Return the log of the calls that arrived, oldest first."""
         return [entry for entry in self.world.log if entry["operation"] == operation]
 
     @asynccontextmanager

@@ -37,9 +37,9 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 DEFAULT_SETTINGS = Settings()
-"""As a fleet is run by default."""
+"""The default settings of a fleet."""
 LONG_LEASE = Settings(lease=timedelta(minutes=10))
-"""For weeks: a short lease is renewed every few seconds, which tells nothing and costs most of the time."""
+"""Settings for scenarios of weeks: a short lease, renewed every few seconds, would take most of the time and show nothing."""
 
 
 class Loop(Protocol):
@@ -53,7 +53,7 @@ class Loop(Protocol):
 
 
 class ProcessConnection:
-    """Between one process and everything outside."""
+    """Connection of one process to the database and to Stripe, which can be cut and frozen."""
 
     def __init__(self, chance: random.Random, latency: float) -> None:
         self._chance, self._latency = chance, latency
@@ -95,7 +95,7 @@ class ProcessConnection:
 
 
 class _PortProxy:
-    """Every method of a port is a coroutine, so one wrapper fits them all."""
+    """A port behind a connection. Every method of a port is a coroutine, so one proxy fits all ports."""
 
     def __init__(self, port: object, connection: ProcessConnection) -> None:
         self._port, self._connection = port, connection
@@ -117,7 +117,7 @@ def _owned_task(
     coroutine: Coroutine[object, object, T] | Generator[asyncio.Future[object] | None, None, T],
     context: Context | None = None,
 ) -> asyncio.Task[T]:
-    """Tasks belong to the process in which they were begun, so that a kill finds them all."""
+    """Create a task that belongs to the current process, so that a kill finds it."""
     task: asyncio.Task[T] = asyncio.Task(coroutine, loop=loop, context=context)
     owner = OWNER.get() if context is None else context.get(OWNER)
     if owner is not None:
@@ -128,7 +128,7 @@ def _owned_task(
 
 @dataclass
 class Process:
-    """One set of workers and one inbox loop, as `serve` has them."""
+    """One set of workers and one inbox loop, as `serve` runs them."""
 
     name: str
     fleet: "Fleet"
@@ -138,7 +138,7 @@ class Process:
     ends: list[asyncio.Task[None]] = field(init=False, default_factory=list)
 
     def start(self) -> None:
-        """Like a new process: it remembers nothing."""
+        """Start as a new process, without memory."""
         self.connection = ProcessConnection(self.fleet.chance, self.fleet.latency)
         self.loops = self._loops()
         token = OWNER.set(self)
@@ -160,13 +160,13 @@ class Process:
         await asyncio.gather(*ending, return_exceptions=True)
 
     async def freeze(self, seconds: float) -> None:
-        """SIGSTOP and, later, SIGCONT: its clocks have gone on meanwhile."""
+        """Freeze the process as SIGSTOP does, and continue it later; its clocks go on meanwhile."""
         self.connection.freeze()
         await asyncio.sleep(seconds)
         self.connection.thaw()
 
     async def stop(self) -> None:
-        """SIGTERM: it drains."""
+        """Drain the process, as SIGTERM does."""
         for loop in self.loops:
             loop.stop()
         await asyncio.gather(*self.ends)
@@ -229,7 +229,7 @@ class Process:
 
 
 class Fleet:
-    """The processes, their database, and a desk at which the marketplace speaks. Only inside a virtual loop."""
+    """The processes, their database, and the commands of the marketplace. It works only inside a virtual loop."""
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class Fleet:
             await (process.stop() if kind is None else process.kill())
 
     async def until(self, condition: Callable[[], object], within: timedelta, what: str = "") -> None:
-        """Asks now, and after each append. Raises AssertionError when the virtual time is over."""
+        """Check the condition now and after each append. Raises AssertionError when the virtual time is over."""
         happened = asyncio.Event()
         self.database.on("ledger_events", happened.set)
         try:
@@ -279,7 +279,7 @@ class Fleet:
             self.database.off(happened.set)
 
     def quiet(self) -> bool:
-        """Nothing is due any more, now or later, and every webhook is handled, or a person has been told why not."""
+        """Return whether no transfer is due, now or later, and every webhook is handled or has an alarm."""
         if any(row.next_retry_at is not None for row in self.database.tables["seller_transfers"].values()):
             return False
         told = {alarm.subject for alarm in self.database.alarms.raised()}

@@ -42,7 +42,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         raise RuntimeError("a thread was asked for, but its time would be real")
 
     def _process_events(self, _: list[object]) -> None:
-        """There are none: nothing comes from outside."""
+        """Do nothing: no event comes from outside."""
 
     def _write_to_self(self) -> None:
         """Do nothing: the loop never sleeps in a system call."""
@@ -55,10 +55,10 @@ def run(main: Coroutine[object, object, T]) -> T:
 
 
 def now() -> datetime:
-    """The virtual instant, in UTC."""
+    """Return the virtual instant, in UTC."""
     return BEGINNING + timedelta(seconds=asyncio.get_running_loop().time())
 
 
 def epoch_seconds() -> float:
-    """The virtual instant, as the simulated Stripe counts time."""
+    """Return the virtual instant in seconds since 1970, as the simulated Stripe counts time."""
     return now().timestamp()

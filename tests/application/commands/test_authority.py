@@ -25,7 +25,7 @@ SHARES = [Share(seller_id="anna", destination="acct_anna", amount=900)]
 
 
 class LedgerUnderTest:
-    """A ledger with one order over 1000, of which Anna has 900."""
+    """A ledger with one order of 1000, of which Anna has 900."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage, self.ledger = storage, TransferLedger(storage.ledger, storage.directory, DatabaseClock())
@@ -68,7 +68,7 @@ PAYMENT = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "curre
 
 
 async def test_payment_id_is_learnt_from_a_later_webhook(ledger_under_test: LedgerUnderTest) -> None:
-    """Else a dispute, which names nothing but its payment, would never find the order."""
+    """A dispute that names only its payment finds the order by the id learnt from the webhook."""
     await ledger_under_test.paid()
     assert await ledger_under_test.hears("evt_paid", "payment_succeeded", PAYMENT) == DONE
     lost = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "400", "currency": "EUR"}
@@ -77,7 +77,7 @@ async def test_payment_id_is_learnt_from_a_later_webhook(ledger_under_test: Ledg
 
 
 async def test_dispute_takes_the_amount_reported_with_its_money(ledger_under_test: LedgerUnderTest) -> None:
-    """The bank asked about all of the order, and took back a part."""
+    """The bank asks about all of the order and takes back a part: the part is recovered."""
     await ledger_under_test.paid("pay_1")
     dispute = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "1000", "currency": "EUR"}
     assert await ledger_under_test.hears("evt_1", "dispute_opened", dispute) == DONE
@@ -94,7 +94,7 @@ async def test_second_payment_is_not_taken_for_the_first(ledger_under_test: Ledg
 
 
 async def test_only_the_paying_payment_holds_sellers_when_it_fails(ledger_under_test: LedgerUnderTest) -> None:
-    """A buyer's first attempt fails, the second succeeds, and the first webhook comes late."""
+    """The buyer's first attempt fails, the second pays, and the webhook of the first comes late: no seller is held."""
     await ledger_under_test.paid("pay_2")
     attempt = {**PAYMENT, "status": "failed"}
     assert isinstance(await ledger_under_test.hears("evt_1", "payment_failed", attempt), Ignored)
@@ -103,7 +103,7 @@ async def test_only_the_paying_payment_holds_sellers_when_it_fails(ledger_under_
 
 
 async def test_failure_is_not_recorded_over_a_success(ledger_under_test: LedgerUnderTest) -> None:
-    """Decided where it is stored: a success that comes between a look and the append is seen as well."""
+    """The append decides, so a success recorded between the look and the append is seen as well."""
     await ledger_under_test.paid("pay_1")
     await ledger_under_test.told("hyperswitch", "ref_1")
     failed = RefundReport("ref_1", "o1", 400, "EUR", "hyperswitch:evt_2", provider="hyperswitch")

@@ -36,12 +36,12 @@ POLICY = Policy()
 ORDER, SHARES = 1_000, {"ada": 501, "bob": 399}
 REFUNDS = {"A": 333, "B": 200}
 DISPUTED = 1_000
-"""More than the refunds leave."""
+"""An amount larger than the refunds leave."""
 EXPECTED = {seller: share - share * REFUNDS["B"] // ORDER for seller, share in SHARES.items()}
 
 
 class ReportedOrder:
-    """One order, its refunds and its dispute."""
+    """One order with its refunds and its dispute, as reports change them."""
 
     def __init__(self) -> None:
         self.now, self.held = NOW, 0
@@ -75,7 +75,7 @@ class ReportedOrder:
         self._stored(uow)
 
     def _uow(self, kind: type[Stream], but: str = "") -> UnitOfWork:
-        """All streams but other refunds: a command loads the one that it is about."""
+        """Load all streams except other refunds, as a command does."""
         wanted = [s for s in self.streams.values() if not isinstance(s, kind) or getattr(s, "refund_id", None) == but]
         return UnitOfWork({stream.id: stream for stream in wanted}, {})
 
@@ -155,7 +155,7 @@ def lived(reports: tuple[str, ...], *, at_once: bool) -> ReportedOrder:
 
 @pytest.mark.parametrize("part", range(8))
 def test_all_5040_orders_of_seven_reports_end_the_same(part: int) -> None:
-    """Every other one with Stripe called after each report, the rest with Stripe called when all reports have come."""
+    """In every second order Stripe is called after each report, in the others after all reports."""
     assert len(ALL) == 5_040
     for number, reports in enumerate(ALL[part::8]):
         ended = lived(reports, at_once=number % 2 == 0).ended()

@@ -19,7 +19,7 @@ AWAY = Unknown("http_503", "The connector does not answer.", 503)
 
 
 class FakePsp:
-    """Refunds that have succeeded; of some, every look fails."""
+    """A PSP whose refunds have succeeded; look-ups of the refunds in `away` fail."""
 
     def __init__(self, *names: str, away: Collection[str] = ()) -> None:
         self.names, self.away, self.asked = names, away, 0
@@ -48,7 +48,7 @@ def _refund(name: str) -> RefundAtPsp:
 
 
 class EmptyLedger:
-    """A ledger that has heard of no refund, an inbox where none waits, and a pace without limits."""
+    """A ledger that knows no refund, an inbox without webhooks, and a rate limiter without limit."""
 
     async def refunds_heard_of(self, names: Collection[str]) -> Mapping[str, str]:
         return {}
@@ -68,7 +68,7 @@ class EmptyLedger:
         return [0.0] * count
 
     async def slow_down(self, endpoint: str) -> None:
-        """There is no limit."""
+        """Do nothing: there is no limit."""
 
 
 async def told(psp: FakePsp) -> tuple[list[str], bool]:

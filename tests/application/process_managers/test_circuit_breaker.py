@@ -98,7 +98,7 @@ async def test_answer_below_500_restarts_the_count(fleet: FakeFleet, answer: Pro
 
 
 async def test_alarm_ends_before_the_breaker_closes(fleet: FakeFleet) -> None:
-    """The other way round a death in between would leave it open for ever, and a new outage could lose its own."""
+    """In the other order, a crash in between would leave the alarm open, and a new outage would raise none."""
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT))
     await fleet.watch.run()
     assert fleet.told == ["stripe_outage", "stripe_outage is over", "closes"]

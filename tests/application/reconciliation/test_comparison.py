@@ -38,7 +38,7 @@ def imported(status: str = "completed", amount_reversed: int = 0) -> SellerTrans
 
 
 def paid() -> SellerTransfer:
-    """One of our own."""
+    """Return a paid transfer of this ledger."""
     transfer = SellerTransfer.create(
         order_id="o1", seller_id="ada", destination="acct_1ada", amount=AMOUNT, currency="EUR", now=NOW
     )

@@ -31,7 +31,7 @@ class OneSellerDirectory:
 
 
 class FakeStripe:
-    """An account that turns. `meanwhile` happens between its being read and the answer's being acted upon."""
+    """An account whose capability changes. `meanwhile` runs after the account is read and before the answer is used."""
 
     def __init__(self) -> None:
         self.transfers = "inactive"
@@ -52,7 +52,7 @@ async def storage() -> AsyncIterator[Storage]:
 
 
 async def test_pause_stored_after_its_end_is_ended(storage: Storage) -> None:
-    """Two events, handled at once: the first has read that the account is not ready, the second is done before it acts."""
+    """Two concurrent events: the first has read that the account is not ready, and the second is handled before the first acts."""
     stripe, directory = FakeStripe(), OneSellerDirectory()
     work = SellersWork(storage.ledger, directory, DatabaseClock())  # type: ignore[arg-type]
     updated = StripeAccounts(work, directory, StripesObjects(stripe)).by_type()["account.updated"]  # type: ignore[arg-type]

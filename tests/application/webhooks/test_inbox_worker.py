@@ -14,7 +14,7 @@ from tests.support.storage import Storage, in_memory
 
 
 class WatchedAlarms:
-    """The alarms, and when something happens to them."""
+    """Alarms that signal when one is raised and when a subject's alarms are cleared."""
 
     def __init__(self, alarms: Alarms) -> None:
         self._alarms, self.told, self.over = alarms, asyncio.Event(), asyncio.Event()

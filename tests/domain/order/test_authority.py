@@ -61,7 +61,7 @@ def test_first_reporting_provider_stays_authority() -> None:
     assert sum(isinstance(fact, AuthorityFound) for fact in order.pending_events) == 1
 
 
-def test_known_authority_is_not_recorded_again() -> None:
+def test_authority_known_from_payment_is_not_recorded() -> None:
     order = an_order()
     order.pay("pi_1", None, "api", NOW)
     assert claim_authority(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "stripe"

@@ -271,7 +271,7 @@ def test_alternating_refund_outcomes_stay_exact(sale: type[Sale]) -> None:
 
 
 def test_rounding_cent_moves_with_the_failed_refund(sale: type[Sale]) -> None:
-    """5 of 10 for r1 (floor 1 of 3), 5 for r2 (the rest, 2 of 3). Without r1, r2 alone owes 1 and not 2."""
+    """r1 takes 5 of 10 (floor: 1 of 3) and r2 the other 5 (2 of 3). Without r1, r2 alone owes 1 instead of 2."""
     story = sale(10, {"ada": 3}).all_go_through()
     story.is_refunded("r1", 5)
     story.is_refunded("r2", 5)
@@ -356,7 +356,7 @@ def test_order_counts_every_compensation(sale: type[Sale]) -> None:
 
 
 def stuck(sale: type[Sale], answers: type[Answers]) -> Sale:
-    """Paid, a reversal given up."""
+    """Return a paid sale whose reversal was given up."""
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     transfer = story.of("ada")

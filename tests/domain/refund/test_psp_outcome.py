@@ -25,7 +25,7 @@ BUSY = NotExecuted(Hindrance.LOCK_TIMEOUT, "Resource is busy.")
 
 
 class RefundStory:
-    """One refund of 40 that was asked for, its clock, and the provider's answers."""
+    """One requested refund of 40, its clock, and the answers of the PSP."""
 
     def __init__(self, refund_id: str = "r1", reason: str | None = None) -> None:
         self.now = NOW
@@ -51,7 +51,7 @@ class RefundStory:
         return step.body
 
     def is_due(self) -> Step:
-        """The next step, at the moment it is due."""
+        """Return the next step at the moment when it is due."""
         assert self.refund.next_retry_at is not None
         self.now = max(self.now, self.refund.next_retry_at)
         return self.begins()
@@ -67,7 +67,7 @@ class RefundStory:
         return None
 
     def exhausted(self) -> "RefundStory":
-        """Every call went unanswered."""
+        """Let every call go unanswered."""
         for _ in range(1 + POLICY.max_retries):
             assert isinstance(self.is_due(), Send)
             self.hears(SILENCE)

@@ -17,7 +17,7 @@ S = TransferStatus
 
 @pytest.fixture
 def unpaid(story: Story, answers: type[Answers]) -> Story:
-    """Given up after six refusals."""
+    """Return a story whose transfer was given up after six refusals."""
     for _ in range(6):
         story.call(answers.refused)
     assert (story.status, story.transfer.paid) == (S.PERMANENTLY_FAILED, False)
@@ -27,7 +27,7 @@ def unpaid(story: Story, answers: type[Answers]) -> Story:
 
 @pytest.fixture
 def stuck(story: Story, answers: type[Answers]) -> Story:
-    """Paid, and its reversal of 40.00 was given up."""
+    """Return a story whose transfer is paid and whose reversal of 40.00 was given up."""
     story.reversing()
     story.call(answers.not_found)
     assert story.status is S.PERMANENTLY_FAILED
@@ -81,7 +81,7 @@ def test_queue_continues_after_a_write_off(stuck: Story) -> None:
 
 
 def test_written_off_reversal_gives_nothing_back(stuck: Story) -> None:
-    """Whether the seller had paid it in another way is not known here: the alarm of the failed refund tells a person."""
+    """The ledger does not know whether the seller paid in another way; the alarm of the failed refund informs a person."""
     by_mia(stuck)
     (reversal,) = stuck.transfer.reversals.values()
     assert stuck.transfer.withdraw(reversal, 4_000, "refund-1", stuck.now) == 4_000

@@ -246,7 +246,7 @@ WORDINGS = [
 
 @pytest.mark.parametrize("message", WORDINGS)
 def test_wording_decides_nothing(stories: type[Story], message: str) -> None:
-    """The same refusal in other words comes to the same, for each of the three things that can be at Stripe."""
+    """Another wording of a refusal has the same result, for each of the three possible states at Stripe."""
     possible: list[Callable[[Story], TransferAtStripe]] = [
         lambda s: s.books(s.ours()),
         lambda s: s.books(s.theirs(10_000)),

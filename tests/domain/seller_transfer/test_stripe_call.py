@@ -23,7 +23,7 @@ NO_ANSWER = ["timeout", "outage", "idempotency_error"]
 
 @pytest.fixture(params=["transfer", "reversal"])
 def due(request: pytest.FixtureRequest, story: Story) -> Story:
-    """A story with one operation due, whichever it is."""
+    """Return a story with one operation due: a transfer or a reversal."""
     if request.param == "reversal":
         story.reversing()
     story.news()
@@ -282,7 +282,7 @@ def test_vanished_callers_operation_stays_unknown(
 
 
 def test_vanishing_callers_are_bounded(due: Story) -> None:
-    """Call, vanish, call, vanish, …: the third vanished caller and each one after it is a failed attempt."""
+    """From the third vanished caller in a row, each one counts as a failed attempt."""
     sent, counted = 0, []
     for _ in range(20):
         step = due.comes_due().step()

@@ -178,7 +178,7 @@ def test_success_after_cancellation_is_kept_as_evidence(story: Story, answers: t
 
 
 def given_up(story: Story, answers: type[Answers]) -> Send:
-    """All six calls refused; answers the last of them."""
+    """Let all six calls be refused; return the last of them."""
     send = story.call(answers.refused)
     for _ in range(5):
         send = story.call(answers.refused)
@@ -223,7 +223,7 @@ def test_transfer_paid_elsewhere_is_not_reopened(story: Story, answers: type[Ans
 
 
 def test_fully_sent_transfer_is_not_counted_as_reduced(story: Story, answers: type[Answers]) -> None:
-    """The amount was lowered after a refusal, and then Stripe turns out to hold the whole: the refund is still owed."""
+    """The amount is lowered after a refusal, but Stripe holds the whole: the refund is still owed."""
     story.call(answers.refused)
     story.refunded(amount=4_000)
     assert story.transfer.taken == 4_000

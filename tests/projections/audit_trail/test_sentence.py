@@ -44,7 +44,7 @@ FACTS = [kind for union in UNIONS for kind in get_args(union)]
 
 
 def made(kind: type[F], **members: object) -> F:
-    """A fact of this kind, with sample values where none are given and none are the default."""
+    """Return a fact of this kind, with sample values for fields without a given or default value."""
     stamp: dict[str, object] = {"originator_id": STREAM, "originator_version": 3, "timestamp": NOW, "originator_topic": "x"}
     given = {**stamp, **members}
     for field in fields(kind):
@@ -144,7 +144,7 @@ def test_foreign_text_stays_within_the_sentence() -> None:
 
 def test_unknown_fact_has_no_sentence() -> None:
     class Stray(Fact):
-        """A fact that was forgotten in the unions."""
+        """A fact that no union contains."""
 
     with pytest.raises(TypeError, match="Stray"):
         sentence(Stray(originator_id=STREAM, originator_version=1, timestamp=NOW))

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class AlarmBoard:
-    """The rows."""
+    """The rows of all alarms."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._now = clock
         self._rows: dict[tuple[str, str], AlarmRow] = {}
 
     def write(self, rows: Sequence[AlarmRow]) -> None:
-        """Of several for the same thing the last one counts."""
+        """Write the rows; of several for one kind and subject the last one counts."""
         self._rows.update({(row.kind, row.subject): row for row in rows})
 
     def raise_(self, kind: str, subject: str, detail: str) -> None:

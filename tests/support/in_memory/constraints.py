@@ -109,13 +109,13 @@ UNIQUE: Mapping[str, Sequence[Unique]] = {
 
 
 class Uniqueness:
-    """The unique indexes: which row has which value."""
+    """The unique indexes, with the row that has each value."""
 
     def __init__(self) -> None:
         self._owners: dict[str, dict[object, UUID | str]] = {one.name: {} for several in UNIQUE.values() for one in several}
 
     def check(self, table: str, changed: Rows) -> None:
-        """Raises ConstraintBroken when one of these rows would have a value that another row has."""
+        """Check for duplicates. Raises ConstraintBroken when one of these rows would have a value that another row has."""
         for unique in UNIQUE[table]:
             taken: dict[object, object] = {}
             for key, row in changed.items():
@@ -129,7 +129,7 @@ class Uniqueness:
         return key if owner in changed and unique.value(changed[owner]) != value else owner
 
     def replace(self, table: str, key: UUID | str, before: Row | None, after: Row) -> None:
-        """The row has changed."""
+        """Take over the values of a changed row."""
         for unique in UNIQUE[table]:
             owners = self._owners[unique.name]
             if before is not None and owners.get(unique.value(before)) == key:
@@ -139,7 +139,7 @@ class Uniqueness:
 
 
 def check(table: str, rows: Sequence[Row]) -> None:
-    """Raises ConstraintBroken for the first row that breaks a rule."""
+    """Check rows. Raises ConstraintBroken for the first row that breaks a rule."""
     for name, row in _broken(table, rows):
         raise ConstraintBroken(name, f"{table}: {row}")
 

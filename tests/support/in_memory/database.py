@@ -43,23 +43,23 @@ class MemoryDatabase:
         self.breaker = Breaker(clock)
         self.due = DueTransfers(self._transfers)
         self.instants: dict[str, tuple[datetime, float, datetime]] = {}
-        """Of each endpoint: its next free instant, and the share of the full rate it had when."""
+        """For each endpoint: its next free instant, and the share of the full rate with the instant of its change."""
         self.of_order: defaultdict[str, set[UUID]] = defaultdict(set)
         """The transfers of each order."""
         self._unique = Uniqueness()
         self._listeners: defaultdict[str, list[Wake]] = defaultdict(list)
 
     def on(self, channel: str, wake: Wake) -> None:
-        """As `Listener.on`: call it (quick, such as `asyncio.Event.set`) for each notification."""
+        """Call `wake` for each notification, as `Listener.on` does; it has to be quick, such as `asyncio.Event.set`."""
         self._listeners[channel].append(wake)
 
     def off(self, wake: Wake) -> None:
-        """Its process is gone."""
+        """Remove the listener of a process that has ended."""
         for wakes in self._listeners.values():
             wakes[:] = [each for each in wakes if each != wake]
 
     def notify(self, channel: str) -> None:
-        """Something may have changed."""
+        """Notify the listeners of a channel."""
         for wake in list(self._listeners[channel]):
             wake()
 

@@ -22,16 +22,16 @@ class Lease(NamedTuple):
 
 
 class DueTransfers:
-    """Leases on rows. The queues may hold entries that are no longer true; they are dropped when they come to the front."""
+    """Leases on rows. The queues may hold outdated entries, which are dropped when they come to the front."""
 
     def __init__(self, rows: Mapping[UUID, SellerTransferRow]) -> None:
         self._rows = rows
         self._queues: defaultdict[str, dict[str, list[Entry]]] = defaultdict(dict)
         self._leases: dict[UUID, Lease] = {}
         self._running: dict[UUID, str | None] = {}
-        """Leased, and the lease has not run out; with the kind of work that the row is for by now."""
+        """Leased transfers whose lease has not run out, with the kind of work that their row needs by now."""
         self._held: defaultdict[str | None, set[UUID]] = defaultdict(set)
-        """The same, by kind."""
+        """The same transfers, by kind."""
         self._ends: list[tuple[datetime, UUID]] = []
         self._at_work: Counter[str] = Counter()
         """Running leases of each seller."""
@@ -45,7 +45,7 @@ class DueTransfers:
             heapq.heappush(self._queues[kind].setdefault(row.seller_id, []), (row.next_retry_at, row.transfer_id))
 
     def lease(self, kind: str, holder: str, limit: int, until: datetime, now: datetime, obeys: Obeys) -> list[UUID]:
-        """Up to `limit` due transfers. A seller's turn comes later the more of them are at work already."""
+        """Lease up to `limit` due transfers. A seller's turn comes later, the more of its transfers are leased already."""
         self._run_out(now)
         turns = [(self._at_work[seller], *head, seller) for seller, head in self._heads(kind, obeys) if head[0] <= now]
         heapq.heapify(turns)
@@ -67,7 +67,7 @@ class DueTransfers:
         return held
 
     def release(self, holder: str, ids: Collection[UUID]) -> bool:
-        """Whether any of them was this holder's."""
+        """Release leases; return whether any of them was this holder's."""
         held = [id_ for id_ in ids if id_ in self._leases and self._leases[id_].holder == holder]
         for transfer_id in held:
             del self._leases[transfer_id]
@@ -75,7 +75,7 @@ class DueTransfers:
         return bool(held)
 
     def next(self, kind: str, now: datetime, obeys: Obeys) -> datetime | None:
-        """The earliest instant at which there may be something to lease."""
+        """Return the earliest instant at which there may be a transfer to lease."""
         self._run_out(now)
         free = min((head[0] for _, head in self._heads(kind, obeys)), default=None)
         if free is not None and free <= now:

@@ -29,7 +29,7 @@ class Webhook:
     leased_until: datetime | None = None
     position: int | None = None
     seen: int = 0
-    """How many releases there had been when it was claimed."""
+    """The number of releases before it was claimed."""
 
     @property
     def open(self) -> bool:
@@ -65,14 +65,14 @@ class ClaimedWebhooks(NamedTuple):
 
 
 class StoredWebhooks:
-    """The rows."""
+    """The rows of `webhook_inbox`."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._now = clock
         self.rows: dict[int, Webhook] = {}
         self._names: set[tuple[str, str]] = set()
         self._released: dict[str, int] = {}
-        """Which release was the last one of a subject."""
+        """For each subject, the number of its last release."""
         self._releases = 0
 
     def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
@@ -101,7 +101,7 @@ class StoredWebhooks:
         self.change_open(inbox_id, status="parked", subject=subject, due_at=self._now() if come else due_at, reason=reason)
 
     def change_open(self, inbox_id: int, **changes: Unpack[Changes]) -> None:
-        """Nothing, if it is closed already."""
+        """Change a row, unless it is closed already."""
         if inbox_id in self.rows and self.rows[inbox_id].open:
             free: Changes = {**changes, "leased_until": None}
             self._change(inbox_id, **free)
@@ -112,7 +112,7 @@ class StoredWebhooks:
             self.close(row["inbox_id"], row["status"], row["reason"], position)
 
     def release(self, subjects: Collection[str]) -> bool:
-        """Whether anything waited for one of these."""
+        """Make parked webhooks of these subjects due; return whether there were any."""
         self._releases += 1
         self._released.update(dict.fromkeys(subjects, self._releases))
         parked = [row.inbox_id for row in self.rows.values() if row.status == "parked" and row.subject in subjects]
@@ -143,7 +143,7 @@ class MemoryInbox:
         self._database, self._rows = database, database.inbox
 
     async def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
-        """Whether it is new; of a duplicate, the first body is kept."""
+        """Store a webhook; return whether it is new. Of a duplicate, the first body is kept."""
         new = self._rows.put(provider, event_id, event_type, body, received_at)
         if new:
             self._database.notify("webhook_inbox")

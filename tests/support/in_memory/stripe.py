@@ -70,7 +70,7 @@ class MemoryStripe:
     """See `application.ports.TransferGateway`; one for a whole fleet."""
 
     def __init__(self, seed: int = 1, network: NetworkConditions | None = None, clock: Callable[[], datetime] | None = None) -> None:
-        """Without `network` every call is over at once."""
+        """Without `network`, every call is answered at once."""
         self.network = network or NetworkConditions(slowness=0.0)
         self.calls = 0
         self.funds: dict[str, int] = {}
@@ -84,7 +84,7 @@ class MemoryStripe:
         self._under_way: set[asyncio.Task[Outcome]] = set()
 
     def inject(self, operation: str, fault: CallFault) -> None:
-        """Once, at the next call of the operation."""
+        """Let the fault strike the next call of the operation, once."""
         self._faults[operation] = fault
 
     @property
@@ -208,7 +208,7 @@ class MemoryStripe:
         return Succeeded(self.hold(body), body["amount"])
 
     def hold(self, body: TransferBody) -> str:
-        """A transfer that is there, however it came there; its id."""
+        """Put a transfer into the books and return its id."""
         held = StoredTransfer(f"tr_{next(self._numbers):08}", body, self._now())
         self._books[held.id] = held
         return held.id
@@ -222,7 +222,7 @@ class MemoryStripe:
         return Succeeded(self.take_back(stripe_transfer_id, amount, reversal_id), amount)
 
     def take_back(self, stripe_transfer_id: str, amount: int, reversal_id: str | None = None) -> str:
-        """A reversal that is there; the reversal's id."""
+        """Put a reversal into the books and return its id."""
         reversal = ReversalAtStripe(f"trr_{next(self._numbers):08}", amount, reversal_id)
         self._books[stripe_transfer_id].reversals.append(reversal)
         return reversal.stripe_reversal_id
@@ -233,7 +233,7 @@ class MemoryStripe:
 
     @property
     def transfers(self) -> list[Json]:
-        """Every transfer with all its reversals, as Stripe would show them."""
+        """Return every transfer with all its reversals, as Stripe would show them."""
         return [_json(held) for held in self._books.values()]
 
     @property

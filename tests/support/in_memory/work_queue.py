@@ -12,9 +12,9 @@ SLOWER = 0.5
 """Factor of the rate after Stripe has refused a call with 429."""
 SLOWEST = 0.05
 RECOVERY_PER_SECOND = 0.01
-"""Of the full rate: found back to little by little."""
+"""Share of the full rate that returns per second."""
 TOGETHER = timedelta(seconds=2)
-"""Refusals within this are about the same burst."""
+"""Refusals within this time belong to one burst."""
 
 
 class MemoryWork:
