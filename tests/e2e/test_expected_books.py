@@ -1,7 +1,6 @@
 """The question that ends every scenario must be able to be answered with no: each lie about the books is found."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.expected_books import disagreements
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.service import OFF, SystemUnderTest, account
 
@@ -65,8 +65,8 @@ async def forgotten(system: SystemUnderTest) -> object:
     return None
 
 
-async def held(system: SystemUnderTest) -> list[dict[str, Any]]:
-    transfers: list[dict[str, Any]] = (await system.stripe.ledger())["transfers"]
+async def held(system: SystemUnderTest) -> list[Json]:
+    transfers: list[Json] = (await system.stripe.ledger())["transfers"]
     return transfers
 
 

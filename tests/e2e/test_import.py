@@ -4,7 +4,6 @@ import asyncio
 import csv
 import json
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,10 +11,10 @@ import pytest
 from domain.identity import transfer_stream
 from domain.seller_transfer.facts import PermanentlyFailed
 from tests.scripts.test_command_line import run
+from tests.support.json_types import Json
 from tests.support.service import CREATE, REVERSE, SystemUnderTest, account
 
 SAID = ("--actor", "mia", "--reason", "compared with Stripe")
-Json = dict[str, Any]
 
 
 def of(order_id: str) -> UUID:

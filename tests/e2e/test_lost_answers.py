@@ -11,12 +11,13 @@ import pytest
 
 from domain.seller_transfer import facts
 from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl
+from tests.support.json_types import Json
 from tests.support.service import CREATE, QUICK, REVERSE, SLOW, SystemUnderTest
 
 BRIEF = timedelta(milliseconds=400)
 LOSSES = ["timeout_after_commit", "reset_after_commit", "reset_before_commit", "timeout_before_commit"]
 SPOILT = ["truncate_body", "cut_body", "partial_headers"]
-SECOND_ANSWERS: dict[str, dict[str, Any]] = {
+SECOND_ANSWERS: dict[str, Json] = {
     "401 key rolled": {"status": 401, "code": None, "message": "Invalid API Key provided: sk_test_***"},
     "429 too many": {},
     "409 key in use": {"status": 409, "code": "idempotency_key_in_use"},
@@ -28,7 +29,7 @@ SECOND_ANSWERS: dict[str, dict[str, Any]] = {
 }
 
 
-async def lose_the_first_answer(stripe: SimulatorControl, loss: str, second: dict[str, Any]) -> None:
+async def lose_the_first_answer(stripe: SimulatorControl, loss: str, second: Json) -> None:
     """Of payments as well as of reversals. The second call of each meets a limiter, worded as `second`."""
     for operation in (CREATE, REVERSE):
         await stripe.fault(loss, operation, nth=1)

@@ -13,6 +13,7 @@ from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support import ledger_process
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.missed_webhooks import (
     AFTER_GRACE,
@@ -87,7 +88,7 @@ async def _all_done(ledger: LedgerWithoutWebhooks) -> bool:
     return all(status == "done" for _, _, status in await ledger.inbox())
 
 
-def signed(event_id: str, event_type: str, shown: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+def signed(event_id: str, event_type: str, shown: Json) -> tuple[bytes, dict[str, str]]:
     envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "refund_details", "object": shown}}
     body = json.dumps(envelope).encode()
     return body, {HEADER: sign(body, SECRET)}

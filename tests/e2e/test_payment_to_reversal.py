@@ -11,6 +11,7 @@ from domain.identity import order_stream
 from domain.order.facts import Paid
 from domain.refund.facts import Succeeded
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from tests.support.json_types import Json
 from tests.support.ledger_process import SECRET, LedgerClient, LedgerProcess
 from tests.support.ledger_view import LedgerView
 from tests.support.refund_view import ASK, CREATE_PAYMENT, CREATE_REFUND, RefundView
@@ -273,9 +274,7 @@ async def test_contradiction_stays_parked_when_provider_is_silent(shop: Shop, re
 @pytest.mark.parametrize(
     ("fault", "how"), [("status", {"status": 503}), ("error", {"code": "IR_16", "message": "Not today"})], ids=["away", "says no"]
 )
-async def test_undecided_refund_failure_gives_nothing_back(
-    shop: Shop, refund_view: RefundView, fault: str, how: dict[str, Any]
-) -> None:
+async def test_undecided_refund_failure_gives_nothing_back(shop: Shop, refund_view: RefundView, fault: str, how: Json) -> None:
     await shop.paid()
     await shop.refund()
     await refund_view.reached("submitted")

@@ -20,6 +20,7 @@ from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.scripts.test_command_line import run
 from tests.support.expected_books import books_agree
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, OFF, REVERSE, LedgerCaller, SystemUnderTest
 
@@ -132,7 +133,7 @@ async def program(*command: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[dict[str, Any]]]:
+async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[Json]]:
     where = {"DATABASE_URL": str(system.settings.database_url), "STRIPE_API_BASE": system.stripe.url}
     ended = await asyncio.to_thread(run, "reconcile", "--json", *more, **where)
     assert ended.returncode in (0, 1), ended.stderr

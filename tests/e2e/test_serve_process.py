@@ -8,8 +8,6 @@ from tests.support.ledger_process import payment, refund, signed
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, REVERSE, SystemUnderTest
 
-Json = dict[str, Any]
-
 
 async def reversed_for(stripe: SimulatorControl, stripe_transfer_id: object) -> list[int]:
     """The amounts of this transfer's reversals in Stripe's own books."""

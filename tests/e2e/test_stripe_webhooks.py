@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.json_types import Json
 from tests.support.ledger_process import LedgerClient, signed
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, CURRENCY, REVERSE, account
@@ -14,7 +15,6 @@ from tests.support.stripe_events import a_dispute, a_refund, inbox_row
 
 SECRET = "whsec_of_this_test"
 PATIENT = {"TRANSFER_RETRY_BACKOFF_BASE": "1h", "REVERSAL_BACKOFF_BASE": "1h"}
-Json = dict[str, Any]
 
 
 class Shop:

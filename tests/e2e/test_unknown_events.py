@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from infrastructure.stripe import signature as stripe_signature
+from tests.support.json_types import Json
 from tests.support.ledger_process import SECRET, signed
 from tests.support.ledger_view import LedgerView
 from tests.support.service import account
 from tests.support.stripe_events import a_dispute, a_refund
 
-Json = dict[str, Any]
 HUGE = 10**30
 ORDER: Json = {"metadata": {"order_id": "o1"}}
 REFUND = {"refund_id": "ref_1", "payment_id": "pay_o1", "amount": 400, "currency": "EUR", "status": "succeeded", **ORDER}

@@ -12,6 +12,7 @@ from infrastructure.bootstrap import running
 from infrastructure.service import Service
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CURRENCY, LedgerCaller, SystemUnderTest, account
 from tests.support.stripe_events import a_dispute, a_refund
@@ -30,7 +31,7 @@ class Telling:
         self.order_id, self.charge = f"o{number}", f"ch_{number}"
 
     def reports(self) -> list[tuple[str, Callable[[], Awaitable[Any]]]]:
-        told: list[tuple[str, str, dict[str, Any]]] = [
+        told: list[tuple[str, str, Json]] = [
             ("A", "refund.updated", self._refund("A", REFUND_A)),
             ("A again", "refund.updated", self._refund("A", REFUND_A)),
             ("A fails", "refund.failed", self._refund("A", REFUND_A, "failed")),
@@ -44,15 +45,15 @@ class Telling:
     async def _pay(self) -> None:
         await self._service.ledger.record_payment(self.order_id, None, self.charge, "api")
 
-    def _telling(self, name: str, type_: str, object_: dict[str, Any]) -> Callable[[], Awaitable[Any]]:
+    def _telling(self, name: str, type_: str, object_: Json) -> Callable[[], Awaitable[Any]]:
         event_id = f"evt_{self.order_id}_{name.replace(' ', '_')}"
         event = {"id": event_id, "object": "event", "type": type_, "livemode": False, "data": {"object": object_}}
         return lambda: self._service.inbox.put("stripe", event_id, type_, json.dumps(event).encode(), datetime.now(UTC))
 
-    def _refund(self, name: str, amount: int, status: str = "succeeded") -> dict[str, Any]:
+    def _refund(self, name: str, amount: int, status: str = "succeeded") -> Json:
         return a_refund(f"re_{self.order_id}_{name}", amount, status, self.charge)
 
-    def _dispute(self, status: str, moved: int = 0) -> dict[str, Any]:
+    def _dispute(self, status: str, moved: int = 0) -> Json:
         return a_dispute(f"dp_{self.order_id}", DISPUTED, status, self.charge, moved)
 
 
@@ -110,7 +111,7 @@ async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
     assert await view.select("select from webhook_inbox where status not in ('done', 'ignored')") == []
 
 
-async def lived_at_the_provider(psp: HyperswitchControl, number: int) -> list[dict[str, Any]]:
+async def lived_at_the_provider(psp: HyperswitchControl, number: int) -> list[Json]:
     """What the provider has to tell of one order, in the order in which it happened; one thing it tells twice."""
     before = len(await psp.events())
     await psp.take_payment(f"pay_{number}", ORDER, CURRENCY, metadata={"order_id": f"o{number}"})

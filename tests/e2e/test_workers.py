@@ -1,13 +1,13 @@
 """The worker cases, one by one: real PostgreSQL, real SDK, real HTTP, and a Stripe that misbehaves as told."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from domain.identity import reversal_name, transfer_stream
 from domain.seller_transfer import facts
 from infrastructure.settings import WorkSettings
+from tests.support.json_types import Json
 from tests.support.ledger_view import eventually
 from tests.support.service import CREATE, OFF, QUICK, REVERSE, SLOW, SystemUnderTest
 
@@ -15,7 +15,7 @@ ALL_SIX = 6
 """Calls with REVERSAL_MAX_RETRIES=5: the first, and five repeats."""
 
 
-def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> dict[str, Any]:
+def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> Json:
     """The columns of a row whose reversal is due."""
     return {
         "status": "reversal_pending",
@@ -26,7 +26,7 @@ def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> dic
     } | columns
 
 
-def kept(row: dict[str, Any]) -> tuple[object, ...]:
+def kept(row: Json) -> tuple[object, ...]:
     return tuple(row[name] for name in ("status", "version", "stripe_reversal_id", "leased_by"))
 
 
@@ -162,7 +162,7 @@ async def test_reversal_without_stripe_transfer_id_makes_no_call(system: SystemU
     assert await system.posts(REVERSE) == []
 
 
-STATUSES: dict[str, dict[str, Any]] = {
+STATUSES: dict[str, Json] = {
     "pending": {"next_retry_at": datetime(2026, 1, 1, tzinfo=UTC)},
     "failed": {"next_retry_at": datetime(2026, 1, 1, tzinfo=UTC)},
     "completed": {},
@@ -175,7 +175,7 @@ STATUSES: dict[str, dict[str, Any]] = {
 
 async def take_over_one_of_each_status(system: SystemUnderTest) -> None:
     for status, columns in STATUSES.items():
-        sent: dict[str, Any] = (
+        sent: Json = (
             {} if status in ("pending", "failed", "cancelled") else {"stripe_transfer_id": await system.at_stripe(status)}
         )
         if back := columns.get("amount_reversed"):

@@ -33,8 +33,8 @@ from projections.refunds import RefundRow
 from projections.registry import Fold, TransferFold, fold
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
+from tests.support.json_types import Json
 
-Json = dict[str, Any]
 ROWS: Mapping[str, type[Any]] = {
     "seller_transfers": SellerTransferRow,
     "transfer_reversals": ReversalRow,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infrastructure.simulators.stripe.errors import CATALOGUE
+from tests.support.json_types import Json
 from tests.support.service import CREATE, account
 
 if TYPE_CHECKING:
     from tests.support.story import Play
 
-Json = dict[str, Any]
 Step = Callable[["Play"], Awaitable[object]]
 EUR, ENOUGH = "eur", 10**9
 

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from infrastructure.hyperswitch.signature import HEADER, sign
+from tests.support.json_types import Json
 from tests.support.service import CURRENCY, account
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +25,6 @@ SECRET = "the-secret-of-this-test"
 READY = {"serve": "serving", "worker": "working"}
 STARTS_WITHIN = 30.0
 FOREIGN = ("DATABASE_URL", "STRIPE_", "HYPERSWITCH_", "LEDGER_", "REVERSAL_", "TRANSFER_RETRY_", "MISSED_")
-
-Json = dict[str, Any]
 
 
 def environment(database_url: str, stripe_url: str, **changes: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from infrastructure.postgres.connections import Pool, connect, new_pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.fact_reader import History
 from projections.seller_transfers import SellerTransferRow
+from tests.support.json_types import Json
 
 PATIENCE = 30.0
 """Seconds after which waiting has failed."""
@@ -25,7 +26,6 @@ ROWS = "select * from seller_transfers where order_id = %s order by seller_id, c
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Fact)
-Json = dict[str, Any]
 
 
 async def eventually(condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:

@@ -21,6 +21,7 @@ from infrastructure.service import Service
 from infrastructure.settings import Settings
 from infrastructure.simulators.hyperswitch import HyperswitchControl
 from infrastructure.web.app import application_of
+from tests.support.json_types import Json
 from tests.support.service import CURRENCY, account
 
 SECRET = "the-secret-of-this-test"
@@ -111,7 +112,7 @@ async def make_refund_at_psp(
     return name
 
 
-async def deliver_webhook(ledger: LedgerWithoutWebhooks, event_id: str, event_type: str, shown: dict[str, Any]) -> None:
+async def deliver_webhook(ledger: LedgerWithoutWebhooks, event_id: str, event_type: str, shown: Json) -> None:
     """A webhook of the payment provider arrives, and is answered."""
     envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "details", "object": shown}}
     body = json.dumps(envelope).encode()

@@ -5,12 +5,11 @@ from typing import Any
 
 from domain.identity import refund_stream
 from infrastructure.simulators.hyperswitch import HyperswitchControl
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 
 CREATE_REFUND, ASK, CREATE_PAYMENT = "refunds.create", "refunds.retrieve", "payments.create"
 CURRENCY = "EUR"
-
-Json = dict[str, Any]
 
 
 class RefundView:

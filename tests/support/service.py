@@ -20,6 +20,7 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Storage
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 
 CREATE, REVERSE = "transfers.create", "reversals.create"
@@ -90,7 +91,7 @@ class SystemUnderTest:
         async with running(replace(self.settings, **changes)) as service:
             yield LedgerCaller(service)
 
-    async def posts(self, operation: str) -> list[dict[str, Any]]:
+    async def posts(self, operation: str) -> list[Json]:
         """The simulator's log of these calls, oldest first."""
         return await self.stripe.requests(operation)
 
@@ -119,7 +120,7 @@ class SystemUnderTest:
 
 def imported(order_id: str, **columns: Any) -> Imported:
     """What an older system says of a transfer of 900 to anna; `columns` of its row differ."""
-    usual: dict[str, Any] = {
+    usual: Json = {
         "seller_id": "anna",
         "amount": 900,
         "currency": CURRENCY,

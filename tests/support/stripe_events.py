@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
-
-Json = dict[str, Any]
 
 
 def a_refund(name: str, amount: int, status: str = "succeeded", charge: str = "ch_1", **members: Any) -> Json:

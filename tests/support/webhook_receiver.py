@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from tests.support.json_types import Json
 
 
 class ReceivedWebhook(NamedTuple):
@@ -10,7 +12,7 @@ class ReceivedWebhook(NamedTuple):
     signature: str | None
 
     @property
-    def event(self) -> dict[str, Any]:
+    def event(self) -> Json:
         return json.loads(self.body)
 
 
@@ -31,7 +33,7 @@ class WebhookReceiver:
         self._server.close()
         await self._server.wait_closed()
 
-    async def has(self, count: int) -> list[dict[str, Any]]:
+    async def has(self, count: int) -> list[Json]:
         """The events, as soon as there are so many."""
         async with asyncio.timeout(10), self._news:
             await self._news.wait_for(lambda: len(self.received) >= count)

@@ -4,7 +4,6 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -21,6 +20,7 @@ from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
 from scripts.bench.synthetic import load_ledger
 from tests.support.database_edits import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
+from tests.support.json_types import Json
 from tests.support.service import LedgerCaller
 
 KEY = b"sixteen bytes are enough"
@@ -124,7 +124,7 @@ def test_seal_signature_covers_every_member(ledger: str) -> None:
     signed = sealed(ledger).signed(KEY)
     assert read_seal(signed.to_json()) == signed
     assert findings(ledger, signed, key=KEY) == []
-    other: dict[str, Any] = {
+    other: Json = {
         "position": signed.position - 1, "digest": "0" * 64, "sealed_at": "2020-01-01T00:00:00+00:00", "mode": "live",
         "account": "acct_2", "bound_at": "2020-01-01T00:00:00+00:00", "signature": None,
     }  # fmt: skip

@@ -11,6 +11,8 @@ from tests.support.fault_server import FaultServer
 
 API_KEY = "sk_test_51SecretOfThisTestSuite"
 
+OpenGateway = Callable[..., Awaitable[StripeGateway]]
+
 
 @pytest.fixture
 def api_key() -> str:
@@ -26,7 +28,7 @@ async def stripe() -> AsyncIterator[FaultServer]:
 
 
 @pytest.fixture
-async def gateway_at() -> AsyncIterator[Callable[..., Awaitable[StripeGateway]]]:
+async def gateway_at() -> AsyncIterator[OpenGateway]:
     """Builds gateways that are closed at the end; seconds of `timeout`."""
     async with AsyncExitStack() as stack:
 
@@ -45,5 +47,5 @@ def without_collector() -> Iterator[None]:
 
 
 @pytest.fixture
-async def gateway(stripe: FaultServer, gateway_at: Callable[..., Awaitable[StripeGateway]]) -> StripeGateway:
+async def gateway(stripe: FaultServer, gateway_at: OpenGateway) -> StripeGateway:
     return await gateway_at(stripe.url)

@@ -10,8 +10,11 @@ import stripe as sdk
 
 from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Unknown
 from infrastructure.redaction import LONGEST_MESSAGE
+from infrastructure.stripe.gateway import StripeGateway
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.transport import LARGEST_ANSWER
+from tests.support.fault_server import FaultServer
+from tests.support.json_types import Json
 
 INVALID = "invalid_request_error"
 STORED = {"Stripe-Should-Retry": "false"}
@@ -49,7 +52,9 @@ REFUSALS = {
 
 @pytest.mark.parametrize("operation", ["create", "reverse"])
 @pytest.mark.parametrize(("status", "fields"), REFUSALS.values(), ids=REFUSALS)
-async def test_parsed_refusal_is_definite(stripe, gateway, operation, status, fields):
+async def test_parsed_refusal_is_definite(
+    stripe: FaultServer, gateway: StripeGateway, operation: str, status: int | None, fields: Json
+) -> None:
     stripe.refuses(status, fields, STORED)
     assert await call(gateway, operation) == Rejected(
         status,
@@ -68,7 +73,9 @@ async def test_parsed_refusal_is_definite(stripe, gateway, operation, status, fi
     [({}, False), (STORED, True), (REPLAYED, True), ({"Stripe-Should-Retry": "true"}, False)],
     ids=["validation", "executed", "replayed", "should retry"],
 )
-async def test_refusal_is_stored_only_if_stripe_says_so(stripe, gateway, headers, stored):
+async def test_refusal_is_stored_only_if_stripe_says_so(
+    stripe: FaultServer, gateway: StripeGateway, headers: dict[str, str], stored: bool
+) -> None:
     stripe.refuses(400, error("No", "balance_insufficient"), headers)
     outcome = await call(gateway)
     assert isinstance(outcome, Rejected)
@@ -96,7 +103,9 @@ HINDRANCES = {
 
 
 @pytest.mark.parametrize(("status", "fields", "headers", "why"), HINDRANCES.values(), ids=HINDRANCES)
-async def test_call_not_begun_is_not_executed(stripe, gateway, status, fields, headers, why):
+async def test_call_not_begun_is_not_executed(
+    stripe: FaultServer, gateway: StripeGateway, status: int | None, fields: Json, headers: dict[str, str], why: Hindrance
+) -> None:
     stripe.refuses(status, fields, headers)
     assert await call(gateway) == NotExecuted(why, fields["message"], "req_1")
     assert len(stripe.requests) == 1
@@ -145,7 +154,9 @@ UNKNOWNS: dict[str, tuple[Callable[[Any], None], str, int | None]] = {
 
 @pytest.mark.parametrize("operation", ["create", "reverse"])
 @pytest.mark.parametrize(("play", "why", "status"), UNKNOWNS.values(), ids=UNKNOWNS)
-async def test_other_answer_is_unknown_and_sent_once(stripe, gateway, operation, play, why, status):
+async def test_other_answer_is_unknown_and_sent_once(
+    stripe: FaultServer, gateway: StripeGateway, operation: str, play: Callable[[FaultServer], None], why: str, status: int | None
+) -> None:
     play(stripe)
     outcome = await call(gateway, operation)
     assert isinstance(outcome, Unknown), outcome
@@ -153,14 +164,14 @@ async def test_other_answer_is_unknown_and_sent_once(stripe, gateway, operation,
     assert len(stripe.requests) == 1
 
 
-async def test_absent_server_is_a_connection_fault(stripe, gateway):
+async def test_absent_server_is_a_connection_fault(stripe: FaultServer, gateway: StripeGateway) -> None:
     await stripe.stop()
     outcome = await call(gateway)
     assert isinstance(outcome, Unknown)
     assert outcome.why == "connection"
 
 
-async def test_endless_answer_is_not_read_on(stripe, gateway):
+async def test_endless_answer_is_not_read_on(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.sends(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(LARGEST_ANSWER + 1))
     outcome = await call(gateway)
     assert isinstance(outcome, Unknown)
@@ -168,12 +179,12 @@ async def test_endless_answer_is_not_read_on(stripe, gateway):
     await stripe.hung_up()
 
 
-async def test_replayed_500_is_recognised(stripe, gateway):
+async def test_replayed_500_is_recognised(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.refuses(500, error("Oops", type_="api_error"), STORED | REPLAYED)
     assert await call(gateway) == Unknown("http_500", "Oops", 500, "req_1", replayed=True)
 
 
-async def test_unreadable_answer_keeps_its_request_id(stripe, gateway):
+async def test_unreadable_answer_keeps_its_request_id(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(502, PAGE)
     outcome = await call(gateway)
     assert isinstance(outcome, Unknown)
@@ -181,14 +192,14 @@ async def test_unreadable_answer_keeps_its_request_id(stripe, gateway):
     assert "502 Bad Gateway" in outcome.message
 
 
-async def test_message_contains_no_secret(stripe, gateway, api_key):
+async def test_message_contains_no_secret(stripe: FaultServer, gateway: StripeGateway, api_key: str) -> None:
     for status, body in ((401, {"error": error(f"Bad key {api_key}")}), (502, f"<pre>authorization: Bearer {api_key}")):
         stripe.answers(status, body)
         assert api_key not in repr(await call(gateway))
         assert api_key in stripe.requests[-1].headers["authorization"]
 
 
-async def test_message_is_bounded_and_storable(stripe, gateway):
+async def test_message_is_bounded_and_storable(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.refuses(400, error("x" * LONGEST_MESSAGE))
     stripe.refuses(400, error("x" * (LONGEST_MESSAGE + 1)))
     stripe.refuses(400, error("a\x00b\ud800c", "\x00"))
@@ -198,14 +209,14 @@ async def test_message_is_bounded_and_storable(stripe, gateway):
     assert (dirty.message, dirty.code) == ("a\ufffdb\ufffdc", "\ufffd")
 
 
-async def test_programming_error_is_unknown_under_its_name(stripe, gateway):
+async def test_programming_error_is_unknown_under_its_name(stripe: FaultServer, gateway: StripeGateway) -> None:
     outcome = await gateway.create({"amount": 1}, "k")
     assert isinstance(outcome, Unknown)
     assert outcome.why == "bug:KeyError"
     assert stripe.requests == []
 
 
-async def test_error_wrapped_as_network_fault_is_unwrapped(stripe, gateway):
+async def test_error_wrapped_as_network_fault_is_unwrapped(stripe: FaultServer, gateway: StripeGateway) -> None:
     await gateway.aclose()
     outcome = await call(gateway)
     assert isinstance(outcome, Unknown)
@@ -226,14 +237,14 @@ RAW = {
 
 
 @pytest.mark.parametrize(("raised", "why"), RAW.values(), ids=RAW)
-def test_error_escaping_the_sdk_is_unknown(raised, why):
+def test_error_escaping_the_sdk_is_unknown(raised: BaseException, why: str) -> None:
     outcome = outcome_of(raised)
     assert isinstance(outcome, Unknown)
     assert outcome.why == why
     assert outcome.message
 
 
-async def call(gateway, operation: str = "create") -> Outcome:
+async def call(gateway: StripeGateway, operation: str = "create") -> Outcome:
     if operation == "reverse":
         return await gateway.reverse("tr_x", 400, "refund", "k", {"reversal_id": "r1"})
     body = {"amount": 2000, "currency": "usd", "destination": "acct_1", "transfer_group": "o1", "metadata": {}}

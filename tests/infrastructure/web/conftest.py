@@ -39,12 +39,11 @@ from infrastructure.web.app import application_of
 from infrastructure.web.openapi import codes, document
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
 from infrastructure.web.routes import OPERATIONS
+from tests.support.json_types import Json
 
 TOKEN = "a-token-of-the-tests"
 OLD, NEW = "the-old-secret", "the-new-secret"
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
-
-Json = dict[str, Any]
 
 
 # --- the application --------------------------------------------------------------------------------------------------
@@ -61,7 +60,7 @@ def settings(database_url: str) -> Settings:
 
 
 @pytest.fixture
-async def unopened() -> AsyncIterator[Service]:
+async def offline_service() -> AsyncIterator[Service]:
     """A ledger that has not reached its database: quick, and enough for whatever is refused at the door."""
     settings = Settings(api_token=TOKEN, stripe_webhook_secrets=(NEW,), hyperswitch_webhook_secrets=(NEW,))
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
@@ -162,14 +161,14 @@ async def client(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncC
 
 
 @pytest.fixture
-async def at_the_door(unopened: Service, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+async def offline_client(offline_service: Service, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the token, of a ledger that has not reached its database."""
-    async with connect(application_of(unopened), TOKEN) as client:
+    async with connect(application_of(offline_service), TOKEN) as client:
         yield client
 
 
 @pytest.fixture
-async def stranger(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+async def anonymous_client(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
     """A client without the token."""
     async with connect(app) as client:
         yield client
@@ -219,7 +218,7 @@ def shop(client: httpx.AsyncClient) -> Shop:
 # --- what Stripe does -------------------------------------------------------------------------------------------------
 
 
-class Stripe:
+class StripeWorker:
     """Plays the worker and Stripe together: the transfer's next step, and the outcome that it has."""
 
     POLICY = Policy(max_retries=0)
@@ -267,14 +266,14 @@ class Stripe:
 
 
 @pytest.fixture
-def at_stripe(service: Service) -> Stripe:
-    return Stripe(service)
+def at_stripe(service: Service) -> StripeWorker:
+    return StripeWorker(service)
 
 
 # --- what senders of webhooks do --------------------------------------------------------------------------------------
 
 
-class Senders:
+class WebhookSenders:
     """Signs as Hyperswitch and Stripe do."""
 
     def __init__(self, service: Service) -> None:
@@ -288,8 +287,8 @@ class Senders:
 
 
 @pytest.fixture
-def senders(service: Service) -> Senders:
-    return Senders(service)
+def senders(service: Service) -> WebhookSenders:
+    return WebhookSenders(service)
 
 
 @pytest.fixture

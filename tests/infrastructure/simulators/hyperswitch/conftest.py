@@ -13,6 +13,7 @@ API_KEY = "snd_SecretOfThisTestSuite"
 NINE_O_CLOCK = 1_800_000_000.0
 
 Body = dict[str, object]
+MakeBody = Callable[..., Body]
 
 
 @pytest.fixture
@@ -63,10 +64,10 @@ def a_refund(refund_id: str = "r1", amount: int = 1000, payment_id: str = "o1", 
 
 
 @pytest.fixture
-def payment_body() -> Callable[..., Body]:
+def payment_body() -> MakeBody:
     return a_payment
 
 
 @pytest.fixture
-def refund_body() -> Callable[..., Body]:
+def refund_body() -> MakeBody:
     return a_refund

@@ -5,12 +5,15 @@ from typing import Any, NamedTuple
 import pytest
 import stripe
 
+from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.simulators.stripe.errors import CATALOGUE
+from tests.infrastructure.simulators.stripe.conftest import StripeCaller
+from tests.support.json_types import Json
 
 
 class Variant(NamedTuple):
     error: str
-    changes: dict[str, Any]
+    changes: Json
     raised: type[stripe.StripeError]
     code: str | None
 
@@ -116,7 +119,9 @@ class Occasions:
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.error} {variant.changes}")
-async def test_error_variant_is_raised_as_sdk_reads_it(sdk, control, variant):
+async def test_error_variant_is_raised_as_sdk_reads_it(
+    sdk: stripe.StripeClient, control: SimulatorControl, variant: Variant
+) -> None:
     if variant.changes:
         await control.reword(variant.error, **variant.changes)
     with pytest.raises(variant.raised) as raised:
@@ -132,7 +137,7 @@ CATALOGUE_AS_DATA = {name: {"status": shape.status, "code": shape.code, "type": 
 
 
 @pytest.mark.parametrize("value", ["true", ""])
-async def test_should_retry_header_can_be_switched(api, control, value):
+async def test_should_retry_header_can_be_switched(api: StripeCaller, control: SimulatorControl, value: str) -> None:
     """Nobody has seen it on a transfer's `balance_insufficient`: it may be missing there."""
     await control.drain("usd")
     assert (await api.transfer()).headers["stripe-should-retry"] == "false"
@@ -140,5 +145,5 @@ async def test_should_retry_header_can_be_switched(api, control, value):
     assert (await api.transfer()).headers.get("stripe-should-retry", "") == value
 
 
-def test_catalogue_entries_all_have_evidence():
+def test_catalogue_entries_all_have_evidence() -> None:
     assert [name for name, shape in CATALOGUE.items() if not set(shape.evidence) & set("WDSKPG")] == []

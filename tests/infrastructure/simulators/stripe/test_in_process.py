@@ -73,7 +73,7 @@ class Desk:
 
 
 @pytest.fixture
-def play(monkeypatch) -> Callable[[Coroutine[Any, Any, None]], None]:
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Coroutine[Any, Any, None]], None]:
     """Run a story in virtual time, where nobody can open a socket."""
 
     def run(story: Coroutine[Any, Any, None]) -> None:
@@ -88,7 +88,7 @@ def play(monkeypatch) -> Callable[[Coroutine[Any, Any, None]], None]:
     return run
 
 
-def test_call_neither_sleeps_nor_opens_socket(play):
+def test_call_neither_sleeps_nor_opens_socket(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         desk = Desk()
         made = (await desk.transfer()).json()
@@ -98,7 +98,7 @@ def test_call_neither_sleeps_nor_opens_socket(play):
     play(story())
 
 
-def test_simulated_time_is_the_given_clock(play):
+def test_simulated_time_is_the_given_clock(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         desk = Desk()
         first = (await desk.transfer()).json()
@@ -112,7 +112,7 @@ def test_simulated_time_is_the_given_clock(play):
     play(story())
 
 
-def test_recorded_latency_slows_only_executed_calls(play):
+def test_recorded_latency_slows_only_executed_calls(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         desk = Desk(latency="recorded")
         for fields in ({}, {}, {"amount": 0}):
@@ -124,7 +124,7 @@ def test_recorded_latency_slows_only_executed_calls(play):
     play(story())
 
 
-def test_same_seed_takes_same_time(play):
+def test_same_seed_takes_same_time(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     durations = []
 
     async def story(seed: int) -> None:
@@ -137,7 +137,7 @@ def test_same_seed_takes_same_time(play):
     assert durations[0] == durations[1] != durations[2]
 
 
-def test_paced_fleet_is_never_limited_and_unpaced_mostly_is(play):
+def test_paced_fleet_is_never_limited_and_unpaced_mostly_is(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     """Stripe's limit of 25 per second, twice that often asked, with the latency of real calls."""
 
     async def asked(desk: Desk, per_second: float, calls: int) -> float:
@@ -157,7 +157,7 @@ def test_paced_fleet_is_never_limited_and_unpaced_mostly_is(play):
     play(story())
 
 
-def test_webhook_deliveries_use_given_function(play):
+def test_webhook_deliveries_use_given_function(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     heard: list[tuple[int, bytes, str]] = []
 
     async def deliver(url: str, body: bytes, headers: Any) -> int:
@@ -180,7 +180,7 @@ def test_webhook_deliveries_use_given_function(play):
     play(story())
 
 
-def test_webhook_answered_too_late_counts_as_undelivered(play):
+def test_webhook_answered_too_late_counts_as_undelivered(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def deliver(url: str, body: bytes, headers: Any) -> int:
         await asyncio.sleep(21)
         return 200
@@ -195,7 +195,7 @@ def test_webhook_answered_too_late_counts_as_undelivered(play):
     play(story())
 
 
-def test_lost_answer_is_a_connection_error(play):
+def test_lost_answer_is_a_connection_error(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         desk = Desk()
         for kind, made in (("reset_before_commit", 0), ("reset_after_commit", 1)):
@@ -207,7 +207,7 @@ def test_lost_answer_is_a_connection_error(play):
     play(story())
 
 
-def test_caller_giving_up_does_not_undo_call(play):
+def test_caller_giving_up_does_not_undo_call(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         desk = Desk(latency="recorded")
         call = asyncio.ensure_future(desk.transfer())
@@ -220,7 +220,7 @@ def test_caller_giving_up_does_not_undo_call(play):
     play(story())
 
 
-def test_object_of_500_is_made_and_announced_later(play):
+def test_object_of_500_is_made_and_announced_later(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     heard: list[int] = []
 
     async def deliver(url: str, body: bytes, headers: Any) -> int:
@@ -241,7 +241,7 @@ def test_object_of_500_is_made_and_announced_later(play):
     play(story())
 
 
-def test_advanced_clock_runs_due_work(play):
+def test_advanced_clock_runs_due_work(play: Callable[[Coroutine[object, object, None]], None]) -> None:
     """For tests that drive the simulator's clock by hand instead of sleeping."""
 
     async def story() -> None:
@@ -256,13 +256,13 @@ def test_advanced_clock_runs_due_work(play):
     play(story())
 
 
-def test_one_clock_is_enough():
+def test_one_clock_is_enough() -> None:
     with pytest.raises(ValueError, match="choose one"):
         create_simulator(SimulatorConfig(clock=time.time, virtual_start=START))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_days_of_chaos_keep_books_sound(play, seed):
+def test_days_of_chaos_keep_books_sound(play: Callable[[Coroutine[object, object, None]], None], seed: int) -> None:
     async def story() -> None:
         chance = random.Random(seed)
         match = {"probability": 0.2, "seed": seed}
