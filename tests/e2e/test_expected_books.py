@@ -1,4 +1,4 @@
-"""The question that ends every scenario must be able to be answered with no: each lie about the books is found."""
+"""The check of the books: it finds every planted disagreement."""
 
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -17,7 +17,7 @@ Lie = Callable[[SystemUnderTest], Awaitable[object]]
 
 @pytest.fixture
 async def story(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> SystemUnderTest:
-    """One order that was refunded in part, one that is paid, one whose reversal is due: all of it true."""
+    """Make one order that was partly refunded, one that is paid, one whose reversal is due."""
     system = SystemUnderTest(settings, view, stripe)
     async with system.at_work() as desk:
         await system.paid(desk, "refunded", 1_000, anna=900, bert=50)

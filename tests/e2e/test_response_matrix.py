@@ -1,4 +1,4 @@
-"""Every answer to the two calls that move money, one by one: which facts follow, which row, which key, and which end."""
+"""Every answer to the two calls that move money: the facts, the row, the key and the end that follow."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -33,18 +33,18 @@ from tests.support.story import BEFORE, DONE, Play, names, played, plays_out, wo
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-Theatre = Callable[[str, Situation], AbstractAsyncContextManager[Play]]
+OpenScenario = Callable[[str, Situation], AbstractAsyncContextManager[Play]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def theatre(databases: Databases) -> AsyncIterator[Theatre]:
+async def open_scenario(databases: Databases) -> AsyncIterator[OpenScenario]:
     """One database and one Stripe for all plays. They end well, so that no failure is followed by the same of another
     transfer: several in a row would stop everything. In the end the books of them all must agree."""
     database_url, rewriter, numbers = databases.create(migrated=True), AnswerRewriter(), count(1)
     async with running_simulator() as (simulator, stripe), LedgerView.of(database_url) as view:
         simulator.app.add_middleware(RewritingMiddleware, rewriter=rewriter)
         system = SystemUnderTest(quick(database_url, stripe.url), view, stripe)
-        yield lambda call, scene: played(system, rewriter, call, next(numbers), scene)
+        yield lambda call, situation: played(system, rewriter, call, next(numbers), situation)
         await books_agree(stripe, view.pool)
     databases.drop(database_url)
 
@@ -54,39 +54,39 @@ def one_by_one(rows: list[Row]) -> pytest.MarkDecorator:
 
 
 @one_by_one(REFUSALS)
-async def test_rejection_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
-    await in_theatre(theatre, case)
+async def test_rejection_follows_its_row(open_scenario: OpenScenario, case: ResponseCase) -> None:
+    await check_case(open_scenario, case)
 
 
 @one_by_one(HINDRANCES)
-async def test_call_not_executed_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
-    await in_theatre(theatre, case)
+async def test_call_not_executed_follows_its_row(open_scenario: OpenScenario, case: ResponseCase) -> None:
+    await check_case(open_scenario, case)
 
 
 @one_by_one(UNKNOWNS)
-async def test_unknown_outcome_follows_its_row(theatre: Theatre, case: ResponseCase) -> None:
-    await in_theatre(theatre, case)
+async def test_unknown_outcome_follows_its_row(open_scenario: OpenScenario, case: ResponseCase) -> None:
+    await check_case(open_scenario, case)
 
 
-async def in_theatre(theatre: Theatre, case: ResponseCase) -> None:
-    scene = case.row.stripe if isinstance(case.row.stripe, Situation) else Situation()
-    async with theatre(case.call, scene) as play:
+async def check_case(open_scenario: OpenScenario, case: ResponseCase) -> None:
+    situation = case.row.stripe if isinstance(case.row.stripe, Situation) else Situation()
+    async with open_scenario(case.call, situation) as play:
         await plays_out(play, case)
 
 
 # --- laws -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_key_of_stored_refusal_is_never_reused(theatre: Theatre, call: str, scene: Situation) -> None:
+@pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+async def test_key_of_stored_refusal_is_never_reused(open_scenario: OpenScenario, call: str, situation: Situation) -> None:
     """Stripe repeats its refusal under the first key although there is enough money now; the ledger asks under the second."""
-    async with theatre(call, scene) as play:
+    async with open_scenario(call, situation) as play:
         await play.work(SLOW)
         await play.open()
         await play.cause()
         await play.told(len(BEFORE[call]) + 1)
-        assert scene.ends is not None
-        await scene.ends(play)
+        assert situation.ends is not None
+        await situation.ends(play)
         await play.caller.retry(play.transfer_id)
         await play.system.view.reached(play.order_id, DONE[call])
         await play.rest()
@@ -97,7 +97,7 @@ async def test_key_of_stored_refusal_is_never_reused(theatre: Theatre, call: str
 
 
 async def asked_again(play: Play, intent: CallStarted) -> Outcome:
-    """What Stripe says to the very same call, made by somebody who does not know better."""
+    """Return Stripe's outcome of the very same call."""
     async with StripeGateway("sk_test_x", play.stripe.url, timeout=10) as gateway:
         if play.call == CREATE:
             outcome = await gateway.create(cast("TransferBody", intent.body), intent.key)
@@ -112,9 +112,9 @@ UNSTORED = [case for case in cases() if case.row.not_stored]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in UNSTORED])
-async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(theatre: Theatre, case: ResponseCase) -> None:
+async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(open_scenario: OpenScenario, case: ResponseCase) -> None:
     """It says nothing about the call before it, which may have moved the money."""
-    async with theatre(case.call, Situation()) as play:
+    async with open_scenario(case.call, Situation()) as play:
         await play.work(QUICK)
         await play.open()
         await play.provoke(Fault("reset_before_commit"), nth=1)
@@ -129,10 +129,10 @@ async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(theatre: Th
         assert all(fact.open for fact in await play.told() if isinstance(fact, AttemptDeferred))
 
 
-@pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_lost_stored_refusal_counts_when_replayed(theatre: Theatre, call: str, scene: Situation) -> None:
+@pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+async def test_lost_stored_refusal_counts_when_replayed(open_scenario: OpenScenario, call: str, situation: Situation) -> None:
     """Only then is it certain that the first call moved nothing, and another key may be used."""
-    async with theatre(call, scene) as play:
+    async with open_scenario(call, situation) as play:
         await play.work(QUICK)
         await play.open()
         await play.provoke(Fault("cut_body"))
@@ -143,8 +143,8 @@ async def test_lost_stored_refusal_counts_when_replayed(theatre: Theatre, call: 
         assert (unknown.why, unknown.open, unknown.epoch) == ("unknown", True, 1)
         assert isinstance(refused, AttemptDeferred | Failed)
         assert (word_of(refused), refused.epoch, refused.waiting_for) == ("awaiting_funds", 2, "funds")
-        assert scene.ends is not None
-        await scene.ends(play)
+        assert situation.ends is not None
+        await situation.ends(play)
         await play.caller.retry(play.transfer_id)
         await play.system.view.reached(play.order_id, DONE[call])
         await play.rest()
@@ -152,9 +152,9 @@ async def test_lost_stored_refusal_counts_when_replayed(theatre: Theatre, call: 
 
 
 @pytest.mark.parametrize("call", [CREATE, REVERSE])
-async def test_validation_error_keeps_its_key(theatre: Theatre, call: str) -> None:
+async def test_validation_error_keeps_its_key(open_scenario: OpenScenario, call: str) -> None:
     """Nothing is stored under it."""
-    async with theatre(call, Situation()) as play:
+    async with open_scenario(call, Situation()) as play:
         await play.work(SLOW)
         await play.open()
         await play.provoke(catalogued("integer_too_small"))
@@ -167,8 +167,8 @@ async def test_validation_error_keeps_its_key(theatre: Theatre, call: str) -> No
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
-async def test_refused_transfer_fails_after_six_calls(theatre: Theatre, stored: bool) -> None:
-    async with theatre(CREATE, Situation()) as play:
+async def test_refused_transfer_fails_after_six_calls(open_scenario: OpenScenario, stored: bool) -> None:
+    async with open_scenario(CREATE, Situation()) as play:
         await play.work(QUICK)
         for nth in range(1, 7):
             await play.provoke(catalogued("integer_too_small", stored=stored), nth)
@@ -181,19 +181,21 @@ async def test_refused_transfer_fails_after_six_calls(theatre: Theatre, stored: 
         assert word_of((await play.told())[-1]) == "rejected"
 
 
-@pytest.mark.parametrize(("call", "scene"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_wait_for_funds_costs_no_attempt_until_deadline(theatre: Theatre, call: str, scene: Situation) -> None:
+@pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+async def test_wait_for_funds_costs_no_attempt_until_deadline(
+    open_scenario: OpenScenario, call: str, situation: Situation
+) -> None:
     """Counted from the first refusal on: a second one before the deadline waits on, each under a key of its own."""
     waits = {"funds_retry_interval": timedelta(milliseconds=50), "funds_deadline": timedelta(milliseconds=120)}
-    async with theatre(call, scene) as play:
+    async with open_scenario(call, situation) as play:
         await play.work(QUICK, **waits)
         await play.open()
         await play.cause()
         (row,) = await play.system.view.reached(play.order_id, "permanently_failed")
         await play.rest()
         told, calls = (await play.told())[len(BEFORE[call]) :], await play.calls()
-        assert scene.ends is not None
-        await scene.ends(play)
+        assert situation.ends is not None
+        await situation.ends(play)
         assert word_of(told[-1]) == "funds_deadline"
         assert told[-1].timestamp - told[0].timestamp >= waits["funds_deadline"]
         assert {word_of(fact) for fact in told[:-1]} == {"awaiting_funds", ""}

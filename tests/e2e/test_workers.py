@@ -1,4 +1,4 @@
-"""The worker cases, one by one: real PostgreSQL, real SDK, real HTTP, and a Stripe that misbehaves as told."""
+"""Workers with a real PostgreSQL, the real SDK, real HTTP, and a Stripe that injects faults."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -101,7 +101,7 @@ async def test_reversal_after_503_waits_for_its_backoff(system: SystemUnderTest)
 
 
 async def test_fifth_retry_delay_is_capped_at_ten_seconds(system: SystemUnderTest) -> None:
-    """By a fact that says four retries are behind us, so that nobody has to wait for them."""
+    """A planted fact counts four retries already, so that the test need not wait for them."""
     ten = WorkSettings(backoff_base=timedelta(seconds=1), backoff_max=timedelta(seconds=10))
     theirs = await system.at_stripe()
     transfer_id = await system.take_over(**due("old", theirs, retry_count=4))
@@ -188,7 +188,7 @@ async def take_over_one_of_each_status(system: SystemUnderTest) -> None:
     ("enabled", "worked_on"), [("reversals", {"due": "reversed"}), ("transfers", {"pending": "completed", "failed": "completed"})]
 )
 async def test_worker_claims_only_due_work_of_its_kind(system: SystemUnderTest, enabled: str, worked_on: dict[str, str]) -> None:
-    """All are older than now; the first claim would take whatever it may take, and the drain records what it did."""
+    """All are due. The first claim takes every transfer that it may take, and the drain records the calls."""
     await take_over_one_of_each_status(system)
     before = {row["order_id"]: row for row in await system.view.select("select * from seller_transfers")}
     async with system.at_work(**{"reversals": OFF, "transfers": OFF, enabled: QUICK}):

@@ -1,4 +1,4 @@
-"""The ledger as a process of its own: started as a person starts it, spoken to over HTTP, killed with signals."""
+"""The ledger as a process of its own: started by its command, called over HTTP, killed with signals."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def environment(database_url: str, stripe_url: str, **changes: str) -> dict[str,
 
 
 class LedgerProcess:
-    """`python -m scripts serve` or `worker`, and what it has said."""
+    """A process of `python -m scripts serve` or `worker`, and its log lines."""
 
     def __init__(self, process: Process, port: int) -> None:
         self._process, self.url = process, f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""Somebody who listens to a provider's webhooks."""
+"""A receiver of a provider's webhooks."""
 
 import asyncio
 import json
@@ -13,7 +13,8 @@ class ReceivedWebhook(NamedTuple):
 
     @property
     def event(self) -> Json:
-        return json.loads(self.body)
+        event: Json = json.loads(self.body)
+        return event
 
 
 class WebhookReceiver:

@@ -1,4 +1,4 @@
-"""The PSP's client on the simulated Hyperswitch, over real HTTP: names, keys, lost answers, and what is read back."""
+"""The gateway to the payment provider on the simulated Hyperswitch, over real HTTP: ids, keys, lost answers, reads."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.simulators.common.http_server import LoopbackServer
 from infrastructure.simulators.hyperswitch import HyperswitchControl
 from tests.infrastructure.hyperswitch.conftest import OpenGateway
-from tests.infrastructure.simulators.hyperswitch.conftest import MakeBody
+from tests.infrastructure.simulators.hyperswitch.conftest import MakePayment, MakeRefund
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def paid(control: HyperswitchControl) -> None:
 
 
 async def test_payment_is_posted_under_order_id(
-    gateway: HyperswitchGateway, control: HyperswitchControl, payment_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, payment_body: MakePayment
 ) -> None:
     answer = await gateway.create_payment("o1", payment_body())
     assert answer == PaymentAtPsp("o1", 5000, "USD", "requires_confirmation", order_id="o1", client_secret="o1_secret_simulated")
@@ -33,7 +33,7 @@ async def test_payment_is_posted_under_order_id(
 
 
 async def test_refund_is_posted_under_its_own_id(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     answer = await gateway.create_refund("r1", refund_body(reason="requested_by_customer"), "USD")
     assert answer == RefundAtPsp("r1", "o1", 1000, "USD", "pending", order_id="o1")
@@ -43,7 +43,7 @@ async def test_refund_is_posted_under_its_own_id(
 
 
 async def test_unfitting_id_is_sent_as_key_with_provider_id_in_body(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     name = name_at_psp("refund:2026/07#1")
     answer = await gateway.create_refund("refund:2026/07#1", refund_body(name), "USD")
@@ -58,8 +58,8 @@ async def test_call_without_usable_key_is_not_sent(
     gateway: HyperswitchGateway,
     control: HyperswitchControl,
     paid: None,
-    payment_body: MakeBody,
-    refund_body: MakeBody,
+    payment_body: MakePayment,
+    refund_body: MakeRefund,
     key: str,
 ) -> None:
     with pytest.raises(ValueError, match="idempotency key"):
@@ -73,8 +73,8 @@ async def test_call_without_usable_key_is_not_sent(
 async def test_id_that_would_change_the_path_is_not_sent(
     gateway: HyperswitchGateway,
     control: HyperswitchControl,
-    payment_body: MakeBody,
-    refund_body: MakeBody,
+    payment_body: MakePayment,
+    refund_body: MakeRefund,
     name: str,
 ) -> None:
     for call in (
@@ -89,7 +89,7 @@ async def test_id_that_would_change_the_path_is_not_sent(
 
 
 async def test_lost_answer_and_repeat_are_one_refund(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await control.fault("reset_after_commit", "refunds.create", times=1)
     lost = await gateway.create_refund("r1", refund_body(), "USD")
@@ -105,7 +105,7 @@ async def test_lost_answer_and_repeat_are_one_refund(
 
 
 async def test_full_refund_with_lost_answer_is_found(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await control.fault("timeout_after_commit", "refunds.create", times=1, seconds=0)
     await gateway.create_refund("r1", refund_body(amount=5000), "USD")
@@ -115,7 +115,7 @@ async def test_full_refund_with_lost_answer_is_found(
 
 
 async def test_lost_answer_and_repeat_are_one_payment(
-    gateway: HyperswitchGateway, control: HyperswitchControl, payment_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, payment_body: MakePayment
 ) -> None:
     await control.fault("reset_after_commit", "payments.create", times=1)
     assert isinstance(await gateway.create_payment("o1", payment_body()), Unknown)
@@ -127,16 +127,17 @@ async def test_lost_answer_and_repeat_are_one_payment(
 
 
 async def test_equal_partial_refunds_stay_two(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     first = await gateway.create_refund("r1", refund_body("r1"), "USD")
     second = await gateway.create_refund("r2", refund_body("r2"), "USD")
+    assert isinstance(first, RefundAtPsp)
     assert second == replace(first, refund_id="r2")
     assert [refund["refund_id"] for refund in (await control.ledger())["refunds"]] == ["r1", "r2"]
 
 
 async def test_refund_above_the_rest_is_rejected(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await gateway.create_refund("r1", refund_body("r1", 4001), "USD")
     answer = await gateway.create_refund("r2", refund_body("r2", 1000), "USD")
@@ -151,8 +152,8 @@ async def test_id_of_another_object_is_no_success(
     gateway: HyperswitchGateway,
     control: HyperswitchControl,
     paid: None,
-    refund_body: MakeBody,
-    payment_body: MakeBody,
+    refund_body: MakeRefund,
+    payment_body: MakePayment,
 ) -> None:
     await control.take_payment("o2", 5000, "EUR")
     await gateway.create_refund("r1", refund_body(), "USD")
@@ -164,13 +165,13 @@ async def test_id_of_another_object_is_no_success(
         answer = await gateway.create_refund("r1", body, currency)
         assert isinstance(answer, Unknown)
         assert answer.why == "disagrees"
-    answer = await gateway.create_payment("o1", payment_body(amount=1))
-    assert isinstance(answer, Unknown)
-    assert answer.why == "disagrees"
+    paid_as = await gateway.create_payment("o1", payment_body(amount=1))
+    assert isinstance(paid_as, Unknown)
+    assert paid_as.why == "disagrees"
 
 
 async def test_unreadable_duplicate_is_unknown(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.fault("status", "refunds.retrieve", status=503)
@@ -180,7 +181,7 @@ async def test_unreadable_duplicate_is_unknown(
 
 
 async def test_refusal_with_failed_look_up_is_not_definite(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await control.fault("status", "refunds.retrieve", status=503)
     answer = await gateway.create_refund("r1", refund_body(amount=9000), "USD")
@@ -189,7 +190,7 @@ async def test_refusal_with_failed_look_up_is_not_definite(
 
 
 async def test_connector_failure_shows_state_stored_under_the_id(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.settle_refund("r1", "failed", error_code="card_gone", error_message="The card is gone")
@@ -203,7 +204,7 @@ async def test_connector_failure_shows_state_stored_under_the_id(
 
 
 async def test_duplicate_is_recognised_by_code_not_words(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.reword("duplicate_refund", message="We have met before", type="whatever")
@@ -211,7 +212,7 @@ async def test_duplicate_is_recognised_by_code_not_words(
 
 
 async def test_reads_return_current_state(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.settle_refund("r1", "review")
@@ -233,7 +234,7 @@ async def test_absent_object_is_rejected_with_404(gateway: HyperswitchGateway) -
 
 
 async def test_unknown_status_is_passed_on(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.settle_refund("r1", "awaiting_the_moon")
@@ -246,7 +247,7 @@ async def test_wrong_key_is_not_executed(
     simulator: LoopbackServer,
     control: HyperswitchControl,
     gateway_at: OpenGateway,
-    payment_body: MakeBody,
+    payment_body: MakePayment,
 ) -> None:
     gateway = await gateway_at(simulator.url, api_key="pk_publishable")
     answer = await gateway.create_payment("o1", payment_body())
@@ -256,7 +257,7 @@ async def test_wrong_key_is_not_executed(
 
 
 async def test_lock_and_rate_limit_are_not_executed(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await control.fault("status", "refunds.create", status=429, lock=True, times=1)
     locked = await gateway.create_refund("r1", refund_body(), "USD")
@@ -270,7 +271,7 @@ async def test_lock_and_rate_limit_are_not_executed(
 
 @pytest.mark.parametrize("kind", ["truncate_body", "cut_body", "partial_headers", "reset_before_commit", "reset_after_commit"])
 async def test_spoilt_answer_is_unknown(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody, kind: str
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund, kind: str
 ) -> None:
     await control.fault(kind, "refunds.create", times=1)
     answer = await gateway.create_refund("r1", refund_body(), "USD")
@@ -289,7 +290,7 @@ async def test_time_limit_covers_whole_answer(
 
 
 async def test_cancelled_call_is_cancelled(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await control.hold("refunds.create")
     call = asyncio.create_task(gateway.create_refund("r1", refund_body(), "USD"))
@@ -299,6 +300,6 @@ async def test_cancelled_call_is_cancelled(
         await call
 
 
-async def test_client_secret_is_never_shown(gateway: HyperswitchGateway, payment_body: MakeBody) -> None:
+async def test_client_secret_is_never_shown(gateway: HyperswitchGateway, payment_body: MakePayment) -> None:
     answer = await gateway.create_payment("o1", payment_body())
     assert "secret_simulated" not in repr(answer)

@@ -1,4 +1,4 @@
-"""Hyperswitch's webhook signature: HMAC-SHA512 of the raw body, and nobody else gets in."""
+"""Hyperswitch's webhook signature: HMAC-SHA512 of the raw body."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Whoever changes anything by hand is found, and the finding says where."""
+"""The verification of a ledger: every manual change is found, and the finding names its place."""
 
 import asyncio
 import json
@@ -85,7 +85,7 @@ def test_tampered_fact_is_found_at_its_position(ledger: str, tampering: str) -> 
 
 
 def test_chain_rewritten_from_root_breaks_a_seal(ledger: str) -> None:
-    """Whoever can write everything can also make a new, whole chain and new rows."""
+    """A superuser can also write a new, consistent chain and new rows."""
     kept = sealed(ledger)
     with superuser(ledger) as connection:
         tables = ", ".join(derived.table for derived in DERIVED)

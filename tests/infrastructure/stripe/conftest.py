@@ -40,7 +40,7 @@ async def gateway_at() -> AsyncIterator[OpenGateway]:
 
 @pytest.fixture
 def without_collector() -> Iterator[None]:
-    """For what must not depend on when garbage is collected."""
+    """For tests that must not depend on the garbage collector."""
     gc.disable()
     yield
     gc.enable()

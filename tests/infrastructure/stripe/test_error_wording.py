@@ -1,4 +1,4 @@
-"""The one place that reads Stripe's prose, pinned: what it must recognise, and what it must leave alone."""
+"""The only module that reads Stripe's prose: recognised and unrecognised messages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Stripe's list of events: each as its webhook would have brought it, and nothing less than a whole page."""
+"""Stripe's list of events: each event as its webhook would have brought it, whole pages only."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Reading Stripe's books: complete, or not at all."""
+"""Reads of Stripe's books: complete, or a failure."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -31,7 +31,9 @@ def transfer(id_: str = "tr_1", *, reversed_: int = 0, ours: str | None = "t1", 
     }
 
 
-def reversal(number: int, amount: int, ours: str | None = None, source_refund: str | None = None, **changes: object) -> Json:
+def reversal(
+    number: int, amount: int | None, ours: str | None = None, source_refund: str | None = None, **changes: object
+) -> Json:
     return {
         "id": f"trr_{number}",
         "object": "transfer_reversal",

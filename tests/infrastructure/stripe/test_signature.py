@@ -1,4 +1,4 @@
-"""Stripe's webhook signature: what we make the SDK accepts and the other way round, and nobody else gets in."""
+"""Stripe's webhook signature: compatible with the SDK, and closed to outsiders."""
 
 import hashlib
 import hmac

@@ -1,9 +1,9 @@
-"""The application on a fresh database, a client that holds every answer to the OpenAPI document, and Stripe's part to play."""
+"""The application on a fresh database, clients that check every answer against the OpenAPI document, and a worker."""
 
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
@@ -61,7 +61,7 @@ def settings(database_url: str) -> Settings:
 
 @pytest.fixture
 async def offline_service() -> AsyncIterator[Service]:
-    """A ledger that has not reached its database: quick, and enough for whatever is refused at the door."""
+    """A ledger that has not reached its database: quick, and enough for requests that are refused before any query."""
     settings = Settings(api_token=TOKEN, stripe_webhook_secrets=(NEW,), hyperswitch_webhook_secrets=(NEW,))
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
     pool, clock = new_pool(nowhere), DatabaseClock()
@@ -82,7 +82,7 @@ async def service(storage: Storage) -> AsyncIterator[Service]:
     """The ledger without its loops: nothing happens that a test does not do."""
     nowhere = "http://127.0.0.1:9"
     async with StripeGateway("sk_test_nowhere", nowhere, timeout=1) as gateway:
-        yield Service(*(getattr(storage, part.name) for part in fields(storage)), nowhere, gateway)
+        yield Service(**{part.name: getattr(storage, part.name) for part in fields(storage)}, stripe_url=nowhere, gateway=gateway)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def _is_an_instant_in_utc(value: object) -> bool:
 
 
 async def conforms(response: httpx.Response) -> None:
-    """What holds for every answer whatsoever."""
+    """Check the rules that hold for every answer."""
     await response.aread()
     assert response.headers["ledger-mode"] in ("simulator", "test", "live")
     assert response.status_code != 500, response.text
@@ -136,7 +136,7 @@ def _as_documented(response: httpx.Response, operation: Json) -> None:
         Draft202012Validator(whole, format_checker=FORMATS).validate(response.json())
 
 
-Connect = Callable[..., Any]
+Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def connect() -> Connect:
     """A client of any application of ours; without a token unless one is given."""
 
     @asynccontextmanager
-    async def connected(app: Any, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    async def connected(app: Starlette, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         hooks = {"response": [conforms]}
         transport = httpx.ASGITransport(app)
@@ -219,7 +219,7 @@ def shop(client: httpx.AsyncClient) -> Shop:
 
 
 class StripeWorker:
-    """Plays the worker and Stripe together: the transfer's next step, and the outcome that it has."""
+    """Runs the worker's next step of a transfer, with a given outcome of Stripe."""
 
     POLICY = Policy(max_retries=0)
 
@@ -295,7 +295,7 @@ def senders(service: Service) -> WebhookSenders:
 def without() -> Callable[..., Service]:
     """The same service with some settings changed."""
 
-    def changed(service: Service, **settings: object) -> Service:
+    def changed(service: Service, **settings: Any) -> Service:
         return replace(service, settings=replace(service.settings, **settings))
 
     return changed

@@ -1,4 +1,4 @@
-"""`create_app` has the whole ledger inside: what is called is done at Stripe while its lifespan lasts."""
+"""`create_app`: the whole ledger in one application, at work during its lifespan."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,6 +22,11 @@ async def stripe() -> AsyncIterator[SimulatorControl]:
         yield control
 
 
+async def _shown(client: httpx.AsyncClient, path: str) -> Json:
+    shown: Json = (await client.get(path)).json()
+    return shown
+
+
 async def until(client: httpx.AsyncClient, database_url: str, path: str, status: str) -> Json:
     """Follow the ledger's facts until the transfer has this status."""
     something = asyncio.Event()
@@ -30,7 +35,7 @@ async def until(client: httpx.AsyncClient, database_url: str, path: str, status:
     await listener.start()
     try:
         async with asyncio.timeout(20):
-            while (shown := (await client.get(path)).json())["status"] != status:
+            while (shown := await _shown(client, path))["status"] != status:
                 await something.wait()
                 something.clear()
     finally:

@@ -1,4 +1,4 @@
-"""The past: what is answered of a moment is what was answered at that moment, for random lives of a marketplace."""
+"""Answers as of an earlier moment: equal to the answers given at that moment, in random histories."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +12,7 @@ from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.service import Service
 from tests.infrastructure.web.conftest import Shop, StripeWorker
+from tests.support.json_types import Json
 from tests.support.random_marketplace import SELLERS, START, RandomMarketplace
 
 COMMANDS = 30
@@ -19,11 +20,11 @@ COMMANDS = 30
 
 @dataclass
 class RecordedAnswers:
-    """What was answered, by path, when the ledger stood at a moment."""
+    """The answers, by path, at one moment of the ledger."""
 
     instant: datetime
     position: int
-    answers: dict[str, dict] = field(default_factory=dict)
+    answers: dict[str, Json] = field(default_factory=dict)
 
 
 async def _record_answers(client: httpx.AsyncClient, service: Service, marketplace: RandomMarketplace) -> RecordedAnswers:

@@ -1,4 +1,4 @@
-"""The audit trail: who or which webhook was behind each fact, what Stripe was asked and said, an order as one story."""
+"""The audit trail: the cause of each fact, the calls to Stripe with their answers, and the history of an order."""
 
 import json
 from uuid import UUID, uuid4
@@ -38,11 +38,13 @@ async def _handled(service: Service, anonymous_client: httpx.AsyncClient, sender
 
 
 async def _of_order(client: httpx.AsyncClient, order_id: str = "o1") -> list[Json]:
-    return (await client.get(f"/v1/orders/{order_id}/history")).raise_for_status().json()["data"]
+    entries: list[Json] = (await client.get(f"/v1/orders/{order_id}/history")).raise_for_status().json()["data"]
+    return entries
 
 
 async def _of_transfer(client: httpx.AsyncClient, transfer_id: UUID | str) -> list[Json]:
-    return (await client.get(f"/v1/transfers/{transfer_id}/history")).raise_for_status().json()["data"]
+    entries: list[Json] = (await client.get(f"/v1/transfers/{transfer_id}/history")).raise_for_status().json()["data"]
+    return entries
 
 
 async def test_order_history_merges_streams_by_position(client: httpx.AsyncClient, service: Service) -> None:
@@ -50,7 +52,7 @@ async def test_order_history_merges_streams_by_position(client: httpx.AsyncClien
     for _ in range(60):
         await marketplace.step()
     facts = await service.store.feed(limit=100_000)
-    told_of = {}
+    told_of: dict[int, str] = {}
     for order_id in marketplace.orders:
         order = (await client.get(f"/v1/orders/{order_id}")).json()
         told = await _of_order(client, order_id)
@@ -136,7 +138,7 @@ async def test_webhook_is_named_where_none_of_its_facts_names_it(
     service: Service,
     senders: WebhookSenders,
 ) -> None:
-    """What somebody took back at Stripe names nobody; the inbox row holds the position of the last fact."""
+    """The fact of an external reversal names no webhook; the inbox row holds the position of the last fact."""
     transfers = await shop.paid("o1", ada=8_000)
     stripe_id = await at_stripe.does(transfers["ada"])
     event = _refund_event("evt_9", order_id="unknown")

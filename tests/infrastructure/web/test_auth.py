@@ -8,7 +8,7 @@ import pytest
 
 from infrastructure.service import Service
 from infrastructure.web.app import application_of
-from infrastructure.web.operation import Operation
+from infrastructure.web.operation import Op
 from infrastructure.web.routes import OPERATIONS
 from tests.infrastructure.web.conftest import Connect
 
@@ -28,7 +28,7 @@ async def anonymous_offline_client(offline_service: Service, connect: Connect) -
 
 
 @pytest.mark.parametrize("op", GUARDED, ids=lambda op: f"{op.method} {op.path}")
-async def test_v1_call_requires_token(anonymous_offline_client: httpx.AsyncClient, op: Operation) -> None:
+async def test_v1_call_requires_token(anonymous_offline_client: httpx.AsyncClient, op: Op) -> None:
     answer = await anonymous_offline_client.request(op.method, filled(op.path))
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -40,7 +40,9 @@ async def test_v1_call_requires_token(anonymous_offline_client: httpx.AsyncClien
      "Bearer a-token-of-the-test", b"Bearer \xe9\xff"],
 )  # fmt: skip
 async def test_wrong_token_is_refused(anonymous_offline_client: httpx.AsyncClient, header: str | bytes) -> None:
-    answer = await anonymous_offline_client.get("/v1/transfers", headers={"Authorization": header})
+    answer = await anonymous_offline_client.get(
+        "/v1/transfers", headers=[(b"Authorization", header.encode() if isinstance(header, str) else header)]
+    )
     assert answer.status_code == 401
     assert "a-token-of-the-tests" not in answer.text
 
@@ -59,7 +61,7 @@ async def test_unknown_path_is_hidden_without_token(anonymous_offline_client: ht
 
 
 @pytest.mark.parametrize("op", OPEN, ids=lambda op: f"{op.method} {op.path}")
-async def test_call_outside_v1_needs_no_token(anonymous_offline_client: httpx.AsyncClient, op: Operation) -> None:
+async def test_call_outside_v1_needs_no_token(anonymous_offline_client: httpx.AsyncClient, op: Op) -> None:
     assert (await anonymous_offline_client.request(op.method, op.path)).status_code != 401
 
 

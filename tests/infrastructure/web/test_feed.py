@@ -1,4 +1,4 @@
-"""The feed of all facts: in order, complete, and to be followed for ever."""
+"""The feed of all facts: in order, complete, and endless."""
 
 import httpx
 import pytest

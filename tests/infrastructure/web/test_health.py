@@ -1,4 +1,4 @@
-"""Health, readiness and metrics: true about this process, and answered while the database is away."""
+"""Health, readiness and metrics: about this process, and answered without the database."""
 
 from dataclasses import replace
 

@@ -1,11 +1,12 @@
-"""Whatever is sent, the answer is one that the document promises, and never a fault of ours.
+"""Invalid requests: every answer is one that the OpenAPI document promises, and never a 500.
 
-The client of these tests holds every answer to the OpenAPI document (see conftest), so sending is all that is left to do.
+The client of these tests checks every answer against the OpenAPI document (see conftest), so sending is enough.
 """
 
 import copy
 import json
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from infrastructure.web.operation import Operation
+from infrastructure.web.operation import Op
 from infrastructure.web.routes import OPERATIONS
 from tests.infrastructure.web.conftest import Shop
+from tests.support.json_types import Json
 
-ORDER = {
+ORDER: Json = {
     "order_id": "o1",
     "currency": "EUR",
     "amount": 1_000,
@@ -25,7 +27,7 @@ ORDER = {
     "payment_id": "pay_1",
     "source_transaction": "ch_1",
 }
-REFUND = {
+REFUND: Json = {
     "refund_id": "r1",
     "order_id": "o1",
     "amount": 10,
@@ -34,13 +36,13 @@ REFUND = {
     "settled": True,
     "psp_refund_id": "re_1",
 }
-BODIES = {
+BODIES: dict[str, Json] = {
     "/v1/orders": ORDER,
     "/v1/orders/{order_id}/paid": {"payment_id": "pay_1", "source_transaction": "ch_1"},
     "/v1/refunds": REFUND,
     "/v1/transfers/{transfer_id}/retry": {"actor": "mia", "reason": "why"},
 }
-STRANGE = [
+STRANGE: list[object] = [
     None, True, False, 0, -1, 1.0, 1.5, 1e400, float("nan"), 2**53, 2**63, 10**30,
     "", " ", "1", "a b", "\u0000", "a\u0000b", "\n", "\ud800",
     "\ufffe", "é", "𝄞", "🙂" * 100, "x" * 129, "x" * 10_000, "' or 1=1 --", "%s%(x)s{}", "\u202e", "../..",
@@ -58,11 +60,11 @@ def places(value: object, at: Place = ()) -> Iterator[Place]:
         yield from places(member, (*at, key))
 
 
-def changed(value: object, place: Place, strange: object) -> object:
+def changed(value: object, place: Place, strange: object) -> Any:
     if not place:
         return strange
     whole = copy.deepcopy(value)
-    inner = whole
+    inner: Any = whole
     for step in place[:-1]:
         inner = inner[step]
     inner[place[-1]] = strange
@@ -101,13 +103,14 @@ async def test_id_is_printable_ascii_without_spaces(offline_client: httpx.AsyncC
 
 async def test_body_members_must_be_consistent(offline_client: httpx.AsyncClient) -> None:
     twice = [*ORDER["shares"], *ORDER["shares"]]
-    for change in (
+    changes: list[Json] = [
         {"shares": [{**ORDER["shares"][0], "amount": 1_001}]},
         {"shares": twice},
         {"shares": []},
         {"currency": "XXX"},
         {"currency": "euro"},
-    ):
+    ]
+    for change in changes:
         answer = await send(offline_client, "/v1/orders", {**ORDER, **change})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), change
     answer = await send(offline_client, "/v1/refunds", {**REFUND, "allocation": REFUND["allocation"] * 2})
@@ -159,7 +162,7 @@ def sent(text: str) -> str:
 @example(op=next(op for op in OPERATIONS if op.path == "/v1/orders/{order_id}"), name="\ud800", query=[])
 @example(op=next(op for op in OPERATIONS if op.path == "/v1/transfers"), name="", query=[("seller_id", "\ud800")])
 async def test_random_path_and_query_get_documented_answer(
-    client: httpx.AsyncClient, op: Operation, name: str, query: list[tuple[str, str]]
+    client: httpx.AsyncClient, op: Op, name: str, query: list[tuple[str, str]]
 ) -> None:
     path = op.path.format(order_id=sent(name), refund_id=sent(name), transfer_id=sent(name), seller_id=sent(name))
     await client.get(f"{path}?{'&'.join(f'{sent(key)}={sent(value)}' for key, value in query)}")

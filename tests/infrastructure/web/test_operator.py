@@ -1,4 +1,4 @@
-"""An operator's levers over HTTP: alarms, pauses, and an end for what is stuck."""
+"""An operator's calls: alarms, pauses, and the resolution of stuck transfers."""
 
 import httpx
 

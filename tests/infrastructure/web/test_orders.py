@@ -1,4 +1,4 @@
-"""Orders over HTTP: recorded once, paid once, shown with everything that belongs to them."""
+"""Orders over HTTP: registered once, paid once, shown with their transfers and refunds."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Refunds over HTTP: recorded once under all their names, divided, and what has become of each part."""
+"""Refunds over HTTP: recorded once under all their ids, allocated to sellers, with the status of each part."""
 
 import httpx
 import pytest

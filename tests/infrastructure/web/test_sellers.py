@@ -1,4 +1,4 @@
-"""A seller's balance: what was paid, what came back, what is on its way back, and what waits for a person."""
+"""A seller's balance: paid, reversed, being reversed, and waiting for a person."""
 
 from uuid import UUID
 
@@ -57,7 +57,7 @@ async def test_unpaid_transfer_is_not_in_balance(client: httpx.AsyncClient, shop
 
 
 async def test_imported_payment_without_stripe_id_stays_in_balance(client: httpx.AsyncClient, service: Service) -> None:
-    """Its reversal is given up, since there is nothing at Stripe to name; the seller has the money all the same."""
+    """Its reversal fails, as there is no id to name at Stripe; the seller keeps the money."""
     now = service.clock.now()
     imported = Imported(
         originator_id=transfer_stream("old", "ada"),

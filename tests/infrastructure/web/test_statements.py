@@ -1,4 +1,4 @@
-"""A statement ties out: opening balance and movements make the closing balance, with which the next period opens."""
+"""Statements: opening balance and movements make the closing balance, which opens the next period."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -26,11 +26,12 @@ TAMPER = """
 
 
 async def _statement(client: httpx.AsyncClient, seller_id: str, **query: str) -> Json:
-    return (await client.get(f"/v1/sellers/{seller_id}/statement", params=query)).raise_for_status().json()
+    shown: Json = (await client.get(f"/v1/sellers/{seller_id}/statement", params=query)).raise_for_status().json()
+    return shown
 
 
 def _tied(account: Json) -> bool:
-    return account["opening"] + sum(movement["amount"] for movement in account["movements"]) == account["closing"]
+    return bool(account["opening"] + sum(movement["amount"] for movement in account["movements"]) == account["closing"])
 
 
 def _closing(statement: Json) -> dict[str, int]:
@@ -57,7 +58,7 @@ async def test_statement_ties_out_and_adjacent_periods_join(client: httpx.AsyncC
     cuts = [START - timedelta(days=1), *cuts, marketplace.instant + timedelta(seconds=1)]
     kinds = set()
     for seller in SELLERS:
-        closed, seen = {}, []
+        closed, seen = dict[str, int](), list[Json]()
         for start, end in pairwise(cuts):
             statement = await _statement(client, seller, **{"from": start.isoformat(), "to": end.isoformat()})
             assert all(_tied(account) for account in statement["accounts"])
@@ -91,7 +92,7 @@ async def test_movement_names_its_objects(client: httpx.AsyncClient, shop: Shop,
     }
     told = (await client.get(f"/v1/transfers/{transfers['ada']}/history")).json()["data"]
     at = {entry["fact"]: (entry["position"], entry["at"]) for entry in told}
-    of_both = {
+    of_both: Json = {
         "currency": "EUR",
         "order_id": "o1",
         "transfer_id": str(transfers["ada"]),

@@ -1,4 +1,4 @@
-"""Transfers over HTTP: listed in pages, shown as they are and as they were, explained, and retried."""
+"""Transfers over HTTP: lists, current and earlier states, histories, and retries."""
 
 from uuid import uuid4
 

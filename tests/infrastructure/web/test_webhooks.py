@@ -1,4 +1,4 @@
-"""Webhooks at the door: signed bodies are stored once and acknowledged once they are durable, nothing else is."""
+"""Reception of webhooks: signed bodies are stored once and acknowledged after they are durable."""
 
 import asyncio
 import hashlib
@@ -25,7 +25,7 @@ StoredRows = Callable[[], list[tuple[object, ...]]]
 
 @pytest.fixture
 def stored_rows(database_url: str) -> StoredRows:
-    """What a second connection sees: only what is really committed."""
+    """Rows that a second connection sees: only committed ones."""
 
     def rows() -> list[tuple[object, ...]]:
         with psycopg.connect(database_url) as connection:
@@ -92,11 +92,11 @@ async def test_webhook_with_bad_signature_stores_nothing(
         await anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT, "another")),
         await anonymous_client.post("/webhooks/hyperswitch", content=EVENT + b" ", headers=signed),
         await anonymous_client.post("/webhooks/hyperswitch", content=b"", headers=signed),
-        await anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers={"X-Webhook-Signature-512": b"\xff\xe9"}),
+        await anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers={b"X-Webhook-Signature-512": b"\xff\xe9"}),
         await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT),
         await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, "another")),
         await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT, headers=signed),
-        await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT, headers={"Stripe-Signature": b"t=\xb2,v1=\xe9"}),
+        await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT, headers={b"Stripe-Signature": b"t=\xb2,v1=\xe9"}),
         await anonymous_client.post(
             "/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, age=timedelta(minutes=6))
         ),
@@ -252,8 +252,8 @@ async def test_webhook_with_odd_text_or_name_is_handled(
 
     await shop.paid("o1", ada=8_000)
     refund = {"payment_id": "pay_1", "amount": 100, "currency": "EUR", "status": "failed", "metadata": {"order_id": "o1"}}
-    event = {"event_id": "evt_1", "event_type": "refund_failed", "content": {"object": {**refund, **about}}}
-    body = json.dumps(event).encode()
+    sent = {"event_id": "evt_1", "event_type": "refund_failed", "content": {"object": {**refund, **about}}}
+    body = json.dumps(sent).encode()
     await anonymous_client.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
     ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
     stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)

@@ -1,4 +1,4 @@
-"""The simulated Hyperswitch itself: what it takes, what it refuses and in which order, and what becomes of it."""
+"""Operations of the simulated Hyperswitch: accepted and refused calls, the order of its checks, and the results."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 
 from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import ControlRefused
-from tests.infrastructure.simulators.hyperswitch.conftest import MakeBody
+from tests.infrastructure.simulators.hyperswitch.conftest import MakePayment, MakeRefund
 from tests.support.json_types import Json
 from tests.support.webhook_receiver import WebhookReceiver
 
@@ -21,7 +21,7 @@ def said(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-async def test_payment_goes_from_confirmation_to_success(api: httpx.AsyncClient, payment_body: MakeBody) -> None:
+async def test_payment_goes_from_confirmation_to_success(api: httpx.AsyncClient, payment_body: MakePayment) -> None:
     made = (await api.post("/payments", json=payment_body())).json()
     assert (made["status"], made["amount_received"], made["connector_transaction_id"]) == ("requires_confirmation", None, None)
     confirmed = (await api.post("/payments/o1/confirm", json={})).json()
@@ -29,11 +29,11 @@ async def test_payment_goes_from_confirmation_to_success(api: httpx.AsyncClient,
     assert (await api.get("/payments/o1")).json() == confirmed
 
 
-async def test_payment_can_be_confirmed_at_creation(api: httpx.AsyncClient, payment_body: MakeBody) -> None:
+async def test_payment_can_be_confirmed_at_creation(api: httpx.AsyncClient, payment_body: MakePayment) -> None:
     assert (await api.post("/payments", json=payment_body(confirm=True))).json()["status"] == "succeeded"
 
 
-async def test_payment_is_captured_manually_whole_or_in_part(api: httpx.AsyncClient, payment_body: MakeBody) -> None:
+async def test_payment_is_captured_manually_whole_or_in_part(api: httpx.AsyncClient, payment_body: MakePayment) -> None:
     for name, amount, status in (("o1", None, "succeeded"), ("o2", 4000, "partially_captured")):
         held = (await api.post("/payments", json=payment_body(name, confirm=True, capture_method="manual"))).json()
         assert (held["status"], held["amount_capturable"]) == ("requires_capture", 5000)
@@ -42,7 +42,7 @@ async def test_payment_is_captured_manually_whole_or_in_part(api: httpx.AsyncCli
     assert said(await api.post("/payments/o1/capture")) == (400, "IR_14")
 
 
-async def test_payment_can_be_cancelled_only_unfinished(api: httpx.AsyncClient, paid: None, payment_body: MakeBody) -> None:
+async def test_payment_can_be_cancelled_only_unfinished(api: httpx.AsyncClient, paid: None, payment_body: MakePayment) -> None:
     await api.post("/payments", json=payment_body("o2"))
     assert (await api.post("/payments/o2/cancel", json={})).json()["status"] == "cancelled"
     assert said(await api.post("/payments/o1/cancel", json={})) == (400, "IR_14")
@@ -52,21 +52,21 @@ async def test_payment_can_be_cancelled_only_unfinished(api: httpx.AsyncClient, 
 async def test_id_is_used_once(
     api: httpx.AsyncClient,
     paid: None,
-    payment_body: MakeBody,
-    refund_body: MakeBody,
+    payment_body: MakePayment,
+    refund_body: MakeRefund,
 ) -> None:
     assert said(await api.post("/payments", json=payment_body())) == (400, "HE_01")
     assert (await api.post("/refunds", json=refund_body())).status_code == 200
     assert said(await api.post("/refunds", json=refund_body())) == (400, "HE_01")
 
 
-async def test_idempotency_header_changes_nothing(api: httpx.AsyncClient, paid: None, refund_body: MakeBody) -> None:
+async def test_idempotency_header_changes_nothing(api: httpx.AsyncClient, paid: None, refund_body: MakeRefund) -> None:
     for name in ("r1", "r2"):
         answer = await api.post("/refunds", json=refund_body(name), headers={"Idempotency-Key": "the same"})
         assert answer.json()["refund_id"] == name
 
 
-async def test_refundable_amount_is_checked_before_id(api: httpx.AsyncClient, paid: None, refund_body: MakeBody) -> None:
+async def test_refundable_amount_is_checked_before_id(api: httpx.AsyncClient, paid: None, refund_body: MakeRefund) -> None:
     assert (await api.post("/refunds", json=refund_body(amount=5000))).status_code == 200
     assert said(await api.post("/refunds", json=refund_body(amount=5000))) == (400, "IR_13")
 
@@ -78,14 +78,14 @@ async def test_refund_without_amount_takes_whole_payment(api: httpx.AsyncClient,
 
 
 async def test_failed_refund_returns_its_amount(
-    api: httpx.AsyncClient, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    api: httpx.AsyncClient, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await api.post("/refunds", json=refund_body(amount=5000))
     await control.settle_refund("r1", "failed")
     assert (await api.post("/refunds", json=refund_body("r2", amount=5000))).status_code == 200
 
 
-async def test_refund_requires_paid_payment(api: httpx.AsyncClient, payment_body: MakeBody, refund_body: MakeBody) -> None:
+async def test_refund_requires_paid_payment(api: httpx.AsyncClient, payment_body: MakePayment, refund_body: MakeRefund) -> None:
     assert said(await api.post("/refunds", json=refund_body())) == (404, "HE_02")
     await api.post("/payments", json=payment_body())
     assert said(await api.post("/refunds", json=refund_body())) == (400, "IR_14")
@@ -107,7 +107,7 @@ async def test_refund_body_is_checked_strictly(
     api: httpx.AsyncClient,
     control: HyperswitchControl,
     paid: None,
-    refund_body: MakeBody,
+    refund_body: MakeRefund,
     wrong: Json,
     expected: tuple[int, str],
 ) -> None:
@@ -115,7 +115,7 @@ async def test_refund_body_is_checked_strictly(
     assert (await control.ledger())["refunds"] == []
 
 
-async def test_unknown_member_is_named(api: httpx.AsyncClient, paid: None, refund_body: MakeBody) -> None:
+async def test_unknown_member_is_named(api: httpx.AsyncClient, paid: None, refund_body: MakeRefund) -> None:
     answer = await api.post("/refunds", json=refund_body(surprise=1))
     assert answer.json()["error"]["message"] == "Json deserialize error: unknown field `surprise`"
 
@@ -147,7 +147,7 @@ async def test_page_size_is_one_to_a_hundred(api: httpx.AsyncClient, limit: int)
     assert said(await api.post("/refunds/list", json={"limit": limit})) == (422, "IR_06")
 
 
-async def test_list_shows_page_and_total_count(api: httpx.AsyncClient, paid: None, refund_body: MakeBody) -> None:
+async def test_list_shows_page_and_total_count(api: httpx.AsyncClient, paid: None, refund_body: MakeRefund) -> None:
     for number in range(3):
         await api.post("/refunds", json=refund_body(f"r{number}"))
     page = (await api.post("/refunds/list", json={"limit": 2, "offset": 1, "unknown": 1})).json()
@@ -157,7 +157,7 @@ async def test_list_shows_page_and_total_count(api: httpx.AsyncClient, paid: Non
 
 @pytest.mark.parametrize("config", [HyperswitchConfig(rate=2, virtual_start=0.0)])
 async def test_call_above_rate_limit_is_not_executed(
-    api: httpx.AsyncClient, control: HyperswitchControl, payment_body: MakeBody
+    api: httpx.AsyncClient, control: HyperswitchControl, payment_body: MakePayment
 ) -> None:
     statuses = [(await api.post("/payments", json=payment_body(f"o{n}"))).status_code for n in range(3)]
     assert statuses == [200, 200, 429]
@@ -168,7 +168,7 @@ async def test_call_above_rate_limit_is_not_executed(
 
 @pytest.mark.parametrize("config", [HyperswitchConfig(lock_wait=0.05)])
 async def test_concurrent_calls_on_payment_exclude_each_other(
-    api: httpx.AsyncClient, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    api: httpx.AsyncClient, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await control.hold("refunds.create")
     first = asyncio.create_task(api.post("/refunds", json=refund_body("r1")))
@@ -184,7 +184,7 @@ async def test_refunds_can_succeed_automatically(
     control: HyperswitchControl,
     receiver: WebhookReceiver,
     paid: None,
-    refund_body: MakeBody,
+    refund_body: MakeRefund,
 ) -> None:
     await control.let("refunds", "succeeded")
     assert (await api.post("/refunds", json=refund_body("r1"))).json()["status"] == "succeeded"
@@ -207,7 +207,7 @@ async def test_stored_answer_faults_do_not_exist(control: HyperswitchControl) ->
 
 
 async def test_held_call_of_reset_world_changes_nothing(
-    api: httpx.AsyncClient, control: HyperswitchControl, paid: None, refund_body: MakeBody
+    api: httpx.AsyncClient, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await control.hold("refunds.create")
     call = asyncio.create_task(api.post("/refunds", json=refund_body()))
@@ -226,7 +226,7 @@ async def test_log_shows_headers_and_body_as_received(api: httpx.AsyncClient, co
 
 
 @pytest.mark.parametrize("becomes", ["succeeded", None])
-async def test_initial_behaviour_is_configurable(becomes: str | None, refund_body: MakeBody) -> None:
+async def test_initial_behaviour_is_configurable(becomes: str | None, refund_body: MakeRefund) -> None:
     async with running_hyperswitch(HyperswitchConfig(refunds=Behaviour(becomes))) as (simulator, control):
         await control.take_payment("o1", 5000, "USD")
         async with httpx.AsyncClient(base_url=simulator.url, headers={"api-key": "snd_1"}, trust_env=False) as api:

@@ -1,4 +1,4 @@
-"""Webhooks as Hyperswitch sends them: the same bytes and signature on each retry, each thing said once, in no order."""
+"""Webhooks as Hyperswitch sends them: the same bytes and signature on each retry, each state announced once, in no order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,21 +11,22 @@ from infrastructure.hyperswitch.signature import verify
 from infrastructure.simulators.hyperswitch import HyperswitchControl
 from infrastructure.simulators.hyperswitch.webhooks import RETRY_SCHEDULE, WRONG_KEY
 from infrastructure.webhook_signature import BadSignature
-from tests.infrastructure.simulators.hyperswitch.conftest import MakeBody
+from tests.infrastructure.simulators.hyperswitch.conftest import MakePayment, MakeRefund
+from tests.support.json_types import Json
 from tests.support.webhook_receiver import WebhookReceiver
 
 SECRET = "payment_response_hash_key"
 
 
 @pytest.fixture
-async def hook(control: HyperswitchControl, receiver: WebhookReceiver) -> Callable[..., Awaitable[object]]:
+async def hook(control: HyperswitchControl, receiver: WebhookReceiver) -> Callable[..., Awaitable[Json]]:
     """The listener is the profile's webhook; returns the way to change it."""
     await control.webhook(url=receiver.url, secret=SECRET)
     return control.webhook
 
 
 @pytest.fixture
-async def paid(control: HyperswitchControl, hook: Callable[..., Awaitable[object]], receiver: WebhookReceiver) -> None:
+async def paid(control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], receiver: WebhookReceiver) -> None:
     """Order o1 is paid, and its webhook has come."""
     await control.take_payment("o1", 5000, "USD", metadata={"order_id": "o1"})
     await control.webhooks_quiet()
@@ -33,16 +34,16 @@ async def paid(control: HyperswitchControl, hook: Callable[..., Awaitable[object
 
 
 @pytest.fixture
-async def refunded(api: httpx.AsyncClient, paid: None, refund_body: MakeBody) -> None:
+async def refunded(api: httpx.AsyncClient, paid: None, refund_body: MakeRefund) -> None:
     """A refund r1 of order o1 is pending."""
     assert (await api.post("/refunds", json=refund_body())).status_code == 200
 
 
 async def test_payment_event_has_envelope_of_intake(
     api: httpx.AsyncClient,
-    hook: Callable[..., Awaitable[object]],
+    hook: Callable[..., Awaitable[Json]],
     receiver: WebhookReceiver,
-    payment_body: MakeBody,
+    payment_body: MakePayment,
 ) -> None:
     shown = (await api.post("/payments", json=payment_body(confirm=True))).json()
     events = {event["event_type"]: event for event in await receiver.has(2)}
@@ -84,7 +85,7 @@ def test_retries_are_sixteen_over_a_day() -> None:
 
 
 async def test_retries_send_same_bytes_then_stop(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
 ) -> None:
     await hook(knobs={"retry_factor": 1e-7})
     receiver.answers = [500] * 99
@@ -97,7 +98,7 @@ async def test_retries_send_same_bytes_then_stop(
 
 
 async def test_delivery_stops_after_2xx(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
 ) -> None:
     await hook(knobs={"retry_factor": 1e-7})
     receiver.answers = [500, 302, 204]
@@ -107,7 +108,7 @@ async def test_delivery_stops_after_2xx(
 
 
 async def test_silent_receiver_has_five_seconds(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
 ) -> None:
     assert (await hook())["knobs"]["timeout"] == 5
     await hook(knobs={"timeout": 0.05, "retry_factor": 1e-7})
@@ -118,7 +119,7 @@ async def test_silent_receiver_has_five_seconds(
 
 
 async def test_rotated_key_signs_only_new_events(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
 ) -> None:
     receiver.answers = [500]
     await control.settle_refund("r1", "succeeded")
@@ -151,7 +152,7 @@ async def test_webhook_can_precede_the_answer(
     control: HyperswitchControl,
     paid: None,
     receiver: WebhookReceiver,
-    refund_body: MakeBody,
+    refund_body: MakeRefund,
 ) -> None:
     await control.let("refunds", "succeeded")
     await control.hold("refunds.create", "after_commit")
@@ -165,7 +166,7 @@ async def test_webhook_can_precede_the_answer(
 async def test_lost_webhook_is_found_only_by_look_up(
     api: httpx.AsyncClient,
     control: HyperswitchControl,
-    hook: Callable[..., Awaitable[object]],
+    hook: Callable[..., Awaitable[Json]],
     refunded: None,
     receiver: WebhookReceiver,
 ) -> None:
@@ -178,7 +179,7 @@ async def test_lost_webhook_is_found_only_by_look_up(
 
 
 async def test_lost_webhook_can_be_sent_later(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
 ) -> None:
     await hook(knobs={"drop": ["refund_*"]})
     await control.settle_refund("r1", "succeeded")
@@ -205,9 +206,9 @@ async def test_refund_can_fail_after_success(control: HyperswitchControl, refund
 async def test_payment_webhook_can_follow_refund_webhooks(
     api: httpx.AsyncClient,
     control: HyperswitchControl,
-    hook: Callable[..., Awaitable[object]],
+    hook: Callable[..., Awaitable[Json]],
     receiver: WebhookReceiver,
-    refund_body: MakeBody,
+    refund_body: MakeRefund,
 ) -> None:
     await hook(knobs={"paused": True})
     await control.take_payment("o1", 5000, "USD")
@@ -221,7 +222,7 @@ async def test_payment_webhook_can_follow_refund_webhooks(
 
 
 async def test_unknown_event_type_is_signed(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], receiver: WebhookReceiver
 ) -> None:
     await control.announce("refund_reconsidered", "refund_details", {"refund_id": "r1"}, "r1")
     (event,) = await receiver.has(1)
@@ -231,7 +232,7 @@ async def test_unknown_event_type_is_signed(
 
 
 async def test_members_of_later_version_are_ignored_by_intake(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
 ) -> None:
     await hook(knobs={"extra_fields": True})
     await control.settle_refund("r1", "succeeded")
@@ -241,7 +242,7 @@ async def test_members_of_later_version_are_ignored_by_intake(
 
 
 async def test_signature_can_be_missing_or_foreign(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
 ) -> None:
     await hook(knobs={"unsigned": 1})
     await control.settle_refund("r1", "review")
@@ -258,7 +259,7 @@ async def test_signature_can_be_missing_or_foreign(
 
 
 async def test_event_without_key_is_unsigned(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
 ) -> None:
     await hook(secret=None)
     await control.settle_refund("r1", "succeeded")
@@ -267,7 +268,7 @@ async def test_event_without_key_is_unsigned(
 
 
 async def test_event_can_be_sent_twice(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[object]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
 ) -> None:
     await hook(knobs={"duplicates": 1})
     await control.settle_refund("r1", "succeeded")

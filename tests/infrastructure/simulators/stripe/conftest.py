@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
 
 import httpx
 import pytest
@@ -21,26 +20,29 @@ class StripeCaller:
     def __init__(self, url: str, api_key: str = "sk_test_1") -> None:
         self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {api_key}"}, timeout=10, trust_env=False)
 
-    async def post(self, path: str, fields: Json | None = None, key: str | None = None, **headers: str) -> httpx.Response:
+    async def post(self, path: str, fields: Json | None = None, key: str | None = None, /, **headers: str) -> httpx.Response:
         if key is not None:
             headers["Idempotency-Key"] = key
         return await self.http.post(path, data=fields or {}, headers=headers)
 
-    async def get(self, path: str, fields: Json | None = None, **headers: str) -> httpx.Response:
+    async def get(self, path: str, fields: Json | None = None, /, **headers: str) -> httpx.Response:
         return await self.http.get(path, params=fields or {}, headers=headers)
 
-    async def transfer(self, key: str | None = None, **fields: Any) -> httpx.Response:
+    async def transfer(self, key: str | None = None, **fields: object) -> httpx.Response:
         """POST /v1/transfers of 20.00 USD, unless told otherwise."""
         body = {"amount": 2000, "currency": "usd", "destination": "acct_seller", **fields}
         return await self.post("/v1/transfers", body, key)
 
-    async def made(self, **fields: Any) -> Json:
+    async def made(self, key: str | None = None, **fields: object) -> Json:
         """The transfer that was made."""
-        answer = await self.transfer(**fields)
+        answer = await self.transfer(key, **fields)
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        made: Json = answer.json()
+        return made
 
-    async def reverse(self, transfer_id: str, amount: int | None = None, key: str | None = None, **fields: Any) -> httpx.Response:
+    async def reverse(
+        self, transfer_id: str, amount: int | None = None, key: str | None = None, **fields: object
+    ) -> httpx.Response:
         body = fields if amount is None else {"amount": amount, **fields}
         return await self.post(f"/v1/transfers/{transfer_id}/reversals", body, key)
 
@@ -100,14 +102,14 @@ async def sdk(
     monkeypatch.setattr(stripe, "enable_telemetry", False)
     transport = stripe.AIOHTTPClient(timeout=1)
     yield stripe.StripeClient("sk_test_1", base_addresses={"api": simulator.url}, http_client=transport, max_network_retries=0)
-    await transport.close_async()
+    await transport.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
 
 
 @pytest.fixture
 def eventually() -> WaitFor:
-    """For what the simulator has no long poll for: ask again until the answer is true, for ten seconds at most."""
+    """Ask again until the answer is true, for ten seconds at most: for states without a long poll."""
 
-    async def wait_for(asked: Callable[[], Awaitable[Any]]) -> None:
+    async def wait_for(asked: Callable[[], Awaitable[object]]) -> None:
         async with asyncio.timeout(10):
             while not await asked():  # noqa: ASYNC110 - the state is on the other side of HTTP
                 await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""What a test can do to the simulated Stripe, and what the simulator itself never does."""
+"""The control interface of the simulated Stripe."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""The list of events: the second way to hear of what no webhook has told."""
+"""The list of events: the way to find an event whose webhook was lost."""
 
 import asyncio
 from collections.abc import AsyncIterator

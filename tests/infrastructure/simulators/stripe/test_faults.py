@@ -1,4 +1,4 @@
-"""Faults strike where, when and as often as they were told to, and leave the books as they promise."""
+"""Injected faults: their place, time and number, and the books that they leave."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ async def count(control: SimulatorControl) -> int:
 
 @pytest.mark.parametrize(("kind", "made"), KINDS_OF_LOSS.items(), ids=KINDS_OF_LOSS)
 async def test_lost_answer_is_settled_by_same_key(api: StripeCaller, control: SimulatorControl, kind: str, made: int) -> None:
-    settings = {"seconds": 0.01} if kind.startswith("timeout") else {}
+    settings: Json = {"seconds": 0.01} if kind.startswith("timeout") else {}
     await control.fault(kind, "transfers.create", times=1, **settings)
     with pytest.raises(CONNECTION_LOST):
         await api.transfer(key="k1")

@@ -1,4 +1,4 @@
-"""Keys: what is repeated, what is refused, what is forgotten."""
+"""Idempotency keys: repeated, refused and forgotten answers."""
 
 import asyncio
 

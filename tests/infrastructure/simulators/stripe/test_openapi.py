@@ -1,4 +1,4 @@
-"""Every answer of the eight transfer operations fits Stripe's own OpenAPI description, where that file is at hand."""
+"""Answers of the eight transfer operations against Stripe's own OpenAPI description, where that file is at hand."""
 
 import json
 import re
@@ -11,6 +11,7 @@ import pytest
 from infrastructure.simulators.common.fault_actions import Error, Status
 from infrastructure.simulators.common.fault_injection import injected_status
 from infrastructure.simulators.common.refusal import Refusal
+from infrastructure.simulators.common.request import AnswerNow
 from infrastructure.simulators.stripe import SimulatorConfig, SimulatorControl
 from infrastructure.simulators.stripe.errors import CATALOGUE
 from infrastructure.simulators.stripe.operations import OPERATIONS
@@ -34,7 +35,7 @@ def as_json_schema(node: Any) -> Any:
 
 
 class Spec:
-    """Checks answers and what was sent; remembers which operations it has seen."""
+    """Check answers and request bodies against Stripe's OpenAPI description, and remember the operations."""
 
     def __init__(self) -> None:
         self.document = as_json_schema(json.loads(SPEC.read_text()))
@@ -114,7 +115,9 @@ def test_error_answer_matches_stripe_schema(name: str) -> None:
     call = world.unnamed_call("POST", TRANSFERS)
     match name:
         case "injected 500":
-            answer = injected_status(world, call, Status(kind="status", status=500)).answer
+            injected = injected_status(world, call, Status(kind="status", status=500))
+            assert isinstance(injected, AnswerNow)
+            answer = injected.answer
         case "injected error":
             answer = world.injected(Error(kind="error", code="account_invalid", param="destination"), call)
         case _:

@@ -1,4 +1,4 @@
-"""Reversals: how much, from whom, and what the transfer shows afterwards."""
+"""Reversals: amounts, balances, and the transfer afterwards."""
 
 import pytest
 
@@ -13,7 +13,8 @@ async def transfer(api: StripeCaller) -> Json:
 
 
 async def shown(api: StripeCaller, transfer: Json) -> Json:
-    return (await api.get(f"/v1/transfers/{transfer['id']}")).json()
+    found: Json = (await api.get(f"/v1/transfers/{transfer['id']}")).json()
+    return found
 
 
 async def test_reversal_has_every_documented_field(api: StripeCaller, transfer: Json) -> None:

@@ -1,4 +1,4 @@
-"""Keys, limits and latency can be changed while the simulator runs, and the log tells what came of it."""
+"""Keys, limits and latency that change while the simulator runs, and the log of the calls."""
 
 import asyncio
 import time
@@ -6,12 +6,13 @@ from collections import Counter
 
 import pytest
 import stripe
+from stripe.params import TransferCreateParams
 
 from infrastructure.simulators.stripe import ControlRefused, SimulatorConfig, SimulatorControl
 from tests.infrastructure.simulators.stripe.conftest import ErrorOf, StripeCaller
 from tests.support.json_types import Json
 
-BODY = {"amount": 2000, "currency": "usd", "destination": "acct_seller"}
+BODY: TransferCreateParams = {"amount": 2000, "currency": "usd", "destination": "acct_seller"}
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -30,8 +31,10 @@ async def test_rolled_key_is_refused_and_stores_nothing(
     assert "sk_test_1" not in answer.text
     with pytest.raises(stripe.AuthenticationError):
         await sdk.v1.transfers.create_async(BODY, {"idempotency_key": "k1"})
-    new = {"idempotency_key": "k1", "api_key": "sk_test_2"}
-    assert (await sdk.v1.transfers.create_async(BODY, new)).last_response.headers["idempotent-replayed"] == "true"
+    new: stripe.RequestOptions = {"idempotency_key": "k1", "api_key": "sk_test_2"}
+    replayed = (await sdk.v1.transfers.create_async(BODY, new)).last_response
+    assert replayed is not None
+    assert replayed.headers["idempotent-replayed"] == "true"
 
 
 async def test_accepted_keys_are_exclusive_until_reset(api: StripeCaller, control: SimulatorControl) -> None:
@@ -69,7 +72,7 @@ async def test_key_of_other_mode_finds_nothing_and_is_told_why(
     for answer in (await api.get(path, **LIVE), await api.post(path + "/reversals", {"amount": 5}, "k1", **LIVE)):
         assert refused(answer) == (404, "invalid_request_error", "resource_missing", "id")
         assert answer.json()["error"]["message"] == f"No such transfer: '{transfer['id']}'{ELSEWHERE}"
-    answer = await api.post("/v1/transfers", BODY, "k2", **LIVE)
+    answer = await api.post("/v1/transfers", {**BODY}, "k2", **LIVE)
     assert refused(answer) == (400, "invalid_request_error", "resource_missing", "destination")
     assert answer.json()["error"]["message"].endswith(ELSEWHERE)
     unknown = await api.get("/v1/transfers/tr_nothing", **LIVE)
@@ -82,7 +85,7 @@ async def test_key_of_other_mode_finds_nothing_and_is_told_why(
 
 async def test_modes_share_no_keys_and_no_sellers(api: StripeCaller, control: SimulatorControl) -> None:
     made = await api.transfer(key="k1")
-    assert (await api.post("/v1/transfers", BODY, "k1", **LIVE)).status_code == 400
+    assert (await api.post("/v1/transfers", {**BODY}, "k1", **LIVE)).status_code == 400
     assert (await api.transfer(key="k1")).json() == made.json()
     seen = await api.get("/v1/balance", **LIVE, **{"Stripe-Account": "acct_seller"})
     assert seen.status_code == 403
@@ -90,7 +93,7 @@ async def test_modes_share_no_keys_and_no_sellers(api: StripeCaller, control: Si
 
 @pytest.mark.parametrize("config", [SimulatorConfig(livemode=True)])
 async def test_live_simulator_treats_test_keys_alike(api: StripeCaller, control: SimulatorControl) -> None:
-    transfer = (await api.post("/v1/transfers", BODY, **LIVE)).json()
+    transfer = (await api.post("/v1/transfers", {**BODY}, **LIVE)).json()
     assert transfer["livemode"] is True
     message = (await api.get(f"/v1/transfers/{transfer['id']}")).json()["error"]["message"]
     assert "exists in live mode, but a test mode key was used" in message

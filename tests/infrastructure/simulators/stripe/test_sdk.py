@@ -1,15 +1,16 @@
-"""The real Stripe SDK, over real HTTP, meets the simulator and hears what it would hear from Stripe."""
+"""The real Stripe SDK on the simulator, over real HTTP: the same results and errors as from Stripe."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import aiohttp
 import pytest
 import stripe
+from stripe.params import TransferCreateParams
 
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.json_types import Json
 
-BODY = {
+BODY: TransferCreateParams = {
     "amount": 2000,
     "currency": "usd",
     "destination": "acct_seller",
@@ -19,12 +20,14 @@ BODY = {
 
 
 async def create(sdk: stripe.StripeClient, key: str = "k1", **changes: object) -> stripe.Transfer:
-    return await sdk.v1.transfers.create_async({**BODY, **changes}, {"idempotency_key": key})
+    body = cast(TransferCreateParams, {**BODY, **changes})
+    return await sdk.v1.transfers.create_async(body, {"idempotency_key": key})
 
 
 async def test_sdk_makes_reads_updates_and_lists_transfers(sdk: stripe.StripeClient) -> None:
     made = await create(sdk)
     assert (made.amount, made.metadata["transfer_id"], made.reversals.data) == (2000, "t1", [])
+    assert made.last_response is not None
     assert made.last_response.headers["original-request"] == made.last_response.request_id
     await sdk.v1.transfers.update_async(made.id, {"metadata": {"transfer_id": "t1", "seen": "yes"}})
     assert (await sdk.v1.transfers.retrieve_async(made.id)).metadata["seen"] == "yes"
@@ -37,9 +40,12 @@ async def test_sdk_makes_reads_updates_and_lists_reversals(sdk: stripe.StripeCli
     reversals = sdk.v1.transfers.reversals
     made = await reversals.create_async(transfer.id, {"amount": 400, "metadata": {"r": "1"}}, {"idempotency_key": "r1"})
     again = await reversals.create_async(transfer.id, {"amount": 400, "metadata": {"r": "1"}}, {"idempotency_key": "r1"})
+    assert again.last_response is not None
     assert (again.id, again.last_response.headers["idempotent-replayed"]) == (made.id, "true")
     assert (await reversals.retrieve_async(transfer.id, made.id)).amount == 400
-    assert (await reversals.update_async(transfer.id, made.id, {"metadata": {"r": "2"}})).metadata["r"] == "2"
+    updated = await reversals.update_async(transfer.id, made.id, {"metadata": {"r": "2"}})
+    assert updated.metadata is not None
+    assert updated.metadata["r"] == "2"
     assert [row.id for row in (await reversals.list_async(transfer.id)).data] == [made.id]
 
 
@@ -53,18 +59,21 @@ async def test_sdk_reads_balances_accounts_and_events(sdk: stripe.StripeClient) 
     transfer = await create(sdk)
     seller = await sdk.v1.balance.retrieve_async({}, {"stripe_account": "acct_seller"})
     assert seller.available[0].amount == 2000
-    assert (await sdk.v1.accounts.retrieve_async("acct_seller")).capabilities.transfers == "active"
+    capabilities = (await sdk.v1.accounts.retrieve_async("acct_seller")).capabilities
+    assert capabilities is not None
+    assert capabilities.transfers == "active"
     event = (await sdk.v1.events.list_async({"type": "transfer.created"})).data[0]
+    assert event.request is not None
     assert (event.data.object.id, event.request.idempotency_key) == (transfer.id, "k1")
     assert (await sdk.v1.events.retrieve_async(event.id)).id == event.id
     assert (await sdk.v1.balance_transactions.list_async({"type": "transfer"})).data[0].source == transfer.id
 
 
 class SdkError(NamedTuple):
-    """What the SDK raises for a fault."""
+    """The error that the SDK raises for a fault."""
 
-    fault: dict[str, object]
-    error: type[BaseException]
+    fault: Json
+    error: type[stripe.StripeError]
     status: int | None
     code: str | None
     """`e.code`."""
@@ -148,7 +157,7 @@ async def test_sdk_repeats_same_calls_as_to_stripe(
     sdk: stripe.StripeClient, control: SimulatorControl, quick_retries: None, heard: SdkError
 ) -> None:
     await control.fault(operation="transfers.create", **heard.fault)
-    options = {"idempotency_key": "k1", "max_network_retries": 2}
+    options: stripe.RequestOptions = {"idempotency_key": "k1", "max_network_retries": 2}
     with pytest.raises(heard.error):
         await sdk.v1.transfers.create_async(BODY, options)
     (fault,) = await control.faults()
@@ -181,7 +190,7 @@ async def test_reset_reaches_sdk_as_connection_reset(sdk: stripe.StripeClient, c
 
 
 async def test_sdk_retries_lock_timeout_but_no_rate_limit(sdk: stripe.StripeClient, control: SimulatorControl) -> None:
-    options = {"idempotency_key": "k1", "max_network_retries": 1}
+    options: stripe.RequestOptions = {"idempotency_key": "k1", "max_network_retries": 1}
     await control.fault("status", "transfers.create", times=1, status=429, lock=True)
     assert (await sdk.v1.transfers.create_async(BODY, options)).amount == 2000
     await control.fault("status", "transfers.create", times=1, status=429)

@@ -1,4 +1,4 @@
-"""With a state file the simulated Stripe forgets nothing: not when it is stopped, not when it is killed."""
+"""The state file: a stopped or killed simulator forgets nothing."""
 
 import asyncio
 import random
@@ -67,7 +67,7 @@ async def test_undelivered_event_is_retried_after_restart(file: Path, api_at: Op
         await api_at(simulator.url).made()
         await control.change_webhook_endpoint("we_1Qsim00000001", knobs={"paused": True})
         await api_at(simulator.url).made()
-    heard = asyncio.Queue()
+    heard = asyncio.Queue[bytes]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
