@@ -1,4 +1,4 @@
-"""The stage for every scenario, and the question that ends each of them: do the books agree?"""
+"""Fixtures of the end-to-end scenarios; each scenario ends with a check that the books agree."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -38,37 +38,37 @@ def settings(database_url: str, stripe: SimulatorControl) -> Settings:
 
 @pytest.fixture
 async def system(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> AsyncIterator[SystemUnderTest]:
-    """Ledgers have been drained when it ends, and the books must agree."""
+    """The ledgers are drained when the test ends, and the books must agree."""
     yield SystemUnderTest(settings, view, stripe)
     await books_agree(stripe, view.pool)
 
 
 class Processes:
-    """Ledgers as processes on one database and one Stripe; whatever is left of them is killed at the end."""
+    """Ledgers as processes on one database and one Stripe; they are killed at the end."""
 
     def __init__(self, given: dict[str, str], stack: AsyncExitStack) -> None:
         self.given, self._stack = given, stack
 
     async def start(self, command: str = "serve", **changes: str) -> LedgerProcess:
-        """One that is at work, with these changes to the environment."""
+        """Start a process, and wait until it is at work. `changes` to the environment."""
         started = await self.begin(command, **changes)
         await started.said(READY[command])
         return started
 
     async def begin(self, command: str = "serve", **changes: str) -> LedgerProcess:
-        """One that is still starting."""
+        """Start a process, and return while it is starting."""
         begun = await begin({**self.given, **changes}, command)
         self._stack.push_async_callback(begun.kill)
         return begun
 
     async def talk(self, to: LedgerProcess) -> LedgerClient:
-        """A client of it."""
+        """Open a client of the process."""
         return await self._stack.enter_async_context(LedgerClient.to(to))
 
 
 @pytest.fixture
 async def processes(database_url: str, stripe: SimulatorControl, view: LedgerView) -> AsyncIterator[Processes]:
-    """The books are asked while whatever serves is still there, and has nothing left to do."""
+    """The books are checked while the processes still run, with no work left."""
     async with AsyncExitStack() as stack:
         yield Processes(environment(database_url, stripe.url), stack)
         await books_agree(stripe, view.pool)

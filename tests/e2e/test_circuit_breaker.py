@@ -1,4 +1,4 @@
-"""What Stripe's answers say together: an outage, or a wrong key. And what people pause. Real parts, one ledger."""
+"""Circuit breaker and pauses of one running ledger: outages, refused keys, paused sellers and work."""
 
 from dataclasses import replace
 

@@ -1,7 +1,6 @@
-"""The question that ends every scenario must be able to be answered with no: each lie about the books is found."""
+"""The check of the books: it finds every planted disagreement."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.expected_books import disagreements
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.service import OFF, SystemUnderTest, account
 
@@ -17,7 +17,7 @@ Lie = Callable[[SystemUnderTest], Awaitable[object]]
 
 @pytest.fixture
 async def story(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> SystemUnderTest:
-    """One order that was refunded in part, one that is paid, one whose reversal is due: all of it true."""
+    """Make one order that was partly refunded, one that is paid, one whose reversal is due."""
     system = SystemUnderTest(settings, view, stripe)
     async with system.at_work() as desk:
         await system.paid(desk, "refunded", 1_000, anna=900, bert=50)
@@ -65,8 +65,8 @@ async def forgotten(system: SystemUnderTest) -> object:
     return None
 
 
-async def held(system: SystemUnderTest) -> list[dict[str, Any]]:
-    transfers: list[dict[str, Any]] = (await system.stripe.ledger())["transfers"]
+async def held(system: SystemUnderTest) -> list[Json]:
+    transfers: list[Json] = (await system.stripe.ledger())["transfers"]
     return transfers
 
 

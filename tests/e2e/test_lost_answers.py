@@ -1,22 +1,23 @@
-"""An answer is lost, and what follows says nothing about it: there is still one transfer and one reversal.
+"""Lost answers of Stripe: one transfer and one reversal, whatever the next answer is.
 
-The second answer comes from in front of Stripe's idempotency layer, as a rolled key's or a limiter's does: it cannot know what
-became of the first call. Whoever takes it for a verdict pays twice.
+The second answer comes from in front of Stripe's idempotency layer, as that of a rotated key or of a rate limiter does. It
+says nothing about the first call, so a ledger that takes it for a verdict pays twice.
 """
 
 from datetime import timedelta
-from typing import Any
+from uuid import UUID
 
 import pytest
 
 from domain.seller_transfer import facts
 from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl
+from tests.support.json_types import Json
 from tests.support.service import CREATE, QUICK, REVERSE, SLOW, SystemUnderTest
 
 BRIEF = timedelta(milliseconds=400)
 LOSSES = ["timeout_after_commit", "reset_after_commit", "reset_before_commit", "timeout_before_commit"]
 SPOILT = ["truncate_body", "cut_body", "partial_headers"]
-SECOND_ANSWERS: dict[str, dict[str, Any]] = {
+SECOND_ANSWERS: dict[str, Json] = {
     "401 key rolled": {"status": 401, "code": None, "message": "Invalid API Key provided: sk_test_***"},
     "429 too many": {},
     "409 key in use": {"status": 409, "code": "idempotency_key_in_use"},
@@ -28,7 +29,7 @@ SECOND_ANSWERS: dict[str, dict[str, Any]] = {
 }
 
 
-async def lose_the_first_answer(stripe: SimulatorControl, loss: str, second: dict[str, Any]) -> None:
+async def lose_the_first_answer(stripe: SimulatorControl, loss: str, second: Json) -> None:
     """Of payments as well as of reversals. The second call of each meets a limiter, worded as `second`."""
     for operation in (CREATE, REVERSE):
         await stripe.fault(loss, operation, nth=1)
@@ -136,7 +137,7 @@ def accept(simulator: RunningSimulator, key: str) -> None:
     simulator.world.tune({"accepted_keys": [key]})
 
 
-async def until_unauthorized(system: SystemUnderTest, transfer_id: Any) -> facts.AttemptDeferred:
+async def until_unauthorized(system: SystemUnderTest, transfer_id: UUID) -> facts.AttemptDeferred:
     async def there() -> list[facts.AttemptDeferred]:
         deferred = [fact for fact in await system.view.facts(transfer_id) if isinstance(fact, facts.AttemptDeferred)]
         return [fact for fact in deferred if fact.why == "unauthorized"]
@@ -146,7 +147,7 @@ async def until_unauthorized(system: SystemUnderTest, transfer_id: Any) -> facts
 
 @pytest.mark.parametrize("then", ["nothing", *SECOND_ANSWERS])
 async def test_refund_waits_for_payment_of_unknown_outcome(system: SystemUnderTest, then: str) -> None:
-    """Cancelling what may have been sent would leave the seller with the money."""
+    """Cancelling a payment that may have been sent would leave the seller with the money."""
     await system.stripe.fault("reset_after_commit", CREATE, nth=1)
     if then != "nothing":
         await system.stripe.fault("status", CREATE, nth=2, status=429)

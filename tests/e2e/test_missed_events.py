@@ -1,16 +1,18 @@
-"""Stripe's webhooks are lost for good, and the poller finds them in its list of events."""
+"""Lost webhooks of Stripe, found by the poller in Stripe's list of events."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Never
 
 import pytest
 
 from application.missed_webhooks.poller import Poller, Times
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.webhook_polls import Polls
+from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.stripe import signature
 from tests.support.ledger_view import LedgerView
@@ -28,13 +30,13 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def settings_of(system: SystemUnderTest) -> Any:
+def settings_of(system: SystemUnderTest) -> Settings:
     return with_both_providers(system.settings, NOWHERE)
 
 
 @pytest.fixture
-async def ledger(settings_of: Any, system: SystemUnderTest, view: LedgerView) -> AsyncIterator[LedgerWithoutWebhooks]:
-    """Without its loops: what is stored stays as it is. In the end everything that was found is handled as any webhook is."""
+async def ledger(settings_of: Settings, system: SystemUnderTest, view: LedgerView) -> AsyncIterator[LedgerWithoutWebhooks]:
+    """A ledger without its loops, so that stored events stay unhandled. In the end a running ledger handles them."""
     async with ledger_without_webhooks(settings_of, loops=False) as ledger:
         yield ledger
         async with system.at_work():
@@ -191,9 +193,9 @@ class Broken:
 
     name, longest = "broken", timedelta(days=1)
 
-    def told(self, span: Any) -> Any:
+    def told(self, span: object) -> Never:
         raise RuntimeError("a bug")
 
 
-async def checked(pool: Any) -> bool:
+async def checked(pool: Pool) -> bool:
     return (await Polls(pool).state())[STRIPE].checked_at is not None

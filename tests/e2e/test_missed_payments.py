@@ -1,4 +1,4 @@
-"""The webhook of a payment is lost for good: its order is asked for, and the sellers are paid all the same, once."""
+"""Lost webhooks of payments: the poller looks the order up at the payment provider, and the sellers are paid once."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -36,7 +36,7 @@ async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncItera
 
 
 async def bought(psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, currency: str = CURRENCY) -> None:
-    """The buyer has paid, and nobody tells."""
+    """The buyer has paid, and no webhook comes."""
     await psp.take_payment(f"pay_{order_id}", amount, currency, metadata={"order_id": order_id})
 
 
@@ -170,7 +170,7 @@ async def test_paid_order_is_never_looked_up(ledger: LedgerWithoutWebhooks, psp:
 async def test_look_up_limit_postpones_orders_to_next_age(
     ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Buyers who leave must not be all that is ever asked for."""
+    """Orders of buyers who never pay must not use up all look-ups."""
     monkeypatch.setattr(psp_payments, "MOST_ASKED", 2)
     names = {f"o{n}" for n in range(5)}
     for name in names:

@@ -1,10 +1,9 @@
-"""A webhook of the payment provider is lost for good, and the poller finds what it would have told."""
+"""Lost webhooks of refunds, found by the poller at the payment provider."""
 
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,9 @@ from infrastructure.hyperswitch import gateway as hyperswitch
 from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.e2e.conftest import Processes
 from tests.support import ledger_process
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.missed_webhooks import (
     AFTER_GRACE,
@@ -41,7 +42,9 @@ async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncItera
         yield ledger
 
 
-async def test_lost_refund_webhook_is_found_and_share_reversed(processes: Any, psp: HyperswitchControl, view: LedgerView) -> None:
+async def test_lost_refund_webhook_is_found_and_share_reversed(
+    processes: Processes, psp: HyperswitchControl, view: LedgerView
+) -> None:
     given = {"HYPERSWITCH_API_KEY": "snd_a_test", "HYPERSWITCH_BASE_URL": psp.url}
     served = await processes.start(
         **given, MISSED_WEBHOOKS_CHECK_INTERVAL="1s", MISSED_WEBHOOKS_GRACE="1s", STRIPE_WEBHOOK_SECRETS=SECRET
@@ -87,7 +90,7 @@ async def _all_done(ledger: LedgerWithoutWebhooks) -> bool:
     return all(status == "done" for _, _, status in await ledger.inbox())
 
 
-def signed(event_id: str, event_type: str, shown: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+def signed(event_id: str, event_type: str, shown: Json) -> tuple[bytes, dict[str, str]]:
     envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "refund_details", "object": shown}}
     body = json.dumps(envelope).encode()
     return body, {HEADER: sign(body, SECRET)}

@@ -1,4 +1,4 @@
-"""The payment provider tells that a payment has failed, which had succeeded: what is unsent waits for a person."""
+"""Payments that are reported as failed after they had succeeded: unsent transfers wait for a person."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -44,7 +44,7 @@ async def unsent(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl) -> None
 
 
 async def fails(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, shown: str = "failed") -> None:
-    """The webhook, and what the payment provider shows when it is asked."""
+    """Send the webhook, and set the payment provider's own state."""
     await psp.settle_payment("pay_o1", shown, announce=False)
     await deliver_webhook(ledger, "evt_failed", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
 
@@ -207,7 +207,7 @@ async def test_paid_transfers_are_reported_and_held_ones_resolvable(
 async def test_ready_account_does_not_release_payment_hold(
     ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, stripe: SimulatorControl, view: LedgerView
 ) -> None:
-    """Whoever looked for what waits for the account just before has it in hand, and must not send it."""
+    """A worker that claimed a transfer waiting for the account just before the hold must not send it."""
     await stripe.change_account("acct_1anna", transfers_capability="inactive")
     await ledger.order(psp)
     (row,) = await view.reached("o1", "failed")

@@ -1,8 +1,7 @@
-"""The buyer's side over HTTP, as `serve` runs it: our calls to the payment provider, and its own webhooks back to us."""
+"""From the payment to the reversal over HTTP, as `serve` runs it: calls to the payment provider and its webhooks."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +10,8 @@ from domain.identity import order_stream
 from domain.order.facts import Paid
 from domain.refund.facts import Succeeded
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from tests.e2e.conftest import Processes
+from tests.support.json_types import Json
 from tests.support.ledger_process import SECRET, LedgerClient, LedgerProcess
 from tests.support.ledger_view import LedgerView
 from tests.support.refund_view import ASK, CREATE_PAYMENT, CREATE_REFUND, RefundView
@@ -56,12 +57,12 @@ class Shop:
         await self.buyer_confirms(order_id)
         await self.view.reached(order_id, *["completed"] * len(shares or "1"))
 
-    async def refund(self, refund_id: str = "r1", order_id: str = "o1", **more: Any) -> httpx.Response:
+    async def refund(self, refund_id: str = "r1", order_id: str = "o1", **more: object) -> httpx.Response:
         return await self.web.http.post("/v1/refunds", json={"refund_id": refund_id, "order_id": order_id, **more})
 
 
 @pytest.fixture
-async def shop(processes: Any, psp: HyperswitchControl, view: LedgerView) -> Shop:
+async def shop(processes: Processes, psp: HyperswitchControl, view: LedgerView) -> Shop:
     process = await processes.start(
         HYPERSWITCH_BASE_URL=psp.url, TRANSFER_RETRY_BACKOFF_BASE=NEVER, TRANSFER_RETRY_BACKOFF_MAX=NEVER
     )
@@ -273,9 +274,7 @@ async def test_contradiction_stays_parked_when_provider_is_silent(shop: Shop, re
 @pytest.mark.parametrize(
     ("fault", "how"), [("status", {"status": 503}), ("error", {"code": "IR_16", "message": "Not today"})], ids=["away", "says no"]
 )
-async def test_undecided_refund_failure_gives_nothing_back(
-    shop: Shop, refund_view: RefundView, fault: str, how: dict[str, Any]
-) -> None:
+async def test_undecided_refund_failure_gives_nothing_back(shop: Shop, refund_view: RefundView, fault: str, how: Json) -> None:
     await shop.paid()
     await shop.refund()
     await refund_view.reached("submitted")
@@ -284,7 +283,7 @@ async def test_undecided_refund_failure_gives_nothing_back(
     await refund_view.psp.fault(fault, ASK, times=1, **how)
     await refund_view.psp.settle_refund("r1", "failed")
 
-    async def parked() -> list[Any]:
+    async def parked() -> list[Json]:
         return await shop.view.select("select inbox_id from webhook_inbox where status = 'parked'")
 
     (event,) = await shop.view.until(parked, "it is parked")

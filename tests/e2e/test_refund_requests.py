@@ -1,6 +1,6 @@
-"""A refund asked of the payment provider, between a real PostgreSQL and the simulated one: whatever is lost, one refund.
+"""Refunds requested from the simulated payment provider, on a real PostgreSQL: one refund, whatever message is lost.
 
-No webhook arrives here: what the ledger learns, it learns by asking. With webhooks see test_payment_to_reversal.py.
+No webhook arrives here: the ledger learns everything by look-ups. For webhooks see test_payment_to_reversal.py.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from infrastructure.bootstrap import running
 from infrastructure.settings import Settings
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.refund_view import ASK, CREATE_REFUND, RefundView
 from tests.support.service import QUICK, SLOW, LedgerCaller, SystemUnderTest, quick
@@ -93,7 +94,7 @@ async def test_equal_partial_refunds_stay_two(system: SystemUnderTest, refund_vi
     assert await refund_view.amounts() == [("r1", 300, "succeeded"), ("r2", 300, "succeeded")]
 
 
-LOST = {
+LOST: dict[str, tuple[str, Json]] = {
     "cut before it is done": ("reset_before_commit", {}),
     "cut after it is done": ("reset_after_commit", {}),
     "no whole answer": ("truncate_body", {}),
@@ -263,7 +264,7 @@ async def test_accepted_refund_later_unknown_is_never_final(system: SystemUnderT
         await system.paid(caller)
         await caller.ask_refund("r1", amount=1_000)
         await refund_view.happened(Submitted)
-        absent = {"status": 404, "code": "HE_02", "message": "Refund does not exist in our records"}
+        absent: Json = {"status": 404, "code": "HE_02", "message": "Refund does not exist in our records"}
         fault = await refund_view.psp.fault("error", ASK, **absent)
 
         async def alarmed() -> bool:

@@ -1,4 +1,4 @@
-"""Refunds in every order of things: several, partial, before, during and after the payment, and taken back again."""
+"""Refunds in every order: several, partial, before, during and after the payment, and failing afterwards."""
 
 from tests.support.service import CREATE, OFF, REVERSE, SystemUnderTest
 

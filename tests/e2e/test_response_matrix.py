@@ -1,4 +1,4 @@
-"""Every answer to the two calls that move money, one by one: which facts follow, which row, which key, and which end."""
+"""Every answer to the two calls that move money: the facts, the row, the key and the end that follow."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -29,16 +29,16 @@ from tests.support.injected_faults import (
 from tests.support.ledger_view import LedgerView
 from tests.support.response_matrix import HINDRANCES, REFUSALS, UNKNOWNS, ResponseCase, Row, cases
 from tests.support.service import CREATE, QUICK, REVERSE, SLOW, SystemUnderTest, quick
-from tests.support.story import BEFORE, DONE, CallStory, call_story, check_case, names, word_of
+from tests.support.story import BEFORE, DONE, CallStory, call_story, check_response, names, word_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NewStory = Callable[[str, Situation], AbstractAsyncContextManager[CallStory]]
+OpenScenario = Callable[[str, Situation], AbstractAsyncContextManager[CallStory]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def new_story(databases: Databases) -> AsyncIterator[NewStory]:
-    """One database and one Stripe for all plays. They end well, so that no failure is followed by the same of another
+async def open_scenario(databases: Databases) -> AsyncIterator[OpenScenario]:
+    """One database and one Stripe for all stories. They end well, so that no failure is followed by the same of another
     transfer: several in a row would stop everything. In the end the books of them all must agree."""
     database_url, rewriter, numbers = databases.create(migrated=True), AnswerRewriter(), count(1)
     async with running_simulator() as (simulator, stripe), LedgerView.of(database_url) as view:
@@ -54,33 +54,33 @@ def one_by_one(rows: list[Row]) -> pytest.MarkDecorator:
 
 
 @one_by_one(REFUSALS)
-async def test_rejection_follows_its_row(new_story: NewStory, case: ResponseCase) -> None:
-    await in_theatre(new_story, case)
+async def test_rejection_follows_its_row(open_scenario: OpenScenario, case: ResponseCase) -> None:
+    await check_case(open_scenario, case)
 
 
 @one_by_one(HINDRANCES)
-async def test_call_not_executed_follows_its_row(new_story: NewStory, case: ResponseCase) -> None:
-    await in_theatre(new_story, case)
+async def test_call_not_executed_follows_its_row(open_scenario: OpenScenario, case: ResponseCase) -> None:
+    await check_case(open_scenario, case)
 
 
 @one_by_one(UNKNOWNS)
-async def test_unknown_outcome_follows_its_row(new_story: NewStory, case: ResponseCase) -> None:
-    await in_theatre(new_story, case)
+async def test_unknown_outcome_follows_its_row(open_scenario: OpenScenario, case: ResponseCase) -> None:
+    await check_case(open_scenario, case)
 
 
-async def in_theatre(new_story: NewStory, case: ResponseCase) -> None:
+async def check_case(open_scenario: OpenScenario, case: ResponseCase) -> None:
     situation = case.row.stripe if isinstance(case.row.stripe, Situation) else Situation()
-    async with new_story(case.call, situation) as story:
-        await check_case(story, case)
+    async with open_scenario(case.call, situation) as story:
+        await check_response(story, case)
 
 
 # --- laws -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_key_of_stored_refusal_is_never_reused(new_story: NewStory, call: str, situation: Situation) -> None:
+async def test_key_of_stored_refusal_is_never_reused(open_scenario: OpenScenario, call: str, situation: Situation) -> None:
     """Stripe repeats its refusal under the first key although there is enough money now; the ledger asks under the second."""
-    async with new_story(call, situation) as story:
+    async with open_scenario(call, situation) as story:
         await story.work(SLOW)
         await story.open()
         await story.cause()
@@ -97,7 +97,7 @@ async def test_key_of_stored_refusal_is_never_reused(new_story: NewStory, call: 
 
 
 async def asked_again(story: CallStory, intent: CallStarted) -> Outcome:
-    """What Stripe says to the very same call, made by somebody who does not know better."""
+    """Return Stripe's outcome of the very same call."""
     async with StripeGateway("sk_test_x", story.stripe.url, timeout=10) as gateway:
         if story.call == CREATE:
             outcome = await gateway.create(cast("TransferBody", intent.body), intent.key)
@@ -112,9 +112,9 @@ UNSTORED = [case for case in cases() if case.row.not_stored]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in UNSTORED])
-async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(new_story: NewStory, case: ResponseCase) -> None:
+async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(open_scenario: OpenScenario, case: ResponseCase) -> None:
     """It says nothing about the call before it, which may have moved the money."""
-    async with new_story(case.call, Situation()) as story:
+    async with open_scenario(case.call, Situation()) as story:
         await story.work(QUICK)
         await story.open()
         await story.provoke(Fault("reset_before_commit"), nth=1)
@@ -130,9 +130,9 @@ async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(new_story: 
 
 
 @pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_lost_stored_refusal_counts_when_replayed(new_story: NewStory, call: str, situation: Situation) -> None:
+async def test_lost_stored_refusal_counts_when_replayed(open_scenario: OpenScenario, call: str, situation: Situation) -> None:
     """Only then is it certain that the first call moved nothing, and another key may be used."""
-    async with new_story(call, situation) as story:
+    async with open_scenario(call, situation) as story:
         await story.work(QUICK)
         await story.open()
         await story.provoke(Fault("cut_body"))
@@ -152,9 +152,9 @@ async def test_lost_stored_refusal_counts_when_replayed(new_story: NewStory, cal
 
 
 @pytest.mark.parametrize("call", [CREATE, REVERSE])
-async def test_validation_error_keeps_its_key(new_story: NewStory, call: str) -> None:
+async def test_validation_error_keeps_its_key(open_scenario: OpenScenario, call: str) -> None:
     """Nothing is stored under it."""
-    async with new_story(call, Situation()) as story:
+    async with open_scenario(call, Situation()) as story:
         await story.work(SLOW)
         await story.open()
         await story.provoke(catalogued("integer_too_small"))
@@ -167,8 +167,8 @@ async def test_validation_error_keeps_its_key(new_story: NewStory, call: str) ->
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
-async def test_refused_transfer_fails_after_six_calls(new_story: NewStory, stored: bool) -> None:
-    async with new_story(CREATE, Situation()) as story:
+async def test_refused_transfer_fails_after_six_calls(open_scenario: OpenScenario, stored: bool) -> None:
+    async with open_scenario(CREATE, Situation()) as story:
         await story.work(QUICK)
         for nth in range(1, 7):
             await story.provoke(catalogued("integer_too_small", stored=stored), nth)
@@ -182,10 +182,12 @@ async def test_refused_transfer_fails_after_six_calls(new_story: NewStory, store
 
 
 @pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_wait_for_funds_costs_no_attempt_until_deadline(new_story: NewStory, call: str, situation: Situation) -> None:
+async def test_wait_for_funds_costs_no_attempt_until_deadline(
+    open_scenario: OpenScenario, call: str, situation: Situation
+) -> None:
     """Counted from the first refusal on: a second one before the deadline waits on, each under a key of its own."""
     waits = {"funds_retry_interval": timedelta(milliseconds=50), "funds_deadline": timedelta(milliseconds=120)}
-    async with new_story(call, situation) as story:
+    async with open_scenario(call, situation) as story:
         await story.work(QUICK, **waits)
         await story.open()
         await story.cause()

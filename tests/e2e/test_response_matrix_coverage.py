@@ -1,4 +1,4 @@
-"""The table of rejections forgets nothing that the two calls can meet."""
+"""Completeness of the response matrix."""
 
 from collections.abc import Mapping
 from typing import get_args, get_type_hints

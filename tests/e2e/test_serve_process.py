@@ -1,14 +1,12 @@
-"""The whole way: signed webhooks into a real `serve`, PostgreSQL, Stripe's HTTP, and what the API tells in the end."""
+"""A `serve` process with PostgreSQL and Stripe's HTTP: signed webhooks in, and the state that the API shows in the end."""
 
 import asyncio
-from typing import Any
 
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.e2e.conftest import Processes
 from tests.support.ledger_process import payment, refund, signed
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, REVERSE, SystemUnderTest
-
-Json = dict[str, Any]
 
 
 async def reversed_for(stripe: SimulatorControl, stripe_transfer_id: object) -> list[int]:
@@ -17,7 +15,9 @@ async def reversed_for(stripe: SimulatorControl, stripe_transfer_id: object) -> 
     return [reversal["amount"] for theirs in held if theirs["id"] == stripe_transfer_id for reversal in theirs["reversals"]]
 
 
-async def test_refund_webhook_ends_in_reversal_and_history(processes: Any, stripe: SimulatorControl, view: LedgerView) -> None:
+async def test_refund_webhook_ends_in_reversal_and_history(
+    processes: Processes, stripe: SimulatorControl, view: LedgerView
+) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
@@ -38,7 +38,7 @@ async def test_refund_webhook_ends_in_reversal_and_history(processes: Any, strip
 
 
 async def test_unknown_stripe_transfer_fails_after_one_call(
-    processes: Any, stripe: SimulatorControl, view: LedgerView, system: SystemUnderTest
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, system: SystemUnderTest
 ) -> None:
     await system.take_over(with_order=True, stripe_transfer_id="tr_1Typo")
     web = await processes.talk(await processes.start())
@@ -50,7 +50,7 @@ async def test_unknown_stripe_transfer_fails_after_one_call(
 
 
 async def test_dashboard_reversal_is_recorded_and_not_repeated(
-    processes: Any, stripe: SimulatorControl, view: LedgerView
+    processes: Processes, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
@@ -64,7 +64,7 @@ async def test_dashboard_reversal_is_recorded_and_not_repeated(
     assert await reversed_for(stripe, row.stripe_transfer_id) == [900]
 
 
-async def test_five_concurrent_webhooks_have_one_effect(processes: Any, stripe: SimulatorControl, view: LedgerView) -> None:
+async def test_five_concurrent_webhooks_have_one_effect(processes: Processes, stripe: SimulatorControl, view: LedgerView) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
     paid = signed("evt_paid", "payment_succeeded", "payment_details", payment("o1", 1_000))
@@ -77,7 +77,7 @@ async def test_five_concurrent_webhooks_have_one_effect(processes: Any, stripe: 
     assert len(await stripe.requests(CREATE)) == len(await stripe.requests(REVERSE)) == 1
 
 
-async def test_refund_under_two_event_ids_is_one_refund(processes: Any, stripe: SimulatorControl, view: LedgerView) -> None:
+async def test_refund_under_two_event_ids_is_one_refund(processes: Processes, stripe: SimulatorControl, view: LedgerView) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
@@ -95,7 +95,7 @@ async def all_done(view: LedgerView, webhooks: int) -> bool:
     return len(await view.select("select from webhook_inbox where status = 'done'")) == webhooks
 
 
-async def test_webhooks_in_wrong_order_reach_same_state(processes: Any, stripe: SimulatorControl, view: LedgerView) -> None:
+async def test_webhooks_in_wrong_order_reach_same_state(processes: Processes, stripe: SimulatorControl, view: LedgerView) -> None:
     """The refund is parked until its order is known; then the order is paid, but nothing is left to be sent."""
     web = await processes.talk(await processes.start())
     await web.refund("r1", "o1", 1_000)

@@ -1,12 +1,13 @@
-"""Stripe's own webhooks, signed and delivered by the simulator to a real `serve`: what each of them means."""
+"""Stripe's own webhooks, signed and delivered by the simulator to a `serve` process: the effect of each type."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.e2e.conftest import Processes
+from tests.support.json_types import Json
 from tests.support.ledger_process import LedgerClient, signed
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, CURRENCY, REVERSE, account
@@ -14,11 +15,10 @@ from tests.support.stripe_events import a_dispute, a_refund, inbox_row
 
 SECRET = "whsec_of_this_test"
 PATIENT = {"TRANSFER_RETRY_BACKOFF_BASE": "1h", "REVERSAL_BACKOFF_BASE": "1h"}
-Json = dict[str, Any]
 
 
 class Shop:
-    """A marketplace on a ledger whose webhooks Stripe delivers to."""
+    """A marketplace on a ledger that receives the webhooks of the simulated Stripe."""
 
     def __init__(self, web: LedgerClient, stripe: SimulatorControl, view: LedgerView) -> None:
         self.web, self.stripe, self.view = web, stripe, view
@@ -39,13 +39,13 @@ class Shop:
         paid = {"source_transaction": charge} if charge is not None else {}
         (await self.web.http.post(f"/v1/orders/{order_id}/paid", json=paid)).raise_for_status()
 
-    async def hears(self, type_: str, object_: Json, ends: str = "done", **settings: Any) -> Json:
-        """Stripe announces it; the inbox row once it has come to this."""
-        event = await self.stripe.announce(type_, object_, **settings)
+    async def hears(self, type_: str, object_: Json, ends: str = "done", account: str | None = None) -> Json:
+        """Announce the event at Stripe; return its inbox row when it has this status."""
+        event = await self.stripe.announce(type_, object_, account=account)
         return await inbox_row(self.view, event["id"], ends)
 
     async def heard(self, type_: str, ends: str) -> Json:
-        """The latest event of a type that Stripe sent by itself, once it has come to this."""
+        """Wait until the latest event of this type has this status; return its inbox row."""
 
         async def there() -> list[Json]:
             rows = await self.view.select("select * from webhook_inbox where event_type = %s order by inbox_id desc", type_)
@@ -67,8 +67,8 @@ OpenShop = Callable[..., Awaitable[Shop]]
 
 
 @pytest.fixture
-async def open_shop(processes: Any, stripe: SimulatorControl, view: LedgerView) -> AsyncIterator[OpenShop]:
-    """In the end all that Stripe has told is handled, before anybody asks whether the books agree."""
+async def open_shop(processes: Processes, stripe: SimulatorControl, view: LedgerView) -> AsyncIterator[OpenShop]:
+    """All of Stripe's events are handled before the books are checked."""
 
     async def opened(payload: str = "snapshot", knobs: Json | None = None, **changes: str) -> Shop:
         served = await processes.start(STRIPE_WEBHOOK_SECRETS=SECRET, **changes)
@@ -200,7 +200,7 @@ async def test_stripe_is_no_authority_for_hyperswitch_order(
     await shop.web.order("o1", 1_000, anna=900)
     await shop.web.pay("o1", 1_000)
     await view.reached("o1", "completed")
-    named = {"metadata": {"order_id": "o1"}}
+    named: Json = {"metadata": {"order_id": "o1"}}
     refund = await shop.hears("refund.updated", a_refund("re_1", 400, **named), "ignored")
     dispute = await shop.hears("charge.dispute.funds_withdrawn", a_dispute("dp_1", 400, moved=400, **named), "ignored")
     hint = await shop.hears("charge.refunded", {"id": "ch_1", "object": "charge", "amount_refunded": 400}, "ignored")
@@ -259,7 +259,7 @@ async def test_stripe_refund_finds_order_by_any_name(
 
 
 async def test_refund_before_payment_waits_for_it(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
-    """Whose word counts is told by the payment."""
+    """The payment decides which provider is the authority."""
     shop = await open_shop()
     event = await stripe.announce("refund.updated", a_refund("re_1", 400))
     await inbox_row(view, event["id"], "parked")
@@ -355,7 +355,7 @@ async def test_foreign_transfer_event_is_ignored(open_shop: OpenShop, stripe: Si
 
 @pytest.mark.parametrize(("fault", "how"), [("status", {"status": 503}), ("latency", {"ms": 60_000})])
 async def test_event_waits_uncounted_while_stripe_is_unreadable(
-    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView, fault: str, how: dict[str, int]
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView, fault: str, how: Json
 ) -> None:
     """Also where it is silent: other events are handled in the same batch, and the lease of this one ends soon."""
     shop = await open_shop()

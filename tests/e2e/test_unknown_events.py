@@ -1,25 +1,25 @@
-"""Events of types, statuses and shapes that nobody knows: taken in, told apart with a reason, and nobody waits behind them."""
+"""Events of unknown types, statuses and shapes: stored, classified with a reason, and in the way of no other event."""
 
 import json
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from infrastructure.stripe import signature as stripe_signature
-from tests.support.ledger_process import SECRET, signed
+from tests.e2e.conftest import Processes
+from tests.support.json_types import Json
+from tests.support.ledger_process import SECRET, LedgerClient, signed
 from tests.support.ledger_view import LedgerView
 from tests.support.service import account
 from tests.support.stripe_events import a_dispute, a_refund
 
-Json = dict[str, Any]
 HUGE = 10**30
 ORDER: Json = {"metadata": {"order_id": "o1"}}
 REFUND = {"refund_id": "ref_1", "payment_id": "pay_o1", "amount": 400, "currency": "EUR", "status": "succeeded", **ORDER}
 DISPUTE = {"dispute_id": "dp_1", "payment_id": "pay_o1", "amount": "400", "currency": "EUR"}
 
-STRIPES: dict[str, tuple[str, Any, str]] = {
+STRIPES: dict[str, tuple[str, object, str]] = {
     "a type nobody knows": ("invoice.sung", {"id": "in_1"}, "ignored"),
     "a refund of a status nobody knows": ("refund.updated", a_refund("re_1", 400, "transmuted", **ORDER), "ignored"),
     "a dispute of a status nobody knows": ("charge.dispute.updated", a_dispute("dp_1", 400, "under_water", **ORDER), "ignored"),
@@ -46,7 +46,7 @@ HYPERSWITCHS: dict[str, tuple[str, Json, str]] = {
 
 
 @pytest.fixture
-async def web(processes: Any, view: LedgerView) -> Any:
+async def web(processes: Processes, view: LedgerView) -> LedgerClient:
     web = await processes.talk(await processes.start(STRIPE_WEBHOOK_SECRETS=SECRET))
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
@@ -54,7 +54,7 @@ async def web(processes: Any, view: LedgerView) -> Any:
     return web
 
 
-async def test_unknown_events_are_stored_and_known_ones_handled(web: Any, view: LedgerView) -> None:
+async def test_unknown_events_are_stored_and_known_ones_handled(web: LedgerClient, view: LedgerView) -> None:
     wanted = {}
     for number, (event_type, object_, ends) in enumerate(STRIPES.values()):
         event = {"id": f"evt_s{number}", "object": "event", "type": event_type, "livemode": False, "data": {"object": object_}}

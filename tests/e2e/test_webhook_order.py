@@ -1,4 +1,4 @@
-"""Sixty orders at once, each told the same story in another order: they all end the same, in the books and at Stripe."""
+"""Sixty orders with the same reports in different orders: all reach the same state, here and at Stripe."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import permutations
 from random import Random
-from typing import Any
 
 from infrastructure.bootstrap import running
 from infrastructure.service import Service
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CURRENCY, LedgerCaller, SystemUnderTest, account
 from tests.support.stripe_events import a_dispute, a_refund
@@ -22,15 +22,15 @@ REFUND_A, REFUND_B, DISPUTED = 333, 200, 1_000
 LEFT = SHARE - SHARE * REFUND_B // ORDER
 
 
-class Telling:
+class OrderReports:
     """One order, and the seven reports about it."""
 
     def __init__(self, number: int, service: Service) -> None:
         self.number, self._service = number, service
         self.order_id, self.charge = f"o{number}", f"ch_{number}"
 
-    def reports(self) -> list[tuple[str, Callable[[], Awaitable[Any]]]]:
-        told: list[tuple[str, str, dict[str, Any]]] = [
+    def reports(self) -> list[tuple[str, Callable[[], Awaitable[object]]]]:
+        events: list[tuple[str, str, Json]] = [
             ("A", "refund.updated", self._refund("A", REFUND_A)),
             ("A again", "refund.updated", self._refund("A", REFUND_A)),
             ("A fails", "refund.failed", self._refund("A", REFUND_A, "failed")),
@@ -38,34 +38,34 @@ class Telling:
             ("withdrawn", "charge.dispute.funds_withdrawn", self._dispute("needs_response", moved=DISPUTED)),
             ("won", "charge.dispute.funds_reinstated", self._dispute("won")),
         ]
-        reports = [(name, self._telling(name, type_, object_)) for name, type_, object_ in told]
+        reports = [(name, self._delivery(name, type_, object_)) for name, type_, object_ in events]
         return [("paid", self._pay), *reports]
 
     async def _pay(self) -> None:
         await self._service.ledger.record_payment(self.order_id, None, self.charge, "api")
 
-    def _telling(self, name: str, type_: str, object_: dict[str, Any]) -> Callable[[], Awaitable[Any]]:
+    def _delivery(self, name: str, type_: str, object_: Json) -> Callable[[], Awaitable[object]]:
         event_id = f"evt_{self.order_id}_{name.replace(' ', '_')}"
         event = {"id": event_id, "object": "event", "type": type_, "livemode": False, "data": {"object": object_}}
         return lambda: self._service.inbox.put("stripe", event_id, type_, json.dumps(event).encode(), datetime.now(UTC))
 
-    def _refund(self, name: str, amount: int, status: str = "succeeded") -> dict[str, Any]:
+    def _refund(self, name: str, amount: int, status: str = "succeeded") -> Json:
         return a_refund(f"re_{self.order_id}_{name}", amount, status, self.charge)
 
-    def _dispute(self, status: str, moved: int = 0) -> dict[str, Any]:
+    def _dispute(self, status: str, moved: int = 0) -> Json:
         return a_dispute(f"dp_{self.order_id}", DISPUTED, status, self.charge, moved)
 
 
 async def test_webhook_order_does_not_change_the_end(system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView) -> None:
     orders = Random(SEED).sample(list(permutations(range(7))), SAMPLE)
     async with running(system.settings) as service:
-        tellings = [Telling(number, service) for number in range(SAMPLE)]
-        for telling in tellings:
-            await stripe.create_charge(telling.charge, CURRENCY.lower(), ORDER)
-            await LedgerCaller(service).order(telling.order_id, ORDER, **{f"seller{telling.number}": SHARE})
+        all_reports = [OrderReports(number, service) for number in range(SAMPLE)]
+        for order_reports in all_reports:
+            await stripe.create_charge(order_reports.charge, CURRENCY.lower(), ORDER)
+            await LedgerCaller(service).order(order_reports.order_id, ORDER, **{f"seller{order_reports.number}": SHARE})
         for turn in range(7):
-            for telling, order in zip(tellings, orders, strict=True):
-                await telling.reports()[order[turn]][1]()
+            for order_reports, order in zip(all_reports, orders, strict=True):
+                await order_reports.reports()[order[turn]][1]()
             await view.until(lambda: nothing_is(view, "stored"), f"turn {turn} is handled")
         await view.until(lambda: nothing_is(view, "parked"), "what was parked has been released")
         await view.until(lambda: nothing_is_due(view), "nothing is due")
@@ -82,7 +82,7 @@ async def test_webhook_order_does_not_change_the_end(system: SystemUnderTest, st
 async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
     system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView
 ) -> None:
-    """Every other dispute is lost in the end. Words that contradict each other are decided by asking the provider itself."""
+    """Every other dispute is lost in the end. Contradicting reports are decided by a look-up at the provider."""
     orders = Random(SEED).sample(list(permutations(range(7))), SAMPLE)
     async with running_hyperswitch() as (_, psp):
         settings = replace(system.settings, hyperswitch_base_url=psp.url, hyperswitch_api_key="snd_1")
@@ -93,8 +93,8 @@ async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
             for turn in range(7):
                 for number, order in enumerate(orders):
                     event = stories[number][order[turn]]
-                    told = (event["event_id"], event["event_type"], json.dumps(event).encode(), datetime.now(UTC))
-                    await service.inbox.put("hyperswitch", *told)
+                    events = (event["event_id"], event["event_type"], json.dumps(event).encode(), datetime.now(UTC))
+                    await service.inbox.put("hyperswitch", *events)
                 await view.until(lambda: nothing_is(view, "stored"), f"turn {turn} is handled")
             await view.until(lambda: nothing_is(view, "parked"), "what was parked has been released")
             await view.until(lambda: nothing_is_due(view), "nothing is due")
@@ -110,8 +110,8 @@ async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
     assert await view.select("select from webhook_inbox where status not in ('done', 'ignored')") == []
 
 
-async def lived_at_the_provider(psp: HyperswitchControl, number: int) -> list[dict[str, Any]]:
-    """What the provider has to tell of one order, in the order in which it happened; one thing it tells twice."""
+async def lived_at_the_provider(psp: HyperswitchControl, number: int) -> list[Json]:
+    """The provider's reports about one order, in the order of the events; one report comes twice."""
     before = len(await psp.events())
     await psp.take_payment(f"pay_{number}", ORDER, CURRENCY, metadata={"order_id": f"o{number}"})
     refund_a, refund_b = [(await psp.make_refund(f"pay_{number}", amount))["refund_id"] for amount in (REFUND_A, REFUND_B)]
@@ -120,13 +120,13 @@ async def lived_at_the_provider(psp: HyperswitchControl, number: int) -> list[di
     await psp.settle_refund(refund_a, "failed")
     dispute_id = await psp.open_dispute(f"pay_{number}", DISPUTED)
     await psp.settle_dispute(dispute_id, "lost" if number % 2 else "won")
-    told = (await psp.events())[before:]
-    again = next(event for event in told if event["event_type"] == "refund_succeeded")
-    return [*told, {**again, "event_id": f"{again['event_id']}_again"}]
+    events = (await psp.events())[before:]
+    again = next(event for event in events if event["event_type"] == "refund_succeeded")
+    return [*events, {**again, "event_id": f"{again['event_id']}_again"}]
 
 
 async def nets(stripe: SimulatorControl) -> dict[int, int]:
-    """What each seller has of its order at Stripe."""
+    """Return each seller's net amount at Stripe."""
     held = (await stripe.ledger())["transfers"]
     return {
         number: sum(h["amount"] - h["amount_reversed"] for h in held if h["destination"] == account(f"seller{number}"))

@@ -1,13 +1,13 @@
-"""The worker cases, one by one: real PostgreSQL, real SDK, real HTTP, and a Stripe that misbehaves as told."""
+"""Workers with a real PostgreSQL, the real SDK, real HTTP, and a Stripe that injects faults."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from domain.identity import reversal_name, transfer_stream
 from domain.seller_transfer import facts
 from infrastructure.settings import WorkSettings
+from tests.support.json_types import Json
 from tests.support.ledger_view import eventually
 from tests.support.service import CREATE, OFF, QUICK, REVERSE, SLOW, SystemUnderTest
 
@@ -15,7 +15,7 @@ ALL_SIX = 6
 """Calls with REVERSAL_MAX_RETRIES=5: the first, and five repeats."""
 
 
-def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> dict[str, Any]:
+def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> Json:
     """The columns of a row whose reversal is due."""
     return {
         "status": "reversal_pending",
@@ -26,7 +26,7 @@ def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> dic
     } | columns
 
 
-def kept(row: dict[str, Any]) -> tuple[object, ...]:
+def kept(row: Json) -> tuple[object, ...]:
     return tuple(row[name] for name in ("status", "version", "stripe_reversal_id", "leased_by"))
 
 
@@ -101,7 +101,7 @@ async def test_reversal_after_503_waits_for_its_backoff(system: SystemUnderTest)
 
 
 async def test_fifth_retry_delay_is_capped_at_ten_seconds(system: SystemUnderTest) -> None:
-    """By a fact that says four retries are behind us, so that nobody has to wait for them."""
+    """A planted fact counts four retries already, so that the test need not wait for them."""
     ten = WorkSettings(backoff_base=timedelta(seconds=1), backoff_max=timedelta(seconds=10))
     theirs = await system.at_stripe()
     transfer_id = await system.take_over(**due("old", theirs, retry_count=4))
@@ -162,7 +162,7 @@ async def test_reversal_without_stripe_transfer_id_makes_no_call(system: SystemU
     assert await system.posts(REVERSE) == []
 
 
-STATUSES: dict[str, dict[str, Any]] = {
+STATUSES: dict[str, Json] = {
     "pending": {"next_retry_at": datetime(2026, 1, 1, tzinfo=UTC)},
     "failed": {"next_retry_at": datetime(2026, 1, 1, tzinfo=UTC)},
     "completed": {},
@@ -175,7 +175,7 @@ STATUSES: dict[str, dict[str, Any]] = {
 
 async def take_over_one_of_each_status(system: SystemUnderTest) -> None:
     for status, columns in STATUSES.items():
-        sent: dict[str, Any] = (
+        sent: Json = (
             {} if status in ("pending", "failed", "cancelled") else {"stripe_transfer_id": await system.at_stripe(status)}
         )
         if back := columns.get("amount_reversed"):
@@ -188,7 +188,7 @@ async def take_over_one_of_each_status(system: SystemUnderTest) -> None:
     ("enabled", "worked_on"), [("reversals", {"due": "reversed"}), ("transfers", {"pending": "completed", "failed": "completed"})]
 )
 async def test_worker_claims_only_due_work_of_its_kind(system: SystemUnderTest, enabled: str, worked_on: dict[str, str]) -> None:
-    """All are older than now; the first claim would take whatever it may take, and the drain records what it did."""
+    """All are due. The first claim takes every transfer that it may take, and the drain records the calls."""
     await take_over_one_of_each_status(system)
     before = {row["order_id"]: row for row in await system.view.select("select * from seller_transfers")}
     async with system.at_work(**{"reversals": OFF, "transfers": OFF, enabled: QUICK}):

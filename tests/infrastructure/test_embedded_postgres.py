@@ -1,4 +1,4 @@
-"""The embedded server lives exactly as long as its users, and survives whatever is killed around it."""
+"""The embedded server: shared by its users, stopped after the last one, and robust against kills."""
 
 import fcntl
 import os
@@ -104,7 +104,7 @@ def postmaster(base: Path) -> int:
 
 
 def kill_everything_of(directory: Path) -> None:
-    """What a power failure does: nobody gets a chance to tidy up."""
+    """Kill every process at once, as a power failure does."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if str(directory) in (process / "cmdline").read_text() and int(process.name) != os.getpid():

@@ -1,4 +1,4 @@
-"""The migration runner, on directories of its own; the ledger's real migrations are tested with the event store."""
+"""The migration runner, on directories of its own; the real migrations are tested with the event store."""
 
 import shutil
 import signal

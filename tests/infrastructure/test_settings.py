@@ -1,4 +1,4 @@
-"""The environment: read once, checked before anything starts."""
+"""Settings from the environment: read once, checked before anything starts."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What an answer of Stripe leads to: the vocabulary of the table of rejections."""
+"""Expected outcomes of the answers in the response matrix: facts, row, keys, and end."""
 
 from enum import Enum, auto
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Due(Enum):
 
 
 class ExpectedOutcome(NamedTuple):
-    """What one answer leads to."""
+    """The expected effects of one answer."""
 
     facts: tuple[str, ...]
     """Appended by the answer."""
@@ -37,9 +37,9 @@ class ExpectedOutcome(NamedTuple):
     """Money may have moved without our knowing."""
     alarm: str | None = None
     prefix: str | None = ""
-    """What stands before Stripe's words in `last_error`; None: there is no error."""
+    """The text before Stripe's message in `last_error`; None: there is no error."""
     then: tuple[str, ...] = ()
-    """Facts of what comes next, once the cause is gone."""
+    """Facts that follow once the cause is gone."""
     ends: str | None = None
     """The status in the end; None: paid, or all of it taken back."""
     identified: bool = True
@@ -65,7 +65,7 @@ def unfunded(*, stored: bool = True) -> ExpectedOutcome:
 
 
 def on_hold(*, stored: bool = True) -> ExpectedOutcome:
-    """The seller's account cannot take money: nothing is due until it can, or somebody says so."""
+    """The seller's account cannot take money: nothing is due until it can, or until a person retries."""
     return ExpectedOutcome(("Failed",), "on_hold", "failed", (1, 1 + stored), waiting_for="account", alarm="on_hold", then=PAID)
 
 
@@ -96,13 +96,13 @@ def hindered(why: str, alarm: str | None = None, *, open_: bool = False) -> "Per
 
 
 def unknown(why: str, alarm: str | None = None, *, identified: bool = True) -> "PerCall":
-    """Nobody can tell what became of it: the same key and body, and an attempt is gone."""
+    """The outcome is unknown: the same key and body again, and an attempt is gone."""
     follows = ExpectedOutcome(("AttemptDeferred",), "unknown", None, (1, 1), retries=1, due=Due.BACKOFF, open=True, alarm=alarm)
     return for_both(follows._replace(prefix=f"{why}: ", identified=identified))
 
 
 class PerCall(NamedTuple):
-    """What follows for each of the two calls; None where it cannot meet that answer."""
+    """The expected outcome for each of the two calls; None where the call cannot meet that answer."""
 
     create: ExpectedOutcome | None = None
     reverse: ExpectedOutcome | None = None

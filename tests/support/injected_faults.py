@@ -1,21 +1,31 @@
-"""How Stripe is brought to refuse a call, or to leave it without an answer that anybody could read."""
+"""Faults, refusals and altered answers of the simulated Stripe."""
 
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.simulators.stripe.errors import CATALOGUE
+from tests.support.json_types import Json
 from tests.support.service import CREATE, account
 
-if TYPE_CHECKING:
-    from tests.support.story import CallStory
-
-Json = dict[str, Any]
-Step = Callable[["CallStory"], Awaitable[object]]
 EUR, ENOUGH = "eur", 10**9
+
+
+class TransferUnderTest(Protocol):
+    """A transfer to one seller at the simulated Stripe."""
+
+    seller: str
+    stripe_transfer_id: str
+
+    @property
+    def stripe(self) -> SimulatorControl: ...
+
+
+Step = Callable[[TransferUnderTest], Awaitable[object]]
 
 
 class Fault(NamedTuple):
@@ -26,7 +36,7 @@ class Fault(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """A situation at Stripe in which its own rules refuse the call, and what ends that situation."""
+    """A situation at Stripe in which its own rules refuse the call: how it begins and how it ends."""
 
     begins: Step | None = None
     ends: Step | None = None
@@ -36,14 +46,14 @@ class Situation(NamedTuple):
 
 
 class RewrittenAnswer(NamedTuple):
-    """Stripe carries the call out, and something between it and us alters the answer."""
+    """Stripe executes the call, and a proxy alters the answer."""
 
     body: Callable[[Json], object]
     status: int = 200
 
 
 class AnswerRewriter:
-    """What stands between Stripe and us: alters the next answer to one of the two calls, when told to."""
+    """Alters the next answer of Stripe to one of the two calls, on request."""
 
     def __init__(self) -> None:
         self._next: tuple[re.Pattern[str], RewrittenAnswer] | None = None
@@ -63,7 +73,7 @@ class AnswerRewriter:
 
 
 class RewritingMiddleware:
-    """`Between` as middleware of the simulator."""
+    """An `AnswerRewriter` as middleware of the simulator."""
 
     def __init__(self, app: ASGIApp, rewriter: AnswerRewriter) -> None:
         self._app, self._between = app, rewriter
@@ -107,51 +117,51 @@ def having(**fields: object) -> Callable[[Json], object]:
     return lambda shown: shown | fields
 
 
-# --- scenes -----------------------------------------------------------------------------------------------------------
+# --- situations -----------------------------------------------------------------------------------------------------------
 
 
-async def drain_platform(story: "CallStory") -> None:
-    await story.stripe.drain(EUR)
+async def drain_platform(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.drain(EUR)
 
 
-async def fund_platform(story: "CallStory") -> None:
-    await story.stripe.fund(EUR, ENOUGH)
+async def fund_platform(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.fund(EUR, ENOUGH)
 
 
-async def drain_seller(story: "CallStory") -> None:
-    await story.stripe.drain(EUR, account=account(story.seller))
+async def drain_seller(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.drain(EUR, account=account(transfer.seller))
 
 
-async def fund_seller(story: "CallStory") -> None:
-    await story.stripe.fund(EUR, ENOUGH, account=account(story.seller))
+async def fund_seller(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.fund(EUR, ENOUGH, account=account(transfer.seller))
 
 
-async def forbid_transfers(story: "CallStory") -> None:
-    await story.stripe.change_account(account(story.seller), transfers_capability="inactive")
+async def forbid_transfers(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.change_account(account(transfer.seller), transfers_capability="inactive")
 
 
-async def allow_transfers(story: "CallStory") -> None:
-    await story.stripe.change_account(account(story.seller), transfers_capability="active")
+async def allow_transfers(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.change_account(account(transfer.seller), transfers_capability="active")
 
 
-async def open_the_account(story: "CallStory") -> None:
-    await story.stripe.change_account(account(story.seller))
+async def open_the_account(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.change_account(account(transfer.seller))
 
 
 def charged(id_: str, currency: str, amount: int) -> Step:
     """A buyer's payment, of which the transfer is to be made."""
 
-    async def begins(story: "CallStory") -> None:
-        await story.stripe.create_charge(id_, currency, amount)
+    async def begins(transfer: TransferUnderTest) -> None:
+        await transfer.stripe.create_charge(id_, currency, amount)
 
     return begins
 
 
 def taken_back(amount: int | None = None) -> Step:
-    """By somebody else, in the dashboard."""
+    """An external reversal, made in the dashboard."""
 
-    async def begins(story: "CallStory") -> None:
-        await story.stripe.external_reversal(story.stripe_transfer_id, amount)
+    async def begins(transfer: TransferUnderTest) -> None:
+        await transfer.stripe.external_reversal(transfer.stripe_transfer_id, amount)
 
     return begins
 
@@ -159,9 +169,9 @@ def taken_back(amount: int | None = None) -> Step:
 def worded(name: str, first: Step, **changes: Any) -> Step:
     """The situation, and the entry of the catalogue that speaks of it in other words."""
 
-    async def begins(story: "CallStory") -> None:
-        await story.stripe.reword(name, **changes)
-        await first(story)
+    async def begins(transfer: TransferUnderTest) -> None:
+        await transfer.stripe.reword(name, **changes)
+        await first(transfer)
 
     return begins
 

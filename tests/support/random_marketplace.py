@@ -1,4 +1,4 @@
-"""A random life of a marketplace through the real ledger: orders, payments, refunds that come and go, and Stripe's moods.
+"""A random history of a marketplace through the real ledger: orders, payments, refunds, and Stripe's answers.
 
 One seed replays it. The clock never goes back and often stands still, so that several commands share one instant.
 """
@@ -41,7 +41,7 @@ TIMEOUT = Unknown("timeout", "no answer in 30 s", request_id=None)
 
 
 class RandomMarketplace:
-    """`happens` does one random thing, which is one command or one step of a worker."""
+    """Each `step` is one random command or one step of a worker."""
 
     def __init__(self, storage: Storage, seed: int) -> None:
         self._random, self.instant = Random(seed), START
@@ -210,7 +210,7 @@ class RandomMarketplace:
         return held._replace(amount_reversed=taken, reversals=tuple(reversals))
 
     async def _dashboard(self) -> None:
-        """Somebody takes a little back at Stripe, and the ledger hears of it."""
+        """Make a small external reversal at Stripe, and record it in the ledger."""
         paid = await self._some_transfer(lambda transfer: transfer.id in self._books and self._seen(transfer).left > 1)
         if paid is not None:
             self._books[paid.id][1].insert(0, ReversalAtStripe(self._name("trr"), 1, None))

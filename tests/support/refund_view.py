@@ -1,16 +1,14 @@
-"""The buyer's side of a scenario: the simulated payment provider, and what our database says of a refund."""
+"""Refunds as the simulated payment provider and the ledger's database show them."""
 
 import json
-from typing import Any
 
 from domain.identity import refund_stream
 from infrastructure.simulators.hyperswitch import HyperswitchControl
-from tests.support.ledger_view import LedgerView
+from tests.support.json_types import Json
+from tests.support.ledger_view import F, LedgerView
 
 CREATE_REFUND, ASK, CREATE_PAYMENT = "refunds.create", "refunds.retrieve", "payments.create"
 CURRENCY = "EUR"
-
-Json = dict[str, Any]
 
 
 class RefundView:
@@ -39,11 +37,11 @@ class RefundView:
     async def story(self, refund_id: str = "r1") -> list[str]:
         return await self.view.story(refund_stream(refund_id))
 
-    async def happened(self, kind: type[Any], refund_id: str = "r1", times: int = 1) -> Any:
+    async def happened(self, kind: type[F], refund_id: str = "r1", times: int = 1) -> F:
         return await self.view.happened(refund_stream(refund_id), kind, times)
 
     async def calls(self, operation: str = CREATE_REFUND) -> list[Json]:
-        """What the payment provider has heard, oldest first; the body as it was sent, read."""
+        """Return the payment provider's log of calls, oldest first, with the parsed body as `sent`."""
         return [{**call, "sent": json.loads(call["body"] or "null")} for call in await self.psp.requests(operation)]
 
     async def made(self) -> list[Json]:

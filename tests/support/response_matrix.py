@@ -1,7 +1,7 @@
-"""The table of all answers to the two calls that move money: what Stripe does, and what must follow.
+"""The response matrix: every answer to the two calls that move money, and its expected outcome.
 
-`mark` says how well it is known that Stripe does so: W recorded on the wire, D documented, K in the SDK, R executed against
-a local server, P reported by third parties, G guessed. Whatever follows must be safe even where the mark is a P or a G.
+`mark` says how well Stripe's behaviour is known: W recorded on the wire, D documented, K in the SDK, R executed against a
+local server, P reported by third parties, G guessed. The outcome must be safe even where the mark is a P or a G.
 """
 
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ class Row(NamedTuple):
 
 
 def _stated(id_: str, mark: str, entry: str, follows: PerCall, *, stored: bool = False, **changes: object) -> Row:
-    """Stripe answers with this entry, whatever its reasons."""
+    """A row for a Stripe that answers with this entry of the catalogue."""
     says = changes.get("message")
     return Row(id_, mark, catalogued(entry, stored=stored, **changes), follows, entry, says if isinstance(says, str) else None)
 

@@ -142,7 +142,7 @@ async def call_story(system: SystemUnderTest, rewriter: AnswerRewriter, call: st
 # --- one row of the table ---------------------------------------------------------------------------------------------
 
 
-async def check_case(story: CallStory, case: ResponseCase) -> None:
+async def check_response(story: CallStory, case: ResponseCase) -> None:
     """Make the call, and compare its answer and all that follows with the row of the matrix."""
     row, call, follows = case
     by_itself = follows.due is Due.HINDERED

@@ -1,8 +1,10 @@
-"""Somebody who listens to a provider's webhooks."""
+"""A receiver of a provider's webhooks."""
 
 import asyncio
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from tests.support.json_types import Json
 
 
 class ReceivedWebhook(NamedTuple):
@@ -10,8 +12,9 @@ class ReceivedWebhook(NamedTuple):
     signature: str | None
 
     @property
-    def event(self) -> dict[str, Any]:
-        return json.loads(self.body)
+    def event(self) -> Json:
+        event: Json = json.loads(self.body)
+        return event
 
 
 class WebhookReceiver:
@@ -31,7 +34,7 @@ class WebhookReceiver:
         self._server.close()
         await self._server.wait_closed()
 
-    async def has(self, count: int) -> list[dict[str, Any]]:
+    async def has(self, count: int) -> list[Json]:
         """The events, as soon as there are so many."""
         async with asyncio.timeout(10), self._news:
             await self._news.wait_for(lambda: len(self.received) >= count)

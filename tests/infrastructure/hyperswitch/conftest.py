@@ -22,9 +22,11 @@ from tests.support.fault_server import FaultServer
 
 __all__ = ["api", "config", "control", "payment_body", "refund_body", "running", "simulator"]
 
+OpenGateway = Callable[..., Awaitable[HyperswitchGateway]]
+
 
 @pytest.fixture
-async def gateway_at() -> AsyncIterator[Callable[..., Awaitable[HyperswitchGateway]]]:
+async def gateway_at() -> AsyncIterator[OpenGateway]:
     """Build gateways that are closed at the end; `timeout` in seconds."""
     async with AsyncExitStack() as stack:
 
@@ -38,7 +40,7 @@ async def gateway_at() -> AsyncIterator[Callable[..., Awaitable[HyperswitchGatew
 async def gateway(
     simulator: LoopbackServer,
     control: HyperswitchControl,
-    gateway_at: Callable[..., Awaitable[HyperswitchGateway]],
+    gateway_at: OpenGateway,
 ) -> HyperswitchGateway:
     return await gateway_at(simulator.url)
 

@@ -1,4 +1,4 @@
-"""Two small tables: what a person has to look at, and which world the database belongs to."""
+"""Alarms, and the account and mode that a database is bound to."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

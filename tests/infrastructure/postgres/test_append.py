@@ -1,10 +1,9 @@
-"""What an append promises, and what the database refuses."""
+"""Guarantees of an append, and the changes that the database refuses."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -13,10 +12,10 @@ import pytest
 from domain.errors import Conflict, ConstraintBroken
 from infrastructure.postgres.errors import Unavailable
 from infrastructure.postgres.event_store import EventStore, StoredFact
+from infrastructure.postgres.inbox import Inbox
+from tests.infrastructure.postgres.conftest import Make, Person
 
-Make = Callable[..., Any]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
-Person = psycopg.AsyncConnection[Any]
 
 
 async def positions(person: Person) -> list[int]:
@@ -58,7 +57,7 @@ async def test_faulty_appends_of_group_fail_alone(open_store: OpenStore, fact: M
     assert conflict.taken == ((taken.originator_id, 1),)
     assert isinstance(broken, ConstraintBroken)
     assert broken.constraint == "reversals_never_exceed_the_transfer"
-    assert sorted(answers) == list(range(2, 64))
+    assert sorted(answer for answer in answers if isinstance(answer, int)) == list(range(2, 64))
     assert await positions(person) == list(range(1, 64))
 
 
@@ -180,7 +179,7 @@ async def test_append_without_facts_stores_its_rows(store: EventStore, fact: Mak
     got = await asyncio.gather(
         store.append([], {"alarms": [alarm]}), store.append([fact()], {"alarms": [alarm | {"detail": "second"}]})
     )
-    assert got == [1, 2]
+    assert list(got) == [1, 2]
     rows = await person.execute("select kind, subject, detail, cleared_at from alarms")
     assert await rows.fetchall() == [("drift", "t1", "second", None)]
 
@@ -368,7 +367,7 @@ async def test_stored_facts_are_read_back(store: EventStore, fact: Make) -> None
     assert await store.load([]) == {}
 
 
-async def test_handled_webhook_is_done_with_its_facts(store: EventStore, fact: Make, inbox: Any, person: Person) -> None:
+async def test_handled_webhook_is_done_with_its_facts(store: EventStore, fact: Make, inbox: Inbox, person: Person) -> None:
     for name in ("e1", "e2", "e3"):
         await inbox.put("stripe", name, "transfer.created", b"{}", datetime.now(UTC))
     claim = await inbox.claim("worker-1", 10, timedelta(seconds=10))
@@ -389,7 +388,7 @@ async def test_handled_webhook_is_done_with_its_facts(store: EventStore, fact: M
     ]
 
 
-async def test_webhook_with_refused_facts_is_not_done(store: EventStore, fact: Make, inbox: Any, person: Person) -> None:
+async def test_webhook_with_refused_facts_is_not_done(store: EventStore, fact: Make, inbox: Inbox, person: Person) -> None:
     await inbox.put("stripe", "e1", "transfer.created", b"{}", datetime.now(UTC))
     [event] = (await inbox.claim("worker-1", 10, timedelta(seconds=10))).events
     taken: StoredFact = fact()
@@ -400,7 +399,7 @@ async def test_webhook_with_refused_facts_is_not_done(store: EventStore, fact: M
     assert await rows.fetchall() == [("stored", None)]
 
 
-async def test_append_releases_webhooks_waiting_for_it(store: EventStore, fact: Make, inbox: Any, person: Person) -> None:
+async def test_append_releases_webhooks_waiting_for_it(store: EventStore, fact: Make, inbox: Inbox, person: Person) -> None:
     for name in ("e1", "e2"):
         await inbox.put("stripe", name, "transfer.created", b"{}", datetime.now(UTC))
     for event in (await inbox.claim("worker-1", 10, timedelta(seconds=10))).events:

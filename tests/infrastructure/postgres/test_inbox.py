@@ -1,28 +1,27 @@
-"""A received webhook is stored once, handled by one at a time, and never lost."""
+"""The inbox: each received webhook is stored once, handled by one worker at a time, and never lost."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 
 from domain.errors import ConstraintBroken
 from infrastructure.postgres.alarms import Alarms
 from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.event_store import StoredFact
 from infrastructure.postgres.inbox import Inbox
-
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import ConnectionProxy, Make, Person
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=10)
 
 
 @pytest.fixture
-def open_inbox(database_url: str, pool: Pool) -> Callable[..., Any]:
+def open_inbox(database_url: str, pool: Pool) -> Make:
     @asynccontextmanager
     async def opened(url: str = database_url, **options: Any) -> AsyncIterator[Inbox]:
         inbox = Inbox(url, pool, **options)
@@ -43,7 +42,7 @@ async def claimed(inbox: Inbox, holder: str = "worker-1", limit: int = 10) -> li
     return [event.event_id for event in (await inbox.claim(holder, limit, LEASE)).events]
 
 
-async def test_five_concurrent_webhooks_are_one_row(open_inbox: Any, person: Person) -> None:
+async def test_five_concurrent_webhooks_are_one_row(open_inbox: Make, person: Person) -> None:
     async with open_inbox() as one, open_inbox() as two:
         new = await asyncio.gather(*(put(inbox, "e1", b"{}") for inbox in (one, two, one, two, one)))
     assert sorted(new) == [False, False, False, False, True]
@@ -62,7 +61,7 @@ async def test_concurrent_intakes_do_not_deadlock(inbox: Inbox, person: Person) 
         await until_somebody_waits_for_a_transaction(person)
         await person.execute("set local lock_timeout to '500ms'")
         await person.execute(store, ("b",))
-    assert await ours == [False, False]
+    assert list(await ours) == [False, False]
 
 
 async def until_somebody_waits_for_a_transaction(person: Person, lock: str = "transactionid") -> None:
@@ -100,7 +99,7 @@ async def test_unstorable_event_fails_alone(inbox: Inbox) -> None:
     assert answers == [True] * 10
 
 
-async def test_webhook_with_lost_acknowledgement_is_stored_once(open_inbox: Any, proxy: Any, inbox: Inbox) -> None:
+async def test_webhook_with_lost_acknowledgement_is_stored_once(open_inbox: Make, proxy: ConnectionProxy, inbox: Inbox) -> None:
     async with open_inbox(proxy.url) as distant:
         proxy.lose_the_reply_to(b"transfer.created")
         await put(distant, "e1")
@@ -238,7 +237,7 @@ async def test_next_due_instant_includes_leases_of_others(inbox: Inbox) -> None:
     assert claim.now < due < claim.now + LEASE, "the first lease ends first"
 
 
-async def test_parking_waits_for_order_being_stored(inbox: Inbox, person: Person, fact: Callable[..., Any]) -> None:
+async def test_parking_waits_for_order_being_stored(inbox: Inbox, person: Person, fact: Make) -> None:
     """The release has run and found nothing parked; the order that it belongs to is not committed yet."""
     await put(inbox, "e1")
     ((event,), now) = await inbox.claim("worker-1", 1, LEASE)
@@ -253,7 +252,7 @@ async def test_parking_waits_for_order_being_stored(inbox: Inbox, person: Person
     assert await claimed(inbox) == ["e1"]
 
 
-async def append(person: Person, stored: Any, released: list[str]) -> None:
+async def append(person: Person, stored: StoredFact, released: list[str]) -> None:
     """As the event store does."""
     one = {"id": str(stored.originator_id), "version": 1, "topic": stored.topic, "state": json.loads(stored.state)}
     rows = {"released": [{"subject": subject} for subject in released]}

@@ -1,17 +1,14 @@
-"""Waiting for news instead of asking for them."""
+"""The listener for PostgreSQL notifications."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import psycopg
 import pytest
 
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.listener import Listener
-
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import ConnectionProxy, Make, Person
 
 
 async def awake(event: asyncio.Event) -> None:
@@ -20,9 +17,7 @@ async def awake(event: asyncio.Event) -> None:
     event.clear()
 
 
-async def test_append_wakes_only_listeners_for_facts(
-    database_url: str, store: EventStore, fact: Callable[..., Any], person: Person
-) -> None:
+async def test_append_wakes_only_listeners_for_facts(database_url: str, store: EventStore, fact: Make, person: Person) -> None:
     facts, webhooks = asyncio.Event(), asyncio.Event()
     listener = Listener(database_url)
     listener.on("ledger_events", facts.set)
@@ -54,7 +49,7 @@ async def test_lost_connection_wakes_all_listeners_once(database_url: str, perso
     await listener.aclose()
 
 
-async def test_listener_survives_database_outage(proxy: Any, person: Person) -> None:
+async def test_listener_survives_database_outage(proxy: ConnectionProxy, person: Person) -> None:
     news = asyncio.Event()
     listener = Listener(proxy.url)
     listener.on("news", news.set)
@@ -101,7 +96,7 @@ async def test_failing_callback_does_not_silence_others(
     assert "boom" in caplog.text
 
 
-async def test_start_without_database_is_reported(proxy: Any) -> None:
+async def test_start_without_database_is_reported(proxy: ConnectionProxy) -> None:
     await proxy.aclose()
     with pytest.raises(psycopg.OperationalError):
         await Listener(proxy.url).start()

@@ -1,10 +1,9 @@
-"""What becomes of appends whose connection dies: none lost, none doubled, nobody told a lie."""
+"""Appends whose connection dies: none lost, none doubled, each caller gets a true answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -15,24 +14,24 @@ from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.errors import Unavailable
 from infrastructure.postgres.event_store import Append, AppendStatement, EventStore, StoredFact
 from infrastructure.postgres.group_commit import GroupedCommit
+from tests.infrastructure.postgres.conftest import ConnectionProxy, Person
 
 Make = Callable[..., StoredFact]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
-Person = psycopg.AsyncConnection[Any]
 
 KILLS = 300
 WRITERS = "select pid from pg_stat_activity where query like 'select ledger_append%' and datname = current_database()"
 
 
 @pytest.fixture
-async def distant(open_store: OpenStore, proxy: Any, fact: Make) -> AsyncIterator[EventStore]:
+async def distant(open_store: OpenStore, proxy: ConnectionProxy, fact: Make) -> AsyncIterator[EventStore]:
     """A store whose writer goes through the proxy, and has written before."""
     async with open_store(proxy.url, patience=timedelta(seconds=5)) as store:
         await store.append([fact()])
         yield store
 
 
-async def test_append_with_lost_answer_is_no_self_conflict(distant: EventStore, proxy: Any, fact: Make) -> None:
+async def test_append_with_lost_answer_is_no_self_conflict(distant: EventStore, proxy: ConnectionProxy, fact: Make) -> None:
     facts = [fact() for _ in range(20)]
     proxy.lose_the_reply_to(b"test.happened")
     got = await asyncio.gather(*(distant.append([each]) for each in facts))
@@ -41,7 +40,7 @@ async def test_append_with_lost_answer_is_no_self_conflict(distant: EventStore, 
     assert [r.position for r in await distant.feed()] == list(range(1, 22))
 
 
-async def test_append_that_never_arrived_is_sent_again(distant: EventStore, proxy: Any, fact: Make) -> None:
+async def test_append_that_never_arrived_is_sent_again(distant: EventStore, proxy: ConnectionProxy, fact: Make) -> None:
     proxy.lose_the_request(b"test.happened")
     got = await asyncio.gather(*(distant.append([fact()]) for _ in range(20)))
     assert proxy.lost == 1
@@ -49,7 +48,7 @@ async def test_append_that_never_arrived_is_sent_again(distant: EventStore, prox
 
 
 async def test_conflict_after_lost_connection_reaches_the_loser(
-    distant: EventStore, store: EventStore, proxy: Any, fact: Make
+    distant: EventStore, store: EventStore, proxy: ConnectionProxy, fact: Make
 ) -> None:
     taken = fact()
     await store.append([taken])
@@ -83,7 +82,7 @@ async def test_delayed_statement_is_no_self_conflict(database_url: str, fact: Ma
     await writer.aclose()
 
 
-async def test_appends_are_answered_during_and_after_outage(open_store: OpenStore, proxy: Any, fact: Make) -> None:
+async def test_appends_are_answered_during_and_after_outage(open_store: OpenStore, proxy: ConnectionProxy, fact: Make) -> None:
     async with open_store(proxy.url, patience=timedelta(seconds=0.5)) as store:
         await store.append([fact()])
         await proxy.aclose()
@@ -94,7 +93,7 @@ async def test_appends_are_answered_during_and_after_outage(open_store: OpenStor
         assert await store.append([fact()]) == 2
 
 
-async def test_short_outage_is_unnoticed_by_callers(distant: EventStore, proxy: Any, fact: Make) -> None:
+async def test_short_outage_is_unnoticed_by_callers(distant: EventStore, proxy: ConnectionProxy, fact: Make) -> None:
     await proxy.aclose()
     call = asyncio.create_task(distant.append([fact()]))
     await asyncio.sleep(0.1)
@@ -102,7 +101,7 @@ async def test_short_outage_is_unnoticed_by_callers(distant: EventStore, proxy: 
     assert await call == 2
 
 
-async def test_interrupted_close_leaves_no_append_unanswered(pool: Pool, proxy: Any, fact: Make) -> None:
+async def test_interrupted_close_leaves_no_append_unanswered(pool: Pool, proxy: ConnectionProxy, fact: Make) -> None:
     store = EventStore(proxy.url, pool)
     await store.start()
     await proxy.aclose()
@@ -117,7 +116,7 @@ async def test_interrupted_close_leaves_no_append_unanswered(pool: Pool, proxy: 
         await store.append([fact()])
 
 
-async def test_start_without_database_is_reported(open_store: OpenStore, proxy: Any) -> None:
+async def test_start_without_database_is_reported(open_store: OpenStore, proxy: ConnectionProxy) -> None:
     await proxy.aclose()
     with pytest.raises(psycopg.OperationalError):
         async with open_store(proxy.url):

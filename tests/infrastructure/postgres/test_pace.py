@@ -1,4 +1,4 @@
-"""All processes together stay under the rate of an endpoint."""
+"""The rate limiter: all processes together stay under the rate of an endpoint."""
 
 import asyncio
 import heapq
@@ -7,17 +7,14 @@ import time
 from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 
-import psycopg
 import pytest
 
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.rate_limiter import DECREASE, RECOVERY, SLOWEST, TOGETHER, RateLimiter
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.stripe.rate_limits import TokenBucket
-
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import Person
 
 CLOSE = 0.05  # seconds between a reply and our reading of the clock; measured against seconds
 
@@ -109,7 +106,7 @@ async def test_refusals_close_together_slow_down_once(pool: Pool, person: Person
 
 @pytest.mark.parametrize("seconds", [0.0, 10.0, 30.0, 100.0, 4000.0])
 async def test_rate_recovers_with_time_up_to_its_limit(pool: Pool, person: Person, seconds: float) -> None:
-    rate_limiter, model = RateLimiter(pool, rate=20), Model()
+    rate_limiter, model = RateLimiter(pool, rate=20), RateLimiterModel()
     await rate_limiter.slow_down("transfers")
     model.slow_down(0)
     await past(person, seconds)
@@ -117,7 +114,7 @@ async def test_rate_recovers_with_time_up_to_its_limit(pool: Pool, person: Perso
 
 
 async def test_rate_never_falls_below_a_sixteenth(pool: Pool, person: Person) -> None:
-    rate_limiter, model = RateLimiter(pool, rate=16), Model()
+    rate_limiter, model = RateLimiter(pool, rate=16), RateLimiterModel()
     for n in range(20):
         await rate_limiter.slow_down("transfers")
         model.slow_down(n * TOGETHER.total_seconds())
@@ -131,8 +128,8 @@ async def past(person: Person, seconds: float) -> None:
     await person.execute("update pace set slowed_at = slowed_at - %s * interval '1 second'", (seconds,))
 
 
-class Model:
-    """The formula of queries/pace.sql with a time of its own, so that minutes of traffic take no time."""
+class RateLimiterModel:
+    """The formula of the rate limiter's query with a virtual time, so that minutes of traffic take no time."""
 
     def __init__(self) -> None:
         self._share, self._slowed_at, self._next_at = 1.0, -math.inf, 0.0
@@ -156,8 +153,8 @@ class Model:
 )
 def test_rate_limiter_at_half_the_rate_is_rarely_refused(held: int, refused: float, used: float) -> None:
     """`held` transfers wait for their instants at a time, so a slower pace is felt only when as many calls were made."""
-    clock, limit, answer_takes, warm_up, end = Ticking(), 10, 0.1, 30, 330
-    bucket, model = TokenBucket(clock, limit), Model()
+    clock, limit, answer_takes, warm_up, end = ManualClock(), 10, 0.1, 30, 330
+    bucket, model = TokenBucket(clock, limit), RateLimiterModel()
     calls = [(model.reserve(20, 0.0), 0.0) for _ in range(held)]
     heapq.heapify(calls)
     answers: Counter[bool] = Counter()
@@ -174,8 +171,8 @@ def test_rate_limiter_at_half_the_rate_is_rarely_refused(held: int, refused: flo
     assert answers[True] / (end - warm_up) > used * limit
 
 
-class Ticking(SimClock):
-    """A simulator's clock that stands where it is put."""
+class ManualClock(SimClock):
+    """A clock of the simulator that the test sets."""
 
     at = 0.0
 

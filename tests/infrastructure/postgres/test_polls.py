@@ -1,17 +1,15 @@
-"""How far providers were asked: one turn at a time, never back, and not from before this ledger began."""
+"""Positions of the polls: one process at a time, never back, and not from before the first start."""
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
-import psycopg
 import pytest
 
 from infrastructure.postgres.account_binding import bind
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.webhook_polls import Polls
+from tests.infrastructure.postgres.conftest import Person
 
-Person = psycopg.AsyncConnection[Any]
 MINUTES = timedelta(minutes=5)
 
 

@@ -1,4 +1,4 @@
-"""Positions have no holes, their order is that of commits, and the chain over them can be checked by anybody."""
+"""Positions and the hash chain: no holes, in the order of commits, and verifiable by an outsider."""
 
 import asyncio
 import json
@@ -8,18 +8,17 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-from infrastructure.postgres.event_store import EventStore, StoredFact
+from infrastructure.postgres.event_store import EventStore, Recorded, StoredFact
 from infrastructure.postgres.integrity.hash_chain import Break, breaks
+from tests.infrastructure.postgres.conftest import Person
 
 Make = Callable[..., StoredFact]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
-Person = psycopg.AsyncConnection[Any]
 
 ROOT = Path(__file__).parents[3]
 WRITER = ROOT / "tests" / "support" / "writer_process.py"
@@ -54,7 +53,7 @@ async def test_changed_dropped_or_moved_fact_breaks_chain(store: EventStore, fac
     await store.append([fact() for _ in range(6)])
     facts = await store.feed()
 
-    def positions(*changed: Any) -> list[int]:
+    def positions(*changed: Recorded) -> list[int]:
         return [broken.position for broken in breaks(changed)]
 
     assert positions(*facts[:2], facts[2]._replace(state=b'{"amount":9}'), *facts[3:]) == [3]
@@ -142,7 +141,7 @@ async def test_append_continues_during_vacuum_or_analyze(store: EventStore, fact
 
 
 async def test_library_table_lock_would_wait_for_vacuum(person: Person, database_url: str) -> None:
-    """The reason for an advisory lock, so that nobody brings LOCK TABLE back."""
+    """The reason for an advisory lock instead of LOCK TABLE."""
     async with person.transaction(), await psycopg.AsyncConnection.connect(database_url) as other:
         await person.execute("lock table ledger_events in share update exclusive mode")
         with pytest.raises(psycopg.errors.LockNotAvailable):

@@ -1,4 +1,4 @@
-"""A rebuild makes the rows what the facts say, and nobody else notices."""
+"""The rebuild of read models from facts, while the ledger runs."""
 
 import asyncio
 import json
@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 
 from domain.order.state import Share
 from infrastructure.bootstrap import stored
@@ -53,7 +53,7 @@ def ledger(database_url: str) -> str:
     return database_url
 
 
-def catalog(url: str) -> list[Any]:
+def catalog(url: str) -> list[TupleRow]:
     with psycopg.connect(url) as connection:
         return connection.execute(CATALOG, {"tables": [derived.table for derived in DERIVED]}).fetchall()
 
@@ -225,7 +225,7 @@ def test_rebuild_keeps_grants_constraints_indexes_and_views(ledger: str) -> None
 # --- while commands go on ---------------------------------------------------------------------------------------------
 
 
-class CircuitBreaker:
+class SteadyCommands:
     """Commands at a steady pace, each with the reads and the claim that go with it; every failure is kept."""
 
     def __init__(self, storage: Storage, per_second: float) -> None:
@@ -287,7 +287,7 @@ async def test_rebuild_killed_halfway_resumes_to_equal_bytes(database_url: str) 
             return bool(row[0] <= row[1] * (1 - share))
 
         async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-            breaker = CircuitBreaker(storage, per_second=50)
+            breaker = SteadyCommands(storage, per_second=50)
             running = asyncio.create_task(breaker.run())
             began = monotonic()
             killed = await begun(database_url)
@@ -343,7 +343,7 @@ async def test_locked_row_delays_only_its_own_repair(ledger: str) -> None:
 
 
 async def test_stream_changed_during_repair_gets_its_new_state(ledger: str) -> None:
-    """The rebuild waits for the append lock with what it folded before; somebody pays the order meanwhile."""
+    """The order is paid while the rebuild, which has folded its rows already, waits for the append lock."""
     async with stored(settings_from({"DATABASE_URL": ledger})) as storage:
         shares = [Share(seller_id="s1", destination="acct_1s1", amount=700)]
         await storage.ledger.register_order(order_id="moving", currency="EUR", amount=900, shares=shares)
@@ -420,7 +420,7 @@ async def test_rebuild_of_unmigrated_database_fails_in_one_line(empty_database_u
 
 
 def test_derived_stream_is_named_by_uuid(ledger: str) -> None:
-    """What `Derived.stream` names must lead to the facts, in every table."""
+    """The columns that `Derived.stream` names must lead to the facts, in every table."""
     with psycopg.connect(ledger) as connection:
         for derived in DERIVED:
             scope = "kind = 'permanently_failed'" if derived.kinds else "true"

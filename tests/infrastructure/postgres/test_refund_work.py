@@ -1,4 +1,4 @@
-"""Which worker asks the PSP for which refund: leases, pauses, and no word of Stripe's breaker."""
+"""Refunds claimed by workers: leases and pauses, independent of Stripe's circuit breaker."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,11 +1,12 @@
-"""The shipped migrations: up, down, and the rule that came when there were rows already."""
+"""The shipped migrations: up, down, and a constraint that is added while rows exist."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 
 from infrastructure.postgres import migrate
 from infrastructure.postgres.named_queries import DIRECTORY, queries
@@ -22,14 +23,16 @@ OBJECTS = """
     order by 1
 """
 
+Plain = psycopg.Connection[TupleRow]
+
 
 @pytest.fixture
-def connection(empty_database_url: str) -> Any:
+def connection(empty_database_url: str) -> Iterator[Plain]:
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         yield connection
 
 
-def add_transfer(connection: Any, status: str, stripe_transfer_id: str | None, next_retry_at: datetime | None) -> None:
+def add_transfer(connection: Plain, status: str, stripe_transfer_id: str | None, next_retry_at: datetime | None) -> None:
     connection.execute(
         "insert into seller_transfers (transfer_id, order_id, seller_id, destination, cause, amount, currency, status, "
         "amount_reversed, retry_count, transfer_group, version, created_at, updated_at, stripe_transfer_id, next_retry_at) "
@@ -38,7 +41,7 @@ def add_transfer(connection: Any, status: str, stripe_transfer_id: str | None, n
     )
 
 
-def test_migrations_down_and_up_restore_schema(empty_database_url: str, connection: Any) -> None:
+def test_migrations_down_and_up_restore_schema(empty_database_url: str, connection: Plain) -> None:
     empty = connection.execute(OBJECTS).fetchall()
     migrate.up(empty_database_url)
     full = connection.execute(OBJECTS).fetchall()
@@ -49,7 +52,7 @@ def test_migrations_down_and_up_restore_schema(empty_database_url: str, connecti
     assert connection.execute(OBJECTS).fetchall() == full
 
 
-def test_migration_step_down_undoes_its_step_up(empty_database_url: str, connection: Any) -> None:
+def test_migration_step_down_undoes_its_step_up(empty_database_url: str, connection: Plain) -> None:
     steps = len(migrate.read_migrations())
     before = {}
     for step in range(1, steps + 1):
@@ -60,7 +63,7 @@ def test_migration_step_down_undoes_its_step_up(empty_database_url: str, connect
         assert connection.execute(OBJECTS).fetchall() == before[step], f"migration {step}"
 
 
-def test_pending_reversal_check_spares_old_rows(empty_database_url: str, connection: Any) -> None:
+def test_pending_reversal_check_spares_old_rows(empty_database_url: str, connection: Plain) -> None:
     notices: list[str] = []
     migrate.up(empty_database_url, 2)
     add_transfer(connection, "reversal_pending", "tr_1", None)
@@ -82,7 +85,7 @@ def test_pending_reversal_check_spares_old_rows(empty_database_url: str, connect
     assert connection.execute(validated, (RULE,)).fetchall() == [(True,)]
 
 
-def test_pending_reversal_check_can_be_added_again(empty_database_url: str, connection: Any) -> None:
+def test_pending_reversal_check_can_be_added_again(empty_database_url: str, connection: Plain) -> None:
     migrate.up(empty_database_url)
     before = connection.execute(OBJECTS).fetchall()
     third, fourth = migrate.read_migrations()[2:4]
@@ -107,7 +110,7 @@ def test_queries_of_all_topics_are_valid_sql(database_url: str) -> None:
                 connection.execute("deallocate q")
 
 
-def _nulls(query: bytes) -> Any:
+def _nulls(query: bytes) -> dict[str, None] | list[None]:
     if b"%(" in query:
         return {part.split(b")")[0].decode(): None for part in query.split(b"%(")[1:]}
     return [None] * query.count(b"%s")

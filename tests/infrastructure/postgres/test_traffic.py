@@ -1,23 +1,23 @@
-"""What the whole fleet obeys is in the database: one breaker, and what is paused."""
+"""State of the whole fleet in the database: circuit breaker, pauses, restore."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
 import pytest
 
-from application.ports import FleetState, LookFirst
+from application.ports import FleetState
 from application.unit_of_work import UnitOfWork
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, Pause, scope_of_seller
+from domain.provider_call.operation import LookFirst
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
+from tests.infrastructure.postgres.conftest import Person
 
-Person = psycopg.AsyncConnection[Any]
 Flip = Callable[..., Awaitable[None]]
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

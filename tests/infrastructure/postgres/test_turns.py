@@ -1,20 +1,15 @@
-"""Whose turn it is: sellers wait for each other for one turn at most, and nobody works on what is paused."""
+"""Fairness of claims: sellers take turns, and paused work is not claimed."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from infrastructure.postgres.circuit_breaker import CircuitBreaker
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.work_queue import AHEAD, VISITS, Work
-
-Make = Callable[..., Any]
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import Make, Person
 
 LEASE = timedelta(seconds=10)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,7 +22,7 @@ async def database_now(person: Person) -> datetime:
 
 
 @pytest.fixture
-def owe(person: Person) -> Callable[..., Any]:
+def owe(person: Person) -> Make:
     """Many rows at once: `count` due transfers of each of these sellers, one second after another from `due` on."""
 
     async def owed(sellers: list[str], count: int = 1, due: datetime = PAST, status: str = "reversal_pending") -> None:
@@ -42,7 +37,7 @@ def owe(person: Person) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def sellers_of(person: Person) -> Callable[..., Any]:
+def sellers_of(person: Person) -> Make:
     async def sellers(ids: list[UUID]) -> list[str]:
         rows = await person.execute("select seller_id from seller_transfers where transfer_id = any(%s)", (ids,))
         return sorted(row[0] for row in await rows.fetchall())

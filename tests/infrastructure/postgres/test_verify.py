@@ -1,10 +1,9 @@
-"""Whoever changes anything by hand is found, and the finding says where."""
+"""The verification of a ledger: every manual change is found, and the finding names its place."""
 
 import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -21,6 +20,7 @@ from infrastructure.settings import settings_from
 from projections.tables import DERIVED, Derived
 from scripts.bench.synthetic import load_ledger
 from tests.support.database_edits import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
+from tests.support.json_types import Json
 from tests.support.service import LedgerCaller
 
 KEY = b"sixteen bytes are enough"
@@ -85,7 +85,7 @@ def test_tampered_fact_is_found_at_its_position(ledger: str, tampering: str) -> 
 
 
 def test_chain_rewritten_from_root_breaks_a_seal(ledger: str) -> None:
-    """Whoever can write everything can also make a new, whole chain and new rows."""
+    """A superuser can also write a new, consistent chain and new rows."""
     kept = sealed(ledger)
     with superuser(ledger) as connection:
         tables = ", ".join(derived.table for derived in DERIVED)
@@ -124,7 +124,7 @@ def test_seal_signature_covers_every_member(ledger: str) -> None:
     signed = sealed(ledger).signed(KEY)
     assert read_seal(signed.to_json()) == signed
     assert findings(ledger, signed, key=KEY) == []
-    other: dict[str, Any] = {
+    other: Json = {
         "position": signed.position - 1, "digest": "0" * 64, "sealed_at": "2020-01-01T00:00:00+00:00", "mode": "live",
         "account": "acct_2", "bound_at": "2020-01-01T00:00:00+00:00", "signature": None,
     }  # fmt: skip

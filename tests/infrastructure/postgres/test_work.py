@@ -1,19 +1,14 @@
-"""Workers share the due transfers: each goes to one of them, and a dead worker's come back."""
+"""Due transfers claimed by workers: each by one worker, and again after that worker's death."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.work_queue import CLAIM, NEXT_DUE, SOONEST, VISITS, Work
-
-Make = Callable[..., Any]
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import Make, Person
 
 LEASE = timedelta(seconds=10)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -148,7 +143,7 @@ async def test_appends_and_lease_renewals_do_not_deadlock(
 
 @pytest.mark.parametrize("kind", ["transferring", "reversing"])
 async def test_claim_uses_index_with_many_settled_transfers(person: Person, kind: str) -> None:
-    """The partial indexes are what keeps a claim short; a renamed status would silently lose them."""
+    """The partial indexes keep a claim short; a renamed status would silently lose them."""
     await person.execute(
         "insert into seller_transfers select gen_random_uuid(), 'o', 's', 'd', 'sale', 1, 'EUR', 'completed', 0, null, "
         "null, 0, null, null, null, null, 'g', null, 1, now(), now() from generate_series(1, 20000)"

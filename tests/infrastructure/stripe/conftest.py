@@ -11,6 +11,8 @@ from tests.support.fault_server import FaultServer
 
 API_KEY = "sk_test_51SecretOfThisTestSuite"
 
+OpenGateway = Callable[..., Awaitable[StripeGateway]]
+
 
 @pytest.fixture
 def api_key() -> str:
@@ -26,7 +28,7 @@ async def stripe() -> AsyncIterator[FaultServer]:
 
 
 @pytest.fixture
-async def gateway_at() -> AsyncIterator[Callable[..., Awaitable[StripeGateway]]]:
+async def gateway_at() -> AsyncIterator[OpenGateway]:
     """Builds gateways that are closed at the end; seconds of `timeout`."""
     async with AsyncExitStack() as stack:
 
@@ -38,12 +40,12 @@ async def gateway_at() -> AsyncIterator[Callable[..., Awaitable[StripeGateway]]]
 
 @pytest.fixture
 def without_collector() -> Iterator[None]:
-    """For what must not depend on when garbage is collected."""
+    """For tests that must not depend on the garbage collector."""
     gc.disable()
     yield
     gc.enable()
 
 
 @pytest.fixture
-async def gateway(stripe: FaultServer, gateway_at: Callable[..., Awaitable[StripeGateway]]) -> StripeGateway:
+async def gateway(stripe: FaultServer, gateway_at: OpenGateway) -> StripeGateway:
     return await gateway_at(stripe.url)

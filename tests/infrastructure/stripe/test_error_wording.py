@@ -1,4 +1,4 @@
-"""The one place that reads Stripe's prose, pinned: what it must recognise, and what it must leave alone."""
+"""The only module that reads Stripe's prose: recognised and unrecognised messages."""
 
 import pytest
 
@@ -17,5 +17,5 @@ from infrastructure.stripe.error_wording import says_already_reversed
         ("Transfers in BGN cannot be reversed.", False),
     ],
 )
-def test_wording_says_reversed_only_when_nothing_is_left(message, expected):
+def test_wording_says_reversed_only_when_nothing_is_left(message: str, expected: bool) -> None:
     assert says_already_reversed(message) is expected

@@ -1,4 +1,4 @@
-"""Stripe's list of events: each as its webhook would have brought it, and nothing less than a whole page."""
+"""Stripe's list of events: each event as its webhook would have brought it, whole pages only."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,9 @@ from application.missed_webhooks.ports import Told
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 from infrastructure.simulators.stripe import running_simulator
 from infrastructure.stripe.event_list import TYPES
+from infrastructure.stripe.gateway import StripeGateway
+from tests.infrastructure.stripe.conftest import OpenGateway
+from tests.support.fault_server import FaultServer
 
 SINCE = datetime(2026, 11, 20, 12, 0, 0, 900_000, tzinfo=UTC)
 UNTIL = SINCE + timedelta(hours=1)
@@ -24,7 +27,7 @@ def page(*events: object, more: object = False) -> dict[str, object]:
     return {"object": "list", "data": list(events), "has_more": more, "url": "/v1/events"}
 
 
-async def test_event_page_equals_webhook_events(stripe, gateway):
+async def test_event_page_equals_webhook_events(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, page(event(2), event(1), more=True))
     events, more = await gateway.events(SINCE, UNTIL, None)
     assert more
@@ -34,7 +37,7 @@ async def test_event_page_equals_webhook_events(stripe, gateway):
     ]
 
 
-async def test_event_request_names_types_and_rounds_window_down(stripe, gateway):
+async def test_event_request_names_types_and_rounds_window_down(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, page())
     assert await gateway.events(SINCE, UNTIL, "evt_9") == ([], False)
     (request,) = stripe.requests
@@ -44,7 +47,7 @@ async def test_event_request_names_types_and_rounds_window_down(stripe, gateway)
     assert [asked[f"types[{n}]"] for n in range(len(TYPES))] == list(TYPES)
 
 
-def test_event_types_are_at_most_twenty_without_wildcards():
+def test_event_types_are_at_most_twenty_without_wildcards() -> None:
     assert len(set(TYPES)) == len(TYPES) <= 20
     assert not any("*" in each for each in TYPES)
 
@@ -64,13 +67,13 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("shown", UNREADABLE)
-async def test_incomplete_event_page_is_a_failure(stripe, gateway, shown):
+async def test_incomplete_event_page_is_a_failure(stripe: FaultServer, gateway: StripeGateway, shown: object) -> None:
     stripe.answers(200, shown)
     with pytest.raises(LookUpFailed):
         await gateway.events(SINCE, UNTIL, None)
 
 
-async def test_event_page_ending_at_its_cursor_stops(stripe, gateway):
+async def test_event_page_ending_at_its_cursor_stops(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, page(event(1), more=True))
     with pytest.raises(LookUpFailed, match="does not go on"):
         await gateway.events(SINCE, UNTIL, "evt_1")
@@ -79,14 +82,16 @@ async def test_event_page_ending_at_its_cursor_stops(stripe, gateway):
 @pytest.mark.parametrize(
     ("status", "signal"), [(401, ProviderSignal.KEY_REFUSED), (403, ProviderSignal.KEY_REFUSED), (503, ProviderSignal.SILENCE)]
 )
-async def test_event_list_failure_states_its_meaning(stripe, gateway, status, signal):
+async def test_event_list_failure_states_its_meaning(
+    stripe: FaultServer, gateway: StripeGateway, status: int, signal: ProviderSignal
+) -> None:
     stripe.answers(status, {"error": {"type": "api_error", "message": "no"}})
     with pytest.raises(LookUpFailed) as raised:
         await gateway.events(SINCE, UNTIL, None)
     assert raised.value.signal is signal
 
 
-async def test_connected_account_events_are_not_listed(gateway_at):
+async def test_connected_account_events_are_not_listed(gateway_at: OpenGateway) -> None:
     """Stripe lists them for each account alone; see docs/guarantees.md."""
     async with running_simulator() as (_, control):
         gateway, now = await gateway_at(control.url), datetime.now(UTC)

@@ -1,5 +1,6 @@
-"""Reading Stripe's books: complete, or not at all."""
+"""Reads of Stripe's books: complete, or a failure."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
@@ -7,12 +8,16 @@ import pytest
 
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe, Rejected, Succeeded, Unknown
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from infrastructure.stripe.gateway import StripeGateway
+from tests.infrastructure.stripe.conftest import OpenGateway
+from tests.support.fault_server import FaultServer
+from tests.support.json_types import Json
 
 SINCE = datetime(2026, 11, 20, 12, 0, 0, 900_000, tzinfo=UTC)
 GONE = {"type": "invalid_request_error", "code": "resource_missing", "param": "id", "message": "No such transfer: 'tr_1'"}
 
 
-def transfer(id_: str = "tr_1", *, reversed_: int = 0, ours: str | None = "t1", **changes):
+def transfer(id_: str = "tr_1", *, reversed_: int = 0, ours: str | None = "t1", **changes: object) -> Json:
     metadata = {"transfer_id": ours} if ours else {}
     return {
         "id": id_,
@@ -26,7 +31,9 @@ def transfer(id_: str = "tr_1", *, reversed_: int = 0, ours: str | None = "t1", 
     }
 
 
-def reversal(number: int, amount: int, ours: str | None = None, source_refund: str | None = None, **changes):
+def reversal(
+    number: int, amount: int | None, ours: str | None = None, source_refund: str | None = None, **changes: object
+) -> Json:
     return {
         "id": f"trr_{number}",
         "object": "transfer_reversal",
@@ -38,15 +45,15 @@ def reversal(number: int, amount: int, ours: str | None = None, source_refund: s
     }
 
 
-def page(*items, more: object = False):
+def page(*items: object, more: object = False) -> Json:
     return {"object": "list", "data": list(items), "has_more": more, "url": "/v1/whatever"}
 
 
-def queries(stripe) -> list[dict[str, str]]:
+def queries(stripe: FaultServer) -> list[dict[str, str]]:
     return [dict(parse_qsl(urlsplit(request.path).query)) for request in stripe.requests]
 
 
-async def test_look_up_reads_reversals_of_every_page(stripe, gateway):
+async def test_look_up_reads_reversals_of_every_page(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, transfer(reversed_=600))
     stripe.answers(200, page(reversal(3, 100, "r3"), reversal(2, 200), more=True))
     stripe.answers(200, page(reversal(1, 300, source_refund="re_1")))
@@ -68,7 +75,7 @@ async def test_look_up_reads_reversals_of_every_page(stripe, gateway):
     assert queries(stripe) == [{}, {"limit": "100"}, {"limit": "100", "starting_after": "trr_2"}]
 
 
-async def test_unknown_transfer_is_absent(stripe, gateway):
+async def test_unknown_transfer_is_absent(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.refuses(404, GONE)
     with pytest.raises(NotAtStripe, match="No such transfer"):
         await gateway.get_transfer("tr_1")
@@ -97,7 +104,9 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("play", FAILURES.values(), ids=FAILURES)
-async def test_look_up_without_all_reversals_fails(stripe, gateway, play):
+async def test_look_up_without_all_reversals_fails(
+    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+) -> None:
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(reversal(1, 100), more=True))
     play(stripe)
@@ -106,7 +115,9 @@ async def test_look_up_without_all_reversals_fails(stripe, gateway, play):
 
 
 @pytest.mark.parametrize("play", FAILURES.values(), ids=FAILURES)
-async def test_search_without_all_pages_fails(stripe, gateway, play):
+async def test_search_without_all_pages_fails(
+    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+) -> None:
     stripe.answers(200, page(transfer("tr_2"), more=True))
     play(stripe)
     with pytest.raises(LookUpFailed):
@@ -128,7 +139,7 @@ async def test_search_without_all_pages_fails(stripe, gateway, play):
     ],
     ids=["other id", "prefix", "object", "no amount", "bool", "text", "no currency", "expanded", "no object"],
 )
-async def test_look_up_of_other_object_fails(stripe, gateway, shown):
+async def test_look_up_of_other_object_fails(stripe: FaultServer, gateway: StripeGateway, shown: object) -> None:
     stripe.answers(200, shown)
     stripe.answers(200, page())
     with pytest.raises(LookUpFailed):
@@ -140,21 +151,21 @@ async def test_look_up_of_other_object_fails(stripe, gateway, shown):
     [reversal(1, 100, transfer="tr_2"), reversal(1, 100, id="tr_1"), reversal(1, None)],
     ids=["other transfer", "other id", "no amount"],
 )
-async def test_list_with_other_object_fails(stripe, gateway, item):
+async def test_list_with_other_object_fails(stripe: FaultServer, gateway: StripeGateway, item: Json) -> None:
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(item))
     with pytest.raises(LookUpFailed):
         await gateway.get_transfer("tr_1")
 
 
-async def test_circular_list_fails(stripe, gateway):
+async def test_circular_list_fails(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(reversal(1, 100), more=True))
     with pytest.raises(LookUpFailed, match="does not go on"):
         await gateway.get_transfer("tr_1")
 
 
-async def test_reversal_during_look_up_repeats_it(stripe, gateway):
+async def test_reversal_during_look_up_repeats_it(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, transfer(reversed_=0))
     stripe.answers(200, page(reversal(1, 100)))
     stripe.answers(200, transfer(reversed_=100))
@@ -162,7 +173,7 @@ async def test_reversal_during_look_up_repeats_it(stripe, gateway):
     assert (await gateway.get_transfer("tr_1")).left == 900
 
 
-async def test_inconsistent_books_are_not_believed(stripe, gateway):
+async def test_inconsistent_books_are_not_believed(stripe: FaultServer, gateway: StripeGateway) -> None:
     for _ in range(3):
         stripe.answers(200, transfer(reversed_=500))
         stripe.answers(200, page(reversal(1, 100)))
@@ -170,7 +181,7 @@ async def test_inconsistent_books_are_not_believed(stripe, gateway):
         await gateway.get_transfer("tr_1")
 
 
-async def test_search_reads_every_page_and_matches_our_id(stripe, gateway):
+async def test_search_reads_every_page_and_matches_our_id(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, page(transfer("tr_9", ours="t9"), transfer("tr_8", ours=None), more=True))
     stripe.answers(200, page(transfer("tr_1"), transfer("tr_0", metadata=None)))
     stripe.answers(200, transfer(reversed_=100))
@@ -182,26 +193,26 @@ async def test_search_reads_every_page_and_matches_our_id(stripe, gateway):
     assert queries(stripe)[:2] == [window, {**window, "starting_after": "tr_8"}]
 
 
-async def test_search_without_match_reports_absence(stripe, gateway):
+async def test_search_without_match_reports_absence(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, page(transfer("tr_9", ours="t9")))
     assert await gateway.find_by_our_id("t1", "acct_1", SINCE) == []
 
 
-async def test_transfer_vanishing_during_search_is_no_absence(stripe, gateway):
+async def test_transfer_vanishing_during_search_is_no_absence(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, page(transfer()))
     stripe.refuses(404, GONE)
     with pytest.raises(LookUpFailed):
         await gateway.find_by_our_id("t1", "acct_1", SINCE)
 
 
-async def test_look_up_error_contains_no_secret(stripe, gateway):
+async def test_look_up_error_contains_no_secret(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.refuses(401, {"type": "invalid_request_error", "message": "Invalid API Key: sk_test_51SecretOfThisTestSuite"})
     with pytest.raises(LookUpFailed) as failed:
         await gateway.get_transfer("tr_1")
     assert "SecretOfThisTestSuite" not in str(failed.value)
 
 
-async def test_remaining_amount_is_resolved_before_sending(stripe, gateway):
+async def test_remaining_amount_is_resolved_before_sending(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(reversal(1, 100)))
     stripe.answers(200, reversal(2, 900))
@@ -209,7 +220,7 @@ async def test_remaining_amount_is_resolved_before_sending(stripe, gateway):
     assert dict(parse_qsl(stripe.requests[-1].body))["amount"] == "900"
 
 
-async def test_remaining_amount_already_reversed_is_not_sent(stripe, gateway):
+async def test_remaining_amount_already_reversed_is_not_sent(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, transfer(reversed_=1000))
     stripe.answers(200, page(reversal(2, 900, "r2"), reversal(1, 100)))
     outcome = await gateway.reverse("tr_1", None, "refund", "k", {"reversal_id": "r2"})
@@ -217,7 +228,7 @@ async def test_remaining_amount_already_reversed_is_not_sent(stripe, gateway):
     assert [request.method for request in stripe.requests] == ["GET", "GET"]
 
 
-async def test_reversal_of_nothing_left_is_refused_locally(stripe, gateway):
+async def test_reversal_of_nothing_left_is_refused_locally(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, transfer(reversed_=1000))
     stripe.answers(200, page(reversal(1, 1000, "another")))
     outcome = await gateway.reverse("tr_1", None, "refund", "k", {"reversal_id": "r2"})
@@ -226,7 +237,7 @@ async def test_reversal_of_nothing_left_is_refused_locally(stripe, gateway):
     assert [request.method for request in stripe.requests] == ["GET", "GET"]
 
 
-async def test_reversal_with_unreadable_rest_is_not_sent(stripe, gateway):
+async def test_reversal_with_unreadable_rest_is_not_sent(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(503, "")
     outcome = await gateway.reverse("tr_1", None, "refund", "k")
     assert isinstance(outcome, Unknown)
@@ -234,21 +245,21 @@ async def test_reversal_with_unreadable_rest_is_not_sent(stripe, gateway):
     assert len(stripe.requests) == 1
 
 
-async def test_reversal_of_unknown_transfer_is_404(stripe, gateway):
+async def test_reversal_of_unknown_transfer_is_404(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.refuses(404, GONE)
     assert await gateway.reverse("tr_1", None, "refund", "k") == Rejected(
         404, "resource_missing", GONE["message"], stored=False, param="id"
     )
 
 
-async def test_account_of_the_key_is_returned(stripe, gateway):
+async def test_account_of_the_key_is_returned(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, {"id": "acct_platform", "object": "account"})
     assert await gateway.account() == "acct_platform"
     assert stripe.requests[0].path == "/v1/account"
 
 
 @pytest.mark.parametrize("status", [403, 404])
-async def test_account_hidden_by_stripe_is_none(stripe, gateway, status):
+async def test_account_hidden_by_stripe_is_none(stripe: FaultServer, gateway: StripeGateway, status: int) -> None:
     stripe.refuses(status, {"type": "invalid_request_error", "message": "not for this key"})
     assert await gateway.account() is None
 
@@ -262,7 +273,9 @@ async def test_account_hidden_by_stripe_is_none(stripe, gateway, status):
     ],
     ids=["wrong key", "500", "something else"],
 )
-async def test_unreadable_account_is_a_failure(stripe, gateway, play):
+async def test_unreadable_account_is_a_failure(
+    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+) -> None:
     play(stripe)
     with pytest.raises(LookUpFailed):
         await gateway.account()
@@ -286,20 +299,24 @@ SILENCES = {
 
 
 @pytest.mark.parametrize("play", ANSWERS.values(), ids=ANSWERS)
-async def test_status_below_500_proves_stripe_answers(stripe, gateway, play):
+async def test_status_below_500_proves_stripe_answers(
+    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+) -> None:
     play(stripe)
     assert await gateway.answers() is True
     assert [(request.method, request.path) for request in stripe.requests] == [("GET", "/v1/account")]
 
 
 @pytest.mark.parametrize("play", SILENCES.values(), ids=SILENCES)
-async def test_server_error_or_silence_is_no_answer(stripe, gateway, play):
+async def test_server_error_or_silence_is_no_answer(
+    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+) -> None:
     play(stripe)
     assert await gateway.answers() is False
     assert {request.method for request in stripe.requests} == {"GET"}  # aiohttp repeats a read whose connection broke
 
 
-async def test_hanging_or_absent_stripe_does_not_answer(stripe, gateway_at):
+async def test_hanging_or_absent_stripe_does_not_answer(stripe: FaultServer, gateway_at: OpenGateway) -> None:
     stripe.hangs()
     gateway = await gateway_at(stripe.url, timeout=0.2)
     assert await gateway.answers() is False

@@ -1,13 +1,14 @@
-"""Stripe's list of transfers, page by page: each page complete, or none."""
+"""Stripe's list of transfers, page by page: each page complete, or a failure."""
 
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from domain.provider_call.outcome import LookUpFailed
 from domain.provider_call.stripe_objects import ReversalAtStripe
+from infrastructure.stripe.gateway import StripeGateway
+from tests.support.fault_server import FaultServer
 
 SINCE, UNTIL = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -21,7 +22,7 @@ def page(*items: object, more: object = False) -> dict[str, object]:
     return {"object": "list", "data": list(items), "has_more": more, "url": "/v1/transfers"}
 
 
-async def test_transfer_page_shows_identifying_fields(stripe: Any, gateway: Any) -> None:
+async def test_transfer_page_shows_identifying_fields(stripe: FaultServer, gateway: StripeGateway) -> None:
     made = {"id": "trr_1", "object": "transfer_reversal", "amount": 5, "transfer": "tr_1", "metadata": {"reversal_id": "r"}}
     marks = {"transfer_id": "t", "order_id": "o"}
     stripe.answers(200, page(transfer(metadata=marks, transfer_group="g", amount_reversed=5, reversals=page(made)), more=True))
@@ -31,7 +32,7 @@ async def test_transfer_page_shows_identifying_fields(stripe: Any, gateway: Any)
     assert one.created_at == datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-async def test_next_page_keeps_cursor_and_destination(stripe: Any, gateway: Any) -> None:
+async def test_next_page_keeps_cursor_and_destination(stripe: FaultServer, gateway: StripeGateway) -> None:
     stripe.answers(200, page())
     assert await gateway.page(SINCE, UNTIL, "tr_9", "acct_1") == ([], False)
     path = unquote(stripe.requests[0].path)
@@ -50,7 +51,7 @@ async def test_next_page_keeps_cursor_and_destination(stripe: Any, gateway: Any)
         page(transfer("tr_2", reversals=page({"id": "trr_1", "object": "transfer_reversal", "transfer": "tr_3"}))),
     ],
 )
-async def test_unreadable_page_is_a_failure(stripe: Any, gateway: Any, shown: dict[str, object]) -> None:
+async def test_unreadable_page_is_a_failure(stripe: FaultServer, gateway: StripeGateway, shown: dict[str, object]) -> None:
     stripe.answers(200, shown)
     with pytest.raises(LookUpFailed):
         await gateway.page(SINCE, UNTIL, "tr_9", "acct_1")

@@ -1,43 +1,47 @@
-"""The past: what is answered of a moment is what was answered at that moment, for random lives of a marketplace."""
+"""Answers as of an earlier moment: equal to the answers given at that moment, in random histories."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from infrastructure.postgres.as_of import Past
 from infrastructure.postgres.fact_reader import History
 from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.service import Service
+from tests.infrastructure.web.conftest import Shop, StripeWorker
+from tests.support.json_types import Json
 from tests.support.random_marketplace import SELLERS, START, RandomMarketplace
 
 COMMANDS = 30
 
 
 @dataclass
-class Remembered:
-    """What was answered, by path, when the ledger stood at a moment."""
+class RecordedAnswers:
+    """The answers, by path, at one moment of the ledger."""
 
     instant: datetime
     position: int
-    answers: dict[str, dict] = field(default_factory=dict)
+    answers: dict[str, Json] = field(default_factory=dict)
 
 
-async def _remember(client, service, marketplace) -> Remembered:
+async def _record_answers(client: httpx.AsyncClient, service: Service, marketplace: RandomMarketplace) -> RecordedAnswers:
     rows = await ReadModels(service.pool).transfers(Filters(), 500)
     paths = [f"/v1/transfers/{row.transfer_id}" for row in rows]
     paths += [f"/v1/orders/{order_id}" for order_id in marketplace.orders]
     paths += [f"/v1/sellers/{seller}/balance" for seller in SELLERS]
     answers = {path: (await client.get(path)).raise_for_status().json() for path in paths}
-    return Remembered(marketplace.instant, await service.store.head(), answers)
+    return RecordedAnswers(marketplace.instant, await service.store.head(), answers)
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_as_of_shows_state_recorded_at_that_time(client, service, seed):
-    marketplace, memory = RandomMarketplace(service, seed), list[Remembered]()
+async def test_as_of_shows_state_recorded_at_that_time(client: httpx.AsyncClient, service: Service, seed: int) -> None:
+    marketplace, memory = RandomMarketplace(service, seed), list[RecordedAnswers]()
     for _ in range(COMMANDS):
         await marketplace.step()
-        memory.append(await _remember(client, service, marketplace))
+        memory.append(await _record_answers(client, service, marketplace))
     statuses = {row["status"] for moment in memory for path, row in moment.answers.items() if "/transfers/" in path}
     assert statuses >= {"pending", "completed", "reversal_pending"}, "this life is too dull to prove anything"
     last_at = {moment.instant: moment for moment in memory}  # several commands may share an instant: the last one counts
@@ -51,7 +55,7 @@ async def test_as_of_shows_state_recorded_at_that_time(client, service, seed):
             assert then.json() == answer, f"{path} as of {instant}"
 
 
-async def test_as_of_balance_is_independent_of_batch_size(service):
+async def test_as_of_balance_is_independent_of_batch_size(service: Service) -> None:
     marketplace = RandomMarketplace(service, 7)
     for _ in range(COMMANDS):
         await marketplace.step()
@@ -68,14 +72,14 @@ PATHS = ["/v1/transfers/{transfer}", "/v1/orders/o1", "/v1/sellers/ada/balance"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_as_of_takes_one_moment(client, shop, path):
+async def test_as_of_takes_one_moment(client: httpx.AsyncClient, shop: Shop, path: str) -> None:
     path = path.format(transfer=(await shop.paid("o1", ada=8_000))["ada"])
     answer = await client.get(path, params={"as_of": "2999-01-01T00:00:00Z", "as_of_position": 1})
     assert (answer.status_code, answer.json()["code"]) == (400, "instant_and_position")
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_as_of_future_position_is_refused(client, shop, service, path):
+async def test_as_of_future_position_is_refused(client: httpx.AsyncClient, shop: Shop, service: Service, path: str) -> None:
     path = path.format(transfer=(await shop.paid("o1", ada=8_000))["ada"])
     head = await service.store.head()
     assert (await client.get(path, params={"as_of_position": head})).json() == (await client.get(path)).json()
@@ -85,12 +89,12 @@ async def test_as_of_future_position_is_refused(client, shop, service, path):
 
 @pytest.mark.parametrize("position", ["-1", "x", "1.5", str(2**53), ""])
 @pytest.mark.parametrize("path", ["/v1/orders/o1", "/v1/sellers/ada/balance"])
-async def test_as_of_position_is_a_number(client, path, position):
+async def test_as_of_position_is_a_number(client: httpx.AsyncClient, path: str, position: str) -> None:
     answer = await client.get(path, params={"as_of_position": position})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
-async def test_as_of_before_recording_shows_no_order_or_balance(client, shop):
+async def test_as_of_before_recording_shows_no_order_or_balance(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid("o1", ada=8_000)
     for moment in ({"as_of": START.isoformat()}, {"as_of_position": 0}):
         answer = await client.get("/v1/orders/o1", params=moment)
@@ -99,7 +103,9 @@ async def test_as_of_before_recording_shows_no_order_or_balance(client, shop):
     assert (await client.get(f"/v1/orders/{uuid4()}", params={"as_of_position": 1})).status_code == 404
 
 
-async def test_as_of_order_shows_its_parts_of_that_time(client, shop, at_stripe, service):
+async def test_as_of_order_shows_its_parts_of_that_time(
+    client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker, service: Service
+) -> None:
     transfers = await shop.paid("o1", ada=8_000)
     await at_stripe.does(transfers["ada"])
     before = await service.store.head()

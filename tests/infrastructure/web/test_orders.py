@@ -1,7 +1,8 @@
-"""Orders over HTTP: recorded once, paid once, shown with everything that belongs to them."""
+"""Orders over HTTP: registered once, paid once, shown with their transfers and refunds."""
 
 import json
 
+import httpx
 import pytest
 
 from application.webhooks.handler import Parked, StoredEvent
@@ -9,10 +10,13 @@ from application.webhooks.hyperswitch.payments_refunds import HyperswitchReactio
 from domain.fact import opened
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.ledger import PostgresDirectory, PostgresEventLog
+from infrastructure.service import Service, Storage
+from tests.infrastructure.web.conftest import Shop
+from tests.support.json_types import Json
 from tests.support.service import imported
 
 
-async def test_order_is_registered_once_when_repeated(client, shop):
+async def test_order_is_registered_once_when_repeated(client: httpx.AsyncClient, shop: Shop) -> None:
     first = await client.post("/v1/orders", json=shop.an_order())
     again = await client.post("/v1/orders", json=shop.an_order())
     assert (first.status_code, again.status_code) == (201, 200)
@@ -42,14 +46,14 @@ async def test_order_is_registered_once_when_repeated(client, shop):
         {"shares": [{"seller_id": "ada", "destination": "acct_eve", "amount": 8_000}]},
     ],
 )
-async def test_order_id_with_other_content_is_a_conflict(client, shop, change):
+async def test_order_id_with_other_content_is_a_conflict(client: httpx.AsyncClient, shop: Shop, change: Json) -> None:
     await client.post("/v1/orders", json=shop.an_order() | {"payment_id": "pay_1"})
     other = await client.post("/v1/orders", json=shop.an_order() | {"payment_id": "pay_1"} | change)
     assert (other.status_code, other.json()["code"]) == (409, "content_differs")
     assert next(iter(change)) in other.json()["detail"]
 
 
-async def test_currency_is_stored_in_upper_case_per_share(client):
+async def test_currency_is_stored_in_upper_case_per_share(client: httpx.AsyncClient) -> None:
     shares = [
         {"seller_id": "ada", "destination": "acct_ada", "amount": 900},
         {"seller_id": "bob", "destination": "acct_bob", "amount": 5_000, "currency": "usd"},
@@ -64,7 +68,7 @@ async def test_currency_is_stored_in_upper_case_per_share(client):
     assert (await client.post("/v1/orders", json=order)).status_code == 200
 
 
-async def test_payment_creates_transfers_once(client, shop):
+async def test_payment_creates_transfers_once(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order(ada=8_000, bob=1_500)
     first = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1", "source_transaction": "ch_1"})
     again = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
@@ -77,19 +81,19 @@ async def test_payment_creates_transfers_once(client, shop):
     }
 
 
-async def test_payment_needs_no_body(client, shop):
+async def test_payment_needs_no_body(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order()
     assert (await client.post("/v1/orders/o1/paid")).json()["status"] == "paid"
 
 
-async def test_order_is_paid_by_one_payment(client, shop):
+async def test_order_is_paid_by_one_payment(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order()
     await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
     other = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_2"})
     assert (other.status_code, other.json()["code"]) == (409, "content_differs")
 
 
-async def test_order_shows_its_transfers_and_refunds(client, shop):
+async def test_order_shows_its_transfers_and_refunds(client: httpx.AsyncClient, shop: Shop) -> None:
     transfers = await shop.paid(ada=8_000)
     await shop.refund("r1", amount=1_000)
     await shop.refund("r2", amount=2_000)
@@ -99,18 +103,18 @@ async def test_order_shows_its_transfers_and_refunds(client, shop):
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/orders/nobody"), ("POST", "/v1/orders/nobody/paid")])
-async def test_unknown_order_is_not_found(client, method, path):
+async def test_unknown_order_is_not_found(client: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await client.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-async def test_payment_is_not_created_without_provider(client, shop):
+async def test_payment_is_not_created_without_provider(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order()
     answer = await client.post("/v1/orders/o1/payment")
     assert (answer.status_code, answer.json()["code"]) == (409, "psp_not_configured")
 
 
-async def test_accepted_order_id_can_be_read_and_paid(client, shop):
+async def test_accepted_order_id_can_be_read_and_paid(client: httpx.AsyncClient, shop: Shop) -> None:
     for order_id in ("a/b", "a%2Fb", "?", "#1", "..", "a+b", "'\"", "~" * 128):
         await client.post("/v1/orders", json=shop.an_order(order_id))
         path = "/v1/orders/" + "".join(f"%{byte:02X}" for byte in order_id.encode())
@@ -122,25 +126,25 @@ async def test_accepted_order_id_can_be_read_and_paid(client, shop):
 # --- taken over from an older system ----------------------------------------------------------------------------------
 
 
-async def taken_over(storage, order_id="o1", **columns):
+async def taken_over(storage: Storage, order_id: str = "o1", **columns: object) -> None:
     ledger = PostgresEventLog(storage.store)
     uow = await ledger.load([])
     uow.add([opened(SellerTransfer, imported(order_id, **columns))])
     await ledger.append(uow)
 
 
-def imported_order(**share):
+def imported_order(**share: object) -> Json:
     one = {"seller_id": "anna", "destination": "acct_1anna", "amount": 900} | share
     return {"order_id": "o1", "currency": "EUR", "amount": 1_000, "shares": [one]}
 
 
-async def facts_of(client, transfer):
+async def facts_of(client: httpx.AsyncClient, transfer: Json) -> list[str]:
     history = await client.get(f"/v1/transfers/{transfer['transfer_id']}/history")
     return [entry["fact"] for entry in history.json()["data"]]
 
 
 @pytest.mark.parametrize("status", ["completed", "pending"])
-async def test_imported_order_keeps_transfers_and_is_paid_once(client, storage, status):
+async def test_imported_order_keeps_transfers_and_is_paid_once(client: httpx.AsyncClient, storage: Storage, status: str) -> None:
     await taken_over(storage, status=status, stripe_transfer_id="tr_1" if status == "completed" else None)
     assert (await client.post("/v1/orders", json=imported_order())).status_code == 201
     for _ in range(2):
@@ -150,7 +154,7 @@ async def test_imported_order_keeps_transfers_and_is_paid_once(client, storage, 
     assert (transfer["status"], await facts_of(client, transfer)) == (status, ["Imported"])
 
 
-async def test_refund_of_imported_order_is_reversed(client, storage):
+async def test_refund_of_imported_order_is_reversed(client: httpx.AsyncClient, storage: Storage) -> None:
     await taken_over(storage, stripe_transfer_id="tr_1", amount_reversed=600)
     await client.post("/v1/orders", json=imported_order())
     await client.post("/v1/orders/o1/paid", json={})
@@ -171,7 +175,9 @@ async def test_refund_of_imported_order_is_reversed(client, storage):
     ],
     ids=str,
 )
-async def test_order_differing_from_import_is_refused_and_unpaid(client, storage, share, told):
+async def test_order_differing_from_import_is_refused_and_unpaid(
+    client: httpx.AsyncClient, storage: Storage, share: Json, told: str
+) -> None:
     await taken_over(storage)
     answer = await client.post("/v1/orders", json=imported_order(**share))
     assert (answer.status_code, answer.json()["code"]) == (409, "import_differs")
@@ -179,7 +185,7 @@ async def test_order_differing_from_import_is_refused_and_unpaid(client, storage
     assert (await client.get("/v1/orders/o1")).status_code == 404
 
 
-async def test_order_registered_before_differing_import_is_unpaid(client, storage):
+async def test_order_registered_before_differing_import_is_unpaid(client: httpx.AsyncClient, storage: Storage) -> None:
     assert (await client.post("/v1/orders", json=imported_order(amount=800))).status_code == 201
     await taken_over(storage)
     answer = await client.post("/v1/orders/o1/paid", json={})
@@ -188,7 +194,9 @@ async def test_order_registered_before_differing_import_is_unpaid(client, storag
     assert await facts_of(client, transfer) == ["Imported"]
 
 
-async def test_payment_webhook_for_differing_import_is_parked(client, storage, service):
+async def test_payment_webhook_for_differing_import_is_parked(
+    client: httpx.AsyncClient, storage: Storage, service: Service
+) -> None:
     await client.post("/v1/orders", json=imported_order(amount=800))
     await taken_over(storage)
     payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}

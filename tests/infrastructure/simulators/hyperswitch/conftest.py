@@ -1,10 +1,12 @@
 """Fixtures of the simulated Hyperswitch: the simulator, its control client, bare HTTP, and a receiver of webhooks."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import httpx
 import pytest
 
+from domain.provider_call.request_body import PaymentBody, RefundBody
 from infrastructure.simulators.common.http_server import LoopbackServer
 from infrastructure.simulators.hyperswitch import HyperswitchConfig, HyperswitchControl, running_hyperswitch
 from tests.support.webhook_receiver import WebhookReceiver
@@ -12,7 +14,8 @@ from tests.support.webhook_receiver import WebhookReceiver
 API_KEY = "snd_SecretOfThisTestSuite"
 NINE_O_CLOCK = 1_800_000_000.0
 
-Body = dict[str, object]
+MakePayment = Callable[..., PaymentBody]
+MakeRefund = Callable[..., RefundBody]
 
 
 @pytest.fixture
@@ -54,19 +57,21 @@ async def receiver() -> AsyncIterator[WebhookReceiver]:
     await receiver.stop()
 
 
-def a_payment(payment_id: str = "o1", amount: int = 5000, **more: object) -> Body:
-    return {"payment_id": payment_id, "amount": amount, "currency": "USD", "metadata": {"order_id": "o1"}, **more}
+def a_payment(payment_id: str = "o1", amount: int = 5000, **more: object) -> PaymentBody:
+    body = {"payment_id": payment_id, "amount": amount, "currency": "USD", "metadata": {"order_id": "o1"}, **more}
+    return cast(PaymentBody, body)  # `more` may be any member, also a wrong one
 
 
-def a_refund(refund_id: str = "r1", amount: int = 1000, payment_id: str = "o1", **more: object) -> Body:
-    return {"refund_id": refund_id, "payment_id": payment_id, "amount": amount, "metadata": {"order_id": "o1"}, **more}
+def a_refund(refund_id: str = "r1", amount: int = 1000, payment_id: str = "o1", **more: object) -> RefundBody:
+    body = {"refund_id": refund_id, "payment_id": payment_id, "amount": amount, "metadata": {"order_id": "o1"}, **more}
+    return cast(RefundBody, body)
 
 
 @pytest.fixture
-def payment_body() -> Callable[..., Body]:
+def payment_body() -> MakePayment:
     return a_payment
 
 
 @pytest.fixture
-def refund_body() -> Callable[..., Body]:
+def refund_body() -> MakeRefund:
     return a_refund

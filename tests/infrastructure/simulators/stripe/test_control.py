@@ -1,7 +1,8 @@
-"""What a test can do to the simulated Stripe, and what the simulator itself never does."""
+"""The control interface of the simulated Stripe."""
 
 import asyncio
 import random
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,14 +10,16 @@ import pytest
 from infrastructure.simulators.stripe import (
     ControlRefused,
     SimulatorConfig,
+    SimulatorControl,
     create_simulator,
     running_simulator,
     serve_simulator,
     simulator_process,
 )
+from tests.infrastructure.simulators.stripe.conftest import OpenCaller, StripeCaller
 
 
-async def test_same_seed_and_calls_give_same_answers(api_at):
+async def test_same_seed_and_calls_give_same_answers(api_at: OpenCaller) -> None:
     stories = []
     for _ in range(2):
         async with running_simulator(SimulatorConfig(seed=7, virtual_start=1.8e9)) as (simulator, control):
@@ -28,7 +31,7 @@ async def test_same_seed_and_calls_give_same_answers(api_at):
     assert stories[0][0]["transfers"][0]["id"] == "tr_1Q7sim00000001"
 
 
-async def test_snapshot_restores_objects_and_keys(api, control):
+async def test_snapshot_restores_objects_and_keys(api: StripeCaller, control: SimulatorControl) -> None:
     await api.transfer(key="k1")
     await control.snapshot("one")
     before = await control.ledger()
@@ -42,7 +45,7 @@ async def test_snapshot_restores_objects_and_keys(api, control):
         await control.restore("two")
 
 
-async def test_reset_restarts_ids(api, control):
+async def test_reset_restarts_ids(api: StripeCaller, control: SimulatorControl) -> None:
     first = await api.transfer(key="k1")
     await control.fault("status", status=500)
     await control.reset()
@@ -52,7 +55,7 @@ async def test_reset_restarts_ids(api, control):
     assert await control.requests("transfers.create") == (await control.requests())
 
 
-async def test_log_shows_calls_in_order_with_outcome(api, control):
+async def test_log_shows_calls_in_order_with_outcome(api: StripeCaller, control: SimulatorControl) -> None:
     await api.transfer(key="k1")
     await api.transfer(key="k1")
     await api.transfer(key="k2", amount=0)
@@ -70,13 +73,13 @@ async def test_log_shows_calls_in_order_with_outcome(api, control):
     assert await control.requests("reversals.*") == []
 
 
-async def test_external_transfer_has_no_ledger_metadata(api, control):
+async def test_external_transfer_has_no_ledger_metadata(api: StripeCaller, control: SimulatorControl) -> None:
     made = await control.external_transfer("acct_seller", 700, "usd")
     assert (made["amount"], made["metadata"], made["transfer_group"]) == (700, {}, None)
     assert (await api.get(f"/v1/transfers/{made['id']}")).json() == made
 
 
-async def test_external_reversal_obeys_same_rules(api, control):
+async def test_external_reversal_obeys_same_rules(api: StripeCaller, control: SimulatorControl) -> None:
     transfer = await api.made()
     with pytest.raises(ControlRefused, match="greater than unreversed amount"):
         await control.external_reversal(transfer["id"], 2001)
@@ -99,7 +102,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("path", "body"), REFUSED.values(), ids=REFUSED)
-async def test_invalid_control_call_is_refused_and_changes_nothing(api, control, path, body):
+async def test_invalid_control_call_is_refused_and_changes_nothing(
+    api: StripeCaller, control: SimulatorControl, path: str, body: object
+) -> None:
     await control.fund("usd", 1)
     before = await control.ledger()
     answer = await api.http.post(f"/_sim/{path}", json=body)
@@ -108,29 +113,29 @@ async def test_invalid_control_call_is_refused_and_changes_nothing(api, control,
     assert await control.ledger() == before
 
 
-async def test_web_page_cannot_control_simulator(api, control):
+async def test_web_page_cannot_control_simulator(api: StripeCaller, control: SimulatorControl) -> None:
     answer = await api.http.post("/_sim/reset", headers={"Origin": "http://evil.example"})
     assert answer.status_code == 400
 
 
-async def test_simulator_listens_on_loopback_only():
+async def test_simulator_listens_on_loopback_only() -> None:
     with pytest.raises(ValueError, match="loopback"):
         await serve_simulator(host="0.0.0.0")
 
 
-async def test_simulator_runs_as_its_own_process(api_at):
+async def test_simulator_runs_as_its_own_process(api_at: OpenCaller) -> None:
     async with simulator_process() as process:
         assert process.url.startswith("http://127.0.0.1:")
         assert (await api_at(process.url).made())["amount"] == 2000
 
 
-async def test_simulator_process_reports_failed_start(tmp_path):
+async def test_simulator_process_reports_failed_start(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="ended with 1 before it listened"):
         async with simulator_process(state_file=tmp_path / "no" / "such" / "folder"):
             pass
 
 
-async def test_simulator_runs_without_socket():
+async def test_simulator_runs_without_socket() -> None:
     """Under httpx's in-process transport, for tests that need no connection faults."""
     transport = httpx.ASGITransport(create_simulator())
     async with httpx.AsyncClient(transport=transport, base_url="http://stripe") as http:
@@ -139,7 +144,7 @@ async def test_simulator_runs_without_socket():
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_random_concurrent_calls_conserve_money(api, control, seed):
+async def test_random_concurrent_calls_conserve_money(api: StripeCaller, control: SimulatorControl, seed: int) -> None:
     """Random calls, repeats and faults on a few transfers; the books must agree with the answers afterwards."""
     chance = random.Random(seed)
     await control.fault("latency", between=[0, 5], seed=seed)

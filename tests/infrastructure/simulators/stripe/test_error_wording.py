@@ -1,16 +1,20 @@
-"""What is only reported or guessed of Stripe's errors can be switched, and each variant reaches the SDK as Stripe's would."""
+"""Wordings of Stripe's errors that are only reported or guessed: each variant reaches the SDK as Stripe's would."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 import stripe
+from stripe.params import TransferCreateParams
 
+from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.simulators.stripe.errors import CATALOGUE
+from tests.infrastructure.simulators.stripe.conftest import StripeCaller
+from tests.support.json_types import Json
 
 
 class Variant(NamedTuple):
     error: str
-    changes: dict[str, Any]
+    changes: Json
     raised: type[stripe.StripeError]
     code: str | None
 
@@ -44,15 +48,15 @@ VARIANTS = [
 BODY = {"amount": 2000, "currency": "usd", "destination": "acct_seller"}
 
 
-class Occasions:
-    """How each error comes about: set the stage, then ask for what is refused."""
+class ErrorTriggers:
+    """By name of the error: prepare the simulator, then make the call that it refuses."""
 
-    def __init__(self, sdk: stripe.StripeClient, control: Any) -> None:
+    def __init__(self, sdk: stripe.StripeClient, control: SimulatorControl) -> None:
         self.sdk, self.control = sdk, control
 
-    async def transfer(self, key: str = "refused", **changes: Any) -> stripe.Transfer:
+    async def transfer(self, key: str = "refused", **changes: object) -> stripe.Transfer:
         body = {name: value for name, value in {**BODY, **changes}.items() if value is not None}
-        return await self.sdk.v1.transfers.create_async(body, {"idempotency_key": key})
+        return await self.sdk.v1.transfers.create_async(cast(TransferCreateParams, body), {"idempotency_key": key})
 
     async def reverse(self, amount: int, transfer_id: str | None = None) -> object:
         id_ = transfer_id or (await self.transfer("made")).id
@@ -116,29 +120,31 @@ class Occasions:
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.error} {variant.changes}")
-async def test_error_variant_is_raised_as_sdk_reads_it(sdk, control, variant):
+async def test_error_variant_is_raised_as_sdk_reads_it(
+    sdk: stripe.StripeClient, control: SimulatorControl, variant: Variant
+) -> None:
     if variant.changes:
         await control.reword(variant.error, **variant.changes)
     with pytest.raises(variant.raised) as raised:
-        await getattr(Occasions(sdk, control), variant.error)()
+        await getattr(ErrorTriggers(sdk, control), variant.error)()
     error, shape = raised.value, {**CATALOGUE_AS_DATA[variant.error], **variant.changes}
     assert type(error) is variant.raised
     assert (error.http_status, error.code) == (shape["status"], variant.code)
-    assert error.json_body["error"].get("code") == shape["code"]
-    assert error.json_body["error"]["type"] == shape["type"]
+    shown = cast(Json, error.json_body)["error"]
+    assert (shown.get("code"), shown["type"]) == (shape["code"], shape["type"])
 
 
 CATALOGUE_AS_DATA = {name: {"status": shape.status, "code": shape.code, "type": shape.type} for name, shape in CATALOGUE.items()}
 
 
 @pytest.mark.parametrize("value", ["true", ""])
-async def test_should_retry_header_can_be_switched(api, control, value):
-    """Nobody has seen it on a transfer's `balance_insufficient`: it may be missing there."""
+async def test_should_retry_header_can_be_switched(api: StripeCaller, control: SimulatorControl, value: str) -> None:
+    """The header was never seen on a transfer's `balance_insufficient`; it may be missing there."""
     await control.drain("usd")
     assert (await api.transfer()).headers["stripe-should-retry"] == "false"
     await control.reword(PLATFORM, should_retry=value)
     assert (await api.transfer()).headers.get("stripe-should-retry", "") == value
 
 
-def test_catalogue_entries_all_have_evidence():
+def test_catalogue_entries_all_have_evidence() -> None:
     assert [name for name, shape in CATALOGUE.items() if not set(shape.evidence) & set("WDSKPG")] == []

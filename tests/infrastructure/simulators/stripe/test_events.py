@@ -1,21 +1,25 @@
-"""The list of events: the second way to hear of what no webhook has told."""
+"""The list of events: the way to find an event whose webhook was lost."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
+
+from infrastructure.simulators.stripe import SimulatorControl
+from tests.infrastructure.simulators.stripe.conftest import ErrorOf, StripeCaller
 
 THIRTY_DAYS = 30 * 86_400
 NOWHERE = "http://127.0.0.1:9/hook"
 """Nothing listens there."""
 
 
-async def types(api, **query):
+async def types(api: StripeCaller, **query: object) -> list[str]:
     answer = await api.get("/v1/events", query)
     assert answer.status_code == 200, answer.text
     return [event["type"] for event in answer.json()["data"]]
 
 
-async def test_events_are_filtered_by_type_and_instant(api, control):
+async def test_events_are_filtered_by_type_and_instant(api: StripeCaller, control: SimulatorControl) -> None:
     transfer = await api.made()
     await control.advance_clock(10)
     await api.reverse(transfer["id"], 5)
@@ -28,12 +32,12 @@ async def test_events_are_filtered_by_type_and_instant(api, control):
     assert await types(api, **{"created[lte]": 1_800_000_000}) == ["transfer.created"]
 
 
-async def test_type_and_types_exclude_each_other(api, control, refused):
+async def test_type_and_types_exclude_each_other(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
     answer = await api.get("/v1/events", {"type": "a", "types[0]": "b"})
     assert refused(answer)[:2] == (400, "invalid_request_error")
 
 
-async def test_event_is_readable_for_thirty_days(api, control, refused):
+async def test_event_is_readable_for_thirty_days(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
     await api.made()
     (event,) = (await api.get("/v1/events")).json()["data"]
     await control.advance_clock(THIRTY_DAYS)
@@ -46,10 +50,10 @@ async def test_event_is_readable_for_thirty_days(api, control, refused):
 
 
 @pytest.fixture
-async def taker():
+async def taker() -> AsyncIterator[str]:
     """A webhook endpoint that takes everything."""
 
-    async def take(reader, writer):
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
@@ -61,7 +65,7 @@ async def taker():
     await server.wait_closed()
 
 
-async def test_undelivered_event_is_found_by_delivery_success(api, control, taker):
+async def test_undelivered_event_is_found_by_delivery_success(api: StripeCaller, control: SimulatorControl, taker: str) -> None:
     await control.add_webhook_endpoint(taker, ["whsec_1"], knobs={"duplicates": 1})
     lossy = await control.add_webhook_endpoint(NOWHERE, ["whsec_1"], types=["transfer.reversed"], knobs={"paused": True})
     transfer = await api.made()
@@ -73,7 +77,7 @@ async def test_undelivered_event_is_found_by_delivery_success(api, control, take
     assert [event["pending_webhooks"] for event in (await api.get("/v1/events")).json()["data"]] == [1, 0]
 
 
-async def test_lost_webhook_is_found_in_event_list(api, control, taker):
+async def test_lost_webhook_is_found_in_event_list(api: StripeCaller, control: SimulatorControl, taker: str) -> None:
     await control.add_webhook_endpoint(taker, ["whsec_1"], knobs={"drop": ["*"]})
     await api.made()
     assert await types(api, delivery_success="false") == ["transfer.created"]

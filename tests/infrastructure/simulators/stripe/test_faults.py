@@ -1,13 +1,22 @@
-"""Faults strike where, when and as often as they were told to, and leave the books as they promise."""
+"""Injected faults: their place, time and number, and the books that they leave."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Iterable
 
 import httpx
 import pytest
 
 from infrastructure.simulators.common import http_server
-from infrastructure.simulators.stripe import ControlRefused, SimulatorConfig, running_simulator
+from infrastructure.simulators.stripe import (
+    ControlRefused,
+    RunningSimulator,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
+from tests.infrastructure.simulators.stripe.conftest import ErrorOf, OpenCaller, StripeCaller, WaitFor
+from tests.support.json_types import Json
 
 CONNECTION_LOST = (httpx.RemoteProtocolError, httpx.ReadError)
 KINDS_OF_LOSS = {
@@ -21,13 +30,13 @@ KINDS_OF_LOSS = {
 }
 
 
-async def count(control):
+async def count(control: SimulatorControl) -> int:
     return len((await control.ledger())["transfers"])
 
 
 @pytest.mark.parametrize(("kind", "made"), KINDS_OF_LOSS.items(), ids=KINDS_OF_LOSS)
-async def test_lost_answer_is_settled_by_same_key(api, control, kind, made):
-    settings = {"seconds": 0.01} if kind.startswith("timeout") else {}
+async def test_lost_answer_is_settled_by_same_key(api: StripeCaller, control: SimulatorControl, kind: str, made: int) -> None:
+    settings: Json = {"seconds": 0.01} if kind.startswith("timeout") else {}
     await control.fault(kind, "transfers.create", times=1, **settings)
     with pytest.raises(CONNECTION_LOST):
         await api.transfer(key="k1")
@@ -37,7 +46,7 @@ async def test_lost_answer_is_settled_by_same_key(api, control, kind, made):
     assert await count(control) == 1
 
 
-async def test_reset_fault_is_a_tcp_reset(simulator, control):
+async def test_reset_fault_is_a_tcp_reset(simulator: RunningSimulator, control: SimulatorControl) -> None:
     await control.fault("reset_before_commit")
     reader, writer = await asyncio.open_connection("127.0.0.1", simulator.port)
     writer.write(b"GET /v1/balance HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk_1\r\n\r\n")
@@ -46,14 +55,14 @@ async def test_reset_fault_is_a_tcp_reset(simulator, control):
     writer.close()
 
 
-async def test_read_can_be_lost(api, control):
+async def test_read_can_be_lost(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("reset_after_commit", "transfers.list", times=1)
     with pytest.raises(CONNECTION_LOST):
         await api.get("/v1/transfers")
     assert (await api.get("/v1/transfers")).status_code == 200
 
 
-async def test_replayed_answer_can_be_lost(api, control):
+async def test_replayed_answer_can_be_lost(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("reset_after_commit", "transfers.create", times=2)
     for _ in range(2):
         with pytest.raises(CONNECTION_LOST):
@@ -61,7 +70,7 @@ async def test_replayed_answer_can_be_lost(api, control):
     assert (await api.transfer(key="k1")).headers["idempotent-replayed"] == "true"
 
 
-async def test_truncated_json_arrives_as_complete_answer(api, control):
+async def test_truncated_json_arrives_as_complete_answer(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("truncate_body", times=1)
     answer = await api.transfer(key="k1")
     assert answer.status_code == 200
@@ -69,7 +78,7 @@ async def test_truncated_json_arrives_as_complete_answer(api, control):
         answer.json()
 
 
-async def test_slow_drip_arrives_whole(api, control):
+async def test_slow_drip_arrives_whole(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("slow_drip", times=1, seconds=0.2)
     began = time.monotonic()
     assert (await api.transfer()).json()["amount"] == 2000
@@ -87,7 +96,9 @@ STATUSES = {
 
 
 @pytest.mark.parametrize(("settings", "code", "retry", "reason"), STATUSES.values(), ids=STATUSES)
-async def test_injected_status_is_not_stored_under_key(api, control, settings, code, retry, reason):
+async def test_injected_status_is_not_stored_under_key(
+    api: StripeCaller, control: SimulatorControl, settings: Json, code: str | None, retry: str | None, reason: str | None
+) -> None:
     await control.fault("status", "transfers.create", times=1, **settings)
     answer = await api.transfer(key="k1")
     assert answer.status_code == settings["status"]
@@ -98,14 +109,14 @@ async def test_injected_status_is_not_stored_under_key(api, control, settings, c
     assert (await api.transfer(key="k1")).status_code == 200
 
 
-async def test_bad_gateway_answers_html(api, control):
+async def test_bad_gateway_answers_html(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("status", times=1, status=502, html=True)
     answer = await api.transfer()
     assert (answer.status_code, answer.headers["content-type"]) == (502, "text/html")
     assert b"<html>" in answer.content
 
 
-async def test_injected_error_repeats_only_if_stored(api, control, refused):
+async def test_injected_error_repeats_only_if_stored(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
     await control.fault("error", key="kept", times=1, status=402, code="card_declined", param="amount", message="No.")
     await control.fault("error", key="lost", times=1, code="account_invalid", stored=False)
     kept = [await api.transfer(key="kept") for _ in range(2)]
@@ -116,7 +127,7 @@ async def test_injected_error_repeats_only_if_stored(api, control, refused):
     assert "stripe-should-retry" not in lost[0].headers
 
 
-async def test_stored_500_may_hide_made_transfer(api, control):
+async def test_stored_500_may_hide_made_transfer(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("stored_500_then_created", "transfers.create", times=1)
     answers = [await api.transfer(key="k1") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [500, 500]
@@ -126,7 +137,7 @@ async def test_stored_500_may_hide_made_transfer(api, control):
     assert events[0]["request"]["idempotency_key"] == "k1"
 
 
-async def test_transfer_of_500_may_appear_later(api, control, eventually):
+async def test_transfer_of_500_may_appear_later(api: StripeCaller, control: SimulatorControl, eventually: WaitFor) -> None:
     await control.fault("stored_500_then_created", "transfers.create", times=1, seconds=0.05)
     assert (await api.transfer(key="k1")).status_code == 500
     assert await count(control) == 0
@@ -134,14 +145,14 @@ async def test_transfer_of_500_may_appear_later(api, control, eventually):
     assert (await api.transfer(key="k1")).status_code == 500
 
 
-async def test_stored_500_may_have_made_nothing(api, control):
+async def test_stored_500_may_have_made_nothing(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("stored_500_not_created", "transfers.create", times=1)
     assert [(await api.transfer(key="k1")).status_code for _ in range(2)] == [500, 500]
     assert await count(control) == 0
     assert (await api.transfer(key="k2")).status_code == 200
 
 
-async def test_ignored_or_forgotten_keys_pay_twice(api, control):
+async def test_ignored_or_forgotten_keys_pay_twice(api: StripeCaller, control: SimulatorControl) -> None:
     for kind in ("duplicate_ignoring_key", "drop_key"):
         before = await count(control)
         await api.transfer(key=kind)
@@ -150,7 +161,7 @@ async def test_ignored_or_forgotten_keys_pay_twice(api, control):
         assert await count(control) == before + 2
 
 
-async def test_latency_is_slept_fixed_or_as_recorded(api, control):
+async def test_latency_is_slept_fixed_or_as_recorded(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("latency", "transfers.retrieve", ms=60)
     await control.fault("latency", "transfers.create", recorded=True, scale=0.1)
     began = time.monotonic()
@@ -164,21 +175,21 @@ async def test_latency_is_slept_fixed_or_as_recorded(api, control):
 # --- matching ---------------------------------------------------------------------------------------------------------
 
 
-async def statuses(api, keys):
+async def statuses(api: StripeCaller, keys: Iterable[str]) -> list[int]:
     return [(await api.transfer(key=key)).status_code for key in keys]
 
 
-async def test_nth_selects_exactly_that_call(api, control):
+async def test_nth_selects_exactly_that_call(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("status", "transfers.create", nth=3, status=500)
     assert await statuses(api, ["a", "b", "c", "d"]) == [200, 200, 500, 200]
 
 
-async def test_times_limits_the_hits(api, control):
+async def test_times_limits_the_hits(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("status", "transfers.create", times=2, status=500)
     assert await statuses(api, "abcd") == [500, 500, 200, 200]
 
 
-async def test_fault_filters_select_calls(api, control):
+async def test_fault_filters_select_calls(api: StripeCaller, control: SimulatorControl) -> None:
     first, second = await api.made(), await api.made()
     await control.fault("status", key="order-1:*", status=500)
     await control.fault("status", destination="acct_unlucky", status=501)
@@ -190,7 +201,7 @@ async def test_fault_filters_select_calls(api, control):
     assert (await api.reverse(second["id"])).status_code == 502
 
 
-async def test_probability_with_seed_is_repeatable(api, control):
+async def test_probability_with_seed_is_repeatable(api: StripeCaller, control: SimulatorControl) -> None:
     found = []
     for _ in range(2):
         await control.reset()
@@ -200,14 +211,14 @@ async def test_probability_with_seed_is_repeatable(api, control):
     assert set(found[0]) == {200, 500}
 
 
-async def test_fault_with_unreached_point_waits_for_next_call(api, control):
+async def test_fault_with_unreached_point_waits_for_next_call(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("reset_before_commit", "transfers.create", times=1)
     assert (await api.transfer(amount=0)).status_code == 400
     with pytest.raises(CONNECTION_LOST):
         await api.transfer()
 
 
-async def test_faults_are_listed_with_hits_and_cleared(api, control):
+async def test_faults_are_listed_with_hits_and_cleared(api: StripeCaller, control: SimulatorControl) -> None:
     first = await control.fault("status", times=1, status=500)
     await control.fault("latency", ms=0)
     await api.transfer()
@@ -219,14 +230,14 @@ async def test_faults_are_listed_with_hits_and_cleared(api, control):
     assert await control.faults() == []
 
 
-async def test_senseless_fault_is_refused_with_reason(control):
+async def test_senseless_fault_is_refused_with_reason(control: SimulatorControl) -> None:
     for settings in ({"kind": "meteor"}, {"kind": "status"}, {"kind": "latency", "ms": -1}, {"kind": "hold", "at": 1}):
         with pytest.raises(ControlRefused):
             await control.fault(**settings)
 
 
-def nothing_is_held(control):
-    async def holds():
+def nothing_is_held(control: SimulatorControl) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
         return not await control.held()
 
     return holds
@@ -235,7 +246,7 @@ def nothing_is_held(control):
 # --- holding ----------------------------------------------------------------------------------------------------------
 
 
-async def test_hold_before_commit_is_signalled(api, control):
+async def test_hold_before_commit_is_signalled(api: StripeCaller, control: SimulatorControl) -> None:
     await control.hold("transfers.create", "before_commit")
     call = asyncio.create_task(api.transfer(key="k1"))
     (held,) = await control.wait_until_held("transfers.create")
@@ -246,7 +257,7 @@ async def test_hold_before_commit_is_signalled(api, control):
     assert await count(control) == 1
 
 
-async def test_hold_after_commit_is_signalled(api, control, refused):
+async def test_hold_after_commit_is_signalled(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
     await control.hold("transfers.create", "after_commit")
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held("transfers.create")
@@ -256,7 +267,7 @@ async def test_hold_after_commit_is_signalled(api, control, refused):
     assert (await call).status_code == 200
 
 
-async def test_reversal_held_after_commit_blocks_no_other(api, control):
+async def test_reversal_held_after_commit_blocks_no_other(api: StripeCaller, control: SimulatorControl) -> None:
     transfer = await api.made()
     await control.hold("reversals.create", "after_commit")
     call = asyncio.create_task(api.reverse(transfer["id"], 5))
@@ -270,7 +281,13 @@ DEATHS = {"abandon": 0, "execute": 1}
 
 
 @pytest.mark.parametrize(("choice", "made"), DEATHS.items(), ids=DEATHS)
-async def test_client_death_before_commit_abandons_or_executes_call(api, control, choice, made, eventually):
+async def test_client_death_before_commit_abandons_or_executes_call(
+    api: StripeCaller,
+    control: SimulatorControl,
+    choice: str,
+    made: int,
+    eventually: WaitFor,
+) -> None:
     await control.hold("transfers.create", on_disconnect=choice)
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held()
@@ -281,7 +298,12 @@ async def test_client_death_before_commit_abandons_or_executes_call(api, control
     assert ("idempotent-replayed" in (await api.transfer(key="k1")).headers) == bool(made)
 
 
-async def test_patient_hold_keeps_key_in_use_after_client_death(api, control, refused, eventually):
+async def test_patient_hold_keeps_key_in_use_after_client_death(
+    api: StripeCaller,
+    control: SimulatorControl,
+    refused: ErrorOf,
+    eventually: WaitFor,
+) -> None:
     await control.hold("transfers.create", on_disconnect="wait")
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held()
@@ -293,7 +315,7 @@ async def test_patient_hold_keeps_key_in_use_after_client_death(api, control, re
     assert (await api.transfer(key="k1")).headers["idempotent-replayed"] == "true"
 
 
-async def test_timeout_ends_when_client_gives_up(api, control, eventually):
+async def test_timeout_ends_when_client_gives_up(api: StripeCaller, control: SimulatorControl, eventually: WaitFor) -> None:
     await control.fault("timeout_before_commit", "transfers.create", times=1)
     with pytest.raises(httpx.ReadTimeout):
         await api.http.post(
@@ -306,7 +328,12 @@ async def test_timeout_ends_when_client_gives_up(api, control, eventually):
     await eventually(nothing_is_held(control))
 
 
-async def test_call_of_gone_client_and_reset_world_ends_silently(api, control, eventually, caplog):
+async def test_call_of_gone_client_and_reset_world_ends_silently(
+    api: StripeCaller,
+    control: SimulatorControl,
+    eventually: WaitFor,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     await control.hold("transfers.create", on_disconnect="wait")
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held()
@@ -317,7 +344,7 @@ async def test_call_of_gone_client_and_reset_world_ends_silently(api, control, e
     assert caplog.records == []
 
 
-async def test_silent_call_can_be_released_without_answer(api, control):
+async def test_silent_call_can_be_released_without_answer(api: StripeCaller, control: SimulatorControl) -> None:
     await control.fault("timeout_after_commit", "transfers.create", times=1)
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held()
@@ -327,12 +354,12 @@ async def test_silent_call_can_be_released_without_answer(api, control):
     assert await count(control) == 1
 
 
-async def test_wait_for_hits_times_out_with_the_count(control):
+async def test_wait_for_hits_times_out_with_the_count(control: SimulatorControl) -> None:
     with pytest.raises(TimeoutError, match="0 calls"):
         await control.wait_until_held(timeout=0.02)
 
 
-async def test_reset_drops_held_calls_without_effect(api, control):
+async def test_reset_drops_held_calls_without_effect(api: StripeCaller, control: SimulatorControl) -> None:
     await control.hold("transfers.create")
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held()
@@ -342,7 +369,7 @@ async def test_reset_drops_held_calls_without_effect(api, control):
     assert await count(control) == 0
 
 
-async def test_stop_does_not_wait_for_held_calls(api_at, monkeypatch):
+async def test_stop_does_not_wait_for_held_calls(api_at: OpenCaller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "GRACE", 60.0)
     async with running_simulator() as (simulator, control):
         api = api_at(simulator.url)
@@ -361,7 +388,7 @@ async def test_stop_does_not_wait_for_held_calls(api_at, monkeypatch):
 
 
 @pytest.mark.parametrize("config", [SimulatorConfig(virtual_start=1.8e9, endpoint_rate=3)])
-async def test_endpoint_has_its_own_rate(api, control, refused):
+async def test_endpoint_has_its_own_rate(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
     answers = [await api.transfer(key=f"k{n}") for n in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert refused(answers[3])[1:3] == ("invalid_request_error", "rate_limit")
@@ -373,7 +400,7 @@ async def test_endpoint_has_its_own_rate(api, control, refused):
 
 
 @pytest.mark.parametrize("config", [SimulatorConfig(virtual_start=1.8e9, global_rate=2)])
-async def test_endpoints_share_global_rate(api, control):
+async def test_endpoints_share_global_rate(api: StripeCaller, control: SimulatorControl) -> None:
     answers = [await api.transfer(), await api.get("/v1/transfers"), await api.get("/v1/balance")]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert answers[2].headers["stripe-rate-limited-reason"] == "global-rate"
@@ -381,7 +408,7 @@ async def test_endpoints_share_global_rate(api, control):
 
 
 @pytest.mark.parametrize("config", [SimulatorConfig(endpoint_concurrency=1)])
-async def test_excess_concurrent_calls_are_refused(api, control):
+async def test_excess_concurrent_calls_are_refused(api: StripeCaller, control: SimulatorControl) -> None:
     await control.hold("transfers.create")
     first = asyncio.create_task(api.transfer())
     await control.wait_until_held()
@@ -393,7 +420,7 @@ async def test_excess_concurrent_calls_are_refused(api, control):
 
 
 @pytest.mark.parametrize("config", [SimulatorConfig(virtual_start=1.8e9, endpoint_rate=1)])
-async def test_reset_restores_every_limit(api, control):
+async def test_reset_restores_every_limit(api: StripeCaller, control: SimulatorControl) -> None:
     await control.advance_clock(3600)
     assert [(await api.transfer()).status_code for _ in range(2)] == [200, 429]
     await control.reset()

@@ -1,4 +1,4 @@
-"""Every answer of the eight transfer operations fits Stripe's own OpenAPI description, where that file is at hand."""
+"""Answers of the eight transfer operations against Stripe's own OpenAPI description, where that file is at hand."""
 
 import json
 import re
@@ -11,10 +11,13 @@ import pytest
 from infrastructure.simulators.common.fault_actions import Error, Status
 from infrastructure.simulators.common.fault_injection import injected_status
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.stripe import SimulatorConfig
+from infrastructure.simulators.common.request import AnswerNow
+from infrastructure.simulators.stripe import SimulatorConfig, SimulatorControl
 from infrastructure.simulators.stripe.errors import CATALOGUE
 from infrastructure.simulators.stripe.operations import OPERATIONS
 from infrastructure.simulators.stripe.world import World
+from tests.infrastructure.simulators.stripe.conftest import StripeCaller
+from tests.support.json_types import Json
 
 SPEC = Path(__file__).parents[5] / "shared" / "facts" / "stripe_connect_transfers.openapi.json"
 
@@ -32,7 +35,7 @@ def as_json_schema(node: Any) -> Any:
 
 
 class Spec:
-    """Checks answers and what was sent; remembers which operations it has seen."""
+    """Check answers and request bodies against Stripe's OpenAPI description, and remember the operations."""
 
     def __init__(self) -> None:
         self.document = as_json_schema(json.loads(SPEC.read_text()))
@@ -60,7 +63,7 @@ TRANSFERS, TRANSFER = "/v1/transfers", "/v1/transfers/{transfer}"
 REVERSALS, REVERSAL = "/v1/transfers/{id}/reversals", "/v1/transfers/{transfer}/reversals/{id}"
 
 
-async def test_answer_matches_stripe_schema(api, control):
+async def test_answer_matches_stripe_schema(api: StripeCaller, control: SimulatorControl) -> None:
     spec = Spec()
     rich = {"description": "d", "transfer_group": "g", "metadata[a]": "b", "source_transaction": "ch_1"}
     transfer = spec.check("post", TRANSFERS, await api.transfer(**rich))
@@ -86,7 +89,7 @@ async def test_answer_matches_stripe_schema(api, control):
     assert spec.seen == spec.all_operations()
 
 
-async def test_event_matches_stripe_schema(api, control):
+async def test_event_matches_stripe_schema(api: StripeCaller, control: SimulatorControl) -> None:
     transfer = await api.made()
     await api.reverse(transfer["id"], 5)
     await api.post(f"/v1/transfers/{transfer['id']}", {"metadata[a]": "b"})
@@ -106,13 +109,15 @@ ERRORS = [*CATALOGUE, "injected 500", "injected error"]
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_error_answer_matches_stripe_schema(name):
+def test_error_answer_matches_stripe_schema(name: str) -> None:
     """Every entry of the catalogue, worded as it is, whether or not a test provokes it."""
     world = World(SimulatorConfig())
     call = world.unnamed_call("POST", TRANSFERS)
     match name:
         case "injected 500":
-            answer = injected_status(world, call, Status(kind="status", status=500)).answer
+            injected = injected_status(world, call, Status(kind="status", status=500))
+            assert isinstance(injected, AnswerNow)
+            answer = injected.answer
         case "injected error":
             answer = world.injected(Error(kind="error", code="account_invalid", param="destination"), call)
         case _:
@@ -130,14 +135,14 @@ def unnamed(path: str) -> str:
     return re.sub(r"\{.*?\}", "{}", path)
 
 
-def test_operations_accept_only_documented_parameters():
+def test_operations_accept_only_documented_parameters() -> None:
     accepted = {(op.method.lower(), unnamed(op.path)): set(op.accepts) for op in OPERATIONS}
     for path, methods in Spec().document["paths"].items():
         for method, operation in methods.items():
             assert accepted[method, unnamed(path)] == documented(method, operation), (method, path)
 
 
-def documented(method: str, operation: dict[str, Any]) -> set[str]:
+def documented(method: str, operation: Json) -> set[str]:
     if method == "get":
         return {each["name"] for each in operation["parameters"] if each["in"] == "query"}
     return set(operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]["properties"])

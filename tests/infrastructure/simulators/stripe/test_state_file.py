@@ -1,21 +1,23 @@
-"""With a state file the simulated Stripe forgets nothing: not when it is stopped, not when it is killed."""
+"""The state file: a stopped or killed simulator forgets nothing."""
 
 import asyncio
 import random
 import sqlite3
+from pathlib import Path
 
 import httpx
 import pytest
 
 from infrastructure.simulators.stripe import SimulatorConfig, running_simulator, serve_simulator, simulator_process
+from tests.infrastructure.simulators.stripe.conftest import OpenCaller
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Path:
     return tmp_path / "stripe.sqlite3"
 
 
-async def test_restart_restores_all_objects_and_keys(file, api_at):
+async def test_restart_restores_all_objects_and_keys(file: Path, api_at: OpenCaller) -> None:
     async with running_simulator(SimulatorConfig(state_file=file)) as (simulator, control):
         api = api_at(simulator.url)
         first = await api.transfer(key="k1", **{"metadata[ü]": "ß", "transfer_group": "g"})
@@ -41,7 +43,7 @@ async def test_restart_restores_all_objects_and_keys(file, api_at):
         assert await control.violations() == []
 
 
-async def test_restart_restores_charges_clock_and_dropped_keys(file, api_at):
+async def test_restart_restores_charges_clock_and_dropped_keys(file: Path, api_at: OpenCaller) -> None:
     config = SimulatorConfig(state_file=file, virtual_start=1.8e9)
     async with running_simulator(config) as (simulator, control):
         api = api_at(simulator.url)
@@ -58,16 +60,16 @@ async def test_restart_restores_charges_clock_and_dropped_keys(file, api_at):
         assert (await control.ledger())["balances"]["acct_seller"]["pending"] == {"usd": 0}
 
 
-async def test_undelivered_event_is_retried_after_restart(file, api_at):
+async def test_undelivered_event_is_retried_after_restart(file: Path, api_at: OpenCaller) -> None:
     config = SimulatorConfig(state_file=file)
     async with running_simulator(config) as (simulator, control):
         await control.add_webhook_endpoint("http://127.0.0.1:9/", ["whsec_1"], knobs={"retry_schedule": [0.01]})
         await api_at(simulator.url).made()
         await control.change_webhook_endpoint("we_1Qsim00000001", knobs={"paused": True})
         await api_at(simulator.url).made()
-    heard = asyncio.Queue()
+    heard = asyncio.Queue[bytes]()
 
-    async def serve(reader, writer):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         writer.close()
@@ -81,7 +83,7 @@ async def test_undelivered_event_is_retried_after_restart(file, api_at):
     server.close()
 
 
-async def test_killed_simulator_keeps_every_answered_call(file, api_at):
+async def test_killed_simulator_keeps_every_answered_call(file: Path, api_at: OpenCaller) -> None:
     """Calls run while the process is killed at a random moment; every answered one must be found again, once."""
     chance = random.Random(5)
     answered: dict[str, str] = {}
@@ -108,7 +110,7 @@ async def test_killed_simulator_keeps_every_answered_call(file, api_at):
         assert check == {"ok": True, "violations": []}
 
 
-async def test_call_killed_after_commit_is_made_once(file, api_at):
+async def test_call_killed_after_commit_is_made_once(file: Path, api_at: OpenCaller) -> None:
     async with simulator_process(state_file=file) as process:
         api = api_at(process.url)
         hold = {"match": {"operation": "transfers.create"}, "action": {"kind": "hold", "point": "after_commit"}}
@@ -125,13 +127,13 @@ async def test_call_killed_after_commit_is_made_once(file, api_at):
         assert len((await api.http.get("/_sim/ledger")).json()["transfers"]) == 1
 
 
-async def test_state_file_belongs_to_one_simulator(file):
+async def test_state_file_belongs_to_one_simulator(file: Path) -> None:
     async with running_simulator(SimulatorConfig(state_file=file)):
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             await serve_simulator(SimulatorConfig(state_file=file))
 
 
-async def test_reset_empties_state_file(file, api_at):
+async def test_reset_empties_state_file(file: Path, api_at: OpenCaller) -> None:
     async with running_simulator(SimulatorConfig(state_file=file)) as (simulator, control):
         await api_at(simulator.url).transfer(key="k1")
         await control.reset()
