@@ -86,7 +86,7 @@ async def test_killed_workers_execute_each_call_once(
         assert len({call["key"] for call in executed}) == len(executed) == len(many)
     held = (await stripe.ledger())["transfers"]
     assert [len(transfer["reversals"]) for transfer in held] == [1] * len(many)
-    for process in fleet:  # the books are compared when nobody works any more
+    for process in fleet:  # the books are compared when no process is at work
         await process.kill()
 
 

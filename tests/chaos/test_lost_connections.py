@@ -56,7 +56,7 @@ async def insist(web: LedgerClient, order_id: str) -> int:
         except httpx.TransportError:
             pass
         await asyncio.sleep(PAUSE)
-    raise AssertionError(f"nobody took the refund of {order_id}")
+    raise AssertionError(f"the refund of {order_id} was never accepted")
 
 
 async def cut(view: LedgerView) -> int:

@@ -106,9 +106,9 @@ async def test_parked_event_comes_back_when_its_order_exists(storage: Storage) -
 
 
 async def register(storage: Storage, order_id: str, payment_id: str | None = None) -> None:
-    desk = TransferLedger(storage.ledger, storage.directory, DatabaseClock())
+    commands = TransferLedger(storage.ledger, storage.directory, DatabaseClock())
     shares = [Share(seller_id="anna", destination="acct_anna", amount=900)]
-    await desk.register_order(order_id=order_id, currency="EUR", amount=1_000, shares=shares, payment_id=payment_id)
+    await commands.register_order(order_id=order_id, currency="EUR", amount=1_000, shares=shares, payment_id=payment_id)
 
 
 @pytest.mark.parametrize("subject", ["order:o1", "payment:pay_1"])

@@ -130,14 +130,14 @@ async def test_worker_can_sleep_until_the_next_due_time(storage: Storage, kind: 
 
 async def test_seller_with_many_transfers_does_not_delay_others(storage: Storage) -> None:
     for _ in range(40):
-        await due(storage.ledger, seller="storm", status="reversal_pending")
+        await due(storage.ledger, seller="busy", status="reversal_pending")
     others = {await due(storage.ledger, NOW + HOUR, seller, "reversal_pending") for seller in ("ben", "cleo", "dora")}
     first = await claimed(storage, "reversing", limit=10)
-    assert others < set(first), "every seller has a turn in the first claim, though the storm was there before"
+    assert others < set(first), "every seller has a turn in the first claim, although the busy seller came first"
     taken = set(first)
     while more := await claimed(storage, "reversing", limit=10):
         taken.update(more)
-    assert len(taken) == 43, "and nobody is forgotten"
+    assert len(taken) == 43, "and no seller is forgotten"
 
 
 @pytest.mark.parametrize("kind", ["transferring", "reversing"])

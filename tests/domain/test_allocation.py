@@ -313,7 +313,7 @@ REFUSED: dict[str, tuple[int, str, Shares | None, str]] = {
     "more than the order": (101, "EUR", None, "only 100"),
     "nothing": (0, "EUR", None, "no amount"),
     "a negative amount": (-5, "EUR", None, "no amount"),
-    "a stranger": (10, "EUR", {"mallory": 10}, "mallory"),
+    "an unknown seller": (10, "EUR", {"mallory": 10}, "mallory"),
     "more than the share": (60, "EUR", {"a": 51}, "left of that share"),
     "more than the refund": (10, "EUR", {"a": 6, "b": 5}, "more than the refund"),
     "a negative part": (10, "EUR", {"a": 20, "b": -10}, "negative"),

@@ -36,7 +36,7 @@ status = pathlib.Path("/proc/self/status")
 atexit.register(lambda: status.exists() and sys.stderr.write(status.read_text()))
 runpy.run_module("scripts", run_name="__main__", alter_sys=True)
 """
-"""The command line, which says at its end how much memory it had at most. (`wait4` would tell its parent's.)"""
+"""The command line; at its end it prints its peak memory. (`wait4` would return that of its parent.)"""
 
 
 class Ended(NamedTuple):

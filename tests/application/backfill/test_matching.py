@@ -107,4 +107,4 @@ def test_reversed_transfer_completes_no_open_row() -> None:
     assert outcome([row(1, status="pending", open=True)], [back]) == {1: None}
     assert outcome([row(1)], [back]) == {1: "tr_a"}, "what was paid was paid by it all the same"
     named = back._replace(transfer=back.transfer._replace(transfer_id=str(UUID(int=1))))
-    assert outcome([row(1, status="pending", open=True)], [named]) == {1: "tr_a"}, "whoever has marked it has decided"
+    assert outcome([row(1, status="pending", open=True)], [named]) == {1: "tr_a"}, "our mark decides"

@@ -74,13 +74,13 @@ async def test_pause_stored_after_its_end_is_ended(storage: Storage) -> None:
 
 
 async def test_resumed_seller_ends_stripes_pause_too(storage: Storage) -> None:
-    desk = TransferLedger(storage.ledger, OneSellerDirectory(), DatabaseClock())  # type: ignore[arg-type]
+    commands = TransferLedger(storage.ledger, OneSellerDirectory(), DatabaseClock())  # type: ignore[arg-type]
     work = SellersWork(storage.ledger, OneSellerDirectory(), DatabaseClock())  # type: ignore[arg-type]
     await work.pause(["anna"], "acct_1", "it is inactive", "stripe:evt_1")
     assert await is_held(storage)
-    assert await desk.resume(scope_of_seller("anna"), "mia", "Stripe says it is a mistake")
+    assert await commands.resume(scope_of_seller("anna"), "mia", "Stripe says it is a mistake")
     assert not await is_held(storage)
-    assert not await desk.resume(scope_of_seller("anna"), "mia", "again")
+    assert not await commands.resume(scope_of_seller("anna"), "mia", "again")
 
 
 async def is_held(storage: Storage) -> bool:

@@ -25,7 +25,7 @@ def test_unpaid_order_has_no_authority() -> None:
     [
         ("pay_1", None, "hyperswitch:evt_1", "hyperswitch"),
         ("pay_1", "ch_1", "hyperswitch:evt_1", "hyperswitch"),
-        ("pay_1", "ch_1", "api", None),  # the PSP's payment, and the charge behind its connector? Nobody said
+        ("pay_1", "ch_1", "api", None),  # the charge may be behind the PSP's connector: unknown
         ("pi_1", None, "api", "stripe"),
         ("ch_1", "ch_1", "api", "stripe"),
         (None, "ch_1", "api", None),

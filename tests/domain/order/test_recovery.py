@@ -153,7 +153,7 @@ def test_open_reversal_is_awaited_and_compensated(sale: type[Sale]) -> None:
 
     story.is_revoked("r1")
     assert told(story.of("ada"))[-1] == "ReversalContested"
-    assert len(story.transfers) == 1, "nobody knows yet whether anything was taken"
+    assert len(story.transfers) == 1, "whether the reversal was made is not known yet"
 
     story.answer(story.of("ada"), send, Succeeded("trr_1", 20))
     (_, back) = story.transfers
@@ -186,7 +186,7 @@ def test_reduced_open_reversal_is_withdrawn(sale: type[Sale], answers: type[Answ
     story.answer(transfer, send, answers.refused, TransferAtStripe("tr_ada_1", 50, 45, "EUR", "acct_ada", "", (theirs,)))
     assert reversals(transfer) == [(5, "withdrawn"), (45, "reversed")]
     assert transfer.operation is None
-    assert len(story.transfers) == 1, "what strangers took is theirs to answer for"
+    assert len(story.transfers) == 1, "external reversals are not compensated"
 
 
 def test_open_reversal_is_contested_once(sale: type[Sale]) -> None:
@@ -394,7 +394,7 @@ def test_reopening_sends_the_amount_due_now(sale: type[Sale], answers: type[Answ
     assert transfer.operation.look_first
 
 
-# --- what a refund is told ------------------------------------------------------------------------------------------
+# --- the division that a refund shows ------------------------------------------------------------------------------------------
 
 
 def test_refund_shows_its_division(sale: type[Sale]) -> None:

@@ -410,7 +410,7 @@ def test_second_reversal_of_a_request_is_evidence(story: Story) -> None:
     assert story.transfer.amount_reversed == 4_000
 
 
-# --- reversals nobody of us asked for -------------------------------------------------------------------------------
+# --- external reversals -------------------------------------------------------------------------------
 
 
 def test_external_reversal_is_one_append_and_never_sent(story: Story) -> None:

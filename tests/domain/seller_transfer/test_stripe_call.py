@@ -124,7 +124,7 @@ def test_six_failed_calls_lead_to_a_look_up(due: Story, answers: type[Answers]) 
     assert due.operation.first_began is not None
     assert look.since <= due.operation.first_began
     assert due.now >= last_call + due.policy.call_timeout, "a call still under way could arrive after the reading"
-    assert due.operation.open, "still nobody knows"
+    assert due.operation.open, "the outcome is still unknown"
 
 
 def test_look_up_waits_for_the_end_of_a_running_call(due: Story, answers: type[Answers]) -> None:
@@ -371,7 +371,7 @@ def test_look_up_proves_nothing_about_a_later_call(due: Story, answers: type[Ans
     for _ in range(6):
         due.call(answers.outage)
     early = due.look()
-    due.see_nothing(early)  # somebody else's look was quicker: absent, hence the next epoch or the end
+    due.see_nothing(early)  # another look-up was quicker: absent, hence the next epoch or the end
     if due.status is TransferStatus.PERMANENTLY_FAILED:
         due.transfer.retry("ops", "try again", due.now)
         due.see_nothing(due.look())
