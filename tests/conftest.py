@@ -1,7 +1,7 @@
-"""Real PostgreSQL for every test that asks: `database_url` (migrated) and `empty_database_url`, fresh for each test.
+"""PostgreSQL databases for tests: `database_url` (migrated) and `empty_database_url`, fresh for each test.
 
-The server is DATABASE_URL's if that is set (its own database is only used to create others), else an embedded one that
-all workers and runs of this checkout share. It is fast because it may forget: a test that crashes the server and looks
+The server is that of DATABASE_URL if it is set (its own database is only used to create others), else an embedded server that
+all workers and runs of this checkout share. It is fast because it may lose commits: a test that crashes the server and looks
 for acknowledged commits starts an EmbeddedPostgres of its own.
 """
 
@@ -44,7 +44,7 @@ hypothesis.settings.load_profile("ledger")
 
 
 def pytest_configure() -> None:
-    """No test reaches a real account or a developer's own database because a name lies in the environment."""
+    """Remove settings from the environment, so that no test reaches a real account or a developer's own database."""
     if url := os.environ.pop("DATABASE_URL", None):
         os.environ[SERVER] = url  # the workers of a parallel run inherit it
     for name in [name for name in os.environ if name.startswith(("STRIPE_", "HYPERSWITCH_"))]:
@@ -52,7 +52,7 @@ def pytest_configure() -> None:
 
 
 class Databases:
-    """Creates this run's databases and drops what dead runs left."""
+    """Creates the databases of this run and drops those of dead runs."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -66,7 +66,7 @@ class Databases:
         self._admin.close()
 
     def prepare(self) -> None:
-        """Under one lock, so that a template is neither made twice nor dropped between its making and its use."""
+        """Drop unused databases and make the template, under one lock: no template is made twice or dropped before its use."""
         self._admin.execute("SELECT pg_advisory_lock(hashtextextended('ledger_template', 0))")
         for query in (DEAD_RUNS, UNUSED_TEMPLATES):
             for (name,) in self._admin.execute(query).fetchall():
@@ -85,7 +85,7 @@ class Databases:
         self._drop(urlsplit(url).path.removeprefix("/"))
 
     def _make_template(self) -> None:
-        """Renamed when complete: a killed run leaves no half-made template under the final name."""
+        """Make the template and rename it when it is complete: a killed run leaves no incomplete template under the final name."""
         unfinished = f"{self._run}_template"
         self._create(unfinished, "template0")
         migrate.up(_with_database(self._server, unfinished))
@@ -111,7 +111,7 @@ def _with_database(url: str, name: str) -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of a server on which databases may be created."""
+    """Return the URL of a server on which databases may be created."""
     if given := os.environ.get(SERVER):
         yield given
         return
@@ -129,7 +129,7 @@ def databases(postgres_server: str) -> Iterator[Databases]:
 
 @pytest.fixture
 def database_url(databases: Databases) -> Iterator[str]:
-    """A fresh database at the newest migration."""
+    """Create a fresh database at the newest migration."""
     url = databases.create(migrated=True)
     yield url
     databases.drop(url)
@@ -137,7 +137,7 @@ def database_url(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 def empty_database_url(databases: Databases) -> Iterator[str]:
-    """A fresh database that was never migrated."""
+    """Create a fresh database that was never migrated."""
     url = databases.create(migrated=False)
     yield url
     databases.drop(url)

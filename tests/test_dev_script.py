@@ -1,4 +1,4 @@
-"""`scripts/dev.py`, which has to work before anything is installed."""
+"""Script `scripts/dev.py`, which has to work before any package is installed."""
 
 import ast
 import importlib.util
@@ -8,14 +8,14 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
 
-def script_of(root: Path) -> Any:
+def script_of(root: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("dev", root / "scripts" / "dev.py")
     assert spec is not None
     assert spec.loader is not None
@@ -29,7 +29,7 @@ dev = script_of(ROOT)
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """What dev.py needs of the project, and a program behind it that tells its process id and its arguments."""
+    """Create the files that dev.py needs, and a program that prints its process id and arguments."""
     (tmp_path / "scripts").mkdir()
     for name in ("scripts/dev.py", "constraints.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -51,14 +51,14 @@ def run(clone: Path, *arguments: str, **environment: str) -> tuple[int, subproce
     return process.pid, subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def test_a_complete_set_up_is_not_repeated_and_the_program_takes_the_place_of_the_script(clone: Path) -> None:
+def test_complete_setup_is_not_repeated(clone: Path) -> None:
     complete_set_up(clone)
     pid, ended = run(clone, "serve", "--look-up-first")
     assert (ended.stderr, ended.stdout, ended.returncode) == ("", f"{pid} serve --look-up-first\n", 7)
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_a_set_up_that_failed_or_was_moved_never_looks_complete(clone: Path, moved: bool) -> None:
+def test_failed_or_moved_setup_never_looks_complete(clone: Path, moved: bool) -> None:
     complete_set_up(clone)
     if moved:
         clone = clone.rename(clone.with_name("elsewhere"))
@@ -70,11 +70,11 @@ def test_a_set_up_that_failed_or_was_moved_never_looks_complete(clone: Path, mov
         assert "pip could not install what is needed" in ended.stderr
 
 
-def test_pythons_too_old_to_run_it_can_read_it_far_enough_to_be_told() -> None:
+def test_old_pythons_can_parse_the_version_check() -> None:
     ast.parse((ROOT / "scripts" / "dev.py").read_text(), feature_version=(3, 8))
 
 
-def test_it_needs_nothing_but_the_standard_library() -> None:
+def test_script_needs_only_the_standard_library() -> None:
     ended = subprocess.run(
         [sys.executable, "-I", "-S", str(ROOT / "scripts" / "dev.py"), "--help"], capture_output=True, text=True
     )
@@ -82,13 +82,13 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
     assert "python3 scripts/dev.py test" in ended.stdout
 
 
-def test_an_unknown_command_ends_with_2() -> None:
+def test_unknown_command_exits_with_2() -> None:
     ended = subprocess.run([sys.executable, str(ROOT / "scripts" / "dev.py"), "frobnicate"], capture_output=True, text=True)
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
 
 
-def test_our_own_pins_name_no_place() -> None:
+def test_pins_name_no_place() -> None:
     assert dev.pin_problems((ROOT / "constraints.txt").read_text(), dev.tracked_files()) == []
 
 
@@ -96,11 +96,11 @@ def test_our_own_pins_name_no_place() -> None:
     "line",
     ["stripe @ https://files.example/stripe.whl", "--" + "index-url x", "--" + "extra-index-url x", "--" + "find-links wheels"],
 )
-def test_a_pin_that_names_a_place_is_found(line: str) -> None:
+def test_pin_that_names_a_place_is_found(line: str) -> None:
     assert len(dev.pin_problems(f"stripe==16.1.0\n{line}\n", [])) == 1
 
 
-def test_a_committed_lock_file_is_found() -> None:
+def test_committed_lock_file_is_found() -> None:
     assert len(dev.pin_problems("", ["uv.lock"])) == 1
 
 
@@ -114,7 +114,7 @@ def test_every_direct_dependency_is_pinned() -> None:
     assert names <= pinned
 
 
-def test_a_changed_pin_asks_for_a_new_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_pin_triggers_an_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dev, "ROOT", tmp_path)
     (tmp_path / "pyproject.toml").write_text("[project]")
     (tmp_path / "constraints.txt").write_text("stripe==16.1.0")
@@ -124,7 +124,7 @@ def test_a_changed_pin_asks_for_a_new_installation(tmp_path: Path, monkeypatch: 
     assert dev.fingerprint() != before
 
 
-def test_the_caller_may_choose_the_number_of_test_processes() -> None:
+def test_caller_may_choose_the_number_of_processes() -> None:
     assert dev.workers(["-n", "0"]) == []
     assert dev.workers(["-k", "life"])[0] == "-n"
 

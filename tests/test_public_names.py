@@ -23,13 +23,14 @@ ENVIRONMENT = Path(__file__).parent.parent / ".env.template"
 
 
 def facts_by_topic() -> dict[str, list[str]]:
-    """Every stored topic with the fields of its fact."""
-    classes = {topic: kind for topic, kind in registered_topics.items() if topic.startswith("ledger.")}
-    return {topic: sorted(kind.__dataclass_fields__) for topic, kind in sorted(classes.items()) if issubclass(kind, Fact)}
+    """List every stored topic with the fields of its fact."""
+    kinds = {topic: kind for topic, kind in registered_topics.items() if topic.startswith("ledger.")}
+    facts = {topic: kind for topic, kind in sorted(kinds.items()) if isinstance(kind, type) and issubclass(kind, Fact)}
+    return {topic: sorted(vars(kind)["__dataclass_fields__"]) for topic, kind in facts.items()}
 
 
 def commands() -> dict[str, list[str]]:
-    """Every command of the command line with its parameters."""
+    """List every command of the command line with its parameters."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     found: dict[str, list[str]] = {}
@@ -43,7 +44,7 @@ def commands() -> dict[str, list[str]]:
 
 
 def http_interface() -> dict[str, list[str]]:
-    """Every call with its query parameters, and every schema with its members."""
+    """List every call with its query parameters, and every schema with its members."""
     document = openapi.document(OPERATIONS)
     calls = {
         f"{method.upper()} {path}": sorted(p["name"] for p in call.get("parameters", []))
@@ -57,13 +58,13 @@ def http_interface() -> dict[str, list[str]]:
 
 
 def settings_names() -> list[str]:
-    """Every variable of `.env.template`."""
+    """List every variable of `.env.template`."""
     lines = (line.lstrip("# ") for line in ENVIRONMENT.read_text().splitlines())
     return sorted({line.partition("=")[0] for line in lines if "=" in line and line.partition("=")[0].isupper()})
 
 
 def tables(database_url: str) -> dict[str, list[str]]:
-    """Every table with its columns, and every constraint with its table."""
+    """List every table with its columns, and every constraint with its table."""
     with psycopg.connect(database_url) as connection:
         columns = connection.execute(
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"

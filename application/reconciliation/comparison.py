@@ -71,24 +71,9 @@ def ambiguous(seen: TransferAtStripe, ours: Sequence[SellerTransfer]) -> Differe
 def missing_there(ours: SellerTransfer, stripe_transfer_id: str) -> Difference:
     """Make the difference of a transfer of ours that does not exist at Stripe."""
     detail = f"Transfer {ours.id} is paid here by {stripe_transfer_id}, which does not exist at Stripe."
-<<<<<<< HEAD
     return _found(
         DifferenceKind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there"
     )
-||||||| base
-    return _found(Kind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there")
-||||||||| dc73f5b
-    """Stripe says that there is no such transfer."""
-    detail = f"Transfer {ours.id} is paid here by {stripe_transfer_id}, which Stripe does not hold."
-    return _found(Kind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there")
-=======
-    """Stripe says that there is no such transfer."""
-    detail = f"Transfer {ours.id} is paid here by {stripe_transfer_id}, which Stripe does not hold."
-    return _found(DifferenceKind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there")
->>>>>>>>> Temporary merge branch 2
-=======
-    return _found(DifferenceKind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there")
->>>>>>> theirs
 
 
 def our_id(seen: TransferAtStripe) -> UUID | None:
@@ -123,22 +108,9 @@ def _unclaimed(seen: TransferAtStripe) -> Difference:
 def _duplicate(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     id_ = seen.stripe_transfer_id
     detail = f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller is paid twice."
-<<<<<<< HEAD
     return _found(
         DifferenceKind.DUPLICATE, id_, id_, ours, seen.reversible, detail, "one of the two has to be reversed at Stripe"
     )
-||||||| base
-    return _found(Kind.DUPLICATE, id_, id_, ours, seen.left, detail, "one of the two has to be reversed at Stripe")
-||||||||| dc73f5b
-    detail = f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller was paid twice."
-    return _found(Kind.DUPLICATE, id_, id_, ours, seen.left, detail, "one of the two has to be reversed at Stripe")
-=======
-    detail = f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller was paid twice."
-    return _found(DifferenceKind.DUPLICATE, id_, id_, ours, seen.left, detail, "one of the two has to be reversed at Stripe")
->>>>>>>>> Temporary merge branch 2
-=======
-    return _found(DifferenceKind.DUPLICATE, id_, id_, ours, seen.left, detail, "one of the two has to be reversed at Stripe")
->>>>>>> theirs
 
 
 def _missing_here(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
@@ -146,20 +118,7 @@ def _missing_here(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     detail = (
         f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} here{' without a Stripe id' if ours.paid else ''}."
     )
-<<<<<<< HEAD
     return _found(DifferenceKind.MISSING_HERE, id_, id_, ours, seen.reversible, detail, _obstacle(seen, ours))
-||||||| base
-    return _found(Kind.MISSING_HERE, id_, id_, ours, seen.left, detail, _obstacle(seen, ours))
-||||||||| dc73f5b
-    detail = f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} here{' without an id' if ours.paid else ''}."
-    return _found(Kind.MISSING_HERE, id_, id_, ours, seen.left, detail, _obstacle(seen, ours))
-=======
-    detail = f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} here{' without an id' if ours.paid else ''}."
-    return _found(DifferenceKind.MISSING_HERE, id_, id_, ours, seen.left, detail, _obstacle(seen, ours))
->>>>>>>>> Temporary merge branch 2
-=======
-    return _found(DifferenceKind.MISSING_HERE, id_, id_, ours, seen.left, detail, _obstacle(seen, ours))
->>>>>>> theirs
 
 
 def _obstacle(seen: TransferAtStripe, ours: SellerTransfer) -> str | None:

@@ -46,6 +46,6 @@ class SeenTransfers(Protocol):
         """Add a page; return how many of its transfers are new."""
         ...
 
-    def unverified(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnlistedTransfer]]:
+    def unlisted(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnlistedTransfer]]:
         """Iterate in batches over our paid transfers of this period that were not seen."""
         ...

@@ -48,7 +48,7 @@ class ReconciliationReader:
             ]
             for one in await self._with_decisions(found):
                 yield one
-        async for batch in self._seen.unverified(start, end):
+        async for batch in self._seen.unlisted(start, end):
             missing = [one for one in batch if await self.transfer_at_stripe(one.stripe_transfer_id) is None]
             for one in await self._with_decisions(await self._missing_at_stripe(missing)):
                 yield one

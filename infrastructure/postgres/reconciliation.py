@@ -61,7 +61,7 @@ class SeenAtStripe:
         """Remember a page of ids and return how many of them are new."""
         return (await self._connection.execute(SQL["see"], (list(stripe_ids),))).rowcount
 
-    async def unverified(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnlistedTransfer]]:
+    async def unlisted(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnlistedTransfer]]:
         """Yield, in batches, our transfers of this time that are paid and were not seen."""
         after: UnlistedTransfer | None = None
         while True:

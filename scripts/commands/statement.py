@@ -13,8 +13,6 @@ from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.fact_reader import FactReader
 from projections.audit_trail.payload import instant
 from projections.statements import MoneyMovement, Period, SellerStatement, StatementAccount
-from infrastructure.postgres.as_of import Past
-from infrastructure.postgres.fact_reader import History
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, instant_of, read_settings
 from scripts.exit_codes import FOUND, fail

@@ -1,64 +1,63 @@
-"""The stage of the end-to-end scenarios, and hands that stop the database at a chosen moment."""
+"""Fixtures of the end-to-end tests, and locks that stop PostgreSQL statements at a chosen moment."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import psycopg
 import pytest
 
 from infrastructure.postgres.connections import connect
-from tests.e2e.conftest import Processes, processes, settings, simulator, stage, stripe, view
-from tests.support.ledger_view import View, eventually
+from tests.e2e.conftest import Processes, processes, settings, simulator, stripe, system, view
+from tests.support.ledger_view import LedgerView, eventually
 
-__all__ = ["Processes", "processes", "settings", "simulator", "stage", "stripe", "view"]
+__all__ = ["Processes", "processes", "settings", "simulator", "stripe", "system", "view"]
 
 WRITERS = "pg_advisory_lock(x'6c6564676572'::bigint)"
-"""What every append waits for; whoever holds it stops them all."""
-HELD_UP = """
+"""The lock that every append needs; its holder stops all appends."""
+WAITING = """
     select pid from pg_stat_activity
      where datname = current_database() and wait_event_type = 'Lock' and position(%s in query) > 0 and pid <> pg_backend_pid()
 """
 
 
-class Hands:
+class DatabaseLocks:
     """Stops the ledger's statements in PostgreSQL: a process that waits for one of them can be killed exactly there."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: LedgerView) -> None:
         self._view = view
 
     @asynccontextmanager
     async def on_appends(self) -> AsyncIterator[None]:
-        """Nothing can be appended meanwhile."""
+        """Stop all appends."""
         async with await self._session() as session:
             await session.execute(f"select {WRITERS}".encode())
             yield
 
     @asynccontextmanager
-    async def on_pace(self, endpoint: str) -> AsyncIterator[None]:
-        """Nobody can reserve a call of this endpoint: what is claimed stays before its intent."""
+    async def on_rate_limiter(self, endpoint: str) -> AsyncIterator[None]:
+        """Stop reservations for this endpoint: claimed transfers wait before their intent."""
         async with await self._session() as session, session.transaction():
             await session.execute(
                 "insert into pace values (%s, now()) on conflict (endpoint) do update set next_at = now()", (endpoint,)
             )
             yield
 
-    async def until_held_up(self, words: str, sessions: int = 1) -> list[int]:
-        """The processes of PostgreSQL that wait for a lock within a statement with these words."""
+    async def until_waiting(self, words: str, sessions: int = 1) -> list[int]:
+        """Return the PostgreSQL processes that wait for a lock in a statement with these words."""
 
         async def there() -> list[int]:
-            found = [row["pid"] for row in await self._view.select(HELD_UP, words)]
+            found = [row["pid"] for row in await self._view.select(WAITING, words)]
             return found if len(found) >= sessions else []
 
         return await eventually(there, f"{sessions} sessions held up in {words!r}")
 
     async def end(self, sessions: list[int]) -> None:
-        """What they wait for will never be executed."""
+        """End these sessions; their waiting statements are never executed."""
         for pid in sessions:
             await self._view.select("select pg_terminate_backend(%s, 5000)", pid)
 
     async def until_done(self, sessions: list[int]) -> None:
-        """Their clients are dead, but PostgreSQL finishes what it was asked before it finds out."""
+        """Wait until PostgreSQL has finished the statements of killed clients."""
 
         async def gone() -> bool:
             alive = await self._view.select("select from pg_stat_activity where pid = any(%s) and state = 'active'", sessions)
@@ -66,10 +65,10 @@ class Hands:
 
         await eventually(gone, "the statements of the dead have ended")
 
-    async def _session(self) -> psycopg.AsyncConnection[Any]:
+    async def _session(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
         return await connect(self._view.database_url)
 
 
 @pytest.fixture
-def hands(view: View) -> Hands:
-    return Hands(view)
+def locks(view: LedgerView) -> DatabaseLocks:
+    return DatabaseLocks(view)

@@ -1,54 +1,54 @@
-"""SIGTERM: nothing new is begun, what is on its way is recorded, and the process ends with 0."""
+"""Drain after SIGTERM: no new call begins, calls under way are recorded, and the process exits with 0."""
 
 import signal
-from typing import Any
 
 import pytest
 
 from infrastructure.bootstrap import stored
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.e2e.conftest import Processes
 from tests.support.ledger_process import LedgerProcess
-from tests.support.ledger_view import View
-from tests.support.service import REVERSE, Desk, Stage
+from tests.support.ledger_view import LedgerView
+from tests.support.service import REVERSE, LedgerCaller, SystemUnderTest
 
 
-async def two_paid_orders(stage: Stage) -> None:
-    """By a ledger that is gone again."""
-    async with stage.at_work() as desk:
+async def two_paid_orders(system: SystemUnderTest) -> None:
+    """Pay two orders with a ledger that is stopped afterwards."""
+    async with system.at_work() as caller:
         for order_id in ("o1", "o2"):
-            await stage.paid(desk, order_id)
+            await system.paid(caller, order_id)
 
 
-async def refund(stage: Stage, name: str, order_id: str) -> None:
-    """As another process would record it: this one may be draining."""
-    async with stored(stage.settings) as storage:
-        await Desk(storage).refund(name, order_id, 1_000)
+async def refund(system: SystemUnderTest, name: str, order_id: str) -> None:
+    """Record a refund as another process would, since the process under test may be draining."""
+    async with stored(system.settings) as storage:
+        await LedgerCaller(storage).refund(name, order_id, 1_000)
 
 
-async def with_a_call_on_its_way(processes: Any, stage: Stage, command: str, **changes: str) -> LedgerProcess:
-    """The reversal of o1 is at Stripe and has not been answered."""
+async def with_a_call_on_its_way(processes: Processes, system: SystemUnderTest, command: str, **changes: str) -> LedgerProcess:
+    """Start a process whose reversal of o1 is at Stripe and unanswered."""
     process: LedgerProcess = await processes.start(command, **changes)
-    await stage.stripe.hold(REVERSE, on_disconnect="execute")
-    await refund(stage, "r1", "o1")
-    await stage.stripe.wait_until_held(REVERSE)
+    await system.stripe.hold(REVERSE, on_disconnect="execute")
+    await refund(system, "r1", "o1")
+    await system.stripe.wait_until_held(REVERSE)
     return process
 
 
-async def row_version(view: View, order_id: str) -> object:
+async def row_version(view: LedgerView, order_id: str) -> object:
     """Changes with every update of the row, a lease included."""
     (row,) = await view.select("select xmin::text from seller_transfers where order_id = %s", order_id)
     return row["xmin"]
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
-    processes: Any, stage: Stage, stripe: SimulatorControl, view: View, command: str
+async def test_sigterm_records_the_call_in_flight(
+    processes: Processes, system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView, command: str
 ) -> None:
-    await two_paid_orders(stage)
-    process = await with_a_call_on_its_way(processes, stage, command)
+    await two_paid_orders(system)
+    process = await with_a_call_on_its_way(processes, system, command)
     process.send(signal.SIGTERM)
     await process.said("draining")
-    await refund(stage, "r2", "o2")
+    await refund(system, "r2", "o2")
     untouched = await row_version(view, "o2")
     await stripe.release(REVERSE)
 
@@ -65,9 +65,9 @@ async def test_sigterm_records_the_call_in_flight_and_claims_nothing_new(
     await view.reached("o2", "reversed")
 
 
-async def test_a_call_that_is_never_answered_does_not_hold_up_the_end(processes: Any, stage: Stage, view: View) -> None:
-    await two_paid_orders(stage)
-    process = await with_a_call_on_its_way(processes, stage, "serve", STRIPE_TIMEOUT="2s")
+async def test_unanswered_call_does_not_delay_the_exit(processes: Processes, system: SystemUnderTest, view: LedgerView) -> None:
+    await two_paid_orders(system)
+    process = await with_a_call_on_its_way(processes, system, "serve", STRIPE_TIMEOUT="2s")
     process.send(signal.SIGTERM)
     assert await process.ended(within=10) == 0
     (row,) = await view.transfers("o1")
@@ -75,4 +75,4 @@ async def test_a_call_that_is_never_answered_does_not_hold_up_the_end(processes:
 
     await processes.begin()
     await view.reached("o1", "reversed")
-    assert len(await stage.posts(REVERSE)) == 2
+    assert len(await system.posts(REVERSE)) == 2

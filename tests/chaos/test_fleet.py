@@ -1,4 +1,4 @@
-"""Many processes on one database: killed one after the other, restarted one after the other, and held to Stripe's limit."""
+"""Many processes on one database: killed in turn, restarted in turn, and held to Stripe's rate limit."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,6 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any
 
 import pytest
 
@@ -16,8 +15,8 @@ from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.e2e.conftest import Processes
 from tests.support.ledger_process import LedgerProcess
-from tests.support.ledger_view import View
-from tests.support.service import CREATE, REVERSE, Desk
+from tests.support.ledger_view import LedgerView
+from tests.support.service import CREATE, REVERSE, LedgerCaller
 
 SELLERS = ("anna", "bert", "carl", "dora")
 AT_ONCE = 50
@@ -26,25 +25,25 @@ PATIENCE = 150.0
 log = logging.getLogger(__name__)
 
 
-async def paid_orders(desk: Desk, many: Sequence[str]) -> None:
-    """Their transfers are due."""
+async def paid_orders(caller: LedgerCaller, many: Sequence[str]) -> None:
+    """Register and pay orders, so that their transfers are due."""
     for start in range(0, len(many), AT_ONCE):
         some = many[start : start + AT_ONCE]
-        await asyncio.gather(*(desk.order(o, 1_000, **{SELLERS[len(o) % 4]: 900}) for o in some))
-        await asyncio.gather(*(desk.pay(o) for o in some))
+        await asyncio.gather(*(caller.order(o, 1_000, **{SELLERS[len(o) % 4]: 900}) for o in some))
+        await asyncio.gather(*(caller.pay(o) for o in some))
 
 
-async def refund_all(desk: Desk, many: Sequence[str]) -> None:
+async def refund_all(caller: LedgerCaller, many: Sequence[str]) -> None:
     for start in range(0, len(many), AT_ONCE):
-        await asyncio.gather(*(desk.refund(f"r_{o}", o, 1_000) for o in many[start : start + AT_ONCE]))
+        await asyncio.gather(*(caller.refund(f"r_{o}", o, 1_000) for o in many[start : start + AT_ONCE]))
 
 
-async def count_of(view: View, status: str) -> int:
+async def count_of(view: LedgerView, status: str) -> int:
     (row,) = await view.select("select count(*) as n from seller_transfers where status = %s", status)
     return int(row["n"])
 
 
-async def all_are(view: View, status: str, number: int) -> None:
+async def all_are(view: LedgerView, status: str, number: int) -> None:
     async def there() -> bool:
         return await count_of(view, status) == number
 
@@ -53,7 +52,7 @@ async def all_are(view: View, status: str, number: int) -> None:
 
 @asynccontextmanager
 async def killed_each_second(processes: Processes, fleet: list[LedgerProcess]) -> AsyncIterator[None]:
-    """One of them after the other gets kill -9 and is replaced, a second apart."""
+    """Kill the processes in turn, one a second, and replace each."""
 
     async def kill() -> None:
         for turn in count():
@@ -71,37 +70,37 @@ async def killed_each_second(processes: Processes, fleet: list[LedgerProcess]) -
 
 
 @pytest.mark.timeout(300)
-async def test_eight_workers_killed_one_each_second_execute_each_call_exactly_once(
-    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+async def test_killed_workers_execute_each_call_once(
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
     many = [f"o{n}" for n in range(1_000)]
     async with stored(settings) as storage:
-        await paid_orders(Desk(storage), many)
+        await paid_orders(LedgerCaller(storage), many)
         fleet = [await processes.begin("worker") for _ in range(8)]
         async with killed_each_second(processes, fleet):
             await all_are(view, "completed", len(many))
-            await refund_all(Desk(storage), many)
+            await refund_all(LedgerCaller(storage), many)
             await all_are(view, "reversed", len(many))
     for operation in (CREATE, REVERSE):
         executed = [call for call in await stripe.requests(operation) if call["status"] == 200 and not call["replayed"]]
         assert len({call["key"] for call in executed}) == len(executed) == len(many)
     held = (await stripe.ledger())["transfers"]
     assert [len(transfer["reversals"]) for transfer in held] == [1] * len(many)
-    for process in fleet:  # the books are compared when nobody works any more
+    for process in fleet:  # the books are compared when no process is at work
         await process.kill()
 
 
-async def test_a_rolling_restart_under_load_leaves_no_call_unknown(
-    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+async def test_rolling_restart_leaves_no_call_unknown(
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
-    """SIGTERM drains: what is under way is recorded, so nobody has to ask Stripe again."""
+    """SIGTERM drains: calls under way are recorded, so no process has to call Stripe again."""
     many = [f"o{n}" for n in range(300)]
     await stripe.fault("latency", "*", ms=50)
     async with stored(settings) as storage:
-        await paid_orders(Desk(storage), many)
+        await paid_orders(LedgerCaller(storage), many)
         fleet = [await processes.start("worker") for _ in range(3)]
         await all_are(view, "completed", len(many))
-        refunds = asyncio.create_task(refund_all(Desk(storage), many))
+        refunds = asyncio.create_task(refund_all(LedgerCaller(storage), many))
         for turn in range(len(fleet)):
             await view.until(lambda turn=turn: _reversed(view, 30 * turn), "some are reversed")  # type: ignore[misc]
             fleet[turn].send(signal.SIGTERM)
@@ -115,7 +114,7 @@ async def test_a_rolling_restart_under_load_leaves_no_call_unknown(
     assert unknown["n"] == 0
 
 
-async def _reversed(view: View, more_than: int) -> bool:
+async def _reversed(view: LedgerView, more_than: int) -> bool:
     return await count_of(view, "reversed") >= more_than
 
 
@@ -126,17 +125,17 @@ CALLS = 700
 
 
 @pytest.mark.timeout(300)
-async def test_three_processes_use_stripes_limit_to_the_full_and_are_hardly_ever_refused(
-    processes: Any, stripe: SimulatorControl, view: View, settings: Settings
+async def test_three_processes_use_stripes_limit_fully(
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, settings: Settings
 ) -> None:
-    """With the latencies recorded of real Stripe: 1.2 s in the middle, 7 s at worst."""
+    """Stripe answers with recorded latencies: median 1.2 s, maximum 7 s."""
     many = [f"o{n}" for n in range(CALLS)]
     payer = await processes.start("worker", STRIPE_MAX_RPS="1000")
     async with stored(settings) as storage:
-        await paid_orders(Desk(storage), many)
+        await paid_orders(LedgerCaller(storage), many)
         await all_are(view, "completed", CALLS)
         await payer.kill()
-        await refund_all(Desk(storage), many)
+        await refund_all(LedgerCaller(storage), many)
     await stripe.tune(endpoint_rate=LIMIT, latency="recorded")
     fleet = [await processes.begin("worker", STRIPE_MAX_RPS=str(LIMIT)) for _ in range(3)]
     await all_are(view, "reversed", CALLS)

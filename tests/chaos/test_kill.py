@@ -1,22 +1,24 @@
-"""kill -9 of a serving ledger at every point on the way of one call, for payments and for reversals.
+"""kill -9 of a serving ledger at every point of one call, for payments and for reversals.
 
-Each time a second ledger takes over when the lease of the dead one has run out. Then Stripe holds exactly one object, and the
-row says so. No point is hit by luck: the ledger is stopped there, by Stripe or by PostgreSQL, and seen to be there.
+Each time a second ledger takes over when the lease of the killed one has run out. Then Stripe holds exactly one object, and
+the row says so. No point is reached by luck: Stripe or PostgreSQL stops the ledger there, and the test checks it.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
-from typing import Any
 
 import pytest
 
 from domain.identity import reversal_name, transfer_stream
 from domain.seller_transfer.facts import CallStarted
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_process import LedgerProcess, Web
-from tests.support.ledger_view import View
+from tests.chaos.conftest import DatabaseLocks
+from tests.e2e.conftest import Processes
+from tests.support.json_types import Json
+from tests.support.ledger_process import LedgerClient, LedgerProcess
+from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, REVERSE
 
 APPEND, RESERVE = "select ledger_append", "insert into pace"
@@ -24,16 +26,18 @@ DEFAULT_LEASE = 10.0
 """Seconds."""
 
 
-class Scene:
-    """One call that is about to be made: the payment of an order, or the reversal of one that is paid."""
+class CallUnderTest:
+    """One call that is about to be made: the payment of an order, or the reversal of a paid one."""
 
-    def __init__(self, operation: str, processes: Any, stripe: SimulatorControl, view: View, hands: Any) -> None:
-        self.operation, self.processes, self.stripe, self.view, self.hands = operation, processes, stripe, view, hands
+    def __init__(
+        self, operation: str, processes: Processes, stripe: SimulatorControl, view: LedgerView, locks: DatabaseLocks
+    ) -> None:
+        self.operation, self.processes, self.stripe, self.view, self.locks = operation, processes, stripe, view, locks
         self.process: LedgerProcess
-        self.web: Web
+        self.web: LedgerClient
 
     async def open(self, **changes: str) -> None:
-        """A ledger serves; nothing has happened yet that leads to the call."""
+        """Start a ledger and prepare the order, up to the cause of the call."""
         self.process = await self.processes.start(**changes)
         self.web = await self.processes.talk(self.process)
         await self.web.order("o1", 1_000, anna=900)
@@ -42,7 +46,7 @@ class Scene:
             await self.view.reached("o1", "completed")
 
     async def cause(self) -> None:
-        """The webhook that leads to the call."""
+        """Send the webhook that causes the call."""
         if self.operation == REVERSE:
             await self.web.refund("r1", "o1", 1_000)
         else:
@@ -52,34 +56,34 @@ class Scene:
         await self.process.kill()
 
     async def restart(self, **changes: str) -> None:
-        """Another ledger, which finishes what the dead one had begun."""
+        """Start another ledger, which finishes the work of the killed one."""
         self.process = await self.processes.begin(**changes)
         await self.view.reached("o1", "reversed" if self.operation == REVERSE else "completed")
 
     async def intents(self) -> int:
-        """How many calls of this operation were announced."""
+        """Count the stored intents of this operation."""
         facts = await self.view.facts((await self.view.transfer("o1")).transfer_id)
         started = [fact for fact in facts if isinstance(fact, CallStarted)]
         return len(started) - (self.operation == REVERSE)
 
-    async def calls(self) -> list[dict[str, Any]]:
-        """What Stripe has heard of it."""
+    async def calls(self) -> list[Json]:
+        """Return the calls that arrived at Stripe."""
         transfer_id = transfer_stream("o1", "anna")
         name = f"reversal:{reversal_name(transfer_id, 'r1')}:" if self.operation == REVERSE else f"transfer:{transfer_id}:"
-        return [call for call in await self.stripe.requests(self.operation) if call["key"].startswith(name)]
+        return [post for post in await self.stripe.requests(self.operation) if post["key"].startswith(name)]
 
     async def objects(self) -> int:
-        """How often Stripe has done it, by its own books."""
+        """Count the objects of this operation in Stripe's books."""
         held = [t for t in (await self.stripe.ledger())["transfers"] if t["transfer_group"] == "o1"]
         return len(held) if self.operation == CREATE else sum(len(theirs["reversals"]) for theirs in held)
 
     async def assert_done_once(self) -> None:
-        """One object, and one idempotency key for however many calls."""
+        """Check that Stripe holds one object and that all calls had one idempotency key."""
         assert await self.objects() == 1
-        assert len({call["key"] for call in await self.calls()}) == 1
+        assert len({post["key"] for post in await self.calls()}) == 1
 
     async def assert_the_next_ledger_works(self) -> None:
-        """It has claimed both kinds of work since it started, so whatever it wanted to do, it has done."""
+        """Check that the next ledger claims both kinds of work, so that any call it would repeat has been made."""
         await self.process.said("serving")
         self.web = await self.processes.talk(self.process)
         await self.web.order("o2", 1_000, bert=900)
@@ -90,118 +94,120 @@ class Scene:
 
     @asynccontextmanager
     async def intent_on_its_way(self) -> AsyncIterator[list[int]]:
-        """The append of `CallStarted` has reached PostgreSQL and waits there."""
+        """Hold the append of `CallStarted` in PostgreSQL, after it has arrived there."""
         async with AsyncExitStack() as stack:
-            async with self.hands.on_pace(self.operation):
+            async with self.locks.on_rate_limiter(self.operation):
                 await self.cause()
-                await self.hands.until_held_up(RESERVE)
-                await stack.enter_async_context(self.hands.on_appends())
-            yield await self.hands.until_held_up(APPEND)
+                await self.locks.until_waiting(RESERVE)
+                await stack.enter_async_context(self.locks.on_appends())
+            yield await self.locks.until_waiting(APPEND)
 
 
 @pytest.fixture(params=[REVERSE, CREATE])
-async def scene(request: Any, processes: Any, stripe: SimulatorControl, view: View, hands: Any) -> Scene:
-    return Scene(request.param, processes, stripe, view, hands)
+async def call(
+    request: pytest.FixtureRequest, processes: Processes, stripe: SimulatorControl, view: LedgerView, locks: DatabaseLocks
+) -> CallUnderTest:
+    return CallUnderTest(request.param, processes, stripe, view, locks)
 
 
-async def test_killed_after_the_claim_and_before_the_intent(scene: Scene) -> None:
-    await scene.open()
-    async with scene.hands.on_pace(scene.operation):
-        await scene.cause()
-        held_up = await scene.hands.until_held_up(RESERVE)
-        (leased,) = await scene.view.select("select leased_by from seller_transfers")
+async def test_kill_after_claim_before_intent(call: CallUnderTest) -> None:
+    await call.open()
+    async with call.locks.on_rate_limiter(call.operation):
+        await call.cause()
+        waiting = await call.locks.until_waiting(RESERVE)
+        (leased,) = await call.view.select("select leased_by from seller_transfers")
         assert leased["leased_by"] is not None
-        await scene.kill()
-        await scene.hands.end(held_up)
-    assert (await scene.intents(), len(await scene.calls())) == (0, 0)
-    await scene.restart()
-    await scene.assert_done_once()
-    assert len(await scene.calls()) == 1
+        await call.kill()
+        await call.locks.end(waiting)
+    assert (await call.intents(), len(await call.calls())) == (0, 0)
+    await call.restart()
+    await call.assert_done_once()
+    assert len(await call.calls()) == 1
 
 
-async def test_killed_with_an_intent_that_was_never_stored(scene: Scene) -> None:
-    await scene.open()
-    async with scene.intent_on_its_way() as held_up:
-        await scene.kill()
-        await scene.hands.end(held_up)
-    assert (await scene.intents(), len(await scene.calls())) == (0, 0)
-    await scene.restart()
-    await scene.assert_done_once()
+async def test_kill_with_an_unstored_intent(call: CallUnderTest) -> None:
+    await call.open()
+    async with call.intent_on_its_way() as waiting:
+        await call.kill()
+        await call.locks.end(waiting)
+    assert (await call.intents(), len(await call.calls())) == (0, 0)
+    await call.restart()
+    await call.assert_done_once()
 
 
-async def test_killed_after_the_intent_and_before_the_call(scene: Scene) -> None:
-    """PostgreSQL stores the intent of a process that is dead by then: nobody makes the call."""
-    await scene.open()
-    async with scene.intent_on_its_way() as held_up:
-        await scene.kill()
-    await scene.hands.until_done(held_up)
-    assert (await scene.intents(), len(await scene.calls())) == (1, 0)
-    await scene.restart()
-    await scene.assert_done_once()
-    assert await scene.intents() == 2
+async def test_kill_after_intent_before_call(call: CallUnderTest) -> None:
+    """PostgreSQL stores the intent of a process that is dead by then: the call is not made."""
+    await call.open()
+    async with call.intent_on_its_way() as waiting:
+        await call.kill()
+    await call.locks.until_done(waiting)
+    assert (await call.intents(), len(await call.calls())) == (1, 0)
+    await call.restart()
+    await call.assert_done_once()
+    assert await call.intents() == 2
 
 
 @pytest.mark.parametrize("stripes_way", ["abandon", "execute"])
-async def test_killed_during_the_call(scene: Scene, stripes_way: str) -> None:
-    await scene.open()
-    await scene.stripe.hold(scene.operation, on_disconnect=stripes_way)
-    await scene.cause()
-    await scene.stripe.wait_until_held(scene.operation)
-    assert await scene.objects() == 0
-    await scene.kill()
-    await scene.restart()
-    await scene.assert_done_once()
+async def test_kill_during_the_call(call: CallUnderTest, stripes_way: str) -> None:
+    await call.open()
+    await call.stripe.hold(call.operation, on_disconnect=stripes_way)
+    await call.cause()
+    await call.stripe.wait_until_held(call.operation)
+    assert await call.objects() == 0
+    await call.kill()
+    await call.restart()
+    await call.assert_done_once()
 
 
-async def test_killed_during_a_call_that_stripe_still_works_on_when_the_next_ledger_asks(scene: Scene) -> None:
-    await scene.open()
-    await scene.stripe.hold(scene.operation, on_disconnect="wait")
-    await scene.cause()
-    await scene.stripe.wait_until_held(scene.operation)
-    await scene.kill()
-    finished = asyncio.create_task(scene.restart())
+async def test_kill_while_stripe_still_works_on_the_call(call: CallUnderTest) -> None:
+    await call.open()
+    await call.stripe.hold(call.operation, on_disconnect="wait")
+    await call.cause()
+    await call.stripe.wait_until_held(call.operation)
+    await call.kill()
+    finished = asyncio.create_task(call.restart())
 
     async def key_in_use() -> bool:
-        return any(call["status"] == 409 for call in await scene.calls())
+        return any(post["status"] == 409 for post in await call.calls())
 
-    await scene.view.until(key_in_use, "409")
-    assert await scene.objects() == 0
-    await scene.stripe.release(scene.operation)
+    await call.view.until(key_in_use, "409")
+    assert await call.objects() == 0
+    await call.stripe.release(call.operation)
     await finished
-    await scene.assert_done_once()
+    await call.assert_done_once()
 
 
-async def test_killed_after_stripes_commit_and_before_the_answer(scene: Scene) -> None:
-    await scene.open()
-    await scene.stripe.hold(scene.operation, point="after_commit", on_disconnect="execute")
-    await scene.cause()
-    await scene.stripe.wait_until_held(scene.operation)
-    assert await scene.objects() == 1
-    await scene.kill()
-    await scene.restart()
-    await scene.assert_done_once()
+async def test_kill_after_stripes_commit_before_answer(call: CallUnderTest) -> None:
+    await call.open()
+    await call.stripe.hold(call.operation, point="after_commit", on_disconnect="execute")
+    await call.cause()
+    await call.stripe.wait_until_held(call.operation)
+    assert await call.objects() == 1
+    await call.kill()
+    await call.restart()
+    await call.assert_done_once()
 
 
 @pytest.mark.parametrize("outcome", ["is lost", "is stored after the death"])
-async def test_killed_after_the_answer_and_before_the_outcome_is_stored(scene: Scene, outcome: str) -> None:
-    await scene.open()
-    await scene.stripe.hold(scene.operation, point="after_commit")
-    await scene.cause()
-    await scene.stripe.wait_until_held(scene.operation)
-    async with scene.hands.on_appends():
-        await scene.stripe.release(scene.operation)
-        held_up = await scene.hands.until_held_up(APPEND)
-        assert [call["status"] for call in await scene.calls()] == [200]
-        await scene.kill()
+async def test_kill_after_answer_before_stored_outcome(call: CallUnderTest, outcome: str) -> None:
+    await call.open()
+    await call.stripe.hold(call.operation, point="after_commit")
+    await call.cause()
+    await call.stripe.wait_until_held(call.operation)
+    async with call.locks.on_appends():
+        await call.stripe.release(call.operation)
+        waiting = await call.locks.until_waiting(APPEND)
+        assert [post["status"] for post in await call.calls()] == [200]
+        await call.kill()
         if outcome == "is lost":
-            await scene.hands.end(held_up)
-    await scene.hands.until_done(held_up)
-    before = (await scene.view.transfer("o1")).status
-    assert before == _status_after(scene.operation, outcome)
-    await scene.restart()
-    await scene.assert_the_next_ledger_works()
-    await scene.assert_done_once()
-    assert len(await scene.calls()) == (2 if outcome == "is lost" else 1)
+            await call.locks.end(waiting)
+    await call.locks.until_done(waiting)
+    before = (await call.view.transfer("o1")).status
+    assert before == _status_after(call.operation, outcome)
+    await call.restart()
+    await call.assert_the_next_ledger_works()
+    await call.assert_done_once()
+    assert len(await call.calls()) == (2 if outcome == "is lost" else 1)
 
 
 def _status_after(operation: str, outcome: str) -> str:
@@ -210,16 +216,16 @@ def _status_after(operation: str, outcome: str) -> str:
     return "reversed" if operation == REVERSE else "completed"
 
 
-async def test_with_the_usual_lease_the_next_ledger_takes_over_within_ten_seconds(
-    processes: Any, stripe: SimulatorControl, view: View, hands: Any
+async def test_usual_lease_is_taken_over_within_ten_seconds(
+    processes: Processes, stripe: SimulatorControl, view: LedgerView, locks: DatabaseLocks
 ) -> None:
-    scene = Scene(REVERSE, processes, stripe, view, hands)
-    await scene.open(LEDGER_LEASE="10s")
+    call = CallUnderTest(REVERSE, processes, stripe, view, locks)
+    await call.open(LEDGER_LEASE="10s")
     await stripe.hold(REVERSE, point="after_commit", on_disconnect="execute")
-    await scene.cause()
+    await call.cause()
     await stripe.wait_until_held(REVERSE)
-    await scene.kill()
+    await call.kill()
     killed = monotonic()
-    await scene.restart(LEDGER_LEASE="10s")
+    await call.restart(LEDGER_LEASE="10s")
     assert monotonic() - killed < DEFAULT_LEASE + 6  # what one call takes, on a machine that does other things as well
-    await scene.assert_done_once()
+    await call.assert_done_once()

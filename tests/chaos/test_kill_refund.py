@@ -1,7 +1,6 @@
-"""kill -9 of a serving ledger on the way of one refund: one refund at the payment provider, one reversal per seller."""
+"""kill -9 of a serving ledger during one refund: one refund at the PSP, one reversal per seller."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -9,39 +8,41 @@ from domain.identity import refund_stream
 from domain.refund.facts import CallStarted
 from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.buyers import CREATE_REFUND, Buyers
-from tests.support.ledger_process import SECRET
-from tests.support.ledger_view import View
+from tests.chaos.conftest import DatabaseLocks
+from tests.e2e.conftest import Processes
+from tests.support.ledger_process import SECRET, LedgerClient, LedgerProcess
+from tests.support.ledger_view import LedgerView
+from tests.support.refund_view import CREATE_REFUND, RefundView
 
 APPEND = "select ledger_append"
 
 
 @pytest.fixture
 async def psp() -> AsyncIterator[HyperswitchControl]:
-    """Refunds succeed at once; never may more be refunded than was received."""
+    """Run a PSP at which refunds succeed at once and never exceed the payments."""
     async with running_hyperswitch(HyperswitchConfig(refunds=Behaviour("succeeded"))) as (_, control):
         yield control
         assert (await control.ledger())["violations"] == []
 
 
-class Scene:
-    """An order of two sellers that is paid, and a refund of it; ledgers come and go."""
+class RefundUnderTest:
+    """A paid order of two sellers and a refund of it, with ledgers that are killed and replaced."""
 
-    def __init__(self, processes: Any, buyers: Buyers, stripe: SimulatorControl, hands: Any) -> None:
-        self.processes, self.buyers, self.stripe, self.hands = processes, buyers, stripe, hands
-        self.process: Any
+    def __init__(self, processes: Processes, refund_view: RefundView, stripe: SimulatorControl, locks: DatabaseLocks) -> None:
+        self.processes, self.refund_view, self.stripe, self.locks = processes, refund_view, stripe, locks
+        self.process: LedgerProcess
 
     async def open(self) -> None:
-        await self.buyers.paid()
+        await self.refund_view.paid()
         web = await self.start()
         await web.order("o1", 1_000, anna=500, bert=300)
         await web.pay("o1", 1_000)
-        await self.buyers.view.reached("o1", "completed", "completed")
+        await self.refund_view.view.reached("o1", "completed", "completed")
         self.web = web
 
-    async def start(self) -> Any:
-        self.process = await self.processes.start(HYPERSWITCH_BASE_URL=self.buyers.psp.url)
-        await self.buyers.psp.webhook(url=f"{self.process.url}/webhooks/hyperswitch", secret=SECRET)
+    async def start(self) -> LedgerClient:
+        self.process = await self.processes.start(HYPERSWITCH_BASE_URL=self.refund_view.psp.url)
+        await self.refund_view.psp.webhook(url=f"{self.process.url}/webhooks/hyperswitch", secret=SECRET)
         return await self.processes.talk(self.process)
 
     async def ask(self) -> None:
@@ -49,62 +50,64 @@ class Scene:
         (await self.web.http.post("/v1/refunds", json=body)).raise_for_status()
 
     async def assert_done_once(self) -> None:
-        """One refund in the provider's books, one reversal for each seller in Stripe's, one key and body in all calls."""
-        await self.buyers.reached("succeeded")
-        await self.buyers.view.reached("o1", "reversed", "reversed")
-        assert await self.buyers.amounts() == [("r1", 1_000, "succeeded")]
+        """Check for one refund at the PSP, one reversal per seller at Stripe, and one key and body in all calls."""
+        await self.refund_view.reached("succeeded")
+        await self.refund_view.view.reached("o1", "reversed", "reversed")
+        assert await self.refund_view.amounts() == [("r1", 1_000, "succeeded")]
         theirs = (await self.stripe.ledger())["transfers"]
         assert [[one["amount"] for one in transfer["reversals"]] for transfer in theirs] in ([[500], [300]], [[300], [500]])
-        assert len({(call["key"], call["body"]) for call in await self.buyers.calls()}) == 1
+        assert len({(call["key"], call["body"]) for call in await self.refund_view.calls()}) == 1
 
     async def intents(self) -> int:
-        facts = await self.buyers.view.facts(refund_stream("r1"))
+        facts = await self.refund_view.view.facts(refund_stream("r1"))
         return sum(isinstance(fact, CallStarted) for fact in facts)
 
 
 @pytest.fixture
-async def scene(processes: Any, psp: HyperswitchControl, view: View, stripe: SimulatorControl, hands: Any) -> Scene:
-    scene = Scene(processes, Buyers(psp, view), stripe, hands)
-    await scene.open()
-    return scene
+async def refund(
+    processes: Processes, psp: HyperswitchControl, view: LedgerView, stripe: SimulatorControl, locks: DatabaseLocks
+) -> RefundUnderTest:
+    refund = RefundUnderTest(processes, RefundView(psp, view), stripe, locks)
+    await refund.open()
+    return refund
 
 
 @pytest.mark.parametrize("webhook", ["arrives", "is lost"])
-async def test_killed_between_the_acknowledgement_and_our_commit(scene: Scene, webhook: str) -> None:
+async def test_kill_between_acknowledgement_and_commit(refund: RefundUnderTest, webhook: str) -> None:
     if webhook == "is lost":
-        await scene.buyers.psp.webhook(knobs={"drop": ["refund_*"]})
+        await refund.refund_view.psp.webhook(knobs={"drop": ["refund_*"]})
     else:
-        await scene.buyers.psp.webhook(knobs={"retry_schedule": [0.2] * 100})
-    await scene.buyers.psp.hold(CREATE_REFUND, "after_commit", on_disconnect="execute")
-    await scene.ask()
-    await scene.buyers.psp.wait_until_held(CREATE_REFUND)
-    await scene.process.kill()
-    await scene.buyers.psp.release()
-    await scene.start()
-    await scene.assert_done_once()
+        await refund.refund_view.psp.webhook(knobs={"retry_schedule": [0.2] * 100})
+    await refund.refund_view.psp.hold(CREATE_REFUND, "after_commit", on_disconnect="execute")
+    await refund.ask()
+    await refund.refund_view.psp.wait_until_held(CREATE_REFUND)
+    await refund.process.kill()
+    await refund.refund_view.psp.release()
+    await refund.start()
+    await refund.assert_done_once()
 
 
-async def test_killed_with_an_intent_and_before_the_provider_has_done_it(scene: Scene) -> None:
-    await scene.buyers.psp.hold(CREATE_REFUND, "before_commit")
-    await scene.ask()
-    await scene.buyers.psp.wait_until_held(CREATE_REFUND)
-    await scene.process.kill()
-    assert await scene.intents() == 1
-    assert await scene.buyers.made() == []
-    await scene.start()
-    await scene.assert_done_once()
-    assert len(await scene.buyers.calls()) == 2
+async def test_kill_after_intent_before_the_provider_acts(refund: RefundUnderTest) -> None:
+    await refund.refund_view.psp.hold(CREATE_REFUND, "before_commit")
+    await refund.ask()
+    await refund.refund_view.psp.wait_until_held(CREATE_REFUND)
+    await refund.process.kill()
+    assert await refund.intents() == 1
+    assert await refund.refund_view.made() == []
+    await refund.start()
+    await refund.assert_done_once()
+    assert len(await refund.refund_view.calls()) == 2
 
 
-async def test_killed_with_the_outcome_on_its_way_to_the_database(scene: Scene) -> None:
-    await scene.buyers.psp.webhook(knobs={"drop": ["refund_*"]})
-    await scene.buyers.psp.hold(CREATE_REFUND, "after_commit")
-    await scene.ask()
-    await scene.buyers.psp.wait_until_held(CREATE_REFUND)
-    async with scene.hands.on_appends():
-        await scene.buyers.psp.release()
-        held_up = await scene.hands.until_held_up(APPEND)
-        await scene.process.kill()
-        await scene.hands.end(held_up)
-    await scene.start()
-    await scene.assert_done_once()
+async def test_kill_while_the_outcome_is_being_stored(refund: RefundUnderTest) -> None:
+    await refund.refund_view.psp.webhook(knobs={"drop": ["refund_*"]})
+    await refund.refund_view.psp.hold(CREATE_REFUND, "after_commit")
+    await refund.ask()
+    await refund.refund_view.psp.wait_until_held(CREATE_REFUND)
+    async with refund.locks.on_appends():
+        await refund.refund_view.psp.release()
+        waiting = await refund.locks.until_waiting(APPEND)
+        await refund.process.kill()
+        await refund.locks.end(waiting)
+    await refund.start()
+    await refund.assert_done_once()

@@ -1,24 +1,25 @@
-"""PostgreSQL's connections are cut by the hundred while the ledger works: nothing is lost, nothing is done twice."""
+"""Hundreds of cut PostgreSQL connections while the ledger works: no refund is lost or doubled."""
 
 import asyncio
 import random
-from typing import Any
+from collections.abc import Coroutine
 
 import httpx
 
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_process import Web, refund, signed
-from tests.support.ledger_view import View
+from tests.e2e.conftest import Processes
+from tests.support.ledger_process import LedgerClient, refund, signed
+from tests.support.ledger_view import LedgerView
 
 REFUNDS, KILLS, SEED = 200, 300, 20_261_120
 AT_ONCE = 8
 LEDGERS_AT_WORK = ("serve", "worker", "worker")
 PAUSE = 0.02
-"""Seconds between two kills: some time to write, or nothing would be interrupted."""
+"""Seconds between two kills: time to write, or no statement would be interrupted."""
 LEDGERS = "select pid from pg_stat_activity where datname = current_database() and application_name <> 'view' order by pid"
 
 
-async def paid_orders(web: Web, view: View) -> list[str]:
+async def paid_orders(web: LedgerClient, view: LedgerView) -> list[str]:
     orders = [f"o{n}" for n in range(REFUNDS)]
     await at_once([pay(web, order_id) for order_id in orders])
 
@@ -30,23 +31,23 @@ async def paid_orders(web: Web, view: View) -> list[str]:
     return orders
 
 
-async def pay(web: Web, order_id: str) -> None:
+async def pay(web: LedgerClient, order_id: str) -> None:
     await web.order(order_id, 1_000, anna=600)
     await web.pay(order_id, 1_000)
 
 
-async def at_once(calls: list[Any]) -> None:
+async def at_once(calls: list[Coroutine[object, object, object]]) -> None:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(call: Any) -> None:
+    async def one(call: Coroutine[object, object, object]) -> None:
         async with slots:
             await call
 
     await asyncio.gather(*map(one, calls))
 
 
-async def insist(web: Web, order_id: str) -> int:
-    """A provider that delivers again until it is told 200. How often it had to."""
+async def insist(web: LedgerClient, order_id: str) -> int:
+    """Deliver the webhook until the ledger answers 200; return the number of deliveries."""
     delivery = signed(f"evt_{order_id}", "refund_succeeded", "refund_details", refund(f"r_{order_id}", order_id, 1_000))
     for attempt in range(1, 1_000):
         try:
@@ -55,11 +56,11 @@ async def insist(web: Web, order_id: str) -> int:
         except httpx.TransportError:
             pass
         await asyncio.sleep(PAUSE)
-    raise AssertionError(f"nobody took the refund of {order_id}")
+    raise AssertionError(f"the refund of {order_id} was never accepted")
 
 
-async def cut(view: View) -> int:
-    """Random connections of the ledger, one after the other."""
+async def cut(view: LedgerView) -> int:
+    """Cut random connections of the ledger, one after the other."""
     chance, cut = random.Random(SEED), 0
     async with asyncio.timeout(60):
         while cut < KILLS:
@@ -71,13 +72,13 @@ async def cut(view: View) -> int:
     return cut
 
 
-async def reversed_rows(view: View) -> int:
+async def reversed_rows(view: LedgerView) -> int:
     (row,) = await view.select("select count(*) from seller_transfers where status = 'reversed'")
     return int(row["count"])
 
 
-async def test_hundreds_of_cut_connections_lose_no_refund_and_double_none(
-    processes: Any, stripe: SimulatorControl, view: View
+async def test_cut_connections_lose_and_double_no_refund(
+    processes: Processes, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     serving, *_ = await asyncio.gather(*(processes.start(command, STRIPE_MAX_RPS="40") for command in LEDGERS_AT_WORK))
     web = await processes.talk(serving)

@@ -1,4 +1,4 @@
-"""Stripe itself is killed with calls on their way, stays away for a while, and comes back with its books."""
+"""Restart of Stripe with calls under way: its earlier work is not repeated."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,36 +9,34 @@ import pytest
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl, simulator_process
 from tests.support.expected_books import books_agree
-from tests.support.ledger_view import View, eventually
-from tests.support.service import CREATE, QUICK, REVERSE, Desk, Stage
+from tests.support.ledger_view import LedgerView, eventually
+from tests.support.service import CREATE, QUICK, REVERSE, LedgerCaller, SystemUnderTest
 
 ENDLESS = WorkSettings(max_retries=1_000, backoff_base=QUICK.backoff_base, backoff_max=QUICK.backoff_max)
 ORDERS = ["o1", "o2", "o3"]
 
 
-async def lead_to(operation: str, stage: Stage, desk: Desk) -> None:
-    """Three calls of this operation are about to be made."""
+async def lead_to(operation: str, system: SystemUnderTest, caller: LedgerCaller) -> None:
+    """Lead three orders to a call of this operation."""
     for order_id in ORDERS:
         if operation == REVERSE:
-            await stage.paid(desk, order_id)
+            await system.paid(caller, order_id)
         else:
-            await desk.order(order_id, 1_000, anna=900)
-    await stage.stripe.hold(operation, point="after_commit", times=len(ORDERS))
+            await caller.order(order_id, 1_000, anna=900)
+    await system.stripe.hold(operation, point="after_commit", times=len(ORDERS))
     for order_id in ORDERS:
-        await (desk.refund(f"r_{order_id}", order_id, 1_000) if operation == REVERSE else desk.pay(order_id))
-    await stage.stripe.wait_until_held(operation, len(ORDERS))
+        await (caller.refund(f"r_{order_id}", order_id, 1_000) if operation == REVERSE else caller.pay(order_id))
+    await system.stripe.wait_until_held(operation, len(ORDERS))
 
 
 @pytest.mark.parametrize("operation", [CREATE, REVERSE])
-async def test_what_stripe_did_before_it_vanished_is_not_done_again(
-    settings: Settings, view: View, tmp_path: Path, operation: str
-) -> None:
+async def test_stripes_earlier_work_is_not_repeated(settings: Settings, view: LedgerView, tmp_path: Path, operation: str) -> None:
     books = tmp_path / "books.sqlite3"
     async with simulator_process(state_file=books) as first, SimulatorControl(first.url) as stripe:
         settings = replace(settings, stripe_api_base=first.url, transfers=ENDLESS, reversals=ENDLESS)
-        stage = Stage(settings, view, stripe)
-        async with stage.at_work() as desk:
-            await lead_to(operation, stage, desk)
+        system = SystemUnderTest(settings, view, stripe)
+        async with system.at_work() as caller:
+            await lead_to(operation, system, caller)
             await first.kill()
             await eventually(lambda: tried_again(view), "three refused connections each")
             async with simulator_process(port=urlsplit(first.url).port or 0, state_file=books):
@@ -51,5 +49,5 @@ async def test_what_stripe_did_before_it_vanished_is_not_done_again(
                 assert all(call["replayed"] for call in await stripe.requests(operation))
 
 
-async def tried_again(view: View) -> bool:
+async def tried_again(view: LedgerView) -> bool:
     return all(row["retry_count"] >= 3 for row in await view.select("select retry_count from seller_transfers"))

@@ -1,4 +1,4 @@
-"""Every contract of the storage ports is asked of both: of PostgreSQL, and of what stands for it in the simulation."""
+"""Fixture of the storage contracts, which run against PostgreSQL and against the storage in memory."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from tests.support.storage import Storage, in_memory, on_postgres
 
 @pytest.fixture(params=["memory", "postgres"])
 async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
-    """An empty database."""
+    """Open an empty database."""
     opened = in_memory() if request.param == "memory" else on_postgres(request.getfixturevalue("database_url"))
     async with opened as storage:
         yield storage

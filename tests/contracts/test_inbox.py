@@ -1,4 +1,4 @@
-"""What every `Inbox` owes: the row is the job, done once, never lost, and closed for good."""
+"""Contract of `Inbox`: the row is the job, done once, never lost, and closed permanently."""
 
 import asyncio
 from datetime import timedelta
@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from application.commands import commands_on
+from application.ports import ClaimedEvent
 from application.unit_of_work import CommitExtras
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
@@ -16,19 +17,17 @@ LEASE, HOUR = timedelta(seconds=10), timedelta(hours=1)
 
 
 async def put(storage: Storage, event_id: str = "evt_1", body: bytes = b"{}") -> bool:
-    new: bool = await storage.inbox.put("hyperswitch", event_id, "refund_succeeded", body, NOW)
-    return new
+    return await storage.inbox.put("hyperswitch", event_id, "refund_succeeded", body, NOW)
 
 
-async def claimed(storage: Storage, holder: str = "w", limit: int = 100) -> list:
+async def claimed(storage: Storage, holder: str = "w", limit: int = 100) -> list[ClaimedEvent]:
     return list((await storage.inbox.claim(holder, limit, LEASE)).events)
 
 
 async def the_one(storage: Storage) -> int:
     await put(storage)
     (event,) = await claimed(storage)
-    inbox_id: int = event.inbox_id
-    return inbox_id
+    return event.inbox_id
 
 
 async def released(storage: Storage, subject: str) -> None:
@@ -37,7 +36,7 @@ async def released(storage: Storage, subject: str) -> None:
     await storage.ledger.append(uow, CommitExtras(released=[subject]))
 
 
-async def test_an_event_is_stored_once_with_its_first_body(storage: Storage) -> None:
+async def test_event_is_stored_once_with_its_first_body(storage: Storage) -> None:
     assert await put(storage, body=b"\x00 one")
     assert not await put(storage, body=b"two")
     (event,) = await claimed(storage)
@@ -45,7 +44,7 @@ async def test_an_event_is_stored_once_with_its_first_body(storage: Storage) -> 
     assert (bytes(event.body), event.received_at, event.attempts) == (b"\x00 one", NOW, 0)
 
 
-async def test_an_event_wakes_those_who_handle_events(storage: Storage) -> None:
+async def test_event_wakes_the_inbox_workers(storage: Storage) -> None:
     woken = asyncio.Event()
     await storage.listen("webhook_inbox", woken.set)
     await put(storage)
@@ -53,7 +52,7 @@ async def test_an_event_wakes_those_who_handle_events(storage: Storage) -> None:
         await woken.wait()
 
 
-async def test_no_two_holders_have_the_same_event_while_a_lease_runs(storage: Storage) -> None:
+async def test_leased_event_has_one_holder(storage: Storage) -> None:
     for number in range(20):
         await put(storage, f"evt_{number}")
     reversals = await asyncio.gather(*(claimed(storage, f"w{n}", limit=5) for n in range(4)))
@@ -65,13 +64,13 @@ async def test_no_two_holders_have_the_same_event_while_a_lease_runs(storage: St
     assert len(await claimed(storage, "w10")) == 20, "and those of the dead come back"
 
 
-async def test_a_claim_tells_the_database_s_time(storage: Storage) -> None:
+async def test_claim_returns_the_database_time(storage: Storage) -> None:
     before, claim, after = await storage.now(), await storage.inbox.claim("w", 10, LEASE), await storage.now()
     assert before <= claim.now <= after
 
 
 @pytest.mark.parametrize("close", ["ignore", "bury"])
-async def test_an_event_that_is_closed_stays_as_it_is(storage: Storage, close: str) -> None:
+async def test_closed_event_stays_closed(storage: Storage, close: str) -> None:
     inbox_id = await the_one(storage)
     await (storage.inbox.ignore({inbox_id: "why"}) if close == "ignore" else storage.inbox.bury(inbox_id, "why"))
     assert await storage.inbox.next_due() is None
@@ -82,7 +81,7 @@ async def test_an_event_that_is_closed_stays_as_it_is(storage: Storage, close: s
     assert not await put(storage), "and it is not stored again"
 
 
-async def test_an_event_that_is_parked_comes_back_when_it_is_due(storage: Storage) -> None:
+async def test_parked_event_comes_back_when_due(storage: Storage) -> None:
     inbox_id = await the_one(storage)
     due_at = await storage.now() + HOUR
     await storage.inbox.park(inbox_id, "order:o1", due_at, "there is no order yet")
@@ -92,7 +91,7 @@ async def test_an_event_that_is_parked_comes_back_when_it_is_due(storage: Storag
     assert [event.inbox_id for event in await claimed(storage)] == [inbox_id]
 
 
-async def test_an_event_that_is_parked_comes_back_at_once_when_what_it_waits_for_is_there(storage: Storage) -> None:
+async def test_parked_event_comes_back_when_its_order_exists(storage: Storage) -> None:
     inbox_id = await the_one(storage)
     await storage.inbox.park(inbox_id, "order:o1", None, "there is no order yet")
     assert await storage.inbox.next_due() is None
@@ -114,9 +113,7 @@ async def register(storage: Storage, order_id: str, payment_id: str | None = Non
 
 @pytest.mark.parametrize("subject", ["order:o1", "payment:pay_1"])
 @pytest.mark.parametrize("parked_before", [False, True])
-async def test_what_comes_between_the_look_and_the_parking_is_not_slept_on(
-    storage: Storage, subject: str, parked_before: bool
-) -> None:
+async def test_event_parked_after_its_order_came_is_due_at_once(storage: Storage, subject: str, parked_before: bool) -> None:
     inbox_id = await the_one(storage)
     later = await storage.now() + HOUR
     if parked_before:
@@ -129,7 +126,7 @@ async def test_what_comes_between_the_look_and_the_parking_is_not_slept_on(
     assert await claimed(storage) == [], "what the look has seen is no news"
 
 
-async def test_what_comes_for_others_is_no_reason_to_look_again(storage: Storage) -> None:
+async def test_unrelated_append_releases_no_parked_event(storage: Storage) -> None:
     inbox_id = await the_one(storage)
     await register(storage, "o2", "pay_2")
     await storage.inbox.park(inbox_id, "order:o1", await storage.now() + HOUR, "nothing there yet")
@@ -137,7 +134,7 @@ async def test_what_comes_for_others_is_no_reason_to_look_again(storage: Storage
 
 
 @pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
-async def test_only_a_failure_of_the_event_s_own_is_counted(storage: Storage, counted: bool, attempts: int) -> None:
+async def test_only_the_events_own_failure_is_counted(storage: Storage, counted: bool, attempts: int) -> None:
     inbox_id = await the_one(storage)
     due_at = await storage.now() + HOUR
     await storage.inbox.retry_later(inbox_id, due_at, "not now", counted)
@@ -146,7 +143,7 @@ async def test_only_a_failure_of_the_event_s_own_is_counted(storage: Storage, co
     assert [event.attempts for event in await claimed(storage)] == [attempts]
 
 
-async def test_what_another_holds_is_due_when_its_lease_ends(storage: Storage) -> None:
+async def test_leased_event_is_due_when_its_lease_ends(storage: Storage) -> None:
     await put(storage)
     claim = await storage.inbox.claim("another", 10, LEASE)
     assert await storage.inbox.next_due() == claim.now + LEASE

@@ -1,12 +1,11 @@
-"""The library's own readers work on our table, and its writer does not.
+"""The readers of `eventsourcing` on our table; its writer is refused.
 
-Whoever knows `eventsourcing` can point an `Application` at the ledger: repository, notification log, subscription.
+A program can point an `Application` at the ledger: repository, notification log and subscription work.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -69,7 +68,7 @@ def app(database_url: str) -> Iterator[Ledger]:
 
 
 async def save(store: EventStore, app: Ledger, *accounts: Account) -> int:
-    """What `Application.save` does, through our door."""
+    """Save as `Application.save` does, but through our event store."""
     stored: list[StoredFact] = []
     for account in accounts:
         for new in account.collect_events():
@@ -78,7 +77,7 @@ async def save(store: EventStore, app: Ledger, *accounts: Account) -> int:
     return await store.append(stored)
 
 
-async def test_the_repository_finds_our_aggregates_now_and_as_they_were(store: EventStore, app: Ledger) -> None:
+async def test_repository_finds_aggregates_at_any_version(store: EventStore, app: Ledger) -> None:
     account = Account("Ada")
     for amount in (10, 20, 30):
         account.pay(amount)
@@ -93,7 +92,7 @@ async def test_the_repository_finds_our_aggregates_now_and_as_they_were(store: E
         app.repository.get(UUID(int=0))
 
 
-async def test_the_notification_log_is_our_positions(store: EventStore, app: Ledger) -> None:
+async def test_notification_log_has_our_positions(store: EventStore, app: Ledger) -> None:
     ada, bob = Account("Ada"), Account("Bob")
     await save(store, app, ada, bob)
     ada.pay(5)
@@ -110,7 +109,7 @@ async def test_the_notification_log_is_our_positions(store: EventStore, app: Led
     assert app.recorder.max_notification_id() == 3
 
 
-async def test_a_subscription_of_the_library_is_woken_by_our_appends(store: EventStore, app: Ledger) -> None:
+async def test_subscription_is_woken_by_our_appends(store: EventStore, app: Ledger) -> None:
     account = Account("Ada")
     await save(store, app, account)
     with app.recorder.subscribe(gt=0) as subscription:
@@ -119,17 +118,17 @@ async def test_a_subscription_of_the_library_is_woken_by_our_appends(store: Even
         account.pay(7)
         await save(store, app, account)
         async with asyncio.timeout(10):
-            news: Any = await waiting
+            news = await waiting
         assert (news.id, news.topic) == (2, "test.account.paid")
 
 
-async def test_the_library_cannot_write_past_the_chain(store: EventStore, app: Ledger) -> None:
+async def test_library_cannot_write_past_the_hash_chain(store: EventStore, app: Ledger) -> None:
     with pytest.raises(PersistenceError):
         app.save(Account("Mallory"))
     assert await store.head() == 0
 
 
-async def test_what_the_library_reads_is_what_we_stored(store: EventStore, app: Ledger) -> None:
+async def test_library_reads_the_stored_facts(store: EventStore, app: Ledger) -> None:
     account = Account("Ädä 😀")
     await save(store, app, account)
     [read] = app.recorder.select_events(account.id)

@@ -1,9 +1,8 @@
-"""How a refund is divided: integers, cumulative floors, and segments where a caller divided it himself."""
+"""Allocation of a refund: integers, cumulative floors, and segments where the caller divided a refund explicitly."""
 
 from collections.abc import Callable
 from itertools import pairwise, permutations, product
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +12,14 @@ from domain.allocation import Portion, allocate, targets
 from domain.errors import ExceedsOrder, Refused
 from domain.money import LARGEST
 from domain.order.aggregate import Order
+from tests.support.domain_story import Sale, Story
 
 Shares = dict[str, int]
 
 
 @st.composite
 def orders(draw: st.DrawFn, largest: int = 10_000) -> tuple[Shares, int]:
-    """An order with up to five sellers; what the shares do not claim is the platform's."""
+    """Draw an order with up to five sellers; the platform keeps the rest of the amount."""
     amount = draw(st.integers(1, largest))
     left, shares = amount, {}
     for seller in "abcde"[: draw(st.integers(1, 5))]:
@@ -33,7 +33,7 @@ def orders(draw: st.DrawFn, largest: int = 10_000) -> tuple[Shares, int]:
 
 @settings(derandomize=True, max_examples=300)
 @given(orders(LARGEST), st.data())
-def test_a_target_never_falls_and_never_exceeds_the_share(order: tuple[Shares, int], data: st.DataObject) -> None:
+def test_target_never_falls_or_exceeds_the_share(order: tuple[Shares, int], data: st.DataObject) -> None:
     shares, amount = order
     less = data.draw(st.integers(0, amount))
     more = data.draw(st.integers(less, amount))
@@ -44,7 +44,7 @@ def test_a_target_never_falls_and_never_exceeds_the_share(order: tuple[Shares, i
 
 @settings(derandomize=True, max_examples=300)
 @given(orders(LARGEST))
-def test_a_full_refund_takes_exactly_the_share_and_none_takes_nothing(order: tuple[Shares, int]) -> None:
+def test_full_refund_takes_each_share_exactly(order: tuple[Shares, int]) -> None:
     shares, amount = order
     assert allocate(shares, amount, amount) == shares
     assert allocate(shares, amount, 0) == dict.fromkeys(shares, 0)
@@ -52,14 +52,14 @@ def test_a_full_refund_takes_exactly_the_share_and_none_takes_nothing(order: tup
 
 @settings(derandomize=True, max_examples=200)
 @given(orders(LARGEST), st.data())
-def test_a_target_is_within_one_minor_unit_of_the_exact_proportion(order: tuple[Shares, int], data: st.DataObject) -> None:
+def test_target_is_within_one_minor_unit_of_proportion(order: tuple[Shares, int], data: st.DataObject) -> None:
     shares, amount = order
     refunded = data.draw(st.integers(0, amount))
     for seller, target in allocate(shares, amount, refunded).items():
         assert target * amount <= shares[seller] * refunded < (target + 1) * amount
 
 
-def test_amounts_up_to_the_largest_lose_no_cent_to_floating_point() -> None:
+def test_largest_amounts_lose_no_cent() -> None:
     shares = {"a": LARGEST - 2, "b": 1, "c": 1}
     assert allocate(shares, LARGEST, LARGEST - 1) == {"a": LARGEST - 3, "b": 0, "c": 0}
     assert allocate(shares, LARGEST, LARGEST) == shares
@@ -67,16 +67,14 @@ def test_amounts_up_to_the_largest_lose_no_cent_to_floating_point() -> None:
 
 
 @pytest.mark.parametrize(("order_amount", "refunded"), [(0, 0), (-1, 0), (10, 11), (10, -1)])
-def test_amounts_that_cannot_belong_to_one_order_are_refused(order_amount: int, refunded: int) -> None:
+def test_impossible_amounts_are_refused(order_amount: int, refunded: int) -> None:
     with pytest.raises(ValueError, match="refunded of"):
         allocate({"a": 1}, order_amount, refunded)
 
 
 @settings(derandomize=True, max_examples=150)
 @given(orders(1_000), st.data())
-def test_what_is_due_in_the_end_does_not_depend_on_the_order_or_the_number_of_refunds(
-    order: tuple[Shares, int], data: st.DataObject
-) -> None:
+def test_targets_depend_only_on_the_refunded_sum(order: tuple[Shares, int], data: st.DataObject) -> None:
     shares, amount = order
     parts = _cut(amount, data.draw(st.lists(st.integers(0, amount), max_size=6)))
     shuffled = data.draw(st.permutations(parts))
@@ -107,7 +105,7 @@ def _prefix_rounding(shares: Shares, order_amount: int, refunded: int) -> Shares
     return result
 
 
-def test_shares_of_1_2_and_3_of_8_make_largest_remainders_fall_and_floors_not() -> None:
+def test_floors_never_fall_where_largest_remainders_do() -> None:
     shares = {"a": 1, "b": 2, "c": 3}
     assert [_largest_remainder(shares, 8, cum)["a"] for cum in (4, 5)] == [1, 0], "a would be paid back by a refund"
 
@@ -118,9 +116,7 @@ def test_shares_of_1_2_and_3_of_8_make_largest_remainders_fall_and_floors_not() 
 
 
 @pytest.mark.parametrize(("method", "falls"), [(allocate, False), (_largest_remainder, True), (_prefix_rounding, True)])
-def test_of_the_methods_only_floors_never_ask_for_a_negative_reversal(
-    method: Callable[[Shares, int, int], Shares], falls: bool
-) -> None:
+def test_only_floors_never_ask_for_a_negative_reversal(method: Callable[[Shares, int, int], Shares], falls: bool) -> None:
     found = False
     for a, b, c in product(range(1, 7), repeat=3):
         shares = {"a": a, "b": b, "c": c}
@@ -141,7 +137,7 @@ BASKETS = {
 
 @pytest.mark.parametrize("currency", BASKETS)
 @pytest.mark.parametrize("seed", range(20))
-def test_ten_refunds_over_three_sellers_end_exact_and_never_give_anything_back(currency: str, seed: int) -> None:
+def test_ten_refunds_end_exact_and_give_nothing_back(currency: str, seed: int) -> None:
     amount, shares = BASKETS[currency]
     random = Random(f"{currency}{seed}")
     parts = _cut(amount, [*sorted(random.sample(range(1, amount), 9)), amount])
@@ -157,8 +153,8 @@ def test_ten_refunds_over_three_sellers_end_exact_and_never_give_anything_back(c
     assert taken == shares
 
 
-def test_a_floor_per_refund_would_have_kept_a_cent() -> None:
-    """9,001 of 10,000 refunded in three: each refund floored by itself leaves 9,000."""
+def test_floor_per_refund_would_keep_a_cent() -> None:
+    """9,001 of 10,000 is refunded in three parts: floors of each part alone add up to 9,000."""
     parts = (3_334, 3_333, 3_333)
     assert sum(9_001 * part // 10_000 for part in parts) == 9_000
     assert targets({"a": 9_001}, 10_000, [Portion(part) for part in parts]) == {"a": 9_001}
@@ -167,29 +163,29 @@ def test_a_floor_per_refund_would_have_kept_a_cent() -> None:
 # --- explicit -------------------------------------------------------------------------------------------------------
 
 
-def test_an_explicit_division_is_taken_as_it_is() -> None:
+def test_explicit_division_is_taken_as_given() -> None:
     assert targets({"a": 50, "b": 50}, 100, [Portion(30, {"b": 30})]) == {"a": 0, "b": 30}
 
 
-def test_an_explicit_division_may_leave_a_part_to_the_platform() -> None:
+def test_explicit_division_may_leave_a_part_to_platform() -> None:
     assert targets({"a": 50, "b": 50}, 100, [Portion(30, {"b": 10})]) == {"a": 0, "b": 10}
     assert targets({"a": 50, "b": 50}, 100, [Portion(30, {})]) == {"a": 0, "b": 0}
 
 
-def test_what_follows_an_explicit_division_divides_what_remains() -> None:
-    """b gave all of its 50; the remaining 50 of the order is a's alone."""
+def test_proportional_refund_divides_the_remainder() -> None:
+    """b has given all of its 50, so the remaining 50 of the order are a's alone."""
     portions = [Portion(50, {"b": 50}), Portion(25)]
     assert targets({"a": 50, "b": 50}, 100, portions) == {"a": 25, "b": 50}
     assert targets({"a": 50, "b": 50}, 100, [*portions, Portion(25)]) == {"a": 50, "b": 50}
 
 
-def test_where_the_platform_paid_a_refund_the_rest_of_the_order_never_asks_for_more_than_it_is() -> None:
-    """80 of the order remain and 100 of shares: dividing by 80 would take 100 back for a refund of 80."""
+def test_platform_paid_refund_limits_the_rest_of_order() -> None:
+    """The order has 80 left and its shares 100: dividing by 80 would take 100 for a refund of 80."""
     portions = [Portion(20, {}), Portion(80)]
     assert targets({"a": 60, "b": 40}, 100, portions) == {"a": 48, "b": 32}
 
 
-def test_without_segments_mixing_would_over_collect() -> None:
+def test_mixing_without_segments_would_over_collect() -> None:
     """By the cumulative formula alone, a would owe 20 for the explicit refund and its proportion of both."""
     naive = 20 + 50 * (20 + 80) // 100
     assert naive > 50
@@ -198,7 +194,7 @@ def test_without_segments_mixing_would_over_collect() -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[Shares, int, list[Portion]]:
-    """Refunds as an order would admit them: never above what is left, of the order or of a share."""
+    """Draw refunds as an order would admit them: never above the remainder of the order or of a share."""
     shares, amount = draw(orders(300))
     portions: list[Portion] = []
     for _ in range(draw(st.integers(1, 6))):
@@ -222,7 +218,7 @@ def _division(draw: st.DrawFn, shares: Shares, amount: int, portions: list[Porti
 
 @settings(derandomize=True, max_examples=600)
 @given(histories())
-def test_mixed_refunds_never_over_collect_and_never_give_back(history: tuple[Shares, int, list[Portion]]) -> None:
+def test_mixed_refunds_never_over_collect_or_give_back(history: tuple[Shares, int, list[Portion]]) -> None:
     shares, amount, portions = history
     before = dict.fromkeys(shares, 0)
     for n in range(1, len(portions) + 1):
@@ -237,8 +233,8 @@ def test_mixed_refunds_never_over_collect_and_never_give_back(history: tuple[Sha
 
 @settings(derandomize=True, max_examples=300)
 @given(histories())
-def test_proportional_refunds_up_to_the_end_take_all_that_the_order_can_give(history: tuple[Shares, int, list[Portion]]) -> None:
-    """After the last explicit division: exactly the rest of each share, unless more shares are left than order."""
+def test_proportional_refunds_take_all_there_is(history: tuple[Shares, int, list[Portion]]) -> None:
+    """After the last explicit division exactly the rest of each share is taken, unless the shares exceed the order."""
     shares, amount, portions = history
     left = amount - sum(p.amount for p in portions)
     explicit = [n for n, p in enumerate(portions, 1) if p.explicit is not None]
@@ -252,7 +248,7 @@ def test_proportional_refunds_up_to_the_end_take_all_that_the_order_can_give(his
 
 @settings(derandomize=True, max_examples=300)
 @given(histories(), st.data())
-def test_whatever_refund_fails_later_the_rest_still_never_over_collects(
+def test_remaining_refunds_never_over_collect_after_failure(
     history: tuple[Shares, int, list[Portion]], data: st.DataObject
 ) -> None:
     shares, amount, portions = history
@@ -262,8 +258,8 @@ def test_whatever_refund_fails_later_the_rest_still_never_over_collects(
     assert sum(now.values()) <= sum(p.amount for p in kept)
 
 
-def test_shares_in_another_currency_follow_by_proportion_and_add_nothing_up() -> None:
-    """a is paid 5,000 JPY of an order of 100.00 EUR; converting is nobody's business here."""
+def test_shares_in_another_currency_follow_by_proportion() -> None:
+    """Seller a is paid 5,000 JPY of an order of 100.00 EUR; the allocation converts no currency."""
     shares, euros = {"a": 5_000, "b": 4_000}, frozenset({"b"})
     assert targets(shares, 10_000, [Portion(2_500)], euros) == {"a": 1_250, "b": 1_000}
     explicit = [Portion(4_000, {"b": 4_000}), Portion(6_000)]
@@ -271,7 +267,7 @@ def test_shares_in_another_currency_follow_by_proportion_and_add_nothing_up() ->
 
 
 @pytest.mark.parametrize("arrival", list(permutations([("r1", 3_334), ("r2", 3_333), ("r3", 3_333)])))
-def test_refunds_in_any_order_leave_the_same_targets(sale: Any, arrival: tuple[tuple[str, int], ...]) -> None:
+def test_refunds_in_any_order_leave_the_same_targets(sale: type[Sale], arrival: tuple[tuple[str, int], ...]) -> None:
     story = sale(10_000, {"a": 9_001, "b": 7})
     for refund_id, amount in arrival[:2]:
         story.is_refunded(refund_id, amount)
@@ -283,12 +279,12 @@ def test_refunds_in_any_order_leave_the_same_targets(sale: Any, arrival: tuple[t
 # --- the order's own door -------------------------------------------------------------------------------------------
 
 
-def test_shares_never_claim_more_than_the_order(sale: Any) -> None:
+def test_shares_never_exceed_the_order(sale: type[Sale]) -> None:
     with pytest.raises(ExceedsOrder):
         sale(100, {"a": 60, "b": 41})
 
 
-def test_a_share_in_another_currency_does_not_count_against_the_order(story: Any) -> None:
+def test_foreign_currency_share_is_not_counted(story: Story) -> None:
     order = Order.register(
         order_id="o",
         currency="EUR",
@@ -302,7 +298,7 @@ def test_a_share_in_another_currency_does_not_count_against_the_order(story: Any
     assert (order.share_currency("a"), order.share_currency("b")) == ("EUR", "JPY")
 
 
-def test_a_seller_comes_once(story: Any) -> None:
+def test_seller_occurs_once_per_order(story: Story) -> None:
     share = {"seller_id": "a", "destination": "acct_a", "amount": 10}
     with pytest.raises(Refused, match="twice"):
         Order.register(order_id="o", currency="EUR", amount=100, shares=[share, share], now=story.now)  # type: ignore[list-item]
@@ -313,7 +309,7 @@ REFUSED: dict[str, tuple[int, str, Shares | None, str]] = {
     "more than the order": (101, "EUR", None, "only 100"),
     "nothing": (0, "EUR", None, "no amount"),
     "a negative amount": (-5, "EUR", None, "no amount"),
-    "a stranger": (10, "EUR", {"mallory": 10}, "mallory"),
+    "an unknown seller": (10, "EUR", {"mallory": 10}, "mallory"),
     "more than the share": (60, "EUR", {"a": 51}, "left of that share"),
     "more than the refund": (10, "EUR", {"a": 6, "b": 5}, "more than the refund"),
     "a negative part": (10, "EUR", {"a": 20, "b": -10}, "negative"),
@@ -321,8 +317,8 @@ REFUSED: dict[str, tuple[int, str, Shares | None, str]] = {
 
 
 @pytest.mark.parametrize(("amount", "currency", "explicit", "why"), REFUSED.values(), ids=REFUSED)
-def test_a_refund_that_cannot_be_divided_is_set_aside_once_and_takes_nothing(
-    sale: Any, amount: int, currency: str, explicit: Shares | None, why: str
+def test_indivisible_refund_is_set_aside_once(
+    sale: type[Sale], amount: int, currency: str, explicit: Shares | None, why: str
 ) -> None:
     story = sale(100, {"a": 50, "b": 40})
     for _ in range(2):
@@ -334,7 +330,7 @@ def test_a_refund_that_cannot_be_divided_is_set_aside_once_and_takes_nothing(
     assert [type(f).__name__ for f in story.order.pending_events] == ["Registered", "Paid", "RefundSetAside"]
 
 
-def test_what_was_set_aside_can_be_divided_once_there_is_room_and_is_then_no_longer_set_aside(sale: Any) -> None:
+def test_set_aside_refund_is_admitted_once_room_exists(sale: type[Sale]) -> None:
     story = sale(100, {"a": 50})
     story.is_refunded("r1", 60)
     assert story.is_refunded("r2", 60) is not None
@@ -346,7 +342,7 @@ def test_what_was_set_aside_can_be_divided_once_there_is_room_and_is_then_no_lon
     assert story.order.seller_targets == {"a": 30}
 
 
-def test_a_refund_that_succeeds_twice_counts_once(sale: Any) -> None:
+def test_repeated_refund_counts_once(sale: type[Sale]) -> None:
     story = sale(100, {"a": 50})
     story.is_refunded("r1", 40)
     facts = len(story.order.pending_events)

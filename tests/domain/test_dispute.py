@@ -1,8 +1,8 @@
-"""Disputes: heard of in any order, never going back; and what they take from an order beside its refunds."""
+"""Disputes: reports in any order, a status that never goes back, and the part of an order that disputes take besides refunds."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
-from typing import Any
+from typing import TypeAlias
 
 import pytest
 
@@ -10,10 +10,13 @@ from domain.dispute import Dispute, DisputePolicy, DisputeStatus
 from domain.errors import ContentDiffers, Contradiction
 from domain.identity import dispute_cause, dispute_stream
 from domain.order.disputes import count_dispute, revoke_dispute
+from domain.order.facts import DisputeCounted
 from domain.provider_call.outcome import Unknown
 from domain.seller_transfer.reversal import Reason
+from tests.support.domain_story import FactStorage, Sale, StateOf
 
-D, P = DisputeStatus, DisputePolicy
+D: TypeAlias = DisputeStatus
+P: TypeAlias = DisputePolicy
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 
@@ -34,7 +37,7 @@ def a_dispute(*heard: DisputeStatus) -> Dispute:
 
 
 @pytest.mark.parametrize("before", [(), (D.CHALLENGED,), (D.CLOSED,)])
-def test_until_money_has_moved_the_amount_is_what_was_told_last(before: tuple[D, ...]) -> None:
+def test_dispute_amount_is_the_last_reported_until_moved(before: tuple[D, ...]) -> None:
     dispute = a_dispute(*before)
     assert dispute.restate(40, "stripe:evt_3", NOW)
     dispute.agree("o1", 40, "EUR")
@@ -42,7 +45,7 @@ def test_until_money_has_moved_the_amount_is_what_was_told_last(before: tuple[D,
 
 
 @pytest.mark.parametrize("moved", [D.WITHDRAWN, D.LOST, D.REINSTATED, D.WON])
-def test_once_money_has_moved_another_amount_is_refused(moved: D) -> None:
+def test_moved_dispute_refuses_another_amount(moved: D) -> None:
     dispute = a_dispute(moved)
     assert not dispute.restate(40, "stripe:evt_3", NOW)
     with pytest.raises(ContentDiffers, match="amount"):
@@ -64,7 +67,7 @@ def told(dispute: Dispute) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("policy", list(P))
-def test_the_end_does_not_depend_on_the_order_of_reports(heard: list[D], ends: D, policy: P) -> None:
+def test_dispute_ends_the_same_in_any_report_order(heard: list[D], ends: D, policy: P) -> None:
     disputes = [a_dispute(*order) for order in permutations(heard)]
     assert {dispute.status for dispute in disputes} == {ends}
     assert len({dispute.takes(policy) for dispute in disputes}) == 1
@@ -85,42 +88,42 @@ def test_the_end_does_not_depend_on_the_order_of_reports(heard: list[D], ends: D
         ([D.CLOSED], False, False),
     ],
 )
-def test_money_moves_when_the_policy_says_so(heard: list[D], withdrawal: bool, lost: bool) -> None:
+def test_dispute_money_moves_according_to_policy(heard: list[D], withdrawal: bool, lost: bool) -> None:
     dispute = a_dispute(*heard)
     assert (dispute.takes(P.WITHDRAWAL), dispute.takes(P.LOST)) == (withdrawal, lost)
 
 
-def test_what_was_heard_before_is_no_news() -> None:
+def test_repeated_dispute_report_records_nothing() -> None:
     dispute = a_dispute(D.WITHDRAWN, D.WITHDRAWN, D.CHALLENGED, D.OPENED, D.LOST, D.LOST)
     assert told(dispute) == ["Opened", "FundsWithdrawn", "Lost"]
 
 
 @pytest.mark.parametrize("over", [D.WON, D.REINSTATED])
-def test_a_loss_after_the_money_came_back_is_contradicted_and_never_dropped(over: D) -> None:
+def test_loss_after_reinstatement_is_a_contradiction(over: D) -> None:
     dispute = a_dispute(D.WITHDRAWN, over)
     with pytest.raises(Contradiction, match="recorded as"):
         dispute.report(D.LOST, "stripe:evt_3", NOW)
 
 
-def test_a_report_of_another_amount_is_refused() -> None:
+def test_report_of_another_amount_is_refused() -> None:
     with pytest.raises(ContentDiffers, match="amount"):
         a_dispute().agree("o1", 99, "EUR")
 
 
-def test_a_stored_dispute_is_read_as_it_was_written(storage: Any, state: Any) -> None:
+def test_stored_dispute_reads_back_unchanged(storage: FactStorage, state: StateOf) -> None:
     dispute = a_dispute(D.CHALLENGED, D.WITHDRAWN, D.CLOSED, D.LOST, D.REINSTATED, D.WON)
     assert told(dispute)[1:] == ["Challenged", "FundsWithdrawn", "Closed", "Lost", "FundsReinstated", "Won"]
     assert state(storage.replayed(list(dispute.collect_events()))) == state(dispute)
 
 
-def test_the_same_id_at_another_provider_is_another_dispute() -> None:
+def test_same_id_at_another_provider_is_another_dispute() -> None:
     assert dispute_stream("stripe", "dp_1") != dispute_stream("hyperswitch", "dp_1")
 
 
 # --- beside refunds -------------------------------------------------------------------------------------------------
 
 
-def disputed(sale: Any, amount: int, dispute_id: str = "dp_1", currency: str = "EUR") -> str | None:
+def disputed(sale: Sale, amount: int, dispute_id: str = "dp_1", currency: str = "EUR") -> str | None:
     sale.now += timedelta(seconds=1)
     why = count_dispute(sale.order, dispute_id, amount, currency, sale.now)
     if why is None:
@@ -128,13 +131,13 @@ def disputed(sale: Any, amount: int, dispute_id: str = "dp_1", currency: str = "
     return why
 
 
-def won(sale: Any, dispute_id: str = "dp_1") -> None:
+def won(sale: Sale, dispute_id: str = "dp_1") -> None:
     sale.now += timedelta(seconds=1)
     if revoke_dispute(sale.order, dispute_id, sale.now):
         sale.recover_shares(dispute_cause(dispute_id))
 
 
-def test_a_dispute_takes_its_proportional_share_and_says_that_it_was_it(sale: Any) -> None:
+def test_dispute_takes_its_proportional_share(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 501, "bob": 399}).all_go_through()
     disputed(story, 333)
     (reversal,) = story.of("ada").reversals.values()
@@ -143,7 +146,7 @@ def test_a_dispute_takes_its_proportional_share_and_says_that_it_was_it(sale: An
     assert story.net("bob") == 399 - 399 * 333 // 1_000
 
 
-def test_a_refund_that_is_named_like_a_dispute_is_another_cause(sale: Any) -> None:
+def test_refund_named_like_a_dispute_is_another_cause(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     story.is_refunded("dp_1", 200)
     disputed(story, 300)
@@ -152,17 +155,19 @@ def test_a_refund_that_is_named_like_a_dispute_is_another_cause(sale: Any) -> No
     assert [reversal.reason for reversal in story.of("ada").reversals.values()] == ["refund", "dispute"]
 
 
-def test_a_dispute_larger_than_what_is_left_takes_what_is_left(sale: Any) -> None:
+def test_dispute_takes_at_most_the_remainder(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     story.is_refunded("r1", 700)
     disputed(story, 1_000)
     story.all_go_through()
     assert story.net("ada") == 0
-    assert story.order.pending_events[-1].counted == 300
+    counted = story.order.pending_events[-1]
+    assert isinstance(counted, DisputeCounted)
+    assert counted.counted == 300
 
 
-def test_a_refund_after_a_dispute_of_everything_is_no_refund_too_much(sale: Any) -> None:
-    """Buyers get their money by refunds whatever the bank does: it is the dispute that takes less, however late the refund."""
+def test_refund_after_a_full_dispute_is_admitted(sale: type[Sale]) -> None:
+    """Buyers get their money by refunds in any case: the dispute takes less, however late the refund comes."""
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 1_000)
     assert story.is_refunded("r1", 300) is None
@@ -173,7 +178,7 @@ def test_a_refund_after_a_dispute_of_everything_is_no_refund_too_much(sale: Any)
     assert story.net("ada") == 500 - 150
 
 
-def test_two_disputes_share_the_cap(sale: Any) -> None:
+def test_two_disputes_share_the_cap(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 600, "dp_1")
     disputed(story, 600, "dp_2")
@@ -184,7 +189,7 @@ def test_two_disputes_share_the_cap(sale: Any) -> None:
     assert story.net("ada") == 200
 
 
-def test_a_dispute_won_twice_gives_back_once(sale: Any) -> None:
+def test_dispute_won_twice_compensates_once(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 400)
     story.all_go_through()
@@ -194,7 +199,7 @@ def test_a_dispute_won_twice_gives_back_once(sale: Any) -> None:
     assert (story.net("ada"), len(story.transfers)) == (500, 2)
 
 
-def test_a_dispute_before_the_payment_makes_the_transfer_smaller(sale: Any) -> None:
+def test_dispute_before_payment_reduces_the_transfer(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}, paid=False)
     story.is_refunded("r1", 100)
     disputed(story, 400)
@@ -203,7 +208,7 @@ def test_a_dispute_before_the_payment_makes_the_transfer_smaller(sale: Any) -> N
     assert story.of("ada").amount == 250
 
 
-def test_a_dispute_in_another_currency_is_set_aside(sale: Any) -> None:
+def test_dispute_in_another_currency_is_set_aside(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 500}).all_go_through()
     assert disputed(story, 400, currency="USD") == "it is in USD, the order in EUR"
     assert disputed(story, 400, currency="USD") == "it is in USD, the order in EUR"
@@ -212,8 +217,8 @@ def test_a_dispute_in_another_currency_is_set_aside(sale: Any) -> None:
     assert story.of("ada").reversals == {}
 
 
-def test_nothing_is_given_back_while_another_causes_call_may_still_take_it(sale: Any) -> None:
-    """The reversal for the dispute stands for the refund too; while it is open, nobody knows what it takes."""
+def test_compensation_waits_for_another_causes_open_call(sale: type[Sale]) -> None:
+    """The reversal for the dispute counts for the refund too; while it is open, its amount is unknown."""
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 1_000)
     story.is_refunded("r1", 300)

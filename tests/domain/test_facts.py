@@ -1,7 +1,7 @@
-"""The facts themselves: permanent names, and the same state again after they have been stored and read."""
+"""Facts: permanent names, and the same state after they have been stored and read."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from typing import TypedDict, Unpack, get_args
 from uuid import UUID
 
 import pytest
@@ -11,7 +11,7 @@ from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import opened
 from domain.finding import AnyFindingFact
-from domain.identity import order_stream, transfer_stream
+from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
@@ -21,17 +21,30 @@ from domain.order.recovery import doubt
 from domain.order.state import Share
 from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
-from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.request_body import PaymentBody
-from domain.provider_call.steps import LookUp, Rest, Send
+from domain.provider_call.steps import LookUp, Rest
 from domain.refund.aggregate import Refund
 from domain.refund.facts import AnyRefundFact
-from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
+from domain.refund.state import Part
+from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.facts import AnyTransferFact, Cancelled
-from domain.seller_transfer.opening_facts import Imported
+from tests.support.domain_story import Answers, FactStorage, Sale, StateOf, Story, imported
+from tests.support.streams import ImportedColumns
 
 S = TransferStatus
+
+
+class Members(TypedDict, total=False):
+    """The members that a repeated registration is compared by."""
+
+    currency: str
+    amount: int
+    shares: list[Share]
+    payment_id: str | None
+    source_transaction: str | None
+
+
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 TOPICS = {
@@ -101,8 +114,8 @@ UNIONS = (AnyOrderFact, AnyRefundFact, AnyTransferFact, AnyPauseFact, AnyDispute
 CLASSES = [kind for union in UNIONS for kind in get_args(union)]
 
 
-def test_the_names_that_facts_are_stored_under_are_permanent() -> None:
-    """Pinned: history stored under a name that changed could not be read any more. Only ever add to the list."""
+def test_topics_of_facts_are_permanent() -> None:
+    """Stored history could not be read under a changed name. Only ever add to the list."""
     topics = {cls.TOPIC for cls in CLASSES}
     assert topics >= set(TOPICS.values())
     assert len(topics) == len(CLASSES), "no two facts share a name"
@@ -113,7 +126,7 @@ def test_the_names_that_facts_are_stored_under_are_permanent() -> None:
     }
 
 
-def test_a_name_leads_to_one_class_for_ever() -> None:
+def test_topic_leads_to_one_class() -> None:
     by_topic = {cls.TOPIC: cls for cls in CLASSES}
     for name, topic in TOPICS.items():
         assert resolve_topic(topic) is by_topic[topic]
@@ -123,8 +136,8 @@ def test_a_name_leads_to_one_class_for_ever() -> None:
 # --- stored and read ------------------------------------------------------------------------------------------------
 
 
-def test_a_long_history_is_the_same_after_it_was_stored_and_read(story: Any, answers: Any, storage: Any, state: Any) -> None:
-    """Each answer leaves facts of its own; the state is compared after each of them."""
+def test_long_history_reads_back_unchanged(story: Story, answers: type[Answers], storage: FactStorage, state: StateOf) -> None:
+    """Each answer leads to facts of its own; the state is compared at the end."""
     story.refunded("r0", 1_000)
     story.call(answers.too_little)
     story.call(answers.rate_limited)
@@ -139,7 +152,7 @@ def test_a_long_history_is_the_same_after_it_was_stored_and_read(story: Any, ans
     story.transfer.retry("ops", "again", story.now)
     story.transfer.retry("ops", "and again", story.now)
     story.see(story.books(story.ours()))
-    story.answer(Send(TRANSFER, 1, "", {}), Succeeded("tr_2", 9_000))  # type: ignore[typeddict-item]
+    story.answer(story.first_send(), Succeeded("tr_2", 9_000))
 
     facts = list(story.transfer.collect_events())
     assert len(facts) > 20
@@ -148,7 +161,7 @@ def test_a_long_history_is_the_same_after_it_was_stored_and_read(story: Any, ans
     assert {"EvidenceHeld", "RetryRequested", "Reopened", "ReversalContested", "ReversalQueued"} <= names
 
 
-def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: Any, state: Any) -> None:
+def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, state: StateOf) -> None:
     story = sale(100, {"ada": 50, "bob": 30}).all_go_through()
     story.order.reserve_refund("r4", 20, {"bob": 1}, story.now)
     story.is_refunded("r1", 10, {"ada": 10})
@@ -174,22 +187,23 @@ def test_an_order_is_the_same_after_it_was_stored_and_read(sale: Any, storage: A
     assert state(storage.replayed(facts)) == state(story.order)
 
 
-def test_a_refund_is_the_same_after_it_was_stored_and_read(story: Any, storage: Any, state: Any) -> None:
-    part = {"seller_id": "ada", "amount": 5, "transfer_id": None, "reversal_id": None}
+def test_refund_reads_back_unchanged(story: Story, storage: FactStorage, state: StateOf) -> None:
+    part: Part = {"seller_id": "ada", "amount": 5, "transfer_id": None, "reversal_id": None}
     refund = Refund.open(
         refund_id="psp-1", order_id="o", amount=9, currency="EUR", origin="api", now=story.now, psp_refund_id="psp-1"
     )
     refund.review("psp", "a person looks at it", story.now)
     refund.name("refund-1", None, story.now)
-    refund.succeed("psp", [part], story.now)  # type: ignore[list-item]
+    refund.succeed("psp", [part], story.now)
     refund.fail("psp", "bank", story.now)
     facts = list(refund.collect_events())
     assert state(storage.replayed(facts)) == state(refund)
 
 
-def test_what_is_read_has_plain_strings_where_members_were_written_and_nothing_minds(story: Any, storage: Any) -> None:
+def test_enum_members_read_back_as_plain_strings(story: Story, storage: FactStorage) -> None:
     story.reversing()
     replica = storage.replayed(list(story.transfer.collect_events()))
+    assert isinstance(replica, SellerTransfer)
     (reversal,) = replica.reversals.values()
     assert type(reversal.reason) is str
     assert replica.room == story.transfer.room
@@ -197,19 +211,22 @@ def test_what_is_read_has_plain_strings_where_members_were_written_and_nothing_m
     assert replica.status is S.REVERSAL_PENDING
 
 
-def test_facts_stored_before_a_field_was_added_still_load(story: Any, answers: Any, storage: Any, state: Any) -> None:
+def test_facts_stored_before_a_field_existed_still_load(
+    story: Story, answers: type[Answers], storage: FactStorage, state: StateOf
+) -> None:
     story.call(answers.timeout)
     facts = storage.read_back(story.transfer.collect_events())
     for fact in facts:
         for later in ("lost", "look_first"):
             vars(fact).pop(later, None)
-    replica: Any = None
+    replica: SellerTransfer | None = None
     for fact in facts:
         replica = fact.mutate(replica)
+    assert replica is not None
     assert state(replica) == state(story.transfer)
 
 
-def test_a_command_that_the_life_cycle_forbids_changes_nothing(story: Any, answers: Any, state: Any) -> None:
+def test_forbidden_command_changes_nothing(story: Story, answers: type[Answers], state: StateOf) -> None:
     story.paid()
     before = state(story.transfer)
     with pytest.raises(IllegalTransition, match="from completed to cancelled"):
@@ -221,50 +238,36 @@ def test_a_command_that_the_life_cycle_forbids_changes_nothing(story: Any, answe
 # --- taken over from an older system --------------------------------------------------------------------------------
 
 
-def imported(story: Any, status: str, **members: Any) -> Any:
-    given: dict[str, Any] = {"amount_reversed": 0, "stripe_transfer_id": "tr_1", "next_retry_at": None, **members}
-    fact = Imported(
-        originator_id=transfer_stream("order-1", "ada"),
-        originator_version=1,
-        originator_topic=TOPIC,
-        timestamp=story.now,
-        order_id="order-1",
-        seller_id="ada",
-        destination="acct_ada",
-        amount=10_000,
-        currency="EUR",
-        transfer_group="order-1",
-        status=status,
-        evidence="row 17 of seller_transfers",
-        **given,
-    )
+def taken_over(story: Story, status: str, **members: Unpack[ImportedColumns]) -> Story:
+    columns: ImportedColumns = {"stripe_transfer_id": "tr_1", **members}
+    fact = imported(status, story.now, **columns)
     story.transfer = opened(SellerTransfer, fact)
     return story
 
 
 @pytest.mark.parametrize("status", list(S))
-def test_a_row_of_an_older_system_is_taken_over_in_the_status_it_has(story: Any, storage: Any, state: Any, status: S) -> None:
-    imported(story, status.value, next_retry_at=story.now)
+def test_imported_row_keeps_its_status(story: Story, storage: FactStorage, state: StateOf, status: S) -> None:
+    taken_over(story, status.value, next_retry_at=story.now)
     assert story.status is status
     assert state(storage.replayed(list(story.transfer.collect_events()))) == state(story.transfer)
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
-def test_before_an_imported_transfer_is_sent_stripes_books_are_read(story: Any, status: str) -> None:
-    imported(story, status, stripe_transfer_id=None, next_retry_at=story.now, retry_count=2)
+def test_imported_transfer_is_looked_up_before_it_is_sent(story: Story, status: str) -> None:
+    taken_over(story, status, stripe_transfer_id=None, next_retry_at=story.now, retry_count=2)
     assert isinstance(story.step(), LookUp)
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
-def test_until_then_a_refund_does_not_count_on_its_not_being_paid(story: Any, status: str) -> None:
-    imported(story, status, stripe_transfer_id=None, next_retry_at=story.now).refunded(amount=10_000)
+def test_refund_queues_while_an_import_may_be_paid(story: Story, status: str) -> None:
+    taken_over(story, status, stripe_transfer_id=None, next_retry_at=story.now).refunded(amount=10_000)
     assert story.status is not S.CANCELLED
     story.find(story.books())
     assert (story.status, story.reversal.amount) == (S.REVERSAL_PENDING, 10_000)
 
 
-def test_an_imported_reversal_goes_on_with_what_is_left(story: Any) -> None:
-    imported(
+def test_imported_reversal_continues_with_the_remainder(story: Story) -> None:
+    taken_over(
         story,
         "reversal_pending",
         amount_reversed=3_000,
@@ -280,15 +283,15 @@ def test_an_imported_reversal_goes_on_with_what_is_left(story: Any) -> None:
     assert (story.status, story.transfer.amount_reversed) == (S.REVERSED, 10_000)
 
 
-def test_an_imported_transfer_without_an_id_is_not_reversed_by_guessing(story: Any) -> None:
-    imported(story, "completed", stripe_transfer_id="").refunded(amount=1_000)
+def test_imported_transfer_without_stripe_id_is_not_reversed(story: Story) -> None:
+    taken_over(story, "completed", stripe_transfer_id="").refunded(amount=1_000)
     assert isinstance(story.step(), Rest)
     assert story.status is S.PERMANENTLY_FAILED
     with pytest.raises(NothingToRetry, match="backfill"):
         story.transfer.retry("ops", "again", story.now)
 
 
-def test_a_stripe_id_once_known_is_never_replaced(story: Any) -> None:
+def test_known_stripe_id_is_never_replaced(story: Story) -> None:
     story.paid()
     story.transfer.backfill("tr_1", "ops", "the same", story.now)
     assert story.told() == []
@@ -299,20 +302,20 @@ def test_a_stripe_id_once_known_is_never_replaced(story: Any) -> None:
 # --- creating twice -------------------------------------------------------------------------------------------------
 
 
-def test_creating_twice_is_the_same_first_version_of_the_same_stream(sale: Any) -> None:
+def test_repeated_creation_gives_the_same_first_version(sale: type[Sale]) -> None:
     one, two = sale(100, {"ada": 50}), sale(100, {"ada": 50})
     assert [(t.id, t.version) for t in one.transfers] == [(t.id, t.version) for t in two.transfers]
     assert one.order.id == two.order.id == order_stream("order-1")
 
 
-def test_an_order_paid_by_another_payment_is_refused(sale: Any) -> None:
+def test_order_paid_by_another_payment_is_refused(sale: type[Sale]) -> None:
     story = sale(100, {"ada": 50})
     with pytest.raises(ContentDiffers, match="payment_id"):
         story.order.pay("pay-2", None, "api", story.now + timedelta(seconds=1))
     assert story.order.pay(None, None, "api", story.now) is False
 
 
-def test_a_payment_that_is_told_after_the_order_is_paid_is_known_from_then_on_and_pays_nobody_twice() -> None:
+def test_payment_reported_after_paid_is_recorded_once() -> None:
     share = Share(seller_id="ada", destination="acct_ada", amount=50)
     order = Order.register(order_id="o1", currency="EUR", amount=100, shares=[share], now=NOW)
     assert order.pay(None, None, "api", NOW) is True
@@ -333,15 +336,16 @@ def test_a_payment_that_is_told_after_the_order_is_paid_is_known_from_then_on_an
         ({"payment_id": "pay-9"}, "payment_id"),
     ],
 )
-def test_the_same_order_with_other_content_is_refused_and_says_what_differs(sale: Any, other: dict[str, Any], named: str) -> None:
+def test_order_with_other_content_names_the_difference(sale: type[Sale], other: Members, named: str) -> None:
     order = sale(100, {"ada": 50}).order
-    same: dict[str, Any] = {
+    same: Members = {
         "currency": "EUR",
         "amount": 100,
         "shares": list(order.shares.values()),
         "payment_id": None,
         "source_transaction": None,
     }
+    changed: Members = {**same, **other}
     order.agree(**same)
     with pytest.raises(ContentDiffers, match=named):
-        order.agree(**{**same, **other})
+        order.agree(**changed)

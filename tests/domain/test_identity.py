@@ -1,4 +1,4 @@
-"""Our own ids: the same thing twice has the same id, and two things never share one."""
+"""Ids made by this ledger: the same thing has the same id, and two things never share one."""
 
 from uuid import UUID
 
@@ -20,7 +20,7 @@ TRANSFER = UUID(int=7)
 
 
 def test_ids_are_permanent() -> None:
-    """Pinned: an id that changed would pay a second time for every order that is known already."""
+    """A changed id would pay every known order a second time."""
     assert str(order_stream("order-1")) == "186ea56b-00a0-5069-9cb0-f95aa9a069f4"
     assert str(refund_stream("refund-1")) == "8d28388f-2331-50cf-b33b-e2110e597815"
     assert str(transfer_stream("order-1", "ada")) == "c276192f-b5de-540f-9ba0-82d56e8ca211"
@@ -36,13 +36,13 @@ def test_joined_names_do_not_collide() -> None:
 
 @settings(derandomize=True, max_examples=300)
 @given(st.tuples(NAMES, NAMES), st.tuples(NAMES, NAMES))
-def test_two_orders_or_sellers_never_share_a_transfer(one: tuple[str, str], other: tuple[str, str]) -> None:
+def test_orders_and_sellers_never_share_a_transfer(one: tuple[str, str], other: tuple[str, str]) -> None:
     assert (transfer_stream(*one) == transfer_stream(*other)) == (one == other)
 
 
 @given(NAMES)
 @settings(derandomize=True, max_examples=100)
-def test_the_same_name_means_different_things_as_order_refund_and_reversal(name: str) -> None:
+def test_same_name_gives_another_id_per_kind(name: str) -> None:
     ids = [
         order_stream(name),
         refund_stream(name),
@@ -55,7 +55,7 @@ def test_the_same_name_means_different_things_as_order_refund_and_reversal(name:
     assert len(set(ids)) == len(ids)
 
 
-def test_a_compensation_is_another_transfer_than_the_sale_it_gives_back_and_than_the_next_one() -> None:
+def test_compensation_has_its_own_transfer_id() -> None:
     sale = transfer_stream("order-1", "ada", SALE)
     causes = [compensation(sale, refund, n) for refund in ("r1", "r2") for n in (1, 2)]
     causes += [compensation(transfer_stream("order-1", "ada", causes[0]), "r1")]

@@ -1,15 +1,16 @@
-"""One order, any interleaving: payment, refunds, calls and their answers, lost and late, against a small Stripe of our own.
+"""Random interleavings for one order: payment, refunds, calls, and answers that are lost or late, against a small Stripe.
 
-Each number of a plan picks one of the things that could happen next; so a failure replays from its plan, and shrinks. The
-laws are checked after every append, and the whole is then left alone until it is quiet, where it has to be exact.
+Each number of a plan picks one of the possible events, so a failure replays from its plan and shrinks. The laws are checked
+after every append. At the end all work is finished, and the amounts have to be exact.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 from uuid import UUID
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
-from domain.fact import Stream
+from domain.fact import Fact, Stream
 from domain.identity import dispute_cause
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
@@ -26,7 +27,7 @@ from domain.order.recovery import doubt, pay_sellers, recover_shares
 from domain.provider_call.operation import TRANSFER, LookFirst
 from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Succeeded, Unknown
 from domain.provider_call.reasons import DeferralReason
-from domain.provider_call.request_body import ReversalBody, TransferBody
+from domain.provider_call.request_body import RefundBody, ReversalBody, TransferBody
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
@@ -39,6 +40,7 @@ from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
 from projections.registry import fold
 from projections.transfer_fold import TransferFold
+from tests.support.domain_story import FactStorage, StateOf
 from tests.support.outcomes import record_reversal_outcome, record_transfer_outcome
 
 S = TransferStatus
@@ -48,7 +50,7 @@ START = datetime.fromisoformat("2026-03-02T09:30:00+00:00")
 KEYS_LIVE = timedelta(hours=24)
 TURNS = 4  # how often the word about one refund changes
 DISPUTES = {"dp1": 60, "dp2": 100}
-"""Together with the refunds far more than the order: they share one cap."""
+"""Far more than the order, together with the refunds: disputes and refunds share one cap."""
 ORDER, SHARES, REFUNDS = 100, {"ada": 51, "bob": 7, "cyd": 33}, {"r1": 33, "r2": 20, "r3": 7, "r4": 40}
 
 # written out once more, since the table under test is no judge of itself
@@ -67,7 +69,7 @@ WAITING = (S.PENDING, S.FAILED, S.REVERSAL_PENDING)
 
 
 class Stored(NamedTuple):
-    body: TransferBody | ReversalBody
+    body: TransferBody | ReversalBody | RefundBody
     answer: Outcome
     at: datetime
 
@@ -93,8 +95,8 @@ class AtStripe:
         )
 
 
-class Stripe:
-    """Honours idempotency keys for a day, stores definite answers and 500s, and never does a thing twice under one key."""
+class SmallStripe:
+    """A small Stripe. It honours idempotency keys for a day, stores final answers and 500s, and acts once per key."""
 
     def __init__(self) -> None:
         self.transfers: dict[str, AtStripe] = {}
@@ -148,10 +150,10 @@ class Stripe:
         return [transfer for transfer in self.transfers.values() if transfer.transfer_id == str(transfer_id)]
 
     def net(self, transfers: Sequence[SellerTransfer]) -> int:
-        """What was paid by these transfers and is not reversed."""
+        """Return the amount paid by these transfers and not reversed."""
         return sum(held.left for transfer in transfers for held in self.of(transfer.id))
 
-    def taken_by_strangers(self, transfers: Sequence[SellerTransfer]) -> int:
+    def reversed_externally(self, transfers: Sequence[SellerTransfer]) -> int:
         reversals = [r for transfer in transfers for held in self.of(transfer.id) for r in held.reversals]
         return sum(reversal.amount for reversal in reversals if reversal.reversal_id is None)
 
@@ -173,12 +175,12 @@ def _replayed(answer: Outcome) -> Outcome:
 ARRIVALS = (*["ok"] * 12, "funds", "on hold", "refused", "not found", "invalid", "500 undone", "500 done", *HINDRANCES)
 TIMES = [timedelta(seconds=s) for s in (1, 12, 12, 12, 35, 35)] + [timedelta(hours=h) for h in (7, 24)]
 WEIGHTS = {"time passes": 4, "orders": 3, "begins": 8, "arrives": 8, "answers": 8, "reads": 4, "has read": 4}
-"""How often each kind of thing happens, against 1 for all others: work goes on while refunds come in."""
+"""Weight of each kind of event, against 1 for all others: work goes on while refunds come in."""
 
 
 @dataclass
-class Call:
-    """A request between us and Stripe."""
+class OpenCall:
+    """A request between the ledger and Stripe."""
 
     transfer: SellerTransfer
     send: Send
@@ -189,29 +191,29 @@ class Call:
 
 
 @dataclass
-class Look:
-    """A look-up that has begun; what it saw, once it has read."""
+class OpenLookUp:
+    """A look-up that has begun, and the objects that it has read."""
 
     transfer: SellerTransfer
     step: LookUp
     seen: list[TransferAtStripe] | None = None
 
 
-Happening = tuple[str, Callable[[], None]]
+PossibleEvent = tuple[str, Callable[[], None]]
 
 
 class World:
-    """Everything that can happen to one order, and what has to hold whenever it has."""
+    """All events that can happen to one order, and the laws that hold after each of them."""
 
     def __init__(
         self,
-        storage: Any,
-        state: Callable[[Stream], dict[str, Any]],
-        strangers: bool = False,
+        storage: FactStorage,
+        state: StateOf,
+        external: bool = False,
         explicit: Mapping[str, dict[str, int]] = MappingProxyType({}),
     ) -> None:
-        self.storage, self.state, self.strangers, self.explicit = storage, state, strangers, explicit
-        self.now, self.stripe = START, Stripe()
+        self.storage, self.state, self.external, self.explicit = storage, state, external, explicit
+        self.now, self.stripe = START, SmallStripe()
         self.order = Order.register(
             order_id="order-1",
             currency="EUR",
@@ -220,92 +222,92 @@ class World:
             now=self.now,
         )
         self.transfers: list[SellerTransfer] = []
-        self.calls: list[Call] = []
-        self.looks: list[Look] = []
+        self.calls: list[OpenCall] = []
+        self.looks: list[OpenLookUp] = []
         self.silent: list[tuple[SellerTransfer, str, int]] = []
-        """Attempts that Stripe did not answer, as an outage would find them."""
+        """Attempts that Stripe did not answer, as an outage leaves them."""
         self.look_first: LookFirst | None = None
         self.effective: set[str] = set()
         self.disputed: set[str] = set()
         self.turns = dict.fromkeys([*REFUNDS, *DISPUTES], 0)
         self.replicas: dict[UUID, Stream] = {}
         self.rows: dict[UUID, TransferFold] = {}
-        self.bodies: dict[str, Any] = {}
+        self.bodies: dict[str, TransferBody | ReversalBody | RefundBody] = {}
         self.log: list[str] = []
         self.append()
 
     # what can happen
 
-    def happenings(self) -> dict[str, list[Happening]]:
-        """Kind → the things of that kind that could happen next."""
-        kinds = {
-            "time passes": [(f"{time}", lambda time=time: self.passes(time)) for time in TIMES],
+    def possible_events(self) -> dict[str, list[PossibleEvent]]:
+        """Return the possible next events, by kind."""
+        kinds: dict[str, list[PossibleEvent]] = {
+            "time passes": [(f"{time}", partial(self.passes, time)) for time in TIMES],
             "orders": [("paid", self.is_paid)] if not self.order.paid else [],
             "refunds": [self._refund(refund) for refund in REFUNDS if self.turns[refund] < TURNS],
             "disputes": [self._dispute(dispute) for dispute in DISPUTES if self.turns[dispute] < TURNS],
-            "begins": [(f"{self._name(t)} begins", lambda t=t: self.begins(t)) for t in self.transfers if self._due(t)],
+            "begins": [(f"{self._name(t)} begins", partial(self.begins, t)) for t in self.transfers if self._due(t)],
             "arrives": [*self._arrivals()],
-            "answers": [(f"answer {self._of(c)}", lambda c=c: self.answers(c)) for c in self.calls if c.arrived],
-            "vanishes": [(f"vanish {self._of(c)}", lambda c=c: self.calls.remove(c)) for c in self.calls],
-            "given back": [(f"give back {self._of(c)}", lambda c=c: self.gives_back(c)) for c in self.calls if not c.arrived],
-            "reads": [(f"read {self._name(k.transfer)}", lambda k=k: self.reads(k)) for k in self.looks if k.seen is None],
+            "answers": [(f"answer {self._of(c)}", partial(self.answers, c)) for c in self.calls if c.arrived],
+            "vanishes": [(f"vanish {self._of(c)}", partial(self.calls.remove, c)) for c in self.calls],
+            "given back": [(f"give back {self._of(c)}", partial(self.gives_back, c)) for c in self.calls if not c.arrived],
+            "reads": [(f"read {self._name(k.transfer)}", partial(self.reads, k)) for k in self.looks if k.seen is None],
             "has read": [
-                (f"has read {self._name(k.transfer)}", lambda k=k: self.has_read(k)) for k in self.looks if k.seen is not None
+                (f"has read {self._name(k.transfer)}", partial(self.has_read, k)) for k in self.looks if k.seen is not None
             ],
-            "cannot read": [(f"cannot read {self._name(k.transfer)}", lambda k=k: self.cannot_read(k)) for k in self.looks],
+            "cannot read": [(f"cannot read {self._name(k.transfer)}", partial(self.cannot_read, k)) for k in self.looks],
             "doubts": [("the payment is said to have failed", self.is_doubted)] if self._is_sure() else [],
-            "operator": [(f"retry {self._name(t)}", lambda t=t: self.retries(t)) for t in self.transfers if t.operation],
-            "resolves": [(f"resolve {self._name(t)}", lambda t=t: self.resolves(t)) for t in self.transfers if self._idle(t)],
+            "operator": [(f"retry {self._name(t)}", partial(self.retries, t)) for t in self.transfers if t.operation],
+            "resolves": [(f"resolve {self._name(t)}", partial(self.resolves, t)) for t in self.transfers if self._idle(t)],
             "announced": [*self._announcements()],
             "outage": [("the attempts of an outage do not count", self.forgives)] if self.silent else [],
             "restored": [("looks come first", self.is_restored), ("sends again", self.trusts)],
-            "strangers": [*self._stranger_things()] if self.strangers else [],
+            "external": [*self._external_events()] if self.external else [],
         }
         return {kind: things for kind, things in kinds.items() if things}
 
-    def _refund(self, refund_id: str) -> Happening:
+    def _refund(self, refund_id: str) -> PossibleEvent:
         if refund_id in self.effective:
             return f"{refund_id} fails", lambda: self.refund_fails(refund_id)
         return f"{refund_id} succeeds", lambda: self.refund_succeeds(refund_id)
 
-    def _dispute(self, dispute_id: str) -> Happening:
+    def _dispute(self, dispute_id: str) -> PossibleEvent:
         if dispute_id in self.disputed:
             return f"{dispute_id} won", lambda: self.dispute_won(dispute_id)
         return f"{dispute_id} withdrawn", lambda: self.dispute_withdrawn(dispute_id)
 
-    def _arrivals(self) -> Iterator[Happening]:
+    def _arrivals(self) -> Iterator[PossibleEvent]:
         for call in self.calls:
             if not call.arrived:
                 for fate in ARRIVALS:
-                    yield f"{fate} for {self._of(call)}", lambda call=call, fate=fate: self.arrives(call, fate)
+                    yield f"{fate} for {self._of(call)}", partial(self.arrives, call, fate)
 
-    def _stranger_things(self) -> Iterator[Happening]:
+    def _external_events(self) -> Iterator[PossibleEvent]:
         for held in self.stripe.transfers.values():
             for amount in {1, held.left // 2, held.left} - {0}:
                 if amount <= held.left:
-                    yield f"stranger takes {amount} of {held.stripe_id}", lambda h=held, a=amount: self._strange(h, a)
+                    yield f"others take {amount} of {held.stripe_id}", partial(self._reverse_externally, held, amount)
         for transfer in self.transfers:
             if transfer.stripe_transfer_id:
-                yield f"hears of {self._name(transfer)}", lambda t=transfer: self.hears(t)
+                yield f"hears of {self._name(transfer)}", partial(self.hears, transfer)
 
-    def _announcements(self) -> Iterator[Happening]:
-        """What a webhook of Stripe tells of objects that carry our ids, at any time, once or often."""
+    def _announcements(self) -> Iterator[PossibleEvent]:
+        """List the webhooks of Stripe about objects with our ids; each may come at any time, once or often."""
         for transfer in self.transfers:
             for held in self.stripe.of(transfer.id):
-                yield f"told of {held.stripe_id}", lambda t=transfer, h=held: self.told(t, h)
+                yield f"told of {held.stripe_id}", partial(self.told, transfer, held)
                 for made in held.reversals:
                     if made.reversal_id is not None:
-                        yield f"told of {made.stripe_reversal_id}", lambda t=transfer, m=made: self.told_back(t, m)
+                        yield f"told of {made.stripe_reversal_id}", partial(self.told_back, transfer, made)
 
     def _is_sure(self) -> bool:
         return self.order.paid and self.order.doubt is None
 
     def _idle(self, transfer: SellerTransfer) -> bool:
-        """Given up, and nothing is owed any more: only then what a person says moves no money."""
+        """Return whether it is given up and nothing is owed: only then does a manual resolution move no money."""
         given_up = transfer.status is S.PERMANENTLY_FAILED
         return given_up and (transfer.owed is None if transfer.paid else transfer.amount == 0)
 
-    def _strange(self, held: AtStripe, amount: int) -> None:
+    def _reverse_externally(self, held: AtStripe, amount: int) -> None:
         self.stripe.take(held, amount, None)
 
     def _due(self, transfer: SellerTransfer) -> bool:
@@ -362,7 +364,7 @@ class World:
     # workers
 
     def passes(self, time: timedelta) -> None:
-        """No request is under way for longer than the caller waits for it: it came to nothing."""
+        """Let time pass; a request that is older than its caller's time limit has not arrived."""
         self.now += time
         for call in self.calls:
             if not call.arrived and self.now - call.began >= POLICY.call_timeout:
@@ -372,17 +374,17 @@ class World:
         step = begin(transfer, self.now, POLICY, self.look_first)
         self.append()
         if isinstance(step, Send):
-            self.calls.append(Call(transfer, step, self.now))
+            self.calls.append(OpenCall(transfer, step, self.now))
         elif isinstance(step, LookUp):
-            self.looks.append(Look(transfer, step))
+            self.looks.append(OpenLookUp(transfer, step))
 
-    def arrives(self, call: Call, fate: str) -> None:
+    def arrives(self, call: OpenCall, fate: str) -> None:
         call.arrived, call.answer = True, self.stripe.receive(call.send, fate, self.now)
         if call.send.what != TRANSFER and reversal_outcome.needs_look_up(call.answer):
             call.seen = self.stripe.transfers[call.send.body["stripe_transfer_id"]].seen()  # type: ignore[typeddict-item]
 
-    def answers(self, call: Call) -> None:
-        """Some answers are heard as no answer at all: what happened at Stripe is the same."""
+    def answers(self, call: OpenCall) -> None:
+        """Record the answer; some answers are lost on the way although Stripe has done the work."""
         assert call.answer is not None
         self.calls.remove(call)
         reduced = dict(call.transfer.reductions)
@@ -396,25 +398,25 @@ class World:
         self._follow_up(call.transfer, reduced)
         self.append()
 
-    def gives_back(self, call: Call) -> None:
-        """The call was not made after all."""
+    def gives_back(self, call: OpenCall) -> None:
+        """Give back a call that was not made."""
         self.calls.remove(call)
         give_back(call.transfer, call.send.what, call.send.attempt, "too late", self.now)
         self.append()
 
-    def reads(self, look: Look) -> None:
+    def reads(self, look: OpenLookUp) -> None:
         tr = look.transfer.stripe_transfer_id
         look.seen = [held.seen() for held in self.stripe.of(look.transfer.id)] if look.step.what == TRANSFER else []
         if look.step.what != TRANSFER and tr in self.stripe.transfers:
             look.seen = [self.stripe.transfers[tr].seen()]
 
-    def cannot_read(self, look: Look) -> None:
+    def cannot_read(self, look: OpenLookUp) -> None:
         self.looks.remove(look)
         postpone(look.transfer, DeferralReason.LOOK_UP_FAILED, "a page is missing", self.now + timedelta(seconds=5), self.now)
         self.append()
 
-    def has_read(self, look: Look) -> None:
-        """Recorded on whatever the transfer has become meanwhile, as after a lost race."""
+    def has_read(self, look: OpenLookUp) -> None:
+        """Record the look-up on the transfer as it is by now, as after a lost race."""
         assert look.seen is not None
         self.looks.remove(look)
         reduced = dict(look.transfer.reductions)
@@ -468,8 +470,7 @@ class World:
         self.append()
 
     def _follow_up(self, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
-        """A reversal whose cause vanished while its call was open is settled as soon as it is open no more; and what was
-        reduced, but paid all the same, is taken back."""
+        """Recover the shares of contested reversals whose call is no longer open, and of reductions that were paid after all."""
         for cause_id in transfer.undone_since(reduced):
             self._settle(cause_id)
         still_open = transfer.operation.what if transfer.operation is not None and transfer.operation.open else None
@@ -484,12 +485,12 @@ class World:
         streams: list[Stream] = [self.order, *self.transfers]
         for stream in streams:
             if stream.pending_events:
-                self._is_replayed(stream, list(stream.collect_events()))
+                self._is_replayed(stream, [fact for fact in stream.collect_events() if isinstance(fact, Fact)])
                 if isinstance(stream, SellerTransfer):
                     self._holds(stream)
         self._holds_at_stripe()
 
-    def _is_replayed(self, stream: Stream, facts: list[Any]) -> None:
+    def _is_replayed(self, stream: Stream, facts: list[Fact]) -> None:
         replica = self.replicas.get(stream.id)
         for fact in facts:
             if isinstance(replica, SellerTransfer) and isinstance(fact, CallStarted):
@@ -505,7 +506,7 @@ class World:
         if isinstance(stream, SellerTransfer):
             self._is_folded(stream, facts)
 
-    def _is_an_arrow(self, before: str | None, after: str, fact: Any) -> None:
+    def _is_an_arrow(self, before: str | None, after: str, fact: Fact) -> None:
         if before is None:
             assert after == "pending"
         elif isinstance(fact, Reopened):
@@ -513,13 +514,13 @@ class World:
         else:
             assert before == after or after in ARROWS.get(before, "").split(), (before, after, fact)
 
-    def _keeps_its_body(self, fact: Any) -> None:
-        assert self.strangers or not isinstance(fact, EvidenceHeld), "nothing happened here that could not be taken in"
+    def _keeps_its_body(self, fact: Fact) -> None:
+        assert self.external or not isinstance(fact, EvidenceHeld), "nothing happened here that could not be taken in"
         if isinstance(fact, CallStarted):
             assert self.bodies.setdefault(fact.key, fact.body) == fact.body, "one key, two bodies"
             assert fact.body["amount"] > 0
 
-    def _is_folded(self, transfer: SellerTransfer, facts: list[Any]) -> None:
+    def _is_folded(self, transfer: SellerTransfer, facts: list[Fact]) -> None:
         folded = fold(self.rows.get(transfer.id), facts)
         assert isinstance(folded, TransferFold)
         self.rows[transfer.id] = folded
@@ -546,7 +547,7 @@ class World:
         assert transfer.next_retry_at is not None or transfer.status is not S.REVERSAL_PENDING
         assert transfer.taken <= transfer.original
         assert transfer.status is not S.REVERSED or not transfer.queue
-        if not self.strangers:
+        if not self.external:
             live = sum(reversal.amount for reversal in reversals if reversal.live)
             assert transfer.amount_reversed + live <= transfer.amount
             assert sum(transfer.reductions.values()) + transfer.amount == transfer.original + (
@@ -564,7 +565,7 @@ class World:
     # until it is quiet
 
     def comes_to_rest(self) -> None:
-        """From here on everything works, and a person retries whatever waits for one."""
+        """Finish all work without faults; an operator retries every stuck transfer."""
         for _ in range(300):
             for call in list(self.calls):
                 if not call.arrived:
@@ -575,7 +576,7 @@ class World:
                 self.has_read(look)
             for transfer in filter(self._stuck, self.transfers):
                 self.retries(transfer)
-            if self.strangers:
+            if self.external:
                 for transfer in self.transfers:
                     if transfer.stripe_transfer_id:
                         self.hears(transfer)
@@ -594,15 +595,15 @@ class World:
             assert [h.stripe_id for h in held] == ([transfer.stripe_transfer_id] if transfer.stripe_transfer_id else [])
             assert sum(h.amount for h in held) == (transfer.amount if transfer.paid else 0)
             back = sum(h.amount - h.left for h in held)
-            # what strangers take from a transfer that a person has to see to anyway is found by that person
-            assert back == transfer.amount_reversed or (self.strangers and transfer.status is S.PERMANENTLY_FAILED)
+            # what external take from a transfer that a person has to see to anyway is found by that person
+            assert back == transfer.amount_reversed or (self.external and transfer.status is S.PERMANENTLY_FAILED)
             assert not any(c.state in (ReversalStatus.QUEUED, ReversalStatus.REQUESTED) for c in transfer.reversals.values())
 
     def of(self, seller_id: str) -> list[SellerTransfer]:
         return [transfer for transfer in self.transfers if transfer.seller_id == seller_id]
 
     def goal(self, seller_id: str) -> int:
-        """What the seller keeps in the end: by the plainest formula there is, where all refunds are proportional: refunds and
+        """Return the amount that the seller keeps, by the plainest formula where all refunds are proportional: refunds and
         disputes share the order, and no more than it."""
         if self.explicit:
             return SHARES[seller_id] - self.order.seller_targets[seller_id]
@@ -612,7 +613,7 @@ class World:
     def follow(self, plan: Sequence[int]) -> None:
         for number in plan:
             if number:  # 0 is: nothing happens
-                kinds = self.happenings()
+                kinds = self.possible_events()
                 slots = [kind for kind in kinds for _ in range(WEIGHTS.get(kind, 1))]
                 things = kinds[slots[number % len(slots)]]
                 name, happens = things[number // len(slots) % len(things)]
@@ -622,7 +623,7 @@ class World:
     def _name(self, transfer: SellerTransfer) -> str:
         return f"{transfer.seller_id}#{self.of(transfer.seller_id).index(transfer)}"
 
-    def _of(self, call: Call) -> str:
+    def _of(self, call: OpenCall) -> str:
         return f"{self._name(call.transfer)} {call.send.key[-2:]} attempt {call.send.attempt}"
 
 
@@ -649,16 +650,14 @@ def ends_exact(world: World) -> None:
 
 @WORLDS
 @given(PLANS)
-def test_whatever_happens_in_whatever_order_each_seller_ends_with_exactly_what_is_left(
-    storage: Any, state: Any, plan: list[int]
-) -> None:
+def test_random_plans_end_with_the_exact_remainder(storage: FactStorage, state: StateOf, plan: list[int]) -> None:
     world = World(storage, state)
     world.follow(plan)
     ends_exact(world)
 
 
 @pytest.mark.parametrize("seed", range(120))
-def test_so_it_is_for_long_histories(storage: Any, state: Any, seed: int) -> None:
+def test_long_plans_end_with_the_exact_remainder(storage: FactStorage, state: StateOf, seed: int) -> None:
     random = Random(seed)
     world = World(storage, state)
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -666,7 +665,7 @@ def test_so_it_is_for_long_histories(storage: Any, state: Any, seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_so_it_is_where_the_caller_divides_some_refunds_himself(storage: Any, state: Any, seed: int) -> None:
+def test_explicit_plans_end_with_the_exact_remainder(storage: FactStorage, state: StateOf, seed: int) -> None:
     random = Random(f"explicit {seed}")
     world = World(storage, state, explicit={"r2": {"ada": 15}, "r3": {"bob": 5, "cyd": 1}})
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -675,41 +674,41 @@ def test_so_it_is_where_the_caller_divides_some_refunds_himself(storage: Any, st
 
 @WORLDS
 @given(PLANS)
-def test_what_others_reverse_at_stripe_is_never_taken_twice_and_never_waited_for(
-    storage: Any, state: Any, plan: list[int]
-) -> None:
-    world = World(storage, state, strangers=True)
+def test_external_reversals_are_never_taken_twice(storage: FactStorage, state: StateOf, plan: list[int]) -> None:
+    world = World(storage, state, external=True)
     world.follow(plan)
-    ends_within_what_strangers_took(world)
+    assert_within_external_reversals(world)
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_so_it_is_for_long_histories_with_strangers(storage: Any, state: Any, seed: int) -> None:
-    random = Random(f"strangers {seed}")
-    world = World(storage, state, strangers=True)
+def test_long_plans_with_external_reversals_end_exact(storage: FactStorage, state: StateOf, seed: int) -> None:
+    random = Random(f"external {seed}")
+    world = World(storage, state, external=True)
     world.follow([random.getrandbits(20) for _ in range(200)])
-    ends_within_what_strangers_took(world)
+    assert_within_external_reversals(world)
 
 
-def ends_within_what_strangers_took(world: World) -> None:
+def assert_within_external_reversals(world: World) -> None:
     if not world.order.paid:
         world.is_paid()
     world.comes_to_rest()
     world.books_agree()
     for seller in SHARES:
-        theirs = world.stripe.taken_by_strangers(world.of(seller))
+        theirs = world.stripe.reversed_externally(world.of(seller))
         assert world.goal(seller) - theirs <= world.stripe.net(world.of(seller)) <= world.goal(seller)
 
 
-def test_the_plans_reach_every_status_and_every_fact(storage: Any, state: Any) -> None:
-    """Otherwise the laws above would hold because nothing happens."""
+def test_plans_reach_every_status_and_fact(storage: FactStorage, state: StateOf) -> None:
+    """Without this law, the laws above could hold because no event happens."""
     told, statuses = set(), set()
     for seed in range(25):
         random = Random(seed)
         world = World(storage, state)
         original = world._is_an_arrow
 
-        def note(before: str | None, after: str, fact: Any, original: Any = original) -> None:
+        def note(
+            before: str | None, after: str, fact: Fact, original: Callable[[str | None, str, Fact], None] = original
+        ) -> None:
             told.add(type(fact).__name__)
             statuses.add(str(after))
             original(before, after, fact)

@@ -1,4 +1,4 @@
-"""The life cycle against literal tables: what the design says, written out by hand and walked completely."""
+"""Life cycle of a transfer, compared with tables that are written out by hand."""
 
 import re
 from itertools import product
@@ -54,27 +54,27 @@ EIGHT = _statuses(_matrix(ALL))
 
 
 @pytest.mark.parametrize(("text", "pairs"), [(BASE, 36), (ALL, 64)], ids=["six base statuses", "all eight"])
-def test_every_pair_of_statuses_is_answered_as_the_design_says(text: str, pairs: int) -> None:
+def test_every_pair_of_statuses_matches_the_design(text: str, pairs: int) -> None:
     wanted = _matrix(text)
     assert len(wanted) == pairs
 
     assert {pair: can_transition(*pair) for pair in wanted} == wanted
 
 
-def test_the_six_base_statuses_have_exactly_the_arrows_of_the_base_table() -> None:
+def test_base_statuses_have_exactly_the_base_arrows() -> None:
     base = _statuses(_matrix(BASE))
     assert {(f, t): can_transition(f, t) for f, t in product(base, base)} == _matrix(BASE)
     # and the two of ours add no arrow between two base statuses
     assert {pair: allowed for pair, allowed in _matrix(ALL).items() if set(pair) <= base} == _matrix(BASE)
 
 
-def test_members_and_their_plain_strings_get_the_same_answers() -> None:
+def test_members_and_plain_strings_get_the_same_answer() -> None:
     for before, after in product(TransferStatus, TransferStatus):
         assert can_transition(before, after) == can_transition(before.value, after.value)
         assert operator_may(before, after) == operator_may(before.value, after.value)
 
 
-def test_a_final_status_has_no_way_out() -> None:
+def test_final_status_has_no_way_out() -> None:
     finals = {"reversed", "permanently_failed", "cancelled"}
 
     assert {str(status) for status in FINAL} == finals
@@ -82,30 +82,30 @@ def test_a_final_status_has_no_way_out() -> None:
     assert not [(f, t) for f, t in product(finals, EIGHT) if f != t and can_transition(f, t)]
 
 
-def test_the_same_status_again_is_always_allowed_and_never_in_the_table() -> None:
+def test_same_status_is_always_allowed() -> None:
     assert all(can_transition(status, status) for status in EIGHT)
     assert not [status for status, after in ALLOWED_TRANSITIONS.items() if status in after]
 
 
 @pytest.mark.parametrize("unknown", ["", "paid", "PENDING", "Pending", " pending", "pending ", "None", "reversal-pending"])
-def test_an_unknown_status_allows_nothing_not_even_itself(unknown: str) -> None:
+def test_unknown_status_allows_nothing(unknown: str) -> None:
     assert not any(can_transition(unknown, to) for to in [*EIGHT, unknown])
     assert not any(can_transition(status, unknown) for status in EIGHT)
     assert not any(operator_may(unknown, to) or operator_may(to, unknown) for to in [*EIGHT, unknown])
 
 
-def test_a_named_actor_may_reopen_what_is_permanently_failed_and_nothing_else() -> None:
+def test_named_actor_reopens_only_permanently_failed() -> None:
     wanted = {("permanently_failed", "failed"), ("permanently_failed", "reversal_pending")}
 
     assert {pair for pair in product(EIGHT, EIGHT) if operator_may(*pair)} == wanted
     assert {(str(f), str(t)) for f, after in OPERATOR_TRANSITIONS.items() for t in after} == wanted
 
 
-def test_what_an_actor_may_do_never_happens_by_itself() -> None:
+def test_actor_transitions_never_happen_automatically() -> None:
     assert not [pair for pair in product(EIGHT, EIGHT) if operator_may(*pair) and can_transition(*pair)]
 
 
-def test_the_tables_cannot_be_changed_at_run_time() -> None:
+def test_tables_are_immutable_at_run_time() -> None:
     for table in (ALLOWED_TRANSITIONS, OPERATOR_TRANSITIONS):
         with pytest.raises(TypeError):
             table[TransferStatus.REVERSED] = frozenset({TransferStatus.PENDING})  # type: ignore[index]
@@ -116,25 +116,25 @@ def test_enum_and_table_name_the_same_statuses() -> None:
 
 
 def statuses_in_sql(sql: str) -> list[set[str]]:
-    """The status lists of every CHECK on the column `status` of the table `seller_transfers` that has `pending` in it."""
+    """Return the status lists of every CHECK on the column `status` of the table `seller_transfers` with `pending` in it."""
     table = re.search(r"create table seller_transfers\s*\((.*?)\n\)", sql, re.DOTALL | re.IGNORECASE)
     assert table, "no seller_transfers is created here"
     checks = re.findall(r"check\s*\(\s*status\s+in\s*\(([^)]*)\)\s*\)", table.group(1), re.DOTALL | re.IGNORECASE)
     return [set(re.findall(r"'([^']*)'", check)) for check in checks]
 
 
-def test_the_database_knows_the_same_statuses() -> None:
+def test_database_names_the_same_statuses() -> None:
     (migration,) = MIGRATIONS.glob("0002*.up.sql")
     assert statuses_in_sql(migration.read_text(encoding="utf-8")) == [EIGHT]
 
 
-def test_no_later_migration_changes_the_known_statuses_behind_this_tests_back() -> None:
+def test_later_migrations_do_not_change_the_statuses() -> None:
     changed = re.compile(r"(drop|add|alter) constraint (if exists )?a_transfer_has_a_known_status", re.IGNORECASE)
     assert not [path.name for path in MIGRATIONS.glob("*.up.sql") if changed.search(path.read_text(encoding="utf-8"))]
 
 
 def rows_of_docs(text: str) -> dict[str, set[str]]:
-    """The first Markdown table with one row per status: what it names in the first column, and in the second."""
+    """Return the first Markdown table with one row per status: the words of its first and second column."""
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines() if "|" in line]
     tables: dict[str, set[str]] = {}
     for row in rows:
@@ -144,12 +144,12 @@ def rows_of_docs(text: str) -> dict[str, set[str]]:
     return tables
 
 
-def test_the_docs_name_the_same_statuses_and_the_same_arrows() -> None:
+def test_docs_name_the_same_statuses_and_arrows() -> None:
     wanted = {name: {to for to in EIGHT if to != name and _matrix(ALL)[name, to]} for name in EIGHT}
     assert rows_of_docs(DOCS.read_text(encoding="utf-8")) == wanted
 
 
-def test_the_reading_of_sql_and_docs_would_notice_a_difference() -> None:
+def test_readers_of_sql_and_docs_notice_a_difference() -> None:
     sql = (
         "create table seller_transfers (\n status text,\n constraint a check (status in (\n 'pending',\n 'paid'))\n)\nwith (x=1)"
     )

@@ -1,4 +1,4 @@
-"""Amounts and currencies at the door."""
+"""Amounts and currencies as the ledger accepts them."""
 
 import json
 
@@ -9,7 +9,7 @@ from domain.money import CURRENCIES, LARGEST, amount, currency
 
 
 @pytest.mark.parametrize("value", [1, 2, 10_000, 2**53 - 1])
-def test_an_amount_is_an_integer_from_1_to_the_largest_exact_one(value: int) -> None:
+def test_amount_is_an_integer_from_1_to_the_largest(value: int) -> None:
     assert amount(value) == value
 
 
@@ -19,19 +19,19 @@ def test_anything_else_is_no_amount(value: int) -> None:
         amount(value)
 
 
-def test_the_largest_amount_survives_a_reader_that_knows_only_doubles() -> None:
+def test_largest_amount_survives_a_double() -> None:
     assert LARGEST == 2**53 - 1
     assert int(json.loads(str(LARGEST), parse_int=float)) == LARGEST
     assert float(LARGEST + 1) == float(LARGEST + 2), "one more, and a double could not tell it from its neighbour"
 
 
 @pytest.mark.parametrize(("given", "code"), [("usd", "USD"), ("Eur", "EUR"), ("JPY", "JPY"), ("kwd", "KWD")])
-def test_a_currency_is_kept_in_upper_case(given: str, code: str) -> None:
+def test_currency_is_kept_in_upper_case(given: str, code: str) -> None:
     assert currency(given) == code
 
 
 @pytest.mark.parametrize("given", ["", "EURO", "US", "XXX", "BTC", "eur ", "€", "DEM", "ıdr"])
-def test_what_is_no_currency_is_refused(given: str) -> None:
+def test_invalid_currency_is_refused(given: str) -> None:
     with pytest.raises(BadMoney):
         currency(given)
 

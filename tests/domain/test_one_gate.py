@@ -1,10 +1,10 @@
-"""Every change of a status goes through one gate: a scan of the source for any other way, itself fed with violations.
+"""The status gate: a scan of the source for status changes that bypass it, itself tested with planted violations.
 
 The rule, for domain, application, projections, infrastructure and scripts:
 
 Python
   - no store to (or deletion of) an attribute `status` of anything, except in the module-level functions `enter` of
-    domain/seller_transfer/transfer_fact.py, refund.py, dispute.py and payout.py. A declaration without a value assigns nothing;
+    domain/seller_transfer/transfer_fact.py, domain/refund/facts.py, domain/dispute.py and domain/payout.py. A declaration without a value assigns nothing;
   - no `setattr` or `__setattr__` of "status", nor of a name that cannot be read off the source;
   - no `__dict__` or `vars()` with a "status" put into it;
   - no `_replace(status=…)` or `replace(status=…)` except where a fact is folded into a row: the modules of EVOLVE.
@@ -13,8 +13,8 @@ SQL (in .sql files and in strings of Python that are not docstrings)
     time, except the upserts inside the function `ledger_append`;
   - no trigger that assigns `new.status`.
 
-What is not ours to judge: the simulators (SIMULATORS) keep the books of Stripe and of the payment provider, whose objects
-have statuses of their own. The statuses of `webhook_inbox` are those of jobs. HTTP answers are built, never assigned to.
+The scan leaves out the simulators (SIMULATORS): they keep the books of Stripe and of the PSP, whose objects have statuses of
+their own. The statuses of `webhook_inbox` are those of jobs. HTTP answers are built, never assigned to.
 """
 
 import ast
@@ -35,7 +35,7 @@ Finding = tuple[int, str]
 
 
 def violations(path: str, source: str) -> list[str]:
-    """What in this file changes a status past the gate, each as `path:line: what`."""
+    """List every status change in this file that bypasses the gate, as `path:line: description`."""
     if PurePosixPath(path).as_posix().startswith(SIMULATORS):
         return []
     found = _in_sql(_outside_ledger_append(source)) if path.endswith(".sql") else _in_python(path, ast.parse(source))
@@ -104,7 +104,7 @@ def _names_status(call: ast.Call) -> bool:
 
 
 def _harmless(name: str, call: ast.Call) -> bool:
-    """Whether the attribute's name is written here and is another one. `self.__setattr__` leaves the object out."""
+    """Return whether the attribute's name is a literal and differs from `status`. `self.__setattr__` leaves the object out."""
     bound = name.startswith("__") and not (isinstance(call.func, ast.Attribute) and _is_a_type(call.func.value))
     named = call.args[0 if bound else 1] if len(call.args) > 1 or bound else None
     return isinstance(named, ast.Constant) and named.value != "status"
@@ -124,7 +124,7 @@ def _dict_with_status(node: ast.expr) -> bool:
 
 
 def _text(node: ast.AST) -> str | None:
-    """The text of a string as far as it can be read off the source; what is filled in at run time becomes `{}`."""
+    """Return the text of a string as far as the source shows it; values filled in at run time become `{}`."""
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -158,7 +158,7 @@ def _in_sql(text: str) -> Iterator[Finding]:
 
 
 def _plain(sql: str) -> str:
-    """In lower case, without comments and literals; lines stay where they are."""
+    """Return the text in lower case, without comments and literals; line numbers stay the same."""
 
     def blank(match: re.Match[str]) -> str:
         return re.sub(r"[^\n]", " ", match.group())
@@ -167,7 +167,7 @@ def _plain(sql: str) -> str:
 
 
 def _columns_set(assignments: str) -> set[str]:
-    """The columns on the left of the SET list that begins here; `(a, b) = (…)` sets two."""
+    """Return the columns on the left of the SET list that begins here; `(a, b) = (…)` sets two."""
     columns, left, depth, on_left = set(), "", 0, True
     end = _end_of_set(assignments)
     for character in assignments[:end]:
@@ -191,7 +191,7 @@ def _end_of_set(assignments: str) -> int:
 
 
 def _outside_ledger_append(sql: str) -> str:
-    """The file without the body of `ledger_append`, the one door; its lines stay where they are."""
+    """Return the file without the body of `ledger_append`, the only exempt function; line numbers stay the same."""
     body = re.compile(r"create\s+(?:or\s+replace\s+)?function\s+ledger_append\b.*?\$\$.*?\$\$", re.DOTALL | re.IGNORECASE)
     return body.sub(lambda match: "\n" * match.group().count("\n"), sql)
 
@@ -203,26 +203,26 @@ def _sources() -> list[Path]:
     return sorted(path for package in PACKAGES for kind in ("*.py", "*.sql") for path in (ROOT / package).rglob(kind))
 
 
-def test_no_status_changes_past_the_gate() -> None:
+def test_status_changes_only_through_the_gate() -> None:
     found = [v for path in _sources() for v in violations(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))]
     assert found == []
 
 
-def test_the_scan_sees_all_packages_and_both_languages() -> None:
+def test_scan_covers_all_packages_and_both_languages() -> None:
     seen = {(path.relative_to(ROOT).parts[0], path.suffix) for path in _sources()}
     assert {package for package, _ in seen} == set(PACKAGES)
     assert ("infrastructure", ".sql") in seen
 
 
 @pytest.mark.parametrize("gate", GATES)
-def test_each_gate_exists_once_and_only_it_is_spared(gate: str) -> None:
+def test_each_gate_exists_once_and_is_exempt(gate: str) -> None:
     source = (ROOT / gate).read_text(encoding="utf-8")
     assert len(_gates(gate, ast.parse(source))) == 1
     elsewhere = violations("domain/elsewhere.py", source)
     assert len(elsewhere) == 1, "the gate's own assignment, seen anywhere else, is a violation"
 
 
-def test_the_door_for_rows_is_the_only_function_that_is_spared() -> None:
+def test_only_the_row_constructor_is_exempt() -> None:
     (door,) = [path for path in _sources() if "create function ledger_append" in path.read_text(encoding="utf-8")]
     named_otherwise = door.read_text(encoding="utf-8").replace("ledger_append", "another_append")
     found = violations("infrastructure/postgres/migrations/0099_x.up.sql", named_otherwise)
@@ -264,12 +264,12 @@ PYTHON = {
 @pytest.mark.parametrize(
     "path", ["domain/seller_transfer/aggregate.py", "application/x.py", "infrastructure/web/x.py", "scripts/x.py"]
 )
-def test_every_way_past_the_gate_in_python_is_seen(path: str, source: str) -> None:
+def test_every_python_bypass_is_found(path: str, source: str) -> None:
     assert len(violations(path, source)) == 1
 
 
 @pytest.mark.parametrize("path", GATES)
-def test_the_files_of_the_gates_are_no_safe_place_either(path: str) -> None:
+def test_gate_files_have_no_other_bypass(path: str) -> None:
     source = (
         "def enter(transfer, status):\n    transfer.status = status\n\n\ndef sneak(transfer):\n    transfer.status = 'reversed'\n"
     )
@@ -297,7 +297,7 @@ SQL = {
 
 
 @pytest.mark.parametrize("source", SQL.values(), ids=SQL)
-def test_every_way_past_the_gate_in_sql_is_seen(source: str) -> None:
+def test_every_sql_bypass_is_found(source: str) -> None:
     assert len(violations("infrastructure/postgres/migrations/0099_x.up.sql", source)) == 1
 
 
@@ -327,14 +327,14 @@ INNOCENT = {
 
 
 @pytest.mark.parametrize(("path", "source"), INNOCENT.values(), ids=INNOCENT)
-def test_what_changes_no_status_of_ours_is_not_reported(path: str, source: str) -> None:
+def test_harmless_code_is_not_reported(path: str, source: str) -> None:
     assert violations(path, source) == []
 
 
 @pytest.mark.parametrize(
     "name", ["domain/order/recovery.py", "application/process_managers/outcome_recorder.py", "projections/registry.py"]
 )
-def test_a_violation_planted_into_a_real_file_is_found_at_its_line(name: str) -> None:
+def test_planted_violation_is_found_at_its_line(name: str) -> None:
     source = (ROOT / name).read_text(encoding="utf-8")
     planted = source + "\n\ndef settle_quietly(transfer):\n    transfer.status = 'reversed'\n"
     line = planted.count("\n")

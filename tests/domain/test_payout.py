@@ -1,10 +1,10 @@
-"""Payouts are told of in any order, and end the same."""
+"""Payouts: reports in any order lead to the same end."""
 
 from datetime import UTC, datetime
 from itertools import permutations
-from typing import Any
 
 from domain.payout import Payout, PayoutStatus
+from tests.support.domain_story import FactStorage, StateOf
 
 S = PayoutStatus
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -26,14 +26,14 @@ def a_payout(*told: PayoutStatus) -> Payout:
     return payout
 
 
-def test_the_end_does_not_depend_on_the_order_of_reports() -> None:
+def test_payout_ends_the_same_in_any_report_order() -> None:
     for told in permutations([S.PENDING, S.IN_TRANSIT, S.PAID, S.FAILED]):
         assert a_payout(*told).status is S.FAILED
     for told in permutations([S.PENDING, S.CANCELED]):
         assert a_payout(*told).status is S.CANCELED
 
 
-def test_a_stored_payout_is_read_as_it_was_written(storage: Any, state: Any) -> None:
+def test_stored_payout_reads_back_unchanged(storage: FactStorage, state: StateOf) -> None:
     payout = a_payout(*S)
     assert [type(fact).__name__ for fact in payout.pending_events] == ["Announced", "Sent", "Arrived", "Canceled", "Failed"]
     assert state(storage.replayed(list(payout.collect_events()))) == state(payout)

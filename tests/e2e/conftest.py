@@ -1,4 +1,4 @@
-"""The stage for every scenario, and the question that ends each of them: do the books agree?"""
+"""Fixtures of the end-to-end scenarios; each scenario ends with a check that the books agree."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -8,9 +8,9 @@ import pytest
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
 from tests.support.expected_books import books_agree
-from tests.support.ledger_process import READY, LedgerProcess, Web, begin, environment
-from tests.support.ledger_view import View
-from tests.support.service import Stage, quick
+from tests.support.ledger_process import READY, LedgerClient, LedgerProcess, begin, environment
+from tests.support.ledger_view import LedgerView
+from tests.support.service import SystemUnderTest, quick
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ async def stripe(simulator: RunningSimulator) -> AsyncIterator[SimulatorControl]
 
 
 @pytest.fixture
-async def view(database_url: str) -> AsyncIterator[View]:
-    async with View.of(database_url) as view:
+async def view(database_url: str) -> AsyncIterator[LedgerView]:
+    async with LedgerView.of(database_url) as view:
         yield view
 
 
@@ -37,38 +37,38 @@ def settings(database_url: str, stripe: SimulatorControl) -> Settings:
 
 
 @pytest.fixture
-async def stage(settings: Settings, view: View, stripe: SimulatorControl) -> AsyncIterator[Stage]:
-    """Ledgers have been drained when it ends, and the books must agree."""
-    yield Stage(settings, view, stripe)
+async def system(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> AsyncIterator[SystemUnderTest]:
+    """The ledgers are drained when the test ends, and the books must agree."""
+    yield SystemUnderTest(settings, view, stripe)
     await books_agree(stripe, view.pool)
 
 
 class Processes:
-    """Ledgers as processes on one database and one Stripe; whatever is left of them is killed at the end."""
+    """Ledgers as processes on one database and one Stripe; they are killed at the end."""
 
     def __init__(self, given: dict[str, str], stack: AsyncExitStack) -> None:
         self.given, self._stack = given, stack
 
     async def start(self, command: str = "serve", **changes: str) -> LedgerProcess:
-        """One that is at work, with these changes to the environment."""
+        """Start a process, and wait until it is at work. `changes` to the environment."""
         started = await self.begin(command, **changes)
         await started.said(READY[command])
         return started
 
     async def begin(self, command: str = "serve", **changes: str) -> LedgerProcess:
-        """One that is still starting."""
+        """Start a process, and return while it is starting."""
         begun = await begin({**self.given, **changes}, command)
         self._stack.push_async_callback(begun.kill)
         return begun
 
-    async def talk(self, to: LedgerProcess) -> Web:
-        """A client of it."""
-        return await self._stack.enter_async_context(Web.to(to))
+    async def talk(self, to: LedgerProcess) -> LedgerClient:
+        """Open a client of the process."""
+        return await self._stack.enter_async_context(LedgerClient.to(to))
 
 
 @pytest.fixture
-async def processes(database_url: str, stripe: SimulatorControl, view: View) -> AsyncIterator[Processes]:
-    """The books are asked while whatever serves is still there, and has nothing left to do."""
+async def processes(database_url: str, stripe: SimulatorControl, view: LedgerView) -> AsyncIterator[Processes]:
+    """The books are checked while the processes still run, with no work left."""
     async with AsyncExitStack() as stack:
         yield Processes(environment(database_url, stripe.url), stack)
         await books_agree(stripe, view.pool)

@@ -1,40 +1,49 @@
-"""Stripe's webhooks are lost for good, and the poller finds them in its list of events."""
+"""Lost webhooks of Stripe, found by the poller in Stripe's list of events."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Never
 
 import pytest
 
 from application.missed_webhooks.poller import Poller, Times
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
+from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.stripe import signature
-from tests.support.ledger_view import View
-from tests.support.missed_webhooks import AHEAD, SECRET, STRIPE, Lossy, lossy, watched
-from tests.support.service import Stage
+from tests.support.ledger_view import LedgerView
+from tests.support.missed_webhooks import (
+    AFTER_GRACE,
+    SECRET,
+    STRIPE,
+    LedgerWithoutWebhooks,
+    ledger_without_webhooks,
+    with_both_providers,
+)
+from tests.support.service import SystemUnderTest
 
 NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def settings_of(stage: Stage) -> Any:
-    return watched(stage.settings, NOWHERE)
+def settings_of(system: SystemUnderTest) -> Settings:
+    return with_both_providers(system.settings, NOWHERE)
 
 
 @pytest.fixture
-async def ledger(settings_of: Any, stage: Stage, view: View) -> AsyncIterator[Lossy]:
-    """Without its loops: what is stored stays as it is. In the end everything that was found is handled as any webhook is."""
-    async with lossy(settings_of, loops=False) as ledger:
+async def ledger(settings_of: Settings, system: SystemUnderTest, view: LedgerView) -> AsyncIterator[LedgerWithoutWebhooks]:
+    """A ledger without its loops, so that stored events stay unhandled. In the end a running ledger handles them."""
+    async with ledger_without_webhooks(settings_of, loops=False) as ledger:
         yield ledger
-        async with stage.at_work():
+        async with system.at_work():
             await view.until(lambda: handled(ledger), "what was found is handled")
 
 
-async def handled(ledger: Lossy) -> bool:
+async def handled(ledger: LedgerWithoutWebhooks) -> bool:
     return all(status in ("done", "ignored") for _, _, status in await ledger.inbox())
 
 
@@ -44,23 +53,21 @@ async def lose(stripe: SimulatorControl, count: int = 1, type_: str = "balance.a
     return [str(event["id"]) for event in made]
 
 
-async def ids(ledger: Lossy) -> list[str]:
+async def ids(ledger: LedgerWithoutWebhooks) -> list[str]:
     return sorted(row.event_id for row in await ledger.service.inbox.newest(limit=1_000))
 
 
-async def test_a_lost_event_lands_in_the_inbox_once_as_its_webhook_would_have_brought_it(
-    ledger: Lossy, stripe: SimulatorControl
-) -> None:
+async def test_missed_event_is_stored_once_like_its_webhook(ledger: LedgerWithoutWebhooks, stripe: SimulatorControl) -> None:
     (lost,) = await lose(stripe)
     assert (await ledger.check(STRIPE)).sentence == "missed 1, replayed 1"
-    assert (await ledger.check(STRIPE, 2 * AHEAD)).sentence == "missed 0, replayed 0"
+    assert (await ledger.check(STRIPE, 2 * AFTER_GRACE)).sentence == "missed 0, replayed 0"
     (row,) = await ledger.service.inbox.newest()
     assert (row.provider, row.event_id, row.event_type, row.source) == ("stripe", lost, "balance.available", "poller")
     body = json.loads(await ledger.service.inbox.body(row.inbox_id) or b"")
     assert (body["id"], body["livemode"], body["data"]["object"]["object"]) == (lost, False, "balance")
 
 
-async def test_its_webhook_that_comes_after_all_is_a_duplicate(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_late_webhook_of_polled_event_is_duplicate(ledger: LedgerWithoutWebhooks, stripe: SimulatorControl) -> None:
     (lost,) = await lose(stripe)
     await ledger.check(STRIPE)
     late = json.dumps({"id": lost, "type": "balance.available", "livemode": False}).encode()
@@ -70,7 +77,7 @@ async def test_its_webhook_that_comes_after_all_is_a_duplicate(ledger: Lossy, st
     assert await ids(ledger) == [lost]
 
 
-async def test_what_a_webhook_has_brought_is_not_missed(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_event_received_by_webhook_is_not_missed(ledger: LedgerWithoutWebhooks, stripe: SimulatorControl) -> None:
     lost, arrived = await lose(stripe, 2)
     body = json.dumps({"id": arrived, "type": "balance.available", "livemode": False}).encode()
     headers = {signature.HEADER: signature.sign(body, SECRET, datetime.now(UTC))}
@@ -79,7 +86,7 @@ async def test_what_a_webhook_has_brought_is_not_missed(ledger: Lossy, stripe: S
     assert {row.event_id: row.source for row in await ledger.service.inbox.newest()} == {lost: "poller", arrived: "webhook"}
 
 
-async def test_what_is_of_no_concern_or_still_under_way_is_not_asked_for(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_irrelevant_or_recent_event_is_not_fetched(ledger: LedgerWithoutWebhooks, stripe: SimulatorControl) -> None:
     await lose(stripe, type_="invoice.paid")
     assert (await ledger.check(STRIPE)).missed == 0
     await lose(stripe)
@@ -87,7 +94,7 @@ async def test_what_is_of_no_concern_or_still_under_way_is_not_asked_for(ledger:
     assert (await ledger.check(STRIPE)).missed == 1
 
 
-async def test_several_pages_are_read_to_the_end(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_event_poll_reads_all_pages(ledger: LedgerWithoutWebhooks, stripe: SimulatorControl) -> None:
     lost = await lose(stripe, 230)
     assert (await ledger.check(STRIPE)).sentence == "missed 230, replayed 230"
     assert await ids(ledger) == sorted(lost)
@@ -96,14 +103,16 @@ async def test_several_pages_are_read_to_the_end(ledger: Lossy, stripe: Simulato
     assert 'ledger_webhooks_replayed_total{provider="stripe"} 0.0' in metrics, "nobody has handled them yet"
 
 
-async def test_two_pollers_at_once_store_an_event_once(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_concurrent_pollers_store_event_once(ledger: LedgerWithoutWebhooks, stripe: SimulatorControl) -> None:
     lost = await lose(stripe, 150)
     both = await asyncio.gather(ledger.check(STRIPE), ledger.check(STRIPE))
     assert await ids(ledger) == sorted(lost)
     assert sum(found.replayed for found in both) == 150
 
 
-async def test_killed_between_two_pages_it_has_lost_nothing_and_doubles_nothing(ledger: Lossy, stripe: SimulatorControl) -> None:
+async def test_poller_killed_between_pages_loses_and_doubles_nothing(
+    ledger: LedgerWithoutWebhooks, stripe: SimulatorControl
+) -> None:
     lost = await lose(stripe, 150)
     polls = PostgresWebhookPolls(ledger.service.pool)
     await polls.take(STRIPE, timedelta(hours=1))
@@ -122,8 +131,8 @@ async def test_killed_between_two_pages_it_has_lost_nothing_and_doubles_nothing(
     assert (await polls.state())[STRIPE].seen_until > before
 
 
-async def test_an_outage_puts_the_round_off_and_is_not_the_poller_s_to_declare(
-    ledger: Lossy, stripe: SimulatorControl, view: View
+async def test_outage_postpones_poll_without_opening_breaker(
+    ledger: LedgerWithoutWebhooks, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     await lose(stripe)
     fault = await stripe.fault("status", "events.list", status=500)
@@ -134,7 +143,7 @@ async def test_an_outage_puts_the_round_off_and_is_not_the_poller_s_to_declare(
     assert (await ledger.check(STRIPE)).sentence == "missed 1, replayed 1"
 
 
-async def test_while_the_breaker_is_open_stripe_is_not_asked(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
+async def test_open_breaker_stops_polling(ledger: LedgerWithoutWebhooks, stripe: SimulatorControl, view: LedgerView) -> None:
     await lose(stripe)
     breaker = PostgresCircuitBreaker(view.pool)
     await breaker.open_breaker()
@@ -144,25 +153,27 @@ async def test_while_the_breaker_is_open_stripe_is_not_asked(ledger: Lossy, stri
     assert (await ledger.check(STRIPE)).missed == 1
 
 
-async def test_a_limit_slows_the_list_down_and_nothing_else(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
+async def test_rate_limit_slows_only_the_list(ledger: LedgerWithoutWebhooks, stripe: SimulatorControl, view: LedgerView) -> None:
     await stripe.fault("status", "events.list", status=429, times=1)
     assert (await ledger.check(STRIPE)).failure is not None
     slowed = await view.select("select endpoint from pace where slowed_at is not null")
     assert [row["endpoint"] for row in slowed] == ["events.list"]
 
 
-async def test_what_has_not_been_asked_for_an_hour_is_told(ledger: Lossy, stripe: SimulatorControl, view: View) -> None:
+async def test_provider_unpolled_for_an_hour_raises_alarm(
+    ledger: LedgerWithoutWebhooks, stripe: SimulatorControl, view: LedgerView
+) -> None:
     await ledger.check(STRIPE)
     await stripe.fault("status", "events.list", status=503)
-    assert (await ledger.check(STRIPE, 2 * AHEAD)).failure is not None
+    assert (await ledger.check(STRIPE, 2 * AFTER_GRACE)).failure is not None
     assert "webhooks_unchecked" not in await ledger.alarms()
     await view.select("update webhook_polls set checked_at = checked_at - interval '1 hour' returning 1")
-    await ledger.check(STRIPE, 2 * AHEAD)
+    await ledger.check(STRIPE, 2 * AFTER_GRACE)
     assert "webhooks_unchecked" in await ledger.alarms()
 
 
-async def test_one_provider_s_trouble_does_not_keep_the_other_waiting(
-    ledger: Lossy, stripe: SimulatorControl, view: View
+async def test_failing_provider_does_not_delay_the_other(
+    ledger: LedgerWithoutWebhooks, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     """Here the payment provider is nowhere, its rounds fail; and a third one is broken."""
     (lost,) = await lose(stripe)
@@ -184,9 +195,9 @@ class Broken:
 
     name, longest = "broken", timedelta(days=1)
 
-    def events(self, span: Any) -> Any:
+    def events(self, span: object) -> Never:
         raise RuntimeError("a bug")
 
 
-async def checked(pool: Any) -> bool:
+async def checked(pool: Pool) -> bool:
     return (await PostgresWebhookPolls(pool).state())[STRIPE].checked_at is not None

@@ -1,4 +1,4 @@
-"""The webhook of a payment is lost for good: its order is asked for, and the sellers are paid all the same, once."""
+"""Lost webhooks of payments: the poller looks the order up at the payment provider, and the sellers are paid once."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -8,9 +8,16 @@ import pytest
 from application.missed_webhooks import psp_payments
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from tests.support import ledger_process
-from tests.support.ledger_view import View
-from tests.support.missed_webhooks import AHEAD, PSP, Lossy, lossy, told, watched
-from tests.support.service import CREATE, CURRENCY, Stage
+from tests.support.ledger_view import LedgerView
+from tests.support.missed_webhooks import (
+    AFTER_GRACE,
+    PSP,
+    LedgerWithoutWebhooks,
+    deliver_webhook,
+    ledger_without_webhooks,
+    with_both_providers,
+)
+from tests.support.service import CREATE, CURRENCY, SystemUnderTest
 
 DAY = timedelta(days=1)
 READ = "payments.retrieve"
@@ -23,22 +30,22 @@ async def psp() -> AsyncIterator[HyperswitchControl]:
 
 
 @pytest.fixture
-async def ledger(stage: Stage, psp: HyperswitchControl) -> AsyncIterator[Lossy]:
-    async with lossy(watched(stage.settings, psp.url)) as ledger:
+async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncIterator[LedgerWithoutWebhooks]:
+    async with ledger_without_webhooks(with_both_providers(system.settings, psp.url)) as ledger:
         yield ledger
 
 
 async def bought(psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, currency: str = CURRENCY) -> None:
-    """The buyer has paid, and nobody tells."""
+    """The buyer has paid, and no webhook comes."""
     await psp.take_payment(f"pay_{order_id}", amount, currency, metadata={"order_id": order_id})
 
 
-async def _all_done(ledger: Lossy) -> bool:
+async def _all_done(ledger: LedgerWithoutWebhooks) -> bool:
     return all(status == "done" for _, _, status in await ledger.inbox())
 
 
-async def test_sellers_are_paid_once_also_when_the_webhook_comes_after_all(
-    ledger: Lossy, psp: HyperswitchControl, stage: Stage, view: View
+async def test_missed_payment_pays_sellers_once_despite_late_webhook(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, system: SystemUnderTest, view: LedgerView
 ) -> None:
     await ledger.register()
     await bought(psp)
@@ -47,17 +54,17 @@ async def test_sellers_are_paid_once_also_when_the_webhook_comes_after_all(
     await view.reached("o1", "completed")
     (row,) = await view.select("select event_id, source from webhook_inbox")
     assert (row["event_id"], row["source"]) == ("polled:payment_succeeded:pay_o1", "poller")
-    assert (await ledger.check(PSP, 2 * AHEAD)).missed == 0
+    assert (await ledger.check(PSP, 2 * AFTER_GRACE)).missed == 0
 
     head = await ledger.service.store.head()
-    await told(ledger, "evt_late", "payment_succeeded", ledger_process.payment("o1", 1_000))
+    await deliver_webhook(ledger, "evt_late", "payment_succeeded", ledger_process.payment("o1", 1_000))
     await view.until(lambda: _all_done(ledger), "the late webhook is handled")
     assert await ledger.service.store.head() == head
-    assert len(await stage.posts(CREATE)) == 1
+    assert len(await system.posts(CREATE)) == 1
 
 
-async def test_a_payment_that_was_asked_for_through_us_is_found_by_its_name(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_payment_created_through_ledger_is_found_by_id(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     order = {"order_id": "o1", "currency": CURRENCY, "amount": 1_000}
     share = {"seller_id": "anna", "destination": "acct_1anna", "amount": 900}
@@ -69,7 +76,7 @@ async def test_a_payment_that_was_asked_for_through_us_is_found_by_its_name(
     await view.reached("o1", "completed")
 
 
-async def test_what_has_just_been_paid_is_not_missed_yet(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_recent_payment_is_not_missed(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
     await ledger.register()
     await bought(psp)
     for ahead in (timedelta(0), timedelta(minutes=9)):
@@ -78,19 +85,19 @@ async def test_what_has_just_been_paid_is_not_missed_yet(ledger: Lossy, psp: Hyp
     await view.reached("o1", "completed")
 
 
-async def test_an_order_that_is_old_enough_may_have_been_paid_just_now(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_recent_payment_of_old_order_is_not_missed(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await ledger.register()
-    await psp.advance_clock(AHEAD.total_seconds())
+    await psp.advance_clock(AFTER_GRACE.total_seconds())
     await bought(psp)
     assert (await ledger.check(PSP)).missed == 0
-    assert (await ledger.check(PSP, 3 * AHEAD)).missed == 1
+    assert (await ledger.check(PSP, 3 * AFTER_GRACE)).missed == 1
     await view.reached("o1", "completed")
 
 
-async def test_what_is_paid_days_later_is_found_when_the_order_is_twice_as_old(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_payment_days_later_is_found_at_twice_the_age(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await ledger.register()
     hours = 1
@@ -108,8 +115,8 @@ async def test_what_is_paid_days_later_is_found_when_the_order_is_twice_as_old(
 
 
 @pytest.mark.parametrize(("amount", "currency"), [(999, CURRENCY), (1_000, "USD")])
-async def test_another_amount_or_currency_pays_nobody_and_is_told_once(
-    ledger: Lossy, psp: HyperswitchControl, view: View, amount: int, currency: str
+async def test_payment_of_other_amount_or_currency_alarms_once(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, amount: int, currency: str
 ) -> None:
     await ledger.register()
     await bought(psp, amount=amount, currency=currency)
@@ -119,22 +126,22 @@ async def test_another_amount_or_currency_pays_nobody_and_is_told_once(
     assert (await ledger.check(PSP, DAY)).missed == 0, "it waits in the inbox"
 
 
-async def _disagrees(ledger: Lossy) -> bool:
+async def _disagrees(ledger: LedgerWithoutWebhooks) -> bool:
     return "payment_disagrees" in await ledger.alarms()
 
 
-async def test_what_waits_in_the_inbox_is_not_missed(stage: Stage, psp: HyperswitchControl, view: View) -> None:
-    async with lossy(watched(stage.settings, psp.url), loops=False) as ledger:
+async def test_payment_in_inbox_is_not_missed(system: SystemUnderTest, psp: HyperswitchControl, view: LedgerView) -> None:
+    async with ledger_without_webhooks(with_both_providers(system.settings, psp.url), loops=False) as ledger:
         await ledger.register()
         await bought(psp)
-        await told(ledger, "evt_1", "payment_succeeded", ledger_process.payment("o1", 1_000))
+        await deliver_webhook(ledger, "evt_1", "payment_succeeded", ledger_process.payment("o1", 1_000))
         assert (await ledger.check(PSP)).missed == 0
-    async with stage.at_work():
+    async with system.at_work():
         await view.reached("o1", "completed")
 
 
-async def test_a_payment_that_the_provider_does_not_have_keeps_nobody_waiting(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_absent_payment_delays_no_other_order(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await ledger.register("o0")
     await ledger.register("o:1")  # nor can it have such a name
@@ -144,7 +151,7 @@ async def test_a_payment_that_the_provider_does_not_have_keeps_nobody_waiting(
     await view.reached("o2", "completed")
 
 
-async def test_while_the_provider_is_away_nothing_is_skipped(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_provider_outage_skips_no_order(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
     await ledger.register()
     await bought(psp)
     await psp.fault("status", READ, status=503, times=1)
@@ -153,17 +160,17 @@ async def test_while_the_provider_is_away_nothing_is_skipped(ledger: Lossy, psp:
     await view.reached("o1", "completed")
 
 
-async def test_a_paid_order_is_never_asked_for(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_paid_order_is_never_looked_up(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
     await ledger.order(psp)
     await view.reached("o1", "completed")
     await ledger.check(PSP, 10 * DAY)
     assert await psp.requests(READ) == []
 
 
-async def test_a_look_is_bounded_and_whoever_is_left_out_has_a_chance_at_another_age(
-    ledger: Lossy, psp: HyperswitchControl, view: View, monkeypatch: pytest.MonkeyPatch
+async def test_look_up_limit_postpones_orders_to_next_age(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Buyers who leave must not be all that is ever asked for."""
+    """Orders of buyers who never pay must not use up all look-ups."""
     monkeypatch.setattr(psp_payments, "MOST_ASKED", 2)
     names = {f"o{n}" for n in range(5)}
     for name in names:
@@ -178,7 +185,7 @@ async def test_a_look_is_bounded_and_whoever_is_left_out_has_a_chance_at_another
         await view.reached(name, "completed")
 
 
-async def test_each_order_is_read_once_at_each_age(ledger: Lossy, psp: HyperswitchControl) -> None:
+async def test_unpaid_order_is_looked_up_once_per_age(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl) -> None:
     await ledger.register()
     for minutes in range(11, 46, 5):
         await ledger.check(PSP, timedelta(minutes=minutes))

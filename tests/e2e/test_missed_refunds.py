@@ -1,10 +1,9 @@
-"""A webhook of the payment provider is lost for good, and the poller finds what it would have told."""
+"""Lost webhooks of refunds, found by the poller at the payment provider."""
 
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -12,10 +11,21 @@ from infrastructure.hyperswitch import gateway as hyperswitch
 from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
+from tests.e2e.conftest import Processes
 from tests.support import ledger_process
-from tests.support.ledger_view import View
-from tests.support.missed_webhooks import AHEAD, PSP, SECRET, Lossy, lossy, refunded, told, watched
-from tests.support.service import CURRENCY, Stage
+from tests.support.json_types import Json
+from tests.support.ledger_view import LedgerView
+from tests.support.missed_webhooks import (
+    AFTER_GRACE,
+    PSP,
+    SECRET,
+    LedgerWithoutWebhooks,
+    deliver_webhook,
+    ledger_without_webhooks,
+    make_refund_at_psp,
+    with_both_providers,
+)
+from tests.support.service import CURRENCY, SystemUnderTest
 
 DAY = timedelta(days=1)
 
@@ -27,13 +37,13 @@ async def psp() -> AsyncIterator[HyperswitchControl]:
 
 
 @pytest.fixture
-async def ledger(stage: Stage, psp: HyperswitchControl) -> AsyncIterator[Lossy]:
-    async with lossy(watched(stage.settings, psp.url)) as ledger:
+async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncIterator[LedgerWithoutWebhooks]:
+    async with ledger_without_webhooks(with_both_providers(system.settings, psp.url)) as ledger:
         yield ledger
 
 
-async def test_a_webhook_that_is_lost_for_good_is_found_by_the_poller_and_the_sellers_share_comes_back(
-    processes: Any, psp: HyperswitchControl, view: View
+async def test_lost_refund_webhook_is_found_and_share_reversed(
+    processes: Processes, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     given = {"HYPERSWITCH_API_KEY": "snd_a_test", "HYPERSWITCH_BASE_URL": psp.url}
     served = await processes.start(
@@ -46,7 +56,7 @@ async def test_a_webhook_that_is_lost_for_good_is_found_by_the_poller_and_the_se
     await psp.webhook(url=hook, secret=ledger_process.SECRET, knobs={"drop": ["refund_*"]})
     await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
     await view.reached("o1", "completed")
-    name = await refunded(psp)
+    name = await make_refund_at_psp(psp)
     await view.reached("o1", "reversed")
     assert [call["outcome"] for call in await psp.deliveries()] == ["delivered", "dropped"]
     (found,) = await view.select("select event_id, source from webhook_inbox where event_type = 'refund_succeeded'")
@@ -55,17 +65,17 @@ async def test_a_webhook_that_is_lost_for_good_is_found_by_the_poller_and_the_se
     assert 'ledger_webhooks_missed_total{provider="hyperswitch"} 1.0' in metrics
 
 
-async def test_what_is_found_is_stored_once_and_the_webhook_that_comes_after_all_changes_nothing(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_found_refund_is_stored_once_despite_late_webhook(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await ledger.order(psp)
     await view.reached("o1", "completed")
-    name = await refunded(psp, amount=500)
+    name = await make_refund_at_psp(psp, amount=500)
     found = await ledger.check(PSP)
     assert (found.sentence, found.failure) == ("missed 1, replayed 1", None)
     await view.reached("o1", "partially_reversed")
     head = await ledger.service.store.head()
-    again = await ledger.check(PSP, 2 * AHEAD)
+    again = await ledger.check(PSP, 2 * AFTER_GRACE)
     assert again.sentence == "missed 0, replayed 0"
 
     shown = ledger_process.refund(name, "o1", 500)
@@ -76,31 +86,31 @@ async def test_what_is_found_is_stored_once_and_the_webhook_that_comes_after_all
     assert await ledger.inbox() == [("refund_succeeded", "poller", "done"), ("refund_succeeded", "webhook", "done")]
 
 
-async def _all_done(ledger: Lossy) -> bool:
+async def _all_done(ledger: LedgerWithoutWebhooks) -> bool:
     return all(status == "done" for _, _, status in await ledger.inbox())
 
 
-def signed(event_id: str, event_type: str, shown: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+def signed(event_id: str, event_type: str, shown: Json) -> tuple[bytes, dict[str, str]]:
     envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "refund_details", "object": shown}}
     body = json.dumps(envelope).encode()
     return body, {HEADER: sign(body, SECRET)}
 
 
-async def test_what_may_still_be_under_way_is_not_missed(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_recent_refund_is_not_missed(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
     await ledger.order(psp)
-    await refunded(psp)
+    await make_refund_at_psp(psp)
     for ahead in (timedelta(0), timedelta(minutes=9)):
         assert (await ledger.check(PSP, ahead)).missed == 0
     assert (await ledger.check(PSP)).missed == 1
     await view.until(lambda: _all_done(ledger), "it is handled")
 
 
-async def test_a_refund_that_ends_days_after_it_was_made_is_found_when_it_is_twice_as_old(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_refund_decided_days_later_is_found_at_twice_the_age(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await ledger.order(psp)
     await view.reached("o1", "completed")
-    name = await refunded(psp, status="pending")
+    name = await make_refund_at_psp(psp, status="pending")
     hours = 1
     while hours <= 48:
         assert (await ledger.check(PSP, timedelta(hours=hours))).missed == 0
@@ -115,12 +125,12 @@ async def test_a_refund_that_ends_days_after_it_was_made_is_found_when_it_is_twi
     await view.reached("o1", "reversed")
 
 
-async def test_a_refund_that_a_bank_refuses_after_it_had_succeeded_is_found_as_well(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_refund_failed_after_success_is_found(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await ledger.order(psp)
     await view.reached("o1", "completed")
-    name = await refunded(psp)
+    name = await make_refund_at_psp(psp)
     await ledger.check(PSP)
     await view.reached("o1", "reversed")
     await psp.settle_refund(name, "failed", error_message="account closed")
@@ -129,47 +139,47 @@ async def test_a_refund_that_a_bank_refuses_after_it_had_succeeded_is_found_as_w
     assert "refund_failed_after_success" in await ledger.alarms()
 
 
-async def test_a_refund_of_an_order_that_is_not_known_yet_waits_for_it(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_refund_of_unknown_order_waits_for_it(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
-    await refunded(psp)
+    await make_refund_at_psp(psp)
     assert (await ledger.check(PSP)).missed == 1
     await view.until(lambda: _is(ledger, "parked"), "it is parked")
-    assert (await ledger.check(PSP, 2 * AHEAD)).missed == 0
+    assert (await ledger.check(PSP, 2 * AFTER_GRACE)).missed == 0
     await ledger.register()
     await view.until(lambda: _all_done(ledger), "its order has released it")
     await ledger.service.commands.orders.record_payment("o1", "pay_o1", None, "test")
     await view.reached("o1", "cancelled")
 
 
-async def _is(ledger: Lossy, status: str) -> bool:
+async def _is(ledger: LedgerWithoutWebhooks, status: str) -> bool:
     return [row[2] for row in await ledger.inbox()] == [status]
 
 
-async def test_what_has_arrived_is_not_missed_although_nobody_has_handled_it(
-    stage: Stage, psp: HyperswitchControl, view: View
+async def test_unhandled_refund_in_inbox_is_not_missed(
+    system: SystemUnderTest, psp: HyperswitchControl, view: LedgerView
 ) -> None:
-    async with lossy(watched(stage.settings, psp.url)) as ledger:
+    async with ledger_without_webhooks(with_both_providers(system.settings, psp.url)) as ledger:
         await ledger.order(psp)
         await view.reached("o1", "completed")
-    async with lossy(watched(stage.settings, psp.url), loops=False) as ledger:
-        body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund(await refunded(psp), "o1", 1_000))
+    async with ledger_without_webhooks(with_both_providers(system.settings, psp.url), loops=False) as ledger:
+        body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund(await make_refund_at_psp(psp), "o1", 1_000))
         await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
         assert (await ledger.check(PSP)).missed == 0
         assert (await ledger.inbox()) == [("refund_succeeded", "webhook", "stored")]
         ((event,), _) = await ledger.service.inbox.claim("a test", 1, timedelta(seconds=1))
         await ledger.service.inbox.bury(event.inbox_id, "a test")
-        assert (await ledger.check(PSP, 2 * AHEAD)).missed == 0, "what was given up is for a person, not for the poller"
+        assert (await ledger.check(PSP, 2 * AFTER_GRACE)).missed == 0, "what was given up is for a person, not for the poller"
         await ledger.service.inbox.replay(event.inbox_id)
-    async with stage.at_work():
+    async with system.at_work():
         await view.reached("o1", "reversed")
 
 
-async def test_a_refund_that_was_set_aside_here_has_been_heard_of(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_set_aside_refund_is_not_missed(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
     await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
     await ledger.register(amount=900)
-    name = await refunded(psp)
+    name = await make_refund_at_psp(psp)
     body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund(name, "o1", 1_000))
     await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
     await view.until(lambda: _all_done(ledger), "it is handled")
@@ -178,13 +188,13 @@ async def test_a_refund_that_was_set_aside_here_has_been_heard_of(ledger: Lossy,
 
 
 @pytest.mark.parametrize(("end", "status"), [("succeeded", "reversed"), ("failed", "completed")])
-async def test_a_refund_under_review_is_asked_about_until_the_provider_has_decided(
-    ledger: Lossy, psp: HyperswitchControl, view: View, end: str, status: str
+async def test_refund_under_review_is_looked_up_until_decided(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, end: str, status: str
 ) -> None:
     await ledger.order(psp)
     await view.reached("o1", "completed")
-    name = await refunded(psp, status="review")
-    await told(ledger, "evt_1", "refund_review", ledger_process.refund(name, "o1", 1_000) | {"status": "review"})
+    name = await make_refund_at_psp(psp, status="review")
+    await deliver_webhook(ledger, "evt_1", "refund_review", ledger_process.refund(name, "o1", 1_000) | {"status": "review"})
     await view.until(lambda: _all_done(ledger), "it is under review here")
     assert (await ledger.check(PSP)).missed == 0, "and there as well"
     await psp.settle_refund(name, end)
@@ -196,9 +206,9 @@ async def test_a_refund_under_review_is_asked_about_until_the_provider_has_decid
     assert (await ledger.check(PSP, 3 * DAY)).missed == 0
 
 
-async def test_while_the_payment_provider_is_away_nothing_is_skipped(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_provider_outage_skips_no_refund(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
     await ledger.order(psp)
-    await refunded(psp)
+    await make_refund_at_psp(psp)
     fault = await psp.fault("status", "refunds.list", status=503)
     failed = await ledger.check(PSP)
     assert failed.failure is not None
@@ -210,32 +220,32 @@ async def test_while_the_payment_provider_is_away_nothing_is_skipped(ledger: Los
     await view.until(lambda: _all_done(ledger), "it is handled")
 
 
-async def test_a_slice_with_more_refunds_than_one_list_may_have_is_read_in_parts(
-    ledger: Lossy, psp: HyperswitchControl, view: View, monkeypatch: pytest.MonkeyPatch
+async def test_slice_above_list_limit_is_split(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hyperswitch, "PAGE", 1)
     monkeypatch.setattr(hyperswitch, "MOST_REFUNDS", 2)
     await ledger.order(psp)
     for _ in range(5):
-        await refunded(psp, amount=100)
+        await make_refund_at_psp(psp, amount=100)
         await psp.advance_clock(120)
-    assert (await ledger.check(PSP, 3 * AHEAD)).sentence == "missed 5, replayed 5"
+    assert (await ledger.check(PSP, 3 * AFTER_GRACE)).sentence == "missed 5, replayed 5"
     await view.until(lambda: _all_done(ledger), "they are handled")
 
 
-async def test_a_refund_that_cannot_be_read_does_not_keep_the_others_waiting(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_unreadable_refund_does_not_delay_others(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await ledger.order(psp)
     for _ in range(2):
-        await refunded(psp, amount=100)
+        await make_refund_at_psp(psp, amount=100)
     await psp.fault("error", "refunds.retrieve", status=404, code="HE_02", times=1)
     assert (await ledger.check(PSP)).sentence == "missed 1, replayed 1"
-    assert (await ledger.check(PSP, 2 * AHEAD)).missed == 1, "and is looked at again"
+    assert (await ledger.check(PSP, 2 * AFTER_GRACE)).missed == 1, "and is looked at again"
     await view.until(lambda: _all_done(ledger), "they are handled")
 
 
-async def test_a_refused_key_is_told_at_once_and_ends_with_the_next_whole_round(ledger: Lossy, psp: HyperswitchControl) -> None:
+async def test_refused_api_key_alarms_until_next_full_round(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl) -> None:
     fault = await psp.fault("status", "refunds.list", status=401)
     await ledger.check(PSP)
     assert "webhooks_unchecked" in await ledger.alarms()
@@ -244,11 +254,11 @@ async def test_a_refused_key_is_told_at_once_and_ends_with_the_next_whole_round(
     assert await ledger.alarms() == {}
 
 
-async def test_an_overdue_event_alarms_stays_and_goes_on_when_its_order_comes(
-    stage: Stage, psp: HyperswitchControl, view: View
+async def test_overdue_event_alarms_until_its_order_arrives(
+    system: SystemUnderTest, psp: HyperswitchControl, view: LedgerView
 ) -> None:
-    settings = replace(watched(stage.settings, psp.url), parked_deadline=timedelta(microseconds=1))
-    async with lossy(settings) as ledger:
+    settings = replace(with_both_providers(system.settings, psp.url), parked_deadline=timedelta(microseconds=1))
+    async with ledger_without_webhooks(settings) as ledger:
         body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund("r1", "o1", 1_000))
         await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
         await view.until(lambda: _alarmed(ledger), "its deadline is over")
@@ -258,21 +268,21 @@ async def test_an_overdue_event_alarms_stays_and_goes_on_when_its_order_comes(
         await view.until(lambda: _calm(ledger), "nobody has to look any more")
 
 
-async def _alarmed(ledger: Lossy) -> bool:
+async def _alarmed(ledger: LedgerWithoutWebhooks) -> bool:
     return "webhook_parked_too_long" in await ledger.alarms()
 
 
-async def _calm(ledger: Lossy) -> bool:
+async def _calm(ledger: LedgerWithoutWebhooks) -> bool:
     return not await ledger.alarms()
 
 
-async def test_an_alarm_says_what_was_missed_and_ends_with_a_round_that_found_nothing(
-    ledger: Lossy, psp: HyperswitchControl, view: View, stripe: SimulatorControl
+async def test_missed_refund_alarm_ends_after_clean_round(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, stripe: SimulatorControl
 ) -> None:
     await ledger.order(psp)
-    await refunded(psp)
+    await make_refund_at_psp(psp)
     await ledger.check(PSP)
     assert (await ledger.alarms())["webhooks_missed"].startswith("missed 1, replayed 1: 1 refund_succeeded.")
-    await ledger.check(PSP, 2 * AHEAD)
+    await ledger.check(PSP, 2 * AFTER_GRACE)
     assert await ledger.alarms() == {}
     await view.until(lambda: _all_done(ledger), "it is handled")

@@ -1,4 +1,4 @@
-"""The payment provider tells that a payment has failed, which had succeeded: what is unsent waits for a person."""
+"""Payments that are reported as failed after they had succeeded: unsent transfers wait for a person."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -20,9 +20,9 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support import ledger_process
-from tests.support.ledger_view import View
-from tests.support.missed_webhooks import Lossy, lossy, told, watched
-from tests.support.service import CREATE, CURRENCY, Stage
+from tests.support.ledger_view import LedgerView
+from tests.support.missed_webhooks import LedgerWithoutWebhooks, deliver_webhook, ledger_without_webhooks, with_both_providers
+from tests.support.service import CREATE, CURRENCY, SystemUnderTest
 
 
 @pytest.fixture
@@ -32,31 +32,33 @@ async def psp() -> AsyncIterator[HyperswitchControl]:
 
 
 @pytest.fixture
-async def ledger(stage: Stage, psp: HyperswitchControl) -> AsyncIterator[Lossy]:
-    async with lossy(replace(watched(stage.settings, psp.url), stripe_timeout=timedelta(minutes=1))) as ledger:
+async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncIterator[LedgerWithoutWebhooks]:
+    async with ledger_without_webhooks(
+        replace(with_both_providers(system.settings, psp.url), stripe_timeout=timedelta(minutes=1))
+    ) as ledger:
         yield ledger
 
 
-async def unsent(ledger: Lossy, psp: HyperswitchControl) -> None:
+async def unsent(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl) -> None:
     """An order that is paid, while nothing is sent."""
     await ledger.service.commands.operator.pause(EVERYTHING, "test", "so that something is unsent")
     await ledger.order(psp)
 
 
-async def fails(ledger: Lossy, psp: HyperswitchControl, shown: str = "failed") -> None:
-    """The webhook, and what the payment provider shows when it is asked."""
+async def fails(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, shown: str = "failed") -> None:
+    """Send the webhook, and set the payment provider's own state."""
     await psp.settle_payment("pay_o1", shown, announce=False)
-    await told(ledger, "evt_failed", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
+    await deliver_webhook(ledger, "evt_failed", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
 
 
-async def goes_on(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def goes_on(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
     """Work goes on, and everything that was due before has had its turn."""
     await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await ledger.order(psp, "o2")
     await view.reached("o2", "completed")
 
 
-def waits(view: View) -> Callable[[], Awaitable[bool]]:
+def waits(view: LedgerView) -> Callable[[], Awaitable[bool]]:
     async def there() -> bool:
         row = await view.transfer("o1")
         return (row.next_retry_at, row.waiting_for) == (None, "payment")
@@ -64,8 +66,8 @@ def waits(view: View) -> Callable[[], Awaitable[bool]]:
     return there
 
 
-async def test_what_is_unsent_is_not_sent_until_a_person_retries_it(
-    ledger: Lossy, psp: HyperswitchControl, stage: Stage, view: View
+async def test_unsent_transfer_is_held_until_retry(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, system: SystemUnderTest, view: LedgerView
 ) -> None:
     await unsent(ledger, psp)
     await fails(ledger, psp)
@@ -83,12 +85,12 @@ async def test_what_is_unsent_is_not_sent_until_a_person_retries_it(
 
     await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
     await view.reached("o1", "completed")
-    assert [call["key"] for call in await stage.posts(CREATE)].count(f"transfer:{row.transfer_id}:e1") == 1
+    assert [call["key"] for call in await system.posts(CREATE)].count(f"transfer:{row.transfer_id}:e1") == 1
     assert "held_back" not in await ledger.alarms()
 
 
-async def test_where_the_payment_has_succeeded_after_all_the_report_is_an_old_story(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_failure_report_is_stale_when_payment_succeeded(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await unsent(ledger, psp)
     await fails(ledger, psp, shown="succeeded")
@@ -100,12 +102,12 @@ async def test_where_the_payment_has_succeeded_after_all_the_report_is_an_old_st
     assert reason == "the payment provider was asked, and payment 'pay_o1' has succeeded"
 
 
-async def _is(ledger: Lossy, status: str) -> bool:
+async def _is(ledger: LedgerWithoutWebhooks, status: str) -> bool:
     return [row[2] for row in await ledger.inbox()] == [status]
 
 
-async def test_where_the_payment_provider_cannot_be_asked_it_is_taken_at_its_word(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_failure_report_is_believed_when_provider_is_silent(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await unsent(ledger, psp)
     await psp.fault("status", "payments.retrieve", status=503)
@@ -114,30 +116,36 @@ async def test_where_the_payment_provider_cannot_be_asked_it_is_taken_at_its_wor
     assert "could not tell" in (await ledger.alarms())["payment_failed_after_paid"]
 
 
-async def test_that_another_payment_of_the_order_has_failed_is_no_matter(
-    ledger: Lossy, psp: HyperswitchControl, view: View
+async def test_failure_of_other_payment_holds_nothing(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await unsent(ledger, psp)
     shown = ledger_process.payment("o1", 1_000) | {"payment_id": "pay_first_try", "status": "failed"}
-    await told(ledger, "evt_failed", "payment_failed", shown)
+    await deliver_webhook(ledger, "evt_failed", "payment_failed", shown)
     await view.until(lambda: _is(ledger, "ignored"), "it is ignored")
     await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await view.reached("o1", "completed")
 
 
 @pytest.mark.parametrize(("amount", "status", "left"), [(1_000, "cancelled", 900), (500, "pending", 450)])
-async def test_a_refund_meanwhile_makes_it_less_and_pays_nobody(
-    ledger: Lossy, psp: HyperswitchControl, stage: Stage, view: View, amount: int, status: str, left: int
+async def test_refund_during_hold_reduces_amount_and_sends_nothing(
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    system: SystemUnderTest,
+    view: LedgerView,
+    amount: int,
+    status: str,
+    left: int,
 ) -> None:
     await unsent(ledger, psp)
     await fails(ledger, psp)
     await view.until(waits(view), "it is held back")
-    await told(ledger, "evt_refund", "refund_succeeded", ledger_process.refund("r1", "o1", amount))
+    await deliver_webhook(ledger, "evt_refund", "refund_succeeded", ledger_process.refund("r1", "o1", amount))
     await view.until(lambda: _refunded(view), "the refund is recorded")
     await goes_on(ledger, psp, view)
     row = await view.transfer("o1")
     assert (row.status, row.amount, row.next_retry_at) == (status, left, None)
-    assert [call["status"] for call in await stage.posts(CREATE)] == [200], "only the other order's"
+    assert [call["status"] for call in await system.posts(CREATE)] == [200], "only the other order's"
     if status == "pending":
         await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
         (row,) = await view.reached("o1", "completed")
@@ -145,12 +153,12 @@ async def test_a_refund_meanwhile_makes_it_less_and_pays_nobody(
     assert "held_back" not in await ledger.alarms()
 
 
-async def _refunded(view: View) -> bool:
+async def _refunded(view: LedgerView) -> bool:
     return bool(await view.select("select from refunds where status = 'succeeded'"))
 
 
-async def test_a_call_under_way_is_decided_by_its_outcome(
-    ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
+async def test_call_in_flight_is_decided_by_its_outcome(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     await stripe.hold(CREATE, point="after_commit")
     await ledger.order(psp)
@@ -163,8 +171,8 @@ async def test_a_call_under_way_is_decided_by_its_outcome(
     assert "held_back" not in await ledger.alarms()
 
 
-async def test_a_call_under_way_that_is_refused_is_not_made_again(
-    ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, stage: Stage, view: View
+async def test_refused_call_in_flight_is_not_repeated(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, stripe: SimulatorControl, system: SystemUnderTest, view: LedgerView
 ) -> None:
     await stripe.hold(CREATE)
     await ledger.order(psp)
@@ -178,11 +186,11 @@ async def test_a_call_under_way_that_is_refused_is_not_made_again(
     await stripe.fund(CURRENCY.lower(), 1_000_000)
     await goes_on(ledger, psp, view)
     assert (await view.transfer("o1")).waiting_for == "payment"
-    assert len([call for call in await stage.posts(CREATE) if call["key"] == f"transfer:{row.transfer_id}:e1"]) == 1
+    assert len([call for call in await system.posts(CREATE) if call["key"] == f"transfer:{row.transfer_id}:e1"]) == 1
 
 
-async def test_what_was_paid_before_is_told_and_a_person_may_end_what_was_not(
-    ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
+async def test_paid_transfers_are_reported_and_held_ones_resolvable(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     await stripe.change_account("acct_1ben", transfers_capability="inactive")
     await ledger.order(psp, anna=500, ben=300)
@@ -198,10 +206,10 @@ async def test_what_was_paid_before_is_told_and_a_person_may_end_what_was_not(
     assert set(await ledger.alarms()) == {"payment_failed_after_paid"}
 
 
-async def test_an_account_that_turns_ready_releases_nothing_that_is_held_back(
-    ledger: Lossy, psp: HyperswitchControl, stripe: SimulatorControl, view: View
+async def test_ready_account_does_not_release_payment_hold(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, stripe: SimulatorControl, view: LedgerView
 ) -> None:
-    """Whoever looked for what waits for the account just before has it in hand, and must not send it."""
+    """A worker that claimed a transfer waiting for the account just before the hold must not send it."""
     await stripe.change_account("acct_1anna", transfers_capability="inactive")
     await ledger.order(psp)
     (row,) = await view.reached("o1", "failed")
@@ -218,17 +226,19 @@ async def test_an_account_that_turns_ready_releases_nothing_that_is_held_back(
     assert await waits(view)()
 
 
-async def test_told_again_it_holds_back_nothing_that_was_released(ledger: Lossy, psp: HyperswitchControl, view: View) -> None:
+async def test_repeated_failure_report_holds_no_released_transfer(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
+) -> None:
     await unsent(ledger, psp)
     await fails(ledger, psp)
     await view.until(waits(view), "it is held back")
     row = await view.transfer("o1")
     await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
-    await told(ledger, "evt_again", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
+    await deliver_webhook(ledger, "evt_again", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
     await view.until(lambda: _all_done(ledger), "it is handled")
     await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await view.reached("o1", "completed")
 
 
-async def _all_done(ledger: Lossy) -> bool:
+async def _all_done(ledger: LedgerWithoutWebhooks) -> bool:
     return all(status == "done" for _, _, status in await ledger.inbox())

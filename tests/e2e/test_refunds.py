@@ -1,40 +1,40 @@
-"""Refunds in every order of things: several, partial, before, during and after the payment, and taken back again."""
+"""Refunds in every order: several, partial, before, during and after the payment, and failing afterwards."""
 
-from tests.support.service import CREATE, OFF, REVERSE, Stage
+from tests.support.service import CREATE, OFF, REVERSE, SystemUnderTest
 
 
-async def test_one_reversal_at_a_time_is_in_flight_for_a_transfer(stage: Stage) -> None:
-    async with stage.at_work() as desk:
-        await stage.paid(desk)
-        await stage.paid(desk, "other", 500, bert=400)
-        await stage.stripe.hold(REVERSE, on_disconnect="execute")
+async def test_reversals_of_transfer_are_sent_one_at_a_time(system: SystemUnderTest) -> None:
+    async with system.at_work() as desk:
+        await system.paid(desk)
+        await system.paid(desk, "other", 500, bert=400)
+        await system.stripe.hold(REVERSE, on_disconnect="execute")
         await desk.refund("r1", "o1", 300)
-        await stage.stripe.wait_until_held(REVERSE)
+        await system.stripe.wait_until_held(REVERSE)
         await desk.refund("r2", "o1", 700)
         await desk.refund("r3", "other", 500)
-        await stage.view.reached("other", "reversed")  # the worker has looked around since
-        assert [row["status"] for row in await stage.view.reversals("o1")] == ["requested", "queued"]
-        assert len(await stage.posts(REVERSE)) == 1  # the log has finished calls: only the other order's
-        await stage.stripe.release(REVERSE)
-        await stage.view.reached("o1", "reversed")
-    first, second = [call for call in await stage.posts(REVERSE) if call["transfer"] == (await first_of(stage))]
+        await system.view.reached("other", "reversed")  # the worker has looked around since
+        assert [row["status"] for row in await system.view.reversals("o1")] == ["requested", "queued"]
+        assert len(await system.posts(REVERSE)) == 1  # the log has finished calls: only the other order's
+        await system.stripe.release(REVERSE)
+        await system.view.reached("o1", "reversed")
+    first, second = [call for call in await system.posts(REVERSE) if call["transfer"] == (await first_of(system))]
     assert second["at"] >= first["answered_at"]
 
 
-async def first_of(stage: Stage) -> str | None:
-    return (await stage.view.transfer("o1")).stripe_transfer_id
+async def first_of(system: SystemUnderTest) -> str | None:
+    return (await system.view.transfer("o1")).stripe_transfer_id
 
 
-async def test_three_sellers_and_three_refunds_come_out_exact_to_the_cent(stage: Stage) -> None:
+async def test_three_sellers_and_three_refunds_are_exact_to_the_cent(system: SystemUnderTest) -> None:
     refunds = {"r1": 1_000, "r2": 3_333, "r3": 9_999 - 1_000 - 3_333}
     shares = {"anna": 3_333, "bert": 3_334, "carl": 1_000}
-    async with stage.at_work() as desk:
-        await stage.paid(desk, "o1", 9_999, **shares)
+    async with system.at_work() as desk:
+        await system.paid(desk, "o1", 9_999, **shares)
         for name, amount in refunds.items():
             await desk.refund(name, "o1", amount)
-        rows = await stage.view.reached("o1", "reversed", "reversed", "reversed")
+        rows = await system.view.reached("o1", "reversed", "reversed", "reversed")
     assert {row.seller_id: row.amount_reversed for row in rows} == shares
-    held = (await stage.stripe.ledger())["transfers"]
+    held = (await system.stripe.ledger())["transfers"]
     assert {t["metadata"]["seller_id"]: [r["amount"] for r in t["reversals"]] for t in held} == {
         "anna": [333, 1_111, 1_889],  # floor(share x refunded so far / 9,999), step by step
         "bert": [333, 1_111, 1_890],
@@ -42,76 +42,76 @@ async def test_three_sellers_and_three_refunds_come_out_exact_to_the_cent(stage:
     }
 
 
-async def test_a_refund_that_overtakes_the_payment_is_never_sent_to_stripe(stage: Stage) -> None:
-    async with stage.at_work() as desk:
+async def test_refund_before_payment_never_reaches_stripe(system: SystemUnderTest) -> None:
+    async with system.at_work() as desk:
         await desk.order("o1", 1_000, anna=600, bert=300)
         await desk.refund("r1", "o1", 1_000)
         await desk.pay("o1")
-        rows = await stage.view.reached("o1", "cancelled", "cancelled")
-    assert [await stage.view.story(row.transfer_id) for row in rows] == [["Created", "Cancelled"]] * 2
-    assert await stage.posts(CREATE) == []
+        rows = await system.view.reached("o1", "cancelled", "cancelled")
+    assert [await system.view.story(row.transfer_id) for row in rows] == [["Created", "Cancelled"]] * 2
+    assert await system.posts(CREATE) == []
 
 
-async def test_a_refund_of_a_part_that_overtakes_the_payment_makes_the_transfer_smaller(stage: Stage) -> None:
-    async with stage.at_work() as desk:
+async def test_partial_refund_before_payment_reduces_transfer(system: SystemUnderTest) -> None:
+    async with system.at_work() as desk:
         await desk.order("o1", 1_000, anna=900)
         await desk.refund("r1", "o1", 333)
         await desk.pay("o1")
-        (row,) = await stage.view.reached("o1", "completed")
+        (row,) = await system.view.reached("o1", "completed")
     assert row.amount == 900 - 900 * 333 // 1_000
-    (theirs,) = (await stage.stripe.ledger())["transfers"]
+    (theirs,) = (await system.stripe.ledger())["transfers"]
     assert theirs["amount"] == row.amount
 
 
-async def test_a_refund_during_the_transfer_waits_for_it(stage: Stage) -> None:
-    async with stage.at_work() as desk:
-        await stage.stripe.hold(CREATE, on_disconnect="execute")
+async def test_refund_during_transfer_call_waits(system: SystemUnderTest) -> None:
+    async with system.at_work() as desk:
+        await system.stripe.hold(CREATE, on_disconnect="execute")
         await desk.order("o1", 1_000, anna=900)
         await desk.pay("o1")
-        await stage.stripe.wait_until_held(CREATE)
+        await system.stripe.wait_until_held(CREATE)
         await desk.refund("r1", "o1", 1_000)
-        (waiting,) = await stage.view.reversals("o1")
+        (waiting,) = await system.view.reversals("o1")
         assert (waiting["status"], waiting["waiting_for"]) == ("queued", "transfer")
-        await stage.stripe.release(CREATE)
-        (row,) = await stage.view.reached("o1", "reversed")
-    assert await stage.view.story(row.transfer_id) == [
+        await system.stripe.release(CREATE)
+        (row,) = await system.view.reached("o1", "reversed")
+    assert await system.view.story(row.transfer_id) == [
         "Created", "CallStarted", "ReversalQueued", "Completed", "ReversalRequested", "CallStarted", "Reversed",
     ]  # fmt: skip
 
 
-async def test_what_a_refund_took_comes_back_when_the_refund_failed_after_all(stage: Stage) -> None:
-    async with stage.at_work() as desk:
-        await stage.paid(desk)
+async def test_failed_refund_gives_reversed_amount_back(system: SystemUnderTest) -> None:
+    async with system.at_work() as desk:
+        await system.paid(desk)
         await desk.refund("r1", "o1", 400)
-        await stage.view.reached("o1", "partially_reversed")
+        await system.view.reached("o1", "partially_reversed")
         await desk.refund_failed("r1", "o1", 400)
-        sale, compensation = await stage.view.reached("o1", "partially_reversed", "completed")
+        sale, compensation = await system.view.reached("o1", "partially_reversed", "completed")
     assert (sale.amount_reversed, compensation.amount) == (360, 360)
-    assert len((await stage.stripe.ledger())["transfers"]) == 2
+    assert len((await system.stripe.ledger())["transfers"]) == 2
 
 
-async def test_a_reversal_on_its_way_is_awaited_when_its_refund_fails_and_then_given_back(stage: Stage) -> None:
-    async with stage.at_work() as desk:
-        await stage.paid(desk)
-        await stage.stripe.hold(REVERSE, on_disconnect="execute")
+async def test_refund_failing_during_reversal_is_given_back_after_it(system: SystemUnderTest) -> None:
+    async with system.at_work() as desk:
+        await system.paid(desk)
+        await system.stripe.hold(REVERSE, on_disconnect="execute")
         await desk.refund("r1", "o1", 400)
-        await stage.stripe.wait_until_held(REVERSE)
+        await system.stripe.wait_until_held(REVERSE)
         await desk.refund_failed("r1", "o1", 400)
-        assert len(await stage.view.transfers("o1")) == 1
-        await stage.stripe.release(REVERSE)
-        sale, compensation = await stage.view.reached("o1", "partially_reversed", "completed")
+        assert len(await system.view.transfers("o1")) == 1
+        await system.stripe.release(REVERSE)
+        sale, compensation = await system.view.reached("o1", "partially_reversed", "completed")
     assert (sale.amount_reversed, compensation.amount) == (360, 360)
 
 
-async def test_a_reversal_that_was_not_sent_is_withdrawn_when_its_refund_fails(stage: Stage) -> None:
-    async with stage.at_work(reversals=OFF) as desk:
-        await stage.paid(desk)
+async def test_refund_failing_before_reversal_withdraws_it(system: SystemUnderTest) -> None:
+    async with system.at_work(reversals=OFF) as desk:
+        await system.paid(desk)
         await desk.refund("r1", "o1", 400)
         await desk.refund_failed("r1", "o1", 400)
-        await stage.view.reached("o1", "partially_reversed")
-    async with stage.at_work() as desk:
-        await stage.paid(desk, "other", 500, bert=400)
+        await system.view.reached("o1", "partially_reversed")
+    async with system.at_work() as desk:
+        await system.paid(desk, "other", 500, bert=400)
         await desk.refund("r2", "other", 500)
-        await stage.view.reached("other", "reversed")
-    assert len(await stage.posts(REVERSE)) == 1
-    assert (await stage.view.transfer("o1")).amount_reversed == 0
+        await system.view.reached("other", "reversed")
+    assert len(await system.posts(REVERSE)) == 1
+    assert (await system.view.transfer("o1")).amount_reversed == 0

@@ -1,26 +1,26 @@
-"""Stripe's own webhooks, signed and delivered by the simulator to a real `serve`: what each of them means."""
+"""Stripe's own webhooks, signed and delivered by the simulator to a `serve` process: the effect of each type."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_process import Web, signed
-from tests.support.ledger_view import View
+from tests.e2e.conftest import Processes
+from tests.support.json_types import Json
+from tests.support.ledger_process import LedgerClient, signed
+from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, CURRENCY, REVERSE, account
-from tests.support.stripe_events import a_dispute, a_refund, came_to
+from tests.support.stripe_events import a_dispute, a_refund, inbox_row
 
 SECRET = "whsec_of_this_test"
 PATIENT = {"TRANSFER_RETRY_BACKOFF_BASE": "1h", "REVERSAL_BACKOFF_BASE": "1h"}
-Json = dict[str, Any]
 
 
 class Shop:
-    """A marketplace on a ledger whose webhooks Stripe delivers to."""
+    """A marketplace on a ledger that receives the webhooks of the simulated Stripe."""
 
-    def __init__(self, web: Web, stripe: SimulatorControl, view: View) -> None:
+    def __init__(self, web: LedgerClient, stripe: SimulatorControl, view: LedgerView) -> None:
         self.web, self.stripe, self.view = web, stripe, view
 
     async def sells(self, order_id: str = "o1", amount: int = 1_000, charge: str | None = "ch_1", **shares: int) -> str:
@@ -39,13 +39,13 @@ class Shop:
         paid = {"source_transaction": charge} if charge is not None else {}
         (await self.web.http.post(f"/v1/orders/{order_id}/paid", json=paid)).raise_for_status()
 
-    async def hears(self, type_: str, object_: Json, ends: str = "done", **settings: Any) -> Json:
-        """Stripe announces it; the inbox row once it has come to this."""
-        event = await self.stripe.announce(type_, object_, **settings)
-        return await came_to(self.view, event["id"], ends)
+    async def hears(self, type_: str, object_: Json, ends: str = "done", account: str | None = None) -> Json:
+        """Announce the event at Stripe; return its inbox row when it has this status."""
+        event = await self.stripe.announce(type_, object_, account=account)
+        return await inbox_row(self.view, event["id"], ends)
 
     async def heard(self, type_: str, ends: str) -> Json:
-        """The latest event of a type that Stripe sent by itself, once it has come to this."""
+        """Wait until the latest event of this type has this status; return its inbox row."""
 
         async def there() -> list[Json]:
             rows = await self.view.select("select * from webhook_inbox where event_type = %s order by inbox_id desc", type_)
@@ -67,8 +67,8 @@ OpenShop = Callable[..., Awaitable[Shop]]
 
 
 @pytest.fixture
-async def open_shop(processes: Any, stripe: SimulatorControl, view: View) -> AsyncIterator[OpenShop]:
-    """In the end all that Stripe has told is handled, before anybody asks whether the books agree."""
+async def open_shop(processes: Processes, stripe: SimulatorControl, view: LedgerView) -> AsyncIterator[OpenShop]:
+    """All of Stripe's events are handled before the books are checked."""
 
     async def opened(payload: str = "snapshot", knobs: Json | None = None, **changes: str) -> Shop:
         served = await processes.start(STRIPE_WEBHOOK_SECRETS=SECRET, **changes)
@@ -90,8 +90,8 @@ async def open_shop(processes: Any, stripe: SimulatorControl, view: View) -> Asy
 # --- disputes ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_dispute_takes_when_the_funds_are_gone_and_gives_back_when_they_are_back(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_dispute_takes_withdrawn_funds_and_returns_them(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -112,9 +112,7 @@ async def test_a_dispute_takes_when_the_funds_are_gone_and_gives_back_when_they_
     assert {"FundsWithdrawn", "DisputeCounted", "FundsReinstated", "DisputeRevoked", "Won"} <= {entry["fact"] for entry in told}
 
 
-async def test_a_refund_and_a_dispute_together_never_take_more_than_the_share(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_refund_and_dispute_never_exceed_the_share(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells()
     await shop.hears("charge.dispute.funds_withdrawn", a_dispute("dp_1", 1_000, moved=1_000))
@@ -126,8 +124,8 @@ async def test_a_refund_and_a_dispute_together_never_take_more_than_the_share(
     assert await shop.net() == 900 - 270
 
 
-async def test_where_the_policy_says_so_only_a_lost_dispute_takes(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_dispute_reverses_only_when_lost_if_policy_says_so(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop(DISPUTE_POLICY="lost")
     await shop.sells()
@@ -138,8 +136,8 @@ async def test_where_the_policy_says_so_only_a_lost_dispute_takes(
     assert (await shop.net(), (await shop.dispute())["status"]) == (540, "lost")
 
 
-async def test_a_dispute_that_is_reinstated_in_part_waits_for_a_person(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_partly_reinstated_dispute_waits_for_a_person(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -150,8 +148,8 @@ async def test_a_dispute_that_is_reinstated_in_part_waits_for_a_person(
     assert await shop.net() == 540
 
 
-async def test_a_loss_that_is_reported_after_the_funds_came_back_is_parked_with_an_alarm(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_loss_after_reinstatement_is_parked_with_alarm(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -162,7 +160,7 @@ async def test_a_loss_that_is_reported_after_the_funds_came_back_is_parked_with_
     assert await shop.net() == 900
 
 
-async def test_hyperswitchs_disputes_take_when_lost_and_give_back_when_won(open_shop: OpenShop, view: View) -> None:
+async def test_hyperswitch_dispute_reverses_when_lost_returns_when_won(open_shop: OpenShop, view: LedgerView) -> None:
     web = (await open_shop()).web
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
@@ -195,14 +193,14 @@ HYPERSWITCHS_REFUND = signed(
 # --- one voice --------------------------------------------------------------------------------------------------------
 
 
-async def test_of_an_order_that_hyperswitch_was_paid_for_stripe_is_not_the_authority(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_stripe_is_no_authority_for_hyperswitch_order(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.web.order("o1", 1_000, anna=900)
     await shop.web.pay("o1", 1_000)
     await view.reached("o1", "completed")
-    named = {"metadata": {"order_id": "o1"}}
+    named: Json = {"metadata": {"order_id": "o1"}}
     refund = await shop.hears("refund.updated", a_refund("re_1", 400, **named), "ignored")
     dispute = await shop.hears("charge.dispute.funds_withdrawn", a_dispute("dp_1", 400, moved=400, **named), "ignored")
     hint = await shop.hears("charge.refunded", {"id": "ch_1", "object": "charge", "amount_refunded": 400}, "ignored")
@@ -212,21 +210,21 @@ async def test_of_an_order_that_hyperswitch_was_paid_for_stripe_is_not_the_autho
     assert await view.select("select from refunds union all select from disputes") == []
 
 
-async def test_of_an_order_that_stripe_was_paid_for_hyperswitch_is_not_the_authority(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_hyperswitch_is_no_authority_for_stripe_order(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
     await shop.hears("refund.updated", a_refund("re_1", 400))
     await view.reached("o1", "partially_reversed")
     await shop.web.post(HYPERSWITCHS_REFUND)
-    row = await came_to(view, "evt_hs", "ignored")
+    row = await inbox_row(view, "evt_hs", "ignored")
     assert "not the authority" in row["reason"]
     assert await shop.net() == 540
 
 
-async def test_of_an_order_that_the_api_says_is_paid_the_first_to_tell_of_a_refund_is_the_authority(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_first_refund_reporter_is_authority_of_api_paid_order(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     """A charge behind a connector of the payment provider looks just like one at Stripe; a dispute that moved no money tells
     nothing."""
@@ -243,8 +241,8 @@ async def test_of_an_order_that_the_api_says_is_paid_the_first_to_tell_of_a_refu
 @pytest.mark.parametrize(
     "names", [{"metadata": {"order_id": "o1"}, "charge": None}, {"charge": "ch_1"}, {"transfer_group": "o1", "charge": None}]
 )
-async def test_stripes_refund_finds_its_order_by_any_of_its_names(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View, names: Json
+async def test_stripe_refund_finds_order_by_any_name(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView, names: Json
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -260,15 +258,13 @@ async def test_stripes_refund_finds_its_order_by_any_of_its_names(
     assert "old report" in late["reason"]
 
 
-async def test_a_refund_that_overtakes_the_payment_waits_for_it(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
-    """Whose word counts is told by the payment."""
+async def test_refund_before_payment_waits_for_it(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
+    """The payment decides which provider is the authority."""
     shop = await open_shop()
     event = await stripe.announce("refund.updated", a_refund("re_1", 400))
-    await came_to(view, event["id"], "parked")
+    await inbox_row(view, event["id"], "parked")
     await shop.orders("o1", 1_000, "ch_1", anna=900)
-    await came_to(view, event["id"], "done")
+    await inbox_row(view, event["id"], "done")
 
     async def settled() -> bool:
         return (await view.transfer("o1")).status in ("completed", "partially_reversed") and await shop.net() == 540
@@ -279,8 +275,8 @@ async def test_a_refund_that_overtakes_the_payment_waits_for_it(
 # --- transfers --------------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_reversed_in_the_dashboard_is_recorded_as_soon_as_stripe_tells(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_dashboard_reversal_is_recorded_at_stripe_event(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     """More pages than an event embeds; and made by a refund, which is noted."""
     shop = await open_shop()
@@ -304,8 +300,8 @@ async def test_what_was_reversed_in_the_dashboard_is_recorded_as_soon_as_stripe_
     assert await shop.net() == 0
 
 
-async def test_what_others_took_is_attributed_after_our_own_call_has_its_outcome(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_external_reversal_is_attributed_after_own_call(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     tr = await shop.sells()
@@ -329,8 +325,8 @@ async def test_what_others_took_is_attributed_after_our_own_call_has_its_outcome
     assert {(row["amount"], row["settled_by"]) for row in await view.reversals("o1")} == {(360, "us"), (100, "external")}
 
 
-async def test_a_transfer_whose_answer_was_lost_is_claimed_by_stripes_word(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_transfer_with_lost_answer_is_claimed_by_event(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop(**PATIENT)
     await stripe.fault("reset_after_commit", CREATE, nth=1)
@@ -338,8 +334,8 @@ async def test_a_transfer_whose_answer_was_lost_is_claimed_by_stripes_word(
     assert len(await stripe.requests(CREATE)) == 1
 
 
-async def test_a_reversal_whose_answer_was_lost_is_claimed_by_stripes_word(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_reversal_with_lost_answer_is_claimed_by_event(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop(**PATIENT)
     await shop.sells()
@@ -350,7 +346,7 @@ async def test_a_reversal_whose_answer_was_lost_is_claimed_by_stripes_word(
     assert (reversal["settled_by"], len(await stripe.requests(REVERSE))) == ("us", 1)
 
 
-async def test_a_strangers_transfer_is_ignored(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_foreign_transfer_event_is_ignored(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await stripe.external_transfer(account("anna"), 100, "eur", metadata={"transfer_id": "not a name of ours"})
     row = await shop.heard("transfer.created", "ignored")
@@ -358,8 +354,8 @@ async def test_a_strangers_transfer_is_ignored(open_shop: OpenShop, stripe: Simu
 
 
 @pytest.mark.parametrize(("fault", "how"), [("status", {"status": 503}), ("latency", {"ms": 60_000})])
-async def test_while_stripe_cannot_be_read_an_event_waits_and_no_attempt_is_counted(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View, fault: str, how: dict[str, int]
+async def test_event_waits_uncounted_while_stripe_is_unreadable(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView, fault: str, how: Json
 ) -> None:
     """Also where it is silent: other events are handled in the same batch, and the lease of this one ends soon."""
     shop = await open_shop()
@@ -381,9 +377,7 @@ async def test_while_stripe_cannot_be_read_an_event_waits_and_no_attempt_is_coun
 # --- accounts, balances, payouts --------------------------------------------------------------------------------------
 
 
-async def test_an_account_that_is_not_ready_holds_its_seller_until_it_is(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_unready_account_holds_its_seller(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells("o1", anna=900)
     await stripe.change_account(account("anna"), transfers_capability="inactive", disabled_reason="requirements.past_due")
@@ -401,8 +395,8 @@ async def test_an_account_that_is_not_ready_holds_its_seller_until_it_is(
     assert (await shop.web.get("/v1/pauses"))["data"] == []
 
 
-async def test_a_transfer_that_was_refused_for_its_account_goes_out_when_the_account_is_ready(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_refused_transfer_is_sent_when_account_is_ready(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     await stripe.change_account(account("anna"), transfers_capability="inactive")
     shop = await open_shop()
@@ -415,7 +409,7 @@ async def test_a_transfer_that_was_refused_for_its_account_goes_out_when_the_acc
     assert "RetryRequested" in told
 
 
-async def test_a_persons_pause_is_no_events_to_end(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_manual_pause_is_not_ended_by_event(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells()
     by_mia = {"seller_id": "anna", "actor": "mia", "reason": "fraud?"}
@@ -434,7 +428,7 @@ async def test_a_persons_pause_is_no_events_to_end(open_shop: OpenShop, stripe: 
     (await shop.web.http.post("/v1/resume", json=by_mia)).raise_for_status()
 
 
-async def test_a_seller_who_has_left_is_paused(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_seller_leaving_the_platform_is_paused(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells()
     await stripe.change_account(account("anna"), revoked=True)
@@ -450,9 +444,7 @@ async def test_a_seller_who_has_left_is_paused(open_shop: OpenShop, stripe: Simu
     await view.until(resumed, "the seller has come back")
 
 
-async def test_money_on_the_platforms_balance_sends_what_waits_for_it(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_platform_funds_release_waiting_transfers(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await stripe.drain("eur")
     await shop.orders("o1", 1_000, None, anna=900)
@@ -462,9 +454,7 @@ async def test_money_on_the_platforms_balance_sends_what_waits_for_it(
     await view.reached("o1", "completed")
 
 
-async def test_money_on_a_sellers_balance_lets_its_reversals_go(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_seller_funds_release_waiting_reversals(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     await stripe.change_account(account("anna"), connected_reserves=False)
     shop = await open_shop()
     await shop.sells()
@@ -479,7 +469,7 @@ async def test_money_on_a_sellers_balance_lets_its_reversals_go(
     await view.reached("o1", "reversed")
 
 
-async def test_payouts_are_shown_per_seller(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_payouts_are_listed_per_seller(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     await shop.sells()
     made = await stripe.pay_out(account("anna"), "eur", 300)
@@ -509,8 +499,8 @@ ODD: list[tuple[str, Json]] = [
 ]
 
 
-async def test_what_nobody_understands_is_kept_and_ignored_with_a_reason(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_unknown_event_is_kept_and_ignored_with_reason(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop()
     await shop.sells()
@@ -521,9 +511,7 @@ async def test_what_nobody_understands_is_kept_and_ignored_with_a_reason(
     assert await view.alarms() == set()
 
 
-async def test_an_object_without_what_it_needs_is_parked_with_an_alarm(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
-) -> None:
+async def test_incomplete_object_is_parked_with_alarm(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop()
     row = await shop.hears("refund.updated", {"id": "re_1", "object": "refund", "status": "succeeded"}, "parked")
     assert "amount" in row["reason"]
@@ -533,7 +521,7 @@ async def test_an_object_without_what_it_needs_is_parked_with_an_alarm(
 # --- thin events, and bad weather -------------------------------------------------------------------------------------
 
 
-async def test_thin_events_mean_the_same(open_shop: OpenShop, stripe: SimulatorControl, view: View) -> None:
+async def test_thin_event_has_same_effect(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:
     shop = await open_shop(payload="thin", **PATIENT)
     await stripe.fault("reset_after_commit", CREATE, nth=1)
     tr = await shop.sells()
@@ -552,8 +540,8 @@ async def test_thin_events_mean_the_same(open_shop: OpenShop, stripe: SimulatorC
     await view.until(resumed, "work goes on")
 
 
-async def test_doubled_twinned_and_shuffled_events_end_in_the_same_place(
-    open_shop: OpenShop, stripe: SimulatorControl, view: View
+async def test_doubled_and_shuffled_events_reach_same_state(
+    open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     shop = await open_shop(knobs={"paused": True, "duplicates": 2, "twin_events": True})
     await shop.sells()

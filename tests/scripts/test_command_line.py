@@ -1,4 +1,4 @@
-"""The command line as a person uses it: real processes, exit codes, and no traceback for anything they can mend."""
+"""The command line in real processes: exit codes, and one line instead of a traceback for every user error."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["migrate", "down"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "--to"),
     ],
 )
-def test_what_a_person_can_mend_is_one_line_and_2(arguments: list[str], environment: dict[str, str], named: str) -> None:
+def test_usage_error_is_one_line_and_exit_code_2(arguments: list[str], environment: dict[str, str], named: str) -> None:
     ended = run(*arguments, **environment)
     assert ended.returncode == 2
     assert named in ended.stderr
@@ -80,7 +80,7 @@ def test_what_a_person_can_mend_is_one_line_and_2(arguments: list[str], environm
     assert "geheim" not in ended.stderr
 
 
-async def test_transfers_and_their_history_are_shown(database_url: str) -> None:
+async def test_transfers_and_history_are_shown(database_url: str) -> None:
     order_id = await paid_order(database_url)
     listed = json.loads(run("transfers", "--order", order_id, "--json", DATABASE_URL=database_url).stdout)
     assert [(row["status"], row["amount"], row["currency"]) for row in listed] == [("pending", 900, "EUR")]
@@ -93,7 +93,7 @@ async def test_transfers_and_their_history_are_shown(database_url: str) -> None:
     assert transfer_id in table
 
 
-async def test_history_can_be_asked_for_an_instant(database_url: str) -> None:
+async def test_history_accepts_an_instant(database_url: str) -> None:
     before = datetime.now(UTC).isoformat()
     await paid_order(database_url)
     listed = json.loads(run("transfers", "--json", DATABASE_URL=database_url).stdout)
@@ -102,7 +102,7 @@ async def test_history_can_be_asked_for_an_instant(database_url: str) -> None:
     assert "There is no transfer" in ended.stderr
 
 
-async def test_a_retry_is_a_fact_with_actor_and_reason(database_url: str) -> None:
+async def test_retry_is_a_fact_with_actor_and_reason(database_url: str) -> None:
     await paid_order(database_url)
     (row,) = json.loads(run("transfers", "--json", DATABASE_URL=database_url).stdout)
     retried = run("retry", row["transfer_id"], "--actor", "mia", "--reason", "the account is ready", DATABASE_URL=database_url)
@@ -111,7 +111,7 @@ async def test_a_retry_is_a_fact_with_actor_and_reason(database_url: str) -> Non
     assert (told[-1]["payload"]["actor"], told[-1]["payload"]["reason"]) == ("mia", "the account is ready")
 
 
-async def test_what_is_paused_is_told_until_it_is_resumed(database_url: str) -> None:
+async def test_pause_is_shown_until_resumed(database_url: str) -> None:
     at = {"DATABASE_URL": database_url}
     paused = run("pause", "--seller", "s1", "--actor", "mia", "--reason", "account under review", **at)
     assert (paused.returncode, "seller:s1 is paused" in paused.stdout) == (0, True)
@@ -124,7 +124,7 @@ async def test_what_is_paused_is_told_until_it_is_resumed(database_url: str) -> 
     assert cleared["cleared_at"] is not None
 
 
-def test_what_is_not_stuck_cannot_be_resolved(database_url: str) -> None:
+def test_healthy_transfer_cannot_be_resolved(database_url: str) -> None:
     asyncio.run(paid_order(database_url))
     (row,) = json.loads(run("transfers", "--json", DATABASE_URL=database_url).stdout)
     said = ("--actor", "mia", "--reason", "paid by bank", "--evidence", "ticket 7")
@@ -133,13 +133,13 @@ def test_what_is_not_stuck_cannot_be_resolved(database_url: str) -> None:
     assert "nothing to resolve: it is pending" in ended.stderr.strip().splitlines()[-1]
 
 
-def test_nothing_to_retry_is_said_in_one_line(database_url: str) -> None:
+def test_retry_without_due_work_is_one_line(database_url: str) -> None:
     ended = run("retry", str(uuid4()), "--actor", "mia", "--reason", "x", DATABASE_URL=database_url)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "There is no transfer" in ended.stderr
 
 
-def test_a_webhook_that_is_not_there_cannot_be_replayed(database_url: str) -> None:
+def test_missing_webhook_cannot_be_replayed(database_url: str) -> None:
     ended = run("inbox", "replay", "42", DATABASE_URL=database_url)
     assert ended.returncode == 2
     assert "42" in ended.stderr
@@ -167,7 +167,7 @@ def test_database_of_a_development_version_ends_a_command_with_2(empty_database_
     assert "made by an unreleased development version" in line
 
 
-def test_a_database_of_the_simulator_refuses_a_live_key(database_url: str) -> None:
+def test_simulator_database_refuses_a_live_key(database_url: str) -> None:
     simulated = run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
     assert simulated.returncode == 1, "Stripe cannot be reached, so the doctor finds something"
     live = run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE, STRIPE_API_KEY="sk_live_x")
@@ -179,7 +179,7 @@ def test_a_database_of_the_simulator_refuses_a_live_key(database_url: str) -> No
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_a_ledger_of_the_simulator_started_with_a_live_key_ends_with_one_line(database_url: str, command: str) -> None:
+def test_simulator_ledger_with_live_key_exits_with_one_line(database_url: str, command: str) -> None:
     run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
     ended = run(command, DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE, STRIPE_API_KEY="sk_live_x", LEDGER_PORT="18999")
     assert ended.returncode == 2
@@ -188,12 +188,12 @@ def test_a_ledger_of_the_simulator_started_with_a_live_key_ends_with_one_line(da
     assert "'live'" in line
 
 
-def test_the_doctor_finds_a_stripe_that_does_not_answer(database_url: str) -> None:
+def test_doctor_finds_an_unanswering_stripe(database_url: str) -> None:
     found = json.loads(run("doctor", "--json", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE).stdout)
     assert {finding["check"]: finding["well"] for finding in found}["stripe"] is False
 
 
-def test_the_simulator_is_started_with_stripes_limit_and_latency() -> None:
+def test_simulator_starts_with_stripes_limit_and_latency() -> None:
     command = [
         sys.executable,
         "-m",
@@ -218,7 +218,7 @@ def test_the_simulator_is_started_with_stripes_limit_and_latency() -> None:
 
 
 @pytest.mark.parametrize("option", [["--endpoint-rate", "0"], ["--latency", "much"]], ids=str)
-def test_a_simulator_that_makes_no_sense_is_not_started(option: list[str]) -> None:
+def test_invalid_simulator_options_are_refused(option: list[str]) -> None:
     ended = run("simulate", *option)
     assert ended.returncode == 2
     assert option[0] in ended.stderr

@@ -1,4 +1,4 @@
-"""`reconcile` on a large ledger with planted drift: each difference found and named, none invented, and then decided about.
+"""Command `reconcile` on a large ledger with planted differences: each is found and named, none is invented.
 
 A few hundred transfers by default; RECONCILE_TRANSFERS=100000 plants the same among a hundred thousand.
 """
@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -19,7 +19,8 @@ from infrastructure.bootstrap import stored
 from infrastructure.settings import settings_from
 from infrastructure.simulators.stripe import RunningSimulator, running_simulator
 from tests.scripts.test_command_line import ROOT
-from tests.support.planted_differences import MANY, SELLERS, Seeds
+from tests.support.json_types import Json
+from tests.support.planted_differences import MANY, SELLERS, PlantedDifferences
 
 TRANSFERS = int(os.environ.get("RECONCILE_TRANSFERS", "600"))
 EACH = 3 if TRANSFERS < 10_000 else 50
@@ -28,18 +29,18 @@ DECISION = ("--actor", "mia", "--reason", "checked at Stripe")
 
 
 MOST_MEGABYTES = 200
-"""Whatever the size of the ledger: one page of Stripe's list is held at a time."""
+"""For a ledger of any size, as one page of Stripe's list is held at a time."""
 MEASURED = """
 import atexit, pathlib, runpy, sys
 status = pathlib.Path("/proc/self/status")
 atexit.register(lambda: status.exists() and sys.stderr.write(status.read_text()))
 runpy.run_module("scripts", run_name="__main__", alter_sys=True)
 """
-"""The command line, which says at its end how much memory it had at most. (`wait4` would tell its parent's.)"""
+"""The command line; at its end it prints its peak memory. (`wait4` would return that of its parent.)"""
 
 
 class Ended(NamedTuple):
-    """A command that has ended: exit code, what it printed, how long it took and its peak memory; 0 where nobody tells."""
+    """A finished command: exit code, output, duration and peak memory (0 where the system does not report it)."""
 
     code: int
     printed: str
@@ -64,13 +65,13 @@ async def simulator() -> AsyncIterator[RunningSimulator]:
         yield simulator
 
 
-async def test_planted_drift_is_found_and_named_and_none_is_invented(database_url: str, simulator: RunningSimulator) -> None:
+async def test_planted_drift_is_found_and_none_is_invented(database_url: str, simulator: RunningSimulator) -> None:
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-        seeds = Seeds(simulator.world.books, storage.clock.now(), EACH)
+        seeds = PlantedDifferences(simulator.world.books, storage.clock.now(), EACH)
         await seeds.grow(storage, TRANSFERS)
     where = {"DATABASE_URL": database_url, "STRIPE_API_BASE": simulator.url, "STRIPE_MAX_RPS": "1000"}
 
-    async def reconciled(*more: str) -> tuple[int, list[dict[str, Any]]]:
+    async def reconciled(*more: str) -> tuple[int, list[Json]]:
         ended = await asyncio.to_thread(measured, "reconcile", "--json", *more, **where)
         sys.stderr.write(f"{TRANSFERS} transfers: {ended.seconds:.1f} s, {ended.megabytes} MB at most\n")
         assert ended.megabytes < MOST_MEGABYTES

@@ -1,4 +1,4 @@
-"""`transfer-ledger simulate`: both providers on loopback, in one process, until it is told to stop."""
+"""Command `simulate`: both providers on loopback, in one process, until SIGTERM."""
 
 import re
 import signal
@@ -17,7 +17,7 @@ def simulate(*options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-def test_both_providers_answer_where_the_output_says_and_end_with_sigterm() -> None:
+def test_both_providers_answer_and_stop_on_sigterm() -> None:
     with simulate("--hyperswitch-port", "0") as process:
         assert process.stdout is not None
         said = process.stdout.readline() + process.stdout.readline()
@@ -29,7 +29,7 @@ def test_both_providers_answer_where_the_output_says_and_end_with_sigterm() -> N
         assert process.wait(20) == 0
 
 
-def test_a_port_that_is_taken_is_named_with_its_option() -> None:
+def test_taken_port_is_named_with_its_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with simulate("--hyperswitch-port", str(port)) as process:

@@ -1,11 +1,11 @@
-"""The stage itself: what is dead says nothing more, what is frozen says it late, and what was said is done."""
+"""The virtual fleet itself: killed processes do nothing more, frozen ones act late, and arrived calls are done."""
 
 import asyncio
 from datetime import timedelta
 
 from domain.seller_transfer.facts import CallStarted
 from tests.support.book_comparison import books_agree
-from tests.support.marketplace import Market
+from tests.support.marketplace import Marketplace
 from tests.support.stripe_in_process import VirtualStripe
 from tests.support.virtual_fleet import Fleet
 from tests.support.virtual_time import now, run
@@ -19,11 +19,11 @@ async def until_at_stripe(stripe: VirtualStripe) -> None:
             await asyncio.sleep(0.05)
 
 
-def test_of_a_process_that_is_killed_nothing_is_left_and_nothing_more_is_heard() -> None:
+def test_killed_process_leaves_no_trace() -> None:
     async def kill() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market, (process,) = Market(fleet), fleet.processes
+            market, (process,) = Marketplace(fleet), fleet.processes
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await until_at_stripe(stripe)
@@ -41,11 +41,11 @@ def test_of_a_process_that_is_killed_nothing_is_left_and_nothing_more_is_heard()
     run(kill())
 
 
-def test_the_dead_do_not_give_their_leases_back_so_another_has_to_wait_for_their_end() -> None:
+def test_killed_process_keeps_its_leases_until_they_end() -> None:
     async def kill() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=2) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             began = now()
@@ -60,11 +60,11 @@ def test_the_dead_do_not_give_their_leases_back_so_another_has_to_wait_for_their
     run(kill())
 
 
-def test_what_a_frozen_process_was_about_to_say_comes_late_and_does_no_harm() -> None:
+def test_frozen_process_answers_late_without_harm() -> None:
     async def freeze() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=2) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await until_at_stripe(stripe)
@@ -79,11 +79,11 @@ def test_what_a_frozen_process_was_about_to_say_comes_late_and_does_no_harm() ->
     run(freeze())
 
 
-def test_a_process_that_is_stopped_records_the_calls_in_flight() -> None:
+def test_stopped_process_records_its_calls_in_flight() -> None:
     async def stop() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market, (process,) = Market(fleet), fleet.processes
+            market, (process,) = Marketplace(fleet), fleet.processes
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await fleet.until(lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1")), HOUR)

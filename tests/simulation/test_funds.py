@@ -1,4 +1,4 @@
-"""A seller without balance: nothing is lost, nothing is spent on asking, and in the end a person is called."""
+"""A seller without balance: nothing is lost, no attempt is consumed, and a person is called at the deadline."""
 
 import asyncio
 from dataclasses import replace
@@ -7,17 +7,17 @@ from datetime import timedelta
 from infrastructure.settings import WorkSettings
 from infrastructure.simulators.stripe.accounts import fund, pay_out
 from tests.support.book_comparison import books_agree
-from tests.support.marketplace import Market, account
+from tests.support.marketplace import Marketplace, account
 from tests.support.stripe_in_process import VirtualStripe
-from tests.support.virtual_fleet import PATIENT, Fleet
+from tests.support.virtual_fleet import LONG_LEASE, Fleet
 from tests.support.virtual_time import now, run
 
 RARELY = WorkSettings(check_interval=timedelta(hours=1))
-SETTINGS = replace(PATIENT, transfers=RARELY, reversals=RARELY)
+SETTINGS = replace(LONG_LEASE, transfers=RARELY, reversals=RARELY)
 WEEK, HOUR = timedelta(days=7), timedelta(hours=1)
 
 
-async def refunded_without_balance(fleet: Fleet, market: Market, stripe: VirtualStripe) -> None:
+async def refunded_without_balance(fleet: Fleet, market: Marketplace, stripe: VirtualStripe) -> None:
     """anna has had her 900 paid out, when half of it is wanted back, and then a little more."""
     await market.order("o1", 1_000, anna=900)
     await market.pay("o1")
@@ -28,11 +28,11 @@ async def refunded_without_balance(fleet: Fleet, market: Market, stripe: Virtual
     await market.refund("a little", "o1", 100)
 
 
-def test_a_seller_without_balance_is_asked_in_vain_for_a_week_and_pays_as_soon_as_there_is_money() -> None:
+def test_missing_funds_are_retried_for_a_week_and_paid() -> None:
     async def week() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=2, settings=SETTINGS, bare=True) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await refunded_without_balance(fleet, market, stripe)
             await asyncio.sleep(WEEK.total_seconds())
 
@@ -58,11 +58,11 @@ def test_a_seller_without_balance_is_asked_in_vain_for_a_week_and_pays_as_soon_a
     run(week())
 
 
-def test_a_seller_who_stays_without_balance_past_the_deadline_is_a_matter_for_a_person() -> None:
+def test_missing_funds_past_the_deadline_need_a_person() -> None:
     async def months() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1, settings=SETTINGS, bare=True) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await refunded_without_balance(fleet, market, stripe)
             began = now()
             await fleet.until(lambda: market.statuses("o1") == ["permanently_failed"], SETTINGS.funds_deadline + WEEK)

@@ -1,7 +1,7 @@
-"""Random histories: orders, refunds in parts, refunds that fail after they succeeded, told by webhooks that come twice and in
-any order, to three processes that die and freeze, over a network that loses requests and answers.
+"""Random histories: orders, partial refunds, refunds that fail after they succeeded, webhooks that come twice and in any order,
+three processes that die and freeze, and a network that loses requests and answers.
 
-Once everything is quiet, Stripe's books, our facts and our rows agree. More seeds: LEDGER_SEEDS=100 or LEDGER_SEEDS=17,18.
+At the end, Stripe's books, our facts and our rows agree. More seeds: LEDGER_SEEDS=100 or LEDGER_SEEDS=17,18.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import pytest
 from domain.identity import transfer_stream
 from infrastructure.postgres.event_store import RecordedFact
 from tests.support.book_comparison import books_agree
-from tests.support.marketplace import Market
+from tests.support.marketplace import Marketplace
 from tests.support.stripe_in_process import VirtualStripe
 from tests.support.virtual_fleet import Fleet, Process
 from tests.support.virtual_time import run
@@ -24,12 +24,12 @@ from tests.support.virtual_time import run
 SELLERS = ("anna", "ben", "cleo", "dora")
 ORDERS, TROUBLES = 10, 6
 SPAN = 600.0
-"""Virtual seconds in which everything is said; what follows from it takes longer."""
+"""Virtual seconds in which all reports come; their consequences take longer."""
 QUIET_WITHIN = timedelta(days=3)
 
 
 def seeds() -> Sequence[int]:
-    """Three, or as many, or those, as LEDGER_SEEDS says."""
+    """Return the seeds: three, or the number or list in LEDGER_SEEDS."""
     wanted = os.environ.get("LEDGER_SEEDS", "3")
     return [int(seed) for seed in wanted.split(",")] if "," in wanted else range(1, int(wanted) + 1)
 
@@ -39,26 +39,26 @@ class Refund(NamedTuple):
     order_id: str
     amount: int
     fails: bool
-    """The PSP takes its word back later."""
+    """The PSP later reports the refund as failed."""
 
 
 class History:
-    """What happens, drawn from one seed before it begins."""
+    """The events of one history, drawn from its seed before it begins."""
 
     def __init__(self, seed: int, fleet: Fleet, stripe: VirtualStripe) -> None:
         self._chance = random.Random(f"history {seed}")
-        self._fleet, self._stripe, self._market = fleet, stripe, Market(fleet)
+        self._fleet, self._stripe, self._market = fleet, stripe, Marketplace(fleet)
 
     async def happen(self) -> None:
-        """All of it, each at its own instant; then the weather clears, and every process is back."""
+        """Let each event happen at its own instant; then end all faults and finish the work."""
         orders = [self._order(f"o{number}") for number in range(ORDERS)]
         troubles = [self._trouble() for _ in range(TROUBLES)]
         await asyncio.gather(*orders, *troubles)
-        self._stripe.weather.lost_requests = self._stripe.weather.lost_answers = 0.0
+        self._stripe.network.lost_requests = self._stripe.network.lost_answers = 0.0
         await self._fleet.until(self._fleet.quiet, QUIET_WITHIN, "everything settles")
 
     async def _order(self, order_id: str) -> None:
-        """Known before or after its webhooks, which are parked until then."""
+        """Register an order before or after its webhooks, which are parked until then."""
         chance, market = self._chance, self._market
         amount = chance.randint(100, 5_000)
         sellers = chance.sample(SELLERS, k=chance.randint(1, 3))
@@ -72,7 +72,7 @@ class History:
         await asyncio.gather(*said)
 
     def _refunds(self, order_id: str, amount: int) -> list[Refund]:
-        """Up to all of the order, in parts; some of them fail in the end."""
+        """Draw partial refunds, up to all of the order; some of them fail at the end."""
         chance, refunds = self._chance, list[Refund]()
         for number in range(chance.randint(0, 4)):
             left = amount - sum(refund.amount for refund in refunds)
@@ -110,11 +110,11 @@ async def _die_and_come_back(process: Process, after: float) -> None:
 
 
 def lived_through(seed: int) -> list[RecordedFact]:
-    """The facts of one history, whose books agree at its end."""
+    """Return the facts of one history after checking its books."""
 
     async def live() -> list[RecordedFact]:
         stripe = VirtualStripe(seed)
-        stripe.weather.lost_requests = stripe.weather.lost_answers = 0.1
+        stripe.network.lost_requests = stripe.network.lost_answers = 0.1
         async with Fleet(stripe.gateway, seed=seed, latency=0.02) as fleet:
             await History(seed, fleet, stripe).happen()
         books_agree(stripe, fleet.database)
@@ -129,7 +129,7 @@ def lived_through(seed: int) -> list[RecordedFact]:
 
 
 def _nothing_twice(stripe: VirtualStripe) -> None:
-    """One transfer per (order, seller, cause), one reversal per claim."""
+    """Check for one transfer per order, seller and cause, and for one reversal per requested reversal."""
     paid = [transfer["metadata"]["transfer_id"] for transfer in stripe.transfers]
     taken = [reversal["metadata"]["reversal_id"] for transfer in stripe.transfers for reversal in transfer["reversals"]]
     assert len(set(paid)) == len(paid)
@@ -139,12 +139,12 @@ def _nothing_twice(stripe: VirtualStripe) -> None:
 
 
 @pytest.mark.parametrize("seed", seeds())
-def test_whatever_happens_the_books_agree_once_everything_is_quiet(seed: int) -> None:
+def test_random_history_ends_with_equal_books(seed: int) -> None:
     assert len(lived_through(seed)) > 5 * ORDERS
 
 
-def test_the_same_seed_gives_the_same_facts_to_the_byte() -> None:
-    """The last link of the hash chain stands for all facts before it, with their instants."""
+def test_same_seed_gives_the_same_hash_chain() -> None:
+    """The last link of the hash chain covers all facts before it, with their instants."""
     one, again, other = lived_through(1), lived_through(1), lived_through(2)
     assert one[-1] == again[-1]
     assert one[-1].digest != other[-1].digest

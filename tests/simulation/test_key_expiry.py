@@ -1,14 +1,13 @@
-"""Stripe forgets idempotency keys after a day. A call that nobody knows the end of is by then looked up, never sent again."""
+"""Expiry of idempotency keys after a day: a call with unknown outcome is looked up by then, never sent again."""
 
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from domain.provider_call.retry_policy import Policy
 from domain.seller_transfer.facts import CallStarted
 from tests.support.book_comparison import books_agree
-from tests.support.marketplace import Market
+from tests.support.marketplace import Marketplace
 from tests.support.stripe_in_process import VirtualStripe
 from tests.support.virtual_fleet import Fleet
 from tests.support.virtual_time import now, run
@@ -17,8 +16,8 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 KEY_LIFETIME = Policy().key_lifetime
 
 
-async def dead_for_a_day(fleet: Fleet, condition: Callable[[], Any]) -> None:
-    """The only process dies as soon as this is so, and is started again when its key is too old."""
+async def dead_for_a_day(fleet: Fleet, condition: Callable[[], object]) -> None:
+    """Kill the only process as soon as the condition holds, and start it again when its key has expired."""
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - Stripe announces nothing, and virtual time costs nothing
             await asyncio.sleep(0.05)
@@ -28,11 +27,11 @@ async def dead_for_a_day(fleet: Fleet, condition: Callable[[], Any]) -> None:
     process.start()
 
 
-def test_a_transfer_whose_answer_was_lost_is_found_a_day_later_and_not_sent_again() -> None:
+def test_lost_transfer_is_found_a_day_later() -> None:
     async def day() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await dead_for_a_day(fleet, lambda: stripe.transfers)
@@ -47,13 +46,13 @@ def test_a_transfer_whose_answer_was_lost_is_found_a_day_later_and_not_sent_agai
     run(day())
 
 
-def test_a_transfer_that_never_arrived_is_sent_a_day_later_under_a_new_key_after_a_look() -> None:
+def test_absent_transfer_is_sent_under_a_new_key_a_day_later() -> None:
     async def day() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
-            async with stripe.raining(silent=True):
+            async with stripe.degraded(silent=True):
                 await market.pay("o1")
                 await dead_for_a_day(fleet, lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1")))
             restarted_at = now()
@@ -70,11 +69,11 @@ def test_a_transfer_that_never_arrived_is_sent_a_day_later_under_a_new_key_after
     run(day())
 
 
-def test_a_reversal_whose_answer_was_lost_is_found_a_day_later_and_not_sent_again() -> None:
+def test_lost_reversal_is_found_a_day_later() -> None:
     async def day() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
             await fleet.until(fleet.quiet, HOUR)
@@ -91,13 +90,13 @@ def test_a_reversal_whose_answer_was_lost_is_found_a_day_later_and_not_sent_agai
     run(day())
 
 
-def test_an_answer_that_is_lost_for_less_than_a_day_is_asked_for_under_the_same_key() -> None:
+def test_lost_answer_within_a_day_is_repeated_by_key() -> None:
     async def hours() -> None:
         stripe = VirtualStripe(seed=1)
         async with Fleet(stripe.gateway, processes=1) as fleet:
-            market = Market(fleet)
+            market = Marketplace(fleet)
             await market.order("o1", 1_000, anna=900)
-            async with stripe.raining(lost_answers=1.0):
+            async with stripe.degraded(lost_answers=1.0):
                 await market.pay("o1")
                 await fleet.until(lambda: market.transfer("o1").retry_count == 2, HOUR)
             await fleet.until(fleet.quiet, HOUR)

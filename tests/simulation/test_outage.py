@@ -1,4 +1,4 @@
-"""A storm of refunds on a fleet: nothing is asked for twice, nothing faster than Stripe allows, whoever dies meanwhile."""
+"""Bursts of refunds and outages on a fleet: no call twice, none faster than Stripe allows, also when processes die."""
 
 import asyncio
 import os
@@ -11,25 +11,25 @@ from domain.seller_transfer.facts import CallStarted
 from infrastructure.postgres.ledger import FactCodec
 from tests.support.book_comparison import books_agree
 from tests.support.due_reversals import reversals_due
-from tests.support.in_memory.stripe import LightStripe
-from tests.support.stripe_in_process import Weather
-from tests.support.virtual_fleet import CALM, Fleet
+from tests.support.in_memory.stripe import MemoryStripe
+from tests.support.stripe_in_process import NetworkConditions
+from tests.support.virtual_fleet import DEFAULT_SETTINGS, Fleet
 from tests.support.virtual_time import now, run
 
 STORM = int(os.environ.get("LEDGER_STORM", "1000"))
-"""Ten thousand take ten times as long: LEDGER_STORM=10000."""
+"""Refunds of the burst; LEDGER_STORM=10000 takes ten times as long."""
 
 
 def begun(fleet: Fleet) -> Counter[int]:
-    """How many calls were begun in each second."""
+    """Count the calls that began in each second."""
     codec = FactCodec()
     facts = (codec.fact(one) for one in fleet.database.recorded if one.topic == CallStarted.TOPIC)
     return Counter(int(fact.timestamp.timestamp()) for fact in facts)
 
 
-def test_a_storm_of_refunds_is_worked_off_at_the_full_rate_though_processes_die_and_freeze() -> None:
+def test_refund_burst_runs_at_full_rate_despite_crashes() -> None:
     async def storm() -> None:
-        stripe = LightStripe(weather=Weather(), clock=now)
+        stripe = MemoryStripe(network=NetworkConditions(), clock=now)
         async with Fleet(lambda: stripe, processes=3) as fleet:
             began = now()
             ids = await reversals_due(fleet, stripe, STORM)
@@ -42,7 +42,7 @@ def test_a_storm_of_refunds_is_worked_off_at_the_full_rate_though_processes_die_
 
             rows = fleet.database.tables["seller_transfers"]
             assert Counter(rows[each].status for each in ids) == {"reversed": STORM}
-            rate = CALM.stripe_max_rps
+            rate = DEFAULT_SETTINGS.stripe_max_rps
             assert max(begun(fleet).values()) <= rate + 1, "all processes together"
             assert now() - began < timedelta(seconds=1.5 * STORM / rate + 60), "and hardly slower than that"
         books_agree(stripe, fleet.database)
@@ -50,14 +50,14 @@ def test_a_storm_of_refunds_is_worked_off_at_the_full_rate_though_processes_die_
     run(storm())
 
 
-def test_ten_minutes_without_an_answer_of_stripe_s_lose_nothing_and_take_nothing_twice() -> None:
+def test_ten_minute_outage_loses_and_doubles_nothing() -> None:
     async def outage() -> None:
-        stripe = LightStripe(weather=Weather(), clock=now)
+        stripe = MemoryStripe(network=NetworkConditions(), clock=now)
         async with Fleet(lambda: stripe, processes=3) as fleet:
             ids = await reversals_due(fleet, stripe, 100)
-            stripe.weather.unavailable = True
+            stripe.network.unavailable = True
             await asyncio.sleep(600)
-            stripe.weather.unavailable = False
+            stripe.network.unavailable = False
             await fleet.until(fleet.quiet, timedelta(hours=2))
             rows = fleet.database.tables["seller_transfers"]
             assert Counter(rows[each].status for each in ids) == {"reversed": 100}
@@ -68,13 +68,13 @@ def test_ten_minutes_without_an_answer_of_stripe_s_lose_nothing_and_take_nothing
 
 DUE = 10_000
 HANDFUL = 10
-"""Facts per row over its whole life, its opening, its payment and its reversal included."""
+"""Most facts per stream over its whole life, with its opening, its payment and its reversal."""
 
 
 @pytest.mark.timeout(400)
-def test_a_day_without_stripe_costs_no_attempt_and_hardly_a_fact_and_then_all_is_reversed_at_the_full_rate() -> None:
+def test_day_long_outage_costs_no_attempt() -> None:
     async def day() -> None:
-        stripe = LightStripe(weather=Weather(unavailable=True), clock=now)
+        stripe = MemoryStripe(network=NetworkConditions(unavailable=True), clock=now)
         async with Fleet(lambda: stripe, processes=3) as fleet:
             ids = await reversals_due(fleet, stripe, DUE)
             before = len(fleet.database.recorded)
@@ -82,12 +82,12 @@ def test_a_day_without_stripe_costs_no_attempt_and_hardly_a_fact_and_then_all_is
             assert len(fleet.database.recorded) - before < DUE // 10, "nothing is claimed, so nothing is told"
             assert [alarm.kind for alarm in fleet.database.alarms.raised()] == ["stripe_outage"]
 
-            stripe.weather.unavailable = False
+            stripe.network.unavailable = False
             healed = now()
             await fleet.until(fleet.quiet, timedelta(hours=2))
             rows = fleet.database.tables["seller_transfers"]
             assert Counter((rows[each].status, rows[each].retry_count) for each in ids) == {("reversed", 0): DUE}
-            rate = CALM.stripe_max_rps
+            rate = DEFAULT_SETTINGS.stripe_max_rps
             assert max(begun(fleet).values()) <= rate + 1, "all processes together"
             assert now() - healed < timedelta(seconds=1.1 * DUE / rate + 60)
             assert max(Counter(one.originator_id for one in fleet.database.recorded).values()) <= HANDFUL

@@ -1,4 +1,4 @@
-"""Virtual time jumps, keeps the order of things, and has no way out into the real world."""
+"""Virtual time: it jumps, keeps the order of timers, and reaches no socket or thread."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import pytest
 from tests.support.virtual_time import BEGINNING, Deadlock, now, run
 
 
-def test_a_virtual_year_takes_no_time() -> None:
+def test_virtual_year_takes_no_time() -> None:
     async def sleep_for_a_year() -> timedelta:
         await asyncio.sleep(365 * 86_400)
         return now() - BEGINNING
@@ -19,7 +19,7 @@ def test_a_virtual_year_takes_no_time() -> None:
     assert time.monotonic() - began < 60
 
 
-def test_timers_fire_in_their_order_and_at_their_instant() -> None:
+def test_timers_fire_in_order_at_their_instant() -> None:
     async def race() -> list[tuple[str, float]]:
         seen: list[tuple[str, float]] = []
 
@@ -33,7 +33,7 @@ def test_timers_fire_in_their_order_and_at_their_instant() -> None:
     assert run(race()) == [("early", 0.25), ("middle", 60), ("late", 3_600.5)]
 
 
-def test_work_that_is_ready_comes_before_any_timer() -> None:
+def test_ready_work_runs_before_any_timer() -> None:
     async def spin() -> float:
         timer = asyncio.create_task(asyncio.sleep(1))
         for _ in range(1_000):
@@ -45,7 +45,7 @@ def test_work_that_is_ready_comes_before_any_timer() -> None:
     assert run(spin()) == 1
 
 
-def test_a_time_limit_is_virtual() -> None:
+def test_time_limit_is_virtual() -> None:
     async def wait_in_vain() -> float:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(86_400):
@@ -55,7 +55,7 @@ def test_a_time_limit_is_virtual() -> None:
     assert run(wait_in_vain()) == 86_400
 
 
-def test_a_deadlock_is_an_error_and_not_a_wait() -> None:
+def test_deadlock_raises_instead_of_waiting() -> None:
     async def wait_for_nobody() -> None:
         await asyncio.Event().wait()
 
@@ -63,7 +63,7 @@ def test_a_deadlock_is_an_error_and_not_a_wait() -> None:
         run(wait_for_nobody())
 
 
-def test_neither_sockets_nor_threads_are_to_be_had() -> None:
+def test_sockets_and_threads_are_unavailable() -> None:
     async def leave() -> None:
         with pytest.raises(RuntimeError, match="its time would be real"):
             await asyncio.to_thread(time.time)

@@ -1,27 +1,28 @@
-"""The question that ends every scenario, asked of the database in memory: do Stripe's books, our facts and our rows agree?"""
+"""Comparison of Stripe's books with the facts and rows of the database in memory, for the end of every scenario."""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from tests.support.expected_books import ROWS, Snapshot, compared
 from tests.support.in_memory.database import MemoryDatabase
+from tests.support.json_types import Json
 
 
-class Stripe(Protocol):
-    """Whatever stands behind the gateway."""
+class ComparedStripe(Protocol):
+    """A Stripe that shows its own books."""
 
     @property
-    def transfers(self) -> list[dict[str, Any]]:
-        """Every transfer with all its reversals."""
+    def transfers(self) -> list[Json]:
+        """Return every transfer with all its reversals."""
         ...
 
     @property
     def violations(self) -> Sequence[str]: ...
 
 
-def books_agree(stripe: Stripe, database: MemoryDatabase) -> None:
-    """Raises AssertionError that names every disagreement. Nothing may be at work meanwhile."""
+def books_agree(stripe: ComparedStripe, database: MemoryDatabase) -> None:
+    """Compare the books. Raises AssertionError that names every difference. No process may be at work meanwhile."""
     rows = {table: list(database.tables[table].values()) for table in ROWS}
     inbox = Counter(row.status for row in database.inbox.rows.values())
     found = compared(Snapshot(database.recorded, rows, inbox), stripe.transfers, stripe.violations)

@@ -25,17 +25,17 @@ BY_TYPE = {
 """By column type, a value that the column does not have."""
 
 
-def named(value: Any) -> str:
+def named(value: object) -> str:
     return value.table if isinstance(value, Derived) else str(value)
 
 
 def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Discard the progress."""
 
 
 @contextmanager
 def superuser(url: str) -> Iterator[psycopg.Connection]:
-    """Somebody whom neither triggers nor constraints stop: those of this session are off, CHECKs are dropped."""
+    """Connect as a superuser with triggers and constraints off in this session."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
         yield connection

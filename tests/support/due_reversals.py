@@ -1,4 +1,4 @@
-"""Thousands of sellers' transfers whose money is wanted back, made at once."""
+"""Thousands of sellers' transfers with a reversal due, made in a few appends."""
 
 from itertools import islice
 from uuid import UUID
@@ -7,7 +7,7 @@ from domain.identity import transfer_stream
 from domain.provider_call.request_body import TransferBody
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.transfer_outcome import complete
-from tests.support.in_memory.stripe import LightStripe
+from tests.support.in_memory.stripe import MemoryStripe
 from tests.support.marketplace import CURRENCY, account
 from tests.support.virtual_fleet import Fleet
 from tests.support.virtual_time import now
@@ -16,8 +16,8 @@ AT_ONCE = 500
 """Transfers of one append."""
 
 
-async def reversals_due(fleet: Fleet, stripe: LightStripe, count: int, sellers: int = 100) -> list[UUID]:
-    """So many transfers of 900, paid at Stripe, each with a reversal of all of it that is due now; their ids."""
+async def reversals_due(fleet: Fleet, stripe: MemoryStripe, count: int, sellers: int = 100) -> list[UUID]:
+    """Make `count` transfers of 900, paid at Stripe, each with a full reversal that is due now; return their ids."""
     made = (_owed(stripe, number, f"seller{number % sellers}") for number in range(count))
     ids: list[UUID] = []
     while several := list(islice(made, AT_ONCE)):
@@ -28,7 +28,7 @@ async def reversals_due(fleet: Fleet, stripe: LightStripe, count: int, sellers: 
     return ids
 
 
-def _owed(stripe: LightStripe, number: int, seller: str) -> SellerTransfer:
+def _owed(stripe: MemoryStripe, number: int, seller: str) -> SellerTransfer:
     order_id, refund_id = f"o{number}", f"r{number}"
     transfer_id = transfer_stream(order_id, seller)
     metadata = {"transfer_id": str(transfer_id), "order_id": order_id, "seller_id": seller}

@@ -1,7 +1,7 @@
-"""Do Stripe's books, our facts and our rows tell the same story? Asked after every scenario, whatever it was about.
+"""Check that Stripe's books, the facts and the rows agree, for the end of every scenario.
 
-Everything is read from outside: one snapshot of the database as anybody with psql sees it, and the simulator's own ledger.
-What each seller must have in the end is computed here anew, from the order and its refunds, not by the ledger's code.
+Everything is read from outside: one snapshot of the database on a second connection, and the simulator's own ledger. The
+expected amount of each seller is computed from the order and its refunds, not by the ledger's code.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from psycopg import IsolationLevel
 from psycopg.rows import args_row
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from domain.fact import Fact, Stream
 from domain.identity import SALE
@@ -34,9 +34,11 @@ from projections.registry import Fold, fold
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_fold import TransferFold
 from projections.transfer_reversals import ReversalRow
+from tests.support.json_types import Json
 
-Json = dict[str, Any]
-ROWS: Mapping[str, type[Any]] = {
+AnyRow = Any
+"""A row of any read model."""
+ROWS: Mapping[str, type[AnyRow]] = {
     "seller_transfers": SellerTransferRow,
     "transfer_reversals": ReversalRow,
     "orders": OrderRow,
@@ -59,12 +61,12 @@ class Snapshot(NamedTuple):
     """The database at one instant."""
 
     recorded: Sequence[RecordedFact]
-    rows: Mapping[str, Sequence[Any]]
+    rows: Mapping[str, Sequence[AnyRow]]
     inbox: Mapping[str, int]
 
 
 class Refolded(NamedTuple):
-    """What the facts alone say."""
+    """Streams and rows folded from the facts alone."""
 
     streams: Mapping[UUID, Stream]
     folds: Mapping[UUID, Fold]
@@ -79,7 +81,9 @@ async def books_agree(stripe: SimulatorControl, pool: Pool) -> None:
     """Raises AssertionError that names every disagreement. Nothing may be at work meanwhile."""
     found = await disagreements(stripe, pool)
     # and the ledger's own verdict, which knows nothing of Stripe
-    found += [str(finding) for finding in (await asyncio.to_thread(verify, pool.conninfo, [], None, lambda *_: None)).findings]
+    found += [
+        str(finding) for finding in (await asyncio.to_thread(verify, str(pool.conninfo), [], None, lambda *_: None)).findings
+    ]
     assert not found, "the books disagree:\n" + "\n".join(found)
 
 
@@ -91,7 +95,7 @@ async def disagreements(stripe: SimulatorControl, pool: Pool) -> list[str]:
 
 
 def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]) -> list[str]:
-    """The same, of books that were read by somebody else. `held`: every transfer that Stripe holds."""
+    """Compare books that were read already. `held`: every transfer that Stripe holds."""
     broken = [f"chain: position {found.position} {found.what}" for found in breaks(snapshot.recorded)]
     if broken:
         return broken  # nothing can be told from facts that are not what they were
@@ -119,12 +123,12 @@ async def _snapshot(connection: Connection) -> Snapshot:
         await connection.set_isolation_level(None)
 
 
-async def _select(connection: Connection, query: Any, kind: type[Any]) -> list[Any]:
+async def _select(connection: Connection, query: Composed | SQL, kind: type[AnyRow]) -> list[AnyRow]:
     async with connection.cursor(row_factory=args_row(kind)) as cursor:
         return await (await cursor.execute(query)).fetchall()
 
 
-def _all_of(table: str, kind: Any) -> Any:
+def _all_of(table: str, kind: type[AnyRow]) -> Composed:
     columns = SQL(", ").join(map(Identifier, kind._fields))
     return SQL("select {} from {}").format(columns, Identifier(table))
 
@@ -140,7 +144,7 @@ def _refolded(recorded: Sequence[RecordedFact]) -> Refolded:
 # --- rows = facts -----------------------------------------------------------------------------------------------------
 
 
-def _rows_against_facts(stored: Mapping[str, Sequence[Any]], folds: Mapping[UUID, Fold]) -> Iterator[str]:
+def _rows_against_facts(stored: Mapping[str, Sequence[AnyRow]], folds: Mapping[UUID, Fold]) -> Iterator[str]:
     for table, expected in _expected_rows(folds).items():
         kept = {row[0]: row for row in stored[table]}
         for key in kept.keys() | expected.keys():
@@ -148,9 +152,9 @@ def _rows_against_facts(stored: Mapping[str, Sequence[Any]], folds: Mapping[UUID
                 yield f"{table}: row {key} is {kept.get(key)}, its facts fold to {expected.get(key)}"
 
 
-def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[Any, Any]]:
+def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[object, AnyRow]]:
     """By table and primary key, which is each row's first column."""
-    expected: dict[str, dict[Any, Any]] = {table: {} for table in ROWS}
+    expected: dict[str, dict[object, AnyRow]] = {table: {} for table in ROWS}
     for folded in folds.values():
         match folded:
             case TransferFold():
@@ -191,7 +195,7 @@ def _stripe_against_facts(held: Sequence[Json], facts: Refolded) -> Iterator[str
 
 
 def _one_transfer(transfer: SellerTransfer, folded: TransferFold, found: Sequence[Json]) -> Iterator[str]:
-    """`found`: what Stripe holds under our name, or under the name that we know it by."""
+    """`found`: the transfers that Stripe holds under our id, or under the Stripe id that we know."""
     row = folded.transfer
     paying = transfer.operation is not None and transfer.operation.what == TRANSFER and transfer.operation.open
     if row.stripe_transfer_id and [t["id"] for t in found] != [row.stripe_transfer_id]:
@@ -204,7 +208,7 @@ def _one_transfer(transfer: SellerTransfer, folded: TransferFold, found: Sequenc
 
 
 def _not_found(row: SellerTransferRow) -> bool:
-    """The ledger itself says that Stripe does not know it."""
+    """The ledger recorded that Stripe does not know the transfer."""
     return row.status == "permanently_failed" and (row.last_error or "").startswith("not_found")
 
 
@@ -250,7 +254,7 @@ def _named_twice(held: Sequence[Json]) -> Iterator[str]:
 
 
 def _dues(rows: Sequence[SellerTransferRow]) -> Iterator[str]:
-    """What is unsettled says when it goes on, or what it waits for; what is settled says neither."""
+    """An unsettled row has a due instant or a reason to wait; a settled row has neither."""
     for row in rows:
         says_when, says_what = row.next_retry_at is not None, row.waiting_for is not None
         if row.status == "reversal_pending" and not says_when:
@@ -291,9 +295,9 @@ def _one_share(
     transfers: Sequence[tuple[SellerTransfer, TransferFold]],
     held: Mapping[str, Json],
 ) -> Iterator[str]:
-    """Never more back than the share; and once all is settled, to the cent what proportional refunds and disputes left of it."""
+    """Never reverse more than the share; once all is settled, leave to the cent the rest after proportional refunds and disputes."""
     ids = {folded.transfer.stripe_transfer_id for _, folded in transfers}
-    net = sum(held[id_]["amount"] - held[id_]["amount_reversed"] for id_ in ids if id_ in held)
+    net = sum(held[id_]["amount"] - held[id_]["amount_reversed"] for id_ in ids if id_ is not None and id_ in held)
     if not 0 <= net <= share:
         yield f"order {order.order_id}: seller {seller} has {net} of a share of {share}"
     for transfer, folded in transfers:
@@ -307,6 +311,6 @@ def _one_share(
 
 
 def _settled(folded: TransferFold) -> bool:
-    """Nothing is due, nobody is waited for, and nobody else took money back at Stripe."""
+    """Nothing is due, nothing waits, and there is no external reversal at Stripe."""
     strangers = any(row.settled_by == "external" for row in folded.reversals.rows.values())
     return folded.transfer.status not in (*UNSETTLED, "permanently_failed") and not strangers

@@ -1,4 +1,4 @@
-"""What an answer of Stripe leads to: the vocabulary of the table of rejections."""
+"""Expected outcomes of the answers in the response matrix: facts, row, keys, and end."""
 
 from enum import Enum, auto
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class Due(Enum):
     """Not by itself."""
 
 
-class Follows(NamedTuple):
-    """What one answer leads to."""
+class ExpectedOutcome(NamedTuple):
+    """The expected effects of one answer."""
 
     facts: tuple[str, ...]
     """Appended by the answer."""
@@ -37,9 +37,9 @@ class Follows(NamedTuple):
     """Money may have moved without our knowing."""
     alarm: str | None = None
     prefix: str | None = ""
-    """What stands before Stripe's words in `last_error`; None: there is no error."""
+    """The text before Stripe's message in `last_error`; None: there is no error."""
     then: tuple[str, ...] = ()
-    """Facts of what comes next, once the cause is gone."""
+    """Facts that follow once the cause is gone."""
     ends: str | None = None
     """The status in the end; None: paid, or all of it taken back."""
     identified: bool = True
@@ -49,74 +49,74 @@ class Follows(NamedTuple):
 PAID, TAKEN = ("CallStarted", "Completed"), ("CallStarted", "Reversed")
 
 
-def rejected(*, stored: bool, cured: bool = True) -> Follows:
+def rejected(*, stored: bool, cured: bool = True) -> ExpectedOutcome:
     """Definitely not paid: an attempt is gone. Without a cure the next call is refused as well."""
     then, ends = (PAID, None) if cured else (("CallStarted", "Failed"), "failed")
     epochs = (1, 1 + stored)
-    return Follows(("Failed",), "rejected", "failed", epochs, retries=1, due=Due.BACKOFF, then=then, ends=ends)
+    return ExpectedOutcome(("Failed",), "rejected", "failed", epochs, retries=1, due=Due.BACKOFF, then=then, ends=ends)
 
 
-def unfunded(*, stored: bool = True) -> Follows:
+def unfunded(*, stored: bool = True) -> ExpectedOutcome:
     """The platform has too little: no fault of the transfer's."""
-    return Follows(
+    return ExpectedOutcome(
         ("Failed",), "awaiting_funds", "failed", (1, 1 + stored),
         due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=PAID,
     )  # fmt: skip
 
 
-def on_hold(*, stored: bool = True) -> Follows:
-    """The seller's account cannot take money: nothing is due until it can, or somebody says so."""
-    return Follows(("Failed",), "on_hold", "failed", (1, 1 + stored), waiting_for="account", alarm="on_hold", then=PAID)
+def on_hold(*, stored: bool = True) -> ExpectedOutcome:
+    """The seller's account cannot take money: nothing is due until it can, or until a person retries."""
+    return ExpectedOutcome(("Failed",), "on_hold", "failed", (1, 1 + stored), waiting_for="account", alarm="on_hold", then=PAID)
 
 
-def uncollectable(*, stored: bool = True) -> Follows:
+def uncollectable(*, stored: bool = True) -> ExpectedOutcome:
     """Refused, although Stripe's books show enough left: most likely the seller has too little."""
-    return Follows(
+    return ExpectedOutcome(
         ("AttemptDeferred",), "awaiting_funds", None, (1, 1 + stored),
         due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=TAKEN,
     )  # fmt: skip
 
 
-def not_taken(*, stored: bool = False) -> Follows:
+def not_taken(*, stored: bool = False) -> ExpectedOutcome:
     """Refused for a reason that no money mends: an attempt is gone."""
-    return Follows(("AttemptDeferred",), "rejected", None, (1, 1 + stored), retries=1, due=Due.BACKOFF, then=TAKEN)
+    return ExpectedOutcome(("AttemptDeferred",), "rejected", None, (1, 1 + stored), retries=1, due=Due.BACKOFF, then=TAKEN)
 
 
-def not_found() -> Follows:
+def not_found() -> ExpectedOutcome:
     """One answer is enough: a person is needed."""
-    return Follows(
+    return ExpectedOutcome(
         ("PermanentlyFailed",), "not_found", "permanently_failed", (1,),
         alarm="permanently_failed", prefix="not_found: ", ends="permanently_failed",
     )  # fmt: skip
 
 
-def hindered(why: str, alarm: str | None = None, *, open_: bool = False) -> "Both":
+def hindered(why: str, alarm: str | None = None, *, open_: bool = False) -> "PerCall":
     """Stripe did not begin: the same key, soon, and no attempt is gone."""
-    return for_both(Follows(("AttemptDeferred",), why, None, (1, 1), due=Due.HINDERED, alarm=alarm, open=open_))
+    return for_both(ExpectedOutcome(("AttemptDeferred",), why, None, (1, 1), due=Due.HINDERED, alarm=alarm, open=open_))
 
 
-def unknown(why: str, alarm: str | None = None, *, identified: bool = True) -> "Both":
-    """Nobody can tell what became of it: the same key and body, and an attempt is gone."""
-    follows = Follows(("AttemptDeferred",), "unknown", None, (1, 1), retries=1, due=Due.BACKOFF, open=True, alarm=alarm)
+def unknown(why: str, alarm: str | None = None, *, identified: bool = True) -> "PerCall":
+    """The outcome is unknown: the same key and body again, and an attempt is gone."""
+    follows = ExpectedOutcome(("AttemptDeferred",), "unknown", None, (1, 1), retries=1, due=Due.BACKOFF, open=True, alarm=alarm)
     return for_both(follows._replace(prefix=f"{why}: ", identified=identified))
 
 
-class Both(NamedTuple):
-    """What follows for each of the two calls; None where it cannot meet that answer."""
+class PerCall(NamedTuple):
+    """The expected outcome for each of the two calls; None where the call cannot meet that answer."""
 
-    create: Follows | None = None
-    reverse: Follows | None = None
+    create: ExpectedOutcome | None = None
+    reverse: ExpectedOutcome | None = None
 
-    def of(self, call: str) -> Follows | None:
+    def of(self, call: str) -> ExpectedOutcome | None:
         return self.create if call == CREATE else self.reverse
 
 
-def for_both(follows: Follows) -> Both:
+def for_both(follows: ExpectedOutcome) -> PerCall:
     """The same for either, which then succeeds."""
-    return Both(follows._replace(then=PAID), follows._replace(then=TAKEN))
+    return PerCall(follows._replace(then=PAID), follows._replace(then=TAKEN))
 
 
-def heard_again(*, made: bool) -> Both:
+def repeated_500(*, made: bool) -> PerCall:
     """The key repeats its 500 for ever. That is one attempt, however often it is heard; then Stripe's books decide."""
     first, last = unknown("http_500"), ("Completed", "Reversed")
     more = () if made else ("AttemptDeferred", "CallStarted")
@@ -124,4 +124,4 @@ def heard_again(*, made: bool) -> Both:
     paid, taken = [("CallStarted", "AttemptDeferred", *more, ending) for ending in last]
     assert first.create is not None
     assert first.reverse is not None
-    return Both(first.create._replace(then=paid, epochs=epochs), first.reverse._replace(then=taken, epochs=epochs))
+    return PerCall(first.create._replace(then=paid, epochs=epochs), first.reverse._replace(then=taken, epochs=epochs))

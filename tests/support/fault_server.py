@@ -5,7 +5,7 @@ import json
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -18,7 +18,7 @@ class Received(NamedTuple):
     body: str
 
 
-def response(status: int, body: Any, headers: Mapping[str, str] | None = None) -> bytes:
+def response(status: int, body: object, headers: Mapping[str, str] | None = None) -> bytes:
     """An HTTP answer as the providers form it; a str body goes out as it is, anything else as JSON."""
     content = (body if isinstance(body, str) else json.dumps(body)).encode("utf-8", "surrogateescape")
     lines = {"Content-Type": "application/json", "Request-Id": "req_1", "Content-Length": len(content)}
@@ -49,10 +49,10 @@ class FaultServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
-    def answers(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+    def answers(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
         self.sends(response(status, body, headers))
 
-    def refuses(self, status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+    def refuses(self, status: int, error: Mapping[str, object], headers: Mapping[str, str] | None = None) -> None:
         self.answers(status, {"error": error}, headers)
 
     def sends(self, raw: bytes, *, then_close: bool = False) -> None:
@@ -64,7 +64,7 @@ class FaultServer:
 
         self._script.append(play)
 
-    def cuts_the_body_short(self, body: Any) -> None:
+    def cuts_the_body_short(self, body: object) -> None:
         whole = response(200, body)
         self.sends(whole[: len(whole) - 20], then_close=True)
 

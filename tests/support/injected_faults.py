@@ -1,21 +1,31 @@
-"""How Stripe is brought to refuse a call, or to leave it without an answer that anybody could read."""
+"""Faults, refusals and altered answers of the simulated Stripe."""
 
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.simulators.stripe.errors import CATALOGUE
+from tests.support.json_types import Json
 from tests.support.service import CREATE, account
 
-if TYPE_CHECKING:
-    from tests.support.story import Play
-
-Json = dict[str, Any]
-Step = Callable[["Play"], Awaitable[object]]
 EUR, ENOUGH = "eur", 10**9
+
+
+class TransferUnderTest(Protocol):
+    """A transfer to one seller at the simulated Stripe."""
+
+    seller: str
+    stripe_transfer_id: str
+
+    @property
+    def stripe(self) -> SimulatorControl: ...
+
+
+Step = Callable[[TransferUnderTest], Awaitable[object]]
 
 
 class Fault(NamedTuple):
@@ -25,8 +35,8 @@ class Fault(NamedTuple):
     settings: Mapping[str, Any] = {}
 
 
-class Scene(NamedTuple):
-    """A situation at Stripe in which its own rules refuse the call, and what ends that situation."""
+class Situation(NamedTuple):
+    """A situation at Stripe in which its own rules refuse the call: how it begins and how it ends."""
 
     begins: Step | None = None
     ends: Step | None = None
@@ -35,24 +45,24 @@ class Scene(NamedTuple):
     """The charge that the transfer is to be made of."""
 
 
-class Rewritten(NamedTuple):
-    """Stripe carries the call out, and something between it and us alters the answer."""
+class RewrittenAnswer(NamedTuple):
+    """Stripe executes the call, and a proxy alters the answer."""
 
     body: Callable[[Json], object]
     status: int = 200
 
 
-class Between:
-    """What stands between Stripe and us: alters the next answer to one of the two calls, when told to."""
+class AnswerRewriter:
+    """Alters the next answer of Stripe to one of the two calls, on request."""
 
     def __init__(self) -> None:
-        self._next: tuple[re.Pattern[str], Rewritten] | None = None
+        self._next: tuple[re.Pattern[str], RewrittenAnswer] | None = None
 
-    def rewrite(self, call: str, rewritten: Rewritten) -> None:
+    def rewrite(self, call: str, rewritten: RewrittenAnswer) -> None:
         path = "/v1/transfers" if call == CREATE else "/v1/transfers/[^/]+/reversals"
         self._next = re.compile(path), rewritten
 
-    def take(self, scope: Scope) -> Rewritten | None:
+    def take(self, scope: Scope) -> RewrittenAnswer | None:
         if self._next is None or scope["type"] != "http" or scope["method"] != "POST":
             return None
         path, rewritten = self._next
@@ -62,11 +72,11 @@ class Between:
         return rewritten
 
 
-class Proxy:
-    """`Between` as middleware of the simulator."""
+class RewritingMiddleware:
+    """An `AnswerRewriter` as middleware of the simulator."""
 
-    def __init__(self, app: ASGIApp, between: Between) -> None:
-        self._app, self._between = app, between
+    def __init__(self, app: ASGIApp, rewriter: AnswerRewriter) -> None:
+        self._app, self._between = app, rewriter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         rewritten = self._between.take(scope)
@@ -84,7 +94,7 @@ class Proxy:
         await self._app(scope, receive, altered)
 
 
-async def _altered(rewritten: Rewritten, start: Message, body: bytes, send: Send) -> None:
+async def _altered(rewritten: RewrittenAnswer, start: Message, body: bytes, send: Send) -> None:
     changed = json.dumps(rewritten.body(json.loads(body))).encode()
     kept = [header for header in start["headers"] if header[0] != b"content-length"]
     headers = [*kept, (b"content-length", str(len(changed)).encode())]
@@ -92,7 +102,7 @@ async def _altered(rewritten: Rewritten, start: Message, body: bytes, send: Send
     await send({"type": "http.response.body", "body": changed})
 
 
-Provocation = Fault | Scene | Rewritten
+InjectedFault = Fault | Situation | RewrittenAnswer
 
 
 def catalogued(name: str, *, stored: bool = False, **changes: Any) -> Fault:
@@ -107,51 +117,51 @@ def having(**fields: object) -> Callable[[Json], object]:
     return lambda shown: shown | fields
 
 
-# --- scenes -----------------------------------------------------------------------------------------------------------
+# --- situations -----------------------------------------------------------------------------------------------------------
 
 
-async def drain_platform(play: "Play") -> None:
-    await play.stripe.drain(EUR)
+async def drain_platform(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.drain(EUR)
 
 
-async def fund_platform(play: "Play") -> None:
-    await play.stripe.fund(EUR, ENOUGH)
+async def fund_platform(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.fund(EUR, ENOUGH)
 
 
-async def drain_seller(play: "Play") -> None:
-    await play.stripe.drain(EUR, account=account(play.seller))
+async def drain_seller(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.drain(EUR, account=account(transfer.seller))
 
 
-async def fund_seller(play: "Play") -> None:
-    await play.stripe.fund(EUR, ENOUGH, account=account(play.seller))
+async def fund_seller(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.fund(EUR, ENOUGH, account=account(transfer.seller))
 
 
-async def forbid_transfers(play: "Play") -> None:
-    await play.stripe.change_account(account(play.seller), transfers_capability="inactive")
+async def forbid_transfers(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.change_account(account(transfer.seller), transfers_capability="inactive")
 
 
-async def allow_transfers(play: "Play") -> None:
-    await play.stripe.change_account(account(play.seller), transfers_capability="active")
+async def allow_transfers(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.change_account(account(transfer.seller), transfers_capability="active")
 
 
-async def open_the_account(play: "Play") -> None:
-    await play.stripe.change_account(account(play.seller))
+async def open_the_account(transfer: TransferUnderTest) -> None:
+    await transfer.stripe.change_account(account(transfer.seller))
 
 
 def charged(id_: str, currency: str, amount: int) -> Step:
     """A buyer's payment, of which the transfer is to be made."""
 
-    async def begins(play: "Play") -> None:
-        await play.stripe.create_charge(id_, currency, amount)
+    async def begins(transfer: TransferUnderTest) -> None:
+        await transfer.stripe.create_charge(id_, currency, amount)
 
     return begins
 
 
 def taken_back(amount: int | None = None) -> Step:
-    """By somebody else, in the dashboard."""
+    """An external reversal, made in the dashboard."""
 
-    async def begins(play: "Play") -> None:
-        await play.stripe.external_reversal(play.stripe_transfer_id, amount)
+    async def begins(transfer: TransferUnderTest) -> None:
+        await transfer.stripe.external_reversal(transfer.stripe_transfer_id, amount)
 
     return begins
 
@@ -159,12 +169,12 @@ def taken_back(amount: int | None = None) -> Step:
 def worded(name: str, first: Step, **changes: Any) -> Step:
     """The situation, and the entry of the catalogue that speaks of it in other words."""
 
-    async def begins(play: "Play") -> None:
-        await play.stripe.reword(name, **changes)
-        await first(play)
+    async def begins(transfer: TransferUnderTest) -> None:
+        await transfer.stripe.reword(name, **changes)
+        await first(transfer)
 
     return begins
 
 
-PLATFORM_POOR = Scene(drain_platform, fund_platform)
-SELLER_POOR = Scene(drain_seller, fund_seller)
+PLATFORM_POOR = Situation(drain_platform, fund_platform)
+SELLER_POOR = Situation(drain_seller, fund_seller)

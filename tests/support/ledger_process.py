@@ -1,4 +1,4 @@
-"""The ledger as a process of its own: started as a person starts it, spoken to over HTTP, killed with signals."""
+"""The ledger as a process of its own: started by its command, called over HTTP, killed with signals."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from infrastructure.hyperswitch.signature import HEADER, sign
+from tests.support.json_types import Json
 from tests.support.service import CURRENCY, account
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +25,6 @@ SECRET = "the-secret-of-this-test"
 READY = {"serve": "serving", "worker": "working"}
 STARTS_WITHIN = 30.0
 FOREIGN = ("DATABASE_URL", "STRIPE_", "HYPERSWITCH_", "LEDGER_", "REVERSAL_", "TRANSFER_RETRY_", "MISSED_")
-
-Json = dict[str, Any]
 
 
 def environment(database_url: str, stripe_url: str, **changes: str) -> dict[str, str]:
@@ -43,7 +42,7 @@ def environment(database_url: str, stripe_url: str, **changes: str) -> dict[str,
 
 
 class LedgerProcess:
-    """`python -m scripts serve` or `worker`, and what it has said."""
+    """A process of `python -m scripts serve` or `worker`, and its log lines."""
 
     def __init__(self, process: Process, port: int) -> None:
         self._process, self.url = process, f"http://127.0.0.1:{port}"
@@ -129,7 +128,7 @@ def _free_port() -> int:
         return port
 
 
-class Web:
+class LedgerClient:
     """The marketplace, over HTTP, and its payment provider, by signed webhooks."""
 
     _numbers = count(1)
@@ -139,7 +138,7 @@ class Web:
 
     @classmethod
     @asynccontextmanager
-    async def to(cls, process: LedgerProcess) -> AsyncIterator["Web"]:
+    async def to(cls, process: LedgerProcess) -> AsyncIterator["LedgerClient"]:
         # `serving` is said just before it listens, so the first connection may be refused
         transport = httpx.AsyncHTTPTransport(retries=6)
         async with httpx.AsyncClient(base_url=process.url, timeout=20, trust_env=False, transport=transport) as http:

@@ -1,21 +1,22 @@
-"""What is really committed, seen by somebody who is not the ledger; and waiting for it without sleeping."""
+"""A second connection to the database: it sees only committed rows, and waits for them without sleeping."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import TupleRow, class_row, dict_row
 
 from domain.fact import Fact
 from infrastructure.postgres.connections import Pool, connect, new_pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.fact_reader import FactReader
 from projections.seller_transfers import SellerTransferRow
+from tests.support.json_types import Json
 
 PATIENCE = 30.0
 """Seconds after which waiting has failed."""
@@ -25,11 +26,10 @@ ROWS = "select * from seller_transfers where order_id = %s order by seller_id, c
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Fact)
-Json = dict[str, Any]
 
 
 async def eventually(condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:
-    """Ask until the answer is true: for what nobody announces, such as a lock that somebody waits for."""
+    """Ask until the answer is true: for states without a notification, such as a lock wait."""
     deadline = monotonic() + patience
     while not (answer := await condition()):
         assert monotonic() < deadline, f"waited {patience:.0f} s in vain for: {what}"
@@ -37,16 +37,16 @@ async def eventually(condition: Callable[[], Awaitable[T]], what: str, patience:
     return answer
 
 
-class View:
-    """A connection that listens, and a small pool to look with."""
+class LedgerView:
+    """A connection that listens, and a small pool for queries."""
 
-    def __init__(self, database_url: str, pool: Pool, listening: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, database_url: str, pool: Pool, listening: psycopg.AsyncConnection[TupleRow]) -> None:
         self.database_url, self.pool, self._listening = database_url, pool, listening
         self._history = FactReader(EventStore(database_url, pool))
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, database_url: str) -> AsyncIterator["View"]:
+    async def of(cls, database_url: str) -> AsyncIterator["LedgerView"]:
         ours = make_conninfo(database_url, application_name=NAME)
         async with new_pool(ours, max_size=4) as pool, await connect(ours) as listening:
             await listening.execute("listen ledger_events")
@@ -105,7 +105,7 @@ class View:
         return found[-1]
 
     async def select(self, query: str, *values: object) -> list[Json]:
-        """Any rows, as dictionaries."""
+        """Return rows as dictionaries."""
         async with self.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query.encode(), values)
             return await cursor.fetchall()

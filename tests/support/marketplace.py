@@ -1,7 +1,7 @@
-"""The marketplace and its payment provider, as they speak to a fleet: by commands, and by webhooks."""
+"""The marketplace and its payment provider, as callers of a virtual fleet: by commands and by webhooks."""
 
+from collections.abc import Mapping
 from itertools import count
-from typing import Any
 
 import orjson
 
@@ -18,12 +18,12 @@ CURRENCY = "EUR"
 
 
 def account(seller_id: str) -> str:
-    """The seller's account at Stripe."""
+    """Return the id of the seller's account at Stripe."""
     return f"acct_1{seller_id}"
 
 
-class Market:
-    """Orders, payments, refunds, and what has become of them."""
+class Marketplace:
+    """Orders, payments and refunds, and the rows and facts that follow from them."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet, self._events = fleet, count(1)
@@ -41,7 +41,7 @@ class Market:
     # --- webhooks -----------------------------------------------------------------------------------------------------
 
     async def payment_webhook(self, order_id: str, amount: int, times: int = 1) -> None:
-        """The payment succeeded, and we are told so several times."""
+        """Deliver a webhook about a succeeded payment, `times` times."""
         payment = {
             "payment_id": f"pay_{order_id}",
             "status": "succeeded",
@@ -52,7 +52,7 @@ class Market:
         await self._webhook("payment_succeeded", payment, times)
 
     async def refund_webhook(self, event_type: str, name: str, order_id: str, amount: int, times: int = 1) -> None:
-        """`refund_succeeded` or `refund_failed`."""
+        """Deliver `refund_succeeded` or `refund_failed`, `times` times."""
         refund = {
             "refund_id": name,
             "payment_id": f"pay_{order_id}",
@@ -63,7 +63,7 @@ class Market:
         }
         await self._webhook(event_type, refund, times)
 
-    async def _webhook(self, event_type: str, content: dict[str, Any], times: int) -> None:
+    async def _webhook(self, event_type: str, content: Mapping[str, object], times: int) -> None:
         event_id = f"evt_{next(self._events)}"
         body = orjson.dumps({"event_id": event_id, "event_type": event_type, "content": {"object": content}})
         for _ in range(times):
@@ -72,12 +72,12 @@ class Market:
     # --- what has become of them ----------------------------------------------------------------------------------------
 
     def transfers(self, order_id: str) -> list[SellerTransferRow]:
-        """The order's rows, by seller, oldest first."""
+        """Return the order's rows, by seller, oldest first."""
         rows = [row for row in self._fleet.database.tables["seller_transfers"].values() if row.order_id == order_id]
         return sorted(rows, key=lambda row: (row.seller_id, row.created_at, row.cause))
 
     def transfer(self, order_id: str) -> SellerTransferRow:
-        """The only row of the order."""
+        """Return the only row of the order."""
         (row,) = self.transfers(order_id)
         return row
 
@@ -85,15 +85,15 @@ class Market:
         return [row.status for row in self.transfers(order_id)]
 
     def reversals(self, order_id: str) -> list[ReversalRow]:
-        """Oldest first."""
+        """Return the order's reversals, oldest first."""
         rows = [row for row in self._fleet.database.tables["transfer_reversals"].values() if row.order_id == order_id]
         return sorted(rows, key=lambda row: (row.created_at, str(row.reversal_id)))
 
     def facts(self, order_id: str) -> list[Fact]:
-        """Of the order's only transfer."""
+        """Return the facts of the order's only transfer."""
         codec = FactCodec()
         return [codec.fact(one) for one in self._fleet.database.streams[self.transfer(order_id).transfer_id]]
 
     def alarms(self) -> dict[str, str]:
-        """What a person has to look at: what it is about, by kind."""
+        """Return the subjects of the open alarms, by kind."""
         return {alarm.kind: alarm.subject for alarm in self._fleet.database.alarms.raised()}

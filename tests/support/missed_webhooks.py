@@ -1,4 +1,4 @@
-"""A ledger whose webhooks get lost, and a poller whose clock is ahead: what happened a moment ago is old enough for it."""
+"""A ledger that receives no webhooks, and a poller whose clock is ahead, so that recent events are old enough for it."""
 
 import json
 from collections.abc import AsyncIterator
@@ -21,16 +21,17 @@ from infrastructure.service import Service
 from infrastructure.settings import Settings
 from infrastructure.simulators.hyperswitch import HyperswitchControl
 from infrastructure.web.app import application_of
+from tests.support.json_types import Json
 from tests.support.service import CURRENCY, account
 
 SECRET = "the-secret-of-this-test"
-AHEAD = timedelta(minutes=11)
+AFTER_GRACE = timedelta(minutes=11)
 """The time that a webhook may be under way, and a minute."""
 STRIPE, PSP = MissedStripeEvents.name, MissedPspEvents.name
 
 
-class Ahead:
-    """A clock that tells what the ledger's will tell after some time."""
+class ShiftedClock:
+    """A clock that is ahead of the ledger's clock by `by`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock, self.by = clock, timedelta(0)
@@ -42,15 +43,15 @@ class Ahead:
         self._clock.observe(database_now)
 
 
-class Lossy:
-    """A ledger at work that is told nothing, and its poller."""
+class LedgerWithoutWebhooks:
+    """A ledger that receives no webhooks, and its poller."""
 
-    def __init__(self, service: Service, poller: Poller, clock: Ahead) -> None:
+    def __init__(self, service: Service, poller: Poller, clock: ShiftedClock) -> None:
         self.service, self.poller, self._clock = service, poller, clock
         self.door = httpx.AsyncClient(transport=httpx.ASGITransport(application_of(service)), base_url="http://ledger")
 
-    async def check(self, provider: str, ahead: timedelta = AHEAD) -> Round:
-        """A round that is made so much later."""
+    async def check(self, provider: str, ahead: timedelta = AFTER_GRACE) -> Round:
+        """Poll a provider as if the time `ahead` had passed."""
         self._clock.by = ahead
         (asked,) = [each for each in self.poller.providers if each.name == provider]
         found = await self.poller.check(asked, anyway=True)
@@ -69,7 +70,7 @@ class Lossy:
         (await self.door.post("/v1/orders", json=body)).raise_for_status()
 
     async def alarms(self) -> dict[str, str]:
-        """Those that are open, with what they say."""
+        """Return the details of the open alarms, by kind."""
         return {alarm.kind: alarm.detail for alarm in await self.service.alarms.raised()}
 
     async def inbox(self) -> list[tuple[str, str, str]]:
@@ -77,8 +78,8 @@ class Lossy:
         return [(row.event_type, row.source, row.status) for row in reversed(await self.service.inbox.newest(limit=1_000))]
 
 
-def watched(settings: Settings, psp_url: str) -> Settings:
-    """Both providers send webhooks, and can be asked."""
+def with_both_providers(settings: Settings, psp_url: str) -> Settings:
+    """Return settings with which both providers send webhooks and can be polled."""
     return replace(
         settings,
         stripe_webhook_secrets=(SECRET,),
@@ -89,19 +90,21 @@ def watched(settings: Settings, psp_url: str) -> Settings:
 
 
 @asynccontextmanager
-async def lossy(settings: Settings, **options: Any) -> AsyncIterator[Lossy]:
-    """At work with these settings; drained at the end."""
+async def ledger_without_webhooks(settings: Settings, **options: Any) -> AsyncIterator[LedgerWithoutWebhooks]:
+    """Run a ledger with these settings; drained at the end."""
     async with running(settings, **options) as service:
-        clock = Ahead(service.clock)
+        clock = ShiftedClock(service.clock)
         providers = poller_of(service).providers
         poller = Poller(PostgresWebhookPolls(service.pool), service.inbox, service.alarms, clock, providers, Times())
-        stage = Lossy(service, poller, clock)
+        stage = LedgerWithoutWebhooks(service, poller, clock)
         async with stage.door:
             yield stage
 
 
-async def refunded(psp: HyperswitchControl, order_id: str = "o1", amount: int | None = None, status: str = "succeeded") -> str:
-    """A refund made in the payment provider's dashboard; its id."""
+async def make_refund_at_psp(
+    psp: HyperswitchControl, order_id: str = "o1", amount: int | None = None, status: str = "succeeded"
+) -> str:
+    """Make a refund in the payment provider's dashboard; return its id."""
     made = await psp.make_refund(f"pay_{order_id}", amount)
     name = str(made["refund_id"])
     if status != "pending":
@@ -109,8 +112,8 @@ async def refunded(psp: HyperswitchControl, order_id: str = "o1", amount: int | 
     return name
 
 
-async def told(ledger: Lossy, event_id: str, event_type: str, shown: dict[str, Any]) -> None:
-    """A webhook of the payment provider arrives, and is answered."""
+async def deliver_webhook(ledger: LedgerWithoutWebhooks, event_id: str, event_type: str, shown: Json) -> None:
+    """Deliver a webhook of the payment provider."""
     envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "details", "object": shown}}
     body = json.dumps(envelope).encode()
     answer = await ledger.door.post("/webhooks/hyperswitch", content=body, headers={HEADER: sign(body, SECRET)})

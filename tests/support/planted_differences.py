@@ -1,4 +1,4 @@
-"""A ledger and a simulated Stripe that agree but for what is planted: a known number of differences of every kind."""
+"""A ledger and a simulated Stripe that agree except for a known number of planted differences of every kind."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ from infrastructure.simulators.stripe.books import DASHBOARD, SimulatedStripeBoo
 from infrastructure.simulators.stripe.transfers import create_reversal, create_transfer
 
 SELLERS, SHARE, BACK = 5, 1_000, 100
-"""Per order; of each seller; of each seller by a refund."""
+"""Sellers per order, share of each seller, and the part of each share that a refund takes back."""
 PER_APPEND, AT_ONCE = 5, 8
 MANY = 105
-"""Reversals of one transfer: more than a page of their list."""
+"""Reversals of one transfer: more than one page of their list."""
 OF_REVERSALS = ("lost_reversal", "invented_reversal", "smaller_reversal")
 PLANTS = (
     "missing_here", "without_marks", "missing_there", "amount", "currency", "external_reversal", "duplicate", "unclaimed",
@@ -34,8 +34,8 @@ PLANTS = (
 
 
 @dataclass
-class Seeds:
-    """What was planted: the kind that each object at Stripe has to be found as."""
+class PlantedDifferences:
+    """Plants differences, and lists the kind of finding that each object at Stripe has to lead to."""
 
     books: SimulatedStripeBooks
     now: datetime
@@ -43,7 +43,7 @@ class Seeds:
     planted: dict[str, str] = field(default_factory=dict)
 
     async def grow(self, storage: Storage, transfers: int) -> None:
-        """So many transfers of ours here and at Stripe, through the real door."""
+        """Make so many transfers here and at Stripe, through the real event log."""
         for currency in ("eur", "usd"):
             fund(self.books, PLATFORM, currency, 2_000 * transfers, "available")
         ledger, orders = PostgresEventLog(storage.store), self._orders(transfers // SELLERS)

@@ -1,7 +1,7 @@
-"""The table of all answers to the two calls that move money: what Stripe does, and what must follow.
+"""The response matrix: every answer to the two calls that move money, and its expected outcome.
 
-`mark` says how well it is known that Stripe does so: W recorded on the wire, D documented, K in the SDK, R executed against
-a local server, P reported by third parties, G guessed. Whatever follows must be safe even where the mark is a P or a G.
+`mark` says how well Stripe's behaviour is known: W recorded on the wire, D documented, K in the SDK, R executed against a
+local server, P reported by third parties, G guessed. The outcome must be safe even where the mark is a P or a G.
 """
 
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from tests.support.expected_outcomes import (
-    Both,
-    Follows,
-    heard_again,
+    ExpectedOutcome,
+    PerCall,
     hindered,
     not_found,
     not_taken,
     on_hold,
     rejected,
+    repeated_500,
     uncollectable,
     unfunded,
     unknown,
@@ -25,9 +25,9 @@ from tests.support.injected_faults import (
     PLATFORM_POOR,
     SELLER_POOR,
     Fault,
-    Provocation,
-    Rewritten,
-    Scene,
+    InjectedFault,
+    RewrittenAnswer,
+    Situation,
     allow_transfers,
     catalogued,
     charged,
@@ -49,8 +49,8 @@ LOOKS = timedelta(seconds=2)
 class Row(NamedTuple):
     id: str
     mark: str
-    stripe: Provocation
-    follows: Both
+    stripe: InjectedFault
+    follows: PerCall
     entry: str | None = None
     """The entry of the simulator's catalogue, where Stripe answers with an error of its own."""
     says: str | None = None
@@ -67,14 +67,14 @@ class Row(NamedTuple):
         return fault is not None and (fault.kind == "status" or fault.settings.get("stored") is False)
 
 
-def _stated(id_: str, mark: str, entry: str, follows: Both, *, stored: bool = False, **changes: object) -> Row:
-    """Stripe answers with this entry, whatever its reasons."""
+def _stated(id_: str, mark: str, entry: str, follows: PerCall, *, stored: bool = False, **changes: object) -> Row:
+    """A row for a Stripe that answers with this entry of the catalogue."""
     says = changes.get("message")
     return Row(id_, mark, catalogued(entry, stored=stored, **changes), follows, entry, says if isinstance(says, str) else None)
 
 
-EXTERNALLY = Follows(("Reversed",), "external", "reversed", (1,), prefix=None, identified=False)
-THE_REST = Follows(
+EXTERNALLY = ExpectedOutcome(("Reversed",), "external", "reversed", (1,), prefix=None, identified=False)
+THE_REST = ExpectedOutcome(
     ("ReversalRequested", "PartiallyReversed", "ReversalRequested", "CallStarted", "Reversed"), "us", "reversed", (1, 2),
     prefix=None, identified=False,
 )  # fmt: skip
@@ -82,10 +82,10 @@ LACKS = "destination_lacks_capability"
 POOR = "seller_balance_too_low"
 DECLINED = {"status": 402, "type": "card_error", "code": "card_declined", "message": "Your card was declined."}
 OTHER_MODE = "No such transfer: 'tr_x'; a similar object exists in live mode, but a test mode key was used to make this request."
-REFUSED = Both(rejected(stored=True), uncollectable())
-INVALID = Both(rejected(stored=False), not_taken())
+REFUSED = PerCall(rejected(stored=True), uncollectable())
+INVALID = PerCall(rejected(stored=False), not_taken())
 """A validation error with a code, which says that no money would help."""
-UNTOLD = Both(rejected(stored=False), uncollectable(stored=False))
+UNTOLD = PerCall(rejected(stored=False), uncollectable(stored=False))
 """The same without one: it could be anything."""
 SILENT = "stripe_refuses_the_key"
 STRANGE = "stripe_answer_not_understood"
@@ -93,37 +93,37 @@ NO_JSON = r"HTTP \d+ with a body that is not Stripe's: .+"
 
 REFUSALS = [
     # the destination and the source
-    Row("destination unknown", "W, param G", Scene(None, open_the_account, seller="missing"),
-        Both(create=rejected(stored=False)), "no_such_destination"),
-    Row("destination lacks capability", "P", Scene(forbid_transfers, allow_transfers), Both(create=on_hold()), LACKS),
-    _stated("destination lacks capability, not stored", "P", LACKS, Both(create=on_hold(stored=False))),
-    _stated("destination lacks capability, as 403", "P", LACKS, Both(create=on_hold(stored=False)), status=403),
-    Row("source unknown", "G", Scene(source="ch_missing"),
-        Both(create=rejected(stored=False, cured=False)), "no_such_charge"),
-    Row("source in another currency", "P", Scene(charged("ch_1usd", "usd", 5_000), source="ch_1usd"),
-        Both(create=rejected(stored=True, cured=False)), "source_currency_differs"),
-    Row("source overspent", "G", Scene(charged("ch_1small", "eur", 100), source="ch_1small"),
-        Both(create=rejected(stored=True, cured=False)), "source_overspent"),
+    Row("destination unknown", "W, param G", Situation(None, open_the_account, seller="missing"),
+        PerCall(create=rejected(stored=False)), "no_such_destination"),
+    Row("destination lacks capability", "P", Situation(forbid_transfers, allow_transfers), PerCall(create=on_hold()), LACKS),
+    _stated("destination lacks capability, not stored", "P", LACKS, PerCall(create=on_hold(stored=False))),
+    _stated("destination lacks capability, as 403", "P", LACKS, PerCall(create=on_hold(stored=False)), status=403),
+    Row("source unknown", "G", Situation(source="ch_missing"),
+        PerCall(create=rejected(stored=False, cured=False)), "no_such_charge"),
+    Row("source in another currency", "P", Situation(charged("ch_1usd", "usd", 5_000), source="ch_1usd"),
+        PerCall(create=rejected(stored=True, cured=False)), "source_currency_differs"),
+    Row("source overspent", "G", Situation(charged("ch_1small", "eur", 100), source="ch_1small"),
+        PerCall(create=rejected(stored=True, cured=False)), "source_overspent"),
     # balances
-    Row("platform balance too low", "D", PLATFORM_POOR, Both(create=unfunded()), "platform_balance_too_low"),
-    _stated("platform balance too low, not stored", "G", "platform_balance_too_low", Both(create=unfunded(stored=False))),
-    Row("seller balance too low", "P", SELLER_POOR, Both(reverse=uncollectable()), POOR),
-    *(Row(f"seller balance too low, {code}", "G", Scene(worded(POOR, drain_seller, code=code), fund_seller),
-          Both(reverse=uncollectable()), POOR) for code in ("balance_insufficient", "invented_tomorrow")),
-    *(_stated(f"seller balance too low, {code or 'no code'}, not stored", "G", POOR, Both(reverse=uncollectable(stored=False)),
+    Row("platform balance too low", "D", PLATFORM_POOR, PerCall(create=unfunded()), "platform_balance_too_low"),
+    _stated("platform balance too low, not stored", "G", "platform_balance_too_low", PerCall(create=unfunded(stored=False))),
+    Row("seller balance too low", "P", SELLER_POOR, PerCall(reverse=uncollectable()), POOR),
+    *(Row(f"seller balance too low, {code}", "G", Situation(worded(POOR, drain_seller, code=code), fund_seller),
+          PerCall(reverse=uncollectable()), POOR) for code in ("balance_insufficient", "invented_tomorrow")),
+    *(_stated(f"seller balance too low, {code or 'no code'}, not stored", "G", POOR, PerCall(reverse=uncollectable(stored=False)),
               code=code)
       for code in (None, "balance_insufficient", "invented_tomorrow")),
     # what is left of the transfer
-    Row("already reversed", "P, strong", Scene(taken_back()), Both(reverse=EXTERNALLY), "already_fully_reversed"),
-    Row("already reversed, in other words", "G", Scene(worded("already_fully_reversed", taken_back(), message="Nope.")),
-        Both(reverse=EXTERNALLY), "already_fully_reversed"),
-    Row("above the rest", "P", Scene(taken_back(350)), Both(reverse=THE_REST), "reversal_above_rest"),
-    Row("above the rest, in other words", "G", Scene(worded("reversal_above_rest", taken_back(350), message="Nope.", param=None)),
-        Both(reverse=THE_REST), "reversal_above_rest"),
-    _stated("transfer unknown", "W on charges", "no_such_transfer", Both(reverse=not_found())),
-    _stated("transfer unknown, stored", "G", "no_such_transfer", Both(reverse=not_found()), stored=True),
-    _stated("transfer of the other mode", "P", "no_such_transfer", Both(reverse=not_found()), message=OTHER_MODE),
-    _stated("no such URL", "G", "unknown_url", Both(rejected(stored=False), not_found())),
+    Row("already reversed", "P, strong", Situation(taken_back()), PerCall(reverse=EXTERNALLY), "already_fully_reversed"),
+    Row("already reversed, in other words", "G", Situation(worded("already_fully_reversed", taken_back(), message="Nope.")),
+        PerCall(reverse=EXTERNALLY), "already_fully_reversed"),
+    Row("above the rest", "P", Situation(taken_back(350)), PerCall(reverse=THE_REST), "reversal_above_rest"),
+    Row("above the rest, in other words", "G", Situation(worded("reversal_above_rest", taken_back(350), message="Nope.", param=None)),
+        PerCall(reverse=THE_REST), "reversal_above_rest"),
+    _stated("transfer unknown", "W on charges", "no_such_transfer", PerCall(reverse=not_found())),
+    _stated("transfer unknown, stored", "G", "no_such_transfer", PerCall(reverse=not_found()), stored=True),
+    _stated("transfer of the other mode", "P", "no_such_transfer", PerCall(reverse=not_found()), message=OTHER_MODE),
+    _stated("no such URL", "G", "unknown_url", PerCall(rejected(stored=False), not_found())),
     # any call
     Row("402", "W", Fault("error", DECLINED), REFUSED, says="Your card was declined."),
     Row("400 with a code that nobody knows", "G", Fault("error", {"code": "invented_tomorrow", "message": "Something new"}),
@@ -134,8 +134,8 @@ REFUSALS = [
     *(_stated(f"invalid: {entry}", "G", entry, UNTOLD) for entry in (
         "string_invalid", "string_too_long", "array_invalid", "object_invalid", "expand_unknown", "key_too_long",
         "metadata_too_many", "metadata_key_too_long", "metadata_value_too_long")),
-    *(_stated(f"invalid: {entry}", "G", entry, Both(create=INVALID.create)) for entry in ("choice_invalid", "currency_invalid")),
-    _stated("invalid: boolean_invalid", "G", "boolean_invalid", Both(reverse=UNTOLD.reverse)),
+    *(_stated(f"invalid: {entry}", "G", entry, PerCall(create=INVALID.create)) for entry in ("choice_invalid", "currency_invalid")),
+    _stated("invalid: boolean_invalid", "G", "boolean_invalid", PerCall(reverse=UNTOLD.reverse)),
 ]  # fmt: skip
 
 HINDRANCES = [
@@ -159,10 +159,10 @@ UNKNOWNS = [
     Row("502 by a proxy", "R", Fault("status", {"status": 502, "html": True}), unknown("http_502"), says=NO_JSON),
     _stated("no such method", "G", "unknown_method", unknown("http_405")),
     _stated("body too large", "G", "body_too_large", unknown("http_413")),
-    *(Row(f"{status} without `error`", "R", Rewritten(lambda _: {"message": "oops"}, status),
+    *(Row(f"{status} without `error`", "R", RewrittenAnswer(lambda _: {"message": "oops"}, status),
           unknown(f"http_{status}", identified=False), says=NO_JSON) for status in (400, 404, 500)),
     Row("200 with half the JSON", "R", Fault("truncate_body"), unknown("unreadable"), says=NO_JSON),
-    Row("200 with JSON that is no object", "G", Rewritten(lambda shown: [shown]),
+    Row("200 with JSON that is no object", "G", RewrittenAnswer(lambda shown: [shown]),
         unknown("unreadable", identified=False), says=".+ is JSON, but not an object."),
     Row("body cut short", "R", Fault("cut_body"), unknown("unreadable"), says=".+"),
     Row("header cut short", "R", Fault("partial_headers"), unknown("connection"), says=".+"),
@@ -171,17 +171,17 @@ UNKNOWNS = [
     *(Row(f"silent {when}", "R", Fault(f"timeout_{when}"), unknown("timeout"), says=".+", timeout=BRIEF)
       for when in ("on_arrival", "before_commit", "after_commit")),
     Row("too slow", "R", Fault("slow_drip", {"seconds": 60}), unknown("timeout"), says=".+", timeout=BRIEF),
-    Row("another amount", "G", Rewritten(having(amount=1)), unknown("disagrees", STRANGE), says=".+ amount of .+"),
-    Row("another kind of id", "G", Rewritten(having(id="py_1")), unknown("disagrees", STRANGE), says=".+ id should .+"),
-    Row("another currency", "G", Rewritten(having(currency="usd")), unknown("disagrees", STRANGE)._replace(reverse=None),
+    Row("another amount", "G", RewrittenAnswer(having(amount=1)), unknown("disagrees", STRANGE), says=".+ amount of .+"),
+    Row("another kind of id", "G", RewrittenAnswer(having(id="py_1")), unknown("disagrees", STRANGE), says=".+ id should .+"),
+    Row("another currency", "G", RewrittenAnswer(having(currency="usd")), unknown("disagrees", STRANGE)._replace(reverse=None),
         says=".+ currency of .+"),
-    Row("another destination", "G", Rewritten(having(destination="acct_1bob")),
+    Row("another destination", "G", RewrittenAnswer(having(destination="acct_1bob")),
         unknown("disagrees", STRANGE)._replace(reverse=None), says=".+ destination of .+"),
-    Row("another transfer", "G", Rewritten(having(transfer="tr_1other")),
+    Row("another transfer", "G", RewrittenAnswer(having(transfer="tr_1other")),
         unknown("disagrees", STRANGE)._replace(create=None), says=".+ transfer of .+"),
-    Row("500 for ever, and made", "D", Fault("stored_500_then_created"), heard_again(made=True), "server_fault",
+    Row("500 for ever, and made", "D", Fault("stored_500_then_created"), repeated_500(made=True), "server_fault",
         later=LOOKS),
-    Row("500 for ever, and not made", "D", Fault("stored_500_not_created"), heard_again(made=False), "server_fault",
+    Row("500 for ever, and not made", "D", Fault("stored_500_not_created"), repeated_500(made=False), "server_fault",
         later=LOOKS),
 ]  # fmt: skip
 
@@ -210,15 +210,15 @@ NEVER_MET = {
 """Entries of the simulator's catalogue that one of the calls cannot meet, and why not."""
 
 
-class Case(NamedTuple):
+class ResponseCase(NamedTuple):
     row: Row
     call: str
-    follows: Follows
+    follows: ExpectedOutcome
 
 
-def cases(rows: list[Row] = ROWS) -> Iterator[Case]:
+def cases(rows: list[Row] = ROWS) -> Iterator[ResponseCase]:
     """Each row for each call that can meet it."""
     for row in rows:
         for call in (CREATE, REVERSE):
             if (follows := row.follows.of(call)) is not None:
-                yield Case(row, call, follows)
+                yield ResponseCase(row, call, follows)

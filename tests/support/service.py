@@ -1,4 +1,4 @@
-"""A ledger between a real PostgreSQL and a simulated Stripe, in this process: only HTTP and signals are missing of `serve`."""
+"""A ledger in this process, on a real PostgreSQL and a simulated Stripe: `serve` without HTTP and signals."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,18 +20,19 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Storage
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.ledger_view import View
+from tests.support.json_types import Json
+from tests.support.ledger_view import LedgerView
 
 CREATE, REVERSE = "transfers.create", "reversals.create"
 CURRENCY = "EUR"
 QUICK = WorkSettings(backoff_base=timedelta(milliseconds=50), backoff_max=timedelta(milliseconds=200))
 SLOW = WorkSettings(backoff_base=timedelta(hours=1), backoff_max=timedelta(hours=24))
-"""Whatever fails once is not tried again while the test lasts."""
+"""A failed call is not tried again while the test lasts."""
 OFF = WorkSettings(enabled=False)
 
 
 def quick(database_url: str, stripe_api_base: str) -> Settings:
-    """Patient with Stripe, quick to try again."""
+    """Return settings with a long timeout and short back-offs."""
     return Settings(
         database_url=database_url,
         stripe_api_base=stripe_api_base,
@@ -47,8 +48,8 @@ def account(seller_id: str) -> str:
     return f"acct_1{seller_id}"
 
 
-class Desk:
-    """What the marketplace and its payment provider tell a ledger."""
+class LedgerCaller:
+    """Calls the ledger as the marketplace and its payment provider do."""
 
     def __init__(self, storage: Storage) -> None:
         self._commands = storage.commands
@@ -78,27 +79,27 @@ def _report(name: str, order_id: str, amount: int) -> RefundReport:
     return RefundReport(name, order_id, amount, CURRENCY, "test")
 
 
-class Stage:
-    """The database and Stripe; ledgers come and go."""
+class SystemUnderTest:
+    """The database and Stripe, on which ledgers are started and drained."""
 
-    def __init__(self, settings: Settings, view: View, stripe: SimulatorControl) -> None:
+    def __init__(self, settings: Settings, view: LedgerView, stripe: SimulatorControl) -> None:
         self.settings, self.view, self.stripe = settings, view, stripe
 
     @asynccontextmanager
-    async def at_work(self, **changes: Any) -> AsyncIterator[Desk]:
-        """A ledger at work with these settings; drained at the end."""
+    async def at_work(self, **changes: Any) -> AsyncIterator[LedgerCaller]:
+        """Run a ledger with these settings; drained at the end."""
         async with running(replace(self.settings, **changes)) as service:
-            yield Desk(service)
+            yield LedgerCaller(service)
 
-    async def posts(self, operation: str) -> list[dict[str, Any]]:
+    async def posts(self, operation: str) -> list[Json]:
         """The simulator's log of these calls, oldest first."""
         return await self.stripe.requests(operation)
 
-    async def paid(self, desk: Desk, order_id: str = "o1", amount: int = 1_000, **shares: int) -> list[UUID]:
-        """An order whose sellers have their money; the transfers' ids, by seller."""
+    async def paid(self, caller: LedgerCaller, order_id: str = "o1", amount: int = 1_000, **shares: int) -> list[UUID]:
+        """Make an order and wait until its sellers are paid; return the transfers' ids, in the order of the sellers."""
         shares = shares or {"anna": 900}
-        await desk.order(order_id, amount, **shares)
-        await desk.pay(order_id)
+        await caller.order(order_id, amount, **shares)
+        await caller.pay(order_id)
         return [row.transfer_id for row in await self.view.reached(order_id, *["completed"] * len(shares))]
 
     async def at_stripe(self, order_id: str = "old", amount: int = 900) -> str:
@@ -118,8 +119,8 @@ class Stage:
 
 
 def imported(order_id: str, **columns: Any) -> Imported:
-    """What an older system says of a transfer of 900 to anna; `columns` of its row differ."""
-    usual: dict[str, Any] = {
+    """Build the import fact of a transfer of 900 to anna; `columns` override its members."""
+    usual: Json = {
         "seller_id": "anna",
         "amount": 900,
         "currency": CURRENCY,

@@ -1,15 +1,15 @@
-"""The two implementations of the storage ports, as the contracts see them: the ports, a clock, and a look at what is stored."""
+"""Both implementations of the storage ports, for the contracts: the ports, a clock, and a view of the stored facts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Protocol
 
 from psycopg.sql import SQL, Identifier
 
-from application.ports import Alarms, CircuitBreaker, Directory, EventLog, RateLimiter, WorkQueue
+from application.ports import Alarms, CircuitBreaker, Directory, EventLog, Inbox, RateLimiter, WorkQueue
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.directory import PostgresDirectory
@@ -18,17 +18,40 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from tests.support.in_memory.alarms import MemoryAlarms
 from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker
-from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, MemoryStore
+from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, event_log
 from tests.support.in_memory.inbox import MemoryInbox
 from tests.support.in_memory.work_queue import MemoryRateLimiter, MemoryWork
 
 CHANNELS = ("ledger_events", "ledger_work")
-"""What every worker listens to."""
+"""The notification channels of every worker."""
 INSTANTS = """
     select table_name, column_name from information_schema.columns join information_schema.tables using (table_schema, table_name)
      where table_schema = current_schema() and data_type = 'timestamp with time zone'
        and table_type = 'BASE TABLE' and table_name not in ('ledger_events', 'schema_migrations')
 """
+
+
+class OpenAlarm(Protocol):
+    """An alarm that is not cleared."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class StoredAlarms(Alarms, Protocol):
+    """The port, and the list of open alarms."""
+
+    async def raised(self) -> Sequence[OpenAlarm]: ...
+
+
+class StoredInbox(Inbox, Protocol):
+    """The port, and the method by which the web stores a webhook."""
+
+    async def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -38,24 +61,22 @@ class Storage:
     ledger: EventLog
     directory: Directory
     work: WorkQueue
-    alarms: Any
-    """With `raised`, for people."""
-    inbox: Any
-    """With `put`, for the web."""
-    new_pace: Callable[[float], RateLimiter]
-    new_traffic: Callable[[], CircuitBreaker]
-    now: Callable[[], Any]
-    let_pass: Callable[[timedelta], Any]
-    """The database's time goes on, as far as what is stored in it can tell."""
-    facts: Callable[[], Any]
-    listen: Callable[[str, Callable[[], None]], Any]
-    """Like LISTEN: calls for each notification on a channel; listening when it has returned."""
+    alarms: StoredAlarms
+    inbox: StoredInbox
+    new_rate_limiter: Callable[[float], RateLimiter]
+    new_breaker: Callable[[], CircuitBreaker]
+    now: Callable[[], Awaitable[datetime]]
+    let_pass: Callable[[timedelta], Awaitable[None]]
+    """Let the database's time pass, as far as stored instants show it."""
+    facts: Callable[[], Awaitable[Sequence[RecordedFact]]]
+    listen: Callable[[str, Callable[[], None]], Awaitable[None]]
+    """Listen as LISTEN does: call `wake` for each notification on a channel; it listens on return."""
     pool: Pool | None = None
 
 
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[Storage]:
-    clock = _StandingClock()
+    clock = _ManualClock()
     database = MemoryDatabase(lambda: clock.at)
 
     async def let_pass(time: timedelta) -> None:
@@ -71,7 +92,7 @@ async def in_memory() -> AsyncIterator[Storage]:
         database.on(channel, wake)
 
     yield Storage(
-        PostgresEventLog(MemoryStore(database)),
+        event_log(database),
         MemoryDirectory(database),
         MemoryWork(database),
         MemoryAlarms(database),
@@ -85,7 +106,7 @@ async def in_memory() -> AsyncIterator[Storage]:
     )
 
 
-class _StandingClock:
+class _ManualClock:
     def __init__(self) -> None:
         self.at = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -100,7 +121,9 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
         async def now() -> datetime:
             async with pool.connection() as connection:
                 row = await (await connection.execute("select now()")).fetchone()
-            return row[0]  # type: ignore[index, no-any-return]
+            assert row is not None
+            at: datetime = row[0]
+            return at
 
         async def let_pass(time: timedelta) -> None:
             await _put_back(pool, time)
@@ -130,12 +153,13 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
                 pool,
             )
         finally:
-            for opened in (*listeners, store, webhooks):
-                await opened.aclose()
+            for listener in listeners:
+                await listener.aclose()
+            await asyncio.gather(store.aclose(), webhooks.aclose())
 
 
 async def _put_back(pool: Pool, time: timedelta) -> None:
-    """Every instant that is stored lies further back: for the database that is the same as waiting."""
+    """Move every stored instant into the past: for the database this equals waiting."""
     async with pool.connection() as connection:
         for table, column in await (await connection.execute(INSTANTS.encode())).fetchall():
             query = SQL("update {table} set {column} = {column} - %s where {column} is not null")

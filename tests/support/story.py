@@ -1,13 +1,12 @@
-"""One transfer, or its reversal, played up to the answer in question and on: the machinery under the table of rejections.
+"""Story of one call to Stripe: a transfer or its reversal, its answer, and the check of both against the response matrix.
 
-Many plays share one database and one Stripe, one after the other: each has an order, a seller and a transfer of its own.
+Many stories share one database and one simulated Stripe. Each has an order, a seller and a transfer of its own.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 from domain.fact import Fact
 from domain.identity import transfer_stream
@@ -16,98 +15,107 @@ from infrastructure.settings import WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.simulators.stripe.errors import CATALOGUE
 from tests.support.expected_outcomes import Due
-from tests.support.injected_faults import Between, Fault, Rewritten, Scene
-from tests.support.response_matrix import PATIENT, Case, Row
-from tests.support.service import CREATE, QUICK, REVERSE, SLOW, Desk, Stage, account
+from tests.support.injected_faults import AnswerRewriter, Fault, RewrittenAnswer, Situation
+from tests.support.json_types import Json
+from tests.support.response_matrix import PATIENT, ResponseCase, Row
+from tests.support.service import CREATE, QUICK, REVERSE, SLOW, LedgerCaller, SystemUnderTest, account
 
 BEFORE = {
     CREATE: ["Created", "CallStarted"],
     REVERSE: ["Created", "CallStarted", "Completed", "ReversalRequested", "CallStarted"],
 }
-"""The facts up to the call in question."""
+"""The facts up to the call under test."""
 STAYS = {CREATE: "pending", REVERSE: "reversal_pending"}
 DONE = {CREATE: "completed", REVERSE: "reversed"}
 SHARE = 900
 
 
-class Play:
-    """A transfer of 900 to one seller, and the call in question: the one that pays it, or the one that takes it back."""
+class CallStory:
+    """A transfer of 900 to one seller, and the call under test: the call that pays it or the call that reverses it."""
 
-    def __init__(self, stage: Stage, between: Between, call: str, number: int, scene: Scene) -> None:
-        self.stage, self.between, self.call, self.scene = stage, between, call, scene
-        self.order_id, self.seller = f"o{number}", f"{scene.seller}{number}"
+    def __init__(self, system: SystemUnderTest, rewriter: AnswerRewriter, call: str, number: int, situation: Situation) -> None:
+        self.system, self.rewriter, self.call, self.situation = system, rewriter, call, situation
+        self.order_id, self.seller = f"o{number}", f"{situation.seller}{number}"
         self.transfer_id = transfer_stream(self.order_id, self.seller)
         self.stripe_transfer_id = ""
-        self.desk: Desk
-        self._ledger, self._settings = AsyncExitStack(), dict[str, Any]()
+        self.caller: LedgerCaller
+        self._ledger, self._settings = AsyncExitStack(), dict[str, object]()
 
     @property
     def stripe(self) -> SimulatorControl:
-        return self.stage.stripe
+        return self.system.stripe
 
-    async def work(self, work: WorkSettings, timeout: timedelta = PATIENT, **changes: Any) -> None:
-        """From now on a ledger with these settings is at work; the one before is drained."""
-        settings = {"transfers": work, "reversals": work, "stripe_timeout": timeout, **changes}
+    async def work(self, work: WorkSettings, timeout: timedelta = PATIENT, **changes: timedelta) -> None:
+        """Run a ledger with these settings from now on, after the ledger before it is drained."""
+        settings: dict[str, object] = {"transfers": work, "reversals": work, "stripe_timeout": timeout, **changes}
         if settings != self._settings:
             await self.rest()
-            self.desk, self._settings = await self._ledger.enter_async_context(self.stage.at_work(**settings)), settings
+            self.caller, self._settings = await self._ledger.enter_async_context(self.system.at_work(**settings)), settings
 
     async def rest(self) -> None:
-        """The ledger is drained: what is under way is recorded, and nothing else begins."""
+        """Drain the ledger: it records the calls under way and begins no other."""
         await self._ledger.aclose()
         self._settings = {}
 
     async def open(self) -> None:
-        """Up to where the call in question is the next one."""
+        """Go on until the call under test is the next one."""
         if self.call == REVERSE:
-            await self.stage.paid(self.desk, self.order_id, 1_000, **{self.seller: SHARE})
-            self.stripe_transfer_id = str((await self.stage.view.transfer(self.order_id)).stripe_transfer_id)
-        if self.scene.begins:
-            await self.scene.begins(self)
+            await self.system.paid(self.caller, self.order_id, 1_000, **{self.seller: SHARE})
+            self.stripe_transfer_id = str((await self.system.view.transfer(self.order_id)).stripe_transfer_id)
+        if self.situation.begins:
+            await self.situation.begins(self)
 
-    async def provoke(self, answer: Fault | Rewritten | Scene, nth: int = 1) -> None:
-        """The nth call from now on is answered like that."""
+    async def provoke(self, answer: Fault | RewrittenAnswer | Situation, nth: int = 1) -> None:
+        """Let Stripe answer the nth call from now on like that."""
         match answer:
             case Fault():
-                await self.stripe.fault(answer.kind, self.call, nth=nth, **self._our_calls, **answer.settings)
-            case Rewritten():
-                self.between.rewrite(self.call, answer)
+                await self.stripe.fault(
+                    answer.kind, self.call, nth=nth, destination=self._destination, transfer=self._transfer, **answer.settings
+                )
+            case RewrittenAnswer():
+                self.rewriter.rewrite(self.call, answer)
 
     async def hold(self, nth: int) -> None:
-        await self.stripe.hold(self.call, nth=nth, **self._our_calls)
+        await self.stripe.hold(self.call, nth=nth, destination=self._destination, transfer=self._transfer)
 
     @property
-    def _our_calls(self) -> dict[str, str]:
-        if self.call == CREATE:
-            return {"destination": account(self.seller)}
-        return {"transfer": self.stripe_transfer_id}
+    def _destination(self) -> str | None:
+        """Return the account by which Stripe knows the story's payment from others."""
+        return account(self.seller) if self.call == CREATE else None
+
+    @property
+    def _transfer(self) -> str | None:
+        """Return the transfer by which Stripe knows the story's reversal from others."""
+        return self.stripe_transfer_id if self.call == REVERSE else None
 
     async def cause(self) -> None:
-        """What the call in question is made for."""
+        """Cause the call under test, by a payment or a refund."""
         if self.call == REVERSE:
-            await self.desk.refund(f"r_{self.order_id}", self.order_id, 1_000)
+            await self.caller.refund(f"r_{self.order_id}", self.order_id, 1_000)
         else:
-            await self.desk.order(self.order_id, 1_000, **{self.seller: SHARE})
-            await self.desk.pay(self.order_id, self.scene.source)
+            await self.caller.order(self.order_id, 1_000, **{self.seller: SHARE})
+            await self.caller.pay(self.order_id, self.situation.source)
 
     async def told(self, number: int = 0) -> list[Fact]:
-        """The transfer's history, once it has that many facts."""
+        """Return the transfer's history, once it has that many facts."""
 
         async def there() -> list[Fact]:
-            told = await self.stage.view.facts(self.transfer_id)
+            told = await self.system.view.facts(self.transfer_id)
             return told if len(told) >= number else []
 
-        return await self.stage.view.until(there, f"{number} facts of {self.order_id}")
+        return await self.system.view.until(there, f"{number} facts of {self.order_id}")
 
-    async def posts(self) -> list[Mapping[str, Any]]:
-        """Stripe's log of our calls, oldest first."""
-        name, value = next(iter(self._our_calls.items()))
-        return [post for post in await self.stage.posts(self.call) if post[name] == value]
+    async def posts(self) -> list[Json]:
+        """Return Stripe's log of our calls, oldest first."""
+        posts = await self.system.posts(self.call)
+        if self.call == CREATE:
+            return [post for post in posts if post["destination"] == self._destination]
+        return [post for post in posts if post["transfer"] == self._transfer]
 
     async def calls(self) -> list[facts.CallStarted]:
-        """The intents of these calls, after making sure that they went out as the facts say: one body under one key."""
+        """Return the intents of these calls. Check first that each was sent as its fact says: one body under one key."""
         prefix = "transfer:" if self.call == CREATE else "reversal:"
-        told = await self.stage.view.facts(self.transfer_id)
+        told = await self.system.view.facts(self.transfer_id)
         intents = [fact for fact in told if isinstance(fact, facts.CallStarted) and fact.key.startswith(prefix)]
         named = {fact.key: fact.body for fact in intents}
         assert [post["key"] for post in await self.posts()] == [fact.key for fact in intents]
@@ -117,80 +125,82 @@ class Play:
 
     async def alarms(self) -> set[str]:
         query = "select kind from alarms where cleared_at is null and subject = %s"
-        return {row["kind"] for row in await self.stage.view.select(query, str(self.transfer_id))}
+        return {row["kind"] for row in await self.system.view.select(query, str(self.transfer_id))}
 
 
 @asynccontextmanager
-async def played(stage: Stage, between: Between, call: str, number: int, scene: Scene) -> AsyncIterator[Play]:
-    """A play whose ledger is drained in the end, and whose words are taken back."""
-    play = Play(stage, between, call, number, scene)
+async def call_story(
+    system: SystemUnderTest, rewriter: AnswerRewriter, call: str, number: int, situation: Situation
+) -> AsyncIterator[CallStory]:
+    """Open a story; at its end its ledger is drained and Stripe's wording is restored."""
+    story = CallStory(system, rewriter, call, number, situation)
     try:
-        yield play
+        yield story
     finally:
-        await play.rest()
-        await stage.stripe.restore_wording()
+        await story.rest()
+        await system.stripe.restore_wording()
 
 
 # --- one row of the table ---------------------------------------------------------------------------------------------
 
 
-async def plays_out(play: Play, case: Case) -> None:
-    """The call, its answer and all that follows, compared with the row of the table."""
+async def check_response(story: CallStory, case: ResponseCase) -> None:
+    """Make the call, and compare its answer and all that follows with the row of the matrix."""
     row, call, follows = case
     by_itself = follows.due is Due.HINDERED
-    await play.work(QUICK if by_itself else SLOW)
-    await play.open()
-    await play.work(QUICK if by_itself else SLOW, row.timeout)
-    await play.provoke(row.stripe)
+    await story.work(QUICK if by_itself else SLOW)
+    await story.open()
+    await story.work(QUICK if by_itself else SLOW, row.timeout)
+    await story.provoke(row.stripe)
     if by_itself:  # the next call is stopped at Stripe until we have looked
-        await play.hold(nth=2)
-    await play.cause()
+        await story.hold(nth=2)
+    await story.cause()
     heard = len(BEFORE[call]) + len(follows.facts)
-    await play.told(heard)
+    await story.told(heard)
     if by_itself:
-        await play.stripe.wait_until_held(call)
-    await assert_heard(play, case)
+        await story.stripe.wait_until_held(call)
+    await assert_answered(story, case)
     if by_itself:
-        await play.stripe.release(call)
-        await play.told(heard + len(follows.then))
+        await story.stripe.release(call)
+        await story.told(heard + len(follows.then))
     elif follows.then:
-        await go_on(play, case)
-    await play.rest()
-    await assert_ended(play, case)
+        await go_on(story, case)
+    await story.rest()
+    await assert_ended(story, case)
 
 
-async def go_on(play: Play, case: Case) -> None:
-    """The cause ends, where it can, and somebody says: now."""
-    if play.scene.ends:
-        await play.scene.ends(play)
-    await play.work(SLOW, case.row.later)
-    await play.desk.retry(play.transfer_id)
-    await play.told(len(BEFORE[case.call]) + len(case.follows.facts) + 1 + len(case.follows.then))
+async def go_on(story: CallStory, case: ResponseCase) -> None:
+    """End the cause where it can end, and let an operator retry."""
+    if story.situation.ends:
+        await story.situation.ends(story)
+    await story.work(SLOW, case.row.later)
+    await story.caller.retry(story.transfer_id)
+    await story.told(len(BEFORE[case.call]) + len(case.follows.facts) + 1 + len(case.follows.then))
 
 
-async def assert_heard(play: Play, case: Case) -> None:
-    """The facts that the answer led to, the row, and the alarms."""
+async def assert_answered(story: CallStory, case: ResponseCase) -> None:
+    """Check the facts that the answer led to, the row and the alarms."""
     follows = case.follows
-    answered = (await play.told())[len(BEFORE[case.call]) :][: len(follows.facts)]
+    answered = (await story.told())[len(BEFORE[case.call]) :][: len(follows.facts)]
     assert names(answered) == list(follows.facts)
     assert word_of(answered[-1]) == follows.why
     assert getattr(answered[-1], "open", False) is follows.open
     if follows.identified:
-        post = (await play.posts())[0]
+        post = (await story.posts())[0]
         arrived = post["outcome"] in ("answered", "truncate_body")
         assert getattr(answered[-1], "request_id") == (post["request_id"] if arrived else None)  # noqa: B009
-    await assert_row(play, case, answered[-1])
-    assert await play.alarms() == ({follows.alarm} if follows.alarm else set())
+    await assert_row(story, case, answered[-1])
+    assert await story.alarms() == ({follows.alarm} if follows.alarm else set())
 
 
-async def assert_row(play: Play, case: Case, answered: Fact) -> None:
-    row, follows = await play.stage.view.transfer(play.order_id), case.follows
+async def assert_row(story: CallStory, case: ResponseCase, answered: Fact) -> None:
+    row, follows = await story.system.view.transfer(story.order_id), case.follows
     assert row.status == (follows.status or STAYS[case.call])
     assert (row.retry_count, row.waiting_for) == (follows.retries, follows.waiting_for)
     wait = {
         Due.BACKOFF: SLOW.backoff_base,
         Due.HINDERED: QUICK.backoff_base,
-        Due.FUNDS: play.stage.settings.funds_retry_interval,
+        Due.FUNDS: story.system.settings.funds_retry_interval,
         Due.NEVER: None,
     }[follows.due]
     assert row.next_retry_at == (None if wait is None else answered.timestamp + wait)
@@ -201,17 +211,17 @@ async def assert_row(play: Play, case: Case, answered: Fact) -> None:
         assert re.fullmatch(said, row.last_error or "", re.DOTALL), f"{row.last_error!r} is not {said!r}"
 
 
-async def assert_ended(play: Play, case: Case) -> None:
-    """Nothing has happened but what the row of the table says."""
+async def assert_ended(story: CallStory, case: ResponseCase) -> None:
+    """Check that only the facts and calls of the matrix row exist."""
     follows = case.follows
     asked = ["RetryRequested"] if follows.then and follows.due is not Due.HINDERED else []
-    assert names(await play.told()) == [*BEFORE[case.call], *follows.facts, *asked, *follows.then]
-    assert (await play.stage.view.transfer(play.order_id)).status == (follows.ends or DONE[case.call])
-    assert tuple(call.epoch for call in await play.calls()) == follows.epochs
+    assert names(await story.told()) == [*BEFORE[case.call], *follows.facts, *asked, *follows.then]
+    assert (await story.system.view.transfer(story.order_id)).status == (follows.ends or DONE[case.call])
+    assert tuple(call.epoch for call in await story.calls()) == follows.epochs
 
 
 def words_of(row: Row) -> str:
-    """A pattern for Stripe's words: the row's, or the entry's with anything in the place of its values."""
+    """Return a pattern for Stripe's message: that of the row, or that of the catalogue with any values."""
     if row.says is not None:
         return row.says
     assert row.entry is not None, f"{row.id} names neither an entry of the catalogue nor any words"

@@ -1,13 +1,13 @@
-"""Streams to put into a ledger, and rows in any state."""
+"""Streams to append to a ledger, and imported rows in any state."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from application.ports import EventLog
-from domain.fact import opened
+from domain.fact import Stream, opened
 from domain.identity import transfer_stream
 from domain.pause import Pause
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
@@ -17,9 +17,41 @@ NOW = datetime(2025, 12, 1, tzinfo=UTC)
 _ORDERS = count(1)
 
 
-def transfer(seller: str = "anna", **columns: Any) -> SellerTransfer:
-    """A transfer of 900 in any state, by one fact; `columns` of its row differ."""
-    usual: dict[str, Any] = {"amount": 900, "currency": "EUR", "status": "completed", "amount_reversed": 0}
+class ImportedColumns(TypedDict, total=False):
+    """The columns of an imported row that a test may choose besides its status."""
+
+    seller_id: str
+    destination: str
+    amount: int
+    amount_reversed: int
+    stripe_transfer_id: str | None
+    stripe_reversal_id: str | None
+    retry_count: int
+    next_retry_at: datetime | None
+    reversal_id: str | None
+    refund_id: str | None
+    created_at: datetime | None
+    reversal_amount: int | None
+
+
+class TransferColumns(TypedDict, total=False):
+    """The columns of a stored transfer that a test may choose."""
+
+    amount: int
+    currency: str
+    status: str
+    amount_reversed: int
+    stripe_transfer_id: str | None
+    stripe_reversal_id: str | None
+    retry_count: int
+    next_retry_at: datetime | None
+    reversal_id: str | None
+    refund_id: str | None
+
+
+def transfer(seller: str = "anna", **columns: Unpack[TransferColumns]) -> SellerTransfer:
+    """Return a transfer of 900 in any state, made by one fact; `columns` of its row differ."""
+    row: TransferColumns = {"amount": 900, "currency": "EUR", "status": "completed", "amount_reversed": 0, **columns}
     order_id = f"order-{next(_ORDERS)}"
     fact = Imported(
         originator_id=transfer_stream(order_id, seller),
@@ -31,13 +63,13 @@ def transfer(seller: str = "anna", **columns: Any) -> SellerTransfer:
         destination=f"acct_{seller}",
         transfer_group=order_id,
         evidence="a contract",
-        **usual | columns,
+        **row,
     )
     return opened(SellerTransfer, fact)
 
 
-async def stored(ledger: EventLog, *streams: Any) -> list[UUID]:
-    """Append them together; their ids."""
+async def stored(ledger: EventLog, *streams: Stream) -> list[UUID]:
+    """Append these streams in one commit and return their ids."""
     uow = await ledger.load([])
     uow.add(streams)
     await ledger.append(uow)
@@ -45,7 +77,7 @@ async def stored(ledger: EventLog, *streams: Any) -> list[UUID]:
 
 
 async def due(ledger: EventLog, at: datetime = NOW, seller: str = "anna", status: str = "pending") -> UUID:
-    """A transfer that is due at this instant."""
+    """Store a transfer that is due at this instant."""
     (transfer_id,) = await stored(ledger, transfer(seller, status=status, next_retry_at=at))
     return transfer_id
 

@@ -1,13 +1,10 @@
-"""Objects as Stripe's events carry them, and what has become of the events here."""
+"""Objects as Stripe's events carry them, and their rows in the inbox."""
 
-from typing import Any
-
-from tests.support.ledger_view import View
-
-Json = dict[str, Any]
+from tests.support.json_types import Json
+from tests.support.ledger_view import LedgerView
 
 
-def a_refund(name: str, amount: int, status: str = "succeeded", charge: str = "ch_1", **members: Any) -> Json:
+def a_refund(name: str, amount: int, status: str = "succeeded", charge: str = "ch_1", **members: object) -> Json:
     return {
         "id": name,
         "object": "refund",
@@ -24,9 +21,9 @@ def a_refund(name: str, amount: int, status: str = "succeeded", charge: str = "c
 
 
 def a_dispute(
-    name: str, amount: int, status: str = "needs_response", charge: str = "ch_1", moved: int = 0, **members: Any
+    name: str, amount: int, status: str = "needs_response", charge: str = "ch_1", moved: int = 0, **members: object
 ) -> Json:
-    """`moved`: what has left the platform's balance for it and has not come back."""
+    """`moved`: the amount that has left the platform's balance for the dispute and has not come back."""
     transactions = [{"id": "txn_5", "object": "balance_transaction", "amount": -amount, "currency": "eur", "type": "adjustment"}]
     back = {"id": "txn_6", "object": "balance_transaction", "amount": amount - moved, "currency": "eur", "type": "adjustment"}
     return {
@@ -44,7 +41,7 @@ def a_dispute(
     }
 
 
-async def came_to(view: View, event_id: str, *statuses: str) -> Json:
+async def inbox_row(view: LedgerView, event_id: str, *statuses: str) -> Json:
     """The row of the inbox, once it has one of these statuses."""
 
     async def there() -> list[Json]:

@@ -1,7 +1,7 @@
-"""Stripe without a socket: the real gateway and SDK, and the real simulator, with virtual time between them.
+"""The real gateway and SDK on the real simulator, without a socket and with virtual time between them.
 
-A call takes as long as recorded calls of Stripe did. It goes on when its caller has given up or died, as calls do: what the
-caller hears of it and what happens to the money are two things.
+A call takes as long as recorded calls of Stripe did. It goes on when its caller has given up or died, as real calls do: the
+answer that the caller gets and the effect at Stripe are independent.
 """
 
 import asyncio
@@ -9,18 +9,19 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import aiohttp
 import stripe
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 from infrastructure.simulators.common.latency import recorded
 from infrastructure.simulators.stripe import SimulatorConfig, create_simulator
 from infrastructure.simulators.stripe.world import StripeWorld
 from infrastructure.stripe.gateway import StripeGateway
+from tests.support.json_types import Json
 from tests.support.virtual_time import epoch_seconds
 
 KEY, URL = "sk_test_virtual", "http://stripe.virtual"
@@ -29,19 +30,26 @@ UNAVAILABLE = b'{"error": {"type": "api_error", "message": "Stripe is not availa
 
 
 @dataclass(slots=True)
-class Weather:
-    """What the way to Stripe does to calls. Shares are between 0 and 1, and drawn anew for each call."""
+class NetworkConditions:
+    """Faults of the network between a process and Stripe. Shares are between 0 and 1, and drawn anew for each call."""
 
     slowness: float = 1.0
-    """Times the recorded latency."""
+    """Factor of the recorded latency."""
     lost_requests: float = 0.0
     lost_answers: float = 0.0
     refused: bool = False
-    """Nobody listens: refused at once."""
+    """Every connection is refused at once."""
     unavailable: bool = False
-    """503 from the edge, before anything was looked at."""
+    """The edge answers 503 before the request is read."""
     silent: bool = False
-    """Requests vanish: nothing is heard until the time limit."""
+    """Requests vanish: the caller waits until its time limit."""
+
+
+class Conditions(TypedDict, total=False):
+    """The fields of `NetworkConditions` that a scenario changes for a while."""
+
+    lost_answers: float
+    silent: bool
 
 
 class Exchange:
@@ -51,7 +59,8 @@ class Exchange:
         parts = urlsplit(url)
         self.operation = _operation(method, parts.path)
         self.status, self.headers, self.body = 0, dict[str, str](), b""
-        self._sent, self._gone = (post_data or "").encode(), asyncio.Event()
+        self._sent: bytes | None = (post_data or "").encode()
+        self._gone = asyncio.Event()
         self._scope = {
             "type": "http",
             "http_version": "1.1",
@@ -68,17 +77,17 @@ class Exchange:
         await app(self._scope, self._receive, self._send)
 
     def give_up(self) -> None:
-        """The caller has closed the connection."""
+        """Report that the caller has closed the connection."""
         self._gone.set()
 
-    async def _receive(self) -> dict[str, Any]:
+    async def _receive(self) -> Message:
         if self._sent is not None:
-            body, self._sent = self._sent, None  # type: ignore[assignment]
+            body, self._sent = self._sent, None
             return {"type": "http.request", "body": body}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 
-    async def _send(self, message: Mapping[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
@@ -87,46 +96,46 @@ class Exchange:
 
 
 def _operation(method: str, path: str) -> str:
-    """As the recorded latencies name it."""
+    """Return the operation's name in the recorded latencies."""
     if method.upper() == "POST":
         return "reversals.create" if path.endswith("/reversals") else "transfers.create"
     return "transfers.list" if path == "/v1/transfers" else "transfers.retrieve"
 
 
-class InProcess(stripe.HTTPClient):
-    """What the SDK sends with, instead of a pool of connections."""
+class InProcessClient(stripe.HTTPClient):
+    """HTTP client of the SDK that calls the simulator in this process."""
 
     name = "in_process"
 
-    def __init__(self, app: ASGIApp, weather: Weather, chance: random.Random, timeout: float = TIMEOUT) -> None:
+    def __init__(self, app: ASGIApp, network: NetworkConditions, chance: random.Random, timeout: float = TIMEOUT) -> None:
         super().__init__()
-        self._app, self._weather, self._chance, self._timeout = app, weather, chance, timeout
+        self._app, self._network, self._chance, self._timeout = app, network, chance, timeout
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
-        """Raises `stripe.APIConnectionError`, caused by what happened on the way."""
+        """Send a request. Raises `stripe.APIConnectionError`, caused by the fault on the way."""
         exchange = Exchange(method, url, headers, post_data)
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._answer(exchange)
         except (OSError, aiohttp.ClientError) as error:  # TimeoutError is an OSError
-            raise stripe.APIConnectionError(f"no answer: {error}") from error
+            raise stripe.APIConnectionError(f"no answer: {error}") from error  # type: ignore[no-untyped-call]  # the SDK's
         finally:
             exchange.give_up()
 
     async def _answer(self, exchange: Exchange) -> tuple[bytes, int, Mapping[str, str]]:
-        weather, chance = self._weather, self._chance
-        seconds = weather.slowness * recorded(exchange.operation, chance.random()) / 1000
+        network, chance = self._network, self._chance
+        seconds = network.slowness * recorded(exchange.operation, chance.random()) / 1000
         there = seconds * chance.random()
-        request_lost, answer_lost = chance.random() < weather.lost_requests, chance.random() < weather.lost_answers
-        if weather.refused:
+        request_lost, answer_lost = chance.random() < network.lost_requests, chance.random() < network.lost_answers
+        if network.refused:
             raise aiohttp.ClientOSError("connection refused")
         await asyncio.sleep(there)
-        if weather.silent:
+        if network.silent:
             await asyncio.Event().wait()
-        if weather.unavailable:
+        if network.unavailable:
             return UNAVAILABLE, 503, {}
         if request_lost:
             raise aiohttp.ServerDisconnectedError
@@ -137,52 +146,50 @@ class InProcess(stripe.HTTPClient):
         return exchange.body, exchange.status, exchange.headers
 
     async def _carry_out(self, exchange: Exchange) -> None:
-        """In a task and a context of its own: nothing that becomes of the caller becomes of what is happening at Stripe."""
+        """Execute the request in a task and context of its own, so that the end of its caller does not end it at Stripe."""
         task = asyncio.get_running_loop().create_task(exchange.carried_out(self._app), context=Context())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         await asyncio.shield(task)
 
     async def close_async(self) -> None:
-        """There is no connection to close."""
+        """Do nothing: there is no connection to close."""
 
 
 class VirtualStripe:
-    """One Stripe for a whole fleet: its world to change and to look into, its weather, and gateways to it."""
+    """One Stripe for a whole fleet: its world, its network, and gateways to it."""
 
-    def __init__(self, seed: int, **settings: Any) -> None:
-        app = create_simulator(SimulatorConfig(seed=seed, clock=epoch_seconds, **settings))
+    def __init__(self, seed: int, endpoint_rate: float | None = None) -> None:
+        app = create_simulator(SimulatorConfig(seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate))
         self.world: StripeWorld = app.state.world
-        self.weather = Weather()
+        self.network = NetworkConditions()
         self._app, self._chance = app, random.Random(f"stripe {seed}")
 
     def gateway(self, max_concurrency: int = 30) -> StripeGateway:
-        return StripeGateway(KEY, URL, TIMEOUT, max_concurrency, InProcess(self._app, self.weather, self._chance))
+        return StripeGateway(KEY, URL, TIMEOUT, max_concurrency, InProcessClient(self._app, self.network, self._chance))
 
     @property
-    def transfers(self) -> list[dict[str, Any]]:
-        """Its books: every transfer with all its reversals."""
+    def transfers(self) -> list[Json]:
+        """Return Stripe's books: every transfer with all its reversals."""
         return list(self.world.ledger()["transfers"])
 
     @property
     def violations(self) -> list[str]:
-        """Empty, unless the simulator's own books are wrong."""
+        """Return the errors in the simulator's own books."""
         return list(self.world.books.violations())
 
-    def posts(self, operation: str) -> list[dict[str, Any]]:
-        """The log of the calls that arrived, oldest first."""
+    def posts(self, operation: str) -> list[Json]:
+        """Return the log of the calls that arrived, oldest first."""
         return [entry for entry in self.world.log if entry["operation"] == operation]
 
     @asynccontextmanager
-    async def raining(self, **weather: Any) -> AsyncIterator[None]:
-        """With this weather for a while."""
-        before = {name: getattr(self.weather, name) for name in weather}
-        self._set(weather)
+    async def degraded(self, **conditions: Unpack[Conditions]) -> AsyncIterator[None]:
+        """Change the network for a while."""
+        before = replace(self.network)
+        for name, value in conditions.items():
+            setattr(self.network, name, value)
         try:
             yield
         finally:
-            self._set(before)
-
-    def _set(self, weather: Mapping[str, Any]) -> None:
-        for name, value in weather.items():
-            setattr(self.weather, name, value)
+            for name in conditions:
+                setattr(self.network, name, getattr(before, name))

@@ -1,23 +1,22 @@
 """Several processes on one database and one Stripe, in one virtual loop; each can be killed, frozen and started again.
 
-What belongs to a process is what it says to the outside: all of that goes through its `Line`. Kill it, and not one word
-leaves any more, whatever its tasks still do while they are cancelled; freeze it, and its words are late.
+A process acts on the outside only through its `ProcessConnection`. After a kill no call leaves it, whatever its tasks do while
+they are cancelled. While it is frozen, its calls are delayed.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Protocol, TypeVar, cast
 
 from application.commands import commands_on
 from application.gateways import TransferGateway
 from application.ports import EventLog
 from application.process_managers.circuit_breaker import BreakerMonitor
 from application.process_managers.outcome_recorder import OutcomeRecorder
-from application.process_managers.process import ProcessManager
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Worker, WorkerLimits
@@ -25,23 +24,25 @@ from application.webhooks.handler import WebhookHandler
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
 from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
-from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import Settings
 from tests.support.in_memory.alarms import MemoryAlarms
 from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker
-from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, MemoryStore
+from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, event_log
 from tests.support.in_memory.inbox import MemoryInbox
 from tests.support.in_memory.work_queue import MemoryRateLimiter, MemoryWork
 from tests.support.virtual_time import now
 
-CALM = Settings()
-"""As a fleet is run by default."""
-PATIENT = Settings(lease=timedelta(minutes=10))
-"""For weeks: a short lease is renewed every few seconds, which tells nothing and costs most of the time."""
+P = TypeVar("P")
+T = TypeVar("T")
+
+DEFAULT_SETTINGS = Settings()
+"""The default settings of a fleet."""
+LONG_LEASE = Settings(lease=timedelta(minutes=10))
+"""Settings for scenarios of weeks: a short lease, renewed every few seconds, would take most of the time and show nothing."""
 
 
 class Loop(Protocol):
-    """What a process runs until it is told to stop."""
+    """A loop that a process runs until it is stopped."""
 
     async def run(self) -> None: ...
 
@@ -50,8 +51,8 @@ class Loop(Protocol):
     def wake(self) -> None: ...
 
 
-class Line:
-    """Between one process and everything outside."""
+class ProcessConnection:
+    """Connection of one process to the database and to Stripe, which can be cut and frozen."""
 
     def __init__(self, chance: random.Random, latency: float) -> None:
         self._chance, self._latency = chance, latency
@@ -68,41 +69,41 @@ class Line:
     def thaw(self) -> None:
         self._flowing.set()
 
-    def to(self, port: Any) -> Any:
-        """The port as this process sees it."""
-        return _Through(port, self)
+    def to(self, port: P) -> P:
+        """Return the port as this process sees it."""
+        return cast("P", _PortProxy(port, self))  # a proxy has the methods of its port
 
-    async def carry(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """There and back. What has arrived is done, even if nobody hears the answer."""
-        await asyncio.sleep(self._way())  # and others come first, even where no time passes
-        await self._through()
+    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make the call and return its answer. A call that has arrived is done, even if its caller gets no answer."""
+        await asyncio.sleep(self._delay())  # and others come first, even where no time passes
+        await self._pass()
         answer = await call()
         if self._latency:
-            await asyncio.sleep(self._way())
-        await self._through()
+            await asyncio.sleep(self._delay())
+        await self._pass()
         return answer
 
-    def _way(self) -> float:
+    def _delay(self) -> float:
         return self._chance.uniform(0, self._latency) if self._latency else 0
 
-    async def _through(self) -> None:
+    async def _pass(self) -> None:
         if not self._flowing.is_set():
             await self._flowing.wait()
         if self._cut:
             raise asyncio.CancelledError
 
 
-class _Through:
-    """Every method of a port is a coroutine, so one wrapper fits them all."""
+class _PortProxy:
+    """A port behind a connection. Every method of a port is a coroutine, so one proxy fits all ports."""
 
-    def __init__(self, port: Any, line: Line) -> None:
-        self._port, self._line = port, line
+    def __init__(self, port: object, connection: ProcessConnection) -> None:
+        self._port, self._connection = port, connection
 
-    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        method = getattr(self._port, name)
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+        method: Callable[..., Awaitable[object]] = getattr(self._port, name)
 
-        async def called(*arguments: Any, **named: Any) -> Any:
-            return await self._line.carry(lambda: method(*arguments, **named))
+        async def called(*arguments: object, **named: object) -> object:
+            return await self._connection.call(lambda: method(*arguments, **named))
 
         return called
 
@@ -110,10 +111,13 @@ class _Through:
 OWNER: ContextVar["Process | None"] = ContextVar("owner", default=None)
 
 
-def _owned_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **named: Any) -> asyncio.Task[Any]:
-    """Tasks belong to the process in which they were begun, so that a kill finds them all."""
-    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **named)
-    context = named.get("context")
+def _owned_task(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[object, object, T] | Generator[asyncio.Future[object] | None, None, T],
+    context: Context | None = None,
+) -> asyncio.Task[T]:
+    """Create a task that belongs to the current process, so that a kill finds it."""
+    task: asyncio.Task[T] = asyncio.Task(coroutine, loop=loop, context=context)
     owner = OWNER.get() if context is None else context.get(OWNER)
     if owner is not None:
         owner.tasks[task] = None
@@ -123,18 +127,18 @@ def _owned_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **named: Any) -
 
 @dataclass
 class Process:
-    """One set of workers and one inbox loop, as `serve` has them."""
+    """One set of workers and one inbox loop, as `serve` runs them."""
 
     name: str
     fleet: "Fleet"
-    tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
-    line: Line = field(init=False)
+    tasks: dict[asyncio.Task[object], None] = field(default_factory=dict)
+    connection: ProcessConnection = field(init=False)
     loops: list[Loop] = field(init=False, default_factory=list)
     ends: list[asyncio.Task[None]] = field(init=False, default_factory=list)
 
     def start(self) -> None:
-        """Like a new process: it remembers nothing."""
-        self.line = Line(self.fleet.chance, self.fleet.latency)
+        """Start as a new process, without memory."""
+        self.connection = ProcessConnection(self.fleet.chance, self.fleet.latency)
         self.loops = self._loops()
         token = OWNER.set(self)
         try:
@@ -146,74 +150,74 @@ class Process:
                 self.fleet.database.on(channel, loop.wake)
 
     async def kill(self) -> None:
-        """kill -9: what was said is said, nothing more is."""
-        self.line.cut()
-        self._hang_up()
+        """Kill the process as `kill -9` does: calls that have left it are done, no other call leaves it."""
+        self.connection.cut()
+        self._disconnect()
         ending = list(self.tasks)
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
     async def freeze(self, seconds: float) -> None:
-        """SIGSTOP and, later, SIGCONT: its clocks have gone on meanwhile."""
-        self.line.freeze()
+        """Freeze the process as SIGSTOP does, and continue it later; its clocks go on meanwhile."""
+        self.connection.freeze()
         await asyncio.sleep(seconds)
-        self.line.thaw()
+        self.connection.thaw()
 
     async def stop(self) -> None:
-        """SIGTERM: it drains."""
+        """Drain the process, as SIGTERM does."""
         for loop in self.loops:
             loop.stop()
         await asyncio.gather(*self.ends)
-        self._hang_up()
+        self._disconnect()
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         for loop in self.loops:
             self.fleet.database.off(loop.wake)
 
     def _loops(self) -> list[Loop]:
         clock = DatabaseClock(now)
-        ledger = self.line.to(PostgresEventLog(MemoryStore(self.fleet.database)))
-        gateway = self.line.to(self.fleet.new_gateway())
+        ledger = self.connection.to(event_log(self.fleet.database))
+        gateway = self.connection.to(self.fleet.new_gateway())
         watch = self._watch(ledger, gateway, clock)
         workers = self._workers(ledger, gateway, watch, clock)
         return workers if self.fleet.bare else [self._inbox(ledger, clock), watch, *workers]
 
     def _watch(self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock) -> BreakerMonitor:
-        database, line = self.fleet.database, self.line
-        commands = commands_on(ledger, line.to(MemoryDirectory(database)), clock)
+        database, connection = self.fleet.database, self.connection
+        commands = commands_on(ledger, connection.to(MemoryDirectory(database)), clock)
         breaker, alarms, recorder = (
-            line.to(MemoryCircuitBreaker(database)),
-            line.to(MemoryAlarms(database)),
+            connection.to(MemoryCircuitBreaker(database)),
+            connection.to(MemoryAlarms(database)),
             OutcomeRecorder(ledger, clock),
         )
 
         return BreakerMonitor(breaker, gateway, alarms, forgive=recorder.forgive, stop=commands.operator.pause)
 
     def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: BreakerMonitor, clock: DatabaseClock) -> list[Loop]:
-        fleet, settings, line = self.fleet, self.fleet.settings, self.line
-        slots, directory = asyncio.Semaphore(settings.stripe_max_concurrency), line.to(MemoryDirectory(fleet.database))
-        errands: list[tuple[ProcessManager, timedelta]] = [
-            (TransferProcess(gateway, directory, settings.policy(settings.transfers)), settings.transfers.check_interval),
-            (ReversalProcess(gateway, settings.policy(settings.reversals)), settings.reversals.check_interval),
-        ]
+        fleet, settings, connection = self.fleet, self.fleet.settings, self.connection
+        slots, directory = asyncio.Semaphore(settings.stripe_max_concurrency), connection.to(MemoryDirectory(fleet.database))
+        transfers = TransferProcess(gateway, directory, settings.policy(settings.transfers))
+        reversals = ReversalProcess(gateway, settings.policy(settings.reversals))
         work, rate_limiter = (
-            line.to(MemoryWork(fleet.database)),
-            line.to(MemoryRateLimiter(fleet.database, settings.stripe_max_rps)),
+            connection.to(MemoryWork(fleet.database)),
+            connection.to(MemoryRateLimiter(fleet.database, settings.stripe_max_rps)),
         )
         capacity = 2 * settings.stripe_max_concurrency
+        of_transfers = WorkerLimits(capacity, settings.lease, settings.transfers.check_interval)
+        of_reversals = WorkerLimits(capacity, settings.lease, settings.reversals.check_interval)
         return [
-            Worker(errand, ledger, work, rate_limiter, watch, clock, slots, WorkerLimits(capacity, settings.lease, interval))
-            for errand, interval in errands
+            Worker(transfers, ledger, work, rate_limiter, watch, clock, slots, of_transfers),
+            Worker(reversals, ledger, work, rate_limiter, watch, clock, slots, of_reversals),
         ]
 
     def _inbox(self, ledger: EventLog, clock: DatabaseClock) -> InboxLoop:
-        database, settings, line = self.fleet.database, self.fleet.settings, self.line
-        directory = line.to(MemoryDirectory(database))
+        database, settings, connection = self.fleet.database, self.fleet.settings, self.connection
+        directory = connection.to(MemoryDirectory(database))
         return InboxLoop(
-            line.to(MemoryInbox(database)),
+            connection.to(MemoryInbox(database)),
             WebhookHandler(hyperswitch=HyperswitchPayments(commands_on(ledger, directory, clock), directory).handlers()),
-            line.to(MemoryAlarms(database)),
+            connection.to(MemoryAlarms(database)),
             clock,
             parked_deadline=settings.parked_deadline,
             lease=settings.lease,
@@ -221,7 +225,7 @@ class Process:
 
 
 class Fleet:
-    """The processes, their database, and a desk at which the marketplace speaks. Only inside a virtual loop."""
+    """The processes, their database, and the commands of the marketplace. It works only inside a virtual loop."""
 
     def __init__(
         self,
@@ -229,20 +233,19 @@ class Fleet:
         *,
         processes: int = 3,
         seed: int = 1,
-        settings: Settings = CALM,
+        settings: Settings = DEFAULT_SETTINGS,
         latency: float = 0.0,
         bare: bool = False,
     ) -> None:
-        """`latency`: seconds that a word to the database, or to Stripe's edge, takes at most, on each way.
+        """`latency`: longest delay in seconds of a call to the database or to Stripe's edge, on each way.
 
-        `bare`: nothing but workers, since whoever looks at something every few seconds costs a scenario of months millions
-        of looks.
+        `bare`: workers only. A loop that polls every few seconds would cost a scenario of months millions of polls.
         """
         asyncio.get_running_loop().set_task_factory(_owned_task)
         self.new_gateway, self.settings, self.latency, self.bare = new_gateway, settings, latency, bare
         self.chance = random.Random(f"fleet {seed}")
         self.database = MemoryDatabase(now)
-        self.ledger = PostgresEventLog(MemoryStore(self.database))
+        self.ledger = event_log(self.database)
         self.inbox = MemoryInbox(self.database)
         self.commands = commands_on(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
         self.processes = [Process(f"process {number}", self) for number in range(1, processes + 1)]
@@ -257,8 +260,8 @@ class Fleet:
         for process in self.processes:
             await (process.stop() if kind is None else process.kill())
 
-    async def until(self, condition: Callable[[], Any], within: timedelta, what: str = "") -> None:
-        """Asks now, and after each append. Raises AssertionError when the virtual time is over."""
+    async def until(self, condition: Callable[[], object], within: timedelta, what: str = "") -> None:
+        """Check the condition now and after each append. Raises AssertionError when the virtual time is over."""
         happened = asyncio.Event()
         self.database.on("ledger_events", happened.set)
         try:
@@ -272,7 +275,7 @@ class Fleet:
             self.database.off(happened.set)
 
     def quiet(self) -> bool:
-        """Nothing is due any more, now or later, and every webhook is handled, or a person has been told why not."""
+        """Return whether no transfer is due, now or later, and every webhook is handled or has an alarm."""
         if any(row.next_retry_at is not None for row in self.database.tables["seller_transfers"].values()):
             return False
         told = {alarm.subject for alarm in self.database.alarms.raised()}

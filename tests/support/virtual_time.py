@@ -1,13 +1,13 @@
-"""Virtual time: real asyncio tasks in a loop whose clock jumps to the next timer as soon as nothing else is ready.
+"""Virtual time: real asyncio tasks in a loop whose clock jumps to the next timer as soon as no task is ready.
 
-A day costs only the work that is done in it, and nothing depends on how fast the machine is. There is nothing to wait for
-besides timers: no sockets, no threads, no signals.
+A virtual day costs only the work done in it, and no result depends on the speed of the machine. Tasks can wait for timers
+only: there are no sockets, threads or signals.
 """
 
 import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import NoReturn, TypeVar
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 """The instant at which every virtual loop starts."""
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class Deadlock(RuntimeError):
-    """Everybody waits for somebody else, and no timer is left that could change it."""
+    """Every task waits, and no timer is left that could wake one."""
 
 
 class VirtualTimeLoop(asyncio.BaseEventLoop):
-    """`time()` is what has been slept so far."""
+    """An event loop whose `time()` is the sum of all sleeps so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,34 +31,34 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
-    def select(self, timeout: float | None) -> list[Any]:
-        """What the loop asks of its selector when it has nothing to do for `timeout` seconds."""
+    def select(self, timeout: float | None) -> list[object]:
+        """Advance the clock: the loop asks its selector to wait for `timeout` seconds."""
         if timeout is None:
             raise Deadlock("every task waits, and no timer is left: nothing will ever happen again")
         self._now += timeout
         return []
 
-    def run_in_executor(self, *_: Any) -> Any:
+    def run_in_executor(self, *_: object) -> NoReturn:
         raise RuntimeError("a thread was asked for, but its time would be real")
 
-    def _process_events(self, _: list[Any]) -> None:
-        """There are none: nothing comes from outside."""
+    def _process_events(self, _: list[object]) -> None:
+        """Do nothing: no event comes from outside."""
 
     def _write_to_self(self) -> None:
-        """Nobody is asleep in a system call, so nobody has to be woken."""
+        """Do nothing: the loop never sleeps in a system call."""
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def run(main: Coroutine[object, object, T]) -> T:
     """Run it in a loop of its own, from `BEGINNING` on."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
 
 
 def now() -> datetime:
-    """The virtual instant, in UTC."""
+    """Return the virtual instant, in UTC."""
     return BEGINNING + timedelta(seconds=asyncio.get_running_loop().time())
 
 
 def epoch_seconds() -> float:
-    """The virtual instant, as the simulated Stripe counts time."""
+    """Return the virtual instant in seconds since 1970, as the simulated Stripe counts time."""
     return now().timestamp()

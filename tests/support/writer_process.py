@@ -1,4 +1,4 @@
-"""A process of its own that appends: 400 facts, and 100 that another such process also wants. Prints what came of it."""
+"""A process that appends 400 facts of its own, and 100 that another such process appends as well; prints the result."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The PSP's client on the simulated Hyperswitch, over real HTTP: names, keys, lost answers, and what is read back."""
+"""The gateway to the payment provider on the simulated Hyperswitch, over real HTTP: ids, keys, lost answers, reads."""
 
 import asyncio
 import json
@@ -8,15 +8,22 @@ import pytest
 
 from domain.provider_call.outcome import Hindrance, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp, name_at_psp
+from infrastructure.hyperswitch.gateway import HyperswitchGateway
+from infrastructure.simulators.common.http_server import LoopbackServer
+from infrastructure.simulators.hyperswitch import HyperswitchControl
+from tests.infrastructure.hyperswitch.conftest import OpenGateway
+from tests.infrastructure.simulators.hyperswitch.conftest import MakePayment, MakeRefund
 
 
 @pytest.fixture
-async def paid(control):
+async def paid(control: HyperswitchControl) -> None:
     """Order o1 was paid with 50.00 USD."""
     await control.take_payment("o1", 5000, "USD", metadata={"order_id": "o1"})
 
 
-async def test_a_payment_is_posted_under_the_orders_id_in_header_and_body(gateway, control, payment_body):
+async def test_payment_is_posted_under_order_id(
+    gateway: HyperswitchGateway, control: HyperswitchControl, payment_body: MakePayment
+) -> None:
     answer = await gateway.create_payment("o1", payment_body())
     assert answer == PaymentAtPsp("o1", 5000, "USD", "requires_confirmation", order_id="o1", client_secret="o1_secret_simulated")
     (posted,) = await control.requests("payments.create")
@@ -25,7 +32,9 @@ async def test_a_payment_is_posted_under_the_orders_id_in_header_and_body(gatewa
     assert json.loads(posted["body"]) == payment_body()
 
 
-async def test_a_refund_is_posted_under_its_own_id_in_header_and_body(gateway, control, paid, refund_body):
+async def test_refund_is_posted_under_its_own_id(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     answer = await gateway.create_refund("r1", refund_body(reason="requested_by_customer"), "USD")
     assert answer == RefundAtPsp("r1", "o1", 1000, "USD", "pending", order_id="o1")
     (posted,) = await control.requests("refunds.create")
@@ -33,7 +42,9 @@ async def test_a_refund_is_posted_under_its_own_id_in_header_and_body(gateway, c
     assert json.loads(posted["body"]) == refund_body(reason="requested_by_customer")
 
 
-async def test_an_id_that_does_not_fit_goes_out_as_key_and_its_name_in_the_body(gateway, control, paid, refund_body):
+async def test_unfitting_id_is_sent_as_key_with_provider_id_in_body(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     name = name_at_psp("refund:2026/07#1")
     answer = await gateway.create_refund("refund:2026/07#1", refund_body(name), "USD")
     assert isinstance(answer, RefundAtPsp)
@@ -43,7 +54,14 @@ async def test_an_id_that_does_not_fit_goes_out_as_key_and_its_name_in_the_body(
 
 
 @pytest.mark.parametrize("key", ["", "two words", "a\r\nb", "é", "x" * 256])
-async def test_without_a_usable_key_nothing_is_sent(gateway, control, paid, payment_body, refund_body, key):
+async def test_call_without_usable_key_is_not_sent(
+    gateway: HyperswitchGateway,
+    control: HyperswitchControl,
+    paid: None,
+    payment_body: MakePayment,
+    refund_body: MakeRefund,
+    key: str,
+) -> None:
     with pytest.raises(ValueError, match="idempotency key"):
         await gateway.create_payment(key, payment_body("o2"))
     with pytest.raises(ValueError, match="idempotency key"):
@@ -52,7 +70,13 @@ async def test_without_a_usable_key_nothing_is_sent(gateway, control, paid, paym
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a?b", "x" * 65, "é"])
-async def test_a_name_that_would_change_the_path_is_never_sent(gateway, control, payment_body, refund_body, name):
+async def test_id_that_would_change_the_path_is_not_sent(
+    gateway: HyperswitchGateway,
+    control: HyperswitchControl,
+    payment_body: MakePayment,
+    refund_body: MakeRefund,
+    name: str,
+) -> None:
     for call in (
         gateway.create_payment("k", payment_body(name)),
         gateway.create_refund("k", refund_body(name), "USD"),
@@ -64,7 +88,9 @@ async def test_a_name_that_would_change_the_path_is_never_sent(gateway, control,
     assert await control.requests() == []
 
 
-async def test_a_lost_answer_and_a_second_call_are_one_refund(gateway, control, paid, refund_body):
+async def test_lost_answer_and_repeat_are_one_refund(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await control.fault("reset_after_commit", "refunds.create", times=1)
     lost = await gateway.create_refund("r1", refund_body(), "USD")
     assert isinstance(lost, Unknown)
@@ -78,7 +104,9 @@ async def test_a_lost_answer_and_a_second_call_are_one_refund(gateway, control, 
     assert [(post["status"]) for post in posts] == [None, 400]
 
 
-async def test_a_full_refund_whose_answer_was_lost_is_found_although_the_psp_says_too_much(gateway, control, paid, refund_body):
+async def test_full_refund_with_lost_answer_is_found(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await control.fault("timeout_after_commit", "refunds.create", times=1, seconds=0)
     await gateway.create_refund("r1", refund_body(amount=5000), "USD")
     again = await gateway.create_refund("r1", refund_body(amount=5000), "USD")
@@ -86,7 +114,9 @@ async def test_a_full_refund_whose_answer_was_lost_is_found_although_the_psp_say
     assert (await control.requests("refunds.retrieve"))[-1]["query"] == "force_sync=true"
 
 
-async def test_a_lost_answer_and_a_second_call_are_one_payment(gateway, control, payment_body):
+async def test_lost_answer_and_repeat_are_one_payment(
+    gateway: HyperswitchGateway, control: HyperswitchControl, payment_body: MakePayment
+) -> None:
     await control.fault("reset_after_commit", "payments.create", times=1)
     assert isinstance(await gateway.create_payment("o1", payment_body()), Unknown)
     await control.settle_payment("o1", "succeeded")
@@ -96,14 +126,19 @@ async def test_a_lost_answer_and_a_second_call_are_one_payment(gateway, control,
     assert len((await control.ledger())["payments"]) == 1
 
 
-async def test_two_equal_partial_refunds_of_one_payment_stay_two(gateway, control, paid, refund_body):
+async def test_equal_partial_refunds_stay_two(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     first = await gateway.create_refund("r1", refund_body("r1"), "USD")
     second = await gateway.create_refund("r2", refund_body("r2"), "USD")
+    assert isinstance(first, RefundAtPsp)
     assert second == replace(first, refund_id="r2")
     assert [refund["refund_id"] for refund in (await control.ledger())["refunds"]] == ["r1", "r2"]
 
 
-async def test_more_than_is_left_is_rejected(gateway, control, paid, refund_body):
+async def test_refund_above_the_rest_is_rejected(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await gateway.create_refund("r1", refund_body("r1", 4001), "USD")
     answer = await gateway.create_refund("r2", refund_body("r2", 1000), "USD")
     assert isinstance(answer, Rejected)
@@ -113,7 +148,13 @@ async def test_more_than_is_left_is_rejected(gateway, control, paid, refund_body
     assert isinstance(await gateway.create_refund("r2", refund_body("r2", 1000), "USD"), RefundAtPsp)
 
 
-async def test_a_name_that_stands_for_something_else_is_no_success(gateway, control, paid, refund_body, payment_body):
+async def test_id_of_another_object_is_no_success(
+    gateway: HyperswitchGateway,
+    control: HyperswitchControl,
+    paid: None,
+    refund_body: MakeRefund,
+    payment_body: MakePayment,
+) -> None:
     await control.take_payment("o2", 5000, "EUR")
     await gateway.create_refund("r1", refund_body(), "USD")
     for body, currency in (
@@ -124,12 +165,14 @@ async def test_a_name_that_stands_for_something_else_is_no_success(gateway, cont
         answer = await gateway.create_refund("r1", body, currency)
         assert isinstance(answer, Unknown)
         assert answer.why == "disagrees"
-    answer = await gateway.create_payment("o1", payment_body(amount=1))
-    assert isinstance(answer, Unknown)
-    assert answer.why == "disagrees"
+    paid_as = await gateway.create_payment("o1", payment_body(amount=1))
+    assert isinstance(paid_as, Unknown)
+    assert paid_as.why == "disagrees"
 
 
-async def test_a_duplicate_that_cannot_be_read_back_is_unknown(gateway, control, paid, refund_body):
+async def test_unreadable_duplicate_is_unknown(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.fault("status", "refunds.retrieve", status=503)
     answer = await gateway.create_refund("r1", refund_body(), "USD")
@@ -137,14 +180,18 @@ async def test_a_duplicate_that_cannot_be_read_back_is_unknown(gateway, control,
     assert answer.why == "look_up_failed"
 
 
-async def test_a_refusal_whose_name_cannot_be_looked_up_is_not_definite(gateway, control, paid, refund_body):
+async def test_refusal_with_failed_look_up_is_not_definite(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await control.fault("status", "refunds.retrieve", status=503)
     answer = await gateway.create_refund("r1", refund_body(amount=9000), "USD")
     assert isinstance(answer, Unknown)
     assert answer.why == "look_up_failed"
 
 
-async def test_a_connectors_failure_says_what_is_kept_under_the_name(gateway, control, paid, refund_body):
+async def test_connector_failure_shows_state_stored_under_the_id(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.settle_refund("r1", "failed", error_code="card_gone", error_message="The card is gone")
     await control.fault("error", "refunds.create", code="CE_06", message="Refund failed while processing")
@@ -156,13 +203,17 @@ async def test_a_connectors_failure_says_what_is_kept_under_the_name(gateway, co
     assert absent.code == "CE_06"
 
 
-async def test_the_duplicate_is_known_by_its_code_not_by_its_words(gateway, control, paid, refund_body):
+async def test_duplicate_is_recognised_by_code_not_words(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.reword("duplicate_refund", message="We have met before", type="whatever")
     assert isinstance(await gateway.create_refund("r1", refund_body(), "USD"), RefundAtPsp)
 
 
-async def test_reads_answer_what_is_there_now(gateway, control, paid, refund_body):
+async def test_reads_return_current_state(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.settle_refund("r1", "review")
     refund = await gateway.refund("r1")
@@ -176,13 +227,15 @@ async def test_reads_answer_what_is_there_now(gateway, control, paid, refund_bod
     assert {entry["query"] for entry in asked} == {"force_sync=true"}
 
 
-async def test_what_is_absent_is_rejected_with_404(gateway):
+async def test_absent_object_is_rejected_with_404(gateway: HyperswitchGateway) -> None:
     for answer in (await gateway.payment("o9"), await gateway.refund("r9")):
         assert isinstance(answer, Rejected)
         assert (answer.status, answer.code) == (404, "HE_02")
 
 
-async def test_a_status_nobody_knows_is_handed_on(gateway, control, paid, refund_body):
+async def test_unknown_status_is_passed_on(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
     await control.settle_refund("r1", "awaiting_the_moon")
     refund = await gateway.refund("r1")
@@ -190,7 +243,12 @@ async def test_a_status_nobody_knows_is_handed_on(gateway, control, paid, refund
     assert refund.status == "awaiting_the_moon"
 
 
-async def test_a_wrong_key_is_not_executed(simulator, control, gateway_at, payment_body):
+async def test_wrong_key_is_not_executed(
+    simulator: LoopbackServer,
+    control: HyperswitchControl,
+    gateway_at: OpenGateway,
+    payment_body: MakePayment,
+) -> None:
     gateway = await gateway_at(simulator.url, api_key="pk_publishable")
     answer = await gateway.create_payment("o1", payment_body())
     assert isinstance(answer, NotExecuted)
@@ -198,7 +256,9 @@ async def test_a_wrong_key_is_not_executed(simulator, control, gateway_at, payme
     assert (await control.ledger())["payments"] == []
 
 
-async def test_a_lock_and_a_limit_are_not_executed(gateway, control, paid, refund_body):
+async def test_lock_and_rate_limit_are_not_executed(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await control.fault("status", "refunds.create", status=429, lock=True, times=1)
     locked = await gateway.create_refund("r1", refund_body(), "USD")
     await control.fault("status", "refunds.create", status=429, times=1)
@@ -210,14 +270,18 @@ async def test_a_lock_and_a_limit_are_not_executed(gateway, control, paid, refun
 
 
 @pytest.mark.parametrize("kind", ["truncate_body", "cut_body", "partial_headers", "reset_before_commit", "reset_after_commit"])
-async def test_a_spoilt_answer_is_unknown(gateway, control, paid, refund_body, kind):
+async def test_spoilt_answer_is_unknown(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund, kind: str
+) -> None:
     await control.fault(kind, "refunds.create", times=1)
     answer = await gateway.create_refund("r1", refund_body(), "USD")
     assert isinstance(answer, Unknown)
     assert answer.why in ("unreadable", "connection")
 
 
-async def test_the_time_limit_is_for_the_whole_answer_not_for_each_byte(simulator, control, gateway_at, paid):
+async def test_time_limit_covers_whole_answer(
+    simulator: LoopbackServer, control: HyperswitchControl, gateway_at: OpenGateway, paid: None
+) -> None:
     gateway = await gateway_at(simulator.url, timeout=1)
     await control.fault("slow_drip", "payments.retrieve", seconds=6)  # in twenty drips, each well within the limit
     answer = await gateway.payment("o1")
@@ -225,7 +289,9 @@ async def test_the_time_limit_is_for_the_whole_answer_not_for_each_byte(simulato
     assert answer.why == "timeout"
 
 
-async def test_a_cancelled_call_is_cancelled_not_answered(gateway, control, paid, refund_body):
+async def test_cancelled_call_is_cancelled(
+    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
+) -> None:
     await control.hold("refunds.create")
     call = asyncio.create_task(gateway.create_refund("r1", refund_body(), "USD"))
     await control.wait_until_held()
@@ -234,6 +300,6 @@ async def test_a_cancelled_call_is_cancelled_not_answered(gateway, control, paid
         await call
 
 
-async def test_a_client_secret_is_never_shown(gateway, payment_body):
+async def test_client_secret_is_never_shown(gateway: HyperswitchGateway, payment_body: MakePayment) -> None:
     answer = await gateway.create_payment("o1", payment_body())
     assert "secret_simulated" not in repr(answer)

@@ -1,4 +1,4 @@
-"""An event store on a fresh database, facts and rows to put into it, and a proxy that loses connections."""
+"""An event store on a fresh database, facts and rows for it, and a proxy that loses connections."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
 
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.event_store import EventStore, StoredFact
@@ -20,6 +21,10 @@ from infrastructure.postgres.work_queue import PostgresWorkQueue
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 
+Person = psycopg.AsyncConnection[TupleRow]
+"""A connection beside the ledger's own, for reading and for damage."""
+Make = Callable[..., Any]
+"""A fixture that makes a fact or a row."""
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
 
 
@@ -45,17 +50,17 @@ def make_reversal(reversal_id: UUID, transfer_id: UUID, **changes: object) -> di
 
 
 @pytest.fixture
-def fact() -> Callable[..., StoredFact]:
+def fact() -> Make:
     return make_fact
 
 
 @pytest.fixture
-def transfer() -> Callable[..., dict[str, object]]:
+def transfer() -> Make:
     return make_transfer
 
 
 @pytest.fixture
-def reversal() -> Callable[..., dict[str, object]]:
+def reversal() -> Make:
     return make_reversal
 
 
@@ -93,7 +98,7 @@ def work(pool: Pool) -> PostgresWorkQueue:
 
 
 @pytest.fixture
-def record(store: EventStore, fact: Callable[..., StoredFact], transfer: Callable[..., Any]) -> Callable[..., Any]:
+def record(store: EventStore, fact: Make, transfer: Make) -> Make:
     """Stores a transfer that may be claimed."""
 
     async def recorded(status: str = "pending", due: datetime | None = PAST, waiting_for: str | None = None) -> UUID:
@@ -114,18 +119,18 @@ async def inbox(database_url: str, pool: Pool) -> AsyncIterator[PostgresInbox]:
 
 
 @pytest.fixture
-async def person(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """Somebody with psql: a second connection that sees only what is really committed."""
+async def person(database_url: str) -> AsyncIterator[Person]:
+    """A second connection, as of a person with psql: it sees only committed rows."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         yield connection
 
 
-class Proxy:
+class ConnectionProxy:
     """Stands between a client and PostgreSQL, on a unix socket. Lets everything through until told otherwise."""
 
     def __init__(self, database_url: str, directory: Path) -> None:
         given = conninfo_to_dict(database_url)
-        self._host, self._port = str(given.get("host", "localhost")), int(given.get("port", 5432))
+        self._host, self._port = str(given.get("host", "localhost")), int(given.get("port") or 5432)
         self.url = make_conninfo(database_url, host=str(directory), port="5432")
         self._socket = directory / ".s.PGSQL.5432"
         self._server: asyncio.Server | None = None
@@ -188,8 +193,8 @@ class Proxy:
 
 
 @pytest.fixture
-async def proxy(database_url: str, tmp_path: Path) -> AsyncIterator[Proxy]:
-    proxy = Proxy(database_url, tmp_path)
+async def proxy(database_url: str, tmp_path: Path) -> AsyncIterator[ConnectionProxy]:
+    proxy = ConnectionProxy(database_url, tmp_path)
     await proxy.start()
     yield proxy
     await proxy.aclose()

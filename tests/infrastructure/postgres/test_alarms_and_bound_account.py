@@ -1,4 +1,4 @@
-"""Two small tables: what a person has to look at, and which world the database belongs to."""
+"""Alarms, and the account and mode that a database is bound to."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -15,14 +15,14 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 
 
-async def test_an_alarm_is_one_row_however_often_it_is_raised(pool: Pool) -> None:
+async def test_alarm_raised_repeatedly_is_one_row(pool: Pool) -> None:
     alarms = PostgresAlarms(pool)
     await asyncio.gather(*(alarms.raise_("drift", "transfer-1", f"the {n}. time") for n in range(5)))
     await alarms.raise_("drift", "transfer-1", "3 EUR missing")
     assert [(a.kind, a.subject, a.detail) for a in await alarms.raised()] == [("drift", "transfer-1", "3 EUR missing")]
 
 
-async def test_a_cleared_alarm_stays_on_record_and_can_be_raised_again(pool: Pool) -> None:
+async def test_cleared_alarm_is_kept_and_can_be_raised_again(pool: Pool) -> None:
     alarms = PostgresAlarms(pool)
     await alarms.raise_("drift", "transfer-1", "3 EUR missing")
     await alarms.raise_("outage", "stripe", "no answer")
@@ -35,7 +35,7 @@ async def test_a_cleared_alarm_stays_on_record_and_can_be_raised_again(pool: Poo
     assert [a.kind for a in await alarms.raised()] == ["outage", "drift"]
 
 
-async def test_the_first_start_binds_the_database(pool: Pool) -> None:
+async def test_first_start_binds_database(pool: Pool) -> None:
     assert await binding(pool) is None
     first = await bind(pool, "test", "acct_1")
     assert first == await bind(pool, "test", "acct_1") == await bind(pool, "test") == await binding(pool)
@@ -43,26 +43,26 @@ async def test_the_first_start_binds_the_database(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("account", [None, "acct_1"])
-async def test_a_start_with_another_mode_is_refused(pool: Pool, account: str | None) -> None:
+async def test_start_in_other_mode_is_refused(pool: Pool, account: str | None) -> None:
     await bind(pool, "test", account)
     with pytest.raises(WrongBinding, match="belongs to mode 'test', but the present key is of mode 'live'"):
         await bind(pool, "live", account)
 
 
-async def test_a_start_with_another_account_is_refused(pool: Pool) -> None:
+async def test_start_with_other_account_is_refused(pool: Pool) -> None:
     await bind(pool, "live", "acct_1")
     with pytest.raises(WrongBinding, match=r"'acct_1'.*'acct_2'"):
         await bind(pool, "live", "acct_2")
 
 
-async def test_an_account_that_was_not_known_at_first_is_added_once(pool: Pool) -> None:
+async def test_account_unknown_at_first_start_is_added_once(pool: Pool) -> None:
     await bind(pool, "live")
     assert (await bind(pool, "live", "acct_1")).account == "acct_1"
     with pytest.raises(WrongBinding):
         await bind(pool, "live", "acct_2")
 
 
-async def test_of_two_first_starts_at_once_one_decides(pool: Pool) -> None:
+async def test_concurrent_first_starts_bind_once(pool: Pool) -> None:
     answers = await asyncio.gather(*(bind(pool, mode) for mode in ("test", "live") * 3), return_exceptions=True)
     bound = await binding(pool)
     assert bound
@@ -78,12 +78,12 @@ def cleared(at: datetime = LATER) -> dict[str, object]:
     return raised("reopened", at) | {"cleared_at": at}
 
 
-async def test_facts_that_clear_what_was_never_raised_leave_no_alarm(pool: Pool, store: EventStore) -> None:
+async def test_facts_clearing_unraised_alarm_leave_none(pool: Pool, store: EventStore) -> None:
     await store.append([], {"alarms": [cleared()]})
     assert await PostgresAlarms(pool).latest() == []
 
 
-async def test_facts_clear_an_alarm_and_what_it_said_stays_on_record(pool: Pool, store: EventStore) -> None:
+async def test_facts_clear_alarm_and_keep_its_detail(pool: Pool, store: EventStore) -> None:
     await store.append([], {"alarms": [raised()]})
     await store.append([], {"alarms": [cleared(LATER)]})
     expected = StoredAlarm("drift", "transfer-1", "3 EUR missing", NOW, LATER)
@@ -102,7 +102,7 @@ async def test_facts_clear_an_alarm_and_what_it_said_stays_on_record(pool: Pool,
     ],
     ids=["raised, cleared", "cleared, raised", "raised again", "raised twice, cleared"],
 )
-async def test_in_one_append_the_last_word_about_an_alarm_counts(
+async def test_last_change_of_alarm_in_append_counts(
     pool: Pool, store: EventStore, rows: list[dict[str, object]], open_: int, on_record: int
 ) -> None:
     await store.append([], {"alarms": rows})

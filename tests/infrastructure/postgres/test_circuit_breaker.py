@@ -1,9 +1,8 @@
-"""What the whole fleet obeys is in the database: one breaker, and what is paused."""
+"""State of the whole fleet in the database: circuit breaker, pauses, restore."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
 import pytest
@@ -17,8 +16,8 @@ from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
+from tests.infrastructure.postgres.conftest import Person
 
-Person = psycopg.AsyncConnection[Any]
 Flip = Callable[..., Awaitable[None]]
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -73,14 +72,14 @@ async def hears(event: asyncio.Event) -> bool:
     return True
 
 
-async def test_a_fresh_ledger_obeys_nothing(breaker: PostgresCircuitBreaker) -> None:
+async def test_new_ledger_has_no_pause_and_a_closed_breaker(breaker: PostgresCircuitBreaker) -> None:
     assert await breaker.state() == FleetState()
     assert await breaker.until_probe() is None
     assert not await breaker.take_probe()
     assert not await breaker.close_breaker()
 
 
-async def test_of_many_processes_that_open_the_breaker_one_is_told_that_it_did(pool: Pool) -> None:
+async def test_breaker_opened_by_many_is_reported_once(pool: Pool) -> None:
     processes = [PostgresCircuitBreaker(pool) for _ in range(8)]
     assert sorted(await asyncio.gather(*(each.open_breaker() for each in processes))) == [False] * 7 + [True]
     assert (await processes[0].state()).outage
@@ -88,7 +87,7 @@ async def test_of_many_processes_that_open_the_breaker_one_is_told_that_it_did(p
     assert not (await processes[0].state()).outage
 
 
-async def test_one_process_takes_the_probe_of_an_interval(pool: Pool, person: Person) -> None:
+async def test_breaker_probe_is_taken_by_one_process(pool: Pool, person: Person) -> None:
     processes = [PostgresCircuitBreaker(pool) for _ in range(8)]
     await processes[0].open_breaker()
     await person.execute("update breaker set probe_at = now() + interval '1 hour'")
@@ -102,9 +101,7 @@ async def test_one_process_takes_the_probe_of_an_interval(pool: Pool, person: Pe
     assert 0 <= until <= 5
 
 
-async def test_opened_again_soon_after_it_was_closed_the_breaker_waits_twice_as_long(
-    breaker: PostgresCircuitBreaker, person: Person
-) -> None:
+async def test_breaker_reopened_soon_waits_twice_as_long(breaker: PostgresCircuitBreaker, person: Person) -> None:
     seen = []
     for _ in range(9):
         await breaker.open_breaker()
@@ -114,7 +111,7 @@ async def test_opened_again_soon_after_it_was_closed_the_breaker_waits_twice_as_
 
 
 @pytest.mark.parametrize(("closed_for", "next_interval"), [(70, 80), (105, 5)])
-async def test_soon_is_a_minute_and_the_interval_itself(
+async def test_breaker_reopening_window_is_minute_plus_interval(
     breaker: PostgresCircuitBreaker, person: Person, closed_for: int, next_interval: int
 ) -> None:
     await person.execute(
@@ -127,16 +124,14 @@ async def test_soon_is_a_minute_and_the_interval_itself(
     assert until <= next_interval
 
 
-async def test_opening_and_closing_wake_every_worker(breaker: PostgresCircuitBreaker, woken: asyncio.Event) -> None:
+async def test_breaker_changes_wake_every_worker(breaker: PostgresCircuitBreaker, woken: asyncio.Event) -> None:
     await breaker.open_breaker()
     assert await hears(woken)
     await breaker.close_breaker()
     assert await hears(woken)
 
 
-async def test_what_is_paused_is_obeyed_from_the_commit_of_the_fact_until_it_is_resumed(
-    breaker: PostgresCircuitBreaker, flip: Flip
-) -> None:
+async def test_pause_is_obeyed_from_its_commit_until_resume(breaker: PostgresCircuitBreaker, flip: Flip) -> None:
     await flip(EVERYTHING, "wrong prices")
     await flip(scope_of_seller("s:1"), "fraud?")
     assert (await breaker.state()).paused == {EVERYTHING, "seller:s:1"}
@@ -146,16 +141,14 @@ async def test_what_is_paused_is_obeyed_from_the_commit_of_the_fact_until_it_is_
     assert [state.allows("reversing", seller) for seller in ("s:1", "s:2")] == [False, True]
 
 
-async def test_pausing_and_resuming_wake_every_worker(flip: Flip, woken: asyncio.Event) -> None:
+async def test_pause_changes_wake_every_worker(flip: Flip, woken: asyncio.Event) -> None:
     await flip(EVERYTHING, "wrong prices")
     assert await hears(woken)
     await flip(EVERYTHING)
     assert await hears(woken)
 
 
-async def test_after_a_restore_the_state_tells_since_when_facts_may_be_missing(
-    breaker: PostgresCircuitBreaker, flip: Flip
-) -> None:
+async def test_restore_state_names_start_of_missing_facts(breaker: PostgresCircuitBreaker, flip: Flip) -> None:
     await flip(LOOK_UP_FIRST, "restored", NOW, EARLIER)
     assert await breaker.state() == FleetState(look_first=LookFirst(begun_at=NOW, lost_since=EARLIER))
     again = NOW + timedelta(hours=1)
@@ -165,9 +158,7 @@ async def test_after_a_restore_the_state_tells_since_when_facts_may_be_missing(
     assert await breaker.state() == FleetState()
 
 
-async def test_who_does_not_say_since_when_facts_may_be_missing_looks_at_everything(
-    breaker: PostgresCircuitBreaker, flip: Flip
-) -> None:
+async def test_restore_without_start_looks_at_everything(breaker: PostgresCircuitBreaker, flip: Flip) -> None:
     await flip(LOOK_UP_FIRST, "restored", NOW)
     assert (await breaker.state()).look_first == LookFirst(NOW, datetime(1970, 1, 1, tzinfo=UTC))
 
@@ -190,7 +181,7 @@ async def test_who_does_not_say_since_when_facts_may_be_missing_looks_at_everyth
         ("insert into pace (endpoint, next_at, share) values ('x', now(), 0.5)", "a_slower_pace_says_since_when"),
     ],
 )  # fmt: skip
-async def test_the_database_refuses_a_state_that_means_nothing(person: Person, change: str, rule: str) -> None:
+async def test_invalid_fleet_state_is_refused_by_database(person: Person, change: str, rule: str) -> None:
     with pytest.raises(psycopg.errors.IntegrityError) as caught:
         await person.execute(change.encode())
     assert caught.value.diag.constraint_name == rule

@@ -1,29 +1,27 @@
-"""A received webhook is stored once, handled by one at a time, and never lost."""
+"""The inbox: each received webhook is stored once, handled by one worker at a time, and never lost."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 
 from domain.errors import ConstraintBroken
 from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.event_store import EventStore
+from infrastructure.postgres.event_store import EventStore, StoredFact
 from infrastructure.postgres.inbox import PostgresInbox
-
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import ConnectionProxy, Make, Person
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=10)
 
 
 @pytest.fixture
-def open_inbox(database_url: str, pool: Pool) -> Callable[..., Any]:
+def open_inbox(database_url: str, pool: Pool) -> Make:
     @asynccontextmanager
     async def opened(url: str = database_url, **options: Any) -> AsyncIterator[PostgresInbox]:
         inbox = PostgresInbox(url, pool, **options)
@@ -44,16 +42,14 @@ async def claimed(inbox: PostgresInbox, holder: str = "worker-1", limit: int = 1
     return [event.event_id for event in (await inbox.claim(holder, limit, LEASE)).events]
 
 
-async def test_the_same_webhook_five_times_at_once_is_one_row(open_inbox: Any, person: Person) -> None:
+async def test_five_concurrent_webhooks_are_one_row(open_inbox: Make, person: Person) -> None:
     async with open_inbox() as one, open_inbox() as two:
         new = await asyncio.gather(*(put(inbox, "e1", b"{}") for inbox in (one, two, one, two, one)))
     assert sorted(new) == [False, False, False, False, True]
     assert len(await (await person.execute("select from webhook_inbox")).fetchall()) == 1
 
 
-async def test_two_processes_that_receive_the_same_events_never_wait_for_each_other_in_a_circle(
-    inbox: PostgresInbox, person: Person
-) -> None:
+async def test_concurrent_intakes_do_not_deadlock(inbox: PostgresInbox, person: Person) -> None:
     """The other process stores a, then b; ours receives b, then a, in one group."""
     store = (
         "insert into webhook_inbox (provider, event_id, event_type, body, received_at, due_at) "
@@ -65,7 +61,7 @@ async def test_two_processes_that_receive_the_same_events_never_wait_for_each_ot
         await until_somebody_waits_for_a_transaction(person)
         await person.execute("set local lock_timeout to '500ms'")
         await person.execute(store, ("b",))
-    assert await ours == [False, False]
+    assert list(await ours) == [False, False]
 
 
 async def until_somebody_waits_for_a_transaction(person: Person, lock: str = "transactionid") -> None:
@@ -78,12 +74,12 @@ async def until_somebody_waits_for_a_transaction(person: Person, lock: str = "tr
             await asyncio.sleep(0.01)
 
 
-async def test_equal_ids_of_two_providers_are_two_events(inbox: PostgresInbox) -> None:
+async def test_equal_event_ids_of_two_providers_are_two_events(inbox: PostgresInbox) -> None:
     assert await inbox.put("stripe", "1", "t", b"{}", NOW)
     assert await inbox.put("hyperswitch", "1", "t", b"{}", NOW)
 
 
-async def test_a_body_is_kept_byte_by_byte_and_the_first_one_wins(inbox: PostgresInbox) -> None:
+async def test_body_of_first_webhook_is_kept_byte_by_byte(inbox: PostgresInbox) -> None:
     body = bytes(range(256))
     await put(inbox, "e1", body)
     await put(inbox, "e1", b"another")
@@ -92,7 +88,7 @@ async def test_a_body_is_kept_byte_by_byte_and_the_first_one_wins(inbox: Postgre
     assert (event.provider, event.event_type, event.received_at) == ("stripe", "transfer.created", NOW)
 
 
-async def test_an_event_that_cannot_be_stored_fails_alone(inbox: PostgresInbox) -> None:
+async def test_unstorable_event_fails_alone(inbox: PostgresInbox) -> None:
     answers = await asyncio.gather(
         *(put(inbox, f"a{n}") for n in range(5)),
         put(inbox, "with\x00nul"),
@@ -103,7 +99,9 @@ async def test_an_event_that_cannot_be_stored_fails_alone(inbox: PostgresInbox) 
     assert answers == [True] * 10
 
 
-async def test_a_webhook_whose_acknowledgement_was_lost_is_stored_once(open_inbox: Any, proxy: Any, inbox: PostgresInbox) -> None:
+async def test_webhook_with_lost_acknowledgement_is_stored_once(
+    open_inbox: Make, proxy: ConnectionProxy, inbox: PostgresInbox
+) -> None:
     async with open_inbox(proxy.url) as distant:
         proxy.lose_the_reply_to(b"transfer.created")
         await put(distant, "e1")
@@ -114,7 +112,7 @@ async def test_a_webhook_whose_acknowledgement_was_lost_is_stored_once(open_inbo
     assert await claimed(inbox) == ["e1", "e2"]
 
 
-async def test_intake_tells_those_who_listen(inbox: PostgresInbox, person: Person) -> None:
+async def test_intake_notifies_listeners(inbox: PostgresInbox, person: Person) -> None:
     await person.execute("listen webhook_inbox")
     await put(inbox, "e1")
     assert [n.channel async for n in person.notifies(timeout=10, stop_after=1)] == ["webhook_inbox"]
@@ -123,7 +121,7 @@ async def test_intake_tells_those_who_listen(inbox: PostgresInbox, person: Perso
     assert len([n async for n in person.notifies(timeout=0.2)]) == 1, "a duplicate is no news"
 
 
-async def test_no_event_is_claimed_by_two(inbox: PostgresInbox) -> None:
+async def test_event_is_claimed_by_one_worker(inbox: PostgresInbox) -> None:
     await asyncio.gather(*(put(inbox, f"e{n}") for n in range(200)))
     reversals = await asyncio.gather(*(claimed(inbox, f"worker-{n}", 25) for n in range(8)))
     names = [name for claim in reversals for name in claim]
@@ -132,7 +130,7 @@ async def test_no_event_is_claimed_by_two(inbox: PostgresInbox) -> None:
     assert len(names) == len(set(names)) == 200
 
 
-async def test_a_claim_tells_the_database_clock_even_when_it_is_empty(inbox: PostgresInbox, person: Person) -> None:
+async def test_claim_returns_database_clock_even_when_empty(inbox: PostgresInbox, person: Person) -> None:
     before = await (await person.execute("select now()")).fetchone()
     claim = await inbox.claim("worker-1", 10, LEASE)
     after = await (await person.execute("select now()")).fetchone()
@@ -143,7 +141,7 @@ async def test_a_claim_tells_the_database_clock_even_when_it_is_empty(inbox: Pos
     assert claim.now.utcoffset() == timedelta(0)
 
 
-async def test_an_event_can_be_claimed_again_when_its_lease_has_ended(inbox: PostgresInbox, person: Person) -> None:
+async def test_event_is_claimable_after_its_lease(inbox: PostgresInbox, person: Person) -> None:
     await put(inbox, "e1")
     assert await claimed(inbox) == ["e1"]
     assert await claimed(inbox, "worker-2") == []
@@ -151,7 +149,7 @@ async def test_an_event_can_be_claimed_again_when_its_lease_has_ended(inbox: Pos
     assert await claimed(inbox, "worker-2") == ["e1"]
 
 
-async def test_a_parked_event_comes_back_when_it_is_due_or_released(inbox: PostgresInbox, store: EventStore) -> None:
+async def test_parked_event_returns_when_due_or_released(inbox: PostgresInbox, store: EventStore) -> None:
     for name in ("due", "later", "released"):
         await put(inbox, name)
     claim = await inbox.claim("worker-1", 10, LEASE)
@@ -164,7 +162,7 @@ async def test_a_parked_event_comes_back_when_it_is_due_or_released(inbox: Postg
     assert await claimed(inbox) == ["released"]
 
 
-async def test_a_retry_comes_back_in_time_and_counts_only_what_is_to_be_counted(inbox: PostgresInbox) -> None:
+async def test_retried_event_returns_and_counts_real_attempts(inbox: PostgresInbox) -> None:
     await put(inbox, "e1")
     for counted, attempts in ((True, 1), (False, 1), (True, 2)):
         claim = await inbox.claim("worker-1", 10, LEASE)
@@ -175,7 +173,7 @@ async def test_a_retry_comes_back_in_time_and_counts_only_what_is_to_be_counted(
     assert await claimed(inbox) == []
 
 
-async def test_closed_events_stay_closed_until_they_are_replayed(inbox: PostgresInbox) -> None:
+async def test_closed_event_stays_closed_until_replayed(inbox: PostgresInbox) -> None:
     for name in ("ignored", "dead"):
         await put(inbox, name)
     claim = await inbox.claim("worker-1", 10, LEASE)
@@ -196,7 +194,7 @@ async def test_closed_events_stay_closed_until_they_are_replayed(inbox: Postgres
     assert not await inbox.replay(dead), "somebody works on it"
 
 
-async def test_what_is_replayed_is_dead_no_more_and_alarms_nobody(inbox: PostgresInbox, pool: Pool) -> None:
+async def test_replayed_event_is_no_longer_dead_or_alarming(inbox: PostgresInbox, pool: Pool) -> None:
     alarms = PostgresAlarms(pool)
     for name in ("e1", "e2"):
         await put(inbox, name)
@@ -207,7 +205,7 @@ async def test_what_is_replayed_is_dead_no_more_and_alarms_nobody(inbox: Postgre
     assert [alarm.subject for alarm in await alarms.raised()] == ["stripe:e1"]
 
 
-async def test_listing_by_status(inbox: PostgresInbox) -> None:
+async def test_events_are_listed_by_status(inbox: PostgresInbox) -> None:
     for name in ("e1", "e2", "e3"):
         await put(inbox, name)
     [event] = (await inbox.claim("worker-1", 1, LEASE)).events
@@ -217,7 +215,7 @@ async def test_listing_by_status(inbox: PostgresInbox) -> None:
     assert await inbox.counts() == {"stored": 2, "parked": 0, "dead": 0}
 
 
-async def test_the_next_due_instant_counts_the_leases_of_others(inbox: PostgresInbox) -> None:
+async def test_next_due_instant_includes_leases_of_others(inbox: PostgresInbox) -> None:
     assert await inbox.next_due() is None
     await put(inbox, "e1")
     await put(inbox, "e2")
@@ -231,9 +229,7 @@ async def test_the_next_due_instant_counts_the_leases_of_others(inbox: PostgresI
     assert claim.now < due < claim.now + LEASE, "the first lease ends first"
 
 
-async def test_parking_waits_for_the_order_that_is_being_stored_at_this_instant(
-    inbox: PostgresInbox, person: Person, fact: Callable[..., Any]
-) -> None:
+async def test_parking_waits_for_order_being_stored(inbox: PostgresInbox, person: Person, fact: Make) -> None:
     """The release has run and found nothing parked; the order that it belongs to is not committed yet."""
     await put(inbox, "e1")
     ((event,), now) = await inbox.claim("worker-1", 1, LEASE)
@@ -248,14 +244,14 @@ async def test_parking_waits_for_the_order_that_is_being_stored_at_this_instant(
     assert await claimed(inbox) == ["e1"]
 
 
-async def append(person: Person, stored: Any, released: list[str]) -> None:
+async def append(person: Person, stored: StoredFact, released: list[str]) -> None:
     """As the event store does."""
     one = {"id": str(stored.originator_id), "version": 1, "topic": stored.topic, "state": json.loads(stored.state)}
     rows = {"released": [{"subject": subject} for subject in released]}
     await person.execute("select ledger_append(%s, %s)", (json.dumps([one]), json.dumps(rows)))
 
 
-async def test_what_the_poller_finds_says_so_and_a_webhook_that_comes_late_is_a_duplicate(inbox: PostgresInbox) -> None:
+async def test_polled_event_is_marked_and_late_webhook_is_duplicate(inbox: PostgresInbox) -> None:
     await put(inbox, "e1")
     assert await inbox.unknown("stripe", ["e1", "e2"]) == {"e2"}
     assert await inbox.put("stripe", "e2", "transfer.created", b"{}", NOW, "poller")
@@ -268,7 +264,7 @@ async def test_what_the_poller_finds_says_so_and_a_webhook_that_comes_late_is_a_
     assert await inbox.missed() == {"stripe": (1, 1)}
 
 
-async def test_what_has_come_in_and_is_not_handled_is_told_by_the_name_in_it(inbox: PostgresInbox) -> None:
+async def test_unhandled_event_is_found_by_object_id(inbox: PostgresInbox) -> None:
     for event_id, body in (("e1", b'{"refund_id":"r10"}'), ("e2", b'\xff{"refund_id": "r2"}')):
         await inbox.put("hyperswitch", event_id, "refund_succeeded", body, NOW)
     asked = [("refund_succeeded", "r1"), ("refund_succeeded", "r10"), ("refund_failed", "r10"), ("refund_succeeded", "r2")]

@@ -1,17 +1,14 @@
-"""Waiting for news instead of asking for them."""
+"""The listener for PostgreSQL notifications."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import psycopg
 import pytest
 
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.listener import Listener
-
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import ConnectionProxy, Make, Person
 
 
 async def awake(event: asyncio.Event) -> None:
@@ -20,9 +17,7 @@ async def awake(event: asyncio.Event) -> None:
     event.clear()
 
 
-async def test_an_append_wakes_those_who_wait_for_facts_and_nobody_else(
-    database_url: str, store: EventStore, fact: Callable[..., Any], person: Person
-) -> None:
+async def test_append_wakes_only_listeners_for_facts(database_url: str, store: EventStore, fact: Make, person: Person) -> None:
     facts, webhooks = asyncio.Event(), asyncio.Event()
     listener = Listener(database_url)
     listener.on("ledger_events", facts.set)
@@ -36,9 +31,7 @@ async def test_an_append_wakes_those_who_wait_for_facts_and_nobody_else(
     await listener.aclose()
 
 
-async def test_a_lost_connection_wakes_everybody_once_because_they_may_have_missed_something(
-    database_url: str, person: Person
-) -> None:
+async def test_lost_connection_wakes_all_listeners_once(database_url: str, person: Person) -> None:
     facts, webhooks = asyncio.Event(), asyncio.Event()
     listener = Listener(database_url)
     listener.on("ledger_events", facts.set)
@@ -56,7 +49,7 @@ async def test_a_lost_connection_wakes_everybody_once_because_they_may_have_miss
     await listener.aclose()
 
 
-async def test_a_listener_outlives_a_database_that_is_away(proxy: Any, person: Person) -> None:
+async def test_listener_survives_database_outage(proxy: ConnectionProxy, person: Person) -> None:
     news = asyncio.Event()
     listener = Listener(proxy.url)
     listener.on("news", news.set)
@@ -71,7 +64,7 @@ async def test_a_listener_outlives_a_database_that_is_away(proxy: Any, person: P
     await listener.aclose()
 
 
-async def test_a_quiet_connection_is_asked_whether_it_still_lives(database_url: str, person: Person) -> None:
+async def test_idle_connection_is_probed(database_url: str, person: Person) -> None:
     news = asyncio.Event()
     listener = Listener(database_url, probe_interval=timedelta(milliseconds=20))
     listener.on("news", news.set)
@@ -86,7 +79,7 @@ async def test_a_quiet_connection_is_asked_whether_it_still_lives(database_url: 
     await listener.aclose()
 
 
-async def test_one_failing_callback_does_not_silence_the_others(
+async def test_failing_callback_does_not_silence_others(
     database_url: str, person: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
@@ -103,7 +96,7 @@ async def test_one_failing_callback_does_not_silence_the_others(
     assert "boom" in caplog.text
 
 
-async def test_a_start_without_a_database_says_so(proxy: Any) -> None:
+async def test_start_without_database_is_reported(proxy: ConnectionProxy) -> None:
     await proxy.aclose()
     with pytest.raises(psycopg.OperationalError):
         await Listener(proxy.url).start()

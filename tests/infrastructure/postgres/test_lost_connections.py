@@ -1,10 +1,9 @@
-"""What becomes of appends whose connection dies: none lost, none doubled, nobody told a lie."""
+"""Appends whose connection dies: none lost, none doubled, each caller gets a true answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -14,24 +13,24 @@ from domain.errors import Conflict, Unavailable
 from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.event_store import Append, AppendStatement, EventStore, StoredFact
 from infrastructure.postgres.group_commit import GroupCommit
+from tests.infrastructure.postgres.conftest import ConnectionProxy, Person
 
 Make = Callable[..., StoredFact]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
-Person = psycopg.AsyncConnection[Any]
 
 KILLS = 300
 WRITERS = "select pid from pg_stat_activity where query like 'select ledger_append%' and datname = current_database()"
 
 
 @pytest.fixture
-async def distant(open_store: OpenStore, proxy: Any, fact: Make) -> AsyncIterator[EventStore]:
+async def distant(open_store: OpenStore, proxy: ConnectionProxy, fact: Make) -> AsyncIterator[EventStore]:
     """A store whose writer goes through the proxy, and has written before."""
     async with open_store(proxy.url, patience=timedelta(seconds=5)) as store:
         await store.append([fact()])
         yield store
 
 
-async def test_an_append_whose_answer_was_lost_is_not_a_conflict_with_itself(distant: EventStore, proxy: Any, fact: Make) -> None:
+async def test_append_with_lost_answer_is_no_self_conflict(distant: EventStore, proxy: ConnectionProxy, fact: Make) -> None:
     facts = [fact() for _ in range(20)]
     proxy.lose_the_reply_to(b"test.happened")
     got = await asyncio.gather(*(distant.append([each]) for each in facts))
@@ -40,15 +39,15 @@ async def test_an_append_whose_answer_was_lost_is_not_a_conflict_with_itself(dis
     assert [r.position for r in await distant.feed()] == list(range(1, 22))
 
 
-async def test_an_append_that_never_arrived_is_sent_again(distant: EventStore, proxy: Any, fact: Make) -> None:
+async def test_append_that_never_arrived_is_sent_again(distant: EventStore, proxy: ConnectionProxy, fact: Make) -> None:
     proxy.lose_the_request(b"test.happened")
     got = await asyncio.gather(*(distant.append([fact()]) for _ in range(20)))
     assert proxy.lost == 1
     assert got == list(range(2, 22))
 
 
-async def test_the_loser_of_a_lost_connection_hears_of_the_conflict(
-    distant: EventStore, store: EventStore, proxy: Any, fact: Make
+async def test_conflict_after_lost_connection_reaches_the_loser(
+    distant: EventStore, store: EventStore, proxy: ConnectionProxy, fact: Make
 ) -> None:
     taken = fact()
     await store.append([taken])
@@ -57,7 +56,7 @@ async def test_the_loser_of_a_lost_connection_hears_of_the_conflict(
         await distant.append([fact(taken.originator_id, 1, b'{"other":true}')])
 
 
-async def test_a_statement_that_arrives_after_all_is_not_a_conflict_with_itself(database_url: str, fact: Make) -> None:
+async def test_delayed_statement_is_no_self_conflict(database_url: str, fact: Make) -> None:
     """The first statement is slow on its way: it is not there when we look, and there when we send it again."""
 
     class Late(AppendStatement):
@@ -82,9 +81,7 @@ async def test_a_statement_that_arrives_after_all_is_not_a_conflict_with_itself(
     await writer.aclose()
 
 
-async def test_everybody_has_an_answer_while_the_database_is_away_and_afterwards(
-    open_store: OpenStore, proxy: Any, fact: Make
-) -> None:
+async def test_appends_are_answered_during_and_after_outage(open_store: OpenStore, proxy: ConnectionProxy, fact: Make) -> None:
     async with open_store(proxy.url, patience=timedelta(seconds=0.5)) as store:
         await store.append([fact()])
         await proxy.aclose()
@@ -95,7 +92,7 @@ async def test_everybody_has_an_answer_while_the_database_is_away_and_afterwards
         assert await store.append([fact()]) == 2
 
 
-async def test_an_outage_shorter_than_our_patience_is_not_noticed_by_callers(distant: EventStore, proxy: Any, fact: Make) -> None:
+async def test_short_outage_is_unnoticed_by_callers(distant: EventStore, proxy: ConnectionProxy, fact: Make) -> None:
     await proxy.aclose()
     call = asyncio.create_task(distant.append([fact()]))
     await asyncio.sleep(0.1)
@@ -103,7 +100,7 @@ async def test_an_outage_shorter_than_our_patience_is_not_noticed_by_callers(dis
     assert await call == 2
 
 
-async def test_whoever_cannot_wait_for_the_end_still_leaves_nobody_without_an_answer(pool: Pool, proxy: Any, fact: Make) -> None:
+async def test_interrupted_close_leaves_no_append_unanswered(pool: Pool, proxy: ConnectionProxy, fact: Make) -> None:
     store = EventStore(proxy.url, pool)
     await store.start()
     await proxy.aclose()
@@ -118,16 +115,14 @@ async def test_whoever_cannot_wait_for_the_end_still_leaves_nobody_without_an_an
         await store.append([fact()])
 
 
-async def test_a_start_without_a_database_says_so(open_store: OpenStore, proxy: Any) -> None:
+async def test_start_without_database_is_reported(open_store: OpenStore, proxy: ConnectionProxy) -> None:
     await proxy.aclose()
     with pytest.raises(psycopg.OperationalError):
         async with open_store(proxy.url):
             pass
 
 
-async def test_hundreds_of_killed_connections_under_load_lose_and_double_nothing(
-    open_store: OpenStore, fact: Make, person: Person
-) -> None:
+async def test_killed_connections_lose_and_double_nothing(open_store: OpenStore, fact: Make, person: Person) -> None:
     stored: dict[int, StoredFact] = {}
     killing = asyncio.Event()
     killing.set()

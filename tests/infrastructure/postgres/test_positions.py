@@ -1,4 +1,4 @@
-"""Positions have no holes, their order is that of commits, and the chain over them can be checked by anybody."""
+"""Positions and the hash chain: no holes, in the order of commits, and verifiable by an outsider."""
 
 import asyncio
 import json
@@ -8,18 +8,17 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-from infrastructure.postgres.event_store import EventStore, StoredFact
+from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
 from infrastructure.postgres.integrity.hash_chain import Break, breaks
+from tests.infrastructure.postgres.conftest import Person
 
 Make = Callable[..., StoredFact]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
-Person = psycopg.AsyncConnection[Any]
 
 ROOT = Path(__file__).parents[3]
 WRITER = ROOT / "tests" / "support" / "writer_process.py"
@@ -39,7 +38,7 @@ async def recomputed_chain(person: Person) -> list[bytes]:
     return links
 
 
-async def test_the_chain_can_be_recomputed_by_anybody(store: EventStore, fact: Make, person: Person) -> None:
+async def test_hash_chain_can_be_recomputed_outside(store: EventStore, fact: Make, person: Person) -> None:
     one, two = uuid4(), uuid4()
     await store.append([fact(one, 1, '{"é":"😀"}'.encode()), fact(two, 1)])
     await store.append([fact(one, 2)._replace(topic="täst")])
@@ -50,11 +49,11 @@ async def test_the_chain_can_be_recomputed_by_anybody(store: EventStore, fact: M
     assert list(breaks(facts[4:], position=4, before=facts[3].digest)) == []
 
 
-async def test_a_falsified_dropped_or_moved_fact_breaks_the_chain(store: EventStore, fact: Make) -> None:
+async def test_changed_dropped_or_moved_fact_breaks_chain(store: EventStore, fact: Make) -> None:
     await store.append([fact() for _ in range(6)])
     facts = await store.feed()
 
-    def positions(*changed: Any) -> list[int]:
+    def positions(*changed: RecordedFact) -> list[int]:
         return [broken.position for broken in breaks(changed)]
 
     assert positions(*facts[:2], facts[2]._replace(state=b'{"amount":9}'), *facts[3:]) == [3]
@@ -67,7 +66,7 @@ async def test_a_falsified_dropped_or_moved_fact_breaks_the_chain(store: EventSt
     ]
 
 
-async def test_two_processes_write_one_unbroken_chain(database_url: str, person: Person) -> None:
+async def test_concurrent_processes_write_one_chain(database_url: str, person: Person) -> None:
     """Each process stores 400 facts of its own, and both try the same 100 streams: one of them is first."""
     command = [sys.executable, str(WRITER), database_url]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -83,7 +82,7 @@ async def test_two_processes_write_one_unbroken_chain(database_url: str, person:
     assert [digest for _, digest in rows] == await recomputed_chain(person)
 
 
-async def test_a_reader_that_follows_positions_sees_every_fact_in_order(open_store: OpenStore, fact: Make) -> None:
+async def test_reader_by_position_sees_every_fact_in_order(open_store: OpenStore, fact: Make) -> None:
     async with open_store() as one, open_store() as two:
         writing = asyncio.gather(*(append_many(store, fact) for store in (one, two) for _ in range(8)))
         seen: list[int] = []
@@ -99,7 +98,7 @@ async def append_many(store: EventStore, fact: Make) -> None:
         await store.append([fact()])
 
 
-async def test_a_reader_of_ids_from_a_sequence_loses_what_commits_late(person: Person, database_url: str) -> None:
+async def test_reader_by_sequence_id_loses_late_commits(person: Person, database_url: str) -> None:
     """Why positions are given under a lock: two transactions may commit in the other order than they took their ids."""
     await person.execute("create table naive (id bigserial primary key)")
     async with await psycopg.AsyncConnection.connect(database_url) as early:
@@ -112,9 +111,7 @@ async def test_a_reader_of_ids_from_a_sequence_loses_what_commits_late(person: P
     assert await (await person.execute("select id from naive order by id")).fetchall() == [(1,), (2,)]
 
 
-async def test_positions_are_given_in_the_order_of_commits(
-    person: Person, database_url: str, store: EventStore, fact: Make
-) -> None:
+async def test_positions_follow_commit_order(person: Person, database_url: str, store: EventStore, fact: Make) -> None:
     """The same two transactions as above, through the door."""
     one = '[{"id":"00000000-0000-0000-0000-000000000001","version":1,"topic":"t","state":{}}]'
     async with await psycopg.AsyncConnection.connect(database_url) as early:
@@ -135,9 +132,7 @@ async def until_somebody_waits_for_the_lock(person: Person) -> None:
 
 
 @pytest.mark.parametrize("table", ["ledger_events", "seller_transfers"])
-async def test_appends_go_on_while_a_vacuum_or_analyze_holds_its_lock(
-    store: EventStore, fact: Make, person: Person, table: str
-) -> None:
+async def test_append_continues_during_vacuum_or_analyze(store: EventStore, fact: Make, person: Person, table: str) -> None:
     async with person.transaction():
         # What VACUUM and ANALYZE take, for as long as they run; here for as long as the test likes.
         await person.execute(f"lock table {table} in share update exclusive mode".encode())
@@ -145,8 +140,8 @@ async def test_appends_go_on_while_a_vacuum_or_analyze_holds_its_lock(
             assert await asyncio.gather(*(store.append([fact()]) for _ in range(20))) == list(range(1, 21))
 
 
-async def test_the_table_lock_of_the_library_would_wait_for_vacuum(person: Person, database_url: str) -> None:
-    """The reason for an advisory lock, so that nobody brings LOCK TABLE back."""
+async def test_library_table_lock_would_wait_for_vacuum(person: Person, database_url: str) -> None:
+    """The reason for an advisory lock instead of LOCK TABLE."""
     async with person.transaction(), await psycopg.AsyncConnection.connect(database_url) as other:
         await person.execute("lock table ledger_events in share update exclusive mode")
         with pytest.raises(psycopg.errors.LockNotAvailable):

@@ -1,4 +1,4 @@
-"""All processes together stay under the rate of an endpoint."""
+"""The rate limiter: all processes together stay under the rate of an endpoint."""
 
 import asyncio
 import heapq
@@ -7,29 +7,26 @@ import time
 from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 
-import psycopg
 import pytest
 
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.rate_limiter import DECREASE, RECOVERY, SLOWEST, TOGETHER, PostgresRateLimiter
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.rate_limits import TokenBucket
-
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import Person
 
 CLOSE = 0.05  # seconds between a reply and our reading of the clock; measured against seconds
 
 
-async def test_instants_are_spaced_by_the_rate(pool: Pool) -> None:
+async def test_reserved_instants_are_spaced_by_rate(pool: Pool) -> None:
     waits = await PostgresRateLimiter(pool, rate=20).reserve("transfers", 5)
     assert waits == pytest.approx([0, 0.05, 0.1, 0.15, 0.2], abs=CLOSE)
     assert waits[0] >= 0
     assert [round(b - a, 9) for a, b in pairwise(waits)] == [0.05] * 4
 
 
-async def test_the_next_reservation_starts_where_the_last_one_ended(pool: Pool) -> None:
+async def test_reservation_starts_where_last_one_ended(pool: Pool) -> None:
     one, other = PostgresRateLimiter(pool, rate=2), PostgresRateLimiter(pool, rate=2)
     started = time.monotonic()
     await one.reserve("transfers", 10)
@@ -37,7 +34,7 @@ async def test_the_next_reservation_starts_where_the_last_one_ended(pool: Pool) 
     assert waits == pytest.approx([5, 5.5], abs=CLOSE + time.monotonic() - started)
 
 
-async def test_concurrent_reservations_never_share_an_instant(pool: Pool) -> None:
+async def test_concurrent_reservations_share_no_instant(pool: Pool) -> None:
     rate_limiter = PostgresRateLimiter(pool, rate=10)
     started = time.monotonic()
 
@@ -51,7 +48,7 @@ async def test_concurrent_reservations_never_share_an_instant(pool: Pool) -> Non
     assert instants[-1] - instants[0] == pytest.approx(3.9, abs=4 * CLOSE)
 
 
-async def test_what_was_not_used_is_not_saved_up(pool: Pool, person: Person) -> None:
+async def test_unused_reservations_are_not_saved(pool: Pool, person: Person) -> None:
     rate_limiter = PostgresRateLimiter(pool, rate=10)
     await rate_limiter.reserve("transfers", 1)
     await person.execute("update pace set next_at = now() - interval '1 hour'")
@@ -59,13 +56,13 @@ async def test_what_was_not_used_is_not_saved_up(pool: Pool, person: Person) -> 
     assert await rate_limiter.reserve("transfers", 1) == pytest.approx([1], abs=2 * CLOSE)
 
 
-async def test_endpoints_do_not_slow_each_other_down(pool: Pool) -> None:
+async def test_endpoints_have_separate_rates(pool: Pool) -> None:
     rate_limiter = PostgresRateLimiter(pool, rate=1)
     await rate_limiter.reserve("transfers", 100)
     assert await rate_limiter.reserve("reversals", 1) == pytest.approx([0], abs=CLOSE)
 
 
-async def test_nothing_is_reserved_for_nothing(pool: Pool, person: Person) -> None:
+async def test_reservation_of_nothing_changes_nothing(pool: Pool, person: Person) -> None:
     assert await PostgresRateLimiter(pool, rate=1).reserve("transfers", 0) == []
     assert await (await person.execute("select from pace")).fetchall() == []
 
@@ -76,7 +73,7 @@ async def apart(rate_limiter: PostgresRateLimiter, endpoint: str = "transfers") 
     return second - first
 
 
-async def test_a_refusal_slows_all_processes_and_endpoints_apart(pool: Pool) -> None:
+async def test_refusal_slows_all_processes_per_endpoint(pool: Pool) -> None:
     one, other = PostgresRateLimiter(pool, rate=20), PostgresRateLimiter(pool, rate=10)
     await one.slow_down("transfers")
     assert await apart(one) == pytest.approx(1 / 20 / DECREASE, rel=0.1)
@@ -84,7 +81,7 @@ async def test_a_refusal_slows_all_processes_and_endpoints_apart(pool: Pool) -> 
     assert await apart(one, "reversals") == pytest.approx(1 / 20)
 
 
-async def test_the_next_reservation_starts_where_the_slower_one_ended(pool: Pool) -> None:
+async def test_reservation_after_slowdown_starts_where_last_ended(pool: Pool) -> None:
     rate_limiter = PostgresRateLimiter(pool, rate=2)
     await rate_limiter.slow_down("transfers")
     started = time.monotonic()
@@ -95,7 +92,7 @@ async def test_the_next_reservation_starts_where_the_slower_one_ended(pool: Pool
     assert second - first == pytest.approx(0.5 / DECREASE, rel=0.1)
 
 
-async def test_refusals_that_come_close_together_slow_down_once(pool: Pool, person: Person) -> None:
+async def test_refusals_close_together_slow_down_once(pool: Pool, person: Person) -> None:
     paces = [PostgresRateLimiter(pool, rate=20, together=timedelta(seconds=60)) for _ in range(8)]
     await asyncio.gather(*(rate_limiter.slow_down("transfers") for rate_limiter in paces))
     assert await apart(paces[0]) == pytest.approx(1 / 20 / DECREASE, rel=0.1)
@@ -108,16 +105,16 @@ async def test_refusals_that_come_close_together_slow_down_once(pool: Pool, pers
 
 
 @pytest.mark.parametrize("seconds", [0.0, 10.0, 30.0, 100.0, 4000.0])
-async def test_the_rate_is_found_back_with_time_and_never_exceeded(pool: Pool, person: Person, seconds: float) -> None:
-    rate_limiter, model = PostgresRateLimiter(pool, rate=20), Model()
+async def test_rate_recovers_with_time_up_to_its_limit(pool: Pool, person: Person, seconds: float) -> None:
+    rate_limiter, model = PostgresRateLimiter(pool, rate=20), RateLimiterModel()
     await rate_limiter.slow_down("transfers")
     model.slow_down(0)
     await past(person, seconds)
     assert await apart(rate_limiter) == pytest.approx(1 / 20 / model.share(seconds), rel=0.05)
 
 
-async def test_no_refusal_slows_below_a_sixteenth(pool: Pool, person: Person) -> None:
-    rate_limiter, model = PostgresRateLimiter(pool, rate=16), Model()
+async def test_rate_never_falls_below_a_sixteenth(pool: Pool, person: Person) -> None:
+    rate_limiter, model = PostgresRateLimiter(pool, rate=16), RateLimiterModel()
     for n in range(20):
         await rate_limiter.slow_down("transfers")
         model.slow_down(n * TOGETHER.total_seconds())
@@ -131,8 +128,8 @@ async def past(person: Person, seconds: float) -> None:
     await person.execute("update pace set slowed_at = slowed_at - %s * interval '1 second'", (seconds,))
 
 
-class Model:
-    """The formula of queries/rate_limiter.sql with a time of its own, so that minutes of traffic take no time."""
+class RateLimiterModel:
+    """The formula of the rate limiter's query with a virtual time, so that minutes of traffic take no time."""
 
     def __init__(self) -> None:
         self._share, self._slowed_at, self._next_at = 1.0, -math.inf, 0.0
@@ -154,12 +151,10 @@ class Model:
 @pytest.mark.parametrize(
     ("held", "refused", "used"), [(5, 0.01, 0.95), (64, 0.03, 0.85)], ids=["a small worker", "a worker at full capacity"]
 )
-def test_at_a_limit_of_half_the_configured_rate_few_calls_are_refused_and_most_of_the_limit_is_used(
-    held: int, refused: float, used: float
-) -> None:
+def test_rate_limiter_at_half_the_rate_is_rarely_refused(held: int, refused: float, used: float) -> None:
     """`held` transfers wait for their instants at a time, so a slower pace is felt only when as many calls were made."""
-    clock, limit, answer_takes, warm_up, end = Ticking(), 10, 0.1, 30, 330
-    bucket, model = TokenBucket(clock, limit), Model()
+    clock, limit, answer_takes, warm_up, end = ManualClock(), 10, 0.1, 30, 330
+    bucket, model = TokenBucket(clock, limit), RateLimiterModel()
     calls = [(model.reserve(20, 0.0), 0.0) for _ in range(held)]
     heapq.heapify(calls)
     answers: Counter[bool] = Counter()
@@ -176,8 +171,8 @@ def test_at_a_limit_of_half_the_configured_rate_few_calls_are_refused_and_most_o
     assert answers[True] / (end - warm_up) > used * limit
 
 
-class Ticking(SimClock):
-    """A simulator's clock that stands where it is put."""
+class ManualClock(SimClock):
+    """A clock of the simulator that the test sets."""
 
     at = 0.0
 

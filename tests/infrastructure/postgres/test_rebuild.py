@@ -1,4 +1,4 @@
-"""A rebuild makes the rows what the facts say, and nobody else notices."""
+"""The rebuild of read models from facts, while the ledger runs."""
 
 import asyncio
 import json
@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 
 from domain.order.state import Share
 from infrastructure.bootstrap import stored
@@ -53,7 +53,7 @@ def ledger(database_url: str) -> str:
     return database_url
 
 
-def catalog(url: str) -> list[Any]:
+def catalog(url: str) -> list[TupleRow]:
     with psycopg.connect(url) as connection:
         return connection.execute(CATALOG, {"tables": [derived.table for derived in DERIVED]}).fetchall()
 
@@ -65,14 +65,14 @@ def rebuilt(url: str, *tables: str) -> Rebuilt:
 # --- the same bytes ---------------------------------------------------------------------------------------------------
 
 
-def test_rebuilding_what_is_right_changes_nothing(ledger: str) -> None:
+def test_rebuild_of_correct_rows_changes_nothing(ledger: str) -> None:
     before = content(ledger)
     assert rebuilt(ledger).count == 0
     assert content(ledger) == before
 
 
 @pytest.mark.parametrize(("derived", "column"), COLUMNS, ids=named)
-def test_whatever_was_edited_is_told_by_a_rehearsal_and_repaired_by_a_rebuild(ledger: str, derived: Derived, column: str) -> None:
+def test_edited_column_is_reported_and_repaired(ledger: str, derived: Derived, column: str) -> None:
     before = content(ledger)
     with superuser(ledger) as connection:
         without_checks(connection, derived.table)
@@ -88,7 +88,7 @@ def test_whatever_was_edited_is_told_by_a_rehearsal_and_repaired_by_a_rebuild(le
     assert after == before
 
 
-def test_rows_that_were_lost_or_invented_are_repaired(ledger: str) -> None:
+def test_lost_or_invented_rows_are_repaired(ledger: str) -> None:
     before = content(ledger)
     with superuser(ledger) as connection:
         connection.execute("truncate orders, transfer_reversals, pauses, disputes, payouts, findings")
@@ -108,7 +108,7 @@ def test_rows_that_were_lost_or_invented_are_repaired(ledger: str) -> None:
     assert content(ledger) == before
 
 
-def test_values_that_two_rows_have_swapped_go_back(ledger: str) -> None:
+def test_swapped_values_are_restored(ledger: str) -> None:
     """Neither row can be written first: a unique index refuses it."""
     before = content(ledger)
     with superuser(ledger) as connection:
@@ -126,7 +126,7 @@ def test_values_that_two_rows_have_swapped_go_back(ledger: str) -> None:
     assert content(ledger) == before
 
 
-def test_a_row_that_strayed_to_another_stream_comes_home(ledger: str) -> None:
+def test_row_moved_to_other_stream_is_restored(ledger: str) -> None:
     before = content(ledger)
     with superuser(ledger) as connection:
         home, away = (row[0] for row in connection.execute("select transfer_id from seller_transfers order by 1 limit 2"))
@@ -137,7 +137,7 @@ def test_a_row_that_strayed_to_another_stream_comes_home(ledger: str) -> None:
     assert content(ledger) == before
 
 
-def test_only_the_tables_that_were_named_are_repaired(ledger: str) -> None:
+def test_rebuild_repairs_only_named_tables(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update orders set payment_id = 'x'")
         connection.execute("update refunds set reason = 'x'")
@@ -145,7 +145,7 @@ def test_only_the_tables_that_were_named_are_repaired(ledger: str) -> None:
     assert rehearse(ledger, DERIVED, quiet).counts.keys() == {"orders"}
 
 
-def test_a_stream_whose_facts_were_falsified_keeps_its_rows(ledger: str) -> None:
+def test_stream_with_falsified_facts_keeps_its_rows(ledger: str) -> None:
     """Even when a row of another stream, which has to be repaired, says that it belongs there."""
     with superuser(ledger) as connection:
         pick = "select originator_id, notification_id from ledger_events where topic like '%.partially_reversed' limit 1"
@@ -165,7 +165,7 @@ def test_a_stream_whose_facts_were_falsified_keeps_its_rows(ledger: str) -> None
         assert connection.execute("select count(*) from seller_transfers where last_error = 'x'").fetchone() == (1,)
 
 
-def test_a_rehearsal_sees_one_instant(ledger: str) -> None:
+def test_rehearsal_reads_one_snapshot(ledger: str) -> None:
     def meddle(done: int, total: int) -> None:
         with superuser(ledger) as connection:
             connection.execute("insert into alarms values ('drift', 'nobody', 'x', now()) on conflict do nothing")
@@ -180,7 +180,7 @@ def test_equal_facts_have_equal_digests(ledger: str, empty_database_url: str) ->
     assert len({found.digest for found in first.values()}) == len(DERIVED)
 
 
-async def test_quick_decoding_gives_what_the_library_gives(ledger: str, store: EventStore) -> None:
+async def test_fast_decoder_equals_library_decoder(ledger: str, store: EventStore) -> None:
     codec, facts = FactCodec(), await store.feed(0, 1_000)
     assert len({fact.topic for fact in facts}) > 8
     for one in facts:
@@ -188,14 +188,14 @@ async def test_quick_decoding_gives_what_the_library_gives(ledger: str, store: E
         assert type(decoded(*one[:4])) is type(codec.fact(one))
 
 
-def test_what_is_no_fact_is_not_decoded() -> None:
+def test_invalid_fact_is_not_decoded() -> None:
     for topic, state in (("ledger.order.paid", b"[]"), ("ledger.order.paid", b"{"), ("os:system", b"{}"), ("", b"{}")):
         with pytest.raises(Undecodable):
             decoded(uuid4(), 1, topic, state)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 10_000])
-def test_chunks_hold_whole_streams_whatever_their_size(ledger: str, size: int) -> None:
+def test_chunks_hold_whole_streams_of_any_size(ledger: str, size: int) -> None:
     with snapshot(ledger) as seen:
         read = list(chunks(seen.connection, seen.position, size))
     streams = [{row[0] for row in chunk} for chunk in read]
@@ -206,7 +206,7 @@ def test_chunks_hold_whole_streams_whatever_their_size(ledger: str, size: int) -
 # --- the table stays what it is ---------------------------------------------------------------------------------------
 
 
-def test_grants_constraints_indexes_options_comments_and_views_survive(ledger: str) -> None:
+def test_rebuild_keeps_grants_constraints_indexes_and_views(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("grant select (order_id), select on orders to public")
         connection.execute("alter table refunds set (fillfactor = 77)")
@@ -225,7 +225,7 @@ def test_grants_constraints_indexes_options_comments_and_views_survive(ledger: s
 # --- while commands go on ---------------------------------------------------------------------------------------------
 
 
-class CircuitBreaker:
+class SteadyCommands:
     """Commands at a steady pace, each with the reads and the claim that go with it; every failure is kept."""
 
     def __init__(self, storage: Storage, per_second: float) -> None:
@@ -273,7 +273,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.mark.timeout(120 + REBUILT_FACTS / 1_000)
-async def test_kill_9_halfway_run_again_equal_bytes_while_commands_go_on(database_url: str) -> None:
+async def test_rebuild_killed_halfway_resumes_to_equal_bytes(database_url: str) -> None:
     facts = await asyncio.to_thread(load_ledger, database_url, REBUILT_FACTS)
     right = content(database_url)
     with superuser(database_url) as connection:
@@ -287,7 +287,7 @@ async def test_kill_9_halfway_run_again_equal_bytes_while_commands_go_on(databas
             return bool(row[0] <= row[1] * (1 - share))
 
         async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-            breaker = CircuitBreaker(storage, per_second=50)
+            breaker = SteadyCommands(storage, per_second=50)
             running = asyncio.create_task(breaker.run())
             began = monotonic()
             killed = await begun(database_url)
@@ -314,7 +314,7 @@ async def test_kill_9_halfway_run_again_equal_bytes_while_commands_go_on(databas
     assert all(set(right[table]) <= set(now[table]) for table in right)
 
 
-async def test_the_second_of_two_rebuilds_says_so(ledger: str) -> None:
+async def test_concurrent_second_rebuild_is_refused(ledger: str) -> None:
     with psycopg.connect(ledger, autocommit=True) as first:
         first.execute("select pg_advisory_lock(hashtextextended('ledger_rebuild', 0))")
         with pytest.raises(RebuildRunning):
@@ -325,7 +325,7 @@ async def test_the_second_of_two_rebuilds_says_so(ledger: str) -> None:
     assert err.decode().splitlines() == ["Another rebuild is running on this database; wait until it has ended."]
 
 
-async def test_a_row_that_somebody_holds_delays_its_repair_and_nobody_else(ledger: str) -> None:
+async def test_locked_row_delays_only_its_own_repair(ledger: str) -> None:
     with superuser(ledger) as connection:
         first = "(select transfer_id from seller_transfers limit 1)"
         connection.execute(f"update seller_transfers set last_error = 'x' where transfer_id = {first}".encode())
@@ -342,8 +342,8 @@ async def test_a_row_that_somebody_holds_delays_its_repair_and_nobody_else(ledge
     assert (await repairing).counts == {"seller_transfers": 1}
 
 
-async def test_a_stream_that_moves_on_while_it_is_repaired_is_repaired_as_it_is_by_then(ledger: str) -> None:
-    """The rebuild waits for the append lock with what it folded before; somebody pays the order meanwhile."""
+async def test_stream_changed_during_repair_gets_its_new_state(ledger: str) -> None:
+    """The order is paid while the rebuild, which has folded its rows already, waits for the append lock."""
     async with stored(settings_from({"DATABASE_URL": ledger})) as storage:
         shares = [Share(seller_id="s1", destination="acct_1s1", amount=700)]
         await storage.commands.orders.register(order_id="moving", currency="EUR", amount=900, shares=shares)
@@ -374,7 +374,7 @@ def _waiting(connection: psycopg.Connection) -> int:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_rehearsal_exits_1_on_differences_and_names_rows_and_columns(ledger: str) -> None:
+async def test_rehearsal_exits_1_and_names_rows_and_columns(ledger: str) -> None:
     with superuser(ledger) as connection:
         (order_id,) = (
             connection.execute("update orders set refunded = 7 where order_id = 'o-3' returning order_id").fetchone() or ()
@@ -392,7 +392,7 @@ async def test_a_rehearsal_exits_1_on_differences_and_names_rows_and_columns(led
     assert (await (await begun(ledger, "--dry-run")).wait()) == 0
 
 
-async def test_rows_that_the_database_refuses_are_said_in_one_line(ledger: str) -> None:
+async def test_rows_refused_by_database_are_reported_in_one_line(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update orders set refunded = 0")
         connection.execute("alter table orders add constraint nothing_is_refunded check (refunded = 0)")
@@ -403,7 +403,7 @@ async def test_rows_that_the_database_refuses_are_said_in_one_line(ledger: str) 
     assert len(err.splitlines()) == 1
 
 
-async def test_a_table_that_is_no_read_model_is_bad_usage(ledger: str) -> None:
+async def test_rebuild_of_unknown_table_is_bad_usage(ledger: str) -> None:
     ended = await begun(ledger, "ledger_events")
     _, err = await ended.communicate()
     assert ended.returncode == 2
@@ -411,7 +411,7 @@ async def test_a_table_that_is_no_read_model_is_bad_usage(ledger: str) -> None:
     assert len(err.splitlines()) == 1
 
 
-async def test_a_database_that_was_never_migrated_is_said_in_one_line(empty_database_url: str) -> None:
+async def test_rebuild_of_unmigrated_database_fails_in_one_line(empty_database_url: str) -> None:
     ended = await begun(empty_database_url)
     _, err = await ended.communicate()
     assert ended.returncode == 2
@@ -419,8 +419,8 @@ async def test_a_database_that_was_never_migrated_is_said_in_one_line(empty_data
     assert len(err.splitlines()) == 1
 
 
-def test_streams_are_named_by_uuid(ledger: str) -> None:
-    """What `Derived.stream` names must lead to the facts, in every table."""
+def test_derived_stream_is_named_by_uuid(ledger: str) -> None:
+    """The columns that `Derived.stream` names must lead to the facts, in every table."""
     with psycopg.connect(ledger) as connection:
         for derived in DERIVED:
             scope = "kind = 'permanently_failed'" if derived.kinds else "true"

@@ -1,11 +1,12 @@
-"""The shipped migrations: up, down, and the rule that came when there were rows already."""
+"""The shipped migrations: up, down, and a constraint that is added while rows exist."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 
 from infrastructure.postgres import migrate, migration_files
 from infrastructure.postgres.named_queries import DIRECTORY, queries
@@ -22,14 +23,16 @@ OBJECTS = """
     order by 1
 """
 
+Plain = psycopg.Connection[TupleRow]
+
 
 @pytest.fixture
-def connection(empty_database_url: str) -> Any:
+def connection(empty_database_url: str) -> Iterator[Plain]:
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         yield connection
 
 
-def add_transfer(connection: Any, status: str, stripe_transfer_id: str | None, next_retry_at: datetime | None) -> None:
+def add_transfer(connection: Plain, status: str, stripe_transfer_id: str | None, next_retry_at: datetime | None) -> None:
     connection.execute(
         "insert into seller_transfers (transfer_id, order_id, seller_id, destination, cause, amount, currency, status, "
         "amount_reversed, retry_count, transfer_group, version, created_at, updated_at, stripe_transfer_id, next_retry_at) "
@@ -38,7 +41,7 @@ def add_transfer(connection: Any, status: str, stripe_transfer_id: str | None, n
     )
 
 
-def test_down_removes_everything_and_up_brings_the_same_back(empty_database_url: str, connection: Any) -> None:
+def test_migrations_down_and_up_restore_schema(empty_database_url: str, connection: Plain) -> None:
     empty = connection.execute(OBJECTS).fetchall()
     migrate.up(empty_database_url)
     full = connection.execute(OBJECTS).fetchall()
@@ -49,7 +52,7 @@ def test_down_removes_everything_and_up_brings_the_same_back(empty_database_url:
     assert connection.execute(OBJECTS).fetchall() == full
 
 
-def test_each_step_down_undoes_its_step_up(empty_database_url: str, connection: Any) -> None:
+def test_migration_step_down_undoes_its_step_up(empty_database_url: str, connection: Plain) -> None:
     steps = len(migration_files.read_migrations())
     before = {}
     for step in range(1, steps + 1):
@@ -60,7 +63,7 @@ def test_each_step_down_undoes_its_step_up(empty_database_url: str, connection: 
         assert connection.execute(OBJECTS).fetchall() == before[step], f"migration {step}"
 
 
-def test_the_rule_for_pending_reversals_spares_old_rows_and_refuses_new_ones(empty_database_url: str, connection: Any) -> None:
+def test_pending_reversal_check_spares_old_rows(empty_database_url: str, connection: Plain) -> None:
     notices: list[str] = []
     migrate.up(empty_database_url, 2)
     add_transfer(connection, "reversal_pending", "tr_1", None)
@@ -82,7 +85,7 @@ def test_the_rule_for_pending_reversals_spares_old_rows_and_refuses_new_ones(emp
     assert connection.execute(validated, (RULE,)).fetchall() == [(True,)]
 
 
-def test_adding_and_validating_the_rule_again_changes_nothing(empty_database_url: str, connection: Any) -> None:
+def test_pending_reversal_check_can_be_added_again(empty_database_url: str, connection: Plain) -> None:
     migrate.up(empty_database_url)
     before = connection.execute(OBJECTS).fetchall()
     third, fourth = migration_files.read_migrations()[2:4]
@@ -91,7 +94,7 @@ def test_adding_and_validating_the_rule_again_changes_nothing(empty_database_url
     assert connection.execute(OBJECTS).fetchall() == before
 
 
-def test_every_query_of_every_topic_is_valid_sql(database_url: str) -> None:
+def test_queries_of_all_topics_are_valid_sql(database_url: str) -> None:
     """PREPARE parses and resolves every name, so a renamed column is found even in a query that no test runs."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(SEEN)  # some speak of what a session has made for itself
@@ -107,7 +110,7 @@ def test_every_query_of_every_topic_is_valid_sql(database_url: str) -> None:
                 connection.execute("deallocate q")
 
 
-def _nulls(query: bytes) -> Any:
+def _nulls(query: bytes) -> dict[str, None] | list[None]:
     if b"%(" in query:
         return {part.split(b")")[0].decode(): None for part in query.split(b"%(")[1:]}
     return [None] * query.count(b"%s")

@@ -1,10 +1,9 @@
-"""Whoever changes anything by hand is found, and the finding says where."""
+"""The verification of a ledger: every manual change is found, and the finding names its place."""
 
 import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -20,8 +19,9 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import settings_from
 from projections.registry import DERIVED, Derived
 from tests.support.database_edits import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
+from tests.support.json_types import Json
 from tests.support.seeded_ledger import load_ledger
-from tests.support.service import Desk
+from tests.support.service import LedgerCaller
 
 KEY = b"sixteen bytes are enough"
 AT = 101
@@ -59,19 +59,19 @@ def sealed(url: str) -> Seal:
         return seal(connection)
 
 
-def test_a_ledger_that_nobody_touched_has_no_findings(ledger: str) -> None:
+def test_untouched_ledger_has_no_findings(ledger: str) -> None:
     verified = verify(ledger, [], None, quiet)
     assert verified.findings == []
     assert verified.position >= FACTS
     assert all(count > 0 for count in verified.rows.values())
 
 
-def test_an_empty_ledger_has_no_findings(database_url: str) -> None:
+def test_empty_ledger_has_no_findings(database_url: str) -> None:
     assert findings(database_url) == []
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
-def test_a_tampered_fact_is_found_at_its_position(ledger: str, tampering: str) -> None:
+def test_tampered_fact_is_found_at_its_position(ledger: str, tampering: str) -> None:
     statement, position = TAMPERINGS[tampering]
     with superuser(ledger) as connection:
         before = dict(connection.execute("select notification_id, md5(e::text) from ledger_events e").fetchall())
@@ -84,8 +84,8 @@ def test_a_tampered_fact_is_found_at_its_position(ledger: str, tampering: str) -
     assert {finding.position for finding in broken} <= {*changed, changed[-1] + 1}
 
 
-def test_a_chain_rewritten_from_its_root_runs_into_a_seal(ledger: str) -> None:
-    """Whoever can write everything can also make a new, whole chain and new rows."""
+def test_chain_rewritten_from_root_breaks_a_seal(ledger: str) -> None:
+    """A superuser can also write a new, consistent chain and new rows."""
     kept = sealed(ledger)
     with superuser(ledger) as connection:
         tables = ", ".join(derived.table for derived in DERIVED)
@@ -96,7 +96,7 @@ def test_a_chain_rewritten_from_its_root_runs_into_a_seal(ledger: str) -> None:
     assert (found.check, found.position) == ("seal", kept.position)
 
 
-def test_a_tail_that_was_cut_off_is_found_by_a_seal_at_the_first_missing_position(ledger: str) -> None:
+def test_cut_off_tail_is_found_by_seal(ledger: str) -> None:
     kept = sealed(ledger)
     with superuser(ledger) as connection:
         connection.execute("delete from ledger_events where notification_id > %s", [kept.position - 3])
@@ -106,7 +106,7 @@ def test_a_tail_that_was_cut_off_is_found_by_a_seal_at_the_first_missing_positio
     assert findings(ledger)
 
 
-def test_an_older_seal_still_holds_when_the_ledger_has_grown(ledger: str, database_url: str) -> None:
+def test_older_seal_holds_after_growth(ledger: str, database_url: str) -> None:
     with connect_blocking(ledger) as connection:
         link = connection.execute("select digest from ledger_events where notification_id = %s", [AT]).fetchone()
     assert link is not None
@@ -114,17 +114,17 @@ def test_an_older_seal_still_holds_when_the_ledger_has_grown(ledger: str, databa
     assert findings(ledger, older, sealed(ledger)) == []
 
 
-def test_a_seal_is_bound_to_its_database(ledger: str) -> None:
+def test_seal_is_bound_to_its_database(ledger: str) -> None:
     kept = sealed(ledger)._replace(mode="live", bound_at="2026-01-01T00:00:00+00:00")
     (found,) = findings(ledger, kept)
     assert "bound to live" in found.what
 
 
-def test_a_signature_covers_every_member_of_a_seal(ledger: str) -> None:
+def test_seal_signature_covers_every_member(ledger: str) -> None:
     signed = sealed(ledger).signed(KEY)
     assert read_seal(signed.to_json()) == signed
     assert findings(ledger, signed, key=KEY) == []
-    other: dict[str, Any] = {
+    other: Json = {
         "position": signed.position - 1, "digest": "0" * 64, "sealed_at": "2020-01-01T00:00:00+00:00", "mode": "live",
         "account": "acct_2", "bound_at": "2020-01-01T00:00:00+00:00", "signature": None,
     }  # fmt: skip
@@ -135,7 +135,7 @@ def test_a_signature_covers_every_member_of_a_seal(ledger: str) -> None:
     assert [finding.check for finding in findings(ledger, sealed(ledger), key=KEY)] == ["seal"]
 
 
-def test_an_unchecked_signature_is_said(ledger: str) -> None:
+def test_unchecked_signature_is_reported(ledger: str) -> None:
     verified = verify(ledger, [sealed(ledger).signed(KEY)], None, quiet)
     assert verified.findings == []
     assert "not checked" in verified.notes[0]
@@ -156,12 +156,12 @@ def test_an_unchecked_signature_is_said(ledger: str) -> None:
         Seal(1, "0" * 64, "", None, None, None).to_json().replace(b'"mode": null', b'"mode": 1'),
     ],
 )
-def test_what_is_no_seal_is_refused_in_a_sentence(content: bytes) -> None:
+def test_invalid_seal_is_refused_in_a_sentence(content: bytes) -> None:
     with pytest.raises(InvalidSeal, match="seal"):
         read_seal(content)
 
 
-def test_a_short_key_is_refused() -> None:
+def test_short_key_is_refused() -> None:
     with pytest.raises(InvalidSeal, match="16"):
         read_key(b"short\n")
 
@@ -170,7 +170,7 @@ def test_a_short_key_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("derived", "column"), COLUMNS, ids=named)
-def test_every_column_of_every_row_that_is_edited_by_hand_is_found(ledger: str, derived: Derived, column: str) -> None:
+def test_edited_column_of_any_row_is_found(ledger: str, derived: Derived, column: str) -> None:
     with superuser(ledger) as connection:
         without_checks(connection, derived.table)
         key = edit(connection, derived, column)
@@ -184,31 +184,31 @@ def test_every_column_of_every_row_that_is_edited_by_hand_is_found(ledger: str, 
 
 
 @pytest.mark.parametrize("derived", DERIVED, ids=named)
-def test_a_row_that_is_missing_is_found(ledger: str, derived: Derived) -> None:
+def test_missing_row_is_found(ledger: str, derived: Derived) -> None:
     with superuser(ledger) as connection:
         connection.execute(f"delete from {derived.table} where ctid = (select min(ctid) from {derived.table})".encode())
     assert "the row is missing" in [finding.what for finding in findings(ledger) if finding.check == derived.table]
 
 
-def test_amounts_that_are_equal_as_numbers_but_not_as_bytes_are_found(ledger: str) -> None:
+def test_equal_amounts_with_other_bytes_are_found(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update orders set shares = jsonb_set(shares, '{0,amount}', (shares #>> '{0,amount}' || '.0')::jsonb)")
     assert {finding.check for finding in findings(ledger)} == {"orders"}
 
 
-def test_a_law_that_cannot_be_asked_any_more_is_a_finding(ledger: str) -> None:
+def test_uncheckable_law_is_a_finding(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update orders set shares = '[1]'")
     assert "the query failed" in {f.what.split(":")[0] for f in findings(ledger) if f.check == "shares_come_out_exactly"}
 
 
-def test_instants_beyond_the_calendar_are_found_and_not_stumbled_over(ledger: str) -> None:
+def test_instants_beyond_calendar_are_findings(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update refunds set updated_at = 'infinity'")
     assert {finding.check for finding in findings(ledger)} == {"refunds"}
 
 
-def test_leases_and_alarms_of_others_are_no_findings(ledger: str) -> None:
+def test_leases_and_foreign_alarms_are_no_findings(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update seller_transfers set leased_by = 'w', leased_until = now()")
         connection.execute("insert into alarms values ('webhook_dead', 'hyperswitch:evt_1', 'x', now())")
@@ -216,22 +216,22 @@ def test_leases_and_alarms_of_others_are_no_findings(ledger: str) -> None:
 
 
 @pytest.mark.parametrize("subject", ["nobody", "00000000-0000-5000-8000-000000000000"])
-def test_an_alarm_that_no_fact_raised_is_found(ledger: str, subject: str) -> None:
+def test_alarm_without_fact_is_found(ledger: str, subject: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("insert into alarms values ('drift', %s, 'x', now())", [subject])
     assert [(f.check, f.id) for f in findings(ledger)] == [("alarms", f"drift {subject}")]
 
 
-async def test_a_reversal_that_a_person_has_written_off_is_no_finding(database_url: str) -> None:
+async def test_written_off_reversal_is_no_finding(database_url: str) -> None:
     transfer_id = transfer_stream("o1", "ada")
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
-        desk, ledger = Desk(storage), PostgresEventLog(storage.store)
-        await desk.order("o1", 1_000, ada=1_000)
-        await desk.pay("o1")
+        caller, ledger = LedgerCaller(storage), PostgresEventLog(storage.store)
+        await caller.order("o1", 1_000, ada=1_000)
+        await caller.pay("o1")
         uow = await ledger.load([transfer_id])
         complete(uow.transfer(transfer_id), "tr_1", 1_000, None, storage.clock.now())
         await ledger.append(uow)
-        await desk.refund("r1", "o1", 400)
+        await caller.refund("r1", "o1", 400)
         uow = await ledger.load([transfer_id])
         record_unknown_transfer(uow.transfer(transfer_id), "No such transfer: tr_1", None, storage.clock.now())
         await ledger.append(uow)
@@ -240,7 +240,7 @@ async def test_a_reversal_that_a_person_has_written_off_is_no_finding(database_u
     assert await asyncio.to_thread(findings, database_url) == []
 
 
-def test_every_table_is_derived_or_its_absence_explained(database_url: str) -> None:
+def test_tables_are_derived_or_explained(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         tables = {name for (name,) in connection.execute("select tablename from pg_tables where schemaname = 'public'")}
         columns = connection.execute(
@@ -279,12 +279,12 @@ BREAKING = {
 }  # fmt: skip
 
 
-def test_every_law_has_its_breach() -> None:
+def test_laws_all_have_a_breach() -> None:
     assert BREAKING.keys() == INVARIANTS.keys()
 
 
 @pytest.mark.parametrize("law", BREAKING)
-def test_a_broken_law_is_found_by_name(ledger: str, law: str) -> None:
+def test_broken_law_is_found_by_name(ledger: str, law: str) -> None:
     with superuser(ledger) as connection:
         indexes = "select indexname from pg_indexes where indexdef like '%%UNIQUE%%WHERE%%' and schemaname = 'public'"
         for (index,) in connection.execute(indexes).fetchall():
@@ -297,13 +297,13 @@ def test_a_broken_law_is_found_by_name(ledger: str, law: str) -> None:
     assert all(finding.id and finding.what for finding in found)
 
 
-def test_a_stream_that_cannot_be_folded_is_a_finding_with_its_position(ledger: str) -> None:
+def test_unfoldable_stream_is_found_with_its_position(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update ledger_events set topic = 'os:system' where notification_id = %s", [AT])
     assert [f.position for f in findings(ledger) if f.check == "facts"] == [AT]
 
 
-def test_a_seal_file_says_what_it_seals(ledger: str, tmp_path: Path) -> None:
+def test_seal_file_describes_its_contents(ledger: str, tmp_path: Path) -> None:
     made = json.loads(sealed(ledger).to_json())
     assert made["position"] >= FACTS
     assert datetime.fromisoformat(made["sealed_at"]) <= datetime.now(UTC)

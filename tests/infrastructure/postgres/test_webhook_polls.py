@@ -1,17 +1,15 @@
-"""How far providers were asked: one turn at a time, never back, and not from before this ledger began."""
+"""Positions of the polls: one process at a time, never back, and not from before the first start."""
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
-import psycopg
 import pytest
 
 from infrastructure.postgres.bound_account import bind
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
+from tests.infrastructure.postgres.conftest import Person
 
-Person = psycopg.AsyncConnection[Any]
 MINUTES = timedelta(minutes=5)
 
 
@@ -20,16 +18,14 @@ def polls(pool: Pool) -> PostgresWebhookPolls:
     return PostgresWebhookPolls(pool)
 
 
-async def test_of_all_that_ask_when_it_is_due_one_gets_the_turn(polls: PostgresWebhookPolls) -> None:
+async def test_due_poll_turn_goes_to_one_process(polls: PostgresWebhookPolls) -> None:
     turns = await asyncio.gather(*(polls.take("stripe", MINUTES) for _ in range(8)))
     assert len([turn for turn in turns if turn is not None]) == 1
     assert await polls.take("hyperswitch", MINUTES) is not None, "each provider has a turn of its own"
     assert await polls.take("stripe", MINUTES, anyway=True) is not None
 
 
-async def test_a_turn_is_due_again_after_the_interval_and_moves_on_while_its_round_does(
-    polls: PostgresWebhookPolls, person: Person
-) -> None:
+async def test_poll_turn_is_due_after_interval_and_renewed(polls: PostgresWebhookPolls, person: Person) -> None:
     assert await polls.until_due(["stripe"]) == 0
     turn = await polls.take("stripe", MINUTES)
     assert turn is not None
@@ -42,7 +38,7 @@ async def test_a_turn_is_due_again_after_the_interval_and_moves_on_while_its_rou
     assert await polls.take("stripe", MINUTES) is not None
 
 
-async def test_the_cursor_never_goes_back(polls: PostgresWebhookPolls) -> None:
+async def test_poll_cursor_never_goes_back(polls: PostgresWebhookPolls) -> None:
     turn = await polls.take("stripe", MINUTES)
     assert turn is not None
     later = turn.seen_until + timedelta(hours=2)
@@ -52,7 +48,7 @@ async def test_the_cursor_never_goes_back(polls: PostgresWebhookPolls) -> None:
 
 
 @pytest.mark.parametrize(("bound", "begun"), [("3 days", "3 days"), ("90 days", "30 days")])
-async def test_what_was_before_the_first_start_or_is_older_than_stripe_keeps_is_no_concern(
+async def test_poll_window_begins_at_first_start_or_retention(
     polls: PostgresWebhookPolls, pool: Pool, person: Person, bound: str, begun: str
 ) -> None:
     await bind(pool, "simulator")

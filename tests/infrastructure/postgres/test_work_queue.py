@@ -1,19 +1,14 @@
-"""Workers share the due transfers: each goes to one of them, and a dead worker's come back."""
+"""Due transfers claimed by workers: each by one worker, and again after that worker's death."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.work_queue import CLAIM, NEXT_DUE, SOONEST, VISITS, PostgresWorkQueue
-
-Make = Callable[..., Any]
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import Make, Person
 
 LEASE = timedelta(seconds=10)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,7 +20,7 @@ async def database_now(person: Person) -> datetime:
     return row[0]  # type: ignore[no-any-return]
 
 
-async def test_each_kind_claims_its_own_statuses(work: PostgresWorkQueue, record: Make, person: Person) -> None:
+async def test_worker_kind_claims_its_own_statuses(work: PostgresWorkQueue, record: Make, person: Person) -> None:
     later = await database_now(person) + timedelta(hours=1)
     pending, failed, reversing = [await record(status) for status in ("pending", "failed", "reversal_pending")]
     for status in ("pending", "failed", "reversal_pending"):
@@ -37,7 +32,7 @@ async def test_each_kind_claims_its_own_statuses(work: PostgresWorkQueue, record
     assert (await work.claim("reversing", "w", 100, LEASE)).ids == [reversing]
 
 
-async def test_the_longest_due_comes_first(work: PostgresWorkQueue, record: Make) -> None:
+async def test_claim_takes_longest_due_first(work: PostgresWorkQueue, record: Make) -> None:
     hours = [5, 1, 4, 2, 3, 6]
     statuses = ["pending", "failed"] * 3
     ids = {hour: await record(status, PAST + timedelta(hours=hour)) for hour, status in zip(hours, statuses, strict=True)}
@@ -46,9 +41,7 @@ async def test_the_longest_due_comes_first(work: PostgresWorkQueue, record: Make
 
 
 @pytest.mark.parametrize(("kind", "status"), [("transferring", "failed"), ("reversing", "reversal_pending")])
-async def test_eight_claimers_at_once_get_distinct_transfers_and_all_of_them(
-    work: PostgresWorkQueue, record: Make, kind: str, status: str
-) -> None:
+async def test_eight_concurrent_claims_take_all_once(work: PostgresWorkQueue, record: Make, kind: str, status: str) -> None:
     recorded = set(await asyncio.gather(*(record(status) for _ in range(300))))
     reversals = await asyncio.gather(*(work.claim(kind, f"worker-{n}", 40, LEASE) for n in range(8)))
     ids = [each for claim in reversals for each in claim.ids]
@@ -58,14 +51,14 @@ async def test_eight_claimers_at_once_get_distinct_transfers_and_all_of_them(
     assert set(ids) == recorded
 
 
-async def test_an_empty_claim_tells_the_time(work: PostgresWorkQueue, person: Person) -> None:
+async def test_empty_claim_returns_database_clock(work: PostgresWorkQueue, person: Person) -> None:
     claim = await work.claim("reversing", "w", 10, LEASE)
     assert claim.ids == []
     assert timedelta(0) <= await database_now(person) - claim.now < timedelta(seconds=10)
     assert claim.now.utcoffset() == timedelta(0)
 
 
-async def test_the_transfers_of_a_dead_worker_come_back(work: PostgresWorkQueue, record: Make, person: Person) -> None:
+async def test_transfers_of_dead_worker_return(work: PostgresWorkQueue, record: Make, person: Person) -> None:
     stream = await record()
     assert (await work.claim("transferring", "dead", 10, LEASE)).ids == [stream]
     assert (await work.claim("transferring", "alive", 10, LEASE)).ids == []
@@ -76,7 +69,7 @@ async def test_the_transfers_of_a_dead_worker_come_back(work: PostgresWorkQueue,
     assert await work.renew("alive", [stream], LEASE) == {stream}
 
 
-async def test_a_renewed_lease_is_longer(work: PostgresWorkQueue, record: Make, person: Person) -> None:
+async def test_renewed_lease_is_longer(work: PostgresWorkQueue, record: Make, person: Person) -> None:
     stream = await record()
     await work.claim("transferring", "w", 10, LEASE)
     assert await work.renew("w", [stream, uuid4()], 6 * LEASE) == {stream}
@@ -85,14 +78,14 @@ async def test_a_renewed_lease_is_longer(work: PostgresWorkQueue, record: Make, 
     assert row[0] > 5 * LEASE
 
 
-async def test_a_released_transfer_can_be_claimed_at_once(work: PostgresWorkQueue, record: Make) -> None:
+async def test_released_transfer_is_claimable_at_once(work: PostgresWorkQueue, record: Make) -> None:
     stream = await record()
     await work.claim("transferring", "w", 10, LEASE)
     await work.release("w", [stream])
     assert (await work.claim("transferring", "v", 10, LEASE)).ids == [stream]
 
 
-async def test_a_worker_can_sleep_until_the_next_due_instant(work: PostgresWorkQueue, record: Make, person: Person) -> None:
+async def test_worker_can_sleep_until_next_due_instant(work: PostgresWorkQueue, record: Make, person: Person) -> None:
     assert await work.next_due("transferring") is None
     now = await database_now(person)
     await record("failed", now + timedelta(hours=2))
@@ -107,7 +100,7 @@ async def test_a_worker_can_sleep_until_the_next_due_instant(work: PostgresWorkQ
 @pytest.mark.parametrize(
     ("kind", "status"), [("transferring", "pending"), ("transferring", "failed"), ("reversing", "reversal_pending")]
 )
-async def test_what_another_holds_is_due_when_its_lease_ends(
+async def test_leased_transfer_is_due_when_its_lease_ends(
     work: PostgresWorkQueue, record: Make, person: Person, kind: str, status: str
 ) -> None:
     await record(status)
@@ -118,9 +111,7 @@ async def test_what_another_holds_is_due_when_its_lease_ends(
     assert await work.next_due(kind) == PAST, "and what nobody holds is due now"
 
 
-async def test_a_claim_never_waits_for_a_row_that_somebody_works_on(
-    work: PostgresWorkQueue, record: Make, person: Person
-) -> None:
+async def test_claim_never_waits_for_locked_row(work: PostgresWorkQueue, record: Make, person: Person) -> None:
     held, free = await record(), await record()
     async with person.transaction():
         await person.execute("select from seller_transfers where transfer_id = %s for update", (held,))
@@ -128,7 +119,7 @@ async def test_a_claim_never_waits_for_a_row_that_somebody_works_on(
             assert (await work.claim("transferring", "w", 10, LEASE)).ids == [free]
 
 
-async def test_appends_and_renewals_of_the_same_transfers_do_not_wait_in_a_circle(
+async def test_appends_and_lease_renewals_do_not_deadlock(
     work: PostgresWorkQueue, store: EventStore, fact: Make, transfer: Make, record: Make
 ) -> None:
     ids = [await record("pending") for _ in range(60)]
@@ -151,8 +142,8 @@ async def test_appends_and_renewals_of_the_same_transfers_do_not_wait_in_a_circl
 
 
 @pytest.mark.parametrize("kind", ["transferring", "reversing"])
-async def test_claims_look_at_an_index_however_many_transfers_are_settled(person: Person, kind: str) -> None:
-    """The partial indexes are what keeps a claim short; a renamed status would silently lose them."""
+async def test_claim_uses_index_with_many_settled_transfers(person: Person, kind: str) -> None:
+    """The partial indexes keep a claim short; a renamed status would silently lose them."""
     await person.execute(
         "insert into seller_transfers select gen_random_uuid(), 'o', 's', 'd', 'sale', 1, 'EUR', 'completed', 0, null, "
         "null, 0, null, null, null, null, 'g', null, 1, now(), now() from generate_series(1, 20000)"

@@ -1,4 +1,4 @@
-"""Which worker asks the PSP for which refund: leases, pauses, and no word of Stripe's breaker."""
+"""Refunds claimed by workers: leases and pauses, independent of Stripe's circuit breaker."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -33,7 +33,7 @@ async def claimed(pool: Pool, holder: str = "one", limit: int = 10) -> list[UUID
     return list((await PostgresWorkQueue(pool, "refunds").claim("refunding", holder, limit, LEASE)).ids)
 
 
-async def test_the_longest_due_come_first_and_what_is_not_due_or_decided_does_not_come(pool: Pool, refund: Refund) -> None:
+async def test_refund_claim_takes_due_ones_longest_due_first(pool: Pool, refund: Refund) -> None:
     second, first = await refund(-5), await refund(-60, "submitted")
     await refund(60)
     await refund(None, "succeeded")
@@ -41,7 +41,7 @@ async def test_the_longest_due_come_first_and_what_is_not_due_or_decided_does_no
     assert await claimed(pool) == [second]
 
 
-async def test_no_two_holders_have_the_same_refund_while_a_lease_runs(pool: Pool, refund: Refund) -> None:
+async def test_leased_refund_has_one_holder(pool: Pool, refund: Refund) -> None:
     streams = {await refund() for _ in range(20)}
     taken = await asyncio.gather(*(claimed(pool, f"holder-{n}", 5) for n in range(8)))
     together = [stream for some in taken for stream in some]
@@ -50,9 +50,7 @@ async def test_no_two_holders_have_the_same_refund_while_a_lease_runs(pool: Pool
     assert {*together, *rest} == streams
 
 
-async def test_a_lease_that_ran_out_is_anybodys_and_the_first_holder_has_lost_it(
-    pool: Pool, refund: Refund, person: psycopg.AsyncConnection
-) -> None:
+async def test_expired_refund_lease_passes_to_next_holder(pool: Pool, refund: Refund, person: psycopg.AsyncConnection) -> None:
     stream, work = await refund(), PostgresWorkQueue(pool, "refunds")
     await claimed(pool, "one")
     assert await work.renew("one", [stream], LEASE) == {stream}
@@ -66,7 +64,7 @@ async def test_a_lease_that_ran_out_is_anybodys_and_the_first_holder_has_lost_it
 
 
 @pytest.mark.parametrize(("scope", "stops"), [("everything", True), ("work:refunding", True), ("work:reversing", False)])
-async def test_a_pause_stops_claims_and_leaves_nothing_due(
+async def test_refund_pause_stops_claims_and_due_instants(
     pool: Pool, refund: Refund, person: psycopg.AsyncConnection, scope: str, stops: bool
 ) -> None:
     stream = await refund()
@@ -78,13 +76,13 @@ async def test_a_pause_stops_claims_and_leaves_nothing_due(
     assert await claimed(pool) == ([] if stops else [stream])
 
 
-async def test_an_outage_of_stripe_stops_no_refund(pool: Pool, refund: Refund, person: psycopg.AsyncConnection) -> None:
+async def test_stripe_outage_stops_no_refund(pool: Pool, refund: Refund, person: psycopg.AsyncConnection) -> None:
     stream = await refund()
     await person.execute("update breaker set open = true, opened_at = now(), probe_at = now()")
     assert await claimed(pool) == [stream]
 
 
-async def test_what_is_due_next_counts_the_leases_of_others(pool: Pool, refund: Refund) -> None:
+async def test_next_due_refund_includes_leases_of_others(pool: Pool, refund: Refund) -> None:
     work = PostgresWorkQueue(pool, "refunds")
     assert await work.next_due("refunding") is None
     await refund()
@@ -97,7 +95,7 @@ async def test_what_is_due_next_counts_the_leases_of_others(pool: Pool, refund: 
     assert leased > datetime.now(UTC) + LEASE / 2
 
 
-async def test_a_refund_under_way_always_says_when_it_goes_on(refund: Refund) -> None:
+async def test_unfinished_refund_always_has_a_due_instant(refund: Refund) -> None:
     for due_in, status in ((None, "requested"), (None, "submitted"), (1, "succeeded"), (1, "failed"), (1, "review")):
         with pytest.raises(psycopg.errors.CheckViolation, match="a_refund_under_way_has_its_next_retry_at"):
             await refund(due_in, status)

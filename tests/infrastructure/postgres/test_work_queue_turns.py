@@ -1,20 +1,15 @@
-"""Whose turn it is: sellers wait for each other for one turn at most, and nobody works on what is paused."""
+"""Fairness of claims: sellers take turns, and paused work is not claimed."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.work_queue import AHEAD, VISITS, PostgresWorkQueue
-
-Make = Callable[..., Any]
-Person = psycopg.AsyncConnection[Any]
+from tests.infrastructure.postgres.conftest import Make, Person
 
 LEASE = timedelta(seconds=10)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,7 +22,7 @@ async def database_now(person: Person) -> datetime:
 
 
 @pytest.fixture
-def owe(person: Person) -> Callable[..., Any]:
+def owe(person: Person) -> Make:
     """Many rows at once: `count` due transfers of each of these sellers, one second after another from `due` on."""
 
     async def owed(sellers: list[str], count: int = 1, due: datetime = PAST, status: str = "reversal_pending") -> None:
@@ -42,7 +37,7 @@ def owe(person: Person) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def sellers_of(person: Person) -> Callable[..., Any]:
+def sellers_of(person: Person) -> Make:
     async def sellers(ids: list[UUID]) -> list[str]:
         rows = await person.execute("select seller_id from seller_transfers where transfer_id = any(%s)", (ids,))
         return sorted(row[0] for row in await rows.fetchall())
@@ -57,7 +52,7 @@ KINDS = [("transferring", "pending"), ("transferring", "failed"), ("reversing", 
 @pytest.mark.parametrize("limit", [1, 7, 60, 500])
 @pytest.mark.parametrize(("kind", "status"), KINDS)
 @pytest.mark.parametrize("storm", ["a-storm", "seller-10-storm", "z-storm"])
-async def test_one_sellers_storm_does_not_keep_the_others_waiting(
+async def test_busy_seller_does_not_delay_others(
     work: PostgresWorkQueue, owe: Make, sellers_of: Make, kind: str, status: str, limit: int, storm: str
 ) -> None:
     await owe([storm], 5_000, status=status)
@@ -68,29 +63,25 @@ async def test_one_sellers_storm_does_not_keep_the_others_waiting(
     assert set(await sellers_of(claimed)) == {storm, *OTHERS}
 
 
-async def test_every_seller_has_the_next_turn_before_anybody_has_a_second(
-    work: PostgresWorkQueue, owe: Make, sellers_of: Make
-) -> None:
+async def test_claim_gives_each_seller_a_turn_before_a_second(work: PostgresWorkQueue, owe: Make, sellers_of: Make) -> None:
     await owe(OTHERS, 3)
     for _ in range(3):
         turns = [await sellers_of((await work.claim("reversing", "w", 4, LEASE)).ids) for _ in range(5)]
         assert sorted(seller for turn in turns for seller in turn) == OTHERS
 
 
-async def test_a_lone_seller_gets_all_that_there_is_room_for_and_the_longest_due_first(
-    work: PostgresWorkQueue, owe: Make
-) -> None:
+async def test_lone_seller_fills_claim_longest_due_first(work: PostgresWorkQueue, owe: Make) -> None:
     await owe(["storm"], 100)
     assert [len((await work.claim("reversing", "w", 60, timedelta(hours=1))).ids) for _ in range(3)] == [60, 40, 0]
 
 
-async def test_two_storms_share_a_claim(work: PostgresWorkQueue, owe: Make, sellers_of: Make) -> None:
+async def test_two_busy_sellers_share_a_claim(work: PostgresWorkQueue, owe: Make, sellers_of: Make) -> None:
     await owe(["older"], 500)
     await owe(["newer"], 500, PAST + timedelta(days=1))
     assert await sellers_of((await work.claim("reversing", "w", 60, LEASE)).ids) == ["newer"] * 30 + ["older"] * 30
 
 
-async def test_the_few_that_are_due_are_found_among_thousands_of_sellers_that_wait(
+async def test_due_transfers_are_found_among_thousands_of_sellers(
     work: PostgresWorkQueue, owe: Make, sellers_of: Make, person: Person
 ) -> None:
     later = await database_now(person) + timedelta(hours=1)
@@ -100,9 +91,7 @@ async def test_the_few_that_are_due_are_found_among_thousands_of_sellers_that_wa
 
 
 @pytest.mark.parametrize(("kind", "status"), KINDS)
-async def test_processes_that_claim_at_once_get_every_transfer_once_however_many_sellers_there_are(
-    pool: Pool, owe: Make, person: Person, kind: str, status: str
-) -> None:
+async def test_concurrent_claims_take_every_transfer_once(pool: Pool, owe: Make, person: Person, kind: str, status: str) -> None:
     await owe(["storm"], 400, status=status)
     await owe(OTHERS, 20, status=status)
     claimed: list[UUID] = []
@@ -134,7 +123,7 @@ async def pause(person: Person, scope: str, paused: bool = True) -> None:
 
 
 @pytest.mark.parametrize(("kind", "status"), KINDS)
-async def test_nothing_is_claimed_and_nothing_is_due_while_the_breaker_is_open(
+async def test_open_breaker_stops_claims_and_due_instants(
     work: PostgresWorkQueue, pool: Pool, record: Make, kind: str, status: str
 ) -> None:
     stream = await record(status)
@@ -147,7 +136,7 @@ async def test_nothing_is_claimed_and_nothing_is_due_while_the_breaker_is_open(
 
 
 @pytest.mark.parametrize("scope", ["everything", "work:reversing", "seller:seller-1"])
-async def test_what_is_paused_is_neither_claimed_nor_due(
+async def test_paused_transfers_are_neither_claimed_nor_due(
     work: PostgresWorkQueue, record: Make, person: Person, scope: str
 ) -> None:
     stream = await record("reversal_pending")
@@ -160,16 +149,14 @@ async def test_what_is_paused_is_neither_claimed_nor_due(
 
 
 @pytest.mark.parametrize("scope", ["work:transferring", "seller:seller-2", "seller:", "unseen"])
-async def test_a_pause_of_something_else_stops_nothing(work: PostgresWorkQueue, record: Make, person: Person, scope: str) -> None:
+async def test_unrelated_pause_stops_nothing(work: PostgresWorkQueue, record: Make, person: Person, scope: str) -> None:
     stream = await record("reversal_pending")
     await pause(person, scope)
     assert await work.next_due("reversing") == PAST
     assert (await work.claim("reversing", "w", 10, LEASE)).ids == [stream]
 
 
-async def test_a_paused_seller_leaves_its_turn_to_the_others(
-    work: PostgresWorkQueue, owe: Make, sellers_of: Make, person: Person
-) -> None:
+async def test_paused_seller_yields_its_turn(work: PostgresWorkQueue, owe: Make, sellers_of: Make, person: Person) -> None:
     await owe(["storm"], 200)
     await owe(OTHERS, due=PAST + timedelta(days=1))
     await pause(person, "seller:storm")
@@ -180,9 +167,7 @@ async def test_a_paused_seller_leaves_its_turn_to_the_others(
     assert due > await database_now(person), "the storm is due, but paused; the others are leased"
 
 
-async def test_behind_a_paused_storm_a_worker_looks_again_in_a_second_instead_of_all_the_time(
-    work: PostgresWorkQueue, owe: Make, person: Person
-) -> None:
+async def test_worker_behind_paused_seller_polls_once_a_second(work: PostgresWorkQueue, owe: Make, person: Person) -> None:
     await owe(["storm"], AHEAD)
     await pause(person, "seller:storm")
     assert await work.next_due("reversing") is None

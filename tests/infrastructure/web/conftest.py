@@ -1,9 +1,9 @@
-"""The application on a fresh database, a client that holds every answer to the OpenAPI document, and Stripe's part to play."""
+"""The application on a fresh database, clients that check every answer against the OpenAPI document, and a worker."""
 
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
@@ -38,13 +38,12 @@ from infrastructure.web.app import application_of
 from infrastructure.web.openapi import codes, document
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
 from infrastructure.web.routes import OPERATIONS
+from tests.support.json_types import Json
 from tests.support.outcomes import record_reversal_outcome, record_transfer_outcome
 
 TOKEN = "a-token-of-the-tests"
 OLD, NEW = "the-old-secret", "the-new-secret"
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
-
-Json = dict[str, Any]
 
 
 # --- the application --------------------------------------------------------------------------------------------------
@@ -61,8 +60,8 @@ def settings(database_url: str) -> Settings:
 
 
 @pytest.fixture
-async def unopened() -> AsyncIterator[Service]:
-    """A ledger that has not reached its database: quick, and enough for whatever is refused at the door."""
+async def offline_service() -> AsyncIterator[Service]:
+    """A ledger that has not reached its database: quick, and enough for requests that are refused before any query."""
     settings = Settings(api_token=TOKEN, stripe_webhook_secrets=(NEW,), hyperswitch_webhook_secrets=(NEW,))
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
     pool, clock = new_pool(nowhere), DatabaseClock()
@@ -83,7 +82,7 @@ async def service(storage: Storage) -> AsyncIterator[Service]:
     """The ledger without its loops: nothing happens that a test does not do."""
     nowhere = "http://127.0.0.1:9"
     async with StripeGateway("sk_test_nowhere", nowhere, timeout=1) as gateway:
-        yield Service(*(getattr(storage, part.name) for part in fields(storage)), nowhere, gateway)
+        yield Service(**{part.name: getattr(storage, part.name) for part in fields(storage)}, stripe_url=nowhere, gateway=gateway)
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def _is_an_instant_in_utc(value: object) -> bool:
 
 
 async def conforms(response: httpx.Response) -> None:
-    """What holds for every answer whatsoever."""
+    """Check the rules that hold for every answer."""
     await response.aread()
     assert response.headers["ledger-mode"] in ("simulator", "test", "live")
     assert response.status_code != 500, response.text
@@ -137,7 +136,7 @@ def _as_documented(response: httpx.Response, operation: Json) -> None:
         Draft202012Validator(whole, format_checker=FORMATS).validate(response.json())
 
 
-Connect = Callable[..., Any]
+Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
@@ -145,7 +144,7 @@ def connect() -> Connect:
     """A client of any application of ours; without a token unless one is given."""
 
     @asynccontextmanager
-    async def connected(app: Any, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    async def connected(app: Starlette, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         hooks = {"response": [conforms]}
         transport = httpx.ASGITransport(app)
@@ -162,14 +161,14 @@ async def client(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncC
 
 
 @pytest.fixture
-async def at_the_door(unopened: Service, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+async def offline_client(offline_service: Service, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the token, of a ledger that has not reached its database."""
-    async with connect(application_of(unopened), TOKEN) as client:
+    async with connect(application_of(offline_service), TOKEN) as client:
         yield client
 
 
 @pytest.fixture
-async def stranger(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+async def anonymous_client(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
     """A client without the token."""
     async with connect(app) as client:
         yield client
@@ -219,8 +218,8 @@ def shop(client: httpx.AsyncClient) -> Shop:
 # --- what Stripe does -------------------------------------------------------------------------------------------------
 
 
-class Stripe:
-    """Plays the worker and Stripe together: the transfer's next step, and the outcome that it has."""
+class StripeWorker:
+    """Runs the worker's next step of a transfer, with a given outcome of Stripe."""
 
     POLICY = Policy(max_retries=0)
 
@@ -267,14 +266,14 @@ class Stripe:
 
 
 @pytest.fixture
-def at_stripe(service: Service) -> Stripe:
-    return Stripe(service)
+def at_stripe(service: Service) -> StripeWorker:
+    return StripeWorker(service)
 
 
 # --- what senders of webhooks do --------------------------------------------------------------------------------------
 
 
-class Senders:
+class WebhookSenders:
     """Signs as Hyperswitch and Stripe do."""
 
     def __init__(self, service: Service) -> None:
@@ -288,15 +287,15 @@ class Senders:
 
 
 @pytest.fixture
-def senders(service: Service) -> Senders:
-    return Senders(service)
+def senders(service: Service) -> WebhookSenders:
+    return WebhookSenders(service)
 
 
 @pytest.fixture
 def without() -> Callable[..., Service]:
     """The same service with some settings changed."""
 
-    def changed(service: Service, **settings: object) -> Service:
+    def changed(service: Service, **settings: Any) -> Service:
         return replace(service, settings=replace(service.settings, **settings))
 
     return changed

@@ -1,23 +1,33 @@
-"""`create_app` has the whole ledger inside: what is called is done at Stripe while its lifespan lasts."""
+"""`create_app`: the whole ledger in one application, at work during its lifespan."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from infrastructure.postgres.listener import Listener
 from infrastructure.settings import BadSetting, Settings
+from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.simulators.stripe.server import running_simulator
 from infrastructure.web.app import create_app
+from tests.infrastructure.web.conftest import Connect
+from tests.support.json_types import Json
 
 
 @pytest.fixture
-async def stripe():
+async def stripe() -> AsyncIterator[SimulatorControl]:
     async with running_simulator() as (_, control):
         yield control
 
 
-async def until(client, database_url, path, status):
+async def _shown(client: httpx.AsyncClient, path: str) -> Json:
+    shown: Json = (await client.get(path)).json()
+    return shown
+
+
+async def until(client: httpx.AsyncClient, database_url: str, path: str, status: str) -> Json:
     """Follow the ledger's facts until the transfer has this status."""
     something = asyncio.Event()
     listener = Listener(database_url)
@@ -25,7 +35,7 @@ async def until(client, database_url, path, status):
     await listener.start()
     try:
         async with asyncio.timeout(20):
-            while (shown := (await client.get(path)).json())["status"] != status:
+            while (shown := await _shown(client, path))["status"] != status:
                 await something.wait()
                 something.clear()
     finally:
@@ -33,7 +43,9 @@ async def until(client, database_url, path, status):
     return shown
 
 
-async def test_an_order_is_paid_and_refunded_at_stripe(settings, stripe, connect, database_url):
+async def test_app_pays_and_refunds_order_at_stripe(
+    settings: Settings, stripe: SimulatorControl, connect: Connect, database_url: str
+) -> None:
     await stripe.fund("eur", 100_000)
     app = create_app(replace(settings, stripe_api_base=stripe.url))
     async with connect(app, settings.api_token) as client, app.router.lifespan_context(app):
@@ -49,7 +61,7 @@ async def test_an_order_is_paid_and_refunded_at_stripe(settings, stripe, connect
     assert back["reversals"][0]["stripe_reversal_id"].startswith("trr_")
 
 
-async def test_before_it_has_started_and_after_it_has_ended_it_says_so(settings, stripe, connect):
+async def test_app_outside_its_lifespan_refuses_requests(settings: Settings, stripe: SimulatorControl, connect: Connect) -> None:
     app = create_app(replace(settings, stripe_api_base=stripe.url))
     async with connect(app, settings.api_token) as client:
         before = await client.get("/v1/transfers")
@@ -59,7 +71,7 @@ async def test_before_it_has_started_and_after_it_has_ended_it_says_so(settings,
     assert [answer.status_code for answer in (before, during, after)] == [503, 200, 503]
 
 
-def test_it_reads_the_environment_when_it_is_given_no_settings(monkeypatch):
+def test_app_without_settings_reads_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEDGER_PORT", "none")
     with pytest.raises(BadSetting, match="LEDGER_PORT"):
         create_app()

@@ -1,9 +1,12 @@
-"""The feed of all facts: in order, complete, and to be followed for ever."""
+"""The feed of all facts: in order, complete, and endless."""
 
+import httpx
 import pytest
 
+from tests.infrastructure.web.conftest import Shop
 
-async def test_whoever_follows_positions_sees_every_fact_once(client, shop):
+
+async def test_feed_by_position_shows_every_fact_once(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid("o1", ada=10, bob=20)
     await shop.refund("r1", "o1")
     whole = (await client.get("/v1/facts", params={"limit": 1000})).json()["data"]
@@ -22,7 +25,7 @@ async def test_whoever_follows_positions_sees_every_fact_once(client, shop):
     assert (fresh["fact"], fresh["payload"]["order_id"]) == ("Registered", "o2")
 
 
-async def test_a_fact_says_of_which_stream_it_is(client, shop):
+async def test_fact_names_its_stream(client: httpx.AsyncClient, shop: Shop) -> None:
     transfers = await shop.paid("o1", ada=10)
     await shop.refund("r1", "o1")
     facts = (await client.get("/v1/facts")).json()["data"]
@@ -41,6 +44,6 @@ async def test_a_fact_says_of_which_stream_it_is(client, shop):
 
 
 @pytest.mark.parametrize("query", ["after=-1", "after=9007199254740992", "limit=0", "limit=1001", "after=x", "after=1.0"])
-async def test_a_position_is_a_count(at_the_door, query):
-    answer = await at_the_door.get(f"/v1/facts?{query}")
+async def test_feed_position_must_be_a_count(offline_client: httpx.AsyncClient, query: str) -> None:
+    answer = await offline_client.get(f"/v1/facts?{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

@@ -1,30 +1,35 @@
-"""The OpenAPI document says what the routes do: both come from one table, and this holds them to it."""
+"""The OpenAPI document against the routes."""
 
 import re
 
+import httpx
 import jsonschema
 import pytest
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
+from infrastructure.service import Service
 from infrastructure.web.app import application_of
 from infrastructure.web.problems import KINDS
 from infrastructure.web.routes import OPERATIONS
+from tests.infrastructure.web.conftest import Shop
+from tests.support.json_types import Json
 
 
 @pytest.fixture
-async def document(at_the_door):
-    return (await at_the_door.get("/openapi.json")).json()
+async def document(offline_client: httpx.AsyncClient) -> Json:
+    shown: Json = (await offline_client.get("/openapi.json")).json()
+    return shown
 
 
-async def test_document_and_routes_agree(unopened, document):
-    app = application_of(unopened)
+async def test_openapi_document_matches_routes(offline_service: Service, document: Json) -> None:
+    app = application_of(offline_service)
     described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     routed = {(m, r.path) for r in app.routes if isinstance(r, Route) for m in (r.methods or ()) if m != "HEAD"}
     assert described == routed == {(op.method, op.path) for op in OPERATIONS}
 
 
-async def test_it_names_every_call_of_the_public_interface(document):
+async def test_openapi_document_names_every_public_call(document: Json) -> None:
     promised = """
         POST /v1/orders · POST /v1/orders/{order_id}/payment · POST /v1/orders/{order_id}/paid · POST /v1/refunds
         · GET /v1/orders/{order_id} · GET /v1/refunds/{refund_id} · GET /v1/transfers · GET /v1/transfers/{transfer_id}
@@ -36,7 +41,7 @@ async def test_it_names_every_call_of_the_public_interface(document):
         assert method.lower() in document["paths"][path]
 
 
-async def test_every_reference_leads_somewhere_and_every_schema_is_one(document):
+async def test_openapi_references_resolve_to_valid_schemas(document: Json) -> None:
     for reference in re.findall(r"'\$ref': '#/([^']+)'", str(document)):
         found = document
         for step in reference.split("/"):
@@ -45,7 +50,7 @@ async def test_every_reference_leads_somewhere_and_every_schema_is_one(document)
         Draft202012Validator.check_schema(schema)
 
 
-async def test_the_limits_of_money_and_ids_are_told(document):
+async def test_openapi_document_states_limits_of_money_and_ids(document: Json) -> None:
     order = document["components"]["schemas"]["OrderIn"]
     assert (order["properties"]["amount"]["minimum"], order["properties"]["amount"]["maximum"]) == (1, 2**53 - 1)
     assert order["properties"]["order_id"]["pattern"] == "^[!-~]{1,128}$"
@@ -54,13 +59,13 @@ async def test_the_limits_of_money_and_ids_are_told(document):
     assert (limit["schema"]["minimum"], limit["schema"]["maximum"], limit["schema"]["default"]) == (1, 500, 50)
 
 
-async def test_what_the_document_allows_is_what_is_taken(document, client, shop):
+async def test_openapi_schema_accepts_same_bodies_as_app(document: Json, client: httpx.AsyncClient, shop: Shop) -> None:
     whole = document["components"]["schemas"]["OrderIn"] | {"components": document["components"]}
     allowed = Draft202012Validator(whole)
     order = shop.an_order()
     allowed.validate(order)
     assert (await client.post("/v1/orders", json=order)).status_code == 201
-    for change in (
+    changes: list[Json] = [
         {"amount": 0},
         {"amount": 2**53},
         {"amount": "1"},
@@ -68,22 +73,23 @@ async def test_what_the_document_allows_is_what_is_taken(document, client, shop)
         {"currency": "euro"},
         {"x": 1},
         {"shares": []},
-    ):
+    ]
+    for change in changes:
         with pytest.raises(jsonschema.ValidationError):
             allowed.validate(order | change)
         assert (await client.post("/v1/orders", json=order | change)).status_code == 422
 
 
-def test_every_operation_has_a_name_of_its_own():
+def test_operation_ids_are_unique() -> None:
     names = [op.serve.__name__ for op in OPERATIONS]
     assert len(set(names)) == len(names)
 
 
-def test_every_problem_an_operation_names_is_known():
+def test_operation_problems_are_catalogued() -> None:
     assert {code for op in OPERATIONS for code in op.problems} <= set(KINDS)
 
 
-async def test_only_guarded_calls_ask_for_the_token(document):
+async def test_operation_requires_token_only_when_guarded(document: Json) -> None:
     for path, item in document["paths"].items():
         for operation in item.values():
             assert ("security" in operation) == path.startswith("/v1/")

@@ -1,7 +1,8 @@
-"""Orders over HTTP: recorded once, paid once, shown with everything that belongs to them."""
+"""Orders over HTTP: registered once, paid once, shown with their transfers and refunds."""
 
 import json
 
+import httpx
 import pytest
 
 from application.webhooks.handler import Parked, StoredEvent
@@ -10,10 +11,13 @@ from domain.fact import opened
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.service import Service, Storage
+from tests.infrastructure.web.conftest import Shop
+from tests.support.json_types import Json
 from tests.support.service import imported
 
 
-async def test_an_order_is_recorded_once_and_the_same_again_is_no_news(client, shop):
+async def test_order_is_registered_once_when_repeated(client: httpx.AsyncClient, shop: Shop) -> None:
     first = await client.post("/v1/orders", json=shop.an_order())
     again = await client.post("/v1/orders", json=shop.an_order())
     assert (first.status_code, again.status_code) == (201, 200)
@@ -43,14 +47,14 @@ async def test_an_order_is_recorded_once_and_the_same_again_is_no_news(client, s
         {"shares": [{"seller_id": "ada", "destination": "acct_eve", "amount": 8_000}]},
     ],
 )
-async def test_the_same_id_with_other_content_is_a_conflict(client, shop, change):
+async def test_order_id_with_other_content_is_a_conflict(client: httpx.AsyncClient, shop: Shop, change: Json) -> None:
     await client.post("/v1/orders", json=shop.an_order() | {"payment_id": "pay_1"})
     other = await client.post("/v1/orders", json=shop.an_order() | {"payment_id": "pay_1"} | change)
     assert (other.status_code, other.json()["code"]) == (409, "content_differs")
     assert next(iter(change)) in other.json()["detail"]
 
 
-async def test_currencies_are_stored_in_upper_case_and_a_share_may_have_its_own(client):
+async def test_currency_is_stored_in_upper_case_per_share(client: httpx.AsyncClient) -> None:
     shares = [
         {"seller_id": "ada", "destination": "acct_ada", "amount": 900},
         {"seller_id": "bob", "destination": "acct_bob", "amount": 5_000, "currency": "usd"},
@@ -65,7 +69,7 @@ async def test_currencies_are_stored_in_upper_case_and_a_share_may_have_its_own(
     assert (await client.post("/v1/orders", json=order)).status_code == 200
 
 
-async def test_paying_creates_the_transfers_and_paying_again_changes_nothing(client, shop):
+async def test_payment_creates_transfers_once(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order(ada=8_000, bob=1_500)
     first = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1", "source_transaction": "ch_1"})
     again = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
@@ -78,19 +82,19 @@ async def test_paying_creates_the_transfers_and_paying_again_changes_nothing(cli
     }
 
 
-async def test_paying_needs_no_body(client, shop):
+async def test_payment_needs_no_body(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order()
     assert (await client.post("/v1/orders/o1/paid")).json()["status"] == "paid"
 
 
-async def test_an_order_is_paid_by_one_payment(client, shop):
+async def test_order_is_paid_by_one_payment(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order()
     await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
     other = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_2"})
     assert (other.status_code, other.json()["code"]) == (409, "content_differs")
 
 
-async def test_an_order_shows_its_transfers_and_refunds(client, shop):
+async def test_order_shows_its_transfers_and_refunds(client: httpx.AsyncClient, shop: Shop) -> None:
     transfers = await shop.paid(ada=8_000)
     await shop.refund("r1", amount=1_000)
     await shop.refund("r2", amount=2_000)
@@ -100,18 +104,18 @@ async def test_an_order_shows_its_transfers_and_refunds(client, shop):
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/orders/nobody"), ("POST", "/v1/orders/nobody/paid")])
-async def test_an_unknown_order_is_not_found(client, method, path):
+async def test_unknown_order_is_not_found(client: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await client.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-async def test_without_a_payment_provider_no_payment_is_created(client, shop):
+async def test_payment_is_not_created_without_provider(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order()
     answer = await client.post("/v1/orders/o1/payment")
     assert (answer.status_code, answer.json()["code"]) == (409, "psp_not_configured")
 
 
-async def test_every_id_that_is_accepted_can_be_asked_for_and_paid(client, shop):
+async def test_accepted_order_id_can_be_read_and_paid(client: httpx.AsyncClient, shop: Shop) -> None:
     for order_id in ("a/b", "a%2Fb", "?", "#1", "..", "a+b", "'\"", "~" * 128):
         await client.post("/v1/orders", json=shop.an_order(order_id))
         path = "/v1/orders/" + "".join(f"%{byte:02X}" for byte in order_id.encode())
@@ -123,25 +127,25 @@ async def test_every_id_that_is_accepted_can_be_asked_for_and_paid(client, shop)
 # --- taken over from an older system ----------------------------------------------------------------------------------
 
 
-async def taken_over(storage, order_id="o1", **columns):
+async def taken_over(storage: Storage, order_id: str = "o1", **columns: object) -> None:
     ledger = PostgresEventLog(storage.store)
     uow = await ledger.load([])
     uow.add([opened(SellerTransfer, imported(order_id, **columns))])
     await ledger.append(uow)
 
 
-def imported_order(**share):
+def imported_order(**share: object) -> Json:
     one = {"seller_id": "anna", "destination": "acct_1anna", "amount": 900} | share
     return {"order_id": "o1", "currency": "EUR", "amount": 1_000, "shares": [one]}
 
 
-async def facts_of(client, transfer):
+async def facts_of(client: httpx.AsyncClient, transfer: Json) -> list[str]:
     history = await client.get(f"/v1/transfers/{transfer['transfer_id']}/history")
     return [entry["fact"] for entry in history.json()["data"]]
 
 
 @pytest.mark.parametrize("status", ["completed", "pending"])
-async def test_an_imported_order_has_its_transfers_and_pays_nobody_again(client, storage, status):
+async def test_imported_order_keeps_transfers_and_is_paid_once(client: httpx.AsyncClient, storage: Storage, status: str) -> None:
     await taken_over(storage, status=status, stripe_transfer_id="tr_1" if status == "completed" else None)
     assert (await client.post("/v1/orders", json=imported_order())).status_code == 201
     for _ in range(2):
@@ -151,7 +155,7 @@ async def test_an_imported_order_has_its_transfers_and_pays_nobody_again(client,
     assert (transfer["status"], await facts_of(client, transfer)) == (status, ["Imported"])
 
 
-async def test_refunds_of_an_imported_order_are_reversed(client, storage):
+async def test_refund_of_imported_order_is_reversed(client: httpx.AsyncClient, storage: Storage) -> None:
     await taken_over(storage, stripe_transfer_id="tr_1", amount_reversed=600)
     await client.post("/v1/orders", json=imported_order())
     await client.post("/v1/orders/o1/paid", json={})
@@ -172,7 +176,9 @@ async def test_refunds_of_an_imported_order_are_reversed(client, storage):
     ],
     ids=str,
 )
-async def test_an_order_that_is_not_what_was_imported_is_a_clear_problem_and_pays_nobody(client, storage, share, told):
+async def test_order_differing_from_import_is_refused_and_unpaid(
+    client: httpx.AsyncClient, storage: Storage, share: Json, told: str
+) -> None:
     await taken_over(storage)
     answer = await client.post("/v1/orders", json=imported_order(**share))
     assert (answer.status_code, answer.json()["code"]) == (409, "import_differs")
@@ -180,7 +186,7 @@ async def test_an_order_that_is_not_what_was_imported_is_a_clear_problem_and_pay
     assert (await client.get("/v1/orders/o1")).status_code == 404
 
 
-async def test_nor_when_it_was_registered_before_the_import(client, storage):
+async def test_order_registered_before_differing_import_is_unpaid(client: httpx.AsyncClient, storage: Storage) -> None:
     assert (await client.post("/v1/orders", json=imported_order(amount=800))).status_code == 201
     await taken_over(storage)
     answer = await client.post("/v1/orders/o1/paid", json={})
@@ -189,7 +195,9 @@ async def test_nor_when_it_was_registered_before_the_import(client, storage):
     assert await facts_of(client, transfer) == ["Imported"]
 
 
-async def test_nor_by_the_payments_webhook_which_waits_with_an_alarm(client, storage, service):
+async def test_payment_webhook_for_differing_import_is_parked(
+    client: httpx.AsyncClient, storage: Storage, service: Service
+) -> None:
     await client.post("/v1/orders", json=imported_order(amount=800))
     await taken_over(storage)
     payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}

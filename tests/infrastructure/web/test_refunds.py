@@ -1,11 +1,14 @@
-"""Refunds over HTTP: recorded once under all their names, divided, and what has become of each part."""
+"""Refunds over HTTP: recorded once under all their ids, allocated to sellers, with the status of each part."""
 
+import httpx
 import pytest
 
 from domain.provider_call.outcome import Rejected
+from tests.infrastructure.web.conftest import Shop, StripeWorker
+from tests.support.json_types import Json
 
 
-async def test_a_refund_is_recorded_once_and_the_same_again_is_no_news(client, shop):
+async def test_refund_is_recorded_once_when_repeated(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid()
     body = {"refund_id": "r1", "order_id": "o1", "amount": 2_500, "reason": "too small", "settled": True}
     first, again = await client.post("/v1/refunds", json=body), await client.post("/v1/refunds", json=body)
@@ -20,14 +23,14 @@ async def test_a_refund_is_recorded_once_and_the_same_again_is_no_news(client, s
     }
 
 
-async def test_a_refund_has_one_body_under_one_id(client, shop):
+async def test_refund_id_with_other_body_is_a_conflict(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid()
     await shop.refund("r1", amount=1_000)
     other = await client.post("/v1/refunds", json={"refund_id": "r1", "order_id": "o1", "amount": 1_001, "settled": True})
     assert (other.status_code, other.json()["code"]) == (409, "content_differs")
 
 
-async def test_no_amount_means_what_is_not_yet_refunded(client, shop):
+async def test_refund_without_amount_takes_the_rest(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid()
     await shop.refund("r1", amount=1_000)
     assert (await shop.refund("r2"))["amount"] == 9_000
@@ -35,7 +38,7 @@ async def test_no_amount_means_what_is_not_yet_refunded(client, shop):
     assert (nothing_left.status_code, nothing_left.json()["code"]) == (409, "exceeds_order")
 
 
-async def test_more_than_is_left_is_a_conflict(client, shop):
+async def test_refund_above_the_rest_is_a_conflict(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid()
     answer = await client.post("/v1/refunds", json={"refund_id": "r1", "order_id": "o1", "amount": 10_001, "settled": True})
     assert (answer.status_code, answer.json()["code"]) == (409, "exceeds_order")
@@ -43,27 +46,27 @@ async def test_more_than_is_left_is_a_conflict(client, shop):
 
 
 @pytest.mark.parametrize("allocation", [[{"seller_id": "eve", "amount": 1}], [{"seller_id": "ada", "amount": 8_001}]])
-async def test_an_allocation_that_the_order_does_not_bear_is_refused(client, shop, allocation):
+async def test_invalid_allocation_is_refused(client: httpx.AsyncClient, shop: Shop, allocation: list[Json]) -> None:
     await shop.paid()
     body = {"refund_id": "r1", "order_id": "o1", "amount": 9_000, "settled": True, "allocation": allocation}
     answer = await client.post("/v1/refunds", json=body)
     assert (answer.status_code, answer.json()["code"]) == (409, "refused")
 
 
-async def test_an_unknown_order_or_refund_is_not_found(client):
+async def test_unknown_order_or_refund_is_not_found(client: httpx.AsyncClient) -> None:
     refund = await client.post("/v1/refunds", json={"refund_id": "r1", "order_id": "nobody", "settled": True})
     shown = await client.get("/v1/refunds/nobody")
     assert (refund.status_code, shown.status_code) == (404, 404)
 
 
-async def test_without_a_payment_provider_no_refund_is_asked_for(client, shop):
+async def test_refund_is_not_requested_without_provider(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid()
     answer = await client.post("/v1/refunds", json={"refund_id": "r1", "order_id": "o1"})
     assert (answer.status_code, answer.json()["code"]) == (409, "psp_not_configured")
     assert (await client.get("/v1/refunds/r1")).status_code == 404
 
 
-async def test_a_refund_is_found_under_the_psps_name_too(client, shop):
+async def test_refund_is_found_under_provider_id(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid()
     await shop.refund("ours", amount=500, psp_refund_id="theirs")
     ours, theirs = await client.get("/v1/refunds/ours"), await client.get("/v1/refunds/theirs")
@@ -71,7 +74,7 @@ async def test_a_refund_is_found_under_the_psps_name_too(client, shop):
     assert ours.json()["psp_refund_id"] == "theirs"
 
 
-async def test_an_explicit_allocation_is_taken_as_it_is_and_an_empty_one_spares_the_sellers(shop):
+async def test_explicit_allocation_is_kept_and_empty_spares_sellers(shop: Shop) -> None:
     await shop.paid(ada=6_000, bob=2_000)
     some = await shop.refund("r1", amount=1_000, allocation=[{"seller_id": "bob", "amount": 700}])
     none = await shop.refund("r2", amount=1_000, allocation=[])
@@ -79,11 +82,11 @@ async def test_an_explicit_allocation_is_taken_as_it_is_and_an_empty_one_spares_
     assert none["allocation"] == []
 
 
-async def test_each_part_says_what_has_become_of_it(client, shop, at_stripe):
+async def test_allocation_part_shows_its_status(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid(ada=6_000, bob=2_000)
     await at_stripe.does(transfers["ada"])
 
-    async def parts(refund_id):
+    async def parts(refund_id: str) -> dict[str, tuple[int, str, str]]:
         found = (await client.get(f"/v1/refunds/{refund_id}")).json()["allocation"]
         return {part["seller_id"]: (part["amount"], part["transfer_id"], part["status"]) for part in found}
 
@@ -100,7 +103,7 @@ async def test_each_part_says_what_has_become_of_it(client, shop, at_stripe):
     assert (await parts("r1"))["bob"][2] == "cancelled"
 
 
-async def test_a_part_waits_for_the_payment_and_then_makes_the_transfer_smaller(client, shop):
+async def test_allocation_part_before_payment_reduces_transfer(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order(ada=8_000)
     refund = await shop.refund("r1", amount=1_000)
     (part,) = refund["allocation"]
@@ -110,7 +113,9 @@ async def test_a_part_waits_for_the_payment_and_then_makes_the_transfer_smaller(
     assert (part["status"], part["transfer_id"]) == ("reduced", paid["transfers"][0]["transfer_id"])
 
 
-async def test_a_part_whose_queued_reversal_became_unnecessary_was_not_sent_in_the_first_place(client, shop, at_stripe):
+async def test_allocation_part_with_needless_reversal_was_not_sent(
+    client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker
+) -> None:
     transfers = await shop.paid(ada=8_000)
     await at_stripe.is_called(transfers["ada"])
     await shop.refund("r1", amount=5_000)
@@ -120,7 +125,7 @@ async def test_a_part_whose_queued_reversal_became_unnecessary_was_not_sent_in_t
     assert (part["amount"], part["status"]) == (4_000, "reduced")
 
 
-async def test_a_refund_still_to_be_made_is_named_by_the_ledger(client, shop):
+async def test_refund_to_be_requested_gets_ledger_id(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid()
     answer = await client.post("/v1/refunds", json={"refund_id": "r1", "order_id": "o1", "psp_refund_id": "theirs"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

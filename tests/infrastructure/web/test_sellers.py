@@ -1,6 +1,8 @@
-"""A seller's balance: what was paid, what came back, what is on its way back, and what waits for a person."""
+"""A seller's balance: paid, reversed, being reversed, and waiting for a person."""
 
 from uuid import UUID
+
+import httpx
 
 from domain.fact import opened
 from domain.identity import transfer_stream
@@ -10,11 +12,14 @@ from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
 from domain.seller_transfer.opening_facts import Imported
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.service import Service
+from tests.infrastructure.web.conftest import Shop, StripeWorker
+from tests.support.json_types import Json
 
 NO_SUCH_TRANSFER = Rejected(404, "resource_missing", "No such transfer.", stored=True)
 
 
-async def balances(client, seller_id):
+async def balances(client: httpx.AsyncClient, seller_id: str) -> dict[str, Json]:
     answer = (await client.get(f"/v1/sellers/{seller_id}/balance")).json()
     assert answer["seller_id"] == seller_id
     folded = await client.get(f"/v1/sellers/{seller_id}/balance", params={"as_of": "2999-01-01T00:00:00Z"})
@@ -22,11 +27,11 @@ async def balances(client, seller_id):
     return {line.pop("currency"): line for line in answer["balances"]}
 
 
-async def test_a_seller_without_transfers_has_no_balances(client):
+async def test_seller_without_transfers_has_no_balances(client: httpx.AsyncClient) -> None:
     assert await balances(client, "nobody") == {}
 
 
-async def test_a_balance_follows_the_money(client, shop, at_stripe):
+async def test_balance_follows_the_money(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid("o1", ada=8_000)
     line = {"transferred": 0, "reversed": 0, "reversal_pending": 0, "stuck": 0}
     assert await balances(client, "ada") == {"EUR": line}
@@ -43,7 +48,7 @@ async def test_a_balance_follows_the_money(client, shop, at_stripe):
     assert await balances(client, "ada") == {"EUR": line | {"transferred": 8_000, "reversed": 800, "stuck": 4_000}}
 
 
-async def test_what_was_never_paid_is_not_counted(client, shop, at_stripe):
+async def test_unpaid_transfer_is_not_in_balance(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid("o1", ada=8_000)
     refused = Rejected(400, "parameter_invalid", "Refused.", stored=True)
     await at_stripe.answers(transfers["ada"], refused)
@@ -51,8 +56,8 @@ async def test_what_was_never_paid_is_not_counted(client, shop, at_stripe):
     assert (await balances(client, "ada"))["EUR"]["transferred"] == 0
 
 
-async def test_what_an_older_system_paid_without_a_name_stays_paid_when_it_cannot_be_taken_back(client, service):
-    """Its reversal is given up, since there is nothing at Stripe to name; the seller has the money all the same."""
+async def test_imported_payment_without_stripe_id_stays_in_balance(client: httpx.AsyncClient, service: Service) -> None:
+    """Its reversal fails, as there is no id to name at Stripe; the seller keeps the money."""
     now = service.clock.now()
     imported = Imported(
         originator_id=transfer_stream("old", "ada"),
@@ -81,7 +86,7 @@ async def test_what_an_older_system_paid_without_a_name_stays_paid_when_it_canno
     assert await balances(client, "ada") == {"EUR": line}
 
 
-async def test_currencies_are_never_added_up(client, at_stripe):
+async def test_balances_are_kept_per_currency(client: httpx.AsyncClient, at_stripe: StripeWorker) -> None:
     shares = [{"seller_id": "ada", "destination": "acct_ada", "amount": 900, "currency": "USD"}]
     await client.post("/v1/orders", json={"order_id": "o1", "currency": "EUR", "amount": 1_000, "shares": shares})
     shares = [{"seller_id": "ada", "destination": "acct_ada", "amount": 500}]

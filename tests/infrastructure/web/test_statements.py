@@ -1,16 +1,21 @@
-"""A statement ties out: opening balance and movements make the closing balance, with which the next period opens."""
+"""Statements: opening balance and movements make the closing balance, which opens the next period."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from random import Random
 
+import httpx
 import psycopg
 import pytest
+from starlette.applications import Starlette
 
 from infrastructure.postgres.as_of import AsOfQueries, PeriodTooLong
 from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.service import Service
 from projections.statements import Period
-from tests.support.transfer_lives import SELLERS, START, Life
+from tests.infrastructure.web.conftest import Connect, Shop, StripeWorker
+from tests.support.json_types import Json
+from tests.support.random_marketplace import SELLERS, START, RandomMarketplace
 
 WHOLE = {"from": "2001-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}
 TAMPER = """
@@ -20,39 +25,40 @@ TAMPER = """
 """
 
 
-async def _statement(client, seller_id, **query):
-    return (await client.get(f"/v1/sellers/{seller_id}/statement", params=query)).raise_for_status().json()
+async def _statement(client: httpx.AsyncClient, seller_id: str, **query: str) -> Json:
+    shown: Json = (await client.get(f"/v1/sellers/{seller_id}/statement", params=query)).raise_for_status().json()
+    return shown
 
 
-def _tied(account) -> bool:
-    return account["opening"] + sum(movement["amount"] for movement in account["movements"]) == account["closing"]
+def _tied(account: Json) -> bool:
+    return bool(account["opening"] + sum(movement["amount"] for movement in account["movements"]) == account["closing"])
 
 
-def _closing(statement) -> dict[str, int]:
+def _closing(statement: Json) -> dict[str, int]:
     return {account["currency"]: account["closing"] for account in statement["accounts"]}
 
 
-def _opening(statement) -> dict[str, int]:
+def _opening(statement: Json) -> dict[str, int]:
     return {account["currency"]: account["opening"] for account in statement["accounts"]}
 
 
-async def _net(client, seller_id, instant) -> dict[str, int]:
+async def _net(client: httpx.AsyncClient, seller_id: str, instant: datetime) -> dict[str, int]:
     answer = (await client.get(f"/v1/sellers/{seller_id}/balance", params={"as_of": instant.isoformat()})).json()
     return {line["currency"]: line["transferred"] - line["reversed"] for line in answer["balances"]}
 
 
 @pytest.mark.parametrize("seed", range(10, 13))
-async def test_statements_tie_out_and_adjacent_periods_join(client, service, seed):
-    life, instants = Life(service, seed), [START]
+async def test_statement_ties_out_and_adjacent_periods_join(client: httpx.AsyncClient, service: Service, seed: int) -> None:
+    marketplace, instants = RandomMarketplace(service, seed), [START]
     for _ in range(60):
-        await life.happens()
-        instants.append(life.instant)
+        await marketplace.step()
+        instants.append(marketplace.instant)
     # cut at instants at which something happened, too: a period takes in its start and not its end
     cuts = sorted(Random(seed).sample(sorted(set(instants)), 4))
-    cuts = [START - timedelta(days=1), *cuts, life.instant + timedelta(seconds=1)]
+    cuts = [START - timedelta(days=1), *cuts, marketplace.instant + timedelta(seconds=1)]
     kinds = set()
     for seller in SELLERS:
-        closed, seen = {}, []
+        closed, seen = dict[str, int](), list[Json]()
         for start, end in pairwise(cuts):
             statement = await _statement(client, seller, **{"from": start.isoformat(), "to": end.isoformat()})
             assert all(_tied(account) for account in statement["accounts"])
@@ -63,7 +69,7 @@ async def test_statements_tie_out_and_adjacent_periods_join(client, service, see
             closed = _closing(statement)
             seen += [movement for account in statement["accounts"] for movement in account["movements"]]
         whole = await _statement(client, seller, **WHOLE)
-        assert _closing(whole) == closed == await _net(client, seller, life.instant)
+        assert _closing(whole) == closed == await _net(client, seller, marketplace.instant)
         moved = [movement for account in whole["accounts"] for movement in account["movements"]]
         assert sorted(moved, key=str) == sorted(seen, key=str), "each movement is in exactly one period"
         for account in whole["accounts"]:
@@ -73,7 +79,7 @@ async def test_statements_tie_out_and_adjacent_periods_join(client, service, see
     assert kinds >= {"paid", "reversed", "taken_over"}, "this life is too dull to prove anything"
 
 
-async def test_a_movement_names_all_that_it_is_about(client, shop, at_stripe):
+async def test_movement_names_its_objects(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid("o1", ada=8_000)
     paid_as = await at_stripe.does(transfers["ada"])
     await shop.refund("r1", amount=1_000)
@@ -86,7 +92,7 @@ async def test_a_movement_names_all_that_it_is_about(client, shop, at_stripe):
     }
     told = (await client.get(f"/v1/transfers/{transfers['ada']}/history")).json()["data"]
     at = {entry["fact"]: (entry["position"], entry["at"]) for entry in told}
-    of_both = {
+    of_both: Json = {
         "currency": "EUR",
         "order_id": "o1",
         "transfer_id": str(transfers["ada"]),
@@ -100,7 +106,7 @@ async def test_a_movement_names_all_that_it_is_about(client, shop, at_stripe):
     assert moved == [at["Completed"], at["PartiallyReversed"]]
 
 
-async def test_a_statement_can_be_had_again_as_it_was(client, shop, at_stripe):
+async def test_statement_as_of_position_is_reproducible(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid("o1", ada=8_000)
     await at_stripe.does(transfers["ada"])
     first = await _statement(client, "ada", **WHOLE)
@@ -112,11 +118,11 @@ async def test_a_statement_can_be_had_again_as_it_was(client, shop, at_stripe):
     assert (later.status_code, later.json()["code"]) == (400, "position_not_reached")
 
 
-async def test_an_unknown_seller_has_a_statement_without_accounts(client):
+async def test_unknown_seller_has_statement_without_accounts(client: httpx.AsyncClient) -> None:
     assert (await _statement(client, "nobody", **WHOLE))["accounts"] == []
 
 
-async def test_one_currency_can_be_asked_for(client, shop, at_stripe):
+async def test_statement_filters_by_currency(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     await at_stripe.does((await shop.paid("o1", ada=8_000))["ada"])
     assert _closing(await _statement(client, "ada", **WHOLE, currency="eur")) == {"EUR": 8_000}
     assert (await _statement(client, "ada", **WHOLE, currency="USD"))["accounts"] == []
@@ -133,18 +139,18 @@ async def test_one_currency_can_be_asked_for(client, shop, at_stripe):
         (WHOLE | {"currency": "euro"}, 422, "invalid_request"),
     ],
 )
-async def test_a_period_that_is_none_is_refused(client, query, status, code):
+async def test_invalid_period_is_refused(client: httpx.AsyncClient, query: Json, status: int, code: str) -> None:
     answer = await client.get("/v1/sellers/ada/statement", params=query)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_an_empty_period_opens_and_closes_alike(client, shop, at_stripe):
+async def test_empty_period_opens_and_closes_alike(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     await at_stripe.does((await shop.paid("o1", ada=8_000))["ada"])
     statement = await _statement(client, "ada", **{"from": WHOLE["to"], "to": WHOLE["to"]})
     assert [(a["opening"], a["movements"], a["closing"]) for a in statement["accounts"]] == [(8_000, [], 8_000)]
 
 
-async def test_more_movements_than_one_answer_holds_are_refused(shop, at_stripe, service):
+async def test_statement_with_too_many_movements_is_refused(shop: Shop, at_stripe: StripeWorker, service: Service) -> None:
     for order_id in ("o1", "o2", "o3"):
         await at_stripe.does((await shop.paid(order_id, ada=8_000))["ada"])
     past = AsOfQueries(service.pool, FactReader(service.store))
@@ -154,7 +160,9 @@ async def test_more_movements_than_one_answer_holds_are_refused(shop, at_stripe,
         await past.statement("ada", period, await past.moment(), 2)
 
 
-async def test_a_statement_that_does_not_tie_out_is_not_given(client, shop, at_stripe, database_url, connect, app):
+async def test_statement_that_does_not_tie_out_is_not_given(
+    client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker, database_url: str, connect: Connect, app: Starlette
+) -> None:
     transfers = await shop.paid("o1", ada=8_000)
     await at_stripe.does(transfers["ada"])
     await shop.refund("r1", amount=1_000)

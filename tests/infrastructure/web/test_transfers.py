@@ -1,16 +1,20 @@
-"""Transfers over HTTP: listed in pages, shown as they are and as they were, explained, and retried."""
+"""Transfers over HTTP: lists, current and earlier states, histories, and retries."""
 
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from domain.provider_call.outcome import Rejected
+from infrastructure.service import Service
+from tests.infrastructure.web.conftest import Shop, StripeWorker
+from tests.support.json_types import Json
 
 REFUSED = Rejected(400, "account_invalid", "No such account.", stored=True)
 NO_SUCH_TRANSFER = Rejected(404, "resource_missing", "No such transfer.", stored=True)
 
 
-async def test_a_transfer_shows_what_interfaces_promise(shop, at_stripe):
+async def test_transfer_has_documented_members(shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid(ada=8_000)
     stripe_id = await at_stripe.does(transfers["ada"])
     await shop.refund("r1", amount=2_500)
@@ -47,7 +51,7 @@ async def test_a_transfer_shows_what_interfaces_promise(shop, at_stripe):
     }
 
 
-async def test_an_unknown_transfer_is_not_found_nor_is_another_streams_id(client, shop, service):
+async def test_unknown_transfer_or_other_stream_is_not_found(client: httpx.AsyncClient, shop: Shop, service: Service) -> None:
     await shop.paid()
     other_streams = [str(fact.originator_id) for fact in await service.store.feed() if "order" in fact.topic]
     for transfer_id in [str(uuid4()), "not-a-uuid", "{" + str(uuid4()) + "}", "%00", "%ff", *other_streams]:
@@ -58,7 +62,7 @@ async def test_an_unknown_transfer_is_not_found_nor_is_another_streams_id(client
         assert (retried.status_code, retried.json()["code"]) == (404, "not_found"), transfer_id
 
 
-async def test_a_transfer_has_one_name(client, shop):
+async def test_transfer_id_has_one_spelling(client: httpx.AsyncClient, shop: Shop) -> None:
     transfer_id = (await shop.paid())["ada"]
     assert (await client.get(f"/v1/transfers/{str(transfer_id).upper()}")).status_code == 200
     for other in (transfer_id.hex, f"urn:uuid:{transfer_id}", f"{{{transfer_id}}}"):
@@ -68,7 +72,7 @@ async def test_a_transfer_has_one_name(client, shop):
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-async def test_pages_show_every_transfer_once_newest_first(client, shop):
+async def test_pages_show_every_transfer_once_newest_first(client: httpx.AsyncClient, shop: Shop) -> None:
     for number in range(7):
         await shop.paid(f"o{number}", ada=10, bob=20)
     seen, cursor = [], None
@@ -85,7 +89,7 @@ async def test_pages_show_every_transfer_once_newest_first(client, shop):
     )
 
 
-async def test_a_row_that_comes_later_does_not_shift_the_pages(client, shop):
+async def test_new_row_does_not_shift_pages(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid("o1", ada=1, bob=1, eve=1)
     first = (await client.get("/v1/transfers", params={"limit": 2})).json()
     await shop.paid("o2", ada=1, bob=1)
@@ -94,12 +98,12 @@ async def test_a_row_that_comes_later_does_not_shift_the_pages(client, shop):
     assert len(first["data"] + second["data"]) == 3
 
 
-async def test_filters_add_up(client, shop, at_stripe):
+async def test_filters_are_combined(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     first = await shop.paid("o1", ada=1, bob=1)
     await shop.paid("o2", ada=1)
     await at_stripe.does(first["ada"])
 
-    async def found(**filters):
+    async def found(**filters: str) -> set[tuple[str, str]]:
         rows = (await client.get("/v1/transfers", params=filters)).json()["data"]
         return {(row["order_id"], row["seller_id"]) for row in rows}
 
@@ -110,15 +114,15 @@ async def test_filters_add_up(client, shop, at_stripe):
     assert await found(order_id="o1", status="reversed") == set()
 
 
-async def test_a_last_page_has_no_cursor_even_when_it_is_full(client, shop):
+async def test_full_last_page_has_no_cursor(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.paid("o1", ada=1, bob=1)
     page = (await client.get("/v1/transfers", params={"limit": 2})).json()
     assert (len(page["data"]), page["next_cursor"]) == (2, None)
 
 
 @pytest.mark.parametrize("cursor", ["x", "", "=", "AAAA", "A" * 31, "A" * 33, "f" + "_" * 31, "é" * 16, "A" * 32 + "\n"])
-async def test_a_cursor_that_is_not_ours_is_refused(at_the_door, cursor):
-    answer = await at_the_door.get("/v1/transfers", params={"cursor": cursor})
+async def test_foreign_cursor_is_refused(offline_client: httpx.AsyncClient, cursor: str) -> None:
+    answer = await offline_client.get("/v1/transfers", params={"cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_cursor")
 
 
@@ -139,15 +143,15 @@ async def test_a_cursor_that_is_not_ours_is_refused(at_the_door, cursor):
         ("limit=1&limit=1", 400, "repeated_query_parameter"),
     ],
 )
-async def test_a_query_that_does_not_fit_is_refused(at_the_door, query, status, code):
-    answer = await at_the_door.get(f"/v1/transfers?{query}")
+async def test_invalid_query_is_refused(offline_client: httpx.AsyncClient, query: str, status: int, code: str) -> None:
+    answer = await offline_client.get(f"/v1/transfers?{query}")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 # --- the past ---------------------------------------------------------------------------------------------------------
 
 
-async def test_as_of_shows_every_earlier_state_and_the_last_one_is_the_present(client, shop, at_stripe):
+async def test_as_of_shows_every_earlier_state(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid(ada=8_000)
     path = f"/v1/transfers/{transfers['ada']}"
     await at_stripe.does(transfers["ada"])
@@ -165,14 +169,14 @@ async def test_as_of_shows_every_earlier_state_and_the_last_one_is_the_present(c
     assert by_version[max(by_version)]["reversals"] == shown[-1]["reversals"]
 
 
-async def test_an_instant_may_be_told_in_any_zone(client, shop):
+async def test_as_of_instant_takes_any_time_zone(client: httpx.AsyncClient, shop: Shop) -> None:
     transfers = await shop.paid()
     path = f"/v1/transfers/{transfers['ada']}"
     for instant in ("2999-01-01T00:00:00Z", "2999-01-01t00:00:00.5z", "2999-01-01T05:30:00+05:30"):
         assert (await client.get(path, params={"as_of": instant})).json()["status"] == "pending"
 
 
-async def test_before_it_existed_there_was_no_transfer(client, shop):
+async def test_as_of_before_creation_shows_no_transfer(client: httpx.AsyncClient, shop: Shop) -> None:
     transfers = await shop.paid()
     answer = await client.get(f"/v1/transfers/{transfers['ada']}", params={"as_of": "2001-01-01T00:00:00Z"})
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
@@ -183,12 +187,12 @@ async def test_before_it_existed_there_was_no_transfer(client, shop):
     ["yesterday", "1764590400", "2026-11-20", "2026-11-20T12:00:00", "2026-11-20 12:00:00Z", "2026-13-01T00:00:00Z",
      "2026-02-30T00:00:00Z", "2026-11-20T12:00:00+99:99", "0000-01-01T00:00:00Z", "2026-11-20T12:00:00+00:00Z", ""],
 )  # fmt: skip
-async def test_what_is_no_instant_is_refused(at_the_door, instant):
-    answer = await at_the_door.get(f"/v1/transfers/{uuid4()}", params={"as_of": instant})
+async def test_invalid_instant_is_refused(offline_client: httpx.AsyncClient, instant: str) -> None:
+    answer = await offline_client.get(f"/v1/transfers/{uuid4()}", params={"as_of": instant})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
-async def test_an_instant_at_the_end_of_time_is_no_fault_of_ours(client, shop):
+async def test_instant_at_end_of_calendar_is_never_a_500(client: httpx.AsyncClient, shop: Shop) -> None:
     transfers = await shop.paid()
     for instant in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
         answer = await client.get(f"/v1/transfers/{transfers['ada']}", params={"as_of": instant})
@@ -198,7 +202,7 @@ async def test_an_instant_at_the_end_of_time_is_no_fault_of_ours(client, shop):
 # --- the audit trail --------------------------------------------------------------------------------------------------
 
 
-async def test_the_history_tells_every_fact_in_a_sentence(client, shop, at_stripe):
+async def test_history_describes_every_fact_in_a_sentence(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid(ada=8_000)
     stripe_id = await at_stripe.does(transfers["ada"])
     await shop.refund("r1")
@@ -223,7 +227,9 @@ async def test_the_history_tells_every_fact_in_a_sentence(client, shop, at_strip
 # --- retrying ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_retry_reopens_what_was_given_up_and_says_who_and_why(client, shop, at_stripe):
+async def test_retry_reopens_failed_transfer_with_actor_and_reason(
+    client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker
+) -> None:
     transfers = await shop.paid(ada=8_000)
     path = f"/v1/transfers/{transfers['ada']}"
     await at_stripe.does(transfers["ada"])
@@ -237,21 +243,23 @@ async def test_a_retry_reopens_what_was_given_up_and_says_who_and_why(client, sh
     assert (last["fact"], last["payload"]["actor"], last["payload"]["reason"]) == ("Reopened", "mia", "the key was wrong")
 
 
-async def test_while_a_call_is_in_flight_a_retry_waits(client, shop, at_stripe):
+async def test_retry_during_call_waits(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid()
     await at_stripe.is_called(transfers["ada"])
     answer = await client.post(f"/v1/transfers/{transfers['ada']}/retry", json={"actor": "mia", "reason": "impatient"})
     assert (answer.status_code, answer.json()["code"]) == (409, "call_in_flight")
 
 
-async def test_with_nothing_due_there_is_nothing_to_retry(client, shop, at_stripe):
+async def test_retry_with_nothing_due_is_refused(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
     transfers = await shop.paid()
     await at_stripe.does(transfers["ada"])
     answer = await client.post(f"/v1/transfers/{transfers['ada']}/retry", json={"actor": "mia", "reason": "to be sure"})
     assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_retry")
 
 
-async def test_what_waits_for_the_account_is_tried_at_once(client, shop, at_stripe):
+async def test_retry_of_transfer_waiting_for_account_is_due_now(
+    client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker
+) -> None:
     transfers = await shop.paid()
     await at_stripe.answers(transfers["ada"], REFUSED)
     waiting = await shop.transfer(transfers["ada"])
@@ -275,6 +283,6 @@ async def test_what_waits_for_the_account_is_tried_at_once(client, shop, at_stri
         {"actor": "mia", "reason": "because", "force": True},
     ],
 )
-async def test_a_retry_needs_an_actor_and_a_reason(at_the_door, body):
-    answer = await at_the_door.post(f"/v1/transfers/{uuid4()}/retry", json=body)
+async def test_retry_requires_actor_and_reason(offline_client: httpx.AsyncClient, body: Json) -> None:
+    answer = await offline_client.post(f"/v1/transfers/{uuid4()}/retry", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

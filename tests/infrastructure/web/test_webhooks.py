@@ -1,8 +1,9 @@
-"""Webhooks at the door: signed bodies are stored once and acknowledged once they are durable, nothing else is."""
+"""Reception of webhooks: signed bodies are stored once and acknowledged after they are durable."""
 
 import asyncio
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,26 +11,34 @@ import httpx
 import psycopg
 import pytest
 
+from infrastructure.service import Service
 from infrastructure.web.app import application_of
+from tests.infrastructure.web.conftest import Connect, Shop, WebhookSenders
+from tests.support.json_types import Json
 
 EVENT = json.dumps({"event_id": "evt_1", "event_type": "refund_succeeded", "content": {}}).encode()
 STRIPE_EVENT = json.dumps({"id": "evt_1", "type": "transfer.created", "livemode": False, "data": {}}).encode()
 
 
-@pytest.fixture
-def stored_rows(database_url):
-    """What a second connection sees: only what is really committed."""
+StoredRows = Callable[[], list[tuple[object, ...]]]
 
-    def rows():
+
+@pytest.fixture
+def stored_rows(database_url: str) -> StoredRows:
+    """Rows that a second connection sees: only committed ones."""
+
+    def rows() -> list[tuple[object, ...]]:
         with psycopg.connect(database_url) as connection:
             return connection.execute("select provider, event_id, event_type, body, status from webhook_inbox").fetchall()
 
     return rows
 
 
-async def test_a_signed_webhook_is_stored_as_it_was_signed(stranger, senders, stored_rows):
-    hyperswitch = await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
-    stripe = await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT))
+async def test_webhook_is_stored_byte_by_byte(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, stored_rows: StoredRows
+) -> None:
+    hyperswitch = await anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
+    stripe = await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT))
     assert (hyperswitch.status_code, hyperswitch.json()) == (200, {"received": True})
     assert (stripe.status_code, stripe.json()) == (200, {"received": True})
     assert stored_rows() == [
@@ -38,66 +47,80 @@ async def test_a_signed_webhook_is_stored_as_it_was_signed(stranger, senders, st
     ]
 
 
-async def test_the_same_webhook_five_times_at_once_is_one_row_and_five_times_200(stranger, senders, stored_rows):
+async def test_five_concurrent_webhooks_are_one_row(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, stored_rows: StoredRows
+) -> None:
     headers = senders.hyperswitch(EVENT)
-    answers = await asyncio.gather(*(stranger.post("/webhooks/hyperswitch", content=EVENT, headers=headers) for _ in range(5)))
+    answers = await asyncio.gather(
+        *(anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers=headers) for _ in range(5))
+    )
     assert [answer.status_code for answer in answers] == [200] * 5
     assert len(stored_rows()) == 1
-    metrics = (await stranger.get("/metrics")).text
+    metrics = (await anonymous_client.get("/metrics")).text
     assert 'ledger_webhooks_received_total{provider="hyperswitch",result="stored"} 1.0' in metrics
     assert 'ledger_webhooks_received_total{provider="hyperswitch",result="duplicate"} 4.0' in metrics
 
 
-async def test_it_is_durable_before_it_is_acknowledged(stranger, senders, stored_rows):
+async def test_webhook_is_durable_before_acknowledgement(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, stored_rows: StoredRows
+) -> None:
     seen_at_the_answer = []
 
     async def look(response: httpx.Response) -> None:
         seen_at_the_answer.append(len(stored_rows()))
 
-    stranger.event_hooks["response"].insert(0, look)
-    await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
+    anonymous_client.event_hooks["response"].insert(0, look)
+    await anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
     assert seen_at_the_answer == [1]
 
 
 @pytest.mark.parametrize("secret", ["the-old-secret", "the-new-secret"])
-async def test_while_a_secret_is_rotated_both_count(stranger, senders, secret):
-    hyperswitch = await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT, secret))
-    stripe = await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, secret))
+async def test_secret_rotation_accepts_both_secrets(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, secret: str
+) -> None:
+    hyperswitch = await anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT, secret))
+    stripe = await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, secret))
     assert (hyperswitch.status_code, stripe.status_code) == (200, 200)
 
 
-async def test_a_bad_signature_stores_nothing(stranger, senders, stored_rows):
+async def test_webhook_with_bad_signature_stores_nothing(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, stored_rows: StoredRows
+) -> None:
     signed = senders.hyperswitch(EVENT)
     attempts = [
-        await stranger.post("/webhooks/hyperswitch", content=EVENT),
-        await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT, "another")),
-        await stranger.post("/webhooks/hyperswitch", content=EVENT + b" ", headers=signed),
-        await stranger.post("/webhooks/hyperswitch", content=b"", headers=signed),
-        await stranger.post("/webhooks/hyperswitch", content=EVENT, headers={"X-Webhook-Signature-512": b"\xff\xe9"}),
-        await stranger.post("/webhooks/stripe", content=STRIPE_EVENT),
-        await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, "another")),
-        await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers=signed),
-        await stranger.post("/webhooks/stripe", content=STRIPE_EVENT, headers={"Stripe-Signature": b"t=\xb2,v1=\xe9"}),
-        await stranger.post(
+        await anonymous_client.post("/webhooks/hyperswitch", content=EVENT),
+        await anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT, "another")),
+        await anonymous_client.post("/webhooks/hyperswitch", content=EVENT + b" ", headers=signed),
+        await anonymous_client.post("/webhooks/hyperswitch", content=b"", headers=signed),
+        await anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers={b"X-Webhook-Signature-512": b"\xff\xe9"}),
+        await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT),
+        await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, "another")),
+        await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT, headers=signed),
+        await anonymous_client.post("/webhooks/stripe", content=STRIPE_EVENT, headers={b"Stripe-Signature": b"t=\xb2,v1=\xe9"}),
+        await anonymous_client.post(
             "/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, age=timedelta(minutes=6))
         ),
-        await stranger.post(
+        await anonymous_client.post(
             "/webhooks/stripe", content=STRIPE_EVENT, headers=senders.stripe(STRIPE_EVENT, age=-timedelta(minutes=6))
         ),
     ]
     assert [(answer.status_code, answer.json()["code"]) for answer in attempts] == [(400, "bad_signature")] * len(attempts)
     assert stored_rows() == []
-    assert 'result="bad_signature"} 5.0' in (await stranger.get("/metrics")).text
+    assert 'result="bad_signature"} 5.0' in (await anonymous_client.get("/metrics")).text
 
 
-async def test_an_event_of_the_wrong_mode_stores_nothing(stranger, senders, stored_rows):
+async def test_event_of_wrong_mode_stores_nothing(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, stored_rows: StoredRows
+) -> None:
     live = STRIPE_EVENT.replace(b"false", b"true")
-    answer = await stranger.post("/webhooks/stripe", content=live, headers=senders.stripe(live))
+    answer = await anonymous_client.post("/webhooks/stripe", content=live, headers=senders.stripe(live))
     assert (answer.status_code, answer.json()["code"]) == (400, "livemode_mismatch")
     assert stored_rows() == []
 
 
-async def test_livemode_must_be_that_of_the_key(service, without, connect, senders):
+async def test_livemode_must_match_the_key(
+    service: Service, without: Callable[..., Service], connect: Connect, senders: WebhookSenders
+) -> None:
     for key, livemode, status in (
         ("sk_live_1", b"true", 200), ("sk_live_1", b"false", 400), ("rk_live_1", b"true", 200),
         ("sk_test_1", b"true", 400), ("rk_test_1", b"false", 200),
@@ -109,7 +132,9 @@ async def test_livemode_must_be_that_of_the_key(service, without, connect, sende
         assert answer.headers["ledger-mode"] == ("live" if "live" in key else "test")
 
 
-async def test_without_a_secret_there_is_no_endpoint(service, without, connect, senders):
+async def test_webhook_path_without_secret_does_not_exist(
+    service: Service, without: Callable[..., Service], connect: Connect, senders: WebhookSenders
+) -> None:
     bare = without(service, stripe_webhook_secrets=(), hyperswitch_webhook_secrets=())
     async with connect(application_of(bare)) as client:
         for path, headers in (("hyperswitch", senders.hyperswitch(EVENT)), ("stripe", senders.stripe(EVENT))):
@@ -138,11 +163,17 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("provider", ["hyperswitch", "stripe"])
-async def test_what_is_signed_is_kept_even_when_nobody_can_read_it(stranger, senders, stored_rows, service, provider):
+async def test_unreadable_signed_webhook_is_kept(
+    anonymous_client: httpx.AsyncClient,
+    senders: WebhookSenders,
+    stored_rows: StoredRows,
+    service: Service,
+    provider: str,
+) -> None:
     for number, body in enumerate(UNREADABLE, start=1):
         headers = getattr(senders, provider)(body)
         for _ in range(2):
-            answer = await stranger.post(f"/webhooks/{provider}", content=body, headers=headers)
+            answer = await anonymous_client.post(f"/webhooks/{provider}", content=body, headers=headers)
             assert answer.status_code == 200
         *_, (_, event_id, event_type, stored, _) = stored_rows()
         assert (stored, event_type) == (body, "unreadable")
@@ -152,29 +183,37 @@ async def test_what_is_signed_is_kept_even_when_nobody_can_read_it(stranger, sen
     assert len(stored_rows()) == len(UNREADABLE)
 
 
-async def test_a_senders_query_and_content_type_do_not_matter(stranger, senders):
+async def test_webhook_query_and_content_type_are_ignored(anonymous_client: httpx.AsyncClient, senders: WebhookSenders) -> None:
     headers = senders.hyperswitch(EVENT) | {"Content-Type": "text/plain"}
-    answer = await stranger.post("/webhooks/hyperswitch?profile=eu&profile=eu", content=EVENT, headers=headers)
+    answer = await anonymous_client.post("/webhooks/hyperswitch?profile=eu&profile=eu", content=EVENT, headers=headers)
     assert answer.status_code == 200
 
 
-async def test_a_body_of_a_mebibyte_is_taken_and_one_more_byte_is_not(stranger, senders, stored_rows):
+async def test_webhook_body_is_limited_to_one_mebibyte(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, stored_rows: StoredRows
+) -> None:
     largest = EVENT + b" " * ((1 << 20) - len(EVENT))
-    taken = await stranger.post("/webhooks/hyperswitch", content=largest, headers=senders.hyperswitch(largest))
-    refused = await stranger.post("/webhooks/hyperswitch", content=largest + b" ", headers=senders.hyperswitch(largest + b" "))
+    taken = await anonymous_client.post("/webhooks/hyperswitch", content=largest, headers=senders.hyperswitch(largest))
+    refused = await anonymous_client.post(
+        "/webhooks/hyperswitch", content=largest + b" ", headers=senders.hyperswitch(largest + b" ")
+    )
     assert (taken.status_code, refused.status_code) == (200, 413)
     assert len(stored_rows()) == 1
 
 
-async def test_a_webhook_is_refused_with_503_while_the_database_is_away(stranger, senders, service):
+async def test_database_outage_refuses_webhook_with_503(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, service: Service
+) -> None:
     await service.inbox.aclose()
     await service.pool.close()
-    answer = await stranger.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
+    answer = await anonymous_client.post("/webhooks/hyperswitch", content=EVENT, headers=senders.hyperswitch(EVENT))
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stranger, client, senders, shop, service):
+async def test_payment_webhook_becomes_job_that_pays_sellers(
+    anonymous_client: httpx.AsyncClient, client: httpx.AsyncClient, senders: WebhookSenders, shop: Shop, service: Service
+) -> None:
     """The door and the inbox's reactions speak of the same event."""
     from application.webhooks.handler import DONE, StoredEvent, WebhookHandler
     from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
@@ -183,7 +222,7 @@ async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stra
     await shop.order("o1", ada=8_000)
     payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 10_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
     body = json.dumps({"event_id": "evt_1", "event_type": "payment_succeeded", "content": {"object": payment}}).encode()
-    await stranger.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
+    await anonymous_client.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
     ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
     stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
     hyperswitch = HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers()
@@ -204,16 +243,18 @@ async def test_a_signed_payment_event_becomes_the_job_that_pays_the_sellers(stra
         ({"refund_id": ""}, "Parked"),
     ],
 )
-async def test_no_report_is_lost_for_its_wording_nor_a_seller_stuck_for_a_name(stranger, senders, shop, service, about, ends):
+async def test_webhook_with_odd_text_or_name_is_handled(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, shop: Shop, service: Service, about: Json, ends: str
+) -> None:
     from application.webhooks.handler import StoredEvent, WebhookHandler
     from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
     from infrastructure.postgres.directory import PostgresDirectory
 
     await shop.paid("o1", ada=8_000)
     refund = {"payment_id": "pay_1", "amount": 100, "currency": "EUR", "status": "failed", "metadata": {"order_id": "o1"}}
-    event = {"event_id": "evt_1", "event_type": "refund_failed", "content": {"object": {**refund, **about}}}
-    body = json.dumps(event).encode()
-    await stranger.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
+    sent = {"event_id": "evt_1", "event_type": "refund_failed", "content": {"object": {**refund, **about}}}
+    body = json.dumps(sent).encode()
+    await anonymous_client.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
     ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
     stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
     hyperswitch = HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers()

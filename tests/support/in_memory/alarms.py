@@ -1,4 +1,4 @@
-"""Alarms: one per kind and subject, however often it is noticed."""
+"""Alarms in memory: one row per kind and subject."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class AlarmBoard:
-    """The rows."""
+    """The rows of all alarms."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._now = clock
         self._rows: dict[tuple[str, str], AlarmRow] = {}
 
     def write(self, rows: Sequence[AlarmRow]) -> None:
-        """Of several for the same thing the last one counts."""
+        """Write the rows; of several for one kind and subject the last one counts."""
         self._rows.update({(row.kind, row.subject): row for row in rows})
 
     def raise_(self, kind: str, subject: str, detail: str) -> None:
@@ -39,7 +39,7 @@ class AlarmBoard:
                 self.clear(kind, subject)
 
     def raised(self) -> list[AlarmRow]:
-        """What is not cleared, oldest first."""
+        """Return the alarms that are not cleared, oldest first."""
         still = [row for row in self._rows.values() if row.cleared_at is None]
         return sorted(still, key=lambda row: (row.raised_at, row.kind, row.subject))
 
@@ -60,5 +60,5 @@ class MemoryAlarms:
         self._board.clear_all(subject)
 
     async def raised(self, limit: int = 500) -> list[AlarmRow]:
-        """As PostgreSQL's: what is not cleared, oldest first."""
+        """Return the alarms that are not cleared, oldest first, as PostgreSQL does."""
         return self._board.raised()[:limit]

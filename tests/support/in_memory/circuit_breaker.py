@@ -1,4 +1,4 @@
-"""What the whole fleet obeys: the shared breaker, and what is paused by facts."""
+"""Circuit breaker in memory: the shared breaker, and the scopes that facts pause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOON = timedelta(minutes=10)
 
 
 class Breaker:
-    """The row that all processes share."""
+    """The row of the breaker that all processes share."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._now = clock
@@ -77,7 +77,7 @@ class MemoryCircuitBreaker:
 
 
 def state(database: MemoryDatabase) -> FleetState:
-    """As it is now; the claims obey it too."""
+    """Return the state of the fleet as it is now; claims obey it too."""
     paused = [row for row in database.tables["pauses"].values() if row.paused]
     unverified = next((row for row in paused if row.scope == LOOK_UP_FIRST), None)
     return FleetState(

@@ -1,6 +1,6 @@
-"""The constraints of the database, by the names they have there: what a command may not lead to is refused at the door.
+"""Constraints of the database in memory, under the names of the PostgreSQL constraints.
 
-A contract test holds the two lists against each other, on the rows that matter.
+A contract test compares the two lists.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +18,9 @@ from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
 
-Rows = Mapping[Any, Any]
-Tables = Mapping[str, Rows]
+Row = Any
+"""A row of one of `KINDS`; rules read its columns by name."""
+Rows = Mapping[object, Row]
 KINDS = {
     "seller_transfers": SellerTransferRow,
     "transfer_reversals": ReversalRow,
@@ -38,14 +39,14 @@ UNSETTLED = (*UNSENT, "reversal_pending")
 
 class Check(NamedTuple):
     name: str
-    holds: Callable[[Any], bool]
+    holds: Callable[[Row], bool]
 
 
 class Unique(NamedTuple):
-    """No two rows have the same value; rows whose value is None are not compared."""
+    """A unique index: no two rows have the same value; rows whose value is None are not compared."""
 
     name: str
-    value: Callable[[Any], object]
+    value: Callable[[Row], object]
 
 
 CHECKS: Mapping[str, Sequence[Check]] = {
@@ -108,15 +109,15 @@ UNIQUE: Mapping[str, Sequence[Unique]] = {
 
 
 class Uniqueness:
-    """The unique indexes: which row has which value."""
+    """The unique indexes, with the row that has each value."""
 
     def __init__(self) -> None:
         self._owners: dict[str, dict[object, UUID | str]] = {one.name: {} for several in UNIQUE.values() for one in several}
 
     def check(self, table: str, changed: Rows) -> None:
-        """Raises ConstraintBroken when one of these rows would have a value that another row has."""
+        """Check for duplicates. Raises ConstraintBroken when one of these rows would have a value that another row has."""
         for unique in UNIQUE[table]:
-            taken: dict[object, Any] = {}
+            taken: dict[object, object] = {}
             for key, row in changed.items():
                 value = unique.value(row)
                 owner = taken.setdefault(value, self._owner_after(unique, value, key, changed))
@@ -127,8 +128,8 @@ class Uniqueness:
         owner = self._owners[unique.name].get(value, key)
         return key if owner in changed and unique.value(changed[owner]) != value else owner
 
-    def replace(self, table: str, key: Any, before: Any, after: Any) -> None:
-        """The row has changed."""
+    def replace(self, table: str, key: UUID | str, before: Row | None, after: Row) -> None:
+        """Take over the values of a changed row."""
         for unique in UNIQUE[table]:
             owners = self._owners[unique.name]
             if before is not None and owners.get(unique.value(before)) == key:
@@ -137,11 +138,11 @@ class Uniqueness:
                 owners[unique.value(after)] = key
 
 
-def check(table: str, rows: Sequence[Any]) -> None:
-    """Raises ConstraintBroken for the first row that breaks a rule."""
+def check(table: str, rows: Sequence[Row]) -> None:
+    """Check rows. Raises ConstraintBroken for the first row that breaks a rule."""
     for name, row in _broken(table, rows):
         raise ConstraintBroken(name, f"{table}: {row}")
 
 
-def _broken(table: str, rows: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+def _broken(table: str, rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     return ((check.name, row) for row in rows for check in CHECKS[table] if not check.holds(row))

@@ -1,67 +1,70 @@
-"""One database in memory: the facts, the rows they lead to, and whoever listens. Not a copy of PostgreSQL, but of what the
-ports promise of it; tests/contracts hold both to that.
+"""Database in memory: facts, the rows they lead to, and listeners. It keeps the promises of the storage ports, as the tests in
+tests/contracts check for it and for PostgreSQL.
 
-`MemoryStore` stands where the event store stands, under the real `PostgresEventLog`: so facts go through the real codec, rows
-through the real folds and the real encoding, and nothing passes that PostgreSQL could not be told.
+`MemoryStore` takes the place of the event store under the real `PostgresEventLog`: facts pass the real codec, rows the real
+folds and encoding, and no value passes that PostgreSQL would refuse.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from application.ports import OrderMatches
+from application.ports import EventLog, OrderMatches
 from domain.errors import Conflict, ConstraintBroken
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres import json_encoder
 from infrastructure.postgres.event_store import TABLES, RecordedFact, StoredFact
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
+from infrastructure.postgres.ledger import PostgresEventLog
+from projections.refunds import RefundRow
+from projections.seller_transfers import SellerTransferRow
 from tests.support.in_memory.alarms import AlarmBoard
 from tests.support.in_memory.circuit_breaker import Breaker
-from tests.support.in_memory.constraints import KINDS, Uniqueness, check
+from tests.support.in_memory.constraints import KINDS, Row, Uniqueness, check
 from tests.support.in_memory.due_transfers import DueTransfers
 from tests.support.in_memory.inbox import StoredWebhooks
 
 Wake = Callable[[], None]
-Rows = Mapping[str, Sequence[Any]]
+Rows = Mapping[str, Sequence[Row]]
 
 
 class MemoryDatabase:
-    """What all processes share. `clock` is the database's own."""
+    """The state that all processes share. `clock` is the database's own clock."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.now = clock
         self.recorded: list[RecordedFact] = []
-        self.tables: dict[str, dict[Any, Any]] = {table: {} for table in KINDS}
+        self._transfers: dict[UUID, SellerTransferRow] = {}
+        self.tables: dict[str, dict[UUID | str, Row]] = {table: {} for table in KINDS}
         self.streams: defaultdict[UUID, list[RecordedFact]] = defaultdict(list)
         self.alarms = AlarmBoard(clock)
         self.inbox = StoredWebhooks(clock)
         self.breaker = Breaker(clock)
-        self.due = DueTransfers(self.tables["seller_transfers"])
+        self.due = DueTransfers(self._transfers)
         self.instants: dict[str, tuple[datetime, float, datetime]] = {}
-        """Of each endpoint: its next free instant, and the share of the full rate it had when."""
+        """For each endpoint: its next free instant, and the share of the full rate with the instant of its change."""
         self.of_order: defaultdict[str, set[UUID]] = defaultdict(set)
         """The transfers of each order."""
         self._unique = Uniqueness()
         self._listeners: defaultdict[str, list[Wake]] = defaultdict(list)
 
     def on(self, channel: str, wake: Wake) -> None:
-        """As `Listener.on`: call it (quick, such as `asyncio.Event.set`) for each notification."""
+        """Call `wake` for each notification, as `Listener.on` does; it has to be quick, such as `asyncio.Event.set`."""
         self._listeners[channel].append(wake)
 
     def off(self, wake: Wake) -> None:
-        """Its process is gone."""
+        """Remove the listener of a process that has ended."""
         for wakes in self._listeners.values():
             wakes[:] = [each for each in wakes if each != wake]
 
     def notify(self, channel: str) -> None:
-        """Something may have changed."""
+        """Notify the listeners of a channel."""
         for wake in list(self._listeners[channel]):
             wake()
 
     def commit(self, facts: Sequence[StoredFact], rows: Rows) -> int:
-        """Facts, rows, and what goes along: all or nothing; the position of the last fact.
+        """Store facts, rows and extras together or not at all; return the position of the last fact.
 
         Raises Conflict, ConstraintBroken, ValueError (no such table), TypeError (a value that has no place in a row).
         """
@@ -89,7 +92,7 @@ class MemoryDatabase:
             if version > 1 and (stream, version - 1) not in given and len(self.streams.get(stream, ())) != version - 1:
                 raise ConstraintBroken("every_version_has_a_predecessor", f"{stream} v{version} would leave a gap in the stream")
 
-    def _read_models(self, rows: Rows) -> dict[str, dict[Any, Any]]:
+    def _read_models(self, rows: Rows) -> dict[str, dict[UUID | str, Row]]:
         if unknown := rows.keys() - TABLES - KINDS.keys():
             raise ValueError(f"there is no table {', '.join(sorted(unknown))}")
         for several in rows.values():
@@ -108,13 +111,14 @@ class MemoryDatabase:
             self.recorded.append(recorded)
             self.streams[fact.originator_id].append(recorded)
 
-    def _write(self, table: str, key: Any, row: Any) -> None:
+    def _write(self, table: str, key: UUID | str, row: Row) -> None:
         rows = self.tables[table]
         self._unique.replace(table, key, rows.get(key), row)
         rows[key] = row
         if table == "seller_transfers":
+            self._transfers[row.transfer_id] = row
             self.due.changed(row)
-            self.of_order[row.order_id].add(key)
+            self.of_order[row.order_id].add(row.transfer_id)
 
 
 class MemoryStore:
@@ -129,6 +133,11 @@ class MemoryStore:
 
     async def append(self, facts: Sequence[StoredFact], rows: Rows | None = None) -> int:
         return self._database.commit(facts, rows or {})
+
+
+def event_log(database: MemoryDatabase) -> EventLog:
+    """Return the real event log on a database in memory."""
+    return PostgresEventLog(MemoryStore(database))  # type: ignore[arg-type]  # it uses load and append only
 
 
 class MemoryDirectory:
@@ -171,6 +180,18 @@ class MemoryDirectory:
             seen.stripe_transfer_id for seen in transfers if seen.stripe_transfer_id in paid or seen.transfer_id in known
         )
 
-    def _refund(self, name: str) -> Any:
+    async def transfer_at_stripe(self, stripe_transfer_id: str) -> UUID | None:
+        rows = self._tables["seller_transfers"].values()
+        return next((row.transfer_id for row in rows if row.stripe_transfer_id == stripe_transfer_id), None)
+
+    async def sellers_of(self, account: str) -> Sequence[str]:
+        return sorted({row.seller_id for row in self._tables["seller_transfers"].values() if row.destination == account})
+
+    async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> Sequence[UUID]:
+        rows = [row for row in self._tables["seller_transfers"].values() if account in (None, row.destination)]
+        ids = sorted(row.transfer_id for row in rows if (row.status, row.waiting_for) == (status, waiting_for))
+        return [transfer_id for transfer_id in ids if after is None or transfer_id > after]
+
+    def _refund(self, name: str) -> RefundRow | None:
         rows = self._tables["refunds"].values()
         return next((row for row in rows if name in (row.refund_id, row.psp_refund_id)), None)

@@ -1,4 +1,4 @@
-"""Which transfers are due, and who holds them: per seller the longest due first, and sellers take turns."""
+"""Queue of due transfers in memory, with their leases: the longest due of each seller first, and sellers in turns."""
 
 import heapq
 from collections import Counter, defaultdict
@@ -22,30 +22,30 @@ class Lease(NamedTuple):
 
 
 class DueTransfers:
-    """Leases on rows. The queues may hold entries that are no longer true; they are dropped when they come to the front."""
+    """Leases on rows. The queues may hold outdated entries, which are dropped when they come to the front."""
 
     def __init__(self, rows: Mapping[UUID, SellerTransferRow]) -> None:
         self._rows = rows
         self._queues: defaultdict[str, dict[str, list[Entry]]] = defaultdict(dict)
         self._leases: dict[UUID, Lease] = {}
         self._running: dict[UUID, str | None] = {}
-        """Leased, and the lease has not run out; with the kind of work that the row is for by now."""
+        """Leased transfers whose lease has not run out, with the kind of work that their row needs by now."""
         self._held: defaultdict[str | None, set[UUID]] = defaultdict(set)
-        """The same, by kind."""
+        """The same transfers, by kind."""
         self._ends: list[tuple[datetime, UUID]] = []
         self._at_work: Counter[str] = Counter()
         """Running leases of each seller."""
 
     def changed(self, row: SellerTransferRow) -> None:
-        """An append has written this row; who holds it holds it still."""
+        """Take over a row that an append has written; its lease is unchanged."""
         kind = None if row.next_retry_at is None else KIND_OF.get(row.status)
         if row.transfer_id in self._running:
             self._file(row.transfer_id, kind)
-        elif kind is not None:
+        elif kind is not None and row.next_retry_at is not None:
             heapq.heappush(self._queues[kind].setdefault(row.seller_id, []), (row.next_retry_at, row.transfer_id))
 
     def lease(self, kind: str, holder: str, limit: int, until: datetime, now: datetime, obeys: Obeys) -> list[UUID]:
-        """Up to `limit` due transfers. A seller's turn comes later the more of them are at work already."""
+        """Lease up to `limit` due transfers. A seller's turn comes later, the more of its transfers are leased already."""
         self._run_out(now)
         turns = [(self._at_work[seller], *head, seller) for seller, head in self._heads(kind, obeys) if head[0] <= now]
         heapq.heapify(turns)
@@ -60,14 +60,14 @@ class DueTransfers:
         return leased
 
     def renew(self, holder: str, ids: Collection[UUID], until: datetime) -> set[UUID]:
-        """Those that nobody else has taken over."""
+        """Prolong the leases of this holder, and return them; others have taken over the rest."""
         held = {id_ for id_ in ids if id_ in self._leases and self._leases[id_].holder == holder}
         for transfer_id in held:
             self._hold(transfer_id, Lease(holder, until))
         return held
 
     def release(self, holder: str, ids: Collection[UUID]) -> bool:
-        """Whether any of them was this holder's."""
+        """Release leases; return whether any of them was this holder's."""
         held = [id_ for id_ in ids if id_ in self._leases and self._leases[id_].holder == holder]
         for transfer_id in held:
             del self._leases[transfer_id]
@@ -75,7 +75,7 @@ class DueTransfers:
         return bool(held)
 
     def next(self, kind: str, now: datetime, obeys: Obeys) -> datetime | None:
-        """The earliest instant at which there may be something to lease."""
+        """Return the earliest instant at which there may be a transfer to lease."""
         self._run_out(now)
         free = min((head[0] for _, head in self._heads(kind, obeys)), default=None)
         if free is not None and free <= now:

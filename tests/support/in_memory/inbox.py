@@ -1,11 +1,11 @@
-"""The webhook inbox: the row is the job, and one that is closed stays as it is."""
+"""Webhook inbox in memory: the row is the job, and a closed row stays closed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from tests.support.in_memory.database import MemoryDatabase
@@ -29,27 +29,50 @@ class Webhook:
     leased_until: datetime | None = None
     position: int | None = None
     seen: int = 0
-    """How many releases there had been when it was claimed."""
+    """The number of releases before it was claimed."""
 
     @property
     def open(self) -> bool:
         return self.status in OPEN
 
 
-class Claim(NamedTuple):
+class Changes(TypedDict, total=False):
+    """The fields of a stored webhook that change."""
+
+    due_at: datetime | None
+    status: str
+    subject: str | None
+    reason: str | None
+    attempts: int
+    leased_until: datetime | None
+    position: int | None
+    seen: int
+
+
+class HandledWebhook(TypedDict):
+    """A row of `webhook_inbox` in the commit of the facts that a webhook caused."""
+
+    inbox_id: int
+    status: str
+    reason: str | None
+
+
+class ClaimedWebhooks(NamedTuple):
+    """The webhooks of one claim, and the instant of the claim."""
+
     events: Sequence[Webhook]
     now: datetime
 
 
 class StoredWebhooks:
-    """The rows."""
+    """The rows of `webhook_inbox`."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._now = clock
         self.rows: dict[int, Webhook] = {}
         self._names: set[tuple[str, str]] = set()
         self._released: dict[str, int] = {}
-        """Which release was the last one of a subject."""
+        """For each subject, the number of its last release."""
         self._releases = 0
 
     def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
@@ -60,17 +83,15 @@ class StoredWebhooks:
         self.rows[number] = Webhook(number, provider, event_id, event_type, body, received_at, self._now())
         return True
 
-    def claim(self, limit: int, lease: timedelta) -> Claim:
+    def claim(self, limit: int, lease: timedelta) -> ClaimedWebhooks:
         now = self._now()
-        due = sorted((row.due_at, row.inbox_id) for row in self._waiting() if row.due_at <= now and _free(row, now))
+        due = sorted((due_at, row.inbox_id) for due_at, row in self._waiting() if due_at <= now and _free(row, now))
         claimed = [self._change(inbox_id, leased_until=now + lease, seen=self._releases) for _, inbox_id in due[:limit]]
-        return Claim(claimed, now)
+        return ClaimedWebhooks(claimed, now)
 
     def next_due(self) -> datetime | None:
         now = self._now()
-        return min(
-            (row.due_at if _free(row, now) else max(row.due_at, row.leased_until) for row in self._waiting()), default=None
-        )
+        return min((max(due_at, _held_until(row, now) or due_at) for due_at, row in self._waiting()), default=None)
 
     def close(self, inbox_id: int, status: str, reason: str | None, position: int | None = None) -> None:
         self.change_open(inbox_id, status=status, reason=reason, due_at=None, position=position)
@@ -79,18 +100,19 @@ class StoredWebhooks:
         come = inbox_id in self.rows and self._released.get(subject, 0) > self.rows[inbox_id].seen
         self.change_open(inbox_id, status="parked", subject=subject, due_at=self._now() if come else due_at, reason=reason)
 
-    def change_open(self, inbox_id: int, **changes: Any) -> None:
-        """Nothing, if it is closed already."""
+    def change_open(self, inbox_id: int, **changes: Unpack[Changes]) -> None:
+        """Change a row, unless it is closed already."""
         if inbox_id in self.rows and self.rows[inbox_id].open:
-            self._change(inbox_id, leased_until=None, **changes)
+            free: Changes = {**changes, "leased_until": None}
+            self._change(inbox_id, **free)
 
-    def mark(self, handled: Sequence[Mapping[str, Any]], position: int | None) -> None:
-        """What has become of events, in the commit of what they caused."""
+    def mark(self, handled: Sequence[HandledWebhook], position: int | None) -> None:
+        """Close webhooks in the commit of the facts that they caused."""
         for row in handled:
             self.close(row["inbox_id"], row["status"], row["reason"], position)
 
     def release(self, subjects: Collection[str]) -> bool:
-        """Whether anything waited for one of these."""
+        """Make parked webhooks of these subjects due; return whether there were any."""
         self._releases += 1
         self._released.update(dict.fromkeys(subjects, self._releases))
         parked = [row.inbox_id for row in self.rows.values() if row.status == "parked" and row.subject in subjects]
@@ -98,16 +120,20 @@ class StoredWebhooks:
             self._change(inbox_id, due_at=self._now())
         return bool(parked)
 
-    def _waiting(self) -> list[Any]:
-        return [row for row in self.rows.values() if row.open and row.due_at is not None]
+    def _waiting(self) -> list[tuple[datetime, Webhook]]:
+        return [(row.due_at, row) for row in self.rows.values() if row.open and row.due_at is not None]
 
-    def _change(self, inbox_id: int, **changes: Any) -> Webhook:
+    def _change(self, inbox_id: int, **changes: Unpack[Changes]) -> Webhook:
         self.rows[inbox_id] = replace(self.rows[inbox_id], **changes)
         return self.rows[inbox_id]
 
 
 def _free(row: Webhook, now: datetime) -> bool:
-    return row.leased_until is None or row.leased_until <= now
+    return _held_until(row, now) is None
+
+
+def _held_until(row: Webhook, now: datetime) -> datetime | None:
+    return row.leased_until if row.leased_until is not None and row.leased_until > now else None
 
 
 class MemoryInbox:
@@ -117,13 +143,13 @@ class MemoryInbox:
         self._database, self._rows = database, database.inbox
 
     async def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
-        """Whether it is new; of a duplicate, the first body is kept."""
+        """Store a webhook; return whether it is new. Of a duplicate, the first body is kept."""
         new = self._rows.put(provider, event_id, event_type, body, received_at)
         if new:
             self._database.notify("webhook_inbox")
         return new
 
-    async def claim(self, holder: str, limit: int, lease: timedelta) -> Claim:
+    async def claim(self, holder: str, limit: int, lease: timedelta) -> ClaimedWebhooks:
         return self._rows.claim(limit, lease)
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:

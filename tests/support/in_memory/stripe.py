@@ -1,22 +1,22 @@
-"""A Stripe of a few dictionaries, for scenarios with tens of thousands of calls: about fifty times as fast as the simulator.
+"""Stripe in memory, for scenarios with tens of thousands of calls: about fifty times as fast as the simulator.
 
-It knows what the port's contract asks for and no more: keys, refusals, books, and the weather on the way. It passes the same
+It implements the contract of the port and no more: keys, refusals, books, and the network on the way. It passes the same
 contract as the real gateway (tests/contracts/test_transfer_gateway.py).
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
 
 from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from infrastructure.simulators.common.latency import recorded
-from tests.support.stripe_in_process import TIMEOUT, Weather
+from tests.support.json_types import Json
+from tests.support.stripe_in_process import TIMEOUT, NetworkConditions
 
 CREATE, REVERSE, RETRIEVE, LIST, PAGE = (
     "transfers.create",
@@ -30,8 +30,8 @@ HINDRANCES = {401: Hindrance.UNAUTHORIZED, 403: Hindrance.FORBIDDEN, 429: Hindra
 
 
 @dataclass(slots=True)
-class Trouble:
-    """What strikes the next call of an operation, once."""
+class CallFault:
+    """A fault of the next call of an operation."""
 
     status: int = 0
     lock: bool = False
@@ -41,7 +41,7 @@ class Trouble:
 
 
 @dataclass(slots=True)
-class Held:
+class StoredTransfer:
     """A transfer in the books."""
 
     id: str
@@ -66,26 +66,28 @@ class Held:
         )
 
 
-class LightStripe:
+class MemoryStripe:
     """See `application.ports.TransferGateway`; one for a whole fleet."""
 
-    def __init__(self, seed: int = 1, weather: Weather | None = None, clock: Callable[[], datetime] | None = None) -> None:
-        """Without `weather` every call is over at once."""
-        self.weather = weather or Weather(slowness=0.0)
+    def __init__(
+        self, seed: int = 1, network: NetworkConditions | None = None, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        """Without `network`, every call is answered at once."""
+        self.network = network or NetworkConditions(slowness=0.0)
         self.calls = 0
         self.funds: dict[str, int] = {}
-        """What the platform has, in the currencies in which it has not plenty."""
+        """The platform's balance, for currencies in which it is limited."""
         self._now = clock or (lambda: datetime.now(UTC))
         self._chance, self._numbers = random.Random(f"light {seed}"), count(1)
-        self._books: dict[str, Held] = {}
+        self._books: dict[str, StoredTransfer] = {}
         self._answers: dict[str, tuple[object, Outcome, datetime]] = {}
         self._executing: set[str] = set()
-        self._troubles: dict[str, Trouble] = {}
+        self._faults: dict[str, CallFault] = {}
         self._under_way: set[asyncio.Task[Outcome]] = set()
 
-    def strike(self, operation: str, trouble: Trouble) -> None:
-        """Once, at the next call of the operation."""
-        self._troubles[operation] = trouble
+    def inject(self, operation: str, fault: CallFault) -> None:
+        """Let the fault strike the next call of the operation, once."""
+        self._faults[operation] = fault
 
     @property
     def executing(self) -> int:
@@ -123,12 +125,15 @@ class LightStripe:
         return [seen._replace(reversals=()) for seen in theirs if (seen.destination, seen.currency, seen.amount) == same]
 
     async def answers(self) -> bool:
-        weather = self.weather
-        await asyncio.sleep(TIMEOUT if weather.silent else 0)
-        return not (weather.silent or weather.refused or weather.unavailable)
+        network = self.network
+        await asyncio.sleep(TIMEOUT if network.silent else 0)
+        return not (network.silent or network.refused or network.unavailable)
 
     async def account(self) -> str | None:
         return None
+
+    async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
+        raise LookUpFailed("this Stripe has transfers only")
 
     # --- the way there and back -----------------------------------------------------------------------------------------
 
@@ -136,40 +141,40 @@ class LightStripe:
         if not 0 < len(key) <= 255:
             raise ValueError("an idempotency key of 1 to 255 characters is needed")
         self.calls += 1
-        trouble, back = self._troubles.pop(operation, Trouble()), await self._arrive(operation)
+        fault, back = self._faults.pop(operation, CallFault()), await self._arrive(operation)
         if isinstance(back, Unknown):
             return back
-        if refused := _refusal(trouble):
+        if refused := _refusal(fault):
             return refused
-        outcome = await self._asked(key, asked, act, trouble)
+        outcome = await self._asked(key, asked, act, fault)
         await asyncio.sleep(back)
-        lost = trouble.lost or self._chance.random() < self.weather.lost_answers
+        lost = fault.lost or self._chance.random() < self.network.lost_answers
         return Unknown("connection", "the answer was lost") if lost else outcome
 
     async def _arrive(self, operation: str) -> float | Unknown:
-        """Seconds for the way back; or what became of the request."""
-        weather, chance = self.weather, self._chance
-        seconds = weather.slowness * recorded(operation, chance.random()) / 1000
-        there, lost = seconds * chance.random(), chance.random() < weather.lost_requests
-        if weather.refused:
+        """Return the seconds of the way back, or the outcome of a request that did not arrive."""
+        network, chance = self.network, self._chance
+        seconds = network.slowness * recorded(operation, chance.random()) / 1000
+        there, lost = seconds * chance.random(), chance.random() < network.lost_requests
+        if network.refused:
             return Unknown("connection", "connection refused")
-        await asyncio.sleep(TIMEOUT if weather.silent else there)
-        if weather.silent:
+        await asyncio.sleep(TIMEOUT if network.silent else there)
+        if network.silent:
             return Unknown("timeout", "no answer within the time limit")
-        if weather.unavailable:
+        if network.unavailable:
             return Unknown("http_503", "Stripe is not available", 503)
         return Unknown("connection", "the request was lost") if lost else seconds - there
 
-    async def _asked(self, key: str, asked: object, act: Callable[[], Outcome], trouble: Trouble) -> Outcome:
+    async def _asked(self, key: str, asked: object, act: Callable[[], Outcome], fault: CallFault) -> Outcome:
         if key in self._executing:
             return NotExecuted(Hindrance.KEY_IN_USE, "a request with this key is being executed")
         known = self._answers.get(key)
         if known is not None and self._now() - known[2] < KEY_LIFETIME:
             return _repeated(known[1]) if known[0] == asked else Unknown("idempotency_error", "another body under this key", 400)
-        if trouble.held is None:
+        if fault.held is None:
             return self._executed(key, asked, act)
         self._executing.add(key)
-        task = asyncio.create_task(self._executed_late(key, asked, act, trouble.held))
+        task = asyncio.create_task(self._executed_late(key, asked, act, fault.held))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
@@ -187,8 +192,8 @@ class LightStripe:
 
     async def _get(self, *operations: str) -> None:
         for operation in operations:
-            trouble, back = self._troubles.pop(operation, None), await self._arrive(operation)
-            if trouble is not None or isinstance(back, Unknown):
+            fault, back = self._faults.pop(operation, None), await self._arrive(operation)
+            if fault is not None or isinstance(back, Unknown):
                 raise LookUpFailed("Stripe's books could not be read")
             await asyncio.sleep(back)
 
@@ -205,8 +210,8 @@ class LightStripe:
         return Succeeded(self.hold(body), body["amount"])
 
     def hold(self, body: TransferBody) -> str:
-        """A transfer that is there, however it came there; its id."""
-        held = Held(f"tr_{next(self._numbers):08}", body, self._now())
+        """Put a transfer into the books and return its id."""
+        held = StoredTransfer(f"tr_{next(self._numbers):08}", body, self._now())
         self._books[held.id] = held
         return held.id
 
@@ -219,7 +224,7 @@ class LightStripe:
         return Succeeded(self.take_back(stripe_transfer_id, amount, reversal_id), amount)
 
     def take_back(self, stripe_transfer_id: str, amount: int, reversal_id: str | None = None) -> str:
-        """A reversal that is there; the reversal's id."""
+        """Put a reversal into the books and return its id."""
         reversal = ReversalAtStripe(f"trr_{next(self._numbers):08}", amount, reversal_id)
         self._books[stripe_transfer_id].reversals.append(reversal)
         return reversal.stripe_reversal_id
@@ -229,8 +234,8 @@ class LightStripe:
         return next((one for one in held.reversals if reversal_id and one.reversal_id == reversal_id), None) if held else None
 
     @property
-    def transfers(self) -> list[dict[str, Any]]:
-        """Every transfer with all its reversals, as Stripe would show them."""
+    def transfers(self) -> list[Json]:
+        """Return every transfer with all its reversals, as Stripe would show them."""
         return [_json(held) for held in self._books.values()]
 
     @property
@@ -238,21 +243,21 @@ class LightStripe:
         return [f"{held.id}: more is reversed than was paid" for held in self._books.values() if held.left < 0]
 
 
-def _refusal(trouble: Trouble) -> Outcome | None:
-    if trouble.lock:
+def _refusal(fault: CallFault) -> Outcome | None:
+    if fault.lock:
         return NotExecuted(Hindrance.LOCK_TIMEOUT, "another call holds the object")
-    if trouble.status in HINDRANCES:
-        return NotExecuted(HINDRANCES[trouble.status], "refused")
-    if trouble.status:
-        return Unknown(f"http_{trouble.status}", "failed", trouble.status)
-    return Unknown("connection", "the request was lost") if trouble.lost and not trouble.executed else None
+    if fault.status in HINDRANCES:
+        return NotExecuted(HINDRANCES[fault.status], "refused")
+    if fault.status:
+        return Unknown(f"http_{fault.status}", "failed", fault.status)
+    return Unknown("connection", "the request was lost") if fault.lost and not fault.executed else None
 
 
 def _repeated(outcome: Outcome) -> Outcome:
     return replace(outcome, replayed=True) if isinstance(outcome, Succeeded) else outcome
 
 
-def _json(held: Held) -> dict[str, Any]:
+def _json(held: StoredTransfer) -> Json:
     shown = held.shown()
     reversals = [
         {

@@ -1,4 +1,4 @@
-"""Claims and the pace at Stripe, as all processes share them through the database."""
+"""Work queue and rate limiter in memory, shared by all processes of a fleet."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -9,12 +9,12 @@ from tests.support.in_memory.circuit_breaker import state
 from tests.support.in_memory.database import MemoryDatabase
 
 SLOWER = 0.5
-"""What is left of the rate when Stripe says that we are too fast."""
+"""Factor of the rate after Stripe has refused a call with 429."""
 SLOWEST = 0.05
 RECOVERY_PER_SECOND = 0.01
-"""Of the full rate: found back to little by little."""
+"""Share of the full rate that returns per second."""
 TOGETHER = timedelta(seconds=2)
-"""Refusals within this are about the same burst."""
+"""Refusals within this time belong to one burst."""
 
 
 class MemoryWork:

@@ -1,0 +1,136 @@
+"""Circuit breaker monitor: failures of one transfer are its own, failures of several transfers in a row stop the fleet."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from application.ports import FleetState
+from application.process_managers.circuit_breaker import NOT_FOUND, REFUSED_KEY, SILENT, BreakerMonitor
+from domain.pause import EVERYTHING, LEDGER
+from domain.provider_call.outcome import ProviderSignal
+from domain.provider_call.request_body import TransferBody
+from domain.provider_call.steps import LookUp, Send
+
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+BODY = TransferBody(amount=900, currency="eur", destination="acct_anna", transfer_group="o1", metadata={})
+
+
+class FakeFleet:
+    """The monitor's collaborators, which record its calls."""
+
+    def __init__(self) -> None:
+        self.open, self.told, self.forgiven, self.stopped = False, list[str](), list[UUID](), list[tuple[str, str]]()
+        self.answering = True
+        self.watch = BreakerMonitor(self, self, self, forgive=self.forgive, stop=self.stop)  # type: ignore[arg-type]
+
+    async def state(self) -> FleetState:
+        return FleetState(outage=self.open)
+
+    async def open_breaker(self) -> bool:
+        self.open, was = True, self.open
+        return not was
+
+    async def take_probe(self) -> bool:
+        return self.open
+
+    async def until_probe(self) -> float | None:
+        return 0.0 if self.open else None
+
+    async def answers(self) -> bool:
+        return self.answering
+
+    async def close_breaker(self) -> bool:
+        self.told.append("closes")
+        self.open, was = False, self.open
+        self.watch.stop()
+        return was
+
+    async def clear(self, kind: str, subject: str) -> bool:
+        self.told.append(f"{kind} is over")
+        return True
+
+    async def raise_(self, kind: str, subject: str, detail: str) -> None:
+        self.told.append(kind)
+
+    async def forgive(self, transfer_id: UUID, what: str, attempt: int) -> None:
+        self.forgiven.append(transfer_id)
+
+    async def stop(self, scope: str, actor: str, reason: str) -> None:
+        self.stopped.append((scope, actor))
+
+    async def hears(self, signal: ProviderSignal, transfers: Sequence[int], *, look: bool = False) -> None:
+        for number in transfers:
+            step = LookUp("transfer", NOW) if look else Send("transfer", 1, "key", BODY)
+            await self.watch.observe(UUID(int=number), step, signal)
+
+
+@pytest.fixture
+def fleet() -> FakeFleet:
+    return FakeFleet()
+
+
+async def test_one_unanswered_transfer_is_no_outage(fleet: FakeFleet) -> None:
+    await fleet.hears(ProviderSignal.SILENCE, [7] * (10 * SILENT))
+    assert not fleet.open
+
+
+async def test_several_unanswered_transfers_open_the_breaker_once(fleet: FakeFleet) -> None:
+    await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
+    assert (fleet.open, fleet.forgiven) == (False, [])
+    await fleet.hears(ProviderSignal.SILENCE, [99])
+    assert (fleet.open, fleet.told) == (True, ["stripe_outage"])
+    assert sorted(fleet.forgiven) == sorted([*(UUID(int=n) for n in range(SILENT - 1)), UUID(int=99)])
+    await fleet.hears(ProviderSignal.SILENCE, [100])
+    assert fleet.forgiven[-1] == UUID(int=100), "what was in flight is given back as well"
+    assert len(fleet.forgiven) == SILENT + 1
+
+
+@pytest.mark.parametrize(
+    "answer", [ProviderSignal.ANSWER, ProviderSignal.KEY_REFUSED, ProviderSignal.NOT_FOUND, ProviderSignal.TOO_FAST]
+)
+async def test_answer_below_500_restarts_the_count(fleet: FakeFleet, answer: ProviderSignal) -> None:
+    for _ in range(3):
+        await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
+        await fleet.hears(answer, [500])
+    assert not fleet.open
+
+
+async def test_alarm_ends_before_the_breaker_closes(fleet: FakeFleet) -> None:
+    """In the other order, a crash in between would leave the alarm open, and a new outage would raise none."""
+    await fleet.hears(ProviderSignal.SILENCE, range(SILENT))
+    await fleet.watch.run()
+    assert fleet.told == ["stripe_outage", "stripe_outage is over", "closes"]
+    assert not fleet.watch.state.outage
+
+
+async def test_unanswered_look_ups_count_and_cost_nothing(fleet: FakeFleet) -> None:
+    await fleet.hears(ProviderSignal.SILENCE, range(SILENT), look=True)
+    assert (fleet.open, fleet.forgiven) == (True, [])
+
+
+async def test_calls_not_sent_to_stripe_do_not_count(fleet: FakeFleet) -> None:
+    await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
+    await fleet.hears(ProviderSignal.NOTHING, range(100, 200))
+    assert not fleet.open
+    await fleet.hears(ProviderSignal.SILENCE, [99])
+    assert fleet.open
+
+
+@pytest.mark.parametrize(
+    ("signal", "several"), [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)]
+)
+async def test_wrong_key_stops_all_unlike_one_transfers_trouble(fleet: FakeFleet, signal: ProviderSignal, several: int) -> None:
+    await fleet.hears(signal, [7] * 100)
+    assert fleet.stopped == []
+    await fleet.hears(signal, range(100, 100 + several - 1))
+    assert fleet.stopped == [(EVERYTHING, LEDGER)]
+
+
+async def test_key_that_works_in_between_is_not_wrong(fleet: FakeFleet) -> None:
+    for _ in range(3):
+        await fleet.hears(ProviderSignal.KEY_REFUSED, range(REFUSED_KEY - 1))
+        await fleet.hears(ProviderSignal.NOT_FOUND, range(NOT_FOUND - 1))
+        await fleet.hears(ProviderSignal.ANSWER, [500])
+    assert fleet.stopped == []

@@ -1,0 +1,69 @@
+"""Search at Stripe for an imported transfer: its start, and the transfers that it leaves out."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+import pytest
+
+from application.process_managers.transfers import TransferProcess, TransfersFound
+from application.unit_of_work import UnitOfWork
+from domain.fact import opened
+from domain.provider_call.operation import TRANSFER
+from domain.provider_call.request_body import TransferBody
+from domain.provider_call.retry_policy import Policy
+from domain.provider_call.steps import LookUp
+from domain.seller_transfer.aggregate import SellerTransfer
+from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory
+from tests.support.in_memory.stripe import MemoryStripe
+from tests.support.service import account, imported
+
+MADE = datetime(2026, 1, 2, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class SimilarTransfers:
+    """Transfers at Stripe, made at any time, and an empty ledger."""
+
+    def __init__(self) -> None:
+        self.now = MADE
+        self.stripe = MemoryStripe(clock=lambda: self.now)
+        directory = MemoryDirectory(MemoryDatabase(lambda: self.now))
+        self.manager = TransferProcess(self.stripe, directory, Policy())
+
+    def held(self, at: datetime, other: Mapping[str, str | int] = MappingProxyType({})) -> str:
+        self.now = at
+        body = TransferBody(amount=900, currency="eur", destination=account("anna"), transfer_group="x", metadata={})
+        return self.stripe.hold(TransferBody(**{**body, **other}))  # type: ignore[typeddict-item]  # one member differs
+
+    async def alike(self, transfer: SellerTransfer) -> list[str]:
+        uow = UnitOfWork({transfer.id: transfer}, {})
+        answer = await self.manager.look_up(uow, transfer.id, LookUp(TRANSFER, transfer.begun_at))
+        assert isinstance(answer, TransfersFound)
+        return [seen.stripe_transfer_id for seen in answer.similar]
+
+
+@pytest.fixture
+def books() -> SimilarTransfers:
+    return SimilarTransfers()
+
+
+async def test_imported_transfer_is_searched_from_a_day_before(books: SimilarTransfers) -> None:
+    books.held(MADE - 25 * HOUR)
+    since = [books.held(MADE - 23 * HOUR), books.held(MADE + 90 * 24 * HOUR)]
+    transfer = opened(SellerTransfer, imported("old", status="pending", created_at=MADE))
+    assert await books.alike(transfer) == since
+
+
+@pytest.mark.parametrize("other", [{"amount": 901}, {"currency": "usd"}, {"destination": "acct_other"}], ids=str)
+async def test_differing_transfer_is_not_similar(books: SimilarTransfers, other: Mapping[str, str | int]) -> None:
+    books.held(MADE, other)
+    assert await books.alike(opened(SellerTransfer, imported("old", status="pending", created_at=MADE))) == []
+
+
+async def test_our_transfer_is_found_only_by_its_name(books: SimilarTransfers) -> None:
+    books.held(MADE)
+    own = SellerTransfer.create(
+        order_id="o1", seller_id="anna", destination=account("anna"), amount=900, currency="EUR", now=MADE - HOUR
+    )
+    assert await books.alike(own) == []

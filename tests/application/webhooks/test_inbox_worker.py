@@ -1,0 +1,61 @@
+"""Inbox worker: results of events, and alarms that end when their event is handled."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from application.ports import Alarms
+from application.webhooks.handler import Ignored, Parked, StoredEvent, WebhookAlarm, WebhookHandler, WebhookResult
+from application.webhooks.inbox_worker import InboxLoop
+from infrastructure.clock import DatabaseClock
+from tests.support.storage import Storage, in_memory
+
+
+class WatchedAlarms:
+    """Alarms that signal when one is raised and when a subject's alarms are cleared."""
+
+    def __init__(self, alarms: Alarms) -> None:
+        self._alarms, self.told, self.over = alarms, asyncio.Event(), asyncio.Event()
+
+    async def raise_(self, kind: str, subject: str, detail: str) -> None:
+        await self._alarms.raise_(kind, subject, detail)
+        self.told.set()
+
+    async def clear(self, kind: str, subject: str) -> bool:
+        return await self._alarms.clear(kind, subject)
+
+    async def clear_all(self, subject: str) -> None:
+        await self._alarms.clear_all(subject)
+        self.over.set()
+
+
+@pytest.fixture
+async def storage() -> AsyncIterator[Storage]:
+    async with in_memory() as storage:
+        yield storage
+
+
+@pytest.mark.parametrize(
+    "alarm", [WebhookAlarm.REFUND_DISAGREES, WebhookAlarm.PAYMENT_DISAGREES, WebhookAlarm.REVERSED_AT_STRIPE]
+)
+async def test_alarm_about_an_event_ends_when_it_is_handled(storage: Storage, alarm: WebhookAlarm) -> None:
+    ends: list[WebhookResult] = [Parked("order:o1", "it disagrees", alarm), Ignored("it agrees now")]
+
+    async def react(event: StoredEvent) -> WebhookResult:
+        return ends.pop(0)
+
+    clock, alarms = DatabaseClock(), WatchedAlarms(storage.alarms)
+    loop = InboxLoop(storage.inbox, WebhookHandler(stripe={"t": react}), alarms, clock, parked_deadline=timedelta(hours=1))
+    await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(10):
+        await alarms.told.wait()
+        assert [(one.kind, one.subject) for one in await storage.alarms.raised()] == [(alarm, "stripe:evt_1")]
+        await storage.let_pass(timedelta(minutes=6))
+        loop.wake()
+        await alarms.over.wait()
+    assert await storage.alarms.raised() == []
+    loop.stop()
+    await running

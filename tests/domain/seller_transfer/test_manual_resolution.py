@@ -1,0 +1,164 @@
+"""Manual resolution of stuck transfers: it sends nothing, and the same money never moves twice."""
+
+import pytest
+
+from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve, NothingToRetry
+from domain.lifecycle import TransferStatus
+from domain.provider_call.outcome import Succeeded, Unknown
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from domain.seller_transfer import facts
+from domain.seller_transfer.manual_resolution import resolve, resolve_by_reversal, resolve_by_transfer
+from domain.seller_transfer.reversal import ReversalStatus
+from tests.support.domain_story import Answers, Story
+
+S = TransferStatus
+
+
+@pytest.fixture
+def unpaid(story: Story, answers: type[Answers]) -> Story:
+    """Return a story whose transfer was given up after six refusals."""
+    for _ in range(6):
+        story.call(answers.refused)
+    assert (story.status, story.transfer.paid) == (S.PERMANENTLY_FAILED, False)
+    story.news()
+    return story
+
+
+@pytest.fixture
+def stuck(story: Story, answers: type[Answers]) -> Story:
+    """Return a story whose transfer is paid and whose reversal of 40.00 was given up."""
+    story.reversing()
+    story.call(answers.not_found)
+    assert story.status is S.PERMANENTLY_FAILED
+    story.news()
+    return story
+
+
+def by_mia(story: Story, evidence: str = "ticket 7") -> None:
+    resolve(story.transfer, "mia", "settled with the seller", evidence, story.now)
+
+
+def test_seller_paid_elsewhere_is_not_paid_by_stripe(unpaid: Story) -> None:
+    by_mia(unpaid)
+    assert unpaid.told() == ["Resolved"]
+    with pytest.raises(NothingToRetry, match="mia resolved it: settled with the seller"):
+        unpaid.transfer.retry("ops", "again", unpaid.now)
+    with pytest.raises(NothingToResolve):
+        by_mia(unpaid)
+
+
+def test_refund_of_payment_elsewhere_waits_for_a_person(unpaid: Story) -> None:
+    by_mia(unpaid)
+    unpaid.news()
+    unpaid.refunded(amount=4_000)
+    assert unpaid.only(facts.ReversalQueued).waiting_for == "operator"
+
+
+def test_fully_refunded_given_up_transfer_is_cancelled(unpaid: Story) -> None:
+    unpaid.refunded(amount=10_000)
+    assert unpaid.status is S.PERMANENTLY_FAILED
+    unpaid.news()
+    by_mia(unpaid)
+    assert unpaid.told() == ["Reopened", "Resolved"]
+    assert (unpaid.status, unpaid.transfer.taken) == (S.CANCELLED, 10_000)
+    assert unpaid.transfer.next_retry_at is None
+
+
+def test_written_off_reversal_counts_as_taken(stuck: Story) -> None:
+    by_mia(stuck)
+    (reversal,) = stuck.transfer.reversals.values()
+    assert stuck.told() == ["Reopened", "Resolved"]
+    assert (stuck.status, reversal.state) == (S.PARTIALLY_REVERSED, ReversalStatus.RESOLVED)
+    assert (stuck.transfer.taken, stuck.transfer.amount_reversed, stuck.transfer.room) == (4_000, 0, 6_000)
+    assert stuck.step()[0] == "nothing is due"
+
+
+def test_queue_continues_after_a_write_off(stuck: Story) -> None:
+    stuck.refunded("refund-2", 1_000)
+    by_mia(stuck)
+    assert (stuck.status, stuck.reversal.amount) == (S.REVERSAL_PENDING, 1_000)
+
+
+def test_written_off_reversal_gives_nothing_back(stuck: Story) -> None:
+    """The ledger does not know whether the seller paid in another way; the alarm of the failed refund informs a person."""
+    by_mia(stuck)
+    (reversal,) = stuck.transfer.reversals.values()
+    assert stuck.transfer.withdraw(reversal, 4_000, "refund-1", stuck.now) == 4_000
+    assert stuck.transfer.taken == 0
+
+
+def test_settled_transfer_takes_part_in_refunds_again(stuck: Story) -> None:
+    (reversal,) = stuck.transfer.reversals.values()
+    stuck.transfer.withdraw(reversal, 4_000, "refund-1", stuck.now)
+    stuck.news()
+    with pytest.raises(NothingToRetry, match="no refund is owed"):
+        stuck.transfer.retry("ops", "again", stuck.now)
+    by_mia(stuck)
+    before = stuck.status
+    stuck.refunded("refund-2", 500)
+    assert (before, stuck.status) == (S.PARTIALLY_REVERSED, S.REVERSAL_PENDING)
+
+
+def test_stripe_transfer_completes_a_given_up_one(unpaid: Story) -> None:
+    resolve_by_transfer(unpaid.transfer, unpaid.books()._replace(transfer_id=None), "mia", "made in the dashboard", unpaid.now)
+    assert unpaid.told() == ["Reopened", "Completed", "Resolved"]
+    assert (unpaid.status, unpaid.transfer.stripe_transfer_id) == (S.COMPLETED, "tr_1")
+
+
+@pytest.mark.parametrize(
+    ("member", "value"), [("destination", "acct_bob"), ("currency", "USD"), ("amount", 9_999), ("transfer_id", "another")]
+)
+def test_transfer_to_another_account_proves_nothing(unpaid: Story, member: str, value: str | int) -> None:
+    books = unpaid.books()
+    other = TransferAtStripe(**{**books._asdict(), member: value})
+    with pytest.raises(EvidenceDiffers, match=member):
+        resolve_by_transfer(unpaid.transfer, other, "mia", "made in the dashboard", unpaid.now)
+    assert unpaid.told() == []
+
+
+def test_manual_reversal_settles_the_owed_one(stuck: Story) -> None:
+    books = stuck.books(ReversalAtStripe("trr_9", 4_000, None))
+    resolve_by_reversal(stuck.transfer, books, "trr_9", "mia", "made in the dashboard", stuck.now)
+    reopened, settled, resolved = stuck.news()
+    assert isinstance(reopened, facts.Reopened)
+    assert isinstance(settled, facts.PartiallyReversed)
+    assert isinstance(resolved, facts.Resolved)
+    assert (settled.settled_by, settled.stripe_reversal_id, settled.drift) == ("external", "trr_9", 0)
+    assert (reopened.actor, resolved.evidence) == ("mia", "trr_9")
+    assert (stuck.status, stuck.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
+
+
+def test_one_stripe_reversal_settles_one_of_ours(story: Story, answers: type[Answers]) -> None:
+    story.reversing()
+    story.call(Succeeded("trr_1", 4_000))
+    story.refunded("refund-2", 1_000)
+    story.call(answers.not_found)
+    story.news()
+    books = story.books(ReversalAtStripe("trr_1", 4_000, None))
+    with pytest.raises(EvidenceDiffers, match="recorded already"):
+        resolve_by_reversal(story.transfer, books, "trr_1", "mia", "made in the dashboard", story.now)
+    with pytest.raises(EvidenceDiffers, match="no reversal of tr_1"):
+        resolve_by_reversal(story.transfer, books, "trr_2", "mia", "made in the dashboard", story.now)
+    assert story.told() == []
+
+
+def test_healthy_transfer_cannot_be_resolved(story: Story) -> None:
+    with pytest.raises(NothingToResolve, match="pending"):
+        by_mia(story)
+    story.paid()
+    with pytest.raises(NothingToResolve, match="completed"):
+        by_mia(story)
+
+
+def test_running_call_has_its_outcome_first(unpaid: Story) -> None:
+    unpaid.transfer.retry("ops", "again", unpaid.now)
+    unpaid.find()
+    unpaid.send()
+    with pytest.raises(CallInFlight):
+        by_mia(unpaid)
+
+
+def test_unknown_operation_cannot_be_resolved(story: Story) -> None:
+    story.call(Unknown("timeout", "no answer"))
+    with pytest.raises(NothingToResolve):
+        by_mia(story)
