@@ -518,7 +518,7 @@ async def test_incomplete_object_is_parked_with_alarm(open_shop: OpenShop, strip
     assert await view.alarms() == {"webhook_unreadable"}
 
 
-# --- thin events, and bad weather -------------------------------------------------------------------------------------
+# --- thin events, and disorderly delivery -------------------------------------------------------------------------------------
 
 
 async def test_thin_event_has_same_effect(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:

@@ -41,7 +41,7 @@ TIMEOUT = Unknown("timeout", "no answer in 30 s", request_id=None)
 
 
 class RandomMarketplace:
-    """Each `step` is one random command or one step of a worker."""
+    """A marketplace, of which each `step` is one random command or one step of a worker."""
 
     def __init__(self, storage: Storage, seed: int) -> None:
         self._random, self.instant = Random(seed), START
@@ -111,7 +111,7 @@ class RandomMarketplace:
             await self._ledger.retry(transfer.id, "mia", "it is time")
 
     async def _takes_over(self) -> None:
-        """A row of an older system, with a name at Stripe or without."""
+        """Import a row of an older system, with a Stripe id or without."""
         order_id, seller = self._name("old"), self._random.choice(SELLERS)
         named = self._name("tr") if self._random.random() < 0.5 else None
         back = self._random.choice([0, 40])
@@ -161,7 +161,7 @@ class RandomMarketplace:
         elif isinstance(step, LookUp):
             await self._recorder.record(due.id, uow, self._looked(transfer, step))
 
-    def _mood(self, *bad: str) -> str:
+    def _choose_answer(self, *bad: str) -> str:
         return "well" if self._opening else self._random.choice([*["well"] * 4, *bad])
 
     def _sent(self, transfer: SellerTransfer, step: Send) -> CallResult:
@@ -172,22 +172,22 @@ class RandomMarketplace:
         return ReversalAnswered(step.what, step.attempt, outcome, seen, POLICY)
 
     def _paid(self, transfer: SellerTransfer, step: Send) -> Outcome:
-        mood = self._mood("timeout", "not ready", "funds", "refused")
-        if mood == "well":
+        answer = self._choose_answer("timeout", "not ready", "funds", "refused")
+        if answer == "well":
             made = TransferAtStripe(
                 self._name("tr"), step.body["amount"], 0, transfer.currency, transfer.destination, str(transfer.id)
             )
             self._books[transfer.id] = (made, [])
             return Succeeded(made.stripe_transfer_id, made.amount, "req_1")
         codes = {"not ready": "account_invalid", "funds": "balance_insufficient", "refused": "parameter_invalid"}
-        return TIMEOUT if mood == "timeout" else Rejected(400, codes[mood], mood, stored=True)
+        return TIMEOUT if answer == "timeout" else Rejected(400, codes[answer], answer, stored=True)
 
     def _reversed(self, transfer: SellerTransfer, step: Send) -> Outcome:
-        mood = self._mood("timeout", "gone")
+        answer = self._choose_answer("timeout", "gone")
         seen = self._seen(transfer)
-        if mood == "gone":
+        if answer == "gone":
             return Rejected(404, "resource_missing", "No such transfer.", stored=True)
-        if mood == "timeout":
+        if answer == "timeout":
             return TIMEOUT
         if step.body["amount"] > seen.left:
             return Rejected(400, None, "more than is left", stored=True)
@@ -201,7 +201,7 @@ class RandomMarketplace:
         return Seen(self._seen(transfer), look)
 
     def _seen(self, transfer: SellerTransfer) -> TransferAtStripe:
-        """The transfer in Stripe's books, where the older system's are too."""
+        """Return the transfer in Stripe's books, where the older system's are too."""
         old = TransferAtStripe(
             transfer.stripe_transfer_id or "", transfer.amount, 0, transfer.currency, transfer.destination, None
         )
