@@ -36,7 +36,7 @@ async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncItera
 
 
 async def bought(psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, currency: str = CURRENCY) -> None:
-    """The buyer has paid, and no webhook comes."""
+    """Make an order that the buyer has paid, without a webhook."""
     await psp.take_payment(f"pay_{order_id}", amount, currency, metadata={"order_id": order_id})
 
 

@@ -16,7 +16,7 @@ ALL_SIX = 6
 
 
 def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> Json:
-    """The columns of a row whose reversal is due."""
+    """Return the columns of a row whose reversal is due."""
     return {
         "status": "reversal_pending",
         "stripe_transfer_id": stripe_transfer_id,

@@ -237,7 +237,7 @@ def _same_reversals(folded: TransferFold, theirs: Json, open_: str | None) -> It
             yield f"reversal {id_} took {row.amount} here and {reversal['amount']} at Stripe"
 
 
-# --- what must hold, always -------------------------------------------------------------------------------------------
+# --- invariants -------------------------------------------------------------------------------------------------------
 
 
 def _named_twice(held: Sequence[Json]) -> Iterator[str]:
