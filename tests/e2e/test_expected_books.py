@@ -12,31 +12,31 @@ from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 from tests.support.service import OFF, SystemUnderTest, account
 
-Lie = Callable[[SystemUnderTest], Awaitable[object]]
+Damage = Callable[[SystemUnderTest], Awaitable[object]]
 
 
 @pytest.fixture
-async def story(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> SystemUnderTest:
+async def true_books(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> SystemUnderTest:
     """Make one order that was partly refunded, one that is paid, one whose reversal is due."""
     system = SystemUnderTest(settings, view, stripe)
-    async with system.at_work() as desk:
-        await system.paid(desk, "refunded", 1_000, anna=900, bert=50)
-        await system.paid(desk, "paid")
-        await system.paid(desk, "due")
-        await desk.refund("r1", "refunded", 500)
+    async with system.at_work() as caller:
+        await system.paid(caller, "refunded", 1_000, anna=900, bert=50)
+        await system.paid(caller, "paid")
+        await system.paid(caller, "due")
+        await caller.refund("r1", "refunded", 500)
         await view.reached("refunded", "partially_reversed", "partially_reversed")
-    async with system.at_work(reversals=OFF) as desk:
-        await desk.refund("r2", "due", 1_000)
+    async with system.at_work(reversals=OFF) as caller:
+        await caller.refund("r2", "due", 1_000)
     assert await disagreements(stripe, view.pool) == []
     return system
 
 
-def sql(statement: str) -> Lie:
-    async def lie(system: SystemUnderTest) -> object:
+def sql(statement: str) -> Damage:
+    async def damage(system: SystemUnderTest) -> object:
         async with system.view.pool.connection() as connection:
             return await connection.execute(statement.encode())
 
-    return lie
+    return damage
 
 
 async def paid_again(system: SystemUnderTest) -> object:
@@ -79,7 +79,7 @@ async def taken_without_a_refund(system: SystemUnderTest) -> object:
 
 
 OPEN_THE_DOOR = "alter table ledger_events disable trigger history_only_grows;"
-LIES: dict[str, tuple[Lie, str]] = {
+DAMAGES: dict[str, tuple[Damage, str]] = {
     "a row that its facts do not tell": (sql("update seller_transfers set amount_reversed = 1"), "its facts fold to"),
     "a row that is gone": (sql("delete from refunds where refund_id = 'r1'"), "refunds: row"),
     "a row nobody asked for": (
@@ -120,9 +120,9 @@ LIES: dict[str, tuple[Lie, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("lie", LIES)
-async def test_planted_disagreement_of_books_is_found(story: SystemUnderTest, lie: str) -> None:
-    tell, expected = LIES[lie]
-    await tell(story)
-    found = await disagreements(story.stripe, story.view.pool)
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_planted_disagreement_of_books_is_found(true_books: SystemUnderTest, damage: str) -> None:
+    inflict, expected = DAMAGES[damage]
+    await inflict(true_books)
+    found = await disagreements(true_books.stripe, true_books.view.pool)
     assert any(expected in sentence for sentence in found), found

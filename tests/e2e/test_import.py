@@ -79,12 +79,12 @@ async def test_import_takes_over_all_six_statuses(system: SystemUnderTest, older
     )
     await older_system.all_clean(but=unknown)
 
-    async with system.at_work() as desk:
+    async with system.at_work() as caller:
         await system.view.reached("owed", "reversed")
         for order_id in ("unknown", "paid"):  # known here, and reported as paid: nothing becomes due by that
-            await desk.order(order_id, 900, anna=900)
-            await desk.pay(order_id)
-        await desk.refund("r1", "paid", 900)
+            await caller.order(order_id, 900, anna=900)
+            await caller.pay(order_id)
+        await caller.refund("r1", "paid", 900)
         await system.view.reached("paid", "reversed")
         assert await older_system.made(CREATE) == []
         assert await system.view.story(of("unknown")) == ["Imported"]
@@ -109,16 +109,16 @@ async def test_import_takes_over_all_six_statuses(system: SystemUnderTest, older
 async def test_older_payment_settles_one_of_two_similar_transfers(system: SystemUnderTest, older_system: OlderSystem) -> None:
     held = await system.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(UUID(int=17))})
     await older_system.imports(old_row("o1", "pending"), old_row("o2", "failed"))
-    async with system.at_work() as desk:
+    async with system.at_work() as caller:
         for order_id in ("o1", "o2"):
-            await desk.retry(of(order_id))
+            await caller.retry(of(order_id))
             await system.view.reached(order_id, "permanently_failed")
         assert await system.view.alarms() == {"evidence_held", "permanently_failed"}
         await older_system.command("resolve", str(of("o1")), *SAID, "--evidence", str(held["id"]))
         await system.view.reached("o1", "completed")
         told = await older_system.command("resolve", str(of("o2")), *SAID, "--evidence", str(held["id"]), ends=2)
         assert "belongs to another transfer of this ledger" in told
-        await desk.retry(of("o2"))
+        await caller.retry(of("o2"))
         await system.view.reached("o2", "completed")
     assert [call["key"] for call in await older_system.made(CREATE)] == [f"transfer:{of('o2')}:e1"]
     assert await system.view.alarms() == set()
@@ -127,9 +127,9 @@ async def test_older_payment_settles_one_of_two_similar_transfers(system: System
 
 async def test_own_payment_is_no_evidence_of_older_payment(system: SystemUnderTest, older_system: OlderSystem) -> None:
     await older_system.imports(old_row("old", "pending"))
-    async with system.at_work() as desk:
-        await system.paid(desk, "new", 1_000, anna=900)
-        await desk.retry(of("old"))
+    async with system.at_work() as caller:
+        await system.paid(caller, "new", 1_000, anna=900)
+        await caller.retry(of("old"))
         await system.view.reached("old", "completed")
     assert len(await older_system.made(CREATE)) == 2
 
@@ -162,8 +162,8 @@ async def test_imported_transfer_is_not_sent_while_stripe_is_unreadable(
     await system.at_stripe("old")
     await older_system.imports(old_row("old", "pending"))
     await system.stripe.fault("status", "transfers.list", status=503, times=3)
-    async with system.at_work() as desk:
-        await desk.retry(of("old"))
+    async with system.at_work() as caller:
+        await caller.retry(of("old"))
         await system.view.reached("old", "permanently_failed")
     assert await older_system.made(CREATE) == []
 
@@ -185,10 +185,10 @@ async def test_reversal_by_older_system_is_not_repeated(system: SystemUnderTest,
 async def test_pending_refund_of_older_system_is_reversed_once(system: SystemUnderTest, older_system: OlderSystem) -> None:
     theirs = await system.at_stripe("o1")
     await older_system.imports(old_row("o1", "reversal_pending", theirs, reversal_amount="300", refund_id="r1"))
-    async with system.at_work() as desk:
-        await desk.order("o1", 900, anna=900)
-        await desk.pay("o1")
-        await desk.refund("r1", "o1", 300)
+    async with system.at_work() as caller:
+        await caller.order("o1", 900, anna=900)
+        await caller.pay("o1")
+        await caller.refund("r1", "o1", 300)
         await system.view.reached("o1", "partially_reversed")
     (held,) = (await system.stripe.ledger())["transfers"]
     assert [reversal["amount"] for reversal in held["reversals"]] == [300]

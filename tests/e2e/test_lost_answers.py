@@ -39,9 +39,9 @@ async def lose_the_first_answer(stripe: SimulatorControl, loss: str, second: Jso
 
 
 async def pay_and_refund(system: SystemUnderTest) -> None:
-    async with system.at_work(stripe_timeout=BRIEF) as desk:
-        await system.paid(desk)
-        await desk.refund("r1", "o1", 1_000)
+    async with system.at_work(stripe_timeout=BRIEF) as caller:
+        await system.paid(caller)
+        await caller.refund("r1", "o1", 1_000)
         await system.view.reached("o1", "reversed")
 
 
@@ -85,14 +85,14 @@ async def test_repeated_500_is_decided_by_stripe_books(system: SystemUnderTest, 
 @pytest.mark.parametrize("point", ["before_commit", "after_commit"])
 async def test_call_outliving_its_caller_is_not_sent_twice(system: SystemUnderTest, point: str) -> None:
     """A real 409: Stripe still works on the first call when the second one comes under the same key."""
-    async with system.at_work(stripe_timeout=BRIEF) as desk:
+    async with system.at_work(stripe_timeout=BRIEF) as caller:
         for operation in (CREATE, REVERSE):
             await system.stripe.hold(operation, point=point, on_disconnect="wait")
-        await desk.order("o1", 1_000, anna=900)
-        await desk.pay("o1")
+        await caller.order("o1", 1_000, anna=900)
+        await caller.pay("o1")
         await release_when_met(system, CREATE)
         await system.view.reached("o1", "completed")
-        await desk.refund("r1", "o1", 1_000)
+        await caller.refund("r1", "o1", 1_000)
         await release_when_met(system, REVERSE)
         await system.view.reached("o1", "reversed")
     await assert_one_of_each(system)
@@ -115,10 +115,10 @@ async def test_rotated_api_key_during_call_pays_once(system: SystemUnderTest, si
     """401 for every call until the operator has put the new key in place, as after a restart with it."""
     old, new = "sk_test_old", "sk_test_new"
     accept(simulator, old)
-    async with system.at_work(stripe_api_key=old, stripe_timeout=BRIEF) as desk:
+    async with system.at_work(stripe_api_key=old, stripe_timeout=BRIEF) as caller:
         await system.stripe.hold(CREATE, point="after_commit", on_disconnect="wait")
-        await desk.order("o1", 1_000, anna=900)
-        await desk.pay("o1")
+        await caller.order("o1", 1_000, anna=900)
+        await caller.pay("o1")
         await system.stripe.wait_until_held(CREATE)
         accept(simulator, new)
         transfer_id = (await system.view.transfer("o1")).transfer_id
@@ -126,9 +126,9 @@ async def test_rotated_api_key_during_call_pays_once(system: SystemUnderTest, si
         assert hindered.open
         assert "stripe_refuses_the_key" in await system.view.alarms()
         await system.stripe.release(CREATE)
-    async with system.at_work(stripe_api_key=new) as desk:
+    async with system.at_work(stripe_api_key=new) as caller:
         await system.view.reached("o1", "completed")
-        await desk.refund("r1", "o1", 1_000)
+        await caller.refund("r1", "o1", 1_000)
         await system.view.reached("o1", "reversed")
     await assert_one_of_each(system)
 
@@ -152,18 +152,18 @@ async def test_refund_waits_for_payment_of_unknown_outcome(system: SystemUnderTe
     if then != "nothing":
         await system.stripe.fault("status", CREATE, nth=2, status=429)
         await system.stripe.reword("rate_limited", **SECOND_ANSWERS[then])
-    async with system.at_work(transfers=SLOW) as desk:
-        await desk.order("o1", 1_000, anna=900)
-        await desk.pay("o1")
+    async with system.at_work(transfers=SLOW) as caller:
+        await caller.order("o1", 1_000, anna=900)
+        await caller.pay("o1")
         transfer_id = (await system.view.transfer("o1")).transfer_id
         await system.view.happened(transfer_id, facts.AttemptDeferred)
         if then != "nothing":
-            await desk.retry(transfer_id)
+            await caller.retry(transfer_id)
             await system.view.happened(transfer_id, facts.AttemptDeferred, times=2)
-        await desk.refund("r1", "o1", 1_000)
+        await caller.refund("r1", "o1", 1_000)
         queued = await system.view.happened(transfer_id, facts.ReversalQueued)
         assert (queued.amount, queued.waiting_for) == (900, "transfer")
-        await desk.retry(transfer_id)
+        await caller.retry(transfer_id)
         await system.view.reached("o1", "reversed")
     await assert_one_of_each(system)
 
@@ -171,10 +171,10 @@ async def test_refund_waits_for_payment_of_unknown_outcome(system: SystemUnderTe
 async def test_equal_refunds_make_two_reversals(system: SystemUnderTest) -> None:
     """Each with its own key: keys by amount or by transfer alone would make them one."""
     await system.stripe.fault("reset_after_commit", REVERSE, nth=1)
-    async with system.at_work(reversals=QUICK) as desk:
-        await system.paid(desk, "o1", 1_000, anna=1_000)
-        await desk.refund("r1", "o1", 250)
-        await desk.refund("r2", "o1", 250)
+    async with system.at_work(reversals=QUICK) as caller:
+        await system.paid(caller, "o1", 1_000, anna=1_000)
+        await caller.refund("r1", "o1", 250)
+        await caller.refund("r2", "o1", 250)
         await system.view.until(lambda: two_reversed(system), "both reversed")
     (theirs,) = (await system.stripe.ledger())["transfers"]
     assert sorted((r["amount"], r["metadata"]["refund_id"]) for r in theirs["reversals"]) == [(250, "r1"), (250, "r2")]

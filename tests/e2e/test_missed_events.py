@@ -72,8 +72,8 @@ async def test_late_webhook_of_polled_event_is_duplicate(ledger: LedgerWithoutWe
     await ledger.check(STRIPE)
     late = json.dumps({"id": lost, "type": "balance.available", "livemode": False}).encode()
     headers = {signature.HEADER: signature.sign(late, SECRET, datetime.now(UTC))}
-    assert (await ledger.door.post("/webhooks/stripe", content=late, headers=headers)).status_code == 200
-    assert 'ledger_webhooks_received_total{provider="stripe",result="duplicate"} 1.0' in (await ledger.door.get("/metrics")).text
+    assert (await ledger.http.post("/webhooks/stripe", content=late, headers=headers)).status_code == 200
+    assert 'ledger_webhooks_received_total{provider="stripe",result="duplicate"} 1.0' in (await ledger.http.get("/metrics")).text
     assert await ids(ledger) == [lost]
 
 
@@ -81,7 +81,7 @@ async def test_event_received_by_webhook_is_not_missed(ledger: LedgerWithoutWebh
     lost, arrived = await lose(stripe, 2)
     body = json.dumps({"id": arrived, "type": "balance.available", "livemode": False}).encode()
     headers = {signature.HEADER: signature.sign(body, SECRET, datetime.now(UTC))}
-    await ledger.door.post("/webhooks/stripe", content=body, headers=headers)
+    await ledger.http.post("/webhooks/stripe", content=body, headers=headers)
     assert (await ledger.check(STRIPE)).missed == 1
     assert {row.event_id: row.source for row in await ledger.service.inbox.newest()} == {lost: "poller", arrived: "webhook"}
 
@@ -98,7 +98,7 @@ async def test_event_poll_reads_all_pages(ledger: LedgerWithoutWebhooks, stripe:
     lost = await lose(stripe, 230)
     assert (await ledger.check(STRIPE)).sentence == "missed 230, replayed 230"
     assert await ids(ledger) == sorted(lost)
-    metrics = (await ledger.door.get("/metrics")).text
+    metrics = (await ledger.http.get("/metrics")).text
     assert 'ledger_webhooks_missed_total{provider="stripe"} 230.0' in metrics
     assert 'ledger_webhooks_replayed_total{provider="stripe"} 0.0' in metrics, "nobody has handled them yet"
 

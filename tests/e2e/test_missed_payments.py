@@ -36,7 +36,7 @@ async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncItera
 
 
 async def bought(psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, currency: str = CURRENCY) -> None:
-    """The buyer has paid, and no webhook comes."""
+    """Make an order that the buyer has paid, without a webhook."""
     await psp.take_payment(f"pay_{order_id}", amount, currency, metadata={"order_id": order_id})
 
 
@@ -68,8 +68,8 @@ async def test_payment_created_through_ledger_is_found_by_id(
 ) -> None:
     order = {"order_id": "o1", "currency": CURRENCY, "amount": 1_000}
     share = {"seller_id": "anna", "destination": "acct_1anna", "amount": 900}
-    (await ledger.door.post("/v1/orders", json=order | {"shares": [share]})).raise_for_status()
-    (await ledger.door.post("/v1/orders/o1/payment")).raise_for_status()
+    (await ledger.http.post("/v1/orders", json=order | {"shares": [share]})).raise_for_status()
+    (await ledger.http.post("/v1/orders/o1/payment")).raise_for_status()
     assert (await ledger.check(PSP)).missed == 0, "the buyer has not paid yet"
     await psp.settle_payment("o1", "succeeded")
     assert (await ledger.check(PSP, DAY)).missed == 1

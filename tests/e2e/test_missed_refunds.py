@@ -80,7 +80,7 @@ async def test_found_refund_is_stored_once_despite_late_webhook(
 
     shown = ledger_process.refund(name, "o1", 500)
     body, headers = signed("evt_late", "refund_succeeded", shown)
-    assert (await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)).status_code == 200
+    assert (await ledger.http.post("/webhooks/hyperswitch", content=body, headers=headers)).status_code == 200
     await view.until(lambda: _all_done(ledger), "the late webhook is handled")
     assert await ledger.service.store.head() == head
     assert await ledger.inbox() == [("refund_succeeded", "poller", "done"), ("refund_succeeded", "webhook", "done")]
@@ -165,7 +165,7 @@ async def test_unhandled_refund_in_inbox_is_not_missed(
         await view.reached("o1", "completed")
     async with ledger_without_webhooks(with_both_providers(system.settings, psp.url), loops=False) as ledger:
         body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund(await make_refund_at_psp(psp), "o1", 1_000))
-        await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
+        await ledger.http.post("/webhooks/hyperswitch", content=body, headers=headers)
         assert (await ledger.check(PSP)).missed == 0
         assert (await ledger.inbox()) == [("refund_succeeded", "webhook", "stored")]
         ((event,), _) = await ledger.service.inbox.claim("a test", 1, timedelta(seconds=1))
@@ -181,7 +181,7 @@ async def test_set_aside_refund_is_not_missed(ledger: LedgerWithoutWebhooks, psp
     await ledger.register(amount=900)
     name = await make_refund_at_psp(psp)
     body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund(name, "o1", 1_000))
-    await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
+    await ledger.http.post("/webhooks/hyperswitch", content=body, headers=headers)
     await view.until(lambda: _all_done(ledger), "it is handled")
     assert "refund_set_aside" in await ledger.alarms()
     assert "refund_succeeded" not in (await ledger.check(PSP)).types
@@ -260,7 +260,7 @@ async def test_overdue_event_alarms_until_its_order_arrives(
     settings = replace(with_both_providers(system.settings, psp.url), parked_deadline=timedelta(microseconds=1))
     async with ledger_without_webhooks(settings) as ledger:
         body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund("r1", "o1", 1_000))
-        await ledger.door.post("/webhooks/hyperswitch", content=body, headers=headers)
+        await ledger.http.post("/webhooks/hyperswitch", content=body, headers=headers)
         await view.until(lambda: _alarmed(ledger), "its deadline is over")
         assert await _is(ledger, "parked")
         await ledger.register()

@@ -40,7 +40,7 @@ async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncItera
 
 
 async def unsent(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl) -> None:
-    """An order that is paid, while nothing is sent."""
+    """Make an order that is paid, while nothing is sent."""
     await ledger.service.commands.operator.pause(EVERYTHING, "test", "so that something is unsent")
     await ledger.order(psp)
 

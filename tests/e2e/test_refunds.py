@@ -4,14 +4,14 @@ from tests.support.service import CREATE, OFF, REVERSE, SystemUnderTest
 
 
 async def test_reversals_of_transfer_are_sent_one_at_a_time(system: SystemUnderTest) -> None:
-    async with system.at_work() as desk:
-        await system.paid(desk)
-        await system.paid(desk, "other", 500, bert=400)
+    async with system.at_work() as caller:
+        await system.paid(caller)
+        await system.paid(caller, "other", 500, bert=400)
         await system.stripe.hold(REVERSE, on_disconnect="execute")
-        await desk.refund("r1", "o1", 300)
+        await caller.refund("r1", "o1", 300)
         await system.stripe.wait_until_held(REVERSE)
-        await desk.refund("r2", "o1", 700)
-        await desk.refund("r3", "other", 500)
+        await caller.refund("r2", "o1", 700)
+        await caller.refund("r3", "other", 500)
         await system.view.reached("other", "reversed")  # the worker has looked around since
         assert [row["status"] for row in await system.view.reversals("o1")] == ["requested", "queued"]
         assert len(await system.posts(REVERSE)) == 1  # the log has finished calls: only the other order's
@@ -28,10 +28,10 @@ async def first_of(system: SystemUnderTest) -> str | None:
 async def test_three_sellers_and_three_refunds_are_exact_to_the_cent(system: SystemUnderTest) -> None:
     refunds = {"r1": 1_000, "r2": 3_333, "r3": 9_999 - 1_000 - 3_333}
     shares = {"anna": 3_333, "bert": 3_334, "carl": 1_000}
-    async with system.at_work() as desk:
-        await system.paid(desk, "o1", 9_999, **shares)
+    async with system.at_work() as caller:
+        await system.paid(caller, "o1", 9_999, **shares)
         for name, amount in refunds.items():
-            await desk.refund(name, "o1", amount)
+            await caller.refund(name, "o1", amount)
         rows = await system.view.reached("o1", "reversed", "reversed", "reversed")
     assert {row.seller_id: row.amount_reversed for row in rows} == shares
     held = (await system.stripe.ledger())["transfers"]
@@ -43,20 +43,20 @@ async def test_three_sellers_and_three_refunds_are_exact_to_the_cent(system: Sys
 
 
 async def test_refund_before_payment_never_reaches_stripe(system: SystemUnderTest) -> None:
-    async with system.at_work() as desk:
-        await desk.order("o1", 1_000, anna=600, bert=300)
-        await desk.refund("r1", "o1", 1_000)
-        await desk.pay("o1")
+    async with system.at_work() as caller:
+        await caller.order("o1", 1_000, anna=600, bert=300)
+        await caller.refund("r1", "o1", 1_000)
+        await caller.pay("o1")
         rows = await system.view.reached("o1", "cancelled", "cancelled")
     assert [await system.view.story(row.transfer_id) for row in rows] == [["Created", "Cancelled"]] * 2
     assert await system.posts(CREATE) == []
 
 
 async def test_partial_refund_before_payment_reduces_transfer(system: SystemUnderTest) -> None:
-    async with system.at_work() as desk:
-        await desk.order("o1", 1_000, anna=900)
-        await desk.refund("r1", "o1", 333)
-        await desk.pay("o1")
+    async with system.at_work() as caller:
+        await caller.order("o1", 1_000, anna=900)
+        await caller.refund("r1", "o1", 333)
+        await caller.pay("o1")
         (row,) = await system.view.reached("o1", "completed")
     assert row.amount == 900 - 900 * 333 // 1_000
     (theirs,) = (await system.stripe.ledger())["transfers"]
@@ -64,12 +64,12 @@ async def test_partial_refund_before_payment_reduces_transfer(system: SystemUnde
 
 
 async def test_refund_during_transfer_call_waits(system: SystemUnderTest) -> None:
-    async with system.at_work() as desk:
+    async with system.at_work() as caller:
         await system.stripe.hold(CREATE, on_disconnect="execute")
-        await desk.order("o1", 1_000, anna=900)
-        await desk.pay("o1")
+        await caller.order("o1", 1_000, anna=900)
+        await caller.pay("o1")
         await system.stripe.wait_until_held(CREATE)
-        await desk.refund("r1", "o1", 1_000)
+        await caller.refund("r1", "o1", 1_000)
         (waiting,) = await system.view.reversals("o1")
         assert (waiting["status"], waiting["waiting_for"]) == ("queued", "transfer")
         await system.stripe.release(CREATE)
@@ -80,23 +80,23 @@ async def test_refund_during_transfer_call_waits(system: SystemUnderTest) -> Non
 
 
 async def test_failed_refund_gives_reversed_amount_back(system: SystemUnderTest) -> None:
-    async with system.at_work() as desk:
-        await system.paid(desk)
-        await desk.refund("r1", "o1", 400)
+    async with system.at_work() as caller:
+        await system.paid(caller)
+        await caller.refund("r1", "o1", 400)
         await system.view.reached("o1", "partially_reversed")
-        await desk.refund_failed("r1", "o1", 400)
+        await caller.refund_failed("r1", "o1", 400)
         sale, compensation = await system.view.reached("o1", "partially_reversed", "completed")
     assert (sale.amount_reversed, compensation.amount) == (360, 360)
     assert len((await system.stripe.ledger())["transfers"]) == 2
 
 
 async def test_refund_failing_during_reversal_is_given_back_after_it(system: SystemUnderTest) -> None:
-    async with system.at_work() as desk:
-        await system.paid(desk)
+    async with system.at_work() as caller:
+        await system.paid(caller)
         await system.stripe.hold(REVERSE, on_disconnect="execute")
-        await desk.refund("r1", "o1", 400)
+        await caller.refund("r1", "o1", 400)
         await system.stripe.wait_until_held(REVERSE)
-        await desk.refund_failed("r1", "o1", 400)
+        await caller.refund_failed("r1", "o1", 400)
         assert len(await system.view.transfers("o1")) == 1
         await system.stripe.release(REVERSE)
         sale, compensation = await system.view.reached("o1", "partially_reversed", "completed")
@@ -104,14 +104,14 @@ async def test_refund_failing_during_reversal_is_given_back_after_it(system: Sys
 
 
 async def test_refund_failing_before_reversal_withdraws_it(system: SystemUnderTest) -> None:
-    async with system.at_work(reversals=OFF) as desk:
-        await system.paid(desk)
-        await desk.refund("r1", "o1", 400)
-        await desk.refund_failed("r1", "o1", 400)
+    async with system.at_work(reversals=OFF) as caller:
+        await system.paid(caller)
+        await caller.refund("r1", "o1", 400)
+        await caller.refund_failed("r1", "o1", 400)
         await system.view.reached("o1", "partially_reversed")
-    async with system.at_work() as desk:
-        await system.paid(desk, "other", 500, bert=400)
-        await desk.refund("r2", "other", 500)
+    async with system.at_work() as caller:
+        await system.paid(caller, "other", 500, bert=400)
+        await caller.refund("r2", "other", 500)
         await system.view.reached("other", "reversed")
     assert len(await system.posts(REVERSE)) == 1
     assert (await system.view.transfer("o1")).amount_reversed == 0

@@ -41,7 +41,7 @@ async def lost(databases: Databases, settings: Settings, stripe: SimulatorContro
 
 
 async def the_lost_hour(lost: SystemUnderTest) -> str:
-    """The order is paid and refunded in part, by the ledger that is lost afterwards; Stripe's id of the transfer."""
+    """Pay and partly refund the order in the ledger that is lost afterwards; return Stripe's id of the transfer."""
     async with lost.at_work() as caller:
         await caller.pay("o1")
         await lost.view.reached("o1", "completed")
@@ -190,7 +190,7 @@ async def behind(
 
 
 async def tell_again(caller: LedgerCaller) -> None:
-    """The payment provider's reports, sent again after the restore."""
+    """Send the payment provider's reports, as it does again after the restore."""
     await caller.refund("r4", "o1", 500)
     await caller.refund("r2", "o2", 500)
 

@@ -10,7 +10,7 @@ from tests.support.service import CREATE, REVERSE, SystemUnderTest
 
 
 async def reversed_for(stripe: SimulatorControl, stripe_transfer_id: object) -> list[int]:
-    """The amounts of this transfer's reversals in Stripe's own books."""
+    """Return the amounts of this transfer's reversals in Stripe's own books."""
     held = (await stripe.ledger())["transfers"]
     return [reversal["amount"] for theirs in held if theirs["id"] == stripe_transfer_id for reversal in theirs["reversals"]]
 

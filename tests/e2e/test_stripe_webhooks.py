@@ -24,7 +24,7 @@ class Shop:
         self.web, self.stripe, self.view = web, stripe, view
 
     async def sells(self, order_id: str = "o1", amount: int = 1_000, charge: str | None = "ch_1", **shares: int) -> str:
-        """An order that was paid through Stripe; the id of its first transfer there, once the sellers have their money."""
+        """Make an order paid through Stripe, and wait until its sellers are paid; return the Stripe id of its first transfer."""
         shares = shares or {"anna": 900}
         await self.orders(order_id, amount, charge, **shares)
         rows = await self.view.reached(order_id, *["completed"] * len(shares))
@@ -488,7 +488,7 @@ async def test_payouts_are_listed_per_seller(open_shop: OpenShop, stripe: Simula
     assert "no transfer of ours" in stranger["reason"]
 
 
-# --- what nobody understands ------------------------------------------------------------------------------------------
+# --- unknown events ---------------------------------------------------------------------------------------------------
 
 ODD: list[tuple[str, Json]] = [
     ("topup.succeeded", {"id": "tu_1", "object": "topup"}),
@@ -518,7 +518,7 @@ async def test_incomplete_object_is_parked_with_alarm(open_shop: OpenShop, strip
     assert await view.alarms() == {"webhook_unreadable"}
 
 
-# --- thin events, and bad weather -------------------------------------------------------------------------------------
+# --- thin events, and disorderly delivery -------------------------------------------------------------------------------------
 
 
 async def test_thin_event_has_same_effect(open_shop: OpenShop, stripe: SimulatorControl, view: LedgerView) -> None:

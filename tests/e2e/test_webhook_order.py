@@ -111,7 +111,7 @@ async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
 
 
 async def lived_at_the_provider(psp: HyperswitchControl, number: int) -> list[Json]:
-    """The provider's reports about one order, in the order of the events; one report comes twice."""
+    """Return the provider's reports about one order, in the order of the events; one report comes twice."""
     before = len(await psp.events())
     await psp.take_payment(f"pay_{number}", ORDER, CURRENCY, metadata={"order_id": f"o{number}"})
     refund_a, refund_b = [(await psp.make_refund(f"pay_{number}", amount))["refund_id"] for amount in (REFUND_A, REFUND_B)]

@@ -16,7 +16,7 @@ ALL_SIX = 6
 
 
 def due(order_id: str, stripe_transfer_id: str | None, **columns: object) -> Json:
-    """The columns of a row whose reversal is due."""
+    """Return the columns of a row whose reversal is due."""
     return {
         "status": "reversal_pending",
         "stripe_transfer_id": stripe_transfer_id,
@@ -31,9 +31,9 @@ def kept(row: Json) -> tuple[object, ...]:
 
 
 async def test_paid_order_pays_seller_and_refund_reverses_it(system: SystemUnderTest) -> None:
-    async with system.at_work() as desk:
-        (transfer_id,) = await system.paid(desk)
-        await desk.refund("r1", "o1", 1_000)
+    async with system.at_work() as caller:
+        (transfer_id,) = await system.paid(caller)
+        await caller.refund("r1", "o1", 1_000)
         (row,) = await system.view.reached("o1", "reversed")
     assert await system.view.story(transfer_id) == [
         "Created", "CallStarted", "Completed", "ReversalRequested", "CallStarted", "Reversed",
@@ -47,11 +47,11 @@ async def test_paid_order_pays_seller_and_refund_reverses_it(system: SystemUnder
 
 async def test_reversal_made_by_others_is_settled_from_stripe_books(system: SystemUnderTest) -> None:
     await system.stripe.reword("already_fully_reversed", message="Nope.", code=None)
-    async with system.at_work() as desk:
-        (transfer_id,) = await system.paid(desk)
+    async with system.at_work() as caller:
+        (transfer_id,) = await system.paid(caller)
         before = await system.view.transfer("o1")
         theirs = await system.stripe.external_reversal(str(before.stripe_transfer_id))
-        await desk.refund("r1", "o1", 1_000)
+        await caller.refund("r1", "o1", 1_000)
         (row,) = await system.view.reached("o1", "reversed")
     ending = (await system.view.facts(transfer_id))[-1]
     assert isinstance(ending, facts.Reversed)
@@ -62,11 +62,11 @@ async def test_reversal_made_by_others_is_settled_from_stripe_books(system: Syst
 
 
 async def test_partly_reversed_transfer_reverses_only_the_rest(system: SystemUnderTest) -> None:
-    async with system.at_work() as desk:
-        (transfer_id,) = await system.paid(desk)
+    async with system.at_work() as caller:
+        (transfer_id,) = await system.paid(caller)
         before = await system.view.transfer("o1")
         await system.stripe.external_reversal(str(before.stripe_transfer_id), 350)
-        await desk.refund("r1", "o1", 1_000)
+        await caller.refund("r1", "o1", 1_000)
         (row,) = await system.view.reached("o1", "reversed")
     ours = await system.view.happened(transfer_id, facts.Reversed)
     assert (row.amount_reversed, ours.amount, ours.settled_by) == (900, 550, "us")
@@ -76,8 +76,8 @@ async def test_partly_reversed_transfer_reverses_only_the_rest(system: SystemUnd
 
 async def test_unknown_transfer_is_called_once(system: SystemUnderTest) -> None:
     transfer_id = await system.take_over(with_order=True, stripe_transfer_id="tr_1Typo")
-    async with system.at_work() as desk:
-        await desk.refund("r1", "old", 900)
+    async with system.at_work() as caller:
+        await caller.refund("r1", "old", 900)
         (row,) = await system.view.reached("old", "permanently_failed")
     assert (await system.view.happened(transfer_id, facts.PermanentlyFailed)).reason == "not_found"
     assert len(await system.posts(REVERSE)) == 1
@@ -87,14 +87,14 @@ async def test_unknown_transfer_is_called_once(system: SystemUnderTest) -> None:
 
 async def test_reversal_after_503_waits_for_its_backoff(system: SystemUnderTest) -> None:
     await system.stripe.fault("status", REVERSE, status=503, times=1)
-    async with system.at_work(reversals=SLOW) as desk:
-        (transfer_id,) = await system.paid(desk)
-        await desk.refund("r1", "o1", 1_000)
+    async with system.at_work(reversals=SLOW) as caller:
+        (transfer_id,) = await system.paid(caller)
+        await caller.refund("r1", "o1", 1_000)
         deferred = await system.view.happened(transfer_id, facts.AttemptDeferred)
         row = await system.view.transfer("o1")
         assert (row.status, row.retry_count) == ("reversal_pending", 1)
         assert row.next_retry_at == deferred.timestamp + SLOW.backoff_base
-        await desk.retry(transfer_id)
+        await caller.retry(transfer_id)
         await system.view.reached("o1", "reversed")
     keys = {call["key"] for call in await system.posts(REVERSE)}
     assert len(keys) == 1
@@ -106,20 +106,20 @@ async def test_fifth_retry_delay_is_capped_at_ten_seconds(system: SystemUnderTes
     theirs = await system.at_stripe()
     transfer_id = await system.take_over(**due("old", theirs, retry_count=4))
     await system.stripe.fault("status", REVERSE, status=503, times=1)
-    async with system.at_work(reversals=ten) as desk:
+    async with system.at_work(reversals=ten) as caller:
         deferred = await system.view.happened(transfer_id, facts.AttemptDeferred, times=2)  # after the look that comes first
         assert deferred.retry_count == 5
         assert deferred.next_retry_at - deferred.timestamp == timedelta(seconds=10)
-        await desk.retry(transfer_id)
+        await caller.retry(transfer_id)
         await system.view.reached("old", "reversed")
 
 
 async def test_sixth_failure_reads_stripe_books_before_giving_up(system: SystemUnderTest) -> None:
     timeout = timedelta(seconds=1)
     await system.stripe.fault("status", REVERSE, status=503)
-    async with system.at_work(stripe_timeout=timeout) as desk:
-        (transfer_id,) = await system.paid(desk)
-        await desk.refund("r1", "o1", 1_000)
+    async with system.at_work(stripe_timeout=timeout) as caller:
+        (transfer_id,) = await system.paid(caller)
+        await caller.refund("r1", "o1", 1_000)
         (row,) = await system.view.reached("o1", "permanently_failed")
     calls, (look,) = await system.posts(REVERSE), await system.posts("transfers.retrieve")
     assert len(calls) == ALL_SIX
@@ -133,9 +133,9 @@ async def test_late_reversal_is_found_after_all_attempts(system: SystemUnderTest
     await system.stripe.fault("reset_after_commit", REVERSE, nth=1)
     for nth in range(2, ALL_SIX + 1):
         await system.stripe.fault("reset_on_arrival", REVERSE, nth=nth)
-    async with system.at_work(stripe_timeout=timedelta(seconds=1)) as desk:
-        (transfer_id,) = await system.paid(desk)
-        await desk.refund("r1", "o1", 1_000)
+    async with system.at_work(stripe_timeout=timedelta(seconds=1)) as caller:
+        (transfer_id,) = await system.paid(caller)
+        await caller.refund("r1", "o1", 1_000)
         await system.view.reached("o1", "reversed")
     ending = await system.view.happened(transfer_id, facts.Reversed)
     assert (ending.settled_by, ending.note) == ("us", "found in Stripe's books")
@@ -146,8 +146,8 @@ async def test_late_transfer_is_found_after_all_attempts(system: SystemUnderTest
     await system.stripe.fault("reset_after_commit", CREATE, nth=1)
     for nth in range(2, ALL_SIX + 1):
         await system.stripe.fault("reset_on_arrival", CREATE, nth=nth)
-    async with system.at_work(stripe_timeout=timedelta(seconds=1)) as desk:
-        (transfer_id,) = await system.paid(desk)
+    async with system.at_work(stripe_timeout=timedelta(seconds=1)) as caller:
+        (transfer_id,) = await system.paid(caller)
     assert (await system.view.happened(transfer_id, facts.Completed)).note == "found in Stripe's books"
     assert len(await system.posts(CREATE)) == ALL_SIX
 
@@ -217,15 +217,15 @@ async def test_call_is_not_sent_before_its_time(system: SystemUnderTest) -> None
 
 async def test_outage_delays_work_and_loses_nothing(system: SystemUnderTest) -> None:
     many = [f"o{n}" for n in range(8)]
-    async with system.at_work() as desk:
+    async with system.at_work() as caller:
         for order_id in many[:4]:
-            await system.paid(desk, order_id)
+            await system.paid(caller, order_id)
         fault = await system.stripe.fault("status", "*", status=503)
         for order_id in many[4:]:
-            await desk.order(order_id, 1_000, anna=900)
-            await desk.pay(order_id)
+            await caller.order(order_id, 1_000, anna=900)
+            await caller.pay(order_id)
         for order_id in many:
-            await desk.refund(f"r_{order_id}", order_id, 250)
+            await caller.refund(f"r_{order_id}", order_id, 250)
 
         async def everybody_was_refused() -> bool:
             rows = [row for order_id in many for row in await system.view.transfers(order_id)]

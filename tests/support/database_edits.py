@@ -1,4 +1,4 @@
-"""What the tests of rebuild and verify share: a ledger with every kind of row, and hands that falsify it."""
+"""A ledger with every kind of row, and manual edits of its rows, for the tests of rebuild and verify."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ def without_checks(connection: psycopg.Connection, table: str) -> None:
 
 
 def edit(connection: psycopg.Connection, derived: Derived, column: str) -> tuple[str, ...]:
-    """Change one column of one row by hand; returns the key of the row as it was."""
+    """Change one column of one row by hand; return the key of the row as it was."""
     find = "select data_type from information_schema.columns where table_name = %s and column_name = %s"
     row = connection.execute(find, [derived.table, column]).fetchone()
     assert row is not None
@@ -65,7 +65,7 @@ def edit(connection: psycopg.Connection, derived: Derived, column: str) -> tuple
 
 
 def content(url: str) -> dict[str, Sequence[Any]]:
-    """Every row of every derived table, whole, as text."""
+    """Return every row of every derived table as text."""
     with psycopg.connect(url, autocommit=True) as connection:
         tables = [derived.table for derived in DERIVED]
         return {

@@ -78,7 +78,7 @@ class Refolded(NamedTuple):
 
 
 async def books_agree(stripe: SimulatorControl, pool: Pool) -> None:
-    """Raises AssertionError that names every disagreement. Nothing may be at work meanwhile."""
+    """Raise an AssertionError that names every disagreement. No work may run meanwhile."""
     found = await disagreements(stripe, pool)
     # and the ledger's own verdict, which knows nothing of Stripe
     found += [
@@ -88,7 +88,7 @@ async def books_agree(stripe: SimulatorControl, pool: Pool) -> None:
 
 
 async def disagreements(stripe: SimulatorControl, pool: Pool) -> list[str]:
-    """Every disagreement in one sentence; empty when all is well."""
+    """Return every disagreement as a sentence."""
     async with pool.connection() as connection:
         snapshot = await _snapshot(connection)
     return compared(snapshot, (await stripe.ledger())["transfers"], await stripe.violations())
@@ -153,7 +153,7 @@ def _rows_against_facts(stored: Mapping[str, Sequence[AnyRow]], folds: Mapping[U
 
 
 def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[object, AnyRow]]:
-    """By table and primary key, which is each row's first column."""
+    """Return the rows of the facts by table and primary key, which is each row's first column."""
     expected: dict[str, dict[object, AnyRow]] = {table: {} for table in ROWS}
     for folded in folds.values():
         match folded:
@@ -195,7 +195,7 @@ def _stripe_against_facts(held: Sequence[Json], facts: Refolded) -> Iterator[str
 
 
 def _one_transfer(transfer: SellerTransfer, folded: TransferFold, found: Sequence[Json]) -> Iterator[str]:
-    """`found`: the transfers that Stripe holds under our id, or under the Stripe id that we know."""
+    """Compare a transfer with `found`: the transfers at Stripe under our id, or under the Stripe id that we know."""
     row = folded.transfer
     paying = transfer.operation is not None and transfer.operation.what == TRANSFER and transfer.operation.open
     if row.stripe_transfer_id and [t["id"] for t in found] != [row.stripe_transfer_id]:
@@ -208,7 +208,7 @@ def _one_transfer(transfer: SellerTransfer, folded: TransferFold, found: Sequenc
 
 
 def _not_found(row: SellerTransferRow) -> bool:
-    """The ledger recorded that Stripe does not know the transfer."""
+    """Return whether the ledger recorded that Stripe does not know the transfer."""
     return row.status == "permanently_failed" and (row.last_error or "").startswith("not_found")
 
 
@@ -238,11 +238,11 @@ def _same_reversals(folded: TransferFold, theirs: Json, open_: str | None) -> It
             yield f"reversal {id_} took {row.amount} here and {reversal['amount']} at Stripe"
 
 
-# --- what must hold, always -------------------------------------------------------------------------------------------
+# --- invariants -------------------------------------------------------------------------------------------------------
 
 
 def _named_twice(held: Sequence[Json]) -> Iterator[str]:
-    """At most one transfer per (order, seller, cause) and one reversal per (transfer, refund): our ids stand for those."""
+    """Find a second transfer for one (order, seller, cause) or a second reversal for one (transfer, refund), by our ids."""
     names: list[tuple[str, ...]] = [("transfer", t["metadata"]["transfer_id"]) for t in held if "transfer_id" in t["metadata"]]
     for theirs in held:
         ours = [reversal["metadata"] for reversal in theirs["reversals"] if "reversal_id" in reversal["metadata"]]
@@ -254,7 +254,7 @@ def _named_twice(held: Sequence[Json]) -> Iterator[str]:
 
 
 def _dues(rows: Sequence[SellerTransferRow]) -> Iterator[str]:
-    """An unsettled row has a due instant or a reason to wait; a settled row has neither."""
+    """Check that an unsettled row has a due instant or a reason to wait, and a settled row neither."""
     for row in rows:
         says_when, says_what = row.next_retry_at is not None, row.waiting_for is not None
         if row.status == "reversal_pending" and not says_when:
@@ -295,7 +295,7 @@ def _one_share(
     transfers: Sequence[tuple[SellerTransfer, TransferFold]],
     held: Mapping[str, Json],
 ) -> Iterator[str]:
-    """Never reverse more than the share; once all is settled, leave to the cent the rest after proportional refunds and disputes."""
+    """Check a seller's amount at Stripe: never less than nothing, and once all is settled, exact to the cent."""
     ids = {folded.transfer.stripe_transfer_id for _, folded in transfers}
     net = sum(held[id_]["amount"] - held[id_]["amount_reversed"] for id_ in ids if id_ is not None and id_ in held)
     if not 0 <= net <= share:
@@ -311,6 +311,6 @@ def _one_share(
 
 
 def _settled(folded: TransferFold) -> bool:
-    """Nothing is due, nothing waits, and there is no external reversal at Stripe."""
-    strangers = any(row.settled_by == "external" for row in folded.reversals.rows.values())
-    return folded.transfer.status not in (*UNSETTLED, "permanently_failed") and not strangers
+    """Return whether nothing is due, nothing waits, and there is no external reversal at Stripe."""
+    external = any(row.settled_by == "external" for row in folded.reversals.rows.values())
+    return folded.transfer.status not in (*UNSETTLED, "permanently_failed") and not external

@@ -7,7 +7,7 @@ from tests.support.service import CREATE
 
 
 class Due(Enum):
-    """When the next call is due, as the row says."""
+    """The due instant of the next call, in the row."""
 
     BACKOFF = auto()
     HINDERED = auto()
@@ -50,14 +50,14 @@ PAID, TAKEN = ("CallStarted", "Completed"), ("CallStarted", "Reversed")
 
 
 def rejected(*, stored: bool, cured: bool = True) -> ExpectedOutcome:
-    """Definitely not paid: an attempt is gone. Without a cure the next call is refused as well."""
+    """Definitely not paid: one attempt is used. Without a cure the next call is refused as well."""
     then, ends = (PAID, None) if cured else (("CallStarted", "Failed"), "failed")
     epochs = (1, 1 + stored)
     return ExpectedOutcome(("Failed",), "rejected", "failed", epochs, retries=1, due=Due.BACKOFF, then=then, ends=ends)
 
 
 def unfunded(*, stored: bool = True) -> ExpectedOutcome:
-    """The platform has too little: no fault of the transfer's."""
+    """Refused as the platform's balance is too low: no attempt is used."""
     return ExpectedOutcome(
         ("Failed",), "awaiting_funds", "failed", (1, 1 + stored),
         due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=PAID,
@@ -65,12 +65,12 @@ def unfunded(*, stored: bool = True) -> ExpectedOutcome:
 
 
 def on_hold(*, stored: bool = True) -> ExpectedOutcome:
-    """The seller's account cannot take money: nothing is due until it can, or until a person retries."""
+    """Refused as the seller's account cannot take money: nothing is due until it can, or until a person retries."""
     return ExpectedOutcome(("Failed",), "on_hold", "failed", (1, 1 + stored), waiting_for="account", alarm="on_hold", then=PAID)
 
 
 def uncollectable(*, stored: bool = True) -> ExpectedOutcome:
-    """Refused, although Stripe's books show enough left: most likely the seller has too little."""
+    """Refused although Stripe's books show enough left: most likely the seller's balance is too low."""
     return ExpectedOutcome(
         ("AttemptDeferred",), "awaiting_funds", None, (1, 1 + stored),
         due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=TAKEN,
@@ -78,12 +78,12 @@ def uncollectable(*, stored: bool = True) -> ExpectedOutcome:
 
 
 def not_taken(*, stored: bool = False) -> ExpectedOutcome:
-    """Refused for a reason that no money mends: an attempt is gone."""
+    """Refused for a reason that more money does not cure: one attempt is used."""
     return ExpectedOutcome(("AttemptDeferred",), "rejected", None, (1, 1 + stored), retries=1, due=Due.BACKOFF, then=TAKEN)
 
 
 def not_found() -> ExpectedOutcome:
-    """One answer is enough: a person is needed."""
+    """One answer is enough to fail for good: a person is needed."""
     return ExpectedOutcome(
         ("PermanentlyFailed",), "not_found", "permanently_failed", (1,),
         alarm="permanently_failed", prefix="not_found: ", ends="permanently_failed",
@@ -91,12 +91,12 @@ def not_found() -> ExpectedOutcome:
 
 
 def hindered(why: str, alarm: str | None = None, *, open_: bool = False) -> "PerCall":
-    """Stripe did not begin: the same key, soon, and no attempt is gone."""
+    """Stripe did not begin: the same key again soon, and no attempt is used."""
     return for_both(ExpectedOutcome(("AttemptDeferred",), why, None, (1, 1), due=Due.HINDERED, alarm=alarm, open=open_))
 
 
 def unknown(why: str, alarm: str | None = None, *, identified: bool = True) -> "PerCall":
-    """The outcome is unknown: the same key and body again, and an attempt is gone."""
+    """Left unknown: the same key and body again, and one attempt is used."""
     follows = ExpectedOutcome(("AttemptDeferred",), "unknown", None, (1, 1), retries=1, due=Due.BACKOFF, open=True, alarm=alarm)
     return for_both(follows._replace(prefix=f"{why}: ", identified=identified))
 
@@ -112,12 +112,12 @@ class PerCall(NamedTuple):
 
 
 def for_both(follows: ExpectedOutcome) -> PerCall:
-    """The same for either, which then succeeds."""
+    """Return one outcome for both calls, each of which then succeeds."""
     return PerCall(follows._replace(then=PAID), follows._replace(then=TAKEN))
 
 
 def repeated_500(*, made: bool) -> PerCall:
-    """The key repeats its 500 for ever. That is one attempt, however often it is heard; then Stripe's books decide."""
+    """Count a 500 that its key repeats for ever as one attempt; then Stripe's books decide."""
     first, last = unknown("http_500"), ("Completed", "Reversed")
     more = () if made else ("AttemptDeferred", "CallStarted")
     epochs = (1, 1) if made else (1, 1, 2)

@@ -1,4 +1,4 @@
-"""A server that is no provider of ours: it answers with whatever bytes a test prepared, or breaks off in a prepared way."""
+"""A server in the place of a provider: it sends prepared bytes, or breaks off in a prepared way."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ import struct
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Received(NamedTuple):
@@ -19,7 +19,7 @@ class Received(NamedTuple):
 
 
 def response(status: int, body: object, headers: Mapping[str, str] | None = None) -> bytes:
-    """An HTTP answer as the providers form it; a str body goes out as it is, anything else as JSON."""
+    """Return an HTTP answer as the providers form it: a str body unchanged, anything else as JSON."""
     content = (body if isinstance(body, str) else json.dumps(body)).encode("utf-8", "surrogateescape")
     lines = {"Content-Type": "application/json", "Request-Id": "req_1", "Content-Length": len(content)}
     lines |= dict(headers or {})
@@ -28,14 +28,14 @@ def response(status: int, body: object, headers: Mapping[str, str] | None = None
 
 
 class FaultServer:
-    """Plays its script, one entry for each request; the last one for all that follow."""
+    """A server that answers each request with the next prepared answer, and repeats the last one."""
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
         self.connections = 0
         self._in_flight = 0
         self._changed = asyncio.Condition()
-        self._script: list[Play] = []
+        self._answers: list[Answer] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -56,13 +56,13 @@ class FaultServer:
         self.answers(status, {"error": error}, headers)
 
     def sends(self, raw: bytes, *, then_close: bool = False) -> None:
-        async def play(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(raw)
             await writer.drain()
             if then_close:
                 writer.close()
 
-        self._script.append(play)
+        self._answers.append(answer)
 
     def cuts_the_body_short(self, body: object) -> None:
         whole = response(200, body)
@@ -72,35 +72,35 @@ class FaultServer:
         self.sends(b"", then_close=True)
 
     def resets(self) -> None:
-        async def play(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             connection = writer.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
-        self._script.append(play)
+        self._answers.append(answer)
 
     def hangs(self, after: bytes = b"") -> None:
-        async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(after)
             await reader.read()  # until the client hangs up
             writer.close()
 
-        self._script.append(play)
+        self._answers.append(answer)
 
     def waits_for(self, go: asyncio.Event, raw: bytes) -> None:
-        async def play(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await go.wait()
             writer.write(raw)
 
-        self._script.append(play)
+        self._answers.append(answer)
 
     async def saw(self, count: int) -> None:
-        """Returns when that many requests are in flight at once."""
+        """Wait until that many requests are in flight at once."""
         async with asyncio.timeout(10), self._changed:
             await self._changed.wait_for(lambda: self._in_flight >= count)
 
     async def hung_up(self) -> None:
-        """Returns when the client has let go of every connection."""
+        """Wait until the client has closed every connection."""
         async with asyncio.timeout(10), self._changed:
             await self._changed.wait_for(lambda: not self._tasks)
 
@@ -125,9 +125,9 @@ class FaultServer:
         async with self._changed:
             self._in_flight += 1
             self._changed.notify_all()
-        play = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         try:
-            await play(reader, writer)
+            await answer(reader, writer)
         finally:
             self._in_flight -= 1
 

@@ -29,7 +29,7 @@ Step = Callable[[TransferUnderTest], Awaitable[object]]
 
 
 class Fault(NamedTuple):
-    """An injected answer, or the loss of one."""
+    """An injected error, or the loss of an answer."""
 
     kind: str
     settings: Mapping[str, Any] = {}
@@ -106,14 +106,14 @@ InjectedFault = Fault | Situation | RewrittenAnswer
 
 
 def catalogued(name: str, *, stored: bool = False, **changes: Any) -> Fault:
-    """The entry of the simulator's catalogue as it stands there, but for `changes`."""
+    """Return the entry of the simulator's catalogue as a fault, with `changes`."""
     shape = CATALOGUE[name]
     fields = {"status": shape.status, "type": shape.type, "code": shape.code, "message": shape.message, "param": shape.param}
     return Fault("error", fields | changes | {"stored": stored})
 
 
 def having(**fields: object) -> Callable[[Json], object]:
-    """Stripe's object, in which these fields differ."""
+    """Return a change of these fields of Stripe's object."""
     return lambda shown: shown | fields
 
 
@@ -149,7 +149,7 @@ async def open_the_account(transfer: TransferUnderTest) -> None:
 
 
 def charged(id_: str, currency: str, amount: int) -> Step:
-    """A buyer's payment, of which the transfer is to be made."""
+    """Make a buyer's payment as the source of the transfer."""
 
     async def begins(transfer: TransferUnderTest) -> None:
         await transfer.stripe.create_charge(id_, currency, amount)
@@ -158,7 +158,7 @@ def charged(id_: str, currency: str, amount: int) -> Step:
 
 
 def taken_back(amount: int | None = None) -> Step:
-    """An external reversal, made in the dashboard."""
+    """Make an external reversal in the dashboard."""
 
     async def begins(transfer: TransferUnderTest) -> None:
         await transfer.stripe.external_reversal(transfer.stripe_transfer_id, amount)
@@ -167,7 +167,7 @@ def taken_back(amount: int | None = None) -> Step:
 
 
 def worded(name: str, first: Step, **changes: Any) -> Step:
-    """The situation, and the entry of the catalogue that speaks of it in other words."""
+    """Begin a situation in which Stripe words this entry of the catalogue otherwise."""
 
     async def begins(transfer: TransferUnderTest) -> None:
         await transfer.stripe.reword(name, **changes)

@@ -28,7 +28,7 @@ FOREIGN = ("DATABASE_URL", "STRIPE_", "HYPERSWITCH_", "LEDGER_", "REVERSAL_", "T
 
 
 def environment(database_url: str, stripe_url: str, **changes: str) -> dict[str, str]:
-    """Short leases and back-offs, as far as the settings allow; `changes` by name."""
+    """Return settings with short leases and back-offs, as far as allowed; `changes` by name."""
     return {
         "DATABASE_URL": database_url,
         "STRIPE_API_BASE": stripe_url,
@@ -55,7 +55,7 @@ class LedgerProcess:
         return self._process.pid
 
     async def said(self, word: str) -> None:
-        """Returns when a line of its log has this event. Raises AssertionError when it ended instead."""
+        """Wait for a log line with this event. Raises AssertionError when the process ended instead."""
 
         def heard() -> bool:
             return any(_event(line) == word for line in self.lines)
@@ -72,13 +72,13 @@ class LedgerProcess:
         self._process.send_signal(name)
 
     async def kill(self) -> None:
-        """kill -9: no draining, no goodbye. Twice is harmless."""
+        """Send SIGKILL. A second call is harmless."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self.ended()
 
     async def ended(self, within: float = 30.0) -> int:
-        """The exit code."""
+        """Wait for the end; return the exit code."""
         async with asyncio.timeout(within):
             code = await self._process.wait()
             await self._listening
@@ -103,7 +103,7 @@ def _event(line: str) -> object:
 
 
 async def begin(given: Mapping[str, str], command: str = "serve") -> LedgerProcess:
-    """Returns while it is still starting."""
+    """Start a process, and return while it is starting."""
     port = _free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     process = await asyncio.create_subprocess_exec(
@@ -129,7 +129,7 @@ def _free_port() -> int:
 
 
 class LedgerClient:
-    """The marketplace, over HTTP, and its payment provider, by signed webhooks."""
+    """A client that acts as the marketplace, over HTTP, and as its payment provider, by signed webhooks."""
 
     _numbers = count(1)
 
@@ -156,7 +156,7 @@ class LedgerClient:
         await self.webhook("refund_succeeded", "refund_details", refund(name, order_id, amount))
 
     async def webhook(self, event_type: str, kind: str, content: Json) -> None:
-        """One that is answered 200; anything else raises."""
+        """Send a webhook. Raises AssertionError unless the answer is 200."""
         answer = await self.post(signed(f"evt_of_web_{next(self._numbers)}", event_type, kind, content))
         assert answer.status_code == 200, answer.text
 
@@ -191,7 +191,7 @@ def refund(name: str, order_id: str, amount: int) -> Json:
 
 
 def signed(event_id: str, event_type: str, kind: str, content: Json) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of a webhook as Hyperswitch sends it."""
+    """Return body and headers of a webhook as Hyperswitch sends it."""
     envelope = {
         "merchant_id": "merchant_of_this_test",
         "event_id": event_id,

@@ -63,14 +63,14 @@ class LedgerView:
         return answer
 
     async def transfers(self, order_id: str) -> list[SellerTransferRow]:
-        """The order's rows, by seller, oldest first."""
+        """Return the order's rows, by seller, oldest first."""
         columns = ", ".join(SellerTransferRow._fields)
         async with self.pool.connection() as connection, connection.cursor(row_factory=class_row(SellerTransferRow)) as cursor:
             await cursor.execute(ROWS.replace("*", columns, 1).encode(), (order_id,))
             return await cursor.fetchall()
 
     async def transfer(self, order_id: str) -> SellerTransferRow:
-        """The only row of the order."""
+        """Return the only row of the order."""
         (row,) = await self.transfers(order_id)
         return row
 
@@ -87,15 +87,15 @@ class LedgerView:
             raise AssertionError(f"{late}; it has {await self.transfers(order_id)}") from None
 
     async def facts(self, transfer_id: UUID) -> list[Fact]:
-        """A transfer's history."""
+        """Return the facts of a stream."""
         return [told.fact for told in await self._history.of(transfer_id)]
 
     async def story(self, transfer_id: UUID) -> list[str]:
-        """The bare names of its facts."""
+        """Return the names of the facts of a stream."""
         return [type(fact).__name__ for fact in await self.facts(transfer_id)]
 
     async def happened(self, transfer_id: UUID, kind: type[F], times: int = 1) -> F:
-        """Wait for that many facts of a kind; the last of them."""
+        """Wait for that many facts of a kind; return the last one."""
 
         async def there() -> list[F]:
             found = [fact for fact in await self.facts(transfer_id) if isinstance(fact, kind)]
@@ -111,11 +111,11 @@ class LedgerView:
             return await cursor.fetchall()
 
     async def reversals(self, order_id: str) -> Sequence[Json]:
-        """The order's rows of `transfer_reversals`, oldest first."""
+        """Return the order's rows of `transfer_reversals`, oldest first."""
         return await self.select(
             "select * from transfer_reversals where order_id = %s order by created_at, reversal_id", order_id
         )
 
     async def alarms(self) -> set[str]:
-        """The kinds of open alarms."""
+        """Return the kinds of open alarms."""
         return {row["kind"] for row in await self.select("select kind from alarms where cleared_at is null")}

@@ -48,7 +48,7 @@ class LedgerWithoutWebhooks:
 
     def __init__(self, service: Service, poller: Poller, clock: ShiftedClock) -> None:
         self.service, self.poller, self._clock = service, poller, clock
-        self.door = httpx.AsyncClient(transport=httpx.ASGITransport(application_of(service)), base_url="http://ledger")
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(application_of(service)), base_url="http://ledger")
 
     async def check(self, provider: str, ahead: timedelta = AFTER_GRACE) -> Round:
         """Poll a provider as if the time `ahead` had passed."""
@@ -59,7 +59,7 @@ class LedgerWithoutWebhooks:
         return found
 
     async def order(self, psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, **shares: int) -> None:
-        """An order that is paid here and at the payment provider."""
+        """Make an order that is paid here and at the payment provider."""
         await psp.take_payment(f"pay_{order_id}", amount, CURRENCY, metadata={"order_id": order_id})
         await self.register(order_id, amount, **shares)
         await self.service.commands.orders.record_payment(order_id, f"pay_{order_id}", None, "test")
@@ -67,14 +67,14 @@ class LedgerWithoutWebhooks:
     async def register(self, order_id: str = "o1", amount: int = 1_000, **shares: int) -> None:
         named = [{"seller_id": s, "destination": account(s), "amount": a} for s, a in (shares or {"anna": 900}).items()]
         body = {"order_id": order_id, "currency": CURRENCY, "amount": amount, "shares": named, "payment_id": f"pay_{order_id}"}
-        (await self.door.post("/v1/orders", json=body)).raise_for_status()
+        (await self.http.post("/v1/orders", json=body)).raise_for_status()
 
     async def alarms(self) -> dict[str, str]:
         """Return the details of the open alarms, by kind."""
         return {alarm.kind: alarm.detail for alarm in await self.service.alarms.raised()}
 
     async def inbox(self) -> list[tuple[str, str, str]]:
-        """Type, source and status of all events, oldest first."""
+        """Return type, source and status of all events, oldest first."""
         return [(row.event_type, row.source, row.status) for row in reversed(await self.service.inbox.newest(limit=1_000))]
 
 
@@ -96,9 +96,9 @@ async def ledger_without_webhooks(settings: Settings, **options: Any) -> AsyncIt
         clock = ShiftedClock(service.clock)
         providers = poller_of(service).providers
         poller = Poller(PostgresWebhookPolls(service.pool), service.inbox, service.alarms, clock, providers, Times())
-        stage = LedgerWithoutWebhooks(service, poller, clock)
-        async with stage.door:
-            yield stage
+        ledger = LedgerWithoutWebhooks(service, poller, clock)
+        async with ledger.http:
+            yield ledger
 
 
 async def make_refund_at_psp(
@@ -116,5 +116,5 @@ async def deliver_webhook(ledger: LedgerWithoutWebhooks, event_id: str, event_ty
     """Deliver a webhook of the payment provider."""
     envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "details", "object": shown}}
     body = json.dumps(envelope).encode()
-    answer = await ledger.door.post("/webhooks/hyperswitch", content=body, headers={HEADER: sign(body, SECRET)})
+    answer = await ledger.http.post("/webhooks/hyperswitch", content=body, headers={HEADER: sign(body, SECRET)})
     assert answer.status_code == 200, answer.text

@@ -41,7 +41,7 @@ TIMEOUT = Unknown("timeout", "no answer in 30 s", request_id=None)
 
 
 class RandomMarketplace:
-    """Each `step` is one random command or one step of a worker."""
+    """A marketplace, of which each `step` is one random command or one step of a worker."""
 
     def __init__(self, storage: Storage, seed: int) -> None:
         self._random, self.instant = Random(seed), START
@@ -114,7 +114,7 @@ class RandomMarketplace:
             await self._commands.operator.retry(transfer.id, "mia", "it is time")
 
     async def _takes_over(self) -> None:
-        """A row of an older system, with a name at Stripe or without."""
+        """Import a row of an older system, with a Stripe id or without."""
         order_id, seller = self._name("old"), self._random.choice(SELLERS)
         named = self._name("tr") if self._random.random() < 0.5 else None
         back = self._random.choice([0, 40])
@@ -165,7 +165,7 @@ class RandomMarketplace:
             else:
                 await self._recorder.record(self._reversals, due.id, uow, step, self._of_reversal(transfer, step))
 
-    def _mood(self, *bad: str) -> str:
+    def _choose_answer(self, *bad: str) -> str:
         return "well" if self._opening else self._random.choice([*["well"] * 4, *bad])
 
     def _of_transfer(self, transfer: SellerTransfer, step: Send | LookUp) -> TransferAnswer:
@@ -183,22 +183,22 @@ class RandomMarketplace:
         return ReversalFailed(outcome, seen)
 
     def _paid(self, transfer: SellerTransfer, step: Send) -> Outcome:
-        mood = self._mood("timeout", "not ready", "funds", "refused")
-        if mood == "well":
+        answer = self._choose_answer("timeout", "not ready", "funds", "refused")
+        if answer == "well":
             made = TransferAtStripe(
                 self._name("tr"), step.body["amount"], 0, transfer.currency, transfer.destination, str(transfer.id)
             )
             self._books[transfer.id] = (made, [])
             return Succeeded(made.stripe_transfer_id, made.amount, "req_1")
         codes = {"not ready": "account_invalid", "funds": "balance_insufficient", "refused": "parameter_invalid"}
-        return TIMEOUT if mood == "timeout" else Rejected(400, codes[mood], mood, stored=True)
+        return TIMEOUT if answer == "timeout" else Rejected(400, codes[answer], answer, stored=True)
 
     def _reversed(self, transfer: SellerTransfer, step: Send) -> Outcome:
-        mood = self._mood("timeout", "gone")
+        answer = self._choose_answer("timeout", "gone")
         seen = self._seen(transfer)
-        if mood == "gone":
+        if answer == "gone":
             return Rejected(404, "resource_missing", "No such transfer.", stored=True)
-        if mood == "timeout":
+        if answer == "timeout":
             return TIMEOUT
         if step.body["amount"] > seen.reversible:
             return Rejected(400, None, "more than is left", stored=True)
@@ -207,7 +207,7 @@ class RandomMarketplace:
         return Succeeded(made.stripe_reversal_id, made.amount, "req_2")
 
     def _seen(self, transfer: SellerTransfer) -> TransferAtStripe:
-        """The transfer in Stripe's books, where the older system's are too."""
+        """Return the transfer in Stripe's books, where the older system's are too."""
         old = TransferAtStripe(
             transfer.stripe_transfer_id or "", transfer.amount, 0, transfer.currency, transfer.destination, None
         )

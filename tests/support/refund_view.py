@@ -12,13 +12,13 @@ CURRENCY = "EUR"
 
 
 class RefundView:
-    """Payments and refunds at the payment provider, and refunds as we know them."""
+    """Payments and refunds at the payment provider, and the rows of refunds in the ledger."""
 
     def __init__(self, psp: HyperswitchControl, view: LedgerView) -> None:
         self.psp, self.view = psp, view
 
     async def paid(self, order_id: str = "o1", amount: int = 1_000) -> None:
-        """The payment of the order exists at the payment provider; its webhook is lost."""
+        """Make the order's payment at the payment provider, without a webhook."""
         await self.psp.take_payment(f"pay_{order_id}", amount, CURRENCY, metadata={"order_id": order_id})
 
     async def row(self, refund_id: str = "r1") -> Json:
@@ -26,7 +26,7 @@ class RefundView:
         return row
 
     async def reached(self, status: str, refund_id: str = "r1") -> Json:
-        """Wait until our refund has this status."""
+        """Wait until the ledger's refund has this status."""
 
         async def there() -> bool:
             return bool((await self.row(refund_id))["status"] == status)
@@ -45,7 +45,7 @@ class RefundView:
         return [{**call, "sent": json.loads(call["body"] or "null")} for call in await self.psp.requests(operation)]
 
     async def made(self) -> list[Json]:
-        """The refunds in the payment provider's own books."""
+        """Return the refunds in the payment provider's own books."""
         found: list[Json] = (await self.psp.ledger())["refunds"]
         return found
 

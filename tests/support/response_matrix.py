@@ -62,13 +62,13 @@ class Row(NamedTuple):
 
     @property
     def not_stored(self) -> bool:
-        """A whole answer, and no key repeats it."""
+        """Whether the answer is complete and not repeated under its key."""
         fault = self.stripe if isinstance(self.stripe, Fault) else None
         return fault is not None and (fault.kind == "status" or fault.settings.get("stored") is False)
 
 
 def _stated(id_: str, mark: str, entry: str, follows: PerCall, *, stored: bool = False, **changes: object) -> Row:
-    """A row for a Stripe that answers with this entry of the catalogue."""
+    """Make a row for a Stripe that answers with this entry of the catalogue."""
     says = changes.get("message")
     return Row(id_, mark, catalogued(entry, stored=stored, **changes), follows, entry, says if isinstance(says, str) else None)
 
@@ -217,7 +217,7 @@ class ResponseCase(NamedTuple):
 
 
 def cases(rows: list[Row] = ROWS) -> Iterator[ResponseCase]:
-    """Each row for each call that can meet it."""
+    """Yield each row for each call that can meet it."""
     for row in rows:
         for call in (CREATE, REVERSE):
             if (follows := row.follows.of(call)) is not None:

@@ -44,7 +44,7 @@ def quick(database_url: str, stripe_api_base: str) -> Settings:
 
 
 def account(seller_id: str) -> str:
-    """The seller's account at Stripe."""
+    """Return the id of the seller's account at Stripe."""
     return f"acct_1{seller_id}"
 
 
@@ -68,7 +68,7 @@ class LedgerCaller:
         await self._commands.refunds.failed(_report(name, order_id, amount))
 
     async def ask_refund(self, refund_id: str, order_id: str = "o1", amount: int | None = None, **more: Any) -> Refund:
-        """The marketplace wants a refund, which the payment provider is asked for."""
+        """Request a refund, which the ledger then requests from the payment provider."""
         return (await self._commands.refunds.request(RefundRequest(refund_id, order_id, amount, **more))).refund
 
     async def retry(self, transfer_id: UUID) -> None:
@@ -92,7 +92,7 @@ class SystemUnderTest:
             yield LedgerCaller(service)
 
     async def posts(self, operation: str) -> list[Json]:
-        """The simulator's log of these calls, oldest first."""
+        """Return the simulator's log of these calls, oldest first."""
         return await self.stripe.requests(operation)
 
     async def paid(self, caller: LedgerCaller, order_id: str = "o1", amount: int = 1_000, **shares: int) -> list[UUID]:
@@ -103,12 +103,12 @@ class SystemUnderTest:
         return [row.transfer_id for row in await self.view.reached(order_id, *["completed"] * len(shares))]
 
     async def at_stripe(self, order_id: str = "old", amount: int = 900) -> str:
-        """A transfer that Stripe holds and this ledger has never heard of."""
+        """Make a transfer at Stripe that this ledger does not know; return its id."""
         made = await self.stripe.external_transfer(account("anna"), amount, CURRENCY.lower(), transfer_group=order_id)
         return str(made["id"])
 
     async def take_over(self, order_id: str = "old", *, with_order: bool = False, **columns: Any) -> UUID:
-        """A row of an older system, by its own fact; with `with_order`, its order is known and paid."""
+        """Record the import of a row of an older system; with `with_order`, also its paid order."""
         fact = imported(order_id, **columns)
         async with stored(self.settings) as storage:
             ledger = PostgresEventLog(storage.store)

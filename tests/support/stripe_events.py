@@ -23,7 +23,7 @@ def a_refund(name: str, amount: int, status: str = "succeeded", charge: str = "c
 def a_dispute(
     name: str, amount: int, status: str = "needs_response", charge: str = "ch_1", moved: int = 0, **members: object
 ) -> Json:
-    """`moved`: the amount that has left the platform's balance for the dispute and has not come back."""
+    """Return a dispute. `moved`: the amount that has left the platform's balance for it and has not come back."""
     transactions = [{"id": "txn_5", "object": "balance_transaction", "amount": -amount, "currency": "eur", "type": "adjustment"}]
     back = {"id": "txn_6", "object": "balance_transaction", "amount": amount - moved, "currency": "eur", "type": "adjustment"}
     return {
@@ -42,7 +42,7 @@ def a_dispute(
 
 
 async def inbox_row(view: LedgerView, event_id: str, *statuses: str) -> Json:
-    """The row of the inbox, once it has one of these statuses."""
+    """Wait until the event has one of these statuses; return its row."""
 
     async def there() -> list[Json]:
         rows = await view.select("select * from webhook_inbox where event_id = %s", event_id)

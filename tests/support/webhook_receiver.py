@@ -18,7 +18,7 @@ class ReceivedWebhook(NamedTuple):
 
 
 class WebhookReceiver:
-    """A webhook endpoint that answers with the next of `answers`, then 200. None: no answer at all."""
+    """A webhook endpoint that answers with the next status of `answers`, then 200. None: no answer."""
 
     def __init__(self, signature_header: str) -> None:
         self._signature = signature_header.lower()
@@ -35,7 +35,7 @@ class WebhookReceiver:
         await self._server.wait_closed()
 
     async def has(self, count: int) -> list[Json]:
-        """The events, as soon as there are so many."""
+        """Wait for that many events; return them."""
         async with asyncio.timeout(10), self._news:
             await self._news.wait_for(lambda: len(self.received) >= count)
         return [one.event for one in self.received]

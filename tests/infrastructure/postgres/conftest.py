@@ -72,7 +72,7 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 def open_store(database_url: str, pool: Pool) -> OpenStore:
-    """A further store on the same database, as another process would have one."""
+    """Open a further store on the same database, as another process would."""
 
     @asynccontextmanager
     async def opened(url: str = database_url, **options: Any) -> AsyncIterator[EventStore]:
@@ -99,7 +99,7 @@ def work(pool: Pool) -> PostgresWorkQueue:
 
 @pytest.fixture
 def record(store: EventStore, fact: Make, transfer: Make) -> Make:
-    """Stores a transfer that may be claimed."""
+    """Store a transfer that may be claimed."""
 
     async def recorded(status: str = "pending", due: datetime | None = PAST, waiting_for: str | None = None) -> UUID:
         stream = uuid4()
@@ -126,7 +126,7 @@ async def person(database_url: str) -> AsyncIterator[Person]:
 
 
 class ConnectionProxy:
-    """Stands between a client and PostgreSQL, on a unix socket. Lets everything through until told otherwise."""
+    """A proxy between a client and PostgreSQL, on a unix socket, that loses messages on request."""
 
     def __init__(self, database_url: str, directory: Path) -> None:
         given = conninfo_to_dict(database_url)
@@ -141,11 +141,11 @@ class ConnectionProxy:
         self.lost = 0
 
     def lose_the_reply_to(self, words: bytes) -> None:
-        """The next message with these words arrives; its reply does not, and the connection ends."""
+        """Deliver the next message with these words, lose its reply, and end the connection."""
         self._lose_reply_to = words
 
     def lose_the_request(self, words: bytes) -> None:
-        """The connection ends before the next message with these words arrives."""
+        """End the connection before the next message with these words arrives."""
         self._lose_request = words
 
     async def start(self) -> None:

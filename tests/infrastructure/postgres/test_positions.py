@@ -112,7 +112,7 @@ async def test_reader_by_sequence_id_loses_late_commits(person: Person, database
 
 
 async def test_positions_follow_commit_order(person: Person, database_url: str, store: EventStore, fact: Make) -> None:
-    """The same two transactions as above, through the door."""
+    """The same two transactions as above, through `ledger_append`."""
     one = '[{"id":"00000000-0000-0000-0000-000000000001","version":1,"topic":"t","state":{}}]'
     async with await psycopg.AsyncConnection.connect(database_url) as early:
         await early.execute("select ledger_append(%s, '{}')", (one,))

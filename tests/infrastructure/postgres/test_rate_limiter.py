@@ -138,7 +138,7 @@ class RateLimiterModel:
         return min(1.0, self._share + RECOVERY * (now - self._slowed_at))
 
     def reserve(self, rate: float, now: float) -> float:
-        """The instant of one call."""
+        """Reserve the instant of one call."""
         at = max(self._next_at, now)
         self._next_at = at + 1 / (rate * self.share(now))
         return at

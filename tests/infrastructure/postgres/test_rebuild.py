@@ -203,7 +203,7 @@ def test_chunks_hold_whole_streams_of_any_size(ledger: str, size: int) -> None:
     assert sum(map(len, read)) == seen.position
 
 
-# --- the table stays what it is ---------------------------------------------------------------------------------------
+# --- the table keeps its form -----------------------------------------------------------------------------------------
 
 
 def test_rebuild_keeps_grants_constraints_indexes_and_views(ledger: str) -> None:

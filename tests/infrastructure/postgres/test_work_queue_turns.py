@@ -51,16 +51,16 @@ KINDS = [("transferring", "pending"), ("transferring", "failed"), ("reversing", 
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 500])
 @pytest.mark.parametrize(("kind", "status"), KINDS)
-@pytest.mark.parametrize("storm", ["a-storm", "seller-10-storm", "z-storm"])
+@pytest.mark.parametrize("busy", ["a-busy", "seller-10-busy", "z-busy"])
 async def test_busy_seller_does_not_delay_others(
-    work: PostgresWorkQueue, owe: Make, sellers_of: Make, kind: str, status: str, limit: int, storm: str
+    work: PostgresWorkQueue, owe: Make, sellers_of: Make, kind: str, status: str, limit: int, busy: str
 ) -> None:
-    await owe([storm], 5_000, status=status)
+    await owe([busy], 5_000, status=status)
     await owe(OTHERS, due=PAST + timedelta(days=1), status=status)
     claimed: list[UUID] = []
     for _ in range(-(-21 // limit)):  # as many claims as it takes to hand out one transfer for each seller
         claimed += (await work.claim(kind, "w", limit, LEASE)).ids
-    assert set(await sellers_of(claimed)) == {storm, *OTHERS}
+    assert set(await sellers_of(claimed)) == {busy, *OTHERS}
 
 
 async def test_claim_gives_each_seller_a_turn_before_a_second(work: PostgresWorkQueue, owe: Make, sellers_of: Make) -> None:
@@ -71,7 +71,7 @@ async def test_claim_gives_each_seller_a_turn_before_a_second(work: PostgresWork
 
 
 async def test_lone_seller_fills_claim_longest_due_first(work: PostgresWorkQueue, owe: Make) -> None:
-    await owe(["storm"], 100)
+    await owe(["busy"], 100)
     assert [len((await work.claim("reversing", "w", 60, timedelta(hours=1))).ids) for _ in range(3)] == [60, 40, 0]
 
 
@@ -92,7 +92,7 @@ async def test_due_transfers_are_found_among_thousands_of_sellers(
 
 @pytest.mark.parametrize(("kind", "status"), KINDS)
 async def test_concurrent_claims_take_every_transfer_once(pool: Pool, owe: Make, person: Person, kind: str, status: str) -> None:
-    await owe(["storm"], 400, status=status)
+    await owe(["busy"], 400, status=status)
     await owe(OTHERS, 20, status=status)
     claimed: list[UUID] = []
 
@@ -157,21 +157,21 @@ async def test_unrelated_pause_stops_nothing(work: PostgresWorkQueue, record: Ma
 
 
 async def test_paused_seller_yields_its_turn(work: PostgresWorkQueue, owe: Make, sellers_of: Make, person: Person) -> None:
-    await owe(["storm"], 200)
+    await owe(["busy"], 200)
     await owe(OTHERS, due=PAST + timedelta(days=1))
-    await pause(person, "seller:storm")
+    await pause(person, "seller:busy")
     assert await work.next_due("reversing") == PAST + timedelta(days=1, seconds=1)
     assert await sellers_of((await work.claim("reversing", "w", 60, timedelta(hours=1))).ids) == OTHERS
     due = await work.next_due("reversing")
     assert due is not None
-    assert due > await database_now(person), "the storm is due, but paused; the others are leased"
+    assert due > await database_now(person), "the busy seller is due, but paused; the others are leased"
 
 
 async def test_worker_behind_paused_seller_polls_once_a_second(work: PostgresWorkQueue, owe: Make, person: Person) -> None:
-    await owe(["storm"], AHEAD)
-    await pause(person, "seller:storm")
+    await owe(["busy"], AHEAD)
+    await pause(person, "seller:busy")
     assert await work.next_due("reversing") is None
-    await owe(["storm"])
+    await owe(["busy"])
     now, due = await database_now(person), await work.next_due("reversing")
     assert due is not None
     assert timedelta(seconds=1) <= due - now < timedelta(seconds=30)

@@ -29,7 +29,7 @@ async def stripe() -> AsyncIterator[FaultServer]:
 
 @pytest.fixture
 async def gateway_at() -> AsyncIterator[OpenGateway]:
-    """Builds gateways that are closed at the end; seconds of `timeout`."""
+    """Build gateways that are closed at the end; `timeout` in seconds."""
     async with AsyncExitStack() as stack:
 
         async def build(url: str, timeout: float = 20, max_concurrency: int = 100) -> StripeGateway:

@@ -154,11 +154,16 @@ UNKNOWNS: dict[str, tuple[Callable[[FaultServer], None], str, int | None]] = {
 
 
 @pytest.mark.parametrize("operation", ["create", "reverse"])
-@pytest.mark.parametrize(("play", "why", "status"), UNKNOWNS.values(), ids=UNKNOWNS)
+@pytest.mark.parametrize(("prepare", "why", "status"), UNKNOWNS.values(), ids=UNKNOWNS)
 async def test_other_answer_is_unknown_and_sent_once(
-    stripe: FaultServer, gateway: StripeGateway, operation: str, play: Callable[[FaultServer], None], why: str, status: int | None
+    stripe: FaultServer,
+    gateway: StripeGateway,
+    operation: str,
+    prepare: Callable[[FaultServer], None],
+    why: str,
+    status: int | None,
 ) -> None:
-    play(stripe)
+    prepare(stripe)
     outcome = await call(gateway, operation)
     assert isinstance(outcome, Unknown), outcome
     assert (outcome.why, outcome.status) == (why, status)

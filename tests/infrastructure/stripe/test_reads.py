@@ -103,23 +103,23 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("play", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("prepare", FAILURES.values(), ids=FAILURES)
 async def test_look_up_without_all_reversals_fails(
-    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+    stripe: FaultServer, gateway: StripeGateway, prepare: Callable[[FaultServer], None]
 ) -> None:
     stripe.answers(200, transfer(reversed_=100))
     stripe.answers(200, page(reversal(1, 100), more=True))
-    play(stripe)
+    prepare(stripe)
     with pytest.raises(LookUpFailed):
         await gateway.get_transfer("tr_1")
 
 
-@pytest.mark.parametrize("play", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("prepare", FAILURES.values(), ids=FAILURES)
 async def test_search_without_all_pages_fails(
-    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+    stripe: FaultServer, gateway: StripeGateway, prepare: Callable[[FaultServer], None]
 ) -> None:
     stripe.answers(200, page(transfer("tr_2"), more=True))
-    play(stripe)
+    prepare(stripe)
     with pytest.raises(LookUpFailed):
         await gateway.find_by_our_id("t1", "acct_1", SINCE)
 
@@ -265,7 +265,7 @@ async def test_account_hidden_by_stripe_is_none(stripe: FaultServer, gateway: St
 
 
 @pytest.mark.parametrize(
-    "play",
+    "prepare",
     [
         lambda s: s.refuses(401, {"type": "invalid_request_error", "message": "Invalid API Key"}),
         lambda s: s.refuses(500, {"type": "api_error", "message": "Oops"}),
@@ -274,9 +274,9 @@ async def test_account_hidden_by_stripe_is_none(stripe: FaultServer, gateway: St
     ids=["wrong key", "500", "something else"],
 )
 async def test_unreadable_account_is_a_failure(
-    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+    stripe: FaultServer, gateway: StripeGateway, prepare: Callable[[FaultServer], None]
 ) -> None:
-    play(stripe)
+    prepare(stripe)
     with pytest.raises(LookUpFailed):
         await gateway.account()
 
@@ -298,20 +298,20 @@ SILENCES = {
 }
 
 
-@pytest.mark.parametrize("play", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("prepare", ANSWERS.values(), ids=ANSWERS)
 async def test_status_below_500_proves_stripe_answers(
-    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+    stripe: FaultServer, gateway: StripeGateway, prepare: Callable[[FaultServer], None]
 ) -> None:
-    play(stripe)
+    prepare(stripe)
     assert await gateway.answers() is True
     assert [(request.method, request.path) for request in stripe.requests] == [("GET", "/v1/account")]
 
 
-@pytest.mark.parametrize("play", SILENCES.values(), ids=SILENCES)
+@pytest.mark.parametrize("prepare", SILENCES.values(), ids=SILENCES)
 async def test_server_error_or_silence_is_no_answer(
-    stripe: FaultServer, gateway: StripeGateway, play: Callable[[FaultServer], None]
+    stripe: FaultServer, gateway: StripeGateway, prepare: Callable[[FaultServer], None]
 ) -> None:
-    play(stripe)
+    prepare(stripe)
     assert await gateway.answers() is False
     assert {request.method for request in stripe.requests} == {"GET"}  # aiohttp repeats a read whose connection broke
 

@@ -79,7 +79,7 @@ async def storage(settings: Settings) -> AsyncIterator[Storage]:
 
 @pytest.fixture
 async def service(storage: Storage) -> AsyncIterator[Service]:
-    """The ledger without its loops: nothing happens that a test does not do."""
+    """A ledger without its loops: only the test acts."""
     nowhere = "http://127.0.0.1:9"
     async with StripeGateway("sk_test_nowhere", nowhere, timeout=1) as gateway:
         yield Service(**{part.name: getattr(storage, part.name) for part in fields(storage)}, stripe_url=nowhere, gateway=gateway)
@@ -141,7 +141,7 @@ Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @pytest.fixture
 def connect() -> Connect:
-    """A client of any application of ours; without a token unless one is given."""
+    """Return a function that opens a client of an application; without a token unless one is given."""
 
     @asynccontextmanager
     async def connected(app: Starlette, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
@@ -174,11 +174,11 @@ async def anonymous_client(app: Starlette, connect: Connect) -> AsyncIterator[ht
         yield client
 
 
-# --- what a marketplace does ------------------------------------------------------------------------------------------
+# --- the marketplace --------------------------------------------------------------------------------------------------
 
 
 class Shop:
-    """A marketplace that keeps the rules, for tests about something else."""
+    """A marketplace that makes valid calls."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -193,7 +193,7 @@ class Shop:
         return await self._post("/v1/orders", self.an_order(order_id, amount, **shares))
 
     async def paid(self, order_id: str = "o1", amount: int = 10_000, **shares: int) -> dict[str, UUID]:
-        """A paid order; its transfers' ids by seller."""
+        """Make a paid order; return its transfers' ids by seller."""
         await self.order(order_id, amount, **shares)
         order = await self._post(f"/v1/orders/{order_id}/paid", {})
         return {transfer["seller_id"]: UUID(transfer["transfer_id"]) for transfer in order["transfers"]}
@@ -215,7 +215,7 @@ def shop(client: httpx.AsyncClient) -> Shop:
     return Shop(client)
 
 
-# --- what Stripe does -------------------------------------------------------------------------------------------------
+# --- the worker -------------------------------------------------------------------------------------------------------
 
 
 class StripeWorker:
@@ -228,7 +228,7 @@ class StripeWorker:
         self._made = 0
 
     async def does(self, transfer_id: UUID) -> str:
-        """It works; answers the id at Stripe."""
+        """Make the next call succeed; return the id at Stripe."""
         self._made += 1
         stripe_id = f"tr_{self._made}"
         await self._step(transfer_id, lambda amount: Succeeded(stripe_id, amount))
@@ -238,13 +238,13 @@ class StripeWorker:
         await self._step(transfer_id, lambda amount: outcome)
 
     async def is_called(self, transfer_id: UUID) -> None:
-        """The intent is recorded, the outcome is not."""
+        """Record the intent of the next call, but no outcome."""
         uow = await self._ledger.load([transfer_id])
         begin(uow.transfer(transfer_id), self._clock.now(), self.POLICY)
         await self._ledger.append(uow)
 
     async def refuses_the_open_call(self, transfer_id: UUID) -> None:
-        """The call that `is_called` began was definitely refused."""
+        """Record a definite refusal of the call that `is_called` began."""
         uow, now = await self._ledger.load([transfer_id]), self._clock.now()
         transfer = uow.transfer(transfer_id)
         assert transfer.operation is not None
@@ -270,7 +270,7 @@ def at_stripe(service: Service) -> StripeWorker:
     return StripeWorker(service)
 
 
-# --- what senders of webhooks do --------------------------------------------------------------------------------------
+# --- senders of webhooks ----------------------------------------------------------------------------------------------
 
 
 class WebhookSenders:
@@ -293,7 +293,7 @@ def senders(service: Service) -> WebhookSenders:
 
 @pytest.fixture
 def without() -> Callable[..., Service]:
-    """The same service with some settings changed."""
+    """Return a function that changes settings of a service."""
 
     def changed(service: Service, **settings: Any) -> Service:
         return replace(service, settings=replace(service.settings, **settings))

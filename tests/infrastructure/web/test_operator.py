@@ -10,7 +10,7 @@ MIA = {"actor": "mia", "reason": "account under review"}
 
 
 async def stuck(shop: Shop, at_stripe: StripeWorker) -> str:
-    """A paid transfer whose reversal was given up; its path."""
+    """Make a paid transfer whose reversal has failed for good; return its path."""
     transfer_id = (await shop.paid(ada=8_000))["ada"]
     await at_stripe.does(transfer_id)
     await shop.refund("r1")

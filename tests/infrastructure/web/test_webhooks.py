@@ -214,7 +214,7 @@ async def test_database_outage_refuses_webhook_with_503(
 async def test_payment_webhook_becomes_job_that_pays_sellers(
     anonymous_client: httpx.AsyncClient, client: httpx.AsyncClient, senders: WebhookSenders, shop: Shop, service: Service
 ) -> None:
-    """The door and the inbox's reactions speak of the same event."""
+    """The web and the webhook handlers read the same event."""
     from application.webhooks.handler import DONE, StoredEvent, WebhookHandler
     from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
     from infrastructure.postgres.directory import PostgresDirectory

@@ -20,7 +20,7 @@ SECRET = "payment_response_hash_key"
 
 @pytest.fixture
 async def hook(control: HyperswitchControl, receiver: WebhookReceiver) -> Callable[..., Awaitable[Json]]:
-    """The listener is the profile's webhook; returns the way to change it."""
+    """Register the receiver as the profile's webhook; return the function that changes it."""
     await control.webhook(url=receiver.url, secret=SECRET)
     return control.webhook
 

@@ -34,7 +34,7 @@ class StripeCaller:
         return await self.post("/v1/transfers", body, key)
 
     async def made(self, key: str | None = None, **fields: object) -> Json:
-        """The transfer that was made."""
+        """Make a transfer, and return it."""
         answer = await self.transfer(key, **fields)
         assert answer.status_code == 200, answer.text
         made: Json = answer.json()
@@ -55,7 +55,7 @@ ErrorOf = Callable[[httpx.Response], tuple[int, str, str | None, str | None]]
 
 @pytest.fixture
 def config() -> SimulatorConfig:
-    """A test that wants another one parametrizes `config`."""
+    """A test that needs other settings parametrizes `config`."""
     return SimulatorConfig(virtual_start=NINE_O_CLOCK)
 
 
@@ -79,7 +79,7 @@ async def control(running: tuple[RunningSimulator, SimulatorControl]) -> AsyncIt
 
 @pytest.fixture
 async def api_at() -> AsyncIterator[OpenCaller]:
-    """Callers of any URL; closed at the end."""
+    """Open callers of any URL; closed at the end."""
     async with AsyncExitStack() as stack:
 
         def open_caller(url: str) -> StripeCaller:

@@ -74,7 +74,7 @@ class InProcessSimulator:
 
 
 @pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Coroutine[object, object, None]], None]:
+def run_virtually(monkeypatch: pytest.MonkeyPatch) -> Callable[[Coroutine[object, object, None]], None]:
     """Run a coroutine in virtual time, where opening a socket fails."""
 
     def run(story: Coroutine[object, object, None]) -> None:
@@ -89,17 +89,17 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Coroutine[object, object,
     return run
 
 
-def test_call_neither_sleeps_nor_opens_socket(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_call_neither_sleeps_nor_opens_socket(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         simulator = InProcessSimulator()
         made = (await simulator.transfer()).json()
         reversal = (await simulator.http.post(f"/v1/transfers/{made['id']}/reversals", data={"amount": 5})).json()
         assert (made["created"], reversal["created"], now()) == (int(START), int(START), START)
 
-    play(story())
+    run_virtually(story())
 
 
-def test_simulated_time_is_the_given_clock(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_simulated_time_is_the_given_clock(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         simulator = InProcessSimulator()
         first = (await simulator.transfer()).json()
@@ -110,10 +110,10 @@ def test_simulated_time_is_the_given_clock(play: Callable[[Coroutine[object, obj
         assert (again["created"] - first["created"], again["id"] == first["id"]) == (86_400, False)
         assert [round(call["at"] - START) for call in simulator.world.log] == [0, 86_399, 86_400]
 
-    play(story())
+    run_virtually(story())
 
 
-def test_recorded_latency_slows_only_executed_calls(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_recorded_latency_slows_only_executed_calls(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         simulator = InProcessSimulator(latency="recorded")
         for fields in (Json(), Json(), Json(amount=0)):
@@ -122,10 +122,10 @@ def test_recorded_latency_slows_only_executed_calls(play: Callable[[Coroutine[ob
         assert 0.6 < durations[0] <= 1.327
         assert durations[1:] == [0, 0]
 
-    play(story())
+    run_virtually(story())
 
 
-def test_same_seed_takes_same_time(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_same_seed_takes_same_time(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
     durations = []
 
     async def story(seed: int) -> None:
@@ -134,11 +134,13 @@ def test_same_seed_takes_same_time(play: Callable[[Coroutine[object, object, Non
         durations.append([call["seconds"] for call in simulator.world.log])
 
     for seed in (1, 1, 2):
-        play(story(seed))
+        run_virtually(story(seed))
     assert durations[0] == durations[1] != durations[2]
 
 
-def test_paced_fleet_is_never_limited_and_unpaced_mostly_is(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_paced_fleet_is_never_limited_and_unpaced_mostly_is(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     """Stripe's limit of 25 per second, twice that often asked, with the latency of real calls."""
 
     async def asked(simulator: InProcessSimulator, per_second: float, calls: int) -> float:
@@ -155,10 +157,10 @@ def test_paced_fleet_is_never_limited_and_unpaced_mostly_is(play: Callable[[Coro
         assert await asked(InProcessSimulator(**limits), 25, 500) == 0
         assert 0.4 < await asked(InProcessSimulator(**limits), 50, 500) < 0.5
 
-    play(story())
+    run_virtually(story())
 
 
-def test_webhook_deliveries_use_given_function(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_webhook_deliveries_use_given_function(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
     heard: list[tuple[int, bytes, str]] = []
 
     async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
@@ -178,10 +180,12 @@ def test_webhook_deliveries_use_given_function(play: Callable[[Coroutine[object,
             assert stripe.WebhookSignature.verify_header(body.decode(), signature, SECRET, tolerance=None)
         await simulator.world.close()
 
-    play(story())
+    run_virtually(story())
 
 
-def test_webhook_answered_too_late_counts_as_undelivered(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_webhook_answered_too_late_counts_as_undelivered(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
         await asyncio.sleep(21)
         return 200
@@ -195,10 +199,10 @@ def test_webhook_answered_too_late_counts_as_undelivered(play: Callable[[Corouti
         assert (elapsed(), simulator.world.webhooks.log.outcomes[0]["outcome"]) == (20, "given_up")
         await simulator.world.close()
 
-    play(story())
+    run_virtually(story())
 
 
-def test_lost_answer_is_a_connection_error(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_lost_answer_is_a_connection_error(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         simulator = InProcessSimulator()
         for kind, made in (("reset_before_commit", 0), ("reset_after_commit", 1)):
@@ -207,10 +211,10 @@ def test_lost_answer_is_a_connection_error(play: Callable[[Coroutine[object, obj
                 await simulator.transfer(kind)
             assert len(simulator.world.books.transfers) == made
 
-    play(story())
+    run_virtually(story())
 
 
-def test_caller_giving_up_does_not_undo_call(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_caller_giving_up_does_not_undo_call(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
     async def story() -> None:
         simulator = InProcessSimulator(latency="recorded")
         call = asyncio.ensure_future(simulator.transfer())
@@ -220,10 +224,10 @@ def test_caller_giving_up_does_not_undo_call(play: Callable[[Coroutine[object, o
         await call
         assert (await simulator.transfer()).headers["idempotent-replayed"] == "true"
 
-    play(story())
+    run_virtually(story())
 
 
-def test_object_of_500_is_made_and_announced_later(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_object_of_500_is_made_and_announced_later(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
     heard: list[int] = []
 
     async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
@@ -241,10 +245,10 @@ def test_object_of_500_is_made_and_announced_later(play: Callable[[Coroutine[obj
         assert (len(simulator.world.books.transfers), heard) == (2, [3600, 7200])
         await simulator.world.close()
 
-    play(story())
+    run_virtually(story())
 
 
-def test_advanced_clock_runs_due_work(play: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_advanced_clock_runs_due_work(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
     """For tests that drive the simulator's clock by hand instead of sleeping."""
 
     async def story() -> None:
@@ -256,7 +260,7 @@ def test_advanced_clock_runs_due_work(play: Callable[[Coroutine[object, object, 
         simulator.world.advance(1)
         assert [transfer.created for transfer in simulator.world.books.transfers] == [int(START) + 3600]
 
-    play(story())
+    run_virtually(story())
 
 
 def test_one_clock_is_enough() -> None:
@@ -265,7 +269,7 @@ def test_one_clock_is_enough() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_days_of_chaos_keep_books_sound(play: Callable[[Coroutine[object, object, None]], None], seed: int) -> None:
+def test_days_of_chaos_keep_books_sound(run_virtually: Callable[[Coroutine[object, object, None]], None], seed: int) -> None:
     async def story() -> None:
         chance = random.Random(seed)
         match = {"probability": 0.2, "seed": seed}
@@ -284,4 +288,4 @@ def test_days_of_chaos_keep_books_sound(play: Callable[[Coroutine[object, object
         assert len(simulator.world.books.transfers) == 100
         assert (await simulator.http.get("/_sim/invariants")).json()["violations"] == []
 
-    play(story())
+    run_virtually(story())

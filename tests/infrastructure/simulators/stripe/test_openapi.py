@@ -131,7 +131,7 @@ def test_error_answer_matches_stripe_schema(name: str) -> None:
 
 
 def unnamed(path: str) -> str:
-    """The path without the names of its placeholders."""
+    """Return the path without the names of its placeholders."""
     return re.sub(r"\{.*?\}", "{}", path)
 
 

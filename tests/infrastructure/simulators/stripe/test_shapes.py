@@ -22,7 +22,7 @@ SHAPES: dict[str, tuple[type[stripe.StripeObject], str]] = {
 
 
 def declared(kind: type[stripe.StripeObject]) -> dict[str, bool]:
-    """The fields of the SDK's class, and whether each may be missing or null."""
+    """Return the fields of the SDK's class, and whether each may be missing or null."""
     (tree,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(tree, ast.ClassDef)
     annotated = [node for node in tree.body if isinstance(node, ast.AnnAssign)]

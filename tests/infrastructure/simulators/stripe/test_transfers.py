@@ -287,7 +287,7 @@ async def test_unknown_charge_exists_on_first_use_by_default(api: StripeCaller) 
     assert (await api.made(source_transaction="ch_anything"))["source_transaction"] == "ch_anything"
 
 
-# --- who may call -----------------------------------------------------------------------------------------------------
+# --- API keys ---------------------------------------------------------------------------------------------------------
 
 
 async def test_call_requires_secret_looking_key(api: StripeCaller, refused: ErrorOf) -> None:

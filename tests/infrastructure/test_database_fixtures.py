@@ -23,7 +23,7 @@ def exists(server: str, url: str) -> bool:
 
 
 def kill_run_of(url: str, server: str) -> None:
-    """Ends the connection that marks the run as alive, and waits until the server has forgotten it."""
+    """End the connection that marks the run as alive, and wait until the server has forgotten it."""
     with psycopg.connect(server) as connection:
         ended = connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"

@@ -174,23 +174,23 @@ def test_server_starts_after_power_failure(server: EmbeddedPostgres) -> None:
 def test_recorded_pids_of_other_programs_are_not_killed(server: EmbeddedPostgres) -> None:
     with other_user(server.base):
         kill_everything_of(server.base)
-    with stranger_of_the_same_account(server.base) as stranger:
+    with process_of_the_same_account(server.base) as other:
         notes = [server.base / "data" / "postmaster.pid", server.base / ".s.PGSQL.5432.lock"]
         for note in notes:
-            note.write_text("\n".join([str(stranger.pid), *note.read_text().split("\n")[1:]]))
+            note.write_text("\n".join([str(other.pid), *note.read_text().split("\n")[1:]]))
         server.acquire()
-        assert stranger.poll() is None
-        assert postmaster(server.base) != stranger.pid
+        assert other.poll() is None
+        assert postmaster(server.base) != other.pid
 
 
 @contextmanager
-def stranger_of_the_same_account(base: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process_of_the_same_account(base: Path) -> Iterator[subprocess.Popen[bytes]]:
     account = base.stat().st_uid if os.geteuid() == 0 else None
-    with subprocess.Popen(["sleep", "60"], user=account) as stranger:
+    with subprocess.Popen(["sleep", "60"], user=account) as other:
         try:
-            yield stranger
+            yield other
         finally:
-            stranger.kill()
+            other.kill()
 
 
 @linux_only
