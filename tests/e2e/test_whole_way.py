@@ -112,7 +112,7 @@ async def test_a_lost_answer_is_a_503_that_may_be_repeated(shop: Shop, buyers: B
     await buyers.psp.fault("reset_after_commit", CREATE_PAYMENT, times=1)
     lost, again = await shop.pay(), await shop.pay()
     assert (lost.status_code, lost.json()["code"]) == (503, "psp_silent")
-    assert "safe" in lost.json()["detail"]
+    assert "send the request again" in lost.json()["detail"]
     assert (again.status_code, again.json()["payment_id"]) == (200, "o1")
     assert len((await buyers.psp.ledger())["payments"]) == 1
     assert {call["key"] for call in await buyers.calls(CREATE_PAYMENT)} == {"o1"}
