@@ -81,7 +81,7 @@ async def test_unsent_transfer_is_held_until_retry(
     )
     alarms = await ledger.alarms()
     assert alarms["payment_failed_after_paid"].endswith("shows it as 'failed'. Transfers held back: 1; paid already: 0.")
-    assert alarms["held_back"].endswith("Nothing of it is sent before it is retried or resolved.")
+    assert alarms["held_back"].endswith("Nothing is sent before the transfer is retried or resolved.")
 
     await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
     await view.reached("o1", "completed")
