@@ -53,7 +53,7 @@ class OrderMatches(NamedTuple):
     by_payment: Sequence[str] = ()
     """Two at most: enough to know that the payment is ambiguous."""
     paid: frozenset[str] = frozenset()
-    """Those of all these orders that are paid."""
+    """Ids of these orders that are paid."""
 
     @property
     def sole_by_payment(self) -> str | None:

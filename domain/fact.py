@@ -63,9 +63,13 @@ class Stream(Aggregate):
         return {"originator_id": stream_id, "originator_version": 1, "timestamp": now, "originator_topic": cls.TOPIC}
 
     def record(self, fact: Fact) -> None:
-        """Apply a fact and keep it for the next append."""
+        """Apply a fact and keep it for the next append. Raises the errors of `check`, and then nothing has changed."""
+        self.check(fact)
         fact.mutate(self)
         self.pending_events.append(fact)
+
+    def check(self, fact: Fact) -> None:
+        """Refuse a fact that this aggregate's state does not allow. The base class allows every fact."""
 
     def next(self, now: datetime) -> Stamp:
         """Return the stamp of the next fact, as a TypedDict so that `**self.next(now)` is type-checked.

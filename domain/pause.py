@@ -107,7 +107,7 @@ class Pause(Stream, topic=TOPIC, opening=Installed):
 
     @property
     def paused_by_stripe(self) -> bool:
-        """Whether a Stripe event has paused the scope, so that another event may resume it."""
+        """Return whether a Stripe event has paused the scope, so that another event may resume it."""
         return self.paused and self.actor.startswith(STRIPE)
 
     def resume(self, actor: str, reason: str, now: datetime) -> bool:

@@ -17,7 +17,7 @@ from domain.refund import facts as refund_facts
 from domain.seller_transfer import facts as transfer_facts
 
 HINDERED_TOO_LONG = timedelta(hours=1)
-"""How long Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency key in use) before an alarm."""
+"""Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency key in use) before an alarm."""
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
 """Prefixes of the detail of an answer that the ledger cannot interpret."""
 

@@ -19,9 +19,9 @@ class DisputeRow(NamedTuple):
     currency: str
     status: str
     withdrawn: bool
-    """Whether the bank has ever taken the money from the platform."""
+    """True if the bank has ever taken the money from the platform."""
     reinstated: bool
-    """Whether the bank has given the money back."""
+    """True if the bank has given the money back."""
     reason: str | None
     """Reason of the buyer, in the provider's words."""
     version: int

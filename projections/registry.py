@@ -149,7 +149,7 @@ class FoldedStream(NamedTuple):
 
     state: Fold | None = None
     troubled: bool = False
-    """Whether an alarm may be open that the next fact clears."""
+    """True if an alarm may be open that the next fact clears."""
 
     @classmethod
     def of(cls, facts: Sequence[Fact]) -> "FoldedStream":

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from application.backfill.matching import Doubt, Match, Missing, matched, money_of
+from application.backfill.matches import Doubt, Match, Missing, matched, money_of
 from application.gateways import ListedTransfer, StripeBooks
 from application.ports import Clock
 from domain.errors import ConstraintBroken, Refused, StripeSilent

@@ -42,7 +42,15 @@ def adopt(uow: UnitOfWork, transfer_id: UUID, seen: TransferAtStripe, finding_id
     transfer = uow.transfer(transfer_id)
     found = _adoptable(transfer, seen, finding_id, now)
     reduced, before = dict(transfer.reductions), set(causes_vanished(transfer))
-    _take_in(transfer, seen, found, f"adopted by {by.actor}: {by.reason}", by.actor, now)
+    note = f"adopted by {by.actor}: {by.reason}"
+    if found.kind is DifferenceKind.EXTERNAL_REVERSAL:
+        record_external(transfer, seen, now, note, only=found.stripe_id)
+    elif found.reversal_id is not None:
+        complete_reversal(transfer, found.reversal_id, found.stripe_id, found.at_risk, None, now, note)
+    elif lacks_only_the_id(transfer):
+        transfer.backfill(seen.stripe_transfer_id, by.actor, note, now)
+    else:
+        complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note)
     vanished = [cause_id for cause_id in causes_vanished(transfer) if cause_id not in before]
     for cause_id in [*vanished, *transfer.undone_since(reduced)]:
         recover_again(uow, uow.order(transfer.order_id), cause_id, now)
@@ -59,17 +67,6 @@ def _adoptable(transfer: SellerTransfer, seen: TransferAtStripe, finding_id: str
     if found.obstacle is not None:
         raise NotAdoptable(finding_id, found.obstacle)
     return found
-
-
-def _take_in(transfer: SellerTransfer, seen: TransferAtStripe, found: Difference, note: str, actor: str, now: datetime) -> None:
-    if found.kind is DifferenceKind.EXTERNAL_REVERSAL:
-        record_external(transfer, seen, now, note, only=found.stripe_id)
-    elif found.reversal_id is not None:
-        complete_reversal(transfer, found.reversal_id, found.stripe_id, found.at_risk, None, now, note)
-    elif lacks_only_the_id(transfer):
-        transfer.backfill(seen.stripe_transfer_id, actor, note, now)
-    else:
-        complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note)
 
 
 def _noted(uow: UnitOfWork, difference: Difference, now: datetime) -> Finding:

@@ -5,7 +5,7 @@ taken from the seller's transfers of the order, newest first. An amount below ze
 are withdrawn, an open call is awaited, and an amount that was really taken comes back by a compensating transfer.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from domain.errors import ImportDiffers
@@ -32,7 +32,8 @@ def pay_sellers(order: Order, now: datetime, imported: Sequence[SellerTransfer] 
         for seller_id in part:
             of_one = of_seller(transfers, seller_id)
             target = sum(earlier[seller_id] for earlier in parts.values())
-            debit(of_one, _due(target, parts, of_one), cause_id, now)
+            for transfer, amount in debits(of_one, _due(target, parts, of_one)):
+                transfer.take_back(cause_id, amount, now)
     return transfers
 
 
@@ -95,12 +96,12 @@ def _covered_by_import(parts: Mapping[str, Mapping[str, int]], transfers: Sequen
     return sum(part[transfers[0].seller_id] for cause_id, part in parts.items() if cause_id in covered)
 
 
-def debit(transfers: Sequence[SellerTransfer], due: int, cause_id: str, now: datetime) -> None:
-    """Take `due` from these transfers in turn, up to the room of each. Reversals made by others at Stripe reduce the room."""
+def debits(transfers: Sequence[SellerTransfer], due: int) -> Iterator[tuple[SellerTransfer, int]]:
+    """Divide `due` among these transfers in turn, up to the room of each. Reversals made by others at Stripe reduce the room."""
     for transfer in transfers:
         amount = min(due, transfer.room)
         if amount > 0:
-            transfer.take_back(cause_id, amount, now)
+            yield transfer, amount
             due -= amount
 
 
@@ -116,9 +117,9 @@ def recover_shares(order: Order, transfers: Sequence[SellerTransfer], cause_id: 
         if not of_one:
             continue
         due = _due(target, parts, of_one)
-        if due > 0:
-            debit(of_one, due, cause_id, now)
-        elif due < 0:
+        for transfer, amount in debits(of_one, due):
+            transfer.take_back(cause_id, amount, now)
+        if due < 0:
             made += _give_back(order, of_one, -due, cause_id, now)
     for transfer in made:
         order.owe(transfer.id, transfer.seller_id, transfer.original, cause_id, now)

@@ -27,7 +27,7 @@ class AllocatedRefund(NamedTuple):
     explicit: dict[str, int] | None
     effective: bool
     rounds: int = 1
-    """How often it became effective."""
+    """Number of times that the refund became effective."""
 
 
 class CountedDispute(NamedTuple):

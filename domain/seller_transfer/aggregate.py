@@ -42,12 +42,11 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         )
         return opened(cls, fact)
 
-    def record(self, fact: Fact) -> None:
-        """Apply a fact if the life cycle allows it. Raises IllegalTransition, and then nothing has changed."""
+    def check(self, fact: Fact) -> None:
+        """Refuse a fact that the life cycle does not allow. Raises IllegalTransition."""
         after = fact.leads_to if isinstance(fact, facts.TransferFact) else None
         if after is not None and not self._may_enter(after, fact):
             raise IllegalTransition(self.id, self.status, after, type(fact).__name__)
-        super().record(fact)
 
     def _may_enter(self, after: TransferStatus, fact: Fact) -> bool:
         by_actor = isinstance(fact, facts.Reopened) and operator_may(self.status, after)
@@ -107,7 +106,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         if self.unsent and not self.unverified:
             self._reduce(refund_id, amount, now)
         elif self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
-            self._request(self._reversal_id(refund_id), refund_id, amount, now)
+            self.record(self._requested(self._reversal_id(refund_id), refund_id, amount, now))
         else:
             self._enqueue(refund_id, amount, now)
 
@@ -125,16 +124,14 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         rounds = (str(reversal_name(self.id, refund_id, n)) for n in range(1, len(self.reversals) + 2))
         return next(name for name in rounds if name not in self.reversals)
 
-    def _request(self, reversal_id: str, refund_id: str | None, amount: int, now: datetime) -> None:
-        self.record(
-            facts.ReversalRequested(
-                **self.next(now),
-                reversal_id=reversal_id,
-                refund_id=refund_id,
-                amount=amount,
-                reason=reason_of(refund_id).value,
-                next_retry_at=now,
-            )
+    def _requested(self, reversal_id: str, refund_id: str | None, amount: int, now: datetime) -> facts.ReversalRequested:
+        return facts.ReversalRequested(
+            **self.next(now),
+            reversal_id=reversal_id,
+            refund_id=refund_id,
+            amount=amount,
+            reason=reason_of(refund_id).value,
+            next_retry_at=now,
         )
 
     def _enqueue(self, refund_id: str, amount: int, now: datetime) -> None:
@@ -157,7 +154,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         """Request the reversal that waited longest, if the status of the transfer allows it."""
         if self.queue and self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
             reversal = self.queue[0]
-            self._request(reversal.reversal_id, reversal.refund_id, reversal.amount, now)
+            self.record(self._requested(reversal.reversal_id, reversal.refund_id, reversal.amount, now))
 
     def forgo_queue(self, now: datetime) -> None:
         """Replace waiting reversals by reductions, since Stripe definitely refused the transfer."""

@@ -297,7 +297,8 @@ def _nothing_left(transfer: SellerTransfer, reversal: Reversal, seen: TransferAt
 def _less_left(transfer: SellerTransfer, reversal: Reversal, operation: Operation, seen: TransferAtStripe, now: datetime) -> None:
     """Record the external reversals of a part, and request the amount left under a new key."""
     for external in external_reversals(transfer, seen):
-        _record_external(transfer, external, now)
+        transfer.record(_external_request(transfer, external, now))
+        _end_external(transfer, external, now)
     note = f"{reversal.amount} was asked, {seen.reversible} is left at Stripe."
     transfer.record(
         facts.ReversalRequested(
@@ -313,21 +314,24 @@ def _less_left(transfer: SellerTransfer, reversal: Reversal, operation: Operatio
     )
 
 
-def _record_external(transfer: SellerTransfer, external: ReversalAtStripe, now: datetime, note: str | None = None) -> None:
-    """Record the request and the outcome of an external reversal in one append; it is never sent."""
-    reversal_id = external_id(transfer.id, external.stripe_reversal_id)
-    transfer.record(
-        facts.ReversalRequested(
-            **transfer.next(now),
-            reversal_id=reversal_id,
-            refund_id=None,
-            amount=external.amount,
-            reason=Reason.EXTERNAL.value,
-            next_retry_at=now,
-            note=note or _made_by(external),
-        )
+def _external_request(
+    transfer: SellerTransfer, external: ReversalAtStripe, now: datetime, note: str | None = None
+) -> facts.ReversalRequested:
+    """Build the request of an external reversal. Its outcome follows in the same append, so the ledger never sends it."""
+    return facts.ReversalRequested(
+        **transfer.next(now),
+        reversal_id=external_id(transfer.id, external.stripe_reversal_id),
+        refund_id=None,
+        amount=external.amount,
+        reason=Reason.EXTERNAL.value,
+        next_retry_at=now,
+        note=note or _made_by(external),
     )
-    _end(transfer, transfer.reversals[reversal_id], external.stripe_reversal_id, external.amount, EXTERNAL, now)
+
+
+def _end_external(transfer: SellerTransfer, external: ReversalAtStripe, now: datetime) -> None:
+    reversal = transfer.reversals[external_id(transfer.id, external.stripe_reversal_id)]
+    _end(transfer, reversal, external.stripe_reversal_id, external.amount, EXTERNAL, now)
 
 
 def _made_by(reversal: ReversalAtStripe) -> str:
@@ -346,4 +350,5 @@ def record_external(
     if transfer.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
         for reversal in external_reversals(transfer, seen):
             if only in (None, reversal.stripe_reversal_id):
-                _record_external(transfer, reversal, now, note)
+                transfer.record(_external_request(transfer, reversal, now, note))
+                _end_external(transfer, reversal, now)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from application.backfill.matching import Missing
+from application.backfill.matches import Missing
 from application.reconciliation.ports import IgnoredFinding, UnlistedTransfer
 from infrastructure.postgres.connections import Connection, Pool, connect, fetch_all, fetch_one, fetch_rows
 from infrastructure.postgres.named_queries import queries

@@ -112,7 +112,7 @@ class ApiOperation:
 
     @property
     def guarded(self) -> bool:
-        """Whether the call needs the token. Only these calls refuse unknown query parameters: probes and webhook senders add their own."""
+        """True if the call needs the token. Only these calls refuse unknown query parameters: probes and webhook senders add their own."""
         return self.path.startswith(GUARDED)
 
 

@@ -12,7 +12,7 @@ import structlog
 import typer
 
 from application.backfill.backfill import Backfill
-from application.backfill.matching import Doubt, Match
+from application.backfill.matches import Doubt, Match
 from application.rate_limited_stripe import RateLimitedStripe
 from infrastructure.bootstrap import running
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter

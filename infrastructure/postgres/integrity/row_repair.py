@@ -18,7 +18,7 @@ from projections.registry import Derived
 BATCH = 250
 """Streams repaired in one transaction; appends wait for that, some tens of milliseconds."""
 ATTEMPTS, PAUSE = 25, 0.2
-"""How often, and after how many seconds, a row that another session holds is tried again."""
+"""Number of tries for a row that another session holds, and the seconds between them."""
 LOCK = "select pg_advisory_xact_lock(x'6c6564676572'::bigint), set_config('lock_timeout', '200ms', true)"
 REMOVE = """
     delete from {table} t using json_populate_recordset(null::{table}, %s) g where {same_key} returning row_to_json(t)::text

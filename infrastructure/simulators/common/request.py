@@ -84,7 +84,7 @@ class EarlyAnswer(Exception):
         super().__init__(answer.status)
         self.answer = answer
         self.stored = stored
-        """Whether the idempotency key will repeat the answer."""
+        """True if the idempotency key will repeat the answer."""
 
 
 class ConnectionEnded(Exception):

@@ -26,7 +26,7 @@ class ProviderConfig:
     accepted_keys: frozenset[str] | None = None
     """None accepts every secret key."""
     lock_wait: float = 2.0
-    """How long a request waits for another one that works on the same object, before 429."""
+    """Time for which a request waits for another request on the same object, before 429."""
     virtual_start: float | None = None
     """Epoch seconds of a clock that stands still until a test advances it; None follows the real clock."""
     faults: tuple[Mapping[str, Any], ...] = ()

@@ -42,7 +42,7 @@ class SimulatorConfig(ProviderConfig):
     auto_charges: bool = True
     """Any `ch_…` or `py_…` exists on first use as a source_transaction and covers any amount."""
     connected_reserves: bool = False
-    """Whether sellers may go below zero when a transfer is reversed."""
+    """True if a reversal may make a seller's balance negative."""
 
     idempotency_ttl: float = 86_400.0
     global_rate: float | None = None

@@ -55,7 +55,7 @@ class StripeOperation(ApiOperation):
     """Properties that `expand` may name; None ignores `expand`."""
     check: Check | None = None
     for_accounts: bool = False
-    """Whether a request can name a connected account."""
+    """True if a request can name a connected account."""
 
     def read(self, form: Form) -> Params:
         """Read the parameters. Raises Refusal."""

@@ -4,7 +4,7 @@ from collections.abc import Set
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from application.backfill.matching import Doubt, Match, Missing, matched
+from application.backfill.matches import Doubt, Match, Missing, matched
 from application.gateways import ListedTransfer
 from domain.provider_call.stripe_objects import TransferAtStripe
 
