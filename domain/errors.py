@@ -4,9 +4,9 @@ LedgerError
 ├── Refused                  the command is not possible in the present state; nothing changed
 │   ├── IllegalTransition        the life cycle has no such arrow
 │   ├── ContentDiffers           the same id again, with other content
-│   │   └── ImportDiffers            an order's shares are not the transfers that were imported for it
+│   │   └── ImportDiffers            an order's shares differ from its imported transfers
 │   ├── UnknownId                nothing is stored under this id
-│   ├── Contradiction            a report that a recorded final status rules out; the provider has to be asked
+│   ├── Contradiction            a report that a recorded final status rules out; ask the provider
 │   ├── NotTheAuthority          a report by a provider without authority over the order
 │   ├── ExceedsOrder             an amount above the rest of the order
 │   ├── CallInFlight             a call to Stripe is under way; its outcome comes first
@@ -19,7 +19,7 @@ LedgerError
 ├── Conflict                 another writer appended first: reload and decide again
 ├── Unavailable              the database cannot answer now; the request may be fine
 ├── StripeSilent             Stripe could not be asked; nothing changed
-├── PspSilent                the payment provider's answer is unknown; the same request can be repeated safely
+├── PspSilent                the payment provider's answer is unknown; repeat the same request
 └── ConstraintBroken         the database refused the rows of the facts; names the constraint
 """
 

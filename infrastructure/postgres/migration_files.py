@@ -2,7 +2,7 @@
 
 MigrationError
 ├── InvalidMigrations      the files are not pairs numbered 1, 2, 3, …
-├── UnknownVersion         no file describes the version that the caller asks for, or that the database has
+├── UnknownVersion         no file describes the wanted version, or the database's
 ├── DevelopmentDatabase    the database has the migrations of an unreleased development version
 ├── EditedMigration        an applied file was changed
 └── MigrationFailed        PostgreSQL refused the SQL of a file

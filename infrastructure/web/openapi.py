@@ -36,7 +36,7 @@ PATH_PARAMETERS: Mapping[str, Json] = {
 }
 PROBLEM: Json = {
     "type": "object",
-    "description": "RFC 9457. `code` is stable; `detail` names the fault, the expectation and the remedy.",
+    "description": "RFC 9457. `code` is stable; `detail` names fault, expectation and remedy.",
     "required": ["type", "title", "status", "code", "detail"],
     "properties": {
         "type": {"type": "string"},

@@ -20,9 +20,9 @@ _DEFERRED: dict[str, str] = {
     DeferralReason.ABSENT: "The payment provider does not know the refund",
     DeferralReason.UNKNOWN_THERE: "The payment provider accepted the refund before and does not know it now; a person should check it there",
     DeferralReason.LOOK_UP_FAILED: "The payment provider did not answer the look-up",
-    DeferralReason.LOOK_UP_LATER: "The ledger looks the refund up at the payment provider after the last call has ended",
+    DeferralReason.LOOK_UP_LATER: "The ledger asks the payment provider after the last call has ended",
     DeferralReason.GIVEN_BACK: "The call was not sent",
-    DeferralReason.HELD: "The payment provider's answer contradicts the ledger; a person should check it",
+    DeferralReason.HELD: "The payment provider's answer contradicts the ledger; check it",
 }
 
 

@@ -16,7 +16,7 @@ _UNTIL: dict[str, str] = {
     WaitingFor.REVERSAL: "until the reversal before it has ended",
     WaitingFor.OPERATOR: "until an operator retries the transfer",
     WaitingFor.FUNDS: "until the balance is sufficient",
-    "payment": "until a person has checked the buyer's payment, and retries or resolves the transfer",
+    "payment": "until a person has checked the payment, and retries or resolves it",
     WaitingFor.ACCOUNT: "until the seller's account is ready and an operator retries",
 }
 _NEXT = {

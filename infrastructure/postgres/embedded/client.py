@@ -101,7 +101,8 @@ class EmbeddedPostgres:
         self._lease: int | None = None
 
     def url(self, db: str = "postgres") -> str:
-        return f"postgresql://postgres@/{quote(db, safe='')}?host={quote(str(self._sockets))}&port={PORT}"
+        name, host = quote(db, safe=""), quote(str(self._sockets))
+        return f"postgresql://postgres@/{name}?host={host}&port={PORT}"
 
     def acquire(self, timeout: float = 60.0) -> str:
         """Become a user of the server, start it if necessary, and return the URL of the database `postgres`.

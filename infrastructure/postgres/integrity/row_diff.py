@@ -23,7 +23,8 @@ COMPARE = """
          union all
         -- a row whose stream is another one
         select t.* from {table} t join expected e using ({key})
-         where t.{stream} <> e.{stream} and not t.{stream} = any(%(streams)s::uuid[]::{stream_type}[])
+         where t.{stream} <> e.{stream}
+           and not t.{stream} = any(%(streams)s::uuid[]::{stream_type}[])
     )
     select array[{key_texts}], e.cells, k.cells
       from (select {key}, array[{cells}]::text[] as cells from expected) e
@@ -43,7 +44,8 @@ STRANGERS = """
            select from ledger_events e where e.originator_id = {stream_uuid})
 """
 TEXT_TO_UUID = """
-    case when {stream} ~ '^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$' then {stream}::uuid end
+    case when {stream} ~ '^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$'
+         then {stream}::uuid end
 """
 Cells = Mapping[str, str | None]
 

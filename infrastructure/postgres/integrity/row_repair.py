@@ -21,10 +21,12 @@ ATTEMPTS, PAUSE = 25, 0.2
 """Number of tries for a row that another session holds, and the seconds between them."""
 LOCK = "select pg_advisory_xact_lock(x'6c6564676572'::bigint), set_config('lock_timeout', '200ms', true)"
 REMOVE = """
-    delete from {table} t using json_populate_recordset(null::{table}, %s) g where {same_key} returning row_to_json(t)::text
+    delete from {table} t using json_populate_recordset(null::{table}, %s) g
+     where {same_key} returning row_to_json(t)::text
 """
 WRITE = """
-    insert into {table} ({columns}) select {columns} from json_populate_recordset(null::{table}, %s) order by {key}
+    insert into {table} ({columns})
+    select {columns} from json_populate_recordset(null::{table}, %s) order by {key}
     on conflict ({key}) do update set {assignments}
 """
 RESTORE = "insert into {table} ({columns}) select {columns} from json_populate_recordset(null::{table}, %s)"
