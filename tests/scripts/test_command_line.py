@@ -17,6 +17,7 @@ from domain.order.state import Share
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.migrate import DEVELOPMENT_SHA256, RECORD
 from infrastructure.settings import settings_from
+from tests.support import preforked
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
@@ -28,8 +29,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))}
-    command = [sys.executable, "-m", "scripts", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**clean, **environment}, cwd=ROOT, timeout=60)
+    return preforked.run(arguments, {**clean, **environment}, timeout=60)
 
 
 async def paid_order(database_url: str) -> str:

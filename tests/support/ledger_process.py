@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
@@ -17,6 +15,7 @@ from typing import Any
 import httpx
 
 from infrastructure.hyperswitch.signature import HEADER, sign
+from tests.support import preforked
 from tests.support.json_types import Json
 from tests.support.service import CURRENCY, account
 
@@ -44,8 +43,8 @@ def environment(database_url: str, stripe_url: str, **changes: str) -> dict[str,
 class LedgerProcess:
     """A process of `python -m scripts serve` or `worker`, and its log lines."""
 
-    def __init__(self, process: Process, port: int) -> None:
-        self._process, self.url = process, f"http://127.0.0.1:{port}"
+    def __init__(self, process: preforked.ForkedProcess, log: asyncio.StreamReader, port: int) -> None:
+        self._process, self._log, self.url = process, log, f"http://127.0.0.1:{port}"
         self.lines: list[str] = []
         self._spoke, self._silent = asyncio.Condition(), False
         self._listening = asyncio.create_task(self._listen())
@@ -85,8 +84,7 @@ class LedgerProcess:
         return code
 
     async def _listen(self) -> None:
-        assert self._process.stderr is not None
-        async for line in self._process.stderr:
+        async for line in self._log:
             async with self._spoke:
                 self.lines.append(line.decode(errors="replace").rstrip())
                 self._spoke.notify_all()
@@ -106,19 +104,13 @@ async def begin(given: Mapping[str, str], command: str = "serve") -> LedgerProce
     """Start a process, and return while it is starting."""
     port = _free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "scripts",
-        command,
-        env={**clean, **given, "LEDGER_PORT": str(port)},
-        stdin=DEVNULL,
-        stdout=DEVNULL,
-        stderr=PIPE,
-        cwd=ROOT,
-        limit=1 << 24,  # of one log line
-    )
-    return LedgerProcess(process, port)
+    ours, theirs = os.pipe()
+    log = asyncio.StreamReader(limit=1 << 24)  # of one log line
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(log), os.fdopen(ours, "rb"))
+    with open(os.devnull, "wb") as nowhere, os.fdopen(theirs, "wb") as stderr:  # noqa: ASYNC230 - nothing blocks
+        given_all = {**clean, **given, "LEDGER_PORT": str(port)}
+        process = preforked.start([command], given_all, nowhere.fileno(), stderr.fileno())
+    return LedgerProcess(process, log, port)
 
 
 def _free_port() -> int:
