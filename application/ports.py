@@ -181,7 +181,7 @@ class Inbox(Protocol):
 class Alarms(Protocol):
     """Alarms for a person, one per kind and subject."""
 
-    async def raise_(self, kind: str, subject: str, detail: str) -> None: ...
+    async def raise_alarm(self, kind: str, subject: str, detail: str) -> None: ...
 
     async def clear(self, kind: str, subject: str) -> bool:
         """Clear an alarm; return whether it was raised."""

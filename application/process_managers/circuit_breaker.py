@@ -158,7 +158,7 @@ class BreakerMonitor(Loop):
         if too_long and not self.state.outage:
             if await self._breaker.open_breaker():
                 log.warning("Stripe does not answer, nothing is sent until it does")
-                await self._alarms.raise_(*OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row.")
+                await self._alarms.raise_alarm(*OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row.")
             await self.refresh()
         elif self.state.outage:
             await self._give_back()

@@ -22,7 +22,7 @@ from projections.orders import OrderRow
 from projections.refunds import RefundRow
 from projections.registry import Fold, fold
 from projections.statements import Period, SellerStatement, StatementAccounts, account_of
-from projections.transfer_fold import TransferFold
+from projections.transfer_and_reversals import TransferFold
 
 STREAMS_AT_ONCE = 100
 """Transfers of a seller in memory at a time; the larger, the longer other calls wait while these are decoded."""

@@ -17,9 +17,9 @@ from application.webhooks.handler import (
     WebhookAlarm,
     WebhookResult,
 )
+from application.webhooks.stripe.event_object import READ_WITHIN, UNREADABLE_RETRY, StripeObjects
 from application.webhooks.stripe.events import TRANSFER, StripeEvent, TransferObject
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
-from application.webhooks.stripe.objects import READ_WITHIN, UNREADABLE_RETRY, StripeObjects
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
