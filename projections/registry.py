@@ -2,7 +2,8 @@
 
 One row is the fold of exactly one stream. A loaded stream therefore yields its rows in the same pass: append, rebuild, `as_of`
 queries and verification are the same fold, without a second query or a lock.
-A new aggregate or read model is one file and one entry in `READ_MODELS`.
+A new read model needs a file here with its row and `evolve`, a file in `sentences/`, an entry in `READ_MODELS`, a migration
+(the table, and its branch in the SQL function `ledger_append`) and its name in `TABLES` of `infrastructure/postgres/event_store.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -88,12 +88,12 @@ class AsOfQueries:
         return Moment(head if position is None else position, instant)
 
     async def transfer(self, transfer_id: UUID, moment: Moment) -> TransferFold | None:
-        """Return one transfer; None before it existed."""
+        """Return the transfer as it was at `moment`; None if it did not exist then."""
         folded = _folded(await self._facts.of(transfer_id), moment)
         return folded if isinstance(folded, TransferFold) else None
 
     async def order(self, order_id: str, moment: Moment) -> OrderThen | None:
-        """Return one order; None before it existed."""
+        """Return the order as it was at `moment`; None if it did not exist then."""
         streams = await self._streams_of(order_id)
         facts = await self._facts.several(streams)
         known = [_folded(facts.get(stream, []), moment) for stream in streams]

@@ -93,7 +93,7 @@ class StripeTransfers:
 
 
 def _result_without_read(ours: SellerTransfer, carried: TransferObject) -> WebhookResult | None:
-    """Return a result that needs no read at Stripe, so that not every call of ours leads to one."""
+    """Return the result if it can be decided without reading Stripe, else None. Most events only echo our own calls."""
     if ours.stripe_transfer_id == carried.id and carried.amount_reversed <= ours.amount_reversed:
         return Ignored(NO_NEWS)
     if ours.in_flight is not None and ours.operation is not None and ours.operation.in_call:
