@@ -47,12 +47,12 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             total = money(fact.refunded, currency)
             return (
                 f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} is effective, and the order's refunds now total {total}; "
-                f"{_targets(fact.targets, currency)}."
+                f"{_targets(fact.targets)}."
             )
         case order_facts.RefundRevoked():
             return (
                 f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} failed after it succeeded, and the sellers get their "
-                f"shares of the refund back; {_targets(fact.targets, currency)}."
+                f"shares of the refund back; {_targets(fact.targets)}."
             )
         case order_facts.RefundSetAside():
             amount = money(fact.amount, fact.currency)
@@ -64,12 +64,12 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             counted = money(fact.counted, currency)
             return (
                 f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is effective, {counted} of it after refunds; "
-                f"{_targets(fact.targets, currency)}."
+                f"{_targets(fact.targets)}."
             )
         case order_facts.DisputeRevoked():
             return (
                 f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is not effective any more, and the sellers get "
-                f"their shares of the dispute back; {_targets(fact.targets, currency)}."
+                f"their shares of the dispute back; {_targets(fact.targets)}."
             )
         case order_facts.DisputeSetAside():
             amount = money(fact.amount, fact.currency)
@@ -78,20 +78,22 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 "an operator has to decide."
             )
         case order_facts.CompensationOwed():
-            amount = money(fact.amount, currency)
+            amount = money(fact.amount, None)  # in the currency of the transfer
             return (
                 f"{begin(cause(fact.cause_id))} no longer takes {amount} that seller {fact.seller_id!r} has given back; "
                 f"transfer {fact.transfer_id!r} pays the amount back."
             )
         case order_facts.Resettled():
             return (
-                f"The outcome at Stripe differs from the plan for {cause(fact.cause_id)}; "
+                f"An outcome at Stripe differs from the plan for {cause(fact.cause_id)}; "
                 "the ledger computed again how much each seller owes, and no action is needed."
             )
         case _:
             assert_never(fact)
 
 
-def _targets(targets: dict[str, int], currency: str | None) -> str:
-    totals = ", ".join(f"{money(amount, currency)} from {seller!r}" for seller, amount in targets.items() if amount > 0)
-    return f"in total, the order's refunds and disputes now take {totals or 'nothing from the sellers'}"
+def _targets(targets: dict[str, int]) -> str:
+    # a seller may be paid in another currency than the order's, and the fact does not name it
+    totals = ", ".join(f"{money(amount, None)} from {seller!r}" for seller, amount in targets.items() if amount > 0)
+    taken = f"{totals} (in the currency of each share)" if totals else "nothing from the sellers"
+    return f"together, the order's refunds and disputes now take {taken}"

@@ -31,7 +31,7 @@ _NEXT = {
 }
 
 _UNCLEARED = (
-    "the older system may have paid it, so nothing is sent until an operator clears the transfer: `retry` looks for it at Stripe first, "
+    "the older system may have paid the transfer, so nothing is sent until an operator clears the transfer: `retry` looks for it at Stripe first, "
     "and `resolve` records the transfer that exists there"
 )
 
@@ -147,12 +147,12 @@ def _deferred(fact: facts.AttemptDeferred) -> str:
     if fact.why == DeferralReason.ABSENT:
         return f"The ledger looked {operation} up at Stripe and found nothing; the ledger sends {operation} at {when}."
     if fact.given_back is not None:
-        return f"Stripe had an outage, so attempt {fact.given_back} for {operation} does not count; the next is due at {when}."
+        return f"Stripe had an outage, so attempt {fact.given_back} for {operation} does not count; the next attempt is due at {when}."
     if fact.why == DeferralReason.REJECTED:
         return f"Stripe refused {operation} ({why}); the ledger sends it again at {when}."
     if fact.waiting_for:
         return f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for, operation)}, and the ledger tries again at {when}."
-    return f"Stripe did not begin {operation}, and no attempt is used up ({fact.why}: {why}); the next is due at {when}."
+    return f"Stripe did not begin {operation}, and no attempt is used up ({fact.why}: {why}); the next attempt is due at {when}."
 
 
 def _reduced(fact: facts.AmountReduced, currency: str | None) -> str:
@@ -219,7 +219,7 @@ def _settled(fact: facts.PartiallyReversed | facts.Reversed, currency: str | Non
 
 def _evidence(fact: facts.EvidenceHeld, currency: str | None) -> str:
     kept = f"Stripe's {fact.stripe_id!r} of {money(fact.amount, currency)} is kept as evidence for {_operation(fact.what)}"
-    return f"{kept} ({clause(fact.detail)}); nothing more is sent for it, and an operator has to decide."
+    return f"{kept} ({clause(fact.detail)}); nothing more is sent for {_operation(fact.what)}, and an operator has to decide."
 
 
 def _held_back(fact: facts.HeldBack) -> str:
