@@ -157,9 +157,7 @@ class EvidenceDiffers(Refused):
 
     code = "evidence_differs"
 
-    def __init__(
-        self, stripe_id: str, why: str, remedy: str = "check the id, or give another object as evidence"
-    ) -> None:
+    def __init__(self, stripe_id: str, why: str, remedy: str = "check the id, or give another object as evidence") -> None:
         self.stripe_id, self.why = stripe_id, why
         super().__init__(f"{stripe_id} {why}; {remedy}.")
 

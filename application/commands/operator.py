@@ -140,7 +140,9 @@ def _transfer_to_read(known: str | None, evidence: str) -> str | None:
     """
     if evidence.startswith(REVERSAL) and known is None:
         raise EvidenceDiffers(
-            evidence, "cannot be read, since the Stripe id of its transfer is missing here", "run `backfill` for the transfer first"
+            evidence,
+            "cannot be read, since the Stripe id of its transfer is missing here",
+            "run `backfill` for the transfer first",
         )
     return known if evidence.startswith(REVERSAL) else evidence if evidence.startswith(TRANSFER) else None
 

@@ -21,7 +21,9 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             )
         case order_facts.RefundReserved():
             amount = money(fact.amount, currency)
-            return f"The ledger reserves {amount} for refund {fact.refund_id!r}; it asks the payment provider for the refund next."
+            return (
+                f"The ledger reserves {amount} for refund {fact.refund_id!r}; it asks the payment provider for the refund next."
+            )
         case order_facts.RefundReleased():
             amount = money(fact.amount, currency)
             return f"Refund {fact.refund_id!r} failed; {amount} of the order can be refunded again."

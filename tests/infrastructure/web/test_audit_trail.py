@@ -33,7 +33,9 @@ async def _handled(service: Service, anonymous_client: httpx.AsyncClient, sender
     """Received over HTTP, claimed from the inbox, and handled."""
     (await anonymous_client.post("/webhooks/hyperswitch", content=event, headers=senders.hyperswitch(event))).raise_for_status()
     claimed = await service.inbox.claim("test", 1, service.settings.lease)
-    reactions = WebhookHandler(hyperswitch=HyperswitchPaymentsRefunds(service.commands, PostgresDirectory(service.pool)).handlers())
+    reactions = WebhookHandler(
+        hyperswitch=HyperswitchPaymentsRefunds(service.commands, PostgresDirectory(service.pool)).handlers()
+    )
     for one in claimed.events:
         await reactions.handle(StoredEvent(one.inbox_id, one.provider, one.event_id, one.event_type, one.body))
 

@@ -118,7 +118,10 @@ def test_amounts_name_their_unit() -> None:
         (made(transfer_facts.Created, cause="sale"), "is to be paid"),
         (made(transfer_facts.Created, cause='["compensation"]'), "given back"),
         (made(transfer_facts.Failed, waiting_for="account", next_retry_at=None), "until the seller's account is ready"),
-        (made(transfer_facts.Failed, waiting_for="funds"), "until the balance is sufficient, and the ledger sends the transfer again at"),
+        (
+            made(transfer_facts.Failed, waiting_for="funds"),
+            "until the balance is sufficient, and the ledger sends the transfer again at",
+        ),
         (made(transfer_facts.AttemptDeferred, why="unknown", waiting_for=None), "under the same key"),
         (made(transfer_facts.AttemptDeferred, why="unknown", exhausted=True), "up at Stripe, and nothing is sent"),
         (made(transfer_facts.AttemptDeferred, why="rate_limited", waiting_for=None), "no attempt is used up"),
