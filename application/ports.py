@@ -181,10 +181,10 @@ class Inbox(Protocol):
 class Alarms(Protocol):
     """Alarms for a person, one per kind and subject."""
 
-    async def raise_(self, kind: str, subject: str, detail: str) -> None: ...
+    async def raise_alarm(self, kind: str, subject: str, detail: str) -> None: ...
 
     async def clear(self, kind: str, subject: str) -> bool:
-        """Clear an alarm; return whether it was raised."""
+        """Clear an alarm; return whether the alarm was open."""
 
     async def clear_all(self, subject: str) -> None:
         """Clear the alarms of every kind about this subject."""

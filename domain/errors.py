@@ -94,7 +94,8 @@ class Contradiction(Refused):
     def __init__(self, kind: str, name: str, recorded: str, reported: str) -> None:
         self.kind, self.name, self.recorded, self.reported = kind, name, recorded, reported
         super().__init__(
-            f"{kind} {name!r} is recorded as {recorded}, but reported as {reported}; ask the payment provider for its status."
+            f"{kind} {name!r} is recorded as {recorded}, but reported as {reported}; "
+            f"ask the payment provider for the status of this {kind.lower()}."
         )
 
 
@@ -105,7 +106,10 @@ class NotTheAuthority(Refused):
 
     def __init__(self, order_id: str) -> None:
         self.order_id = order_id
-        super().__init__(f"not the authority: another provider took the payment of order {order_id!r}")
+        super().__init__(
+            f"The provider is not the authority for order {order_id!r}: another provider took the payment or was the first to "
+            "report a refund or dispute, and only its reports count."
+        )
 
 
 class ExceedsOrder(Refused):
@@ -153,9 +157,9 @@ class EvidenceDiffers(Refused):
 
     code = "evidence_differs"
 
-    def __init__(self, stripe_id: str, why: str) -> None:
+    def __init__(self, stripe_id: str, why: str, remedy: str = "check the id, or give another object as evidence") -> None:
         self.stripe_id, self.why = stripe_id, why
-        super().__init__(f"{stripe_id} {why}; check the id, or give another object as evidence.")
+        super().__init__(f"{stripe_id} {why}; {remedy}.")
 
 
 class PspRefused(Refused):
@@ -222,7 +226,10 @@ class PspSilent(LedgerError):
 
     def __init__(self, what: str, why: str) -> None:
         self.what, self.why = what, why
-        super().__init__(f"The payment provider has not answered for {what} ({why.rstrip('.')}); send the request again.")
+        super().__init__(
+            f"The outcome of {what} at the payment provider is unknown ({why.rstrip('.')}); "
+            "send the same request again, it is safe."
+        )
 
 
 class Unavailable(LedgerError):
@@ -235,5 +242,6 @@ class Unavailable(LedgerError):
 
     def __init__(self, why: str, *, in_doubt: bool = False) -> None:
         self.why, self.in_doubt = why, in_doubt
-        stored = "it is unknown whether the request was stored" if in_doubt else "nothing was stored"
-        super().__init__(f"The database cannot answer now ({why}); {stored}, so load again and retry later.")
+        doubtful = "it is unknown whether the request was stored: check whether it took effect, then retry"
+        next_ = doubtful if in_doubt else "nothing was stored: retry later"
+        super().__init__(f"The database cannot answer now ({why}); {next_}.")

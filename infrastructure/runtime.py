@@ -24,13 +24,13 @@ from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from application.webhooks.inbox_worker import InboxLoop
 from application.webhooks.stripe.account_pauses import AccountPauses
 from application.webhooks.stripe.accounts import StripeAccounts
+from application.webhooks.stripe.event_object import StripeObjects
 from application.webhooks.stripe.external_changes import ExternalChanges
-from application.webhooks.stripe.handlers import stripe_handlers
-from application.webhooks.stripe.objects import StripeObjects
+from application.webhooks.stripe.handlers_by_event_type import stripe_handlers
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 from domain.refund.psp_outcome import FOR_EVER
@@ -92,7 +92,7 @@ def _inbox_loop(service: Service) -> InboxLoop:
     settings = service.settings
     handler = WebhookHandler(
         hyperswitch={
-            **HyperswitchPayments(service.commands, directory, service.psp).handlers(),
+            **HyperswitchPaymentsRefunds(service.commands, directory, service.psp).handlers(),
             **HyperswitchDisputes(service.commands, directory, settings.dispute_policy).handlers(),
         },
         stripe=_stripe_handlers(service, directory),

@@ -1,4 +1,4 @@
-"""The read model `alarms`: facts that need a person's attention.
+"""The read model `alarms`: facts that need an operator's attention.
 
 Alarms are rows, raised and cleared in the transaction of the facts that cause them.
 """
@@ -15,6 +15,8 @@ from domain.provider_call.operation import TRANSFER
 from domain.provider_call.reasons import KEY_REFUSED, DeferralReason, FailureReason, WaitingFor
 from domain.refund import facts as refund_facts
 from domain.seller_transfer import facts as transfer_facts
+from projections.sentences.pause import named
+from projections.sentences.text import cause, money
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency key in use) before an alarm."""
@@ -34,7 +36,7 @@ class AlarmKind(StrEnum):
     ON_HOLD = "on_hold"
     """The seller's account cannot receive transfers."""
     HELD_BACK = "held_back"
-    """The payment of the order is doubted."""
+    """The payment of the order is reported as failed after it succeeded."""
     IMPORTED_UNCLEAR = "imported_unclear"
     HINDERED = "hindered"
     STRIPE_REFUSES_THE_KEY = "stripe_refuses_the_key"
@@ -48,7 +50,7 @@ class AlarmKind(StrEnum):
     DISPUTE_SET_ASIDE = "dispute_set_aside"
     PAYMENT_FAILED_AFTER_PAID = "payment_failed_after_paid"
     PAUSED = "paused"
-    """A person or a Stripe event has paused work."""
+    """An operator or a Stripe event has paused work."""
     SENDING_STOPPED = "sending_stopped"
     """The ledger has paused work itself."""
 
@@ -59,7 +61,7 @@ PASSING = (
     _A.AWAITING_FUNDS, _A.ON_HOLD, _A.HELD_BACK, _A.HINDERED, _A.STRIPE_REFUSES_THE_KEY, _A.STRIPE_ANSWER_NOT_UNDERSTOOD,
     _A.IMPORTED_UNCLEAR,
 )  # fmt: skip
-"""Kinds that any end of the operation clears. A retry by a person clears HELD_BACK and IMPORTED_UNCLEAR too."""
+"""Kinds that any end of the operation clears. A retry by an operator clears HELD_BACK and IMPORTED_UNCLEAR too."""
 PASSING_OF_REFUNDS = (_A.PSP_REFUSES_THE_KEY, _A.REFUND_NOT_UNDERSTOOD, _A.REFUND_HINDERED)
 """Kinds that are cleared as soon as the PSP has accepted or decided the refund."""
 
@@ -148,10 +150,10 @@ def _raises(fact: Fact) -> AlarmRow | None:
         case transfer_facts.EvidenceHeld():
             return _raised(_A.EVIDENCE_HELD, fact, fact.detail)
         case transfer_facts.PartiallyReversed() | transfer_facts.Reversed() if fact.drift:
-            detail = f"The reversal took {abs(fact.drift)} minor units {'more' if fact.drift > 0 else 'less'} than requested."
+            detail = f"The reversal took {money(abs(fact.drift), None)} {'more' if fact.drift > 0 else 'less'} than requested."
             return _raised(_A.DRIFT, fact, f"{detail} {fact.note or ''}".rstrip())
         case transfer_facts.ReversalQueued(waiting_for=WaitingFor.OPERATOR):
-            detail = f"A reversal of {fact.amount} minor units for {fact.refund_id!r} waits for an operator."
+            detail = f"A reversal of {money(fact.amount, None)} for {cause(fact.refund_id)} waits for an operator."
             return _raised(_A.PERMANENTLY_FAILED, fact, detail)
         case transfer_facts.AttemptDeferred():
             return _transfer_deferred(fact)
@@ -180,7 +182,7 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(_A.REFUND_FAILED_AFTER_SUCCESS, fact, fact.detail or "The provider reported success before.")
         case pause.Paused():
             kind = _A.SENDING_STOPPED if fact.actor == pause.LEDGER else _A.PAUSED
-            return _raised(kind, fact, f"{fact.scope} is paused by {fact.actor}: {fact.reason}")
+            return _raised(kind, fact, f"{fact.actor} paused {named(fact.scope)}: {fact.reason}")
         case _:
             return None
 

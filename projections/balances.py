@@ -8,7 +8,7 @@ from typing import NamedTuple
 from domain.lifecycle import TransferStatus
 from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.reversal import ReversalStatus
-from projections.transfer_fold import TransferFold
+from projections.transfer_and_reversals import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 _PAID = frozenset({

@@ -2,7 +2,8 @@
 
 One row is the fold of exactly one stream. A loaded stream therefore yields its rows in the same pass: append, rebuild, `as_of`
 queries and verification are the same fold, without a second query or a lock.
-A new aggregate or read model is one file and one entry in `READ_MODELS`.
+A new read model needs a file here with its row and `evolve`, a file in `sentences/`, an entry in `READ_MODELS`, a migration
+(the table, and its branch in the SQL function `ledger_append`) and its name in `TABLES` of `infrastructure/postgres/event_store.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.facts import AnyTransferFact
-from projections import disputes, findings, orders, pauses, payouts, refunds, transfer_fold
+from projections import disputes, findings, orders, pauses, payouts, refunds, transfer_and_reversals
 from projections.alarms import RAISED_BY_FACTS, AlarmRow, alarm_changes, latest_alarms, still_troubled
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
@@ -28,7 +29,7 @@ from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
 from projections.sentences import dispute, finding, order, pause, payout, refund, seller_transfer
-from projections.transfer_fold import TransferFold
+from projections.transfer_and_reversals import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 Fold = tuple[object, ...]
@@ -104,11 +105,11 @@ READ_MODELS = (
     read_model(
         AnyTransferFact,
         TransferFold,
-        transfer_fold.evolve,
+        transfer_and_reversals.evolve,
         seller_transfer.sentence,
         Derived("seller_transfers", SellerTransferRow._fields, ("transfer_id",), "transfer_id"),
         Derived("transfer_reversals", ReversalRow._fields, ("reversal_id",), "transfer_id"),
-        rows=transfer_fold.rows,
+        rows=transfer_and_reversals.rows,
     ),
     read_model(AnyOrderFact, OrderRow, orders.evolve, order.sentence, Derived("orders", OrderRow._fields, ("order_id",))),
     read_model(AnyRefundFact, RefundRow, refunds.evolve, refund.sentence, Derived("refunds", RefundRow._fields)),

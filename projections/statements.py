@@ -15,7 +15,7 @@ from domain.fact import Fact
 from domain.seller_transfer import facts
 from projections.balances import paid
 from projections.registry import fold
-from projections.transfer_fold import TransferFold
+from projections.transfer_and_reversals import TransferFold
 
 US = "us"
 """`settled_by` of a reversal that the ledger made."""

@@ -86,7 +86,7 @@ class OperatorCommands:
     async def _as_ours(self, transfer: SellerTransfer, seen: TransferAtStripe) -> TransferAtStripe:
         """Return `seen` as evidence for `transfer`. Raises EvidenceDiffers when it belongs to another transfer of ours.
 
-        The metadata of an imported transfer may bear an id of an older system, which proves nothing here.
+        For an imported transfer the id in Stripe's metadata is removed, because an older system may have written it.
         """
         if seen.transfer_id == str(transfer.id):
             return seen
@@ -133,9 +133,17 @@ def _resolve(
 
 
 def _transfer_to_read(known: str | None, evidence: str) -> str | None:
-    """Return the id of the transfer at Stripe that this evidence is, or belongs to. None: the evidence is a text."""
+    """Return the id of the transfer at Stripe that this evidence names, or that the named reversal belongs to.
+
+    None if the evidence is not the id of a Stripe transfer or reversal. Raises EvidenceDiffers when it is the id of a reversal
+    and `known`, the Stripe id of our transfer, is missing.
+    """
     if evidence.startswith(REVERSAL) and known is None:
-        raise EvidenceDiffers(evidence, "cannot be read, since the transfer's own Stripe id is missing: backfill that first")
+        raise EvidenceDiffers(
+            evidence,
+            "cannot be read, since the Stripe id of its transfer is missing here",
+            "run `backfill` for the transfer first",
+        )
     return known if evidence.startswith(REVERSAL) else evidence if evidence.startswith(TRANSFER) else None
 
 
@@ -143,6 +151,6 @@ async def _read(gateway: TransferGateway, stripe_transfer_id: str, evidence: str
     try:
         return await gateway.get_transfer(stripe_transfer_id)
     except NotAtStripe as absent:
-        raise EvidenceDiffers(evidence, f"is not at Stripe under this key ({absent})") from None
+        raise EvidenceDiffers(evidence, f"does not exist in this Stripe account ({absent})") from None
     except LookUpFailed as unread:
         raise StripeSilent(evidence, str(unread)) from None

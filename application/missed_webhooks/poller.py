@@ -140,7 +140,7 @@ class Poller(Loop):
 
     async def _raise(self, found: Round) -> None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.types.items()))
-        await self._alarms.raise_(
+        await self._alarms.raise_alarm(
             MISSED, found.provider, f"{found.sentence}: {kinds}. Check that the webhook endpoint receives these types."
         )
 
@@ -148,7 +148,7 @@ class Poller(Loop):
         silent = poll.now - (poll.checked_at or poll.begun_at)
         if signal is ProviderSignal.KEY_REFUSED or silent >= UNCHECKED:
             said = f"Missed webhooks are unknown since {poll.seen_until:%Y-%m-%dT%H:%MZ}: {found.failure}"
-            await self._alarms.raise_(NOT_CHECKED, found.provider, said)
+            await self._alarms.raise_alarm(NOT_CHECKED, found.provider, said)
 
     async def _until_due(self) -> float:
         longest = self._times.interval.total_seconds()

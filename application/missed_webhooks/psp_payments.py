@@ -74,7 +74,7 @@ def _parts(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
 
 
 def _event(payment: PaymentAtPsp) -> PolledEvent:
-    """Return the event in the shape of the PSP's own webhooks, under the same id however often it is found."""
+    """Build a `payment_succeeded` event like the PSP's webhook; its id depends only on the payment."""
     event_id = f"polled:{SUCCEEDED}:{payment.payment_id}"
     shown = {
         "payment_id": payment.payment_id,

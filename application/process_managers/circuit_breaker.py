@@ -4,7 +4,7 @@
   nothing is claimed, a probe closes it, and the attempts that opened it are given back. A single transfer that keeps failing
   only consumes its own attempts.
 - A refused key, or transfers that Stripe does not know, several in a row: the API key or the account is wrong. Sending is
-  paused, with an alarm, until a person resumes it.
+  paused, with an alarm, until an operator resumes it.
 """
 
 import asyncio
@@ -103,7 +103,7 @@ class BreakerMonitor(Loop):
             await self._give_back()
 
     async def turn(self) -> float:
-        """Read the state, and probe Stripe when it is this process's turn."""
+        """Read the state, and probe Stripe when it is this process's turn; return the seconds until the next turn."""
         await self.refresh()
         if self.state.outage and await self._breaker.take_probe():
             await self._probe()
@@ -111,7 +111,7 @@ class BreakerMonitor(Loop):
         return LONGEST_SLEEP if pause is None else min(max(pause, SHORTEST_SLEEP), LONGEST_SLEEP)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep until woken, but at least `SPACING`."""
+        """Sleep until woken, at most `seconds`, and then for `SPACING` more."""
         await super().sleep(seconds)
         await asyncio.sleep(SPACING)
 
@@ -158,7 +158,7 @@ class BreakerMonitor(Loop):
         if too_long and not self.state.outage:
             if await self._breaker.open_breaker():
                 log.warning("Stripe does not answer, nothing is sent until it does")
-                await self._alarms.raise_(*OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row.")
+                await self._alarms.raise_alarm(*OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row.")
             await self.refresh()
         elif self.state.outage:
             await self._give_back()

@@ -14,8 +14,8 @@ from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Operation
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.external_reversals import names_ours
 from domain.seller_transfer.reversal import Reversal, ReversalStatus
-from domain.seller_transfer.reversal_outcome import names_ours
 
 GRACE = timedelta(minutes=10)
 """A call without an outcome for longer is lost, as after a restore: its worker would have looked it up by now."""

@@ -12,7 +12,8 @@ from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
 from domain.identity import finding_stream
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer, causes_vanished
-from domain.seller_transfer.reversal_outcome import complete_reversal, record_external
+from domain.seller_transfer.external_reversals import record_external
+from domain.seller_transfer.reversal_outcome import complete_reversal
 from domain.seller_transfer.transfer_outcome import complete
 
 

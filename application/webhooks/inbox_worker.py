@@ -100,7 +100,7 @@ class InboxLoop(Loop):
     async def _again(self, event: ClaimedEvent, reason: str, wait: timedelta) -> None:
         await self._inbox.retry_later(event.inbox_id, self._clock.now() + wait, reason, counted=False)
         if self._overdue(event):
-            await self._alarms.raise_(WebhookAlarm.PARKED_TOO_LONG, f"{event.provider}:{event.event_id}", reason)
+            await self._alarms.raise_alarm(WebhookAlarm.PARKED_TOO_LONG, f"{event.provider}:{event.event_id}", reason)
 
     async def _park(self, event: ClaimedEvent, parked: Parked, ignored: dict[int, str]) -> None:
         overdue = self._overdue(event)
@@ -112,12 +112,12 @@ class InboxLoop(Loop):
         await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
         kind = parked.alarm or (WebhookAlarm.PARKED_TOO_LONG if overdue else None)
         if kind is not None:
-            await self._alarms.raise_(kind, f"{event.provider}:{event.event_id}", parked.reason)
+            await self._alarms.raise_alarm(kind, f"{event.provider}:{event.event_id}", parked.reason)
 
     async def _failed(self, event: ClaimedEvent, reason: str) -> None:
         if event.attempts + 1 >= MAX_ATTEMPTS:
             # the alarm first: if the process ends in between, the event is tried once more, and does not die silently
-            await self._alarms.raise_(WebhookAlarm.DEAD, f"{event.provider}:{event.event_id}", reason)
+            await self._alarms.raise_alarm(WebhookAlarm.DEAD, f"{event.provider}:{event.event_id}", reason)
             await self._inbox.bury(event.inbox_id, reason)
         else:
             await self._later(event, reason, counted=True)

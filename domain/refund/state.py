@@ -53,7 +53,7 @@ class Part(TypedDict):
 
 
 class RefundState(Stream):
-    """State of one refund. `key` is its first name, under which the order and its transfers know it."""
+    """State of one refund. `key` is the id under which the refund was first recorded; the order and its transfers use it."""
 
     def __init__(self) -> None:
         self.status: RefundStatus

@@ -1,7 +1,7 @@
 """Aggregate of a seller transfer: the money to one seller for one cause, and all its reversals.
 
-It has the commands of refunds, operators and the payment hold. `transfer_outcome` and `reversal_outcome` record the answers
-of Stripe; `domain.order.recovery` decides how much the refunds of an order take from each transfer.
+It has the commands of refunds, operators and the payment hold. `transfer_outcome`, `reversal_outcome` and `external_reversals`
+record the answers of Stripe; `domain.order.recovery` decides how much the refunds of an order take from each transfer.
 
 The payment hold keeps back unsent transfers after a report that a payment, recorded as succeeded, has failed. It ends
 by `retry` or `resolve`. Refunds go on meanwhile: they reduce or cancel a transfer that is held back.

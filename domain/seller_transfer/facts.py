@@ -165,7 +165,7 @@ class Cancelled(TransferFact):
 
 
 class PermanentlyFailed(TransferFact):
-    """The automatic attempts have ended: a person has to decide."""
+    """The automatic attempts have ended: an operator has to decide."""
 
     TOPIC = "ledger.seller_transfer.permanently_failed"
     LEADS_TO = TransferStatus.PERMANENTLY_FAILED
@@ -202,7 +202,10 @@ class EvidenceHeld(TransferFact):
 
 
 class HeldBack(TransferFact):
-    """The payment is reported as failed: nothing is sent before a person decides. An open call is looked up first."""
+    """The payment is reported as failed: nothing is sent before an operator decides.
+
+    If a call is open, the ledger first looks up its outcome.
+    """
 
     TOPIC = "ledger.seller_transfer.held_back"
     why: str
@@ -217,7 +220,7 @@ class HeldBack(TransferFact):
 
 
 class RetryRequested(TransferFact):
-    """A person asked for an attempt now."""
+    """An operator asked for an attempt now."""
 
     TOPIC = "ledger.seller_transfer.retry_requested"
     actor: str
@@ -259,7 +262,10 @@ class Reopened(TransferFact):
 
 
 class Resolved(TransferFact):
-    """A person recorded how it ended. `to` is the new status; None leaves the status."""
+    """An operator ended the transfer, or one reversal of it (`reversal_id`), by evidence instead of a call to Stripe.
+
+    `to` is the new status; None leaves the status.
+    """
 
     TOPIC = "ledger.seller_transfer.resolved"
     actor: str

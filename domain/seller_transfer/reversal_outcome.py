@@ -3,12 +3,9 @@
 The wording of a refusal decides nothing: the transfer and all its reversals are read again, and Stripe's records decide.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
-from uuid import UUID
 
-from domain.identity import external_reversal, may_be_ours, reversal_name
 from domain.lifecycle import TransferStatus
 from domain.provider_call import deferral
 from domain.provider_call.operation import Operation
@@ -19,12 +16,19 @@ from domain.provider_call.steps import LookUp, proves_absence
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.external_reversals import end_external, external_request, external_reversals
 from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
-from domain.seller_transfer.stripe_call import defer_not_done, give_up, keep_evidence, postpone, send_again
+from domain.seller_transfer.stripe_call import (
+    EXTERNAL,
+    US,
+    defer_not_done,
+    end_reversal,
+    give_up,
+    keep_evidence,
+    postpone,
+    send_again,
+)
 
-US, EXTERNAL = "us", "external"
-MOST_ROUNDS = 20
-"""Maximum number of reversals per transfer and refund that are recognised as ours by their ids."""
 NOT_ABOUT_FUNDS = ("parameter_", "account_", "amount_too_", "livemode_mismatch", "resource_missing")
 """Prefixes of error codes that, according to the documentation, have nothing to do with a balance."""
 
@@ -52,7 +56,7 @@ def complete_reversal(
         transfer.reopen(f"stripe:{stripe_reversal_id}", "Stripe holds the reversal", now, reversal)
         reversal = transfer.reversals[reversal_id]
     if reversal is not None and reversal.state is ReversalStatus.REQUESTED:
-        _end(transfer, reversal, stripe_reversal_id, amount, US, now, note, request_id)
+        end_reversal(transfer, reversal, stripe_reversal_id, amount, US, now, note, request_id)
         transfer.release_queue(now)
     elif reversal is None or reversal.stripe_reversal_id != stripe_reversal_id:
         detail = f"Stripe holds {stripe_reversal_id} for a reversal that is {reversal.state if reversal else 'unknown'} here."
@@ -64,36 +68,7 @@ def complete_by(
 ) -> None:
     """Record a reversal at Stripe, ours or an external one, as the outcome of our running reversal."""
     by = US if made.reversal_id == reversal_id else EXTERNAL
-    _end(transfer, transfer.reversals[reversal_id], made.stripe_reversal_id, made.amount, by, now, note)
-
-
-def _end(
-    transfer: SellerTransfer,
-    reversal: Reversal,
-    stripe_reversal_id: str | None,
-    amount: int,
-    settled_by: str,
-    now: datetime,
-    note: str | None = None,
-    request_id: str | None = None,
-) -> None:
-    total = transfer.amount_reversed + amount
-    if total >= transfer.amount:
-        transfer.empty_queue(now)
-    ending = facts.Reversed if total >= transfer.amount else facts.PartiallyReversed
-    transfer.record(
-        ending(
-            **transfer.next(now),
-            reversal_id=reversal.reversal_id,
-            stripe_reversal_id=stripe_reversal_id,
-            amount=amount,
-            amount_reversed=total,
-            settled_by=settled_by,
-            drift=amount - reversal.amount,
-            note=note,
-            request_id=request_id,
-        )
-    )
+    end_reversal(transfer, transfer.reversals[reversal_id], made.stripe_reversal_id, made.amount, by, now, note)
 
 
 def record_failure(
@@ -236,59 +211,13 @@ def _made_by_older_system(transfer: SellerTransfer, reversal: Reversal, seen: Tr
     return True
 
 
-def external_reversals(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
-    """Return the reversals at Stripe that this ledger neither made nor recorded, oldest first."""
-    known = set(transfer.reversals)
-    settled = {reversal.stripe_reversal_id for reversal in transfer.reversals.values()}
-    unnamed = [
-        made
-        for made in reversed(seen.reversals)
-        if made.reversal_id not in known
-        and made.stripe_reversal_id not in settled
-        and external_id(transfer.id, made.stripe_reversal_id) not in known
-        # ours, for a refund that a restore has lost: recorded as external, it would count again once the refund is reported
-        and not names_ours(transfer, made)
-    ]
-    return _not_in_the_sum(transfer, unnamed)
-
-
-def names_ours(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
-    """Return whether its id says that this ledger made it.
-
-    An older system may have used similar ids, so for an imported transfer only ids derived from transfer and refund count.
-    """
-    if not transfer.imported or made.refund_id is None:
-        return not transfer.imported and may_be_ours(made.reversal_id)
-    return made.reversal_id in {str(reversal_name(transfer.id, made.refund_id, n)) for n in range(1, MOST_ROUNDS + 1)}
-
-
-def _not_in_the_sum(transfer: SellerTransfer, unnamed: Sequence[ReversalAtStripe]) -> list[ReversalAtStripe]:
-    """Return the reversals that `amount_reversed` does not contain yet.
-
-    Reversals from before an import, or several external ones together, are recorded as a sum: it contains the oldest.
-    """
-    summed = transfer.amount_reversed - sum(c.settled for c in transfer.reversals.values() if c.stripe_reversal_id)
-    others: list[ReversalAtStripe] = []
-    for made in unnamed:
-        if made.amount <= summed:
-            summed -= made.amount
-        else:
-            others.append(made)
-    return others
-
-
-def external_id(transfer_id: UUID, stripe_reversal_id: str) -> str:
-    """Return our id for an external reversal at Stripe."""
-    return str(external_reversal(transfer_id, stripe_reversal_id))
-
-
 def _nothing_left(transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime) -> None:
     others = external_reversals(transfer, seen)
     theirs = others[0].stripe_reversal_id if len(others) == 1 else None
     unrecorded = seen.amount_reversed - transfer.amount_reversed
     amount = min(reversal.amount, unrecorded) if transfer.queue else unrecorded
     listed = ", ".join(made.stripe_reversal_id for made in others) or "reversals known here already"
-    _end(transfer, reversal, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
+    end_reversal(transfer, reversal, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
     transfer.release_queue(now)
     if transfer.in_flight is not None:  # the rest of the external amount counts for the reversals that waited
         _nothing_left(transfer, transfer.in_flight, seen, now)
@@ -297,8 +226,8 @@ def _nothing_left(transfer: SellerTransfer, reversal: Reversal, seen: TransferAt
 def _less_left(transfer: SellerTransfer, reversal: Reversal, operation: Operation, seen: TransferAtStripe, now: datetime) -> None:
     """Record the external reversals of a part, and request the amount left under a new key."""
     for external in external_reversals(transfer, seen):
-        transfer.record(_external_request(transfer, external, now))
-        _end_external(transfer, external, now)
+        transfer.record(external_request(transfer, external, now))
+        end_external(transfer, external, now)
     note = f"{reversal.amount} was asked, {seen.reversible} is left at Stripe."
     transfer.record(
         facts.ReversalRequested(
@@ -312,43 +241,3 @@ def _less_left(transfer: SellerTransfer, reversal: Reversal, operation: Operatio
             note=note,
         )
     )
-
-
-def _external_request(
-    transfer: SellerTransfer, external: ReversalAtStripe, now: datetime, note: str | None = None
-) -> facts.ReversalRequested:
-    """Build the request of an external reversal. Its outcome follows in the same append, so the ledger never sends it."""
-    return facts.ReversalRequested(
-        **transfer.next(now),
-        reversal_id=external_id(transfer.id, external.stripe_reversal_id),
-        refund_id=None,
-        amount=external.amount,
-        reason=Reason.EXTERNAL.value,
-        next_retry_at=now,
-        note=note or _made_by(external),
-    )
-
-
-def _end_external(transfer: SellerTransfer, external: ReversalAtStripe, now: datetime) -> None:
-    reversal = transfer.reversals[external_id(transfer.id, external.stripe_reversal_id)]
-    _end(transfer, reversal, external.stripe_reversal_id, external.amount, EXTERNAL, now)
-
-
-def _made_by(reversal: ReversalAtStripe) -> str:
-    if reversal.source_refund is not None:
-        return f"made at Stripe by refund {reversal.source_refund} with reverse_transfer"
-    return "made at Stripe outside this ledger"
-
-
-def record_external(
-    transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, note: str | None = None, only: str | None = None
-) -> None:
-    """Record external reversals; while a reversal of ours runs, they wait for its outcome.
-
-    `note` names the way in which they were noticed, if not by an event of Stripe. `only` limits it to one of Stripe's ids.
-    """
-    if transfer.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
-        for reversal in external_reversals(transfer, seen):
-            if only in (None, reversal.stripe_reversal_id):
-                transfer.record(_external_request(transfer, reversal, now, note))
-                _end_external(transfer, reversal, now)

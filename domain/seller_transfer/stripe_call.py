@@ -1,4 +1,4 @@
-"""Calls to Stripe for a transfer or a reversal: next step, frozen body, deferral, evidence.
+"""Calls to Stripe for a transfer or a reversal: next step, frozen body, deferral, evidence, end of a reversal.
 
 The intent is recorded before the call, the outcome in an append of its own. A call that is found without an outcome counts as
 unknown. After an unknown outcome an operation stays open, under the same key and body, until success, a stored rejection or a
@@ -17,6 +17,10 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Rest, Send, Step
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.reversal import Reversal
+
+US, EXTERNAL = "us", "external"
+"""Values of `settled_by`: the ledger made the reversal, or others did."""
 
 
 def begin(transfer: SellerTransfer, now: datetime, policy: Policy, look_first: LookFirst | None = None) -> Step:
@@ -172,3 +176,33 @@ def stop(transfer: SellerTransfer, reason: FailureReason, detail: str, request_i
 def give_up(transfer: SellerTransfer, reason: FailureReason, detail: str, request_id: str | None, now: datetime) -> None:
     """Record that the automatic attempts have ended."""
     transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason=reason.value, detail=detail, request_id=request_id))
+
+
+def end_reversal(
+    transfer: SellerTransfer,
+    reversal: Reversal,
+    stripe_reversal_id: str | None,
+    amount: int,
+    settled_by: str,
+    now: datetime,
+    note: str | None = None,
+    request_id: str | None = None,
+) -> None:
+    """Record that Stripe has reversed `amount` by this reversal. If nothing is left, the reversals that wait are withdrawn."""
+    total = transfer.amount_reversed + amount
+    if total >= transfer.amount:
+        transfer.empty_queue(now)
+    ending = facts.Reversed if total >= transfer.amount else facts.PartiallyReversed
+    transfer.record(
+        ending(
+            **transfer.next(now),
+            reversal_id=reversal.reversal_id,
+            stripe_reversal_id=stripe_reversal_id,
+            amount=amount,
+            amount_reversed=total,
+            settled_by=settled_by,
+            drift=amount - reversal.amount,
+            note=note,
+            request_id=request_id,
+        )
+    )

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from infrastructure.webhook_signature import BadSignature, any_equal, keys_of
+from infrastructure.signature_comparison import BadSignature, any_equal, keys_of
 
 HEADER = "X-Webhook-Signature-512"
 

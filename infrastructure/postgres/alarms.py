@@ -28,7 +28,7 @@ class PostgresAlarms:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def raise_(self, kind: str, subject: str, detail: str) -> None:
+    async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
         """Raise an alarm, or raise it again with new detail."""
         await execute(self._pool, SQL["raise"], {"kind": kind, "subject": subject, "detail": detail})
 

@@ -22,7 +22,7 @@ from projections.orders import OrderRow
 from projections.refunds import RefundRow
 from projections.registry import Fold, fold
 from projections.statements import Period, SellerStatement, StatementAccounts, account_of
-from projections.transfer_fold import TransferFold
+from projections.transfer_and_reversals import TransferFold
 
 STREAMS_AT_ONCE = 100
 """Transfers of a seller in memory at a time; the larger, the longer other calls wait while these are decoded."""
@@ -88,12 +88,12 @@ class AsOfQueries:
         return Moment(head if position is None else position, instant)
 
     async def transfer(self, transfer_id: UUID, moment: Moment) -> TransferFold | None:
-        """Return one transfer; None before it existed."""
+        """Return the transfer as it was at `moment`; None if it did not exist then."""
         folded = _folded(await self._facts.of(transfer_id), moment)
         return folded if isinstance(folded, TransferFold) else None
 
     async def order(self, order_id: str, moment: Moment) -> OrderThen | None:
-        """Return one order; None before it existed."""
+        """Return the order as it was at `moment`; None if it did not exist then."""
         streams = await self._streams_of(order_id)
         facts = await self._facts.several(streams)
         known = [_folded(facts.get(stream, []), moment) for stream in streams]

@@ -15,7 +15,7 @@ def encode(value: object) -> bytes:
 
 
 def members(values: Iterable[object]) -> bytes:
-    """Encode the members of a JSON array without its brackets, to be joined with others."""
+    """Encode values as members of a JSON array, without its brackets; `array` joins several such parts."""
     return b",".join(map(encode, values))
 
 

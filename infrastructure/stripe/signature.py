@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from infrastructure.webhook_signature import BadSignature, any_equal, keys_of
+from infrastructure.signature_comparison import BadSignature, any_equal, keys_of
 
 HEADER = "Stripe-Signature"
 TOLERANCE = timedelta(seconds=300)

@@ -14,7 +14,7 @@ def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
             amount = money(fact.amount, fact.currency)
             return (
                 f"The buyer disputes {amount} of order {fact.order_id!r} in dispute {fact.dispute_id!r}{aside(fact.reason)}, as "
-                f"{fact.source!r} reports; a person has to answer it."
+                f"{fact.source!r} reports; an operator has to answer the dispute."
             )
         case facts.Restated():
             return f"The disputed amount is now {money(fact.amount, currency)}, as {fact.source!r} reports; no money moved yet."
@@ -32,6 +32,9 @@ def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
         case facts.FundsReinstated():
             return f"The platform has its money back, as {fact.source!r} reports; the sellers get their shares back next."
         case facts.Won():
-            return f"The platform won the dispute, as {fact.source!r} reports; the sellers get their shares back after the funds."
+            return (
+                f"The platform won the dispute, as {fact.source!r} reports; the sellers get their shares back "
+                "after Stripe or the PSP returns the money to the platform."
+            )
         case _:
             assert_never(fact)

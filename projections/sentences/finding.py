@@ -18,6 +18,9 @@ def sentence(fact: AnyFindingFact, currency: str | None) -> str:
                 "`reconcile` reports the difference again if its amount changes."
             )
         case Adopted():
-            return f"{fact.actor!r} adopts finding {fact.finding_id!r} ({clause(fact.reason)}); the object at Stripe is recorded."
+            return (
+                f"{fact.actor!r} adopts finding {fact.finding_id!r} ({clause(fact.reason)}); "
+                "the ledger now records what Stripe shows."
+            )
         case _:
             assert_never(fact)

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from domain.order import facts as order_facts
 from domain.order.facts import AnyOrderFact, AuthorityFound, PaymentDoubted
-from projections.sentences.text import clause, money
+from projections.sentences.text import begin, cause, clause, money
 
 
 def sentence(fact: AnyOrderFact, currency: str | None) -> str:
@@ -21,7 +21,9 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             )
         case order_facts.RefundReserved():
             amount = money(fact.amount, currency)
-            return f"{amount} are reserved for refund {fact.refund_id!r}; the ledger asks the payment provider for it next."
+            return (
+                f"The ledger reserves {amount} for refund {fact.refund_id!r}; it asks the payment provider for the refund next."
+            )
         case order_facts.RefundReleased():
             amount = money(fact.amount, currency)
             return f"Refund {fact.refund_id!r} failed; {amount} of the order can be refunded again."
@@ -31,10 +33,13 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
         case PaymentDoubted():
             return (
                 f"Payment {fact.payment_id!r} failed after it succeeded, as {fact.source!r} reports ({clause(fact.detail)}); "
-                f"{fact.held} unsent transfers wait until a person retries or resolves them, and {fact.sent} were sent before."
+                f"transfers held until an operator retries or resolves them: {fact.held}, transfers already paid: {fact.sent}."
             )
         case order_facts.PaymentNamed():
-            return f"The order was paid by payment {fact.payment_id!r}, as {fact.source!r} reports; reports about it count now."
+            return (
+                f"The order was paid by payment {fact.payment_id!r}, as {fact.source!r} reports; "
+                "the ledger now accepts reports about this payment."
+            )
         case AuthorityFound():
             return (
                 f"{fact.provider.capitalize()} was the first provider to report a refund or dispute; "
@@ -43,19 +48,19 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
         case order_facts.RefundAllocated():
             total = money(fact.refunded, currency)
             return (
-                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} is effective, {total} are refunded in total; "
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} is effective, and the order's refunds now total {total}; "
                 f"{_targets(fact.targets)}."
             )
         case order_facts.RefundRevoked():
             return (
-                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} failed after it succeeded; the sellers get their "
-                f"shares of it back, and {_targets(fact.targets)}."
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} failed after it succeeded, and the sellers get their "
+                f"shares of the refund back; {_targets(fact.targets)}."
             )
         case order_facts.RefundSetAside():
             amount = money(fact.amount, fact.currency)
             return (
                 f"Refund {fact.refund_id!r} of {amount} cannot be divided among the sellers, because {fact.why}; "
-                "a person has to decide."
+                "an operator has to decide."
             )
         case order_facts.DisputeCounted():
             counted = money(fact.counted, currency)
@@ -65,30 +70,32 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             )
         case order_facts.DisputeRevoked():
             return (
-                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is not effective any more; the sellers get their "
-                f"shares of it back, and {_targets(fact.targets)}."
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is not effective any more, and the sellers get "
+                f"their shares of the dispute back; {_targets(fact.targets)}."
             )
         case order_facts.DisputeSetAside():
             amount = money(fact.amount, fact.currency)
             return (
                 f"Dispute {fact.dispute_id!r} of {amount} cannot be divided among the sellers, because {fact.why}; "
-                "a person has to decide."
+                "an operator has to decide."
             )
         case order_facts.CompensationOwed():
-            amount = money(fact.amount, currency)
+            amount = money(fact.amount, None)  # in the currency of the transfer
             return (
-                f"The ledger owes seller {fact.seller_id!r} {amount} that {fact.cause_id!r} took and that is not due any more; "
-                f"transfer {fact.transfer_id!r} pays it back."
+                f"{begin(cause(fact.cause_id))} no longer takes {amount} that seller {fact.seller_id!r} has given back; "
+                f"transfer {fact.transfer_id!r} pays the amount back."
             )
         case order_facts.Resettled():
             return (
-                f"{fact.cause_id!r} was revoked during a call to Stripe; "
-                "the sellers' shares of the order were computed again, and no action is needed."
+                f"An outcome at Stripe differs from the plan for {cause(fact.cause_id)}; "
+                "the ledger computed again how much each seller owes, and no action is needed."
             )
         case _:
             assert_never(fact)
 
 
 def _targets(targets: dict[str, int]) -> str:
-    totals = ", ".join(f"{amount} from {seller!r}" for seller, amount in targets.items())
-    return f"the total to take back from the sellers (minor units) is {totals}" if totals else "no seller gives anything back"
+    # a seller may be paid in another currency than the order's, and the fact does not name it
+    totals = ", ".join(f"{money(amount, None)} from {seller!r}" for seller, amount in targets.items() if amount > 0)
+    taken = f"{totals} (in the currency of each share)" if totals else "nothing from the sellers"
+    return f"together, the order's refunds and disputes now take {taken}"

@@ -5,29 +5,42 @@ from typing import assert_never
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, AnyPauseFact, Installed, Paused, Resumed
 from projections.sentences.text import clause
 
+_CALLS = {"transferring": "transfers", "reversing": "reversals", "refunding": "refunds"}
+"""Names of the kinds of work."""
+
 
 def sentence(fact: AnyPauseFact, currency: str | None) -> str:
     """Describe the change of the scope of a pause, and the next step."""
     match fact:
-        case Installed():
-            return f"The ledger can pause {_named(fact.scope)} from now on; nothing is paused yet."
+        case Installed() if fact.scope == LOOK_UP_FIRST:
+            return "An operator can now require a look-up at Stripe before each call; the ledger does not require it yet."
         case Paused() if fact.scope == LOOK_UP_FIRST:
             return (
-                f"{fact.actor!r} requires a look-up at Stripe before each send ({clause(fact.reason)}), "
-                "until `resume` ends the requirement."
+                f"From now on the ledger looks each call up at Stripe before it sends, as {fact.actor!r} requires "
+                f"({clause(fact.reason)}); `resume` ends this."
             )
+        case Resumed() if fact.scope == LOOK_UP_FIRST:
+            return (
+                f"The ledger no longer requires a look-up before each send, as {fact.actor!r} decided "
+                f"({clause(fact.reason)}); due work continues."
+            )
+        case Installed():
+            return f"The ledger can pause {named(fact.scope)} from now on; nothing is paused yet."
         case Paused():
-            return f"{fact.actor!r} pauses {_named(fact.scope)} ({clause(fact.reason)}); due work waits for `resume`."
+            return f"{fact.actor!r} pauses {named(fact.scope)} ({clause(fact.reason)}); due work waits for `resume`."
         case Resumed():
-            return f"{fact.actor!r} resumes {_named(fact.scope)} ({clause(fact.reason)}); due work continues."
+            return f"{fact.actor!r} resumes {named(fact.scope)} ({clause(fact.reason)}); due work continues."
         case _:
             assert_never(fact)
 
 
-def _named(scope: str) -> str:
-    kind, _, name = scope.partition(":")
+def named(scope: str) -> str:
+    """Name the work that a pause of this scope stops."""
     if scope == EVERYTHING:
         return "all calls to Stripe and all refunds"
     if scope == LOOK_UP_FIRST:
-        return "sending without a look-up at Stripe"
-    return f"all {name}" if kind == "work" else f"all work for seller {name!r}"
+        return "each call without a look-up at Stripe"
+    kind, _, name = scope.partition(":")
+    if kind == "work":
+        return f"all {_CALLS.get(name, name)}"
+    return f"all {_CALLS.get(kind, 'work')} for seller {name!r}"

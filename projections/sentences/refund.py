@@ -18,7 +18,7 @@ _DEFERRED: dict[str, str] = {
     DeferralReason.PENDING: "The payment provider has not decided yet",
     DeferralReason.NOT_YET: "The payment provider cannot refund the payment yet",
     DeferralReason.ABSENT: "The payment provider does not know the refund",
-    DeferralReason.UNKNOWN_THERE: "The payment provider accepted the refund before and does not know it now; a person should check it there",
+    DeferralReason.UNKNOWN_THERE: "The payment provider accepted the refund before and does not know it now; an operator should check the refund there",
     DeferralReason.LOOK_UP_FAILED: "The payment provider did not answer the look-up",
     DeferralReason.LOOK_UP_LATER: "The ledger asks the payment provider after the last call has ended",
     DeferralReason.GIVEN_BACK: "The call was not sent",

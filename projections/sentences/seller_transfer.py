@@ -2,21 +2,21 @@
 
 from typing import assert_never
 
-from domain.identity import DISPUTE, SALE
+from domain.identity import SALE
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.reasons import DeferralReason, WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
-from projections.sentences.text import aside, at, clause, money
+from projections.sentences.text import aside, at, begin, cause, clause, money
 
 _UNTIL: dict[str, str] = {
     WaitingFor.TRANSFER: "until the outcome of the transfer is known",
     WaitingFor.REVERSAL: "until the reversal before it has ended",
     WaitingFor.OPERATOR: "until an operator retries the transfer",
     WaitingFor.FUNDS: "until the balance is sufficient",
-    "payment": "until a person has checked the payment, and retries or resolves it",
+    "payment": "until an operator has checked the payment, and retries or resolves the transfer",
     WaitingFor.ACCOUNT: "until the seller's account is ready and an operator retries",
 }
 _NEXT = {
@@ -25,13 +25,13 @@ _NEXT = {
     TransferStatus.COMPLETED: "nothing is due",
     TransferStatus.REVERSAL_PENDING: "the ledger looks the reversal up at Stripe before it is sent",
     TransferStatus.REVERSED: "nothing is due",
-    TransferStatus.PERMANENTLY_FAILED: "a person has to decide",
+    TransferStatus.PERMANENTLY_FAILED: "an operator has to decide",
     TransferStatus.PARTIALLY_REVERSED: "nothing is due",
     TransferStatus.CANCELLED: "nothing is sent",
 }
 
 _UNCLEARED = (
-    "the older system may have paid it, so nothing is sent until a person clears it: `retry` looks for it at Stripe first, "
+    "the older system may have paid the transfer, so nothing is sent until an operator clears the transfer: `retry` looks for it at Stripe first, "
     "and `resolve` records the transfer that exists there"
 )
 
@@ -68,13 +68,16 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
         case facts.PartiallyReversed() | facts.Reversed():
             return _settled(fact, currency)
         case facts.PermanentlyFailed():
-            return f"The ledger stops trying ({fact.reason}: {clause(fact.detail)}); a person has to decide."
+            return f"The ledger stops trying ({fact.reason}: {clause(fact.detail)}); an operator has to decide."
         case facts.EvidenceHeld():
             return _evidence(fact, currency)
         case facts.HeldBack():
             return _held_back(fact)
         case facts.RetryRequested():
-            return f"{fact.actor!r} retries the transfer, because {clause(fact.reason)!r}; it is due at {at(fact.next_retry_at)}."
+            return (
+                f"{fact.actor!r} retries the transfer, because {clause(fact.reason)!r}; "
+                f"the next step is due at {at(fact.next_retry_at)}."
+            )
         case facts.Reopened():
             return _reopened(fact, currency)
         case facts.Resolved():
@@ -89,14 +92,12 @@ def _operation(what: str) -> str:
     return "the transfer" if what == TRANSFER else f"the reversal {what!r}"
 
 
-def _waits(waiting_for: str) -> str:
-    return f"it waits {_UNTIL.get(waiting_for, f'for {waiting_for}')}"
+def _waits(waiting_for: str, waiting: str = "the transfer") -> str:
+    return f"{waiting} waits {_UNTIL.get(waiting_for, f'for {waiting_for}')}"
 
 
 def _cause(refund_id: str | None) -> str:
-    if refund_id is not None and refund_id.startswith(DISPUTE):
-        return f"Dispute {refund_id.removeprefix(DISPUTE)!r}"
-    return f"Refund {refund_id!r}" if refund_id is not None else "A cause without a refund"
+    return begin(cause(refund_id))
 
 
 # --- the transfer itself ----------------------------------------------------------------------------------------------
@@ -131,8 +132,8 @@ def _completed(fact: facts.Completed, currency: str | None) -> str:
 def _failed(fact: facts.Failed) -> str:
     code = f" with {fact.code!r}" if fact.code else ""
     waits = [_waits(fact.waiting_for)] if fact.waiting_for else []
-    again = [f"it is tried again at {at(fact.next_retry_at)}"] if fact.next_retry_at else []
-    next_ = ", and ".join(waits + again) or "an operator has to retry it"
+    again = [f"the ledger sends the transfer again at {at(fact.next_retry_at)}"] if fact.next_retry_at else []
+    next_ = ", and ".join(waits + again) or "an operator has to retry the transfer"
     return f"Stripe refused the transfer{code} ({clause(fact.detail)}); {next_}."
 
 
@@ -140,23 +141,23 @@ def _deferred(fact: facts.AttemptDeferred) -> str:
     operation, when, why = _operation(fact.what), at(fact.next_retry_at), clause(fact.detail)
     if fact.why == DeferralReason.UNKNOWN and fact.exhausted:
         outcome = f"The outcome of the last attempt for {operation} is unknown ({why})"
-        return f"{outcome}; at {when} the ledger looks it up at Stripe, and nothing is sent."
+        return f"{outcome}; at {when} the ledger looks {operation} up at Stripe, and nothing is sent."
     if fact.why == DeferralReason.UNKNOWN:
         return f"The outcome of {operation} at Stripe is unknown ({why}); the call is repeated under the same key at {when}."
     if fact.why == DeferralReason.ABSENT:
-        return f"The ledger looked up {operation} at Stripe, and it is not there; it is sent at {when}."
+        return f"The ledger looked {operation} up at Stripe and found nothing; the ledger sends {operation} at {when}."
     if fact.given_back is not None:
-        return f"Stripe had an outage, so attempt {fact.given_back} for {operation} does not count; the next is due at {when}."
+        return f"Stripe had an outage, so attempt {fact.given_back} for {operation} does not count; the next attempt is due at {when}."
     if fact.why == DeferralReason.REJECTED:
         return f"Stripe refused {operation} ({why}); the ledger sends it again at {when}."
     if fact.waiting_for:
-        return f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for)}, and is tried again at {when}."
-    return f"Stripe did not begin {operation}, and no attempt is used up ({fact.why}: {why}); the next is due at {when}."
+        return f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for, operation)}, and the ledger tries again at {when}."
+    return f"Stripe did not begin {operation}, and no attempt is used up ({fact.why}: {why}); the next attempt is due at {when}."
 
 
 def _reduced(fact: facts.AmountReduced, currency: str | None) -> str:
     by, left = money(fact.by, currency), money(fact.amount, currency)
-    return f"{_cause(fact.refund_id)} reduces the transfer by {by} before it is sent; {left} remain to be sent."
+    return f"{_cause(fact.refund_id)} reduces the transfer by {by} before the ledger sends it; the amount to send is now {left}."
 
 
 def _cancelled(fact: facts.Cancelled, currency: str | None) -> str:
@@ -174,7 +175,7 @@ def _backfilled(fact: facts.StripeTransferIdBackfilled) -> str:
 
 def _queued(fact: facts.ReversalQueued, currency: str | None) -> str:
     asks = f"{_cause(fact.refund_id)} takes {money(fact.amount, currency)} back by reversal {fact.reversal_id!r}"
-    return f"{asks}; {_waits(fact.waiting_for)}."
+    return f"{asks}; {_waits(fact.waiting_for, 'the reversal')}."
 
 
 def _requested(fact: facts.ReversalRequested, currency: str | None) -> str:
@@ -182,30 +183,35 @@ def _requested(fact: facts.ReversalRequested, currency: str | None) -> str:
     if fact.reason == Reason.EXTERNAL:
         return f"Others reversed {amount} at Stripe; the ledger records reversal {fact.reversal_id!r}, and nothing is sent."
     asks = f"{_cause(fact.refund_id)} takes {amount} back by reversal {fact.reversal_id!r}{aside(fact.note)}"
-    return f"{asks}; it is due at {at(fact.next_retry_at)}."
+    return f"{asks}; the reversal is due at {at(fact.next_retry_at)}."
 
 
 def _reversal_reduced(fact: facts.ReversalReduced, currency: str | None) -> str:
-    return f"Because of {fact.cause_id!r}, reversal {fact.reversal_id!r} takes only {money(fact.amount, currency)}."
+    return f"Because of {cause(fact.cause_id)}, reversal {fact.reversal_id!r} takes only {money(fact.amount, currency)}."
 
 
 def _withdrawn(fact: facts.ReversalWithdrawn, currency: str | None) -> str:
     what = f"reversal {fact.reversal_id!r} of {money(fact.amount, currency)} is withdrawn before it was sent"
-    return f"Because of {fact.cause_id!r}, {what}; {money(fact.amount_reversed, currency)} of the transfer are reversed."
+    reversed_ = money(fact.amount_reversed, currency)
+    return f"Because of {cause(fact.cause_id)}, {what}; the reversed amount of the transfer is {reversed_}."
 
 
 def _contested(fact: facts.ReversalContested) -> str:
     call = f"the call for reversal {fact.reversal_id!r} is open"
-    return f"{fact.cause_id!r} takes nothing back any more, but {call}; an amount that the call took is given back."
+    return f"{_cause(fact.cause_id)} takes nothing back any more, but {call}; an amount that the call took is given back."
 
 
 def _settled(fact: facts.PartiallyReversed | facts.Reversed, currency: str | None) -> str:
-    by = "" if fact.settled_by == "us" else " by others"
-    name = f" as {fact.stripe_reversal_id!r}" if fact.stripe_reversal_id else ""
-    drift = f", {abs(fact.drift)} {'more' if fact.drift > 0 else 'less'} than requested" if fact.drift else ""
+    amount, name = money(fact.amount, currency), fact.stripe_reversal_id
+    more = "more" if fact.drift > 0 else "less"
+    drift = f", {money(abs(fact.drift), currency)} {more} than requested" if fact.drift else ""
+    if fact.settled_by == "us":
+        done = f"Stripe reversed {amount}{f' as {name!r}' if name else ''}"
+    else:
+        done = f"Others reversed {amount} at Stripe{f' ({name!r})' if name else ''}"
     share = "all" if isinstance(fact, facts.Reversed) else "part"
     total = f"{share} of the transfer is reversed, {money(fact.amount_reversed, currency)}"
-    return f"Stripe reversed {money(fact.amount, currency)}{by}{name}{drift}{aside(fact.note)}; {total}, and no call is due."
+    return f"{done}{drift}{aside(fact.note)}; {total}, and no call is due."
 
 
 # --- people and evidence ----------------------------------------------------------------------------------------------
@@ -213,23 +219,23 @@ def _settled(fact: facts.PartiallyReversed | facts.Reversed, currency: str | Non
 
 def _evidence(fact: facts.EvidenceHeld, currency: str | None) -> str:
     kept = f"Stripe's {fact.stripe_id!r} of {money(fact.amount, currency)} is kept as evidence for {_operation(fact.what)}"
-    return f"{kept} ({clause(fact.detail)}); nothing more is sent for it, and a person has to decide."
+    return f"{kept} ({clause(fact.detail)}); nothing more is sent for {_operation(fact.what)}, and an operator has to decide."
 
 
 def _held_back(fact: facts.HeldBack) -> str:
-    first = f"at {at(fact.next_retry_at)} the ledger looks up its last call at Stripe, and then " if fact.next_retry_at else ""
+    first = f"at {at(fact.next_retry_at)} the ledger looks the last call up at Stripe, and then " if fact.next_retry_at else ""
     return f"The ledger holds the transfer back ({clause(fact.why)}); {first}{_waits('payment')}."
 
 
 def _reopened(fact: facts.Reopened, currency: str | None) -> str:
     what = _operation(fact.reversal_id or TRANSFER)
     amount = f" of {money(fact.amount, currency)}" if fact.amount is not None else ""
-    next_ = "the ledger looks it up at Stripe before it is sent"
+    next_ = f"the ledger looks {what} up at Stripe before it sends"
     return f"{fact.actor!r} reopens {what}{amount}, because {clause(fact.reason)!r}; {next_}."
 
 
 def _resolved(fact: facts.Resolved) -> str:
     by = f"{fact.actor!r} resolves the transfer by {fact.evidence!r}, because {clause(fact.reason)!r}"
     what = f"; {_operation(fact.reversal_id)} is not sent to Stripe again" if fact.reversal_id is not None else ""
-    next_ = f"its status is {fact.to} now" if fact.to is not None else "nothing more of it is sent to Stripe"
+    next_ = f"the status of the transfer is now {fact.to}" if fact.to is not None else "nothing more of it is sent to Stripe"
     return f"{by}{what}; {next_}."

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from domain.identity import DISPUTE
+
 
 def money(amount: int, currency: str | None) -> str:
     """Format an amount in minor units, with its currency if that is known."""
@@ -22,3 +24,16 @@ def clause(text: str) -> str:
 def aside(text: str | None) -> str:
     """Format a remark in brackets; an empty text without one."""
     return f" ({clause(text)})" if text else ""
+
+
+def cause(cause_id: str | None) -> str:
+    """Name the refund or dispute with this id in the middle of a sentence."""
+    if not cause_id:
+        return "a cause without a refund"
+    dispute_id = cause_id.removeprefix(DISPUTE)
+    return f"dispute {dispute_id!r}" if dispute_id != cause_id else f"refund {cause_id!r}"
+
+
+def begin(text: str) -> str:
+    """Begin a sentence with this text."""
+    return text[:1].upper() + text[1:]

@@ -10,8 +10,8 @@ from application.commands import Commands, commands_on
 from application.ports import Directory, EventLog
 from application.webhooks.handler import DONE, StoredEvent
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
-from application.webhooks.stripe.objects import StripeObjects
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
+from application.webhooks.stripe.event_object import StripeObjects
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from domain.dispute import DisputePolicy
 from domain.order.state import Share
@@ -70,7 +70,7 @@ async def test_webhook_makes_three_queries_before_its_append(
     commands = commands_on(Counted(storage.ledger, calls), directory, DatabaseClock())  # type: ignore[arg-type]  # a proxy
     policy, objects = DisputePolicy.WITHDRAWAL, StripeObjects(None)  # type: ignore[arg-type]  # nothing is read at Stripe
     handlers = {
-        **HyperswitchPayments(commands, directory).handlers(),  # type: ignore[arg-type]  # a proxy
+        **HyperswitchPaymentsRefunds(commands, directory).handlers(),  # type: ignore[arg-type]  # a proxy
         **HyperswitchDisputes(commands, directory, policy).handlers(),  # type: ignore[arg-type]  # a proxy
         **StripeRefundsDisputes(commands, directory, objects, policy).handlers(),  # type: ignore[arg-type]  # a proxy
     }

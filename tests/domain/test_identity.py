@@ -13,7 +13,7 @@ from domain.identity import (
     reversal_name,
     transfer_stream,
 )
-from domain.seller_transfer.reversal_outcome import external_id
+from domain.seller_transfer.external_reversals import external_id
 
 NAMES = st.text(st.sampled_from('ab:,"[]\\ é'), min_size=1, max_size=6)
 TRANSFER = UUID(int=7)

@@ -33,13 +33,13 @@ from domain.provider_call.steps import LookUp, Send
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.external_reversals import record_external
 from domain.seller_transfer.facts import AnyTransferFact, CallStarted, EvidenceHeld, Reopened
 from domain.seller_transfer.manual_resolution import resolve
 from domain.seller_transfer.reversal import ReversalStatus
-from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
 from projections.registry import fold
-from projections.transfer_fold import TransferFold
+from projections.transfer_and_reversals import TransferFold
 from tests.support.domain_story import FactStorage, StateOf
 from tests.support.outcomes import record_reversal_outcome, record_transfer_outcome
 

@@ -14,12 +14,12 @@ from domain.provider_call.outcome import Succeeded
 from domain.provider_call.steps import Rest
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.external_reversals import record_external
 from domain.seller_transfer.facts import EvidenceHeld, PermanentlyFailed
 from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
 from domain.seller_transfer.opening_facts import LONG_AGO, Imported
 from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_facts import ReversalQueued
-from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import record_look_up
 from tests.support.domain_story import Sale, Story, imported

@@ -113,7 +113,7 @@ async def test_lost_payment_answer_is_a_repeatable_503(shop: Shop, refund_view: 
     await refund_view.psp.fault("reset_after_commit", CREATE_PAYMENT, times=1)
     lost, again = await shop.pay(), await shop.pay()
     assert (lost.status_code, lost.json()["code"]) == (503, "psp_silent")
-    assert "send the request again" in lost.json()["detail"]
+    assert "send the same request again" in lost.json()["detail"]
     assert (again.status_code, again.json()["payment_id"]) == (200, "o1")
     assert len((await refund_view.psp.ledger())["payments"]) == 1
     assert {call["key"] for call in await refund_view.calls(CREATE_PAYMENT)} == {"o1"}

@@ -117,7 +117,7 @@ async def test_pause_is_shown_until_resumed(database_url: str) -> None:
     assert (paused.returncode, "seller:s1 is paused" in paused.stdout) == (0, True)
     assert "was paused already" in run("pause", "--seller", "s1", "--actor", "tom", "--reason", "too", **at).stdout
     (alarm,) = json.loads(run("alarms", "--json", **at).stdout)
-    assert (alarm["kind"], alarm["detail"]) == ("paused", "seller:s1, by mia: account under review")
+    assert (alarm["kind"], alarm["detail"]) == ("paused", "mia paused all work for seller 's1': account under review")
     assert "goes on" in run("resume", "--seller", "s1", "--actor", "mia", "--reason", "all is well", **at).stdout
     assert json.loads(run("alarms", "--json", **at).stdout) == []
     (cleared,) = json.loads(run("alarms", "--all", "--json", **at).stdout)

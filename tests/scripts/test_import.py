@@ -95,7 +95,7 @@ def test_rows_that_need_a_person_are_shown_everywhere(database_url: str, tmp_pat
     (listed,) = json.loads(run("transfers", "--status", "pending", "--json", DATABASE_URL=database_url).stdout)
     assert (listed["waiting_for"], listed["next_retry_at"]) == ("operator", None)
     (told,) = json.loads(run("history", listed["transfer_id"], "--json", DATABASE_URL=database_url).stdout)
-    assert "nothing is sent until a person clears it: `retry` looks for it at Stripe first" in told["sentence"]
+    assert "nothing is sent until an operator clears the transfer: `retry` looks for it at Stripe first" in told["sentence"]
     said = ("--actor", "mia", "--reason", "the old system is off")
     assert run("retry", listed["transfer_id"], *said, DATABASE_URL=database_url).returncode == 0
     (left,) = json.loads(run("alarms", "--json", DATABASE_URL=database_url).stdout)

@@ -32,7 +32,7 @@ from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.registry import Fold, fold
 from projections.seller_transfers import SellerTransferRow
-from projections.transfer_fold import TransferFold
+from projections.transfer_and_reversals import TransferFold
 from projections.transfer_reversals import ReversalRow
 from tests.support.json_types import Json
 

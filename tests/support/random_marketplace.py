@@ -24,8 +24,8 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
+from domain.seller_transfer.external_reversals import record_external
 from domain.seller_transfer.opening_facts import Imported
-from domain.seller_transfer.reversal_outcome import record_external
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog

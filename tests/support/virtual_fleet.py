@@ -21,7 +21,7 @@ from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.handler import WebhookHandler
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
 from infrastructure.settings import Settings
@@ -216,7 +216,7 @@ class Process:
         directory = connection.to(MemoryDirectory(database))
         return InboxLoop(
             connection.to(MemoryInbox(database)),
-            WebhookHandler(hyperswitch=HyperswitchPayments(commands_on(ledger, directory, clock), directory).handlers()),
+            WebhookHandler(hyperswitch=HyperswitchPaymentsRefunds(commands_on(ledger, directory, clock), directory).handlers()),
             connection.to(MemoryAlarms(database)),
             clock,
             parked_deadline=settings.parked_deadline,

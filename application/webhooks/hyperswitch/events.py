@@ -8,7 +8,7 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from application.webhooks.fields import Amount, AnyAmount
+from application.webhooks.amounts import Amount, AnyAmount
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 """An id that becomes metadata of a reversal. Stripe takes 500 characters there; a longer one would block all later reversals."""

@@ -36,7 +36,7 @@ READ_WITHIN = 5.0
 log = structlog.get_logger()
 
 
-class HyperswitchPayments:
+class HyperswitchPaymentsRefunds:
     """Handlers of payment and refund events."""
 
     def __init__(self, commands: Commands, directory: Directory, psp: PaymentGateway | None = None) -> None:

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 from application.ports import Directory
 from application.webhooks.handler import DONE, EventHandler, Ignored, StoredEvent, WebhookResult
 from application.webhooks.stripe.account_pauses import REVOKED, AccountPauses
+from application.webhooks.stripe.event_object import ObjectUnread, StripeObjects
 from application.webhooks.stripe.events import ACCOUNT, CAPABILITY, PAYOUT, AccountObject
-from application.webhooks.stripe.objects import ObjectUnread, StripeObjects
 from domain.lifecycle import TransferStatus
 from domain.payout import PayoutStatus
 from domain.provider_call.reasons import WaitingFor

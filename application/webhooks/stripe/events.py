@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from application.webhooks.fields import Amount, AnyAmount
+from application.webhooks.amounts import Amount, AnyAmount
 from domain.provider_call.stripe_objects import TransferAtStripe
 
 THIN = "v1."

@@ -17,6 +17,7 @@ from domain.provider_call.operation import TRANSFER
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
+from domain.seller_transfer.external_reversals import external_reversals, record_external
 from domain.seller_transfer.stripe_call import keep_evidence
 
 
@@ -74,7 +75,7 @@ def _record(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> 
             reversal_outcome.complete_reversal(
                 transfer, made.reversal_id, made.stripe_reversal_id, made.amount, None, now, "told by a webhook of Stripe"
             )
-    if not reversal_outcome.external_reversals(transfer, seen):
+    if not external_reversals(transfer, seen):
         return NotRecorded.DRIFT if _unexplained(transfer, seen) else None
     return _attribute(transfer, seen, now)
 
@@ -94,8 +95,8 @@ def _attribute(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) 
     running = transfer.in_flight
     if running is not None:
         return NotRecorded.OPEN_CALL if transfer.is_open(running) else NotRecorded.BUSY
-    reversal_outcome.record_external(transfer, seen, now)
-    return NotRecorded.STUCK if reversal_outcome.external_reversals(transfer, seen) else None
+    record_external(transfer, seen, now)
+    return NotRecorded.STUCK if external_reversals(transfer, seen) else None
 
 
 def _unexplained(transfer: SellerTransfer, seen: TransferAtStripe) -> bool:

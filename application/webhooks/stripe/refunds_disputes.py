@@ -19,8 +19,8 @@ from application.webhooks.handler import (
     parked_for,
     result_of,
 )
+from application.webhooks.stripe.event_object import StripeObjects
 from application.webhooks.stripe.events import DISPUTE, REFUND, THIN, DisputeObject, RefundOrDispute
-from application.webhooks.stripe.objects import StripeObjects
 from domain.dispute import RANK, DisputePolicy, DisputeStatus
 from domain.errors import Contradiction
 from domain.identity import refund_stream

@@ -17,9 +17,9 @@ from application.webhooks.handler import (
     WebhookAlarm,
     WebhookResult,
 )
+from application.webhooks.stripe.event_object import READ_WITHIN, UNREADABLE_RETRY, StripeObjects
 from application.webhooks.stripe.events import TRANSFER, StripeEvent, TransferObject
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
-from application.webhooks.stripe.objects import READ_WITHIN, UNREADABLE_RETRY, StripeObjects
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -93,7 +93,7 @@ class StripeTransfers:
 
 
 def _result_without_read(ours: SellerTransfer, carried: TransferObject) -> WebhookResult | None:
-    """Return a result that needs no read at Stripe, so that not every call of ours leads to one."""
+    """Return the result if it can be decided without reading Stripe, else None. Most events only echo our own calls."""
     if ours.stripe_transfer_id == carried.id and carried.amount_reversed <= ours.amount_reversed:
         return Ignored(NO_NEWS)
     if ours.in_flight is not None and ours.operation is not None and ours.operation.in_call:

@@ -13,7 +13,7 @@ from infrastructure.web.pagination import cursor_at, place_of
 from infrastructure.web.requests import Parameters, PastQuery, RetryIn, TransfersQuery
 from infrastructure.web.responses import Reversal, Transfer, TransferPage
 from projections.seller_transfers import SellerTransferRow
-from projections.transfer_fold import TransferFold
+from projections.transfer_and_reversals import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 SHOWN = [shown.name for shown in fields(Transfer) if shown.name != "reversals"]

@@ -106,4 +106,4 @@ async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awai
 async def _raise_alarm(call: Webhook, provider: str, event: ReceivedEvent) -> None:
     """Raise an alarm: the webhook was signed, so it means something."""
     detail = "A signed webhook has no readable id, type or mode; read its body in webhook_inbox, and ask the sender."
-    await call.service.alarms.raise_("webhook_unreadable", f"{provider}:{event.event_id}", detail)
+    await call.service.alarms.raise_alarm("webhook_unreadable", f"{provider}:{event.event_id}", detail)

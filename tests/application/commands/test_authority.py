@@ -12,7 +12,7 @@ from application.commands import commands_on
 from application.commands.refunds import RefundReport, RefundRequest
 from application.webhooks.handler import DONE, Ignored, Parked, StoredEvent, WebhookHandler, WebhookResult
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from domain.dispute import DisputePolicy
 from domain.errors import Contradiction, NotTheAuthority, Refused
 from domain.identity import transfer_stream
@@ -29,7 +29,7 @@ class LedgerUnderTest:
 
     def __init__(self, storage: Storage) -> None:
         self.storage, self.commands = storage, commands_on(storage.ledger, storage.directory, DatabaseClock())
-        hyperswitch = HyperswitchPayments(self.commands, storage.directory).handlers()
+        hyperswitch = HyperswitchPaymentsRefunds(self.commands, storage.directory).handlers()
         disputes = HyperswitchDisputes(self.commands, storage.directory, DisputePolicy.WITHDRAWAL).handlers()
         self._reactions = WebhookHandler(hyperswitch={**hyperswitch, **disputes})
 

@@ -51,7 +51,7 @@ class FakeFleet:
         self.told.append(f"{kind} is over")
         return True
 
-    async def raise_(self, kind: str, subject: str, detail: str) -> None:
+    async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
         self.told.append(kind)
 
     async def forgive(self, transfer_id: UUID, what: str, attempt: int) -> None:

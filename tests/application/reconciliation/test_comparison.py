@@ -9,8 +9,9 @@ from domain.identity import reversal_name, transfer_stream
 from domain.provider_call.steps import LookUp
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
+from domain.seller_transfer.external_reversals import record_external
 from domain.seller_transfer.opening_facts import Imported
-from domain.seller_transfer.reversal_outcome import record_external, record_look_up
+from domain.seller_transfer.reversal_outcome import record_look_up
 from domain.seller_transfer.transfer_outcome import complete
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ from application.commands import commands_on
 from application.webhooks.handler import DONE, StoredEvent
 from application.webhooks.stripe.account_pauses import AccountPauses
 from application.webhooks.stripe.accounts import StripeAccounts
-from application.webhooks.stripe.objects import StripeObjects
+from application.webhooks.stripe.event_object import StripeObjects
 from domain.identity import pause_stream
 from domain.pause import scope_of_seller
 from infrastructure.clock import DatabaseClock

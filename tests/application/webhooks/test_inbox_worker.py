@@ -19,8 +19,8 @@ class WatchedAlarms:
     def __init__(self, alarms: Alarms) -> None:
         self._alarms, self.told, self.over = alarms, asyncio.Event(), asyncio.Event()
 
-    async def raise_(self, kind: str, subject: str, detail: str) -> None:
-        await self._alarms.raise_(kind, subject, detail)
+    async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
+        await self._alarms.raise_alarm(kind, subject, detail)
         self.told.set()
 
     async def clear(self, kind: str, subject: str) -> bool:

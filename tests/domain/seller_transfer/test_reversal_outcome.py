@@ -10,15 +10,11 @@ from domain.lifecycle import TransferStatus
 from domain.provider_call.outcome import Rejected, Succeeded
 from domain.provider_call.steps import Rest
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from domain.seller_transfer.external_reversals import external_id, record_external
 from domain.seller_transfer.facts import AttemptDeferred, CallStarted, PermanentlyFailed, Reopened
 from domain.seller_transfer.reversal import Reason, ReversalStatus
 from domain.seller_transfer.reversal_facts import PartiallyReversed, ReversalQueued, ReversalRequested, Reversed
-from domain.seller_transfer.reversal_outcome import (
-    external_id,
-    needs_look_up,
-    record_external,
-    record_unknown_transfer,
-)
+from domain.seller_transfer.reversal_outcome import needs_look_up, record_unknown_transfer
 from tests.support.domain_story import Answers, Story
 
 S = TransferStatus

@@ -6,7 +6,7 @@ import hmac
 import pytest
 
 from infrastructure.hyperswitch.signature import HEADER, sign, verify
-from infrastructure.webhook_signature import BadSignature
+from infrastructure.signature_comparison import BadSignature
 
 BODY = b'{"event_id":"evt_1"}'
 KEY = "payment_response_hash_key"

@@ -17,21 +17,21 @@ LATER = NOW + timedelta(hours=1)
 
 async def test_alarm_raised_repeatedly_is_one_row(pool: Pool) -> None:
     alarms = PostgresAlarms(pool)
-    await asyncio.gather(*(alarms.raise_("drift", "transfer-1", f"the {n}. time") for n in range(5)))
-    await alarms.raise_("drift", "transfer-1", "3 EUR missing")
+    await asyncio.gather(*(alarms.raise_alarm("drift", "transfer-1", f"the {n}. time") for n in range(5)))
+    await alarms.raise_alarm("drift", "transfer-1", "3 EUR missing")
     assert [(a.kind, a.subject, a.detail) for a in await alarms.raised()] == [("drift", "transfer-1", "3 EUR missing")]
 
 
 async def test_cleared_alarm_is_kept_and_can_be_raised_again(pool: Pool) -> None:
     alarms = PostgresAlarms(pool)
-    await alarms.raise_("drift", "transfer-1", "3 EUR missing")
-    await alarms.raise_("outage", "stripe", "no answer")
+    await alarms.raise_alarm("drift", "transfer-1", "3 EUR missing")
+    await alarms.raise_alarm("outage", "stripe", "no answer")
     assert await alarms.clear("drift", "transfer-1")
     assert not await alarms.clear("drift", "transfer-1")
     assert not await alarms.clear("drift", "transfer-2")
     assert [a.kind for a in await alarms.raised()] == ["outage"]
     assert [(a.kind, a.cleared_at is None) for a in await alarms.latest()] == [("outage", True), ("drift", False)]
-    await alarms.raise_("drift", "transfer-1", "again")
+    await alarms.raise_alarm("drift", "transfer-1", "again")
     assert [a.kind for a in await alarms.raised()] == ["outage", "drift"]
 
 

@@ -198,7 +198,7 @@ async def test_replayed_event_is_no_longer_dead_or_alarming(inbox: PostgresInbox
     alarms = PostgresAlarms(pool)
     for name in ("e1", "e2"):
         await put(inbox, name)
-        await alarms.raise_("webhook_dead", f"stripe:{name}", "it failed eight times")
+        await alarms.raise_alarm("webhook_dead", f"stripe:{name}", "it failed eight times")
     for event in (await inbox.claim("worker-1", 10, LEASE)).events:
         await inbox.bury(event.inbox_id, "it failed eight times")
     assert await inbox.replay(event.inbox_id)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import stripe as sdk
 
+from infrastructure.signature_comparison import BadSignature
 from infrastructure.stripe.signature import sign, verify
-from infrastructure.webhook_signature import BadSignature
 
 NOW = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
 T = int(NOW.timestamp())

@@ -7,10 +7,10 @@ import httpx
 
 from application.unit_of_work import CommitExtras, InboxMark
 from application.webhooks.handler import StoredEvent, WebhookHandler
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from domain.provider_call.outcome import Rejected, Succeeded, Unknown
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
-from domain.seller_transfer.reversal_outcome import record_external
+from domain.seller_transfer.external_reversals import record_external
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Service
@@ -33,7 +33,9 @@ async def _handled(service: Service, anonymous_client: httpx.AsyncClient, sender
     """Received over HTTP, claimed from the inbox, and handled."""
     (await anonymous_client.post("/webhooks/hyperswitch", content=event, headers=senders.hyperswitch(event))).raise_for_status()
     claimed = await service.inbox.claim("test", 1, service.settings.lease)
-    reactions = WebhookHandler(hyperswitch=HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers())
+    reactions = WebhookHandler(
+        hyperswitch=HyperswitchPaymentsRefunds(service.commands, PostgresDirectory(service.pool)).handlers()
+    )
     for one in claimed.events:
         await reactions.handle(StoredEvent(one.inbox_id, one.provider, one.event_id, one.event_type, one.body))
 

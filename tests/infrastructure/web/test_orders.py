@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from application.webhooks.handler import Parked, StoredEvent
-from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
+from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from domain.fact import opened
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.directory import PostgresDirectory
@@ -202,7 +202,7 @@ async def test_payment_webhook_for_differing_import_is_parked(
     await taken_over(storage)
     payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
     body = json.dumps({"event_id": "evt_1", "event_type": "payment_succeeded", "content": {"object": payment}}).encode()
-    hyperswitch = HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers()
+    hyperswitch = HyperswitchPaymentsRefunds(service.commands, PostgresDirectory(service.pool)).handlers()
     parked = await hyperswitch["payment_succeeded"](StoredEvent(1, "hyperswitch", "evt_1", "payment_succeeded", body))
     assert isinstance(parked, Parked)
     assert parked.alarm == "payment_disagrees"

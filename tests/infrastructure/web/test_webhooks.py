@@ -216,7 +216,7 @@ async def test_payment_webhook_becomes_job_that_pays_sellers(
 ) -> None:
     """The web and the webhook handlers read the same event."""
     from application.webhooks.handler import DONE, StoredEvent, WebhookHandler
-    from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
+    from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
     from infrastructure.postgres.directory import PostgresDirectory
 
     await shop.order("o1", ada=8_000)
@@ -225,7 +225,7 @@ async def test_payment_webhook_becomes_job_that_pays_sellers(
     await anonymous_client.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
     ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
     stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
-    hyperswitch = HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers()
+    hyperswitch = HyperswitchPaymentsRefunds(service.commands, PostgresDirectory(service.pool)).handlers()
     assert await WebhookHandler(hyperswitch=hyperswitch).handle(stored) == DONE
     (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
     assert (transfer["seller_id"], transfer["amount"], UUID(transfer["transfer_id"])) == (
@@ -247,7 +247,7 @@ async def test_webhook_with_odd_text_or_name_is_handled(
     anonymous_client: httpx.AsyncClient, senders: WebhookSenders, shop: Shop, service: Service, about: Json, ends: str
 ) -> None:
     from application.webhooks.handler import StoredEvent, WebhookHandler
-    from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayments
+    from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
     from infrastructure.postgres.directory import PostgresDirectory
 
     await shop.paid("o1", ada=8_000)
@@ -257,5 +257,5 @@ async def test_webhook_with_odd_text_or_name_is_handled(
     await anonymous_client.post("/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body))
     ((event,), _) = await service.inbox.claim("a test", 10, timedelta(seconds=10))
     stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
-    hyperswitch = HyperswitchPayments(service.commands, PostgresDirectory(service.pool)).handlers()
+    hyperswitch = HyperswitchPaymentsRefunds(service.commands, PostgresDirectory(service.pool)).handlers()
     assert type(await WebhookHandler(hyperswitch=hyperswitch).handle(stored)).__name__ == ends

@@ -118,20 +118,23 @@ def test_amounts_name_their_unit() -> None:
         (made(transfer_facts.Created, cause="sale"), "is to be paid"),
         (made(transfer_facts.Created, cause='["compensation"]'), "given back"),
         (made(transfer_facts.Failed, waiting_for="account", next_retry_at=None), "until the seller's account is ready"),
-        (made(transfer_facts.Failed, waiting_for="funds"), "until the balance is sufficient, and it is tried again at"),
+        (
+            made(transfer_facts.Failed, waiting_for="funds"),
+            "until the balance is sufficient, and the ledger sends the transfer again at",
+        ),
         (made(transfer_facts.AttemptDeferred, why="unknown", waiting_for=None), "under the same key"),
-        (made(transfer_facts.AttemptDeferred, why="unknown", exhausted=True), "the ledger looks it up at Stripe"),
+        (made(transfer_facts.AttemptDeferred, why="unknown", exhausted=True), "up at Stripe, and nothing is sent"),
         (made(transfer_facts.AttemptDeferred, why="rate_limited", waiting_for=None), "no attempt is used up"),
         (made(transfer_facts.ReversalQueued, waiting_for="operator"), "until an operator"),
         (made(transfer_facts.ReversalRequested, reason=Reason.EXTERNAL.value), "nothing is sent"),
-        (made(transfer_facts.Reversed, settled_by="external", drift=-5), "by others"),
-        (made(transfer_facts.Reversed, settled_by="us", drift=-5), "5 less than requested"),
+        (made(transfer_facts.Reversed, settled_by="external", drift=-5), "Others reversed"),
+        (made(transfer_facts.Reversed, settled_by="us", drift=-5), "5 minor units less than requested"),
         (made(transfer_facts.PartiallyReversed, settled_by="us", drift=0), "part of the transfer is reversed"),
         (made(refund_facts.Opened, origin="settled"), "done elsewhere"),
         (made(refund_facts.Failed, after_success=True), "given back"),
         (made(refund_facts.Failed, after_success=False), "nothing is taken"),
         (made(refund_facts.Succeeded, allocation=[]), "no seller gives anything back"),
-        (made(order_facts.RefundAllocated, targets={}), "no seller gives anything back"),
+        (made(order_facts.RefundAllocated, targets={"ada": 0}), "take nothing from the sellers"),
     ],
 )
 def test_sentence_follows_the_fact(fact: Fact, words: str) -> None:
@@ -140,7 +143,7 @@ def test_sentence_follows_the_fact(fact: Fact, words: str) -> None:
 
 def test_foreign_text_stays_within_the_sentence() -> None:
     fact = made(transfer_facts.PermanentlyFailed, reason="rejected", detail="No such account.\nSee the docs.")
-    assert sentence(fact) == "The ledger stops trying (rejected: No such account. See the docs); a person has to decide."
+    assert sentence(fact) == "The ledger stops trying (rejected: No such account. See the docs); an operator has to decide."
 
 
 def test_unknown_fact_has_no_sentence() -> None:

@@ -23,7 +23,7 @@ class AlarmBoard:
         """Write the rows; of several for one kind and subject the last one counts."""
         self._rows.update({(row.kind, row.subject): row for row in rows})
 
-    def raise_(self, kind: str, subject: str, detail: str) -> None:
+    def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
         self._rows[(kind, subject)] = AlarmRow(kind, subject, detail, self._now(), None)
 
     def clear(self, kind: str, subject: str) -> bool:
@@ -50,8 +50,8 @@ class MemoryAlarms:
     def __init__(self, database: MemoryDatabase) -> None:
         self._board = database.alarms
 
-    async def raise_(self, kind: str, subject: str, detail: str) -> None:
-        self._board.raise_(kind, subject, detail)
+    async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
+        self._board.raise_alarm(kind, subject, detail)
 
     async def clear(self, kind: str, subject: str) -> bool:
         return self._board.clear(kind, subject)

@@ -8,9 +8,9 @@ import pytest
 
 from application.webhooks.hyperswitch.events import PAYMENT_EVENT, REFUND_EVENT
 from infrastructure.hyperswitch.signature import verify
+from infrastructure.signature_comparison import BadSignature
 from infrastructure.simulators.hyperswitch import HyperswitchControl
 from infrastructure.simulators.hyperswitch.webhooks import RETRY_SCHEDULE, WRONG_KEY
-from infrastructure.webhook_signature import BadSignature
 from tests.infrastructure.simulators.hyperswitch.conftest import MakePayment, MakeRefund
 from tests.support.json_types import Json
 from tests.support.webhook_receiver import WebhookReceiver

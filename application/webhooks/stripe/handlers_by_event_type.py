@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from application.webhooks.handler import EventHandler, StoredEvent, WebhookResult
 from application.webhooks.stripe.accounts import StripeAccounts
+from application.webhooks.stripe.event_object import ObjectUnread
 from application.webhooks.stripe.events import THIN
-from application.webhooks.stripe.objects import ObjectUnread
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 
