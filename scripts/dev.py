@@ -37,9 +37,9 @@ FAST = (
     "tests/application",
     "tests/projections",
     "tests/contracts",
-    "tests/e2e/test_whole_way.py",
+    "tests/e2e/test_payment_to_reversal.py",
     "-k",
-    "not postgres and (not whole_way or from_the_payment_to_the_reversal)",
+    "not postgres and (not payment_to_reversal or without_manual_reports)",
 )
 """Arguments of `test --fast`: unit tests, contract tests of the in-memory ports, and one end-to-end path."""
 

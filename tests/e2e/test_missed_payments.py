@@ -171,7 +171,7 @@ async def test_look_up_limit_postpones_orders_to_next_age(
     ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Orders of buyers who never pay must not use up all look-ups."""
-    monkeypatch.setattr(psp_payments, "MOST_ASKED", 2)
+    monkeypatch.setattr(psp_payments, "MOST_READ", 2)
     names = {f"o{n}" for n in range(5)}
     for name in names:
         await ledger.register(name)

@@ -114,7 +114,7 @@ async def test_body_members_must_be_consistent(offline_client: httpx.AsyncClient
         answer = await send(offline_client, "/v1/orders", {**ORDER, **change})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), change
     answer = await send(offline_client, "/v1/refunds", {**REFUND, "allocation": REFUND["allocation"] * 2})
-    assert "'ada' comes twice" in answer.json()["detail"]
+    assert "'ada' occurs twice" in answer.json()["detail"]
 
 
 async def test_problem_names_place_error_and_expectation(offline_client: httpx.AsyncClient) -> None:
@@ -123,7 +123,7 @@ async def test_problem_names_place_error_and_expectation(offline_client: httpx.A
     assert problem["errors"] == [
         {"in": "body", "at": "/shares/0/seller_id", "detail": "expected 1 to 128 printable ASCII characters without spaces"}
     ]
-    assert problem["detail"].startswith("/shares/0/seller_id in the body does not fit: expected 1 to 128")
+    assert problem["detail"].startswith("/shares/0/seller_id in the body is not valid: expected 1 to 128")
 
 
 texts = st.text(max_size=200) | st.sampled_from([s for s in STRANGE if isinstance(s, str)])

@@ -172,7 +172,7 @@ async def test_refund_of_imported_order_is_reversed(client: httpx.AsyncClient, s
         ({"amount": 899}, "899 EUR to acct_1anna in the order"),
         ({"currency": "USD"}, "900 USD to acct_1anna in the order"),
         ({"destination": "acct_eve"}, "900 EUR to acct_eve in the order"),
-        ({"seller_id": "bert"}, "seller 'anna' has 900 EUR to acct_1anna by the import, and no share in the order"),
+        ({"seller_id": "bert"}, "seller 'anna' has 900 EUR to acct_1anna in the import and no share in the order"),
     ],
     ids=str,
 )
