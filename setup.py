@@ -1,4 +1,5 @@
-"""Build of the wheel: the five packages of the repository become one package, `transfer_ledger`. See docs/adr/0013."""
+"""Build of the wheel: the five packages of the repository become one package, `transfer_ledger`.
+See docs/adr/0013."""
 
 import re
 import shutil
@@ -12,7 +13,8 @@ PACKAGES = ("domain", "application", "projections", "infrastructure", "scripts")
 IMPORT = re.compile(rf"^(\s*(?:from|import)) (?=(?:{'|'.join(PACKAGES)})\b)", re.M)
 FLAT = find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")])
 EDITABLE = "editable_wheel" in sys.argv
-"""An editable installation keeps the packages of the repository, so that tests and tools need not know of the wheel."""
+"""An editable installation keeps the packages of the repository, so that tests and tools need not
+know of the wheel."""
 
 
 class BuildOnePackage(build_py):
@@ -25,7 +27,9 @@ class BuildOnePackage(build_py):
             return
         top = Path(self.build_lib, "transfer_ledger")
         (top / "__init__.py").write_text('"""Ledger of sellers\' transfers on Stripe Connect."""\n')
-        (top / "__main__.py").write_text("from transfer_ledger.scripts.__main__ import main\n\nmain()\n")
+        (top / "__main__.py").write_text(
+            "from transfer_ledger.scripts.__main__ import main\n\nmain()\n"
+        )
         for name in (".env.template", "domain/py.typed"):
             shutil.copy(name, top)
 
@@ -42,5 +46,9 @@ setup(
     packages=FLAT if EDITABLE else [f"transfer_ledger.{package}" for package in FLAT],
     package_dir={} if EDITABLE else {"transfer_ledger": ""},
     package_data={"": ["**/*.sql", "py.typed"]},
-    entry_points={"console_scripts": [f"transfer-ledger = {'' if EDITABLE else 'transfer_ledger.'}scripts.__main__:main"]},
+    entry_points={
+        "console_scripts": [
+            f"transfer-ledger = {'' if EDITABLE else 'transfer_ledger.'}scripts.__main__:main"
+        ]
+    },
 )

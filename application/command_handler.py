@@ -1,4 +1,5 @@
-"""Command handler: loads streams, lets a pure function decide, appends the new facts, and starts anew after a lost race.
+"""Command handler: loads streams, lets a pure function decide, appends the new facts, and starts
+anew after a lost race.
 
 A decision has no side effect that could be repeated.
 """
@@ -17,7 +18,8 @@ from domain.pause import LOOK_UP_FIRST
 ATTEMPTS = 20
 """Upper limit of decisions per command; after that the caller gets the Conflict."""
 LOOK_UP_FIRST_STREAM = pause_stream(LOOK_UP_FIRST)
-"""Stream of the pause during which, after a restore, a transfer is looked up at Stripe before it is sent."""
+"""Stream of the pause during which, after a restore, a transfer is looked up at Stripe before it is
+sent."""
 NAME_TAKEN = frozenset({"one_refund_per_psp_refund", "one_refund_per_refund_id"})
 
 T = TypeVar("T")
@@ -37,7 +39,8 @@ class CommandHandler:
         decide: Decision[T],
         extras: CommitExtras | Callable[[T], CommitExtras] = NO_EXTRAS,
     ) -> T:
-        """Return the result of `decide` once its changes are stored. `extras` may depend on that result.
+        """Return the result of `decide` once its changes are stored. `extras` may depend on that
+        result.
 
         Raises Conflict after `ATTEMPTS` lost races, and the errors of `load` and `decide`.
         """
@@ -56,7 +59,9 @@ class CommandHandler:
                     raise
             except ConstraintBroken as broken:
                 if broken.constraint not in NAME_TAKEN or not left:
-                    raise  # otherwise another process recorded the same refund under its other name: the next load finds it
+                    # otherwise another process recorded the same refund under its other name: the
+                    # next load finds it
+                    raise
         return result
 
     async def load(self, *streams: UUID) -> UnitOfWork:
@@ -70,17 +75,23 @@ class CommandHandler:
     async def load_order_with_transfers(self, order_id: str, *streams: UUID) -> UnitOfWork:
         """Load an order, all its transfers, and these streams. Raises UnknownId.
 
-        The order comes first: a transfer that is created later also changes the order, so the append raises Conflict.
+        The order comes first: a transfer that is created later also changes the order, so the
+        append raises Conflict.
         """
         uow = await self.load_order(order_id, *streams)
         uow.merge(await self._log.load(uow.order(order_id).transfer_ids()))
         return uow
 
     async def load_transfer_with_order(self, transfer_id: UUID, *streams: UUID) -> UnitOfWork:
-        """Load a transfer, its order and all transfers of the order if that is known, and these streams. Raises UnknownId."""
+        """Load a transfer, its order and all transfers of the order if that is known, and these
+        streams. Raises UnknownId."""
         uow = await self._log.load([transfer_id, LOOK_UP_FIRST_STREAM, *streams])
         order_id = uow.transfer(transfer_id).order_id
         uow.merge(await self._log.load([order_stream(order_id)]))
         if (order := uow.known_order(order_id)) is not None:
-            uow.merge(await self._log.load([other for other in order.transfer_ids() if other != transfer_id]))
+            uow.merge(
+                await self._log.load(
+                    [other for other in order.transfer_ids() if other != transfer_id]
+                )
+            )
         return uow

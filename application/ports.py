@@ -29,16 +29,17 @@ class Clock(Protocol):
 class EventLog(Protocol):
     """The stored facts.
 
-    Obligations: an append stores the facts, their rows and the extras completely or not at all. It raises `Conflict` if a
-    version is taken, and `ConstraintBroken` if the database refuses the rows. The order of positions is the order of
-    commits. Cancelling the caller withdraws nothing.
+    Obligations: an append stores the facts, their rows and the extras completely or not at all. It
+    raises `Conflict` if a version is taken, and `ConstraintBroken` if the database refuses the
+    rows. The order of positions is the order of commits. Cancelling the caller withdraws nothing.
     """
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
         """Load these streams as they are now; the unit of work lacks streams that do not exist."""
 
     async def append(self, uow: UnitOfWork, extras: CommitExtras = CommitExtras()) -> None:  # noqa: B008 - an immutable NamedTuple
-        """Store the pending facts and bring the unit of work up to date. After an error it must not be used again."""
+        """Store the pending facts and bring the unit of work up to date. After an error it must not
+        be used again."""
 
 
 class OrderMatches(NamedTuple):
@@ -62,7 +63,8 @@ class OrderMatches(NamedTuple):
 
 
 class Directory(Protocol):
-    """Finds streams by other names than their ids. An answer includes every commit before the question."""
+    """Finds streams by other names than their ids. An answer includes every commit before the
+    question."""
 
     async def find_order(
         self,
@@ -74,7 +76,8 @@ class Directory(Protocol):
     ) -> OrderMatches:
         """Find the orders with these names in one query.
 
-        `refund_id` is a `refund_id` or `psp_refund_id`; `payment_ids` and `source_transactions` are the payments of orders.
+        `refund_id` is a `refund_id` or `psp_refund_id`; `payment_ids` and `source_transactions` are
+        the payments of orders.
         """
 
     async def refund_named(self, name: str) -> UUID | None:
@@ -86,8 +89,11 @@ class Directory(Protocol):
     async def sellers_of(self, account: str) -> Sequence[str]:
         """Return the sellers whose transfers go to this account at Stripe."""
 
-    async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> Sequence[UUID]:
-        """Return a batch of the transfers of this status, to this account or to any, that wait for `account` or `funds`.
+    async def waiting(
+        self, status: str, waiting_for: str, account: str | None, after: UUID | None
+    ) -> Sequence[UUID]:
+        """Return a batch of the transfers of this status, to this account or to any, that wait for
+        `account` or `funds`.
 
         They come in the order of their ids, so the last one of a batch is the `after` of the next.
         """
@@ -96,7 +102,8 @@ class Directory(Protocol):
         """Return the transfers of an order. The order itself may be unknown."""
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
-        """Return the Stripe ids of those that belong to a transfer of ours: by our record, or by the id in their metadata."""
+        """Return the Stripe ids of those that belong to a transfer of ours: by our record, or by
+        the id in their metadata."""
 
 
 class ClaimedWork(NamedTuple):
@@ -107,11 +114,13 @@ class ClaimedWork(NamedTuple):
 
 
 class WorkQueue(Protocol):
-    """Due transfers or refunds, leased to workers. `kind` is `transferring`, `reversing` or `refunding`.
+    """Due transfers or refunds, leased to workers. `kind` is `transferring`, `reversing` or
+    `refunding`.
 
-    Obligations: while a lease runs, no other holder gets the same work. An empty claim does not mean that nothing is due.
-    While the circuit breaker is open, or a pause covers the work, nothing is claimed and nothing is due. Sellers take turns,
-    so that many refunds of one seller do not delay the others.
+    Obligations: while a lease runs, no other holder gets the same work. An empty claim does not
+    mean that nothing is due. While the circuit breaker is open, or a pause covers the work, nothing
+    is claimed and nothing is due. Sellers take turns, so that many refunds of one seller do not
+    delay the others.
     """
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork: ...
@@ -149,7 +158,8 @@ class ClaimedEvent(Protocol):
 
 
 class ClaimedEvents(Protocol):
-    """Claimed webhooks, the longest due first, and the instant of the claim by the database's clock."""
+    """Claimed webhooks, the longest due first, and the instant of the claim by the database's
+    clock."""
 
     @property
     def events(self) -> Sequence[ClaimedEvent]: ...
@@ -165,7 +175,8 @@ class Inbox(Protocol):
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
         """Let a webhook wait for `subject`, at most until `due_at`.
 
-        Obligation: a subject that was released between the claim and the parking counts, so that no webhook waits for it.
+        Obligation: a subject that was released between the claim and the parking counts, so that no
+        webhook waits for it.
         """
 
     async def ignore(self, reasons: Mapping[int, str]) -> None:
@@ -173,7 +184,9 @@ class Inbox(Protocol):
 
     async def bury(self, inbox_id: int, reason: str) -> None: ...
 
-    async def retry_later(self, inbox_id: int, due_at: datetime, reason: str, counted: bool) -> None: ...
+    async def retry_later(
+        self, inbox_id: int, due_at: datetime, reason: str, counted: bool
+    ) -> None: ...
 
     async def next_due(self) -> datetime | None: ...
 
@@ -197,9 +210,11 @@ class RateLimiter(Protocol):
         """Reserve `count` calls; return for each the seconds to wait from now."""
 
     async def slow_down(self, endpoint: str) -> None:
-        """Lower the rate after a refusal of the provider's rate limiter; it returns to the full rate by itself.
+        """Lower the rate after a refusal of the provider's rate limiter; it returns to the full
+        rate by itself.
 
-        Obligation: refusals close together, as those of calls in flight at the same time, lower the rate once.
+        Obligation: refusals close together, as those of calls in flight at the same time, lower the
+        rate once.
         """
 
 
@@ -215,7 +230,12 @@ class FleetState(NamedTuple):
     def allows(self, kind: str, seller_id: str) -> bool:
         """Return whether work of this kind for this seller may begin."""
         return not self.outage and self.paused.isdisjoint(
-            {EVERYTHING, scope_of_work(kind), scope_of_seller(seller_id), scope_of_seller(seller_id, kind)}
+            {
+                EVERYTHING,
+                scope_of_work(kind),
+                scope_of_seller(seller_id),
+                scope_of_seller(seller_id, kind),
+            }
         )
 
 
@@ -230,12 +250,13 @@ class CircuitBreaker(Protocol):
     async def open_breaker(self) -> bool:
         """Stop all claims; return whether the breaker was closed.
 
-        If it had been closed only recently, the interval between probes grows: an answer to a probe does not prove that
-        Stripe answers other requests.
+        If it had been closed only recently, the interval between probes grows: an answer to a probe
+        does not prove that Stripe answers other requests.
         """
 
     async def take_probe(self) -> bool:
-        """Return whether the caller has to probe Stripe: the breaker is open, and one process per interval does."""
+        """Return whether the caller has to probe Stripe: the breaker is open, and one process per
+        interval does."""
 
     async def until_probe(self) -> float | None:
         """Return the seconds until the next probe; None while the breaker is closed."""

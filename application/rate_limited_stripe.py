@@ -17,14 +17,19 @@ Answer = TypeVar("Answer")
 
 
 class RateLimitedStripe:
-    """A `StripeBooks` that waits for its turn before each request, and slows all processes down after a 429."""
+    """A `StripeBooks` that waits for its turn before each request, and slows all processes down
+    after a 429."""
 
     def __init__(self, stripe: StripeBooks, rate_limiter: RateLimiter) -> None:
         self._stripe, self._rate_limiter = stripe, rate_limiter
 
-    async def page(self, since: datetime, until: datetime, after: str | None, destination: str | None = None) -> Page:
+    async def page(
+        self, since: datetime, until: datetime, after: str | None, destination: str | None = None
+    ) -> Page:
         """Read a page of the list of transfers. Raises LookUpFailed."""
-        return await self._in_turn(LIST, lambda: self._stripe.page(since, until, after, destination))
+        return await self._in_turn(
+            LIST, lambda: self._stripe.page(since, until, after, destination)
+        )
 
     async def get_transfer(self, stripe_transfer_id: str) -> TransferAtStripe:
         """Read a transfer with all its reversals. Raises NotAtStripe and LookUpFailed."""

@@ -1,4 +1,5 @@
-"""Unit of work: the streams that one command loads and changes, appended all or nothing at its end."""
+"""Unit of work: the streams that one command loads and changes, appended all or nothing at its
+end."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -9,7 +10,13 @@ from domain.dispute import Dispute
 from domain.errors import UnknownId
 from domain.fact import Fact, Stream
 from domain.finding import Finding
-from domain.identity import dispute_stream, finding_stream, order_stream, pause_stream, payout_stream
+from domain.identity import (
+    dispute_stream,
+    finding_stream,
+    order_stream,
+    pause_stream,
+    payout_stream,
+)
 from domain.order.aggregate import Order
 from domain.order.recovery import recover_shares
 from domain.pause import LOOK_UP_FIRST, Pause
@@ -21,7 +28,9 @@ from domain.seller_transfer.aggregate import SellerTransfer
 class StreamFold(Protocol):
     """Read-model state of one stream, which the event log keeps from a load until the append."""
 
-    def after(self, facts: Sequence[Fact]) -> tuple["StreamFold", Mapping[str, Sequence[tuple[object, ...]]]]:
+    def after(
+        self, facts: Sequence[Fact]
+    ) -> tuple["StreamFold", Mapping[str, Sequence[tuple[object, ...]]]]:
         """Fold further facts. Returns the state after them, and the rows that changed, by table."""
         ...
 
@@ -34,14 +43,18 @@ class UnitOfWork:
         self._folded = dict(folded)
 
     def merge(self, other: "UnitOfWork") -> None:
-        """Take over the streams of another load. A stream that both have loaded stays as it is here."""
+        """Take over the streams of another load. A stream that both have loaded stays as it is
+        here."""
         self._streams = {**other._streams, **self._streams}
         self._folded = {**other._folded, **self._folded}
 
     def only(self, stream_id: UUID) -> "UnitOfWork":
-        """Return a unit of work with this one stream: streams that are loaded together need not be appended together."""
+        """Return a unit of work with this one stream: streams that are loaded together need not be
+        appended together."""
         kept = {stream_id: self._streams[stream_id]} if stream_id in self._streams else {}
-        return UnitOfWork(kept, {known: fold for known, fold in self._folded.items() if known == stream_id})
+        return UnitOfWork(
+            kept, {known: fold for known, fold in self._folded.items() if known == stream_id}
+        )
 
     def stored(self, stream_id: UUID, folded: StreamFold) -> None:
         """Mark this stream's pending facts as appended; `folded` is its new read-model state."""
@@ -53,12 +66,17 @@ class UnitOfWork:
         self._streams.update({stream.id: stream for stream in streams})
 
     def folded(self, stream_id: UUID) -> StreamFold | None:
-        """Return the read-model state of a stream when it was loaded or stored last; None for a new stream."""
+        """Return the read-model state of a stream when it was loaded or stored last; None for a new
+        stream."""
         return self._folded.get(stream_id)
 
     def changed(self) -> Sequence[tuple[Stream, Sequence[Fact]]]:
-        """Return the changed streams with their new facts, in the order in which they were loaded or added."""
-        pending = ((stream, [f for f in stream.pending_events if isinstance(f, Fact)]) for stream in self._streams.values())
+        """Return the changed streams with their new facts, in the order in which they were loaded
+        or added."""
+        pending = (
+            (stream, [f for f in stream.pending_events if isinstance(f, Fact)])
+            for stream in self._streams.values()
+        )
         return [(stream, facts) for stream, facts in pending if facts]
 
     def pending(self) -> int:
@@ -79,9 +97,11 @@ class UnitOfWork:
         return pause
 
     def mark_unverified(self) -> None:
-        """Mark the streams that a restored backup leaves in doubt, while `serve --look-up-first` is in effect.
+        """Mark the streams that a restored backup leaves in doubt, while `serve --look-up-first` is
+        in effect.
 
-        A transfer that was not looked up at Stripe since the restore may have been paid by a call whose fact is lost.
+        A transfer that was not looked up at Stripe since the restore may have been paid by a call
+        whose fact is lost.
         """
         pause = self.pause(LOOK_UP_FIRST)
         if pause is None or not pause.paused:
@@ -111,7 +131,9 @@ class UnitOfWork:
 
     def refund(self) -> Refund | None:
         """Return the one refund that was loaded, if it exists."""
-        return next((stream for stream in self._streams.values() if isinstance(stream, Refund)), None)
+        return next(
+            (stream for stream in self._streams.values() if isinstance(stream, Refund)), None
+        )
 
     def dispute(self, provider: str, dispute_id: str) -> Dispute | None:
         """Return the dispute, if it exists."""
@@ -136,9 +158,11 @@ class UnitOfWork:
 
 
 def recover_again(uow: UnitOfWork, order: Order, cause_id: str, now: datetime) -> None:
-    """Bring the order's transfers in line with the amounts that are due now. All of them must be loaded.
+    """Bring the order's transfers in line with the amounts that are due now. All of them must be
+    loaded.
 
-    A fact of the order records the change, so that a command which changed the order meanwhile loses or wins as a whole.
+    A fact of the order records the change, so that a command which changed the order meanwhile
+    loses or wins as a whole.
     """
     before = uow.pending()
     uow.add(recover_shares(order, uow.transfers(), cause_id, now))
@@ -147,7 +171,8 @@ def recover_again(uow: UnitOfWork, order: Order, cause_id: str, now: datetime) -
 
 
 class InboxMark(NamedTuple):
-    """Columns of `webhook_inbox` that are written together with the facts that the webhook causes."""
+    """Columns of `webhook_inbox` that are written together with the facts that the webhook
+    causes."""
 
     inbox_id: int
     status: str

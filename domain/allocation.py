@@ -1,8 +1,9 @@
 """Division of refunds among the sellers of an order: integers only, cumulative floors.
 
-The target of a seller is a function of the whole amount that is effectively refunded, never of a single refund. Cumulative
-floors are monotone, never exceed the share, are exact at the full refund and do not depend on the order of proportional
-refunds. Largest remainders and prefix rounding look fairer, but with them a seller's target can fall while the refund grows.
+The target of a seller is a function of the whole amount that is effectively refunded, never of a
+single refund. Cumulative floors are monotone, never exceed the share, are exact at the full refund
+and do not depend on the order of proportional refunds. Largest remainders and prefix rounding look
+fairer, but with them a seller's target can fall while the refund grows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,48 +11,66 @@ from typing import NamedTuple
 
 
 class Portion(NamedTuple):
-    """Amount of one effective refund or dispute, and its explicit allocation to sellers, if the caller gave one."""
+    """Amount of one effective refund or dispute, and its explicit allocation to sellers, if the
+    caller gave one."""
 
     amount: int
     explicit: Mapping[str, int] | None = None
 
 
 def allocate(shares: Mapping[str, int], order_amount: int, refunded: int) -> dict[str, int]:
-    """Return the amount to take back from each seller after `refunded` of `order_amount` (minor units, proportional).
+    """Return the amount to take back from each seller after `refunded` of `order_amount` (minor
+    units, proportional).
 
     Raises ValueError when the amounts cannot belong to one order.
     """
     if order_amount <= 0 or not 0 <= refunded <= order_amount:
-        raise ValueError(f"{refunded} refunded of {order_amount}: expected an order above 0 and at most all of it refunded.")
+        raise ValueError(
+            f"{refunded} refunded of {order_amount}: expected an order above 0 and at most all "
+            "of it refunded."
+        )
     return {seller: share * refunded // order_amount for seller, share in shares.items()}
 
 
 def targets(
-    shares: Mapping[str, int], order_amount: int, portions: Sequence[Portion], summed: frozenset[str] | None = None
+    shares: Mapping[str, int],
+    order_amount: int,
+    portions: Sequence[Portion],
+    summed: frozenset[str] | None = None,
 ) -> dict[str, int]:
-    """Return the target of each seller, the amount to take back, after these portions in the order they became known.
+    """Return the target of each seller, the amount to take back, after these portions in the order
+    they became known.
 
-    An explicit allocation opens a new segment: later proportional refunds divide the rest of each share over
-    max(rest of the order, sum of the rests of the shares). `summed` names the sellers whose shares are in the order's
-    currency (None: all), since amounts of different currencies do not add up.
+    An explicit allocation opens a new segment: later proportional refunds divide the rest of each
+    share over max(rest of the order, sum of the rests of the shares). `summed` names the sellers
+    whose shares are in the order's currency (None: all), since amounts of different currencies do
+    not add up.
     """
     return cumulative_targets(shares, order_amount, portions, summed)[-1]
 
 
 def cumulative_targets(
-    shares: Mapping[str, int], order_amount: int, portions: Sequence[Portion], summed: frozenset[str] | None = None
+    shares: Mapping[str, int],
+    order_amount: int,
+    portions: Sequence[Portion],
+    summed: frozenset[str] | None = None,
 ) -> list[dict[str, int]]:
     """Return the targets before the first portion, and those after each; see `targets`."""
     segment = _Segment(dict.fromkeys(shares, 0), dict(shares), order_amount, order_amount, 0)
     cumulative = [segment.taken()]
     for portion in portions:
-        segment = segment.proportional(portion.amount) if portion.explicit is None else segment.divided(portion, summed)
+        segment = (
+            segment.proportional(portion.amount)
+            if portion.explicit is None
+            else segment.divided(portion, summed)
+        )
         cumulative.append(segment.taken())
     return cumulative
 
 
 class _Segment(NamedTuple):
-    """Refunds since the last explicit allocation, which divide the rest of the shares proportionally."""
+    """Refunds since the last explicit allocation, which divide the rest of the shares
+    proportionally."""
 
     before: dict[str, int]
     shares: dict[str, int]
@@ -60,7 +79,11 @@ class _Segment(NamedTuple):
     refunded: int
 
     def taken(self) -> dict[str, int]:
-        now = allocate(self.shares, self.denominator, self.refunded) if self.denominator else dict.fromkeys(self.shares, 0)
+        now = (
+            allocate(self.shares, self.denominator, self.refunded)
+            if self.denominator
+            else dict.fromkeys(self.shares, 0)
+        )
         return {seller: self.before[seller] + amount for seller, amount in now.items()}
 
     def proportional(self, amount: int) -> "_Segment":
@@ -68,8 +91,15 @@ class _Segment(NamedTuple):
 
     def divided(self, portion: Portion, summed: frozenset[str] | None) -> "_Segment":
         explicit = portion.explicit or {}
-        taken = {seller: amount + explicit.get(seller, 0) for seller, amount in self.taken().items()}
-        left = {seller: self.before[seller] + self.shares[seller] - amount for seller, amount in taken.items()}
+        taken = {
+            seller: amount + explicit.get(seller, 0) for seller, amount in self.taken().items()
+        }
+        left = {
+            seller: self.before[seller] + self.shares[seller] - amount
+            for seller, amount in taken.items()
+        }
         order_left = self.order_left - self.refunded - portion.amount
-        shares_left = sum(amount for seller, amount in left.items() if summed is None or seller in summed)
+        shares_left = sum(
+            amount for seller, amount in left.items() if summed is None or seller in summed
+        )
         return _Segment(taken, left, order_left, max(order_left, shares_left), 0)

@@ -1,7 +1,8 @@
 """Aggregate of a dispute between a buyer and the platform, reported in any order.
 
-The last report need not be the last event. Statuses therefore have ranks, and only a status of higher rank is new. Movements
-of money are recorded beside the status: a withdrawal may be reported after the loss, a reinstatement after the win.
+The last report need not be the last event. Statuses therefore have ranks, and only a status of
+higher rank is new. Movements of money are recorded beside the status: a withdrawal may be reported
+after the loss, a reinstatement after the win.
 """
 
 from collections.abc import Mapping
@@ -36,8 +37,11 @@ class DisputeStatus(StrEnum):
 
 _D = DisputeStatus
 
-RANK: Mapping[DisputeStatus, int] = MappingProxyType({status: rank for rank, status in enumerate(DisputeStatus)})
-"""A report counts only if its status ranks higher than the recorded one, so that every order of reports ends the same."""
+RANK: Mapping[DisputeStatus, int] = MappingProxyType(
+    {status: rank for rank, status in enumerate(DisputeStatus)}
+)
+"""A report counts only if its status ranks higher than the recorded one, so that every order of
+reports ends the same."""
 
 OVER = frozenset({_D.REINSTATED, _D.WON})
 """Statuses after which a dispute cannot be lost."""
@@ -88,7 +92,11 @@ class Opened(Opening):
     source: str
 
     def apply(self, aggregate: "Dispute") -> None:
-        aggregate.dispute_id, aggregate.provider, aggregate.order_id = self.dispute_id, self.provider, self.order_id
+        aggregate.dispute_id, aggregate.provider, aggregate.order_id = (
+            self.dispute_id,
+            self.provider,
+            self.order_id,
+        )
         aggregate.amount, aggregate.currency = self.amount, self.currency
         enter(aggregate, DisputeStatus.OPENED)
 
@@ -165,7 +173,10 @@ class Won(DisputeUpdate):
 
 
 _FACTS: Mapping[DisputeStatus, type[DisputeUpdate]] = MappingProxyType(
-    {kind.LEADS_TO: kind for kind in (Challenged, FundsWithdrawn, Closed, Lost, FundsReinstated, Won)}
+    {
+        kind.LEADS_TO: kind
+        for kind in (Challenged, FundsWithdrawn, Closed, Lost, FundsReinstated, Won)
+    }
 )
 
 
@@ -185,14 +196,17 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
         return opened(cls, Opened(**cls.first(stream_id, now), **opening))
 
     def agree(self, order_id: str, amount: int, currency: str) -> None:
-        """Check that a report has the recorded content. Raises ContentDiffers, naming the members that differ."""
+        """Check that a report has the recorded content. Raises ContentDiffers, naming the members
+        that differ."""
         same = {
             "order_id": self.order_id == order_id,
             "amount": self.amount == amount,
             "currency": self.currency == currency,
         }
         if not all(same.values()):
-            raise ContentDiffers("dispute", self.dispute_id, [name for name, equal in same.items() if not equal])
+            raise ContentDiffers(
+                "dispute", self.dispute_id, [name for name, equal in same.items() if not equal]
+            )
 
     def restate(self, amount: int, source: str, now: datetime) -> bool:
         """Record another amount, as long as no money has moved. Returns whether that is new.
@@ -205,10 +219,13 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
         return True
 
     def report(self, status: DisputeStatus, source: str, now: datetime) -> bool:
-        """Record a reported status. Returns whether it is new. Raises Contradiction for a loss after the money came back."""
+        """Record a reported status. Returns whether it is new. Raises Contradiction for a loss
+        after the money came back."""
         if status is _D.LOST and self.status in OVER:
             raise Contradiction("Dispute", self.dispute_id, self.status, status)
-        money_moved = (status is _D.WITHDRAWN and not self.withdrawn) or (status is _D.REINSTATED and not self.reinstated)
+        money_moved = (status is _D.WITHDRAWN and not self.withdrawn) or (
+            status is _D.REINSTATED and not self.reinstated
+        )
         if not money_moved and RANK[status] <= RANK[self.status]:
             return False
         self.record(_FACTS[status](**self.next(now), source=source))
@@ -221,4 +238,6 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
         return self.withdrawn if policy is DisputePolicy.WITHDRAWAL else self.status is _D.LOST
 
 
-AnyDisputeFact = Opened | Restated | Challenged | FundsWithdrawn | Closed | Lost | FundsReinstated | Won
+AnyDisputeFact = (
+    Opened | Restated | Challenged | FundsWithdrawn | Closed | Lost | FundsReinstated | Won
+)

@@ -1,4 +1,5 @@
-"""Errors of the ledger, as one tree. The module imports nothing of the project, so both sides of a port can use it.
+"""Errors of the ledger, as one tree. The module imports nothing of the project, so both sides of a
+port can use it.
 
 LedgerError
 ├── Refused                  the command is not possible in the present state; nothing changed
@@ -46,7 +47,10 @@ class IllegalTransition(Refused):
 
     def __init__(self, transfer_id: UUID, before: str, after: str, fact: str) -> None:
         self.transfer_id, self.before, self.after, self.fact = transfer_id, before, after, fact
-        super().__init__(f"{fact} would take transfer {transfer_id} from {before} to {after}, which its life cycle forbids.")
+        super().__init__(
+            f"{fact} would take transfer {transfer_id} from {before} to {after}, which its life "
+            "cycle forbids."
+        )
 
 
 class ContentDiffers(Refused):
@@ -63,7 +67,8 @@ class ContentDiffers(Refused):
 
 
 class ImportDiffers(ContentDiffers):
-    """The shares of an order are not the transfers that were imported for it from an older system. Nothing is paid."""
+    """The shares of an order are not the transfers that were imported for it from an older system.
+    Nothing is paid."""
 
     code = "import_differs"
 
@@ -71,7 +76,8 @@ class ImportDiffers(ContentDiffers):
         self.kind, self.name, self.differences = "order", order_id, (seller_id,)
         Refused.__init__(
             self,
-            f"Order {order_id!r} does not match its import: seller {seller_id!r} has {imported} in the import and {ordered} "
+            f"Order {order_id!r} does not match its import: seller {seller_id!r} has {imported} "
+            f"in the import and {ordered} "
             f"in the order; register the order with exactly the imported shares.",
         )
 
@@ -87,7 +93,8 @@ class UnknownId(Refused):
 
 
 class Contradiction(Refused):
-    """A report that the recorded state rules out. It is never dropped: the provider is asked, or a person decides."""
+    """A report that the recorded state rules out. It is never dropped: the provider is asked, or a
+    person decides."""
 
     code = "contradiction"
 
@@ -100,14 +107,16 @@ class Contradiction(Refused):
 
 
 class NotTheAuthority(Refused):
-    """A report by a provider without authority over this order. The provider with authority reports the same event."""
+    """A report by a provider without authority over this order. The provider with authority reports
+    the same event."""
 
     code = "not_the_authority"
 
     def __init__(self, order_id: str) -> None:
         self.order_id = order_id
         super().__init__(
-            f"The provider is not the authority for order {order_id!r}: another provider took the payment or was the first to "
+            f"The provider is not the authority for order {order_id!r}: another provider took "
+            "the payment or was the first to "
             "report a refund or dispute, and only its reports count."
         )
 
@@ -119,7 +128,9 @@ class ExceedsOrder(Refused):
 
     def __init__(self, what: str, asked: int, left: int, currency: str) -> None:
         self.what, self.asked, self.left, self.currency = what, asked, left, currency
-        super().__init__(f"{what} asks for {asked} {currency} (minor units), but only {left} is left.")
+        super().__init__(
+            f"{what} asks for {asked} {currency} (minor units), but only {left} is left."
+        )
 
 
 class CallInFlight(Refused):
@@ -129,7 +140,10 @@ class CallInFlight(Refused):
 
     def __init__(self, transfer_id: UUID) -> None:
         self.transfer_id = transfer_id
-        super().__init__(f"A call to Stripe for transfer {transfer_id} is in flight; wait for its outcome, then try again.")
+        super().__init__(
+            f"A call to Stripe for transfer {transfer_id} is in flight; wait for its outcome, "
+            "then try again."
+        )
 
 
 class NothingToRetry(Refused):
@@ -157,7 +171,12 @@ class EvidenceDiffers(Refused):
 
     code = "evidence_differs"
 
-    def __init__(self, stripe_id: str, why: str, remedy: str = "check the id, or give another object as evidence") -> None:
+    def __init__(
+        self,
+        stripe_id: str,
+        why: str,
+        remedy: str = "check the id, or give another object as evidence",
+    ) -> None:
         self.stripe_id, self.why = stripe_id, why
         super().__init__(f"{stripe_id} {why}; {remedy}.")
 
@@ -169,7 +188,10 @@ class PspRefused(Refused):
 
     def __init__(self, what: str, why: str) -> None:
         self.what, self.why = what, why
-        super().__init__(f"The payment provider refused {what} ({why.rstrip('.')}); correct the cause, then send it again.")
+        super().__init__(
+            f"The payment provider refused {what} ({why.rstrip('.')}); correct the cause, then "
+            "send it again."
+        )
 
 
 class NotAdoptable(Refused):
@@ -189,7 +211,8 @@ class BadMoney(Refused):
 
 
 class Conflict(LedgerError):
-    """Another append came first for these (stream, version) pairs. Reload and decide again; repeat no side effect."""
+    """Another append came first for these (stream, version) pairs. Reload and decide again; repeat
+    no side effect."""
 
     code = "conflict"
 
@@ -206,7 +229,9 @@ class ConstraintBroken(LedgerError):
 
     def __init__(self, constraint: str | None, detail: str) -> None:
         self.constraint, self.detail = constraint, detail
-        super().__init__(f"The database refused the append ({constraint or 'no constraint named'}): {detail}")
+        super().__init__(
+            f"The database refused the append ({constraint or 'no constraint named'}): {detail}"
+        )
 
 
 class StripeSilent(LedgerError):
@@ -216,11 +241,14 @@ class StripeSilent(LedgerError):
 
     def __init__(self, stripe_id: str, why: str) -> None:
         self.stripe_id, self.why = stripe_id, why
-        super().__init__(f"{stripe_id} could not be read at Stripe ({why}); nothing has changed, try again.")
+        super().__init__(
+            f"{stripe_id} could not be read at Stripe ({why}); nothing has changed, try again."
+        )
 
 
 class PspSilent(LedgerError):
-    """The payment provider's answer is unknown. The request names an id of the ledger, so it can be repeated safely."""
+    """The payment provider's answer is unknown. The request names an id of the ledger, so it can be
+    repeated safely."""
 
     code = "psp_silent"
 
@@ -233,15 +261,19 @@ class PspSilent(LedgerError):
 
 
 class Unavailable(LedgerError):
-    """The database cannot answer now. The request may be fine, and the failure does not count as an attempt.
+    """The database cannot answer now. The request may be fine, and the failure does not count as an
+    attempt.
 
-    `in_doubt`: the request may or may not have been stored, so load the streams again before any decision.
+    `in_doubt`: the request may or may not have been stored, so load the streams again before any
+    decision.
     """
 
     code = "database_unavailable"
 
     def __init__(self, why: str, *, in_doubt: bool = False) -> None:
         self.why, self.in_doubt = why, in_doubt
-        doubtful = "it is unknown whether the request was stored: check whether it took effect, then retry"
+        doubtful = (
+            "it is unknown whether the request was stored: check whether it took effect, then retry"
+        )
         next_ = doubtful if in_doubt else "nothing was stored: retry later"
         super().__init__(f"The database cannot answer now ({why}); {next_}.")

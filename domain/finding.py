@@ -1,8 +1,10 @@
-"""Aggregate of a reconciliation finding: a difference between Stripe's books and the ledger that a person ignored or adopted.
+"""Aggregate of a reconciliation finding: a difference between Stripe's books and the ledger that a
+person ignored or adopted.
 
-Only decisions are facts: the next reconciliation finds an undecided difference again. Each finding has a stream of its own,
-named by its id, so that the audit trail shows the actor and the reason. The id covers the amount at risk: with another amount,
-the difference is another finding, without a decision.
+Only decisions are facts: the next reconciliation finds an undecided difference again. Each finding
+has a stream of its own, named by its id, so that the audit trail shows the actor and the reason.
+The id covers the amount at risk: with another amount, the difference is another finding, without a
+decision.
 """
 
 import hashlib
@@ -55,7 +57,14 @@ class Difference(NamedTuple):
     @property
     def id(self) -> str:
         """Id that is the same whenever the same amount between the same objects is found."""
-        names = [self.kind, self.stripe_id, str(self.transfer_id), self.reversal_id, self.at_risk, self.currency]
+        names = [
+            self.kind,
+            self.stripe_id,
+            str(self.transfer_id),
+            self.reversal_id,
+            self.at_risk,
+            self.currency,
+        ]
         return f"{self.kind.value}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}"
 
 
@@ -97,7 +106,8 @@ class Ignored(Fact):
 
 
 class Adopted(Fact):
-    """`actor` had the ledger record the object at Stripe, by facts stored in the same transaction."""
+    """`actor` had the ledger record the object at Stripe, by facts stored in the same
+    transaction."""
 
     TOPIC = "ledger.finding.adopted"
     finding_id: str
@@ -136,12 +146,16 @@ class Finding(Stream, topic=TOPIC, opening=Noted):
         """Ignore the finding. Returns whether that is new."""
         if self.ignored:
             return False
-        self.record(Ignored(**self.next(now), finding_id=self.finding_id, actor=by.actor, reason=by.reason))
+        self.record(
+            Ignored(**self.next(now), finding_id=self.finding_id, actor=by.actor, reason=by.reason)
+        )
         return True
 
     def adopt(self, by: DecidedBy, now: datetime) -> None:
         """Record the adoption. The caller records the object at Stripe in the same transaction."""
-        self.record(Adopted(**self.next(now), finding_id=self.finding_id, actor=by.actor, reason=by.reason))
+        self.record(
+            Adopted(**self.next(now), finding_id=self.finding_id, actor=by.actor, reason=by.reason)
+        )
 
 
 AnyFindingFact = Noted | Ignored | Adopted

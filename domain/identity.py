@@ -1,6 +1,8 @@
-"""Ids of the ledger: uuid5 over a JSON array of the callers' ids, so that a repeated command conflicts instead of paying twice.
+"""Ids of the ledger: uuid5 over a JSON array of the callers' ids, so that a repeated command
+conflicts instead of paying twice.
 
-Joined strings would collide (order `a:b` with seller `c`, order `a` with seller `b:c`); a JSON array cannot.
+Joined strings would collide (order `a:b` with seller `c`, order `a` with seller `b:c`); a JSON
+array cannot.
 """
 
 import json
@@ -32,12 +34,14 @@ def transfer_stream(order_id: str, seller_id: str, cause: str = SALE) -> UUID:
 
 
 def reversal_name(transfer_id: UUID, cause_id: str, round_: int = 1) -> UUID:
-    """Return the id of the reversal of one transfer for one cause. A later round follows a withdrawn reversal."""
+    """Return the id of the reversal of one transfer for one cause. A later round follows a
+    withdrawn reversal."""
     return _named("reversal", str(transfer_id), cause_id, round_)
 
 
 def external_reversal(transfer_id: UUID, stripe_reversal_id: str) -> UUID:
-    """Return the id of a reversal that others made at Stripe, in a namespace of its own since refund ids are arbitrary."""
+    """Return the id of a reversal that others made at Stripe, in a namespace of its own since
+    refund ids are arbitrary."""
     return _named("external_reversal", str(transfer_id), stripe_reversal_id)
 
 
@@ -57,11 +61,13 @@ def payout_stream(account: str, payout_id: str) -> UUID:
 
 
 DISPUTE = "dispute "
-"""Prefix of causes that are disputes. A refund id cannot begin with it, because ids given by callers have no spaces."""
+"""Prefix of causes that are disputes. A refund id cannot begin with it, because ids given by
+callers have no spaces."""
 
 
 def dispute_cause(dispute_id: str) -> str:
-    """Return the cause that an order and its transfers record for a dispute, where a refund's cause is its id."""
+    """Return the cause that an order and its transfers record for a dispute, where a refund's cause
+    is its id."""
     return DISPUTE + dispute_id
 
 
@@ -71,7 +77,8 @@ def finding_stream(finding_id: str) -> UUID:
 
 
 def may_be_ours(name: str | None) -> bool:
-    """Return whether an id that Stripe shows in its metadata has the form of an id of the ledger."""
+    """Return whether an id that Stripe shows in its metadata has the form of an id of the
+    ledger."""
     try:
         return name is not None and str(UUID(name)) == name
     except ValueError:
@@ -79,5 +86,6 @@ def may_be_ours(name: str | None) -> bool:
 
 
 def compensation(transfer_id: UUID, cause_id: str, round_: int = 1) -> str:
-    """Return the cause of a transfer that gives back the amount that a revoked refund or dispute took from `transfer_id`."""
+    """Return the cause of a transfer that gives back the amount that a revoked refund or dispute
+    took from `transfer_id`."""
     return json.dumps(["compensation", str(transfer_id), cause_id, round_], separators=(",", ":"))

@@ -43,22 +43,29 @@ ALLOWED_TRANSITIONS: Mapping[TransferStatus, frozenset[TransferStatus]] = Mappin
         _S.CANCELLED: frozenset(),
     }
 )
-"""Statuses that may follow without a person's action, except the same status again. Final statuses map to the empty set."""
+"""Statuses that may follow without a person's action, except the same status again. Final statuses
+map to the empty set."""
 
 OPERATOR_TRANSITIONS: Mapping[TransferStatus, frozenset[TransferStatus]] = MappingProxyType(
     {_S.PERMANENTLY_FAILED: frozenset({_S.FAILED, _S.REVERSAL_PENDING})}
 )
-"""Reopening: statuses that may follow only by a named actor with a reason (or by an object at Stripe, as `stripe:<id>`)."""
+"""Reopening: statuses that may follow only by a named actor with a reason (or by an object at
+Stripe, as `stripe:<id>`)."""
 
 FINAL = frozenset(status for status, after in ALLOWED_TRANSITIONS.items() if not after)
 
 
 def can_transition(from_: str, to: str) -> bool:
-    """Return whether `to` may follow `from_` without a person. The same status is always allowed, an unknown `from_` never."""
+    """Return whether `to` may follow `from_` without a person. The same status is always allowed,
+    an unknown `from_` never."""
     known = {str(status): after for status, after in ALLOWED_TRANSITIONS.items()}.get(str(from_))
     return known is not None and (str(from_) == str(to) or str(to) in known)
 
 
 def operator_may(from_: str, to: str) -> bool:
     """Return whether a named actor may change `from_` to `to`, in addition to `can_transition`."""
-    return any(str(to) in after for status, after in OPERATOR_TRANSITIONS.items() if str(status) == str(from_))
+    return any(
+        str(to) in after
+        for status, after in OPERATOR_TRANSITIONS.items()
+        if str(status) == str(from_)
+    )

@@ -28,5 +28,7 @@ def currency(code: str) -> str:
 def amount(value: int) -> int:
     """Return an amount above zero. Raises BadMoney outside 1 to 2^53-1."""
     if isinstance(value, bool) or not 1 <= value <= LARGEST:
-        raise BadMoney(f"{value!r} is no amount; expected an integer in minor units from 1 to {LARGEST}.")
+        raise BadMoney(
+            f"{value!r} is no amount; expected an integer in minor units from 1 to {LARGEST}."
+        )
     return value

@@ -1,8 +1,10 @@
-"""Aggregate of a pause. Its scope is everything, a kind of work, one seller, or one kind of work for one seller.
+"""Aggregate of a pause. Its scope is everything, a kind of work, one seller, or one kind of work
+for one seller.
 
-A pause is made by a person, by the ledger itself (when Stripe refuses its API key) or by Stripe's events about an account.
-Each scope has a stream of its own, so that the audit trail shows each actor, time and reason. The scope `unseen` does
-not stop work: after a restore from a backup, it requires a look-up at Stripe before each send.
+A pause is made by a person, by the ledger itself (when Stripe refuses its API key) or by Stripe's
+events about an account. Each scope has a stream of its own, so that the audit trail shows each
+actor, time and reason. The scope `unseen` does not stop work: after a restore from a backup, it
+requires a look-up at Stripe before each send.
 """
 
 from datetime import datetime
@@ -13,7 +15,8 @@ from domain.identity import pause_stream
 TOPIC = "ledger.switch"
 
 EVERYTHING = "everything"
-"""Scope of a pause of all calls to Stripe and all refunds to the PSP. Webhooks and API requests are still handled."""
+"""Scope of a pause of all calls to Stripe and all refunds to the PSP. Webhooks and API requests are
+still handled."""
 LOOK_UP_FIRST = "unseen"
 """Scope of the rule that each send needs a look-up at Stripe first."""
 LEDGER = "ledger"
@@ -34,7 +37,8 @@ def scope_of_seller(seller_id: str, kind: str | None = None) -> str:
 
 
 def scopes_within(scope: str) -> list[str]:
-    """Return the scopes that `resume(scope)` ends. For a seller this includes pauses set by Stripe account events."""
+    """Return the scopes that `resume(scope)` ends. For a seller this includes pauses set by Stripe
+    account events."""
     seller_id = scope.removeprefix("seller:")
     kinds = () if seller_id == scope else ("transferring", "reversing")
     return [scope, *(scope_of_seller(seller_id, kind) for kind in kinds)]
@@ -51,7 +55,8 @@ class Installed(Opening):
 
 
 class Paused(Fact):
-    """`actor` has paused the scope. `lost_since`, for `unseen`: since when Stripe may hold objects that the ledger has lost."""
+    """`actor` has paused the scope. `lost_since`, for `unseen`: since when Stripe may hold objects
+    that the ledger has lost."""
 
     TOPIC = "ledger.switch.paused"
     scope: str
@@ -91,23 +96,33 @@ class Pause(Stream, topic=TOPIC, opening=Installed):
         """Open the stream of a scope that is not paused."""
         return opened(cls, Installed(**cls.first(pause_stream(scope), now), scope=scope))
 
-    def pause(self, actor: str, reason: str, now: datetime, lost_since: datetime | None = None) -> bool:
+    def pause(
+        self, actor: str, reason: str, now: datetime, lost_since: datetime | None = None
+    ) -> bool:
         """Pause the scope. Returns whether a fact was recorded.
 
-        A repeated pause is recorded in three cases. After a second restore (`lost_since`), earlier look-ups do not count any
-        more, and objects lost since the first restore may still be missing. A person may take over a pause made by Stripe, and
-        then no event ends it. Stripe may give another reason for its pause.
+        A repeated pause is recorded in three cases. After a second restore (`lost_since`), earlier
+        look-ups do not count any more, and objects lost since the first restore may still be
+        missing. A person may take over a pause made by Stripe, and then no event ends it. Stripe
+        may give another reason for its pause.
         """
-        taken_over = self.paused_by_stripe and (not actor.startswith(STRIPE) or reason != self.reason)
+        taken_over = self.paused_by_stripe and (
+            not actor.startswith(STRIPE) or reason != self.reason
+        )
         if self.paused and lost_since is None and not taken_over:
             return False
-        lost = min(filter(None, (lost_since, self.lost_since if self.paused else None)), default=None)
-        self.record(Paused(**self.next(now), scope=self.scope, actor=actor, reason=reason, lost_since=lost))
+        lost = min(
+            filter(None, (lost_since, self.lost_since if self.paused else None)), default=None
+        )
+        self.record(
+            Paused(**self.next(now), scope=self.scope, actor=actor, reason=reason, lost_since=lost)
+        )
         return True
 
     @property
     def paused_by_stripe(self) -> bool:
-        """Return whether a Stripe event has paused the scope, so that another event may resume it."""
+        """Return whether a Stripe event has paused the scope, so that another event may resume
+        it."""
         return self.paused and self.actor.startswith(STRIPE)
 
     def resume(self, actor: str, reason: str, now: datetime) -> bool:

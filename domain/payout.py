@@ -1,4 +1,5 @@
-"""Aggregate of a payout from a Stripe account to a seller's bank, which explains why a reversal finds the balance empty."""
+"""Aggregate of a payout from a Stripe account to a seller's bank, which explains why a reversal
+finds the balance empty."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,7 +14,8 @@ TOPIC = "ledger.payout"
 
 
 class PayoutStatus(StrEnum):
-    """Status of a payout in Stripe's words. Reports come in any order, and only a status of higher rank is new."""
+    """Status of a payout in Stripe's words. Reports come in any order, and only a status of higher
+    rank is new."""
 
     PENDING = "pending"
     IN_TRANSIT = "in_transit"
@@ -23,7 +25,9 @@ class PayoutStatus(StrEnum):
     """The bank returned the money, possibly days after the payout was paid."""
 
 
-RANK: Mapping[PayoutStatus, int] = MappingProxyType({status: rank for rank, status in enumerate(PayoutStatus)})
+RANK: Mapping[PayoutStatus, int] = MappingProxyType(
+    {status: rank for rank, status in enumerate(PayoutStatus)}
+)
 
 
 def enter(payout: "Payout", status: PayoutStatus) -> None:

@@ -1,4 +1,5 @@
-"""Composition root: the only place that builds the real parts, starts them in order, and drains them in reverse."""
+"""Composition root: the only place that builds the real parts, starts them in order, and drains
+them in reverse."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +31,8 @@ from infrastructure.simulators.selection import DATA, made_secret, providers
 from infrastructure.stripe.gateway import StripeGateway
 
 ACCOUNT_WITHIN = 5.0
-"""Seconds for reading the account of the key at Stripe; a start does not wait for the end of an outage."""
+"""Seconds for reading the account of the key at Stripe; a start does not wait for the end of an
+outage."""
 
 
 log = structlog.get_logger()
@@ -47,11 +49,13 @@ async def stored(settings: Settings) -> AsyncIterator[Storage]:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, loops: bool = True, look_up_first: bool = False) -> AsyncIterator[Service]:
+async def running(
+    settings: Settings, *, loops: bool = True, look_up_first: bool = False
+) -> AsyncIterator[Service]:
     """Run a ledger: migrated, bound to its mode, and at work; drained at the end.
 
-    `look_up_first`, after a restore from a backup: no process sends a request before it has looked for it at Stripe.
-    Raises WrongBinding, SimulatorNotStarted, and the errors of `stored`.
+    `look_up_first`, after a restore from a backup: no process sends a request before it has looked
+    for it at Stripe. Raises WrongBinding, SimulatorNotStarted, and the errors of `stored`.
     """
     name_mode(settings.mode)
     async with AsyncExitStack() as stack:
@@ -60,9 +64,14 @@ async def running(settings: Settings, *, loops: bool = True, look_up_first: bool
         await bind(service.pool, settings.mode)  # before the first use of a live key
         await bind(service.pool, settings.mode, await _account(service))
         if settings.mode == "simulator":
-            log.warning("no STRIPE_API_KEY: transfers go to the simulator, no money moves", stripe=service.stripe_url)
+            log.warning(
+                "no STRIPE_API_KEY: transfers go to the simulator, no money moves",
+                stripe=service.stripe_url,
+            )
         if settings.psp_mode == "simulator":
-            log.warning("payments and refunds go to the simulated payment provider", psp=service.psp_url)
+            log.warning(
+                "payments and refunds go to the simulated payment provider", psp=service.psp_url
+            )
         if look_up_first:
             await _look_up_first(service)
         if loops:
@@ -72,7 +81,8 @@ async def running(settings: Settings, *, loops: bool = True, look_up_first: bool
 
 @contextmanager
 def database(settings: Settings) -> Iterator[str]:
-    """Yield the database's URL, without migrating or binding the database. Raises EmbeddedPostgresError."""
+    """Yield the database's URL, without migrating or binding the database. Raises
+    EmbeddedPostgresError."""
     if settings.database_url is not None:
         yield settings.database_url
         return
@@ -101,7 +111,9 @@ async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
         stack.push_async_callback(opened.aclose)
     clock = DatabaseClock()
     commands = commands_on(PostgresEventLog(store), PostgresDirectory(pool), clock)
-    return Storage(settings, database_url, pool, store, inbox, PostgresAlarms(pool), clock, commands)
+    return Storage(
+        settings, database_url, pool, store, inbox, PostgresAlarms(pool), clock, commands
+    )
 
 
 async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
@@ -113,7 +125,9 @@ async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
     )
     psp = None
     if named.psp_url is not None:
-        psp = await stack.enter_async_context(HyperswitchGateway(named.psp_key, named.psp_url, timeout))
+        psp = await stack.enter_async_context(
+            HyperswitchGateway(named.psp_key, named.psp_url, timeout)
+        )
     if named.psp_builtin and not settings.hyperswitch_webhook_secrets:
         settings = replace(settings, hyperswitch_webhook_secrets=made_secret())
     return Service(
@@ -143,9 +157,16 @@ async def _account(service: Service) -> str | None:
 
 
 async def _look_up_first(service: Service) -> None:
-    """Make every call start with a look-up: Stripe may have requests from after the last fact of the backup."""
+    """Make every call start with a look-up: Stripe may have requests from after the last fact of
+    the backup."""
     newest = await FactReader(service.store).newest()
     now = service.clock.now()
     since = newest.timestamp if newest is not None else now
-    await service.commands.operator.pause(LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since)
-    log.warning("every call starts with a look-up", lost_since=since.isoformat(), end="transfer-ledger resume --look-up-first")
+    await service.commands.operator.pause(
+        LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since
+    )
+    log.warning(
+        "every call starts with a look-up",
+        lost_since=since.isoformat(),
+        end="transfer-ledger resume --look-up-first",
+    )

@@ -13,7 +13,8 @@ def wall() -> datetime:
 
 
 class DatabaseClock:
-    """The port `Clock`: leases and due times have instants of the database, so the process must use the same clock."""
+    """The port `Clock`: leases and due times have instants of the database, so the process must use
+    the same clock."""
 
     def __init__(self, own: Callable[[], datetime] = wall) -> None:
         self._own = own
@@ -25,6 +26,7 @@ class DatabaseClock:
         return self._own() + self._offset
 
     def observe(self, database_now: datetime) -> None:
-        """Adjust to an instant that the database has just returned. Of the latest answers, the least delayed one counts."""
+        """Adjust to an instant that the database has just returned. Of the latest answers, the
+        least delayed one counts."""
         self._offsets.append(database_now - self._own())
         self._offset = max(self._offsets)

@@ -1,4 +1,5 @@
-"""Log configuration: readable lines on a terminal, JSON elsewhere, always on standard error, always with the mode."""
+"""Log configuration: readable lines on a terminal, JSON elsewhere, always on standard error, always
+with the mode."""
 
 import logging
 import sys
@@ -14,7 +15,8 @@ def configure_logs() -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,  # plain: a traceback with local variables would log amounts and names
+            # plain: a traceback with local variables would log amounts and names
+            structlog.processors.format_exc_info,
             structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
             if terminal
             else structlog.processors.JSONRenderer(default=str),
@@ -23,7 +25,11 @@ def configure_logs() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING,
+        stream=sys.stderr,
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+    )
 
 
 def name_mode(mode: str) -> None:

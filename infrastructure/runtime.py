@@ -1,4 +1,5 @@
-"""Loops of `serve` and `worker`: inbox, workers, circuit breaker, and the poller for missed webhooks."""
+"""Loops of `serve` and `worker`: inbox, workers, circuit breaker, and the poller for missed
+webhooks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -81,7 +82,8 @@ async def at_work(service: Service) -> AsyncIterator[None]:
 
 
 async def _cancel(loops: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel loops that have not drained: their intents are stored, so another process goes on under the same keys."""
+    """Cancel loops that have not drained: their intents are stored, so another process goes on
+    under the same keys."""
     for task in loops:
         task.cancel()
     await asyncio.gather(*loops, return_exceptions=True)
@@ -111,7 +113,9 @@ def _stripe_handlers(service: Service, directory: PostgresDirectory) -> Mapping[
     handler = CommandHandler(PostgresEventLog(service.store), service.clock)
     objects = StripeObjects(service.gateway)
     return stripe_handlers(
-        StripeRefundsDisputes(service.commands, directory, objects, service.settings.dispute_policy),
+        StripeRefundsDisputes(
+            service.commands, directory, objects, service.settings.dispute_policy
+        ),
         StripeTransfers(ExternalChanges(handler), directory, service.gateway),
         StripeAccounts(AccountPauses(handler, directory), directory, objects),
     )
@@ -122,7 +126,11 @@ def breaker_monitor(service: Service) -> BreakerMonitor:
     recorder = OutcomeRecorder(PostgresEventLog(service.store), service.clock)
     breaker = PostgresCircuitBreaker(service.pool)
     return BreakerMonitor(
-        breaker, service.gateway, service.alarms, forgive=recorder.forgive, stop=service.commands.operator.pause
+        breaker,
+        service.gateway,
+        service.alarms,
+        forgive=recorder.forgive,
+        stop=service.commands.operator.pause,
     )
 
 
@@ -152,17 +160,29 @@ def _stripe_worker(
     limits = WorkerLimits(2 * settings.stripe_max_concurrency, settings.lease, work.check_interval)
     rate_limiter = PostgresRateLimiter(pool, settings.stripe_max_rps)
     return Worker(
-        process, PostgresEventLog(service.store), PostgresWorkQueue(pool), rate_limiter, monitor, service.clock, slots, limits
+        process,
+        PostgresEventLog(service.store),
+        PostgresWorkQueue(pool),
+        rate_limiter,
+        monitor,
+        service.clock,
+        slots,
+        limits,
     )
 
 
 def _refund_worker(service: Service, psp: PaymentGateway, monitor: BreakerMonitor) -> Loop:
     """Build the worker for refunds, with the retry settings of transfers.
 
-    The PSP never forgets a name, and its client reads a refused refund back, so a call may take two time-outs.
+    The PSP never forgets a name, and its client reads a refused refund back, so a call may take two
+    time-outs.
     """
     settings, pool = service.settings, service.pool
-    policy = replace(settings.policy(settings.transfers), key_lifetime=FOR_EVER, call_timeout=2 * settings.stripe_timeout)
+    policy = replace(
+        settings.policy(settings.transfers),
+        key_lifetime=FOR_EVER,
+        call_timeout=2 * settings.stripe_timeout,
+    )
     return Worker(
         RefundProcess(psp, policy),
         PostgresEventLog(service.store),
@@ -187,7 +207,10 @@ def unasked(settings: Settings) -> Mapping[str, str]:
             "HYPERSWITCH_BASE_URL": settings.hyperswitch_base_url,
         },
     }
-    unset = {provider: [name for name, value in names.items() if not value] for provider, names in needed.items()}
+    unset = {
+        provider: [name for name, value in names.items() if not value]
+        for provider, names in needed.items()
+    }
     return {provider: f"{', '.join(names)} not set" for provider, names in unset.items() if names}
 
 
@@ -199,12 +222,23 @@ def poller_of(service: Service) -> Poller:
         log.info("missed webhooks are not polled", provider=provider, why=why)
     providers = [_provider(name, service) for name in PROVIDERS if name not in without]
     times = Times(settings.missed_check_interval, settings.missed_grace)
-    return Poller(PostgresWebhookPolls(service.pool), service.inbox, service.alarms, service.clock, providers, times)
+    return Poller(
+        PostgresWebhookPolls(service.pool),
+        service.inbox,
+        service.alarms,
+        service.clock,
+        providers,
+        times,
+    )
 
 
 def _provider(name: str, service: Service) -> Provider:
     rate_limiter = PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
     if name == MissedStripeEvents.name:
-        return MissedStripeEvents(service.gateway, PostgresCircuitBreaker(service.pool), rate_limiter)
+        return MissedStripeEvents(
+            service.gateway, PostgresCircuitBreaker(service.pool), rate_limiter
+        )
     assert service.psp is not None, "its URL is set, see `unasked`"
-    return MissedPspEvents(service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter)
+    return MissedPspEvents(
+        service.psp, PostgresDirectory(service.pool), service.inbox, rate_limiter
+    )

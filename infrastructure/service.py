@@ -20,7 +20,8 @@ from infrastructure.stripe.gateway import StripeGateway
 
 @dataclass(slots=True)
 class Storage:
-    """The database of the ledger, migrated and open: enough for commands that do not call a provider."""
+    """The database of the ledger, migrated and open: enough for commands that do not call a
+    provider."""
 
     settings: Settings
     database_url: str

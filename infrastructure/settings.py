@@ -1,4 +1,5 @@
-"""Settings from the environment, read and checked once before anything starts. `.env.template` explains every name."""
+"""Settings from the environment, read and checked once before anything starts. `.env.template`
+explains every name."""
 
 import ipaddress
 import re
@@ -86,10 +87,11 @@ class Settings:
 
     @property
     def psp_mode(self) -> str:
-        """Return `simulator`, `test`, `live`, or `none`: without a PSP, no payments and refunds can be requested.
+        """Return `simulator`, `test`, `live`, or `none`: without a PSP, no payments and refunds can
+        be requested.
 
-        A simulated PSP with the real Stripe would take real money from sellers for refunds that no buyer got, so the
-        built-in PSP is only used with the built-in Stripe.
+        A simulated PSP with the real Stripe would take real money from sellers for refunds that no
+        buyer got, so the built-in PSP is only used with the built-in Stripe.
         """
         if self.hyperswitch_base_url is None:
             return "simulator" if self.is_builtin else "none"
@@ -110,42 +112,76 @@ class Settings:
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
-    """Read and check the environment. Raises BadSetting, which names the variable, its value and the expected values."""
+    """Read and check the environment. Raises BadSetting, which names the variable, its value and
+    the expected values."""
     read = _Reader({name: value.strip() for name, value in environment.items() if value.strip()})
     default = Settings()
     settings = Settings(
-        database_url=read.secret("DATABASE_URL", _database_url, "a URL such as postgresql://user@host/ledger"),
+        database_url=read.secret(
+            "DATABASE_URL", _database_url, "a URL such as postgresql://user@host/ledger"
+        ),
         host=read("LEDGER_HOST", str, default.host, "a host name or address"),
         port=read("LEDGER_PORT", _between(1, 65535), default.port, "a port from 1 to 65535"),
-        api_token=read.secret("LEDGER_API_TOKEN", _token_like, "printable characters without spaces"),
+        api_token=read.secret(
+            "LEDGER_API_TOKEN", _token_like, "printable characters without spaces"
+        ),
         stripe_api_key=read.secret(
-            "STRIPE_API_KEY", _stripe_key, "a key that starts with sk_test_, sk_live_, rk_test_ or rk_live_"
+            "STRIPE_API_KEY",
+            _stripe_key,
+            "a key that starts with sk_test_, sk_live_, rk_test_ or rk_live_",
         ),
         stripe_api_base=read("STRIPE_API_BASE", _base_url, None, f"a URL such as {STRIPE}"),
         stripe_webhook_secrets=read.secrets("STRIPE_WEBHOOK_SECRETS"),
         hyperswitch_webhook_secrets=read.secrets("HYPERSWITCH_WEBHOOK_SECRETS"),
         hyperswitch_api_key=read.secret("HYPERSWITCH_API_KEY", _token_like, "a key without spaces"),
-        hyperswitch_base_url=read("HYPERSWITCH_BASE_URL", _base_url, None, "a URL such as https://sandbox.hyperswitch.io"),
-        stripe_max_rps=read("STRIPE_MAX_RPS", _rate, default.stripe_max_rps, "a number above 0, of requests per second"),
-        stripe_max_concurrency=read(
-            "STRIPE_MAX_CONCURRENCY", _between(1, 1000), default.stripe_max_concurrency, "a whole number from 1 to 1000"
+        hyperswitch_base_url=read(
+            "HYPERSWITCH_BASE_URL", _base_url, None, "a URL such as https://sandbox.hyperswitch.io"
         ),
-        stripe_timeout=read("STRIPE_TIMEOUT", _positive, default.stripe_timeout, "a duration such as 30s"),
+        stripe_max_rps=read(
+            "STRIPE_MAX_RPS",
+            _rate,
+            default.stripe_max_rps,
+            "a number above 0, of requests per second",
+        ),
+        stripe_max_concurrency=read(
+            "STRIPE_MAX_CONCURRENCY",
+            _between(1, 1000),
+            default.stripe_max_concurrency,
+            "a whole number from 1 to 1000",
+        ),
+        stripe_timeout=read(
+            "STRIPE_TIMEOUT", _positive, default.stripe_timeout, "a duration such as 30s"
+        ),
         reversals=_work(read, "REVERSAL_WORKER_ENABLED", "REVERSAL"),
         transfers=_work(read, "TRANSFER_RETRY_WORKER_ENABLED", "TRANSFER_RETRY"),
-        funds_retry_interval=read("FUNDS_RETRY_INTERVAL", _positive, default.funds_retry_interval, "a duration such as 6h"),
-        funds_deadline=read("FUNDS_DEADLINE", _positive, default.funds_deadline, "a duration such as 1080h"),
-        parked_deadline=read("PARKED_DEADLINE", _positive, default.parked_deadline, "a duration such as 168h"),
-        dispute_policy=read("DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"),
-        missed_check_interval=read(
-            "MISSED_WEBHOOKS_CHECK_INTERVAL", _positive, default.missed_check_interval, "a duration such as 5m"
+        funds_retry_interval=read(
+            "FUNDS_RETRY_INTERVAL", _positive, default.funds_retry_interval, "a duration such as 6h"
         ),
-        missed_grace=read("MISSED_WEBHOOKS_GRACE", _positive, default.missed_grace, "a duration such as 10m"),
+        funds_deadline=read(
+            "FUNDS_DEADLINE", _positive, default.funds_deadline, "a duration such as 1080h"
+        ),
+        parked_deadline=read(
+            "PARKED_DEADLINE", _positive, default.parked_deadline, "a duration such as 168h"
+        ),
+        dispute_policy=read(
+            "DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"
+        ),
+        missed_check_interval=read(
+            "MISSED_WEBHOOKS_CHECK_INTERVAL",
+            _positive,
+            default.missed_check_interval,
+            "a duration such as 5m",
+        ),
+        missed_grace=read(
+            "MISSED_WEBHOOKS_GRACE", _positive, default.missed_grace, "a duration such as 10m"
+        ),
         lease=read("LEDGER_LEASE", _lease, default.lease, "a duration from 4s to 10m"),
     )
     _check_psp(settings)
     if settings.api_token is None and not is_loopback(settings.host):
-        raise BadSetting("LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set")
+        raise BadSetting(
+            "LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set"
+        )
     return settings
 
 
@@ -156,7 +192,11 @@ def _check_psp(settings: Settings) -> None:
     if base is not None and key is None and settings.psp_mode != "simulator":
         raise BadSetting("HYPERSWITCH_API_KEY", "", f"the key to {base}")
     if base is not None and (settings.psp_mode == "live") != (settings.mode == "live"):
-        raise BadSetting("HYPERSWITCH_BASE_URL", base, f"a PSP that is live only if Stripe is ({settings.mode} mode)")
+        raise BadSetting(
+            "HYPERSWITCH_BASE_URL",
+            base,
+            f"a PSP that is live only if Stripe is ({settings.mode} mode)",
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -173,7 +213,9 @@ def duration(text: str) -> timedelta:
     if not text or found is None:
         raise ValueError(text)
     try:
-        return timedelta(**{_UNITS[unit]: int(value) for unit, value in found.groupdict().items() if value})
+        return timedelta(
+            **{_UNITS[unit]: int(value) for unit, value in found.groupdict().items() if value}
+        )
     except OverflowError:
         raise ValueError(text) from None
 
@@ -192,7 +234,9 @@ class _Reader:
         given = self._environment.get(name, "")
         return tuple(secret.strip() for secret in given.split(",") if secret.strip())
 
-    def _parsed(self, name: str, parse: Callable[[str], T], default: T, expected: str, *, hidden: bool) -> T:
+    def _parsed(
+        self, name: str, parse: Callable[[str], T], default: T, expected: str, *, hidden: bool
+    ) -> T:
         given = self._environment.get(name)
         if given is None:
             return default
@@ -207,13 +251,24 @@ def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
     minute = "a duration such as 1m"
     work = WorkSettings(
         enabled=read(enabled, _flag, default.enabled, "true or false"),
-        max_retries=read(f"{prefix}_MAX_RETRIES", _between(0, 1000), default.max_retries, "a whole number from 0 to 1000"),
+        max_retries=read(
+            f"{prefix}_MAX_RETRIES",
+            _between(0, 1000),
+            default.max_retries,
+            "a whole number from 0 to 1000",
+        ),
         check_interval=read(f"{prefix}_CHECK_INTERVAL", _positive, default.check_interval, minute),
         backoff_base=read(f"{prefix}_BACKOFF_BASE", _positive, default.backoff_base, minute),
-        backoff_max=read(f"{prefix}_BACKOFF_MAX", _positive, default.backoff_max, "a duration such as 1h"),
+        backoff_max=read(
+            f"{prefix}_BACKOFF_MAX", _positive, default.backoff_max, "a duration such as 1h"
+        ),
     )
     if work.backoff_max < work.backoff_base:
-        raise BadSetting(f"{prefix}_BACKOFF_MAX", str(work.backoff_max), f"at least {prefix}_BACKOFF_BASE ({work.backoff_base})")
+        raise BadSetting(
+            f"{prefix}_BACKOFF_MAX",
+            str(work.backoff_max),
+            f"at least {prefix}_BACKOFF_BASE ({work.backoff_base})",
+        )
     return work
 
 
@@ -224,7 +279,9 @@ def _valid(value: T, condition: bool) -> T:
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:
-    return lambda text: _valid(int(text), text.isascii() and text.isdigit() and least <= int(text) <= most)
+    return lambda text: _valid(
+        int(text), text.isascii() and text.isdigit() and least <= int(text) <= most
+    )
 
 
 def _positive(text: str) -> timedelta:
@@ -252,7 +309,9 @@ def _base_url(text: str) -> str | None:
 
 
 def _stripe_key(text: str) -> str:
-    return _valid(_token_like(text), text.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")))
+    return _valid(
+        _token_like(text), text.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_"))
+    )
 
 
 def _token_like(text: str) -> str:

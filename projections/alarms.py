@@ -19,7 +19,8 @@ from projections.sentences.pause import named
 from projections.sentences.text import cause, money
 
 HINDERED_TOO_LONG = timedelta(hours=1)
-"""Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency key in use) before an alarm."""
+"""Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency
+key in use) before an alarm."""
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
 """Prefixes of the detail of an answer that the ledger cannot interpret."""
 
@@ -58,10 +59,12 @@ class AlarmKind(StrEnum):
 _A = AlarmKind
 
 PASSING = (
-    _A.AWAITING_FUNDS, _A.ON_HOLD, _A.HELD_BACK, _A.HINDERED, _A.STRIPE_REFUSES_THE_KEY, _A.STRIPE_ANSWER_NOT_UNDERSTOOD,
+    _A.AWAITING_FUNDS, _A.ON_HOLD, _A.HELD_BACK, _A.HINDERED, _A.STRIPE_REFUSES_THE_KEY,
+    _A.STRIPE_ANSWER_NOT_UNDERSTOOD,
     _A.IMPORTED_UNCLEAR,
 )  # fmt: skip
-"""Kinds that any end of the operation clears. A retry by an operator clears HELD_BACK and IMPORTED_UNCLEAR too."""
+"""Kinds that any end of the operation clears. A retry by an operator clears HELD_BACK and
+IMPORTED_UNCLEAR too."""
 PASSING_OF_REFUNDS = (_A.PSP_REFUSES_THE_KEY, _A.REFUND_NOT_UNDERSTOOD, _A.REFUND_HINDERED)
 """Kinds that are cleared as soon as the PSP has accepted or decided the refund."""
 
@@ -80,21 +83,29 @@ RAISED_BY_FACTS = frozenset(kind.value for kind in AlarmKind)
 """Kinds that facts raise. Other code raises the rows of any other kind."""
 
 _CONCERNED = frozenset({
-    transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened, transfer_facts.Resolved,
-    transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred, transfer_facts.Failed,
-    transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced, transfer_facts.ReversalQueued,
-    transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested, order_facts.PaymentDoubted,
-    order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded, refund_facts.Failed, refund_facts.UnderReview,
+    transfer_facts.PermanentlyFailed, transfer_facts.EvidenceHeld, transfer_facts.Reopened,
+    transfer_facts.Resolved,
+    transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred,
+    transfer_facts.Failed,
+    transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced,
+    transfer_facts.ReversalQueued,
+    transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
+    order_facts.PaymentDoubted,
+    order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded,
+    refund_facts.Failed, refund_facts.UnderReview,
     refund_facts.AttemptDeferred,
-    order_facts.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost, dispute.FundsReinstated, dispute.Won,
+    order_facts.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost,
+    dispute.FundsReinstated, dispute.Won,
     pause.Paused, pause.Resumed,
 })  # fmt: skip
 
 
 def alarms(facts: Iterable[Fact], *, troubled: bool) -> Iterator[AlarmRow]:
-    """Yield the alarms that facts of one stream raise and clear, in their order. A cleared alarm has `cleared_at`.
+    """Yield the alarms that facts of one stream raise and clear, in their order. A cleared alarm
+    has `cleared_at`.
 
-    `troubled`: whether a passing alarm may be open before these facts. If not, nothing has to be cleared.
+    `troubled`: whether a passing alarm may be open before these facts. If not, nothing has to be
+    cleared.
     """
     for fact in facts:
         if type(fact) not in _CONCERNED:
@@ -107,17 +118,21 @@ def alarms(facts: Iterable[Fact], *, troubled: bool) -> Iterator[AlarmRow]:
 
 
 def alarm_changes(facts: Sequence[Fact], *, troubled: bool) -> list[AlarmRow]:
-    """Return the rows that an append of these facts writes: an alarm that is cleared and raised again is only raised.
+    """Return the rows that an append of these facts writes: an alarm that is cleared and raised
+    again is only raised.
 
     The database raises first and clears then, so that both rows together would clear it.
     """
     changes = list(alarms(facts, troubled=troubled))
     last = {row.kind: row for row in changes}
-    return [row for row in changes if row.cleared_at is None or last[row.kind].cleared_at is not None]
+    return [
+        row for row in changes if row.cleared_at is None or last[row.kind].cleared_at is not None
+    ]
 
 
 def latest_alarms(facts: Iterable[Fact]) -> list[AlarmRow]:
-    """Return the alarms of a whole stream: one row for each kind. A cleared alarm keeps the detail with which it was raised."""
+    """Return the alarms of a whole stream: one row for each kind. A cleared alarm keeps the detail
+    with which it was raised."""
     known: dict[str, AlarmRow] = {}
     for row in alarms(facts, troubled=False):
         before = known.get(row.kind)
@@ -141,8 +156,10 @@ def _raises(fact: Fact) -> AlarmRow | None:
     match fact:
         case transfer_facts.Imported() if fact.uncleared:
             detail = (
-                f"The transfer was imported as {fact.status}, and the older system may have paid it. "
-                "`retry` looks it up at Stripe first; `resolve` records the transfer that exists there."
+                f"The transfer was imported as {fact.status}, and the older system may have paid "
+                "it. "
+                "`retry` looks it up at Stripe first; `resolve` records the transfer that exists "
+                "there."
             )
             return _raised(_A.IMPORTED_UNCLEAR, fact, detail)
         case transfer_facts.PermanentlyFailed():
@@ -150,17 +167,30 @@ def _raises(fact: Fact) -> AlarmRow | None:
         case transfer_facts.EvidenceHeld():
             return _raised(_A.EVIDENCE_HELD, fact, fact.detail)
         case transfer_facts.PartiallyReversed() | transfer_facts.Reversed() if fact.drift:
-            detail = f"The reversal took {money(abs(fact.drift), None)} {'more' if fact.drift > 0 else 'less'} than requested."
+            detail = (
+                f"The reversal took {money(abs(fact.drift), None)} "
+                f"{'more' if fact.drift > 0 else 'less'} than requested."
+            )
             return _raised(_A.DRIFT, fact, f"{detail} {fact.note or ''}".rstrip())
         case transfer_facts.ReversalQueued(waiting_for=WaitingFor.OPERATOR):
-            detail = f"A reversal of {money(fact.amount, None)} for {cause(fact.refund_id)} waits for an operator."
+            detail = (
+                f"A reversal of {money(fact.amount, None)} for {cause(fact.refund_id)} waits for "
+                "an operator."
+            )
             return _raised(_A.PERMANENTLY_FAILED, fact, detail)
         case transfer_facts.AttemptDeferred():
             return _transfer_deferred(fact)
-        case transfer_facts.Failed() if fact.reason in (FailureReason.AWAITING_FUNDS, FailureReason.ON_HOLD):
+        case transfer_facts.Failed() if fact.reason in (
+            FailureReason.AWAITING_FUNDS,
+            FailureReason.ON_HOLD,
+        ):
             return _raised(AlarmKind(fact.reason), fact, fact.detail)
         case transfer_facts.HeldBack():
-            return _raised(_A.HELD_BACK, fact, f"{fact.why}. Nothing is sent before the transfer is retried or resolved.")
+            return _raised(
+                _A.HELD_BACK,
+                fact,
+                f"{fact.why}. Nothing is sent before the transfer is retried or resolved.",
+            )
         case order_facts.PaymentDoubted():
             detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
             return _raised(_A.PAYMENT_FAILED_AFTER_PAID, fact, detail)
@@ -174,12 +204,17 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(_A.DISPUTE_SET_ASIDE, fact, detail)
         case dispute.Opened():
             detail = (
-                f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over {fact.amount} {fact.currency} (minor units) "
+                f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over "
+                f"{fact.amount} {fact.currency} (minor units) "
                 f"at {fact.provider}."
             )
             return _raised(_A.DISPUTE_OPEN, fact, detail)
         case refund_facts.Failed() if fact.after_success:
-            return _raised(_A.REFUND_FAILED_AFTER_SUCCESS, fact, fact.detail or "The provider reported success before.")
+            return _raised(
+                _A.REFUND_FAILED_AFTER_SUCCESS,
+                fact,
+                fact.detail or "The provider reported success before.",
+            )
         case pause.Paused():
             kind = _A.SENDING_STOPPED if fact.actor == pause.LEDGER else _A.PAUSED
             return _raised(kind, fact, f"{fact.actor} paused {named(fact.scope)}: {fact.reason}")
@@ -195,14 +230,18 @@ def _transfer_deferred(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
     if fact.why == DeferralReason.AWAITING_FUNDS:
         return _raised(_A.AWAITING_FUNDS, fact, fact.detail)
     if since := _hindered_since(fact):
-        return _raised(_A.HINDERED, fact, f"Stripe has refused to begin the call since {since} ({fact.why}).")
+        return _raised(
+            _A.HINDERED, fact, f"Stripe has refused to begin the call since {since} ({fact.why})."
+        )
     return None
 
 
 def _refund_deferred(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
     if fact.why in KEY_REFUSED:
         return _raised(_A.PSP_REFUSES_THE_KEY, fact, fact.detail)
-    if fact.why in (DeferralReason.UNKNOWN_THERE, DeferralReason.HELD) or fact.detail.startswith(NOT_UNDERSTOOD):
+    if fact.why in (DeferralReason.UNKNOWN_THERE, DeferralReason.HELD) or fact.detail.startswith(
+        NOT_UNDERSTOOD
+    ):
         return _raised(_A.REFUND_NOT_UNDERSTOOD, fact, fact.detail)
     if since := _hindered_since(fact):
         detail = f"The payment provider has refused to begin the refund since {since} ({fact.why})."
@@ -210,7 +249,9 @@ def _refund_deferred(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
     return None
 
 
-def _hindered_since(fact: transfer_facts.AttemptDeferred | refund_facts.AttemptDeferred) -> str | None:
+def _hindered_since(
+    fact: transfer_facts.AttemptDeferred | refund_facts.AttemptDeferred,
+) -> str | None:
     since = fact.hindered_since
     too_long = since is not None and fact.timestamp - since >= HINDERED_TOO_LONG
     return f"{since:%Y-%m-%d %H:%M} UTC" if too_long else None
@@ -218,21 +259,38 @@ def _hindered_since(fact: transfer_facts.AttemptDeferred | refund_facts.AttemptD
 
 def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
     match fact:
-        case transfer_facts.Completed() | transfer_facts.PartiallyReversed() | transfer_facts.Reversed():
+        case (
+            transfer_facts.Completed()
+            | transfer_facts.PartiallyReversed()
+            | transfer_facts.Reversed()
+        ):
             return PASSING if troubled else ()
         case transfer_facts.PermanentlyFailed() | transfer_facts.Cancelled():
             return PASSING if troubled else ()
-        case transfer_facts.AttemptDeferred() if (fact.why, fact.what) == (DeferralReason.ABSENT, TRANSFER):
+        case transfer_facts.AttemptDeferred() if (fact.why, fact.what) == (
+            DeferralReason.ABSENT,
+            TRANSFER,
+        ):
             return (_A.EVIDENCE_HELD,)  # the kept object belongs to another transfer
         case transfer_facts.RetryRequested():
             return (_A.IMPORTED_UNCLEAR, _A.HELD_BACK) if troubled else ()
         case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):
-            return (_A.PERMANENTLY_FAILED, _A.EVIDENCE_HELD)  # the kept object, or a better one, is recorded
+            return (
+                _A.PERMANENTLY_FAILED,
+                _A.EVIDENCE_HELD,
+            )  # the kept object, or a better one, is recorded
         case transfer_facts.Reopened() | transfer_facts.Resolved():
             return (_A.PERMANENTLY_FAILED,)
         case transfer_facts.AmountReduced(amount=0):
-            return (_A.PERMANENTLY_FAILED,)  # the transfer was given up (else it would be cancelled), and now nothing is due
-        case refund_facts.Submitted() | refund_facts.Succeeded() | refund_facts.Failed() | refund_facts.UnderReview():
+            return (
+                _A.PERMANENTLY_FAILED,
+            )  # the transfer was given up (else it would be cancelled), and now nothing is due
+        case (
+            refund_facts.Submitted()
+            | refund_facts.Succeeded()
+            | refund_facts.Failed()
+            | refund_facts.UnderReview()
+        ):
             return PASSING_OF_REFUNDS if troubled else ()
         case dispute.Closed() | dispute.Lost() | dispute.FundsReinstated() | dispute.Won():
             return (_A.DISPUTE_OPEN,)

@@ -1,6 +1,7 @@
 """Balance of a seller at any time, folded from the seller's transfers.
 
-The SQL query `balance` computes the present balance by the same rule; a test compares both after every command.
+The SQL query `balance` computes the present balance by the same rule; a test compares both after
+every command.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,8 @@ from projections.transfer_and_reversals import TransferFold
 from projections.transfer_reversals import ReversalRow
 
 _PAID = frozenset({
-    TransferStatus.COMPLETED, TransferStatus.REVERSAL_PENDING, TransferStatus.PARTIALLY_REVERSED, TransferStatus.REVERSED,
+    TransferStatus.COMPLETED, TransferStatus.REVERSAL_PENDING, TransferStatus.PARTIALLY_REVERSED,
+    TransferStatus.REVERSED,
 })  # fmt: skip
 _OWED = (ReversalStatus.QUEUED, ReversalStatus.REQUESTED)
 
@@ -28,7 +30,10 @@ class SellerBalance(NamedTuple):
 
     def plus(self, other: "SellerBalance") -> "SellerBalance":
         """Add a balance of the same currency."""
-        return SellerBalance(self.currency, *(mine + theirs for mine, theirs in zip(self[1:], other[1:], strict=True)))
+        return SellerBalance(
+            self.currency,
+            *(mine + theirs for mine, theirs in zip(self[1:], other[1:], strict=True)),
+        )
 
 
 def balance_of(transfer: TransferFold) -> SellerBalance:
@@ -50,9 +55,14 @@ def paid(transfer: TransferFold) -> int:
     row = transfer.transfer
     if row.status in _PAID:
         return row.amount
-    # the transfer failed for good; or only its reversal did, if the transfer has a Stripe id or a failed reversal
-    reversal_failed = any(reversal.status == ReversalStatus.FAILED for reversal in transfer.reversals.rows.values())
-    known = row.status == TransferStatus.PERMANENTLY_FAILED and (row.stripe_transfer_id is not None or reversal_failed)
+    # the transfer failed for good; or only its reversal did, if the transfer has a Stripe id or a
+    # failed reversal
+    reversal_failed = any(
+        reversal.status == ReversalStatus.FAILED for reversal in transfer.reversals.rows.values()
+    )
+    known = row.status == TransferStatus.PERMANENTLY_FAILED and (
+        row.stripe_transfer_id is not None or reversal_failed
+    )
     return row.amount if known else 0
 
 

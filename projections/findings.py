@@ -1,4 +1,5 @@
-"""The read model `findings`: one row per difference from Stripe's books that a person has decided about."""
+"""The read model `findings`: one row per difference from Stripe's books that a person has decided
+about."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -71,8 +72,12 @@ def _noted(fact: Noted) -> FindingRow:
 def _decided(row: FindingRow, fact: Ignored | Adopted) -> FindingRow:
     match fact:
         case Ignored():
-            return row._replace(status=FindingStatus.IGNORED.value, actor=fact.actor, reason=fact.reason)
+            return row._replace(
+                status=FindingStatus.IGNORED.value, actor=fact.actor, reason=fact.reason
+            )
         case Adopted():
-            return row._replace(status=FindingStatus.ADOPTED.value, actor=fact.actor, reason=fact.reason)
+            return row._replace(
+                status=FindingStatus.ADOPTED.value, actor=fact.actor, reason=fact.reason
+            )
         case _:
             assert_never(fact)

@@ -68,13 +68,27 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             return row._replace(refunded=fact.refunded)
         case order_facts.PaymentRequested() | order_facts.PaymentNamed():
             return row._replace(payment_id=fact.payment_id)
-        case order_facts.RefundReserved() | order_facts.RefundReleased() | order_facts.RefundSetAside():
+        case (
+            order_facts.RefundReserved()
+            | order_facts.RefundReleased()
+            | order_facts.RefundSetAside()
+        ):
             return row
-        case order_facts.DisputeCounted() | order_facts.DisputeRevoked() | order_facts.DisputeSetAside():
-            return row  # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
+        case (
+            order_facts.DisputeCounted()
+            | order_facts.DisputeRevoked()
+            | order_facts.DisputeSetAside()
+        ):
+            # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
+            return row
         case PaymentDoubted():
             return row  # the unsent transfers show that they are held back
-        case AuthorityFound() | order_facts.CompensationOwed() | order_facts.Resettled() | order_facts.Registered():
+        case (
+            AuthorityFound()
+            | order_facts.CompensationOwed()
+            | order_facts.Resettled()
+            | order_facts.Registered()
+        ):
             return row
         case _:
             assert_never(fact)

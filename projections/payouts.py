@@ -1,4 +1,5 @@
-"""The read model `payouts`: one row per payout from a Stripe account to a seller's bank, the fold of its one stream."""
+"""The read model `payouts`: one row per payout from a Stripe account to a seller's bank, the fold
+of its one stream."""
 
 from datetime import datetime
 from typing import NamedTuple

@@ -65,17 +65,27 @@ def _changed(row: RefundRow, fact: AnyRefundFact) -> RefundRow:
         case CallStarted():
             return row._replace(psp_refund_id=fact.body["refund_id"])
         case AttemptDeferred():
-            return row._replace(retry_count=fact.retry_count, next_retry_at=fact.next_retry_at, last_error=fact.detail)
+            return row._replace(
+                retry_count=fact.retry_count,
+                next_retry_at=fact.next_retry_at,
+                last_error=fact.detail,
+            )
         case refund_facts.Submitted():
-            asked = row._replace(status=RefundStatus.SUBMITTED.value, psp_refund_id=fact.psp_refund_id)
+            asked = row._replace(
+                status=RefundStatus.SUBMITTED.value, psp_refund_id=fact.psp_refund_id
+            )
             return asked._replace(retry_count=0, next_retry_at=fact.next_retry_at, last_error=None)
         case refund_facts.Succeeded():
             done = row._replace(status=RefundStatus.SUCCEEDED.value, allocation=fact.allocation)
             return done._replace(last_error=None, next_retry_at=None)
         case refund_facts.Failed():
-            return row._replace(status=RefundStatus.FAILED.value, last_error=fact.detail, next_retry_at=None)
+            return row._replace(
+                status=RefundStatus.FAILED.value, last_error=fact.detail, next_retry_at=None
+            )
         case refund_facts.UnderReview():
-            return row._replace(status=RefundStatus.REVIEW.value, last_error=fact.why, next_retry_at=None)
+            return row._replace(
+                status=RefundStatus.REVIEW.value, last_error=fact.why, next_retry_at=None
+            )
         case refund_facts.Opened():
             return row
         case _:

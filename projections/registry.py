@@ -1,9 +1,10 @@
 """Registry of read models: for each aggregate its facts, its tables and its history sentences.
 
-One row is the fold of exactly one stream. A loaded stream therefore yields its rows in the same pass: append, rebuild, `as_of`
-queries and verification are the same fold, without a second query or a lock.
-A new read model needs a file here with its row and `evolve`, a file in `sentences/`, an entry in `READ_MODELS`, a migration
-(the table, and its branch in the SQL function `ledger_append`) and its name in `TABLES` of `infrastructure/postgres/event_store.py`.
+One row is the fold of exactly one stream. A loaded stream therefore yields its rows in the same
+pass: append, rebuild, `as_of` queries and verification are the same fold, without a second query or
+a lock. A new read model needs a file here with its row and `evolve`, a file in `sentences/`, an
+entry in `READ_MODELS`, a migration (the table, and its branch in the SQL function `ledger_append`)
+and its name in `TABLES` of `infrastructure/postgres/event_store.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,13 @@ from domain.payout import AnyPayoutFact
 from domain.refund.facts import AnyRefundFact
 from domain.seller_transfer.facts import AnyTransferFact
 from projections import disputes, findings, orders, pauses, payouts, refunds, transfer_and_reversals
-from projections.alarms import RAISED_BY_FACTS, AlarmRow, alarm_changes, latest_alarms, still_troubled
+from projections.alarms import (
+    RAISED_BY_FACTS,
+    AlarmRow,
+    alarm_changes,
+    latest_alarms,
+    still_troubled,
+)
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
 from projections.orders import OrderRow
@@ -42,7 +49,8 @@ S = TypeVar("S", bound=Fold)
 
 
 class Derived(NamedTuple):
-    """A table whose rows are folds of facts. Rebuild and verification handle exactly the tables in `DERIVED`."""
+    """A table whose rows are folds of facts. Rebuild and verification handle exactly the tables in
+    `DERIVED`."""
 
     table: str
     columns: tuple[str, ...]
@@ -85,7 +93,9 @@ def read_model(
         return fact
 
     def narrowed(fold: Fold | None) -> S | None:
-        assert fold is None or isinstance(fold, state), f"{type(fold).__name__} is not the state of these facts"
+        assert fold is None or isinstance(fold, state), (
+            f"{type(fold).__name__} is not the state of these facts"
+        )
         return fold
 
     def changed(before: Fold | None, after: Fold) -> Rows:
@@ -111,25 +121,69 @@ READ_MODELS = (
         Derived("transfer_reversals", ReversalRow._fields, ("reversal_id",), "transfer_id"),
         rows=transfer_and_reversals.rows,
     ),
-    read_model(AnyOrderFact, OrderRow, orders.evolve, order.sentence, Derived("orders", OrderRow._fields, ("order_id",))),
-    read_model(AnyRefundFact, RefundRow, refunds.evolve, refund.sentence, Derived("refunds", RefundRow._fields)),
-    read_model(AnyDisputeFact, DisputeRow, disputes.evolve, dispute.sentence, Derived("disputes", DisputeRow._fields)),
-    read_model(AnyPayoutFact, PayoutRow, payouts.evolve, payout.sentence, Derived("payouts", PayoutRow._fields)),
-    read_model(AnyPauseFact, PauseRow, pauses.evolve, pause.sentence, Derived("pauses", PauseRow._fields)),
-    read_model(AnyFindingFact, FindingRow, findings.evolve, finding.sentence, Derived("findings", FindingRow._fields)),
+    read_model(
+        AnyOrderFact,
+        OrderRow,
+        orders.evolve,
+        order.sentence,
+        Derived("orders", OrderRow._fields, ("order_id",)),
+    ),
+    read_model(
+        AnyRefundFact,
+        RefundRow,
+        refunds.evolve,
+        refund.sentence,
+        Derived("refunds", RefundRow._fields),
+    ),
+    read_model(
+        AnyDisputeFact,
+        DisputeRow,
+        disputes.evolve,
+        dispute.sentence,
+        Derived("disputes", DisputeRow._fields),
+    ),
+    read_model(
+        AnyPayoutFact,
+        PayoutRow,
+        payouts.evolve,
+        payout.sentence,
+        Derived("payouts", PayoutRow._fields),
+    ),
+    read_model(
+        AnyPauseFact, PauseRow, pauses.evolve, pause.sentence, Derived("pauses", PauseRow._fields)
+    ),
+    read_model(
+        AnyFindingFact,
+        FindingRow,
+        findings.evolve,
+        finding.sentence,
+        Derived("findings", FindingRow._fields),
+    ),
 )
-ALARMS = Derived("alarms", AlarmRow._fields, ("kind", "subject"), "subject", "text", tuple(sorted(RAISED_BY_FACTS)))
+ALARMS = Derived(
+    "alarms",
+    AlarmRow._fields,
+    ("kind", "subject"),
+    "subject",
+    "text",
+    tuple(sorted(RAISED_BY_FACTS)),
+)
 DERIVED = (*(table for model in READ_MODELS for table in model.tables), ALARMS)
 """All tables that facts alone determine, and that `rebuild` can therefore write again."""
 
-_MODEL_OF: Mapping[type[Fact], ReadModel] = {kind: model for model in READ_MODELS for kind in model.facts}
+_MODEL_OF: Mapping[type[Fact], ReadModel] = {
+    kind: model for model in READ_MODELS for kind in model.facts
+}
 
 
 def read_model_of(fact: Fact) -> ReadModel:
     """Return the read model of a fact's aggregate. Raises TypeError for a fact without one."""
     model = _MODEL_OF.get(type(fact))
     if model is None:
-        raise TypeError(f"{type(fact).__name__} has no read model; add it to the union of its aggregate's facts.")
+        raise TypeError(
+            f"{type(fact).__name__} has no read model; add it to the union of its aggregate's "
+            "facts."
+        )
     return model
 
 
@@ -141,7 +195,8 @@ def fold(state: Fold | None, facts: Iterable[Fact]) -> Fold | None:
 
 
 def sentence(fact: Fact, currency: str | None = None) -> str:
-    """Describe the change by a fact, and the next step. `currency` is used if the fact names none of its own."""
+    """Describe the change by a fact, and the next step. `currency` is used if the fact names none
+    of its own."""
     return read_model_of(fact).sentence(fact, currency)
 
 
@@ -158,7 +213,8 @@ class FoldedStream(NamedTuple):
         return cls(fold(None, facts), reduce(still_troubled, facts, False))
 
     def after(self, facts: Sequence[Fact]) -> tuple["FoldedStream", Rows]:
-        """Fold at least one further fact. Returns the state after them, and the rows that changed, alarms included."""
+        """Fold at least one further fact. Returns the state after them, and the rows that changed,
+        alarms included."""
         state = fold(self.state, facts)
         rows = read_model_of(facts[0]).rows(self.state, state) if state is not None else {}
         alarms = alarm_changes(facts, troubled=self.troubled)

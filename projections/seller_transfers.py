@@ -11,7 +11,8 @@ from domain.seller_transfer.facts import AnyTransferFact
 
 
 class SellerTransferRow(NamedTuple):
-    """A row of `seller_transfers`, without the lease columns. Amounts in minor units, times in UTC."""
+    """A row of `seller_transfers`, without the lease columns. Amounts in minor units, times in
+    UTC."""
 
     transfer_id: UUID
     order_id: str
@@ -37,21 +38,27 @@ class SellerTransferRow(NamedTuple):
 
 
 def evolve(row: SellerTransferRow | None, fact: AnyTransferFact) -> SellerTransferRow:
-    """Return the row after a fact. Append, rebuild and `as_of` queries use this same pure function."""
+    """Return the row after a fact. Append, rebuild and `as_of` queries use this same pure
+    function."""
     if isinstance(fact, facts.Created | facts.Imported):
         return _opened(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
     changed = _changed(row, fact)
     status = fact.leads_to
     return changed._replace(
-        status=row.status if status is None else status.value, version=fact.originator_version, updated_at=fact.timestamp
+        status=row.status if status is None else status.value,
+        version=fact.originator_version,
+        updated_at=fact.timestamp,
     )
 
 
 def _opened(fact: facts.Created | facts.Imported) -> SellerTransferRow:
     imported = fact if isinstance(fact, facts.Imported) else None
     status = TransferStatus(imported.status) if imported else TransferStatus.PENDING
-    undated = fact.next_retry_at is None and status in (TransferStatus.PENDING, TransferStatus.FAILED)
+    undated = fact.next_retry_at is None and status in (
+        TransferStatus.PENDING,
+        TransferStatus.FAILED,
+    )
     return SellerTransferRow(
         transfer_id=fact.originator_id,
         order_id=fact.order_id,
@@ -95,27 +102,44 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             return row._replace(refund_id=fact.refund_id, next_retry_at=None, waiting_for=None)
         case facts.ReversalRequested():
             begun = row._replace(refund_id=fact.refund_id, stripe_reversal_id=None, retry_count=0)
-            return begun._replace(next_retry_at=fact.next_retry_at, waiting_for=None, last_error=None)
+            return begun._replace(
+                next_retry_at=fact.next_retry_at, waiting_for=None, last_error=None
+            )
         case facts.ReversalWithdrawn():
             return row._replace(next_retry_at=None, waiting_for=None) if fact.in_flight else row
         case facts.PartiallyReversed() | facts.Reversed():
-            settled = row._replace(amount_reversed=fact.amount_reversed, stripe_reversal_id=fact.stripe_reversal_id)
+            settled = row._replace(
+                amount_reversed=fact.amount_reversed, stripe_reversal_id=fact.stripe_reversal_id
+            )
             return settled._replace(next_retry_at=None, waiting_for=None, last_error=None)
         case facts.PermanentlyFailed():
-            return row._replace(next_retry_at=None, waiting_for=None, last_error=f"{fact.reason}: {fact.detail}")
+            return row._replace(
+                next_retry_at=None, waiting_for=None, last_error=f"{fact.reason}: {fact.detail}"
+            )
         case facts.HeldBack():
-            return row._replace(next_retry_at=fact.next_retry_at, waiting_for="payment", last_error=fact.why)
+            return row._replace(
+                next_retry_at=fact.next_retry_at, waiting_for="payment", last_error=fact.why
+            )
         case facts.RetryRequested():
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None)
         case facts.Reopened():
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None, retry_count=0)
         case facts.Resolved():
-            return row._replace(next_retry_at=None, waiting_for=None) if fact.to is not None else _resolved(row, fact)
+            return (
+                row._replace(next_retry_at=None, waiting_for=None)
+                if fact.to is not None
+                else _resolved(row, fact)
+            )
         case facts.StripeTransferIdBackfilled():
             return row._replace(stripe_transfer_id=fact.stripe_transfer_id)
         case facts.EvidenceHeld():
             return row._replace(last_error=fact.detail)
-        case facts.CallStarted() | facts.ReversalQueued() | facts.ReversalReduced() | facts.ReversalContested():
+        case (
+            facts.CallStarted()
+            | facts.ReversalQueued()
+            | facts.ReversalReduced()
+            | facts.ReversalContested()
+        ):
             return row
         case facts.Created() | facts.Imported():
             return row  # only a first fact, which `evolve` handles

@@ -1,7 +1,8 @@
-"""Statement of a seller for a period: opening balance, every movement of money and closing balance, for each currency.
+"""Statement of a seller for a period: opening balance, every movement of money and closing balance,
+for each currency.
 
-Balances come from the folded rows, movements from the amounts in the facts. Opening plus movements equals closing only if
-both agree. A period includes its start and excludes its end.
+Balances come from the folded rows, movements from the amounts in the facts. Opening plus movements
+equals closing only if both agree. A period includes its start and excludes its end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,8 @@ class MovementKind(StrEnum):
     EXTERNAL_REVERSAL = "external_reversal"
     """A reversal that others made at Stripe."""
     TAKEN_OVER = "taken_over"
-    """Amount that the seller had kept of a transfer when its row was imported from an older system."""
+    """Amount that the seller had kept of a transfer when its row was imported from an older
+    system."""
 
 
 class Period(NamedTuple):
@@ -69,7 +71,8 @@ class StatementAccount(NamedTuple):
 
 
 class SellerStatement(NamedTuple):
-    """All currencies of one seller. `position` is that of the newest fact when the statement was made."""
+    """All currencies of one seller. `position` is that of the newest fact when the statement was
+    made."""
 
     seller_id: str
     period: Period
@@ -78,21 +81,27 @@ class SellerStatement(NamedTuple):
 
     def only(self, currency: str | None) -> "SellerStatement":
         """Return the statement of one currency; of all when None."""
-        return self._replace(accounts=[one for one in self.accounts if currency in (None, one.currency)])
+        return self._replace(
+            accounts=[one for one in self.accounts if currency in (None, one.currency)]
+        )
 
     @property
     def unexplained(self) -> list[str]:
         """A sentence for each account that does not tie out."""
         return [
-            f"{account.currency}: opening {account.opening} and all movements make {account.closing - account.difference}, "
+            f"{account.currency}: opening {account.opening} and all movements make "
+            f"{account.closing - account.difference}, "
             f"but closing is {account.closing}."
             for account in self.accounts
             if account.difference
         ]
 
 
-def account_of(facts_with_positions: Iterable[tuple[int, Fact]], period: Period) -> StatementAccount | None:
-    """Return the account of one transfer from its facts with positions; None when it began after the period."""
+def account_of(
+    facts_with_positions: Iterable[tuple[int, Fact]], period: Period
+) -> StatementAccount | None:
+    """Return the account of one transfer from its facts with positions; None when it began after
+    the period."""
     # times within a stream never go back, so the facts before the end are a prefix
     known = list(takewhile(lambda one: one[1].timestamp < period.end, facts_with_positions))
     opened = _transfer(None, [fact for _, fact in known if fact.timestamp < period.start])
@@ -101,7 +110,11 @@ def account_of(facts_with_positions: Iterable[tuple[int, Fact]], period: Period)
         before, closed = closed, _transfer(closed, [fact])
         assert closed is not None
         movements += _movements(position, fact, before, closed)
-    return None if closed is None else StatementAccount(closed.transfer.currency, _held(opened), movements, _held(closed))
+    return (
+        None
+        if closed is None
+        else StatementAccount(closed.transfer.currency, _held(opened), movements, _held(closed))
+    )
 
 
 class StatementAccounts:
@@ -137,22 +150,32 @@ def _held(transfer: TransferFold | None) -> int:
     return 0 if transfer is None else paid(transfer) - transfer.transfer.amount_reversed
 
 
-def _movements(position: int, fact: Fact, before: TransferFold | None, after: TransferFold) -> Iterator[MoneyMovement]:
+def _movements(
+    position: int, fact: Fact, before: TransferFold | None, after: TransferFold
+) -> Iterator[MoneyMovement]:
     match fact:
         case facts.Completed():
             yield _movement(position, fact, after, MovementKind.PAID, fact.amount)
         case facts.PartiallyReversed() | facts.Reversed():
-            kind = MovementKind.REVERSED if fact.settled_by == US else MovementKind.EXTERNAL_REVERSAL
+            kind = (
+                MovementKind.REVERSED if fact.settled_by == US else MovementKind.EXTERNAL_REVERSAL
+            )
             reversal = after.reversals.rows[fact.reversal_id]
             taken = _movement(position, fact, after, kind, -fact.amount)
-            yield taken._replace(refund_id=reversal.refund_id, stripe_reversal_id=fact.stripe_reversal_id)
+            yield taken._replace(
+                refund_id=reversal.refund_id, stripe_reversal_id=fact.stripe_reversal_id
+            )
         case facts.Imported() | facts.StripeTransferIdBackfilled() if _held(after) != _held(before):
             # these facts carry no moved amount: it follows from the status in the older system
-            kind = MovementKind.TAKEN_OVER if isinstance(fact, facts.Imported) else MovementKind.PAID
+            kind = (
+                MovementKind.TAKEN_OVER if isinstance(fact, facts.Imported) else MovementKind.PAID
+            )
             yield _movement(position, fact, after, kind, _held(after) - _held(before))
 
 
-def _movement(position: int, fact: Fact, after: TransferFold, kind: MovementKind, amount: int) -> MoneyMovement:
+def _movement(
+    position: int, fact: Fact, after: TransferFold, kind: MovementKind, amount: int
+) -> MoneyMovement:
     row = after.transfer
     return MoneyMovement(
         position=position,

@@ -1,4 +1,5 @@
-"""The read model `transfer_reversals`: one row per reversal, folded from the stream of its transfer."""
+"""The read model `transfer_reversals`: one row per reversal, folded from the stream of its
+transfer."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,11 +12,16 @@ from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason, ReversalStatus
 
-_QUEUED, _REQUESTED, _REVERSED = ReversalStatus.QUEUED.value, ReversalStatus.REQUESTED.value, ReversalStatus.REVERSED.value
+_QUEUED, _REQUESTED, _REVERSED = (
+    ReversalStatus.QUEUED.value,
+    ReversalStatus.REQUESTED.value,
+    ReversalStatus.REVERSED.value,
+)
 
 
 class ReversalRow(NamedTuple):
-    """A row of `transfer_reversals`. Amounts in minor units of the transfer's currency, times in UTC."""
+    """A row of `transfer_reversals`. Amounts in minor units of the transfer's currency, times in
+    UTC."""
 
     reversal_id: UUID
     transfer_id: UUID
@@ -94,11 +100,24 @@ def _row(
 def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalRow]:
     match fact:
         case facts.ReversalQueued():
-            row = _row(reversals, fact, fact.reversal_id, fact.refund_id, fact.amount, fact.reason, _QUEUED)
+            row = _row(
+                reversals, fact, fact.reversal_id, fact.refund_id, fact.amount, fact.reason, _QUEUED
+            )
             return {fact.reversal_id: row._replace(waiting_for=fact.waiting_for)}
         case facts.ReversalRequested():
-            row = _row(reversals, fact, fact.reversal_id, fact.refund_id, fact.amount, fact.reason, _REQUESTED)
-            return {fact.reversal_id: row, **_waiting(reversals, fact, WaitingFor.REVERSAL.value, but=fact.reversal_id)}
+            row = _row(
+                reversals,
+                fact,
+                fact.reversal_id,
+                fact.refund_id,
+                fact.amount,
+                fact.reason,
+                _REQUESTED,
+            )
+            return {
+                fact.reversal_id: row,
+                **_waiting(reversals, fact, WaitingFor.REVERSAL.value, but=fact.reversal_id),
+            }
         case facts.ReversalReduced():
             return _update(reversals, fact, fact.reversal_id, amount=fact.amount)
         case facts.ReversalWithdrawn():
@@ -107,40 +126,89 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             return _settled(reversals, fact)
         case facts.PermanentlyFailed():
             failed = [name for name, row in reversals.rows.items() if row.status == _REQUESTED]
-            stuck = {n: r for name in failed for n, r in _update(reversals, fact, name, status="failed").items()}
+            stuck = {
+                n: r
+                for name in failed
+                for n, r in _update(reversals, fact, name, status="failed").items()
+            }
             return {**stuck, **_waiting(reversals, fact, WaitingFor.OPERATOR.value)}
         case facts.Resolved():
             if fact.reversal_id is None:
                 return {}
             return _update(reversals, fact, fact.reversal_id, status=ReversalStatus.RESOLVED.value)
         case facts.Reopened():
-            again = {} if fact.reversal_id is None else _update(reversals, fact, fact.reversal_id, status=_REQUESTED)
-            return {**again, **_waiting(reversals, fact, WaitingFor.REVERSAL.value, but=fact.reversal_id)}
-        case facts.Created() | facts.Imported() | facts.CallStarted() | facts.Completed() | facts.Failed():
+            again = (
+                {}
+                if fact.reversal_id is None
+                else _update(reversals, fact, fact.reversal_id, status=_REQUESTED)
+            )
+            return {
+                **again,
+                **_waiting(reversals, fact, WaitingFor.REVERSAL.value, but=fact.reversal_id),
+            }
+        case (
+            facts.Created()
+            | facts.Imported()
+            | facts.CallStarted()
+            | facts.Completed()
+            | facts.Failed()
+        ):
             return {}
-        case facts.AttemptDeferred() | facts.AmountReduced() | facts.Cancelled() | facts.ReversalContested():
+        case (
+            facts.AttemptDeferred()
+            | facts.AmountReduced()
+            | facts.Cancelled()
+            | facts.ReversalContested()
+        ):
             return {}
-        case facts.EvidenceHeld() | facts.HeldBack() | facts.RetryRequested() | facts.StripeTransferIdBackfilled():
+        case (
+            facts.EvidenceHeld()
+            | facts.HeldBack()
+            | facts.RetryRequested()
+            | facts.StripeTransferIdBackfilled()
+        ):
             return {}
         case _:
             assert_never(fact)
 
 
 def _update(
-    reversals: Reversals, fact: AnyTransferFact, reversal_id: str, status: str | None = None, amount: int | None = None
+    reversals: Reversals,
+    fact: AnyTransferFact,
+    reversal_id: str,
+    status: str | None = None,
+    amount: int | None = None,
 ) -> dict[str, ReversalRow]:
     row = reversals.rows[reversal_id]
-    changed = row._replace(status=status or row.status, amount=row.amount if amount is None else amount)
+    changed = row._replace(
+        status=status or row.status, amount=row.amount if amount is None else amount
+    )
     waiting = changed.waiting_for if changed.status == _QUEUED else None
     return {reversal_id: changed._replace(waiting_for=waiting, updated_at=fact.timestamp)}
 
 
-def _settled(reversals: Reversals, fact: facts.PartiallyReversed | facts.Reversed) -> dict[str, ReversalRow]:
-    row = reversals.rows[fact.reversal_id]._replace(amount=fact.amount, status=_REVERSED, settled_by=fact.settled_by)
-    return {fact.reversal_id: row._replace(stripe_reversal_id=fact.stripe_reversal_id, updated_at=fact.timestamp)}
+def _settled(
+    reversals: Reversals, fact: facts.PartiallyReversed | facts.Reversed
+) -> dict[str, ReversalRow]:
+    row = reversals.rows[fact.reversal_id]._replace(
+        amount=fact.amount, status=_REVERSED, settled_by=fact.settled_by
+    )
+    return {
+        fact.reversal_id: row._replace(
+            stripe_reversal_id=fact.stripe_reversal_id, updated_at=fact.timestamp
+        )
+    }
 
 
-def _waiting(reversals: Reversals, fact: AnyTransferFact, waiting_for: str, but: str | None = None) -> dict[str, ReversalRow]:
+def _waiting(
+    reversals: Reversals, fact: AnyTransferFact, waiting_for: str, but: str | None = None
+) -> dict[str, ReversalRow]:
     """Return the queued reversals with a new `waiting_for`."""
-    queued = {n: r for n, r in reversals.rows.items() if r.status == _QUEUED and n != but and r.waiting_for != waiting_for}
-    return {n: r._replace(waiting_for=waiting_for, updated_at=fact.timestamp) for n, r in queued.items()}
+    queued = {
+        n: r
+        for n, r in reversals.rows.items()
+        if r.status == _QUEUED and n != but and r.waiting_for != waiting_for
+    }
+    return {
+        n: r._replace(waiting_for=waiting_for, updated_at=fact.timestamp) for n, r in queued.items()
+    }

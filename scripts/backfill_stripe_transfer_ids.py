@@ -1,4 +1,5 @@
-"""Script `python scripts/backfill_stripe_transfer_ids.py [--apply] [--review FILE]`, the same as `transfer-ledger backfill`."""
+"""Script `python scripts/backfill_stripe_transfer_ids.py [--apply] [--review FILE]`, the same as
+`transfer-ledger backfill`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Command line `transfer-ledger`: the table of its commands. The module of a command is imported when the command runs."""
+"""Command line `transfer-ledger`: the table of its commands. The module of a command is imported
+when the command runs."""
 
 import ast
 from importlib import import_module
@@ -17,25 +18,35 @@ GROUPS = {
     "Transfers of an older system": ("import", "backfill"),
     "Performance": ("bench",),
 }
-MODULES = {name: name for names in GROUPS.values() for name in names} | {"worker": "serve", "import": "import_"}
+MODULES = {name: name for names in GROUPS.values() for name in names} | {
+    "worker": "serve",
+    "import": "import_",
+}
 MODULES |= dict.fromkeys(("retry", "resolve", "pause", "resume"), "operator")
 MODULES |= dict.fromkeys(("verify", "rebuild", "seal"), "integrity")
 """The module of each command in `scripts/commands`."""
 
 
 class LazyGroup(TyperGroup):
-    """The commands of `GROUPS`. `Any` marks the types of typer's own copy of click, which is private."""
+    """The commands of `GROUPS`. `Any` marks the types of typer's own copy of click, which is
+    private."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._helping = False
-        self.commands = {name: TyperCommand(name, rich_help_panel=title) for title, names in GROUPS.items() for name in names}
+        self.commands = {
+            name: TyperCommand(name, rich_help_panel=title)
+            for title, names in GROUPS.items()
+            for name in names
+        }
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import the module of a command."""
         if self._helping or cmd_name not in MODULES:
             return self.commands.get(cmd_name)
-        loaded = typer.main.get_command(import_module(f"{__package__}.commands.{MODULES[cmd_name]}").app)
+        loaded = typer.main.get_command(
+            import_module(f"{__package__}.commands.{MODULES[cmd_name]}").app
+        )
         return loaded.commands.get(cmd_name, loaded) if isinstance(loaded, TyperGroup) else loaded
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -49,13 +60,20 @@ class LazyGroup(TyperGroup):
 def summary(name: str) -> str | None:
     """Read the docstring of a command's function; for a group of commands, that of its module."""
     tree = ast.parse((Path(__file__).parent / "commands" / f"{MODULES[name]}.py").read_text())
-    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return ast.get_docstring(next((node for node in functions if node.name.rstrip("_") == name), tree))
+    functions = (
+        node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    return ast.get_docstring(
+        next((node for node in functions if node.name.rstrip("_") == name), tree)
+    )
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 
 @app.callback()
 def transfer_ledger() -> None:
-    """Keep the ledger of sellers' transfers on Stripe Connect. Settings come from the environment, see .env.template."""
+    """Keep the ledger of sellers' transfers on Stripe Connect. Settings come from the environment,
+    see .env.template."""

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Set-up and tasks of the project: `python3 scripts/dev.py demo | test | check | wheel | serve | bench | setup`.
+"""Set-up and tasks of the project: `python3 scripts/dev.py demo | test | check | wheel | serve |
+bench | setup`.
 
-Standard library only, so that Python 3.11+ with pip is the only prerequisite. Everything is installed into `.venv` next to
-pyproject.toml. A stamp with the pins, Python and directory of the last set-up saves the next run from repeating the set-up.
+Standard library only, so that Python 3.11+ with pip is the only prerequisite. Everything is
+installed into `.venv` next to pyproject.toml. A stamp with the pins, Python and directory of the
+last set-up saves the next run from repeating the set-up.
 """
 
-from __future__ import annotations  # an older Python must be able to read this file, to print that it is too old
+from __future__ import (
+    annotations,
+)  # an older Python must be able to read this file, to print that it is too old
 
 import argparse
 import fcntl
@@ -41,7 +45,8 @@ FAST = (
     "-k",
     "not postgres and (not payment_to_reversal or without_manual_reports)",
 )
-"""Arguments of `test --fast`: unit tests, contract tests of the in-memory ports, and one end-to-end path."""
+"""Arguments of `test --fast`: unit tests, contract tests of the in-memory ports, and one end-to-end
+path."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,12 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check()
     if command == "wheel":
         return check_wheel()
-    return replace_process(*(("pytest", *pytest_arguments(rest)) if command == "test" else ("scripts", command, *rest)))
+    return replace_process(
+        *(("pytest", *pytest_arguments(rest)) if command == "test" else ("scripts", command, *rest))
+    )
 
 
 def parsed(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
     """Parse the command and the arguments that are passed on."""
-    parser = argparse.ArgumentParser(prog="dev.py", description="Set the project up and run one of its tasks.")
+    parser = argparse.ArgumentParser(
+        prog="dev.py", description="Set the project up and run one of its tasks."
+    )
     commands = {
         "setup": "install into .venv, nothing else",
         "demo": "run the demo; exit 0 only if Stripe's records equal ours",
@@ -82,11 +91,12 @@ def parsed(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
     return chosen.command, chosen.rest
 
 
-# --- set-up -----------------------------------------------------------------------------------------------------------
+# --- set-up ---------------------------------------------------------------------------------------
 
 
 def set_up(extras: str) -> None:
-    """Install the pins of constraints.txt and the extras into `.venv`, unless its stamp matches. The demo needs no test tools."""
+    """Install the pins of constraints.txt and the extras into `.venv`, unless its stamp matches.
+    The demo needs no test tools."""
     with (ROOT / ".setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two set-ups at once would damage each other
         where, pins, present = stamped()
@@ -97,9 +107,14 @@ def set_up(extras: str) -> None:
         pip = pip_at_hand()
         bundled = find_spec("ensurepip") is not None  # Debian's Python has none; any pip will do
         if not pip and not bundled:  # checked before anything is removed
-            fail("This Python has no pip of 22.3 or newer; install one (Debian: apt-get install python3-pip), then try again.")
+            fail(
+                "This Python has no pip of 22.3 or newer; install one (Debian: apt-get install "
+                "python3-pip), then try again."
+            )
         STAMP.unlink(missing_ok=True)
-        if not sound:  # moved, made by another Python, or interrupted: it is made anew, not repaired
+        if (
+            not sound
+        ):  # moved, made by another Python, or interrupted: it is made anew, not repaired
             shutil.rmtree(VENV, ignore_errors=True)
             venv.create(VENV, with_pip=not pip, symlinks=True)
         install(pip or [str(PYTHON), "-m", "pip"], extras)
@@ -122,12 +137,16 @@ def write_stamp(extras: str) -> None:
 def place() -> str:
     """Name the Python and the directory that `.venv` belongs to; it cannot be used with others."""
     version = ".".join(map(str, sys.version_info[:2]))
-    return f"{platform.python_implementation()} {version} {sys.platform} {platform.machine()} {VENV}"
+    return (
+        f"{platform.python_implementation()} {version} {sys.platform} {platform.machine()} {VENV}"
+    )
 
 
 def fingerprint() -> str:
     """Hash the files that define an installation."""
-    return hashlib.sha256(b"\0".join((ROOT / name).read_bytes() for name in ("constraints.txt", "pyproject.toml"))).hexdigest()
+    return hashlib.sha256(
+        b"\0".join((ROOT / name).read_bytes() for name in ("constraints.txt", "pyproject.toml"))
+    ).hexdigest()
 
 
 def install(pip: Sequence[str], extras: str) -> None:
@@ -135,12 +154,16 @@ def install(pip: Sequence[str], extras: str) -> None:
     quiet = [*pip, "--python", str(PYTHON), "--disable-pip-version-check", "install", "-qq"]
     options = ["--no-warn-script-location", "-c", str(ROOT / "constraints.txt")]
     editable = ["--no-build-isolation", "-e", f"{ROOT}[{extras}]"]
-    if any(subprocess.run([*quiet, *options, *what]).returncode for what in (["setuptools>=77"], editable)):
+    if any(
+        subprocess.run([*quiet, *options, *what]).returncode
+        for what in (["setuptools>=77"], editable)
+    ):
         fail("pip could not install what is needed; its messages are above.")
 
 
 def pip_at_hand() -> list[str]:
-    """Find a pip that can install into another environment: this Python's, or that of the Python that made this environment."""
+    """Find a pip that can install into another environment: this Python's, or that of the Python
+    that made this environment."""
     beneath = str(getattr(sys, "_base_executable", sys.executable))
     for python in dict.fromkeys((sys.executable, beneath)):
         asked = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, text=True)
@@ -150,7 +173,7 @@ def pip_at_hand() -> list[str]:
     return []
 
 
-# --- check ------------------------------------------------------------------------------------------------------------
+# --- check ----------------------------------------------------------------------------------------
 
 
 def check() -> int:
@@ -176,7 +199,11 @@ def pin_problems(constraints: str, tracked: Sequence[str]) -> list[str]:
         for n, line in lines
         if ADDRESS.search(line)
     ]
-    return found + (["uv.lock is committed; it records where files came from, so remove it."] if "uv.lock" in tracked else [])
+    return found + (
+        ["uv.lock is committed; it records where files came from, so remove it."]
+        if "uv.lock" in tracked
+        else []
+    )
 
 
 def tracked_files() -> list[str]:
@@ -185,33 +212,68 @@ def tracked_files() -> list[str]:
     return listed.stdout.splitlines()
 
 
-# --- wheel ------------------------------------------------------------------------------------------------------------
+# --- wheel ----------------------------------------------------------------------------------------
 
 
 def check_wheel() -> int:
-    """Install the wheel into an empty environment, together with another project's package `domain`; run the demo there."""
+    """Install the wheel into an empty environment, together with another project's package
+    `domain`; run the demo there."""
     pip = pip_at_hand() or [str(PYTHON), "-m", "pip"]
     with tempfile.TemporaryDirectory(prefix="ledger-wheel-") as directory:
-        source, empty, elsewhere = (Path(directory, name) for name in ("source", "environment", "elsewhere"))
-        ignored = shutil.ignore_patterns(".venv", ".data", ".git", ".*_cache", "build", "*.egg-info", "__pycache__", "tests")
-        shutil.copytree(ROOT, source, ignore=ignored)  # setuptools would add stale files of a directory `build`
-        build = [*pip, "--python", str(PYTHON), "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", directory, str(source)]
+        source, empty, elsewhere = (
+            Path(directory, name) for name in ("source", "environment", "elsewhere")
+        )
+        ignored = shutil.ignore_patterns(
+            ".venv", ".data", ".git", ".*_cache", "build", "*.egg-info", "__pycache__", "tests"
+        )
+        shutil.copytree(
+            ROOT, source, ignore=ignored
+        )  # setuptools would add stale files of a directory `build`
+        build = [
+            *pip,
+            "--python",
+            str(PYTHON),
+            "wheel",
+            "-q",
+            "--no-build-isolation",
+            "--no-deps",
+            "-w",
+            directory,
+            str(source),
+        ]
         if subprocess.run(build).returncode:
             return 1
         (wheel,) = Path(directory).glob("*.whl")
         with zipfile.ZipFile(wheel) as content:
             strays = [name for name in content.namelist() if not name.startswith("transfer_ledger")]
         if strays:
-            print(f"The wheel puts {', '.join(strays[:3])} into site-packages; expected only transfer_ledger.", file=sys.stderr)
+            print(
+                f"The wheel puts {', '.join(strays[:3])} into site-packages; expected only "
+                "transfer_ledger.",
+                file=sys.stderr,
+            )
             return 1
         venv.create(empty, symlinks=True)
-        target = [*pip, "--python", str(empty / "bin" / "python"), "--disable-pip-version-check", "install", "-qq"]
+        target = [
+            *pip,
+            "--python",
+            str(empty / "bin" / "python"),
+            "--disable-pip-version-check",
+            "install",
+            "-qq",
+        ]
         wanted = [f"{wheel}[embedded]", str(colliding_wheel(Path(directory)))]
         if subprocess.run([*target, "-c", str(ROOT / "constraints.txt"), *wanted]).returncode:
             return 1
         elsewhere.mkdir()
-        steps = (["python", "-c", "import domain; assert domain.OWNER"], ["transfer-ledger", "demo"])
-        return max(subprocess.run([empty / "bin" / step[0], *step[1:]], cwd=elsewhere).returncode for step in steps)
+        steps = (
+            ["python", "-c", "import domain; assert domain.OWNER"],
+            ["transfer-ledger", "demo"],
+        )
+        return max(
+            subprocess.run([empty / "bin" / step[0], *step[1:]], cwd=elsewhere).returncode
+            for step in steps
+        )
 
 
 def colliding_wheel(directory: Path) -> Path:
@@ -220,23 +282,29 @@ def colliding_wheel(directory: Path) -> Path:
     metadata = "another_project-1.dist-info"
     with zipfile.ZipFile(wheel, "w") as content:
         content.writestr("domain/__init__.py", "OWNER = 'another project'\n")
-        content.writestr(f"{metadata}/METADATA", "Metadata-Version: 2.1\nName: another-project\nVersion: 1\n")
-        content.writestr(f"{metadata}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        content.writestr(
+            f"{metadata}/METADATA", "Metadata-Version: 2.1\nName: another-project\nVersion: 1\n"
+        )
+        content.writestr(
+            f"{metadata}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         content.writestr(f"{metadata}/RECORD", "")
     return wheel
 
 
-# --- processes --------------------------------------------------------------------------------------------------------
+# --- processes ------------------------------------------------------------------------------------
 
 
 def pytest_arguments(rest: Sequence[str]) -> list[str]:
-    """Replace `--fast` by its tests, and add one test process per processor, unless the caller chooses the number."""
+    """Replace `--fast` by its tests, and add one test process per processor, unless the caller
+    chooses the number."""
     given = [part for argument in rest for part in (FAST if argument == "--fast" else (argument,))]
     return [*workers(given), *given]
 
 
 def workers(rest: Sequence[str]) -> list[str]:
-    """Choose as many test processes as processors, at most 8, unless the caller chooses the number."""
+    """Choose as many test processes as processors, at most 8, unless the caller chooses the
+    number."""
     chosen = any(argument.startswith(("-n", "--numprocesses", "--pdb")) for argument in rest)
     ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return [] if chosen else ["-n", str(min(ours, 8))]
@@ -248,7 +316,8 @@ def run(*arguments: str) -> int:
 
 
 def replace_process(*arguments: str) -> NoReturn:
-    """Replace this process, so that exit code and signals are the program's own: SIGTERM has to reach `serve`."""
+    """Replace this process, so that exit code and signals are the program's own: SIGTERM has to
+    reach `serve`."""
     os.execv(PYTHON, [str(PYTHON), "-m", *arguments])
 
 

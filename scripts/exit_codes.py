@@ -1,4 +1,5 @@
-"""Exit codes: 0 success, 1 the command found something wrong, 2 the command could not run as asked."""
+"""Exit codes: 0 success, 1 the command found something wrong, 2 the command could not run as
+asked."""
 
 import sys
 from collections.abc import Iterator
@@ -33,14 +34,29 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str | None:
-    """Return the message for the user; None for a defect of the program. The imports wait for an error, as they are slow."""
+    """Return the message for the user; None for a defect of the program. The imports wait for an
+    error, as they are slow."""
 
-    ours = (LedgerError, EmbeddedPostgresError, MigrationError, SimulatorNotStarted, RebuildRunning, RepairRefused, InvalidSeal)
+    ours = (
+        LedgerError,
+        EmbeddedPostgresError,
+        MigrationError,
+        SimulatorNotStarted,
+        RebuildRunning,
+        RepairRefused,
+        InvalidSeal,
+    )
     match error:
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
-            return f"The database is not migrated ({error.diag.message_primary}); run `transfer-ledger migrate` first."
+            return (
+                f"The database is not migrated ({error.diag.message_primary}); run "
+                "`transfer-ledger migrate` first."
+            )
         case psycopg.errors.InsufficientPrivilege():
-            return f"The database refuses this to its role: {error.diag.message_primary}; use a role with this privilege."
+            return (
+                f"The database refuses this to its role: {error.diag.message_primary}; use a "
+                "role with this privilege."
+            )
         case psycopg.OperationalError():
             return f"The database cannot be reached: {' '.join(str(error).split())}"
     return str(error) if isinstance(error, ours) else None

@@ -1,4 +1,5 @@
-"""Script `python scripts/rebuild_projection.py [--dry-run] [TABLE...]`, the same as `transfer-ledger rebuild`."""
+"""Script `python scripts/rebuild_projection.py [--dry-run] [TABLE...]`, the same as
+`transfer-ledger rebuild`."""
 
 import sys
 from pathlib import Path

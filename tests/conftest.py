@@ -1,8 +1,10 @@
-"""PostgreSQL databases for tests: `database_url` (migrated) and `empty_database_url`, fresh for each test.
+"""PostgreSQL databases for tests: `database_url` (migrated) and `empty_database_url`, fresh for
+each test.
 
-The server is that of DATABASE_URL if it is set (its own database is only used to create others), else an embedded server that
-all workers and runs of this checkout share. It is fast because it may lose commits: a test that crashes the server and looks
-for acknowledged commits starts an EmbeddedPostgres of its own.
+The server is that of DATABASE_URL if it is set (its own database is only used to create others),
+else an embedded server that all workers and runs of this checkout share. It is fast because it may
+lose commits: a test that crashes the server and looks for acknowledged commits starts an
+EmbeddedPostgres of its own.
 """
 
 import hashlib
@@ -22,10 +24,16 @@ from infrastructure.postgres import migrate, migration_files
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 
 EMBEDDED = Path(__file__).parent.parent / ".data" / "test-pg"
-FORGETFUL = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
+FORGETFUL = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",
+}
 SERVER = "LEDGER_TEST_SERVER"
 
-# a run's databases are named after the run; a run is alive while a connection carries its name, on whatever host
+# a run's databases are named after the run; a run is alive while a connection carries its name, on
+# whatever host
 DEAD_RUNS = r"""
     SELECT d.datname FROM pg_database d
      WHERE d.datname LIKE 'ledger\_test\_%'
@@ -39,12 +47,15 @@ UNUSED_TEMPLATES = r"""
                           AND d.datname = split_part(a.application_name, '/', 2))
 """
 
-hypothesis.settings.register_profile("ledger", deadline=None)  # two busy cores are no reason to fail
+hypothesis.settings.register_profile(
+    "ledger", deadline=None
+)  # two busy cores are no reason to fail
 hypothesis.settings.load_profile("ledger")
 
 
 def pytest_configure() -> None:
-    """Remove settings from the environment, so that no test reaches a real account or a developer's own database."""
+    """Remove settings from the environment, so that no test reaches a real account or a developer's
+    own database."""
     if url := os.environ.pop("DATABASE_URL", None):
         os.environ[SERVER] = url  # the workers of a parallel run inherit it
     for name in [name for name in os.environ if name.startswith(("STRIPE_", "HYPERSWITCH_"))]:
@@ -66,12 +77,18 @@ class Databases:
         self._admin.close()
 
     def prepare(self) -> None:
-        """Drop unused databases and make the template, under one lock: no template is made twice or dropped before its use."""
+        """Drop unused databases and make the template, under one lock: no template is made twice or
+        dropped before its use."""
         self._admin.execute("SELECT pg_advisory_lock(hashtextextended('ledger_template', 0))")
         for query in (DEAD_RUNS, UNUSED_TEMPLATES):
             for (name,) in self._admin.execute(query).fetchall():
                 self._drop(name)
-        if self._admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self._template]).fetchone() is None:
+        if (
+            self._admin.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [self._template]
+            ).fetchone()
+            is None
+        ):
             self._make_template()
         self._admin.execute("SELECT pg_advisory_unlock(hashtextextended('ledger_template', 0))")
 
@@ -85,23 +102,30 @@ class Databases:
         self._drop(urlsplit(url).path.removeprefix("/"))
 
     def _make_template(self) -> None:
-        """Make the template and rename it when it is complete: a killed run leaves no incomplete template under the final name."""
+        """Make the template and rename it when it is complete: a killed run leaves no incomplete
+        template under the final name."""
         unfinished = f"{self._run}_template"
         self._create(unfinished, "template0")
         migrate.up(_with_database(self._server, unfinished))
         rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-        self._admin.execute(rename.format(sql.Identifier(unfinished), sql.Identifier(self._template)))
+        self._admin.execute(
+            rename.format(sql.Identifier(unfinished), sql.Identifier(self._template))
+        )
 
     def _create(self, name: str, template: str) -> None:
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'")
         self._admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
 
     def _drop(self, name: str) -> None:
-        self._admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._admin.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
 
 
 def _fingerprint(migrations: list[migration_files.Migration]) -> str:
-    return hashlib.sha256("".join(f"{m.label} {m.sha256}\n" for m in migrations).encode()).hexdigest()[:12]
+    return hashlib.sha256(
+        "".join(f"{m.label} {m.sha256}\n" for m in migrations).encode()
+    ).hexdigest()[:12]
 
 
 def _with_database(url: str, name: str) -> str:
@@ -122,7 +146,9 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def databases(postgres_server: str) -> Iterator[Databases]:
-    with closing(Databases(postgres_server)) as databases:  # closed at once on failure: it holds a lock others wait for
+    with closing(
+        Databases(postgres_server)
+    ) as databases:  # closed at once on failure: it holds a lock others wait for
         databases.prepare()
         yield databases
 

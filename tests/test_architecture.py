@@ -9,8 +9,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 STEPS = re.findall(r"`([a-z_/]+\.py):([\w.]+)`", PAGE)
-FILES = re.findall(r"`((?:domain|application|projections|infrastructure|scripts|tests|docs)/[\w/]+\.(?:py|json|md))", PAGE)
-FOLDERS = re.findall(r"`((?:domain|application|projections|infrastructure|scripts)/(?:[\w]+/)*)`", PAGE)
+FILES = re.findall(
+    r"`((?:domain|application|projections|infrastructure|scripts|tests|docs)/[\w/]+\.(?:py|json|md))",
+    PAGE,
+)
+FOLDERS = re.findall(
+    r"`((?:domain|application|projections|infrastructure|scripts)/(?:[\w]+/)*)`", PAGE
+)
 
 
 def defined_in(path: str) -> set[str]:
@@ -20,7 +25,11 @@ def defined_in(path: str) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}.{n.name}" for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+            found |= {
+                f"{node.name}.{n.name}"
+                for n in node.body
+                if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
     return found
 
 

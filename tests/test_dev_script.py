@@ -29,11 +29,14 @@ dev = script_of(ROOT)
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Create the files that dev.py needs, and a program that prints its process id and arguments."""
+    """Create the files that dev.py needs, and a program that prints its process id and
+    arguments."""
     (tmp_path / "scripts").mkdir()
     for name in ("scripts/dev.py", "constraints.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / "scripts" / "__main__.py").write_text("import os, sys\nprint(os.getpid(), *sys.argv[1:])\nsys.exit(7)\n")
+    (tmp_path / "scripts" / "__main__.py").write_text(
+        "import os, sys\nprint(os.getpid(), *sys.argv[1:])\nsys.exit(7)\n"
+    )
     return tmp_path
 
 
@@ -42,10 +45,16 @@ def complete_set_up(clone: Path) -> None:
     script_of(clone).write_stamp("embedded,test")
 
 
-def run(clone: Path, *arguments: str, **environment: str) -> tuple[int, subprocess.CompletedProcess[str]]:
+def run(
+    clone: Path, *arguments: str, **environment: str
+) -> tuple[int, subprocess.CompletedProcess[str]]:
     command = [sys.executable, str(clone / "scripts" / "dev.py"), *arguments]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
     ) as process:
         out, err = process.communicate(timeout=60)
     return process.pid, subprocess.CompletedProcess(command, process.returncode, out, err)
@@ -54,7 +63,11 @@ def run(clone: Path, *arguments: str, **environment: str) -> tuple[int, subproce
 def test_complete_setup_is_not_repeated(clone: Path) -> None:
     complete_set_up(clone)
     pid, ended = run(clone, "serve", "--look-up-first")
-    assert (ended.stderr, ended.stdout, ended.returncode) == ("", f"{pid} serve --look-up-first\n", 7)
+    assert (ended.stderr, ended.stdout, ended.returncode) == (
+        "",
+        f"{pid} serve --look-up-first\n",
+        7,
+    )
 
 
 @pytest.mark.parametrize("moved", [False, True])
@@ -65,7 +78,9 @@ def test_failed_or_moved_setup_never_looks_complete(clone: Path, moved: bool) ->
     else:
         (clone / "constraints.txt").write_text("stripe==0")
     for _ in range(2):
-        _, ended = run(clone, "serve", PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+        _, ended = run(
+            clone, "serve", PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX="1", PIP_FIND_LINKS=""
+        )
         assert ended.returncode == 2
         assert "pip could not install what is needed" in ended.stderr
 
@@ -76,14 +91,20 @@ def test_old_pythons_can_parse_the_version_check() -> None:
 
 def test_script_needs_only_the_standard_library() -> None:
     ended = subprocess.run(
-        [sys.executable, "-I", "-S", str(ROOT / "scripts" / "dev.py"), "--help"], capture_output=True, text=True
+        [sys.executable, "-I", "-S", str(ROOT / "scripts" / "dev.py"), "--help"],
+        capture_output=True,
+        text=True,
     )
     assert ended.returncode == 0, ended.stderr
     assert "python3 scripts/dev.py test" in ended.stdout
 
 
 def test_unknown_command_exits_with_2() -> None:
-    ended = subprocess.run([sys.executable, str(ROOT / "scripts" / "dev.py"), "frobnicate"], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "dev.py"), "frobnicate"],
+        capture_output=True,
+        text=True,
+    )
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
 
@@ -94,7 +115,12 @@ def test_pins_name_no_place() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["stripe @ https://files.example/stripe.whl", "--" + "index-url x", "--" + "extra-index-url x", "--" + "find-links wheels"],
+    [
+        "stripe @ https://files.example/stripe.whl",
+        "--" + "index-url x",
+        "--" + "extra-index-url x",
+        "--" + "find-links wheels",
+    ],
 )
 def test_pin_that_names_a_place_is_found(line: str) -> None:
     assert len(dev.pin_problems(f"stripe==16.1.0\n{line}\n", [])) == 1
@@ -108,13 +134,17 @@ def test_every_direct_dependency_is_pinned() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + [name for extra in project["optional-dependencies"].values() for name in extra]
+    wanted = project["dependencies"] + [
+        name for extra in project["optional-dependencies"].values() for name in extra
+    ]
     names = {requirement.split("[")[0].split(">")[0].split("=")[0] for requirement in wanted}
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
     assert names <= pinned
 
 
-def test_changed_pin_triggers_an_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_pin_triggers_an_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dev, "ROOT", tmp_path)
     (tmp_path / "pyproject.toml").write_text("[project]")
     (tmp_path / "constraints.txt").write_text("stripe==16.1.0")

@@ -20,7 +20,8 @@ def vague_per_100(texts: list[str]) -> float:
 
 
 def docstrings(tree: ast.AST) -> Iterator[str]:
-    """The docstrings of modules, classes and functions, and the strings that describe an attribute."""
+    """The docstrings of modules, classes and functions, and the strings that describe an
+    attribute."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         for statement in body if isinstance(body, list) else []:

@@ -1,7 +1,7 @@
 """Names that users of the ledger rely on, compared with the list in public_names.json.
 
-A name that is missing breaks a marketplace's code, a stored database or a dashboard. A new name is added to the list:
-`DATABASE_URL=<a migrated database> python -m tests.test_public_names`.
+A name that is missing breaks a marketplace's code, a stored database or a dashboard. A new name is
+added to the list: `DATABASE_URL=<a migrated database> python -m tests.test_public_names`.
 """
 
 import json
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psycopg
 import typer
-from eventsourcing.utils import _topic_cache as registered_topics  # the library has no public list of them
+from eventsourcing.utils import (
+    _topic_cache as registered_topics,
+)  # the library has no public list of them
 from typer.core import TyperGroup
 
 from domain.fact import Fact
@@ -24,8 +26,14 @@ ENVIRONMENT = Path(__file__).parent.parent / ".env.template"
 
 def facts_by_topic() -> dict[str, list[str]]:
     """List every stored topic with the fields of its fact."""
-    kinds = {topic: kind for topic, kind in registered_topics.items() if topic.startswith("ledger.")}
-    facts = {topic: kind for topic, kind in sorted(kinds.items()) if isinstance(kind, type) and issubclass(kind, Fact)}
+    kinds = {
+        topic: kind for topic, kind in registered_topics.items() if topic.startswith("ledger.")
+    }
+    facts = {
+        topic: kind
+        for topic, kind in sorted(kinds.items())
+        if isinstance(kind, type) and issubclass(kind, Fact)
+    }
     return {topic: sorted(vars(kind)["__dataclass_fields__"]) for topic, kind in facts.items()}
 
 
@@ -36,10 +44,16 @@ def commands() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name in group.list_commands(typer.Context(group)):
         command = group.get_command(typer.Context(group), name)
-        inner = {f"{name} {n}": c for n, c in command.commands.items()} if isinstance(command, TyperGroup) else {name: command}
+        inner = (
+            {f"{name} {n}": c for n, c in command.commands.items()}
+            if isinstance(command, TyperGroup)
+            else {name: command}
+        )
         for path, one in inner.items():
             assert one is not None
-            found[path] = sorted(option for p in one.params for option in (p.opts + p.secondary_opts))
+            found[path] = sorted(
+                option for p in one.params for option in (p.opts + p.secondary_opts)
+            )
     return found
 
 
@@ -52,7 +66,8 @@ def http_interface() -> dict[str, list[str]]:
         for method, call in item.items()
     }
     schemas = {
-        f"schema {name}": sorted(schema.get("properties", {})) for name, schema in document["components"]["schemas"].items()
+        f"schema {name}": sorted(schema.get("properties", {}))
+        for name, schema in document["components"]["schemas"].items()
     }
     return calls | schemas
 
@@ -60,14 +75,21 @@ def http_interface() -> dict[str, list[str]]:
 def settings_names() -> list[str]:
     """List every variable of `.env.template`."""
     lines = (line.lstrip("# ") for line in ENVIRONMENT.read_text().splitlines())
-    return sorted({line.partition("=")[0] for line in lines if "=" in line and line.partition("=")[0].isupper()})
+    return sorted(
+        {
+            line.partition("=")[0]
+            for line in lines
+            if "=" in line and line.partition("=")[0].isupper()
+        }
+    )
 
 
 def tables(database_url: str) -> dict[str, list[str]]:
     """List every table with its columns, and every constraint with its table."""
     with psycopg.connect(database_url) as connection:
         columns = connection.execute(
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = "
+            "'public' ORDER BY 1, 2"
         ).fetchall()
         constraints = connection.execute(
             "SELECT conrelid::regclass::text, conname FROM pg_constraint"

@@ -1,4 +1,5 @@
-"""Backfill: matches transfers without a Stripe id with Stripe's lists, one list per destination. Sends nothing."""
+"""Backfill: matches transfers without a Stripe id with Stripe's lists, one list per destination.
+Sends nothing."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -37,19 +38,37 @@ class PaidRows(Protocol):
 class BackfillCommand(Protocol):
     """The command that records the Stripe id of a transfer."""
 
-    async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
-        """Record the Stripe id. Raises Refused, and ConstraintBroken when another transfer has this id."""
+    async def backfill(
+        self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str
+    ) -> None:
+        """Record the Stripe id. Raises Refused, and ConstraintBroken when another transfer has this
+        id."""
         ...
 
 
 class Backfill:
-    """One run over all transfers without a Stripe id. Matches recorded before a failure stay; the next run does the rest."""
+    """One run over all transfers without a Stripe id. Matches recorded before a failure stay; the
+    next run does the rest."""
 
-    def __init__(self, stripe: StripeBooks, missing: MissingRows, paid: PaidRows, command: BackfillCommand, clock: Clock) -> None:
-        self._stripe, self._missing, self._paid, self._command, self._clock = stripe, missing, paid, command, clock
+    def __init__(
+        self,
+        stripe: StripeBooks,
+        missing: MissingRows,
+        paid: PaidRows,
+        command: BackfillCommand,
+        clock: Clock,
+    ) -> None:
+        self._stripe, self._missing, self._paid, self._command, self._clock = (
+            stripe,
+            missing,
+            paid,
+            command,
+            clock,
+        )
 
     async def run(self, apply: bool) -> AsyncIterator[Match | Doubt]:
-        """Iterate over the result of each transfer; with `apply`, matches are recorded first. Raises StripeSilent."""
+        """Iterate over the result of each transfer; with `apply`, matches are recorded first.
+        Raises StripeSilent."""
         unreadable = 0
         async for rows in self._missing.by_destination():
             try:
@@ -58,14 +77,19 @@ class Backfill:
                 unreadable += 1
                 if unreadable == UNREADABLE_IN_A_ROW:
                     raise StripeSilent("the lists of transfers", str(failed)) from None
-                results = [Doubt(row, f"Stripe's list could not be read; run it again: {failed}") for row in rows]
+                results = [
+                    Doubt(row, f"Stripe's list could not be read; run it again: {failed}")
+                    for row in rows
+                ]
             for one in results:
                 yield await self._record(one) if apply and isinstance(one, Match) else one
 
     async def _match(self, rows: Sequence[Missing]) -> list[Match | Doubt]:
         possible = money_of(rows)
         listed = [
-            one async for one in self._list(rows[0].destination) if (one.transfer.amount, one.transfer.currency) in possible
+            one
+            async for one in self._list(rows[0].destination)
+            if (one.transfer.amount, one.transfer.currency) in possible
         ]
         claimed = await self._paid.paid_by([one.transfer.stripe_transfer_id for one in listed])
         return list(matched(rows, listed, claimed.keys()))
@@ -84,5 +108,7 @@ class Backfill:
         try:
             await self._command.backfill(row.transfer_id, stripe_transfer_id, ACTOR, evidence)
         except (ConstraintBroken, Refused) as refused:
-            return Doubt(row, f"the transfer changed in the meantime: {refused}", [stripe_transfer_id])
+            return Doubt(
+                row, f"the transfer changed in the meantime: {refused}", [stripe_transfer_id]
+            )
         return match

@@ -1,7 +1,9 @@
-"""Matching of transfers without a Stripe id with transfers at Stripe. A person decides every doubtful case.
+"""Matching of transfers without a Stripe id with transfers at Stripe. A person decides every
+doubtful case.
 
-Weaker marks apply only where stronger ones found nothing, and never against the metadata of a transfer at Stripe. Time excludes
-no candidate, because it is unknown how long the older system tried; a time that does not fit makes the match doubtful.
+Weaker marks apply only where stronger ones found nothing, and never against the metadata of a
+transfer at Stripe. Time excludes no candidate, because it is unknown how long the older system
+tried; a time that does not fit makes the match doubtful.
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +23,8 @@ BY_STRIPE = "group_"
 
 
 class Missing(NamedTuple):
-    """A transfer of ours without a Stripe id. `open`: it is also unknown whether the transfer was paid."""
+    """A transfer of ours without a Stripe id. `open`: it is also unknown whether the transfer was
+    paid."""
 
     transfer_id: UUID
     order_id: str
@@ -32,7 +35,8 @@ class Missing(NamedTuple):
     status: str
     transfer_group: str
     begun_at: datetime | None
-    """Earliest time of the transfer at Stripe; None where the older system did not record a time."""
+    """Earliest time of the transfer at Stripe; None where the older system did not record a
+    time."""
     open: bool = False
 
 
@@ -65,11 +69,18 @@ class Mark(NamedTuple):
 
 
 def _unopposed(row: Missing, theirs: ListedTransfer) -> bool:
-    return theirs.transfer.transfer_id in (None, str(row.transfer_id)) and theirs.order_id in (None, row.order_id)
+    return theirs.transfer.transfer_id in (None, str(row.transfer_id)) and theirs.order_id in (
+        None,
+        row.order_id,
+    )
 
 
 def _by_group(row: Missing, theirs: ListedTransfer) -> bool:
-    return bool(row.transfer_group) and theirs.transfer_group == row.transfer_group and _unopposed(row, theirs)
+    return (
+        bool(row.transfer_group)
+        and theirs.transfer_group == row.transfer_group
+        and _unopposed(row, theirs)
+    )
 
 
 def _by_money(row: Missing, theirs: ListedTransfer) -> bool:
@@ -82,15 +93,24 @@ def _not_before(row: Missing, theirs: ListedTransfer) -> bool:
 
 
 def _about_then(row: Missing, theirs: ListedTransfer) -> bool:
-    """Check the time for a match by amount. An open transfer may be unpaid, and another transfer may have the same amount."""
+    """Check the time for a match by amount. An open transfer may be unpaid, and another transfer
+    may have the same amount."""
     if row.begun_at is None:
         return not row.open
     return row.begun_at - SLACK <= theirs.created_at <= row.begun_at + WINDOW
 
 
 MARKS: Sequence[Mark] = (
-    Mark("metadata transfer_id", lambda row, theirs: theirs.transfer.transfer_id == str(row.transfer_id), lambda *_: True),
-    Mark("metadata order_id", lambda row, theirs: theirs.order_id == row.order_id and _unopposed(row, theirs), _not_before),
+    Mark(
+        "metadata transfer_id",
+        lambda row, theirs: theirs.transfer.transfer_id == str(row.transfer_id),
+        lambda *_: True,
+    ),
+    Mark(
+        "metadata order_id",
+        lambda row, theirs: theirs.order_id == row.order_id and _unopposed(row, theirs),
+        _not_before,
+    ),
     Mark("transfer_group", _by_group, _not_before),
     Mark("amount and time", _by_money, _about_then),
 )
@@ -102,22 +122,35 @@ def money_of(rows: Sequence[Missing]) -> set[tuple[int, str]]:
     return {(row.amount, row.currency) for row in rows}
 
 
-def matched(rows: Sequence[Missing], listed: Sequence[ListedTransfer], claimed: Collection[str]) -> Iterator[Match | Doubt]:
-    """Match the rows of one destination. `listed`: Stripe's transfers that can match; `claimed`: the Stripe ids that rows have.
+def matched(
+    rows: Sequence[Missing], listed: Sequence[ListedTransfer], claimed: Collection[str]
+) -> Iterator[Match | Doubt]:
+    """Match the rows of one destination. `listed`: Stripe's transfers that can match; `claimed`:
+    the Stripe ids that rows have.
 
-    A doubtful candidate is matched with no other row, so that a doubt in one run stays a doubt in the next.
+    A doubtful candidate is matched with no other row, so that a doubt in one run stays a doubt in
+    the next.
     """
     by_money = defaultdict(list)
     for theirs in listed:
         by_money[theirs.transfer.amount, theirs.transfer.currency].append(theirs)
     left, taken, disputed = list(rows), set(claimed), set[str]()
     for mark in MARKS:
-        fitting = {row.transfer_id: [t for t in by_money[row.amount, row.currency] if mark.fits(row, t)] for row in left}
+        fitting = {
+            row.transfer_id: [t for t in by_money[row.amount, row.currency] if mark.fits(row, t)]
+            for row in left
+        }
         wanted = Counter(_name(theirs) for fits in fitting.values() for theirs in fits)
-        decided = [_decided(row, mark, fits, taken, disputed, wanted) for row in left if (fits := fitting[row.transfer_id])]
+        decided = [
+            _decided(row, mark, fits, taken, disputed, wanted)
+            for row in left
+            if (fits := fitting[row.transfer_id])
+        ]
         yield from decided
         taken.update(one.stripe_transfer_id for one in decided if isinstance(one, Match))
-        disputed.update(name for one in decided if isinstance(one, Doubt) for name in one.candidates)
+        disputed.update(
+            name for one in decided if isinstance(one, Doubt) for name in one.candidates
+        )
         left = [row for row in left if not fitting[row.transfer_id]]
     for row in left:
         yield Doubt(row, "Stripe's list has nothing that fits")
@@ -138,21 +171,38 @@ def _decided(
     free = [theirs for theirs in fits if _name(theirs) not in taken]
     names = [_name(theirs) for theirs in free]
     if not free:
-        return Doubt(row, f"each candidate by {mark.name} belongs to another transfer", [_name(theirs) for theirs in fits])
+        return Doubt(
+            row,
+            f"each candidate by {mark.name} belongs to another transfer",
+            [_name(theirs) for theirs in fits],
+        )
     if len(free) > 1:
         return Doubt(row, f"several candidates fit by {mark.name}", names)
     if wanted[names[0]] > 1 or names[0] in disputed:
         return Doubt(row, f"it fits several of our transfers by {mark.name}", names)
     if not mark.in_time(row, free[0]):
-        return Doubt(row, f"it fits by {mark.name}, but not by its time, {_at(free[0].created_at)}", names)
+        return Doubt(
+            row, f"it fits by {mark.name}, but not by its time, {_at(free[0].created_at)}", names
+        )
     if row.open and free[0].transfer.amount_reversed and free[0].transfer.transfer_id is None:
-        return Doubt(row, f"it fits by {mark.name}, but was reversed since, so the seller may have to be paid", names)
+        return Doubt(
+            row,
+            f"it fits by {mark.name}, but was reversed since, so the seller may have to be paid",
+            names,
+        )
     return Match(row, names[0], _evidence(row, mark, free[0]))
 
 
 def _evidence(row: Missing, mark: Mark, theirs: ListedTransfer) -> str:
-    begun = f"ours began {_at(row.begun_at)}" if row.begun_at is not None else "the start of ours is not known"
-    agreed = "the only one of this amount and currency to this destination that fits and belongs to no other transfer"
+    begun = (
+        f"ours began {_at(row.begun_at)}"
+        if row.begun_at is not None
+        else "the start of ours is not known"
+    )
+    agreed = (
+        "the only one of this amount and currency to this destination that fits and belongs to "
+        "no other transfer"
+    )
     return f"Stripe's list, by {mark.name}: {agreed}; created {_at(theirs.created_at)}, {begun}"
 
 

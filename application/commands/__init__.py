@@ -1,4 +1,5 @@
-"""Commands: every change that a caller, a webhook, a worker or an operator can ask the ledger for."""
+"""Commands: every change that a caller, a webhook, a worker or an operator can ask the ledger
+for."""
 
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ from application.reconciliation.decisions import ReconciliationCommands
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """All commands, by subject. Every command may be repeated; it raises Conflict only after many lost races."""
+    """All commands, by subject. Every command may be repeated; it raises Conflict only after many
+    lost races."""
 
     orders: OrderCommands
     refunds: RefundCommands

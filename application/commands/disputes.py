@@ -1,4 +1,5 @@
-"""Commands on disputes: a report changes the dispute, the order's count and the sellers' transfers in one append."""
+"""Commands on disputes: a report changes the dispute, the order's count and the sellers' transfers
+in one append."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -38,7 +39,9 @@ class DisputeCommands:
     def __init__(self, handler: CommandHandler) -> None:
         self._handler = handler
 
-    async def record(self, report: DisputeReport, policy: DisputePolicy, extras: CommitExtras = NO_EXTRAS) -> bool:
+    async def record(
+        self, report: DisputeReport, policy: DisputePolicy, extras: CommitExtras = NO_EXTRAS
+    ) -> bool:
         """Record a report; return whether it is news. See `record_dispute`."""
         stream = dispute_stream(report.provider, report.dispute_id)
         return await self._handler.handle(
@@ -48,10 +51,13 @@ class DisputeCommands:
         )
 
 
-def record_dispute(report: DisputeReport, policy: DisputePolicy, uow: UnitOfWork, now: datetime) -> bool:
+def record_dispute(
+    report: DisputeReport, policy: DisputePolicy, uow: UnitOfWork, now: datetime
+) -> bool:
     """Record a report; return whether it is news.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and Contradiction when a dispute that was won is reported as lost.
+    Raises UnknownId, NotTheAuthority, ContentDiffers, and Contradiction when a dispute that was won
+    is reported as lost.
     """
     order = uow.order(report.order_id)
     if _authority(order, report, now) not in (report.provider, None):
@@ -77,9 +83,14 @@ def record_dispute(report: DisputeReport, policy: DisputePolicy, uow: UnitOfWork
 
 
 def _authority(order: Order, report: DisputeReport, now: datetime) -> str | None:
-    """Return the order's authority. A provider does not become it by a report of a dispute that has moved no money."""
+    """Return the order's authority. A provider does not become it by a report of a dispute that has
+    moved no money."""
     moved = not MOVED.isdisjoint(report.reported)
-    return claim_authority(order, report.provider, report.source, now) if moved else authority_of(order)
+    return (
+        claim_authority(order, report.provider, report.source, now)
+        if moved
+        else authority_of(order)
+    )
 
 
 def _opened(report: DisputeReport, now: datetime) -> Dispute:

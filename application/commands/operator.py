@@ -29,14 +29,18 @@ class OperatorCommands:
         self._handler, self._directory = handler, directory
 
     async def retry(self, transfer_id: UUID, actor: str, reason: str) -> None:
-        """Make the transfer's waiting call due now. Raises UnknownId, CallInFlight, NothingToRetry."""
+        """Make the transfer's waiting call due now. Raises UnknownId, CallInFlight,
+        NothingToRetry."""
         await self._handler.handle(
             partial(self._handler.load, transfer_id),
             lambda uow, now: uow.transfer(transfer_id).retry(actor, reason, now),
         )
 
-    async def resolve(self, gateway: TransferGateway, transfer_id: UUID, actor: str, reason: str, evidence: str) -> None:
-        """End the wait of a stuck transfer. `evidence` is a Stripe object (`tr_…`, `trr_…`), which is read first, or a text.
+    async def resolve(
+        self, gateway: TransferGateway, transfer_id: UUID, actor: str, reason: str, evidence: str
+    ) -> None:
+        """End the wait of a stuck transfer. `evidence` is a Stripe object (`tr_…`, `trr_…`), which
+        is read first, or a text.
 
         Raises UnknownId, CallInFlight, NothingToResolve, EvidenceDiffers, StripeSilent.
         """
@@ -49,27 +53,38 @@ class OperatorCommands:
         def decide(uow: UnitOfWork, now: datetime) -> None:
             _resolve(uow, transfer_id, seen, actor, reason, evidence, now)
 
-        await self._handler.handle(partial(self._handler.load_transfer_with_order, transfer_id), decide)
+        await self._handler.handle(
+            partial(self._handler.load_transfer_with_order, transfer_id), decide
+        )
 
-    async def backfill(self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str) -> None:
+    async def backfill(
+        self, transfer_id: UUID, stripe_transfer_id: str, actor: str, evidence: str
+    ) -> None:
         """Record the transfer at Stripe that has paid ours.
 
-        Raises ConstraintBroken when it has paid another of ours, and the errors of `record_stripe_id`.
+        Raises ConstraintBroken when it has paid another of ours, and the errors of
+        `record_stripe_id`.
         """
         await self._handler.handle(
             partial(self._handler.load, transfer_id),
-            lambda uow, now: record_stripe_id(uow.transfer(transfer_id), stripe_transfer_id, actor, evidence, now),
+            lambda uow, now: record_stripe_id(
+                uow.transfer(transfer_id), stripe_transfer_id, actor, evidence, now
+            ),
         )
 
-    async def pause(self, scope: str, actor: str, reason: str, lost_since: datetime | None = None) -> bool:
-        """Send nothing of this scope from now on; return whether that is news. See `domain.pause`."""
+    async def pause(
+        self, scope: str, actor: str, reason: str, lost_since: datetime | None = None
+    ) -> bool:
+        """Send nothing of this scope from now on; return whether that is news. See
+        `domain.pause`."""
         return await self._handler.handle(
             partial(self._handler.load, pause_stream(scope)),
             lambda uow, now: uow.pause_of(scope, now).pause(actor, reason, now, lost_since),
         )
 
     async def resume(self, scope: str, actor: str, reason: str) -> bool:
-        """Send due work of this scope again; return whether it was paused. See `domain.pause.scopes_within`."""
+        """Send due work of this scope again; return whether it was paused. See
+        `domain.pause.scopes_within`."""
         scopes = scopes_within(scope)
 
         def decide(uow: UnitOfWork, now: datetime) -> bool:
@@ -77,26 +92,35 @@ class OperatorCommands:
             resumed = [pause.resume(actor, reason, now) for pause in pauses]
             return any(resumed)
 
-        return await self._handler.handle(partial(self._handler.load, *map(pause_stream, scopes)), decide)
+        return await self._handler.handle(
+            partial(self._handler.load, *map(pause_stream, scopes)), decide
+        )
 
     async def transfer(self, transfer_id: UUID) -> SellerTransfer:
         """Return the transfer as it is now. Raises UnknownId."""
         return (await self._handler.load(transfer_id)).transfer(transfer_id)
 
     async def _as_ours(self, transfer: SellerTransfer, seen: TransferAtStripe) -> TransferAtStripe:
-        """Return `seen` as evidence for `transfer`. Raises EvidenceDiffers when it belongs to another transfer of ours.
+        """Return `seen` as evidence for `transfer`. Raises EvidenceDiffers when it belongs to
+        another transfer of ours.
 
-        For an imported transfer the id in Stripe's metadata is removed, because an older system may have written it.
+        For an imported transfer the id in Stripe's metadata is removed, because an older system may
+        have written it.
         """
         if seen.transfer_id == str(transfer.id):
             return seen
         if await self._directory.claimed([seen]):
-            raise EvidenceDiffers(seen.stripe_transfer_id, "belongs to another transfer of this ledger")
+            raise EvidenceDiffers(
+                seen.stripe_transfer_id, "belongs to another transfer of this ledger"
+            )
         return seen._replace(transfer_id=None) if transfer.imported else seen
 
 
-def record_stripe_id(transfer: SellerTransfer, stripe_transfer_id: str, actor: str, evidence: str, now: datetime) -> None:
-    """Record which transfer at Stripe has paid ours: a paid one gets its id, an unpaid one is completed and never sent.
+def record_stripe_id(
+    transfer: SellerTransfer, stripe_transfer_id: str, actor: str, evidence: str, now: datetime
+) -> None:
+    """Record which transfer at Stripe has paid ours: a paid one gets its id, an unpaid one is
+    completed and never sent.
 
     Raises ContentDiffers when ours has another id, CallInFlight, NotAdoptable.
     """
@@ -108,7 +132,9 @@ def record_stripe_id(transfer: SellerTransfer, stripe_transfer_id: str, actor: s
         raise CallInFlight(transfer.id)
     if operation is not None and operation.first_began is not None:
         raise NotAdoptable(
-            stripe_transfer_id, f"transfer {transfer.id} was sent by this ledger, and its own look-up at Stripe decides"
+            stripe_transfer_id,
+            f"transfer {transfer.id} was sent by this ledger, and its own look-up at Stripe "
+            "decides",
         )
     waiting = (TransferStatus.PENDING, TransferStatus.FAILED, TransferStatus.PERMANENTLY_FAILED)
     if transfer.status not in waiting or transfer.settled_outside is not None:
@@ -117,9 +143,16 @@ def record_stripe_id(transfer: SellerTransfer, stripe_transfer_id: str, actor: s
 
 
 def _resolve(
-    uow: UnitOfWork, transfer_id: UUID, seen: TransferAtStripe | None, actor: str, reason: str, evidence: str, now: datetime
+    uow: UnitOfWork,
+    transfer_id: UUID,
+    seen: TransferAtStripe | None,
+    actor: str,
+    reason: str,
+    evidence: str,
+    now: datetime,
 ) -> None:
-    """Resolve with `seen`, the transfer that Stripe shows, if the evidence is an object of Stripe's."""
+    """Resolve with `seen`, the transfer that Stripe shows, if the evidence is an object of
+    Stripe's."""
     transfer = uow.transfer(transfer_id)
     reduced = dict(transfer.reductions)
     if seen is None:
@@ -133,10 +166,11 @@ def _resolve(
 
 
 def _transfer_to_read(known: str | None, evidence: str) -> str | None:
-    """Return the id of the transfer at Stripe that this evidence names, or that the named reversal belongs to.
+    """Return the id of the transfer at Stripe that this evidence names, or that the named reversal
+    belongs to.
 
-    None if the evidence is not the id of a Stripe transfer or reversal. Raises EvidenceDiffers when it is the id of a reversal
-    and `known`, the Stripe id of our transfer, is missing.
+    None if the evidence is not the id of a Stripe transfer or reversal. Raises EvidenceDiffers when
+    it is the id of a reversal and `known`, the Stripe id of our transfer, is missing.
     """
     if evidence.startswith(REVERSAL) and known is None:
         raise EvidenceDiffers(
@@ -144,13 +178,23 @@ def _transfer_to_read(known: str | None, evidence: str) -> str | None:
             "cannot be read, since the Stripe id of its transfer is missing here",
             "run `backfill` for the transfer first",
         )
-    return known if evidence.startswith(REVERSAL) else evidence if evidence.startswith(TRANSFER) else None
+    return (
+        known
+        if evidence.startswith(REVERSAL)
+        else evidence
+        if evidence.startswith(TRANSFER)
+        else None
+    )
 
 
-async def _read(gateway: TransferGateway, stripe_transfer_id: str, evidence: str) -> TransferAtStripe:
+async def _read(
+    gateway: TransferGateway, stripe_transfer_id: str, evidence: str
+) -> TransferAtStripe:
     try:
         return await gateway.get_transfer(stripe_transfer_id)
     except NotAtStripe as absent:
-        raise EvidenceDiffers(evidence, f"does not exist in this Stripe account ({absent})") from None
+        raise EvidenceDiffers(
+            evidence, f"does not exist in this Stripe account ({absent})"
+        ) from None
     except LookUpFailed as unread:
         raise StripeSilent(evidence, str(unread)) from None

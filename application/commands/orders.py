@@ -1,4 +1,5 @@
-"""Commands on orders and their payments: register, create the payment at the PSP, record its success or failure."""
+"""Commands on orders and their payments: register, create the payment at the PSP, record its
+success or failure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -35,7 +36,8 @@ class OrderCommands:
         payment_id: str | None = None,
         source_transaction: str | None = None,
     ) -> bool:
-        """Record an order; return whether it is new. Raises ContentDiffers, ImportDiffers, ExceedsOrder, Refused."""
+        """Record an order; return whether it is new. Raises ContentDiffers, ImportDiffers,
+        ExceedsOrder, Refused."""
 
         def decide(uow: UnitOfWork, now: datetime) -> bool:
             known = uow.known_order(order_id)
@@ -56,24 +58,32 @@ class OrderCommands:
             return True
 
         released = subjects_of(order_id, payment_id, source_transaction)
-        return await self._handler.handle(lambda: self._load_unpaid(order_id), decide, CommitExtras(released=released))
+        return await self._handler.handle(
+            lambda: self._load_unpaid(order_id), decide, CommitExtras(released=released)
+        )
 
     async def create_payment(self, psp: PaymentGateway, order_id: str) -> PaymentAtPsp:
-        """Create the buyer's payment at the PSP under an id of ours. Repeating the command reads the same payment back.
+        """Create the buyer's payment at the PSP under an id of ours. Repeating the command reads
+        the same payment back.
 
-        The intent is stored before the call. A payment that the answer shows as succeeded is recorded, in case its webhook is
-        late or lost. Raises UnknownId, Refused, PspRefused, ContentDiffers, and PspSilent when the payment may or may not
-        exist: repeat the command.
+        The intent is stored before the call. A payment that the answer shows as succeeded is
+        recorded, in case its webhook is late or lost. Raises UnknownId, Refused, PspRefused,
+        ContentDiffers, and PspSilent when the payment may or may not exist: repeat the command.
         """
         answer = await psp.create_payment(order_id, await self._request_payment(order_id))
         match answer:
             case Rejected():
-                raise PspRefused(f"a payment for order {order_id!r}", f"{answer.code or answer.status}: {answer.message}")
+                raise PspRefused(
+                    f"a payment for order {order_id!r}",
+                    f"{answer.code or answer.status}: {answer.message}",
+                )
             case NotExecuted() | Unknown():
                 raise PspSilent(f"the payment of order {order_id!r}", answer.message)
         if answer.status == "succeeded":
             received = answer.amount if answer.amount_received is None else answer.amount_received
-            await self.record_payment(order_id, answer.payment_id, None, ANSWERED, expected=(received, answer.currency))
+            await self.record_payment(
+                order_id, answer.payment_id, None, ANSWERED, expected=(received, answer.currency)
+            )
         return answer
 
     async def _request_payment(self, order_id: str) -> PaymentBody:
@@ -92,34 +102,43 @@ class OrderCommands:
         extras: CommitExtras = NO_EXTRAS,
         expected: tuple[int, str] | None = None,
     ) -> bool:
-        """Record that the buyer has paid, and create the sellers' transfers; return whether that is news.
+        """Record that the buyer has paid, and create the sellers' transfers; return whether that is
+        news.
 
-        `expected` is the amount and currency that were received: a payment counts only if they are the order's.
-        Raises UnknownId, ContentDiffers when another payment, or another amount, has paid the order, and ImportDiffers.
+        `expected` is the amount and currency that were received: a payment counts only if they are
+        the order's. Raises UnknownId, ContentDiffers when another payment, or another amount, has
+        paid the order, and ImportDiffers.
         """
 
         def decide(uow: UnitOfWork, now: datetime) -> bool:
             order = uow.order(order_id)
             if expected is not None and expected != (order.amount, order.currency):
-                raise ContentDiffers("order", order_id, ["amount or currency than the payment received"])
+                raise ContentDiffers(
+                    "order", order_id, ["amount or currency than the payment received"]
+                )
             news = order.pay(payment_id, source_transaction, source, now)
             if news:
                 uow.add(pay_sellers(order, now, uow.transfers()))
             return news
 
         released = subjects_of(order_id, payment_id, source_transaction)
-        return await self._handler.handle(lambda: self._load_unpaid(order_id), decide, extras._replace(released=released))
+        return await self._handler.handle(
+            lambda: self._load_unpaid(order_id), decide, extras._replace(released=released)
+        )
 
     async def record_payment_failure(
         self, order_id: str, payment_id: str, detail: str, source: str, extras: CommitExtras
     ) -> bool:
-        """Hold back the unsent transfers of a paid order after a report that its payment has failed; return whether that is news.
+        """Hold back the unsent transfers of a paid order after a report that its payment has
+        failed; return whether that is news.
 
         See `SellerTransfer.hold_back`. Raises UnknownId.
         """
         return await self._handler.handle(
             partial(self._handler.load_order_with_transfers, order_id),
-            lambda uow, now: doubt(uow.order(order_id), uow.transfers(), payment_id, source, detail, now),
+            lambda uow, now: doubt(
+                uow.order(order_id), uow.transfers(), payment_id, source, detail, now
+            ),
             extras,
         )
 
@@ -128,7 +147,8 @@ class OrderCommands:
         return (await self._handler.load_order(order_id)).order(order_id)
 
     async def _load_unpaid(self, order_id: str) -> UnitOfWork:
-        """Load the order, and, unless it is paid, the transfers that an older system has made for it."""
+        """Load the order, and, unless it is paid, the transfers that an older system has made for
+        it."""
         uow = await self._handler.load_order(order_id)
         order = uow.known_order(order_id)
         if order is None or not order.paid:

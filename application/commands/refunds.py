@@ -1,4 +1,5 @@
-"""Commands on refunds: each changes the refund, the order's allocation and the sellers' transfers in one append."""
+"""Commands on refunds: each changes the refund, the order's allocation and the sellers' transfers
+in one append."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -36,13 +37,15 @@ class RefundReport(NamedTuple):
     """The webhook, answer or caller behind the report, for example `hyperswitch:<event id>`."""
     detail: str | None = None
     provider: str | None = None
-    """The sender of the webhook. None: the refund was requested here, or the authority was asked."""
+    """The sender of the webhook. None: the refund was requested here, or the authority was
+    asked."""
     stream: UUID | None = None
     """The refund's stream, if the reporter has just looked it up: that saves one query."""
 
 
 class RefundRequest(NamedTuple):
-    """A refund that a caller requests, or says has succeeded elsewhere. `amount` None: all that is not refunded yet."""
+    """A refund that a caller requests, or says has succeeded elsewhere. `amount` None: all that is
+    not refunded yet."""
 
     refund_id: str
     order_id: str
@@ -65,31 +68,47 @@ class RefundCommands:
     def __init__(self, handler: CommandHandler, directory: Directory) -> None:
         self._handler, self._directory = handler, directory
 
-    async def succeeded(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False) -> RecordedRefund:
+    async def succeeded(
+        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False
+    ) -> RecordedRefund:
         """Record a refund that is reported as succeeded. See `succeed_refund`."""
-        return await self._handler.handle(self._loader(report), partial(succeed_refund, report, asked=asked), extras)
+        return await self._handler.handle(
+            self._loader(report), partial(succeed_refund, report, asked=asked), extras
+        )
 
-    async def failed(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False) -> RecordedRefund:
+    async def failed(
+        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False
+    ) -> RecordedRefund:
         """Record a refund that is reported as failed. See `fail_refund`."""
-        return await self._handler.handle(self._loader(report), partial(fail_refund, report, asked=asked), extras)
+        return await self._handler.handle(
+            self._loader(report), partial(fail_refund, report, asked=asked), extras
+        )
 
-    async def under_review(self, report: RefundReport, extras: CommitExtras = NO_EXTRAS) -> RecordedRefund:
+    async def under_review(
+        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS
+    ) -> RecordedRefund:
         """Record a refund that a person at the PSP decides on. See `review_refund`."""
-        return await self._handler.handle(self._loader(report), partial(review_refund, report), extras)
+        return await self._handler.handle(
+            self._loader(report), partial(review_refund, report), extras
+        )
 
     async def settle(self, request: RefundRequest) -> RecordedRefund:
         """Record a refund that has succeeded elsewhere. See `settle_refund`."""
-        return await self._handler.handle(partial(self._load_requested, request), partial(settle_refund, request))
+        return await self._handler.handle(
+            partial(self._load_requested, request), partial(settle_refund, request)
+        )
 
     async def request(self, request: RefundRequest) -> RecordedRefund:
         """Record a refund that the PSP shall be asked for. See `request_refund`."""
-        return await self._handler.handle(partial(self._load_requested, request), partial(request_refund, request))
+        return await self._handler.handle(
+            partial(self._load_requested, request), partial(request_refund, request)
+        )
 
     def _loader(self, report: RefundReport) -> Callable[[], Awaitable[UnitOfWork]]:
         """Return a function that loads the order, its transfers and the refund.
 
-        After a lost race the refund's stream is looked up again: another process may have recorded the refund under its
-        other name.
+        After a lost race the refund's stream is looked up again: another process may have recorded
+        the refund under its other name.
         """
         streams = [report.stream] if report.stream is not None else []
 
@@ -104,7 +123,8 @@ class RefundCommands:
         return await self._handler.load_order_with_transfers(request.order_id, stream)
 
     async def _stream_of(self, name: str, other_name: str | None = None) -> UUID:
-        """Return the stream of the refund with either name; for an unknown refund, the stream that the first name gives."""
+        """Return the stream of the refund with either name; for an unknown refund, the stream that
+        the first name gives."""
         for known_as in filter(None, (name, other_name)):
             stream = await self._directory.refund_named(known_as)
             if stream is not None:
@@ -112,10 +132,14 @@ class RefundCommands:
         return refund_stream(name)
 
 
-def succeed_refund(report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False) -> RecordedRefund:
-    """Take a refund that has succeeded from the sellers. `asked`: the PSP was asked just now, so no earlier report counts.
+def succeed_refund(
+    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False
+) -> RecordedRefund:
+    """Take a refund that has succeeded from the sellers. `asked`: the PSP was asked just now, so no
+    earlier report counts.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when it is recorded as failed.
+    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when it is
+    recorded as failed.
     """
     order = uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
@@ -123,15 +147,23 @@ def succeed_refund(report: RefundReport, uow: UnitOfWork, now: datetime, *, aske
     return RecordedRefund(refund, news)
 
 
-def fail_refund(report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False) -> RecordedRefund:
-    """Give back to the sellers the shares of a refund that has failed, possibly after it had succeeded.
+def fail_refund(
+    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False
+) -> RecordedRefund:
+    """Give back to the sellers the shares of a refund that has failed, possibly after it had
+    succeeded.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when a webhook of Hyperswitch
-    reports a refund as failed that is recorded as succeeded: then the PSP can be asked which it is. The race between two
-    reports is decided here and not before.
+    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when a
+    webhook of Hyperswitch reports a refund as failed that is recorded as succeeded: then the PSP
+    can be asked which it is. The race between two reports is decided here and not before.
     """
     known = uow.refund()
-    if not asked and report.provider == HYPERSWITCH and known is not None and known.status is RefundStatus.SUCCEEDED:
+    if (
+        not asked
+        and report.provider == HYPERSWITCH
+        and known is not None
+        and known.status is RefundStatus.SUCCEEDED
+    ):
         raise Contradiction("Refund", known.refund_id, "succeeded", "failed")
     order = uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
@@ -144,7 +176,8 @@ def fail_refund(report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: 
 
 
 def review_refund(report: RefundReport, uow: UnitOfWork, now: datetime) -> RecordedRefund:
-    """Record that a person at the PSP decides; nothing is taken from the sellers. Raises UnknownId, ContentDiffers."""
+    """Record that a person at the PSP decides; nothing is taken from the sellers. Raises UnknownId,
+    ContentDiffers."""
     uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.REVIEW):
@@ -152,8 +185,11 @@ def review_refund(report: RefundReport, uow: UnitOfWork, now: datetime) -> Recor
     return RecordedRefund(refund, news)
 
 
-def record_refund_at_psp(uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime) -> bool:
-    """Record the status that the PSP shows; return whether it is final. The PSP is the authority, so no report outweighs it."""
+def record_refund_at_psp(
+    uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime
+) -> bool:
+    """Record the status that the PSP shows; return whether it is final. The PSP is the authority,
+    so no report outweighs it."""
     report = report_of(seen, refund.order_id, source)
     match seen.status:
         case "succeeded":
@@ -183,7 +219,13 @@ def settle_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> Rec
     if refund is None:
         refund = _settled(uow, order, request, now)
     else:
-        refund.agree(request.order_id, request.amount, request.psp_refund_id, request.reason, request.explicit)
+        refund.agree(
+            request.order_id,
+            request.amount,
+            request.psp_refund_id,
+            request.reason,
+            request.explicit,
+        )
         refund.name(request.refund_id, request.psp_refund_id, now)
     _take_from_sellers(uow, order, refund, "api", now)
     return RecordedRefund(refund, news)
@@ -201,17 +243,27 @@ def request_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> Re
         refund.agree(request.order_id, request.amount, None, request.reason, request.explicit)
         return RecordedRefund(refund, False)
     if not order.paid or order.payment_id is None:
-        lacks = "is not paid yet" if not order.paid else "was paid by a payment that the ledger does not know"
-        raise Refused(f"Order {order.order_id!r} {lacks}, so there is no payment that could be refunded; report it first.")
+        lacks = (
+            "is not paid yet"
+            if not order.paid
+            else "was paid by a payment that the ledger does not know"
+        )
+        raise Refused(
+            f"Order {order.order_id!r} {lacks}, so there is no payment that could be refunded; "
+            "report it first."
+        )
     if claim_authority(order, HYPERSWITCH, "api", now) != HYPERSWITCH:
         raise Refused(
-            f"Order {order.order_id!r} was paid at Stripe, which the payment provider cannot refund; "
+            f"Order {order.order_id!r} was paid at Stripe, which the payment provider cannot "
+            "refund; "
             "refund it there, and its webhook or `settled: true` records it here."
         )
     amount = _amount_within(order.refundable, order, request)
     objection = order.objection_to_request(request.explicit, amount)
     if objection is not None:
-        raise Refused(f"Refund {request.refund_id!r} cannot be divided among the sellers: {objection}.")
+        raise Refused(
+            f"Refund {request.refund_id!r} cannot be divided among the sellers: {objection}."
+        )
     refund = Refund.open(
         refund_id=request.refund_id,
         order_id=order.order_id,
@@ -229,7 +281,8 @@ def request_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> Re
 
 
 def _amount_within(left: int, order: Order, request: RefundRequest) -> int:
-    """Return the requested amount; without one, all that a new refund may ask for. Raises ExceedsOrder."""
+    """Return the requested amount; without one, all that a new refund may ask for. Raises
+    ExceedsOrder."""
     amount = order.refundable if request.amount is None else request.amount
     if amount > left or amount == 0:
         name = f"Refund {request.refund_id!r} of order {order.order_id!r}"
@@ -242,7 +295,9 @@ def _settled(uow: UnitOfWork, order: Order, request: RefundRequest, now: datetim
     amount = _amount_within(order.amount - order.refunded, order, request)
     objection = order.objection_to_refund(amount, order.currency, request.explicit)
     if objection is not None:
-        raise Refused(f"Refund {request.refund_id!r} cannot be divided among the sellers: {objection}.")
+        raise Refused(
+            f"Refund {request.refund_id!r} cannot be divided among the sellers: {objection}."
+        )
     name = request.psp_refund_id or request.refund_id
     _claim_by_name(order, name, now)
     refund = Refund.open(
@@ -261,23 +316,29 @@ def _settled(uow: UnitOfWork, order: Order, request: RefundRequest, now: datetim
 
 
 def _claim_by_name(order: Order, name: str, now: datetime) -> None:
-    """Make Stripe the authority of the order if this is a refund id of Stripe's, so that the PSP's webhooks do not count it
-    again under another name. Raises Refused when the PSP is the authority already."""
+    """Make Stripe the authority of the order if this is a refund id of Stripe's, so that the PSP's
+    webhooks do not count it again under another name. Raises Refused when the PSP is the authority
+    already."""
     if name.startswith(STRIPES_REFUNDS):
         claim_authority(order, STRIPE, "api", now)
         if order.authority == HYPERSWITCH:
             raise Refused(
-                f"The payment provider has reported refunds of order {order.order_id!r}, and {name!r} is a refund id of "
+                f"The payment provider has reported refunds of order {order.order_id!r}, and "
+                f"{name!r} is a refund id of "
                 "Stripe's; give the payment provider's id, or the refund would be taken twice."
             )
 
 
 def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> RecordedRefund:
-    """Return the reported refund, opened if it is unknown. Raises UnknownId, NotTheAuthority, ContentDiffers."""
+    """Return the reported refund, opened if it is unknown. Raises UnknownId, NotTheAuthority,
+    ContentDiffers."""
     refund = uow.refund()
     if refund is None:
         order = uow.order(report.order_id)
-        if report.provider is not None and claim_authority(order, report.provider, report.source, now) != report.provider:
+        if (
+            report.provider is not None
+            and claim_authority(order, report.provider, report.source, now) != report.provider
+        ):
             raise NotTheAuthority(report.order_id)
         refund = Refund.open(
             refund_id=report.name,
@@ -296,14 +357,27 @@ def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> RecordedR
         "currency": refund.currency == report.currency,
     }
     if not all(same.values()):
-        raise ContentDiffers("refund", refund.refund_id, [name for name, equal in same.items() if not equal])
-    if report.provider is not None:  # the refund is recorded under this provider's name, so its report counts
+        raise ContentDiffers(
+            "refund", refund.refund_id, [name for name, equal in same.items() if not equal]
+        )
+    if (
+        report.provider is not None
+    ):  # the refund is recorded under this provider's name, so its report counts
         claim_authority(uow.order(report.order_id), report.provider, report.source, now)
     return RecordedRefund(refund, False)
 
 
-def _take_from_sellers(uow: UnitOfWork, order: Order, refund: Refund, source: str, now: datetime, *, asked: bool = False) -> None:
-    """Take a refund from the sellers, or set it aside if it cannot be divided. Repeating this changes nothing.
+def _take_from_sellers(
+    uow: UnitOfWork,
+    order: Order,
+    refund: Refund,
+    source: str,
+    now: datetime,
+    *,
+    asked: bool = False,
+) -> None:
+    """Take a refund from the sellers, or set it aside if it cannot be divided. Repeating this
+    changes nothing.
 
     Raises Contradiction when it is recorded as failed, unless the PSP was `asked` just now.
     """
@@ -312,7 +386,9 @@ def _take_from_sellers(uow: UnitOfWork, order: Order, refund: Refund, source: st
         raise Contradiction("Refund", refund.refund_id, "failed", "succeeded")
     if not refund.may_become(RefundStatus.SUCCEEDED):
         return
-    objection = order.allocate_refund(refund.key, refund.amount, refund.currency, refund.explicit, now)
+    objection = order.allocate_refund(
+        refund.key, refund.amount, refund.currency, refund.explicit, now
+    )
     if objection is None:
         uow.add(recover_shares(order, uow.transfers(), refund.key, now))
         refund.succeed(source, parts_of(order, uow.transfers(), refund.key), now)

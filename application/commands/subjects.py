@@ -12,5 +12,9 @@ def subject_of_payment(payment_id: str) -> str:
 
 
 def subjects_of(order_id: str, *payment_ids: str | None) -> list[str]:
-    """Return the subjects that an order releases: its own, and those of the payments that it names."""
-    return [subject_of_order(order_id), *(subject_of_payment(payment_id) for payment_id in payment_ids if payment_id)]
+    """Return the subjects that an order releases: its own, and those of the payments that it
+    names."""
+    return [
+        subject_of_order(order_id),
+        *(subject_of_payment(payment_id) for payment_id in payment_ids if payment_id),
+    ]

@@ -1,4 +1,5 @@
-"""Importer: stores an older system's transfers as opening facts, and compares the read model with its rows."""
+"""Importer: stores an older system's transfers as opening facts, and compares the read model with
+its rows."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,14 +39,16 @@ class RecordedTransfers(Protocol):
     async def differing_columns(self, rows: Sequence[LegacyRow]) -> Mapping[int, Sequence[str]]:
         """Return by row number the columns of the read model that differ from the row.
 
-        A transfer with facts after its import does not count: the older system's row is out of date.
+        A transfer with facts after its import does not count: the older system's row is out of
+        date.
         """
         ...
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """Counts of a pass over all rows, and sentences about bad and differing rows, at most `MOST_SENTENCES` of them."""
+    """Counts of a pass over all rows, and sentences about bad and differing rows, at most
+    `MOST_SENTENCES` of them."""
 
     dry_run: bool
     imported: int = 0
@@ -79,12 +82,15 @@ class ImportReport:
 
 
 class Importer:
-    """Imports rows in batches. An import that was cut can be repeated: rows that are recorded already are only compared."""
+    """Imports rows in batches. An import that was cut can be repeated: rows that are recorded
+    already are only compared."""
 
     def __init__(self, log: EventLog, recorded: RecordedTransfers, clock: Clock) -> None:
         self._log, self._recorded, self._clock = log, recorded, clock
 
-    async def run(self, rows: Iterable[Cells], source: str, *, store: bool, on_progress: Callable[[int], None]) -> ImportReport:
+    async def run(
+        self, rows: Iterable[Cells], source: str, *, store: bool, on_progress: Callable[[int], None]
+    ) -> ImportReport:
         """Check all rows, or check and store them. `source` is named in the evidence of each fact.
 
         Raises Conflict when other imports of the same rows win `ATTEMPTS` times.
@@ -92,7 +98,11 @@ class Importer:
         report, now = ImportReport(dry_run=not store), self._clock.now()
         numbered = enumerate(rows, start=1)
         while batch := list(islice(numbered, BATCH)):
-            parsed = [row for number, cells in batch if (row := _parse(source, number, cells, now, report))]
+            parsed = [
+                row
+                for number, cells in batch
+                if (row := _parse(source, number, cells, now, report))
+            ]
             await (self._store_batch if store else self._check_batch)(parsed, report)
             on_progress(len(batch))
         return report
@@ -117,8 +127,11 @@ class Importer:
             await self._compare([*stored, *known], report, stored)
             return
 
-    async def _split(self, rows: Sequence[LegacyRow], report: ImportReport) -> tuple[list[LegacyRow], list[LegacyRow]]:
-        """Return the new rows, and the rows whose transfer is recorded with the same content. Report the others."""
+    async def _split(
+        self, rows: Sequence[LegacyRow], report: ImportReport
+    ) -> tuple[list[LegacyRow], list[LegacyRow]]:
+        """Return the new rows, and the rows whose transfer is recorded with the same content.
+        Report the others."""
         first = dict(await self._recorded.first_facts([row.fact.originator_id for row in rows]))
         new, known = [], []
         for row in rows:
@@ -127,13 +140,16 @@ class Importer:
                 new.append(row)
             elif names := differing(before, row.fact, due_now=row.due_now):
                 transfer = f"transfer {row.fact.originator_id}"
-                report.add_differing(row.number, f"{transfer} is here already and differs in {', '.join(names)}.")
+                report.add_differing(
+                    row.number, f"{transfer} is here already and differs in {', '.join(names)}."
+                )
             else:
                 known.append(row)
         return new, known
 
     async def _store(self, rows: Sequence[LegacyRow], report: ImportReport) -> list[LegacyRow]:
-        """Return the stored rows. After a refusal by the database, each half is tried, until the bad rows are found."""
+        """Return the stored rows. After a refusal by the database, each half is tried, until the
+        bad rows are found."""
         if not rows:
             return []
         try:
@@ -143,13 +159,24 @@ class Importer:
         except ConstraintBroken as broken:
             if len(rows) > 1:
                 middle = len(rows) // 2
-                return [row for half in (rows[:middle], rows[middle:]) for row in await self._store(half, report)]
-            report.add_bad(rows[0].number, f"transfer {rows[0].fact.originator_id} is not stored: {broken}")
+                return [
+                    row
+                    for half in (rows[:middle], rows[middle:])
+                    for row in await self._store(half, report)
+                ]
+            report.add_bad(
+                rows[0].number, f"transfer {rows[0].fact.originator_id} is not stored: {broken}"
+            )
             return []
         return list(rows)
 
-    async def _compare(self, rows: Sequence[LegacyRow], report: ImportReport, stored: Sequence[LegacyRow] = ()) -> None:
-        new, differing_columns = {row.number for row in stored}, await self._recorded.differing_columns(rows)
+    async def _compare(
+        self, rows: Sequence[LegacyRow], report: ImportReport, stored: Sequence[LegacyRow] = ()
+    ) -> None:
+        new, differing_columns = (
+            {row.number for row in stored},
+            await self._recorded.differing_columns(rows),
+        )
         for row in rows:
             if names := differing_columns.get(row.number):
                 transfer = f"the row of transfer {row.fact.originator_id}"
@@ -158,7 +185,9 @@ class Importer:
                 report.already_there += 1
 
 
-def _parse(source: str, number: int, cells: Cells, now: datetime, report: ImportReport) -> LegacyRow | None:
+def _parse(
+    source: str, number: int, cells: Cells, now: datetime, report: ImportReport
+) -> LegacyRow | None:
     try:
         fact = imported(cells, f"{source}, row {number}", now)
     except BadCell as bad:

@@ -14,11 +14,14 @@ from domain.seller_transfer.opening_facts import Imported
 
 REQUIRED = ("order_id", "seller_id", "destination", "amount", "currency", "status")
 OPTIONAL = (
-    "amount_reversed", "stripe_transfer_id", "stripe_reversal_id", "retry_count", "next_retry_at", "refund_id",
+    "amount_reversed", "stripe_transfer_id", "stripe_reversal_id", "retry_count", "next_retry_at",
+    "refund_id",
     "reversal_amount", "created_at", "transfer_group", "source_transaction",
 )  # fmt: skip
 STATUSES = tuple(
-    status for status in TransferStatus if status not in (TransferStatus.PARTIALLY_REVERSED, TransferStatus.CANCELLED)
+    status
+    for status in TransferStatus
+    if status not in (TransferStatus.PARTIALLY_REVERSED, TransferStatus.CANCELLED)
 )
 UNSENT = (TransferStatus.PENDING, TransferStatus.FAILED)
 MOST_RETRIES = 1_000_000
@@ -37,7 +40,8 @@ class BadCell(Exception):
 
 
 class Cells:
-    """Cells of one row by our column names. An empty cell is an empty text. Each method parses one cell, or raises BadCell."""
+    """Cells of one row by our column names. An empty cell is an empty text. Each method parses one
+    cell, or raises BadCell."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
@@ -56,7 +60,9 @@ class Cells:
     def perhaps(self, column: str) -> str | None:
         return self.name(column) if self.text(column) else None
 
-    def integer(self, column: str, least: int, most: int, what: str, usual: int | None = None) -> int:
+    def integer(
+        self, column: str, least: int, most: int, what: str, usual: int | None = None
+    ) -> int:
         text = self.text(column)
         if not text and usual is not None:
             return usual
@@ -76,7 +82,8 @@ class Cells:
         return TransferStatus(self.text(column))
 
     def instant(self, column: str) -> datetime | None:
-        """Parse an instant; None when the cell is empty. UTC without a zone: look-ups at Stripe begin a day earlier anyway."""
+        """Parse an instant; None when the cell is empty. UTC without a zone: look-ups at Stripe
+        begin a day earlier anyway."""
         text = self.text(column)
         if not text:
             return None
@@ -92,7 +99,11 @@ class Cells:
 def imported(cells: Cells, evidence: str, now: datetime) -> Imported:
     """Make the opening fact of a row. Raises BadCell."""
     order_id, seller_id = cells.name("order_id"), cells.name("seller_id")
-    stream, refund_id, status = transfer_stream(order_id, seller_id), cells.perhaps("refund_id"), cells.status("status")
+    stream, refund_id, status = (
+        transfer_stream(order_id, seller_id),
+        cells.perhaps("refund_id"),
+        cells.status("status"),
+    )
     amount = cells.integer("amount", 1, money.LARGEST, "an integer in minor units")
     back = _reversed(cells, status, amount)
     reversing = status is TransferStatus.REVERSAL_PENDING
@@ -140,7 +151,10 @@ def _reversal_amount(cells: Cells, status: TransferStatus, left: int) -> int | N
 def _stripe_transfer_id(cells: Cells, status: TransferStatus) -> str | None:
     found = cells.perhaps("stripe_transfer_id")
     if found and status in UNSENT:
-        raise cells.refuse("stripe_transfer_id", f"none for a {status} transfer, as a transfer with a Stripe id is completed")
+        raise cells.refuse(
+            "stripe_transfer_id",
+            f"none for a {status} transfer, as a transfer with a Stripe id is completed",
+        )
     return found
 
 
@@ -161,7 +175,8 @@ def _next(cells: Cells, status: TransferStatus, now: datetime) -> datetime | Non
 
 
 def differing(before: Fact, fact: Imported, *, due_now: bool) -> list[str]:
-    """List the fields in which a transfer's first fact differs from this row. `due_now`: the row has no `next_retry_at`."""
+    """List the fields in which a transfer's first fact differs from this row. `due_now`: the row
+    has no `next_retry_at`."""
     if not isinstance(before, Imported):
         return ["its origin, as it was not imported"]
     ignored = OF_THE_IMPORT | ({"next_retry_at"} if due_now else set())

@@ -1,8 +1,9 @@
 """Poller: reads events at the providers and puts the ones without a webhook into the inbox.
 
-The poller does not interpret events: each is handled like every webhook. The inbox stores an event id once, so the cursor may
-be behind the stored events but never ahead of them, and two pollers at once do no harm. The poller's failures do not open the
-circuit breaker: the poller moves no money, and one list that fails says little about Stripe.
+The poller does not interpret events: each is handled like every webhook. The inbox stores an event
+id once, so the cursor may be behind the stored events but never ahead of them, and two pollers at
+once do no harm. The poller's failures do not open the circuit breaker: the poller moves no money,
+and one list that fails says little about Stripe.
 """
 
 import asyncio
@@ -15,7 +16,14 @@ from typing import NamedTuple
 import structlog
 
 from application.loop import Loop
-from application.missed_webhooks.ports import Poll, PolledEvent, PolledInbox, PollProgress, Provider, Span
+from application.missed_webhooks.ports import (
+    Poll,
+    PolledEvent,
+    PolledInbox,
+    PollProgress,
+    Provider,
+    Span,
+)
 from application.ports import Alarms, Clock
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 
@@ -31,7 +39,8 @@ log = structlog.get_logger()
 
 
 class Times(NamedTuple):
-    """Interval of rounds, and the time that a webhook may be under way before it counts as missed."""
+    """Interval of rounds, and the time that a webhook may be under way before it counts as
+    missed."""
 
     interval: timedelta = timedelta(minutes=5)
     grace: timedelta = timedelta(minutes=10)
@@ -56,7 +65,8 @@ class Round:
 
 
 class Poller(Loop):
-    """Loop over all providers: `run` until `stop`. Of several processes, one at a time asks each provider."""
+    """Loop over all providers: `run` until `stop`. Of several processes, one at a time asks each
+    provider."""
 
     def __init__(
         self,
@@ -76,12 +86,17 @@ class Poller(Loop):
         for provider in self.providers:
             try:
                 await self.check(provider)
-            except Exception as error:  # the other providers are asked, and this one again in the next round
-                log.warning("a provider could not be polled", provider=provider.name, error=str(error))
+            except (
+                Exception
+            ) as error:  # the other providers are asked, and this one again in the next round
+                log.warning(
+                    "a provider could not be polled", provider=provider.name, error=str(error)
+                )
         return await self._until_due()
 
     async def check(self, provider: Provider, *, anyway: bool = False) -> Round | None:
-        """Make one round; return None when another process has the turn, or no turn is due, unless it is to be made `anyway`."""
+        """Make one round; return None when another process has the turn, or no turn is due, unless
+        it is to be made `anyway`."""
         poll = await self._progress.take(provider.name, self._times.interval, anyway=anyway)
         if poll is None:
             return None
@@ -96,7 +111,12 @@ class Poller(Loop):
             log.exception("a round of asking for missed webhooks failed", provider=provider.name)
             found.failure = f"{type(error).__name__}: {error}"
             await self._unread(poll, found, ProviderSignal.NOTHING)
-        log.info(found.sentence, provider=provider.name, until=found.seen_until.isoformat(), failure=found.failure)
+        log.info(
+            found.sentence,
+            provider=provider.name,
+            until=found.seen_until.isoformat(),
+            failure=found.failure,
+        )
         return found
 
     async def _through(self, provider: Provider, poll: Poll, found: Round) -> None:
@@ -112,21 +132,34 @@ class Poller(Loop):
         await self._report(found)
 
     def _spans(self, poll: Poll, longest: timedelta) -> Iterator[Span]:
-        """Yield spans from the cursor to the youngest events that should have arrived; each advances the cursor on its own."""
+        """Yield spans from the cursor to the youngest events that should have arrived; each
+        advances the cursor on its own."""
         start, end = poll.seen_until, self._clock.now() - self._times.grace
         while start < end:
             until = min(start + longest, end)
-            yield Span(max(start - OVERLAP, poll.begun_at), until, poll.begun_at, asked_until=start, horizon=end)
+            yield Span(
+                max(start - OVERLAP, poll.begun_at),
+                until,
+                poll.begun_at,
+                asked_until=start,
+                horizon=end,
+            )
             start = until
 
     async def _replay(self, page: Sequence[PolledEvent], found: Round) -> None:
-        unknown = await self._inbox.unknown(found.provider, [event.event_id for event in page]) if page else ()
+        unknown = (
+            await self._inbox.unknown(found.provider, [event.event_id for event in page])
+            if page
+            else ()
+        )
         missing = [event for event in page if event.event_id in unknown]
         if not missing:
             return
         found.missed += len(missing)
         found.types.update(event.event_type for event in missing)
-        await self._raise(found)  # before the events are stored: a stored event would not be found again
+        await self._raise(
+            found
+        )  # before the events are stored: a stored event would not be found again
         now = self._clock.now()
         puts = (self._inbox.put(found.provider, *event, now, "poller") for event in missing)
         found.replayed += sum(await asyncio.gather(*puts))  # together: they share commits
@@ -141,16 +174,25 @@ class Poller(Loop):
     async def _raise(self, found: Round) -> None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.types.items()))
         await self._alarms.raise_alarm(
-            MISSED, found.provider, f"{found.sentence}: {kinds}. Check that the webhook endpoint receives these types."
+            MISSED,
+            found.provider,
+            f"{found.sentence}: {kinds}. Check that the webhook endpoint receives these types.",
         )
 
     async def _unread(self, poll: Poll, found: Round, signal: ProviderSignal) -> None:
         silent = poll.now - (poll.checked_at or poll.begun_at)
         if signal is ProviderSignal.KEY_REFUSED or silent >= UNCHECKED:
-            said = f"Missed webhooks are unknown since {poll.seen_until:%Y-%m-%dT%H:%MZ}: {found.failure}"
+            said = (
+                f"Missed webhooks are unknown since {poll.seen_until:%Y-%m-%dT%H:%MZ}: "
+                f"{found.failure}"
+            )
             await self._alarms.raise_alarm(NOT_CHECKED, found.provider, said)
 
     async def _until_due(self) -> float:
         longest = self._times.interval.total_seconds()
-        until = await self._progress.until_due([provider.name for provider in self.providers]) if self.providers else longest
+        until = (
+            await self._progress.until_due([provider.name for provider in self.providers])
+            if self.providers
+            else longest
+        )
         return min(max(until, SHORTEST_SLEEP), max(longest, SHORTEST_SLEEP))

@@ -1,6 +1,8 @@
-"""Ports of the poller: providers that can be asked for events, the progress of polling, and the inbox.
+"""Ports of the poller: providers that can be asked for events, the progress of polling, and the
+inbox.
 
-A webhook that is lost for good leaves no trace in the ledger. Its provider still has the event or the object.
+A webhook that is lost for good leaves no trace in the ledger. Its provider still has the event or
+the object.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -24,7 +26,8 @@ class Span(NamedTuple):
     begun_at: datetime
     """Start of the ledger: earlier objects do not concern it."""
     asked_until: datetime
-    """End of the earlier rounds. Objects from before are in the span in case a list shows them late."""
+    """End of the earlier rounds. Objects from before are in the span in case a list shows them
+    late."""
     horizon: datetime
     """The webhook of a change after this instant may still be under way."""
 
@@ -32,8 +35,8 @@ class Span(NamedTuple):
 class Provider(Protocol):
     """A sender of webhooks that can be asked for events.
 
-    Obligations: asking moves nothing; an event asked for twice has the same id; an incomplete answer raises `LookUpFailed`
-    and never looks like a shorter list.
+    Obligations: asking moves nothing; an event asked for twice has the same id; an incomplete
+    answer raises `LookUpFailed` and never looks like a shorter list.
     """
 
     @property
@@ -45,7 +48,8 @@ class Provider(Protocol):
         """The longest span that may be asked for at once."""
 
     def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
-        """Yield the events of this span, page by page. Events that are known to have arrived may be left out."""
+        """Yield the events of this span, page by page. Events that are known to have arrived may be
+        left out."""
 
 
 class Poll(NamedTuple):
@@ -63,14 +67,19 @@ class Poll(NamedTuple):
 class PollProgress(Protocol):
     """One row per provider, shared by all processes.
 
-    Obligations: of several processes that ask for a due turn, one gets it; `seen_until` never goes back.
+    Obligations: of several processes that ask for a due turn, one gets it; `seen_until` never goes
+    back.
     """
 
-    async def take(self, provider: str, interval: timedelta, *, anyway: bool = False) -> Poll | None:
-        """Take a turn; the next one is due in `interval`. None when no turn is due, unless it is taken `anyway`."""
+    async def take(
+        self, provider: str, interval: timedelta, *, anyway: bool = False
+    ) -> Poll | None:
+        """Take a turn; the next one is due in `interval`. None when no turn is due, unless it is
+        taken `anyway`."""
 
     async def advance(self, provider: str, seen_until: datetime, interval: timedelta) -> None:
-        """Record that all events from before this instant are stored. The turn goes on: the next is due in `interval`."""
+        """Record that all events from before this instant are stored. The turn goes on: the next is
+        due in `interval`."""
 
     async def checked(self, provider: str) -> None:
         """Record that the round is complete."""
@@ -85,11 +94,20 @@ class PolledInbox(Protocol):
     async def unknown(self, provider: str, ids: Sequence[str]) -> Collection[str]:
         """Return those of these event ids that have never arrived."""
 
-    async def waiting(self, provider: str, about: Sequence[tuple[str, str]]) -> Collection[tuple[str, str]]:
-        """Return those of these (event type, object id) of which an event has arrived that is not handled yet."""
+    async def waiting(
+        self, provider: str, about: Sequence[tuple[str, str]]
+    ) -> Collection[tuple[str, str]]:
+        """Return those of these (event type, object id) of which an event has arrived that is not
+        handled yet."""
 
     async def put(
-        self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime, source: str = "webhook"
+        self,
+        provider: str,
+        event_id: str,
+        event_type: str,
+        body: bytes,
+        received_at: datetime,
+        source: str = "webhook",
     ) -> bool:
         """Store an event durably; return whether it is new."""
 
@@ -100,7 +118,8 @@ class KnownRefunds(Protocol):
     async def refund_statuses(self, names: Collection[str]) -> Mapping[str, str]:
         """Return the last known status at the PSP of each of these refunds that the ledger knows.
 
-        A refund that succeeded and could not be divided among the sellers is `succeeded`, although the ledger reviews it.
+        A refund that succeeded and could not be divided among the sellers is `succeeded`, although
+        the ledger reviews it.
         """
 
 
@@ -110,7 +129,8 @@ class UnpaidOrders(Protocol):
     async def unpaid(self, since: datetime, until: datetime, nth: int, limit: int) -> Sequence[str]:
         """Return the payments of unpaid orders that were registered in this time.
 
-        If there are more than the limit, the choice depends on `nth` only, so that no order is left out every time.
+        If there are more than the limit, the choice depends on `nth` only, so that no order is left
+        out every time.
         """
 
     async def still_unpaid(self, payment_ids: Sequence[str]) -> Collection[str]:
@@ -128,7 +148,8 @@ class StripeEvents(Protocol):
     """Stripe's list of events, which goes back thirty days."""
 
     async def events(self, since: datetime, until: datetime, after: str | None) -> EventsPage:
-        """Return a page of the events from `since` (included) to `until` (excluded) that concern a ledger.
+        """Return a page of the events from `since` (included) to `until` (excluded) that concern a
+        ledger.
 
         `after`: the id of the last event of the page before. Raises LookUpFailed.
         """

@@ -5,7 +5,13 @@ from datetime import timedelta
 from typing import Protocol
 
 from application.gateways import PaymentGateway
-from application.missed_webhooks.ports import KnownRefunds, PolledEvent, PolledInbox, Span, UnpaidOrders
+from application.missed_webhooks.ports import (
+    KnownRefunds,
+    PolledEvent,
+    PolledInbox,
+    Span,
+    UnpaidOrders,
+)
 from application.missed_webhooks.psp_payments import MissedPayments
 from application.missed_webhooks.psp_reader import PspReader
 from application.missed_webhooks.psp_refunds import MissedRefunds
@@ -22,13 +28,20 @@ class MissedPspEvents:
     name = "hyperswitch"
     longest = timedelta(days=1)
 
-    def __init__(self, psp: PaymentGateway, known: KnownToLedger, inbox: PolledInbox, rate_limiter: RateLimiter) -> None:
+    def __init__(
+        self,
+        psp: PaymentGateway,
+        known: KnownToLedger,
+        inbox: PolledInbox,
+        rate_limiter: RateLimiter,
+    ) -> None:
         reader = PspReader(psp, rate_limiter)
         self._refunds = MissedRefunds(self.name, reader, known, inbox)
         self._payments = MissedPayments(self.name, reader, known, inbox)
 
     async def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
-        """Yield missed refunds, then missed payments, since refunds cost few calls. Raises LookUpFailed."""
+        """Yield missed refunds, then missed payments, since refunds cost few calls. Raises
+        LookUpFailed."""
         for part in (self._refunds, self._payments):
             async for page in part.events(span):
                 yield page

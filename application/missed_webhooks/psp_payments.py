@@ -1,10 +1,13 @@
-"""Payments that have succeeded at the PSP without a webhook. Until such a payment is recorded, its sellers are not paid.
+"""Payments that have succeeded at the PSP without a webhook. Until such a payment is recorded, its
+sellers are not paid.
 
-The PSP has no list of changed payments, so the payments that unpaid orders name are read one by one. An order is read at the
-same ages as a refund: a lost payment is found when its order is about twice as old as it was when it was paid.
+The PSP has no list of changed payments, so the payments that unpaid orders name are read one by
+one. An order is read at the same ages as a refund: a lost payment is found when its order is about
+twice as old as it was when it was paid.
 
-Most orders that stay unpaid will never be paid, because buyers leave. So each slice is read up to a limit, and the choice
-changes with the age: an order that is left out at one age has the same chance at the next.
+Most orders that stay unpaid will never be paid, because buyers leave. So each slice is read up to a
+limit, and the choice changes with the age: an order that is left out at one age has the same chance
+at the next.
 """
 
 import json
@@ -19,22 +22,29 @@ from domain.provider_call.psp_objects import PaymentAtPsp
 READ = "psp.payments.retrieve"
 """Endpoint of the rate limiter."""
 MOST_READ = 25
-"""Reads per slice. With thirteen ages: about three hundred per round, a quarter of a minute at twenty per second."""
+"""Reads per slice. With thirteen ages: about three hundred per round, a quarter of a minute at
+twenty per second."""
 WIDEST = timedelta(hours=1)
-"""Longest slice. A longer one, after an outage, is read in parts, so that the limit applies to each part."""
+"""Longest slice. A longer one, after an outage, is read in parts, so that the limit applies to each
+part."""
 SUCCEEDED = "payment_succeeded"
 
 
 class MissedPayments:
     """Missed payments of the provider `hyperswitch`."""
 
-    def __init__(self, provider: str, reader: PspReader, orders: UnpaidOrders, inbox: PolledInbox) -> None:
+    def __init__(
+        self, provider: str, reader: PspReader, orders: UnpaidOrders, inbox: PolledInbox
+    ) -> None:
         self._provider, self._reader, self._orders, self._inbox = provider, reader, orders, inbox
 
     async def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
-        """Yield a slice for each age. The ledger shows every order at once, so no slice is read twice. Raises LookUpFailed."""
+        """Yield a slice for each age. The ledger shows every order at once, so no slice is read
+        twice. Raises LookUpFailed."""
         for nth, age in enumerate(AGES):
-            for since, until in _parts(max(span.asked_until - age, span.begun_at), span.until - age):
+            for since, until in _parts(
+                max(span.asked_until - age, span.begun_at), span.until - age
+            ):
                 names = await self._orders.unpaid(since, until, nth, MOST_READ)
                 yield [_event(payment) for payment in await self._missed(names, span.horizon)]
 
@@ -43,17 +53,25 @@ class MissedPayments:
         paid = {
             payment.payment_id: payment
             for payment in read
-            if payment is not None and payment.status == "succeeded" and is_old_enough(payment.updated_at, horizon)
+            if payment is not None
+            and payment.status == "succeeded"
+            and is_old_enough(payment.updated_at, horizon)
         }
         if not paid:
             return []
-        # The inbox first, then the ledger: the other way round, an event that is handled in between would be in neither.
+        # The inbox first, then the ledger: the other way round, an event that is handled in between
+        # would be in neither.
         waiting = await self._inbox.waiting(self._provider, [(SUCCEEDED, name) for name in paid])
         unpaid = await self._orders.still_unpaid(list(paid))
-        return [payment for name, payment in paid.items() if name in unpaid and (SUCCEEDED, name) not in waiting]
+        return [
+            payment
+            for name, payment in paid.items()
+            if name in unpaid and (SUCCEEDED, name) not in waiting
+        ]
 
     async def _read(self, name: str) -> PaymentAtPsp | None:
-        """Return the payment as it is now; None if the PSP has no such payment: it may not be created, or be another system's."""
+        """Return the payment as it is now; None if the PSP has no such payment: it may not be
+        created, or be another system's."""
         await self._reader.turn(READ)
         try:
             read = await self._reader.psp.payment(name)
@@ -74,7 +92,8 @@ def _parts(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
 
 
 def _event(payment: PaymentAtPsp) -> PolledEvent:
-    """Build a `payment_succeeded` event like the PSP's webhook; its id depends only on the payment."""
+    """Build a `payment_succeeded` event like the PSP's webhook; its id depends only on the
+    payment."""
     event_id = f"polled:{SUCCEEDED}:{payment.payment_id}"
     shown = {
         "payment_id": payment.payment_id,

@@ -1,12 +1,14 @@
-"""Refunds that have ended at the PSP without a webhook. The PSP keeps no list of events, so its refunds are compared with ours.
+"""Refunds that have ended at the PSP without a webhook. The PSP keeps no list of events, so its
+refunds are compared with ours.
 
-A refund is listed by its creation time, which does not change when it ends days later. It may end twice, because a bank can
-refuse a refund that had succeeded. So every refund, of any status, is read again at certain ages: each round lists one slice
-per age, as long as the time since the last round. That needs no memory of single refunds, costs hardly more with a million
-unfinished refunds than with none, and finds a lost end when the refund is about twice as old as it was then.
+A refund is listed by its creation time, which does not change when it ends days later. It may end
+twice, because a bank can refuse a refund that had succeeded. So every refund, of any status, is
+read again at certain ages: each round lists one slice per age, as long as the time since the last
+round. That needs no memory of single refunds, costs hardly more with a million unfinished refunds
+than with none, and finds a lost end when the refund is about twice as old as it was then.
 
-A missed end becomes an event in the shape of its webhook, with an id made of refund and status: it is stored once, and a
-webhook that arrives later changes nothing.
+A missed end becomes an event in the shape of its webhook, with an id made of refund and status: it
+is stored once, and a webhook that arrives later changes nothing.
 """
 
 import json
@@ -23,7 +25,8 @@ from domain.provider_call.psp_objects import RefundAtPsp
 LIST, READ = "psp.refunds.list", "psp.refunds.retrieve"
 """Endpoints of the rate limiter."""
 MOST_UNREAD = 3
-"""Refunds that cannot be read before the round is given up; fewer do not delay the other refunds."""
+"""Refunds that cannot be read before the round is given up; fewer do not delay the other
+refunds."""
 SHORTEST = timedelta(minutes=1)
 """Shortest slice. A slice with an incomplete list is halved, down to this."""
 ENDS = {"succeeded": "refund_succeeded", "failed": "refund_failed"}
@@ -35,21 +38,29 @@ log = structlog.get_logger()
 class MissedRefunds:
     """Missed refunds of the provider `hyperswitch`."""
 
-    def __init__(self, provider: str, reader: PspReader, known: KnownRefunds, inbox: PolledInbox) -> None:
+    def __init__(
+        self, provider: str, reader: PspReader, known: KnownRefunds, inbox: PolledInbox
+    ) -> None:
         self._provider, self._reader, self._known, self._inbox = provider, reader, known, inbox
 
     async def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
-        """Yield a slice for each age. Raises LookUpFailed; if only single refunds cannot be read, after all other events."""
+        """Yield a slice for each age. Raises LookUpFailed; if only single refunds cannot be read,
+        after all other events."""
         unread: list[LookUpFailed] = []
         for age in AGES:
             since, until = max(span.since - age, span.begun_at), span.until - age
             if since < until:
                 async for refunds in self._listed(since, until):
-                    yield [_event(refund) for refund in await self._missed(refunds, span.horizon, unread)]
+                    yield [
+                        _event(refund)
+                        for refund in await self._missed(refunds, span.horizon, unread)
+                    ]
         if unread:
             raise unread[0]
 
-    async def _listed(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[RefundAtPsp]]:
+    async def _listed(
+        self, since: datetime, until: datetime
+    ) -> AsyncIterator[Sequence[RefundAtPsp]]:
         await self._reader.turn(LIST)
         listed = await self._reader.psp.refunds(since, until)
         if isinstance(listed, Unknown) and listed.why == "incomplete" and until - since > SHORTEST:
@@ -62,29 +73,49 @@ class MissedRefunds:
         else:
             yield listed
 
-    async def _missed(self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]) -> list[RefundAtPsp]:
-        """Return the refunds that ended before `horizon` without a webhook: neither the inbox nor the ledger has their end."""
-        read = [await self._read(refund.refund_id, unread) for refund in await self._unrecorded(listed)]
+    async def _missed(
+        self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]
+    ) -> list[RefundAtPsp]:
+        """Return the refunds that ended before `horizon` without a webhook: neither the inbox nor
+        the ledger has their end."""
+        read = [
+            await self._read(refund.refund_id, unread) for refund in await self._unrecorded(listed)
+        ]
         ended = [
             refund
             for refund in read
-            if refund is not None and refund.status in ENDS and is_old_enough(refund.updated_at, horizon)
+            if refund is not None
+            and refund.status in ENDS
+            and is_old_enough(refund.updated_at, horizon)
         ]
-        # The inbox first, then the ledger: the other way round, an event that is handled in between would be in neither.
-        waiting = await self._inbox.waiting(self._provider, [_about(refund) for refund in ended]) if ended else ()
+        # The inbox first, then the ledger: the other way round, an event that is handled in between
+        # would be in neither.
+        waiting = (
+            await self._inbox.waiting(self._provider, [_about(refund) for refund in ended])
+            if ended
+            else ()
+        )
         return [refund for refund in await self._unrecorded(ended) if _about(refund) not in waiting]
 
     async def _unrecorded(self, refunds: Sequence[RefundAtPsp]) -> list[RefundAtPsp]:
-        """Return the refunds that have another status at the PSP than the last one that the ledger knows."""
-        known = await self._known.refund_statuses([refund.refund_id for refund in refunds]) if refunds else {}
+        """Return the refunds that have another status at the PSP than the last one that the ledger
+        knows."""
+        known = (
+            await self._known.refund_statuses([refund.refund_id for refund in refunds])
+            if refunds
+            else {}
+        )
         return [refund for refund in refunds if known.get(refund.refund_id) != refund.status]
 
     async def _read(self, name: str, unread: list[LookUpFailed]) -> RefundAtPsp | None:
-        """Return the refund as its connector shows it now; None if the PSP does not show it, or not now (added to `unread`)."""
+        """Return the refund as its connector shows it now; None if the PSP does not show it, or not
+        now (added to `unread`)."""
         await self._reader.turn(READ)
         try:
             read = await self._reader.psp.refund(name)
-        except ValueError as unaskable:  # another program made it, with an id that no URL path can hold
+        except (
+            ValueError
+        ) as unaskable:  # another program made it, with an id that no URL path can hold
             log.warning("a listed refund cannot be asked for", refund_id=name, error=str(unaskable))
             return None
         match read:
@@ -106,7 +137,8 @@ def _about(refund: RefundAtPsp) -> tuple[str, str]:
 
 
 def _event(refund: RefundAtPsp) -> PolledEvent:
-    """Return the event of a refund's end in the shape of the PSP's own webhooks, under the same id however often it is found."""
+    """Return the event of a refund's end in the shape of the PSP's own webhooks, under the same id
+    however often it is found."""
     event_type = ENDS[refund.status]
     event_id = f"polled:{event_type}:{refund.refund_id}"
     shown = {

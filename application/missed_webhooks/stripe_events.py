@@ -1,8 +1,9 @@
-"""Stripe as a provider for the poller: its list of events is read page by page and stored in the inbox unchanged.
+"""Stripe as a provider for the poller: its list of events is read page by page and stored in the
+inbox unchanged.
 
-All events are read, not only those that Stripe could not deliver (`delivery_success`). Stripe also counts as delivered: an
-event that an endpoint accepted and then lost, one that a restored backup lacks, and one of a type that the endpoint is not
-subscribed to.
+All events are read, not only those that Stripe could not deliver (`delivery_success`). Stripe also
+counts as delivered: an event that an endpoint accepted and then lost, one that a restored backup
+lacks, and one of a type that the endpoint is not subscribed to.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from domain.provider_call.outcome import LookUpFailed, ProviderSignal
 
 ENDPOINT = "events.list"
 MOST_PAGES = 10_000
-"""Upper limit per span, far above the events that Stripe allows in an hour. Only a list without an end has more pages."""
+"""Upper limit per span, far above the events that Stripe allows in an hour. Only a list without an
+end has more pages."""
 
 
 class MissedStripeEvents:
@@ -24,14 +26,19 @@ class MissedStripeEvents:
     name = "stripe"
     longest = timedelta(hours=1)
 
-    def __init__(self, stripe: StripeEvents, breaker: CircuitBreaker, rate_limiter: RateLimiter) -> None:
+    def __init__(
+        self, stripe: StripeEvents, breaker: CircuitBreaker, rate_limiter: RateLimiter
+    ) -> None:
         self._stripe, self._breaker, self._rate_limiter = stripe, breaker, rate_limiter
 
     async def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
-        """Yield the events, newest first. Raises LookUpFailed; while the circuit breaker is open, without asking Stripe."""
+        """Yield the events, newest first. Raises LookUpFailed; while the circuit breaker is open,
+        without asking Stripe."""
         if (await self._breaker.state()).outage:
             raise LookUpFailed(
-                "The circuit breaker is open, so Stripe is not asked; polling goes on when it closes.", ProviderSignal.NOTHING
+                "The circuit breaker is open, so Stripe is not asked; polling goes on when it "
+                "closes.",
+                ProviderSignal.NOTHING,
             )
         after = None
         for _ in range(MOST_PAGES):

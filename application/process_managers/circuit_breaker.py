@@ -1,10 +1,11 @@
-"""Circuit breaker for all workers: detects an outage of Stripe or a wrong API key from answers about several transfers.
+"""Circuit breaker for all workers: detects an outage of Stripe or a wrong API key from answers
+about several transfers.
 
-- Silence: `SILENT` different transfers in a row without an answer below 500 mean an outage. One breaker opens for the fleet,
-  nothing is claimed, a probe closes it, and the attempts that opened it are given back. A single transfer that keeps failing
-  only consumes its own attempts.
-- A refused key, or transfers that Stripe does not know, several in a row: the API key or the account is wrong. Sending is
-  paused, with an alarm, until an operator resumes it.
+- Silence: `SILENT` different transfers in a row without an answer below 500 mean an outage. One
+  breaker opens for the fleet, nothing is claimed, a probe closes it, and the attempts that opened
+  it are given back. A single transfer that keeps failing only consumes its own attempts.
+- A refused key, or transfers that Stripe does not know, several in a row: the API key or the
+  account is wrong. Sending is paused, with an alarm, until an operator resumes it.
 """
 
 import asyncio
@@ -47,11 +48,14 @@ class Monitor(Protocol):
     @property
     def state(self) -> FleetState: ...
 
-    async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None: ...
+    async def observe(
+        self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal
+    ) -> None: ...
 
 
 class OutageOfStripeIgnored:
-    """Monitor for work at the PSP: its answers neither open nor close the circuit breaker for Stripe."""
+    """Monitor for work at the PSP: its answers neither open nor close the circuit breaker for
+    Stripe."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
@@ -84,26 +88,40 @@ class FailureStreak:
 
 
 class BreakerMonitor(Loop):
-    """Monitor of one process: keeps the state of the fleet, reports signals, and probes when it is its turn."""
+    """Monitor of one process: keeps the state of the fleet, reports signals, and probes when it is
+    its turn."""
 
     def __init__(
-        self, breaker: CircuitBreaker, gateway: TransferGateway, alarms: Alarms, *, forgive: Forgive, stop: Stop
+        self,
+        breaker: CircuitBreaker,
+        gateway: TransferGateway,
+        alarms: Alarms,
+        *,
+        forgive: Forgive,
+        stop: Stop,
     ) -> None:
-        """Build the monitor. `forgive` gives a consumed attempt back; `stop` pauses a scope, by an actor, for a reason."""
+        """Build the monitor. `forgive` gives a consumed attempt back; `stop` pauses a scope, by an
+        actor, for a reason."""
         super().__init__()
         self._breaker, self._gateway, self._alarms = breaker, gateway, alarms
         self._forgive, self._stop_sending = forgive, stop
         self.state = FleetState()
-        self._silence, self._key, self._unknown = FailureStreak(SILENT), FailureStreak(REFUSED_KEY), FailureStreak(NOT_FOUND)
+        self._silence, self._key, self._unknown = (
+            FailureStreak(SILENT),
+            FailureStreak(REFUSED_KEY),
+            FailureStreak(NOT_FOUND),
+        )
 
     async def refresh(self) -> None:
-        """Read the state, once before the first claim and then in each turn. In an outage, give consumed attempts back."""
+        """Read the state, once before the first claim and then in each turn. In an outage, give
+        consumed attempts back."""
         self.state = await self._breaker.state()
         if self.state.outage:
             await self._give_back()
 
     async def turn(self) -> float:
-        """Read the state, and probe Stripe when it is this process's turn; return the seconds until the next turn."""
+        """Read the state, and probe Stripe when it is this process's turn; return the seconds until
+        the next turn."""
         await self.refresh()
         if self.state.outage and await self._breaker.take_probe():
             await self._probe()
@@ -118,21 +136,26 @@ class BreakerMonitor(Loop):
     async def _probe(self) -> None:
         if not await self._gateway.answers():
             return
-        # before the breaker is closed: a process that dies in between leaves the probe to the others, and the alarm of a
-        # later outage cannot be cleared by mistake
+        # before the breaker is closed: a process that dies in between leaves the probe to the
+        # others, and the alarm of a later outage cannot be cleared by mistake
         await self._alarms.clear(*OUTAGE)
         if await self._breaker.close_breaker():
             log.info("Stripe answers again, work goes on")
         await self.refresh()
 
     async def observe(self, transfer_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
-        """Take the signal of one exchange into account. Never raises: the next exchange gives the same signal again."""
+        """Take the signal of one exchange into account. Never raises: the next exchange gives the
+        same signal again."""
         try:
-            await self._consider(transfer_id, (step.what, step.attempt) if isinstance(step, Send) else None, signal)
+            await self._consider(
+                transfer_id, (step.what, step.attempt) if isinstance(step, Send) else None, signal
+            )
         except Exception as error:  # the outcome is recorded, so this is no failure of the transfer
             log.warning("the circuit breaker could not be updated", error=str(error))
 
-    async def _consider(self, transfer_id: UUID, spent: tuple[str, int] | None, signal: ProviderSignal) -> None:
+    async def _consider(
+        self, transfer_id: UUID, spent: tuple[str, int] | None, signal: ProviderSignal
+    ) -> None:
         match signal:
             case ProviderSignal.NOTHING:
                 return
@@ -144,7 +167,9 @@ class BreakerMonitor(Loop):
             case ProviderSignal.NOT_FOUND:
                 self._key.end()
                 await self._refused(
-                    self._unknown, transfer_id, "Stripe does not know the transfers (404): another account or mode?"
+                    self._unknown,
+                    transfer_id,
+                    "Stripe does not know the transfers (404): another account or mode?",
                 )
             case ProviderSignal.ANSWER:
                 self._key.end()
@@ -158,7 +183,9 @@ class BreakerMonitor(Loop):
         if too_long and not self.state.outage:
             if await self._breaker.open_breaker():
                 log.warning("Stripe does not answer, nothing is sent until it does")
-                await self._alarms.raise_alarm(*OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row.")
+                await self._alarms.raise_alarm(
+                    *OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row."
+                )
             await self.refresh()
         elif self.state.outage:
             await self._give_back()

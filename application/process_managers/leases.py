@@ -13,18 +13,21 @@ from application.ports import LEASE, ClaimedWork, WorkQueue
 RENEWALS = 10 / 3
 """Renewals within one lease: three may fail before another process takes over."""
 RELEASE_EVERY = timedelta(milliseconds=20)
-"""Finished transfers are released together: one statement for each would double the number of statements."""
+"""Finished transfers are released together: one statement for each would double the number of
+statements."""
 
 log = structlog.get_logger()
 
 
 def _now() -> float:
-    """Return the seconds of the event loop's clock, which never goes back and which is virtual in simulations."""
+    """Return the seconds of the event loop's clock, which never goes back and which is virtual in
+    simulations."""
     return asyncio.get_running_loop().time()
 
 
 class Leases:
-    """The leases of one holder. Their time is counted by this process, from before the request to the database."""
+    """The leases of one holder. Their time is counted by this process, from before the request to
+    the database."""
 
     def __init__(self, work: WorkQueue, holder: str, length: timedelta = LEASE) -> None:
         self._work, self.holder, self._length = work, holder, length
@@ -53,7 +56,10 @@ class Leases:
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Renew and release in the background; on leaving, release all leases."""
-        tasks = [asyncio.create_task(self._keep_renewing()), asyncio.create_task(self._keep_releasing())]
+        tasks = [
+            asyncio.create_task(self._keep_renewing()),
+            asyncio.create_task(self._keep_releasing()),
+        ]
         try:
             yield
         finally:
@@ -74,7 +80,9 @@ class Leases:
             asked = _now()
             kept = await self._work.renew(self.holder, held, self._length)
             until = asked + self._length.total_seconds()
-            self._until.update({transfer_id: until for transfer_id in kept if transfer_id in self._until})
+            self._until.update(
+                {transfer_id: until for transfer_id in kept if transfer_id in self._until}
+            )
 
     async def _keep_releasing(self) -> None:
         while True:
@@ -88,7 +96,9 @@ class Leases:
         try:
             if done:
                 await self._work.release(self.holder, done)
-        except BaseException:  # the database was away, or the drain ended: the next release includes them
+        except (
+            BaseException
+        ):  # the database was away, or the drain ended: the next release includes them
             self._done |= done
             raise
 
@@ -96,4 +106,6 @@ class Leases:
         try:
             await step
         except Exception as error:  # a lease that could not be renewed or released ends by itself
-            log.warning("a lease could not be renewed or released", holder=self.holder, error=str(error))
+            log.warning(
+                "a lease could not be renewed or released", holder=self.holder, error=str(error)
+            )

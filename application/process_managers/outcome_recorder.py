@@ -1,4 +1,5 @@
-"""Recorder of outcomes. An outcome must not get lost while the process lives, so it is stored without a limit of attempts."""
+"""Recorder of outcomes. An outcome must not get lost while the process lives, so it is stored
+without a limit of attempts."""
 
 import asyncio
 from collections.abc import Iterable
@@ -20,7 +21,8 @@ log = structlog.get_logger()
 
 
 class OutcomeRecorder:
-    """Stores outcomes: decides again after a lost race, waits while the database is away, keeps a refused one for a person."""
+    """Stores outcomes: decides again after a lost race, waits while the database is away, keeps a
+    refused one for a person."""
 
     def __init__(self, event_log: EventLog, clock: Clock) -> None:
         self._event_log, self._clock = event_log, clock
@@ -55,7 +57,12 @@ class OutcomeRecorder:
                 if refusal is not None:
                     raise
                 refusal = str(refused)
-                log.error("an outcome cannot be recorded", kind=process.kind, subject_id=str(subject_id), why=refusal)
+                log.error(
+                    "an outcome cannot be recorded",
+                    kind=process.kind,
+                    subject_id=str(subject_id),
+                    why=refusal,
+                )
             intent = None
 
     async def forgive(self, transfer_id: UUID, what: str, attempt: int) -> None:
@@ -72,8 +79,11 @@ class OutcomeRecorder:
             except Unavailable as away:
                 pause = await _wait_out(away, transfer_id, pause)
 
-    async def _recover_shares(self, uow: UnitOfWork, transfer_id: UUID, causes: Iterable[str]) -> None:
-        """Recover shares again: causes disappeared during the call, or reductions did not happen."""
+    async def _recover_shares(
+        self, uow: UnitOfWork, transfer_id: UUID, causes: Iterable[str]
+    ) -> None:
+        """Recover shares again: causes disappeared during the call, or reductions did not
+        happen."""
         for cause_id in causes:
             order_id = uow.transfer(transfer_id).order_id
             uow.merge(await load_order(self._event_log, order_id))

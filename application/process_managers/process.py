@@ -1,4 +1,5 @@
-"""Process managers: the rules of one kind of work at a provider. One `Worker` applies them step by step."""
+"""Process managers: the rules of one kind of work at a provider. One `Worker` applies them step by
+step."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,7 +25,8 @@ class NotCalled(NamedTuple):
 
 
 class ProcessManager(Protocol[Answer]):
-    """Rules of one kind of work. `subject_id` is the stream of the transfer or refund that was claimed."""
+    """Rules of one kind of work. `subject_id` is the stream of the transfer or refund that was
+    claimed."""
 
     @property
     def kind(self) -> str:
@@ -38,16 +40,21 @@ class ProcessManager(Protocol[Answer]):
     def unrecordable(self) -> tuple[type[LedgerError], ...]:
         """Errors of `record`, or of its append, after which `keep` is called instead."""
 
-    async def load(self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None) -> UnitOfWork:
+    async def load(
+        self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None
+    ) -> UnitOfWork:
         """Load the streams that an answer may change.
 
-        `intent` is the unit of work of the step's intent; None after a lost race, when it is outdated.
+        `intent` is the unit of work of the step's intent; None after a lost race, when it is
+        outdated.
         """
 
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         """Return whether neither an outage nor a pause forbids the work."""
 
-    def next_step(self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState) -> Step:
+    def next_step(
+        self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState
+    ) -> Step:
         """Return the next step, with its intent recorded. Raises UnknownId."""
 
     async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> Answer:
@@ -60,14 +67,27 @@ class ProcessManager(Protocol[Answer]):
         """Return the signal of an answer about the provider itself."""
 
     def record(
-        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: Answer | NotCalled, now: datetime
+        self,
+        uow: UnitOfWork,
+        subject_id: UUID,
+        step: Send | LookUp,
+        answer: Answer | NotCalled,
+        now: datetime,
     ) -> Sequence[str]:
-        """Record an answer; return the causes for which shares must be recovered again. A second time changes nothing."""
+        """Record an answer; return the causes for which shares must be recovered again. A second
+        time changes nothing."""
 
     def keep(
-        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: Answer | NotCalled, why: str, now: datetime
+        self,
+        uow: UnitOfWork,
+        subject_id: UUID,
+        step: Send | LookUp,
+        answer: Answer | NotCalled,
+        why: str,
+        now: datetime,
     ) -> None:
-        """Keep an answer for a person, since the database refused its facts for the reason `why`."""
+        """Keep an answer for a person, since the database refused its facts for the reason
+        `why`."""
 
 
 async def load_order(event_log: EventLog, order_id: str) -> UnitOfWork:

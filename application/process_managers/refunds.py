@@ -1,7 +1,9 @@
-"""Process manager that gives buyers their money back: `POST /refunds` at the PSP, and questions to it about refunds.
+"""Process manager that gives buyers their money back: `POST /refunds` at the PSP, and questions to
+it about refunds.
 
-The outcome of a call and the PSP's decision are recorded alike: with the order, its transfers and the refund in one append, as
-if the PSP's webhook had reported them. The first report counts, a second one changes nothing.
+The outcome of a call and the PSP's decision are recorded alike: with the order, its transfers and
+the refund in one append, as if the PSP's webhook had reported them. The first report counts, a
+second one changes nothing.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,14 @@ from application.process_managers.process import NotCalled, load_order
 from application.unit_of_work import UnitOfWork
 from domain.errors import ConstraintBroken, LedgerError, Refused, UnknownId
 from domain.pause import EVERYTHING, scope_of_work
-from domain.provider_call.outcome import Failure, NotExecuted, ProviderSignal, Rejected, Unknown, signal_of
+from domain.provider_call.outcome import (
+    Failure,
+    NotExecuted,
+    ProviderSignal,
+    Rejected,
+    Unknown,
+    signal_of,
+)
 from domain.provider_call.psp_objects import RefundAtPsp
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
@@ -40,7 +49,8 @@ RefundAnswer = RefundAtPsp | Failure | NotShown
 
 @dataclass(frozen=True, slots=True)
 class RefundProcess:
-    """Submits refunds that are `requested` and asks about those that are `submitted`, when they are due."""
+    """Submits refunds that are `requested` and asks about those that are `submitted`, when they are
+    due."""
 
     gateway: PaymentGateway
     policy: Policy
@@ -51,8 +61,11 @@ class RefundProcess:
     def unrecordable(self) -> tuple[type[LedgerError], ...]:
         return (ConstraintBroken, Refused)
 
-    async def load(self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None) -> UnitOfWork:
-        """Load everything anew: the unit of work of the intent lacks the order, which a decision changes."""
+    async def load(
+        self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None
+    ) -> UnitOfWork:
+        """Load everything anew: the unit of work of the intent lacks the order, which a decision
+        changes."""
         uow = await event_log.load([subject_id])
         uow.merge(await load_order(event_log, _refund(uow, subject_id).order_id))
         uow.mark_unverified()
@@ -62,12 +75,16 @@ class RefundProcess:
         """Return whether no pause forbids it; an outage of Stripe stops no refund."""
         return state.paused.isdisjoint({EVERYTHING, scope_of_work(self.kind)})
 
-    def next_step(self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState) -> Step:
+    def next_step(
+        self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState
+    ) -> Step:
         return psp_outcome.begin(_refund(uow, subject_id), now, self.policy)
 
     async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> RefundAnswer:
         assert "refund_id" in step.body, "the step of a refund has the body of one"
-        return await self.gateway.create_refund(step.key, step.body, _refund(uow, subject_id).currency)
+        return await self.gateway.create_refund(
+            step.key, step.body, _refund(uow, subject_id).currency
+        )
 
     async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> RefundAnswer:
         refund = _refund(uow, subject_id)
@@ -79,25 +96,36 @@ class RefundProcess:
         return signal_of(answer.failure if isinstance(answer, NotShown) else answer)
 
     def record(
-        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: RefundAnswer | NotCalled, now: datetime
+        self,
+        uow: UnitOfWork,
+        subject_id: UUID,
+        step: Send | LookUp,
+        answer: RefundAnswer | NotCalled,
+        now: datetime,
     ) -> Sequence[str]:
         refund = _refund(uow, subject_id)
         match answer:
             case RefundAtPsp():
-                self._record_shown(uow, refund, answer, ANSWERED if isinstance(step, Send) else ASKED, now)
+                self._record_shown(
+                    uow, refund, answer, ANSWERED if isinstance(step, Send) else ASKED, now
+                )
             case Rejected() | NotExecuted() | Unknown():
                 why = psp_outcome.record_failure(refund, step.attempt, answer, now, self.policy)
                 _fail(uow, refund, why, ANSWERED, now)
             case NotShown():
                 self._record_not_shown(uow, refund, step.attempt, answer, now)
             case NotCalled():
-                if isinstance(step, Send):  # a look-up has no intent, and says nothing about a call before it
+                if isinstance(
+                    step, Send
+                ):  # a look-up has no intent, and says nothing about a call before it
                     psp_outcome.give_back(refund, step.attempt, answer.why, now)
             case _:
                 assert_never(answer)
         return ()
 
-    def _record_shown(self, uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime) -> None:
+    def _record_shown(
+        self, uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime
+    ) -> None:
         """Record the PSP's acknowledgement, and its decision if the answer contains one."""
         acknowledged = refund.status is RefundStatus.REQUESTED
         if acknowledged:
@@ -107,16 +135,28 @@ class RefundProcess:
             detail = f"The payment provider shows it as {seen.status}."
             psp_outcome.ask_again(refund, DeferralReason.PENDING, detail, now, self.policy)
 
-    def _record_not_shown(self, uow: UnitOfWork, refund: Refund, attempt: int, answer: NotShown, now: datetime) -> None:
+    def _record_not_shown(
+        self, uow: UnitOfWork, refund: Refund, attempt: int, answer: NotShown, now: datetime
+    ) -> None:
         operation, failure = refund.operation, answer.failure
-        if operation is None or refund.status is not answer.asked_as or operation.attempt != attempt:
+        if (
+            operation is None
+            or refund.status is not answer.asked_as
+            or operation.attempt != attempt
+        ):
             return  # the question is outdated: a call that began later may have made the refund
         if not (isinstance(failure, Rejected) and failure.status == 404):
             # an answer that cannot be read decides nothing
-            why = DeferralReason(failure.why) if isinstance(failure, NotExecuted) else DeferralReason.LOOK_UP_FAILED
+            why = (
+                DeferralReason(failure.why)
+                if isinstance(failure, NotExecuted)
+                else DeferralReason.LOOK_UP_FAILED
+            )
             psp_outcome.postpone(refund, why, failure.message, now + self.policy.base, now)
         elif refund.status is RefundStatus.SUBMITTED:
-            psp_outcome.ask_again(refund, DeferralReason.UNKNOWN_THERE, failure.message, now, self.policy)
+            psp_outcome.ask_again(
+                refund, DeferralReason.UNKNOWN_THERE, failure.message, now, self.policy
+            )
         else:
             _fail(uow, refund, psp_outcome.record_absence(refund, failure.message, now), ASKED, now)
 
@@ -142,7 +182,8 @@ def _refund(uow: UnitOfWork, subject_id: UUID) -> Refund:
 
 
 def _fail(uow: UnitOfWork, refund: Refund, why: str | None, source: str, now: datetime) -> None:
-    """Record that the refund has failed, if there is a reason, and release its reservation of the order."""
+    """Record that the refund has failed, if there is a reason, and release its reservation of the
+    order."""
     if why is not None:
         refund.fail(source, why, now)
         uow.order(refund.order_id).release_refund(refund.key, now)

@@ -1,4 +1,5 @@
-"""Process manager that reverses transfers: `POST /v1/transfers/{id}/reversals`, and look-ups of a transfer's reversals."""
+"""Process manager that reverses transfers: `POST /v1/transfers/{id}/reversals`, and look-ups of a
+transfer's reversals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,26 +77,41 @@ class ReversalProcess(StripeProcess):
         return signal_of(answer.failure if isinstance(answer, ReversalFailed) else answer)
 
     def record(
-        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: ReversalAnswer | NotCalled, now: datetime
+        self,
+        uow: UnitOfWork,
+        subject_id: UUID,
+        step: Send | LookUp,
+        answer: ReversalAnswer | NotCalled,
+        now: datetime,
     ) -> Sequence[str]:
         transfer = uow.transfer(subject_id)
         reduced = dict(transfer.reductions)
         match answer:
             case Succeeded():
-                complete_reversal(transfer, step.what, answer.stripe_id, answer.amount, answer.request_id, now)
+                complete_reversal(
+                    transfer, step.what, answer.stripe_id, answer.amount, answer.request_id, now
+                )
             case ReversalFailed():
-                record_failure(transfer, step.what, step.attempt, answer.failure, answer.seen, now, self.policy)
+                record_failure(
+                    transfer, step.what, step.attempt, answer.failure, answer.seen, now, self.policy
+                )
             case TransferAtStripe():
                 assert isinstance(step, LookUp)
                 record_look_up(transfer, answer, now, step)
             case NotAtStripe():
                 assert isinstance(step, LookUp)
-                if transfer.in_flight is not None and transfer.operation and proves_absence(step, transfer.operation):
+                if (
+                    transfer.in_flight is not None
+                    and transfer.operation
+                    and proves_absence(step, transfer.operation)
+                ):
                     record_unknown_transfer(transfer, str(answer), None, now)
             case LookUpFailed():
                 postpone_look_up(transfer, answer, now, self.policy)
             case NotCalled():
-                if isinstance(step, Send):  # a look-up has no intent, and says nothing about a call before it
+                if isinstance(
+                    step, Send
+                ):  # a look-up has no intent, and says nothing about a call before it
                     give_back(transfer, step.what, step.attempt, answer.why, now)
             case _:
                 assert_never(answer)
@@ -113,10 +129,29 @@ class ReversalProcess(StripeProcess):
         transfer = uow.transfer(subject_id)
         match answer:
             case Succeeded():
-                detail = f"Stripe holds {answer.stripe_id} for this reversal, but it cannot be recorded: {why}"
-                keep_evidence(transfer, step.what, answer.stripe_id, answer.amount, detail, answer.request_id, now)
+                detail = (
+                    f"Stripe holds {answer.stripe_id} for this reversal, but it cannot be "
+                    f"recorded: {why}"
+                )
+                keep_evidence(
+                    transfer,
+                    step.what,
+                    answer.stripe_id,
+                    answer.amount,
+                    detail,
+                    answer.request_id,
+                    now,
+                )
             case TransferAtStripe():
                 detail = f"Stripe's books of {answer.stripe_transfer_id} cannot be recorded: {why}"
-                keep_evidence(transfer, "look-up", answer.stripe_transfer_id, answer.amount_reversed, detail, None, now)
+                keep_evidence(
+                    transfer,
+                    "look-up",
+                    answer.stripe_transfer_id,
+                    answer.amount_reversed,
+                    detail,
+                    None,
+                    now,
+                )
             case _:
                 return

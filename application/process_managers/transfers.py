@@ -1,4 +1,5 @@
-"""Process manager that pays sellers: `POST /v1/transfers`, and look-ups of our transfer at Stripe."""
+"""Process manager that pays sellers: `POST /v1/transfers`, and look-ups of our transfer at
+Stripe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ from domain.seller_transfer.stripe_call import begin, give_back, keep_evidence, 
 from domain.seller_transfer.transfer_outcome import complete, record_failure, record_look_up
 
 SLACK = timedelta(days=1)
-"""A look-up begins this much earlier than the instant that an older system names: its clock and time zone may differ."""
+"""A look-up begins this much earlier than the instant that an older system names: its clock and
+time zone may differ."""
 
 
 class TransfersFound(NamedTuple):
@@ -57,13 +59,17 @@ class StripeProcess:
     def unrecordable(self) -> tuple[type[LedgerError], ...]:
         return (ConstraintBroken,)
 
-    async def load(self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None) -> UnitOfWork:
+    async def load(
+        self, event_log: EventLog, subject_id: UUID, intent: UnitOfWork | None
+    ) -> UnitOfWork:
         return intent or await event_log.load([subject_id])
 
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         return state.allows(self.kind, uow.transfer(subject_id).seller_id)
 
-    def next_step(self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState) -> Step:
+    def next_step(
+        self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState
+    ) -> Step:
         return begin(uow.transfer(subject_id), now, self.policy, state.look_first)
 
 
@@ -93,7 +99,9 @@ class TransferProcess(StripeProcess):
         if not transfer.imported:
             return ()
         since = transfer.begun_at - SLACK
-        seen = await self.gateway.find_similar(transfer.destination, transfer.currency, transfer.original, since)
+        seen = await self.gateway.find_similar(
+            transfer.destination, transfer.currency, transfer.original, since
+        )
         claimed = await self.directory.claimed(seen)
         return [one for one in seen if one.stripe_transfer_id not in claimed]
 
@@ -101,7 +109,12 @@ class TransferProcess(StripeProcess):
         return signal_of(answer)
 
     def record(
-        self, uow: UnitOfWork, subject_id: UUID, step: Send | LookUp, answer: TransferAnswer | NotCalled, now: datetime
+        self,
+        uow: UnitOfWork,
+        subject_id: UUID,
+        step: Send | LookUp,
+        answer: TransferAnswer | NotCalled,
+        now: datetime,
     ) -> Sequence[str]:
         transfer = uow.transfer(subject_id)
         reduced = dict(transfer.reductions)
@@ -116,7 +129,9 @@ class TransferProcess(StripeProcess):
             case LookUpFailed():
                 postpone_look_up(transfer, answer, now, self.policy)
             case NotCalled():
-                if isinstance(step, Send):  # a look-up has no intent, and says nothing about a call before it
+                if isinstance(
+                    step, Send
+                ):  # a look-up has no intent, and says nothing about a call before it
                     give_back(transfer, step.what, step.attempt, answer.why, now)
             case _:
                 assert_never(answer)
@@ -139,10 +154,14 @@ class TransferProcess(StripeProcess):
             case _:
                 return
         detail = f"Stripe holds {stripe_id} for this transfer, but it cannot be recorded: {why}"
-        keep_evidence(uow.transfer(subject_id), TRANSFER, stripe_id, amount, detail, request_id, now)
+        keep_evidence(
+            uow.transfer(subject_id), TRANSFER, stripe_id, amount, detail, request_id, now
+        )
 
 
-def postpone_look_up(transfer: SellerTransfer, failed: LookUpFailed, now: datetime, policy: Policy) -> None:
+def postpone_look_up(
+    transfer: SellerTransfer, failed: LookUpFailed, now: datetime, policy: Policy
+) -> None:
     """Repeat a look-up that failed; it decides nothing."""
     if transfer.operation is not None:
         until = now + policy.delay(transfer.operation.retry_count)

@@ -1,9 +1,11 @@
 """Worker: the loop that claims due work and takes one step of each piece, at Stripe or at the PSP.
 
-1. The rate of the whole claim is reserved, then the intent (`CallStarted`, frozen body and key) is committed.
-2. The call waits for a slot, and is made while enough of the lease is left. No transaction or lock of the database is open.
-3. The outcome is committed by itself. If the process dies in between, the lease ends and another process goes on under the
-   same key.
+1. The rate of the whole claim is reserved, then the intent (`CallStarted`, frozen body and key) is
+   committed.
+2. The call waits for a slot, and is made while enough of the lease is left. No transaction or lock
+   of the database is open.
+3. The outcome is committed by itself. If the process dies in between, the lease ends and another
+   process goes on under the same key.
 """
 
 import asyncio
@@ -38,7 +40,8 @@ class WorkerLimits:
     """WorkerLimits of one worker."""
 
     capacity: int = 64
-    """Number of transfers or refunds held at a time; more than the slots, so that intents are committed while calls run."""
+    """Number of transfers or refunds held at a time; more than the slots, so that intents are
+    committed while calls run."""
     lease: timedelta = LEASE
     """Time after which the work of a process that vanished is claimed by another one."""
     interval: timedelta = timedelta(minutes=1)
@@ -60,7 +63,12 @@ class Worker(Loop, Generic[Answer]):
         limits: WorkerLimits,
     ) -> None:
         super().__init__()
-        self._process, self._event_log, self._work, self._rate_limiter = process, event_log, work, rate_limiter
+        self._process, self._event_log, self._work, self._rate_limiter = (
+            process,
+            event_log,
+            work,
+            rate_limiter,
+        )
         self._monitor, self._clock, self._slots, self._limits = monitor, clock, slots, limits
         self._recorder = OutcomeRecorder(event_log, clock)
         self._leases = Leases(work, f"{process.kind}-{uuid4().hex[:12]}", limits.lease)
@@ -84,7 +92,9 @@ class Worker(Loop, Generic[Answer]):
             return await self._until_due()
         try:
             await self._begin(claimed.ids)
-        except BaseException:  # including the end of a drain: otherwise the leases would be renewed without end
+        except (
+            BaseException
+        ):  # including the end of a drain: otherwise the leases would be renewed without end
             for subject_id in claimed.ids:
                 self._leases.done(subject_id)
             raise
@@ -135,7 +145,9 @@ class Worker(Loop, Generic[Answer]):
             await self._rate_limiter.slow_down(self._process.endpoint)
         await self._monitor.observe(subject_id, step, signal)
 
-    async def _ask_provider(self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp) -> Answer | NotCalled:
+    async def _ask_provider(
+        self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp
+    ) -> Answer | NotCalled:
         async with self._slots:
             if self._leases.seconds_left(subject_id) < ENOUGH_LEASE.total_seconds():
                 return NotCalled("Too little of the lease was left to begin the call.")

@@ -15,12 +15,16 @@ ADOPTED, IGNORED = "adopted", "ignored"
 class AdoptCommand(Protocol):
     """The command that records the content of a finding."""
 
-    async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy) -> None:
+    async def adopt(
+        self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy
+    ) -> None:
         """Record the content of a finding. Raises NotAdoptable, CallInFlight."""
         ...
 
 
-async def adopt(reader: ReconciliationReader, command: AdoptCommand, difference: Difference, by: DecidedBy) -> str:
+async def adopt(
+    reader: ReconciliationReader, command: AdoptCommand, difference: Difference, by: DecidedBy
+) -> str:
     """Return `adopted`, or the reason why not. Raises StripeSilent.
 
     The transfer is read again, as the finding may be minutes old.

@@ -1,6 +1,7 @@
 """Comparison of one transfer at Stripe with ours: a pure classification of the differences.
 
-A call in flight, or a call whose outcome has been unknown for less than `GRACE`, is not a difference: its worker looks it up.
+A call in flight, or a call whose outcome has been unknown for less than `GRACE`, is not a
+difference: its worker looks it up.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +19,8 @@ from domain.seller_transfer.external_reversals import names_ours
 from domain.seller_transfer.reversal import Reversal, ReversalStatus
 
 GRACE = timedelta(minutes=10)
-"""A call without an outcome for longer is lost, as after a restore: its worker would have looked it up by now."""
+"""A call without an outcome for longer is lost, as after a restore: its worker would have looked it
+up by now."""
 
 
 def is_complete(seen: TransferAtStripe) -> bool:
@@ -29,18 +31,23 @@ def is_complete(seen: TransferAtStripe) -> bool:
 def alike(listed: ListedTransfer, transfers: Iterable[SellerTransfer]) -> list[SellerTransfer]:
     """Find our transfers that a transfer at Stripe without our id may belong to.
 
-    Transfer group, destination, currency and amount must agree. Transfers of ours without a Stripe id take precedence; if
-    all have one, the transfer at Stripe is a duplicate for one of them.
+    Transfer group, destination, currency and amount must agree. Transfers of ours without a Stripe
+    id take precedence; if all have one, the transfer at Stripe is a duplicate for one of them.
     """
     seen = listed.transfer
     marks = (listed.transfer_group, seen.destination, seen.currency)
     fits = [
-        t for t in transfers if (t.transfer_group, t.destination, t.currency) == marks and seen.amount in (t.amount, t.original)
+        t
+        for t in transfers
+        if (t.transfer_group, t.destination, t.currency) == marks
+        and seen.amount in (t.amount, t.original)
     ]
     return [t for t in fits if not t.stripe_transfer_id] or fits
 
 
-def differences(seen: TransferAtStripe, ours: SellerTransfer | None, now: datetime) -> list[Difference]:
+def differences(
+    seen: TransferAtStripe, ours: SellerTransfer | None, now: datetime
+) -> list[Difference]:
     """List the differences between a transfer at Stripe, with all its reversals, and ours."""
     if ours is None:
         return [_unclaimed(seen)]
@@ -49,30 +56,55 @@ def differences(seen: TransferAtStripe, ours: SellerTransfer | None, now: dateti
     if ours.stripe_transfer_id:
         return [_duplicate(seen, ours)] if seen.reversible else []
     operation = ours.operation
-    under_way = operation is not None and operation.what == TRANSFER and _under_way(operation, now) and not ours.uncleared
+    under_way = (
+        operation is not None
+        and operation.what == TRANSFER
+        and _under_way(operation, now)
+        and not ours.uncleared
+    )
     if under_way and ours.status is not TransferStatus.PERMANENTLY_FAILED:
         return []
     return [_missing_here(seen, ours), *_reversals(seen, ours, now)]
 
 
 def _under_way(operation: Operation, now: datetime) -> bool:
-    return operation.open and operation.last_began is not None and now - operation.last_began < GRACE
+    return (
+        operation.open and operation.last_began is not None and now - operation.last_began < GRACE
+    )
 
 
 def ambiguous(seen: TransferAtStripe, ours: Sequence[SellerTransfer]) -> Difference:
     """Make the difference of a transfer at Stripe that may belong to several of ours."""
     id_ = seen.stripe_transfer_id
-    detail = f"{id_} fits several transfers of ours: {', '.join(sorted(str(transfer.id) for transfer in ours))}."
+    detail = (
+        f"{id_} fits several transfers of ours: "
+        f"{', '.join(sorted(str(transfer.id) for transfer in ours))}."
+    )
     return Difference(
-        DifferenceKind.MISSING_HERE, id_, id_, None, seen.reversible, seen.currency, detail, "a person has to say which it is"
+        DifferenceKind.MISSING_HERE,
+        id_,
+        id_,
+        None,
+        seen.reversible,
+        seen.currency,
+        detail,
+        "a person has to say which it is",
     )
 
 
 def missing_there(ours: SellerTransfer, stripe_transfer_id: str) -> Difference:
     """Make the difference of a transfer of ours that does not exist at Stripe."""
-    detail = f"Transfer {ours.id} is paid here by {stripe_transfer_id}, which does not exist at Stripe."
+    detail = (
+        f"Transfer {ours.id} is paid here by {stripe_transfer_id}, which does not exist at Stripe."
+    )
     return _found(
-        DifferenceKind.MISSING_THERE, stripe_transfer_id, stripe_transfer_id, ours, ours.amount, detail, "nothing is there"
+        DifferenceKind.MISSING_THERE,
+        stripe_transfer_id,
+        stripe_transfer_id,
+        ours,
+        ours.amount,
+        detail,
+        "nothing is there",
     )
 
 
@@ -91,34 +123,65 @@ def _found(
     obstacle: str | None,
     reversal_id: str | None = None,
 ) -> Difference:
-    return Difference(kind, stripe_id, stripe_transfer_id, ours.id, at_risk, ours.currency, detail, obstacle, reversal_id)
+    return Difference(
+        kind,
+        stripe_id,
+        stripe_transfer_id,
+        ours.id,
+        at_risk,
+        ours.currency,
+        detail,
+        obstacle,
+        reversal_id,
+    )
 
 
 def _unclaimed(seen: TransferAtStripe) -> Difference:
     named, id_ = our_id(seen), seen.stripe_transfer_id
     if named is None:
         detail = f"{id_} has no id of this ledger."
-        return Difference(DifferenceKind.UNCLAIMED, id_, id_, None, 0, seen.currency, detail, "it is not ours")
+        return Difference(
+            DifferenceKind.UNCLAIMED, id_, id_, None, 0, seen.currency, detail, "it is not ours"
+        )
     detail = f"{id_} names transfer {named}, which is unknown here."
     return Difference(
-        DifferenceKind.MISSING_HERE, id_, id_, None, seen.reversible, seen.currency, detail, "no order here owes it"
+        DifferenceKind.MISSING_HERE,
+        id_,
+        id_,
+        None,
+        seen.reversible,
+        seen.currency,
+        detail,
+        "no order here owes it",
     )
 
 
 def _duplicate(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     id_ = seen.stripe_transfer_id
-    detail = f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller is paid twice."
+    detail = (
+        f"{id_} is for transfer {ours.id}, which {ours.stripe_transfer_id} has paid: the seller "
+        "is paid twice."
+    )
     return _found(
-        DifferenceKind.DUPLICATE, id_, id_, ours, seen.reversible, detail, "one of the two has to be reversed at Stripe"
+        DifferenceKind.DUPLICATE,
+        id_,
+        id_,
+        ours,
+        seen.reversible,
+        detail,
+        "one of the two has to be reversed at Stripe",
     )
 
 
 def _missing_here(seen: TransferAtStripe, ours: SellerTransfer) -> Difference:
     id_ = seen.stripe_transfer_id
     detail = (
-        f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} here{' without a Stripe id' if ours.paid else ''}."
+        f"Stripe holds {id_} for transfer {ours.id}, which is {ours.status} "
+        f"here{' without a Stripe id' if ours.paid else ''}."
     )
-    return _found(DifferenceKind.MISSING_HERE, id_, id_, ours, seen.reversible, detail, _obstacle(seen, ours))
+    return _found(
+        DifferenceKind.MISSING_HERE, id_, id_, ours, seen.reversible, detail, _obstacle(seen, ours)
+    )
 
 
 def _obstacle(seen: TransferAtStripe, ours: SellerTransfer) -> str | None:
@@ -144,18 +207,47 @@ def _contents(seen: TransferAtStripe, ours: SellerTransfer) -> Iterator[Differen
     if seen.destination != ours.destination:
         detail = f"{id_} went to {seen.destination} at Stripe, to {ours.destination} here."
         yield _found(
-            DifferenceKind.DESTINATION, id_, id_, ours, ours.amount, detail, "a paid transfer's destination cannot change"
+            DifferenceKind.DESTINATION,
+            id_,
+            id_,
+            ours,
+            ours.amount,
+            detail,
+            "a paid transfer's destination cannot change",
         )
     if seen.currency != ours.currency:
         detail = f"{id_} is in {seen.currency} at Stripe, in {ours.currency} here."
-        yield _found(DifferenceKind.CURRENCY, id_, id_, ours, ours.amount, detail, "a paid transfer's currency cannot change")
+        yield _found(
+            DifferenceKind.CURRENCY,
+            id_,
+            id_,
+            ours,
+            ours.amount,
+            detail,
+            "a paid transfer's currency cannot change",
+        )
     elif seen.amount != ours.amount:
-        detail, risk = f"{id_} is {seen.amount} at Stripe, {ours.amount} here.", abs(seen.amount - ours.amount)
-        yield _found(DifferenceKind.AMOUNT, id_, id_, ours, risk, detail, "a paid transfer's amount cannot change")
+        detail, risk = (
+            f"{id_} is {seen.amount} at Stripe, {ours.amount} here.",
+            abs(seen.amount - ours.amount),
+        )
+        yield _found(
+            DifferenceKind.AMOUNT,
+            id_,
+            id_,
+            ours,
+            risk,
+            detail,
+            "a paid transfer's amount cannot change",
+        )
 
 
 def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> Iterator[Difference]:
-    known = {reversal.stripe_reversal_id: reversal for reversal in ours.reversals.values() if reversal.stripe_reversal_id}
+    known = {
+        reversal.stripe_reversal_id: reversal
+        for reversal in ours.reversals.values()
+        if reversal.stripe_reversal_id
+    }
     left_of_sum = ours.amount_reversed - sum(reversal.settled for reversal in known.values())
     for made in reversed(seen.reversals):
         reversal = ours.reversals.get(made.reversal_id or "")
@@ -165,7 +257,9 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
             yield from _settled(seen, ours, made, recorded, recorded.settled + also)
         elif reversal is not None:
             yield from _own(seen, ours, made, reversal, now)
-        elif made.amount <= left_of_sum:  # external reversals that were recorded together are recorded as a sum
+        elif (
+            made.amount <= left_of_sum
+        ):  # external reversals that were recorded together are recorded as a sum
             left_of_sum -= made.amount
         elif names_ours(ours, made):
             yield _without_refund(seen, ours, made)
@@ -173,61 +267,132 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
             yield _external(seen, ours, made)
     if left_of_sum > 0:
         of, nothing = seen.stripe_transfer_id, "nothing is there"
-        detail = f"{left_of_sum} of what is recorded here as reversed from {of} and not reversed at Stripe."
+        detail = (
+            f"{left_of_sum} of what is recorded here as reversed from {of} and not reversed at "
+            "Stripe."
+        )
         yield _found(DifferenceKind.MISSING_THERE, of, of, ours, left_of_sum, detail, nothing)
     there = {made.stripe_reversal_id for made in seen.reversals}
     for stripe_id, reversal in known.items():
         if stripe_id is not None and stripe_id not in there:
-            detail = f"Reversal {reversal.reversal_id} is {stripe_id} here, which does not exist at Stripe."
+            detail = (
+                f"Reversal {reversal.reversal_id} is {stripe_id} here, which does not exist at "
+                "Stripe."
+            )
             of, nothing = seen.stripe_transfer_id, "nothing is there"
             yield _found(
-                DifferenceKind.MISSING_THERE, stripe_id, of, ours, reversal.settled, detail, nothing, reversal.reversal_id
+                DifferenceKind.MISSING_THERE,
+                stripe_id,
+                of,
+                ours,
+                reversal.settled,
+                detail,
+                nothing,
+                reversal.reversal_id,
             )
 
 
 def _stands_for_more(made: ReversalAtStripe, reversal: Reversal, left_of_sum: int) -> int:
-    """Return the amount of an external reversal that also covers reversals of ours that were still in the queue."""
-    return 0 if made.reversal_id == reversal.reversal_id else min(max(0, made.amount - reversal.settled), left_of_sum)
+    """Return the amount of an external reversal that also covers reversals of ours that were still
+    in the queue."""
+    return (
+        0
+        if made.reversal_id == reversal.reversal_id
+        else min(max(0, made.amount - reversal.settled), left_of_sum)
+    )
 
 
 def _settled(
-    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, reversal: Reversal, settled: int
+    seen: TransferAtStripe,
+    ours: SellerTransfer,
+    made: ReversalAtStripe,
+    reversal: Reversal,
+    settled: int,
 ) -> Iterator[Difference]:
     if made.amount != settled:
         id_, risk = made.stripe_reversal_id, abs(made.amount - settled)
         detail = f"{id_} is {made.amount} at Stripe, {settled} here."
         why = "a recorded reversal's amount cannot change"
-        yield _found(DifferenceKind.AMOUNT, id_, seen.stripe_transfer_id, ours, risk, detail, why, reversal.reversal_id)
+        yield _found(
+            DifferenceKind.AMOUNT,
+            id_,
+            seen.stripe_transfer_id,
+            ours,
+            risk,
+            detail,
+            why,
+            reversal.reversal_id,
+        )
 
 
 def _own(
-    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe, reversal: Reversal, now: datetime
+    seen: TransferAtStripe,
+    ours: SellerTransfer,
+    made: ReversalAtStripe,
+    reversal: Reversal,
+    now: datetime,
 ) -> Iterator[Difference]:
     operation, id_, of = ours.operation, made.stripe_reversal_id, seen.stripe_transfer_id
     if reversal.stripe_reversal_id is not None:
-        settled = f"reversal {reversal.reversal_id}, which {reversal.stripe_reversal_id} has settled"
+        settled = (
+            f"reversal {reversal.reversal_id}, which {reversal.stripe_reversal_id} has settled"
+        )
         detail = f"{id_} is for {settled}: the amount is reversed twice."
         why = "the seller has to be paid the amount again"
-        yield _found(DifferenceKind.DUPLICATE, id_, of, ours, made.amount, detail, why, reversal.reversal_id)
+        yield _found(
+            DifferenceKind.DUPLICATE, id_, of, ours, made.amount, detail, why, reversal.reversal_id
+        )
     elif not (ours.is_open(reversal) and operation is not None and _under_way(operation, now)):
-        detail = f"Stripe holds {id_} for reversal {reversal.reversal_id}, which is {reversal.state} here."
+        detail = (
+            f"Stripe holds {id_} for reversal {reversal.reversal_id}, which is {reversal.state} "
+            "here."
+        )
         obstacle = _own_obstacle(ours, made, reversal)
-        yield _found(DifferenceKind.MISSING_HERE, id_, of, ours, made.amount, detail, obstacle, reversal.reversal_id)
+        yield _found(
+            DifferenceKind.MISSING_HERE,
+            id_,
+            of,
+            ours,
+            made.amount,
+            detail,
+            obstacle,
+            reversal.reversal_id,
+        )
 
 
 def _own_obstacle(ours: SellerTransfer, made: ReversalAtStripe, reversal: Reversal) -> str | None:
-    stuck = reversal.state is ReversalStatus.FAILED and ours.status is TransferStatus.PERMANENTLY_FAILED
+    stuck = (
+        reversal.state is ReversalStatus.FAILED and ours.status is TransferStatus.PERMANENTLY_FAILED
+    )
     if not stuck and reversal.state is not ReversalStatus.REQUESTED:
         return f"it is {reversal.state} here"
-    return None if made.amount <= ours.amount - ours.amount_reversed else "more would be reversed than was paid"
+    return (
+        None
+        if made.amount <= ours.amount - ours.amount_reversed
+        else "more would be reversed than was paid"
+    )
 
 
-def _without_refund(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe) -> Difference:
+def _without_refund(
+    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe
+) -> Difference:
     # recorded as external, it would count a second time when its refund is reported again
     id_ = made.stripe_reversal_id
-    detail = f"Stripe holds {id_} for our reversal {made.reversal_id}, whose refund is not recorded here."
+    detail = (
+        f"Stripe holds {id_} for our reversal {made.reversal_id}, whose refund is not recorded "
+        "here."
+    )
     why = "its refund has to be recorded first"
-    return _found(DifferenceKind.MISSING_HERE, id_, seen.stripe_transfer_id, ours, made.amount, detail, why, made.reversal_id)
+    return _found(
+        DifferenceKind.MISSING_HERE,
+        id_,
+        seen.stripe_transfer_id,
+        ours,
+        made.amount,
+        detail,
+        why,
+        made.reversal_id,
+    )
 
 
 def _external(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe) -> Difference:
@@ -236,8 +401,19 @@ def _external(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStri
     if not ours.stripe_transfer_id:
         why = "the transfer has to be adopted first"
     elif ours.status not in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
-        why = f"the transfer is {ours.status}: the outcome of its current call attributes the reversal"
+        why = (
+            f"the transfer is {ours.status}: the outcome of its current call attributes the "
+            "reversal"
+        )
     elif made.amount > ours.amount - ours.amount_reversed:
         why = "more would be reversed than was paid"
     detail = f"{id_} reversed {made.amount} of {seen.stripe_transfer_id} outside this ledger."
-    return _found(DifferenceKind.EXTERNAL_REVERSAL, id_, seen.stripe_transfer_id, ours, made.amount, detail, why)
+    return _found(
+        DifferenceKind.EXTERNAL_REVERSAL,
+        id_,
+        seen.stripe_transfer_id,
+        ours,
+        made.amount,
+        detail,
+        why,
+    )

@@ -1,4 +1,5 @@
-"""Commands on the findings of a reconciliation: adopt the state that Stripe shows, or ignore the difference."""
+"""Commands on the findings of a reconciliation: adopt the state that Stripe shows, or ignore the
+difference."""
 
 from datetime import datetime
 from functools import partial
@@ -23,10 +24,14 @@ class ReconciliationCommands:
     def __init__(self, handler: CommandHandler) -> None:
         self._handler = handler
 
-    async def adopt(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy) -> None:
+    async def adopt(
+        self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy
+    ) -> None:
         """Adopt a finding; `seen` is the transfer as Stripe shows it now. See `adopt`."""
         await self._handler.handle(
-            partial(self._handler.load_transfer_with_order, transfer_id, finding_stream(finding_id)),
+            partial(
+                self._handler.load_transfer_with_order, transfer_id, finding_stream(finding_id)
+            ),
             lambda uow, now: adopt(uow, transfer_id, seen, finding_id, by, now),
         )
 
@@ -38,8 +43,16 @@ class ReconciliationCommands:
         )
 
 
-def adopt(uow: UnitOfWork, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy, now: datetime) -> None:
-    """Record the state that Stripe shows now, and recover the order's shares again. Raises NotAdoptable, CallInFlight."""
+def adopt(
+    uow: UnitOfWork,
+    transfer_id: UUID,
+    seen: TransferAtStripe,
+    finding_id: str,
+    by: DecidedBy,
+    now: datetime,
+) -> None:
+    """Record the state that Stripe shows now, and recover the order's shares again. Raises
+    NotAdoptable, CallInFlight."""
     transfer = uow.transfer(transfer_id)
     found = _adoptable(transfer, seen, finding_id, now)
     reduced, before = dict(transfer.reductions), set(causes_vanished(transfer))
@@ -47,7 +60,9 @@ def adopt(uow: UnitOfWork, transfer_id: UUID, seen: TransferAtStripe, finding_id
     if found.kind is DifferenceKind.EXTERNAL_REVERSAL:
         record_external(transfer, seen, now, note, only=found.stripe_id)
     elif found.reversal_id is not None:
-        complete_reversal(transfer, found.reversal_id, found.stripe_id, found.at_risk, None, now, note)
+        complete_reversal(
+            transfer, found.reversal_id, found.stripe_id, found.at_risk, None, now, note
+        )
     elif lacks_only_the_id(transfer):
         transfer.backfill(seen.stripe_transfer_id, by.actor, note, now)
     else:
@@ -58,13 +73,22 @@ def adopt(uow: UnitOfWork, transfer_id: UUID, seen: TransferAtStripe, finding_id
     _noted(uow, found, now).adopt(by, now)
 
 
-def _adoptable(transfer: SellerTransfer, seen: TransferAtStripe, finding_id: str, now: datetime) -> Difference:
+def _adoptable(
+    transfer: SellerTransfer, seen: TransferAtStripe, finding_id: str, now: datetime
+) -> Difference:
     operation = transfer.operation
-    if operation is not None and operation.in_call and operation.last_began is not None and now - operation.last_began < GRACE:
+    if (
+        operation is not None
+        and operation.in_call
+        and operation.last_began is not None
+        and now - operation.last_began < GRACE
+    ):
         raise CallInFlight(transfer.id)
     found = next((one for one in differences(seen, transfer, now) if one.id == finding_id), None)
     if found is None:
-        raise NotAdoptable(finding_id, "the ledger and Stripe do not differ in it any more; reconcile again")
+        raise NotAdoptable(
+            finding_id, "the ledger and Stripe do not differ in it any more; reconcile again"
+        )
     if found.obstacle is not None:
         raise NotAdoptable(finding_id, found.obstacle)
     return found

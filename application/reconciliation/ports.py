@@ -1,4 +1,5 @@
-"""Ports of a reconciliation: our rows for a page of Stripe's list, and the transfers that were on the list."""
+"""Ports of a reconciliation: our rows for a page of Stripe's list, and the transfers that were on
+the list."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
@@ -40,12 +41,15 @@ class OurRows(Protocol):
 
 
 class SeenTransfers(Protocol):
-    """The transfers that one reconciliation has seen at Stripe. Obligation: memory does not grow with their number."""
+    """The transfers that one reconciliation has seen at Stripe. Obligation: memory does not grow
+    with their number."""
 
     async def add(self, stripe_ids: Sequence[str]) -> int:
         """Add a page; return how many of its transfers are new."""
         ...
 
-    def unlisted(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnlistedTransfer]]:
+    def unlisted(
+        self, since: datetime, until: datetime
+    ) -> AsyncIterator[Sequence[UnlistedTransfer]]:
         """Iterate in batches over our paid transfers of this period that were not seen."""
         ...

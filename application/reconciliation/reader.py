@@ -9,8 +9,20 @@ from typing import NamedTuple
 
 from application.gateways import ListedTransfer, StripeBooks
 from application.ports import Clock, EventLog
-from application.reconciliation.comparison import alike, ambiguous, differences, is_complete, missing_there, our_id
-from application.reconciliation.ports import IgnoredFinding, OurRows, SeenTransfers, UnlistedTransfer
+from application.reconciliation.comparison import (
+    alike,
+    ambiguous,
+    differences,
+    is_complete,
+    missing_there,
+    our_id,
+)
+from application.reconciliation.ports import (
+    IgnoredFinding,
+    OurRows,
+    SeenTransfers,
+    UnlistedTransfer,
+)
 from domain.errors import StripeSilent
 from domain.finding import Difference
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
@@ -19,7 +31,8 @@ from domain.seller_transfer.aggregate import SellerTransfer
 
 
 class DetectedDifference(NamedTuple):
-    """A difference, the creation time of its transfer, and the decision to ignore the difference, if there is one.
+    """A difference, the creation time of its transfer, and the decision to ignore the difference,
+    if there is one.
 
     The creation time is Stripe's; for a transfer that is missing at Stripe, ours.
     """
@@ -30,15 +43,27 @@ class DetectedDifference(NamedTuple):
 
 
 class ReconciliationReader:
-    """Finds the differences between Stripe's transfers of a period and ours. Raises StripeSilent when a read fails."""
+    """Finds the differences between Stripe's transfers of a period and ours. Raises StripeSilent
+    when a read fails."""
 
-    def __init__(self, stripe: StripeBooks, log: EventLog, rows: OurRows, seen: SeenTransfers, clock: Clock) -> None:
-        self._stripe, self._log, self._rows, self._seen, self._clock = stripe, log, rows, seen, clock
+    def __init__(
+        self, stripe: StripeBooks, log: EventLog, rows: OurRows, seen: SeenTransfers, clock: Clock
+    ) -> None:
+        self._stripe, self._log, self._rows, self._seen, self._clock = (
+            stripe,
+            log,
+            rows,
+            seen,
+            clock,
+        )
         self.read = 0
         """Number of Stripe's transfers read so far."""
 
-    async def differences(self, start: datetime, end: datetime) -> AsyncIterator[DetectedDifference]:
-        """Iterate over all differences: first in the order of Stripe's list, then transfers that are missing at Stripe."""
+    async def differences(
+        self, start: datetime, end: datetime
+    ) -> AsyncIterator[DetectedDifference]:
+        """Iterate over all differences: first in the order of Stripe's list, then transfers that
+        are missing at Stripe."""
         async for page in self._pages(start, end):
             matched = await self._match(page)
             found = [
@@ -49,12 +74,17 @@ class ReconciliationReader:
             for one in await self._with_decisions(found):
                 yield one
         async for batch in self._seen.unlisted(start, end):
-            missing = [one for one in batch if await self.transfer_at_stripe(one.stripe_transfer_id) is None]
+            missing = [
+                one
+                for one in batch
+                if await self.transfer_at_stripe(one.stripe_transfer_id) is None
+            ]
             for one in await self._with_decisions(await self._missing_at_stripe(missing)):
                 yield one
 
     async def transfer_at_stripe(self, stripe_transfer_id: str) -> TransferAtStripe | None:
-        """Read a transfer at Stripe; None when Stripe says that there is none. Raises StripeSilent."""
+        """Read a transfer at Stripe; None when Stripe says that there is none. Raises
+        StripeSilent."""
         try:
             return await self._stripe.get_transfer(stripe_transfer_id)
         except NotAtStripe:
@@ -62,7 +92,9 @@ class ReconciliationReader:
         except LookUpFailed as failed:
             raise StripeSilent(stripe_transfer_id, str(failed)) from None
 
-    async def _pages(self, start: datetime, end: datetime) -> AsyncIterator[Sequence[ListedTransfer]]:
+    async def _pages(
+        self, start: datetime, end: datetime
+    ) -> AsyncIterator[Sequence[ListedTransfer]]:
         after, more = None, True
         while more:
             try:
@@ -72,23 +104,35 @@ class ReconciliationReader:
             after = listed[-1].transfer.stripe_transfer_id if listed else None
             new = await self._seen.add([one.transfer.stripe_transfer_id for one in listed])
             if more and not new:
-                raise StripeSilent("the list of transfers", "its next page holds only transfers of earlier pages")
+                raise StripeSilent(
+                    "the list of transfers", "its next page holds only transfers of earlier pages"
+                )
             self.read += new
             yield listed
 
     async def _match(
         self, page: Sequence[ListedTransfer]
     ) -> list[tuple[ListedTransfer, SellerTransfer | Sequence[SellerTransfer] | None]]:
-        """Match each listed transfer with ours: by Stripe's id, by our id, else by its properties, which can fit several."""
+        """Match each listed transfer with ours: by Stripe's id, by our id, else by its properties,
+        which can fit several."""
         paid = await self._rows.paid_by([one.transfer.stripe_transfer_id for one in page])
         ids = [paid.get(one.transfer.stripe_transfer_id) or our_id(one.transfer) for one in page]
-        unmarked = [one for one, id_ in zip(page, ids, strict=True) if id_ is None and one.transfer_group is not None]
+        unmarked = [
+            one
+            for one, id_ in zip(page, ids, strict=True)
+            if id_ is None and one.transfer_group is not None
+        ]
         groups = {one.transfer_group for one in unmarked if one.transfer_group is not None}
-        maybe = await self._rows.alike(groups, {one.transfer.destination for one in unmarked}) if unmarked else []
+        maybe = (
+            await self._rows.alike(groups, {one.transfer.destination for one in unmarked})
+            if unmarked
+            else []
+        )
         uow = await self._log.load({id_ for id_ in ids if id_ is not None}.union(maybe))
         known = {transfer.id: transfer for transfer in uow.transfers()}
         return [
-            (one, known.get(id_) if id_ is not None else alike(one, known.values())) for one, id_ in zip(page, ids, strict=True)
+            (one, known.get(id_) if id_ is not None else alike(one, known.values()))
+            for one, id_ in zip(page, ids, strict=True)
         ]
 
     async def _compare(
@@ -102,8 +146,11 @@ class ReconciliationReader:
             return differences(listed, None, self._clock.now())
         return await self._compare_twice(listed, ours)
 
-    async def _compare_twice(self, listed: TransferAtStripe, ours: SellerTransfer) -> list[Difference]:
-        """Keep the differences that a second read at Stripe confirms: others come from changes between the two reads."""
+    async def _compare_twice(
+        self, listed: TransferAtStripe, ours: SellerTransfer
+    ) -> list[Difference]:
+        """Keep the differences that a second read at Stripe confirms: others come from changes
+        between the two reads."""
         seen: TransferAtStripe | None = listed
         if not is_complete(listed):
             seen = await self.transfer_at_stripe(listed.stripe_transfer_id)
@@ -111,16 +158,24 @@ class ReconciliationReader:
         now = self._clock.now()
         found = differences(seen, ours, now) if seen is not None else []
         again = await self.transfer_at_stripe(listed.stripe_transfer_id) if found else None
-        confirmed = {one.id for one in differences(again, ours, now)} if again is not None else set()
+        confirmed = (
+            {one.id for one in differences(again, ours, now)} if again is not None else set()
+        )
         return [one for one in found if one.id in confirmed]
 
-    async def _missing_at_stripe(self, missing: Sequence[UnlistedTransfer]) -> list[DetectedDifference]:
+    async def _missing_at_stripe(
+        self, missing: Sequence[UnlistedTransfer]
+    ) -> list[DetectedDifference]:
         uow = await self._log.load([one.transfer_id for one in missing])
         return [
-            DetectedDifference(missing_there(uow.transfer(one.transfer_id), one.stripe_transfer_id), one.created_at)
+            DetectedDifference(
+                missing_there(uow.transfer(one.transfer_id), one.stripe_transfer_id), one.created_at
+            )
             for one in missing
         ]
 
-    async def _with_decisions(self, found: Sequence[DetectedDifference]) -> list[DetectedDifference]:
+    async def _with_decisions(
+        self, found: Sequence[DetectedDifference]
+    ) -> list[DetectedDifference]:
         ignored = await self._rows.ignored([one.difference.id for one in found]) if found else {}
         return [one._replace(ignored=ignored.get(one.difference.id)) for one in found]

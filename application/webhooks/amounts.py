@@ -1,4 +1,5 @@
-"""Amounts in webhooks: integers in minor units that the ledger can store. Any other value makes a webhook unreadable."""
+"""Amounts in webhooks: integers in minor units that the ledger can store. Any other value makes a
+webhook unreadable."""
 
 from typing import Annotated
 

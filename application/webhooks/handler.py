@@ -1,8 +1,10 @@
-"""Handling of stored webhooks. The inbox row is the job: it is closed in the transaction of the facts that it causes.
+"""Handling of stored webhooks. The inbox row is the job: it is closed in the transaction of the
+facts that it causes.
 
-Arrival order and timestamps decide nothing. A webhook about something unknown is parked and comes back. One that contradicts
-a recorded final status is parked with an alarm, never dropped. One that does not concern the ledger is ignored, with the
-reason. The handlers of each provider know the meaning of each event type.
+Arrival order and timestamps decide nothing. A webhook about something unknown is parked and comes
+back. One that contradicts a recorded final status is parked with an alarm, never dropped. One that
+does not concern the ledger is ignored, with the reason. The handlers of each provider know the
+meaning of each event type.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +16,14 @@ from pydantic import ValidationError
 
 from application.commands.subjects import subject_of_order
 from application.unit_of_work import CommitExtras, InboxMark
-from domain.errors import BadMoney, ContentDiffers, Contradiction, NotTheAuthority, Refused, UnknownId
+from domain.errors import (
+    BadMoney,
+    ContentDiffers,
+    Contradiction,
+    NotTheAuthority,
+    Refused,
+    UnknownId,
+)
 
 
 class WebhookAlarm(StrEnum):
@@ -67,7 +76,8 @@ class Ignored:
 class Parked:
     """Waiting for `subject`; with `alarm`, a person should know.
 
-    `maybe_foreign`: the webhook may not concern the ledger at all, so it is ignored after the deadline.
+    `maybe_foreign`: the webhook may not concern the ledger at all, so it is ignored after the
+    deadline.
     """
 
     subject: str
@@ -78,7 +88,8 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """To be handled again after `wait`, because Stripe or a call of ours has to answer first. It counts as no attempt."""
+    """To be handled again after `wait`, because Stripe or a call of ours has to answer first. It
+    counts as no attempt."""
 
     reason: str
     wait: timedelta
@@ -90,10 +101,13 @@ DONE = Done()
 EventHandler = Callable[[StoredEvent], Awaitable[WebhookResult]]
 
 REFUSALS = (NotTheAuthority, ContentDiffers, Contradiction, BadMoney, UnknownId)
-"""Refusals of a command that settle the webhook behind it. Other errors count as failed attempts."""
+"""Refusals of a command that settle the webhook behind it. Other errors count as failed
+attempts."""
 
 
-def result_of(refused: Refused, order_id: str, alarm: WebhookAlarm, *, maybe_foreign: bool = False) -> Ignored | Parked:
+def result_of(
+    refused: Refused, order_id: str, alarm: WebhookAlarm, *, maybe_foreign: bool = False
+) -> Ignored | Parked:
     """Return the result of a webhook after its command was refused with one of `REFUSALS`."""
     match refused:
         case NotTheAuthority():
@@ -123,10 +137,16 @@ class WebhookHandler:
         """
         handler = self._handlers.get(event.provider, {}).get(event.event_type)
         if handler is None:
-            return Ignored(f"{event.provider} {event.event_type}: the ledger does not handle this type")
+            return Ignored(
+                f"{event.provider} {event.event_type}: the ledger does not handle this type"
+            )
         try:
             return await handler(event)
         except ValidationError as unreadable:
             first = unreadable.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            return Parked(f"event:{event.event_id}", f"unreadable at {where}: {first['msg']}", WebhookAlarm.UNREADABLE)
+            return Parked(
+                f"event:{event.event_id}",
+                f"unreadable at {where}: {first['msg']}",
+                WebhookAlarm.UNREADABLE,
+            )

@@ -9,7 +9,16 @@ import structlog
 
 from application.loop import Loop
 from application.ports import LEASE, Alarms, ClaimedEvent, Clock, Inbox
-from application.webhooks.handler import Done, Ignored, Later, Parked, StoredEvent, WebhookAlarm, WebhookHandler, WebhookResult
+from application.webhooks.handler import (
+    Done,
+    Ignored,
+    Later,
+    Parked,
+    StoredEvent,
+    WebhookAlarm,
+    WebhookHandler,
+    WebhookResult,
+)
 from domain.backoff import next_delay
 from domain.errors import Conflict, Unavailable
 
@@ -52,37 +61,55 @@ class InboxLoop(Loop):
         claimed = await self._inbox.claim(self._holder, BATCH, self._lease)
         self._clock.observe(claimed.now)
         ignored: dict[int, str] = {}
-        ends = await asyncio.gather(*(self._one(event, ignored) for event in claimed.events), return_exceptions=True)
+        ends = await asyncio.gather(
+            *(self._one(event, ignored) for event in claimed.events), return_exceptions=True
+        )
         for event, end in zip(claimed.events, ends, strict=True):
-            if isinstance(end, BaseException):  # its lease expires, and it is claimed again; that counts as no attempt
-                log.warning("a webhook's result could not be recorded", event_id=event.event_id, error=str(end))
+            if isinstance(
+                end, BaseException
+            ):  # its lease expires, and it is claimed again; that counts as no attempt
+                log.warning(
+                    "a webhook's result could not be recorded",
+                    event_id=event.event_id,
+                    error=str(end),
+                )
         await self._inbox.ignore(ignored)
         return bool(claimed.events)
 
     async def _one(self, event: ClaimedEvent, ignored: dict[int, str]) -> None:
         async with self._at_once:
-            stored = StoredEvent(event.inbox_id, event.provider, event.event_id, event.event_type, event.body)
+            stored = StoredEvent(
+                event.inbox_id, event.provider, event.event_id, event.event_type, event.body
+            )
             try:
                 result = await self._handler.handle(stored)
             except (Unavailable, Conflict) as later:
                 await self._later(event, str(later), counted=False)
             except Exception as error:  # one failing event must not stop the others
-                log.exception("a webhook failed", event_id=event.event_id, event_type=event.event_type)
+                log.exception(
+                    "a webhook failed", event_id=event.event_id, event_type=event.event_type
+                )
                 await self._failed(event, f"{type(error).__name__}: {error}")
             else:
                 await self._record(event, result, ignored)
 
-    async def _record(self, event: ClaimedEvent, result: WebhookResult, ignored: dict[int, str]) -> None:
+    async def _record(
+        self, event: ClaimedEvent, result: WebhookResult, ignored: dict[int, str]
+    ) -> None:
         match result:
             case Ignored(reason=reason):
-                ignored[event.inbox_id] = reason  # closed together with the other ignored events of the batch
+                ignored[event.inbox_id] = (
+                    reason  # closed together with the other ignored events of the batch
+                )
                 await self._clear_alarms(event)
             case Parked():
                 await self._park(event, result, ignored)
             case Later(reason=reason, wait=wait):
                 await self._again(event, reason, wait)
             case Done():
-                await self._clear_alarms(event)  # the row was marked in the transaction of its facts
+                await self._clear_alarms(
+                    event
+                )  # the row was marked in the transaction of its facts
             case _:
                 assert_never(result)
 
@@ -98,9 +125,13 @@ class InboxLoop(Loop):
         return self._clock.now() - event.received_at > self._parked_deadline
 
     async def _again(self, event: ClaimedEvent, reason: str, wait: timedelta) -> None:
-        await self._inbox.retry_later(event.inbox_id, self._clock.now() + wait, reason, counted=False)
+        await self._inbox.retry_later(
+            event.inbox_id, self._clock.now() + wait, reason, counted=False
+        )
         if self._overdue(event):
-            await self._alarms.raise_alarm(WebhookAlarm.PARKED_TOO_LONG, f"{event.provider}:{event.event_id}", reason)
+            await self._alarms.raise_alarm(
+                WebhookAlarm.PARKED_TOO_LONG, f"{event.provider}:{event.event_id}", reason
+            )
 
     async def _park(self, event: ClaimedEvent, parked: Parked, ignored: dict[int, str]) -> None:
         overdue = self._overdue(event)
@@ -112,12 +143,17 @@ class InboxLoop(Loop):
         await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
         kind = parked.alarm or (WebhookAlarm.PARKED_TOO_LONG if overdue else None)
         if kind is not None:
-            await self._alarms.raise_alarm(kind, f"{event.provider}:{event.event_id}", parked.reason)
+            await self._alarms.raise_alarm(
+                kind, f"{event.provider}:{event.event_id}", parked.reason
+            )
 
     async def _failed(self, event: ClaimedEvent, reason: str) -> None:
         if event.attempts + 1 >= MAX_ATTEMPTS:
-            # the alarm first: if the process ends in between, the event is tried once more, and does not die silently
-            await self._alarms.raise_alarm(WebhookAlarm.DEAD, f"{event.provider}:{event.event_id}", reason)
+            # the alarm first: if the process ends in between, the event is tried once more, and
+            # does not die silently
+            await self._alarms.raise_alarm(
+                WebhookAlarm.DEAD, f"{event.provider}:{event.event_id}", reason
+            )
             await self._inbox.bury(event.inbox_id, reason)
         else:
             await self._later(event, reason, counted=True)

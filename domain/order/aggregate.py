@@ -1,8 +1,10 @@
-"""Aggregate of an order: its shares per seller, its payment, and the allocation of its refunds and disputes.
+"""Aggregate of an order: its shares per seller, its payment, and the allocation of its refunds and
+disputes.
 
-The order is the boundary that allocates, because only the order knows the cumulative amounts. Refunds and disputes share one
-cap, and refunds come first even if they arrive late: a dispute takes at most the amount that refunds leave of the order. The
-result therefore does not depend on which of them was reported first.
+The order is the boundary that allocates, because only the order knows the cumulative amounts.
+Refunds and disputes share one cap, and refunds come first even if they arrive late: a dispute takes
+at most the amount that refunds leave of the order. The result therefore does not depend on which of
+them was reported first.
 """
 
 from collections.abc import Sequence
@@ -35,26 +37,45 @@ TOPIC = "ledger.order"
 
 
 class Order(OrderState, topic=TOPIC, opening=Registered):
-    """One order. Amounts in minor units of `currency`, except shares with a currency of their own."""
+    """One order. Amounts in minor units of `currency`, except shares with a currency of their
+    own."""
 
     @classmethod
     def register(cls, now: datetime, **opening: Unpack[OrderOpening]) -> "Order":
         """Open the stream of a new order.
 
-        Raises ExceedsOrder when the sum of its shares is above its amount, Refused when a seller has two shares.
+        Raises ExceedsOrder when the sum of its shares is above its amount, Refused when a seller
+        has two shares.
         """
-        order_id, currency, amount, shares = opening["order_id"], opening["currency"], opening["amount"], opening["shares"]
-        sum_of_shares = sum(share["amount"] for share in shares if share.get("currency", currency) == currency)
+        order_id, currency, amount, shares = (
+            opening["order_id"],
+            opening["currency"],
+            opening["amount"],
+            opening["shares"],
+        )
+        sum_of_shares = sum(
+            share["amount"] for share in shares if share.get("currency", currency) == currency
+        )
         if sum_of_shares > amount:
-            raise ExceedsOrder(f"The sum of the shares of order {order_id!r}", sum_of_shares, amount, currency)
+            raise ExceedsOrder(
+                f"The sum of the shares of order {order_id!r}", sum_of_shares, amount, currency
+            )
         if len({share["seller_id"] for share in shares}) != len(shares):
-            raise Refused(f"A seller appears twice in order {order_id!r}; expected one share per seller.")
+            raise Refused(
+                f"A seller appears twice in order {order_id!r}; expected one share per seller."
+            )
         return opened(cls, Registered(**cls.first(order_stream(order_id), now), **opening))
 
     def agree(
-        self, currency: str, amount: int, shares: Sequence[Share], payment_id: str | None, source_transaction: str | None
+        self,
+        currency: str,
+        amount: int,
+        shares: Sequence[Share],
+        payment_id: str | None,
+        source_transaction: str | None,
     ) -> None:
-        """Check that a repeated registration has the same content. Raises ContentDiffers, naming the members that differ."""
+        """Check that a repeated registration has the same content. Raises ContentDiffers, naming
+        the members that differ."""
         same = {
             "currency": self.currency == currency,
             "amount": self.amount == amount,
@@ -63,13 +84,17 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             "source_transaction": source_transaction in (None, self.source_transaction),
         }
         if not all(same.values()):
-            raise ContentDiffers("order", self.order_id, [name for name, equal in same.items() if not equal])
+            raise ContentDiffers(
+                "order", self.order_id, [name for name, equal in same.items() if not equal]
+            )
 
-    def pay(self, payment_id: str | None, source_transaction: str | None, source: str, now: datetime) -> bool:
+    def pay(
+        self, payment_id: str | None, source_transaction: str | None, source: str, now: datetime
+    ) -> bool:
         """Record that the buyer has paid. Returns whether that is new.
 
-        A payment id that is reported only after the payment is recorded too, and then the result is False.
-        Raises ContentDiffers when another payment paid the order.
+        A payment id that is reported only after the payment is recorded too, and then the result is
+        False. Raises ContentDiffers when another payment paid the order.
         """
         known, given = self.payment_id, payment_id
         if known is not None and given is not None and known != given:
@@ -79,15 +104,20 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
                 self.record(PaymentNamed(**self.next(now), payment_id=given, source=source))
             return False
         paid_by, charge = given or known, source_transaction or self.source_transaction
-        self.record(Paid(**self.next(now), payment_id=paid_by, source_transaction=charge, source=source))
+        self.record(
+            Paid(**self.next(now), payment_id=paid_by, source_transaction=charge, source=source)
+        )
         return True
 
     def request_payment(self, now: datetime) -> PaymentBody:
-        """Return the body of the request for a payment at the PSP, which is always the same. Raises Refused."""
+        """Return the body of the request for a payment at the PSP, which is always the same. Raises
+        Refused."""
         name = name_at_psp(self.order_id)
         if self.payment_id not in (None, name) or (self.paid and self.payment_id is None):
             paid_by = f"names payment {self.payment_id!r}" if self.payment_id else "is paid already"
-            raise Refused(f"Order {self.order_id!r} {paid_by}, so no other payment is created for it.")
+            raise Refused(
+                f"Order {self.order_id!r} {paid_by}, so no other payment is created for it."
+            )
         if self.payment_body is not None:
             return self.payment_body
         body = PaymentBody(
@@ -97,23 +127,38 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             metadata={"order_id": self.order_id},
             merchant_order_reference_id=self.order_id,
         )
-        self.record(PaymentRequested(**self.next(now), payment_id=name, key=self.order_id, body=body))
+        self.record(
+            PaymentRequested(**self.next(now), payment_id=name, key=self.order_id, body=body)
+        )
         return body
 
-    def reserve_refund(self, refund_id: str, amount: int, explicit: dict[str, int] | None, now: datetime) -> None:
+    def reserve_refund(
+        self, refund_id: str, amount: int, explicit: dict[str, int] | None, now: datetime
+    ) -> None:
         """Reserve a part of the order for a refund that the PSP is asked for next."""
-        self.record(RefundReserved(**self.next(now), refund_id=refund_id, amount=amount, explicit=explicit))
+        self.record(
+            RefundReserved(**self.next(now), refund_id=refund_id, amount=amount, explicit=explicit)
+        )
 
     def release_refund(self, refund_id: str, now: datetime) -> None:
-        """Release the part of the order that a failed refund had reserved. Does nothing if none is reserved."""
+        """Release the part of the order that a failed refund had reserved. Does nothing if none is
+        reserved."""
         portion = self.reserved.get(refund_id)
         if portion is not None:
-            self.record(RefundReleased(**self.next(now), refund_id=refund_id, amount=portion.amount))
+            self.record(
+                RefundReleased(**self.next(now), refund_id=refund_id, amount=portion.amount)
+            )
 
     def allocate_refund(
-        self, refund_id: str, amount: int, currency: str, explicit: dict[str, int] | None, now: datetime
+        self,
+        refund_id: str,
+        amount: int,
+        currency: str,
+        explicit: dict[str, int] | None,
+        now: datetime,
     ) -> str | None:
-        """Divide a refund that succeeded among the sellers, or set it aside. Returns why it was set aside.
+        """Divide a refund that succeeded among the sellers, or set it aside. Returns why it was set
+        aside.
 
         Does nothing if the refund is effective already.
         """
@@ -123,10 +168,15 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         why = self.objection_to_refund(amount, currency, explicit)
         if why is not None:
             if refund_id not in self.set_aside:
-                fact = RefundSetAside(**self.next(now), refund_id=refund_id, amount=amount, currency=currency, why=why)
+                fact = RefundSetAside(
+                    **self.next(now), refund_id=refund_id, amount=amount, currency=currency, why=why
+                )
                 self.record(fact)
             return why
-        refunds = {**self._refunds_without(refund_id), refund_id: AllocatedRefund(amount, explicit, True)}
+        refunds = {
+            **self._refunds_without(refund_id),
+            refund_id: AllocatedRefund(amount, explicit, True),
+        }
         self.record(
             RefundAllocated(
                 **self.next(now),
@@ -140,7 +190,8 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         return None
 
     def revoke_refund(self, refund_id: str, now: datetime) -> bool:
-        """Revoke an effective refund that failed after all. Returns whether the refund was effective."""
+        """Revoke an effective refund that failed after all. Returns whether the refund was
+        effective."""
         known = self.refunds.get(refund_id)
         if known is None or not known.effective:
             return False
@@ -158,14 +209,21 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
     def _refunds_without(self, refund_id: str) -> dict[str, AllocatedRefund]:
         return {name: refund for name, refund in self.refunds.items() if name != refund_id}
 
-    def owe(self, transfer_id: UUID, seller_id: str, amount: int, cause_id: str, now: datetime) -> None:
+    def owe(
+        self, transfer_id: UUID, seller_id: str, amount: int, cause_id: str, now: datetime
+    ) -> None:
         """Record a compensating transfer, so that the next recovery of this order includes it."""
         self.record(
             CompensationOwed(
-                **self.next(now), transfer_id=str(transfer_id), seller_id=seller_id, amount=amount, cause_id=cause_id
+                **self.next(now),
+                transfer_id=str(transfer_id),
+                seller_id=seller_id,
+                amount=amount,
+                cause_id=cause_id,
             )
         )
 
     def resettle(self, cause_id: str, now: datetime) -> None:
-        """Record a repeated recovery, so that a concurrent command that does not know its result conflicts and decides again."""
+        """Record a repeated recovery, so that a concurrent command that does not know its result
+        conflicts and decides again."""
         self.record(Resettled(**self.next(now), cause_id=cause_id))

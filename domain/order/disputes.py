@@ -1,4 +1,5 @@
-"""Disputes of an order: counted under the same cap, and divided among the sellers in the same way, as refunds."""
+"""Disputes of an order: counted under the same cap, and divided among the sellers in the same way,
+as refunds."""
 
 from datetime import datetime
 
@@ -8,7 +9,9 @@ from domain.order.facts import DisputeCounted, DisputeRevoked, DisputeSetAside
 from domain.order.state import CountedDispute
 
 
-def count_dispute(order: Order, dispute_id: str, amount: int, currency: str, now: datetime) -> str | None:
+def count_dispute(
+    order: Order, dispute_id: str, amount: int, currency: str, now: datetime
+) -> str | None:
     """Divide a dispute among the sellers, or set it aside. Returns why it was set aside.
 
     Does nothing if the dispute is counted already.
@@ -19,7 +22,9 @@ def count_dispute(order: Order, dispute_id: str, amount: int, currency: str, now
     if currency != order.currency:
         why = f"it is in {currency}, the order in {order.currency}"
         if dispute_cause(dispute_id) not in order.set_aside:
-            fact = DisputeSetAside(**order.next(now), dispute_id=dispute_id, amount=amount, currency=currency, why=why)
+            fact = DisputeSetAside(
+                **order.next(now), dispute_id=dispute_id, amount=amount, currency=currency, why=why
+            )
             order.record(fact)
         return why
     disputes = {**_without(order, dispute_id), dispute_id: CountedDispute(amount, True)}
@@ -36,12 +41,17 @@ def count_dispute(order: Order, dispute_id: str, amount: int, currency: str, now
 
 
 def revoke_dispute(order: Order, dispute_id: str, now: datetime) -> bool:
-    """Revoke a counted dispute after its money came back. Returns whether the dispute was counted."""
+    """Revoke a counted dispute after its money came back. Returns whether the dispute was
+    counted."""
     known = order.disputes.get(dispute_id)
     if known is None or not known.effective:
         return False
     targets = order.targets_for(order.refunds, _without(order, dispute_id))
-    order.record(DisputeRevoked(**order.next(now), dispute_id=dispute_id, amount=known.amount, targets=targets))
+    order.record(
+        DisputeRevoked(
+            **order.next(now), dispute_id=dispute_id, amount=known.amount, targets=targets
+        )
+    )
     return True
 
 

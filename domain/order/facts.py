@@ -11,7 +11,8 @@ from domain.provider_call.request_body import PaymentBody
 
 
 class RefundReserved(Fact):
-    """The PSP is asked for a refund. Until the PSP has decided, no other refund may ask for this part of the order."""
+    """The PSP is asked for a refund. Until the PSP has decided, no other refund may ask for this
+    part of the order."""
 
     TOPIC = "ledger.order.refund_reserved"
     refund_id: str
@@ -69,10 +70,17 @@ class Registered(Opening):
     source_transaction: str | None = None
 
     def apply(self, aggregate: OrderState) -> None:
-        aggregate.order_id, aggregate.currency, aggregate.amount = self.order_id, self.currency, self.amount
+        aggregate.order_id, aggregate.currency, aggregate.amount = (
+            self.order_id,
+            self.currency,
+            self.amount,
+        )
         aggregate.shares = {share["seller_id"]: share for share in self.shares}
         aggregate.seller_targets = dict.fromkeys(aggregate.shares, 0)
-        aggregate.payment_id, aggregate.source_transaction = self.payment_id, self.source_transaction
+        aggregate.payment_id, aggregate.source_transaction = (
+            self.payment_id,
+            self.source_transaction,
+        )
 
 
 class Paid(Fact):
@@ -86,11 +94,15 @@ class Paid(Fact):
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.paid, aggregate.paid_by = True, self.source
-        aggregate.payment_id, aggregate.source_transaction = self.payment_id, self.source_transaction
+        aggregate.payment_id, aggregate.source_transaction = (
+            self.payment_id,
+            self.source_transaction,
+        )
 
 
 class PaymentNamed(Fact):
-    """The payment id of a paid order became known, so that reports about that payment find the order."""
+    """The payment id of a paid order became known, so that reports about that payment find the
+    order."""
 
     TOPIC = "ledger.order.payment_named"
     payment_id: str
@@ -101,7 +113,8 @@ class PaymentNamed(Fact):
 
 
 class RefundAllocated(Fact):
-    """A refund is effective. `refunded` is the order's total after it; `targets` the total to take back from each seller."""
+    """A refund is effective. `refunded` is the order's total after it; `targets` the total to take
+    back from each seller."""
 
     TOPIC = "ledger.order.refund_allocated"
     refund_id: str
@@ -114,13 +127,16 @@ class RefundAllocated(Fact):
         aggregate.seller_targets = self.targets
         before = aggregate.refunds.pop(self.refund_id, None)
         rounds = before.rounds + 1 if before is not None else 1
-        aggregate.refunds[self.refund_id] = AllocatedRefund(self.amount, self.explicit, True, rounds)
+        aggregate.refunds[self.refund_id] = AllocatedRefund(
+            self.amount, self.explicit, True, rounds
+        )
         aggregate.set_aside.pop(self.refund_id, None)
         aggregate.reserved.pop(self.refund_id, None)
 
 
 class RefundRevoked(Fact):
-    """An effective refund failed after all. `targets` is the total to take back from each seller without it."""
+    """An effective refund failed after all. `targets` is the total to take back from each seller
+    without it."""
 
     TOPIC = "ledger.order.refund_revoked"
     refund_id: str
@@ -130,11 +146,14 @@ class RefundRevoked(Fact):
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
-        aggregate.refunds[self.refund_id] = aggregate.refunds[self.refund_id]._replace(effective=False)
+        aggregate.refunds[self.refund_id] = aggregate.refunds[self.refund_id]._replace(
+            effective=False
+        )
 
 
 class RefundSetAside(Fact):
-    """A refund cannot be divided: it is in another currency, or exceeds the rest of the order. An operator decides."""
+    """A refund cannot be divided: it is in another currency, or exceeds the rest of the order. An
+    operator decides."""
 
     TOPIC = "ledger.order.refund_set_aside"
     refund_id: str
@@ -147,7 +166,8 @@ class RefundSetAside(Fact):
 
 
 class CompensationOwed(Fact):
-    """An amount that a revoked refund or dispute took goes back to the seller by a compensating transfer."""
+    """An amount that a revoked refund or dispute took goes back to the seller by a compensating
+    transfer."""
 
     TOPIC = "ledger.order.compensation_owed"
     transfer_id: str
@@ -160,14 +180,16 @@ class CompensationOwed(Fact):
 
 
 class Resettled(Fact):
-    """Shares were recovered again, because the cause of a call was revoked. A concurrent command conflicts and decides again."""
+    """Shares were recovered again, because the cause of a call was revoked. A concurrent command
+    conflicts and decides again."""
 
     TOPIC = "ledger.order.resettled"
     cause_id: str
 
 
 class DisputeCounted(Fact):
-    """A dispute is effective: `counted` of its `amount`, limited by refunds. `targets` as in `RefundAllocated`."""
+    """A dispute is effective: `counted` of its `amount`, limited by refunds. `targets` as in
+    `RefundAllocated`."""
 
     TOPIC = "ledger.order.dispute_counted"
     dispute_id: str
@@ -182,7 +204,8 @@ class DisputeCounted(Fact):
 
 
 class DisputeRevoked(Fact):
-    """A dispute is not effective any more. `targets` is the total to take back from each seller without it."""
+    """A dispute is not effective any more. `targets` is the total to take back from each seller
+    without it."""
 
     TOPIC = "ledger.order.dispute_revoked"
     dispute_id: str
@@ -219,7 +242,8 @@ class AuthorityFound(Fact):
 
 
 class PaymentDoubted(Fact):
-    """A payment recorded as succeeded is reported as failed. `held` transfers are held back, `sent` were sent before."""
+    """A payment recorded as succeeded is reported as failed. `held` transfers are held back, `sent`
+    were sent before."""
 
     TOPIC = "ledger.order.payment_doubted"
     payment_id: str

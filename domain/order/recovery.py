@@ -1,8 +1,10 @@
-"""Recovery of shares: the sellers' transfers of an order, brought in line with its effective refunds and disputes.
+"""Recovery of shares: the sellers' transfers of an order, brought in line with its effective
+refunds and disputes.
 
-One rule holds for every cause and at every moment: `due = target - (taken and reduced - given back)`. An amount above zero is
-taken from the seller's transfers of the order, newest first. An amount below zero is given back: reversals that were not sent
-are withdrawn, an open call is awaited, and an amount that was really taken comes back by a compensating transfer.
+One rule holds for every cause and at every moment: `due = target - (taken and reduced - given
+back)`. An amount above zero is taken from the seller's transfers of the order, newest first. An
+amount below zero is given back: reversals that were not sent are withdrawn, an open call is
+awaited, and an amount that was really taken comes back by a compensating transfer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,11 +20,14 @@ from domain.seller_transfer.reversal import Reason, ReversalStatus
 from domain.seller_transfer.state import UNSENT
 
 
-def pay_sellers(order: Order, now: datetime, imported: Sequence[SellerTransfer] = ()) -> list[SellerTransfer]:
-    """Return the transfers of an order that was just paid, less the refunds and disputes that are effective already.
+def pay_sellers(
+    order: Order, now: datetime, imported: Sequence[SellerTransfer] = ()
+) -> list[SellerTransfer]:
+    """Return the transfers of an order that was just paid, less the refunds and disputes that are
+    effective already.
 
-    `imported` are the transfers that an older system has made for the order. They then are its transfers as they are, and no
-    other is made. Raises ImportDiffers unless they match the shares.
+    `imported` are the transfers that an older system has made for the order. They then are its
+    transfers as they are, and no other is made. Raises ImportDiffers unless they match the shares.
     """
     require_fit(order, imported)
     transfers = list(imported) or [_sale(order, seller_id, now) for seller_id in order.shares]
@@ -43,13 +48,24 @@ def require_fit(order: Order, imported: Sequence[SellerTransfer]) -> None:
         return
     transfers = {t.seller_id: _described(t.original, t.currency, t.destination) for t in imported}
     shares = {
-        seller_id: _described(share["amount"], order.share_currency(seller_id), share["destination"])
+        seller_id: _described(
+            share["amount"], order.share_currency(seller_id), share["destination"]
+        )
         for seller_id, share in order.shares.items()
     }
-    differing = sorted(seller for seller in transfers.keys() | shares.keys() if transfers.get(seller) != shares.get(seller))
+    differing = sorted(
+        seller
+        for seller in transfers.keys() | shares.keys()
+        if transfers.get(seller) != shares.get(seller)
+    )
     if differing:
         first = differing[0]
-        raise ImportDiffers(order.order_id, first, transfers.get(first, "no transfer"), shares.get(first, "no share"))
+        raise ImportDiffers(
+            order.order_id,
+            first,
+            transfers.get(first, "no transfer"),
+            shares.get(first, "no share"),
+        )
 
 
 def _described(amount: int, currency: str, destination: str) -> str:
@@ -74,30 +90,47 @@ def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
 def of_seller(transfers: Iterable[SellerTransfer], seller_id: str) -> list[SellerTransfer]:
     """Return a seller's transfers, newest first."""
     of_one = [transfer for transfer in transfers if transfer.seller_id == seller_id]
-    return sorted(of_one, key=lambda transfer: (transfer.created_on, transfer.cause != SALE, str(transfer.id)), reverse=True)
+    return sorted(
+        of_one,
+        key=lambda transfer: (transfer.created_on, transfer.cause != SALE, str(transfer.id)),
+        reverse=True,
+    )
 
 
 def net_taken(transfers: Iterable[SellerTransfer]) -> int:
-    """Return the amount taken or to be taken from a seller, less the amount given back by compensating transfers."""
-    return sum(transfer.taken - (0 if transfer.cause == SALE else transfer.original) for transfer in transfers)
+    """Return the amount taken or to be taken from a seller, less the amount given back by
+    compensating transfers."""
+    return sum(
+        transfer.taken - (0 if transfer.cause == SALE else transfer.original)
+        for transfer in transfers
+    )
 
 
-def _due(target: int, parts: Mapping[str, Mapping[str, int]], transfers: Sequence[SellerTransfer]) -> int:
-    """Return the amount still to take from a seller, below 0 the amount to give back. `parts`: of the target, by cause."""
+def _due(
+    target: int, parts: Mapping[str, Mapping[str, int]], transfers: Sequence[SellerTransfer]
+) -> int:
+    """Return the amount still to take from a seller, below 0 the amount to give back. `parts`: of
+    the target, by cause."""
     return target - _covered_by_import(parts, transfers) - net_taken(transfers)
 
 
-def _covered_by_import(parts: Mapping[str, Mapping[str, int]], transfers: Sequence[SellerTransfer]) -> int:
-    """Return the sum of this seller's parts of refunds for which an older system has reversed, or was about to.
+def _covered_by_import(
+    parts: Mapping[str, Mapping[str, int]], transfers: Sequence[SellerTransfer]
+) -> int:
+    """Return the sum of this seller's parts of refunds for which an older system has reversed, or
+    was about to.
 
     Such a reversal counts for the whole part, even if its amount was another.
     """
     covered = {name for transfer in transfers for name in transfer.refunds_before}
-    return sum(part[transfers[0].seller_id] for cause_id, part in parts.items() if cause_id in covered)
+    return sum(
+        part[transfers[0].seller_id] for cause_id, part in parts.items() if cause_id in covered
+    )
 
 
 def debits(transfers: Sequence[SellerTransfer], due: int) -> Iterator[tuple[SellerTransfer, int]]:
-    """Divide `due` among these transfers in turn, up to the room of each. Reversals made by others at Stripe reduce the room."""
+    """Divide `due` among these transfers in turn, up to the room of each. Reversals made by others
+    at Stripe reduce the room."""
     for transfer in transfers:
         amount = min(due, transfer.room)
         if amount > 0:
@@ -105,8 +138,11 @@ def debits(transfers: Sequence[SellerTransfer], due: int) -> Iterator[tuple[Sell
             due -= amount
 
 
-def recover_shares(order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now: datetime) -> list[SellerTransfer]:
-    """Bring the transfers of every seller in line with the order's targets. Returns the compensating transfers it made.
+def recover_shares(
+    order: Order, transfers: Sequence[SellerTransfer], cause_id: str, now: datetime
+) -> list[SellerTransfer]:
+    """Bring the transfers of every seller in line with the order's targets. Returns the
+    compensating transfers it made.
 
     A seller without transfers is not paid yet; `pay_sellers` deducts the target then.
     """
@@ -137,7 +173,8 @@ def _give_back(
         return []  # the outcomes of the open calls decide the rest
     made = _compensate(order, transfers, excess, cause_id, now)
     excess -= sum(transfer.original for transfer in made)
-    # a reversal for another cause may have taken the rest: a cent of rounding, or an amount that a dispute had covered
+    # a reversal for another cause may have taken the rest: a cent of rounding, or an amount that a
+    # dispute had covered
     excess = withdraw_unsent(transfers, excess, cause_id, now, only_own=False)
     excess -= sum(_contested(transfer, lambda cause: cause != cause_id) for transfer in transfers)
     if excess > 0:
@@ -145,41 +182,65 @@ def _give_back(
     return made
 
 
-def withdraw_unsent(transfers: Sequence[SellerTransfer], excess: int, cause_id: str, now: datetime, *, only_own: bool) -> int:
-    """Withdraw or lower reversals that were not sent, newest first. Returns the excess that is left.
+def withdraw_unsent(
+    transfers: Sequence[SellerTransfer],
+    excess: int,
+    cause_id: str,
+    now: datetime,
+    *,
+    only_own: bool,
+) -> int:
+    """Withdraw or lower reversals that were not sent, newest first. Returns the excess that is
+    left.
 
     `only_own`: only reversals for this cause, of which one with an open call is contested.
     """
     for transfer in transfers:
         for reversal in reversed(list(transfer.reversals.values())):
-            eligible = reversal.refund_id == cause_id or (not only_own and not transfer.is_open(reversal))
+            eligible = reversal.refund_id == cause_id or (
+                not only_own and not transfer.is_open(reversal)
+            )
             ours = reversal.refund_id is not None and reversal.reason != Reason.IMPORTED
             if excess > 0 and eligible and reversal.live and ours:
-                excess -= transfer.withdraw(transfer.reversals[reversal.reversal_id], excess, cause_id, now)
+                excess -= transfer.withdraw(
+                    transfer.reversals[reversal.reversal_id], excess, cause_id, now
+                )
     return excess
 
 
 def _contested(transfer: SellerTransfer, by: Callable[[str | None], bool]) -> int:
     """Return the amount that open calls for revoked causes may still take."""
-    reversals = [reversal for reversal in transfer.reversals.values() if reversal.contested and by(reversal.refund_id)]
-    return sum(reversal.amount for reversal in reversals if reversal.state is ReversalStatus.REQUESTED)
+    reversals = [
+        reversal
+        for reversal in transfer.reversals.values()
+        if reversal.contested and by(reversal.refund_id)
+    ]
+    return sum(
+        reversal.amount for reversal in reversals if reversal.state is ReversalStatus.REQUESTED
+    )
 
 
 def _compensate(
     order: Order, transfers: Sequence[SellerTransfer], excess: int, cause_id: str, now: datetime
 ) -> list[SellerTransfer]:
-    """Return a compensating transfer for each transfer from which the revoked cause has really taken an amount."""
+    """Return a compensating transfer for each transfer from which the revoked cause has really
+    taken an amount."""
     made: list[SellerTransfer] = []
     for transfer in transfers:
         open_ = _contested(transfer, lambda cause: cause == cause_id)
-        amount = min(excess, transfer.taken_for(cause_id) - open_ - _given_back(transfers, transfer, cause_id))
+        amount = min(
+            excess,
+            transfer.taken_for(cause_id) - open_ - _given_back(transfers, transfer, cause_id),
+        )
         if amount > 0:
             made.append(_compensation(order, transfer, amount, cause_id, [*transfers, *made], now))
             excess -= amount
     return made
 
 
-def _given_back(transfers: Sequence[SellerTransfer], taken_from: SellerTransfer, cause_id: str) -> int:
+def _given_back(
+    transfers: Sequence[SellerTransfer], taken_from: SellerTransfer, cause_id: str
+) -> int:
     earlier = {compensation(taken_from.id, cause_id, n) for n in range(1, len(transfers) + 1)}
     return sum(transfer.original for transfer in transfers if transfer.cause in earlier)
 
@@ -194,7 +255,9 @@ def _compensation(
 ) -> SellerTransfer:
     causes = (compensation(taken_from.id, cause_id, n) for n in range(1, len(existing) + 2))
     known = {transfer.id for transfer in existing}
-    cause = next(c for c in causes if transfer_stream(order.order_id, taken_from.seller_id, c) not in known)
+    cause = next(
+        c for c in causes if transfer_stream(order.order_id, taken_from.seller_id, c) not in known
+    )
     return SellerTransfer.create(
         order_id=order.order_id,
         seller_id=taken_from.seller_id,
@@ -207,11 +270,16 @@ def _compensation(
 
 
 def parts_of(order: Order, transfers: Iterable[SellerTransfer], cause_id: str) -> list[Part]:
-    """Return the parts of one refund or dispute: per transfer, and per seller that has no transfer yet."""
+    """Return the parts of one refund or dispute: per transfer, and per seller that has no transfer
+    yet."""
     known = list(transfers)
     taken = [part for transfer in known for part in _parts_of_transfer(transfer, cause_id)]
     paid = {transfer.seller_id for transfer in known}
-    unpaid = {seller: amount for seller, amount in order.parts_by_cause()[cause_id].items() if seller not in paid}
+    unpaid = {
+        seller: amount
+        for seller, amount in order.parts_by_cause()[cause_id].items()
+        if seller not in paid
+    }
     return taken + [
         Part(seller_id=seller, amount=amount, transfer_id=None, reversal_id=None)
         for seller, amount in unpaid.items()
@@ -220,17 +288,36 @@ def parts_of(order: Order, transfers: Iterable[SellerTransfer], cause_id: str) -
 
 
 def _parts_of_transfer(transfer: SellerTransfer, cause_id: str) -> list[Part]:
-    reversals = [c for c in transfer.reversals.values() if c.refund_id == cause_id and c.state is not ReversalStatus.WITHDRAWN]
+    reversals = [
+        c
+        for c in transfer.reversals.values()
+        if c.refund_id == cause_id and c.state is not ReversalStatus.WITHDRAWN
+    ]
     reduced = transfer.reductions.get(cause_id, 0)
-    made = [(reversal.amount, reversal.reversal_id) for reversal in reversals] + ([(reduced, None)] if reduced else [])
+    made = [(reversal.amount, reversal.reversal_id) for reversal in reversals] + (
+        [(reduced, None)] if reduced else []
+    )
     return [
-        Part(seller_id=transfer.seller_id, amount=amount, transfer_id=str(transfer.id), reversal_id=reversal_id)
+        Part(
+            seller_id=transfer.seller_id,
+            amount=amount,
+            transfer_id=str(transfer.id),
+            reversal_id=reversal_id,
+        )
         for amount, reversal_id in made
     ]
 
 
-def doubt(order: Order, transfers: Iterable[SellerTransfer], payment_id: str, source: str, detail: str, now: datetime) -> bool:
-    """Record that the payment is doubted, and hold back the unsent transfers. Returns whether that is new.
+def doubt(
+    order: Order,
+    transfers: Iterable[SellerTransfer],
+    payment_id: str,
+    source: str,
+    detail: str,
+    now: datetime,
+) -> bool:
+    """Record that the payment is doubted, and hold back the unsent transfers. Returns whether that
+    is new.
 
     A second report does nothing: transfers that a person has released since stay released.
     """
@@ -240,7 +327,14 @@ def doubt(order: Order, transfers: Iterable[SellerTransfer], payment_id: str, so
     unsent = [transfer for transfer in known if transfer.status in UNSENT]
     sent = sum(transfer.paid for transfer in known)
     order.record(
-        PaymentDoubted(**order.next(now), payment_id=payment_id, source=source, detail=detail, held=len(unsent), sent=sent)
+        PaymentDoubted(
+            **order.next(now),
+            payment_id=payment_id,
+            source=source,
+            detail=detail,
+            held=len(unsent),
+            sent=sent,
+        )
     )
     for transfer in unsent:
         transfer.hold_back(detail, now)

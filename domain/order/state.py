@@ -12,7 +12,8 @@ from domain.provider_call.request_body import PaymentBody
 
 
 class Share(TypedDict):
-    """Amount of an order that one seller is paid. `currency` is present only if it differs from the order's."""
+    """Amount of an order that one seller is paid. `currency` is present only if it differs from the
+    order's."""
 
     seller_id: str
     destination: str
@@ -21,7 +22,8 @@ class Share(TypedDict):
 
 
 class AllocatedRefund(NamedTuple):
-    """A refund that is or was divided among the sellers. `effective` is False after the refund failed."""
+    """A refund that is or was divided among the sellers. `effective` is False after the refund
+    failed."""
 
     amount: int
     explicit: dict[str, int] | None
@@ -31,14 +33,16 @@ class AllocatedRefund(NamedTuple):
 
 
 class CountedDispute(NamedTuple):
-    """A dispute that takes or took from the sellers. `effective` is False after the money came back."""
+    """A dispute that takes or took from the sellers. `effective` is False after the money came
+    back."""
 
     amount: int
     effective: bool
 
 
 class OrderState(Stream):
-    """State of one order. Amounts in minor units of `currency`, except shares with a currency of their own."""
+    """State of one order. Amounts in minor units of `currency`, except shares with a currency of
+    their own."""
 
     def __init__(self) -> None:
         self.order_id = self.currency = ""
@@ -50,11 +54,13 @@ class OrderState(Stream):
         self.payment_id: str | None = None
         self.source_transaction: str | None = None
         self.authority: str | None = None
-        """Provider whose reports about refunds and disputes count, if the payment does not determine it."""
+        """Provider whose reports about refunds and disputes count, if the payment does not
+        determine it."""
         self.refunds: dict[str, AllocatedRefund] = {}
         self.disputes: dict[str, CountedDispute] = {}
         self.seller_targets: dict[str, int] = {}
-        """Amount that the effective refunds and disputes take back from each seller, as the last fact recorded it."""
+        """Amount that the effective refunds and disputes take back from each seller, as the last
+        fact recorded it."""
         self.set_aside: dict[str, int] = {}
         """Amounts of refunds and disputes that cannot be divided among the sellers, by cause."""
         self.reserved: dict[str, Portion] = {}
@@ -64,7 +70,8 @@ class OrderState(Stream):
         self.unverified = False
         """See `SellerTransfer.unverified`."""
         self.doubt: str | None = None
-        """Why the payment is doubted. If set, transfers of the order that are not sent yet are held back, later ones too."""
+        """Why the payment is doubted. If set, transfers of the order that are not sent yet are held
+        back, later ones too."""
 
     def share_currency(self, seller_id: str) -> str:
         """Return the currency in which a seller is paid."""
@@ -72,7 +79,11 @@ class OrderState(Stream):
 
     def transfer_ids(self) -> list[UUID]:
         """Return the ids of the order's transfers that exist."""
-        sales = [transfer_stream(self.order_id, seller_id) for seller_id in self.shares] if self.paid else []
+        sales = (
+            [transfer_stream(self.order_id, seller_id) for seller_id in self.shares]
+            if self.paid
+            else []
+        )
         return sales + self.compensations
 
     @property
@@ -83,20 +94,29 @@ class OrderState(Stream):
     @property
     def refundable(self) -> int:
         """Amount that a new refund may ask for: neither refunded nor reserved."""
-        return max(0, self.amount - self.refunded - sum(portion.amount for portion in self.reserved.values()))
+        return max(
+            0,
+            self.amount - self.refunded - sum(portion.amount for portion in self.reserved.values()),
+        )
 
     @property
     def causes(self) -> list[str]:
-        """Effective refunds and disputes in the order of their allocation: refunds first, then disputes."""
+        """Effective refunds and disputes in the order of their allocation: refunds first, then
+        disputes."""
         refunds = [refund_id for refund_id, refund in self.refunds.items() if refund.effective]
-        return refunds + [dispute_cause(name) for name, dispute in self.disputes.items() if dispute.effective]
+        return refunds + [
+            dispute_cause(name) for name, dispute in self.disputes.items() if dispute.effective
+        ]
 
-    def targets_for(self, refunds: Mapping[str, AllocatedRefund], disputes: Mapping[str, CountedDispute]) -> dict[str, int]:
+    def targets_for(
+        self, refunds: Mapping[str, AllocatedRefund], disputes: Mapping[str, CountedDispute]
+    ) -> dict[str, int]:
         """Return the target of each seller if these were the order's refunds and disputes."""
         return self._targets(self.portions(refunds, disputes))
 
     def parts_by_cause(self) -> dict[str, dict[str, int]]:
-        """Return the part of each seller in each effective refund and dispute, in the order of their allocation.
+        """Return the part of each seller in each effective refund and dispute, in the order of
+        their allocation.
 
         The part is the amount that the refund or dispute adds to the seller's target.
         """
@@ -107,9 +127,16 @@ class OrderState(Stream):
             for cause_id, (before, after) in zip(self.causes, pairwise(cumulative), strict=True)
         }
 
-    def portions(self, refunds: Mapping[str, AllocatedRefund], disputes: Mapping[str, CountedDispute]) -> list[Portion]:
-        """Return the amounts to divide among the sellers: the effective refunds, then disputes up to the amount left."""
-        portions = [Portion(refund.amount, refund.explicit) for refund in refunds.values() if refund.effective]
+    def portions(
+        self, refunds: Mapping[str, AllocatedRefund], disputes: Mapping[str, CountedDispute]
+    ) -> list[Portion]:
+        """Return the amounts to divide among the sellers: the effective refunds, then disputes up
+        to the amount left."""
+        portions = [
+            Portion(refund.amount, refund.explicit)
+            for refund in refunds.values()
+            if refund.effective
+        ]
         left = self.amount - sum(portion.amount for portion in portions)
         for dispute in disputes.values():
             if dispute.effective:
@@ -125,10 +152,15 @@ class OrderState(Stream):
 
     def _summed(self) -> frozenset[str]:
         """Return the sellers whose shares are in the order's currency."""
-        return frozenset(seller for seller in self.shares if self.share_currency(seller) == self.currency)
+        return frozenset(
+            seller for seller in self.shares if self.share_currency(seller) == self.currency
+        )
 
-    def objection_to_refund(self, amount: int, currency: str, explicit: Mapping[str, int] | None = None) -> str | None:
-        """Return why a refund that succeeded cannot be divided among the sellers; None if it can."""
+    def objection_to_refund(
+        self, amount: int, currency: str, explicit: Mapping[str, int] | None = None
+    ) -> str | None:
+        """Return why a refund that succeeded cannot be divided among the sellers; None if it
+        can."""
         left = self.amount - self.refunded
         if currency != self.currency:
             return f"it is in {currency}, the order in {self.currency}"
@@ -136,19 +168,36 @@ class OrderState(Stream):
             return f"it is {amount}, which is no amount to divide"
         if amount > left:
             return f"it is {amount}, but only {left} of the order is not refunded yet"
-        return self._objection_to(explicit, amount, self.targets_for(self.refunds, {})) if explicit is not None else None
+        return (
+            self._objection_to(explicit, amount, self.targets_for(self.refunds, {}))
+            if explicit is not None
+            else None
+        )
 
     def objection_to_request(self, explicit: Mapping[str, int] | None, amount: int) -> str | None:
-        """Return why a requested refund could not be divided once all reserved refunds have succeeded; None if it can."""
+        """Return why a requested refund could not be divided once all reserved refunds have
+        succeeded; None if it can."""
         if explicit is None:
             return None
-        effective = [Portion(refund.amount, refund.explicit) for refund in self.refunds.values() if refund.effective]
+        effective = [
+            Portion(refund.amount, refund.explicit)
+            for refund in self.refunds.values()
+            if refund.effective
+        ]
         # without disputes, because they take only the rest that refunds leave
-        return self._objection_to(explicit, amount, self._targets([*effective, *self.reserved.values()]))
+        return self._objection_to(
+            explicit, amount, self._targets([*effective, *self.reserved.values()])
+        )
 
-    def _objection_to(self, explicit: Mapping[str, int], amount: int, taken: Mapping[str, int]) -> str | None:
+    def _objection_to(
+        self, explicit: Mapping[str, int], amount: int, taken: Mapping[str, int]
+    ) -> str | None:
         unknown = [seller for seller in explicit if seller not in self.shares]
-        over = [s for s in explicit if s in self.shares and explicit[s] > self.shares[s]["amount"] - taken[s]]
+        over = [
+            s
+            for s in explicit
+            if s in self.shares and explicit[s] > self.shares[s]["amount"] - taken[s]
+        ]
         if any(part < 0 for part in explicit.values()):
             return "its allocation names a negative amount"
         if unknown:

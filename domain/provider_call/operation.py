@@ -1,4 +1,5 @@
-"""State of one operation at a provider: a transfer, a reversal or a refund. Plain values, no decisions about money."""
+"""State of one operation at a provider: a transfer, a reversal or a refund. Plain values, no
+decisions about money."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -8,11 +9,13 @@ from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
 
 TRANSFER = "transfer"
-"""The operation that pays the seller. An operation that reverses is named by the id of its reversal."""
+"""The operation that pays the seller. An operation that reverses is named by the id of its
+reversal."""
 
 
 class LookFirst(NamedTuple):
-    """A restore from a backup: Stripe may hold objects that the facts of this ledger do not mention."""
+    """A restore from a backup: Stripe may hold objects that the facts of this ledger do not
+    mention."""
 
     begun_at: datetime
     """Look-ups before this instant do not count."""
@@ -21,7 +24,8 @@ class LookFirst(NamedTuple):
 
 
 class Deferral(NamedTuple):
-    """A decision to go on later; `domain.provider_call.deferral` makes it. The fields are those of `AttemptDeferred`."""
+    """A decision to go on later; `domain.provider_call.deferral` makes it. The fields are those of
+    `AttemptDeferred`."""
 
     why: str
     """A value of `DeferralReason`."""
@@ -56,7 +60,8 @@ class Operation(NamedTuple):
     """Number of calls begun, over all epochs."""
     retry_count: int = 0
     epoch_began: datetime | None = None
-    """Instant of the first `CallStarted` of this epoch, which gives the age of the idempotency key."""
+    """Instant of the first `CallStarted` of this epoch, which gives the age of the idempotency
+    key."""
     first_began: datetime | None = None
     last_began: datetime | None = None
     in_call: bool = False
@@ -77,30 +82,42 @@ class Operation(NamedTuple):
 
     @property
     def open(self) -> bool:
-        """Return whether money may have moved: then epoch, body and amount must not change, and nothing is given up."""
+        """Return whether money may have moved: then epoch, body and amount must not change, and
+        nothing is given up."""
         return self.in_call or self.unknown
 
     def key(self, transfer_id: UUID) -> str:
-        """Return the idempotency key. It depends on operation and epoch, never on the amount or on the transfer alone."""
-        return f"transfer:{transfer_id}:e{self.epoch}" if self.what == TRANSFER else f"reversal:{self.what}:e{self.epoch}"
+        """Return the idempotency key. It depends on operation and epoch, never on the amount or on
+        the transfer alone."""
+        return (
+            f"transfer:{transfer_id}:e{self.epoch}"
+            if self.what == TRANSFER
+            else f"reversal:{self.what}:e{self.epoch}"
+        )
 
     def awaits(self, what: str, attempt: int) -> bool:
         """Return whether this call is the last one and has no outcome yet."""
         return self.in_call and (self.what, self.attempt) == (what, attempt)
 
     def under_way_until(self, now: datetime, policy: Policy) -> datetime | None:
-        """Return the instant until which the last call may be under way, so that absence proves nothing; None if it has ended."""
+        """Return the instant until which the last call may be under way, so that absence proves
+        nothing; None if it has ended."""
         ends_by = self.last_began + policy.call_timeout if self.last_began is not None else now
         return ends_by if now < ends_by else None
 
-    def must_look_up(self, now: datetime, policy: Policy, look_first: LookFirst | None = None) -> bool:
+    def must_look_up(
+        self, now: datetime, policy: Policy, look_first: LookFirst | None = None
+    ) -> bool:
         """Return whether the provider's records have to be read before the next call."""
         aged = self.epoch_began is not None and now - self.epoch_began >= policy.key_lifetime
-        unverified = look_first is not None and (self.looked_at is None or self.looked_at < look_first.begun_at)
+        unverified = look_first is not None and (
+            self.looked_at is None or self.looked_at < look_first.begun_at
+        )
         return self.look_first or self.exhausted or aged or unverified
 
     def started(self, at: datetime, attempt: int, epoch: int) -> "Operation":
-        """Return the operation after `CallStarted`. A call that was still running is lost, so its outcome is unknown."""
+        """Return the operation after `CallStarted`. A call that was still running is lost, so its
+        outcome is unknown."""
         return self._replace(
             attempt=attempt,
             epoch=epoch,
@@ -113,10 +130,14 @@ class Operation(NamedTuple):
         )
 
     def again(self, epoch: int) -> "Operation":
-        """Return the same operation under another key. Attempts are numbered on, so that a late outcome matches none of them."""
+        """Return the same operation under another key. Attempts are numbered on, so that a late
+        outcome matches none of them."""
         fresh = Operation(self.what, epoch=epoch)
         return fresh._replace(
-            attempt=self.attempt, first_began=self.first_began, last_began=self.last_began, looked_at=self.looked_at
+            attempt=self.attempt,
+            first_began=self.first_began,
+            last_began=self.last_began,
+            looked_at=self.looked_at,
         )
 
     def deferred(self, deferral: Deferral, at: datetime) -> "Operation":

@@ -2,10 +2,10 @@
 
 An outcome answers the question whether money moved, and so which step is allowed next:
 
-Succeeded     the object exists and agrees with the request
-Rejected      definitely not done; a repetition needs a new key if Stripe stored the answer
-NotExecuted   stopped before execution (limits, locks, credentials); the same key may be used again, no attempt is consumed
-Unknown       money may have moved; only the same key may be used, until a look-up at the provider
+Succeeded     the object exists and agrees with the request Rejected      definitely not done; a
+repetition needs a new key if Stripe stored the answer NotExecuted   stopped before execution
+(limits, locks, credentials); the same key may be used again, no attempt is consumed Unknown
+money may have moved; only the same key may be used, until a look-up at the provider
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,8 @@ class Hindrance(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The object exists at Stripe, and its id, amount, currency and transfer agree with the request."""
+    """The object exists at Stripe, and its id, amount, currency and transfer agree with the
+    request."""
 
     stripe_id: str
     """`tr_…` for a transfer, `trr_…` for a reversal."""
@@ -37,27 +38,32 @@ class Succeeded:
     """Minor units, as Stripe answers."""
     request_id: str | None = None
     replayed: bool = False
-    """True if Stripe answered from its idempotency store: an earlier call of ours had made the object."""
+    """True if Stripe answered from its idempotency store: an earlier call of ours had made the
+    object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A definite refusal: 400, 402 or 404 with a parsed error that is not an `idempotency_error`."""
+    """A definite refusal: 400, 402 or 404 with a parsed error that is not an
+    `idempotency_error`."""
 
     status: int
     code: str | None
     message: str
     stored: bool
-    """True if Stripe keeps answering this key with this error (`Stripe-Should-Retry: false`, or a replay)."""
+    """True if Stripe keeps answering this key with this error (`Stripe-Should-Retry: false`, or a
+    replay)."""
     param: str | None = None
     request_id: str | None = None
     says_reversed: bool = False
-    """True if its message claims that nothing is left to reverse: a hint for a look-up, never a proof."""
+    """True if its message claims that nothing is left to reverse: a hint for a look-up, never a
+    proof."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotExecuted:
-    """A call that the provider did not begin. The same key may be used again, and no attempt is consumed."""
+    """A call that the provider did not begin. The same key may be used again, and no attempt is
+    consumed."""
 
     why: Hindrance
     message: str
@@ -66,12 +72,14 @@ class NotExecuted:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """An unknown outcome, so money may have moved: 5xx, time-out, reset, an unreadable or disagreeing answer."""
+    """An unknown outcome, so money may have moved: 5xx, time-out, reset, an unreadable or
+    disagreeing answer."""
 
     why: str
-    """A short stable word: `http_503`, `timeout`, `connection`, `unreadable`, `disagrees`, `idempotency_error`, `cancelled`,
-    `look_up_failed`, `incomplete` (a list with a hole), `lease_lost`, `rejected_while_open`, or `bug:<type>` for an error in
-    this code, which is retried under the same key and raises an alarm."""
+    """A short stable word: `http_503`, `timeout`, `connection`, `unreadable`, `disagrees`,
+    `idempotency_error`, `cancelled`, `look_up_failed`, `incomplete` (a list with a hole),
+    `lease_lost`, `rejected_while_open`, or `bug:<type>` for an error in this code, which is retried
+    under the same key and raises an alarm."""
     message: str
     status: int | None = None
     request_id: str | None = None
@@ -103,7 +111,8 @@ class ProviderSignal(StrEnum):
 
 
 def signal_of(answer: object) -> ProviderSignal:
-    """Return the signal of an answer to a call or a look-up. Any object of a provider is an `ANSWER`."""
+    """Return the signal of an answer to a call or a look-up. Any object of a provider is an
+    `ANSWER`."""
     match answer:
         case Rejected(status=404):
             return ProviderSignal.NOT_FOUND
@@ -116,7 +125,11 @@ def signal_of(answer: object) -> ProviderSignal:
         case Unknown(status=int(status)):
             return ProviderSignal.SILENCE if status >= 500 else ProviderSignal.ANSWER
         case Unknown(why=why):
-            return ProviderSignal.SILENCE if why in ("timeout", "connection", "unreadable") else ProviderSignal.NOTHING
+            return (
+                ProviderSignal.SILENCE
+                if why in ("timeout", "connection", "unreadable")
+                else ProviderSignal.NOTHING
+            )
         case LookUpFailed():
             return answer.signal
         case NotAtStripe():
@@ -126,7 +139,8 @@ def signal_of(answer: object) -> ProviderSignal:
 
 
 class LookUpFailed(Exception):
-    """A provider's records could not be read completely, so nothing is known about their content."""
+    """A provider's records could not be read completely, so nothing is known about their
+    content."""
 
     def __init__(self, why: str, signal: ProviderSignal = ProviderSignal.ANSWER) -> None:
         self.signal = signal
@@ -134,4 +148,5 @@ class LookUpFailed(Exception):
 
 
 class NotAtStripe(Exception):
-    """Stripe answered that the transfer does not exist for this API key (404 `resource_missing`)."""
+    """Stripe answered that the transfer does not exist for this API key (404
+    `resource_missing`)."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 LONGEST_NAME = 30
-"""Maximum number of characters. The PSP documents exactly 30 for its ids; its code also takes shorter ones."""
+"""Maximum number of characters. The PSP documents exactly 30 for its ids; its code also takes
+shorter ones."""
 _FITTING = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NAME}}}")
 _DERIVED = re.compile(r"tl_[a-z2-7]{27}")
 
@@ -23,8 +24,8 @@ class PaymentAtPsp:
     amount: int
     currency: str
     status: str
-    """`succeeded`, `failed`, `processing`, `requires_…`, `cancelled`, `partially_captured` and others; an unknown one is not
-    final."""
+    """`succeeded`, `failed`, `processing`, `requires_…`, `cancelled`, `partially_captured` and
+    others; an unknown one is not final."""
     amount_received: int | None = None
     connector_transaction_id: str | None = None
     order_id: str | None = None
@@ -34,7 +35,8 @@ class PaymentAtPsp:
     updated_at: datetime | None = field(default=None, compare=False)
     """When its status last changed; None if the PSP does not show it."""
     client_secret: str | None = field(default=None, repr=False)
-    """Secret with which the buyer's browser confirms the payment; must not be shown to anyone else."""
+    """Secret with which the buyer's browser confirms the payment; must not be shown to anyone
+    else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,11 @@ class RefundAtPsp:
 
 
 def name_at_psp(our_id: str) -> str:
-    """Return the name of `our_id` at the PSP: the id itself if it fits, else 30 characters derived from it.
+    """Return the name of `our_id` at the PSP: the id itself if it fits, else 30 characters derived
+    from it.
 
-    The name never changes, and different ids have different names. An id that looks like a derived name is not used itself,
-    since it could be the derived name of another id.
+    The name never changes, and different ids have different names. An id that looks like a derived
+    name is not used itself, since it could be the derived name of another id.
     """
     if _FITTING.fullmatch(our_id) and not _DERIVED.fullmatch(our_id):
         return our_id

@@ -1,6 +1,7 @@
 """Reasons for deferring an operation or giving it up, and the events that an operation waits for.
 
-Facts store the values as plain strings, which compare equal to the members. The values are permanent.
+Facts store the values as plain strings, which compare equal to the members. The values are
+permanent.
 """
 
 from enum import StrEnum

@@ -17,7 +17,8 @@ class TransferBody(TypedDict):
 
 @final
 class ReversalBody(TypedDict):
-    """`POST /v1/transfers/{stripe_transfer_id}/reversals`. `amount` is in minor units of the transfer's currency."""
+    """`POST /v1/transfers/{stripe_transfer_id}/reversals`. `amount` is in minor units of the
+    transfer's currency."""
 
     stripe_transfer_id: str
     amount: int
@@ -38,11 +39,13 @@ class PaymentBody(TypedDict):
 
 @final
 class RefundBody(TypedDict):
-    """`POST /refunds`. `refund_id` comes from `name_at_psp(refund_id)`; the PSP refuses unknown members."""
+    """`POST /refunds`. `refund_id` comes from `name_at_psp(refund_id)`; the PSP refuses unknown
+    members."""
 
     refund_id: str
     payment_id: str
     amount: int
     metadata: NotRequired[dict[str, str]]
     reason: NotRequired[str]
-    """Behind a Stripe connector only `duplicate`, `fraudulent` and `requested_by_customer` are taken."""
+    """Behind a Stripe connector only `duplicate`, `fraudulent` and `requested_by_customer` are
+    taken."""

@@ -15,9 +15,11 @@ class Policy:
     base: timedelta = timedelta(minutes=1)
     maximum: timedelta = timedelta(hours=1)
     call_timeout: timedelta = timedelta(seconds=30)
-    """An older call has ended on our side; a look-up that has to prove absence begins no earlier."""
+    """An older call has ended on our side; a look-up that has to prove absence begins no
+    earlier."""
     key_lifetime: timedelta = timedelta(hours=23)
-    """Stripe may forget an idempotency key after 24 h; an older key is not used before a look-up at Stripe."""
+    """Stripe may forget an idempotency key after 24 h; an older key is not used before a look-up at
+    Stripe."""
     funds_interval: timedelta = timedelta(hours=6)
     funds_deadline: timedelta = timedelta(days=45)
     clock_leeway: timedelta = timedelta(hours=1)

@@ -20,7 +20,8 @@ class Send(NamedTuple):
 
 
 class LookUp(NamedTuple):
-    """A look-up in the provider's records. Nothing is recorded before, since reading moves no money."""
+    """A look-up in the provider's records. Nothing is recorded before, since reading moves no
+    money."""
 
     what: str
     since: datetime
@@ -38,5 +39,6 @@ Step = Send | LookUp | Rest
 
 
 def proves_absence(look: LookUp | None, operation: Operation) -> bool:
-    """Return whether an object that a look-up did not find is absent. A call that began later may have made it since."""
+    """Return whether an object that a look-up did not find is absent. A call that began later may
+    have made it since."""
     return look is None or (look.what, look.attempt) == (operation.what, operation.attempt)

@@ -1,4 +1,5 @@
-"""Aggregate of a refund to a buyer: from the request to the decision of the PSP and its later correction."""
+"""Aggregate of a refund to a buyer: from the request to the decision of the PSP and its later
+correction."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -47,7 +48,8 @@ class Refund(RefundState, topic=TOPIC, opening=Opened):
         reason: str | None,
         explicit: Mapping[str, int] | None,
     ) -> None:
-        """Check that a repeated request is equal. Raises ContentDiffers, which names the members that differ."""
+        """Check that a repeated request is equal. Raises ContentDiffers, which names the members
+        that differ."""
         same = {
             "order_id": self.order_id == order_id,
             "amount": amount in (None, self.amount),
@@ -56,14 +58,23 @@ class Refund(RefundState, topic=TOPIC, opening=Opened):
             "allocation": explicit is None or explicit == self.explicit,
         }
         if not all(same.values()):
-            raise ContentDiffers("refund", self.refund_id, [name for name, equal in same.items() if not equal])
+            raise ContentDiffers(
+                "refund", self.refund_id, [name for name, equal in same.items() if not equal]
+            )
 
     def name(self, refund_id: str, psp_refund_id: str | None, now: datetime) -> None:
-        """Record the caller's name of the refund. Raises ContentDiffers if a caller has named it differently."""
+        """Record the caller's name of the refund. Raises ContentDiffers if a caller has named it
+        differently."""
         if refund_id != self.refund_id:
             if self.refund_id not in (self.key, self.psp_refund_id):
                 raise ContentDiffers("refund", self.refund_id, ["refund_id"])
-            self.record(Named(**self.next(now), refund_id=refund_id, psp_refund_id=psp_refund_id or self.psp_refund_id))
+            self.record(
+                Named(
+                    **self.next(now),
+                    refund_id=refund_id,
+                    psp_refund_id=psp_refund_id or self.psp_refund_id,
+                )
+            )
 
     def submit(self, psp_refund_id: str, ask_at: datetime, now: datetime) -> None:
         """Record that the PSP acknowledged it; without a decision by `ask_at` the PSP is asked."""

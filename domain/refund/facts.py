@@ -25,7 +25,8 @@ class CallStarted(Fact):
 
 
 class AttemptDeferred(Fact):
-    """The PSP has not decided: it is called again under the same name, or asked about the refund."""
+    """The PSP has not decided: it is called again under the same name, or asked about the
+    refund."""
 
     TOPIC = "ledger.refund.attempt_deferred"
     why: str
@@ -85,7 +86,8 @@ class RefundOpening(TypedDict):
 
 
 class Opened(Opening):
-    """A refund became known: requested here (`requested`), or reported by the PSP or the marketplace (`submitted`)."""
+    """A refund became known: requested here (`requested`), or reported by the PSP or the
+    marketplace (`submitted`)."""
 
     TOPIC = "ledger.refund.opened"
     refund_id: str
@@ -132,7 +134,10 @@ class Submitted(Fact):
     def apply(self, aggregate: RefundState) -> None:
         aggregate.psp_refund_id = self.psp_refund_id
         attempt = aggregate.operation.attempt if aggregate.operation is not None else 0
-        aggregate.operation, aggregate.next_retry_at = Operation(REFUND, attempt=attempt), self.next_retry_at
+        aggregate.operation, aggregate.next_retry_at = (
+            Operation(REFUND, attempt=attempt),
+            self.next_retry_at,
+        )
         enter(aggregate, RefundStatus.SUBMITTED)
 
 
@@ -170,4 +175,6 @@ class UnderReview(Fact):
         end(aggregate, RefundStatus.REVIEW)
 
 
-AnyRefundFact = Opened | Named | CallStarted | AttemptDeferred | Submitted | Succeeded | Failed | UnderReview
+AnyRefundFact = (
+    Opened | Named | CallStarted | AttemptDeferred | Submitted | Succeeded | Failed | UnderReview
+)

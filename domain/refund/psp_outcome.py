@@ -1,8 +1,9 @@
 """Calls to the PSP for a refund: next step, frozen body, and outcomes that do not end the refund.
 
-The intent is recorded before the call, the outcome in an append of its own. The PSP identifies a refund by its name and never
-forgets it, so the same call may be repeated without limit and moves the money once. Its client looks a refused refund up,
-so a refusal is definite, unless an earlier call may still be under way.
+The intent is recorded before the call, the outcome in an append of its own. The PSP identifies a
+refund by its name and never forgets it, so the same call may be repeated without limit and moves
+the money once. Its client looks a refused refund up, so a refusal is definite, unless an earlier
+call may still be under way.
 """
 
 from datetime import datetime, timedelta
@@ -25,7 +26,8 @@ FOR_EVER = timedelta(days=36_500)
 CONNECTORS_REASONS = frozenset({"duplicate", "fraudulent", "requested_by_customer"})
 """The only reasons that every connector takes; any other text is sent as metadata."""
 NOT_YET = frozenset({"IR_14"})
-"""Codes of refusals because of the present state of the payment, which changes: repeated until no attempt is left."""
+"""Codes of refusals because of the present state of the payment, which changes: repeated until no
+attempt is left."""
 
 
 def begin(refund: Refund, now: datetime, policy: Policy) -> Step:
@@ -43,7 +45,9 @@ def begin(refund: Refund, now: datetime, policy: Policy) -> Step:
     if not operation.must_look_up(now, policy):
         return _send(refund, operation, now)
     if (ends_by := operation.under_way_until(now, policy)) is not None:
-        postpone(refund, DeferralReason.LOOK_UP_LATER, "A call may still be under way.", ends_by, now)
+        postpone(
+            refund, DeferralReason.LOOK_UP_LATER, "A call may still be under way.", ends_by, now
+        )
         return Rest("a call may still be under way")
     return LookUp(REFUND, refund.created_on, operation.attempt)
 
@@ -70,8 +74,11 @@ def _body(refund: Refund) -> RefundBody:
     return body
 
 
-def record_failure(refund: Refund, attempt: int, failure: Failure, now: datetime, policy: Policy) -> str | None:
-    """Record the outcome of a call that did not succeed; return the reason if the refund has definitely failed.
+def record_failure(
+    refund: Refund, attempt: int, failure: Failure, now: datetime, policy: Policy
+) -> str | None:
+    """Record the outcome of a call that did not succeed; return the reason if the refund has
+    definitely failed.
 
     An outcome that comes too late changes nothing.
     """
@@ -84,7 +91,9 @@ def record_failure(refund: Refund, attempt: int, failure: Failure, now: datetime
         case NotExecuted():
             # an earlier call of ours may hold the lock
             executing = failure.why is Hindrance.LOCK_TIMEOUT and operation.attempt > 1
-            refund.defer(deferral.not_executed(operation, failure, now, policy, executing=executing), now)
+            refund.defer(
+                deferral.not_executed(operation, failure, now, policy, executing=executing), now
+            )
         case Unknown():
             refund.defer(deferral.unknown(operation, failure, now, policy), now)
         case _:
@@ -92,13 +101,17 @@ def record_failure(refund: Refund, attempt: int, failure: Failure, now: datetime
     return None
 
 
-def _record_rejection(refund: Refund, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> str | None:
+def _record_rejection(
+    refund: Refund, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
+) -> str | None:
     if operation.unknown:
         refund.defer(deferral.refused_while_open(operation, outcome, now), now)
         return None
     if outcome.code in NOT_YET and operation.retry_count < policy.max_retries:
         until = now + policy.delay(operation.retry_count)
-        refund.defer(deferral.refused(operation, DeferralReason.NOT_YET, outcome, until, spent=1), now)
+        refund.defer(
+            deferral.refused(operation, DeferralReason.NOT_YET, outcome, until, spent=1), now
+        )
         return None
     return f"{outcome.code or outcome.status}: {outcome.message}"
 
@@ -110,26 +123,36 @@ def give_back(refund: Refund, attempt: int, why: str, now: datetime) -> None:
         refund.defer(deferral.given_back(operation, why, now), now)
 
 
-def ask_again(refund: Refund, why: DeferralReason, detail: str, now: datetime, policy: Policy) -> None:
+def ask_again(
+    refund: Refund, why: DeferralReason, detail: str, now: datetime, policy: Policy
+) -> None:
     """Ask the PSP again, less and less often, since it has not decided."""
     operation = refund.operation
     assert operation is not None
     refund.defer(deferral.repeated(operation, why, detail, now, policy), now)
 
 
-def postpone(refund: Refund, why: DeferralReason, detail: str, until: datetime, now: datetime) -> None:
+def postpone(
+    refund: Refund, why: DeferralReason, detail: str, until: datetime, now: datetime
+) -> None:
     """Repeat the same step later: nothing was learned, and no attempt is consumed."""
     operation = refund.operation
     if operation is not None:
         postponed = deferral.postponed(operation, why, detail, until)
-        refund.defer(postponed._replace(look_first=operation.look_first), now)  # shown in the fact; the operation keeps it
+        refund.defer(
+            postponed._replace(look_first=operation.look_first), now
+        )  # shown in the fact; the operation keeps it
 
 
 def record_absence(refund: Refund, detail: str, now: datetime) -> str | None:
-    """Send the refund again, since the PSP does not have it; with no attempt left, return the reason of its failure."""
+    """Send the refund again, since the PSP does not have it; with no attempt left, return the
+    reason of its failure."""
     operation = refund.operation
     assert operation is not None
     if operation.exhausted:
-        return f"The payment provider was called {operation.attempt} times and has no such refund: {detail}"
+        return (
+            f"The payment provider was called {operation.attempt} times and has no such refund: "
+            f"{detail}"
+        )
     refund.defer(deferral.absent(operation, detail, now, epoch=operation.epoch), now)
     return None

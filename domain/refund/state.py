@@ -24,7 +24,8 @@ class RefundStatus(StrEnum):
 
 
 REFUND = "refund"
-"""The one operation of a refund. Its key is the id of the refund and has no epochs, since the PSP never forgets a name."""
+"""The one operation of a refund. Its key is the id of the refund and has no epochs, since the PSP
+never forgets a name."""
 
 
 _R = RefundStatus
@@ -43,7 +44,8 @@ REFUND_TRANSITIONS: Mapping[RefundStatus, frozenset[RefundStatus]] = MappingProx
 
 
 class Part(TypedDict):
-    """The part of a refund that one transfer of one seller bears; `reversal_id` is None if less was sent instead."""
+    """The part of a refund that one transfer of one seller bears; `reversal_id` is None if less was
+    sent instead."""
 
     seller_id: str
     amount: int
@@ -53,7 +55,8 @@ class Part(TypedDict):
 
 
 class RefundState(Stream):
-    """State of one refund. `key` is the id under which the refund was first recorded; the order and its transfers use it."""
+    """State of one refund. `key` is the id under which the refund was first recorded; the order and
+    its transfers use it."""
 
     def __init__(self) -> None:
         self.status: RefundStatus

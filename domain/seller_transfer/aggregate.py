@@ -1,10 +1,12 @@
 """Aggregate of a seller transfer: the money to one seller for one cause, and all its reversals.
 
-It has the commands of refunds, operators and the payment hold. `transfer_outcome`, `reversal_outcome` and `external_reversals`
-record the answers of Stripe; `domain.order.recovery` decides how much the refunds of an order take from each transfer.
+It has the commands of refunds, operators and the payment hold. `transfer_outcome`,
+`reversal_outcome` and `external_reversals` record the answers of Stripe; `domain.order.recovery`
+decides how much the refunds of an order take from each transfer.
 
-The payment hold keeps back unsent transfers after a report that a payment, recorded as succeeded, has failed. It ends
-by `retry` or `resolve`. Refunds go on meanwhile: they reduce or cancel a transfer that is held back.
+The payment hold keeps back unsent transfers after a report that a payment, recorded as succeeded,
+has failed. It ends by `retry` or `resolve`. Refunds go on meanwhile: they reduce or cancel a
+transfer that is held back.
 """
 
 from collections.abc import Mapping
@@ -32,7 +34,9 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         """Open a transfer that is due at once. Its id follows from order, seller and cause."""
         order_id = opening["order_id"]
         fact = facts.Created(
-            originator_id=transfer_stream(order_id, opening["seller_id"], opening.get("cause", SALE)),
+            originator_id=transfer_stream(
+                order_id, opening["seller_id"], opening.get("cause", SALE)
+            ),
             originator_version=1,
             originator_topic=TOPIC,
             timestamp=now,
@@ -52,7 +56,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         by_actor = isinstance(fact, facts.Reopened) and operator_may(self.status, after)
         return by_actor or can_transition(self.status, after)
 
-    # --- deferrals and the payment hold -----------------------------------------------------------------------------
+    # --- deferrals and the payment hold -----------------------------------------------------------
 
     def defer(self, deferral: Deferral, now: datetime) -> None:
         """Record that the running operation goes on later."""
@@ -82,12 +86,14 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         self.stay_held(now)
 
     def hold_back(self, why: str, now: datetime) -> None:
-        """Take an unsent transfer out of the work queue; for an open call, its outcome is first looked up at Stripe."""
+        """Take an unsent transfer out of the work queue; for an open call, its outcome is first
+        looked up at Stripe."""
         if self.operation is not None and self.status in UNSENT:
             self._hold_back(self.operation, why, now)
 
     def stay_held(self, now: datetime) -> None:
-        """Hold the transfer back again after a step that has not paid it, once nothing can be at Stripe."""
+        """Hold the transfer back again after a step that has not paid it, once nothing can be at
+        Stripe."""
         if self.held is not None and self.operation is not None and not self.operation.open:
             self._hold_back(self.operation, self.held, now)
 
@@ -97,12 +103,16 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         if not operation.open:
             self.forgo_queue(now)
 
-    # --- refunds ----------------------------------------------------------------------------------------------------
+    # --- refunds ----------------------------------------------------------------------------------
 
     def take_back(self, refund_id: str, amount: int, now: datetime) -> None:
-        """Take `amount` back for a refund: by sending less, or by a reversal, now or later. Raises ValueError beyond `room`."""
+        """Take `amount` back for a refund: by sending less, or by a reversal, now or later. Raises
+        ValueError beyond `room`."""
         if not 0 < amount <= self.room:
-            raise ValueError(f"{amount} is to be taken back from transfer {self.id}, which has room for {self.room}.")
+            raise ValueError(
+                f"{amount} is to be taken back from transfer {self.id}, which has room for "
+                f"{self.room}."
+            )
         if self.unsent and not self.unverified:
             self._reduce(refund_id, amount, now)
         elif self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
@@ -118,13 +128,21 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         # a key that was used belongs to one body from then on
         epoch = 1 if operation is None else operation.epoch + (operation.epoch_began is not None)
         left = self.amount - amount
-        self.record(facts.AmountReduced(**self.next(now), refund_id=refund_id, by=amount, amount=left, epoch=epoch))
+        self.record(
+            facts.AmountReduced(
+                **self.next(now), refund_id=refund_id, by=amount, amount=left, epoch=epoch
+            )
+        )
 
     def _reversal_id(self, refund_id: str) -> str:
-        rounds = (str(reversal_name(self.id, refund_id, n)) for n in range(1, len(self.reversals) + 2))
+        rounds = (
+            str(reversal_name(self.id, refund_id, n)) for n in range(1, len(self.reversals) + 2)
+        )
         return next(name for name in rounds if name not in self.reversals)
 
-    def _requested(self, reversal_id: str, refund_id: str | None, amount: int, now: datetime) -> facts.ReversalRequested:
+    def _requested(
+        self, reversal_id: str, refund_id: str | None, amount: int, now: datetime
+    ) -> facts.ReversalRequested:
         return facts.ReversalRequested(
             **self.next(now),
             reversal_id=reversal_id,
@@ -152,9 +170,14 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
 
     def release_queue(self, now: datetime) -> None:
         """Request the reversal that waited longest, if the status of the transfer allows it."""
-        if self.queue and self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
+        if self.queue and self.status in (
+            TransferStatus.COMPLETED,
+            TransferStatus.PARTIALLY_REVERSED,
+        ):
             reversal = self.queue[0]
-            self.record(self._requested(reversal.reversal_id, reversal.refund_id, reversal.amount, now))
+            self.record(
+                self._requested(reversal.reversal_id, reversal.refund_id, reversal.amount, now)
+            )
 
     def forgo_queue(self, now: datetime) -> None:
         """Replace waiting reversals by reductions, since Stripe definitely refused the transfer."""
@@ -168,10 +191,15 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             self._withdraw(reversal, reversal.refund_id or "", now)
 
     def withdraw(self, reversal: Reversal, amount: int, cause_id: str, now: datetime) -> int:
-        """Withdraw up to `amount` of an unsent reversal and return how much. If its call is open, contest it and return 0."""
+        """Withdraw up to `amount` of an unsent reversal and return how much. If its call is open,
+        contest it and return 0."""
         if self.is_open(reversal):
             if not reversal.contested:
-                self.record(facts.ReversalContested(**self.next(now), reversal_id=reversal.reversal_id, cause_id=cause_id))
+                self.record(
+                    facts.ReversalContested(
+                        **self.next(now), reversal_id=reversal.reversal_id, cause_id=cause_id
+                    )
+                )
             return 0
         if reversal.amount <= amount:
             self._withdraw(reversal, cause_id, now)
@@ -195,19 +223,29 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
 
     def _lower(self, reversal: Reversal, amount: int, cause_id: str, now: datetime) -> None:
         operation = self.operation
-        sent = operation is not None and operation.what == reversal.reversal_id and operation.epoch_began is not None
+        sent = (
+            operation is not None
+            and operation.what == reversal.reversal_id
+            and operation.epoch_began is not None
+        )
         epoch = operation.epoch + sent if operation is not None else 1
         self.record(
             facts.ReversalReduced(
-                **self.next(now), reversal_id=reversal.reversal_id, amount=amount, cause_id=cause_id, epoch=epoch
+                **self.next(now),
+                reversal_id=reversal.reversal_id,
+                amount=amount,
+                cause_id=cause_id,
+                epoch=epoch,
             )
         )
 
     def undone_since(self, reduced: Mapping[str, int]) -> list[str]:
         """Return the refunds with smaller reductions than in `reduced`, since Stripe paid more."""
-        return [refund_id for refund_id, by in reduced.items() if self.reductions.get(refund_id, 0) < by]
+        return [
+            refund_id for refund_id, by in reduced.items() if self.reductions.get(refund_id, 0) < by
+        ]
 
-    # --- operators --------------------------------------------------------------------------------------------------
+    # --- operators --------------------------------------------------------------------------------
 
     def retry(self, actor: str, reason: str, now: datetime) -> None:
         """Make the next attempt now. Reopens `permanently_failed` and ends the payment hold.
@@ -219,7 +257,11 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         if self.status is TransferStatus.PERMANENTLY_FAILED:
             self._reopen(actor, reason, now)
         elif self.operation is not None:
-            self.record(facts.RetryRequested(**self.next(now), actor=actor, reason=reason, next_retry_at=now))
+            self.record(
+                facts.RetryRequested(
+                    **self.next(now), actor=actor, reason=reason, next_retry_at=now
+                )
+            )
         else:
             raise NothingToRetry(self.id, f"it is {self.status} and no call to Stripe is due")
 
@@ -241,20 +283,29 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
     def _reopen_reversal(self, actor: str, reason: str, now: datetime) -> None:
         reversal = self.owed
         if reversal is None:
-            raise NothingToRetry(self.id, "no refund is owed a reversal of it now; use `resolve` to end it")
+            raise NothingToRetry(
+                self.id, "no refund is owed a reversal of it now; use `resolve` to end it"
+            )
         self.reopen(actor, reason, now, reversal)
 
     @property
     def owed(self) -> Reversal | None:
-        """Return the reversal that a permanently failed transfer owes: the failed one, else the oldest that waits."""
+        """Return the reversal that a permanently failed transfer owes: the failed one, else the
+        oldest that waits."""
         live = [reversal for reversal in self.reversals.values() if reversal.live]
         stuck = (reversal for reversal in live if reversal.state is ReversalStatus.FAILED)
         return next(stuck, live[0] if live else None)
 
     def reopen(
-        self, actor: str, reason: str, now: datetime, reversal: Reversal | None = None, to: TransferStatus | None = None
+        self,
+        actor: str,
+        reason: str,
+        now: datetime,
+        reversal: Reversal | None = None,
+        to: TransferStatus | None = None,
     ) -> None:
-        """Reopen a permanently failed transfer, or, once it is paid, this reversal of it (None: no reversal is owed).
+        """Reopen a permanently failed transfer, or, once it is paid, this reversal of it (None: no
+        reversal is owed).
 
         The amount due now is sent, after a look-up at Stripe.
         """
@@ -275,13 +326,17 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         )
 
     def backfill(self, stripe_transfer_id: str, actor: str, evidence: str, now: datetime) -> None:
-        """Record the missing Stripe id of a paid transfer. Raises ContentDiffers when it has another one."""
+        """Record the missing Stripe id of a paid transfer. Raises ContentDiffers when it has
+        another one."""
         if self.stripe_transfer_id not in (None, stripe_transfer_id):
             raise ContentDiffers("transfer", str(self.id), ["stripe_transfer_id"])
         if self.stripe_transfer_id is None:
             self.record(
                 facts.StripeTransferIdBackfilled(
-                    **self.next(now), stripe_transfer_id=stripe_transfer_id, actor=actor, evidence=evidence
+                    **self.next(now),
+                    stripe_transfer_id=stripe_transfer_id,
+                    actor=actor,
+                    evidence=evidence,
                 )
             )
 
@@ -289,7 +344,8 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
 def causes_to_recover(transfer: SellerTransfer, reduced: Mapping[str, int]) -> list[str]:
     """Return the causes for which shares must be recovered again after an outcome.
 
-    These are causes that disappeared during the call, and refunds with reductions that did not happen since `reduced`.
+    These are causes that disappeared during the call, and refunds with reductions that did not
+    happen since `reduced`.
     """
     return [*causes_vanished(transfer), *transfer.undone_since(reduced)]
 
@@ -298,5 +354,13 @@ def causes_vanished(transfer: SellerTransfer) -> list[str]:
     """Return the refunds that had disappeared when a reversal for them got its outcome."""
     operation = transfer.operation
     still_open = operation.what if operation is not None and operation.open else None
-    contested = [c for c in transfer.reversals.values() if c.contested and c.state is not ReversalStatus.WITHDRAWN]
-    return [reversal.refund_id for reversal in contested if reversal.refund_id and reversal.reversal_id != still_open]
+    contested = [
+        c
+        for c in transfer.reversals.values()
+        if c.contested and c.state is not ReversalStatus.WITHDRAWN
+    ]
+    return [
+        reversal.refund_id
+        for reversal in contested
+        if reversal.refund_id and reversal.reversal_id != still_open
+    ]

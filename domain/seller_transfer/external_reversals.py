@@ -1,4 +1,5 @@
-"""Reversals that others made at Stripe: in its dashboard, by `reverse_transfer`, or by an older system."""
+"""Reversals that others made at Stripe: in its dashboard, by `reverse_transfer`, or by an older
+system."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,7 +27,8 @@ def external_reversals(transfer: SellerTransfer, seen: TransferAtStripe) -> list
         if made.reversal_id not in known
         and made.stripe_reversal_id not in settled
         and external_id(transfer.id, made.stripe_reversal_id) not in known
-        # ours, for a refund that a restore has lost: recorded as external, it would count again once the refund is reported
+        # ours, for a refund that a restore has lost: recorded as external, it would count again
+        # once the refund is reported
         and not names_ours(transfer, made)
     ]
     return _not_in_the_sum(transfer, unnamed)
@@ -35,19 +37,27 @@ def external_reversals(transfer: SellerTransfer, seen: TransferAtStripe) -> list
 def names_ours(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
     """Return whether its id says that this ledger made it.
 
-    An older system may have used similar ids, so for an imported transfer only ids derived from transfer and refund count.
+    An older system may have used similar ids, so for an imported transfer only ids derived from
+    transfer and refund count.
     """
     if not transfer.imported or made.refund_id is None:
         return not transfer.imported and may_be_ours(made.reversal_id)
-    return made.reversal_id in {str(reversal_name(transfer.id, made.refund_id, n)) for n in range(1, MOST_ROUNDS + 1)}
+    return made.reversal_id in {
+        str(reversal_name(transfer.id, made.refund_id, n)) for n in range(1, MOST_ROUNDS + 1)
+    }
 
 
-def _not_in_the_sum(transfer: SellerTransfer, unnamed: Sequence[ReversalAtStripe]) -> list[ReversalAtStripe]:
+def _not_in_the_sum(
+    transfer: SellerTransfer, unnamed: Sequence[ReversalAtStripe]
+) -> list[ReversalAtStripe]:
     """Return the reversals that `amount_reversed` does not contain yet.
 
-    Reversals from before an import, or several external ones together, are recorded as a sum: it contains the oldest.
+    Reversals from before an import, or several external ones together, are recorded as a sum: it
+    contains the oldest.
     """
-    summed = transfer.amount_reversed - sum(c.settled for c in transfer.reversals.values() if c.stripe_reversal_id)
+    summed = transfer.amount_reversed - sum(
+        c.settled for c in transfer.reversals.values() if c.stripe_reversal_id
+    )
     others: list[ReversalAtStripe] = []
     for made in unnamed:
         if made.amount <= summed:
@@ -63,11 +73,16 @@ def external_id(transfer_id: UUID, stripe_reversal_id: str) -> str:
 
 
 def record_external(
-    transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, note: str | None = None, only: str | None = None
+    transfer: SellerTransfer,
+    seen: TransferAtStripe,
+    now: datetime,
+    note: str | None = None,
+    only: str | None = None,
 ) -> None:
     """Record external reversals; while a reversal of ours runs, they wait for its outcome.
 
-    `note` names the way in which they were noticed, if not by an event of Stripe. `only` limits it to one of Stripe's ids.
+    `note` names the way in which they were noticed, if not by an event of Stripe. `only` limits it
+    to one of Stripe's ids.
     """
     if transfer.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
         for reversal in external_reversals(transfer, seen):
@@ -79,7 +94,8 @@ def record_external(
 def external_request(
     transfer: SellerTransfer, external: ReversalAtStripe, now: datetime, note: str | None = None
 ) -> facts.ReversalRequested:
-    """Build the request of an external reversal. Its outcome follows in the same append, so the ledger never sends it."""
+    """Build the request of an external reversal. Its outcome follows in the same append, so the
+    ledger never sends it."""
     return facts.ReversalRequested(
         **transfer.next(now),
         reversal_id=external_id(transfer.id, external.stripe_reversal_id),

@@ -1,7 +1,7 @@
 """The facts of a seller transfer: the business vocabulary of the ledger.
 
-`leads_to` is the status that a fact leads to, or None if the status stays. The opening facts and the facts about reversals
-are defined in modules of their own and belong to the same vocabulary.
+`leads_to` is the status that a fact leads to, or None if the status stays. The opening facts and
+the facts about reversals are defined in modules of their own and belong to the same vocabulary.
 """
 
 from datetime import datetime
@@ -38,7 +38,9 @@ class CallStarted(TransferFact):
 
     def change(self, transfer: TransferState) -> None:
         if transfer.operation is not None:
-            transfer.operation = transfer.operation.started(self.timestamp, self.attempt, self.epoch)
+            transfer.operation = transfer.operation.started(
+                self.timestamp, self.attempt, self.epoch
+            )
 
 
 class Completed(TransferFact):
@@ -53,12 +55,17 @@ class Completed(TransferFact):
 
     def change(self, transfer: TransferState) -> None:
         transfer.undo_reductions(self.amount - transfer.amount)
-        transfer.stripe_transfer_id, transfer.amount, transfer.paid = self.stripe_transfer_id, self.amount, True
+        transfer.stripe_transfer_id, transfer.amount, transfer.paid = (
+            self.stripe_transfer_id,
+            self.amount,
+            True,
+        )
         transfer.operation, transfer.next_retry_at, transfer.held = None, None, None
 
 
 class Failed(TransferFact):
-    """Stripe definitely refused the transfer. The next attempt is at `next_retry_at`, or when `waiting_for` is over."""
+    """Stripe definitely refused the transfer. The next attempt is at `next_retry_at`, or when
+    `waiting_for` is over."""
 
     TOPIC = "ledger.seller_transfer.failed"
     LEADS_TO = TransferStatus.FAILED
@@ -79,7 +86,14 @@ class Failed(TransferFact):
         transfer.next_retry_at = self.next_retry_at
         if transfer.operation is not None:
             at = self.next_retry_at or self.timestamp
-            failed = Deferral(self.reason, self.detail, at, self.retry_count, self.epoch, awaiting_since=self.awaiting_since)
+            failed = Deferral(
+                self.reason,
+                self.detail,
+                at,
+                self.retry_count,
+                self.epoch,
+                awaiting_since=self.awaiting_since,
+            )
             transfer.operation = transfer.operation.deferred(failed, self.timestamp)
 
 
@@ -113,7 +127,9 @@ class AttemptDeferred(TransferFact):
     def change(self, transfer: TransferState) -> None:
         transfer.next_retry_at = self.next_retry_at
         if self.why == DeferralReason.ABSENT:
-            transfer.evidence = {id_: what for id_, what in transfer.evidence.items() if what != self.what}
+            transfer.evidence = {
+                id_: what for id_, what in transfer.evidence.items() if what != self.what
+            }
         if transfer.operation is not None:
             transfer.operation = transfer.operation.deferred(self._deferral(), self.timestamp)
 
@@ -178,14 +194,17 @@ class PermanentlyFailed(TransferFact):
         transfer.next_retry_at, transfer.held = None, None
         operation = transfer.operation
         if operation is not None:
-            transfer.operation = operation._replace(in_call=False, unknown=False, look_first=True, exhausted=False)
+            transfer.operation = operation._replace(
+                in_call=False, unknown=False, look_first=True, exhausted=False
+            )
             reversal = transfer.reversals.get(operation.what)
             if reversal is not None:
                 transfer.reversals[operation.what] = reversal._replace(state=ReversalStatus.FAILED)
 
 
 class EvidenceHeld(TransferFact):
-    """Stripe holds an object that the present status cannot take. It raises an alarm, and the operation sends nothing more."""
+    """Stripe holds an object that the present status cannot take. It raises an alarm, and the
+    operation sends nothing more."""
 
     TOPIC = "ledger.seller_transfer.evidence_held"
     what: str
@@ -194,7 +213,8 @@ class EvidenceHeld(TransferFact):
     detail: str
     request_id: str | None = None
     unclaimed: bool = False
-    """The object does not carry an id of this ledger and only looks similar. An older system may have made it."""
+    """The object does not carry an id of this ledger and only looks similar. An older system may
+    have made it."""
 
     def change(self, transfer: TransferState) -> None:
         transfer.paid = transfer.paid or (self.what == TRANSFER and not self.unclaimed)
@@ -232,7 +252,8 @@ class RetryRequested(TransferFact):
 
 
 class Reopened(TransferFact):
-    """A named actor reopened a permanently failed transfer. A look-up at Stripe precedes the next call."""
+    """A named actor reopened a permanently failed transfer. A look-up at Stripe precedes the next
+    call."""
 
     TOPIC = "ledger.seller_transfer.reopened"
     to: str
@@ -256,13 +277,18 @@ class Reopened(TransferFact):
         before = transfer.operation
         what = self.reversal_id or TRANSFER
         same = before if before is not None and before.what == what else Operation(what)
-        transfer.operation = same._replace(epoch=self.epoch, epoch_began=None, retry_count=0, hindered=0, look_first=True)
+        transfer.operation = same._replace(
+            epoch=self.epoch, epoch_began=None, retry_count=0, hindered=0, look_first=True
+        )
         if self.reversal_id is not None:
-            transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(state=ReversalStatus.REQUESTED)
+            transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(
+                state=ReversalStatus.REQUESTED
+            )
 
 
 class Resolved(TransferFact):
-    """An operator ended the transfer, or one reversal of it (`reversal_id`), by evidence instead of a call to Stripe.
+    """An operator ended the transfer, or one reversal of it (`reversal_id`), by evidence instead of
+    a call to Stripe.
 
     `to` is the new status; None leaves the status.
     """
@@ -271,7 +297,8 @@ class Resolved(TransferFact):
     actor: str
     reason: str
     evidence: str
-    """An object that was read at Stripe (`tr_…`, `trr_…`), or a reference to the record of an event outside Stripe."""
+    """An object that was read at Stripe (`tr_…`, `trr_…`), or a reference to the record of an event
+    outside Stripe."""
     to: str | None = None
     reversal_id: str | None = None
     """The reversal that was paid outside Stripe or written off."""
@@ -282,7 +309,9 @@ class Resolved(TransferFact):
 
     def change(self, transfer: TransferState) -> None:
         if self.reversal_id is not None:
-            transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(state=ReversalStatus.RESOLVED)
+            transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(
+                state=ReversalStatus.RESOLVED
+            )
         if self.to is not None:
             transfer.operation, transfer.next_retry_at = None, None
         elif not transfer.paid:

@@ -1,7 +1,8 @@
-"""Manual resolution of a transfer that is stuck or held back: by an object at Stripe, or by a note about an event outside Stripe.
+"""Manual resolution of a transfer that is stuck or held back: by an object at Stripe, or by a note
+about an event outside Stripe.
 
-Nothing is sent. The object at Stripe is read first (`seen`) and recorded like any other answer. A note is recorded with its
-author, and the ledger does not ask Stripe for that money again.
+Nothing is sent. The object at Stripe is read first (`seen`) and recorded like any other answer. A
+note is recorded with its author, and the ledger does not ask Stripe for that money again.
 """
 
 from datetime import datetime
@@ -18,15 +19,24 @@ from domain.seller_transfer.stripe_call import stop
 from domain.seller_transfer.transfer_outcome import complete
 
 
-def resolve(transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime) -> None:
+def resolve(
+    transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
+) -> None:
     """Record that the transfer was paid outside Stripe, was written off, or is not owed any more.
 
-    `evidence` refers to the record of that. Raises NothingToResolve unless the transfer is permanently failed, held back, or
-    waits to be cleared after an import, and CallInFlight while a call is under way.
+    `evidence` refers to the record of that. Raises NothingToResolve unless the transfer is
+    permanently failed, held back, or waits to be cleared after an import, and CallInFlight while a
+    call is under way.
     """
     _require_stuck(transfer, now)
     if transfer.uncleared:
-        stop(transfer, FailureReason.CLEARED, "Whether the older system has paid it was decided by a person.", None, now)
+        stop(
+            transfer,
+            FailureReason.CLEARED,
+            "Whether the older system has paid it was decided by a person.",
+            None,
+            now,
+        )
     if not transfer.paid:
         _resolve_unpaid(transfer, actor, reason, evidence, now)
         return
@@ -34,11 +44,21 @@ def resolve(transfer: SellerTransfer, actor: str, reason: str, evidence: str, no
     transfer.reopen(actor, reason, now)
     full = transfer.amount_reversed >= transfer.amount
     to = TransferStatus.REVERSED if full else TransferStatus.PARTIALLY_REVERSED
-    _resolved(transfer, actor, reason, evidence, now, to, reversal.reversal_id if reversal is not None else None)
+    _resolved(
+        transfer,
+        actor,
+        reason,
+        evidence,
+        now,
+        to,
+        reversal.reversal_id if reversal is not None else None,
+    )
     transfer.release_queue(now)
 
 
-def _resolve_unpaid(transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime) -> None:
+def _resolve_unpaid(
+    transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
+) -> None:
     if transfer.settled_outside is not None:
         raise NothingToResolve(transfer.id, transfer.settled_outside)
     if transfer.amount > 0:
@@ -48,8 +68,11 @@ def _resolve_unpaid(transfer: SellerTransfer, actor: str, reason: str, evidence:
     _resolved(transfer, actor, reason, evidence, now, TransferStatus.CANCELLED)
 
 
-def resolve_by_transfer(transfer: SellerTransfer, seen: TransferAtStripe, actor: str, reason: str, now: datetime) -> None:
-    """Record a transfer at Stripe, made by any system, as the payment. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
+def resolve_by_transfer(
+    transfer: SellerTransfer, seen: TransferAtStripe, actor: str, reason: str, now: datetime
+) -> None:
+    """Record a transfer at Stripe, made by any system, as the payment. Raises NothingToResolve,
+    EvidenceDiffers, CallInFlight."""
     _require_stuck(transfer, now)
     if transfer.stripe_transfer_id is not None:
         raise NothingToResolve(transfer.id, f"it is paid by {transfer.stripe_transfer_id} already")
@@ -57,29 +80,57 @@ def resolve_by_transfer(transfer: SellerTransfer, seen: TransferAtStripe, actor:
         seen.stripe_transfer_id,
         destination=(seen.destination, transfer.destination),
         currency=(seen.currency, transfer.currency),
-        amount=(seen.amount, transfer.amount if seen.amount == transfer.amount else transfer.original),
+        amount=(
+            seen.amount,
+            transfer.amount if seen.amount == transfer.amount else transfer.original,
+        ),
         transfer_id=(seen.transfer_id or str(transfer.id), str(transfer.id)),
     )
     if not transfer.uncleared:
         transfer.reopen(actor, reason, now, to=TransferStatus.FAILED)
-    complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note=f"resolved by {actor}: {reason}")
+    complete(
+        transfer,
+        seen.stripe_transfer_id,
+        seen.amount,
+        None,
+        now,
+        note=f"resolved by {actor}: {reason}",
+    )
     _resolved(transfer, actor, reason, seen.stripe_transfer_id, now, None)
     record_external(transfer, seen, now)
 
 
 def resolve_by_reversal(
-    transfer: SellerTransfer, seen: TransferAtStripe, stripe_reversal_id: str, actor: str, reason: str, now: datetime
+    transfer: SellerTransfer,
+    seen: TransferAtStripe,
+    stripe_reversal_id: str,
+    actor: str,
+    reason: str,
+    now: datetime,
 ) -> None:
-    """Record a reversal at Stripe as the one that is owed. Raises NothingToResolve, EvidenceDiffers, CallInFlight."""
+    """Record a reversal at Stripe as the one that is owed. Raises NothingToResolve,
+    EvidenceDiffers, CallInFlight."""
     _require_stuck(transfer, now)
     reversal = transfer.owed
     if reversal is None:
-        raise NothingToResolve(transfer.id, "no refund is owed any reversal of it; say what happened by another evidence")
-    made = next((one for one in seen.reversals if one.stripe_reversal_id == stripe_reversal_id), None)
+        raise NothingToResolve(
+            transfer.id,
+            "no refund is owed any reversal of it; say what happened by another evidence",
+        )
+    made = next(
+        (one for one in seen.reversals if one.stripe_reversal_id == stripe_reversal_id), None
+    )
     if made is None or _known(transfer, made):
-        why = "is recorded already" if made is not None else f"is no reversal of {seen.stripe_transfer_id}"
+        why = (
+            "is recorded already"
+            if made is not None
+            else f"is no reversal of {seen.stripe_transfer_id}"
+        )
         raise EvidenceDiffers(stripe_reversal_id, why)
-    _require_equal(stripe_reversal_id, reversal_id=(made.reversal_id or reversal.reversal_id, reversal.reversal_id))
+    _require_equal(
+        stripe_reversal_id,
+        reversal_id=(made.reversal_id or reversal.reversal_id, reversal.reversal_id),
+    )
     transfer.reopen(actor, reason, now, reversal)
     complete_by(transfer, reversal.reversal_id, made, now, note=f"resolved by {actor}: {reason}")
     _resolved(transfer, actor, reason, stripe_reversal_id, now, None)
@@ -87,7 +138,9 @@ def resolve_by_reversal(
 
 
 def _known(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
-    return made.stripe_reversal_id in {reversal.stripe_reversal_id for reversal in transfer.reversals.values()}
+    return made.stripe_reversal_id in {
+        reversal.stripe_reversal_id for reversal in transfer.reversals.values()
+    }
 
 
 def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:
@@ -100,7 +153,9 @@ def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:
         return
     if transfer.held is not None:
         raise NothingToResolve(
-            transfer.id, "it is held back, and Stripe's books are read first for a call whose outcome is unknown"
+            transfer.id,
+            "it is held back, and Stripe's books are read first for a call whose outcome is "
+            "unknown",
         )
     raise NothingToResolve(transfer.id, f"it is {transfer.status}, not permanently_failed")
 

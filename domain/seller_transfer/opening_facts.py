@@ -29,15 +29,24 @@ class TransferOpening(TypedDict):
 
 def _identify(transfer: TransferState, fact: "Created | Imported") -> None:
     """Apply the fields that both opening facts have."""
-    transfer.order_id, transfer.seller_id, transfer.destination = fact.order_id, fact.seller_id, fact.destination
-    transfer.currency, transfer.transfer_group, transfer.cause = fact.currency, fact.transfer_group, fact.cause
+    transfer.order_id, transfer.seller_id, transfer.destination = (
+        fact.order_id,
+        fact.seller_id,
+        fact.destination,
+    )
+    transfer.currency, transfer.transfer_group, transfer.cause = (
+        fact.currency,
+        fact.transfer_group,
+        fact.cause,
+    )
     transfer.source_transaction = fact.source_transaction
     transfer.begun_at = fact.timestamp
     transfer.original = transfer.amount = fact.amount
 
 
 class Created(Opening):
-    """A seller is owed `amount` (minor units) for an order, or as compensation for a reversal without a cause."""
+    """A seller is owed `amount` (minor units) for an order, or as compensation for a reversal
+    without a cause."""
 
     TOPIC = "ledger.seller_transfer.created"
     order_id: str
@@ -58,7 +67,8 @@ class Created(Opening):
 
 
 class Imported(Opening):
-    """A row of an older system, imported as it was. Its past is evidence and consists of no facts of this ledger."""
+    """A row of an older system, imported as it was. Its past is evidence and consists of no facts
+    of this ledger."""
 
     TOPIC = "ledger.seller_transfer.imported"
     order_id: str
@@ -79,7 +89,8 @@ class Imported(Opening):
     reversal_id: str | None = None
     refund_id: str | None = None
     created_at: datetime | None = None
-    """When the older system made the transfer: Stripe may hold it since then. None: the instant is not known."""
+    """When the older system made the transfer: Stripe may hold it since then. None: the instant is
+    not known."""
     reversal_amount: int | None = None
     """Amount of a pending reversal; None: all that is not reversed yet."""
 
@@ -95,7 +106,13 @@ class Imported(Opening):
         paid = bool(self.stripe_transfer_id) or status not in unpaid
         aggregate.paid = paid or self.reversal_id is not None or self.amount_reversed > 0
         if self.reversal_id is not None and status is TransferStatus.REVERSAL_PENDING:
-            reversal = Reversal(self.reversal_id, self.refund_id, self.reversal_due, Reason.IMPORTED, ReversalStatus.REQUESTED)
+            reversal = Reversal(
+                self.reversal_id,
+                self.refund_id,
+                self.reversal_due,
+                Reason.IMPORTED,
+                ReversalStatus.REQUESTED,
+            )
             aggregate.reversals[self.reversal_id] = reversal
             aggregate.operation = self._open(self.reversal_id)
         elif not aggregate.paid and status is not TransferStatus.CANCELLED:
@@ -107,12 +124,14 @@ class Imported(Opening):
         enter(aggregate, status)
 
     def _open(self, what: str) -> Operation:
-        """Return an operation that begins with a look-up, since a call of the older system may have done it."""
+        """Return an operation that begins with a look-up, since a call of the older system may have
+        done it."""
         return Operation(what, retry_count=self.retry_count, unknown=True, look_first=True)
 
     @property
     def uncleared(self) -> bool:
-        """Return whether a person has to clear it: it may have been paid, and no time of its next attempt is given."""
+        """Return whether a person has to clear it: it may have been paid, and no time of its next
+        attempt is given."""
         return self.next_retry_at is None and self.status in UNSENT
 
     @property

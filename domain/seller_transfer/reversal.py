@@ -19,7 +19,9 @@ class Reason(StrEnum):
 
 def reason_of(cause_id: str | None) -> Reason:
     """Return `DISPUTE` if the id is that of a dispute, else `REFUND`."""
-    return Reason.DISPUTE if cause_id is not None and cause_id.startswith(DISPUTE) else Reason.REFUND
+    return (
+        Reason.DISPUTE if cause_id is not None and cause_id.startswith(DISPUTE) else Reason.REFUND
+    )
 
 
 class ReversalStatus(StrEnum):
@@ -50,21 +52,33 @@ class Reversal(NamedTuple):
     settled: int = 0
     """Amount that it added to `amount_reversed` of the transfer."""
     contested: bool = False
-    """True if its cause disappeared while the call was open: the outcome decides how much has to be given back."""
+    """True if its cause disappeared while the call was open: the outcome decides how much has to be
+    given back."""
 
     @property
     def live(self) -> bool:
         """Return whether it will take money, or could."""
-        return self.state in (ReversalStatus.QUEUED, ReversalStatus.REQUESTED, ReversalStatus.FAILED)
+        return self.state in (
+            ReversalStatus.QUEUED,
+            ReversalStatus.REQUESTED,
+            ReversalStatus.FAILED,
+        )
 
     @property
     def reserved(self) -> bool:
-        """Return whether its amount is unavailable to other reversals without being part of `amount_reversed`."""
+        """Return whether its amount is unavailable to other reversals without being part of
+        `amount_reversed`."""
         return self.live or self.state is ReversalStatus.RESOLVED
 
     @property
     def taken(self) -> int:
-        """Return the amount credited to its cause: reversed or still to be reversed, capped at the amount requested."""
-        if self.reason in (Reason.EXTERNAL, Reason.IMPORTED) or self.state == ReversalStatus.WITHDRAWN:
+        """Return the amount credited to its cause: reversed or still to be reversed, capped at the
+        amount requested."""
+        if (
+            self.reason in (Reason.EXTERNAL, Reason.IMPORTED)
+            or self.state == ReversalStatus.WITHDRAWN
+        ):
             return 0
-        return min(self.amount, self.settled) if self.state == ReversalStatus.REVERSED else self.amount
+        return (
+            min(self.amount, self.settled) if self.state == ReversalStatus.REVERSED else self.amount
+        )

@@ -1,4 +1,5 @@
-"""Facts about the reversals of a seller transfer. `domain.seller_transfer.facts` lists the whole vocabulary."""
+"""Facts about the reversals of a seller transfer. `domain.seller_transfer.facts` lists the whole
+vocabulary."""
 
 from datetime import datetime
 
@@ -41,12 +42,20 @@ class ReversalRequested(TransferFact):
 
     def change(self, transfer: TransferState) -> None:
         before = transfer.reversals.get(self.reversal_id)
-        reversal = Reversal(self.reversal_id, self.refund_id, self.amount, self.reason, ReversalStatus.REQUESTED)
-        transfer.reversals[self.reversal_id] = reversal._replace(contested=before is not None and before.contested)
+        reversal = Reversal(
+            self.reversal_id, self.refund_id, self.amount, self.reason, ReversalStatus.REQUESTED
+        )
+        transfer.reversals[self.reversal_id] = reversal._replace(
+            contested=before is not None and before.contested
+        )
         if self.reason == Reason.EXTERNAL:
             return  # its outcome is in the same append, and the running operation goes on
         running = transfer.operation
-        same = running if running is not None and running.what == self.reversal_id else Operation(self.reversal_id)
+        same = (
+            running
+            if running is not None and running.what == self.reversal_id
+            else Operation(self.reversal_id)
+        )
         transfer.operation, transfer.next_retry_at = same.again(self.epoch), self.next_retry_at
 
 
@@ -60,9 +69,15 @@ class ReversalReduced(TransferFact):
     epoch: int
 
     def change(self, transfer: TransferState) -> None:
-        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(amount=self.amount)
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(
+            amount=self.amount
+        )
         operation = transfer.operation
-        if operation is not None and operation.what == self.reversal_id and self.epoch != operation.epoch:
+        if (
+            operation is not None
+            and operation.what == self.reversal_id
+            and self.epoch != operation.epoch
+        ):
             transfer.operation = operation._replace(epoch=self.epoch, epoch_began=None)
 
 
@@ -83,20 +98,25 @@ class ReversalWithdrawn(TransferFact):
         return TransferStatus.PARTIALLY_REVERSED if self.in_flight else None
 
     def change(self, transfer: TransferState) -> None:
-        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(state=ReversalStatus.WITHDRAWN)
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(
+            state=ReversalStatus.WITHDRAWN
+        )
         if self.in_flight:
             transfer.operation, transfer.next_retry_at = None, None
 
 
 class ReversalContested(TransferFact):
-    """The cause of a reversal disappeared while its call was open; the reversed amount will be given back."""
+    """The cause of a reversal disappeared while its call was open; the reversed amount will be
+    given back."""
 
     TOPIC = "ledger.seller_transfer.reversal_contested"
     reversal_id: str
     cause_id: str
 
     def change(self, transfer: TransferState) -> None:
-        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(contested=True)
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(
+            contested=True
+        )
 
 
 class ReversalSettled(TransferFact):
@@ -117,9 +137,14 @@ class ReversalSettled(TransferFact):
     def change(self, transfer: TransferState) -> None:
         reversal = transfer.reversals[self.reversal_id]
         transfer.reversals[self.reversal_id] = reversal._replace(
-            state=ReversalStatus.REVERSED, settled=self.amount, stripe_reversal_id=self.stripe_reversal_id
+            state=ReversalStatus.REVERSED,
+            settled=self.amount,
+            stripe_reversal_id=self.stripe_reversal_id,
         )
-        transfer.amount_reversed, transfer.stripe_reversal_id = self.amount_reversed, self.stripe_reversal_id
+        transfer.amount_reversed, transfer.stripe_reversal_id = (
+            self.amount_reversed,
+            self.stripe_reversal_id,
+        )
         if transfer.operation is not None and transfer.operation.what == self.reversal_id:
             transfer.operation, transfer.next_retry_at = None, None
 

@@ -1,6 +1,8 @@
-"""Outcomes of `POST /v1/transfers/{id}/reversals` and of look-ups for a reversal, recorded in the transfer.
+"""Outcomes of `POST /v1/transfers/{id}/reversals` and of look-ups for a reversal, recorded in the
+transfer.
 
-The wording of a refusal decides nothing: the transfer and all its reversals are read again, and Stripe's records decide.
+The wording of a refusal decides nothing: the transfer and all its reversals are read again, and
+Stripe's records decide.
 """
 
 from datetime import datetime
@@ -16,7 +18,11 @@ from domain.provider_call.steps import LookUp, proves_absence
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.external_reversals import end_external, external_request, external_reversals
+from domain.seller_transfer.external_reversals import (
+    end_external,
+    external_request,
+    external_reversals,
+)
 from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
 from domain.seller_transfer.stripe_call import (
     EXTERNAL,
@@ -30,7 +36,8 @@ from domain.seller_transfer.stripe_call import (
 )
 
 NOT_ABOUT_FUNDS = ("parameter_", "account_", "amount_too_", "livemode_mismatch", "resource_missing")
-"""Prefixes of error codes that, according to the documentation, have nothing to do with a balance."""
+"""Prefixes of error codes that, according to the documentation, have nothing to do with a
+balance."""
 
 
 def needs_look_up(outcome: Outcome) -> bool:
@@ -52,23 +59,43 @@ def complete_reversal(
     Success always counts: an object that the present status cannot take is kept as evidence.
     """
     reversal = transfer.reversals.get(reversal_id)
-    if reversal is not None and reversal.state is ReversalStatus.FAILED and transfer.status is TransferStatus.PERMANENTLY_FAILED:
+    if (
+        reversal is not None
+        and reversal.state is ReversalStatus.FAILED
+        and transfer.status is TransferStatus.PERMANENTLY_FAILED
+    ):
         transfer.reopen(f"stripe:{stripe_reversal_id}", "Stripe holds the reversal", now, reversal)
         reversal = transfer.reversals[reversal_id]
     if reversal is not None and reversal.state is ReversalStatus.REQUESTED:
         end_reversal(transfer, reversal, stripe_reversal_id, amount, US, now, note, request_id)
         transfer.release_queue(now)
     elif reversal is None or reversal.stripe_reversal_id != stripe_reversal_id:
-        detail = f"Stripe holds {stripe_reversal_id} for a reversal that is {reversal.state if reversal else 'unknown'} here."
+        detail = (
+            f"Stripe holds {stripe_reversal_id} for a reversal that is "
+            f"{reversal.state if reversal else 'unknown'} here."
+        )
         keep_evidence(transfer, reversal_id, stripe_reversal_id, amount, detail, request_id, now)
 
 
 def complete_by(
-    transfer: SellerTransfer, reversal_id: str, made: ReversalAtStripe, now: datetime, note: str | None = None
+    transfer: SellerTransfer,
+    reversal_id: str,
+    made: ReversalAtStripe,
+    now: datetime,
+    note: str | None = None,
 ) -> None:
-    """Record a reversal at Stripe, ours or an external one, as the outcome of our running reversal."""
+    """Record a reversal at Stripe, ours or an external one, as the outcome of our running
+    reversal."""
     by = US if made.reversal_id == reversal_id else EXTERNAL
-    end_reversal(transfer, transfer.reversals[reversal_id], made.stripe_reversal_id, made.amount, by, now, note)
+    end_reversal(
+        transfer,
+        transfer.reversals[reversal_id],
+        made.stripe_reversal_id,
+        made.amount,
+        by,
+        now,
+        note,
+    )
 
 
 def record_failure(
@@ -80,7 +107,8 @@ def record_failure(
     now: datetime,
     policy: Policy,
 ) -> None:
-    """Record the outcome of a call that did not succeed. An outcome that comes too late changes nothing.
+    """Record the outcome of a call that did not succeed. An outcome that comes too late changes
+    nothing.
 
     `seen` is the transfer as read at Stripe after a refusal; None if it could not be read.
     """
@@ -112,8 +140,12 @@ def _record_rejection(
             record_unknown_transfer(transfer, outcome.message, outcome.request_id, now)
     elif seen is None:
         detail = f"Refused ({outcome.message}), and Stripe's books could not be read to tell why."
-        postpone(transfer, DeferralReason.UNREAD, detail, now + policy.delay(operation.retry_count), now)
-    elif _decided_by_records(transfer, operation._replace(in_call=False, unknown=contradicts), seen, now):
+        postpone(
+            transfer, DeferralReason.UNREAD, detail, now + policy.delay(operation.retry_count), now
+        )
+    elif _decided_by_records(
+        transfer, operation._replace(in_call=False, unknown=contradicts), seen, now
+    ):
         return
     elif contradicts:
         transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)
@@ -123,34 +155,50 @@ def _record_rejection(
         _await_funds(transfer, operation, outcome, now, policy)
 
 
-def record_unknown_transfer(transfer: SellerTransfer, detail: str, request_id: str | None, now: datetime) -> None:
-    """Record that Stripe does not know the transfer: one answer is enough, a person has to decide."""
+def record_unknown_transfer(
+    transfer: SellerTransfer, detail: str, request_id: str | None, now: datetime
+) -> None:
+    """Record that Stripe does not know the transfer: one answer is enough, a person has to
+    decide."""
     give_up(transfer, FailureReason.NOT_FOUND, detail, request_id, now)
 
 
-def _await_funds(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
-    """Wait for funds: most likely the seller's balance is too low, for which Stripe has no dependable code."""
+def _await_funds(
+    transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
+) -> None:
+    """Wait for funds: most likely the seller's balance is too low, for which Stripe has no
+    dependable code."""
     since, until = operation.awaiting_since or now, now + policy.funds_interval
     if now - since >= policy.funds_deadline:
         give_up(transfer, FailureReason.FUNDS_DEADLINE, outcome.message, outcome.request_id, now)
         return
     why, funds = DeferralReason.AWAITING_FUNDS, WaitingFor.FUNDS
-    transfer.defer(deferral.refused(operation, why, outcome, until, waiting_for=funds, since=since), now)
+    transfer.defer(
+        deferral.refused(operation, why, outcome, until, waiting_for=funds, since=since), now
+    )
 
 
-def _record_refusal(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
-    """Consume an attempt, since waiting for funds would not help; after the last one a person has to decide."""
+def _record_refusal(
+    transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
+) -> None:
+    """Consume an attempt, since waiting for funds would not help; after the last one a person has
+    to decide."""
     if operation.retry_count >= policy.max_retries:
         give_up(transfer, FailureReason.REJECTED, outcome.message, outcome.request_id, now)
         return
     until = now + policy.delay(operation.retry_count)
-    transfer.defer(deferral.refused(operation, DeferralReason.REJECTED, outcome, until, spent=1), now)
+    transfer.defer(
+        deferral.refused(operation, DeferralReason.REJECTED, outcome, until, spent=1), now
+    )
 
 
-def record_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None) -> None:
+def record_look_up(
+    transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None
+) -> None:
     """Record a look-up for the running reversal: Stripe has our object, an external one, or none.
 
-    `look` is the step of the look-up: a call that began after it may have made an object that it did not find.
+    `look` is the step of the look-up: a call that began after it may have made an object that it
+    did not find.
     """
     operation, reversal = transfer.operation, transfer.in_flight
     if operation is None or reversal is None or operation.what != reversal.reversal_id:
@@ -164,18 +212,29 @@ def record_look_up(transfer: SellerTransfer, seen: TransferAtStripe, now: dateti
         detail = "No attempt is left, and Stripe's books show no such reversal."
         give_up(transfer, FailureReason.EXHAUSTED, detail, None, now)
     else:
-        send_again(transfer, operation, "Stripe's books show no such reversal; it is sent next.", now)
+        send_again(
+            transfer, operation, "Stripe's books show no such reversal; it is sent next.", now
+        )
 
 
-def _decided_by_records(transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime) -> bool:
-    """Record the decision of Stripe's records about the running reversal; return whether they decide."""
+def _decided_by_records(
+    transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime
+) -> bool:
+    """Record the decision of Stripe's records about the running reversal; return whether they
+    decide."""
     reversal = transfer.reversals[operation.what]
     ours = next((made for made in seen.reversals if made.reversal_id == reversal.reversal_id), None)
     if ours is not None:
         note = "found in Stripe's books"
-        complete_reversal(transfer, reversal.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note)
+        complete_reversal(
+            transfer, reversal.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note
+        )
         return True
-    if _tried_before(transfer, reversal) and not operation.open and _made_by_older_system(transfer, reversal, seen, now):
+    if (
+        _tried_before(transfer, reversal)
+        and not operation.open
+        and _made_by_older_system(transfer, reversal, seen, now)
+    ):
         return True
     if seen.reversible == 0:
         _nothing_left(transfer, reversal, seen, now)
@@ -191,11 +250,14 @@ def _tried_before(transfer: SellerTransfer, reversal: Reversal) -> bool:
     return reversal.reason == Reason.IMPORTED or given_up
 
 
-def _made_by_older_system(transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime) -> bool:
-    """Record a reversal that an older system may have made before the import; return whether that decides.
+def _made_by_older_system(
+    transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime
+) -> bool:
+    """Record a reversal that an older system may have made before the import; return whether that
+    decides.
 
-    An external reversal of the same amount is the outcome. About others, which may be a part of it, a person decides, so that no
-    amount is reversed twice.
+    An external reversal of the same amount is the outcome. About others, which may be a part of it,
+    a person decides, so that no amount is reversed twice.
     """
     others = external_reversals(transfer, seen)
     same = next((made for made in others if made.amount == reversal.amount), None)
@@ -206,24 +268,47 @@ def _made_by_older_system(transfer: SellerTransfer, reversal: Reversal, seen: Tr
     if not others or seen.reversible < reversal.amount:
         return False
     other = others[-1]
-    detail = f"{other.stripe_reversal_id} took {other.amount} back, {reversal.amount} is asked: it may be meant by that."
-    keep_evidence(transfer, reversal.reversal_id, other.stripe_reversal_id, other.amount, detail, None, now)
+    detail = (
+        f"{other.stripe_reversal_id} took {other.amount} back, {reversal.amount} is asked: it "
+        "may be meant by that."
+    )
+    keep_evidence(
+        transfer, reversal.reversal_id, other.stripe_reversal_id, other.amount, detail, None, now
+    )
     return True
 
 
-def _nothing_left(transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime) -> None:
+def _nothing_left(
+    transfer: SellerTransfer, reversal: Reversal, seen: TransferAtStripe, now: datetime
+) -> None:
     others = external_reversals(transfer, seen)
     theirs = others[0].stripe_reversal_id if len(others) == 1 else None
     unrecorded = seen.amount_reversed - transfer.amount_reversed
     amount = min(reversal.amount, unrecorded) if transfer.queue else unrecorded
     listed = ", ".join(made.stripe_reversal_id for made in others) or "reversals known here already"
-    end_reversal(transfer, reversal, theirs, amount, EXTERNAL, now, note=f"Taken back outside this ledger by {listed}.")
+    end_reversal(
+        transfer,
+        reversal,
+        theirs,
+        amount,
+        EXTERNAL,
+        now,
+        note=f"Taken back outside this ledger by {listed}.",
+    )
     transfer.release_queue(now)
-    if transfer.in_flight is not None:  # the rest of the external amount counts for the reversals that waited
+    if (
+        transfer.in_flight is not None
+    ):  # the rest of the external amount counts for the reversals that waited
         _nothing_left(transfer, transfer.in_flight, seen, now)
 
 
-def _less_left(transfer: SellerTransfer, reversal: Reversal, operation: Operation, seen: TransferAtStripe, now: datetime) -> None:
+def _less_left(
+    transfer: SellerTransfer,
+    reversal: Reversal,
+    operation: Operation,
+    seen: TransferAtStripe,
+    now: datetime,
+) -> None:
     """Record the external reversals of a part, and request the amount left under a new key."""
     for external in external_reversals(transfer, seen):
         transfer.record(external_request(transfer, external, now))

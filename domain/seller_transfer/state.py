@@ -33,9 +33,11 @@ class TransferState(Stream):
         self.begun_at: datetime
         """The earliest instant at which Stripe may have made the transfer."""
         self.imported = False
-        """An older system has made the transfer and may have sent it without our ids in its metadata."""
+        """An older system has made the transfer and may have sent it without our ids in its
+        metadata."""
         self.refunds_before: set[str] = set()
-        """Refunds that an older system had reversed or was about to reverse. That reversal counts for them."""
+        """Refunds that an older system had reversed or was about to reverse. That reversal counts
+        for them."""
         self.refund_given_up: str | None = None
         """A refund that an older system tried to reverse, with an unknown outcome."""
         self.operation: Operation | None = None
@@ -44,59 +46,97 @@ class TransferState(Stream):
         self.evidence: dict[str, str] = {}
         """Ids of objects at Stripe that the status could not take, each with its operation."""
         self.settled_outside: str | None = None
-        """The note of a person that the seller was paid in another way: Stripe must not pay any more."""
+        """The note of a person that the seller was paid in another way: Stripe must not pay any
+        more."""
         self.unverified = False
-        """Restored from a backup and not looked up since, so Stripe may have paid. Set during a command, without a fact."""
+        """Restored from a backup and not looked up since, so Stripe may have paid. Set during a
+        command, without a fact."""
         self.held: str | None = None
-        """Reason for holding the transfer back until a person decides; None if it is not held back."""
+        """Reason for holding the transfer back until a person decides; None if it is not held
+        back."""
 
     @property
     def unsent(self) -> bool:
-        """Return whether certainly no money has left: the transfer was never sent, or was definitely refused."""
+        """Return whether certainly no money has left: the transfer was never sent, or was
+        definitely refused."""
         if TRANSFER in self.evidence.values():
             return False  # the object at Stripe may be this transfer
         waiting = self.status in UNSENT
-        given_up = self.status is TransferStatus.PERMANENTLY_FAILED and not self.paid and self.settled_outside is None
+        given_up = (
+            self.status is TransferStatus.PERMANENTLY_FAILED
+            and not self.paid
+            and self.settled_outside is None
+        )
         return (waiting or given_up) and not (self.operation is not None and self.operation.open)
 
     @property
     def uncleared(self) -> bool:
-        """Return whether it has to be cleared first: an older system may have paid it. A person or the backfill decides."""
+        """Return whether it has to be cleared first: an older system may have paid it. A person or
+        the backfill decides."""
         waiting = self.status in UNSENT and self.next_retry_at is None
-        return self.imported and waiting and self.operation is not None and self.operation.look_first
+        return (
+            self.imported and waiting and self.operation is not None and self.operation.look_first
+        )
 
     @property
     def in_flight(self) -> Reversal | None:
         """Return the reversal that is running; at most one is."""
-        return next((reversal for reversal in self.reversals.values() if reversal.state is ReversalStatus.REQUESTED), None)
+        return next(
+            (
+                reversal
+                for reversal in self.reversals.values()
+                if reversal.state is ReversalStatus.REQUESTED
+            ),
+            None,
+        )
 
     @property
     def queue(self) -> list[Reversal]:
         """Return the reversals that wait, oldest first."""
-        return [reversal for reversal in self.reversals.values() if reversal.state is ReversalStatus.QUEUED]
+        return [
+            reversal
+            for reversal in self.reversals.values()
+            if reversal.state is ReversalStatus.QUEUED
+        ]
 
     @property
     def room(self) -> int:
         """Return the amount that further reversals (or, while unsent, reductions) could take."""
         if self.status is TransferStatus.CANCELLED:
             return 0
-        return max(0, self.amount - self.amount_reversed - sum(c.amount for c in self.reversals.values() if c.reserved))
+        return max(
+            0,
+            self.amount
+            - self.amount_reversed
+            - sum(c.amount for c in self.reversals.values() if c.reserved),
+        )
 
     @property
     def taken(self) -> int:
-        """Return the amount that refunds have taken or will take: reductions and reversals, but no external reversals."""
-        unsent = self.original if self.status is TransferStatus.CANCELLED else self.original - self.amount
+        """Return the amount that refunds have taken or will take: reductions and reversals, but no
+        external reversals."""
+        unsent = (
+            self.original
+            if self.status is TransferStatus.CANCELLED
+            else self.original - self.amount
+        )
         return unsent + sum(reversal.taken for reversal in self.reversals.values())
 
     def taken_for(self, cause_id: str) -> int:
         """Return the part of `taken` with this refund as its cause."""
-        reversals = sum(reversal.taken for reversal in self.reversals.values() if reversal.refund_id == cause_id)
+        reversals = sum(
+            reversal.taken for reversal in self.reversals.values() if reversal.refund_id == cause_id
+        )
         return self.reductions.get(cause_id, 0) + reversals
 
     def is_open(self, reversal: Reversal) -> bool:
         """Return whether Stripe may have executed this reversal without a record here."""
         operation = self.operation
-        return reversal.state is ReversalStatus.REQUESTED and operation is not None and (operation.open or self.unverified)
+        return (
+            reversal.state is ReversalStatus.REQUESTED
+            and operation is not None
+            and (operation.open or self.unverified)
+        )
 
     def undo_reductions(self, by: int) -> None:
         """Undo the newest reductions, since Stripe paid `by` more than was left to be sent."""

@@ -1,8 +1,9 @@
-"""Calls to Stripe for a transfer or a reversal: next step, frozen body, deferral, evidence, end of a reversal.
+"""Calls to Stripe for a transfer or a reversal: next step, frozen body, deferral, evidence, end of
+a reversal.
 
-The intent is recorded before the call, the outcome in an append of its own. A call that is found without an outcome counts as
-unknown. After an unknown outcome an operation stays open, under the same key and body, until success, a stored rejection or a
-look-up at Stripe.
+The intent is recorded before the call, the outcome in an append of its own. A call that is found
+without an outcome counts as unknown. After an unknown outcome an operation stays open, under the
+same key and body, until success, a stored rejection or a look-up at Stripe.
 """
 
 from datetime import datetime
@@ -23,7 +24,9 @@ US, EXTERNAL = "us", "external"
 """Values of `settled_by`: the ledger made the reversal, or others did."""
 
 
-def begin(transfer: SellerTransfer, now: datetime, policy: Policy, look_first: LookFirst | None = None) -> Step:
+def begin(
+    transfer: SellerTransfer, now: datetime, policy: Policy, look_first: LookFirst | None = None
+) -> Step:
     """Return the next step of a claimed transfer, with its intent recorded.
 
     `look_first`: after a restore, each operation is looked up at Stripe before its next call.
@@ -34,7 +37,9 @@ def begin(transfer: SellerTransfer, now: datetime, policy: Policy, look_first: L
     if transfer.next_retry_at > now:
         return Rest("not due yet")
     if operation.what != TRANSFER and not transfer.stripe_transfer_id:
-        detail = "The transfer has no Stripe id, so there is nothing that a reversal could be asked of."
+        detail = (
+            "The transfer has no Stripe id, so there is nothing that a reversal could be asked of."
+        )
         give_up(transfer, FailureReason.NO_STRIPE_TRANSFER_ID, detail, None, now)
         return Rest(detail)
     if (lost := deferral.vanished(operation, now, policy)) is not None:
@@ -43,7 +48,9 @@ def begin(transfer: SellerTransfer, now: datetime, policy: Policy, look_first: L
     if not operation.must_look_up(now, policy, look_first):
         return _send(transfer, operation, now)
     if (ends_by := operation.under_way_until(now, policy)) is not None:
-        postpone(transfer, DeferralReason.LOOK_UP_LATER, "A call may still be under way.", ends_by, now)
+        postpone(
+            transfer, DeferralReason.LOOK_UP_LATER, "A call may still be under way.", ends_by, now
+        )
         return Rest("a call may still be under way")
     began = operation.first_began or transfer.begun_at
     # after a restore a transfer may be older at Stripe than its order is here
@@ -52,10 +59,21 @@ def begin(transfer: SellerTransfer, now: datetime, policy: Policy, look_first: L
 
 
 def _send(transfer: SellerTransfer, operation: Operation, now: datetime) -> Step:
-    body = _transfer_body(transfer) if operation.what == TRANSFER else _reversal_body(transfer, operation.what)
+    body = (
+        _transfer_body(transfer)
+        if operation.what == TRANSFER
+        else _reversal_body(transfer, operation.what)
+    )
     attempt, key = operation.attempt + 1, operation.key(transfer.id)
     transfer.record(
-        facts.CallStarted(**transfer.next(now), what=operation.what, attempt=attempt, epoch=operation.epoch, key=key, body=body)
+        facts.CallStarted(
+            **transfer.next(now),
+            what=operation.what,
+            attempt=attempt,
+            epoch=operation.epoch,
+            key=key,
+            body=body,
+        )
     )
     return Send(operation.what, attempt, key, body)
 
@@ -79,19 +97,30 @@ def _transfer_body(transfer: SellerTransfer) -> TransferBody:
 
 def _reversal_body(transfer: SellerTransfer, reversal_id: str) -> ReversalBody:
     reversal = transfer.reversals[reversal_id]
-    metadata = {"reversal_id": reversal_id, "transfer_id": str(transfer.id), "order_id": transfer.order_id}
+    metadata = {
+        "reversal_id": reversal_id,
+        "transfer_id": str(transfer.id),
+        "order_id": transfer.order_id,
+    }
     if reversal.refund_id is not None:
         metadata["refund_id"] = reversal.refund_id
     return ReversalBody(
-        stripe_transfer_id=transfer.stripe_transfer_id or "", amount=reversal.amount, reason=reversal.reason, metadata=metadata
+        stripe_transfer_id=transfer.stripe_transfer_id or "",
+        amount=reversal.amount,
+        reason=reversal.reason,
+        metadata=metadata,
     )
 
 
-# --- outcomes that transfers and reversals share ----------------------------------------------------------------------
+# --- outcomes that transfers and reversals share --------------------------------------------------
 
 
 def defer_not_done(
-    transfer: SellerTransfer, operation: Operation, outcome: NotExecuted | Unknown, now: datetime, policy: Policy
+    transfer: SellerTransfer,
+    operation: Operation,
+    outcome: NotExecuted | Unknown,
+    now: datetime,
+    policy: Policy,
 ) -> None:
     """Defer a call that Stripe did not begin, or that has an unknown outcome."""
     if isinstance(outcome, Unknown):
@@ -99,7 +128,9 @@ def defer_not_done(
     else:
         # an earlier request with this key is under way, so the operation is open
         executing = outcome.why is Hindrance.KEY_IN_USE
-        transfer.defer(deferral.not_executed(operation, outcome, now, policy, executing=executing), now)
+        transfer.defer(
+            deferral.not_executed(operation, outcome, now, policy, executing=executing), now
+        )
 
 
 def give_back(transfer: SellerTransfer, what: str, attempt: int, why: str, now: datetime) -> None:
@@ -110,50 +141,83 @@ def give_back(transfer: SellerTransfer, what: str, attempt: int, why: str, now: 
 
 
 def forgive(transfer: SellerTransfer, what: str, attempt: int, now: datetime) -> None:
-    """Give an attempt back, once, that an outage of Stripe has consumed. Its outcome stays unknown."""
+    """Give an attempt back, once, that an outage of Stripe has consumed. Its outcome stays
+    unknown."""
     operation = transfer.operation
-    if operation is None or (operation.what, operation.attempt) != (what, attempt) or operation.forgiven == attempt:
+    if (
+        operation is None
+        or (operation.what, operation.attempt) != (what, attempt)
+        or operation.forgiven == attempt
+    ):
         return
     if operation.in_call or not operation.unknown or operation.look_first:
         return  # the outcome is still to come, or the attempt did not fail
     transfer.defer(deferral.outage(operation, transfer.next_retry_at or now), now)
 
 
-def postpone(transfer: SellerTransfer, why: DeferralReason, detail: str, until: datetime, now: datetime) -> None:
-    """Repeat the same step later: nothing was learned, and no attempt is consumed. A permanent failure stays."""
+def postpone(
+    transfer: SellerTransfer, why: DeferralReason, detail: str, until: datetime, now: datetime
+) -> None:
+    """Repeat the same step later: nothing was learned, and no attempt is consumed. A permanent
+    failure stays."""
     operation = transfer.operation
     if operation is not None and transfer.status is not TransferStatus.PERMANENTLY_FAILED:
         transfer.defer(deferral.postponed(operation, why, detail, until), now)
 
 
 def send_again(transfer: SellerTransfer, operation: Operation, detail: str, now: datetime) -> None:
-    """Send the operation at once, since Stripe's records do not contain it, under a new key unless none was used.
+    """Send the operation at once, since Stripe's records do not contain it, under a new key unless
+    none was used.
 
-    The first key is kept, since a restored ledger may have used it for the same object: then Stripe recognises it.
+    The first key is kept, since a restored ledger may have used it for the same object: then Stripe
+    recognises it.
     """
     used = operation.first_began is not None
     transfer.defer(deferral.absent(operation, detail, now, epoch=operation.epoch + used), now)
 
 
 def keep_evidence(
-    transfer: SellerTransfer, what: str, stripe_id: str, amount: int, detail: str, request_id: str | None, now: datetime
+    transfer: SellerTransfer,
+    what: str,
+    stripe_id: str,
+    amount: int,
+    detail: str,
+    request_id: str | None,
+    now: datetime,
 ) -> None:
-    """Record an object at Stripe that the present status cannot take, and send nothing more for its operation.
+    """Record an object at Stripe that the present status cannot take, and send nothing more for its
+    operation.
 
-    The same object is recorded once. An operation that was reopened without new knowledge stops again.
+    The same object is recorded once. An operation that was reopened without new knowledge stops
+    again.
     """
-    running = transfer.operation is not None and transfer.operation.what == what and transfer.next_retry_at is not None
+    running = (
+        transfer.operation is not None
+        and transfer.operation.what == what
+        and transfer.next_retry_at is not None
+    )
     if transfer.evidence.get(stripe_id) != what:
         transfer.record(
             facts.EvidenceHeld(
-                **transfer.next(now), what=what, stripe_id=stripe_id, amount=amount, detail=detail, request_id=request_id
+                **transfer.next(now),
+                what=what,
+                stripe_id=stripe_id,
+                amount=amount,
+                detail=detail,
+                request_id=request_id,
             )
         )
     if running:
         stop(transfer, FailureReason.EVIDENCE_HELD, detail, request_id, now)
 
 
-def stop(transfer: SellerTransfer, reason: FailureReason, detail: str, request_id: str | None, now: datetime) -> None:
+def stop(
+    transfer: SellerTransfer,
+    reason: FailureReason,
+    detail: str,
+    request_id: str | None,
+    now: datetime,
+) -> None:
     """Give the running operation up; a person has to decide."""
     operation = transfer.operation
     assert operation is not None
@@ -173,9 +237,19 @@ def stop(transfer: SellerTransfer, reason: FailureReason, detail: str, request_i
     give_up(transfer, reason, detail, request_id, now)
 
 
-def give_up(transfer: SellerTransfer, reason: FailureReason, detail: str, request_id: str | None, now: datetime) -> None:
+def give_up(
+    transfer: SellerTransfer,
+    reason: FailureReason,
+    detail: str,
+    request_id: str | None,
+    now: datetime,
+) -> None:
     """Record that the automatic attempts have ended."""
-    transfer.record(facts.PermanentlyFailed(**transfer.next(now), reason=reason.value, detail=detail, request_id=request_id))
+    transfer.record(
+        facts.PermanentlyFailed(
+            **transfer.next(now), reason=reason.value, detail=detail, request_id=request_id
+        )
+    )
 
 
 def end_reversal(
@@ -188,7 +262,8 @@ def end_reversal(
     note: str | None = None,
     request_id: str | None = None,
 ) -> None:
-    """Record that Stripe has reversed `amount` by this reversal. If nothing is left, the reversals that wait are withdrawn."""
+    """Record that Stripe has reversed `amount` by this reversal. If nothing is left, the reversals
+    that wait are withdrawn."""
     total = transfer.amount_reversed + amount
     if total >= transfer.amount:
         transfer.empty_queue(now)

@@ -1,4 +1,5 @@
-"""Common class of the facts of a seller transfer, and the one gate through which its status changes."""
+"""Common class of the facts of a seller transfer, and the one gate through which its status
+changes."""
 
 from typing import ClassVar
 
@@ -8,7 +9,8 @@ from domain.seller_transfer.state import TransferState
 
 
 def enter(transfer: TransferState, status: TransferStatus | None) -> None:
-    """Set the status of a transfer; None leaves it. No other code assigns it (see tests/domain/test_one_gate.py)."""
+    """Set the status of a transfer; None leaves it. No other code assigns it (see
+    tests/domain/test_one_gate.py)."""
     if status is not None:
         transfer.status = status
 

@@ -15,13 +15,24 @@ from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.state import UNSENT
-from domain.seller_transfer.stripe_call import defer_not_done, give_up, keep_evidence, send_again, stop
+from domain.seller_transfer.stripe_call import (
+    defer_not_done,
+    give_up,
+    keep_evidence,
+    send_again,
+    stop,
+)
 
 MOST_NAMED = 10
 """Maximum number of similar transfers that are kept as evidence."""
 BALANCE_INSUFFICIENT = "balance_insufficient"
 ACCOUNT_NOT_READY = frozenset(
-    {"insufficient_capabilities_for_transfer", "account_invalid", "transfers_not_allowed", "not_allowed_on_standard_account"}
+    {
+        "insufficient_capabilities_for_transfer",
+        "account_invalid",
+        "transfers_not_allowed",
+        "not_allowed_on_standard_account",
+    }
 )
 
 
@@ -39,7 +50,11 @@ def complete(
     """
     if transfer.stripe_transfer_id == stripe_transfer_id:
         return
-    if transfer.status is TransferStatus.PERMANENTLY_FAILED and not transfer.paid and transfer.settled_outside is None:
+    if (
+        transfer.status is TransferStatus.PERMANENTLY_FAILED
+        and not transfer.paid
+        and transfer.settled_outside is None
+    ):
         transfer.reopen(f"stripe:{stripe_transfer_id}", "Stripe holds the transfer", now)
     if transfer.status not in UNSENT:
         detail = f"Stripe holds {stripe_transfer_id} for a transfer that is {transfer.status} here."
@@ -47,14 +62,21 @@ def complete(
         return
     transfer.record(
         facts.Completed(
-            **transfer.next(now), stripe_transfer_id=stripe_transfer_id, amount=amount, request_id=request_id, note=note
+            **transfer.next(now),
+            stripe_transfer_id=stripe_transfer_id,
+            amount=amount,
+            request_id=request_id,
+            note=note,
         )
     )
     transfer.release_queue(now)
 
 
-def record_failure(transfer: SellerTransfer, attempt: int, failure: Failure, now: datetime, policy: Policy) -> None:
-    """Record the outcome of a call that did not succeed. An outcome that comes too late changes nothing."""
+def record_failure(
+    transfer: SellerTransfer, attempt: int, failure: Failure, now: datetime, policy: Policy
+) -> None:
+    """Record the outcome of a call that did not succeed. An outcome that comes too late changes
+    nothing."""
     operation = transfer.operation
     if operation is None or not operation.awaits(TRANSFER, attempt):
         return
@@ -67,7 +89,9 @@ def record_failure(transfer: SellerTransfer, attempt: int, failure: Failure, now
             assert_never(failure)
 
 
-def _record_rejection(transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy) -> None:
+def _record_rejection(
+    transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
+) -> None:
     count, since = operation.retry_count, operation.awaiting_since or now
     if operation.unknown and not outcome.stored:
         transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)
@@ -75,7 +99,9 @@ def _record_rejection(transfer: SellerTransfer, operation: Operation, outcome: R
         _give_up_unpaid(transfer, FailureReason.FUNDS_DEADLINE, outcome, now)
     elif outcome.code == BALANCE_INSUFFICIENT:
         at = now + policy.funds_interval
-        _fail(transfer, FailureReason.AWAITING_FUNDS, outcome, count, at, now, WaitingFor.FUNDS, since)
+        _fail(
+            transfer, FailureReason.AWAITING_FUNDS, outcome, count, at, now, WaitingFor.FUNDS, since
+        )
     elif outcome.code in ACCOUNT_NOT_READY:
         _fail(transfer, FailureReason.ON_HOLD, outcome, count, None, now, WaitingFor.ACCOUNT)
     elif count >= policy.max_retries:
@@ -114,14 +140,21 @@ def _fail(
     transfer.forgo_queue(now)
 
 
-def _give_up_unpaid(transfer: SellerTransfer, reason: FailureReason, outcome: Rejected | None, now: datetime) -> None:
-    """End the attempts of a transfer that is definitely not paid, unless refunds have taken all of it meanwhile.
+def _give_up_unpaid(
+    transfer: SellerTransfer, reason: FailureReason, outcome: Rejected | None, now: datetime
+) -> None:
+    """End the attempts of a transfer that is definitely not paid, unless refunds have taken all of
+    it meanwhile.
 
     `outcome` is the last refusal; None after a look-up.
     """
     operation = transfer.operation
     assert operation is not None
-    detail = outcome.message if outcome is not None else "No attempt is left, and Stripe's books show no transfer."
+    detail = (
+        outcome.message
+        if outcome is not None
+        else "No attempt is left, and Stripe's books show no transfer."
+    )
     request_id = outcome.request_id if outcome is not None else None
     if transfer.status is TransferStatus.PENDING or transfer.queue:
         transfer.record(
@@ -148,16 +181,20 @@ def record_look_up(
     look: LookUp | None = None,
     similar: Sequence[TransferAtStripe] = (),
 ) -> None:
-    """Record the result of a look-up at Stripe: `found` carry our id, `similar` may be payments of an older system.
+    """Record the result of a look-up at Stripe: `found` carry our id, `similar` may be payments of
+    an older system.
 
-    `look` is the step of the look-up: a call that began after it may have made an object that it did not find.
+    `look` is the step of the look-up: a call that began after it may have made an object that it
+    did not find.
     """
     operation = transfer.operation
     if operation is None or operation.what != TRANSFER:
         return
     if found:
         _record_found(transfer, found, now)
-    elif not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
+    elif (
+        not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED
+    ):
         return
     elif similar:
         _stop_for_similar(transfer, similar, now)
@@ -169,18 +206,30 @@ def record_look_up(
         transfer.forgo_queue(now)
 
 
-def _record_found(transfer: SellerTransfer, found: Sequence[TransferAtStripe], now: datetime) -> None:
-    ours, *more = sorted(found, key=lambda seen: seen.stripe_transfer_id == transfer.stripe_transfer_id, reverse=True)
-    complete(transfer, ours.stripe_transfer_id, ours.amount, None, now, note="found in Stripe's books")
+def _record_found(
+    transfer: SellerTransfer, found: Sequence[TransferAtStripe], now: datetime
+) -> None:
+    ours, *more = sorted(
+        found, key=lambda seen: seen.stripe_transfer_id == transfer.stripe_transfer_id, reverse=True
+    )
+    complete(
+        transfer, ours.stripe_transfer_id, ours.amount, None, now, note="found in Stripe's books"
+    )
     for extra in more:
         detail = f"Stripe holds {extra.stripe_transfer_id} as well: the seller was paid twice."
         keep_evidence(transfer, TRANSFER, extra.stripe_transfer_id, extra.amount, detail, None, now)
 
 
-def _stop_for_similar(transfer: SellerTransfer, similar: Sequence[TransferAtStripe], now: datetime) -> None:
-    """Let a person decide, since each of these may be the payment and sending could pay twice. Record each once."""
+def _stop_for_similar(
+    transfer: SellerTransfer, similar: Sequence[TransferAtStripe], now: datetime
+) -> None:
+    """Let a person decide, since each of these may be the payment and sending could pay twice.
+    Record each once."""
     listed = ", ".join(seen.stripe_transfer_id for seen in similar[:MOST_NAMED])
-    detail = f"Stripe holds {listed}, of the same amount to the same account, which no transfer of this ledger claims."
+    detail = (
+        f"Stripe holds {listed}, of the same amount to the same account, which no transfer of "
+        "this ledger claims."
+    )
     for seen in similar[:MOST_NAMED]:
         if transfer.evidence.get(seen.stripe_transfer_id) != TRANSFER:
             transfer.record(
@@ -193,4 +242,10 @@ def _stop_for_similar(transfer: SellerTransfer, similar: Sequence[TransferAtStri
                     unclaimed=True,
                 )
             )
-    stop(transfer, FailureReason.EVIDENCE_HELD, f"{detail} If it is the payment, resolve with it as evidence.", None, now)
+    stop(
+        transfer,
+        FailureReason.EVIDENCE_HELD,
+        f"{detail} If it is the payment, resolve with it as evidence.",
+        None,
+        now,
+    )

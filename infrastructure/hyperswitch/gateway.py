@@ -1,7 +1,8 @@
 """Gateway to Hyperswitch's payments and refunds.
 
-Hyperswitch promises nothing about an `Idempotency-Key`. Requests are idempotent by our names `payment_id` and `refund_id`:
-a known name is refused, without the first answer, and so the object is read after each rejection.
+Hyperswitch promises nothing about an `Idempotency-Key`. Requests are idempotent by our names
+`payment_id` and `refund_id`: a known name is refused, without the first answer, and so the object
+is read after each rejection.
 """
 
 import re
@@ -36,21 +37,28 @@ _Read = TypeVar("_Read")
 
 
 class HyperswitchGateway:
-    """The port `PaymentGateway`. One call of a method sends at most one POST that moves money, without retries.
+    """The port `PaymentGateway`. One call of a method sends at most one POST that moves money,
+    without retries.
 
     Use the gateway in one event loop, and close it with `aclose()`.
     """
 
-    def __init__(self, api_key: str, base_url: str, timeout: float, max_concurrency: int = 100) -> None:
+    def __init__(
+        self, api_key: str, base_url: str, timeout: float, max_concurrency: int = 100
+    ) -> None:
         """`timeout` in seconds for one exchange, waiting for a free connection included.
 
         Raises ValueError for arguments that could only fail later.
         """
-        wrong = timeout <= 0 or max_concurrency < 1 or not base_url.startswith(("http://", "https://"))
+        wrong = (
+            timeout <= 0 or max_concurrency < 1 or not base_url.startswith(("http://", "https://"))
+        )
         if wrong or not _SENDABLE.fullmatch(api_key):
             raise ValueError(
-                "HyperswitchGateway needs an API key without spaces, an http(s) base URL, a positive timeout and a positive "
-                f"concurrency; got base_url={base_url!r}, timeout={timeout!r}, max_concurrency={max_concurrency!r}."
+                "HyperswitchGateway needs an API key without spaces, an http(s) base URL, a "
+                "positive timeout and a positive "
+                f"concurrency; got base_url={base_url!r}, timeout={timeout!r}, "
+                f"max_concurrency={max_concurrency!r}."
             )
         self._http = PspHttpClient(api_key, base_url, timeout, max_concurrency)
 
@@ -64,15 +72,23 @@ class HyperswitchGateway:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    async def create_payment(self, idempotency_key: str, body: PaymentBody) -> PaymentAtPsp | Failure:
+    async def create_payment(
+        self, idempotency_key: str, body: PaymentBody
+    ) -> PaymentAtPsp | Failure:
         """Create a payment. Raises ValueError for an unusable key or name, before sending."""
         _require_key(idempotency_key)
         name = _required_name(body["payment_id"])
         answer = await self._create("/payments", name, body, idempotency_key)
-        expected = {"payment_id": name, "amount": body["amount"], "currency": body["currency"].upper()}
+        expected = {
+            "payment_id": name,
+            "amount": body["amount"],
+            "currency": body["currency"].upper(),
+        }
         return _checked(answer, payment_at_psp, expected)
 
-    async def create_refund(self, idempotency_key: str, body: RefundBody, currency: str) -> RefundAtPsp | Failure:
+    async def create_refund(
+        self, idempotency_key: str, body: RefundBody, currency: str
+    ) -> RefundAtPsp | Failure:
         """Create a refund. Raises ValueError for an unusable key or name, before sending."""
         _require_key(idempotency_key)
         name = _required_name(body["refund_id"])
@@ -95,17 +111,27 @@ class HyperswitchGateway:
         resource = await self._http.get(f"/refunds/{_required_name(refund_id)}")
         return _checked(resource, refund_at_psp, {"refund_id": refund_id})
 
-    async def refunds(self, since: datetime, until: datetime, payment_id: str | None = None) -> list[RefundAtPsp] | Failure:
-        """List the refunds of a window. A refund that changes meanwhile may move to another page, because pages are cut by offset.
+    async def refunds(
+        self, since: datetime, until: datetime, payment_id: str | None = None
+    ) -> list[RefundAtPsp] | Failure:
+        """List the refunds of a window. A refund that changes meanwhile may move to another page,
+        because pages are cut by offset.
 
-        So the list is complete only when it has as many different refunds as the PSP's `total_count`.
+        So the list is complete only when it has as many different refunds as the PSP's
+        `total_count`.
         """
-        window: dict[str, object] = {"start_time": _instant(since), "end_time": _instant(until), "limit": PAGE}
+        window: dict[str, object] = {
+            "start_time": _instant(since),
+            "end_time": _instant(until),
+            "limit": PAGE,
+        }
         if payment_id is not None:
             window["payment_id"] = payment_id
         found: dict[str, RefundAtPsp] = {}
         for offset in range(0, MOST_REFUNDS, PAGE):
-            page = _read(await self._http.post("/refunds/list", {**window, "offset": offset}), refund_page)
+            page = _read(
+                await self._http.post("/refunds/list", {**window, "offset": offset}), refund_page
+            )
             if not isinstance(page, tuple):
                 return page
             refunds, total = page
@@ -113,10 +139,16 @@ class HyperswitchGateway:
             if len(refunds) < PAGE or len(found) >= total:
                 break
         if len(found) != total:
-            return Unknown("incomplete", f"{len(found)} different refunds were read, but the PSP has {total} in this window.")
+            return Unknown(
+                "incomplete",
+                f"{len(found)} different refunds were read, but the PSP has {total} in this "
+                "window.",
+            )
         return list(found.values())
 
-    async def _create(self, path: str, name: str, body: PaymentBody | RefundBody, key: str) -> Json | Failure:
+    async def _create(
+        self, path: str, name: str, body: PaymentBody | RefundBody, key: str
+    ) -> Json | Failure:
         answer = await self._http.post(path, body, {"Idempotency-Key": key})
         if isinstance(answer, Rejected):
             return _after_rejection(answer, await self._http.get(f"{path}/{name}"))
@@ -126,22 +158,30 @@ class HyperswitchGateway:
 def _after_rejection(refused: Rejected, read: Json | Failure) -> Json | Failure:
     """Return the outcome of a rejected call, after a read of the object with the same name.
 
-    A rejection concerns this call only. An earlier call, whose answer was lost, may have created the object: then this call
-    is a duplicate, or, since the PSP adds up the refunds first, exceeds the refundable amount.
+    A rejection concerns this call only. An earlier call, whose answer was lost, may have created
+    the object: then this call is a duplicate, or, since the PSP adds up the refunds first, exceeds
+    the refundable amount.
     """
     match read:
         case Rejected(status=404) if refused.code != DUPLICATE:
             return refused
         case Rejected(status=404):
             return Unknown(
-                "disagrees", f"The PSP rejects the name as a duplicate, but has no object of that name: {refused.message}"
+                "disagrees",
+                "The PSP rejects the name as a duplicate, but has no object of that name: "
+                f"{refused.message}",
             )
         case Rejected() | NotExecuted() | Unknown():
-            return Unknown("look_up_failed", f"{refused.message} The object of that name could not be read: {read.message}")
+            return Unknown(
+                "look_up_failed",
+                f"{refused.message} The object of that name could not be read: {read.message}",
+            )
     return read
 
 
-def _checked(answer: Json | Failure, read: Callable[[Json], _Object], expected: Mapping[str, object]) -> _Object | Failure:
+def _checked(
+    answer: Json | Failure, read: Callable[[Json], _Object], expected: Mapping[str, object]
+) -> _Object | Failure:
     found = _read(answer, read)
     if isinstance(found, Rejected | NotExecuted | Unknown):
         return found
@@ -159,17 +199,23 @@ def _read(answer: Json | Failure, read: Callable[[Json], _Read]) -> _Read | Fail
 
 def _instant(at: datetime) -> str:
     if at.tzinfo is None:
-        raise ValueError(f"The instant {at} of the window has no time zone; an aware datetime is needed.")
+        raise ValueError(
+            f"The instant {at} of the window has no time zone; an aware datetime is needed."
+        )
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _require_key(key: str) -> None:
     if not _SENDABLE.fullmatch(key):
-        raise ValueError(f"An idempotency key of 1 to {LONGEST_KEY} printable characters is needed, got {key!r}.")
+        raise ValueError(
+            f"An idempotency key of 1 to {LONGEST_KEY} printable characters is needed, got {key!r}."
+        )
 
 
 def _required_name(name: str) -> str:
     # The name becomes part of a path: an empty name, or one with dots, would make another path.
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} cannot be a payment_id or refund_id at the PSP; make one with name_at_psp.")
+        raise ValueError(
+            f"{name!r} cannot be a payment_id or refund_id at the PSP; make one with name_at_psp."
+        )
     return name

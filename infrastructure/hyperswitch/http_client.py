@@ -1,4 +1,5 @@
-"""HTTP client for Hyperswitch: bounded in time and size, without redirects, retries and exceptions."""
+"""HTTP client for Hyperswitch: bounded in time and size, without redirects, retries and
+exceptions."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,7 +14,8 @@ from infrastructure.hyperswitch.response_checks import Json, outcome_of
 from infrastructure.redaction import clean
 
 LARGEST_ANSWER = 16 * 1024 * 1024
-"""Bytes. A page of 100 refunds has about 100 kB, and some MB when all metadata has its maximum size."""
+"""Bytes. A page of 100 refunds has about 100 kB, and some MB when all metadata has its maximum
+size."""
 FORCE_SYNC = {"force_sync": "true"}
 """Makes the PSP read the object from its connector instead of from its own database."""
 
@@ -32,10 +34,15 @@ class PspHttpClient:
         self._timeout = timeout
         self._http = httpx.AsyncClient(
             base_url=base_url,
-            headers={"api-key": api_key, "Accept": "application/json", "Accept-Encoding": "identity"},
+            headers={
+                "api-key": api_key,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
             timeout=timeout,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            follow_redirects=False,  # the API does not redirect, and following a redirect would post the body once more
+            # the API does not redirect, and following a redirect would post the body once more
+            follow_redirects=False,
             trust_env=False,
         )
 
@@ -46,16 +53,22 @@ class PspHttpClient:
         """Read one object, as it is now at the connector."""
         return await self._outcome_of(self._http.build_request("GET", path, params=FORCE_SYNC))
 
-    async def post(self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Json | Failure:
+    async def post(
+        self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> Json | Failure:
         """Post the body as it is."""
         sent = {"Content-Type": "application/json", **(headers or {})}
-        return await self._outcome_of(self._http.build_request("POST", path, content=orjson.dumps(body), headers=sent))
+        return await self._outcome_of(
+            self._http.build_request("POST", path, content=orjson.dumps(body), headers=sent)
+        )
 
     async def _outcome_of(self, request: httpx.Request) -> Json | Failure:
-        # Every exception but a cancellation, which belongs to the caller, becomes an outcome: an exception that escaped
-        # would leave a call without outcome, although its money may have moved.
+        # Every exception but a cancellation, which belongs to the caller, becomes an outcome: an
+        # exception that escaped would leave a call without outcome, although its money may have
+        # moved.
         try:
-            # httpx limits each step, not the whole: a server that sends slowly would keep the call for ever.
+            # httpx limits each step, not the whole: a server that sends slowly would keep the call
+            # for ever.
             async with asyncio.timeout(self._timeout):
                 return self._without_key(outcome_of(*await self._send(request)))
         except (httpx.TimeoutException, TimeoutError) as error:
@@ -63,11 +76,15 @@ class PspHttpClient:
         except _TooLarge as error:
             return self._unknown("unreadable", "The answer is too large", error)
         except httpx.LocalProtocolError as error:
-            return self._unknown(f"bug:{type(error).__name__}", "A fault of this program, not of the network", error)
+            return self._unknown(
+                f"bug:{type(error).__name__}", "A fault of this program, not of the network", error
+            )
         except (httpx.TransportError, OSError) as error:
             return self._unknown("connection", "The connection to the PSP failed", error)
         except Exception as error:
-            return self._unknown(f"bug:{type(error).__name__}", "A fault of this program, not of the network", error)
+            return self._unknown(
+                f"bug:{type(error).__name__}", "A fault of this program, not of the network", error
+            )
 
     async def _send(self, request: httpx.Request) -> tuple[int, bytes]:
         response = await self._http.send(request, stream=True)
@@ -86,7 +103,8 @@ class PspHttpClient:
         return self._without_key(Unknown(why, clean(message)))
 
     def _without_key(self, answer: _Answer) -> _Answer:
-        # An answer that echoes our key must not bring the key into a message, and the key need not look like one.
+        # An answer that echoes our key must not bring the key into a message, and the key need not
+        # look like one.
         if isinstance(answer, Rejected | NotExecuted | Unknown) and self._api_key in answer.message:
             return replace(answer, message=answer.message.replace(self._api_key, "[redacted]"))
         return answer

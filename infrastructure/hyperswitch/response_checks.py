@@ -1,4 +1,5 @@
-"""Mapping from Hyperswitch's answers to outcomes, and checks of its objects before the ledger uses them."""
+"""Mapping from Hyperswitch's answers to outcomes, and checks of its objects before the ledger uses
+them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ Json = Mapping[str, object]
 T = TypeVar("T", str, int)
 
 BUSY = "HE_00"
-"""On a 429: another request works on the same object. Without this code, the 429 comes from a rate limiter."""
+"""On a 429: another request works on the same object. Without this code, the 429 comes from a rate
+limiter."""
 _DEFINITE = (400, 404, 422)
 
 
@@ -28,12 +30,19 @@ def outcome_of(status: int, body: bytes) -> Json | Failure:
     if 200 <= status < 300:
         return parsed if parsed is not None else _unreadable(status, body)
     error = parsed.get("error") if parsed is not None else None
-    code, message = (_text(error, "code"), _text(error, "message")) if isinstance(error, Mapping) else (None, None)
+    code, message = (
+        (_text(error, "code"), _text(error, "message"))
+        if isinstance(error, Mapping)
+        else (None, None)
+    )
     text = message or f"HTTP {status}: {clean(_excerpt(body), EXCERPT) or '(empty)'}"
-    # With these three statuses the PSP, or a proxy before it, has not executed the request: the body does not matter.
+    # With these three statuses the PSP, or a proxy before it, has not executed the request: the
+    # body does not matter.
     match status:
         case 429:
-            return NotExecuted(Hindrance.LOCK_TIMEOUT if code == BUSY else Hindrance.RATE_LIMITED, text)
+            return NotExecuted(
+                Hindrance.LOCK_TIMEOUT if code == BUSY else Hindrance.RATE_LIMITED, text
+            )
         case 401:
             return NotExecuted(Hindrance.UNAUTHORIZED, text)
         case 403:
@@ -76,19 +85,27 @@ def refund_at_psp(resource: Json) -> RefundAtPsp:
 
 
 def refund_page(resource: Json) -> tuple[list[RefundAtPsp], int]:
-    """Return the refunds of one page, and the number of refunds in the whole list. Raises UnreadableAnswer."""
+    """Return the refunds of one page, and the number of refunds in the whole list. Raises
+    UnreadableAnswer."""
     items = resource.get("data")
     if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
         raise UnreadableAnswer("The PSP's list has no array of objects in its data.")
     return [refund_at_psp(item) for item in items], _member(resource, "total_count", int)
 
 
-def disagreement(resource: PaymentAtPsp | RefundAtPsp, expected: Mapping[str, object]) -> Unknown | None:
-    """Return `Unknown` for an object that differs from the request: money may have moved, but not as requested."""
+def disagreement(
+    resource: PaymentAtPsp | RefundAtPsp, expected: Mapping[str, object]
+) -> Unknown | None:
+    """Return `Unknown` for an object that differs from the request: money may have moved, but not
+    as requested."""
     for name, value in expected.items():
         got = getattr(resource, name)
         if got != value:
-            return Unknown("disagrees", clean(f"The PSP's answer has {name} {got!r} but {value!r} was requested."), 200)
+            return Unknown(
+                "disagrees",
+                clean(f"The PSP's answer has {name} {got!r} but {value!r} was requested."),
+                200,
+            )
     return None
 
 
@@ -102,7 +119,9 @@ def _object(body: bytes) -> Json | None:
 
 def _unreadable(status: int, body: bytes) -> Unknown:
     excerpt = clean(_excerpt(body), EXCERPT) or "(empty)"
-    return Unknown("unreadable", f"HTTP {status} with a body that is no JSON object: {excerpt}", status)
+    return Unknown(
+        "unreadable", f"HTTP {status} with a body that is no JSON object: {excerpt}", status
+    )
 
 
 def _excerpt(body: bytes) -> str:
@@ -113,7 +132,9 @@ def _excerpt(body: bytes) -> str:
 def _member(resource: Json, name: str, kind: type[T]) -> T:
     value = resource.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):  # in Python True is an int
-        raise UnreadableAnswer(clean(f"The PSP's answer has {name}={value!r}, but a {kind.__name__} was expected."))
+        raise UnreadableAnswer(
+            clean(f"The PSP's answer has {name}={value!r}, but a {kind.__name__} was expected.")
+        )
     return value if isinstance(value, int) else clean(value)
 
 
@@ -128,7 +149,8 @@ def _text(resource: Json, name: str) -> str | None:
 
 
 def _instant(resource: Json, name: str) -> datetime | None:
-    """Return the instant, or None for any other text. Without a time zone it is in UTC, as all of the PSP's."""
+    """Return the instant, or None for any other text. Without a time zone it is in UTC, as all of
+    the PSP's."""
     try:
         at = datetime.fromisoformat(_text(resource, name) or "")
     except ValueError:

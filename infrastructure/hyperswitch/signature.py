@@ -1,6 +1,8 @@
-"""Hyperswitch's webhook signature: `X-Webhook-Signature-512`, the lower-case hex HMAC-SHA512 of the raw body.
+"""Hyperswitch's webhook signature: `X-Webhook-Signature-512`, the lower-case hex HMAC-SHA512 of the
+raw body.
 
-The signature contains no time, so a delivery can be replayed for ever: the inbox protects against that by its event ids.
+The signature contains no time, so a delivery can be replayed for ever: the inbox protects against
+that by its event ids.
 """
 
 import hashlib
@@ -13,15 +15,20 @@ HEADER = "X-Webhook-Signature-512"
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> None:
-    """Check that the raw body was signed with one of the secrets (several during the rotation of a key).
+    """Check that the raw body was signed with one of the secrets (several during the rotation of a
+    key).
 
     Raises BadSignature for every wrong signature, ValueError when one of our secrets is empty.
     """
     keys = keys_of(secrets)
     if not header:
-        raise BadSignature(f"The header {HEADER} is missing; set the profile's payment response hash key.")
+        raise BadSignature(
+            f"The header {HEADER} is missing; set the profile's payment response hash key."
+        )
     if not any_equal([_digest(key, body) for key in keys], [header]):
-        raise BadSignature(f"{HEADER} was not made with one of our secrets; check the payment response hash key.")
+        raise BadSignature(
+            f"{HEADER} was not made with one of our secrets; check the payment response hash key."
+        )
 
 
 def sign(body: bytes, secret: str) -> str:

@@ -1,6 +1,8 @@
-"""Alarms: conditions that a person has to look at, one row per kind and subject, however often an alarm is raised.
+"""Alarms: conditions that a person has to look at, one row per kind and subject, however often an
+alarm is raised.
 
-An append stores the alarms that belong to its facts (`EventStore.append`, rows `alarms`); all others are raised here.
+An append stores the alarms that belong to its facts (`EventStore.append`, rows `alarms`); all
+others are raised here.
 """
 
 from datetime import datetime
@@ -30,7 +32,9 @@ class PostgresAlarms:
 
     async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
         """Raise an alarm, or raise it again with new detail."""
-        await execute(self._pool, SQL["raise"], {"kind": kind, "subject": subject, "detail": detail})
+        await execute(
+            self._pool, SQL["raise"], {"kind": kind, "subject": subject, "detail": detail}
+        )
 
     async def clear(self, kind: str, subject: str) -> bool:
         """Clear an alarm; return False if it was not raised."""

@@ -20,7 +20,8 @@ class AuditTrail:
     async def of_stream(self, stream: UUID) -> list[Entry]:
         """Return the entries of one transfer, order or refund.
 
-        The facts of the whole order are read: the cause of a fact may be in another stream of the order.
+        The facts of the whole order are read: the cause of a fact may be in another stream of the
+        order.
         """
         facts = await self._facts.of(stream)
         order_id = getattr(facts[0].fact, "order_id", None) if facts else None

@@ -1,4 +1,5 @@
-"""Circuit breaker of the whole fleet: one row that all processes share, and the read model of the pauses."""
+"""Circuit breaker of the whole fleet: one row that all processes share, and the read model of the
+pauses."""
 
 from datetime import timedelta
 
@@ -14,11 +15,13 @@ SQL = queries("circuit_breaker")
 FIRST_INTERVAL = timedelta(seconds=5)
 LONGEST_INTERVAL = timedelta(minutes=5)
 SOON = timedelta(seconds=60)
-"""A breaker that opens again within this time and one interval after it was closed doubles its interval."""
+"""A breaker that opens again within this time and one interval after it was closed doubles its
+interval."""
 
 
 class PostgresCircuitBreaker:
-    """The port `CircuitBreaker`. Every method is one statement, so any number of processes may call at once."""
+    """The port `CircuitBreaker`. Every method is one statement, so any number of processes may call
+    at once."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -28,7 +31,9 @@ class PostgresCircuitBreaker:
         row = await self._row("state", look_up_first=LOOK_UP_FIRST)
         assert row, "the migration has made the breaker's only row"
         outage, paused, begun_at, lost_since = row
-        return FleetState(outage, frozenset(paused), LookFirst(begun_at, lost_since) if begun_at else None)
+        return FleetState(
+            outage, frozenset(paused), LookFirst(begun_at, lost_since) if begun_at else None
+        )
 
     async def open_breaker(self) -> bool:
         """Stop all claims; return False if the breaker was open."""
@@ -36,11 +41,13 @@ class PostgresCircuitBreaker:
         return await self._row("open_breaker", **intervals) is not None
 
     async def take_probe(self) -> bool:
-        """Return True if the caller has the turn to probe Stripe. Wakes no worker: the claims are still stopped."""
+        """Return True if the caller has the turn to probe Stripe. Wakes no worker: the claims are
+        still stopped."""
         return await self._row("take_probe") is not None
 
     async def until_probe(self) -> float | None:
-        """Return the seconds until the next probe, by the database's clock; None while the breaker is closed."""
+        """Return the seconds until the next probe, by the database's clock; None while the breaker
+        is closed."""
         row = await self._row("until_probe")
         return float(row[0]) if row else None
 

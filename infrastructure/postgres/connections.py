@@ -1,4 +1,5 @@
-"""Connections to PostgreSQL: autocommit, UTC, and a limit on the time until a dead peer is noticed."""
+"""Connections to PostgreSQL: autocommit, UTC, and a limit on the time until a dead peer is
+noticed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -20,7 +21,12 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 STATEMENT_TIMEOUT = timedelta(seconds=30)
 
 # With these, a vanished peer is noticed after about ten seconds instead of the system's two hours.
-_LIVENESS = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+_LIVENESS = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 async def connect(database_url: str) -> Connection:
@@ -47,22 +53,31 @@ def new_pool(database_url: str, max_size: int = 10) -> Pool:
     )
 
 
-def connect_blocking(database_url: str, statement_timeout: timedelta = STATEMENT_TIMEOUT) -> psycopg.Connection[TupleRow]:
-    """Open one blocking connection, for a program without concurrency. Raises psycopg.OperationalError."""
+def connect_blocking(
+    database_url: str, statement_timeout: timedelta = STATEMENT_TIMEOUT
+) -> psycopg.Connection[TupleRow]:
+    """Open one blocking connection, for a program without concurrency. Raises
+    psycopg.OperationalError."""
     connection = psycopg.connect(_with_liveness(database_url), autocommit=True)
     connection.execute("set timezone to 'UTC'")
-    connection.execute(f"set statement_timeout to {int(statement_timeout.total_seconds() * 1000)}".encode())
+    connection.execute(
+        f"set statement_timeout to {int(statement_timeout.total_seconds() * 1000)}".encode()
+    )
     return connection
 
 
 def _with_liveness(database_url: str) -> str:
-    return make_conninfo(database_url, connect_timeout=int(CONNECT_TIMEOUT.total_seconds()), **_LIVENESS)
+    return make_conninfo(
+        database_url, connect_timeout=int(CONNECT_TIMEOUT.total_seconds()), **_LIVENESS
+    )
 
 
 async def prepare(connection: Connection) -> None:
     """Set up a session: times come back in UTC, and every statement has a time limit."""
     await connection.execute("set timezone to 'UTC'")
-    await connection.execute(f"set statement_timeout to {int(STATEMENT_TIMEOUT.total_seconds() * 1000)}".encode())
+    await connection.execute(
+        f"set statement_timeout to {int(STATEMENT_TIMEOUT.total_seconds() * 1000)}".encode()
+    )
 
 
 async def execute(pool: Pool, query: bytes, values: Values = ()) -> int:
@@ -84,7 +99,11 @@ async def fetch_all(pool: Pool, query: bytes, values: Values = ()) -> list[Tuple
 
 
 async def fetch_rows(pool: Pool, kind: type[Row], query: bytes, values: Values = ()) -> list[Row]:
-    """Run one query and return its rows as objects of a class whose fields are named like the columns."""
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(kind)) as cursor:
+    """Run one query and return its rows as objects of a class whose fields are named like the
+    columns."""
+    async with (
+        pool.connection() as connection,
+        connection.cursor(row_factory=class_row(kind)) as cursor,
+    ):
         await cursor.execute(query, values)
         return await cursor.fetchall()

@@ -16,7 +16,8 @@ BATCH = 100
 
 
 class PostgresDirectory:
-    """See `application.ports.Directory`, and the ports of `application.missed_webhooks` for the last three methods."""
+    """See `application.ports.Directory`, and the ports of `application.missed_webhooks` for the
+    last three methods."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -37,11 +38,15 @@ class PostgresDirectory:
             "source_transactions": list(source_transactions),
         }
         rows = await self._rows("find_order", values)
-        by_refund, refund = next(((order_id, stream) for by, order_id, _, stream in rows if by == "refund"), (None, None))
+        by_refund, refund = next(
+            ((order_id, stream) for by, order_id, _, stream in rows if by == "refund"), (None, None)
+        )
         by_id = {order_id for by, order_id, _, _ in rows if by == "id"}
         by_payment = [order_id for by, order_id, _, _ in rows if by == "payment"]
         paid = frozenset(order_id for _, order_id, paid, _ in rows if paid)
-        return OrderMatches(by_refund, refund, [name for name in order_ids if name in by_id], by_payment, paid)
+        return OrderMatches(
+            by_refund, refund, [name for name in order_ids if name in by_id], by_payment, paid
+        )
 
     async def refund_named(self, name: str) -> UUID | None:
         """Return the stream of the refund with this `refund_id` or `psp_refund_id`."""
@@ -57,9 +62,17 @@ class PostgresDirectory:
         """Return the sellers whose transfers go to this account."""
         return [row[0] for row in await self._rows("sellers_of", {"account": account})]
 
-    async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> Sequence[UUID]:
+    async def waiting(
+        self, status: str, waiting_for: str, account: str | None, after: UUID | None
+    ) -> Sequence[UUID]:
         """Return a batch of the transfers that wait for `account` or `funds`."""
-        values = {"status": status, "waiting_for": waiting_for, "account": account, "after": after, "limit": BATCH}
+        values = {
+            "status": status,
+            "waiting_for": waiting_for,
+            "account": account,
+            "after": after,
+            "limit": BATCH,
+        }
         return [row[0] for row in await self._rows("waiting", values)]
 
     async def transfers_of(self, order_id: str) -> Sequence[UUID]:
@@ -68,11 +81,15 @@ class PostgresDirectory:
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         """Return the Stripe ids of those that belong to a transfer of ours."""
-        values = {"ids": [seen.stripe_transfer_id for seen in transfers], "names": [seen.transfer_id for seen in transfers]}
+        values = {
+            "ids": [seen.stripe_transfer_id for seen in transfers],
+            "names": [seen.transfer_id for seen in transfers],
+        }
         return frozenset(row[0] for row in await self._rows("claimed", values))
 
     async def unpaid(self, since: datetime, until: datetime, nth: int, limit: int) -> Sequence[str]:
-        """Return payments of unpaid orders. See `application.missed_webhooks.ports.UnpaidOrders`."""
+        """Return payments of unpaid orders. See
+        `application.missed_webhooks.ports.UnpaidOrders`."""
         values = {"since": since, "until": until, "nth": nth, "limit": limit}
         return list(dict.fromkeys(row[0] for row in await self._rows("unpaid", values)))
 
@@ -84,7 +101,9 @@ class PostgresDirectory:
         """Return refund statuses by name. See `application.missed_webhooks.ports.KnownRefunds`."""
         return dict(await self._rows("refund_statuses", (list(names),)))
 
-    async def _rows(self, query: str, values: Mapping[str, object] | Sequence[object]) -> list[tuple[Any, ...]]:
+    async def _rows(
+        self, query: str, values: Mapping[str, object] | Sequence[object]
+    ) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(SQL[query], values)
             return await cursor.fetchall()

@@ -1,7 +1,8 @@
 """Event store: facts, the rows they lead to, and the extras of a command, in one grouped commit.
 
-The table has the columns of the `eventsourcing` library's recorder, so the library's readers work on it. The library never
-writes here: the SQL function `ledger_append` is the only way in, and keeps positions without holes and the hash chain.
+The table has the columns of the `eventsourcing` library's recorder, so the library's readers work
+on it. The library never writes here: the SQL function `ledger_append` is the only way in, and keeps
+positions without holes and the hash chain.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -33,9 +34,10 @@ SQL = queries("event_store")
 Rows = Mapping[str, Sequence[object]]
 """Table → rows (NamedTuples or mappings, by column name), as `ledger_append` takes them.
 
-seller_transfers, transfer_reversals, orders, refunds, disputes, payouts, pauses, findings: the whole row; alarms: kind,
-subject, detail, raised_at and, to clear the alarm, cleared_at; webhook_inbox: inbox_id, status, reason, subject, due_at of
-events handled with these facts; released: subject, whose parked webhooks are due now.
+seller_transfers, transfer_reversals, orders, refunds, disputes, payouts, pauses, findings: the
+whole row; alarms: kind, subject, detail, raised_at and, to clear the alarm, cleared_at;
+webhook_inbox: inbox_id, status, reason, subject, due_at of events handled with these facts;
+released: subject, whose parked webhooks are due now.
 """
 
 
@@ -49,7 +51,8 @@ class StoredFact(NamedTuple):
 
 
 class RecordedFact(NamedTuple):
-    """A fact as the database has it: with its position in the whole ledger and its link of the hash chain."""
+    """A fact as the database has it: with its position in the whole ledger and its link of the hash
+    chain."""
 
     originator_id: UUID
     originator_version: int
@@ -68,9 +71,16 @@ class Append(NamedTuple):
 
 
 class EventStore:
-    """Writes through one connection of its own, reads through the pool. `start` before use, `aclose` after."""
+    """Writes through one connection of its own, reads through the pool. `start` before use,
+    `aclose` after."""
 
-    def __init__(self, database_url: str, pool: Pool, group_limit: int = GROUP_LIMIT, patience: timedelta = PATIENCE) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        pool: Pool,
+        group_limit: int = GROUP_LIMIT,
+        patience: timedelta = PATIENCE,
+    ) -> None:
         self._writer = GroupCommit(database_url, AppendStatement(), group_limit, patience)
         self._pool = pool
 
@@ -85,16 +95,19 @@ class EventStore:
     async def append(self, facts: Sequence[StoredFact], rows: Rows | None = None) -> int:
         """Store facts and rows, all or nothing, and return the position of the last fact.
 
-        Cancelling the caller withdraws nothing. Raises Conflict (another writer stored one of these versions first),
-        ConstraintBroken (the database refuses the facts or rows), Unavailable (its `in_doubt` says whether the append may
-        be stored), TypeError or ValueError (a value that cannot be encoded, a table that does not exist).
+        Cancelling the caller withdraws nothing. Raises Conflict (another writer stored one of these
+        versions first), ConstraintBroken (the database refuses the facts or rows), Unavailable (its
+        `in_doubt` says whether the append may be stored), TypeError or ValueError (a value that
+        cannot be encoded, a table that does not exist).
         """
         return await self._writer.submit(_encode(facts, rows or {}))
 
     async def load(self, ids: Collection[UUID]) -> dict[UUID, list[RecordedFact]]:
         """Load whole streams by id, by one query; a stream that does not exist has no key."""
         recorded = await self._recorded(SQL["load"], list(ids))
-        return {stream: list(facts) for stream, facts in groupby(recorded, attrgetter("originator_id"))}
+        return {
+            stream: list(facts) for stream, facts in groupby(recorded, attrgetter("originator_id"))
+        }
 
     async def feed(self, after: int = 0, limit: int = 500) -> list[RecordedFact]:
         """Load the facts after a position, in order.
@@ -123,23 +136,31 @@ class AppendStatement:
     async def store(self, connection: Connection, items: Sequence[Append]) -> Sequence[int]:
         facts, rows = json_encoder.array(item.facts for item in items), _joined_rows(items)
         cursor = await connection.execute(
-            SQL["append"], (json_encoder.parameter(facts), json_encoder.parameter(rows)), prepare=True
+            SQL["append"],
+            (json_encoder.parameter(facts), json_encoder.parameter(rows)),
+            prepare=True,
         )
         row = await cursor.fetchone()
         return _positions(items, row[0] if row else 0)
 
     async def recall(self, connection: Connection, items: Sequence[Append]) -> Sequence[int] | None:
-        """Compare all facts, not only the last one: another writer may have stored the very same fact in another group."""
+        """Compare all facts, not only the last one: another writer may have stored the very same
+        fact in another group."""
         await connection.execute(SQL["await_writers"])
         facts = json_encoder.array(item.facts for item in items)
-        row = await (await connection.execute(SQL["recall"], (json_encoder.parameter(facts),))).fetchone()
+        row = await (
+            await connection.execute(SQL["recall"], (json_encoder.parameter(facts),))
+        ).fetchone()
         wanted = sum(len(item.versions) for item in items)
         return _positions(items, row[1]) if row and wanted and row[0] == wanted else None
 
     def blamed(self, error: psycopg.Error, items: Sequence[Append]) -> Mapping[int, Exception]:
         if error.sqlstate not in {STORED_ALREADY, NO_PREDECESSOR}:
             return {}
-        named = {(UUID(stream), version) for stream, version in orjson.loads(error.diag.message_detail or "[]")}
+        named = {
+            (UUID(stream), version)
+            for stream, version in orjson.loads(error.diag.message_detail or "[]")
+        }
         per_item = {index: named.intersection(item.versions) for index, item in enumerate(items)}
         return {index: _blame(error, sorted(pairs)) for index, pairs in per_item.items() if pairs}
 
@@ -154,7 +175,10 @@ class AppendStatement:
 
 def _encode(facts: Sequence[StoredFact], rows: Rows) -> Append:
     if unknown := rows.keys() - TABLES:
-        raise ValueError(f"ledger_append knows no table {', '.join(sorted(unknown))}; expected one of {sorted(TABLES)}")
+        raise ValueError(
+            f"ledger_append knows no table {', '.join(sorted(unknown))}; expected one of "
+            f"{sorted(TABLES)}"
+        )
     versions = tuple((fact.originator_id, fact.originator_version) for fact in facts)
     encoded = {table: json_encoder.members(several) for table, several in rows.items() if several}
     if facts and "webhook_inbox" in encoded:
@@ -168,16 +192,20 @@ def _fact(fact: StoredFact) -> dict[str, object]:
 
 
 def _caused(handled: Sequence[object], last: tuple[UUID, int]) -> bytes:
-    """Name the last fact that the event caused: only ledger_append knows its position, which the inbox row keeps."""
+    """Name the last fact that the event caused: only ledger_append knows its position, which the
+    inbox row keeps."""
     stream, version = last
     return json_encoder.members(
-        {**orjson.loads(json_encoder.encode(row)), "stream": stream, "version": version} for row in handled
+        {**orjson.loads(json_encoder.encode(row)), "stream": stream, "version": version}
+        for row in handled
     )
 
 
 def _joined_rows(items: Sequence[Append]) -> bytes:
     tables = {table for item in items for table in item.rows}
-    return json_encoder.record({table: json_encoder.array(item.rows.get(table, b"") for item in items) for table in tables})
+    return json_encoder.record(
+        {table: json_encoder.array(item.rows.get(table, b"") for item in items) for table in tables}
+    )
 
 
 def _positions(items: Sequence[Append], last: int) -> list[int]:
@@ -193,4 +221,6 @@ def _blame(error: psycopg.Error, pairs: Sequence[tuple[UUID, int]]) -> Exception
     if error.sqlstate == STORED_ALREADY:
         return Conflict(pairs)
     listed = ", ".join(f"{stream} v{version}" for stream, version in pairs)
-    return ConstraintBroken("every_version_has_a_predecessor", f"{listed} would leave a gap in the stream")
+    return ConstraintBroken(
+        "every_version_has_a_predecessor", f"{listed} would leave a gap in the stream"
+    )

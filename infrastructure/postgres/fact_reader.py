@@ -20,7 +20,8 @@ class FactReader:
         return (await self.several([stream])).get(stream, [])
 
     async def several(self, streams: Collection[UUID]) -> dict[UUID, list[PositionedFact]]:
-        """Return the facts of each stream, oldest first, by one query; a stream that does not exist has no key."""
+        """Return the facts of each stream, oldest first, by one query; a stream that does not exist
+        has no key."""
         loaded = await self._store.load(streams) if streams else {}
         return {stream: self._decoded(recorded) for stream, recorded in loaded.items()}
 

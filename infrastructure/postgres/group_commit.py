@@ -1,9 +1,11 @@
-"""Group commit: all items that wait at the same time become one statement, one transaction, one fsync.
+"""Group commit: all items that wait at the same time become one statement, one transaction, one
+fsync.
 
 Promises to every caller of `submit`:
-- the caller always gets an answer: success, a refusal of the caller's own item, or Unavailable after a bounded time;
-- no caller fails for the mistake of another: items that the error names fail alone, and any other culprit is found by
-  halving the group;
+- the caller always gets an answer: success, a refusal of the caller's own item, or Unavailable
+  after a bounded time;
+- no caller fails for the mistake of another: items that the error names fail alone, and any other
+  culprit is found by halving the group;
 - cancelling the caller withdraws nothing: a submitted item is stored;
 - a connection lost in COMMIT leads to no guess: `recall` finds out whether the group is stored.
 """
@@ -37,14 +39,21 @@ log = logging.getLogger(__name__)
 class GroupStatement(Protocol[Item_contra, Answer_co]):
     """The statement that stores a group of items of one kind."""
 
-    async def store(self, connection: Connection, items: Sequence[Item_contra]) -> Sequence[Answer_co]:
-        """Store all items or none, by one autocommit statement. The answers are in the order of the items."""
+    async def store(
+        self, connection: Connection, items: Sequence[Item_contra]
+    ) -> Sequence[Answer_co]:
+        """Store all items or none, by one autocommit statement. The answers are in the order of the
+        items."""
 
-    async def recall(self, connection: Connection, items: Sequence[Item_contra]) -> Sequence[Answer_co] | None:
-        """Return, after a lost connection, the answers if the items are stored; None if not, or if storing twice is harmless."""
+    async def recall(
+        self, connection: Connection, items: Sequence[Item_contra]
+    ) -> Sequence[Answer_co] | None:
+        """Return, after a lost connection, the answers if the items are stored; None if not, or if
+        storing twice is harmless."""
 
     def blamed(self, error: psycopg.Error, items: Sequence[Item_contra]) -> Mapping[int, Exception]:
-        """Return the errors of the items that this error names, by index; empty if it names none."""
+        """Return the errors of the items that this error names, by index; empty if it names
+        none."""
 
     def refusal(self, error: Exception, item: Item_contra) -> Exception:
         """Return the error for the caller of an item that failed alone."""
@@ -52,7 +61,8 @@ class GroupStatement(Protocol[Item_contra, Answer_co]):
 
 @dataclass(slots=True, eq=False)
 class Waiting(Generic[Item, Answer]):
-    """A submitted item and its caller's future. The future may be done already: the caller was cancelled."""
+    """A submitted item and its caller's future. The future may be done already: the caller was
+    cancelled."""
 
     item: Item
     answer: asyncio.Future[Answer]
@@ -69,7 +79,8 @@ class Waiting(Generic[Item, Answer]):
 
 @dataclass(slots=True)
 class GroupPart(Generic[Item, Answer]):
-    """A part of a group; `in_doubt` while a lost connection may have stored it, `resent` if it was once in doubt."""
+    """A part of a group; `in_doubt` while a lost connection may have stored it, `resent` if it was
+    once in doubt."""
 
     waiting: Sequence[Waiting[Item, Answer]]
     in_doubt: bool = False
@@ -90,19 +101,27 @@ class GroupPart(Generic[Item, Answer]):
     def halves(self) -> "list[GroupPart[Item, Answer]]":
         """Split the part, the second half first: parts are taken from the end."""
         middle = len(self.waiting) // 2
-        return [GroupPart(half, resent=self.resent) for half in (self.waiting[middle:], self.waiting[:middle])]
+        return [
+            GroupPart(half, resent=self.resent)
+            for half in (self.waiting[middle:], self.waiting[:middle])
+        ]
 
 
 class GroupCommit(Generic[Item, Answer]):
-    """One task and one connection that store the items of all callers. `start` before use, `aclose` after."""
+    """One task and one connection that store the items of all callers. `start` before use, `aclose`
+    after."""
 
     def __init__(
-        self, database_url: str, statement: GroupStatement[Item, Answer], limit: int, patience: timedelta = PATIENCE
+        self,
+        database_url: str,
+        statement: GroupStatement[Item, Answer],
+        limit: int,
+        patience: timedelta = PATIENCE,
     ) -> None:
         """Set `limit`, the items per group.
 
-        Taking all waiting items is the slowest choice: every caller then moves in one wave, and this process and PostgreSQL
-        take turns instead of overlapping.
+        Taking all waiting items is the slowest choice: every caller then moves in one wave, and
+        this process and PostgreSQL take turns instead of overlapping.
         """
         self._url, self._statement, self._limit = database_url, statement, limit
         self._patience = patience.total_seconds()
@@ -114,12 +133,14 @@ class GroupCommit(Generic[Item, Answer]):
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect and start the task. Raises psycopg.OperationalError if the database cannot be reached."""
+        """Connect and start the task. Raises psycopg.OperationalError if the database cannot be
+        reached."""
         self._connection = await connect(self._url)
         self._task = asyncio.create_task(self._run(), name=type(self._statement).__name__)
 
     async def aclose(self) -> None:
-        """Accept no more items, answer all that wait, then end. If this is cancelled, the waiting items fail at once."""
+        """Accept no more items, answer all that wait, then end. If this is cancelled, the waiting
+        items fail at once."""
         self._closing = True
         self._wake.set()
         try:
@@ -129,7 +150,8 @@ class GroupCommit(Generic[Item, Answer]):
             await self._disconnect()
 
     async def submit(self, item: Item) -> Answer:
-        """Store one item and return its answer. Raises Unavailable, or the error with which the statement refuses the item."""
+        """Store one item and return its answer. Raises Unavailable, or the error with which the
+        statement refuses the item."""
         if self._closing or not self._task or self._task.done():
             raise Unavailable("the writer is closed")
         if len(self._queue) >= QUEUE_LIMIT:
@@ -142,7 +164,9 @@ class GroupCommit(Generic[Item, Answer]):
     async def _run(self) -> None:
         try:
             while await self._something_waits():
-                self._group = [self._queue.popleft() for _ in range(min(len(self._queue), self._limit))]
+                self._group = [
+                    self._queue.popleft() for _ in range(min(len(self._queue), self._limit))
+                ]
                 await self._answer(self._group)
         finally:
             GroupPart(self._group).fail(Unavailable("the writer was stopped", in_doubt=True))
@@ -183,12 +207,16 @@ class GroupCommit(Generic[Item, Answer]):
             waiting.succeed(answer)
         return []
 
-    async def _ask(self, connection: Connection, part: GroupPart[Item, Answer]) -> Sequence[Answer] | None:
+    async def _ask(
+        self, connection: Connection, part: GroupPart[Item, Answer]
+    ) -> Sequence[Answer] | None:
         if part.in_doubt:
             return await self._statement.recall(connection, part.items)
         return await self._statement.store(connection, part.items)
 
-    async def _lost(self, error: Exception, part: GroupPart[Item, Answer]) -> Sequence[GroupPart[Item, Answer]]:
+    async def _lost(
+        self, error: Exception, part: GroupPart[Item, Answer]
+    ) -> Sequence[GroupPart[Item, Answer]]:
         """Retry a part whose connection, and with it the answer, was lost; until its patience ends.
 
         The end is needed: an item that makes the server crash must not do so for ever.
@@ -202,7 +230,8 @@ class GroupCommit(Generic[Item, Answer]):
     async def _explain(
         self, connection: Connection, error: Exception, part: GroupPart[Item, Answer]
     ) -> Sequence[GroupPart[Item, Answer]]:
-        """Find the culprits after a statement that failed for certain; the other items are tried again."""
+        """Find the culprits after a statement that failed for certain; the other items are tried
+        again."""
         if isinstance(error, psycopg.Error):
             if is_general(error):
                 part.fail(Unavailable(_one_line(error), in_doubt=part.resent))
@@ -217,11 +246,17 @@ class GroupCommit(Generic[Item, Answer]):
         part.fail(self._statement.refusal(error, part.waiting[0].item))
         return []
 
-    async def _refuse(self, connection: Connection, waiting: Waiting[Item, Answer], reason: Exception, resent: bool) -> None:
+    async def _refuse(
+        self,
+        connection: Connection,
+        waiting: Waiting[Item, Answer],
+        reason: Exception,
+        resent: bool,
+    ) -> None:
         """Refuse an item, unless the facts in its way are its own.
 
-        A statement that was under way when its connection was lost can arrive after `recall` and after the item was sent
-        again. Then the caller must not get a Conflict about its own facts.
+        A statement that was under way when its connection was lost can arrive after `recall` and
+        after the item was sent again. Then the caller must not get a Conflict about its own facts.
         """
         own = await self._statement.recall(connection, [waiting.item]) if resent else None
         if own is None:
@@ -230,7 +265,8 @@ class GroupCommit(Generic[Item, Answer]):
             waiting.succeed(own[0])
 
     async def _connected(self, part: GroupPart[Item, Answer]) -> Connection | None:
-        """Return the connection, or a new one; None when the patience of this part is over and its callers have an error."""
+        """Return the connection, or a new one; None when the patience of this part is over and its
+        callers have an error."""
         pause = FIRST_PAUSE
         while self._connection is None:
             try:
@@ -258,7 +294,8 @@ class GroupCommit(Generic[Item, Answer]):
 
 
 def is_general(error: psycopg.Error) -> bool:
-    """Return True if the database refuses everything: no resources (53), being stopped (57), a broken disk (58), read only."""
+    """Return True if the database refuses everything: no resources (53), being stopped (57), a
+    broken disk (58), read only."""
     state = error.sqlstate or ""
     return state[:2] in {"53", "57", "58"} or state == "25006"
 

@@ -30,10 +30,17 @@ class ImportedTransfers:
     async def differing_columns(self, rows: Sequence[LegacyRow]) -> Mapping[int, Sequence[str]]:
         """Return by row number the columns of `seller_transfers` that differ from the row."""
         found = await self._rows([row.fact.originator_id for row in rows])
-        return {row.number: names for row in rows if (names := _differing(row, found.get(row.fact.originator_id)))}
+        return {
+            row.number: names
+            for row in rows
+            if (names := _differing(row, found.get(row.fact.originator_id)))
+        }
 
     async def _rows(self, ids: Sequence[UUID]) -> Mapping[UUID, SellerTransferRow]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(SellerTransferRow)) as cursor:
+        async with (
+            self._pool.connection() as connection,
+            connection.cursor(row_factory=class_row(SellerTransferRow)) as cursor,
+        ):
             await cursor.execute(SQL["some_transfers"], (list(ids),))
             return {row.transfer_id: row for row in await cursor.fetchall()}
 
@@ -46,4 +53,8 @@ def _differing(row: LegacyRow, found: SellerTransferRow | None) -> list[str]:
     expected = evolve(None, row.fact)
     ignored = {"updated_at"} | ({"next_retry_at"} if row.due_now else set())
     ignored |= {"created_at"} if row.fact.created_at is None else set()
-    return [name for name in SellerTransferRow._fields if name not in ignored and getattr(expected, name) != getattr(found, name)]
+    return [
+        name
+        for name in SellerTransferRow._fields
+        if name not in ignored and getattr(expected, name) != getattr(found, name)
+    ]

@@ -1,7 +1,9 @@
-"""Webhook inbox: a received event is stored before it is answered, and its row is the job that handles it.
+"""Webhook inbox: a received event is stored before it is answered, and its row is the job that
+handles it.
 
-Statuses: stored → done | ignored | parked | dead; parked → the same. `done` is written with the facts that the event caused
-(`EventStore.append`, rows `webhook_inbox`), every other status here. Closed rows stay as they are.
+Statuses: stored → done | ignored | parked | dead; parked → the same. `done` is written with the
+facts that the event caused (`EventStore.append`, rows `webhook_inbox`), every other status here.
+Closed rows stay as they are.
 """
 
 from base64 import b64encode
@@ -13,7 +15,14 @@ import psycopg
 
 from domain.errors import ConstraintBroken
 from infrastructure.postgres import json_encoder
-from infrastructure.postgres.connections import Connection, Pool, execute, fetch_all, fetch_one, fetch_rows
+from infrastructure.postgres.connections import (
+    Connection,
+    Pool,
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_rows,
+)
 from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
 
@@ -52,7 +61,8 @@ class ClaimedWebhook(NamedTuple):
 
 
 class WebhookClaim(NamedTuple):
-    """Events leased to one holder, and the database's clock, which is the `now` of the facts that they cause."""
+    """Events leased to one holder, and the database's clock, which is the `now` of the facts that
+    they cause."""
 
     events: list[ClaimedWebhook]
     now: datetime
@@ -82,7 +92,13 @@ class PostgresInbox:
     `start` before use, `aclose` after.
     """
 
-    def __init__(self, database_url: str, pool: Pool, group_limit: int = GROUP_LIMIT, patience: timedelta = PATIENCE) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        pool: Pool,
+        group_limit: int = GROUP_LIMIT,
+        patience: timedelta = PATIENCE,
+    ) -> None:
         self._intake = GroupCommit(database_url, PutStatement(), group_limit, patience)
         self._pool = pool
 
@@ -95,14 +111,23 @@ class PostgresInbox:
         await self._intake.aclose()
 
     async def put(
-        self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime, source: str = "webhook"
+        self,
+        provider: str,
+        event_id: str,
+        event_type: str,
+        body: bytes,
+        received_at: datetime,
+        source: str = "webhook",
     ) -> bool:
-        """Store an event durably, and return whether it is new. Of a duplicate, the first body is kept.
+        """Store an event durably, and return whether it is new. Of a duplicate, the first body is
+        kept.
 
-        (After a lost connection an event that we stored ourselves may count as a duplicate.)
-        Raises Unavailable, or ConstraintBroken for a value that PostgreSQL cannot store.
+        (After a lost connection an event that we stored ourselves may count as a duplicate.) Raises
+        Unavailable, or ConstraintBroken for a value that PostgreSQL cannot store.
         """
-        return await self._intake.submit(ReceivedWebhook(provider, event_id, event_type, body, received_at, source))
+        return await self._intake.submit(
+            ReceivedWebhook(provider, event_id, event_type, body, received_at, source)
+        )
 
     async def claim(self, holder: str, limit: int, lease: timedelta) -> WebhookClaim:
         """Lease up to `limit` due events, the longest due first; no two holders get the same event.
@@ -112,17 +137,22 @@ class PostgresInbox:
         values = {"holder": holder, "limit": limit, "lease": lease}
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             rows = await (await cursor.execute(SQL["claim"], values)).fetchall()
-        return WebhookClaim([ClaimedWebhook(*row[1:]) for row in rows if row[1] is not None], rows[0][0])
+        return WebhookClaim(
+            [ClaimedWebhook(*row[1:]) for row in rows if row[1] is not None], rows[0][0]
+        )
 
     async def next_due(self) -> datetime | None:
-        """Return the earliest instant at which an event may be claimed; None if no event waits for a time."""
+        """Return the earliest instant at which an event may be claimed; None if no event waits for
+        a time."""
         row = await fetch_one(self._pool, SQL["next_due"])
         return row[0] if row else None
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
-        """Let an event wait until `subject` (an order id, for example) is released, and at the latest until `due_at`.
+        """Let an event wait until `subject` (an order id, for example) is released, and at the
+        latest until `due_at`.
 
-        Without `due_at` the event waits for the release alone. A subject that came after the claim counts as released.
+        Without `due_at` the event waits for the release alone. A subject that came after the claim
+        counts as released.
         """
         values = {"inbox_id": inbox_id, "subject": subject, "due_at": due_at, "reason": reason}
         await execute(self._pool, SQL["park"], values)
@@ -130,25 +160,35 @@ class PostgresInbox:
     async def ignore(self, reasons: Mapping[int, str]) -> None:
         """Close events that do not concern this ledger; `reasons` is by inbox_id."""
         if reasons:
-            await execute(self._pool, SQL["ignore"], {"ids": list(reasons), "reasons": list(reasons.values())})
+            await execute(
+                self._pool, SQL["ignore"], {"ids": list(reasons), "reasons": list(reasons.values())}
+            )
 
     async def bury(self, inbox_id: int, reason: str) -> None:
         """Give up on an event; a person may `replay` it."""
-        await execute(self._pool, SQL["close"], {"inbox_id": inbox_id, "status": "dead", "reason": reason})
+        await execute(
+            self._pool, SQL["close"], {"inbox_id": inbox_id, "status": "dead", "reason": reason}
+        )
 
-    async def retry_later(self, inbox_id: int, due_at: datetime, reason: str, counted: bool) -> None:
-        """Retry an event at `due_at`. Not `counted` when the event did not cause the failure, as in a database outage."""
+    async def retry_later(
+        self, inbox_id: int, due_at: datetime, reason: str, counted: bool
+    ) -> None:
+        """Retry an event at `due_at`. Not `counted` when the event did not cause the failure, as in
+        a database outage."""
         values = {"inbox_id": inbox_id, "due_at": due_at, "reason": reason, "counted": counted}
         await execute(self._pool, SQL["retry_later"], values)
 
     async def replay(self, inbox_id: int) -> bool:
-        """Have an event handled again from the start, in any status; False if there is no such row or its lease runs."""
+        """Have an event handled again from the start, in any status; False if there is no such row
+        or its lease runs."""
         row = await fetch_one(self._pool, SQL["replay"], (inbox_id,))
         return row is not None and row[0] > 0
 
     async def newest(self, status: str | None = None, limit: int = 50) -> list[InboxRow]:
         """List the newest rows, of one status or of all."""
-        return await fetch_rows(self._pool, InboxRow, SQL["newest"], {"status": status, "limit": limit})
+        return await fetch_rows(
+            self._pool, InboxRow, SQL["newest"], {"status": status, "limit": limit}
+        )
 
     async def body(self, inbox_id: int) -> bytes | None:
         """Return the body as received; None if there is no such row."""
@@ -156,21 +196,35 @@ class PostgresInbox:
         return row[0] if row else None
 
     async def counts(self) -> dict[str, int]:
-        """Count the stored, parked and dead events. Handled events are not counted: there are millions of them."""
+        """Count the stored, parked and dead events. Handled events are not counted: there are
+        millions of them."""
         rows = await fetch_all(self._pool, SQL["counts"])
         return {"stored": 0, "parked": 0, "dead": 0, **dict(rows)}
 
     async def unknown(self, provider: str, ids: Collection[str]) -> set[str]:
         """Find those of these event ids that are not in the inbox."""
-        return {row[0] for row in await fetch_all(self._pool, SQL["unknown"], {"provider": provider, "ids": list(ids)})}
+        return {
+            row[0]
+            for row in await fetch_all(
+                self._pool, SQL["unknown"], {"provider": provider, "ids": list(ids)}
+            )
+        }
 
-    async def waiting(self, provider: str, about: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Find those of these pairs (event type, name of the object) with a received event that is not handled."""
-        values = {"provider": provider, "types": [kind for kind, _ in about], "names": [name for _, name in about]}
+    async def waiting(
+        self, provider: str, about: Sequence[tuple[str, str]]
+    ) -> set[tuple[str, str]]:
+        """Find those of these pairs (event type, name of the object) with a received event that is
+        not handled."""
+        values = {
+            "provider": provider,
+            "types": [kind for kind, _ in about],
+            "names": [name for _, name in about],
+        }
         return {about[row[0] - 1] for row in await fetch_all(self._pool, SQL["waiting"], values)}
 
     async def missed(self) -> dict[str, tuple[int, int]]:
-        """Count, by provider, the events that the poller found, and those of them that are handled."""
+        """Count, by provider, the events that the poller found, and those of them that are
+        handled."""
         rows = await fetch_all(self._pool, SQL["missed"])
         return {provider: (missed, replayed) for provider, missed, replayed in rows}
 
@@ -181,16 +235,24 @@ class PutStatement:
     Storing an event twice is harmless, so nothing is recalled.
     """
 
-    async def store(self, connection: Connection, items: Sequence[ReceivedWebhook]) -> Sequence[bool]:
+    async def store(
+        self, connection: Connection, items: Sequence[ReceivedWebhook]
+    ) -> Sequence[bool]:
         encoded = json_encoder.array([json_encoder.members(map(_row, items))])
-        cursor = await connection.execute(SQL["put"], (json_encoder.parameter(encoded),), prepare=True)
+        cursor = await connection.execute(
+            SQL["put"], (json_encoder.parameter(encoded),), prepare=True
+        )
         new = {(provider, event_id) for provider, event_id, _ in await cursor.fetchall()}
         return [_take(new, item.key) for item in items]
 
-    async def recall(self, connection: Connection, items: Sequence[ReceivedWebhook]) -> Sequence[bool] | None:
+    async def recall(
+        self, connection: Connection, items: Sequence[ReceivedWebhook]
+    ) -> Sequence[bool] | None:
         return None
 
-    def blamed(self, error: psycopg.Error, items: Sequence[ReceivedWebhook]) -> Mapping[int, Exception]:
+    def blamed(
+        self, error: psycopg.Error, items: Sequence[ReceivedWebhook]
+    ) -> Mapping[int, Exception]:
         return {}
 
     def refusal(self, error: Exception, item: ReceivedWebhook) -> Exception:
@@ -204,7 +266,8 @@ def _row(item: ReceivedWebhook) -> dict[str, object]:
 
 
 def _take(new: set[tuple[str, str]], key: tuple[str, str]) -> bool:
-    """Take a key from the new ones: of several equal events in one group, the first is the new one."""
+    """Take a key from the new ones: of several equal events in one group, the first is the new
+    one."""
     if key in new:
         new.remove(key)
         return True

@@ -7,15 +7,18 @@ from psycopg.types.json import Json
 
 
 def encode(value: object) -> bytes:
-    """Encode a value; NamedTuples become objects, and uuids, enums and datetimes (RFC 3339) are supported.
+    """Encode a value; NamedTuples become objects, and uuids, enums and datetimes (RFC 3339) are
+    supported.
 
-    Raises TypeError (orjson.JSONEncodeError) for anything else, such as a lone surrogate or an integer above 64 bits.
+    Raises TypeError (orjson.JSONEncodeError) for anything else, such as a lone surrogate or an
+    integer above 64 bits.
     """
     return orjson.dumps(value, default=_named_tuple)
 
 
 def members(values: Iterable[object]) -> bytes:
-    """Encode values as members of a JSON array, without its brackets; `array` joins several such parts."""
+    """Encode values as members of a JSON array, without its brackets; `array` joins several such
+    parts."""
     return b",".join(map(encode, values))
 
 
@@ -26,7 +29,11 @@ def array(parts: Iterable[bytes]) -> bytes:
 
 def record(arrays: Mapping[str, bytes]) -> bytes:
     """Join encoded values to a JSON object."""
-    return b"{" + b",".join(b'"%s":%s' % (name.encode(), value) for name, value in arrays.items()) + b"}"
+    return (
+        b"{"
+        + b",".join(b'"%s":%s' % (name.encode(), value) for name, value in arrays.items())
+        + b"}"
+    )
 
 
 def parameter(encoded: bytes) -> Json:
@@ -41,4 +48,6 @@ def _as_it_is(encoded: bytes) -> bytes:
 def _named_tuple(value: object) -> object:
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return value._asdict()
-    raise TypeError(f"A row cannot have a {type(value).__name__}; expected a NamedTuple or plain JSON values.")
+    raise TypeError(
+        f"A row cannot have a {type(value).__name__}; expected a NamedTuple or plain JSON values."
+    )

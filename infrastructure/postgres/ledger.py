@@ -1,9 +1,17 @@
-"""The port `EventLog` on PostgreSQL: facts through the event store, rows folded in the same pass."""
+"""The port `EventLog` on PostgreSQL: facts through the event store, rows folded in the same
+pass."""
 
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, Mapper, StoredEvent, UUIDAsHex
+from eventsourcing.persistence import (
+    DatetimeAsISO,
+    DecimalAsStr,
+    JSONTranscoder,
+    Mapper,
+    StoredEvent,
+    UUIDAsHex,
+)
 
 from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.fact import Fact, Stream
@@ -14,7 +22,8 @@ NO_EXTRAS = CommitExtras()
 
 
 def new_mapper() -> Mapper[UUID]:
-    """Make the mapper that writes facts: the library's JSON, so that the library's own readers understand them."""
+    """Make the mapper that writes facts: the library's JSON, so that the library's own readers
+    understand them."""
     transcoder = JSONTranscoder()
     for transcoding in (UUIDAsHex(), DecimalAsStr(), DatetimeAsISO()):
         transcoder.register(transcoding)
@@ -39,7 +48,9 @@ class FactCodec:
             state=recorded.state,
         )
         fact = self._mapper.to_domain_event(event)
-        assert isinstance(fact, Fact), f"{recorded.topic} at position {recorded.position} is no fact of this ledger"
+        assert isinstance(fact, Fact), (
+            f"{recorded.topic} at position {recorded.position} is no fact of this ledger"
+        )
         return fact
 
 
@@ -52,14 +63,22 @@ class PostgresEventLog:
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
         """Load these streams, and the rows they fold to."""
         recorded = await self._store.load(ids) if ids else {}
-        facts = {stream: [self._codec.fact(one) for one in several] for stream, several in recorded.items()}
+        facts = {
+            stream: [self._codec.fact(one) for one in several]
+            for stream, several in recorded.items()
+        }
         streams = {stream: replayed(several) for stream, several in facts.items()}
-        return UnitOfWork(streams, {stream: FoldedStream.of(several) for stream, several in facts.items()})
+        return UnitOfWork(
+            streams, {stream: FoldedStream.of(several) for stream, several in facts.items()}
+        )
 
     async def append(self, uow: UnitOfWork, extras: CommitExtras = NO_EXTRAS) -> None:
         """Store facts, rows, alarms and the extras of the command, all or nothing."""
         changed = uow.changed()
-        folds = {stream.id: (uow.folded(stream.id) or FoldedStream()).after(facts) for stream, facts in changed}
+        folds = {
+            stream.id: (uow.folded(stream.id) or FoldedStream()).after(facts)
+            for stream, facts in changed
+        }
         stored = [self._codec.stored(fact) for _, facts in changed for fact in facts]
         await self._store.append(stored, _tables([rows for _, rows in folds.values()], extras))
         for stream, _ in changed:

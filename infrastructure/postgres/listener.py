@@ -1,4 +1,5 @@
-"""Listener (LISTEN) that wakes tasks on news in the database. A wake-up is a hint to look, never a message.
+"""Listener (LISTEN) that wakes tasks on news in the database. A wake-up is a hint to look, never a
+message.
 
 A lost connection may have lost notifications, so each reconnect wakes all tasks once.
 """
@@ -22,21 +23,25 @@ log = logging.getLogger(__name__)
 
 
 class Listener:
-    """One connection that listens to all channels. Register with `on`, then `start`; `aclose` after."""
+    """One connection that listens to all channels. Register with `on`, then `start`; `aclose`
+    after."""
 
     def __init__(self, database_url: str, probe_interval: timedelta = PROBE_INTERVAL) -> None:
-        """Set `probe_interval`, the time without notifications after which the connection is tested."""
+        """Set `probe_interval`, the time without notifications after which the connection is
+        tested."""
         self._url, self._probe = database_url, probe_interval.total_seconds()
         self._wakes: defaultdict[str, list[Wake]] = defaultdict(list)
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
 
     def on(self, channel: str, wake: Wake) -> None:
-        """Call `wake` (quick, such as `asyncio.Event.set`) for each notification. Only before `start`."""
+        """Call `wake` (quick, such as `asyncio.Event.set`) for each notification. Only before
+        `start`."""
         self._wakes[channel].append(wake)
 
     async def start(self) -> None:
-        """Listen from the return of this call on. Raises psycopg.OperationalError if the database cannot be reached."""
+        """Listen from the return of this call on. Raises psycopg.OperationalError if the database
+        cannot be reached."""
         self._connection = await self._listening()
         self._task = asyncio.create_task(self._run(), name="listener")
 

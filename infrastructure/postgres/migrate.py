@@ -1,8 +1,9 @@
 """Migration runner: applies and reverts the numbered files of `migrations/`.
 
-Each migration is one transaction under one advisory lock, and its row in `ledger_migrations` is part of the transaction.
-So a killed run leaves either all of a migration or nothing, and any number of processes may start at once. A file is never
-edited after it was applied: `ledger_migrations` has its sha256. The errors are in `migration_files`.
+Each migration is one transaction under one advisory lock, and its row in `ledger_migrations` is
+part of the transaction. So a killed run leaves either all of a migration or nothing, and any number
+of processes may start at once. A file is never edited after it was applied: `ledger_migrations` has
+its sha256. The errors are in `migration_files`.
 """
 
 import logging
@@ -38,7 +39,8 @@ log = logging.getLogger(__name__)
 
 
 class SchemaStatus(NamedTuple):
-    """One version: `applied_at` is None while it waits; `remark` is empty unless file and database disagree."""
+    """One version: `applied_at` is None while it waits; `remark` is empty unless file and database
+    disagree."""
 
     version: int
     name: str
@@ -54,10 +56,14 @@ class AppliedMigration(NamedTuple):
     applied_at: datetime
 
 
-def up(url: str, to: int | None = None, *, directory: Path = DIRECTORY, on_notice: OnNotice = log.info) -> list[Migration]:
-    """Apply the waiting migrations up to and including version `to` (None: all), and return those that this call applied.
+def up(
+    url: str, to: int | None = None, *, directory: Path = DIRECTORY, on_notice: OnNotice = log.info
+) -> list[Migration]:
+    """Apply the waiting migrations up to and including version `to` (None: all), and return those
+    that this call applied.
 
-    The server's notices go to `on_notice`. Raises MigrationError; earlier migrations of the same call stay applied.
+    The server's notices go to `on_notice`. Raises MigrationError; earlier migrations of the same
+    call stay applied.
     """
     migrations = read_migrations(directory)
     target = _known(to if to is not None else len(migrations), migrations)
@@ -65,8 +71,11 @@ def up(url: str, to: int | None = None, *, directory: Path = DIRECTORY, on_notic
         return list(iter(lambda: _step_up(connection, migrations, target), None))
 
 
-def down(url: str, to: int, *, directory: Path = DIRECTORY, on_notice: OnNotice = log.info) -> list[Migration]:
-    """Revert every version above `to` (0: all), newest first, and return those that this call reverted.
+def down(
+    url: str, to: int, *, directory: Path = DIRECTORY, on_notice: OnNotice = log.info
+) -> list[Migration]:
+    """Revert every version above `to` (0: all), newest first, and return those that this call
+    reverted.
 
     Raises MigrationError.
     """
@@ -81,28 +90,38 @@ def status(url: str, *, directory: Path = DIRECTORY) -> list[SchemaStatus]:
     files = {migration.version: migration for migration in read_migrations(directory)}
     with _connected(url, log.info) as connection:
         applied = _applied(connection)
-    return [_status(version, files.get(version), applied.get(version)) for version in sorted(files | applied)]
+    return [
+        _status(version, files.get(version), applied.get(version))
+        for version in sorted(files | applied)
+    ]
 
 
 def _known(version: int, migrations: Sequence[Migration]) -> int:
     if not 0 <= version <= len(migrations):
-        raise UnknownVersion(f"There is no migration {version}: the versions are 0 (empty) to {len(migrations)}.")
+        raise UnknownVersion(
+            f"There is no migration {version}: the versions are 0 (empty) to {len(migrations)}."
+        )
     return version
 
 
 @contextmanager
 def _connected(url: str, on_notice: OnNotice) -> Iterator[Connection]:
     with psycopg.connect(url, autocommit=True, client_encoding="utf8") as connection:
-        # under a stricter level, the snapshot taken before the wait for the lock would hide what the winner applied
+        # under a stricter level, the snapshot taken before the wait for the lock would hide what
+        # the winner applied
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.add_notice_handler(lambda notice: on_notice(notice.message_primary or ""))
         yield connection
 
 
-def _step_up(connection: Connection, migrations: Sequence[Migration], target: int) -> Migration | None:
+def _step_up(
+    connection: Connection, migrations: Sequence[Migration], target: int
+) -> Migration | None:
     with connection.transaction():
         applied = _applied_and_locked(connection, migrations)
-        waiting = next((m for m in migrations if m.version <= target and m.version not in applied), None)
+        waiting = next(
+            (m for m in migrations if m.version <= target and m.version not in applied), None
+        )
         if waiting:
             _run(connection, waiting, "up")
             record = "INSERT INTO ledger_migrations (version, name, sha256) VALUES (%s, %s, %s)"
@@ -110,18 +129,27 @@ def _step_up(connection: Connection, migrations: Sequence[Migration], target: in
         return waiting
 
 
-def _step_down(connection: Connection, migrations: Sequence[Migration], target: int) -> Migration | None:
+def _step_down(
+    connection: Connection, migrations: Sequence[Migration], target: int
+) -> Migration | None:
     with connection.transaction():
         applied = _applied_and_locked(connection, migrations)
-        newest = next((m for m in reversed(migrations) if m.version > target and m.version in applied), None)
+        newest = next(
+            (m for m in reversed(migrations) if m.version > target and m.version in applied), None
+        )
         if newest:
             _run(connection, newest, "down")
-            connection.execute("DELETE FROM ledger_migrations WHERE version = %s", (newest.version,))
+            connection.execute(
+                "DELETE FROM ledger_migrations WHERE version = %s", (newest.version,)
+            )
         return newest
 
 
-def _applied_and_locked(connection: Connection, migrations: Sequence[Migration]) -> Mapping[int, AppliedMigration]:
-    """Return the applied migrations, checked against the files; the lock lasts until the end of the transaction."""
+def _applied_and_locked(
+    connection: Connection, migrations: Sequence[Migration]
+) -> Mapping[int, AppliedMigration]:
+    """Return the applied migrations, checked against the files; the lock lasts until the end of the
+    transaction."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('ledger_migrations', 0))")
     if not _has_record(connection):
         connection.execute(RECORD.read_bytes())
@@ -130,7 +158,8 @@ def _applied_and_locked(connection: Connection, migrations: Sequence[Migration])
         raise DevelopmentDatabase([f"{version:04}_{one.name}" for version, one in applied.items()])
     if beyond := applied.keys() - {migration.version for migration in migrations}:
         raise UnknownVersion(
-            f"The database is at version {max(beyond)}, this release knows {len(migrations)}: run the newer release."
+            f"The database is at version {max(beyond)}, this release knows {len(migrations)}: "
+            "run the newer release."
         )
     for migration in migrations:
         if migration.version in applied and applied[migration.version].sha256 != migration.sha256:
@@ -141,7 +170,9 @@ def _applied_and_locked(connection: Connection, migrations: Sequence[Migration])
 def _applied(connection: Connection) -> dict[int, AppliedMigration]:
     if not _has_record(connection):
         return {}
-    rows = connection.execute("SELECT version, name, sha256, applied_at FROM ledger_migrations ORDER BY version")
+    rows = connection.execute(
+        "SELECT version, name, sha256, applied_at FROM ledger_migrations ORDER BY version"
+    )
     return {version: AppliedMigration(*rest) for version, *rest in rows}
 
 
@@ -156,7 +187,9 @@ def _run(connection: Connection, migration: Migration, direction: Direction) -> 
     except psycopg.Error as error:
         raise MigrationFailed(migration, direction, _where(error, sql)) from error
     if connection.info.transaction_status != TransactionStatus.INTRANS:
-        raise MigrationFailed(migration, direction, "it ends the transaction that the runner opened for it")
+        raise MigrationFailed(
+            migration, direction, "it ends the transaction that the runner opened for it"
+        )
 
 
 def _where(error: psycopg.Error, sql: bytes) -> str:
@@ -171,6 +204,8 @@ def _status(version: int, file: Migration | None, applied: AppliedMigration | No
     if applied is None:
         return SchemaStatus(version, file.name if file else "", None, "")
     if file is None:
-        return SchemaStatus(version, applied.name, applied.applied_at, "this release has no such file")
+        return SchemaStatus(
+            version, applied.name, applied.applied_at, "this release has no such file"
+        )
     remark = "edited after it was applied" if applied.sha256 != file.sha256 else ""
     return SchemaStatus(version, file.name, applied.applied_at, remark)

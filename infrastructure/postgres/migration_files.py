@@ -35,14 +35,17 @@ class UnknownVersion(MigrationError):
 class DevelopmentDatabase(MigrationError):
     """The database has the migrations of an unreleased development version.
 
-    Those files were replaced before the first release. With all 14 of them, the tables are the same as today's: a dump of
-    the data can be restored into a new, migrated database (not `ledger_migrations`, and not the one row of `breaker`).
+    Those files were replaced before the first release. With all 14 of them, the tables are the same
+    as today's: a dump of the data can be restored into a new, migrated database (not
+    `ledger_migrations`, and not the one row of `breaker`).
     """
 
     def __init__(self, applied: Sequence[str]) -> None:
         super().__init__(
-            f"This database was made by an unreleased development version (its migrations are {', '.join(applied)}): "
-            "create a new database, and carry the data over with `pg_dump --data-only --disable-triggers "
+            "This database was made by an unreleased development version (its migrations are "
+            f"{', '.join(applied)}): "
+            "create a new database, and carry the data over with `pg_dump --data-only "
+            "--disable-triggers "
             "--exclude-table=ledger_migrations --exclude-table=breaker` if it is needed."
         )
 
@@ -61,7 +64,10 @@ class MigrationFailed(MigrationError):
     """PostgreSQL refused the SQL of a file; the database keeps nothing of this file."""
 
     def __init__(self, migration: "Migration", direction: Direction, why: str) -> None:
-        super().__init__(f"Migration {migration.label}.{direction}.sql failed: {why}; remove the cause and run it again.")
+        super().__init__(
+            f"Migration {migration.label}.{direction}.sql failed: {why}; remove the cause and "
+            "run it again."
+        )
 
 
 class Migration(NamedTuple):
@@ -87,17 +93,26 @@ def read_migrations(directory: Path = DIRECTORY) -> list[Migration]:
     names = [FILE_NAME.fullmatch(file.name) for file in files]
     for file, name in zip(files, names, strict=True):
         if name is None:
-            raise InvalidMigrations(f"{file} is not named like 0001_name.up.sql or 0001_name.down.sql; rename it.")
+            raise InvalidMigrations(
+                f"{file} is not named like 0001_name.up.sql or 0001_name.down.sql; rename it."
+            )
     pairs = sorted({(int(name["version"]), name["name"]) for name in names if name})
     if not pairs or [version for version, _ in pairs] != list(range(1, len(pairs) + 1)):
         found = ", ".join(f"{version:04}_{name}" for version, name in pairs) or "none"
-        raise InvalidMigrations(f"Migrations in {directory} must be numbered 0001, 0002, … without gaps or twins; found {found}.")
+        raise InvalidMigrations(
+            f"Migrations in {directory} must be numbered 0001, 0002, … without gaps or twins; "
+            f"found {found}."
+        )
     return [_read(directory, version, name) for version, name in pairs]
 
 
 def _read(directory: Path, version: int, name: str) -> Migration:
     try:
-        sides = [(directory / f"{version:04}_{name}.{side}.sql").read_bytes() for side in ("up", "down")]
+        sides = [
+            (directory / f"{version:04}_{name}.{side}.sql").read_bytes() for side in ("up", "down")
+        ]
     except FileNotFoundError as error:
-        raise InvalidMigrations(f"{error.filename} is missing: every migration has an up and a down file.") from error
+        raise InvalidMigrations(
+            f"{error.filename} is missing: every migration has an up and a down file."
+        ) from error
     return Migration(version, name, *sides)

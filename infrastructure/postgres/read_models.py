@@ -33,7 +33,8 @@ class Filters(NamedTuple):
 
 
 class ReadModels:
-    """Read models. Every answer is as new as the last commit: rows are written in the transaction of their facts."""
+    """Read models. Every answer is as new as the last commit: rows are written in the transaction
+    of their facts."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -41,17 +42,31 @@ class ReadModels:
     async def transfers(self, filters: Filters, limit: int) -> list[SellerTransferRow]:
         """List transfers, newest first."""
         created_at, transfer_id = filters.before or (None, None)
-        values = filters._asdict() | {"created_at": created_at, "transfer_id": transfer_id, "limit": limit}
+        values = filters._asdict() | {
+            "created_at": created_at,
+            "transfer_id": transfer_id,
+            "limit": limit,
+        }
         return await fetch_rows(self._pool, SellerTransferRow, SQL["transfers"], values)
 
     async def transfer(self, transfer_id: UUID) -> SellerTransferRow | None:
         """Return one transfer as it is now."""
-        return next(iter(await fetch_rows(self._pool, SellerTransferRow, SQL["some_transfers"], ([transfer_id],))), None)
+        return next(
+            iter(
+                await fetch_rows(
+                    self._pool, SellerTransferRow, SQL["some_transfers"], ([transfer_id],)
+                )
+            ),
+            None,
+        )
 
     async def reversals(self, transfer_ids: Sequence[UUID]) -> dict[UUID, list[ReversalRow]]:
-        """Return the reversals of each of these transfers, oldest first; a transfer without reversals has an empty list."""
+        """Return the reversals of each of these transfers, oldest first; a transfer without
+        reversals has an empty list."""
         found: dict[UUID, list[ReversalRow]] = {transfer_id: [] for transfer_id in transfer_ids}
-        for reversal in await fetch_rows(self._pool, ReversalRow, SQL["reversals"], (list(transfer_ids),)):
+        for reversal in await fetch_rows(
+            self._pool, ReversalRow, SQL["reversals"], (list(transfer_ids),)
+        ):
             found[reversal.transfer_id].append(reversal)
         return found
 
@@ -60,14 +75,21 @@ class ReadModels:
         return next(iter(await fetch_rows(self._pool, OrderRow, SQL["order"], (order_id,))), None)
 
     async def refund(self, name: str) -> RefundRow | None:
-        """Return one refund by `refund_id` or `psp_refund_id`; its allocation has the present status of each part."""
-        refund = next(iter(await fetch_rows(self._pool, RefundRow, SQL["refund"], {"name": name})), None)
+        """Return one refund by `refund_id` or `psp_refund_id`; its allocation has the present
+        status of each part."""
+        refund = next(
+            iter(await fetch_rows(self._pool, RefundRow, SQL["refund"], {"name": name})), None
+        )
         if refund is None:
             return None
         return refund._replace(allocation=await self._with_statuses(refund))
 
     async def _with_statuses(self, refund: RefundRow) -> list[Part]:
-        ids = [UUID(part["reversal_id"]) for part in refund.allocation if part["reversal_id"] is not None]
+        ids = [
+            UUID(part["reversal_id"])
+            for part in refund.allocation
+            if part["reversal_id"] is not None
+        ]
         statuses = {str(key): status for key, status in await self._pairs("reversal_statuses", ids)}
         sales = dict(await self._pairs("sale_statuses", refund.order_id))
         return [part_now(refund, part, statuses, sales) for part in refund.allocation]
@@ -85,7 +107,9 @@ class ReadModels:
 
     async def payouts(self, seller_id: str, limit: int) -> list[PayoutRow]:
         """List the payouts of the accounts to which a seller's transfers go, newest first."""
-        return await fetch_rows(self._pool, PayoutRow, SQL["payouts"], {"seller_id": seller_id, "limit": limit})
+        return await fetch_rows(
+            self._pool, PayoutRow, SQL["payouts"], {"seller_id": seller_id, "limit": limit}
+        )
 
     async def statuses(self) -> dict[str, int]:
         """Count the transfers of each status."""
@@ -96,7 +120,8 @@ class ReadModels:
         return dict(await self._pairs("open_alarms"))
 
     async def oldest_reversal(self) -> float:
-        """Return the age, in seconds, of the oldest reversal that is still owed; 0 when there is none."""
+        """Return the age, in seconds, of the oldest reversal that is still owed; 0 when there is
+        none."""
         row = await fetch_one(self._pool, SQL["oldest_reversal"])
         return float(row[0]) if row else 0.0
 
@@ -118,20 +143,34 @@ class ReadModels:
         return [(row[0], row[1]) for row in rows]
 
 
-def part_now(refund: RefundRow, part: Part, reversals: Mapping[str, object], sales: Mapping[str, object]) -> Part:
+def part_now(
+    refund: RefundRow, part: Part, reversals: Mapping[str, object], sales: Mapping[str, object]
+) -> Part:
     """Return a part of a refund with its present status.
 
-    Since the refund, its order may have been paid, and a queued reversal may have become unnecessary.
+    Since the refund, its order may have been paid, and a queued reversal may have become
+    unnecessary.
     """
-    seller_id, reversal_id, transfer_id = part["seller_id"], part["reversal_id"], part["transfer_id"]
+    seller_id, reversal_id, transfer_id = (
+        part["seller_id"],
+        part["reversal_id"],
+        part["transfer_id"],
+    )
     if transfer_id is None and seller_id in sales:
         transfer_id = str(transfer_stream(refund.order_id, seller_id))
     status = _status(refund.status, reversals.get(reversal_id or ""), sales.get(seller_id))
-    return Part(seller_id=seller_id, amount=part["amount"], transfer_id=transfer_id, reversal_id=reversal_id, status=status)
+    return Part(
+        seller_id=seller_id,
+        amount=part["amount"],
+        transfer_id=transfer_id,
+        reversal_id=reversal_id,
+        status=status,
+    )
 
 
 def _status(refund: str, reversal: object, sale: object) -> str:
-    # a refund that counts with a withdrawn reversal: the transfer was refused, and the next one sends less instead
+    # a refund that counts with a withdrawn reversal: the transfer was refused, and the next one
+    # sends less instead
     if reversal is not None and not (reversal == "withdrawn" and refund == "succeeded"):
         return str(reversal)
     if sale is None:

@@ -1,4 +1,5 @@
-"""Rows for a reconciliation and a backfill, page by page: never more of them in memory than Stripe returns at once."""
+"""Rows for a reconciliation and a backfill, page by page: never more of them in memory than Stripe
+returns at once."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +10,14 @@ from psycopg.rows import class_row
 
 from application.backfill.matches import Missing
 from application.reconciliation.ports import IgnoredFinding, UnlistedTransfer
-from infrastructure.postgres.connections import Connection, Pool, connect, fetch_all, fetch_one, fetch_rows
+from infrastructure.postgres.connections import (
+    Connection,
+    Pool,
+    connect,
+    fetch_all,
+    fetch_one,
+    fetch_rows,
+)
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("reconciliation")
@@ -41,7 +49,8 @@ class LedgerRows:
 
 
 class SeenAtStripe:
-    """The transfers that one reconciliation has seen at Stripe, in a temporary table on a connection of its own.
+    """The transfers that one reconciliation has seen at Stripe, in a temporary table on a
+    connection of its own.
 
     The connection is in autocommit: no transaction is open during a call to Stripe.
     """
@@ -61,7 +70,9 @@ class SeenAtStripe:
         """Remember a page of ids and return how many of them are new."""
         return (await self._connection.execute(SQL["see"], (list(stripe_ids),))).rowcount
 
-    async def unlisted(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UnlistedTransfer]]:
+    async def unlisted(
+        self, since: datetime, until: datetime
+    ) -> AsyncIterator[Sequence[UnlistedTransfer]]:
         """Yield, in batches, our transfers of this time that are paid and were not seen."""
         after: UnlistedTransfer | None = None
         while True:

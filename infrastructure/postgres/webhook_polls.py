@@ -1,7 +1,9 @@
-"""Polls of the providers for lost webhooks: one row per provider; the process that moves it forward has the turn.
+"""Polls of the providers for lost webhooks: one row per provider; the process that moves it forward
+has the turn.
 
-A turn is no lease that has to be kept: the turn ends by itself when the next one is due, and is prolonged while its round
-makes progress. Two rounds at once, after a long silence of one process, cost calls and nothing else.
+A turn is no lease that has to be kept: the turn ends by itself when the next one is due, and is
+prolonged while its round makes progress. Two rounds at once, after a long silence of one process,
+cost calls and nothing else.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,12 +17,15 @@ SQL = queries("webhook_polls")
 
 
 class PostgresWebhookPolls:
-    """The port `PollProgress` of `application.missed_webhooks`. Every method but `take` is one statement."""
+    """The port `PollProgress` of `application.missed_webhooks`. Every method but `take` is one
+    statement."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def take(self, provider: str, interval: timedelta, *, anyway: bool = False) -> Poll | None:
+    async def take(
+        self, provider: str, interval: timedelta, *, anyway: bool = False
+    ) -> Poll | None:
         """Take a turn, or return None if none is due; with `anyway` a turn is always due.
 
         A provider that was never asked begins with this ledger's first start, or thirty days ago.
@@ -40,7 +45,8 @@ class PostgresWebhookPolls:
         await execute(self._pool, SQL["checked"], (provider,))
 
     async def until_due(self, providers: Collection[str]) -> float:
-        """Return the seconds until the next turn of one of these providers, by the database's clock."""
+        """Return the seconds until the next turn of one of these providers, by the database's
+        clock."""
         row = await fetch_one(self._pool, SQL["until_due"], (list(providers),))
         return float(row[0]) if row and row[0] is not None else 0.0
 

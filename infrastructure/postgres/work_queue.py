@@ -1,11 +1,12 @@
 """Work queue: leases on due transfers and refunds, each claimed by one statement.
 
-A lease only avoids double work. The money is protected by the version of the aggregate: of two workers that decide about
-the same transfer or refund, one gets a Conflict before it sends a request. A refund also has one name at the PSP.
+A lease only avoids double work. The money is protected by the version of the aggregate: of two
+workers that decide about the same transfer or refund, one gets a Conflict before it sends a
+request. A refund also has one name at the PSP.
 
-Sellers take turns: each claim continues after the last seller that the claim before it visited, and takes as many transfers
-of each seller as there is room for. So a seller with 100,000 due refunds has one turn like every other seller. Refunds have
-no sellers: the longest due comes first.
+Sellers take turns: each claim continues after the last seller that the claim before it visited, and
+takes as many transfers of each seller as there is room for. So a seller with 100,000 due refunds
+has one turn like every other seller. Refunds have no sellers: the longest due comes first.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,24 +20,33 @@ from infrastructure.postgres.named_queries import queries
 
 SQL = queries("work_queue")
 VISITS = 500
-"""Sellers that one claim visits: with 100,000 sellers that wait for a later time, it must not visit all of them."""
+"""Sellers that one claim visits: with 100,000 sellers that wait for a later time, it must not visit
+all of them."""
 SOONEST = 5_000
-"""Rows, in the order of their due times, among which a claim looks for the sellers of the longest due free transfers."""
+"""Rows, in the order of their due times, among which a claim looks for the sellers of the longest
+due free transfers."""
 AHEAD = 1_000
-"""Rows that `next_due` reads, more than one loop ever holds; if all are leased or paused, it answers to look again soon."""
+"""Rows that `next_due` reads, more than one loop ever holds; if all are leased or paused, it
+answers to look again soon."""
 STATUSES = {"transferring": b"'pending', 'failed'", "reversing": b"'reversal_pending'"}
 
 WorkTable = Literal["seller_transfers", "refunds"]
 
 
 def _of_kind(query: str, refunds: str) -> Mapping[str, bytes]:
-    """Return the statement for each kind. The statuses are part of its text, or PostgreSQL could use no partial index."""
-    of_transfers = {kind: SQL[query].replace(STATUSES["reversing"], statuses) for kind, statuses in STATUSES.items()}
+    """Return the statement for each kind. The statuses are part of its text, or PostgreSQL could
+    use no partial index."""
+    of_transfers = {
+        kind: SQL[query].replace(STATUSES["reversing"], statuses)
+        for kind, statuses in STATUSES.items()
+    }
     return {**of_transfers, "refunding": SQL[refunds]}
 
 
 def _of_table(query: str) -> Mapping[WorkTable, bytes]:
-    of_refunds = SQL[query].replace(b"seller_transfers", b"refunds").replace(b"transfer_id", b"stream_id")
+    of_refunds = (
+        SQL[query].replace(b"seller_transfers", b"refunds").replace(b"transfer_id", b"stream_id")
+    )
     return {"seller_transfers": SQL[query], "refunds": of_refunds}
 
 
@@ -45,7 +55,8 @@ RENEW, RELEASE = _of_table("renew"), _of_table("release")
 
 
 class PostgresWorkQueue:
-    """The port `Work` on one table. Kinds: `transferring` and `reversing` of `seller_transfers`, `refunding` of `refunds`."""
+    """The port `Work` on one table. Kinds: `transferring` and `reversing` of `seller_transfers`,
+    `refunding` of `refunds`."""
 
     def __init__(self, pool: Pool, table: WorkTable = "seller_transfers") -> None:
         self._pool, self._table = pool, table
@@ -54,17 +65,27 @@ class PostgresWorkQueue:
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork:
         """Lease up to `limit` due rows; no two holders get the same one.
 
-        An empty claim does not mean idle: others may hold the due rows (see `next_due`). `now` is the database's clock.
+        An empty claim does not mean idle: others may hold the due rows (see `next_due`). `now` is
+        the database's clock.
         """
-        values = {"kind": kind, "holder": holder, "limit": limit, "lease": lease, "after": self._after[kind]}
-        row = await fetch_one(self._pool, CLAIM[kind], values | {"visits": VISITS, "window": SOONEST})
+        values = {
+            "kind": kind,
+            "holder": holder,
+            "limit": limit,
+            "lease": lease,
+            "after": self._after[kind],
+        }
+        row = await fetch_one(
+            self._pool, CLAIM[kind], values | {"visits": VISITS, "window": SOONEST}
+        )
         assert row, "the statement always returns a row"
         ids, now, last = row
         self._after[kind] = last or self._after[kind]
         return ClaimedWork(ids, now)
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> set[UUID]:
-        """Prolong leases and return those that this holder still has. The caller must stop working on the others."""
+        """Prolong leases and return those that this holder still has. The caller must stop working
+        on the others."""
         values = {"holder": holder, "ids": list(ids), "lease": lease}
         return {row[0] for row in await fetch_all(self._pool, RENEW[self._table], values)}
 

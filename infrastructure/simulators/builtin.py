@@ -1,9 +1,11 @@
-"""The built-in simulators of Stripe and the PSP, for a service without keys: one process per data directory.
+"""The built-in simulators of Stripe and the PSP, for a service without keys: one process per data
+directory.
 
-All programs with the same data directory share the process. It must outlive each of them, as Stripe does: a program that
-is killed in the middle of a call finds the simulated state unchanged.
-Lifetime: every program has a shared flock on `<base>/lease`, which the kernel releases even on kill -9. The process tries
-to get the exclusive lock and ends when it succeeds. Stripe's state is in a file and survives that; the PSP's state is lost.
+All programs with the same data directory share the process. It must outlive each of them, as Stripe
+does: a program that is killed in the middle of a call finds the simulated state unchanged.
+Lifetime: every program has a shared flock on `<base>/lease`, which the kernel releases even on kill
+-9. The process tries to get the exclusive lock and ends when it succeeds. Stripe's state is in a
+file and survives that; the PSP's state is lost.
 """
 
 import asyncio
@@ -25,7 +27,8 @@ from infrastructure.simulators.stripe.server import serve_simulator
 START_WITHIN = 20.0
 LEASE_CHECK = 0.2
 REFUNDED_AFTER = 1.0
-"""Seconds from a refund's acceptance to its success. Until then the refund is pending, as with a real connector."""
+"""Seconds from a refund's acceptance to its success. Until then the refund is pending, as with a
+real connector."""
 
 
 class Urls(NamedTuple):
@@ -40,14 +43,16 @@ class SimulatorNotStarted(RuntimeError):
 
 
 class BuiltinSimulators:
-    """A program's use of the simulators in `base`. `acquire` blocks during their start, usually less than a second."""
+    """A program's use of the simulators in `base`. `acquire` blocks during their start, usually
+    less than a second."""
 
     def __init__(self, base: Path) -> None:
         self._base = base.resolve()
         self._lease: int | None = None
 
     def acquire(self) -> Urls:
-        """Take the shared lock, and start the simulators if they do not run. Raises SimulatorNotStarted."""
+        """Take the shared lock, and start the simulators if they do not run. Raises
+        SimulatorNotStarted."""
         self._base.mkdir(parents=True, exist_ok=True)
         lease = os.open(self._base / "lease", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lease, fcntl.LOCK_SH)
@@ -87,14 +92,19 @@ class BuiltinSimulators:
             if urls is not None:
                 return urls
             time.sleep(0.02)
-        raise SimulatorNotStarted(f"The built-in simulators did not start; see {self._base / 'simulator.log'}.")
+        raise SimulatorNotStarted(
+            f"The built-in simulators did not start; see {self._base / 'simulator.log'}."
+        )
 
 
 async def _serve(base: Path) -> None:
     config = SimulatorConfig(state_file=base / "books.sqlite3")
     psp_config = HyperswitchConfig(refunds=Behaviour("succeeded", REFUNDED_AFTER))
     with (base / "lease").open("r+") as lease:
-        async with await serve_simulator(config) as stripe, await serve_hyperswitch(psp_config) as psp:
+        async with (
+            await serve_simulator(config) as stripe,
+            await serve_hyperswitch(psp_config) as psp,
+        ):
             partial = base / "urls.part"
             partial.write_text(f"{stripe.url}\n{psp.url}\n")
             partial.rename(base / "urls")
@@ -111,5 +121,7 @@ def _has_no_users(lease: int) -> bool:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvicorn.Config("unused", log_config=None).get_loop_factory()) as runner:
+    with asyncio.Runner(
+        loop_factory=uvicorn.Config("unused", log_config=None).get_loop_factory()
+    ) as runner:
         runner.run(_serve(Path(sys.argv[1])))

@@ -1,4 +1,5 @@
-"""Choice of Stripe and the PSP by the settings: real ones, simulators at a URL, or the built-in simulators."""
+"""Choice of Stripe and the PSP by the settings: real ones, simulators at a URL, or the built-in
+simulators."""
 
 import asyncio
 import hashlib
@@ -19,7 +20,8 @@ log = structlog.get_logger()
 
 
 class Providers(NamedTuple):
-    """Keys and base URLs. `psp_url` None: no PSP. `psp_builtin`: the PSP is the built-in simulator, which takes a webhook URL."""
+    """Keys and base URLs. `psp_url` None: no PSP. `psp_builtin`: the PSP is the built-in simulator,
+    which takes a webhook URL."""
 
     stripe_key: str
     stripe_url: str
@@ -29,13 +31,25 @@ class Providers(NamedTuple):
 
 
 async def providers(settings: Settings, stack: AsyncExitStack) -> Providers:
-    """Return the providers. Without keys and URLs: the built-in simulators, one process per database. Raises SimulatorNotStarted."""
+    """Return the providers. Without keys and URLs: the built-in simulators, one process per
+    database. Raises SimulatorNotStarted."""
     if settings.is_builtin:
         urls = await _builtin(settings, stack)
         psp_url = settings.hyperswitch_base_url
-        return Providers(SIMULATOR_KEY, urls.stripe, _psp_key(settings), psp_url or urls.psp, psp_builtin=psp_url is None)
+        return Providers(
+            SIMULATOR_KEY,
+            urls.stripe,
+            _psp_key(settings),
+            psp_url or urls.psp,
+            psp_builtin=psp_url is None,
+        )
     stripe_key = settings.stripe_api_key or SIMULATOR_KEY
-    return Providers(stripe_key, settings.stripe_api_base or STRIPE, _psp_key(settings), settings.hyperswitch_base_url)
+    return Providers(
+        stripe_key,
+        settings.stripe_api_base or STRIPE,
+        _psp_key(settings),
+        settings.hyperswitch_base_url,
+    )
 
 
 def _psp_key(settings: Settings) -> str:
@@ -43,14 +57,19 @@ def _psp_key(settings: Settings) -> str:
 
 
 async def _builtin(settings: Settings, stack: AsyncExitStack) -> Urls:
-    suffix = f"-{hashlib.sha256(settings.database_url.encode()).hexdigest()[:12]}" if settings.database_url else ""
+    suffix = (
+        f"-{hashlib.sha256(settings.database_url.encode()).hexdigest()[:12]}"
+        if settings.database_url
+        else ""
+    )
     simulators = BuiltinSimulators(DATA / f"simulator{suffix}")
     stack.callback(simulators.release)
     return await asyncio.to_thread(simulators.acquire)
 
 
 def made_secret() -> tuple[str, ...]:
-    """Create a secret for the webhooks of the built-in PSP, when none is set. The secret lasts as long as this process."""
+    """Create a secret for the webhooks of the built-in PSP, when none is set. The secret lasts as
+    long as this process."""
     return (secrets.token_hex(32),)
 
 

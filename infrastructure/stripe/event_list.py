@@ -18,21 +18,28 @@ TYPES = (
     "refund.created", "refund.updated", "refund.failed", "charge.refunded", "charge.refund.updated",
     "balance.available",
 )  # fmt: skip
-"""Events of the platform's own account that concern a ledger. Stripe takes up to 20 names, no wildcards. Events of connected
-accounts (`account.updated`, `capability.updated`, `payout.*`) are in each account's list, not in the platform's."""
+"""Events of the platform's own account that concern a ledger. Stripe takes up to 20 names, no
+wildcards. Events of connected accounts (`account.updated`, `capability.updated`, `payout.*`) are in
+each account's list, not in the platform's."""
 
 
 def event_page(resource: Mapping[str, object], after: str | None) -> EventsPage:
-    """Read one page. Raises LookUpFailed for an unreadable page, or when the next page would repeat this one."""
+    """Read one page. Raises LookUpFailed for an unreadable page, or when the next page would repeat
+    this one."""
     events = [_event(item) for item in items_of(resource)]
     more = field(resource, "has_more", bool)
     if more and (not events or events[-1].event_id == after):
-        raise LookUpFailed("Stripe's list of events has more pages, but the next page would repeat this one; look again later.")
+        raise LookUpFailed(
+            "Stripe's list of events has more pages, but the next page would repeat this one; "
+            "look again later."
+        )
     return EventsPage(events, more)
 
 
 def _event(resource: Mapping[str, object]) -> PolledEvent:
     event_type = field(resource, "type", str)
     if not (0 < len(event_type) <= LONGEST_TYPE and event_type.isprintable()):
-        raise LookUpFailed(f"Stripe's list has an event of the unusable type {event_type[:LONGEST_TYPE]!r}.")
+        raise LookUpFailed(
+            f"Stripe's list has an event of the unusable type {event_type[:LONGEST_TYPE]!r}."
+        )
     return PolledEvent(object_id(resource, "event", EVENT), event_type, orjson.dumps(resource))

@@ -8,7 +8,16 @@ import stripe
 
 from application.gateways import Page
 from application.missed_webhooks.ports import EventsPage
-from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.outcome import (
+    Hindrance,
+    LookUpFailed,
+    NotAtStripe,
+    NotExecuted,
+    Outcome,
+    Rejected,
+    Succeeded,
+    Unknown,
+)
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.stripe.event_list import TYPES, event_page
@@ -43,7 +52,8 @@ READINGS = 3
 
 
 class StripeGateway:
-    """The ports `TransferGateway`, `StripeBooks` and `StripeEvents`. One call of a method sends at most one POST, without retries.
+    """The ports `TransferGateway`, `StripeBooks` and `StripeEvents`. One call of a method sends at
+    most one POST, without retries.
 
     Build the gateway in the running event loop that uses it, and close it with `aclose()`.
     """
@@ -56,19 +66,28 @@ class StripeGateway:
         max_concurrency: int = 100,
         transport: stripe.HTTPClient | None = None,
     ) -> None:
-        """`timeout` in seconds for one exchange with Stripe, waiting for a free connection included.
+        """`timeout` in seconds for one exchange with Stripe, waiting for a free connection
+        included.
 
-        `max_concurrency` is the number of POSTs that the callers send at once. The pool has twice as many connections,
-        because each POST can have a look-up, and a wait for a connection would use up the time limit.
-        `transport` replaces HTTP in tests without sockets and has its own time limit.
-        Raises ValueError for arguments that could only fail later.
+        `max_concurrency` is the number of POSTs that the callers send at once. The pool has twice
+        as many connections, because each POST can have a look-up, and a wait for a connection would
+        use up the time limit. `transport` replaces HTTP in tests without sockets and has its own
+        time limit. Raises ValueError for arguments that could only fail later.
         """
-        if not api_key or not base_url.startswith(("http://", "https://")) or timeout <= 0 or max_concurrency < 1:
+        if (
+            not api_key
+            or not base_url.startswith(("http://", "https://"))
+            or timeout <= 0
+            or max_concurrency < 1
+        ):
             raise ValueError(
-                "StripeGateway needs an API key, an http(s) base URL, a positive timeout and a positive concurrency; "
-                f"got base_url={base_url!r}, timeout={timeout!r}, max_concurrency={max_concurrency!r}."
+                "StripeGateway needs an API key, an http(s) base URL, a positive timeout and a "
+                "positive concurrency; "
+                f"got base_url={base_url!r}, timeout={timeout!r}, "
+                f"max_concurrency={max_concurrency!r}."
             )
-        # A setting of the whole SDK: with telemetry it sends timings and platform, and writes a file into the home directory.
+        # A setting of the whole SDK: with telemetry it sends timings and platform, and writes a
+        # file into the home directory.
         stripe.enable_telemetry = False
         self._transport = transport or Transport(timeout, connections=2 * max_concurrency)
         client = stripe.StripeClient(
@@ -78,7 +97,11 @@ class StripeGateway:
             http_client=self._transport,
         )
         self._client = client
-        self._transfers, self._accounts, self._events = client.v1.transfers, client.v1.accounts, client.v1.events
+        self._transfers, self._accounts, self._events = (
+            client.v1.transfers,
+            client.v1.accounts,
+            client.v1.events,
+        )
 
     async def aclose(self) -> None:
         """Close every connection. Calls in flight end as `Unknown`."""
@@ -91,7 +114,8 @@ class StripeGateway:
         await self.aclose()
 
     async def create(self, body: TransferBody, key: str) -> Outcome:
-        """Create a transfer with the frozen body as it is. Raises ValueError for an unusable key, before sending."""
+        """Create a transfer with the frozen body as it is. Raises ValueError for an unusable key,
+        before sending."""
         _require_key(key)
 
         async def post() -> Outcome:
@@ -108,24 +132,38 @@ class StripeGateway:
         return await _outcome_of(post)
 
     async def reverse(
-        self, stripe_transfer_id: str, amount: int | None, reason: str, key: str, metadata: dict[str, str] | None = None
+        self,
+        stripe_transfer_id: str,
+        amount: int | None,
+        reason: str,
+        key: str,
+        metadata: dict[str, str] | None = None,
     ) -> Outcome:
-        """Reverse `amount` of a transfer, or all that is left. `reason` becomes Stripe's `description`.
+        """Reverse `amount` of a transfer, or all that is left. `reason` becomes Stripe's
+        `description`.
 
-        With `amount=None`, a reversal that is already at Stripe (by `reversal_id` in the metadata) is the answer, and a
-        fully reversed transfer is a rejection: a repeated call sends no second body.
-        Raises ValueError for an unusable key or id.
+        With `amount=None`, a reversal that is already at Stripe (by `reversal_id` in the metadata)
+        is the answer, and a fully reversed transfer is a rejection: a repeated call sends no second
+        body. Raises ValueError for an unusable key or id.
         """
         _require_key(key)
         _require_id(stripe_transfer_id)
-        requested = await self._amount_left(stripe_transfer_id, metadata) if amount is None else amount
+        requested = (
+            await self._amount_left(stripe_transfer_id, metadata) if amount is None else amount
+        )
         if not isinstance(requested, int):
             return requested
 
         async def post() -> Outcome:
-            expected = {"object": "transfer_reversal", "amount": requested, "transfer": stripe_transfer_id}
+            expected = {
+                "object": "transfer_reversal",
+                "amount": requested,
+                "transfer": stripe_transfer_id,
+            }
             params = _reversal_params(requested, reason, metadata)
-            answer = await self._transfers.reversals.create_async(stripe_transfer_id, params, {"idempotency_key": key})
+            answer = await self._transfers.reversals.create_async(
+                stripe_transfer_id, params, {"idempotency_key": key}
+            )
             return checked_success(answer, REVERSAL, expected)
 
         return await _outcome_of(post)
@@ -133,40 +171,60 @@ class StripeGateway:
     async def get_transfer(self, stripe_transfer_id: str) -> TransferAtStripe:
         """Return the transfer with all its reversals. Raises NotAtStripe, or LookUpFailed.
 
-        The transfer is read before its reversals. With a reversal in between, the amount left is then too large, which
-        Stripe refuses; in the opposite order the reversal would be missing from the list and be sent again. Such
-        inconsistent reads are repeated.
+        The transfer is read before its reversals. With a reversal in between, the amount left is
+        then too large, which Stripe refuses; in the opposite order the reversal would be missing
+        from the list and be sent again. Such inconsistent reads are repeated.
         """
         _require_id(stripe_transfer_id)
         for _ in range(READINGS):
             resource = await read(self._transfers.retrieve_async(stripe_transfer_id))
             if object_id(resource, "transfer", TRANSFER) != stripe_transfer_id:
-                raise LookUpFailed(f"Stripe was asked for {stripe_transfer_id} and answered with {resource['id']}.")
+                raise LookUpFailed(
+                    f"Stripe was asked for {stripe_transfer_id} and answered with {resource['id']}."
+                )
             transfer = await self._with_reversals(transfer_at_stripe(resource))
             if sum(reversal.amount for reversal in transfer.reversals) == transfer.amount_reversed:
                 return transfer
         raise LookUpFailed(
-            f"Stripe lists {len(transfer.reversals)} reversals of {stripe_transfer_id} which do not add up to its "
+            f"Stripe lists {len(transfer.reversals)} reversals of {stripe_transfer_id} which do "
+            "not add up to its "
             f"amount_reversed of {transfer.amount_reversed}; look again later."
         )
 
-    async def find_by_our_id(self, transfer_id: str, destination: str, since: datetime) -> list[TransferAtStripe]:
-        """Return the transfers with our `transfer_id` in the metadata. `since` (aware) is rounded down to whole seconds."""
+    async def find_by_our_id(
+        self, transfer_id: str, destination: str, since: datetime
+    ) -> list[TransferAtStripe]:
+        """Return the transfers with our `transfer_id` in the metadata. `since` (aware) is rounded
+        down to whole seconds."""
         listed = self._sent_to(destination, since)
         ours = [transfer async for transfer in listed if transfer.transfer_id == transfer_id]
         try:
             return [await self.get_transfer(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:
-            raise LookUpFailed(f"Stripe listed a transfer and then answered that it does not exist: {contradiction}") from None
+            raise LookUpFailed(
+                "Stripe listed a transfer and then answered that it does not exist: "
+                f"{contradiction}"
+            ) from None
 
-    async def find_similar(self, destination: str, currency: str, amount: int, since: datetime) -> list[TransferAtStripe]:
+    async def find_similar(
+        self, destination: str, currency: str, amount: int, since: datetime
+    ) -> list[TransferAtStripe]:
         """Return the transfers of that currency and amount."""
         listed = self._sent_to(destination, since)
-        return [transfer async for transfer in listed if (transfer.currency, transfer.amount) == (currency, amount)]
+        return [
+            transfer
+            async for transfer in listed
+            if (transfer.currency, transfer.amount) == (currency, amount)
+        ]
 
-    async def page(self, since: datetime, until: datetime, after: str | None, destination: str | None = None) -> Page:
+    async def page(
+        self, since: datetime, until: datetime, after: str | None, destination: str | None = None
+    ) -> Page:
         """Return one page of transfers for a reconciliation (port `StripeBooks`)."""
-        params: TransferListParams = {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "limit": PAGE}
+        params: TransferListParams = {
+            "created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())},
+            "limit": PAGE,
+        }
         if after is not None:
             params["starting_after"] = after
         if destination is not None:
@@ -174,18 +232,28 @@ class StripeGateway:
         return transfer_page(await read(self._transfers.list_async(params)), after, destination)
 
     async def events(self, since: datetime, until: datetime, after: str | None) -> EventsPage:
-        """Return one page of events (port `StripeEvents`). Both ends are rounded down to whole seconds."""
-        window = {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "types": list(TYPES), "limit": PAGE}
-        params = cast("EventListParams", window if after is None else {**window, "starting_after": after})
+        """Return one page of events (port `StripeEvents`). Both ends are rounded down to whole
+        seconds."""
+        window = {
+            "created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())},
+            "types": list(TYPES),
+            "limit": PAGE,
+        }
+        params = cast(
+            "EventListParams", window if after is None else {**window, "starting_after": after}
+        )
         return event_page(await read(self._events.list_async(params)), after)
 
     async def answers(self) -> bool:
         """Return whether Stripe answers. An error about our key is an answer too."""
         resource = await ask(self._accounts.retrieve_current_async())
-        return not isinstance(resource, Unknown) or (resource.status is not None and resource.status < SERVER_ERROR)
+        return not isinstance(resource, Unknown) or (
+            resource.status is not None and resource.status < SERVER_ERROR
+        )
 
     async def account(self) -> str | None:
-        """Return the id of our account, or None for a restricted key, which may not read its own account (403)."""
+        """Return the id of our account, or None for a restricted key, which may not read its own
+        account (403)."""
         resource = await ask(self._accounts.retrieve_current_async())
         match resource:
             case NotExecuted(why=Hindrance.FORBIDDEN) | Rejected(status=404):
@@ -195,7 +263,8 @@ class StripeGateway:
         return object_id(resource, "account", "acct_")
 
     async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
-        """Return any object of the API by its path. Raises ValueError for a text that is no such path."""
+        """Return any object of the API by its path. Raises ValueError for a text that is no such
+        path."""
         if not path.startswith("/v1/") or not path.isascii() or not path.isprintable():
             raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
         named = {"stripe_account": account} if account else {}
@@ -205,7 +274,9 @@ class StripeGateway:
         window = {"destination": destination, "created": {"gte": int(since.timestamp())}}
 
         async def page(cursor: Cursor) -> object:
-            return await self._transfers.list_async(cast("TransferListParams", {**window, **cursor}))
+            return await self._transfers.list_async(
+                cast("TransferListParams", {**window, **cursor})
+            )
 
         async for resource in every_item(page):
             yield transfer_at_stripe(resource)
@@ -215,10 +286,15 @@ class StripeGateway:
             params = cast("TransferReversalListParams", cursor)
             return await self._transfers.reversals.list_async(transfer.stripe_transfer_id, params)
 
-        reversals = [reversal_at_stripe(resource, transfer.stripe_transfer_id) async for resource in every_item(page)]
+        reversals = [
+            reversal_at_stripe(resource, transfer.stripe_transfer_id)
+            async for resource in every_item(page)
+        ]
         return transfer._replace(reversals=tuple(reversals))
 
-    async def _amount_left(self, stripe_transfer_id: str, metadata: dict[str, str] | None) -> int | Outcome:
+    async def _amount_left(
+        self, stripe_transfer_id: str, metadata: dict[str, str] | None
+    ) -> int | Outcome:
         try:
             transfer = await self.get_transfer(stripe_transfer_id)
         except NotAtStripe as absent:
@@ -230,20 +306,27 @@ class StripeGateway:
             if our_id and reversal.reversal_id == our_id:
                 return Succeeded(reversal.stripe_reversal_id, reversal.amount, replayed=True)
         if transfer.reversible <= 0:
-            return Rejected(400, None, f"Nothing of {stripe_transfer_id} is left to reverse; nothing was sent.", False)
+            return Rejected(
+                400,
+                None,
+                f"Nothing of {stripe_transfer_id} is left to reverse; nothing was sent.",
+                False,
+            )
         return transfer.reversible
 
 
 async def _outcome_of(post: Callable[[], Awaitable[Outcome]]) -> Outcome:
-    # Every exception but a cancellation, which belongs to the caller, becomes an outcome: an exception that escaped would
-    # leave a call without outcome, although its money may have moved.
+    # Every exception but a cancellation, which belongs to the caller, becomes an outcome: an
+    # exception that escaped would leave a call without outcome, although its money may have moved.
     try:
         return await post()
     except Exception as error:
         return outcome_of(error)
 
 
-def _reversal_params(amount: int, reason: str, metadata: Mapping[str, str] | None) -> "TransferReversalCreateParams":
+def _reversal_params(
+    amount: int, reason: str, metadata: Mapping[str, str] | None
+) -> "TransferReversalCreateParams":
     # The same for the same arguments: under one key, Stripe refuses a different body.
     params: TransferReversalCreateParams = {"amount": amount}
     if reason:  # Stripe refuses an empty text
@@ -256,7 +339,9 @@ def _reversal_params(amount: int, reason: str, metadata: Mapping[str, str] | Non
 def _require_key(key: str) -> None:
     # Without a key the SDK sends a random one, under which a repeated call moves the money again.
     if not 0 < len(key) <= LONGEST_KEY:
-        raise ValueError(f"An idempotency key of 1 to {LONGEST_KEY} characters is needed, got {len(key)}.")
+        raise ValueError(
+            f"An idempotency key of 1 to {LONGEST_KEY} characters is needed, got {len(key)}."
+        )
 
 
 def _require_id(stripe_transfer_id: str) -> None:

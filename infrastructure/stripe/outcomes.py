@@ -1,7 +1,8 @@
 """Mapping from the exceptions of the Stripe SDK to outcomes of a call.
 
-An outcome is definite only when Stripe itself reports it in a readable body. Every other outcome is `Unknown`: a lost
-answer, a proxy's error page and a half-written body cannot be told apart, and in each case the money may have moved.
+An outcome is definite only when Stripe itself reports it in a readable body. Every other outcome is
+`Unknown`: a lost answer, a proxy's error page and a half-written body cannot be told apart, and in
+each case the money may have moved.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from infrastructure.redaction import EXCERPT, clean
 from infrastructure.stripe.error_wording import says_already_reversed
 
 LACKS_CAPABILITY = "insufficient_capabilities_for_transfer"
-"""An error of the seller's account, not of our key, although Stripe reports the error as 403 as well as 400."""
+"""An error of the seller's account, not of our key, although Stripe reports the error as 403 as
+well as 400."""
 
 
 def outcome_of(error: BaseException) -> Failure:
@@ -36,9 +38,13 @@ def outcome_of(error: BaseException) -> Failure:
             return Unknown("unreadable", _message("The answer broke off or is not HTTP", error))
         case aiohttp.ClientError() | OSError():
             return Unknown("connection", _message("The connection to Stripe failed", error))
-    # A bug of this program, which may have occurred before or after the money moved. So the outcome is Unknown as for a
-    # lost answer (same key, a look-up before the last attempt), but under a name that no network fault has.
-    return Unknown(f"bug:{type(error).__name__}", _message("A fault of this program, not of the network", error))
+    # A bug of this program, which may have occurred before or after the money moved. So the outcome
+    # is Unknown as for a lost answer (same key, a look-up before the last attempt), but under a
+    # name that no network fault has.
+    return Unknown(
+        f"bug:{type(error).__name__}",
+        _message("A fault of this program, not of the network", error),
+    )
 
 
 class _ErrorAnswer(NamedTuple):
@@ -63,14 +69,19 @@ def _outcome_of_answer(error: stripe.StripeError) -> Failure:
     answer = _error_answer(error)
     if answer is None:
         return _unreadable(error)
-    # By code, for every status: a key in use that counted as a rejection would be followed by a second key.
+    # By code, for every status: a key in use that counted as a rejection would be followed by a
+    # second key.
     if answer.code == "idempotency_key_in_use":
         return NotExecuted(Hindrance.KEY_IN_USE, answer.message, answer.request_id)
     if answer.type == "idempotency_error":
-        return Unknown("idempotency_error", answer.message, answer.status, answer.request_id, answer.replayed)
+        return Unknown(
+            "idempotency_error", answer.message, answer.status, answer.request_id, answer.replayed
+        )
     if answer.code != LACKS_CAPABILITY and (hindrance := _hindrance(answer)):
         return NotExecuted(hindrance, answer.message, answer.request_id)
-    if answer.status in (400, 402, 404) or (answer.status == 403 and answer.code == LACKS_CAPABILITY):
+    if answer.status in (400, 402, 404) or (
+        answer.status == 403 and answer.code == LACKS_CAPABILITY
+    ):
         return Rejected(
             answer.status,
             answer.code,
@@ -80,12 +91,16 @@ def _outcome_of_answer(error: stripe.StripeError) -> Failure:
             request_id=answer.request_id,
             says_reversed=says_already_reversed(answer.message),
         )
-    return Unknown(f"http_{answer.status}", answer.message, answer.status, answer.request_id, answer.replayed)
+    return Unknown(
+        f"http_{answer.status}", answer.message, answer.status, answer.request_id, answer.replayed
+    )
 
 
 def _hindrance(answer: _ErrorAnswer) -> Hindrance | None:
     match answer.status:
-        case 400 | 429 if answer.code == "rate_limit":  # older API versions report rate limits as 400
+        case 400 | 429 if (
+            answer.code == "rate_limit"
+        ):  # older API versions report rate limits as 400
             return Hindrance.RATE_LIMITED
         case 429:
             return Hindrance.RATE_LIMITED if answer.limiter else Hindrance.LOCK_TIMEOUT
@@ -97,7 +112,8 @@ def _hindrance(answer: _ErrorAnswer) -> Hindrance | None:
 
 
 def _error_answer(error: stripe.StripeError) -> _ErrorAnswer | None:
-    """Return Stripe's error, or None for any body but `{"error": {"type": …}}`: a proxy's error says nothing about the money."""
+    """Return Stripe's error, or None for any body but `{"error": {"type": …}}`: a proxy's error
+    says nothing about the money."""
     body = error.json_body
     fields = body.get("error") if isinstance(body, dict) else None
     if not isinstance(fields, dict) or error.http_status is None or not _text(fields, "type"):
@@ -130,7 +146,11 @@ def _unreadable(error: stripe.StripeError) -> Unknown:
 
 def _headers_of_unreadable(error: stripe.StripeError) -> Mapping[str, object]:
     # When the body is not JSON, the SDK passes the headers in the place of the parsed body.
-    if error.headers or isinstance(error.json_body, dict) or not isinstance(error.json_body, Mapping):
+    if (
+        error.headers
+        or isinstance(error.json_body, dict)
+        or not isinstance(error.json_body, Mapping)
+    ):
         return error.headers or {}
     return error.json_body
 
@@ -149,5 +169,6 @@ def _text(fields: Mapping[str, object], name: str) -> str | None:
 
 
 def _message(summary: str, error: BaseException) -> str:
-    # str, never repr: the repr of some aiohttp errors contains the request's headers with the API key
+    # str, never repr: the repr of some aiohttp errors contains the request's headers with the API
+    # key
     return clean(f"{summary} ({type(error).__name__}: {str(error) or 'no details'}).")

@@ -2,7 +2,15 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from domain.provider_call.outcome import Failure, LookUpFailed, NotAtStripe, NotExecuted, Rejected, Unknown, signal_of
+from domain.provider_call.outcome import (
+    Failure,
+    LookUpFailed,
+    NotAtStripe,
+    NotExecuted,
+    Rejected,
+    Unknown,
+    signal_of,
+)
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.response_checks import field
 
@@ -21,11 +29,16 @@ async def ask(get: Awaitable[object]) -> Mapping[str, object] | Failure:
     except Exception as error:
         return outcome_of(error)
     resource = getattr(getattr(answer, "last_response", answer), "data", None)
-    return resource if isinstance(resource, Mapping) else Unknown("unreadable", "Stripe's answer is no JSON object.", 200)
+    return (
+        resource
+        if isinstance(resource, Mapping)
+        else Unknown("unreadable", "Stripe's answer is no JSON object.", 200)
+    )
 
 
 async def read(get: Awaitable[object]) -> Mapping[str, object]:
-    """Return the JSON object of a GET. Raises NotAtStripe for 404 `resource_missing`, LookUpFailed for other failures."""
+    """Return the JSON object of a GET. Raises NotAtStripe for 404 `resource_missing`, LookUpFailed
+    for other failures."""
     resource = await ask(get)
     if isinstance(resource, Mapping):
         return resource
@@ -38,13 +51,20 @@ def failure_of(outcome: Failure) -> NotAtStripe | LookUpFailed:
         case Rejected(status=404, code="resource_missing"):
             return NotAtStripe(outcome.message)
         case Rejected():
-            return LookUpFailed(f"Stripe refused the look-up with {outcome.status}: {outcome.message}")
+            return LookUpFailed(
+                f"Stripe refused the look-up with {outcome.status}: {outcome.message}"
+            )
         case NotExecuted() | Unknown():
-            return LookUpFailed(f"Stripe could not be asked ({outcome.why}): {outcome.message}", signal_of(outcome))
+            return LookUpFailed(
+                f"Stripe could not be asked ({outcome.why}): {outcome.message}", signal_of(outcome)
+            )
 
 
-async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterator[Mapping[str, object]]:
-    """Yield the items of all pages of a list, newest first. Raises LookUpFailed unless the list ends."""
+async def every_item(
+    page: Callable[[Cursor], Awaitable[object]],
+) -> AsyncIterator[Mapping[str, object]]:
+    """Yield the items of all pages of a list, newest first. Raises LookUpFailed unless the list
+    ends."""
     cursor: Cursor = {"limit": PAGE}
     seen: set[str] = set()
     for _ in range(MOST_PAGES):
@@ -58,7 +78,8 @@ async def every_item(page: Callable[[Cursor], Awaitable[object]]) -> AsyncIterat
         # Without this check a list that repeats its pages would be read until the lease runs out.
         if not last or last in seen:
             raise LookUpFailed(
-                f"Stripe's list has more pages after {last or 'an empty page'}, but the next page would repeat an earlier one."
+                f"Stripe's list has more pages after {last or 'an empty page'}, but the next "
+                "page would repeat an earlier one."
             )
         seen.add(last)
         cursor = {"limit": PAGE, "starting_after": last}
@@ -69,7 +90,9 @@ def items_of(resource: Mapping[str, object]) -> list[Mapping[str, object]]:
     """Return the items of a list. Raises LookUpFailed for other objects."""
     items = resource.get("data")
     if resource.get("object") != "list" or not isinstance(items, list):
-        raise LookUpFailed(f"Stripe answered with {resource.get('object')!r}, but a list was expected.")
+        raise LookUpFailed(
+            f"Stripe answered with {resource.get('object')!r}, but a list was expected."
+        )
     if not all(isinstance(item, Mapping) for item in items):
         raise LookUpFailed("Stripe's list contains an item that is no JSON object.")
     return items

@@ -1,6 +1,7 @@
 """Checks of Stripe's objects before the ledger uses them.
 
-The checks read the parsed JSON, not the SDK's objects: their attributes raise when Stripe leaves a field out.
+The checks read the parsed JSON, not the SDK's objects: their attributes raise when Stripe leaves a
+field out.
 """
 
 from collections.abc import Mapping
@@ -17,8 +18,11 @@ _LONGEST_ID = 255
 T = TypeVar("T", str, int, bool)
 
 
-def checked_success(answer: object, prefix: str, expected: Mapping[str, object]) -> Succeeded | Unknown:
-    """Return `Succeeded` when the object has an id with this prefix and every expected value, else `Unknown`.
+def checked_success(
+    answer: object, prefix: str, expected: Mapping[str, object]
+) -> Succeeded | Unknown:
+    """Return `Succeeded` when the object has an id with this prefix and every expected value, else
+    `Unknown`.
 
     A disagreement is neither a success nor a rejection: money moved, but not as requested.
     """
@@ -29,24 +33,37 @@ def checked_success(answer: object, prefix: str, expected: Mapping[str, object])
     wrong = _disagreement(resource, prefix, expected)
     if wrong is not None:
         return Unknown("disagrees", wrong, response.code, request_id(response.headers))
-    return Succeeded(str(resource["id"]), int(resource["amount"]), request_id(response.headers), is_replay(response.headers))
+    return Succeeded(
+        str(resource["id"]),
+        int(resource["amount"]),
+        request_id(response.headers),
+        is_replay(response.headers),
+    )
 
 
-def _disagreement(resource: Mapping[str, object], prefix: str, expected: Mapping[str, object]) -> str | None:
+def _disagreement(
+    resource: Mapping[str, object], prefix: str, expected: Mapping[str, object]
+) -> str | None:
     if not _is_id(resource.get("id"), prefix):
         return _differs("id", f"{prefix}…", resource.get("id"))
     for name, value in expected.items():
         got = resource.get(name)
-        if type(got) is not type(value) or got != value:  # compare the type as well: in Python 1 == True and 1 == 1.0
+        if (
+            type(got) is not type(value) or got != value
+        ):  # compare the type as well: in Python 1 == True and 1 == 1.0
             return _differs(name, value, got, f" of {resource['id']}")
-    # Not in the present API; in a preview, a reversal that has not yet moved money has the status "pending".
+    # Not in the present API; in a preview, a reversal that has not yet moved money has the status
+    # "pending".
     if resource.get("status", "succeeded") != "succeeded":
         return _differs("status", "succeeded", resource["status"], f" of {resource['id']}")
     return None
 
 
 def _differs(name: str, expected: object, got: object, owner: str = "") -> str:
-    return clean(f"Stripe's answer disagrees with the request: {name}{owner} should be {expected!r}, but is {got!r}.")
+    return clean(
+        f"Stripe's answer disagrees with the request: {name}{owner} should be {expected!r}, but "
+        f"is {got!r}."
+    )
 
 
 def _is_id(value: object, prefix: str) -> bool:
@@ -59,7 +76,9 @@ def _is_id(value: object, prefix: str) -> bool:
     )
 
 
-def transfer_at_stripe(resource: Mapping[str, object], reversals: tuple[ReversalAtStripe, ...] = ()) -> TransferAtStripe:
+def transfer_at_stripe(
+    resource: Mapping[str, object], reversals: tuple[ReversalAtStripe, ...] = ()
+) -> TransferAtStripe:
     """Read a transfer. Raises LookUpFailed with the name of the wrong field."""
     return TransferAtStripe(
         stripe_transfer_id=object_id(resource, "transfer", TRANSFER),
@@ -75,7 +94,10 @@ def transfer_at_stripe(resource: Mapping[str, object], reversals: tuple[Reversal
 def reversal_at_stripe(resource: Mapping[str, object], stripe_transfer_id: str) -> ReversalAtStripe:
     """Read a reversal of that transfer. Raises LookUpFailed with the name of the wrong field."""
     if field(resource, "transfer", str) != stripe_transfer_id:
-        raise LookUpFailed(f"Stripe listed a reversal of {resource['transfer']!r} among those of {stripe_transfer_id!r}.")
+        raise LookUpFailed(
+            f"Stripe listed a reversal of {resource['transfer']!r} among those of "
+            f"{stripe_transfer_id!r}."
+        )
     source = resource.get("source_refund")
     return ReversalAtStripe(
         stripe_reversal_id=object_id(resource, "transfer_reversal", REVERSAL),
@@ -90,16 +112,22 @@ def object_id(resource: Mapping[str, object], kind: str, prefix: str) -> str:
     """Return the id of an object of that kind. Raises LookUpFailed for another kind."""
     if field(resource, "object", str) != kind or not _is_id(resource.get("id"), prefix):
         raise LookUpFailed(
-            clean(f"Stripe answered with {resource['object']!r} {resource.get('id')!r}, but a {kind} was expected.")
+            clean(
+                f"Stripe answered with {resource['object']!r} {resource.get('id')!r}, but a "
+                f"{kind} was expected."
+            )
         )
     return field(resource, "id", str)
 
 
 def field(resource: Mapping[str, object], name: str, kind: type[T]) -> T:
-    """Return the value of a required field. Raises LookUpFailed when the field is missing or has another type."""
+    """Return the value of a required field. Raises LookUpFailed when the field is missing or has
+    another type."""
     value = resource.get(name)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise LookUpFailed(clean(f"Stripe's answer has {name}={value!r}, but a {kind.__name__} was expected."))
+        raise LookUpFailed(
+            clean(f"Stripe's answer has {name}={value!r}, but a {kind.__name__} was expected.")
+        )
     return value
 
 

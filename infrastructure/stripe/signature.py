@@ -1,4 +1,5 @@
-"""Stripe's webhook signature: `Stripe-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>]…`, HMAC-SHA256 of "<t>.<body>"."""
+"""Stripe's webhook signature: `Stripe-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>]…`,
+HMAC-SHA256 of "<t>.<body>"."""
 
 import hashlib
 import hmac
@@ -12,19 +13,30 @@ TOLERANCE = timedelta(seconds=300)
 _LONGEST_HEADER = 4096  # characters; real ones have about 80 per signature
 
 
-def verify(body: bytes, header: str | None, secrets: Sequence[str], now: datetime, tolerance: timedelta = TOLERANCE) -> None:
-    """Check that the raw body was signed with one of the secrets, at most `tolerance` from `now` (aware).
+def verify(
+    body: bytes,
+    header: str | None,
+    secrets: Sequence[str],
+    now: datetime,
+    tolerance: timedelta = TOLERANCE,
+) -> None:
+    """Check that the raw body was signed with one of the secrets, at most `tolerance` from `now`
+    (aware).
 
-    Raises BadSignature for every wrong signature, also for a timestamp too far in the *future*: a stolen one would stay
-    valid. Raises ValueError when one of our secrets is empty.
+    Raises BadSignature for every wrong signature, also for a timestamp too far in the *future*: a
+    stolen one would stay valid. Raises ValueError when one of our secrets is empty.
     """
     keys = keys_of(secrets)
     timestamp, signatures = _parsed(header)
     if not any_equal([_digest(key, timestamp, body) for key in keys], signatures):
-        raise BadSignature(f"No signature in {HEADER} was made with one of our secrets; check the endpoint's secret.")
+        raise BadSignature(
+            f"No signature in {HEADER} was made with one of our secrets; check the endpoint's "
+            "secret."
+        )
     if abs(now.timestamp() - int(timestamp)) > tolerance.total_seconds():
         raise BadSignature(
-            f"{HEADER} was made at {timestamp}, more than {tolerance.total_seconds():.0f} s from our clock; "
+            f"{HEADER} was made at {timestamp}, more than {tolerance.total_seconds():.0f} s from "
+            "our clock; "
             "check the clock, or let Stripe deliver again."
         )
 
@@ -37,7 +49,9 @@ def sign(body: bytes, secret: str, at: datetime) -> str:
 
 def _parsed(header: str | None) -> tuple[str, list[str]]:
     if not header:
-        raise BadSignature(f"The header {HEADER} is missing; only Stripe's own deliveries are accepted.")
+        raise BadSignature(
+            f"The header {HEADER} is missing; only Stripe's own deliveries are accepted."
+        )
     if len(header) > _LONGEST_HEADER:
         raise BadSignature(f"The header {HEADER} is longer than {_LONGEST_HEADER} characters.")
     pairs = [part.strip().partition("=") for part in header.split(",")]
@@ -49,7 +63,8 @@ def _parsed(header: str | None) -> tuple[str, list[str]]:
 
 
 def _is_timestamp(text: str) -> bool:
-    # isdigit alone accepts digits of other scripts, and int() refuses strings with thousands of digits
+    # isdigit alone accepts digits of other scripts, and int() refuses strings with thousands of
+    # digits
     return text.isascii() and text.isdigit() and len(text) <= 12
 
 

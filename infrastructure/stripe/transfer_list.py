@@ -1,4 +1,5 @@
-"""Pages of Stripe's list of transfers for a reconciliation. Each transfer has the reversals in its JSON."""
+"""Pages of Stripe's list of transfers for a reconciliation. Each transfer has the reversals in its
+JSON."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,20 +8,32 @@ from application.gateways import ListedTransfer, Page
 from domain.provider_call.outcome import LookUpFailed
 from infrastructure.redaction import clean
 from infrastructure.stripe.reads import items_of
-from infrastructure.stripe.response_checks import field, our_metadata, reversal_at_stripe, transfer_at_stripe
+from infrastructure.stripe.response_checks import (
+    field,
+    our_metadata,
+    reversal_at_stripe,
+    transfer_at_stripe,
+)
 
 
-def transfer_page(resource: Mapping[str, object], after: str | None, destination: str | None = None) -> Page:
-    """Read one page. Raises LookUpFailed for an unreadable page, or when the next page would repeat this one."""
+def transfer_page(
+    resource: Mapping[str, object], after: str | None, destination: str | None = None
+) -> Page:
+    """Read one page. Raises LookUpFailed for an unreadable page, or when the next page would repeat
+    this one."""
     listed = [_listed(item) for item in items_of(resource)]
     more = field(resource, "has_more", bool)
     if more and (not listed or listed[-1].transfer.stripe_transfer_id == after):
         raise LookUpFailed(
-            "Stripe's list of transfers has more pages, but the next page would repeat this one; look again later."
+            "Stripe's list of transfers has more pages, but the next page would repeat this one; "
+            "look again later."
         )
     for one in listed:
         if destination not in (None, one.transfer.destination):
-            raise LookUpFailed(f"Stripe listed a transfer to {one.transfer.destination!r} among those to {destination!r}.")
+            raise LookUpFailed(
+                f"Stripe listed a transfer to {one.transfer.destination!r} among those to "
+                f"{destination!r}."
+            )
     return Page(listed, more)
 
 
@@ -32,4 +45,9 @@ def _listed(resource: Mapping[str, object]) -> ListedTransfer:
     created_at = datetime.fromtimestamp(field(resource, "created", int), UTC)
     group = resource.get("transfer_group")
     named = clean(group) if isinstance(group, str) and group else None
-    return ListedTransfer(transfer._replace(reversals=reversals), created_at, our_metadata(resource, "order_id"), named)
+    return ListedTransfer(
+        transfer._replace(reversals=reversals),
+        created_at,
+        our_metadata(resource, "order_id"),
+        named,
+    )

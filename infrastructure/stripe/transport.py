@@ -1,7 +1,8 @@
 """HTTP transport to Stripe: the SDK's aiohttp client with another `request_async`.
 
-The SDK's method leaves a response open when its body breaks off, times out or is cancelled (the connection then stays
-in use until a garbage collection), lets those errors escape unwrapped, follows redirects, and reads without limit.
+The SDK's method leaves a response open when its body breaks off, times out or is cancelled (the
+connection then stays in use until a garbage collection), lets those errors escape unwrapped,
+follows redirects, and reads without limit.
 """
 
 import ssl
@@ -12,15 +13,19 @@ import stripe
 from stripe import AIOHTTPClient
 
 LARGEST_ANSWER = 32 * 1024 * 1024
-"""Bytes. A page of 100 transfers has about 100 kB, and some MB when all metadata has its maximum size."""
+"""Bytes. A page of 100 transfers has about 100 kB, and some MB when all metadata has its maximum
+size."""
 
 
 class Transport(AIOHTTPClient):
     """One pool of connections, bound to the event loop in which it is built."""
 
     def __init__(self, timeout: float, connections: int) -> None:
-        """`timeout` in seconds for a whole exchange; `connections` is the number that may be open at once."""
-        connector = aiohttp.TCPConnector(limit=connections, ssl=ssl.create_default_context(cafile=stripe.ca_bundle_path))
+        """`timeout` in seconds for a whole exchange; `connections` is the number that may be open
+        at once."""
+        connector = aiohttp.TCPConnector(
+            limit=connections, ssl=ssl.create_default_context(cafile=stripe.ca_bundle_path)
+        )
         self._pool = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=timeout),
@@ -33,8 +38,11 @@ class Transport(AIOHTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """Send one request. Raises `stripe.APIConnectionError` with the real error as its cause."""
         try:
-            # Stripe's API does not redirect, and following a redirect would post the body once more.
-            async with self._pool.request(method, url, headers=headers, data=post_data, allow_redirects=False) as response:
+            # Stripe's API does not redirect, and following a redirect would post the body once
+            # more.
+            async with self._pool.request(
+                method, url, headers=headers, data=post_data, allow_redirects=False
+            ) as response:
                 return await _whole(response.content), response.status, response.headers
         except Exception as error:
             self._handle_request_error(error)
@@ -49,5 +57,6 @@ async def _whole(content: aiohttp.StreamReader) -> bytes:
         body += chunk
         if len(body) > LARGEST_ANSWER:
             raise aiohttp.ClientPayloadError(f"the answer is larger than {LARGEST_ANSWER} bytes")
-    # The SDK decodes strictly and raises UnicodeDecodeError on a proxy's error page in another encoding.
+    # The SDK decodes strictly and raises UnicodeDecodeError on a proxy's error page in another
+    # encoding.
     return body.decode("utf-8", "replace").encode()

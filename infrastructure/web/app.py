@@ -28,9 +28,11 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
-    """Create the application with the whole ledger inside; its lifespan starts, runs and drains inbox and workers.
+    """Create the application with the whole ledger inside; its lifespan starts, runs and drains
+    inbox and workers.
 
-    Reads the environment when `settings` is None. Raises BadSetting; the lifespan raises the errors of `running`.
+    Reads the environment when `settings` is None. Raises BadSetting; the lifespan raises the errors
+    of `running`.
     """
     chosen = settings_from(os.environ) if settings is None else settings
 
@@ -54,7 +56,10 @@ def _application(settings: Settings, lifespan: Lifespan | None) -> Starlette:
     metrics = Metrics(settings.mode)
     app = Starlette(
         routes=[Route(op.path, endpoint(op), methods=[op.method]) for op in OPERATIONS],
-        middleware=[Middleware(RequestMiddleware, settings.mode, metrics), Middleware(BearerToken, settings.api_token)],
+        middleware=[
+            Middleware(RequestMiddleware, settings.mode, metrics),
+            Middleware(BearerToken, settings.api_token),
+        ],
         exception_handlers={HTTPException: on_http_exception, Exception: on_exception},
         lifespan=lifespan,
     )

@@ -1,4 +1,5 @@
-"""Prometheus metrics: counters of this process, and values read from the database at each scrape."""
+"""Prometheus metrics: counters of this process, and values read from the database at each
+scrape."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ UNMATCHED = "unmatched"
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """Values from the database. `up` is False when the database did not answer; the other values are then meaningless."""
+    """Values from the database. `up` is False when the database did not answer; the other values
+    are then meaningless."""
 
     up: bool = False
     facts: int = 0
@@ -35,7 +37,12 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._database = DatabaseCollector(mode)
         self._registry.register(self._database)
-        self._requests = Counter("ledger_http_requests", "Answered calls.", ["method", "path", "status"], registry=self._registry)
+        self._requests = Counter(
+            "ledger_http_requests",
+            "Answered calls.",
+            ["method", "path", "status"],
+            registry=self._registry,
+        )
         self._seconds = Histogram(
             "ledger_http_request_seconds",
             "Seconds from a call to its answer.",
@@ -53,7 +60,9 @@ class Metrics:
     def answered(self, method: str, path: str | None, status: int, seconds: float) -> None:
         """Count an answered call; `path` is its template, None for an unknown path."""
         known = path or UNMATCHED
-        verb = method if known != UNMATCHED else "any"  # a caller may invent methods, but no time series
+        verb = (
+            method if known != UNMATCHED else "any"
+        )  # a caller may invent methods, but no time series
         self._requests.labels(verb, known, str(status)).inc()
         self._seconds.labels(verb, known).observe(seconds)
 
@@ -76,21 +85,44 @@ class DatabaseCollector(Collector):
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         seen = self.snapshot
         yield _by("ledger_mode", "1 for the mode in which money moves.", "mode", {self._mode: 1})
-        yield GaugeMetricFamily("ledger_database_up", "1 if the database answered this scrape.", value=int(seen.up))
+        yield GaugeMetricFamily(
+            "ledger_database_up", "1 if the database answered this scrape.", value=int(seen.up)
+        )
         if seen.up:
-            yield CounterMetricFamily("ledger_facts", "Facts ever appended: the newest position.", value=seen.facts)
+            yield CounterMetricFamily(
+                "ledger_facts", "Facts ever appended: the newest position.", value=seen.facts
+            )
             known = dict.fromkeys(map(str, TransferStatus), 0)
-            yield _by("ledger_transfers", "Transfers by status.", "status", {**known, **seen.transfers})
+            yield _by(
+                "ledger_transfers", "Transfers by status.", "status", {**known, **seen.transfers}
+            )
             oldest = "Age in seconds of the oldest reversal that is still owed."
-            yield GaugeMetricFamily("ledger_oldest_pending_reversal_seconds", oldest, value=seen.oldest_reversal_seconds)
-            yield _by("ledger_inbox_events", "Webhooks that are not handled, by status.", "status", seen.inbox)
-            missed, replayed = ({provider: counted[n] for provider, counted in seen.missed.items()} for n in (0, 1))
-            yield _counted("ledger_webhooks_missed", "Events that no webhook delivered, found by the poller.", missed)
-            yield _counted("ledger_webhooks_replayed", "Missed events that have been handled since.", replayed)
+            yield GaugeMetricFamily(
+                "ledger_oldest_pending_reversal_seconds", oldest, value=seen.oldest_reversal_seconds
+            )
+            yield _by(
+                "ledger_inbox_events",
+                "Webhooks that are not handled, by status.",
+                "status",
+                seen.inbox,
+            )
+            missed, replayed = (
+                {provider: counted[n] for provider, counted in seen.missed.items()} for n in (0, 1)
+            )
+            yield _counted(
+                "ledger_webhooks_missed",
+                "Events that no webhook delivered, found by the poller.",
+                missed,
+            )
+            yield _counted(
+                "ledger_webhooks_replayed", "Missed events that have been handled since.", replayed
+            )
             yield _by("ledger_alarms_open", "Open alarms by kind.", "kind", seen.alarms)
             outage = "1 while the circuit breaker is open: Stripe does not answer, nothing is sent."
             yield GaugeMetricFamily("ledger_stripe_outage", outage, value=int(seen.breaker.outage))
-            yield GaugeMetricFamily("ledger_pauses", "Scopes that are paused.", value=len(seen.breaker.paused))
+            yield GaugeMetricFamily(
+                "ledger_pauses", "Scopes that are paused.", value=len(seen.breaker.paused)
+            )
 
 
 def _by(name: str, documentation: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:

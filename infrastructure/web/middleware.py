@@ -14,7 +14,8 @@ OPERATION: Final = "ledger.operation"
 
 
 class RequestMiddleware:
-    """Middleware that routes by the path as it was sent, adds the mode to every answer, and measures every call."""
+    """Middleware that routes by the path as it was sent, adds the mode to every answer, and
+    measures every call."""
 
     def __init__(self, app: ASGIApp, mode: str, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -41,10 +42,15 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, stamped)
         finally:
-            self._metrics.answered(scope["method"], scope.get(OPERATION), status, perf_counter() - began)
+            self._metrics.answered(
+                scope["method"], scope.get(OPERATION), status, perf_counter() - began
+            )
 
 
 def _as_sent(scope: Scope) -> str:
-    """Return the path with its percent signs: an id may contain a slash, and a slash sent as %2F is not a separator."""
+    """Return the path with its percent signs: an id may contain a slash, and a slash sent as %2F is
+    not a separator."""
     raw = scope.get("raw_path")
-    return raw.decode("latin-1") if raw is not None else quote(scope["path"], safe="/:@!$&'()*+,;=~")
+    return (
+        raw.decode("latin-1") if raw is not None else quote(scope["path"], safe="/:@!$&'()*+,;=~")
+    )

@@ -45,7 +45,10 @@ PROBLEM: Json = {
         "code": {"type": "string"},
         "detail": {"type": "string"},
         "instance": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
+        "errors": {
+            "type": "array",
+            "items": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
         "reasons": {"type": "array", "items": {"type": "string"}},
     },
 }
@@ -67,7 +70,9 @@ def document(operations: Sequence[ApiOperation]) -> Json:
         "components": {
             "schemas": {**_schemas(operations), "Problem": PROBLEM},
             "headers": {"Ledger-Mode": {"schema": {"enum": ["simulator", "test", "live"]}}},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "LEDGER_API_TOKEN"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "LEDGER_API_TOKEN"}
+            },
         },
     }
 
@@ -91,13 +96,17 @@ def _operation(op: ApiOperation) -> Json:
         "operationId": op.serve.__name__,
         "summary": op.summary,
         "tags": [op.path.split("/")[2] if op.guarded else op.path.split("/")[1]],
-        "responses": {str(status): _reply(content) for status, content in op.replies.items()} | _problems(op),
+        "responses": {str(status): _reply(content) for status, content in op.replies.items()}
+        | _problems(op),
     }
     if parameters := _in_path(op.path) + _in_query(op.query):
         described["parameters"] = parameters
     if op.body is not None:
         schema = {"$ref": REFERENCE.format(model=op.body.__name__)}
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
     if op.raw is not None:
         limit = f"The raw body, at most {LARGEST_BODY} bytes, exactly as signed."
         described["requestBody"] = {"required": True, "description": limit, "content": {op.raw: {}}}
@@ -111,7 +120,11 @@ def _reply(content: type[object] | str) -> Json:
     if isinstance(content, str):
         return {"description": "Success.", "headers": headers, "content": {content: {}}}
     schema = {"$ref": REFERENCE.format(model=content.__name__)}
-    return {"description": "Success.", "headers": headers, "content": {"application/json": {"schema": schema}}}
+    return {
+        "description": "Success.",
+        "headers": headers,
+        "content": {"application/json": {"schema": schema}},
+    }
 
 
 def _problems(op: ApiOperation) -> Json:
@@ -123,7 +136,10 @@ def _problems(op: ApiOperation) -> Json:
 
 def _problem(named: Sequence[str]) -> Json:
     said = "; ".join(f"`{code}`: {KINDS[code].title}" for code in named)
-    return {"description": said, "content": {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}}
+    return {
+        "description": said,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}},
+    }
 
 
 def _names_in(path: str) -> list[str]:
@@ -131,22 +147,37 @@ def _names_in(path: str) -> list[str]:
 
 
 def _in_path(path: str) -> list[Json]:
-    return [{"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]} for name in _names_in(path)]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]}
+        for name in _names_in(path)
+    ]
 
 
 def _in_query(query: type[BaseModel]) -> list[Json]:
     schema = TypeAdapter(query).json_schema(ref_template=REFERENCE)
     needed = schema.get("required", [])
     return [
-        {"name": name, "in": "query", "schema": member, **({"required": True} if name in needed else {})}
+        {
+            "name": name,
+            "in": "query",
+            "schema": member,
+            **({"required": True} if name in needed else {}),
+        }
         for name, member in schema.get("properties", {}).items()
     ]
 
 
 def _schemas(operations: Sequence[ApiOperation]) -> Json:
     bodies = {op.body for op in operations if op.body is not None} | {op.query for op in operations}
-    _, sent = models_json_schema([(model, "validation") for model in _by_name(bodies)], ref_template=REFERENCE)
-    views = {content for op in operations for content in op.replies.values() if not isinstance(content, str)}
+    _, sent = models_json_schema(
+        [(model, "validation") for model in _by_name(bodies)], ref_template=REFERENCE
+    )
+    views = {
+        content
+        for op in operations
+        for content in op.replies.values()
+        if not isinstance(content, str)
+    }
     mode: JsonSchemaMode = "serialization"
     adapters = [(view.__name__, mode, TypeAdapter[object](view)) for view in _by_name(views)]
     _, answered = TypeAdapter.json_schemas(adapters, ref_template=REFERENCE)

@@ -1,4 +1,5 @@
-"""One API call, from the request to the response: read, validate, serve, answer. Operations get typed values only."""
+"""One API call, from the request to the response: read, validate, serve, answer. Operations get
+typed values only."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -70,18 +71,25 @@ class ApiCall(Generic[B, Q]):
         """Return the caller's id in the path. Raises Problem when it is not an id."""
         given = unquote(self.request.path_params[name])
         if not _ID.fullmatch(given):
-            raise Problem("invalid_request", f"{name} in the path is not an id; {EXPECTED[ID_PATTERN]}.")
+            raise Problem(
+                "invalid_request", f"{name} in the path is not an id; {EXPECTED[ID_PATTERN]}."
+            )
         return given
 
     def transfer_id(self) -> UUID:
-        """Return the transfer's id in the path. Raises Problem when it cannot be the id of a transfer."""
+        """Return the transfer's id in the path. Raises Problem when it cannot be the id of a
+        transfer."""
         given = self.request.path_params["transfer_id"]
         try:
             known = UUID(given)
         except ValueError:
             known = None
         if known is None or str(known) != given.lower():
-            raise Problem("not_found", f"There is no transfer {given[:128]!r}; a transfer's id is a UUID, see GET /v1/transfers.")
+            raise Problem(
+                "not_found",
+                f"There is no transfer {given[:128]!r}; a transfer's id is a UUID, see GET "
+                "/v1/transfers.",
+            )
         return known
 
 
@@ -112,7 +120,8 @@ class ApiOperation:
 
     @property
     def guarded(self) -> bool:
-        """True if the call needs the token. Only these calls refuse unknown query parameters: probes and webhook senders add their own."""
+        """True if the call needs the token. Only these calls refuse unknown query parameters:
+        probes and webhook senders add their own."""
         return self.path.startswith(GUARDED)
 
 
@@ -144,7 +153,7 @@ def _response(reply: Reply) -> Response:
     return Response(content, reply.status, media_type="application/json")
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def _query(op: ApiOperation, request: Request) -> Parameters:
@@ -153,9 +162,14 @@ def _query(op: ApiOperation, request: Request) -> Parameters:
     known = ", ".join(op.query.names()) or "none"
     for name in names:
         if name not in op.query.names():
-            raise Problem("unknown_query_parameter", f"{name[:64]!r} is not a query parameter of this call; expected {known}.")
+            raise Problem(
+                "unknown_query_parameter",
+                f"{name[:64]!r} is not a query parameter of this call; expected {known}.",
+            )
         if names.count(name) > 1:
-            raise Problem("repeated_query_parameter", f"{name!r} is given more than once; send it once.")
+            raise Problem(
+                "repeated_query_parameter", f"{name!r} is given more than once; send it once."
+            )
     try:
         return op.query.model_validate(dict(given))
     except ValidationError as invalid:
@@ -163,9 +177,14 @@ def _query(op: ApiOperation, request: Request) -> Parameters:
 
 
 async def _body(model: type[Model], request: Request) -> Model:
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    media_type = (
+        request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    )
     if media_type != "application/json":
-        raise Problem("unsupported_media_type", f"The body has the media type {media_type[:64]!r}; send application/json.")
+        raise Problem(
+            "unsupported_media_type",
+            f"The body has the media type {media_type[:64]!r}; send application/json.",
+        )
     # a call whose members are all optional may come without a body
     raw = await whole_body(request) or (b"" if _required(model) else b"{}")
     try:
@@ -182,7 +201,10 @@ def _misfit(where: str, invalid: ValidationError) -> Problem:
     errors = invalid.errors(include_url=False, include_input=False)
     if errors[0]["type"] == "json_invalid":
         return Problem("bad_json", f"The body is not a JSON text in UTF-8: {errors[0]['msg']}.")
-    named = [{"in": where, "at": _place(where, error), "detail": _expectation(error)} for error in errors[:MOST_ERRORS]]
+    named = [
+        {"in": where, "at": _place(where, error), "detail": _expectation(error)}
+        for error in errors[:MOST_ERRORS]
+    ]
     place = f"{named[0]['at']} in the {where}" if named[0]["at"] else f"The {where}"
     detail = f"{place} is not valid: {named[0]['detail']}; see /openapi.json for the expected form."
     return Problem("invalid_request", detail, more={"errors": named})
@@ -192,7 +214,9 @@ def _place(where: str, error: ErrorDetails) -> str:
     """Return a JSON Pointer into the body, or the parameter's name."""
     if where == "query":
         return str(error["loc"][0])
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')[:128]}" for step in error["loc"])
+    return "".join(
+        f"/{str(step).replace('~', '~0').replace('/', '~1')[:128]}" for step in error["loc"]
+    )
 
 
 def _expectation(error: ErrorDetails) -> str:

@@ -1,4 +1,5 @@
-"""Cursors of lists: the place of the last row shown, opaque to callers. Rows that are added later do not shift a cursor."""
+"""Cursors of lists: the place of the last row shown, opaque to callers. Rows that are added later
+do not shift a cursor."""
 
 import base64
 import binascii
@@ -15,16 +16,22 @@ _PLACE = struct.Struct(">q16s")
 
 def cursor_at(created_at: datetime, transfer_id: UUID) -> str:
     """Return the cursor that continues after this row."""
-    return base64.urlsafe_b64encode(_PLACE.pack((created_at - _EPOCH) // _MICROSECOND, transfer_id.bytes)).decode()
+    return base64.urlsafe_b64encode(
+        _PLACE.pack((created_at - _EPOCH) // _MICROSECOND, transfer_id.bytes)
+    ).decode()
 
 
 def place_of(cursor: str) -> tuple[datetime, UUID]:
-    """Return the row after which the list continues. Raises Problem for a text that `cursor_at` did not make."""
+    """Return the row after which the list continues. Raises Problem for a text that `cursor_at` did
+    not make."""
     try:
-        microseconds, transfer_id = _PLACE.unpack(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        microseconds, transfer_id = _PLACE.unpack(
+            base64.b64decode(cursor, altchars=b"-_", validate=True)
+        )
         return _EPOCH + microseconds * _MICROSECOND, UUID(bytes=transfer_id)
     except (ValueError, OverflowError, struct.error, binascii.Error):
         detail = (
-            f"{cursor[:64]!r} is not a cursor of this ledger; send next_cursor as it was answered, or none for the first page."
+            f"{cursor[:64]!r} is not a cursor of this ledger; send next_cursor as it was "
+            "answered, or none for the first page."
         )
         raise Problem("bad_cursor", detail) from None

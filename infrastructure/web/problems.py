@@ -1,6 +1,7 @@
 """Problem details (RFC 9457) for calls that cannot be served, each with a stable `code`.
 
-The table `KINDS` is the only place that maps a code to its HTTP status. Domain errors have their own code.
+The table `KINDS` is the only place that maps a code to its HTTP status. Domain errors have their
+own code.
 """
 
 from collections.abc import Mapping
@@ -77,15 +78,28 @@ class Problem(Exception):
     """Error that ends a call. `detail` is one sentence: the fault, the expectation, the remedy."""
 
     def __init__(
-        self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, more: Mapping[str, object] | None = None
+        self,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
-        self.code, self.detail, self.headers, self.more = code, detail, dict(headers or {}), dict(more or {})
+        self.code, self.detail, self.headers, self.more = (
+            code,
+            detail,
+            dict(headers or {}),
+            dict(more or {}),
+        )
         super().__init__(detail)
 
 
 def psp_not_configured() -> Problem:
     """Build the problem that the call needs a payment provider, and the settings name none."""
-    detail = "No payment provider is configured: set HYPERSWITCH_BASE_URL and HYPERSWITCH_API_KEY, or report payments and refunds that were made elsewhere."
+    detail = (
+        "No payment provider is configured: set HYPERSWITCH_BASE_URL and HYPERSWITCH_API_KEY, or "
+        "report payments and refunds that were made elsewhere."
+    )
     return Problem("psp_not_configured", detail)
 
 
@@ -93,11 +107,18 @@ def answer(problem: Problem) -> Response:
     """Return the problem as a response."""
     kind = KINDS[problem.code]
     retry = {"Retry-After": RETRY_AFTER_SECONDS} if kind.status == 503 else {}
-    return _response(kind.status, problem.code, kind.title, problem.detail, retry | problem.headers, problem.more)
+    return _response(
+        kind.status, problem.code, kind.title, problem.detail, retry | problem.headers, problem.more
+    )
 
 
 def _response(
-    status: int, code: str, title: str, detail: str, headers: Mapping[str, str], more: Mapping[str, object]
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    headers: Mapping[str, str],
+    more: Mapping[str, object],
 ) -> Response:
     members = {"type": f"urn:problem-type:transfer-ledger:{code}", "title": title, "status": status}
     content = orjson.dumps({**members, "code": code, "detail": detail, **more})
@@ -105,7 +126,8 @@ def _response(
 
 
 def problem_of(error: Exception) -> Problem:
-    """Map an error to the problem for the caller. Faults of the ledger are logged under an id that the caller gets too."""
+    """Map an error to the problem for the caller. Faults of the ledger are logged under an id that
+    the caller gets too."""
     match error:
         case Problem():
             return error
@@ -115,7 +137,10 @@ def problem_of(error: Exception) -> Problem:
             return Problem(error.code, str(error))
         case psycopg.OperationalError():  # psycopg_pool's time-outs are such errors too
             log.warning("the database did not answer a call", error=" ".join(str(error).split()))
-            return Problem("database_unavailable", "The database does not answer; nothing was stored, so try again later.")
+            return Problem(
+                "database_unavailable",
+                "The database does not answer; nothing was stored, so try again later.",
+            )
         case _:
             return _fault(error)
 
@@ -123,7 +148,10 @@ def problem_of(error: Exception) -> Problem:
 def _fault(error: Exception) -> Problem:
     instance = f"urn:uuid:{uuid4()}"
     log.error("a call failed", instance=instance, exc_info=error)
-    detail = f"The ledger has a fault; its log has the details under {instance}, and repeating the call is safe."
+    detail = (
+        f"The ledger has a fault; its log has the details under {instance}, and repeating the "
+        "call is safe."
+    )
     return Problem("internal_error", detail, more={"instance": instance})
 
 
@@ -134,17 +162,30 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     match error.status_code:
         case 404:
-            return answer(Problem("not_found", f"There is no operation {where}; /openapi.json lists all operations."))
+            return answer(
+                Problem(
+                    "not_found",
+                    f"There is no operation {where}; /openapi.json lists all operations.",
+                )
+            )
         case 405:
             return answer(
                 Problem(
                     "method_not_allowed",
-                    f"The method of {where} is not allowed; the header Allow lists the allowed methods.",
+                    f"The method of {where} is not allowed; the header Allow lists the allowed "
+                    "methods.",
                     headers=headers,
                 )
             )
         case status:
-            return _response(status, f"http_{status}", error.detail, f"{where} failed: {error.detail}.", headers, {})
+            return _response(
+                status,
+                f"http_{status}",
+                error.detail,
+                f"{where} failed: {error.detail}.",
+                headers,
+                {},
+            )
 
 
 async def on_exception(request: Request, error: Exception) -> Response:

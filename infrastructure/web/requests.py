@@ -1,4 +1,5 @@
-"""Request models. Money is an integer, never a float, a string or a bool; unknown members are refused."""
+"""Request models. Money is an integer, never a float, a string or a bool; unknown members are
+refused."""
 
 import re
 from datetime import datetime
@@ -38,13 +39,17 @@ def _digits(text: object) -> object:
 
 def _instant(text: object) -> object:
     if isinstance(text, str) and not RFC_3339.fullmatch(text):
-        raise ValueError("expected RFC 3339, such as 2026-11-20T12:00:00Z (in a query, + is written %2B)")
+        raise ValueError(
+            "expected RFC 3339, such as 2026-11-20T12:00:00Z (in a query, + is written %2B)"
+        )
     return datetime.fromisoformat(text.upper()) if isinstance(text, str) else text
 
 
 def _person(actor: str) -> str:
     if actor.lower().startswith("stripe:"):
-        raise ValueError("stripe: is reserved for Stripe's own evidence; name a person or a program")
+        raise ValueError(
+            "stripe: is reserved for Stripe's own evidence; name a person or a program"
+        )
     return actor
 
 
@@ -73,7 +78,8 @@ class ShareIn(Body):
 
 
 class OrderIn(Body):
-    """An order. Its shares in its currency add up to at most its amount; each seller has one share."""
+    """An order. Its shares in its currency add up to at most its amount; each seller has one
+    share."""
 
     order_id: Id
     currency: Currency
@@ -84,9 +90,14 @@ class OrderIn(Body):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        claimed = sum(share.amount for share in self.shares if share.currency in (None, self.currency))
+        claimed = sum(
+            share.amount for share in self.shares if share.currency in (None, self.currency)
+        )
         if claimed > self.amount:
-            raise ValueError(f"the shares add up to {claimed}, expected at most the order's amount of {self.amount}")
+            raise ValueError(
+                f"the shares add up to {claimed}, expected at most the order's amount of "
+                f"{self.amount}"
+            )
         _distinct([share.seller_id for share in self.shares])
         return self
 
@@ -106,7 +117,8 @@ class PartIn(Body):
 
 
 class RefundIn(Body):
-    """A refund. Without `amount`: the rest of the order. Without `allocation`: in proportion to the shares; an empty one takes nothing from any seller."""
+    """A refund. Without `amount`: the rest of the order. Without `allocation`: in proportion to the
+    shares; an empty one takes nothing from any seller."""
 
     refund_id: Id
     order_id: Id
@@ -124,7 +136,10 @@ class RefundIn(Body):
     @model_validator(mode="after")
     def _is_named_by_us_until_it_is_settled(self) -> Self:
         if self.psp_refund_id is not None and not self.settled:
-            raise ValueError("psp_refund_id is given without settled: true, but the ledger names the refunds that it requests")
+            raise ValueError(
+                "psp_refund_id is given without settled: true, but the ledger names the refunds "
+                "that it requests"
+            )
         return self
 
 
@@ -136,13 +151,15 @@ class RetryIn(Body):
 
 
 class ResolveIn(RetryIn):
-    """Evidence of the end: a Stripe object (`tr_…`, `trr_…`), which the ledger reads at Stripe first, or a reference to another record."""
+    """Evidence of the end: a Stripe object (`tr_…`, `trr_…`), which the ledger reads at Stripe
+    first, or a reference to another record."""
 
     evidence: Line
 
 
 class PauseIn(RetryIn):
-    """Scope of a pause: all work for one seller, or one kind of work; without either, everything."""
+    """Scope of a pause: all work for one seller, or one kind of work; without either,
+    everything."""
 
     seller_id: Id | None = None
     work: Literal["transferring", "reversing", "refunding"] | None = None
@@ -179,15 +196,20 @@ class PastQuery(Parameters):
     """An instant, or a position of the ledger, but not both. Without either: now."""
 
     as_of: Instant | None = None
-    as_of_position: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] | None = None
+    as_of_position: (
+        Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] | None
+    ) = None
 
 
 class StatementQuery(Parameters):
-    """A period from `from` (included) to `to` (excluded). With `as_of_position`: as the ledger knew it at that position."""
+    """A period from `from` (included) to `to` (excluded). With `as_of_position`: as the ledger knew
+    it at that position."""
 
     start: Annotated[Instant, Field(alias="from")]
     end: Annotated[Instant, Field(alias="to")]
-    as_of_position: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] | None = None
+    as_of_position: (
+        Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] | None
+    ) = None
     currency: Currency | None = None
 
 
@@ -212,6 +234,10 @@ class FeedQuery(Parameters):
 
 
 def _distinct(sellers: list[str]) -> None:
-    twice = next((seller for seller in sellers if sellers.count(seller) > 1), None) if len(set(sellers)) < len(sellers) else None
+    twice = (
+        next((seller for seller in sellers if sellers.count(seller) > 1), None)
+        if len(set(sellers)) < len(sellers)
+        else None
+    )
     if twice is not None:
         raise ValueError(f"seller {twice!r} occurs twice, expected one entry per seller")

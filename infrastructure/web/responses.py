@@ -8,7 +8,8 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """The return of money from one transfer, for a refund or a dispute, or made outside the ledger."""
+    """The return of money from one transfer, for a refund or a dispute, or made outside the
+    ledger."""
 
     reversal_id: UUID
     refund_id: str | None
@@ -64,8 +65,9 @@ class Share:
 class Part:
     """A seller's part of a refund.
 
-    `status`: the status of the reversal (queued, requested, reversed, withdrawn, failed); reduced or cancelled if the
-    transfer was reduced instead; waiting_for_payment while the order is not paid.
+    `status`: the status of the reversal (queued, requested, reversed, withdrawn, failed); reduced
+    or cancelled if the transfer was reduced instead; waiting_for_payment while the order is not
+    paid.
     """
 
     seller_id: str
@@ -94,7 +96,8 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """The buyer's payment at the payment provider. The buyer's browser pays with `client_secret`; show it to no other party."""
+    """The buyer's payment at the payment provider. The buyer's browser pays with `client_secret`;
+    show it to no other party."""
 
     order_id: str
     payment_id: str
@@ -126,8 +129,9 @@ class Order:
 class HistoryEntry:
     """One fact of a transfer; `sentence` describes the fact and the next step.
 
-    `by`: `api`, `worker`, a person, `stripe:<object id>`, or a webhook as `<provider>:<event id>`. `key` is the idempotency
-    key of the call that the fact begins or ends, `request_id` Stripe's id of that call, `error` the provider's message.
+    `by`: `api`, `worker`, a person, `stripe:<object id>`, or a webhook as `<provider>:<event id>`.
+    `key` is the idempotency key of the call that the fact begins or ends, `request_id` Stripe's id
+    of that call, `error` the provider's message.
     """
 
     position: int
@@ -187,7 +191,8 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class CurrencyBalance:
-    """`transferred`: sum of all paid transfers. `stuck`: reversals that wait for a person; `reversal_pending`: the other open reversals."""
+    """`transferred`: sum of all paid transfers. `stuck`: reversals that wait for a person;
+    `reversal_pending`: the other open reversals."""
 
     currency: str
     transferred: int
@@ -206,7 +211,8 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Payout:
-    """A payout by Stripe to a seller's bank: `payout_id` is Stripe's `po_…`, `status` is Stripe's word."""
+    """A payout by Stripe to a seller's bank: `payout_id` is Stripe's `po_…`, `status` is Stripe's
+    word."""
 
     payout_id: str
     account: str
@@ -247,8 +253,8 @@ class Alarms:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A scope that is or was paused: `everything`, `work:<kind>`, `seller:<id>`, `transferring:<seller>`, or
-    `unseen` (look up at Stripe before each send)."""
+    """A scope that is or was paused: `everything`, `work:<kind>`, `seller:<id>`,
+    `transferring:<seller>`, or `unseen` (look up at Stripe before each send)."""
 
     scope: str
     paused: bool
@@ -268,7 +274,8 @@ class Pauses:
 class Movement:
     """One movement of money. `amount` is signed: above 0 if the seller receives it.
 
-    `kind`: paid, reversed, external_reversal (made at Stripe outside the ledger), or taken_over (from an older system).
+    `kind`: paid, reversed, external_reversal (made at Stripe outside the ledger), or taken_over
+    (from an older system).
     """
 
     position: int
@@ -285,7 +292,8 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One currency: opening plus all movements is closing. A balance is the amount sent and not taken back."""
+    """One currency: opening plus all movements is closing. A balance is the amount sent and not
+    taken back."""
 
     currency: str
     opening: int
@@ -295,7 +303,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Movements of a period from `from` (included) to `to` (excluded); `as_of_position` = `position` gives the same answer again."""
+    """Movements of a period from `from` (included) to `to` (excluded); `as_of_position` =
+    `position` gives the same answer again."""
 
     seller_id: str
     period: Mapping[str, datetime]

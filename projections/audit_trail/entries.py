@@ -1,7 +1,8 @@
-"""Entries of the audit trail: for each fact its time, sentence, author, idempotency key and provider error.
+"""Entries of the audit trail: for each fact its time, sentence, author, idempotency key and
+provider error.
 
-Only some facts name their author. The other facts of the same command are adjacent: an append gets consecutive positions,
-and its facts have the same time.
+Only some facts name their author. The other facts of the same command are adjacent: an append gets
+consecutive positions, and its facts have the same time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,8 @@ WORKER, API, IMPORT = "worker", "api", "import"
 
 
 class Entry(NamedTuple):
-    """One fact in the audit trail. `stream` is the kind of its stream: order, refund or seller_transfer."""
+    """One fact in the audit trail. `stream` is the kind of its stream: order, refund or
+    seller_transfer."""
 
     position: int
     stream: str
@@ -33,7 +35,8 @@ class Entry(NamedTuple):
     payload: dict[str, Json]
     sentence: str
     by: str
-    """Author: `api`, `worker`, `import`, a person, `stripe:<object id>`, or a webhook as `<provider>:<event id>`."""
+    """Author: `api`, `worker`, `import`, a person, `stripe:<object id>`, or a webhook as
+    `<provider>:<event id>`."""
     key: str | None
     """Idempotency key of the call that the fact begins or ends."""
     request_id: str | None
@@ -56,9 +59,11 @@ class PositionedFact(NamedTuple):
 
 
 def trail(facts_of_order: Sequence[PositionedFact], webhooks: Mapping[int, str]) -> Iterator[Entry]:
-    """Yield the entries of the facts of an order and its refunds and transfers, in order of position.
+    """Yield the entries of the facts of an order and its refunds and transfers, in order of
+    position.
 
-    `webhooks`: webhooks as `<provider>:<event id>`, by the position of the last fact that each caused.
+    `webhooks`: webhooks as `<provider>:<event id>`, by the position of the last fact that each
+    caused.
     """
     keys: dict[tuple[UUID, str], str] = {}
     currencies: dict[UUID, str] = {}
@@ -70,7 +75,10 @@ def trail(facts_of_order: Sequence[PositionedFact], webhooks: Mapping[int, str])
                 keys[fact.originator_id, fact.what] = keys[fact.originator_id, ""] = fact.key
             elif isinstance(fact, refund_facts.CallStarted):
                 keys[fact.originator_id, state.REFUND] = fact.key
-            currency = currencies.setdefault(fact.originator_id, _text_member(fact, "currency") or "") or None
+            currency = (
+                currencies.setdefault(fact.originator_id, _text_member(fact, "currency") or "")
+                or None
+            )
             yield Entry(
                 position=one.position,
                 stream=one.stream,
@@ -92,7 +100,9 @@ def _commands(facts_of_order: Iterable[PositionedFact]) -> Iterator[list[Positio
     command: list[PositionedFact] = []
     for one in facts_of_order:
         last = command[-1] if command else None
-        if last is not None and (one.position != last.position + 1 or one.fact.timestamp != last.fact.timestamp):
+        if last is not None and (
+            one.position != last.position + 1 or one.fact.timestamp != last.fact.timestamp
+        ):
             yield command
             command = []
         command.append(one)
@@ -110,15 +120,22 @@ def _named_author(fact: Fact) -> str | None:
 
 
 def _default_author(fact: Fact) -> str:
-    """Return the author of a fact that names none: the worker for calls and their outcomes, else the API."""
+    """Return the author of a fact that names none: the worker for calls and their outcomes, else
+    the API."""
     if isinstance(fact, facts.Imported):
         return IMPORT
-    of_worker = AnyTransferFact | refund_facts.CallStarted | refund_facts.AttemptDeferred | refund_facts.Submitted
+    of_worker = (
+        AnyTransferFact
+        | refund_facts.CallStarted
+        | refund_facts.AttemptDeferred
+        | refund_facts.Submitted
+    )
     return WORKER if isinstance(fact, of_worker) else API
 
 
 def _operation(fact: Fact) -> str:
-    """Return the operation of a fact about a call; an empty name, that of the latest call, if the fact does not name one."""
+    """Return the operation of a fact about a call; an empty name, that of the latest call, if the
+    fact does not name one."""
     match fact:
         case facts.CallStarted() | facts.AttemptDeferred() | facts.EvidenceHeld():
             return fact.what
@@ -136,7 +153,12 @@ def _operation(fact: Fact) -> str:
 
 def _error(fact: Fact) -> str | None:
     match fact:
-        case facts.Failed() | facts.AttemptDeferred() | facts.PermanentlyFailed() | facts.EvidenceHeld():
+        case (
+            facts.Failed()
+            | facts.AttemptDeferred()
+            | facts.PermanentlyFailed()
+            | facts.EvidenceHeld()
+        ):
             return fact.detail
         case refund_facts.AttemptDeferred():
             return fact.detail

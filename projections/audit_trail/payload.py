@@ -12,7 +12,9 @@ _OF_EVERY_FACT = frozenset({"originator_id", "originator_version", "originator_t
 
 def payload(fact: Fact) -> dict[str, Json]:
     """Return the content of a fact as JSON, without the members that every fact has."""
-    return {f.name: _json(getattr(fact, f.name)) for f in fields(fact) if f.name not in _OF_EVERY_FACT}
+    return {
+        f.name: _json(getattr(fact, f.name)) for f in fields(fact) if f.name not in _OF_EVERY_FACT
+    }
 
 
 def instant(at: datetime) -> str:

@@ -13,27 +13,45 @@ def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
         case facts.Opened():
             amount = money(fact.amount, fact.currency)
             return (
-                f"The buyer disputes {amount} of order {fact.order_id!r} in dispute {fact.dispute_id!r}{aside(fact.reason)}, as "
+                f"The buyer disputes {amount} of order {fact.order_id!r} in dispute "
+                f"{fact.dispute_id!r}{aside(fact.reason)}, as "
                 f"{fact.source!r} reports; an operator has to answer the dispute."
             )
         case facts.Restated():
-            return f"The disputed amount is now {money(fact.amount, currency)}, as {fact.source!r} reports; no money moved yet."
+            return (
+                f"The disputed amount is now {money(fact.amount, currency)}, as {fact.source!r} "
+                "reports; no money moved yet."
+            )
         case facts.Challenged():
-            return f"The platform answered the dispute, as {fact.source!r} reports; the bank decides next."
+            return (
+                f"The platform answered the dispute, as {fact.source!r} reports; the bank "
+                "decides next."
+            )
         case facts.FundsWithdrawn():
             return (
                 f"The bank took the money from the platform, as {fact.source!r} reports; "
-                "the sellers bear their shares now or when the dispute is lost, by the setting DISPUTE_POLICY."
+                "the sellers bear their shares now or when the dispute is lost, by the setting "
+                "DISPUTE_POLICY."
             )
         case facts.Closed():
-            return f"The dispute was closed without a decision, as {fact.source!r} reports; no answer is needed any more."
+            return (
+                f"The dispute was closed without a decision, as {fact.source!r} reports; no "
+                "answer is needed any more."
+            )
         case facts.Lost():
-            return f"The platform lost the dispute, as {fact.source!r} reports; the sellers bear their shares."
+            return (
+                f"The platform lost the dispute, as {fact.source!r} reports; the sellers bear "
+                "their shares."
+            )
         case facts.FundsReinstated():
-            return f"The platform has its money back, as {fact.source!r} reports; the sellers get their shares back next."
+            return (
+                f"The platform has its money back, as {fact.source!r} reports; the sellers get "
+                "their shares back next."
+            )
         case facts.Won():
             return (
-                f"The platform won the dispute, as {fact.source!r} reports; the sellers get their shares back "
+                f"The platform won the dispute, as {fact.source!r} reports; the sellers get "
+                "their shares back "
                 "after Stripe or the PSP returns the money to the platform."
             )
         case _:

@@ -11,7 +11,10 @@ def sentence(fact: AnyFindingFact, currency: str | None) -> str:
     match fact:
         case Noted():
             at_risk = money(fact.at_risk, fact.currency)
-            return f"Finding {fact.finding_id!r} is recorded ({clause(fact.detail)}), {at_risk} at risk; a decision follows."
+            return (
+                f"Finding {fact.finding_id!r} is recorded ({clause(fact.detail)}), {at_risk} at "
+                "risk; a decision follows."
+            )
         case Ignored():
             return (
                 f"{fact.actor!r} ignores finding {fact.finding_id!r} ({clause(fact.reason)}); "

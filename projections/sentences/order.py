@@ -13,27 +13,37 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
         case order_facts.Registered():
             shares = f"{len(fact.shares)} share{'' if len(fact.shares) == 1 else 's'}"
             amount = money(fact.amount, fact.currency)
-            return f"Order {fact.order_id!r} of {amount} with {shares} is recorded; the buyer's payment is next."
+            return (
+                f"Order {fact.order_id!r} of {amount} with {shares} is recorded; the buyer's "
+                "payment is next."
+            )
         case order_facts.PaymentRequested():
             return (
-                f"The ledger asks the payment provider for payment {fact.payment_id!r} under the idempotency key {fact.key!r}; "
+                f"The ledger asks the payment provider for payment {fact.payment_id!r} under the "
+                f"idempotency key {fact.key!r}; "
                 "the buyer pays next."
             )
         case order_facts.RefundReserved():
             amount = money(fact.amount, currency)
             return (
-                f"The ledger reserves {amount} for refund {fact.refund_id!r}; it asks the payment provider for the refund next."
+                f"The ledger reserves {amount} for refund {fact.refund_id!r}; it asks the "
+                "payment provider for the refund next."
             )
         case order_facts.RefundReleased():
             amount = money(fact.amount, currency)
             return f"Refund {fact.refund_id!r} failed; {amount} of the order can be refunded again."
         case order_facts.Paid():
             payment = f" by payment {fact.payment_id!r}" if fact.payment_id else ""
-            return f"The buyer paid{payment}, as {fact.source!r} reports; the sellers' transfers are created."
+            return (
+                f"The buyer paid{payment}, as {fact.source!r} reports; the sellers' transfers "
+                "are created."
+            )
         case PaymentDoubted():
             return (
-                f"Payment {fact.payment_id!r} failed after it succeeded, as {fact.source!r} reports ({clause(fact.detail)}); "
-                f"transfers held until an operator retries or resolves them: {fact.held}, transfers already paid: {fact.sent}."
+                f"Payment {fact.payment_id!r} failed after it succeeded, as {fact.source!r} "
+                f"reports ({clause(fact.detail)}); "
+                f"transfers held until an operator retries or resolves them: {fact.held}, "
+                f"transfers already paid: {fact.sent}."
             )
         case order_facts.PaymentNamed():
             return (
@@ -42,47 +52,55 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             )
         case AuthorityFound():
             return (
-                f"{fact.provider.capitalize()} was the first provider to report a refund or dispute; "
+                f"{fact.provider.capitalize()} was the first provider to report a refund or "
+                "dispute; "
                 "only its reports count from now on."
             )
         case order_facts.RefundAllocated():
             total = money(fact.refunded, currency)
             return (
-                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} is effective, and the order's refunds now total {total}; "
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} is effective, and "
+                f"the order's refunds now total {total}; "
                 f"{_targets(fact.targets)}."
             )
         case order_facts.RefundRevoked():
             return (
-                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} failed after it succeeded, and the sellers get their "
+                f"Refund {fact.refund_id!r} of {money(fact.amount, currency)} failed after it "
+                "succeeded, and the sellers get their "
                 f"shares of the refund back; {_targets(fact.targets)}."
             )
         case order_facts.RefundSetAside():
             amount = money(fact.amount, fact.currency)
             return (
-                f"Refund {fact.refund_id!r} of {amount} cannot be divided among the sellers, because {fact.why}; "
+                f"Refund {fact.refund_id!r} of {amount} cannot be divided among the sellers, "
+                f"because {fact.why}; "
                 "an operator has to decide."
             )
         case order_facts.DisputeCounted():
             counted = money(fact.counted, currency)
             return (
-                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is effective, {counted} of it after refunds; "
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is effective, "
+                f"{counted} of it after refunds; "
                 f"{_targets(fact.targets)}."
             )
         case order_facts.DisputeRevoked():
             return (
-                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is not effective any more, and the sellers get "
+                f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is not effective "
+                "any more, and the sellers get "
                 f"their shares of the dispute back; {_targets(fact.targets)}."
             )
         case order_facts.DisputeSetAside():
             amount = money(fact.amount, fact.currency)
             return (
-                f"Dispute {fact.dispute_id!r} of {amount} cannot be divided among the sellers, because {fact.why}; "
+                f"Dispute {fact.dispute_id!r} of {amount} cannot be divided among the sellers, "
+                f"because {fact.why}; "
                 "an operator has to decide."
             )
         case order_facts.CompensationOwed():
             amount = money(fact.amount, None)  # in the currency of the transfer
             return (
-                f"{begin(cause(fact.cause_id))} no longer takes {amount} that seller {fact.seller_id!r} has given back; "
+                f"{begin(cause(fact.cause_id))} no longer takes {amount} that seller "
+                f"{fact.seller_id!r} has given back; "
                 f"transfer {fact.transfer_id!r} pays the amount back."
             )
         case order_facts.Resettled():
@@ -96,6 +114,8 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
 
 def _targets(targets: dict[str, int]) -> str:
     # a seller may be paid in another currency than the order's, and the fact does not name it
-    totals = ", ".join(f"{money(amount, None)} from {seller!r}" for seller, amount in targets.items() if amount > 0)
+    totals = ", ".join(
+        f"{money(amount, None)} from {seller!r}" for seller, amount in targets.items() if amount > 0
+    )
     taken = f"{totals} (in the currency of each share)" if totals else "nothing from the sellers"
     return f"together, the order's refunds and disputes now take {taken}"

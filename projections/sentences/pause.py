@@ -13,23 +13,34 @@ def sentence(fact: AnyPauseFact, currency: str | None) -> str:
     """Describe the change of the scope of a pause, and the next step."""
     match fact:
         case Installed() if fact.scope == LOOK_UP_FIRST:
-            return "An operator can now require a look-up at Stripe before each call; the ledger does not require it yet."
+            return (
+                "An operator can now require a look-up at Stripe before each call; the ledger "
+                "does not require it yet."
+            )
         case Paused() if fact.scope == LOOK_UP_FIRST:
             return (
-                f"From now on the ledger looks each call up at Stripe before it sends, as {fact.actor!r} requires "
+                "From now on the ledger looks each call up at Stripe before it sends, as "
+                f"{fact.actor!r} requires "
                 f"({clause(fact.reason)}); `resume` ends this."
             )
         case Resumed() if fact.scope == LOOK_UP_FIRST:
             return (
-                f"The ledger no longer requires a look-up before each send, as {fact.actor!r} decided "
+                f"The ledger no longer requires a look-up before each send, as {fact.actor!r} "
+                "decided "
                 f"({clause(fact.reason)}); due work continues."
             )
         case Installed():
             return f"The ledger can pause {named(fact.scope)} from now on; nothing is paused yet."
         case Paused():
-            return f"{fact.actor!r} pauses {named(fact.scope)} ({clause(fact.reason)}); due work waits for `resume`."
+            return (
+                f"{fact.actor!r} pauses {named(fact.scope)} ({clause(fact.reason)}); due work "
+                "waits for `resume`."
+            )
         case Resumed():
-            return f"{fact.actor!r} resumes {named(fact.scope)} ({clause(fact.reason)}); due work continues."
+            return (
+                f"{fact.actor!r} resumes {named(fact.scope)} ({clause(fact.reason)}); due work "
+                "continues."
+            )
         case _:
             assert_never(fact)
 

@@ -12,13 +12,25 @@ def sentence(fact: AnyPayoutFact, currency: str | None) -> str:
     match fact:
         case facts.Announced():
             amount = money(fact.amount, fact.currency)
-            return f"Stripe pays out {amount} of account {fact.account!r} as {fact.payout_id!r}; the seller's bank gets it next."
+            return (
+                f"Stripe pays out {amount} of account {fact.account!r} as {fact.payout_id!r}; "
+                "the seller's bank gets it next."
+            )
         case facts.Sent():
-            return f"The payout is on its way, as {fact.source!r} reports; the bank accepts or returns it."
+            return (
+                f"The payout is on its way, as {fact.source!r} reports; the bank accepts or "
+                "returns it."
+            )
         case facts.Arrived():
-            return f"The payout arrived at the bank, as {fact.source!r} reports; a reversal may find the seller's balance empty."
+            return (
+                f"The payout arrived at the bank, as {fact.source!r} reports; a reversal may "
+                "find the seller's balance empty."
+            )
         case facts.Canceled():
-            return f"The payout was canceled, as {fact.source!r} reports; the money stays on the seller's balance."
+            return (
+                f"The payout was canceled, as {fact.source!r} reports; the money stays on the "
+                "seller's balance."
+            )
         case facts.Failed():
             return (
                 f"The bank returned the payout{aside(fact.detail)}, as {fact.source!r} reports; "

@@ -31,7 +31,8 @@ _NEXT = {
 }
 
 _UNCLEARED = (
-    "the older system may have paid the transfer, so nothing is sent until an operator clears the transfer: `retry` looks for it at Stripe first, "
+    "the older system may have paid the transfer, so nothing is sent until an operator clears "
+    "the transfer: `retry` looks for it at Stripe first, "
     "and `resolve` records the transfer that exists there"
 )
 
@@ -68,7 +69,10 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
         case facts.PartiallyReversed() | facts.Reversed():
             return _settled(fact, currency)
         case facts.PermanentlyFailed():
-            return f"The ledger stops trying ({fact.reason}: {clause(fact.detail)}); an operator has to decide."
+            return (
+                f"The ledger stops trying ({fact.reason}: {clause(fact.detail)}); an operator "
+                "has to decide."
+            )
         case facts.EvidenceHeld():
             return _evidence(fact, currency)
         case facts.HeldBack():
@@ -100,7 +104,7 @@ def _cause(refund_id: str | None) -> str:
     return begin(cause(refund_id))
 
 
-# --- the transfer itself ----------------------------------------------------------------------------------------------
+# --- the transfer itself --------------------------------------------------------------------------
 
 
 def _created(fact: facts.Created) -> str:
@@ -108,15 +112,23 @@ def _created(fact: facts.Created) -> str:
     if fact.cause == SALE:
         why = f"Seller {fact.seller_id!r} is to be paid {amount} for order {fact.order_id!r}"
     else:
-        why = f"Seller {fact.seller_id!r} is to be given back {amount} of order {fact.order_id!r}, taken for a revoked cause"
+        why = (
+            f"Seller {fact.seller_id!r} is to be given back {amount} of order {fact.order_id!r}, "
+            "taken for a revoked cause"
+        )
     return f"{why}; the transfer to {fact.destination!r} is due at {at(fact.next_retry_at)}."
 
 
 def _imported(fact: facts.Imported) -> str:
     amount, back = money(fact.amount, fact.currency), money(fact.amount_reversed, fact.currency)
-    content = f"{amount} for seller {fact.seller_id!r} of order {fact.order_id!r}, {back} of it reversed"
+    content = (
+        f"{amount} for seller {fact.seller_id!r} of order {fact.order_id!r}, {back} of it reversed"
+    )
     next_ = _UNCLEARED if fact.uncleared else _NEXT[TransferStatus(fact.status)]
-    return f"The transfer was imported from an older system as {fact.status}: {content} ({clause(fact.evidence)}); {next_}."
+    return (
+        f"The transfer was imported from an older system as {fact.status}: {content} "
+        f"({clause(fact.evidence)}); {next_}."
+    )
 
 
 def _call_started(fact: facts.CallStarted) -> str:
@@ -126,13 +138,20 @@ def _call_started(fact: facts.CallStarted) -> str:
 
 def _completed(fact: facts.Completed, currency: str | None) -> str:
     paid = f"the seller is paid {money(fact.amount, currency)}"
-    return f"The transfer succeeded at Stripe as {fact.stripe_transfer_id!r}{aside(fact.note)}: {paid}, and no call is due."
+    return (
+        f"The transfer succeeded at Stripe as {fact.stripe_transfer_id!r}{aside(fact.note)}: "
+        f"{paid}, and no call is due."
+    )
 
 
 def _failed(fact: facts.Failed) -> str:
     code = f" with {fact.code!r}" if fact.code else ""
     waits = [_waits(fact.waiting_for)] if fact.waiting_for else []
-    again = [f"the ledger sends the transfer again at {at(fact.next_retry_at)}"] if fact.next_retry_at else []
+    again = (
+        [f"the ledger sends the transfer again at {at(fact.next_retry_at)}"]
+        if fact.next_retry_at
+        else []
+    )
     next_ = ", and ".join(waits + again) or "an operator has to retry the transfer"
     return f"Stripe refused the transfer{code} ({clause(fact.detail)}); {next_}."
 
@@ -141,64 +160,111 @@ def _deferred(fact: facts.AttemptDeferred) -> str:
     operation, when, why = _operation(fact.what), at(fact.next_retry_at), clause(fact.detail)
     if fact.why == DeferralReason.UNKNOWN and fact.exhausted:
         outcome = f"The outcome of the last attempt for {operation} is unknown ({why})"
-        return f"{outcome}; at {when} the ledger looks {operation} up at Stripe, and nothing is sent."
+        return (
+            f"{outcome}; at {when} the ledger looks {operation} up at Stripe, and nothing is sent."
+        )
     if fact.why == DeferralReason.UNKNOWN:
-        return f"The outcome of {operation} at Stripe is unknown ({why}); the call is repeated under the same key at {when}."
+        return (
+            f"The outcome of {operation} at Stripe is unknown ({why}); the call is repeated "
+            f"under the same key at {when}."
+        )
     if fact.why == DeferralReason.ABSENT:
-        return f"The ledger looked {operation} up at Stripe and found nothing; the ledger sends {operation} at {when}."
+        return (
+            f"The ledger looked {operation} up at Stripe and found nothing; the ledger sends "
+            f"{operation} at {when}."
+        )
     if fact.given_back is not None:
-        return f"Stripe had an outage, so attempt {fact.given_back} for {operation} does not count; the next attempt is due at {when}."
+        return (
+            f"Stripe had an outage, so attempt {fact.given_back} for {operation} does not count; "
+            f"the next attempt is due at {when}."
+        )
     if fact.why == DeferralReason.REJECTED:
         return f"Stripe refused {operation} ({why}); the ledger sends it again at {when}."
     if fact.waiting_for:
-        return f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for, operation)}, and the ledger tries again at {when}."
-    return f"Stripe did not begin {operation}, and no attempt is used up ({fact.why}: {why}); the next attempt is due at {when}."
+        return (
+            f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for, operation)}, and the "
+            f"ledger tries again at {when}."
+        )
+    return (
+        f"Stripe did not begin {operation}, and no attempt is used up ({fact.why}: {why}); the "
+        f"next attempt is due at {when}."
+    )
 
 
 def _reduced(fact: facts.AmountReduced, currency: str | None) -> str:
     by, left = money(fact.by, currency), money(fact.amount, currency)
-    return f"{_cause(fact.refund_id)} reduces the transfer by {by} before the ledger sends it; the amount to send is now {left}."
+    return (
+        f"{_cause(fact.refund_id)} reduces the transfer by {by} before the ledger sends it; the "
+        f"amount to send is now {left}."
+    )
 
 
 def _cancelled(fact: facts.Cancelled, currency: str | None) -> str:
     by = money(fact.by, currency)
-    return f"{_cause(fact.refund_id)} takes the whole rest of {by} before the transfer is sent; nothing is sent."
+    return (
+        f"{_cause(fact.refund_id)} takes the whole rest of {by} before the transfer is sent; "
+        "nothing is sent."
+    )
 
 
 def _backfilled(fact: facts.StripeTransferIdBackfilled) -> str:
     evidence = clause(fact.evidence)
-    return f"{fact.actor!r} adds the missing Stripe id {fact.stripe_transfer_id!r} ({evidence}); reversals can be sent now."
+    return (
+        f"{fact.actor!r} adds the missing Stripe id {fact.stripe_transfer_id!r} ({evidence}); "
+        "reversals can be sent now."
+    )
 
 
-# --- its reversals ----------------------------------------------------------------------------------------------------
+# --- its reversals --------------------------------------------------------------------------------
 
 
 def _queued(fact: facts.ReversalQueued, currency: str | None) -> str:
-    asks = f"{_cause(fact.refund_id)} takes {money(fact.amount, currency)} back by reversal {fact.reversal_id!r}"
+    asks = (
+        f"{_cause(fact.refund_id)} takes {money(fact.amount, currency)} back by reversal "
+        f"{fact.reversal_id!r}"
+    )
     return f"{asks}; {_waits(fact.waiting_for, 'the reversal')}."
 
 
 def _requested(fact: facts.ReversalRequested, currency: str | None) -> str:
     amount = money(fact.amount, currency)
     if fact.reason == Reason.EXTERNAL:
-        return f"Others reversed {amount} at Stripe; the ledger records reversal {fact.reversal_id!r}, and nothing is sent."
-    asks = f"{_cause(fact.refund_id)} takes {amount} back by reversal {fact.reversal_id!r}{aside(fact.note)}"
+        return (
+            f"Others reversed {amount} at Stripe; the ledger records reversal "
+            f"{fact.reversal_id!r}, and nothing is sent."
+        )
+    asks = (
+        f"{_cause(fact.refund_id)} takes {amount} back by reversal "
+        f"{fact.reversal_id!r}{aside(fact.note)}"
+    )
     return f"{asks}; the reversal is due at {at(fact.next_retry_at)}."
 
 
 def _reversal_reduced(fact: facts.ReversalReduced, currency: str | None) -> str:
-    return f"Because of {cause(fact.cause_id)}, reversal {fact.reversal_id!r} takes only {money(fact.amount, currency)}."
+    return (
+        f"Because of {cause(fact.cause_id)}, reversal {fact.reversal_id!r} takes only "
+        f"{money(fact.amount, currency)}."
+    )
 
 
 def _withdrawn(fact: facts.ReversalWithdrawn, currency: str | None) -> str:
-    what = f"reversal {fact.reversal_id!r} of {money(fact.amount, currency)} is withdrawn before it was sent"
+    what = (
+        f"reversal {fact.reversal_id!r} of {money(fact.amount, currency)} is withdrawn before it "
+        "was sent"
+    )
     reversed_ = money(fact.amount_reversed, currency)
-    return f"Because of {cause(fact.cause_id)}, {what}; the reversed amount of the transfer is {reversed_}."
+    return (
+        f"Because of {cause(fact.cause_id)}, {what}; the reversed amount of the transfer is "
+        f"{reversed_}."
+    )
 
 
 def _contested(fact: facts.ReversalContested) -> str:
     call = f"the call for reversal {fact.reversal_id!r} is open"
-    return f"{_cause(fact.cause_id)} takes nothing back any more, but {call}; an amount that the call took is given back."
+    return (
+        f"{_cause(fact.cause_id)} takes nothing back any more, but {call}; an amount that the "
+        "call took is given back."
+    )
 
 
 def _settled(fact: facts.PartiallyReversed | facts.Reversed, currency: str | None) -> str:
@@ -214,16 +280,26 @@ def _settled(fact: facts.PartiallyReversed | facts.Reversed, currency: str | Non
     return f"{done}{drift}{aside(fact.note)}; {total}, and no call is due."
 
 
-# --- people and evidence ----------------------------------------------------------------------------------------------
+# --- people and evidence --------------------------------------------------------------------------
 
 
 def _evidence(fact: facts.EvidenceHeld, currency: str | None) -> str:
-    kept = f"Stripe's {fact.stripe_id!r} of {money(fact.amount, currency)} is kept as evidence for {_operation(fact.what)}"
-    return f"{kept} ({clause(fact.detail)}); nothing more is sent for {_operation(fact.what)}, and an operator has to decide."
+    kept = (
+        f"Stripe's {fact.stripe_id!r} of {money(fact.amount, currency)} is kept as evidence for "
+        f"{_operation(fact.what)}"
+    )
+    return (
+        f"{kept} ({clause(fact.detail)}); nothing more is sent for {_operation(fact.what)}, and "
+        "an operator has to decide."
+    )
 
 
 def _held_back(fact: facts.HeldBack) -> str:
-    first = f"at {at(fact.next_retry_at)} the ledger looks the last call up at Stripe, and then " if fact.next_retry_at else ""
+    first = (
+        f"at {at(fact.next_retry_at)} the ledger looks the last call up at Stripe, and then "
+        if fact.next_retry_at
+        else ""
+    )
     return f"The ledger holds the transfer back ({clause(fact.why)}); {first}{_waits('payment')}."
 
 
@@ -235,7 +311,18 @@ def _reopened(fact: facts.Reopened, currency: str | None) -> str:
 
 
 def _resolved(fact: facts.Resolved) -> str:
-    by = f"{fact.actor!r} resolves the transfer by {fact.evidence!r}, because {clause(fact.reason)!r}"
-    what = f"; {_operation(fact.reversal_id)} is not sent to Stripe again" if fact.reversal_id is not None else ""
-    next_ = f"the status of the transfer is now {fact.to}" if fact.to is not None else "nothing more of it is sent to Stripe"
+    by = (
+        f"{fact.actor!r} resolves the transfer by {fact.evidence!r}, because "
+        f"{clause(fact.reason)!r}"
+    )
+    what = (
+        f"; {_operation(fact.reversal_id)} is not sent to Stripe again"
+        if fact.reversal_id is not None
+        else ""
+    )
+    next_ = (
+        f"the status of the transfer is now {fact.to}"
+        if fact.to is not None
+        else "nothing more of it is sent to Stripe"
+    )
     return f"{by}{what}; {next_}."

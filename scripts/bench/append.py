@@ -1,6 +1,7 @@
 """Speed of appends by the event store, as a ratio to the library's own recorder in the same run.
 
-Absolute figures depend on the machine and its load. The ratio of two figures that are measured in turns does not.
+Absolute figures depend on the machine and its load. The ratio of two figures that are measured in
+turns does not.
 """
 
 import asyncio
@@ -45,17 +46,25 @@ class SampleTransfer(Aggregate):
     """An aggregate with about as much content as the first fact of a seller's transfer."""
 
     @event("Created")
-    def __init__(self, order_id: str, seller_id: str, destination: str, amount: int, currency: str, due: str) -> None:
+    def __init__(
+        self, order_id: str, seller_id: str, destination: str, amount: int, currency: str, due: str
+    ) -> None:
         self.order_id, self.seller_id, self.destination = order_id, seller_id, destination
         self.amount, self.currency, self.due = amount, currency, due
 
 
 async def append_ratio(
-    database_url: str, *, seconds: float = 2.0, callers: int = CALLERS, group_limit: int = GROUP_LIMIT
+    database_url: str,
+    *,
+    seconds: float = 2.0,
+    callers: int = CALLERS,
+    group_limit: int = GROUP_LIMIT,
 ) -> AppendSpeed:
-    """Measure a command that stores one aggregate, its row and its chain link, and the library's `app.save(Aggregate())`.
+    """Measure a command that stores one aggregate, its row and its chain link, and the library's
+    `app.save(Aggregate())`.
 
-    Both sides run in turns, for `seconds` in each of three rounds, in a scratch database of the same server.
+    Both sides run in turns, for `seconds` in each of three rounds, in a scratch database of the
+    same server.
     """
     with scratch_database(database_url) as url, library_application(url, callers) as application:
         async with open_store(url, group_limit) as store:
@@ -104,7 +113,9 @@ def library_application(database_url: str, connections: int) -> Iterator[Applica
 
 
 @asynccontextmanager
-async def open_store(database_url: str, group_limit: int = GROUP_LIMIT) -> AsyncIterator[EventStore]:
+async def open_store(
+    database_url: str, group_limit: int = GROUP_LIMIT
+) -> AsyncIterator[EventStore]:
     """Open an event store with its own pool."""
     async with new_pool(database_url) as pool:
         store = EventStore(database_url, pool, group_limit)
@@ -123,19 +134,33 @@ async def _appends_per_second(store: EventStore, callers: int, seconds: float) -
 async def _create(store: EventStore, mapper: Mapper[UUID]) -> int:
     """Execute a whole command: decide, encode, fold, append."""
     now = datetime.now(UTC)
-    sample = SampleTransfer(f"order-{uuid4().hex[:12]}", "seller-1", "acct_1032D82eZvKYlo2C", 12_50, "EUR", now.isoformat())
+    sample = SampleTransfer(
+        f"order-{uuid4().hex[:12]}",
+        "seller-1",
+        "acct_1032D82eZvKYlo2C",
+        12_50,
+        "EUR",
+        now.isoformat(),
+    )
     stored = [mapper.to_stored_event(created) for created in sample.collect_events()]
-    facts = [StoredFact(UUID(str(e.originator_id)), e.originator_version, e.topic, e.state) for e in stored]
+    facts = [
+        StoredFact(UUID(str(e.originator_id)), e.originator_version, e.topic, e.state)
+        for e in stored
+    ]
     return await store.append(facts, {"seller_transfers": [_row(sample, now)]})
 
 
 def _row(sample: SampleTransfer, now: datetime) -> dict[str, object]:
     return {
         "transfer_id": sample.id, "order_id": sample.order_id, "seller_id": sample.seller_id,
-        "destination": sample.destination, "cause": "sale", "amount": sample.amount, "currency": sample.currency,
-        "status": "pending", "amount_reversed": 0, "stripe_transfer_id": None, "stripe_reversal_id": None,
-        "retry_count": 0, "next_retry_at": now, "waiting_for": None, "last_error": None, "refund_id": None,
-        "transfer_group": sample.order_id, "source_transaction": None, "version": 1, "created_at": now,
+        "destination": sample.destination, "cause": "sale", "amount": sample.amount,
+        "currency": sample.currency,
+        "status": "pending", "amount_reversed": 0, "stripe_transfer_id": None,
+        "stripe_reversal_id": None,
+        "retry_count": 0, "next_retry_at": now, "waiting_for": None, "last_error": None,
+        "refund_id": None,
+        "transfer_group": sample.order_id, "source_transaction": None, "version": 1,
+        "created_at": now,
         "updated_at": now,
     }  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Baseline of the webhook measurement: a minimal handler that checks the signature, inserts one row, commits and answers."""
+"""Baseline of the webhook measurement: a minimal handler that checks the signature, inserts one
+row, commits and answers."""
 
 import os
 from collections.abc import AsyncIterator
@@ -13,7 +14,10 @@ from starlette.routing import Route
 from infrastructure.hyperswitch.signature import HEADER, verify
 from infrastructure.postgres.connections import new_pool
 
-TABLE = "create table if not exists bare_webhooks (id bigint generated always as identity primary key, body bytea not null)"
+TABLE = (
+    "create table if not exists bare_webhooks (id bigint generated always as identity primary "
+    "key, body bytea not null)"
+)
 
 pool = new_pool(os.environ.get("DATABASE_URL", ""), max_size=10)
 secret = os.environ.get("HYPERSWITCH_WEBHOOK_SECRETS", "")
@@ -37,7 +41,9 @@ async def receive(request: Request) -> JSONResponse:
     return JSONResponse({"received": True})
 
 
-app = Starlette(routes=[Route("/webhooks/hyperswitch", receive, methods=["POST"])], lifespan=lifespan)
+app = Starlette(
+    routes=[Route("/webhooks/hyperswitch", receive, methods=["POST"])], lifespan=lifespan
+)
 
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ["LEDGER_PORT"]), access_log=False, log_level="warning")

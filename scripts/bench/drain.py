@@ -1,7 +1,9 @@
-"""Speed of due reversals with calls of 100 ms and 100 calls in flight, which allow at most 1,000 per second.
+"""Speed of due reversals with calls of 100 ms and 100 calls in flight, which allow at most 1,000
+per second.
 
-The first measurement answers the gateway's port in this process after 100 ms: it shows the ledger's own cost. The second goes
-through the Stripe SDK, HTTP and the simulator in a separate process, and adds their cost.
+The first measurement answers the gateway's port in this process after 100 ms: it shows the ledger's
+own cost. The second goes through the Stripe SDK, HTTP and the simulator in a separate process, and
+adds their cost.
 """
 
 import asyncio
@@ -56,7 +58,12 @@ class SleepingGateway:
         raise NotImplementedError
 
     async def reverse(
-        self, stripe_transfer_id: str, amount: int | None, reason: str, key: str, metadata: dict[str, str] | None = None
+        self,
+        stripe_transfer_id: str,
+        amount: int | None,
+        reason: str,
+        key: str,
+        metadata: dict[str, str] | None = None,
     ) -> Outcome:
         await asyncio.sleep(CALL)
         self._made += 1
@@ -65,13 +72,17 @@ class SleepingGateway:
     async def get_transfer(self, stripe_transfer_id: str) -> TransferAtStripe:
         raise NotImplementedError
 
-    async def find_by_our_id(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_by_our_id(
+        self, transfer_id: str, destination: str, since: datetime
+    ) -> Sequence[TransferAtStripe]:
         raise NotImplementedError
 
     async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         raise NotImplementedError
 
-    async def find_similar(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_similar(
+        self, destination: str, currency: str, amount: int, since: datetime
+    ) -> Sequence[TransferAtStripe]:
         raise NotImplementedError
 
     async def answers(self) -> bool:
@@ -103,7 +114,9 @@ async def drain_through_the_sdk(database_url: str, count: int) -> ReversalSpeed:
 
 
 def _settings(database_url: str, stripe: str) -> Settings:
-    return settings_from({"DATABASE_URL": database_url, "STRIPE_API_BASE": stripe, "STRIPE_TIMEOUT": "5s"})
+    return settings_from(
+        {"DATABASE_URL": database_url, "STRIPE_API_BASE": stripe, "STRIPE_TIMEOUT": "5s"}
+    )
 
 
 async def _add_due_reversals(service: Service, stripe_ids: Sequence[str]) -> None:
@@ -111,12 +124,19 @@ async def _add_due_reversals(service: Service, stripe_ids: Sequence[str]) -> Non
     ledger, now = PostgresEventLog(service.store), datetime.now(UTC)
     for start in range(0, len(stripe_ids), BATCH):
         some = stripe_ids[start : start + BATCH]
-        await asyncio.gather(*(ledger.append(_transfer_with_reversal(stripe_id, now)) for stripe_id in some))
+        await asyncio.gather(
+            *(ledger.append(_transfer_with_reversal(stripe_id, now)) for stripe_id in some)
+        )
 
 
 def _transfer_with_reversal(stripe_id: str, now: datetime) -> UnitOfWork:
     transfer = SellerTransfer.create(
-        order_id=f"bench_{stripe_id}", seller_id="bench", destination="acct_1bench", amount=1_000, currency="EUR", now=now
+        order_id=f"bench_{stripe_id}",
+        seller_id="bench",
+        destination="acct_1bench",
+        amount=1_000,
+        currency="EUR",
+        now=now,
     )
     complete(transfer, stripe_id, 1_000, None, now)
     transfer.take_back(f"ref_{stripe_id}", 1_000, now)
@@ -158,5 +178,7 @@ async def _drain(service: Service, gateway: TransferGateway, count: int) -> Reve
 
 async def _any_due(service: Service) -> bool:
     async with service.pool.connection() as connection:
-        found = await connection.execute("select from seller_transfers where status = 'reversal_pending' limit 1")
+        found = await connection.execute(
+            "select from seller_transfers where status = 'reversal_pending' limit 1"
+        )
         return await found.fetchone() is not None

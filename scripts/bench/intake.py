@@ -1,6 +1,8 @@
-"""Speed of webhook intake over HTTP, as a ratio to a bare handler. A webhook is durable before its response.
+"""Speed of webhook intake over HTTP, as a ratio to a bare handler. A webhook is durable before its
+response.
 
-The bare handler checks the same signature and inserts one row per request. Both run as processes under the same load.
+The bare handler checks the same signature and inserts one row per request. Both run as processes
+under the same load.
 """
 
 import asyncio
@@ -40,7 +42,11 @@ async def intake_ratio(database_url: str, seconds: float) -> IntakeSpeed:
         ours_env = {**common, "LEDGER_PORT": str(port), "STRIPE_API_BASE": "http://127.0.0.1:9"}
         async with (
             _process(["-m", PROGRAM, "serve"], ours_env, port),
-            _process(["-m", f"{__package__}.bare_handler"], {**common, "LEDGER_PORT": str(bare_port)}, bare_port),
+            _process(
+                ["-m", f"{__package__}.bare_handler"],
+                {**common, "LEDGER_PORT": str(bare_port)},
+                bare_port,
+            ),
         ):
             ours = bare = 0.0
             numbers = count()
@@ -51,7 +57,9 @@ async def intake_ratio(database_url: str, seconds: float) -> IntakeSpeed:
 
 
 @asynccontextmanager
-async def _process(arguments: list[str], environment: Mapping[str, str], port: int) -> AsyncIterator[None]:
+async def _process(
+    arguments: list[str], environment: Mapping[str, str], port: int
+) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
@@ -85,7 +93,10 @@ async def _listening(port: int) -> None:
 
 async def _per_second(port: int, seconds: float, numbers: "count[int]") -> float:
     """Measure one side. The requests are made beforehand, as making them would limit the rate."""
-    several = [[_request(next(numbers)) for _ in range(int(MOST_PER_SECOND * seconds / CONNECTIONS))] for _ in range(CONNECTIONS)]
+    several = [
+        [_request(next(numbers)) for _ in range(int(MOST_PER_SECOND * seconds / CONNECTIONS))]
+        for _ in range(CONNECTIONS)
+    ]
     end = time.perf_counter() + seconds
     began = time.perf_counter()
     done = await asyncio.gather(*(_connection(port, end, requests) for requests in several))
@@ -93,7 +104,8 @@ async def _per_second(port: int, seconds: float, numbers: "count[int]") -> float
 
 
 async def _connection(port: int, end: float, requests: Iterable[bytes]) -> int:
-    """Send requests over one keep-alive connection. A client library would be the bottleneck of the measurement."""
+    """Send requests over one keep-alive connection. A client library would be the bottleneck of the
+    measurement."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     done = 0
     for request in requests:
@@ -111,8 +123,19 @@ async def _connection(port: int, end: float, requests: Iterable[bytes]) -> int:
 
 
 def _request(number: int) -> bytes:
-    refund = {"refund_id": f"ref_{number}", "payment_id": "pay_1", "amount": 1000, "currency": "USD", "status": "succeeded"}
-    event = {"merchant_id": "m", "event_id": f"evt_{number}", "event_type": "mandate_active", "content": {"object": refund}}
+    refund = {
+        "refund_id": f"ref_{number}",
+        "payment_id": "pay_1",
+        "amount": 1000,
+        "currency": "USD",
+        "status": "succeeded",
+    }
+    event = {
+        "merchant_id": "m",
+        "event_id": f"evt_{number}",
+        "event_type": "mandate_active",
+        "content": {"object": refund},
+    }
     body = json.dumps(event).encode()
     head = (
         "POST /webhooks/hyperswitch HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
@@ -122,7 +145,11 @@ def _request(number: int) -> bytes:
 
 
 def _length(head: bytes) -> int:
-    lines = (line.split(b":", 1) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    lines = (
+        line.split(b":", 1)
+        for line in head.lower().split(b"\r\n")
+        if line.startswith(b"content-length:")
+    )
     return int(next(lines)[1])
 
 

@@ -16,7 +16,9 @@ app = new_app()
 
 @command(app, "transfer-ledger alarms --json")
 async def alarms(
-    cleared: Annotated[bool, typer.Option("--all", help="The newest alarms, with those that are cleared.")] = False,
+    cleared: Annotated[
+        bool, typer.Option("--all", help="The newest alarms, with those that are cleared.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 100,
     as_json: AsJson = False,
 ) -> None:

@@ -22,7 +22,17 @@ from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
 from scripts.exit_codes import FOUND, fail
 
-COLUMNS = ("transfer_id", "order_id", "seller_id", "destination", "amount", "currency", "status", "why", "candidates")
+COLUMNS = (
+    "transfer_id",
+    "order_id",
+    "seller_id",
+    "destination",
+    "amount",
+    "currency",
+    "status",
+    "why",
+    "candidates",
+)
 
 app = new_app()
 log = structlog.get_logger()
@@ -30,24 +40,40 @@ log = structlog.get_logger()
 
 @command(app, "transfer-ledger backfill --review review.csv")
 async def backfill(
-    apply: Annotated[bool, typer.Option("--apply", help="Record the matches; without this option they are only listed.")] = False,
-    review: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV of transfers that need a person; overwritten.")] = None,
+    apply: Annotated[
+        bool,
+        typer.Option(
+            "--apply", help="Record the matches; without this option they are only listed."
+        ),
+    ] = False,
+    review: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV of transfers that need a person; overwritten."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Find transfers without a Stripe id in Stripe's lists; exit 1 when some need a person. Sends nothing."""
+    """Find transfers without a Stripe id in Stripe's lists; exit 1 when some need a person. Sends
+    nothing."""
     return await run_backfill(read_settings(), apply, review, as_json)
 
 
 async def run_backfill(settings: Settings, apply: bool, review: Path | None, as_json: bool) -> int:
-    """Match all transfers without a Stripe id, print the result, and return the exit code. Raises StripeSilent."""
-    with _review_file(review) as file:  # opened first, so that a path that is not writable stops the run before it records
+    """Match all transfers without a Stripe id, print the result, and return the exit code. Raises
+    StripeSilent."""
+    with _review_file(
+        review
+    ) as file:  # opened first, so that a path that is not writable stops the run before it records
         async with running(settings, loops=False) as service:
             missing = RowsWithoutStripeId(service.pool)
             historical = await missing.historical()
             log.info("historical completed transfers without a Stripe id", count=historical)
             report = BackfillReport(historical, apply, as_json)
-            stripe = RateLimitedStripe(service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps))
-            run = Backfill(stripe, missing, LedgerRows(service.pool), service.commands.operator, service.clock)
+            stripe = RateLimitedStripe(
+                service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
+            )
+            run = Backfill(
+                stripe, missing, LedgerRows(service.pool), service.commands.operator, service.clock
+            )
             async for one in run.run(apply):
                 if isinstance(one, Doubt) and file is not None:
                     csv.writer(file).writerow(_line(one).values())
@@ -73,7 +99,15 @@ def _review_file(review: Path | None) -> Iterator[TextIO | None]:
 
 def _line(doubt: Doubt) -> dict[str, object]:
     row = doubt.missing
-    named = (str(row.transfer_id), row.order_id, row.seller_id, row.destination, row.amount, row.currency, row.status)
+    named = (
+        str(row.transfer_id),
+        row.order_id,
+        row.seller_id,
+        row.destination,
+        row.amount,
+        row.currency,
+        row.status,
+    )
     return dict(zip(COLUMNS, (*named, doubt.why, " ".join(doubt.candidates)), strict=True))
 
 
@@ -93,26 +127,42 @@ class BackfillReport:
         if self._as_json:
             self._keep(one)
         elif isinstance(one, Doubt):
-            typer.echo(f"needs a person: {one.missing.transfer_id}: {one.why} {' '.join(one.candidates)}".rstrip())
+            candidates = " ".join(one.candidates)
+            typer.echo(
+                f"needs a person: {one.missing.transfer_id}: {one.why} {candidates}".rstrip()
+            )
         else:
             done = "recorded" if self._apply else "would record"
-            typer.echo(f"{done}: {one.missing.transfer_id} is {one.stripe_transfer_id}: {one.evidence}")
+            typer.echo(
+                f"{done}: {one.missing.transfer_id} is {one.stripe_transfer_id}: {one.evidence}"
+            )
 
     def _keep(self, one: Match | Doubt) -> None:
         if isinstance(one, Doubt):
             self._review.append(_line(one))
         else:
-            named = {"transfer_id": str(one.missing.transfer_id), "stripe_transfer_id": one.stripe_transfer_id}
+            named = {
+                "transfer_id": str(one.missing.transfer_id),
+                "stripe_transfer_id": one.stripe_transfer_id,
+            }
             self._matches.append({**named, "evidence": one.evidence})
 
     def end(self) -> None:
         """Print the counts."""
-        counts = {name: self.counts[name] for name in ("paid_without_id", "open", "matched", "need_a_person")}
+        counts = {
+            name: self.counts[name]
+            for name in ("paid_without_id", "open", "matched", "need_a_person")
+        }
         if self._as_json:
             header = {"apply": self._apply, "historical_completed": self._historical, **counts}
-            typer.echo(json.dumps({**header, "matches": self._matches, "review": self._review}, indent=2))
+            typer.echo(
+                json.dumps({**header, "matches": self._matches, "review": self._review}, indent=2)
+            )
             return
-        typer.echo(f"{counts['paid_without_id']} paid transfers without a Stripe id, {self._historical} of them completed.")
+        typer.echo(
+            f"{counts['paid_without_id']} paid transfers without a Stripe id, {self._historical} "
+            "of them completed."
+        )
         typer.echo(f"{counts['open']} transfers of an older system that it may have paid.")
         done = "recorded" if self._apply else "matched; --apply records them"
         typer.echo(f"{counts['matched']} {done}, {counts['need_a_person']} need a person.")

@@ -1,4 +1,5 @@
-"""Registration of a command: an example for its help, the log format, an event loop, its result as the exit code."""
+"""Registration of a command: an example for its help, the log format, an event loop, its result as
+the exit code."""
 
 import asyncio
 import inspect
@@ -15,10 +16,17 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 def new_app(summary: str | None = None) -> typer.Typer:
     """Make the list of a module's commands. `summary` makes a group of them, as `inbox` is."""
-    return typer.Typer(help=summary, no_args_is_help=summary is not None, add_completion=False, pretty_exceptions_enable=False)
+    return typer.Typer(
+        help=summary,
+        no_args_is_help=summary is not None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
 
 
-def command(app: typer.Typer, example: str, name: str | None = None) -> Callable[[Function], Function]:
+def command(
+    app: typer.Typer, example: str, name: str | None = None
+) -> Callable[[Function], Function]:
     """Register a function or coroutine function; an `int` that it returns is the exit code."""
 
     def register(function: Function) -> Function:

@@ -8,5 +8,6 @@ app = new_app()
 
 @command(app, "transfer-ledger demo")
 def demo() -> int:
-    """Run the demo scenarios on an embedded database and the simulators; exit 0 only if Stripe's records equal ours."""
+    """Run the demo scenarios on an embedded database and the simulators; exit 0 only if Stripe's
+    records equal ours."""
     return run_demo()

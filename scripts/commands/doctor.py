@@ -41,7 +41,8 @@ Check = Callable[[Service], Awaitable[CheckResult]]
 
 @command(app, "transfer-ledger doctor")
 async def doctor(as_json: AsJson = False) -> int:
-    """Check settings, database, Stripe and the PSP; exit 1 when a check fails, 2 when the ledger cannot start at all."""
+    """Check settings, database, Stripe and the PSP; exit 1 when a check fails, 2 when the ledger
+    cannot start at all."""
     async with running(read_settings(), loops=False) as service:
         results = [await check(service) for check in CHECKS]
     if as_json:
@@ -58,7 +59,9 @@ async def _stripe(service: Service) -> CheckResult:
     except LookUpFailed as unread:
         return CheckResult("stripe", False, str(unread))
     named = account or "an account without an id"
-    return CheckResult("stripe", True, f"{service.settings.mode} mode, {named}, at {service.stripe_url}")
+    return CheckResult(
+        "stripe", True, f"{service.settings.mode} mode, {named}, at {service.stripe_url}"
+    )
 
 
 async def _psp(service: Service) -> CheckResult:
@@ -66,7 +69,10 @@ async def _psp(service: Service) -> CheckResult:
     mode = service.settings.psp_mode
     if service.psp is None:
         return CheckResult(
-            "psp", True, "none: refunds and payments are made elsewhere, and reported with settled: true and /paid"
+            "psp",
+            True,
+            "none: refunds and payments are made elsewhere, and reported with settled: true and "
+            "/paid",
         )
     now = datetime.now(UTC)
     answer = await service.psp.refunds(now - timedelta(minutes=1), now)
@@ -78,18 +84,27 @@ async def _psp(service: Service) -> CheckResult:
 async def _binding(service: Service) -> CheckResult:
     bound = await binding(service.pool)
     assert bound is not None
-    return CheckResult("binding", True, f"this database belongs to {bound.mode} mode, account {bound.account or 'unknown'}")
+    return CheckResult(
+        "binding",
+        True,
+        f"this database belongs to {bound.mode} mode, account {bound.account or 'unknown'}",
+    )
 
 
 async def _durability(service: Service) -> CheckResult:
     async with service.pool.connection() as connection:
         rows = await (
             await connection.execute(
-                "select name, setting from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit')"
+                "select name, setting from pg_settings where name in ('fsync', "
+                "'full_page_writes', 'synchronous_commit')"
             )
         ).fetchall()
     off = sorted(name for name, setting in rows if setting == "off")
-    detail = f"{', '.join(off)} off: a crash can lose acknowledged commits" if off else "commits survive a crash"
+    detail = (
+        f"{', '.join(off)} off: a crash can lose acknowledged commits"
+        if off
+        else "commits survive a crash"
+    )
     return CheckResult("durability", not off, detail)
 
 
@@ -103,12 +118,18 @@ async def _clock(service: Service) -> CheckResult:
 
 async def _inbox(service: Service) -> CheckResult:
     counts = await service.inbox.counts()
-    return CheckResult("inbox", not counts["dead"], ", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
+    return CheckResult(
+        "inbox",
+        not counts["dead"],
+        ", ".join(f"{n} {status}" for status, n in sorted(counts.items())),
+    )
 
 
 async def _alarms(service: Service) -> CheckResult:
     raised = await service.alarms.raised()
-    first = f"; the oldest: {raised[0].kind} {raised[0].subject}: {raised[0].detail}" if raised else ""
+    first = (
+        f"; the oldest: {raised[0].kind} {raised[0].subject}: {raised[0].detail}" if raised else ""
+    )
     return CheckResult("alarms", not raised, f"{len(raised)} open{first}")
 
 
@@ -117,7 +138,10 @@ async def _breaker(service: Service) -> CheckResult:
     effects = ["Stripe does not answer, all sending is stopped"] if state.outage else []
     effects += [f"paused: {', '.join(sorted(state.paused))}"] if state.paused else []
     effects += (
-        [f"transfers are looked up at Stripe before sending since {state.look_first.begun_at:%Y-%m-%dT%H:%MZ}"]
+        [
+            "transfers are looked up at Stripe before sending since "
+            f"{state.look_first.begun_at:%Y-%m-%dT%H:%MZ}"
+        ]
         if state.look_first
         else []
     )
@@ -138,7 +162,11 @@ async def _missed_webhooks(service: Service) -> CheckResult:
         since = f"all events before {poll.seen_until:%Y-%m-%dT%H:%MZ}" if poll else "nothing yet"
         asked = f"not asked ({without[provider]})" if provider in without else f"asked for {since}"
         details.append(f"{provider} {asked}: missed {found}, replayed {replayed}")
-        well = well and (provider in without or poll is None or poll.now - (poll.checked_at or poll.begun_at) < UNCHECKED)
+        well = well and (
+            provider in without
+            or poll is None
+            or poll.now - (poll.checked_at or poll.begun_at) < UNCHECKED
+        )
     return CheckResult("missed webhooks", well, "; ".join(details))
 
 
@@ -148,7 +176,22 @@ async def _database(service: Service) -> CheckResult:
             row = await (await connection.execute("show server_version")).fetchone()
     except (psycopg.Error, TimeoutError) as error:
         return CheckResult("database", False, str(error))
-    return CheckResult("database", True, f"PostgreSQL {row[0] if row else '?'}, head at position {await service.store.head()}")
+    return CheckResult(
+        "database",
+        True,
+        f"PostgreSQL {row[0] if row else '?'}, head at position {await service.store.head()}",
+    )
 
 
-CHECKS: tuple[Check, ...] = (_database, _binding, _durability, _clock, _stripe, _psp, _breaker, _inbox, _missed_webhooks, _alarms)
+CHECKS: tuple[Check, ...] = (
+    _database,
+    _binding,
+    _durability,
+    _clock,
+    _stripe,
+    _psp,
+    _breaker,
+    _inbox,
+    _missed_webhooks,
+    _alarms,
+)

@@ -23,17 +23,22 @@ app = new_app()
 
 @command(app, "transfer-ledger import old.csv --map destination=account_id", "import")
 async def import_(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A CSV file or a PostgreSQL URL.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A CSV file or a PostgreSQL URL.")
+    ],
     table: Annotated[str, typer.Option(help="Table of a PostgreSQL source.")] = "seller_transfers",
     renamed: Annotated[
-        list[str] | None, typer.Option("--map", metavar="OURS=THEIRS", help="Name of a column in the source.")
+        list[str] | None,
+        typer.Option("--map", metavar="OURS=THEIRS", help="Name of a column in the source."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the rows.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Import an older system's transfers, and compare. Pending and failed ones are not sent until a person clears them.
+    """Import an older system's transfers, and compare. Pending and failed ones are not sent until a
+    person clears them.
 
-    Exit 1 when rows differ from the recorded transfers; 2, with nothing stored, when rows cannot be read.
+    Exit 1 when rows differ from the recorded transfers; 2, with nothing stored, when rows cannot be
+    read.
     """
     rows = source_of(source, table, renamed or [])
     async with stored(read_settings()) as storage:
@@ -45,17 +50,28 @@ async def import_(
 
 
 async def _run(storage: Storage, source: Source, *, store: bool) -> ImportReport:
-    importer = Importer(PostgresEventLog(storage.store), ImportedTransfers(storage.store, storage.pool), storage.clock)
+    importer = Importer(
+        PostgresEventLog(storage.store),
+        ImportedTransfers(storage.store, storage.pool),
+        storage.clock,
+    )
     with _progress() as progress:
         task = progress.add_task("importing" if store else "reading", total=None)
         return await importer.run(
-            source.rows(), source.named, store=store, on_progress=lambda rows: progress.update(task, advance=rows)
+            source.rows(),
+            source.named,
+            store=store,
+            on_progress=lambda rows: progress.update(task, advance=rows),
         )
 
 
 def _progress() -> Progress:
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:.0f} rows"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:.0f} rows"),
+        TimeElapsedColumn(),
+    )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -71,6 +87,9 @@ def _print(report: ImportReport, as_json: bool) -> None:
     counts = f"{report.already_there} already there, {report.differ} differ, {report.bad} bad"
     typer.echo(f"{report.imported} rows {would}imported, {counts}.")
     if report.unclear:
-        typer.echo(f"{report.unclear} of them may have been paid: nothing is sent before each is cleared, see `alarms`.")
+        typer.echo(
+            f"{report.unclear} of them may have been paid: nothing is sent before each is "
+            "cleared, see `alarms`."
+        )
     if report.bad and report.dry_run:
         typer.echo("Nothing is stored: correct or remove the bad rows first.")

@@ -35,7 +35,8 @@ class Source(NamedTuple):
         return f"table {self.table}" if self.is_database else Path(self.place).name
 
     def rows(self) -> Iterator[Cells]:
-        """Iterate over all rows, in the same order each time. Exit with 2 when the source cannot be read."""
+        """Iterate over all rows, in the same order each time. Exit with 2 when the source cannot be
+        read."""
         return _from_table(self) if self.is_database else _from_file(self)
 
 
@@ -52,7 +53,11 @@ def source_of(place: str, table: str, renamed: Sequence[str]) -> Source:
 
 def _present_columns(source: Source, there: Sequence[str]) -> dict[str, str]:
     unmapped_optional = {name for name in OPTIONAL if source.columns[name] == name}
-    missing = [name for ours, name in source.columns.items() if name not in there and ours not in unmapped_optional]
+    missing = [
+        name
+        for ours, name in source.columns.items()
+        if name not in there and ours not in unmapped_optional
+    ]
     if missing:
         fail(f"{source.named} has no column {', '.join(missing)}; name it with --map OURS=THEIRS.")
     return {ours: name for ours, name in source.columns.items() if name in there}
@@ -65,7 +70,10 @@ def _from_file(source: Source) -> Iterator[Cells]:
             present = _present_columns(source, lines.fieldnames or [])
             for number, line in enumerate(lines, start=1):
                 if None in line:
-                    fail(f"Row {number} of {source.named} has more cells than there are columns; quote cells with commas.")
+                    fail(
+                        f"Row {number} of {source.named} has more cells than there are columns; "
+                        "quote cells with commas."
+                    )
                 yield Cells({ours: line[name] or "" for ours, name in present.items()})
     except (OSError, UnicodeDecodeError, csv.Error) as unread:
         fail(f"{source.place} cannot be read as a CSV file in UTF-8: {unread}.")
@@ -73,7 +81,10 @@ def _from_file(source: Source) -> Iterator[Cells]:
 
 def _from_table(source: Source) -> Iterator[Cells]:
     try:
-        with connect_blocking(source.place, SORTING_MAY_TAKE) as connection, connection.transaction():
+        with (
+            connect_blocking(source.place, SORTING_MAY_TAKE) as connection,
+            connection.transaction(),
+        ):
             yield from _rows(source, connection)
     except (psycopg.OperationalError, psycopg.ProgrammingError) as unread:
         fail(f"{source.named} of the source cannot be read: {' '.join(str(unread).split())}")

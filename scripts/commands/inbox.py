@@ -20,7 +20,9 @@ app = new_app(__doc__)
 
 @command(app, "transfer-ledger inbox list --status parked", "list")
 async def list_webhooks(
-    status: Annotated[str | None, typer.Option(help="stored, done, ignored, parked or dead")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="stored, done, ignored, parked or dead")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -31,10 +33,29 @@ async def list_webhooks(
     if as_json:
         print_json(row._asdict() for row in rows)
         return
-    table = Table("id", "provider", "event", "type", "received", "by", "status", "attempts", "waits for", "reason")
+    table = Table(
+        "id",
+        "provider",
+        "event",
+        "type",
+        "received",
+        "by",
+        "status",
+        "attempts",
+        "waits for",
+        "reason",
+    )
     for row in rows:
-        named = (str(row.inbox_id), row.provider, row.event_id, row.event_type, instant(row.received_at)[:19])
-        table.add_row(*named, row.source, row.status, str(row.attempts), row.subject or "", row.reason or "")
+        named = (
+            str(row.inbox_id),
+            row.provider,
+            row.event_id,
+            row.event_type,
+            instant(row.received_at)[:19],
+        )
+        table.add_row(
+            *named, row.source, row.status, str(row.attempts), row.subject or "", row.reason or ""
+        )
     print_table(table)
 
 
@@ -44,17 +65,25 @@ async def replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min
     async with stored(read_settings()) as storage:
         replayed = await storage.inbox.replay(inbox_id)
     if not replayed:
-        fail(f"Webhook {inbox_id} does not exist or is being handled now; see `transfer-ledger inbox list`.")
+        fail(
+            f"Webhook {inbox_id} does not exist or is being handled now; see `transfer-ledger "
+            "inbox list`."
+        )
     typer.echo(f"Webhook {inbox_id} is due now; a running process handles it.")
 
 
 @command(app, "transfer-ledger inbox poll")
 async def poll(as_json: AsJson = False) -> int:
-    """Ask the providers now for webhooks that never arrived, and store those; exit 1 when a provider does not answer."""
+    """Ask the providers now for webhooks that never arrived, and store those; exit 1 when a
+    provider does not answer."""
     settings = read_settings()
     async with running(settings, loops=False) as service:
         poller = poller_of(service)
-        rounds = [found for provider in poller.providers if (found := await poller.check(provider, anyway=True)) is not None]
+        rounds = [
+            found
+            for provider in poller.providers
+            if (found := await poller.check(provider, anyway=True)) is not None
+        ]
     if as_json:
         print_json(
             {
@@ -70,7 +99,10 @@ async def poll(as_json: AsJson = False) -> int:
         for provider, why in unasked(settings).items():
             typer.echo(f"{provider}: not asked ({why})")
         for found in rounds:
-            typer.echo(f"{found.provider}: {found.sentence}, of all events before {instant(found.seen_until)[:19]}Z")
+            typer.echo(
+                f"{found.provider}: {found.sentence}, of all events before "
+                f"{instant(found.seen_until)[:19]}Z"
+            )
             if found.failure:
                 typer.echo(f"  then: {found.failure}")
     return FOUND if any(found.failure for found in rounds) else 0

@@ -26,12 +26,20 @@ from scripts.commands.options import AsJson, read_settings
 from scripts.exit_codes import FOUND, fail
 
 app = new_app()
-Key = Annotated[Path | None, typer.Option("--key-file", help="File with the key, at least 16 bytes, of the seals' HMAC-SHA256.")]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file", help="File with the key, at least 16 bytes, of the seals' HMAC-SHA256."
+    ),
+]
 
 
 @command(app, "transfer-ledger verify --seal seal.json --key-file seal.key")
 def verify(
-    seals: Annotated[list[Path] | None, typer.Option("--seal", metavar="FILE", help="A seal kept elsewhere; repeatable.")] = None,
+    seals: Annotated[
+        list[Path] | None,
+        typer.Option("--seal", metavar="FILE", help="A seal kept elsewhere; repeatable."),
+    ] = None,
     key_file: Key = None,
     as_json: AsJson = False,
 ) -> int:
@@ -49,8 +57,14 @@ def verify(
 
 @command(app, "transfer-ledger rebuild seller_transfers --dry-run")
 def rebuild(
-    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Read models; without any, all.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the differences; exit 1 when there are any.")] = False,
+    tables: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TABLE]...", help="Read models; without any, all."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only list the differences; exit 1 when there are any."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Recompute read models from the facts while the ledger runs, and list the repaired rows."""
@@ -66,9 +80,13 @@ def rebuild(
 
 @command(app, "transfer-ledger seal --out seal-$(date +%F).json --key-file seal.key")
 def seal(
-    out: Annotated[Path | None, typer.Option(help="A new file; without it, standard output.")] = None, key_file: Key = None
+    out: Annotated[
+        Path | None, typer.Option(help="A new file; without it, standard output.")
+    ] = None,
+    key_file: Key = None,
 ) -> None:
-    """Write the head of the hash chain as JSON. Keep it out of reach of every account that can write to the database."""
+    """Write the head of the hash chain as JSON. Keep it out of reach of every account that can
+    write to the database."""
     key = read_key(_content(key_file)) if key_file else None
     with database(read_settings()) as url, connect_blocking(url) as connection:
         made = seal_database(connection)
@@ -94,15 +112,28 @@ def _chosen(tables: Sequence[str]) -> list[Derived]:
 
 def _print_rebuilt(result: Rebuilt, dry_run: bool) -> None:
     for difference in result.differences.values():
-        typer.echo(f"{'differs' if dry_run else 'repaired'}: {difference.table} {difference.id}: {difference.sentence}")
+        typer.echo(
+            f"{'differs' if dry_run else 'repaired'}: {difference.table} {difference.id}: "
+            f"{difference.sentence}"
+        )
     if result.count > len(result.differences):
         typer.echo(f"… and {result.count - len(result.differences)} more rows")
     for one in result.unreadable:
-        typer.echo(f"not rebuilt: stream {one.stream}, at position {one.position}: {one.why}; see `transfer-ledger verify`")
+        typer.echo(
+            f"not rebuilt: stream {one.stream}, at position {one.position}: {one.why}; see "
+            "`transfer-ledger verify`"
+        )
     for table, found in result.tables.items():
         differing = result.counts.get(table, 0)
-        state = f"{differing} {'differ' if dry_run else 'repaired'}" if differing else "all equal to the facts"
-        typer.echo(f"{table}: {found.rows} rows at position {result.position}, {state}; sha256 {found.digest}")
+        state = (
+            f"{differing} {'differ' if dry_run else 'repaired'}"
+            if differing
+            else "all equal to the facts"
+        )
+        typer.echo(
+            f"{table}: {found.rows} rows at position {result.position}, {state}; sha256 "
+            f"{found.digest}"
+        )
     typer.echo(f"{result.facts} facts in {result.seconds:.1f} s")
 
 
@@ -113,18 +144,34 @@ def _rebuilt(result: Rebuilt, dry_run: bool) -> dict[str, object]:
         "facts": result.facts,
         "seconds": round(result.seconds, 3),
         "tables": {
-            table: {"rows": found.rows, "sha256": found.digest, "differing": result.counts.get(table, 0)}
+            table: {
+                "rows": found.rows,
+                "sha256": found.digest,
+                "differing": result.counts.get(table, 0),
+            }
             for table, found in result.tables.items()
         },
         "differences": [_difference(difference) for difference in result.differences.values()],
         "omitted": result.count - len(result.differences),
-        "unreadable": [{"stream": str(s), "position": position, "what": why} for s, position, why in result.unreadable],
+        "unreadable": [
+            {"stream": str(s), "position": position, "what": why}
+            for s, position, why in result.unreadable
+        ],
     }
 
 
 def _difference(difference: RowDifference) -> dict[str, object]:
-    columns = {name: {"is": kept, "should_be": expected} for name, (kept, expected) in difference.columns.items()}
-    kind = "missing" if difference.kept is None else "unknown to the facts" if difference.expected is None else "changed"
+    columns = {
+        name: {"is": kept, "should_be": expected}
+        for name, (kept, expected) in difference.columns.items()
+    }
+    kind = (
+        "missing"
+        if difference.kept is None
+        else "unknown to the facts"
+        if difference.expected is None
+        else "changed"
+    )
     return {"table": difference.table, "id": difference.id, "kind": kind, "columns": columns}
 
 
@@ -141,7 +188,11 @@ def _verified(verified: Verified) -> dict[str, object]:
 
 def _print_verified(verified: Verified, seals: int) -> None:
     for finding in verified.findings:
-        at = f" (position {finding.position})" if finding.position is not None and "position" not in finding.id else ""
+        at = (
+            f" (position {finding.position})"
+            if finding.position is not None and "position" not in finding.id
+            else ""
+        )
         typer.echo(f"{finding.check}: {finding.id}{at}: {finding.what}")
     if verified.omitted:
         typer.echo(f"… and {verified.omitted} more rows")
@@ -149,7 +200,10 @@ def _print_verified(verified: Verified, seals: int) -> None:
         typer.echo(note)
     rows = ", ".join(f"{count} {table}" for table, count in verified.rows.items())
     wrong = len(verified.findings) + verified.omitted
-    typer.echo(f"{wrong or 'No'} findings in {verified.position} facts, {rows}, {seals} seals. Head: {verified.digest}")
+    typer.echo(
+        f"{wrong or 'No'} findings in {verified.position} facts, {rows}, {seals} seals. Head: "
+        f"{verified.digest}"
+    )
 
 
 def _content(file: Path) -> bytes:
@@ -164,6 +218,8 @@ def _progress(title: str) -> Iterator[OnProgress]:
     """Show a progress bar on standard error, if that is a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -7,43 +7,69 @@ import typer
 from domain.pause import EVERYTHING, KINDS, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from infrastructure.bootstrap import running, stored
 from scripts.commands.command import command, new_app
-from scripts.commands.options import Actor, Reason, TransferId, read_settings, require_one_of, require_text
+from scripts.commands.options import (
+    Actor,
+    Reason,
+    TransferId,
+    read_settings,
+    require_one_of,
+    require_text,
+)
 from scripts.exit_codes import fail
 
 Seller = Annotated[str | None, typer.Option(help="Only work for this seller_id.")]
-KindOfWork = Annotated[str | None, typer.Option("--work", help="Only this work: transferring, reversing or refunding.")]
+KindOfWork = Annotated[
+    str | None, typer.Option("--work", help="Only this work: transferring, reversing or refunding.")
+]
 
 app = new_app()
 
 
 @command(app, "transfer-ledger retry 6f0b3f0e-… --actor mia --reason 'account is ready'")
 async def retry(transfer_id: TransferId, actor: Actor, reason: Reason) -> None:
-    """Make a transfer due now; reopens `permanently_failed` and ends a payment hold. A running worker sends it."""
+    """Make a transfer due now; reopens `permanently_failed` and ends a payment hold. A running
+    worker sends it."""
     require_text(actor=actor, reason=reason)
     async with stored(read_settings()) as storage:
         await storage.commands.operator.retry(transfer_id, actor, reason)
     typer.echo(f"Transfer {transfer_id} is due now; a running worker sends it.")
 
 
-@command(app, "transfer-ledger resolve 6f0b3f0e-… --actor mia --reason 'paid by bank' --evidence 'ticket 4711'")
+@command(
+    app,
+    "transfer-ledger resolve 6f0b3f0e-… --actor mia --reason 'paid by bank' --evidence 'ticket "
+    "4711'",
+)
 async def resolve(
     transfer_id: TransferId,
     actor: Actor,
     reason: Reason,
     evidence: Annotated[
-        str, typer.Option(help="A Stripe object (tr_…, trr_…), which is read at Stripe first, or a reference such as a ticket.")
+        str,
+        typer.Option(
+            help=(
+                "A Stripe object (tr_…, trr_…), which is read at Stripe first, or a reference "
+                "such as a ticket."
+            )
+        ),
     ],
 ) -> None:
-    """Record the end of a permanently failed or held transfer. Nothing is sent; a Stripe object is recorded if it fits."""
+    """Record the end of a permanently failed or held transfer. Nothing is sent; a Stripe object is
+    recorded if it fits."""
     require_text(actor=actor, reason=reason, evidence=evidence)
     async with running(read_settings(), loops=False) as service:
-        await service.commands.operator.resolve(service.gateway, transfer_id, actor, reason, evidence)
+        await service.commands.operator.resolve(
+            service.gateway, transfer_id, actor, reason, evidence
+        )
     typer.echo(f"Transfer {transfer_id} is resolved.")
 
 
 @command(app, "transfer-ledger pause --seller s_17 --actor mia --reason 'account under review'")
-async def pause(actor: Actor, reason: Reason, seller: Seller = None, work: KindOfWork = None) -> None:
-    """Stop sending to Stripe and to the PSP: everything, one kind of work, or the work for one seller.
+async def pause(
+    actor: Actor, reason: Reason, seller: Seller = None, work: KindOfWork = None
+) -> None:
+    """Stop sending to Stripe and to the PSP: everything, one kind of work, or the work for one
+    seller.
 
     Calls that have begun are finished and recorded. Webhooks are still received and handled.
     """
@@ -51,7 +77,11 @@ async def pause(actor: Actor, reason: Reason, seller: Seller = None, work: KindO
     scope = _scope(seller, work)
     async with stored(read_settings()) as storage:
         new = await storage.commands.operator.pause(scope, actor, reason)
-    typer.echo(f"{scope} is paused; `transfer-ledger resume` ends it." if new else f"{scope} was paused already.")
+    typer.echo(
+        f"{scope} is paused; `transfer-ledger resume` ends it."
+        if new
+        else f"{scope} was paused already."
+    )
 
 
 @command(app, "transfer-ledger resume --seller s_17 --actor mia --reason 'account is fine'")
@@ -62,7 +92,10 @@ async def resume(
     work: KindOfWork = None,
     look_up_first: Annotated[
         bool,
-        typer.Option("--look-up-first", help="Stop requiring a look-up at Stripe before each send (ends --look-up-first)."),
+        typer.Option(
+            "--look-up-first",
+            help="Stop requiring a look-up at Stripe before each send (ends --look-up-first).",
+        ),
     ] = False,
 ) -> None:
     """End a pause."""
@@ -76,11 +109,22 @@ async def resume(
 def _scope(seller: str | None, work: str | None, look_up_first: bool = False) -> str:
     """Return the scope that the options name; without any, everything."""
     if sum((seller is not None, work is not None, look_up_first)) > 1:
-        fail("Several scopes are given; expected one of --seller, --work and --look-up-first, or none for everything.")
+        fail(
+            "Several scopes are given; expected one of --seller, --work and --look-up-first, or "
+            "none for everything."
+        )
     require_one_of("--work", work, tuple(KINDS))
     if seller is not None:
-        if not (0 < len(seller) <= 128 and seller.isascii() and seller.isprintable() and " " not in seller):
-            fail(f"--seller is {seller!r}; expected 1 to 128 printable ASCII characters without spaces.")
+        if not (
+            0 < len(seller) <= 128
+            and seller.isascii()
+            and seller.isprintable()
+            and " " not in seller
+        ):
+            fail(
+                f"--seller is {seller!r}; expected 1 to 128 printable ASCII characters without "
+                "spaces."
+            )
         return scope_of_seller(seller)
     if work is not None:
         return scope_of_work(work)

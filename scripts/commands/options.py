@@ -12,7 +12,9 @@ from scripts.exit_codes import fail
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 TransferId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the transfer.")]
-Actor = Annotated[str, typer.Option(help="Person or program that decides; stays in the audit trail.")]
+Actor = Annotated[
+    str, typer.Option(help="Person or program that decides; stays in the audit trail.")
+]
 Reason = Annotated[str, typer.Option(help="Reason of the decision; stays in the audit trail.")]
 
 
@@ -38,7 +40,10 @@ def require_text(**options: str) -> None:
     if empty:
         fail(f"{' and '.join(empty)} must not be empty: it stays in the audit trail.")
     if options["actor"].lower().startswith("stripe:"):
-        fail(f"--actor is {options['actor']!r}; stripe: is reserved for evidence from Stripe, name a person or a program.")
+        fail(
+            f"--actor is {options['actor']!r}; stripe: is reserved for evidence from Stripe, "
+            "name a person or a program."
+        )
 
 
 def require_one_of(option: str, value: str | None, choices: tuple[str, ...]) -> None:

@@ -1,4 +1,5 @@
-"""Command `reconcile`: compares Stripe's transfers and reversals of a period with ours, and carries out decisions."""
+"""Command `reconcile`: compares Stripe's transfers and reversals of a period with ours, and carries
+out decisions."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -26,39 +27,70 @@ PERIOD = timedelta(days=30)
 app = new_app()
 
 
-@command(app, "transfer-ledger reconcile --from 2026-11-01T00:00:00Z --adopt ID --actor mia --reason 'checked'")
+@command(
+    app,
+    "transfer-ledger reconcile --from 2026-11-01T00:00:00Z --adopt ID --actor mia --reason "
+    "'checked'",
+)
 async def reconcile(
-    start: Annotated[str | None, typer.Option("--from", help="Start of the period (RFC 3339); else 30 days before --to.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="End of the period (RFC 3339), not part of it; else now.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Start of the period (RFC 3339); else 30 days before --to."),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", help="End of the period (RFC 3339), not part of it; else now."),
+    ] = None,
     adopted: Annotated[
-        list[str] | None, typer.Option("--adopt", metavar="ID", help="Record the content of this finding; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--adopt", metavar="ID", help="Record the content of this finding; repeatable."
+        ),
     ] = None,
     ignored: Annotated[
         list[str] | None,
-        typer.Option("--ignore", metavar="ID", help="Accept this finding until its amounts change; repeatable."),
+        typer.Option(
+            "--ignore",
+            metavar="ID",
+            help="Accept this finding until its amounts change; repeatable.",
+        ),
     ] = None,
     actor: Annotated[str | None, typer.Option(help="Person or program that decides.")] = None,
     reason: Annotated[str | None, typer.Option(help="Reason of the decision.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Compare Stripe's transfers and reversals with ours; exit 1 when a difference has no decision."""
+    """Compare Stripe's transfers and reversals with ours; exit 1 when a difference has no
+    decision."""
     to_adopt, to_ignore = frozenset(adopted or []), frozenset(ignored or [])
     by = DecidedBy(actor or "", reason or "")
     _require_usable(to_adopt, to_ignore, by)
     since = None if start is None else instant_of("--from", start)
     until = None if end is None else instant_of("--to", end)
     chosen = to_adopt | to_ignore
-    async with running(read_settings(), loops=False) as service, SeenAtStripe.begin(service.database_url) as seen:
+    async with (
+        running(read_settings(), loops=False) as service,
+        SeenAtStripe.begin(service.database_url) as seen,
+    ):
         with ReconcileReport(chosen) as report:
             reader = _reader(service, seen)
             with Console(stderr=True).status("reading Stripe's transfers") as status:
                 async for found in reader.differences(*_period(since, until, service.clock.now())):
                     report.add(found)
-                    status.update(f"reading Stripe's transfers: {reader.read} read, {report.count} findings")
+                    status.update(
+                        f"reading Stripe's transfers: {reader.read} read, {report.count} findings"
+                    )
             if unknown := chosen - report.chosen.keys():
-                fail(f"There is no finding {', '.join(sorted(unknown))} in this period; run reconcile without decisions first.")
+                fail(
+                    f"There is no finding {', '.join(sorted(unknown))} in this period; run "
+                    "reconcile without decisions first."
+                )
             outcomes: dict[str, str] = {}
-            for id_, one in report.chosen.items():  # in the order found: a reversal may only be adoptable after an earlier one
+            for (
+                id_,
+                one,
+            ) in (
+                report.chosen.items()
+            ):  # in the order found: a reversal may only be adoptable after an earlier one
                 if id_ in to_adopt:
                     outcomes[id_] = await adopt(reader, service.commands.reconciliation, one, by)
                 else:
@@ -69,11 +101,17 @@ async def reconcile(
 
 
 def _reader(service: Service, seen: SeenAtStripe) -> ReconciliationReader:
-    stripe = RateLimitedStripe(service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps))
-    return ReconciliationReader(stripe, PostgresEventLog(service.store), LedgerRows(service.pool), seen, service.clock)
+    stripe = RateLimitedStripe(
+        service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
+    )
+    return ReconciliationReader(
+        stripe, PostgresEventLog(service.store), LedgerRows(service.pool), seen, service.clock
+    )
 
 
-def _period(since: datetime | None, until: datetime | None, now: datetime) -> tuple[datetime, datetime]:
+def _period(
+    since: datetime | None, until: datetime | None, now: datetime
+) -> tuple[datetime, datetime]:
     end = until or now + timedelta(seconds=1)
     start = since or end - PERIOD
     if start >= end:
@@ -83,7 +121,9 @@ def _period(since: datetime | None, until: datetime | None, now: datetime) -> tu
 
 def _require_usable(adopted: frozenset[str], ignored: frozenset[str], by: DecidedBy) -> None:
     if twice := adopted & ignored:
-        fail(f"{', '.join(sorted(twice))} is named by --adopt and by --ignore; expected one of them.")
+        fail(
+            f"{', '.join(sorted(twice))} is named by --adopt and by --ignore; expected one of them."
+        )
     if adopted or ignored:
         require_text(actor=by.actor, reason=by.reason)
     elif by.actor or by.reason:

@@ -1,4 +1,5 @@
-"""Report of a reconciliation, as text or JSON. A temporary file keeps the findings until all are known, however many."""
+"""Report of a reconciliation, as text or JSON. A temporary file keeps the findings until all are
+known, however many."""
 
 import json
 import tempfile
@@ -19,7 +20,8 @@ Line = dict[str, object]
 
 
 class ReconcileReport:
-    """Collects findings one by one. Findings that the command line decides about are kept in memory."""
+    """Collects findings one by one. Findings that the command line decides about are kept in
+    memory."""
 
     def __init__(self, ids: Collection[str]) -> None:
         self._ids = ids
@@ -31,7 +33,12 @@ class ReconcileReport:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._file.close()
 
     def add(self, found: DetectedDifference) -> None:
@@ -45,9 +52,12 @@ class ReconcileReport:
         self._file.write(json.dumps(_line(found), default=str) + "\n")
 
     def undecided(self, outcomes: Mapping[str, str]) -> int:
-        """Count the differences without a decision that was carried out. Transfers at Stripe that are not ours do not count."""
+        """Count the differences without a decision that was carried out. Transfers at Stripe that
+        are not ours do not count."""
         refused = sum(outcome not in (ADOPTED, IGNORED) for outcome in outcomes.values())
-        return refused + sum(count for kind, count in self._undecided.items() if kind != DifferenceKind.UNCLAIMED)
+        return refused + sum(
+            count for kind, count in self._undecided.items() if kind != DifferenceKind.UNCLAIMED
+        )
 
     def show(self, outcomes: Mapping[str, str], now: datetime, as_json: bool) -> None:
         """Print all findings, with the outcomes of the decisions by the id of the finding."""
@@ -66,7 +76,11 @@ def _line(found: DetectedDifference) -> Line:
     decision = found.ignored
     by = None
     if decision is not None:
-        by = {"actor": decision.actor, "reason": decision.reason, "at": instant(decision.updated_at)}
+        by = {
+            "actor": decision.actor,
+            "reason": decision.reason,
+            "at": instant(decision.updated_at),
+        }
     since = instant(found.since)
     return {"id": found.difference.id, **found.difference._asdict(), "since": since, "ignored": by}
 
@@ -88,14 +102,29 @@ def _show_text(lines: Iterator[Line]) -> None:
     risks: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for line in lines:
-        typer.echo(f"{line['id']}: {line['detail']} At risk: {line['at_risk']} {line['currency']}, {line['age_days']} days old.")
+        typer.echo(
+            f"{line['id']}: {line['detail']} At risk: {line['at_risk']} {line['currency']}, "
+            f"{line['age_days']} days old."
+        )
         typer.echo(f"  {_state(line)}")
         ignored = line["ignored"] is not None or line["outcome"] == IGNORED
-        counts["ignored" if ignored else "unclaimed" if line["kind"] == DifferenceKind.UNCLAIMED else "findings"] += 1
+        counts[
+            "ignored"
+            if ignored
+            else "unclaimed"
+            if line["kind"] == DifferenceKind.UNCLAIMED
+            else "findings"
+        ] += 1
         if not ignored and line["outcome"] != ADOPTED:
             risks[str(line["currency"])] += int(str(line["at_risk"]))
-    at_risk = ", ".join(f"{amount} {currency}" for currency, amount in sorted(risks.items()) if amount) or "nothing"
-    summary = f"{counts['findings']} findings, {counts['unclaimed']} unclaimed transfers, {counts['ignored']} ignored"
+    at_risk = (
+        ", ".join(f"{amount} {currency}" for currency, amount in sorted(risks.items()) if amount)
+        or "nothing"
+    )
+    summary = (
+        f"{counts['findings']} findings, {counts['unclaimed']} unclaimed transfers, "
+        f"{counts['ignored']} ignored"
+    )
     typer.echo(f"{summary}; at risk: {at_risk} (minor units).")
 
 

@@ -34,7 +34,8 @@ log = structlog.get_logger()
 
 
 class DrainedServer(uvicorn.Server):
-    """uvicorn without its signal handlers, which would end the process before the workers have drained."""
+    """uvicorn without its signal handlers, which would end the process before the workers have
+    drained."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,7 +44,8 @@ class DrainedServer(uvicorn.Server):
 
 @command(app, "DATABASE_URL=postgresql://ledger@db/ledger transfer-ledger serve")
 def serve(look_up_first: LookUpFirst = False) -> None:
-    """Run the web interface, the webhook inbox and the workers in one process, until SIGTERM drains it."""
+    """Run the web interface, the webhook inbox and the workers in one process, until SIGTERM drains
+    it."""
     settings = read_settings()
     listening = _listening(settings)
     _run(lambda: _serve(settings, listening, look_up_first))
@@ -51,7 +53,8 @@ def serve(look_up_first: LookUpFirst = False) -> None:
 
 @command(app, "transfer-ledger worker")
 def worker(look_up_first: LookUpFirst = False) -> None:
-    """Run the inbox and the workers next to a `serve` process of the same database, until SIGTERM drains them."""
+    """Run the inbox and the workers next to a `serve` process of the same database, until SIGTERM
+    drains them."""
     settings = read_settings()
     _run(lambda: _work(settings, look_up_first))
 
@@ -78,9 +81,13 @@ async def _serve(settings: Settings, listening: socket.socket, look_up_first: bo
         if service.psp_url is not None and service.psp_builtin:
             here = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
             await deliver_webhooks(
-                service.psp_url, f"{here}/webhooks/hyperswitch", service.settings.hyperswitch_webhook_secrets[0]
+                service.psp_url,
+                f"{here}/webhooks/hyperswitch",
+                service.settings.hyperswitch_webhook_secrets[0],
             )
-        log.info("serving", url=f"http://{host}:{port}", stripe=service.stripe_url, psp=service.psp_url)
+        log.info(
+            "serving", url=f"http://{host}:{port}", stripe=service.stripe_url, psp=service.psp_url
+        )
         await server.serve([listening])
         log.info("draining")
     log.info("drained")
@@ -102,12 +109,20 @@ def _on_signal(act: Callable[[], None]) -> None:
 
 
 def _listening(settings: Settings) -> socket.socket:
-    """Bind the port before anything else starts, so that the error for a port in use is one sentence."""
+    """Bind the port before anything else starts, so that the error for a port in use is one
+    sentence."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: TCP_NODELAY only for proto TCP
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM
+        )[0]
+        listening = socket.socket(
+            family, socket.SOCK_STREAM, socket.IPPROTO_TCP
+        )  # asyncio: TCP_NODELAY only for proto TCP
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:
-        fail(f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another LEDGER_HOST or LEDGER_PORT.")
+        fail(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose "
+            "another LEDGER_HOST or LEDGER_PORT."
+        )
     return listening

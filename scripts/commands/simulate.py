@@ -24,20 +24,37 @@ Server = TypeVar("Server", bound=LoopbackServer)
 
 @command(app, "transfer-ledger simulate --stripe-port 12111 --endpoint-rate 25 --latency recorded")
 def simulate(
-    stripe_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 12111,
-    hyperswitch_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 12112,
-    state: Annotated[Path | None, typer.Option(help="File that keeps the Stripe simulator's state over a restart.")] = None,
+    stripe_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0 takes a free port.")
+    ] = 12111,
+    hyperswitch_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0 takes a free port.")
+    ] = 12112,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps the Stripe simulator's state over a restart."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed gives other ids.")] = 1,
     endpoint_rate: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Requests per second on each endpoint, else 429; Stripe's own limit: 25. Unset: no limit."),
+        typer.Option(
+            min=0.01,
+            help=(
+                "Requests per second on each endpoint, else 429; Stripe's own limit: 25. Unset: "
+                "no limit."
+            ),
+        ),
     ] = None,
     latency: Annotated[
-        Literal["none", "recorded"], typer.Option(help="recorded: each request takes as long as one to real Stripe, about 1 s.")
+        Literal["none", "recorded"],
+        typer.Option(help="recorded: each request takes as long as one to real Stripe, about 1 s."),
     ] = "none",
 ) -> None:
-    """Run the simulators of Stripe and of Hyperswitch on loopback; their control routes are under /_sim/."""
-    config = SimulatorConfig(seed=seed, state_file=state, endpoint_rate=endpoint_rate, latency=latency)
+    """Run the simulators of Stripe and of Hyperswitch on loopback; their control routes are under
+    /_sim/."""
+    config = SimulatorConfig(
+        seed=seed, state_file=state, endpoint_rate=endpoint_rate, latency=latency
+    )
     loop = uvicorn.Config("unused", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(_serve(config, stripe_port, hyperswitch_port))
@@ -50,16 +67,26 @@ async def _serve(config: SimulatorConfig, stripe_port: int, hyperswitch_port: in
     psp_config = HyperswitchConfig(seed=config.seed, refunds=Behaviour("succeeded", REFUNDED_AFTER))
     async with AsyncExitStack() as stack:
         stripe = await stack.enter_async_context(
-            await _listening(serve_simulator(config, port=stripe_port), stripe_port, "--stripe-port")
+            await _listening(
+                serve_simulator(config, port=stripe_port), stripe_port, "--stripe-port"
+            )
         )
         psp = await stack.enter_async_context(
-            await _listening(serve_hyperswitch(psp_config, port=hyperswitch_port), hyperswitch_port, "--hyperswitch-port")
+            await _listening(
+                serve_hyperswitch(psp_config, port=hyperswitch_port),
+                hyperswitch_port,
+                "--hyperswitch-port",
+            )
         )
         typer.echo(f"Stripe simulator on {stripe.url}; set STRIPE_API_BASE={stripe.url}")
-        typer.echo(f"Hyperswitch simulator on {psp.url}; set HYPERSWITCH_BASE_URL={psp.url} HYPERSWITCH_API_KEY=snd_simulator")
+        typer.echo(
+            f"Hyperswitch simulator on {psp.url}; set HYPERSWITCH_BASE_URL={psp.url} "
+            "HYPERSWITCH_API_KEY=snd_simulator"
+        )
         typer.echo(
             "Start the delivery of its webhooks with: curl -H Content-Type:application/json "
-            f'-d \'{{"url":"http://127.0.0.1:8000/webhooks/hyperswitch","secret":"…"}}\' {psp.url}/_sim/webhook'
+            f'-d \'{{"url":"http://127.0.0.1:8000/webhooks/hyperswitch","secret":"…"}}\' '
+            f"{psp.url}/_sim/webhook"
         )
         await stopping.wait()
 

@@ -18,14 +18,17 @@ from scripts.commands.options import AsJson, instant_of, read_settings
 from scripts.exit_codes import FOUND, fail
 
 COLUMNS = (
-    "seller_id", "at", "position", "kind", "amount", "currency", "order_id", "refund_id", "transfer_id",
+    "seller_id", "at", "position", "kind", "amount", "currency", "order_id", "refund_id",
+    "transfer_id",
     "stripe_transfer_id", "stripe_reversal_id",
 )  # fmt: skip
 
 app = new_app()
 
 
-@command(app, "transfer-ledger statement ada --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --csv")
+@command(
+    app, "transfer-ledger statement ada --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --csv"
+)
 async def statement(
     seller: Annotated[str, typer.Argument(metavar="SELLER", help="The seller_id.")],
     start: Annotated[str, typer.Option("--from", help="First instant of the period (RFC 3339).")],
@@ -34,7 +37,8 @@ async def statement(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of text.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """List the movements between a seller's opening and closing balance; exit 1 when they do not explain the difference."""
+    """List the movements between a seller's opening and closing balance; exit 1 when they do not
+    explain the difference."""
     if as_csv and as_json:
         fail("--csv and --json are both given; choose one.")
     period = Period(instant_of("--from", start), instant_of("--to", end))
@@ -53,17 +57,24 @@ async def statement(
 def _print_json(statement: SellerStatement) -> None:
     accounts = [_account(account) for account in statement.accounts]
     start, end = map(instant, statement.period)
-    shown = {"seller_id": statement.seller_id, "period": {"from": start, "to": end}, "position": statement.position}
+    shown = {
+        "seller_id": statement.seller_id,
+        "period": {"from": start, "to": end},
+        "position": statement.position,
+    }
     typer.echo(json.dumps({**shown, "accounts": accounts}, indent=2, default=str))
 
 
 def _account(account: StatementAccount) -> dict[str, object]:
-    movements = [movement._asdict() | {"at": instant(movement.at)} for movement in account.movements]
+    movements = [
+        movement._asdict() | {"at": instant(movement.at)} for movement in account.movements
+    ]
     return {**account._asdict(), "movements": movements, "difference": account.difference}
 
 
 def _print_csv(statement: SellerStatement) -> None:
-    """Print one table: each account's opening balance, its movements, its closing balance. The amounts are a running sum."""
+    """Print one table: each account's opening balance, its movements, its closing balance. The
+    amounts are a running sum."""
     lines = csv.DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
     lines.writeheader()
     start, end = map(instant, statement.period)
@@ -80,12 +91,15 @@ def _line(movement: MoneyMovement) -> dict[str, object]:
 
 def _print_text(statement: SellerStatement) -> None:
     start, end = map(instant, statement.period)
-    typer.echo(f"Seller {statement.seller_id}, from {start} and before {end}; amounts in minor units.")
+    typer.echo(
+        f"Seller {statement.seller_id}, from {start} and before {end}; amounts in minor units."
+    )
     for account in statement.accounts:
         typer.echo(f"{'opening':<47}{account.opening:>16} {account.currency}")
         for movement in account.movements:
             typer.echo(
-                f"{instant(movement.at)}  {movement.kind:<18}{movement.amount:>16} {movement.currency}  {_names(movement)}"
+                f"{instant(movement.at)}  {movement.kind:<18}{movement.amount:>16} "
+                f"{movement.currency}  {_names(movement)}"
             )
         typer.echo(f"{'closing':<47}{account.closing:>16} {account.currency}")
     if not statement.accounts:

@@ -33,13 +33,26 @@ async def transfers(
     if as_json:
         print_json(_shown(row) for row in rows)
         return
-    table = Table("transfer", "order", "seller", "amount", "reversed", "currency", "status", "next", "reason")
+    table = Table(
+        "transfer", "order", "seller", "amount", "reversed", "currency", "status", "next", "reason"
+    )
     for row in rows:
         waits = instant(row.next_retry_at)[:19] if row.next_retry_at else row.waiting_for or ""
         amounts = (str(row.amount), str(row.amount_reversed), row.currency)
-        table.add_row(str(row.transfer_id), row.order_id, row.seller_id, *amounts, row.status, waits, row.last_error or "")
+        table.add_row(
+            str(row.transfer_id),
+            row.order_id,
+            row.seller_id,
+            *amounts,
+            row.status,
+            waits,
+            row.last_error or "",
+        )
     print_table(table)
 
 
 def _shown(row: SellerTransferRow) -> dict[str, object]:
-    return {name: instant(value) if isinstance(value, datetime) else value for name, value in row._asdict().items()}
+    return {
+        name: instant(value) if isinstance(value, datetime) else value
+        for name, value in row._asdict().items()
+    }

@@ -23,17 +23,25 @@ class Scenario(NamedTuple):
 
 
 async def payment_and_refund_at_psp(service: ServiceUnderTest) -> list[Json]:
-    """Let the ledger create the payment and the refund at the payment provider, which reports both by webhook."""
+    """Let the ledger create the payment and the refund at the payment provider, which reports both
+    by webhook."""
     await service.order("whole", 6_000, payment_id=None, olga=5_000, paul=400)
     payment = await service.post("/v1/orders/whole/payment", {})
     await service.buyer_pays(payment["payment_id"])
     await service.reached("whole", "completed", "completed")
-    await service.post("/v1/refunds", {"refund_id": "ref_whole", "order_id": "whole", "reason": "it was broken"})
+    await service.post(
+        "/v1/refunds", {"refund_id": "ref_whole", "order_id": "whole", "reason": "it was broken"}
+    )
     rows = await service.reached("whole", "reversed", "reversed")
     records = await service.psp.ledger()
-    made = [(refund["refund_id"], refund["amount"], refund["status"]) for refund in records["refunds"]]
+    made = [
+        (refund["refund_id"], refund["amount"], refund["status"]) for refund in records["refunds"]
+    ]
     if made != [("ref_whole", 6_000, "succeeded")] or records["violations"]:
-        raise DemoFailed(f"The payment provider has {made}, {records['violations']}; expected one refund of 6000.")
+        raise DemoFailed(
+            f"The payment provider has {made}, {records['violations']}; expected one refund of "
+            "6000."
+        )
     return rows[:1]
 
 
@@ -82,14 +90,21 @@ async def unknown_transfer(service: ServiceUnderTest) -> list[Json]:
     rows = await service.reached("typo", "permanently_failed")
     calls = [c for c in await service.control.requests("reversals.create") if "tr_1Typo" in str(c)]
     if len(calls) != 1:
-        raise DemoFailed(f"Stripe got {len(calls)} requests about a transfer that it does not know; expected one.")
+        raise DemoFailed(
+            f"Stripe got {len(calls)} requests about a transfer that it does not know; expected "
+            "one."
+        )
     return rows
 
 
-async def _import_order(service: ServiceUnderTest, order_id: str, seller_id: str, amount: int, stripe_transfer_id: str) -> None:
+async def _import_order(
+    service: ServiceUnderTest, order_id: str, seller_id: str, amount: int, stripe_transfer_id: str
+) -> None:
     now = datetime.now(UTC)
     share = Share(seller_id=seller_id, destination=f"acct_1{seller_id}", amount=amount)
-    order = Order.register(order_id=order_id, currency="EUR", amount=amount, shares=[share], now=now)
+    order = Order.register(
+        order_id=order_id, currency="EUR", amount=amount, shares=[share], now=now
+    )
     order.pay(f"pay_{order_id}", None, "import", now)
     imported = Imported(
         originator_id=transfer_stream(order_id, seller_id),
@@ -147,7 +162,9 @@ async def kill_during_reversal(service: ServiceUnderTest) -> list[Json]:
 async def reversal_after_kill(service: ServiceUnderTest) -> list[Json]:
     rows = await service.reached("killed", "reversed")
     records = await service.control.ledger()
-    reversals = [t["reversals"] for t in records["transfers"] if t["id"] == rows[0]["stripe_transfer_id"]]
+    reversals = [
+        t["reversals"] for t in records["transfers"] if t["id"] == rows[0]["stripe_transfer_id"]
+    ]
     if [len(found) for found in reversals] != [1]:
         raise DemoFailed(f"Expected exactly one reversal after the kill, Stripe has {reversals}.")
     return rows
@@ -155,12 +172,21 @@ async def reversal_after_kill(service: ServiceUnderTest) -> list[Json]:
 
 SCENARIOS = (
     Scenario("The ledger is killed (kill -9) in the middle of a reversal", kill_during_reversal),
-    Scenario("Payment and refund at the payment provider, transfers and reversals at Stripe", payment_and_refund_at_psp),
+    Scenario(
+        "Payment and refund at the payment provider, transfers and reversals at Stripe",
+        payment_and_refund_at_psp,
+    ),
     Scenario("An order is paid, then refunded", payment_then_refund),
-    Scenario("Three sellers, two partial refunds, and a final one: exact to the cent", three_sellers),
+    Scenario(
+        "Three sellers, two partial refunds, and a final one: exact to the cent", three_sellers
+    ),
     Scenario("A refund arrives before the payment: nothing is sent", refund_before_payment),
-    Scenario("The transfer was reversed in Stripe's dashboard before our reversal", external_reversal),
-    Scenario("Stripe does not know the transfer: one call, then a person is needed", unknown_transfer),
+    Scenario(
+        "The transfer was reversed in Stripe's dashboard before our reversal", external_reversal
+    ),
+    Scenario(
+        "Stripe does not know the transfer: one call, then a person is needed", unknown_transfer
+    ),
     Scenario("Stripe is down for a while", stripe_outage),
     Scenario("The reversal that was under way during the kill", reversal_after_kill),
 )

@@ -1,4 +1,5 @@
-"""Service under test of the demo: the ledger as a process, with a fresh database and both simulators."""
+"""Service under test of the demo: the ledger as a process, with a fresh database and both
+simulators."""
 
 import asyncio
 import json
@@ -21,13 +22,19 @@ from infrastructure.hyperswitch.signature import HEADER, sign
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.service import Storage
 from infrastructure.settings import settings_from
-from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.hyperswitch import (
+    Behaviour,
+    HyperswitchConfig,
+    HyperswitchControl,
+    running_hyperswitch,
+)
 from infrastructure.simulators.selection import DATA
 from infrastructure.simulators.stripe.control_client import SimulatorControl
 from infrastructure.simulators.stripe.server import running_simulator
 
 WITHIN = 120.0
-"""Longest wait for a condition, in seconds: a busy machine can take a minute to start the ledger."""
+"""Longest wait for a condition, in seconds: a busy machine can take a minute to start the
+ledger."""
 POLL = 0.03
 DATABASE = "demo"
 PROGRAM = __package__.rpartition(".")[0]
@@ -43,7 +50,8 @@ class DemoFailed(Exception):
 
 
 class ServiceUnderTest:
-    """The ledger with real PostgreSQL, HTTP, signatures and processes. Only Stripe and the payment provider are simulated."""
+    """The ledger with real PostgreSQL, HTTP, signatures and processes. Only Stripe and the payment
+    provider are simulated."""
 
     control: SimulatorControl
     psp: HyperswitchControl
@@ -70,7 +78,9 @@ class ServiceUnderTest:
         psp_config = HyperswitchConfig(refunds=Behaviour("succeeded", REFUNDED_AFTER))
         _, self.psp = await self._stack.enter_async_context(running_hyperswitch(psp_config))
         port = _free_port()
-        await self.psp.webhook(url=f"http://127.0.0.1:{port}/webhooks/hyperswitch", secret=self._secret)
+        await self.psp.webhook(
+            url=f"http://127.0.0.1:{port}/webhooks/hyperswitch", secret=self._secret
+        )
         self._environment = {
             "DATABASE_URL": database_url,
             "STRIPE_API_BASE": self.control.url,
@@ -89,26 +99,43 @@ class ServiceUnderTest:
         self._stack.push_async_callback(self.stop)
         await self.start()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._stack.aclose()
 
     def _fresh_database(self) -> str:
         postgres = EmbeddedPostgres(DATA / "demo-postgres")
         self._stack.callback(postgres.release)
         with psycopg.connect(postgres.acquire(), autocommit=True) as connection:
-            connection.execute(SQL("drop database if exists {} with (force)").format(Identifier(DATABASE)))
+            connection.execute(
+                SQL("drop database if exists {} with (force)").format(Identifier(DATABASE))
+            )
             connection.execute(SQL("create database {}").format(Identifier(DATABASE)))
         return postgres.url(DATABASE)
 
-    # --- the ledger's process ---------------------------------------------------------------------------------------
+    # --- the ledger's process ---------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start the ledger and wait until it is ready."""
         log = (DATA / "demo.log").open("ab")
         self._stack.callback(log.close)
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "HYPERSWITCH_"))}
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("STRIPE_", "HYPERSWITCH_"))
+        }
         self._serving = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", PROGRAM, "serve", env={**clean, **self._environment}, stdout=log, stderr=log
+            sys.executable,
+            "-m",
+            PROGRAM,
+            "serve",
+            env={**clean, **self._environment},
+            stdout=log,
+            stderr=log,
         )
         await self.until(self._is_ready, "the ledger is ready")
 
@@ -129,17 +156,24 @@ class ServiceUnderTest:
     async def _is_ready(self) -> bool:
         assert self._serving is not None
         if self._serving.returncode is not None:
-            raise DemoFailed(f"The ledger ended with {self._serving.returncode}; see {DATA / 'demo.log'}.")
+            raise DemoFailed(
+                f"The ledger ended with {self._serving.returncode}; see {DATA / 'demo.log'}."
+            )
         try:
             return (await self.http.get("/readyz")).status_code == 200
         except httpx.TransportError:
             return False
 
-    # --- the marketplace and its payment provider -------------------------------------------------------------------
+    # --- the marketplace and its payment provider -------------------------------------------------
 
-    async def order(self, order_id: str, amount: int, *, payment_id: str | None = "", **shares: int) -> None:
-        """Record an order as the marketplace. A seller's account is named after the seller; `payment_id` None: unknown."""
-        named = [{"seller_id": s, "destination": f"acct_1{s}", "amount": a} for s, a in shares.items()]
+    async def order(
+        self, order_id: str, amount: int, *, payment_id: str | None = "", **shares: int
+    ) -> None:
+        """Record an order as the marketplace. A seller's account is named after the seller;
+        `payment_id` None: unknown."""
+        named = [
+            {"seller_id": s, "destination": f"acct_1{s}", "amount": a} for s, a in shares.items()
+        ]
         body = {"order_id": order_id, "currency": "EUR", "amount": amount, "shares": named}
         paid_by = f"pay_{order_id}" if payment_id == "" else payment_id
         await self.post("/v1/orders", body | ({"payment_id": paid_by} if paid_by else {}))
@@ -184,10 +218,14 @@ class ServiceUnderTest:
     async def buyer_pays(self, payment_id: str) -> None:
         """Confirm the payment at the payment provider, as the buyer's browser does."""
         key = {"api-key": "snd_of_the_checkout"}
-        async with httpx.AsyncClient(base_url=self.psp.url, headers=key, trust_env=False) as browser:
+        async with httpx.AsyncClient(
+            base_url=self.psp.url, headers=key, trust_env=False
+        ) as browser:
             (await browser.post(f"/payments/{payment_id}/confirm")).raise_for_status()
 
-    async def post(self, path: str, body: Json | bytes, headers: dict[str, str] | None = None) -> Json:
+    async def post(
+        self, path: str, body: Json | bytes, headers: dict[str, str] | None = None
+    ) -> Json:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {"Content-Type": "application/json", **(headers or {})}
         answer = await self.http.post(path, content=content, headers=given)
@@ -198,9 +236,11 @@ class ServiceUnderTest:
 
     async def retry(self, transfer_id: str) -> None:
         """Make a transfer due now, as an operator."""
-        await self.post(f"/v1/transfers/{transfer_id}/retry", {"actor": "demo", "reason": "the outage is over"})
+        await self.post(
+            f"/v1/transfers/{transfer_id}/retry", {"actor": "demo", "reason": "the outage is over"}
+        )
 
-    # --- reads ------------------------------------------------------------------------------------------------------
+    # --- reads ------------------------------------------------------------------------------------
 
     async def transfers(self, order_id: str) -> list[Json]:
         """Read the transfers of an order, sorted by seller."""
@@ -216,7 +256,11 @@ class ServiceUnderTest:
 
     async def history(self, transfer_id: str) -> list[Json]:
         """Read the audit trail of a transfer."""
-        facts: list[Json] = (await self.http.get(f"/v1/transfers/{transfer_id}/history")).raise_for_status().json()["data"]
+        facts: list[Json] = (
+            (await self.http.get(f"/v1/transfers/{transfer_id}/history"))
+            .raise_for_status()
+            .json()["data"]
+        )
         return facts
 
     async def reached(self, order_id: str, *statuses: str) -> list[Json]:
@@ -233,7 +277,9 @@ class ServiceUnderTest:
         deadline = time.monotonic() + WITHIN
         while not await condition():
             if time.monotonic() > deadline:
-                raise DemoFailed(f"After {WITHIN:.0f} s this has not happened: {what}. See {DATA / 'demo.log'}.")
+                raise DemoFailed(
+                    f"After {WITHIN:.0f} s this has not happened: {what}. See {DATA / 'demo.log'}."
+                )
             await asyncio.sleep(POLL)
 
     def storage(self) -> AbstractAsyncContextManager[Storage]:

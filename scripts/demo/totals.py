@@ -28,7 +28,9 @@ def totals_by_seller(stripe: Json, ours: Sequence[Json]) -> list[SellerTotals]:
     back_stripe: Counter[str] = Counter()
     for transfer in stripe["transfers"]:
         sent_stripe[transfer["destination"]] += transfer["amount"]
-        back_stripe[transfer["destination"]] += sum(reversal["amount"] for reversal in transfer["reversals"])
+        back_stripe[transfer["destination"]] += sum(
+            reversal["amount"] for reversal in transfer["reversals"]
+        )
     known = {transfer["id"] for transfer in stripe["transfers"]}
     sent_ours: Counter[str] = Counter()
     back_ours: Counter[str] = Counter()
@@ -37,7 +39,12 @@ def totals_by_seller(stripe: Json, ours: Sequence[Json]) -> list[SellerTotals]:
             sent_ours[row["destination"]] += row["amount"]
             back_ours[row["destination"]] += row["amount_reversed"]
     sellers = sorted({*sent_stripe, *sent_ours})
-    return [SellerTotals(s.removeprefix("acct_1"), sent_stripe[s], sent_ours[s], back_stripe[s], back_ours[s]) for s in sellers]
+    return [
+        SellerTotals(
+            s.removeprefix("acct_1"), sent_stripe[s], sent_ours[s], back_stripe[s], back_ours[s]
+        )
+        for s in sellers
+    ]
 
 
 def duplicates(stripe: Json) -> list[str]:

@@ -1,4 +1,5 @@
-"""Queries before the append of a webhook: one for the order, one for its streams, one for its transfers."""
+"""Queries before the append of a webhook: one for the order, one for its streams, one for its
+transfers."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +19,13 @@ from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage, in_memory
 
-REFUND = {"refund_id": "ref_1", "payment_id": "pay_1", "amount": 400, "currency": "EUR", "status": "succeeded"}
+REFUND = {
+    "refund_id": "ref_1",
+    "payment_id": "pay_1",
+    "amount": 400,
+    "currency": "EUR",
+    "status": "succeeded",
+}
 DISPUTE = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "400", "currency": "EUR"}
 STRIPES = {"id": "re_1", "amount": 400, "currency": "eur", "charge": "pi_1"}
 
@@ -64,7 +71,10 @@ async def paid(commands: Commands, payment_id: str) -> None:
 async def test_webhook_makes_three_queries_before_its_append(
     storage: Storage, provider: str, event_type: str, content: dict[str, object]
 ) -> None:
-    await paid(commands_on(storage.ledger, storage.directory, DatabaseClock()), "pay_1" if provider == "hyperswitch" else "pi_1")
+    await paid(
+        commands_on(storage.ledger, storage.directory, DatabaseClock()),
+        "pay_1" if provider == "hyperswitch" else "pi_1",
+    )
     calls: list[str] = []
     directory = Counted(storage.directory, calls)
     commands = commands_on(Counted(storage.ledger, calls), directory, DatabaseClock())  # type: ignore[arg-type]  # a proxy
@@ -74,8 +84,14 @@ async def test_webhook_makes_three_queries_before_its_append(
         **HyperswitchDisputes(commands, directory, policy).handlers(),  # type: ignore[arg-type]  # a proxy
         **StripeRefundsDisputes(commands, directory, objects, policy).handlers(),  # type: ignore[arg-type]  # a proxy
     }
-    about = {"content": {"object": content}} if provider == "hyperswitch" else {"data": {"object": content}}
-    body = json.dumps({"id": "evt_1", "type": event_type, "event_id": "evt_1", "event_type": event_type, **about}).encode()
+    about = (
+        {"content": {"object": content}}
+        if provider == "hyperswitch"
+        else {"data": {"object": content}}
+    )
+    body = json.dumps(
+        {"id": "evt_1", "type": event_type, "event_id": "evt_1", "event_type": event_type, **about}
+    ).encode()
     await storage.inbox.put(provider, "evt_1", event_type, body, await storage.now())
     assert await handlers[event_type](StoredEvent(1, provider, "evt_1", event_type, body)) == DONE
     assert calls == ["find_order", "load", "load", "append"]

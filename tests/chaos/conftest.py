@@ -1,4 +1,5 @@
-"""Fixtures of the end-to-end tests, and locks that stop PostgreSQL statements at a chosen moment."""
+"""Fixtures of the end-to-end tests, and locks that stop PostgreSQL statements at a chosen
+moment."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,8 @@ WAITING = """
 
 
 class DatabaseLocks:
-    """Stops the ledger's statements in PostgreSQL: a process that waits for one of them can be killed exactly there."""
+    """Stops the ledger's statements in PostgreSQL: a process that waits for one of them can be
+    killed exactly there."""
 
     def __init__(self, view: LedgerView) -> None:
         self._view = view
@@ -38,7 +40,9 @@ class DatabaseLocks:
         """Stop reservations for this endpoint: claimed transfers wait before their intent."""
         async with await self._session() as session, session.transaction():
             await session.execute(
-                "insert into pace values (%s, now()) on conflict (endpoint) do update set next_at = now()", (endpoint,)
+                "insert into pace values (%s, now()) on conflict (endpoint) do update set "
+                "next_at = now()",
+                (endpoint,),
             )
             yield
 
@@ -60,7 +64,9 @@ class DatabaseLocks:
         """Wait until PostgreSQL has finished the statements of killed clients."""
 
         async def gone() -> bool:
-            alive = await self._view.select("select from pg_stat_activity where pid = any(%s) and state = 'active'", sessions)
+            alive = await self._view.select(
+                "select from pg_stat_activity where pid = any(%s) and state = 'active'", sessions
+            )
             return not alive
 
         await eventually(gone, "the statements of the dead have ended")

@@ -1,4 +1,5 @@
-"""Drain after SIGTERM: no new call begins, calls under way are recorded, and the process exits with 0."""
+"""Drain after SIGTERM: no new call begins, calls under way are recorded, and the process exits with
+0."""
 
 import signal
 
@@ -25,7 +26,9 @@ async def refund(system: SystemUnderTest, name: str, order_id: str) -> None:
         await LedgerCaller(storage).refund(name, order_id, 1_000)
 
 
-async def with_a_call_on_its_way(processes: Processes, system: SystemUnderTest, command: str, **changes: str) -> LedgerProcess:
+async def with_a_call_on_its_way(
+    processes: Processes, system: SystemUnderTest, command: str, **changes: str
+) -> LedgerProcess:
     """Start a process whose reversal of o1 is at Stripe and unanswered."""
     process: LedgerProcess = await processes.start(command, **changes)
     await system.stripe.hold(REVERSE, on_disconnect="execute")
@@ -36,13 +39,19 @@ async def with_a_call_on_its_way(processes: Processes, system: SystemUnderTest, 
 
 async def row_version(view: LedgerView, order_id: str) -> object:
     """Changes with every update of the row, a lease included."""
-    (row,) = await view.select("select xmin::text from seller_transfers where order_id = %s", order_id)
+    (row,) = await view.select(
+        "select xmin::text from seller_transfers where order_id = %s", order_id
+    )
     return row["xmin"]
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 async def test_sigterm_records_the_call_in_flight(
-    processes: Processes, system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView, command: str
+    processes: Processes,
+    system: SystemUnderTest,
+    stripe: SimulatorControl,
+    view: LedgerView,
+    command: str,
 ) -> None:
     await two_paid_orders(system)
     process = await with_a_call_on_its_way(processes, system, command)
@@ -56,7 +65,12 @@ async def test_sigterm_records_the_call_in_flight(
     await process.said("drained")
     (done,), (left,) = await view.transfers("o1"), await view.transfers("o2")
     assert (done.status, left.status) == ("reversed", "reversal_pending")
-    assert await view.story(left.transfer_id) == ["Created", "CallStarted", "Completed", "ReversalRequested"]
+    assert await view.story(left.transfer_id) == [
+        "Created",
+        "CallStarted",
+        "Completed",
+        "ReversalRequested",
+    ]
     assert len(await stripe.requests(REVERSE)) == 1
     assert await row_version(view, "o2") == untouched  # not even leased
     assert await view.select("select from seller_transfers where leased_by is not null") == []
@@ -65,7 +79,9 @@ async def test_sigterm_records_the_call_in_flight(
     await view.reached("o2", "reversed")
 
 
-async def test_unanswered_call_does_not_delay_the_exit(processes: Processes, system: SystemUnderTest, view: LedgerView) -> None:
+async def test_unanswered_call_does_not_delay_the_exit(
+    processes: Processes, system: SystemUnderTest, view: LedgerView
+) -> None:
     await two_paid_orders(system)
     process = await with_a_call_on_its_way(processes, system, "serve", STRIPE_TIMEOUT="2s")
     process.send(signal.SIGTERM)

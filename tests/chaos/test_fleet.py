@@ -1,4 +1,5 @@
-"""Many processes on one database: killed in turn, restarted in turn, and held to Stripe's rate limit."""
+"""Many processes on one database: killed in turn, restarted in turn, and held to Stripe's rate
+limit."""
 
 import asyncio
 import contextlib
@@ -35,11 +36,15 @@ async def paid_orders(caller: LedgerCaller, many: Sequence[str]) -> None:
 
 async def refund_all(caller: LedgerCaller, many: Sequence[str]) -> None:
     for start in range(0, len(many), AT_ONCE):
-        await asyncio.gather(*(caller.refund(f"r_{o}", o, 1_000) for o in many[start : start + AT_ONCE]))
+        await asyncio.gather(
+            *(caller.refund(f"r_{o}", o, 1_000) for o in many[start : start + AT_ONCE])
+        )
 
 
 async def count_of(view: LedgerView, status: str) -> int:
-    (row,) = await view.select("select count(*) as n from seller_transfers where status = %s", status)
+    (row,) = await view.select(
+        "select count(*) as n from seller_transfers where status = %s", status
+    )
     return int(row["n"])
 
 
@@ -51,7 +56,9 @@ async def all_are(view: LedgerView, status: str, number: int) -> None:
 
 
 @asynccontextmanager
-async def killed_each_second(processes: Processes, fleet: list[LedgerProcess]) -> AsyncIterator[None]:
+async def killed_each_second(
+    processes: Processes, fleet: list[LedgerProcess]
+) -> AsyncIterator[None]:
     """Kill the processes in turn, one a second, and replace each."""
 
     async def kill() -> None:
@@ -82,7 +89,11 @@ async def test_killed_workers_execute_each_call_once(
             await refund_all(LedgerCaller(storage), many)
             await all_are(view, "reversed", len(many))
     for operation in (CREATE, REVERSE):
-        executed = [call for call in await stripe.requests(operation) if call["status"] == 200 and not call["replayed"]]
+        executed = [
+            call
+            for call in await stripe.requests(operation)
+            if call["status"] == 200 and not call["replayed"]
+        ]
         assert len({call["key"] for call in executed}) == len(executed) == len(many)
     held = (await stripe.ledger())["transfers"]
     assert [len(transfer["reversals"]) for transfer in held] == [1] * len(many)
@@ -109,8 +120,12 @@ async def test_rolling_restart_leaves_no_call_unknown(
         await refunds
         await all_are(view, "reversed", len(many))
     calls = await stripe.requests(REVERSE)
-    assert len({call["key"] for call in calls}) == len(calls) == len(many), "each call was made once"
-    (unknown,) = await view.select("select count(*) as n from seller_transfers where retry_count > 0")
+    assert len({call["key"] for call in calls}) == len(calls) == len(many), (
+        "each call was made once"
+    )
+    (unknown,) = await view.select(
+        "select count(*) as n from seller_transfers where retry_count > 0"
+    )
     assert unknown["n"] == 0
 
 
@@ -142,7 +157,9 @@ async def test_three_processes_use_stripes_limit_fully(
     calls = await stripe.requests(REVERSE)
     refused = [call for call in calls if call["status"] == 429]
     used = len(calls) / (calls[-1]["at"] - calls[0]["at"]) / LIMIT
-    log.info("%.1f %% of the limit used, %s of %s calls refused", 100 * used, len(refused), len(calls))
+    log.info(
+        "%.1f %% of the limit used, %s of %s calls refused", 100 * used, len(refused), len(calls)
+    )
     assert used >= 0.95
     assert len(refused) < 0.01 * len(calls)
     for process in fleet:

@@ -1,4 +1,5 @@
-"""Frozen process: it comes back after another process has taken over its lease, and does no harm."""
+"""Frozen process: it comes back after another process has taken over its lease, and does no
+harm."""
 
 import signal
 

@@ -1,7 +1,8 @@
 """kill -9 of a serving ledger at every point of one call, for payments and for reversals.
 
-Each time a second ledger takes over when the lease of the killed one has run out. Then Stripe holds exactly one object, and
-the row says so. No point is reached by luck: Stripe or PostgreSQL stops the ledger there, and the test checks it.
+Each time a second ledger takes over when the lease of the killed one has run out. Then Stripe holds
+exactly one object, and the row says so. No point is reached by luck: Stripe or PostgreSQL stops the
+ledger there, and the test checks it.
 """
 
 import asyncio
@@ -30,9 +31,20 @@ class CallUnderTest:
     """One call that is about to be made: the payment of an order, or the reversal of a paid one."""
 
     def __init__(
-        self, operation: str, processes: Processes, stripe: SimulatorControl, view: LedgerView, locks: DatabaseLocks
+        self,
+        operation: str,
+        processes: Processes,
+        stripe: SimulatorControl,
+        view: LedgerView,
+        locks: DatabaseLocks,
     ) -> None:
-        self.operation, self.processes, self.stripe, self.view, self.locks = operation, processes, stripe, view, locks
+        self.operation, self.processes, self.stripe, self.view, self.locks = (
+            operation,
+            processes,
+            stripe,
+            view,
+            locks,
+        )
         self.process: LedgerProcess
         self.web: LedgerClient
 
@@ -69,13 +81,25 @@ class CallUnderTest:
     async def calls(self) -> list[Json]:
         """Return the calls that arrived at Stripe."""
         transfer_id = transfer_stream("o1", "anna")
-        name = f"reversal:{reversal_name(transfer_id, 'r1')}:" if self.operation == REVERSE else f"transfer:{transfer_id}:"
-        return [post for post in await self.stripe.requests(self.operation) if post["key"].startswith(name)]
+        name = (
+            f"reversal:{reversal_name(transfer_id, 'r1')}:"
+            if self.operation == REVERSE
+            else f"transfer:{transfer_id}:"
+        )
+        return [
+            post
+            for post in await self.stripe.requests(self.operation)
+            if post["key"].startswith(name)
+        ]
 
     async def objects(self) -> int:
         """Count the objects of this operation in Stripe's books."""
         held = [t for t in (await self.stripe.ledger())["transfers"] if t["transfer_group"] == "o1"]
-        return len(held) if self.operation == CREATE else sum(len(theirs["reversals"]) for theirs in held)
+        return (
+            len(held)
+            if self.operation == CREATE
+            else sum(len(theirs["reversals"]) for theirs in held)
+        )
 
     async def assert_done_once(self) -> None:
         """Check that Stripe holds one object and that all calls had one idempotency key."""
@@ -83,7 +107,8 @@ class CallUnderTest:
         assert len({post["key"] for post in await self.calls()}) == 1
 
     async def assert_the_next_ledger_works(self) -> None:
-        """Check that the next ledger claims both kinds of work, so that any call it would repeat has been made."""
+        """Check that the next ledger claims both kinds of work, so that any call it would repeat
+        has been made."""
         await self.process.said("serving")
         self.web = await self.processes.talk(self.process)
         await self.web.order("o2", 1_000, bert=900)
@@ -105,7 +130,11 @@ class CallUnderTest:
 
 @pytest.fixture(params=[REVERSE, CREATE])
 async def call(
-    request: pytest.FixtureRequest, processes: Processes, stripe: SimulatorControl, view: LedgerView, locks: DatabaseLocks
+    request: pytest.FixtureRequest,
+    processes: Processes,
+    stripe: SimulatorControl,
+    view: LedgerView,
+    locks: DatabaseLocks,
 ) -> CallUnderTest:
     return CallUnderTest(request.param, processes, stripe, view, locks)
 
@@ -227,5 +256,7 @@ async def test_usual_lease_is_taken_over_within_ten_seconds(
     await call.kill()
     killed = monotonic()
     await call.restart(LEDGER_LEASE="10s")
-    assert monotonic() - killed < DEFAULT_LEASE + 6  # what one call takes, on a machine that does other things as well
+    assert (
+        monotonic() - killed < DEFAULT_LEASE + 6
+    )  # what one call takes, on a machine that does other things as well
     await call.assert_done_once()

@@ -6,7 +6,12 @@ import pytest
 
 from domain.identity import refund_stream
 from domain.refund.facts import CallStarted
-from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.hyperswitch import (
+    Behaviour,
+    HyperswitchConfig,
+    HyperswitchControl,
+    running_hyperswitch,
+)
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.chaos.conftest import DatabaseLocks
 from tests.e2e.conftest import Processes
@@ -20,7 +25,10 @@ APPEND = "select ledger_append"
 @pytest.fixture
 async def psp() -> AsyncIterator[HyperswitchControl]:
     """Run a PSP at which refunds succeed at once and never exceed the payments."""
-    async with running_hyperswitch(HyperswitchConfig(refunds=Behaviour("succeeded"))) as (_, control):
+    async with running_hyperswitch(HyperswitchConfig(refunds=Behaviour("succeeded"))) as (
+        _,
+        control,
+    ):
         yield control
         assert (await control.ledger())["violations"] == []
 
@@ -28,8 +36,19 @@ async def psp() -> AsyncIterator[HyperswitchControl]:
 class RefundUnderTest:
     """A paid order of two sellers and a refund of it, with ledgers that are killed and replaced."""
 
-    def __init__(self, processes: Processes, refund_view: RefundView, stripe: SimulatorControl, locks: DatabaseLocks) -> None:
-        self.processes, self.refund_view, self.stripe, self.locks = processes, refund_view, stripe, locks
+    def __init__(
+        self,
+        processes: Processes,
+        refund_view: RefundView,
+        stripe: SimulatorControl,
+        locks: DatabaseLocks,
+    ) -> None:
+        self.processes, self.refund_view, self.stripe, self.locks = (
+            processes,
+            refund_view,
+            stripe,
+            locks,
+        )
         self.process: LedgerProcess
 
     async def open(self) -> None:
@@ -42,7 +61,9 @@ class RefundUnderTest:
 
     async def start(self) -> LedgerClient:
         self.process = await self.processes.start(HYPERSWITCH_BASE_URL=self.refund_view.psp.url)
-        await self.refund_view.psp.webhook(url=f"{self.process.url}/webhooks/hyperswitch", secret=SECRET)
+        await self.refund_view.psp.webhook(
+            url=f"{self.process.url}/webhooks/hyperswitch", secret=SECRET
+        )
         return await self.processes.talk(self.process)
 
     async def ask(self) -> None:
@@ -50,12 +71,16 @@ class RefundUnderTest:
         (await self.web.http.post("/v1/refunds", json=body)).raise_for_status()
 
     async def assert_done_once(self) -> None:
-        """Check for one refund at the PSP, one reversal per seller at Stripe, and one key and body in all calls."""
+        """Check for one refund at the PSP, one reversal per seller at Stripe, and one key and body
+        in all calls."""
         await self.refund_view.reached("succeeded")
         await self.refund_view.view.reached("o1", "reversed", "reversed")
         assert await self.refund_view.amounts() == [("r1", 1_000, "succeeded")]
         theirs = (await self.stripe.ledger())["transfers"]
-        assert [[one["amount"] for one in transfer["reversals"]] for transfer in theirs] in ([[500], [300]], [[300], [500]])
+        assert [[one["amount"] for one in transfer["reversals"]] for transfer in theirs] in (
+            [[500], [300]],
+            [[300], [500]],
+        )
         assert len({(call["key"], call["body"]) for call in await self.refund_view.calls()}) == 1
 
     async def intents(self) -> int:
@@ -65,7 +90,11 @@ class RefundUnderTest:
 
 @pytest.fixture
 async def refund(
-    processes: Processes, psp: HyperswitchControl, view: LedgerView, stripe: SimulatorControl, locks: DatabaseLocks
+    processes: Processes,
+    psp: HyperswitchControl,
+    view: LedgerView,
+    stripe: SimulatorControl,
+    locks: DatabaseLocks,
 ) -> RefundUnderTest:
     refund = RefundUnderTest(processes, RefundView(psp, view), stripe, locks)
     await refund.open()
@@ -73,7 +102,9 @@ async def refund(
 
 
 @pytest.mark.parametrize("webhook", ["arrives", "is lost"])
-async def test_kill_between_acknowledgement_and_commit(refund: RefundUnderTest, webhook: str) -> None:
+async def test_kill_between_acknowledgement_and_commit(
+    refund: RefundUnderTest, webhook: str
+) -> None:
     if webhook == "is lost":
         await refund.refund_view.psp.webhook(knobs={"drop": ["refund_*"]})
     else:

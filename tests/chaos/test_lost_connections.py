@@ -16,7 +16,10 @@ AT_ONCE = 8
 LEDGERS_AT_WORK = ("serve", "worker", "worker")
 PAUSE = 0.02
 """Seconds between two kills: time to write, or no statement would be interrupted."""
-LEDGERS = "select pid from pg_stat_activity where datname = current_database() and application_name <> 'view' order by pid"
+LEDGERS = (
+    "select pid from pg_stat_activity where datname = current_database() and application_name <> "
+    "'view' order by pid"
+)
 
 
 async def paid_orders(web: LedgerClient, view: LedgerView) -> list[str]:
@@ -24,7 +27,9 @@ async def paid_orders(web: LedgerClient, view: LedgerView) -> list[str]:
     await at_once([pay(web, order_id) for order_id in orders])
 
     async def all_completed() -> bool:
-        (row,) = await view.select("select count(*) from seller_transfers where status = 'completed'")
+        (row,) = await view.select(
+            "select count(*) from seller_transfers where status = 'completed'"
+        )
         return bool(row["count"] == REFUNDS)
 
     await view.until(all_completed, "all orders are paid", patience=60)
@@ -48,7 +53,12 @@ async def at_once(calls: list[Coroutine[object, object, object]]) -> None:
 
 async def insist(web: LedgerClient, order_id: str) -> int:
     """Deliver the webhook until the ledger answers 200; return the number of deliveries."""
-    delivery = signed(f"evt_{order_id}", "refund_succeeded", "refund_details", refund(f"r_{order_id}", order_id, 1_000))
+    delivery = signed(
+        f"evt_{order_id}",
+        "refund_succeeded",
+        "refund_details",
+        refund(f"r_{order_id}", order_id, 1_000),
+    )
     for attempt in range(1, 1_000):
         try:
             if (await web.post(delivery)).status_code == 200:
@@ -66,7 +76,9 @@ async def cut(view: LedgerView) -> int:
         while cut < KILLS:
             pids = [row["pid"] for row in await view.select(LEDGERS)]
             if pids:
-                (row,) = await view.select("select pg_terminate_backend(%s) as cut", chance.choice(pids))
+                (row,) = await view.select(
+                    "select pg_terminate_backend(%s) as cut", chance.choice(pids)
+                )
                 cut += row["cut"]
             await asyncio.sleep(PAUSE)
     return cut
@@ -80,7 +92,9 @@ async def reversed_rows(view: LedgerView) -> int:
 async def test_cut_connections_lose_and_double_no_refund(
     processes: Processes, stripe: SimulatorControl, view: LedgerView
 ) -> None:
-    serving, *_ = await asyncio.gather(*(processes.start(command, STRIPE_MAX_RPS="40") for command in LEDGERS_AT_WORK))
+    serving, *_ = await asyncio.gather(
+        *(processes.start(command, STRIPE_MAX_RPS="40") for command in LEDGERS_AT_WORK)
+    )
     web = await processes.talk(serving)
     orders = await paid_orders(web, view)
     killing = asyncio.create_task(cut(view))
@@ -94,4 +108,6 @@ async def test_cut_connections_lose_and_double_no_refund(
     await view.until(all_reversed, "all refunds are back", patience=60)
     held = (await stripe.ledger())["transfers"]
     assert sorted(theirs["transfer_group"] for theirs in held) == sorted(orders)
-    assert [[reversal["amount"] for reversal in theirs["reversals"]] for theirs in held] == [[600]] * REFUNDS
+    assert [[reversal["amount"] for reversal in theirs["reversals"]] for theirs in held] == [
+        [600]
+    ] * REFUNDS

@@ -12,7 +12,9 @@ from tests.support.expected_books import books_agree
 from tests.support.ledger_view import LedgerView, eventually
 from tests.support.service import CREATE, QUICK, REVERSE, LedgerCaller, SystemUnderTest
 
-ENDLESS = WorkSettings(max_retries=1_000, backoff_base=QUICK.backoff_base, backoff_max=QUICK.backoff_max)
+ENDLESS = WorkSettings(
+    max_retries=1_000, backoff_base=QUICK.backoff_base, backoff_max=QUICK.backoff_max
+)
 ORDERS = ["o1", "o2", "o3"]
 
 
@@ -25,15 +27,23 @@ async def lead_to(operation: str, system: SystemUnderTest, caller: LedgerCaller)
             await caller.order(order_id, 1_000, anna=900)
     await system.stripe.hold(operation, point="after_commit", times=len(ORDERS))
     for order_id in ORDERS:
-        await (caller.refund(f"r_{order_id}", order_id, 1_000) if operation == REVERSE else caller.pay(order_id))
+        await (
+            caller.refund(f"r_{order_id}", order_id, 1_000)
+            if operation == REVERSE
+            else caller.pay(order_id)
+        )
     await system.stripe.wait_until_held(operation, len(ORDERS))
 
 
 @pytest.mark.parametrize("operation", [CREATE, REVERSE])
-async def test_stripes_earlier_work_is_not_repeated(settings: Settings, view: LedgerView, tmp_path: Path, operation: str) -> None:
+async def test_stripes_earlier_work_is_not_repeated(
+    settings: Settings, view: LedgerView, tmp_path: Path, operation: str
+) -> None:
     books = tmp_path / "books.sqlite3"
     async with simulator_process(state_file=books) as first, SimulatorControl(first.url) as stripe:
-        settings = replace(settings, stripe_api_base=first.url, transfers=ENDLESS, reversals=ENDLESS)
+        settings = replace(
+            settings, stripe_api_base=first.url, transfers=ENDLESS, reversals=ENDLESS
+        )
         system = SystemUnderTest(settings, view, stripe)
         async with system.at_work() as caller:
             await lead_to(operation, system, caller)
@@ -45,9 +55,14 @@ async def test_stripes_earlier_work_is_not_repeated(settings: Settings, view: Le
                     await view.reached(order_id, status)
                 await books_agree(stripe, view.pool)
                 held = (await stripe.ledger())["transfers"]
-                assert [len(theirs["reversals"]) for theirs in held] == [int(operation == REVERSE)] * len(ORDERS)
+                assert [len(theirs["reversals"]) for theirs in held] == [
+                    int(operation == REVERSE)
+                ] * len(ORDERS)
                 assert all(call["replayed"] for call in await stripe.requests(operation))
 
 
 async def tried_again(view: LedgerView) -> bool:
-    return all(row["retry_count"] >= 3 for row in await view.select("select retry_count from seller_transfers"))
+    return all(
+        row["retry_count"] >= 3
+        for row in await view.select("select retry_count from seller_transfers")
+    )

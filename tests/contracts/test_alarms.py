@@ -15,7 +15,11 @@ async def test_repeated_alarm_is_one_with_the_latest_text(storage: Storage) -> N
 
 
 async def test_alarms_of_one_subject_end_together(storage: Storage) -> None:
-    for kind, subject in (("refund_disagrees", "e1"), ("webhook_parked_too_long", "e1"), ("refund_disagrees", "e2")):
+    for kind, subject in (
+        ("refund_disagrees", "e1"),
+        ("webhook_parked_too_long", "e1"),
+        ("refund_disagrees", "e2"),
+    ):
         await storage.alarms.raise_alarm(kind, subject, "why")
     await storage.alarms.clear_all("e1")
     assert await raised(storage) == [("refund_disagrees", "e2", "why")]

@@ -40,7 +40,11 @@ async def test_event_is_stored_once_with_its_first_body(storage: Storage) -> Non
     assert await put(storage, body=b"\x00 one")
     assert not await put(storage, body=b"two")
     (event,) = await claimed(storage)
-    assert (event.provider, event.event_id, event.event_type) == ("hyperswitch", "evt_1", "refund_succeeded")
+    assert (event.provider, event.event_id, event.event_type) == (
+        "hyperswitch",
+        "evt_1",
+        "refund_succeeded",
+    )
     assert (bytes(event.body), event.received_at, event.attempts) == (b"\x00 one", NOW, 0)
 
 
@@ -65,14 +69,22 @@ async def test_leased_event_has_one_holder(storage: Storage) -> None:
 
 
 async def test_claim_returns_the_database_time(storage: Storage) -> None:
-    before, claim, after = await storage.now(), await storage.inbox.claim("w", 10, LEASE), await storage.now()
+    before, claim, after = (
+        await storage.now(),
+        await storage.inbox.claim("w", 10, LEASE),
+        await storage.now(),
+    )
     assert before <= claim.now <= after
 
 
 @pytest.mark.parametrize("close", ["ignore", "bury"])
 async def test_closed_event_stays_closed(storage: Storage, close: str) -> None:
     inbox_id = await the_one(storage)
-    await (storage.inbox.ignore({inbox_id: "why"}) if close == "ignore" else storage.inbox.bury(inbox_id, "why"))
+    await (
+        storage.inbox.ignore({inbox_id: "why"})
+        if close == "ignore"
+        else storage.inbox.bury(inbox_id, "why")
+    )
     assert await storage.inbox.next_due() is None
     await storage.inbox.park(inbox_id, "order:o1", await storage.now(), "too late")
     await storage.inbox.retry_later(inbox_id, await storage.now(), "too late", True)
@@ -108,12 +120,16 @@ async def test_parked_event_comes_back_when_its_order_exists(storage: Storage) -
 async def register(storage: Storage, order_id: str, payment_id: str | None = None) -> None:
     commands = commands_on(storage.ledger, storage.directory, DatabaseClock())
     shares = [Share(seller_id="anna", destination="acct_anna", amount=900)]
-    await commands.orders.register(order_id=order_id, currency="EUR", amount=1_000, shares=shares, payment_id=payment_id)
+    await commands.orders.register(
+        order_id=order_id, currency="EUR", amount=1_000, shares=shares, payment_id=payment_id
+    )
 
 
 @pytest.mark.parametrize("subject", ["order:o1", "payment:pay_1"])
 @pytest.mark.parametrize("parked_before", [False, True])
-async def test_event_parked_after_its_order_came_is_due_at_once(storage: Storage, subject: str, parked_before: bool) -> None:
+async def test_event_parked_after_its_order_came_is_due_at_once(
+    storage: Storage, subject: str, parked_before: bool
+) -> None:
     inbox_id = await the_one(storage)
     later = await storage.now() + HOUR
     if parked_before:
@@ -134,7 +150,9 @@ async def test_unrelated_append_releases_no_parked_event(storage: Storage) -> No
 
 
 @pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
-async def test_only_the_events_own_failure_is_counted(storage: Storage, counted: bool, attempts: int) -> None:
+async def test_only_the_events_own_failure_is_counted(
+    storage: Storage, counted: bool, attempts: int
+) -> None:
     inbox_id = await the_one(storage)
     due_at = await storage.now() + HOUR
     await storage.inbox.retry_later(inbox_id, due_at, "not now", counted)

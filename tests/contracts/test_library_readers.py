@@ -1,6 +1,7 @@
 """The readers of `eventsourcing` on our table; its writer is refused.
 
-A program can point an `Application` at the ledger: repository, notification log and subscription work.
+A program can point an `Application` at the ledger: repository, notification log and subscription
+work.
 """
 
 import asyncio
@@ -73,7 +74,9 @@ async def save(store: EventStore, app: Ledger, *accounts: Account) -> int:
     for account in accounts:
         for new in account.collect_events():
             mapped = app.mapper.to_stored_event(new)
-            stored.append(StoredFact(account.id, mapped.originator_version, mapped.topic, mapped.state))
+            stored.append(
+                StoredFact(account.id, mapped.originator_version, mapped.topic, mapped.state)
+            )
     return await store.append(stored)
 
 
@@ -105,7 +108,9 @@ async def test_notification_log_has_our_positions(store: EventStore, app: Ledger
         (3, ada.id, "test.account.paid"),
     ]
     assert [n.id for n in app.notification_log.select(start=2, limit=1)] == [2]
-    assert [n.id for n in app.notification_log.select(start=1, limit=9, topics=["test.account.paid"])] == [3]
+    assert [
+        n.id for n in app.notification_log.select(start=1, limit=9, topics=["test.account.paid"])
+    ] == [3]
     assert app.recorder.max_notification_id() == 3
 
 

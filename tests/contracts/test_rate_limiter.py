@@ -1,4 +1,5 @@
-"""Contract of `RateLimiter`: all processes stay under one rate, which falls when Stripe refuses and rises again."""
+"""Contract of `RateLimiter`: all processes stay under one rate, which falls when Stripe refuses and
+rises again."""
 
 import asyncio
 from datetime import timedelta
@@ -70,7 +71,9 @@ async def test_simultaneous_refusals_slow_down_once(storage: Storage) -> None:
     rate_limiter = storage.new_rate_limiter(RATE)
     await rate_limiter.slow_down("transfers")
     await asyncio.gather(*(rate_limiter.slow_down("reversals") for _ in range(8)))
-    assert await distance(rate_limiter, "reversals") == pytest.approx(await distance(rate_limiter, "transfers"), rel=0.05)
+    assert await distance(rate_limiter, "reversals") == pytest.approx(
+        await distance(rate_limiter, "transfers"), rel=0.05
+    )
 
 
 async def test_separate_refusals_slow_down_but_never_stop(storage: Storage) -> None:

@@ -13,7 +13,16 @@ from typing import Protocol
 import pytest
 
 from application.gateways import TransferGateway
-from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.outcome import (
+    Hindrance,
+    LookUpFailed,
+    NotAtStripe,
+    NotExecuted,
+    Outcome,
+    Rejected,
+    Succeeded,
+    Unknown,
+)
 from domain.provider_call.request_body import TransferBody
 from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
 from infrastructure.stripe.gateway import StripeGateway
@@ -25,13 +34,15 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class GatewayUnderTest(Protocol):
-    """A gateway and control of the Stripe behind it. A fault strikes the next call of its operation, once."""
+    """A gateway and control of the Stripe behind it. A fault strikes the next call of its
+    operation, once."""
 
     @property
     def gateway(self) -> TransferGateway: ...
 
     async def transfers(self) -> list[Json]:
-        """Return Stripe's own books: amount, currency, destination, metadata and reversals of every transfer, oldest first."""
+        """Return Stripe's own books: amount, currency, destination, metadata and reversals of every
+        transfer, oldest first."""
         ...
 
     async def calls(self) -> int:
@@ -70,25 +81,33 @@ class GatewayUnderTest(Protocol):
 class OnSimulator:
     """`StripeGateway` on the simulated Stripe, over real HTTP."""
 
-    def __init__(self, simulator: RunningSimulator, control: SimulatorControl, gateway: StripeGateway) -> None:
+    def __init__(
+        self, simulator: RunningSimulator, control: SimulatorControl, gateway: StripeGateway
+    ) -> None:
         self._simulator, self._control, self.gateway = simulator, control, gateway
 
     @classmethod
     @asynccontextmanager
     async def open(cls) -> AsyncIterator["OnSimulator"]:
         async with running_simulator() as (simulator, control):
-            async with StripeGateway("sk_test_contract", simulator.url, timeout=20, max_concurrency=20) as gateway:
+            async with StripeGateway(
+                "sk_test_contract", simulator.url, timeout=20, max_concurrency=20
+            ) as gateway:
                 yield cls(simulator, control, gateway)
             assert await control.violations() == []
 
     async def transfers(self) -> list[Json]:
-        return sorted((await self._control.ledger())["transfers"], key=lambda transfer: transfer["id"])
+        return sorted(
+            (await self._control.ledger())["transfers"], key=lambda transfer: transfer["id"]
+        )
 
     async def calls(self) -> int:
         return len(await self._control.requests())
 
     async def lose(self, operation: str, *, executed: bool) -> None:
-        await self._control.fault(f"reset_{'after' if executed else 'before'}_commit", operation, times=1)
+        await self._control.fault(
+            f"reset_{'after' if executed else 'before'}_commit", operation, times=1
+        )
 
     async def fail(self, operation: str, status: int) -> None:
         await self._control.fault("status", operation, times=1, status=status)
@@ -198,7 +217,10 @@ Move = tuple[str, Act, list[int], list[int]]
 
 async def moved(under_test: GatewayUnderTest) -> list[int]:
     """Return the amount of each transfer less its reversals."""
-    return [transfer["amount"] - transfer["amount_reversed"] for transfer in await under_test.transfers()]
+    return [
+        transfer["amount"] - transfer["amount_reversed"]
+        for transfer in await under_test.transfers()
+    ]
 
 
 @pytest.fixture(params=["create", "reverse"])
@@ -207,7 +229,12 @@ async def move(request: pytest.FixtureRequest, under_test: GatewayUnderTest) -> 
     if request.param == "create":
         return CREATE, lambda: under_test.gateway.create(body(), "k"), [], [1000]
     stripe_id = await paid(under_test)
-    return REVERSE, lambda: under_test.gateway.reverse(stripe_id, 400, "refund", "k", ours(1)), [1000], [600]
+    return (
+        REVERSE,
+        lambda: under_test.gateway.reverse(stripe_id, 400, "refund", "k", ours(1)),
+        [1000],
+        [600],
+    )
 
 
 async def test_successful_transfer_is_listed_as_requested(under_test: GatewayUnderTest) -> None:
@@ -238,7 +265,9 @@ async def test_repeated_key_moves_money_once(under_test: GatewayUnderTest, move:
 
 
 @pytest.mark.parametrize("executed", [True, False], ids=["executed", "not executed"])
-async def test_lost_answer_is_unknown_and_settled_by_its_key(under_test: GatewayUnderTest, move: Move, executed: bool) -> None:
+async def test_lost_answer_is_unknown_and_settled_by_its_key(
+    under_test: GatewayUnderTest, move: Move, executed: bool
+) -> None:
     operation, act, before, after = move
     await under_test.lose(operation, executed=executed)
     lost = await act()
@@ -251,7 +280,9 @@ async def test_lost_answer_is_unknown_and_settled_by_its_key(under_test: Gateway
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-async def test_failing_server_is_called_once(under_test: GatewayUnderTest, move: Move, status: int) -> None:
+async def test_failing_server_is_called_once(
+    under_test: GatewayUnderTest, move: Move, status: int
+) -> None:
     operation, act, before, _ = move
     await under_test.fail(operation, status)
     calls = await under_test.calls()
@@ -262,7 +293,8 @@ async def test_failing_server_is_called_once(under_test: GatewayUnderTest, move:
 
 
 @pytest.mark.parametrize(
-    ("status", "why"), [(401, Hindrance.UNAUTHORIZED), (403, Hindrance.FORBIDDEN), (429, Hindrance.RATE_LIMITED)]
+    ("status", "why"),
+    [(401, Hindrance.UNAUTHORIZED), (403, Hindrance.FORBIDDEN), (429, Hindrance.RATE_LIMITED)],
 )
 async def test_hindered_call_is_not_executed_and_repeatable(
     under_test: GatewayUnderTest, move: Move, status: int, why: Hindrance
@@ -297,7 +329,9 @@ async def test_key_of_a_running_call_is_in_use(under_test: GatewayUnderTest, mov
     assert await moved(under_test) == after
 
 
-async def test_cancelled_call_is_settled_by_its_key(under_test: GatewayUnderTest, move: Move) -> None:
+async def test_cancelled_call_is_settled_by_its_key(
+    under_test: GatewayUnderTest, move: Move
+) -> None:
     operation, act, _, after = move
     await under_test.hold(operation)
     call = asyncio.create_task(act())
@@ -342,7 +376,11 @@ async def test_stored_refusal_repeats_until_a_new_key(under_test: GatewayUnderTe
 async def test_validation_error_keeps_its_key(under_test: GatewayUnderTest) -> None:
     refused = await under_test.gateway.create(body(destination="acct_missing"), "k")
     assert isinstance(refused, Rejected)
-    assert (refused.code, refused.param, refused.stored) == ("resource_missing", "destination", False)
+    assert (refused.code, refused.param, refused.stored) == (
+        "resource_missing",
+        "destination",
+        False,
+    )
     assert isinstance(await under_test.gateway.create(body(), "k"), Succeeded)
 
 
@@ -372,7 +410,9 @@ async def test_remainder_is_taken_once_under_one_key(under_test: GatewayUnderTes
 async def test_remainder_of_nothing_is_refused(under_test: GatewayUnderTest) -> None:
     stripe_id = await paid(under_test)
     await under_test.reverse_elsewhere(stripe_id, 1000)
-    assert isinstance(await under_test.gateway.reverse(stripe_id, None, "refund", "k", ours(1)), Rejected)
+    assert isinstance(
+        await under_test.gateway.reverse(stripe_id, None, "refund", "k", ours(1)), Rejected
+    )
 
 
 async def test_empty_key_is_never_sent(under_test: GatewayUnderTest) -> None:
@@ -385,7 +425,9 @@ async def test_empty_key_is_never_sent(under_test: GatewayUnderTest) -> None:
     assert await under_test.calls() == calls
 
 
-async def test_transfer_shows_reversals_newest_first_with_owner(under_test: GatewayUnderTest) -> None:
+async def test_transfer_shows_reversals_newest_first_with_owner(
+    under_test: GatewayUnderTest,
+) -> None:
     stripe_id = await paid(under_test)
     taken = await under_test.gateway.reverse(stripe_id, 400, "refund", "k1", ours(1))
     for _ in range(100):  # one page is a hundred
@@ -408,7 +450,9 @@ async def test_missing_transfer_is_reported_as_missing(under_test: GatewayUnderT
 
 @pytest.mark.parametrize("operation", ["transfers.retrieve", "reversals.list"])
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_incomplete_transfer_is_not_returned(under_test: GatewayUnderTest, operation: str, status: int) -> None:
+async def test_incomplete_transfer_is_not_returned(
+    under_test: GatewayUnderTest, operation: str, status: int
+) -> None:
     stripe_id = await paid(under_test)
     await under_test.fail(operation, status)
     with pytest.raises(LookUpFailed):
@@ -432,7 +476,12 @@ async def test_search_returns_reversals_too(under_test: GatewayUnderTest) -> Non
 async def test_search_is_limited_to_account_and_time(under_test: GatewayUnderTest) -> None:
     await paid(under_test)
     assert await under_test.gateway.find_by_our_id("t1", "acct_other", LONG_AGO) == []
-    assert await under_test.gateway.find_by_our_id("t1", "acct_seller", datetime.now(UTC) + timedelta(days=1)) == []
+    assert (
+        await under_test.gateway.find_by_our_id(
+            "t1", "acct_seller", datetime.now(UTC) + timedelta(days=1)
+        )
+        == []
+    )
     assert await under_test.gateway.find_by_our_id("t2", "acct_seller", LONG_AGO) == []
 
 
@@ -450,8 +499,18 @@ async def test_similar_transfers_are_found_and_no_others(under_test: GatewayUnde
     await under_test.gateway.create({**body(201), "currency": "eur"}, "transfer:t201:e1")
     await under_test.gateway.reverse(wanted[0], 400, "refund", "k", ours(1))
     found = await under_test.gateway.find_similar("acct_seller", "USD", 1000, LONG_AGO)
-    assert {seen.stripe_transfer_id: seen.amount_reversed for seen in found} == {wanted[0]: 400, wanted[1]: 0}
-    assert list(await under_test.gateway.find_similar("acct_seller", "USD", 1000, datetime.now(UTC) + timedelta(days=1))) == []
+    assert {seen.stripe_transfer_id: seen.amount_reversed for seen in found} == {
+        wanted[0]: 400,
+        wanted[1]: 0,
+    }
+    assert (
+        list(
+            await under_test.gateway.find_similar(
+                "acct_seller", "USD", 1000, datetime.now(UTC) + timedelta(days=1)
+            )
+        )
+        == []
+    )
 
 
 async def test_incomplete_search_for_similar_is_not_returned(under_test: GatewayUnderTest) -> None:
@@ -466,12 +525,16 @@ async def test_account_of_the_key_is_returned_or_unknown(under_test: GatewayUnde
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_repeated_key_moves_money_once_after_any_fault(under_test: GatewayUnderTest, seed: int) -> None:
+async def test_repeated_key_moves_money_once_after_any_fault(
+    under_test: GatewayUnderTest, seed: int
+) -> None:
     chance = random.Random(seed)
     stripe_id = await paid(under_test)
     acts: dict[str, Act] = {
         CREATE: lambda: under_test.gateway.create(body(2, 500), "transfer:t2:e1"),
-        REVERSE: lambda: under_test.gateway.reverse(stripe_id, 400, "refund", "reversal:r1:e1", ours(1)),
+        REVERSE: lambda: under_test.gateway.reverse(
+            stripe_id, 400, "refund", "reversal:r1:e1", ours(1)
+        ),
     }
     for operation in chance.choices(list(acts), k=8):
         match chance.randrange(4):

@@ -1,4 +1,5 @@
-"""Contract of `WorkQueue`: one holder at a time, no transfer forgotten, pauses obeyed, and sellers in turns."""
+"""Contract of `WorkQueue`: one holder at a time, no transfer forgotten, pauses obeyed, and sellers
+in turns."""
 
 import asyncio
 from datetime import timedelta
@@ -14,17 +15,27 @@ from tests.support.streams import NOW, due, paused, stored, transfer
 LEASE, HOUR = timedelta(seconds=10), timedelta(hours=1)
 
 
-async def claimed(storage: Storage, kind: str = "transferring", holder: str = "w", limit: int = 100) -> list[UUID]:
+async def claimed(
+    storage: Storage, kind: str = "transferring", holder: str = "w", limit: int = 100
+) -> list[UUID]:
     return list((await storage.work.claim(kind, holder, limit, LEASE)).ids)
 
 
 async def test_each_kind_claims_its_own_due_statuses(storage: Storage) -> None:
     later = await storage.now() + HOUR
-    unsent = {await due(storage.ledger, status="pending"), await due(storage.ledger, status="failed")}
+    unsent = {
+        await due(storage.ledger, status="pending"),
+        await due(storage.ledger, status="failed"),
+    }
     reversing = await due(storage.ledger, status="reversal_pending")
     for status in ("pending", "failed", "reversal_pending"):
         await due(storage.ledger, later, status=status)
-    await stored(storage.ledger, transfer(status="completed"), transfer(status="pending"), transfer(status="cancelled"))
+    await stored(
+        storage.ledger,
+        transfer(status="completed"),
+        transfer(status="pending"),
+        transfer(status="cancelled"),
+    )
     assert set(await claimed(storage)) == unsent
     assert await claimed(storage, "reversing") == [reversing]
 
@@ -37,14 +48,20 @@ async def test_longest_due_transfer_of_a_seller_comes_first(storage: Storage) ->
 
 
 async def test_empty_claim_returns_the_database_time(storage: Storage) -> None:
-    before, claim, after = await storage.now(), await storage.work.claim("reversing", "w", 10, LEASE), await storage.now()
+    before, claim, after = (
+        await storage.now(),
+        await storage.work.claim("reversing", "w", 10, LEASE),
+        await storage.now(),
+    )
     assert list(claim.ids) == []
     assert before <= claim.now <= after
 
 
 async def test_concurrent_claims_are_distinct_and_complete(storage: Storage) -> None:
     wanted = {await due(storage.ledger, seller=f"s{n % 3}") for n in range(60)}
-    reversals = await asyncio.gather(*(claimed(storage, holder=f"w{n}", limit=10) for n in range(8)))
+    reversals = await asyncio.gather(
+        *(claimed(storage, holder=f"w{n}", limit=10) for n in range(8))
+    )
     ids = [each for claim in reversals for each in claim]
     while more := await claimed(storage, holder="w9"):  # a short claim does not mean idle
         ids += more
@@ -58,9 +75,13 @@ async def test_lease_excludes_others_until_it_expires(storage: Storage) -> None:
     assert await claimed(storage, holder="alive") == []
     await storage.let_pass(LEASE)
     assert await claimed(storage, holder="alive") == [transfer_id]
-    assert set(await storage.work.renew("dead", [transfer_id], LEASE)) == set(), "the dead one learns that it lost it"
+    assert set(await storage.work.renew("dead", [transfer_id], LEASE)) == set(), (
+        "the dead one learns that it lost it"
+    )
     await storage.work.release("dead", [transfer_id])
-    assert await claimed(storage, holder="third") == [], "and cannot give away what is no longer its own"
+    assert await claimed(storage, holder="third") == [], (
+        "and cannot give away what is no longer its own"
+    )
 
 
 async def test_renewed_lease_runs_on(storage: Storage) -> None:
@@ -112,8 +133,12 @@ async def test_finished_transfer_is_not_claimed(storage: Storage) -> None:
     assert await storage.work.next_due("transferring") is None
 
 
-@pytest.mark.parametrize(("kind", "status"), [("transferring", "failed"), ("reversing", "reversal_pending")])
-async def test_worker_can_sleep_until_the_next_due_time(storage: Storage, kind: str, status: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "status"), [("transferring", "failed"), ("reversing", "reversal_pending")]
+)
+async def test_worker_can_sleep_until_the_next_due_time(
+    storage: Storage, kind: str, status: str
+) -> None:
     assert await storage.work.next_due(kind) is None
     now = await storage.now()
     await due(storage.ledger, now + 2 * HOUR, status=status)
@@ -125,15 +150,22 @@ async def test_worker_can_sleep_until_the_next_due_time(storage: Storage, kind: 
     assert due_at is not None
     assert due_at <= now
     claim = await storage.work.claim(kind, "another", 10, LEASE)
-    assert await storage.work.next_due(kind) == claim.now + LEASE, "what another holds is due when its lease ends"
+    assert await storage.work.next_due(kind) == claim.now + LEASE, (
+        "what another holds is due when its lease ends"
+    )
 
 
 async def test_seller_with_many_transfers_does_not_delay_others(storage: Storage) -> None:
     for _ in range(40):
         await due(storage.ledger, seller="busy", status="reversal_pending")
-    others = {await due(storage.ledger, NOW + HOUR, seller, "reversal_pending") for seller in ("ben", "cleo", "dora")}
+    others = {
+        await due(storage.ledger, NOW + HOUR, seller, "reversal_pending")
+        for seller in ("ben", "cleo", "dora")
+    }
     first = await claimed(storage, "reversing", limit=10)
-    assert others < set(first), "every seller has a turn in the first claim, although the busy seller came first"
+    assert others < set(first), (
+        "every seller has a turn in the first claim, although the busy seller came first"
+    )
     taken = set(first)
     while more := await claimed(storage, "reversing", limit=10):
         taken.update(more)
@@ -143,7 +175,9 @@ async def test_seller_with_many_transfers_does_not_delay_others(storage: Storage
 @pytest.mark.parametrize("kind", ["transferring", "reversing"])
 async def test_open_breaker_stops_claims_and_due_times(storage: Storage, kind: str) -> None:
     breaker = storage.new_breaker()
-    transfer_id = await due(storage.ledger, status="pending" if kind == "transferring" else "reversal_pending")
+    transfer_id = await due(
+        storage.ledger, status="pending" if kind == "transferring" else "reversal_pending"
+    )
     await breaker.open_breaker()
     assert await claimed(storage, kind) == []
     assert await storage.work.next_due(kind) is None
@@ -153,7 +187,13 @@ async def test_open_breaker_stops_claims_and_due_times(storage: Storage, kind: s
 
 
 @pytest.mark.parametrize(
-    "scope", [EVERYTHING, scope_of_work("reversing"), scope_of_seller("anna"), scope_of_seller("anna", "reversing")]
+    "scope",
+    [
+        EVERYTHING,
+        scope_of_work("reversing"),
+        scope_of_seller("anna"),
+        scope_of_seller("anna", "reversing"),
+    ],
 )
 async def test_paused_transfers_are_not_claimed_until_resumed(storage: Storage, scope: str) -> None:
     transfer_id = await due(storage.ledger, status="reversal_pending")
@@ -166,7 +206,13 @@ async def test_paused_transfers_are_not_claimed_until_resumed(storage: Storage, 
 
 
 @pytest.mark.parametrize(
-    "scope", [scope_of_work("reversing"), scope_of_seller("ben"), scope_of_seller("anna", "reversing"), LOOK_UP_FIRST]
+    "scope",
+    [
+        scope_of_work("reversing"),
+        scope_of_seller("ben"),
+        scope_of_seller("anna", "reversing"),
+        LOOK_UP_FIRST,
+    ],
 )
 async def test_pause_stops_only_its_own_scope(storage: Storage, scope: str) -> None:
     transfer_id = await due(storage.ledger, seller="anna", status="pending")

@@ -1,4 +1,5 @@
-"""Allocation of a refund: integers, cumulative floors, and segments where the caller divided a refund explicitly."""
+"""Allocation of a refund: integers, cumulative floors, and segments where the caller divided a
+refund explicitly."""
 
 from collections.abc import Callable
 from itertools import pairwise, permutations, product
@@ -12,6 +13,7 @@ from domain.allocation import Portion, allocate, targets
 from domain.errors import ExceedsOrder, Refused
 from domain.money import LARGEST
 from domain.order.aggregate import Order
+from domain.order.state import Share
 from tests.support.domain_story import Sale, Story
 
 Shares = dict[str, int]
@@ -28,12 +30,14 @@ def orders(draw: st.DrawFn, largest: int = 10_000) -> tuple[Shares, int]:
     return shares, amount
 
 
-# --- proportional ---------------------------------------------------------------------------------------------------
+# --- proportional ---------------------------------------------------------------------------------
 
 
 @settings(derandomize=True, max_examples=300)
 @given(orders(LARGEST), st.data())
-def test_target_never_falls_or_exceeds_the_share(order: tuple[Shares, int], data: st.DataObject) -> None:
+def test_target_never_falls_or_exceeds_the_share(
+    order: tuple[Shares, int], data: st.DataObject
+) -> None:
     shares, amount = order
     less = data.draw(st.integers(0, amount))
     more = data.draw(st.integers(less, amount))
@@ -52,7 +56,9 @@ def test_full_refund_takes_each_share_exactly(order: tuple[Shares, int]) -> None
 
 @settings(derandomize=True, max_examples=200)
 @given(orders(LARGEST), st.data())
-def test_target_is_within_one_minor_unit_of_proportion(order: tuple[Shares, int], data: st.DataObject) -> None:
+def test_target_is_within_one_minor_unit_of_proportion(
+    order: tuple[Shares, int], data: st.DataObject
+) -> None:
     shares, amount = order
     refunded = data.draw(st.integers(0, amount))
     for seller, target in allocate(shares, amount, refunded).items():
@@ -74,11 +80,15 @@ def test_impossible_amounts_are_refused(order_amount: int, refunded: int) -> Non
 
 @settings(derandomize=True, max_examples=150)
 @given(orders(1_000), st.data())
-def test_targets_depend_only_on_the_refunded_sum(order: tuple[Shares, int], data: st.DataObject) -> None:
+def test_targets_depend_only_on_the_refunded_sum(
+    order: tuple[Shares, int], data: st.DataObject
+) -> None:
     shares, amount = order
     parts = _cut(amount, data.draw(st.lists(st.integers(0, amount), max_size=6)))
     shuffled = data.draw(st.permutations(parts))
-    assert targets(shares, amount, [Portion(p) for p in shuffled]) == allocate(shares, amount, sum(parts))
+    assert targets(shares, amount, [Portion(p) for p in shuffled]) == allocate(
+        shares, amount, sum(parts)
+    )
 
 
 def _cut(amount: int, cuts: list[int]) -> list[int]:
@@ -86,7 +96,7 @@ def _cut(amount: int, cuts: list[int]) -> list[int]:
     return [high - low for low, high in pairwise(edges)]
 
 
-# --- the tempting alternatives --------------------------------------------------------------------------------------
+# --- the tempting alternatives --------------------------------------------------------------------
 
 
 def _largest_remainder(shares: Shares, order_amount: int, refunded: int) -> Shares:
@@ -107,7 +117,9 @@ def _prefix_rounding(shares: Shares, order_amount: int, refunded: int) -> Shares
 
 def test_floors_never_fall_where_largest_remainders_do() -> None:
     shares = {"a": 1, "b": 2, "c": 3}
-    assert [_largest_remainder(shares, 8, cum)["a"] for cum in (4, 5)] == [1, 0], "a would be paid back by a refund"
+    assert [_largest_remainder(shares, 8, cum)["a"] for cum in (4, 5)] == [1, 0], (
+        "a would be paid back by a refund"
+    )
 
     steps = [allocate(shares, 8, cum) for cum in range(9)]
     assert [step["a"] for step in steps] == [0, 0, 0, 0, 0, 0, 0, 0, 1]
@@ -115,8 +127,12 @@ def test_floors_never_fall_where_largest_remainders_do() -> None:
     assert [step["c"] for step in steps] == [0, 0, 0, 1, 1, 1, 2, 2, 3]
 
 
-@pytest.mark.parametrize(("method", "falls"), [(allocate, False), (_largest_remainder, True), (_prefix_rounding, True)])
-def test_only_floors_never_ask_for_a_negative_reversal(method: Callable[[Shares, int, int], Shares], falls: bool) -> None:
+@pytest.mark.parametrize(
+    ("method", "falls"), [(allocate, False), (_largest_remainder, True), (_prefix_rounding, True)]
+)
+def test_only_floors_never_ask_for_a_negative_reversal(
+    method: Callable[[Shares, int, int], Shares], falls: bool
+) -> None:
     found = False
     for a, b, c in product(range(1, 7), repeat=3):
         shares = {"a": a, "b": b, "c": c}
@@ -126,7 +142,7 @@ def test_only_floors_never_ask_for_a_negative_reversal(method: Callable[[Shares,
     assert found is falls
 
 
-# --- ten refunds, three sellers, three currencies -------------------------------------------------------------------
+# --- ten refunds, three sellers, three currencies -------------------------------------------------
 
 BASKETS = {
     "JPY": (10_000, {"a": 3_333, "b": 3_333, "c": 2_000}),
@@ -160,7 +176,7 @@ def test_floor_per_refund_would_keep_a_cent() -> None:
     assert targets({"a": 9_001}, 10_000, [Portion(part) for part in parts]) == {"a": 9_001}
 
 
-# --- explicit -------------------------------------------------------------------------------------------------------
+# --- explicit -------------------------------------------------------------------------------------
 
 
 def test_explicit_division_is_taken_as_given() -> None:
@@ -180,21 +196,27 @@ def test_proportional_refund_divides_the_remainder() -> None:
 
 
 def test_platform_paid_refund_limits_the_rest_of_order() -> None:
-    """The order has 80 left and its shares 100: dividing by 80 would take 100 for a refund of 80."""
+    """The order has 80 left and its shares 100: dividing by 80 would take 100 for a refund of
+    80."""
     portions = [Portion(20, {}), Portion(80)]
     assert targets({"a": 60, "b": 40}, 100, portions) == {"a": 48, "b": 32}
 
 
 def test_mixing_without_segments_would_over_collect() -> None:
-    """By the cumulative formula alone, a would owe 20 for the explicit refund and its proportion of both."""
+    """By the cumulative formula alone, a would owe 20 for the explicit refund and its proportion of
+    both."""
     naive = 20 + 50 * (20 + 80) // 100
     assert naive > 50
-    assert targets({"a": 50, "b": 30}, 100, [Portion(20, {"a": 20}), Portion(80)]) == {"a": 50, "b": 30}
+    assert targets({"a": 50, "b": 30}, 100, [Portion(20, {"a": 20}), Portion(80)]) == {
+        "a": 50,
+        "b": 30,
+    }
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[Shares, int, list[Portion]]:
-    """Draw refunds as an order would admit them: never above the remainder of the order or of a share."""
+    """Draw refunds as an order would admit them: never above the remainder of the order or of a
+    share."""
     shares, amount = draw(orders(300))
     portions: list[Portion] = []
     for _ in range(draw(st.integers(1, 6))):
@@ -208,17 +230,23 @@ def histories(draw: st.DrawFn) -> tuple[Shares, int, list[Portion]]:
 
 
 @st.composite
-def _division(draw: st.DrawFn, shares: Shares, amount: int, portions: list[Portion], size: int) -> Shares:
+def _division(
+    draw: st.DrawFn, shares: Shares, amount: int, portions: list[Portion], size: int
+) -> Shares:
     taken = targets(shares, amount, portions)
     explicit: Shares = {}
     for seller in shares:
-        explicit[seller] = draw(st.integers(0, min(shares[seller] - taken[seller], size - sum(explicit.values()))))
+        explicit[seller] = draw(
+            st.integers(0, min(shares[seller] - taken[seller], size - sum(explicit.values())))
+        )
     return explicit
 
 
 @settings(derandomize=True, max_examples=600)
 @given(histories())
-def test_mixed_refunds_never_over_collect_or_give_back(history: tuple[Shares, int, list[Portion]]) -> None:
+def test_mixed_refunds_never_over_collect_or_give_back(
+    history: tuple[Shares, int, list[Portion]],
+) -> None:
     shares, amount, portions = history
     before = dict.fromkeys(shares, 0)
     for n in range(1, len(portions) + 1):
@@ -227,21 +255,28 @@ def test_mixed_refunds_never_over_collect_or_give_back(history: tuple[Shares, in
         assert sum(now.values()) <= sum(p.amount for p in portions[:n])
         explicit = portions[n - 1].explicit
         if explicit is not None:
-            assert {s: now[s] - before[s] for s in shares} == explicit, "an explicit division is taken exactly"
+            assert {s: now[s] - before[s] for s in shares} == explicit, (
+                "an explicit division is taken exactly"
+            )
         before = now
 
 
 @settings(derandomize=True, max_examples=300)
 @given(histories())
 def test_proportional_refunds_take_all_there_is(history: tuple[Shares, int, list[Portion]]) -> None:
-    """After the last explicit division exactly the rest of each share is taken, unless the shares exceed the order."""
+    """After the last explicit division exactly the rest of each share is taken, unless the shares
+    exceed the order."""
     shares, amount, portions = history
     left = amount - sum(p.amount for p in portions)
     explicit = [n for n, p in enumerate(portions, 1) if p.explicit is not None]
     segment = portions[: max(explicit, default=0)]
     begun, order_left = targets(shares, amount, segment), amount - sum(p.amount for p in segment)
 
-    end = targets(shares, amount, [*portions, Portion(left)]) if left else targets(shares, amount, portions)
+    end = (
+        targets(shares, amount, [*portions, Portion(left)])
+        if left
+        else targets(shares, amount, portions)
+    )
 
     assert (end == shares) == (sum(shares.values()) - sum(begun.values()) <= order_left)
 
@@ -266,8 +301,12 @@ def test_shares_in_another_currency_follow_by_proportion() -> None:
     assert targets(shares, 10_000, explicit, euros) == {"a": 5_000, "b": 4_000}
 
 
-@pytest.mark.parametrize("arrival", list(permutations([("r1", 3_334), ("r2", 3_333), ("r3", 3_333)])))
-def test_refunds_in_any_order_leave_the_same_targets(sale: type[Sale], arrival: tuple[tuple[str, int], ...]) -> None:
+@pytest.mark.parametrize(
+    "arrival", list(permutations([("r1", 3_334), ("r2", 3_333), ("r3", 3_333)]))
+)
+def test_refunds_in_any_order_leave_the_same_targets(
+    sale: type[Sale], arrival: tuple[tuple[str, int], ...]
+) -> None:
     story = sale(10_000, {"a": 9_001, "b": 7})
     for refund_id, amount in arrival[:2]:
         story.is_refunded(refund_id, amount)
@@ -276,7 +315,7 @@ def test_refunds_in_any_order_leave_the_same_targets(sale: type[Sale], arrival: 
     assert story.order.seller_targets == {"a": 9_001, "b": 7}
 
 
-# --- the order's own door -------------------------------------------------------------------------------------------
+# --- the order's own door -------------------------------------------------------------------------
 
 
 def test_shares_never_exceed_the_order(sale: type[Sale]) -> None:
@@ -299,9 +338,11 @@ def test_foreign_currency_share_is_not_counted(story: Story) -> None:
 
 
 def test_seller_occurs_once_per_order(story: Story) -> None:
-    share = {"seller_id": "a", "destination": "acct_a", "amount": 10}
+    share = Share(seller_id="a", destination="acct_a", amount=10)
     with pytest.raises(Refused, match="twice"):
-        Order.register(order_id="o", currency="EUR", amount=100, shares=[share, share], now=story.now)  # type: ignore[list-item]
+        Order.register(
+            order_id="o", currency="EUR", amount=100, shares=[share, share], now=story.now
+        )
 
 
 REFUSED: dict[str, tuple[int, str, Shares | None, str]] = {
@@ -327,7 +368,11 @@ def test_indivisible_refund_is_set_aside_once(
         assert why in objection
 
     assert story.order.seller_targets == {"a": 0, "b": 0}
-    assert [type(f).__name__ for f in story.order.pending_events] == ["Registered", "Paid", "RefundSetAside"]
+    assert [type(f).__name__ for f in story.order.pending_events] == [
+        "Registered",
+        "Paid",
+        "RefundSetAside",
+    ]
 
 
 def test_set_aside_refund_is_admitted_once_room_exists(sale: type[Sale]) -> None:

@@ -1,4 +1,5 @@
-"""Disputes: reports in any order, a status that never goes back, and the part of an order that disputes take besides refunds."""
+"""Disputes: reports in any order, a status that never goes back, and the part of an order that
+disputes take besides refunds."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -88,7 +89,9 @@ def test_dispute_ends_the_same_in_any_report_order(heard: list[D], ends: D, poli
         ([D.CLOSED], False, False),
     ],
 )
-def test_dispute_money_moves_according_to_policy(heard: list[D], withdrawal: bool, lost: bool) -> None:
+def test_dispute_money_moves_according_to_policy(
+    heard: list[D], withdrawal: bool, lost: bool
+) -> None:
     dispute = a_dispute(*heard)
     assert (dispute.takes(P.WITHDRAWAL), dispute.takes(P.LOST)) == (withdrawal, lost)
 
@@ -112,7 +115,14 @@ def test_report_of_another_amount_is_refused() -> None:
 
 def test_stored_dispute_reads_back_unchanged(storage: FactStorage, state: StateOf) -> None:
     dispute = a_dispute(D.CHALLENGED, D.WITHDRAWN, D.CLOSED, D.LOST, D.REINSTATED, D.WON)
-    assert told(dispute)[1:] == ["Challenged", "FundsWithdrawn", "Closed", "Lost", "FundsReinstated", "Won"]
+    assert told(dispute)[1:] == [
+        "Challenged",
+        "FundsWithdrawn",
+        "Closed",
+        "Lost",
+        "FundsReinstated",
+        "Won",
+    ]
     assert state(storage.replayed(list(dispute.collect_events()))) == state(dispute)
 
 
@@ -120,10 +130,12 @@ def test_same_id_at_another_provider_is_another_dispute() -> None:
     assert dispute_stream("stripe", "dp_1") != dispute_stream("hyperswitch", "dp_1")
 
 
-# --- beside refunds -------------------------------------------------------------------------------------------------
+# --- beside refunds -------------------------------------------------------------------------------
 
 
-def disputed(sale: Sale, amount: int, dispute_id: str = "dp_1", currency: str = "EUR") -> str | None:
+def disputed(
+    sale: Sale, amount: int, dispute_id: str = "dp_1", currency: str = "EUR"
+) -> str | None:
     sale.now += timedelta(seconds=1)
     why = count_dispute(sale.order, dispute_id, amount, currency, sale.now)
     if why is None:
@@ -141,7 +153,11 @@ def test_dispute_takes_its_proportional_share(sale: type[Sale]) -> None:
     story = sale(1_000, {"ada": 501, "bob": 399}).all_go_through()
     disputed(story, 333)
     (reversal,) = story.of("ada").reversals.values()
-    assert (reversal.amount, reversal.reason, reversal.refund_id) == (501 * 333 // 1_000, Reason.DISPUTE, "dispute dp_1")
+    assert (reversal.amount, reversal.reason, reversal.refund_id) == (
+        501 * 333 // 1_000,
+        Reason.DISPUTE,
+        "dispute dp_1",
+    )
     story.all_go_through()
     assert story.net("bob") == 399 - 399 * 333 // 1_000
 
@@ -152,7 +168,10 @@ def test_refund_named_like_a_dispute_is_another_cause(sale: type[Sale]) -> None:
     disputed(story, 300)
     story.all_go_through()
     assert [reversal.amount for reversal in story.of("ada").reversals.values()] == [100, 150]
-    assert [reversal.reason for reversal in story.of("ada").reversals.values()] == ["refund", "dispute"]
+    assert [reversal.reason for reversal in story.of("ada").reversals.values()] == [
+        "refund",
+        "dispute",
+    ]
 
 
 def test_dispute_takes_at_most_the_remainder(sale: type[Sale]) -> None:
@@ -167,7 +186,8 @@ def test_dispute_takes_at_most_the_remainder(sale: type[Sale]) -> None:
 
 
 def test_refund_after_a_full_dispute_is_admitted(sale: type[Sale]) -> None:
-    """Buyers get their money by refunds in any case: the dispute takes less, however late the refund comes."""
+    """Buyers get their money by refunds in any case: the dispute takes less, however late the
+    refund comes."""
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 1_000)
     assert story.is_refunded("r1", 300) is None
@@ -218,7 +238,8 @@ def test_dispute_in_another_currency_is_set_aside(sale: type[Sale]) -> None:
 
 
 def test_compensation_waits_for_another_causes_open_call(sale: type[Sale]) -> None:
-    """The reversal for the dispute counts for the refund too; while it is open, its amount is unknown."""
+    """The reversal for the dispute counts for the refund too; while it is open, its amount is
+    unknown."""
     story = sale(1_000, {"ada": 500}).all_go_through()
     disputed(story, 1_000)
     story.is_refunded("r1", 300)

@@ -110,7 +110,15 @@ TOPICS = {
     "Ignored": "ledger.finding.ignored",
     "Adopted": "ledger.finding.adopted",
 }
-UNIONS = (AnyOrderFact, AnyRefundFact, AnyTransferFact, AnyPauseFact, AnyDisputeFact, AnyPayoutFact, AnyFindingFact)
+UNIONS = (
+    AnyOrderFact,
+    AnyRefundFact,
+    AnyTransferFact,
+    AnyPauseFact,
+    AnyDisputeFact,
+    AnyPayoutFact,
+    AnyFindingFact,
+)
 CLASSES = [kind for union in UNIONS for kind in get_args(union)]
 
 
@@ -133,10 +141,12 @@ def test_topic_leads_to_one_class() -> None:
         assert by_topic[topic].__name__ == name.split(".")[-1]
 
 
-# --- stored and read ------------------------------------------------------------------------------------------------
+# --- stored and read ------------------------------------------------------------------------------
 
 
-def test_long_history_reads_back_unchanged(story: Story, answers: type[Answers], storage: FactStorage, state: StateOf) -> None:
+def test_long_history_reads_back_unchanged(
+    story: Story, answers: type[Answers], storage: FactStorage, state: StateOf
+) -> None:
     """Each answer leads to facts of its own; the state is compared at the end."""
     story.refunded("r0", 1_000)
     story.call(answers.too_little)
@@ -158,7 +168,13 @@ def test_long_history_reads_back_unchanged(story: Story, answers: type[Answers],
     assert len(facts) > 20
     assert state(storage.replayed(facts)) == state(story.transfer)
     names = {type(fact).__name__ for fact in facts}
-    assert {"EvidenceHeld", "RetryRequested", "Reopened", "ReversalContested", "ReversalQueued"} <= names
+    assert {
+        "EvidenceHeld",
+        "RetryRequested",
+        "Reopened",
+        "ReversalContested",
+        "ReversalQueued",
+    } <= names
 
 
 def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, state: StateOf) -> None:
@@ -178,10 +194,14 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
     story.order.resettle("r2", story.now)
     story.order.release_refund("r4", story.now)
     assert doubt(story.order, story.transfers, "pay-1", "hyperswitch:evt_1", "it failed", story.now)
-    body = PaymentBody(payment_id="order-1", amount=100, currency="EUR", metadata={"order_id": "order-1"})
+    body = PaymentBody(
+        payment_id="order-1", amount=100, currency="EUR", metadata={"order_id": "order-1"}
+    )
     stamp = story.order.next(story.now)
     story.order.record(PaymentRequested(**stamp, payment_id="order-1", key="order-1", body=body))
-    story.order.record(PaymentNamed(**story.order.next(story.now), payment_id="order-1", source="api"))
+    story.order.record(
+        PaymentNamed(**story.order.next(story.now), payment_id="order-1", source="api")
+    )
     facts = list(story.order.collect_events())
     assert {type(fact) for fact in facts} == set(get_args(AnyOrderFact))
     assert state(storage.replayed(facts)) == state(story.order)
@@ -190,7 +210,13 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
 def test_refund_reads_back_unchanged(story: Story, storage: FactStorage, state: StateOf) -> None:
     part: Part = {"seller_id": "ada", "amount": 5, "transfer_id": None, "reversal_id": None}
     refund = Refund.open(
-        refund_id="psp-1", order_id="o", amount=9, currency="EUR", origin="api", now=story.now, psp_refund_id="psp-1"
+        refund_id="psp-1",
+        order_id="o",
+        amount=9,
+        currency="EUR",
+        origin="api",
+        now=story.now,
+        psp_refund_id="psp-1",
     )
     refund.review("psp", "a person looks at it", story.now)
     refund.name("refund-1", None, story.now)
@@ -226,7 +252,9 @@ def test_facts_stored_before_a_field_existed_still_load(
     assert state(replica) == state(story.transfer)
 
 
-def test_forbidden_command_changes_nothing(story: Story, answers: type[Answers], state: StateOf) -> None:
+def test_forbidden_command_changes_nothing(
+    story: Story, answers: type[Answers], state: StateOf
+) -> None:
     story.paid()
     before = state(story.transfer)
     with pytest.raises(IllegalTransition, match="from completed to cancelled"):
@@ -235,7 +263,7 @@ def test_forbidden_command_changes_nothing(story: Story, answers: type[Answers],
     assert story.told() == []
 
 
-# --- taken over from an older system --------------------------------------------------------------------------------
+# --- taken over from an older system --------------------------------------------------------------
 
 
 def taken_over(story: Story, status: str, **members: Unpack[ImportedColumns]) -> Story:
@@ -246,7 +274,9 @@ def taken_over(story: Story, status: str, **members: Unpack[ImportedColumns]) ->
 
 
 @pytest.mark.parametrize("status", list(S))
-def test_imported_row_keeps_its_status(story: Story, storage: FactStorage, state: StateOf, status: S) -> None:
+def test_imported_row_keeps_its_status(
+    story: Story, storage: FactStorage, state: StateOf, status: S
+) -> None:
     taken_over(story, status.value, next_retry_at=story.now)
     assert story.status is status
     assert state(storage.replayed(list(story.transfer.collect_events()))) == state(story.transfer)
@@ -260,7 +290,9 @@ def test_imported_transfer_is_looked_up_before_it_is_sent(story: Story, status: 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
 def test_refund_queues_while_an_import_may_be_paid(story: Story, status: str) -> None:
-    taken_over(story, status, stripe_transfer_id=None, next_retry_at=story.now).refunded(amount=10_000)
+    taken_over(story, status, stripe_transfer_id=None, next_retry_at=story.now).refunded(
+        amount=10_000
+    )
     assert story.status is not S.CANCELLED
     story.find(story.books())
     assert (story.status, story.reversal.amount) == (S.REVERSAL_PENDING, 10_000)
@@ -299,7 +331,7 @@ def test_known_stripe_id_is_never_replaced(story: Story) -> None:
         story.transfer.backfill("tr_2", "ops", "another", story.now)
 
 
-# --- creating twice -------------------------------------------------------------------------------------------------
+# --- creating twice -------------------------------------------------------------------------------
 
 
 def test_repeated_creation_gives_the_same_first_version(sale: type[Sale]) -> None:
@@ -322,7 +354,11 @@ def test_payment_reported_after_paid_is_recorded_once() -> None:
     assert order.pay("pay_1", None, "hyperswitch:evt_1", NOW) is False
     assert (order.payment_id, authority_of(order)) == ("pay_1", "hyperswitch")
     assert order.pay("pay_1", None, "hyperswitch:evt_2", NOW) is False
-    assert [type(fact).__name__ for fact in order.pending_events] == ["Registered", "Paid", "PaymentNamed"]
+    assert [type(fact).__name__ for fact in order.pending_events] == [
+        "Registered",
+        "Paid",
+        "PaymentNamed",
+    ]
     with pytest.raises(ContentDiffers, match="payment_id"):
         order.pay("pay_2", None, "hyperswitch:evt_3", NOW)
 
@@ -336,7 +372,9 @@ def test_payment_reported_after_paid_is_recorded_once() -> None:
         ({"payment_id": "pay-9"}, "payment_id"),
     ],
 )
-def test_order_with_other_content_names_the_difference(sale: type[Sale], other: Members, named: str) -> None:
+def test_order_with_other_content_names_the_difference(
+    sale: type[Sale], other: Members, named: str
+) -> None:
     order = sale(100, {"ada": 50}).order
     same: Members = {
         "currency": "EUR",

@@ -25,7 +25,10 @@ def test_ids_are_permanent() -> None:
     assert str(refund_stream("refund-1")) == "8d28388f-2331-50cf-b33b-e2110e597815"
     assert str(transfer_stream("order-1", "ada")) == "c276192f-b5de-540f-9ba0-82d56e8ca211"
     assert str(reversal_name(TRANSFER, "refund-1")) == "1727dfe2-0d16-56aa-be51-67b038c67f41"
-    assert compensation(TRANSFER, "refund-1") == '["compensation","00000000-0000-0000-0000-000000000007","refund-1",1]'
+    assert (
+        compensation(TRANSFER, "refund-1")
+        == '["compensation","00000000-0000-0000-0000-000000000007","refund-1",1]'
+    )
 
 
 def test_joined_names_do_not_collide() -> None:
@@ -36,7 +39,9 @@ def test_joined_names_do_not_collide() -> None:
 
 @settings(derandomize=True, max_examples=300)
 @given(st.tuples(NAMES, NAMES), st.tuples(NAMES, NAMES))
-def test_orders_and_sellers_never_share_a_transfer(one: tuple[str, str], other: tuple[str, str]) -> None:
+def test_orders_and_sellers_never_share_a_transfer(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
     assert (transfer_stream(*one) == transfer_stream(*other)) == (one == other)
 
 

@@ -1,7 +1,9 @@
-"""Random interleavings for one order: payment, refunds, calls, and answers that are lost or late, against a small Stripe.
+"""Random interleavings for one order: payment, refunds, calls, and answers that are lost or late,
+against a small Stripe.
 
-Each number of a plan picks one of the possible events, so a failure replays from its plan and shrinks. The laws are checked
-after every append. At the end all work is finished, and the amounts have to be exact.
+Each number of a plan picks one of the possible events, so a failure replays from its plan and
+shrinks. The laws are checked after every append. At the end all work is finished, and the amounts
+have to be exact.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +27,14 @@ from domain.order.aggregate import Order
 from domain.order.disputes import count_dispute, revoke_dispute
 from domain.order.recovery import doubt, pay_sellers, recover_shares
 from domain.provider_call.operation import TRANSFER, LookFirst
-from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.outcome import (
+    Hindrance,
+    NotExecuted,
+    Outcome,
+    Rejected,
+    Succeeded,
+    Unknown,
+)
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.request_body import RefundBody, ReversalBody, TransferBody
 from domain.provider_call.retry_policy import Policy
@@ -45,13 +54,22 @@ from tests.support.outcomes import record_reversal_outcome, record_transfer_outc
 
 S = TransferStatus
 # short, so that plans of a hundred steps come to every end
-POLICY = Policy(max_retries=1, base=timedelta(seconds=1), maximum=timedelta(seconds=10), funds_deadline=timedelta(hours=20))
+POLICY = Policy(
+    max_retries=1,
+    base=timedelta(seconds=1),
+    maximum=timedelta(seconds=10),
+    funds_deadline=timedelta(hours=20),
+)
 START = datetime.fromisoformat("2026-03-02T09:30:00+00:00")
 KEYS_LIVE = timedelta(hours=24)
 TURNS = 4  # how often the word about one refund changes
 DISPUTES = {"dp1": 60, "dp2": 100}
 """Far more than the order, together with the refunds: disputes and refunds share one cap."""
-ORDER, SHARES, REFUNDS = 100, {"ada": 51, "bob": 7, "cyd": 33}, {"r1": 33, "r2": 20, "r3": 7, "r4": 40}
+ORDER, SHARES, REFUNDS = (
+    100,
+    {"ada": 51, "bob": 7, "cyd": 33},
+    {"r1": 33, "r2": 20, "r3": 7, "r4": 40},
+)
 
 # written out once more, since the table under test is no judge of itself
 ARROWS = {
@@ -65,7 +83,7 @@ REOPENED = {("permanently_failed", "failed"), ("permanently_failed", "reversal_p
 WAITING = (S.PENDING, S.FAILED, S.REVERSAL_PENDING)
 
 
-# --- a small Stripe -------------------------------------------------------------------------------------------------
+# --- a small Stripe -------------------------------------------------------------------------------
 
 
 class Stored(NamedTuple):
@@ -91,12 +109,19 @@ class AtStripe:
     def seen(self) -> TransferAtStripe:
         newest_first = tuple(reversed(self.reversals))
         return TransferAtStripe(
-            self.stripe_id, self.amount, self.amount - self.left, "EUR", self.destination, self.transfer_id, newest_first
+            self.stripe_id,
+            self.amount,
+            self.amount - self.left,
+            "EUR",
+            self.destination,
+            self.transfer_id,
+            newest_first,
         )
 
 
 class SmallStripe:
-    """A small Stripe. It honours idempotency keys for a day, stores final answers and 500s, and acts once per key."""
+    """A small Stripe. It honours idempotency keys for a day, stores final answers and 500s, and
+    acts once per key."""
 
     def __init__(self) -> None:
         self.transfers: dict[str, AtStripe] = {}
@@ -132,7 +157,9 @@ class SmallStripe:
     def _pay(self, body: TransferBody) -> Outcome:
         stripe_id = f"tr_{len(self.transfers) + 1}"
         transfer_id = body["metadata"]["transfer_id"]
-        self.transfers[stripe_id] = AtStripe(stripe_id, transfer_id, body["amount"], body["destination"])
+        self.transfers[stripe_id] = AtStripe(
+            stripe_id, transfer_id, body["amount"], body["destination"]
+        )
         return Succeeded(stripe_id, body["amount"])
 
     def _reverse(self, body: ReversalBody) -> Outcome:
@@ -147,18 +174,28 @@ class SmallStripe:
         return Succeeded(stripe_id, amount)
 
     def of(self, transfer_id: UUID) -> list[AtStripe]:
-        return [transfer for transfer in self.transfers.values() if transfer.transfer_id == str(transfer_id)]
+        return [
+            transfer
+            for transfer in self.transfers.values()
+            if transfer.transfer_id == str(transfer_id)
+        ]
 
     def net(self, transfers: Sequence[SellerTransfer]) -> int:
         """Return the amount paid by these transfers and not reversed."""
         return sum(held.left for transfer in transfers for held in self.of(transfer.id))
 
     def reversed_externally(self, transfers: Sequence[SellerTransfer]) -> int:
-        reversals = [r for transfer in transfers for held in self.of(transfer.id) for r in held.reversals]
+        reversals = [
+            r for transfer in transfers for held in self.of(transfer.id) for r in held.reversals
+        ]
         return sum(reversal.amount for reversal in reversals if reversal.reversal_id is None)
 
 
-HINDRANCES = {"401": Hindrance.UNAUTHORIZED, "429": Hindrance.RATE_LIMITED, "409": Hindrance.KEY_IN_USE}
+HINDRANCES = {
+    "401": Hindrance.UNAUTHORIZED,
+    "429": Hindrance.RATE_LIMITED,
+    "409": Hindrance.KEY_IN_USE,
+}
 
 
 def _replayed(answer: Outcome) -> Outcome:
@@ -170,11 +207,31 @@ def _replayed(answer: Outcome) -> Outcome:
     return answer
 
 
-# --- the order and its workers --------------------------------------------------------------------------------------
+# --- the order and its workers --------------------------------------------------------------------
 
-ARRIVALS = (*["ok"] * 12, "funds", "on hold", "refused", "not found", "invalid", "500 undone", "500 done", *HINDRANCES)
-TIMES = [timedelta(seconds=s) for s in (1, 12, 12, 12, 35, 35)] + [timedelta(hours=h) for h in (7, 24)]
-WEIGHTS = {"time passes": 4, "orders": 3, "begins": 8, "arrives": 8, "answers": 8, "reads": 4, "has read": 4}
+ARRIVALS = (
+    *["ok"] * 12,
+    "funds",
+    "on hold",
+    "refused",
+    "not found",
+    "invalid",
+    "500 undone",
+    "500 done",
+    *HINDRANCES,
+)
+TIMES = [timedelta(seconds=s) for s in (1, 12, 12, 12, 35, 35)] + [
+    timedelta(hours=h) for h in (7, 24)
+]
+WEIGHTS = {
+    "time passes": 4,
+    "orders": 3,
+    "begins": 8,
+    "arrives": 8,
+    "answers": 8,
+    "reads": 4,
+    "has read": 4,
+}
 """Weight of each kind of event, against 1 for all others: work goes on while refunds come in."""
 
 
@@ -218,7 +275,9 @@ class World:
             order_id="order-1",
             currency="EUR",
             amount=ORDER,
-            shares=[{"seller_id": s, "destination": f"acct_{s}", "amount": a} for s, a in SHARES.items()],
+            shares=[
+                {"seller_id": s, "destination": f"acct_{s}", "amount": a} for s, a in SHARES.items()
+            ],
             now=self.now,
         )
         self.transfers: list[SellerTransfer] = []
@@ -244,22 +303,57 @@ class World:
             "time passes": [(f"{time}", partial(self.passes, time)) for time in TIMES],
             "orders": [("paid", self.is_paid)] if not self.order.paid else [],
             "refunds": [self._refund(refund) for refund in REFUNDS if self.turns[refund] < TURNS],
-            "disputes": [self._dispute(dispute) for dispute in DISPUTES if self.turns[dispute] < TURNS],
-            "begins": [(f"{self._name(t)} begins", partial(self.begins, t)) for t in self.transfers if self._due(t)],
-            "arrives": [*self._arrivals()],
-            "answers": [(f"answer {self._of(c)}", partial(self.answers, c)) for c in self.calls if c.arrived],
-            "vanishes": [(f"vanish {self._of(c)}", partial(self.calls.remove, c)) for c in self.calls],
-            "given back": [(f"give back {self._of(c)}", partial(self.gives_back, c)) for c in self.calls if not c.arrived],
-            "reads": [(f"read {self._name(k.transfer)}", partial(self.reads, k)) for k in self.looks if k.seen is None],
-            "has read": [
-                (f"has read {self._name(k.transfer)}", partial(self.has_read, k)) for k in self.looks if k.seen is not None
+            "disputes": [
+                self._dispute(dispute) for dispute in DISPUTES if self.turns[dispute] < TURNS
             ],
-            "cannot read": [(f"cannot read {self._name(k.transfer)}", partial(self.cannot_read, k)) for k in self.looks],
-            "doubts": [("the payment is said to have failed", self.is_doubted)] if self._is_sure() else [],
-            "operator": [(f"retry {self._name(t)}", partial(self.retries, t)) for t in self.transfers if t.operation],
-            "resolves": [(f"resolve {self._name(t)}", partial(self.resolves, t)) for t in self.transfers if self._idle(t)],
+            "begins": [
+                (f"{self._name(t)} begins", partial(self.begins, t))
+                for t in self.transfers
+                if self._due(t)
+            ],
+            "arrives": [*self._arrivals()],
+            "answers": [
+                (f"answer {self._of(c)}", partial(self.answers, c)) for c in self.calls if c.arrived
+            ],
+            "vanishes": [
+                (f"vanish {self._of(c)}", partial(self.calls.remove, c)) for c in self.calls
+            ],
+            "given back": [
+                (f"give back {self._of(c)}", partial(self.gives_back, c))
+                for c in self.calls
+                if not c.arrived
+            ],
+            "reads": [
+                (f"read {self._name(k.transfer)}", partial(self.reads, k))
+                for k in self.looks
+                if k.seen is None
+            ],
+            "has read": [
+                (f"has read {self._name(k.transfer)}", partial(self.has_read, k))
+                for k in self.looks
+                if k.seen is not None
+            ],
+            "cannot read": [
+                (f"cannot read {self._name(k.transfer)}", partial(self.cannot_read, k))
+                for k in self.looks
+            ],
+            "doubts": [("the payment is said to have failed", self.is_doubted)]
+            if self._is_sure()
+            else [],
+            "operator": [
+                (f"retry {self._name(t)}", partial(self.retries, t))
+                for t in self.transfers
+                if t.operation
+            ],
+            "resolves": [
+                (f"resolve {self._name(t)}", partial(self.resolves, t))
+                for t in self.transfers
+                if self._idle(t)
+            ],
             "announced": [*self._announcements()],
-            "outage": [("the attempts of an outage do not count", self.forgives)] if self.silent else [],
+            "outage": [("the attempts of an outage do not count", self.forgives)]
+            if self.silent
+            else [],
             "restored": [("looks come first", self.is_restored), ("sends again", self.trusts)],
             "external": [*self._external_events()] if self.external else [],
         }
@@ -285,25 +379,33 @@ class World:
         for held in self.stripe.transfers.values():
             for amount in {1, held.left // 2, held.left} - {0}:
                 if amount <= held.left:
-                    yield f"others take {amount} of {held.stripe_id}", partial(self._reverse_externally, held, amount)
+                    yield (
+                        f"others take {amount} of {held.stripe_id}",
+                        partial(self._reverse_externally, held, amount),
+                    )
         for transfer in self.transfers:
             if transfer.stripe_transfer_id:
                 yield f"hears of {self._name(transfer)}", partial(self.hears, transfer)
 
     def _announcements(self) -> Iterator[PossibleEvent]:
-        """List the webhooks of Stripe about objects with our ids; each may come at any time, once or often."""
+        """List the webhooks of Stripe about objects with our ids; each may come at any time, once
+        or often."""
         for transfer in self.transfers:
             for held in self.stripe.of(transfer.id):
                 yield f"told of {held.stripe_id}", partial(self.told, transfer, held)
                 for made in held.reversals:
                     if made.reversal_id is not None:
-                        yield f"told of {made.stripe_reversal_id}", partial(self.told_back, transfer, made)
+                        yield (
+                            f"told of {made.stripe_reversal_id}",
+                            partial(self.told_back, transfer, made),
+                        )
 
     def _is_sure(self) -> bool:
         return self.order.paid and self.order.doubt is None
 
     def _idle(self, transfer: SellerTransfer) -> bool:
-        """Return whether it is given up and nothing is owed: only then does a manual resolution move no money."""
+        """Return whether it is given up and nothing is owed: only then does a manual resolution
+        move no money."""
         given_up = transfer.status is S.PERMANENTLY_FAILED
         return given_up and (transfer.owed is None if transfer.paid else transfer.amount == 0)
 
@@ -325,12 +427,16 @@ class World:
         self.append()
 
     def is_doubted(self) -> None:
-        assert doubt(self.order, self.transfers, "pay-1", "hyperswitch:evt_1", "it failed", self.now)
+        assert doubt(
+            self.order, self.transfers, "pay-1", "hyperswitch:evt_1", "it failed", self.now
+        )
         self.append()
 
     def refund_succeeds(self, refund_id: str) -> None:
         self.turns[refund_id] += 1
-        why = self.order.allocate_refund(refund_id, REFUNDS[refund_id], "EUR", self.explicit.get(refund_id), self.now)
+        why = self.order.allocate_refund(
+            refund_id, REFUNDS[refund_id], "EUR", self.explicit.get(refund_id), self.now
+        )
         assert why is None or self.explicit
         if why is None:
             self.effective.add(refund_id)
@@ -394,7 +500,9 @@ class World:
             record_transfer_outcome(call.transfer, call.send.attempt, call.answer, self.now, POLICY)
         else:
             send = call.send
-            record_reversal_outcome(call.transfer, send.what, send.attempt, call.answer, call.seen, self.now, POLICY)
+            record_reversal_outcome(
+                call.transfer, send.what, send.attempt, call.answer, call.seen, self.now, POLICY
+            )
         self._follow_up(call.transfer, reduced)
         self.append()
 
@@ -406,13 +514,23 @@ class World:
 
     def reads(self, look: OpenLookUp) -> None:
         tr = look.transfer.stripe_transfer_id
-        look.seen = [held.seen() for held in self.stripe.of(look.transfer.id)] if look.step.what == TRANSFER else []
+        look.seen = (
+            [held.seen() for held in self.stripe.of(look.transfer.id)]
+            if look.step.what == TRANSFER
+            else []
+        )
         if look.step.what != TRANSFER and tr in self.stripe.transfers:
             look.seen = [self.stripe.transfers[tr].seen()]
 
     def cannot_read(self, look: OpenLookUp) -> None:
         self.looks.remove(look)
-        postpone(look.transfer, DeferralReason.LOOK_UP_FAILED, "a page is missing", self.now + timedelta(seconds=5), self.now)
+        postpone(
+            look.transfer,
+            DeferralReason.LOOK_UP_FAILED,
+            "a page is missing",
+            self.now + timedelta(seconds=5),
+            self.now,
+        )
         self.append()
 
     def has_read(self, look: OpenLookUp) -> None:
@@ -449,7 +567,9 @@ class World:
 
     def told_back(self, transfer: SellerTransfer, made: ReversalAtStripe) -> None:
         reduced = dict(transfer.reductions)
-        reversal_outcome.complete_reversal(transfer, made.reversal_id or "", made.stripe_reversal_id, made.amount, None, self.now)
+        reversal_outcome.complete_reversal(
+            transfer, made.reversal_id or "", made.stripe_reversal_id, made.amount, None, self.now
+        )
         self._follow_up(transfer, reduced)
         self.append()
 
@@ -466,15 +586,26 @@ class World:
         self.look_first = None
 
     def hears(self, transfer: SellerTransfer) -> None:
-        record_external(transfer, self.stripe.transfers[transfer.stripe_transfer_id or ""].seen(), self.now)
+        record_external(
+            transfer, self.stripe.transfers[transfer.stripe_transfer_id or ""].seen(), self.now
+        )
         self.append()
 
     def _follow_up(self, transfer: SellerTransfer, reduced: Mapping[str, int]) -> None:
-        """Recover the shares of contested reversals whose call is no longer open, and of reductions that were paid after all."""
+        """Recover the shares of contested reversals whose call is no longer open, and of reductions
+        that were paid after all."""
         for cause_id in transfer.undone_since(reduced):
             self._settle(cause_id)
-        still_open = transfer.operation.what if transfer.operation is not None and transfer.operation.open else None
-        contested = [c for c in transfer.reversals.values() if c.contested and c.state is not ReversalStatus.WITHDRAWN]
+        still_open = (
+            transfer.operation.what
+            if transfer.operation is not None and transfer.operation.open
+            else None
+        )
+        contested = [
+            c
+            for c in transfer.reversals.values()
+            if c.contested and c.state is not ReversalStatus.WITHDRAWN
+        ]
         for reversal in contested:
             if reversal.reversal_id != still_open:
                 self._settle(reversal.refund_id or "")
@@ -485,7 +616,9 @@ class World:
         streams: list[Stream] = [self.order, *self.transfers]
         for stream in streams:
             if stream.pending_events:
-                self._is_replayed(stream, [fact for fact in stream.collect_events() if isinstance(fact, Fact)])
+                self._is_replayed(
+                    stream, [fact for fact in stream.collect_events() if isinstance(fact, Fact)]
+                )
                 if isinstance(stream, SellerTransfer):
                     self._holds(stream)
         self._holds_at_stripe()
@@ -515,7 +648,9 @@ class World:
             assert before == after or after in ARROWS.get(before, "").split(), (before, after, fact)
 
     def _keeps_its_body(self, fact: Fact) -> None:
-        assert self.external or not isinstance(fact, EvidenceHeld), "nothing happened here that could not be taken in"
+        assert self.external or not isinstance(fact, EvidenceHeld), (
+            "nothing happened here that could not be taken in"
+        )
         if isinstance(fact, CallStarted):
             assert self.bodies.setdefault(fact.key, fact.body) == fact.body, "one key, two bodies"
             assert fact.body["amount"] > 0
@@ -525,16 +660,29 @@ class World:
         assert isinstance(folded, TransferFold)
         self.rows[transfer.id] = folded
         row = folded.transfer
-        assert (row.status, row.amount, row.amount_reversed) == (transfer.status, transfer.amount, transfer.amount_reversed)
+        assert (row.status, row.amount, row.amount_reversed) == (
+            transfer.status,
+            transfer.amount,
+            transfer.amount_reversed,
+        )
         assert (row.next_retry_at, row.version) == (transfer.next_retry_at, transfer.version)
-        assert row.next_retry_at is not None or row.waiting_for is not None or row.status not in ("pending", "failed")
+        assert (
+            row.next_retry_at is not None
+            or row.waiting_for is not None
+            or row.status not in ("pending", "failed")
+        )
         assert row.waiting_for is None or row.status in WAITING
         if transfer.held is not None:
             assert row.status in ("pending", "failed")
             still_open = transfer.operation is not None and transfer.operation.open
             assert still_open or (row.next_retry_at, row.waiting_for) == (None, "payment")
-        states = {name: (reversal.state.value, reversal.refund_id) for name, reversal in transfer.reversals.items()}
-        assert {name: (r.status, r.refund_id) for name, r in folded.reversals.rows.items()} == states
+        states = {
+            name: (reversal.state.value, reversal.refund_id)
+            for name, reversal in transfer.reversals.items()
+        }
+        assert {
+            name: (r.status, r.refund_id) for name, r in folded.reversals.rows.items()
+        } == states
 
     def _holds(self, transfer: SellerTransfer) -> None:
         reversals = list(transfer.reversals.values())
@@ -558,7 +706,11 @@ class World:
         paid = [held.transfer_id for held in self.stripe.transfers.values()]
         assert len(paid) == len(set(paid)), "paid twice"
         for held in self.stripe.transfers.values():
-            ours = [reversal.reversal_id for reversal in held.reversals if reversal.reversal_id is not None]
+            ours = [
+                reversal.reversal_id
+                for reversal in held.reversals
+                if reversal.reversal_id is not None
+            ]
             assert len(ours) == len(set(ours)), "reversed twice"
             assert held.left >= 0
 
@@ -592,22 +744,32 @@ class World:
     def books_agree(self) -> None:
         for transfer in self.transfers:
             held = self.stripe.of(transfer.id)
-            assert [h.stripe_id for h in held] == ([transfer.stripe_transfer_id] if transfer.stripe_transfer_id else [])
+            assert [h.stripe_id for h in held] == (
+                [transfer.stripe_transfer_id] if transfer.stripe_transfer_id else []
+            )
             assert sum(h.amount for h in held) == (transfer.amount if transfer.paid else 0)
             back = sum(h.amount - h.left for h in held)
-            # what external take from a transfer that a person has to see to anyway is found by that person
-            assert back == transfer.amount_reversed or (self.external and transfer.status is S.PERMANENTLY_FAILED)
-            assert not any(c.state in (ReversalStatus.QUEUED, ReversalStatus.REQUESTED) for c in transfer.reversals.values())
+            # what external take from a transfer that a person has to see to anyway is found by that
+            # person
+            assert back == transfer.amount_reversed or (
+                self.external and transfer.status is S.PERMANENTLY_FAILED
+            )
+            assert not any(
+                c.state in (ReversalStatus.QUEUED, ReversalStatus.REQUESTED)
+                for c in transfer.reversals.values()
+            )
 
     def of(self, seller_id: str) -> list[SellerTransfer]:
         return [transfer for transfer in self.transfers if transfer.seller_id == seller_id]
 
     def goal(self, seller_id: str) -> int:
-        """Return the amount that the seller keeps, by the plainest formula where all refunds are proportional: refunds and
-        disputes share the order, and no more than it."""
+        """Return the amount that the seller keeps, by the plainest formula where all refunds are
+        proportional: refunds and disputes share the order, and no more than it."""
         if self.explicit:
             return SHARES[seller_id] - self.order.seller_targets[seller_id]
-        gone = sum(REFUNDS[refund] for refund in self.effective) + sum(DISPUTES[dispute] for dispute in self.disputed)
+        gone = sum(REFUNDS[refund] for refund in self.effective) + sum(
+            DISPUTES[dispute] for dispute in self.disputed
+        )
         return SHARES[seller_id] - SHARES[seller_id] * min(gone, ORDER) // ORDER
 
     def follow(self, plan: Sequence[int]) -> None:
@@ -627,7 +789,7 @@ class World:
         return f"{self._name(call.transfer)} {call.send.key[-2:]} attempt {call.send.attempt}"
 
 
-# --- the laws -------------------------------------------------------------------------------------------------------
+# --- the laws -------------------------------------------------------------------------------------
 
 PLANS = st.lists(st.integers(0, 2**20), min_size=40, max_size=120)
 WORLDS = settings(
@@ -635,7 +797,11 @@ WORLDS = settings(
     max_examples=100,
     phases=[Phase.generate, Phase.shrink],  # explaining a failure takes longer than finding it
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+    ],
 )
 
 
@@ -650,14 +816,18 @@ def ends_exact(world: World) -> None:
 
 @WORLDS
 @given(PLANS)
-def test_random_plans_end_with_the_exact_remainder(storage: FactStorage, state: StateOf, plan: list[int]) -> None:
+def test_random_plans_end_with_the_exact_remainder(
+    storage: FactStorage, state: StateOf, plan: list[int]
+) -> None:
     world = World(storage, state)
     world.follow(plan)
     ends_exact(world)
 
 
 @pytest.mark.parametrize("seed", range(120))
-def test_long_plans_end_with_the_exact_remainder(storage: FactStorage, state: StateOf, seed: int) -> None:
+def test_long_plans_end_with_the_exact_remainder(
+    storage: FactStorage, state: StateOf, seed: int
+) -> None:
     random = Random(seed)
     world = World(storage, state)
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -665,7 +835,9 @@ def test_long_plans_end_with_the_exact_remainder(storage: FactStorage, state: St
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_explicit_plans_end_with_the_exact_remainder(storage: FactStorage, state: StateOf, seed: int) -> None:
+def test_explicit_plans_end_with_the_exact_remainder(
+    storage: FactStorage, state: StateOf, seed: int
+) -> None:
     random = Random(f"explicit {seed}")
     world = World(storage, state, explicit={"r2": {"ada": 15}, "r3": {"bob": 5, "cyd": 1}})
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -674,14 +846,18 @@ def test_explicit_plans_end_with_the_exact_remainder(storage: FactStorage, state
 
 @WORLDS
 @given(PLANS)
-def test_external_reversals_are_never_taken_twice(storage: FactStorage, state: StateOf, plan: list[int]) -> None:
+def test_external_reversals_are_never_taken_twice(
+    storage: FactStorage, state: StateOf, plan: list[int]
+) -> None:
     world = World(storage, state, external=True)
     world.follow(plan)
     assert_within_external_reversals(world)
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_long_plans_with_external_reversals_end_exact(storage: FactStorage, state: StateOf, seed: int) -> None:
+def test_long_plans_with_external_reversals_end_exact(
+    storage: FactStorage, state: StateOf, seed: int
+) -> None:
     random = Random(f"external {seed}")
     world = World(storage, state, external=True)
     world.follow([random.getrandbits(20) for _ in range(200)])
@@ -695,7 +871,9 @@ def assert_within_external_reversals(world: World) -> None:
     world.books_agree()
     for seller in SHARES:
         theirs = world.stripe.reversed_externally(world.of(seller))
-        assert world.goal(seller) - theirs <= world.stripe.net(world.of(seller)) <= world.goal(seller)
+        assert (
+            world.goal(seller) - theirs <= world.stripe.net(world.of(seller)) <= world.goal(seller)
+        )
 
 
 def test_plans_reach_every_status_and_fact(storage: FactStorage, state: StateOf) -> None:
@@ -707,7 +885,10 @@ def test_plans_reach_every_status_and_fact(storage: FactStorage, state: StateOf)
         original = world._is_an_arrow
 
         def note(
-            before: str | None, after: str, fact: Fact, original: Callable[[str | None, str, Fact], None] = original
+            before: str | None,
+            after: str,
+            fact: Fact,
+            original: Callable[[str | None, str, Fact], None] = original,
         ) -> None:
             told.add(type(fact).__name__)
             statuses.add(str(after))

@@ -1,4 +1,5 @@
-"""Imported transfers: an older system may have sent them under names that are not ours, so nothing is sent twice."""
+"""Imported transfers: an older system may have sent them under names that are not ours, so nothing
+is sent twice."""
 
 from datetime import timedelta
 from typing import Unpack
@@ -43,7 +44,12 @@ def taken_over(story: Story, status: str, **members: Unpack[ImportedColumns]) ->
 
 
 def reversing(story: Story, **members: Unpack[ImportedColumns]) -> Story:
-    columns: ImportedColumns = {"reversal_id": RUNNING, "refund_id": "old", "next_retry_at": story.now, **members}
+    columns: ImportedColumns = {
+        "reversal_id": RUNNING,
+        "refund_id": "old",
+        "next_retry_at": story.now,
+        **members,
+    }
     return taken_over(story, "reversal_pending", **columns)
 
 
@@ -64,7 +70,7 @@ def looked(story: Story, *alike: TransferAtStripe) -> Story:
     return story
 
 
-# --- the transfer itself ----------------------------------------------------------------------------------------------
+# --- the transfer itself --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", OPEN)
@@ -83,13 +89,18 @@ def test_cleared_import_is_sent_once_under_first_key(story: Story, status: str) 
     assert story.look().since == story.now - 90 * DAYS
     looked(story)
     send = story.call(Succeeded("tr_new", 10_000))
-    assert (send.key, send.body["metadata"]["transfer_id"]) == (f"transfer:{story.transfer.id}:e1", str(story.transfer.id))
+    assert (send.key, send.body["metadata"]["transfer_id"]) == (
+        f"transfer:{story.transfer.id}:e1",
+        str(story.transfer.id),
+    )
     assert story.status is S.COMPLETED
 
 
 def test_given_up_import_may_have_been_paid(story: Story) -> None:
     taken_over(story, "permanently_failed", stripe_transfer_id=None).refunded(amount=4_000)
-    assert story.only(ReversalQueued).waiting_for == "operator", "it is not reduced: it may have been paid"
+    assert story.only(ReversalQueued).waiting_for == "operator", (
+        "it is not reduced: it may have been paid"
+    )
     looked(cleared(story), theirs(story))
     assert (story.status, story.transfer.amount) == (S.PERMANENTLY_FAILED, 10_000)
     looked(cleared(story))
@@ -103,7 +114,11 @@ def test_possible_payment_at_stripe_is_held_for_a_person(story: Story, status: s
     held = [fact.stripe_id for fact in facts if isinstance(fact, EvidenceHeld)]
     end = facts[-1]
     assert isinstance(end, PermanentlyFailed)
-    assert (story.status, held, end.reason) == (S.PERMANENTLY_FAILED, ["tr_old", "tr_older"], "evidence_held")
+    assert (story.status, held, end.reason) == (
+        S.PERMANENTLY_FAILED,
+        ["tr_old", "tr_older"],
+        "evidence_held",
+    )
     assert end.detail is not None
     assert "tr_old, tr_older" in end.detail
     assert not story.transfer.paid, "it may be another payment"
@@ -132,7 +147,13 @@ def test_held_object_is_taken_in_with_its_reversals(story: Story) -> None:
     looked(cleared(taken_over(story, "pending")), theirs(story)).told()
     seen = story.books(story.theirs(500), tr="tr_old")._replace(transfer_id=None)
     resolve_by_transfer(story.transfer, seen, "mia", "the old system's", story.now)
-    assert story.told() == ["Reopened", "Completed", "Resolved", "ReversalRequested", "PartiallyReversed"]
+    assert story.told() == [
+        "Reopened",
+        "Completed",
+        "Resolved",
+        "ReversalRequested",
+        "PartiallyReversed",
+    ]
     assert (story.transfer.stripe_transfer_id, story.transfer.amount_reversed) == ("tr_old", 500)
 
 
@@ -147,7 +168,9 @@ def test_import_can_be_resolved_without_a_look_up(story: Story) -> None:
 def test_other_amount_is_not_the_imported_payment(story: Story) -> None:
     taken_over(story, "failed")
     with pytest.raises(EvidenceDiffers, match="amount"):
-        resolve_by_transfer(story.transfer, theirs(story)._replace(amount=9_999), "mia", "?", story.now)
+        resolve_by_transfer(
+            story.transfer, theirs(story)._replace(amount=9_999), "mia", "?", story.now
+        )
 
 
 @pytest.mark.parametrize("status", OPEN)
@@ -166,7 +189,7 @@ def test_import_without_creation_time_searches_all_transfers(story: Story) -> No
     assert cleared(story).look().since == LONG_AGO
 
 
-# --- its reversals ----------------------------------------------------------------------------------------------------
+# --- its reversals --------------------------------------------------------------------------------
 
 
 def test_imported_reversal_is_looked_up_before_it_is_sent(story: Story) -> None:
@@ -181,7 +204,11 @@ def test_old_systems_reversal_is_the_outcome(story: Story, asked: int | None) ->
     due = asked or 9_000
     story.see(story.books(story.theirs(due, "trr_theirs"), story.theirs(1_000, "trr_before")))
     reversal = story.transfer.reversals[RUNNING]
-    assert (reversal.state, reversal.stripe_reversal_id, reversal.settled) == (ReversalStatus.REVERSED, "trr_theirs", due)
+    assert (reversal.state, reversal.stripe_reversal_id, reversal.settled) == (
+        ReversalStatus.REVERSED,
+        "trr_theirs",
+        due,
+    )
     assert (story.transfer.amount_reversed, story.transfer.next_retry_at) == (1_000 + due, None)
 
 
@@ -193,9 +220,12 @@ def test_partial_match_is_decided_by_a_person(story: Story) -> None:
     assert story.told() == ["Reopened", "PermanentlyFailed"]
 
 
-@pytest.mark.parametrize(("made", "status"), [(3_000, S.PARTIALLY_REVERSED), (2_000, S.PERMANENTLY_FAILED)])
+@pytest.mark.parametrize(
+    ("made", "status"), [(3_000, S.PARTIALLY_REVERSED), (2_000, S.PERMANENTLY_FAILED)]
+)
 def test_given_up_reversal_may_have_been_made(story: Story, made: int, status: S) -> None:
-    """The refund is reported here again, and a person retries: taken again, the seller would pay twice."""
+    """The refund is reported here again, and a person retries: taken again, the seller would pay
+    twice."""
     taken_over(story, "permanently_failed", refund_id="r1").refunded("r1", 3_000)
     story.transfer.retry("mia", "its balance is funded", story.now)
     story.see(story.books(story.theirs(made, "trr_theirs")))
@@ -215,12 +245,16 @@ def test_reversals_before_the_import_are_recorded_once(story: Story, before: int
     taken_over(story, "completed", amount_reversed=before)
     record_external(story.transfer, story.books(old, older), story.now)
     assert story.transfer.amount_reversed == 3_000
-    record_external(story.transfer, story.books(story.theirs(500, "trr_new"), old, older), story.now)
-    record_external(story.transfer, story.books(story.theirs(500, "trr_new"), old, older), story.now)
+    record_external(
+        story.transfer, story.books(story.theirs(500, "trr_new"), old, older), story.now
+    )
+    record_external(
+        story.transfer, story.books(story.theirs(500, "trr_new"), old, older), story.now
+    )
     assert story.transfer.amount_reversed == 3_500
 
 
-# --- its order --------------------------------------------------------------------------------------------------------
+# --- its order ------------------------------------------------------------------------------------
 
 
 def ordered(sale: type[Sale], story: Story, amount: int = 10_000, **shares: int) -> Sale:
@@ -231,7 +265,9 @@ def ordered(sale: type[Sale], story: Story, amount: int = 10_000, **shares: int)
     return new
 
 
-@pytest.mark.parametrize("status", [*OPEN, "completed", "reversal_pending", "reversed", "permanently_failed"])
+@pytest.mark.parametrize(
+    "status", [*OPEN, "completed", "reversal_pending", "reversed", "permanently_failed"]
+)
 def test_imported_paid_order_pays_no_seller(sale: type[Sale], story: Story, status: str) -> None:
     back = 10_000 if status == "reversed" else 0
     if status == "reversal_pending":
@@ -244,7 +280,11 @@ def test_imported_paid_order_pays_no_seller(sale: type[Sale], story: Story, stat
 
 @pytest.mark.parametrize(
     ("shares", "named"),
-    [({"ada": 9_999}, "'ada' has 10000 EUR to acct_ada"), ({"ada": 9_000, "bob": 1_000}, "ada"), ({"bob": 10_000}, "no share")],
+    [
+        ({"ada": 9_999}, "'ada' has 10000 EUR to acct_ada"),
+        ({"ada": 9_000, "bob": 1_000}, "ada"),
+        ({"bob": 10_000}, "no share"),
+    ],
     ids=["another amount", "one more seller", "another seller"],
 )
 def test_order_that_differs_from_its_import_pays_no_seller(
@@ -256,8 +296,12 @@ def test_order_that_differs_from_its_import_pays_no_seller(
 
 
 @pytest.mark.parametrize("moved", ["destination", "currency"])
-def test_order_to_another_account_or_currency_pays_no_seller(sale: type[Sale], story: Story, moved: str) -> None:
-    taken_over(story, "completed", destination="acct_other" if moved == "destination" else "acct_ada")
+def test_order_to_another_account_or_currency_pays_no_seller(
+    sale: type[Sale], story: Story, moved: str
+) -> None:
+    taken_over(
+        story, "completed", destination="acct_other" if moved == "destination" else "acct_ada"
+    )
     new = sale(10_000, {"ada": 10_000}, paid=False)
     if moved == "currency":
         new.order.shares["ada"]["currency"] = "USD"
@@ -287,9 +331,11 @@ def test_reversal_of_unknown_refund_is_not_withdrawn(sale: type[Sale], story: St
     new.is_refunded("r1", 4_000)
     new.is_revoked("r1")
     assert story.transfer.reversals[RUNNING].state is ReversalStatus.REQUESTED
-    assert [reversal.state for reversal in story.transfer.reversals.values() if reversal.refund_id == "r1"] == [
-        ReversalStatus.WITHDRAWN
-    ]
+    assert [
+        reversal.state
+        for reversal in story.transfer.reversals.values()
+        if reversal.refund_id == "r1"
+    ] == [ReversalStatus.WITHDRAWN]
     assert new.transfers == [story.transfer], "nothing is given back that was not taken"
 
 
@@ -311,7 +357,9 @@ def test_refund_before_payment_is_not_taken_again(sale: type[Sale], story: Story
 
 
 @pytest.mark.parametrize("settled", [False, True])
-def test_old_systems_refund_is_not_taken_again(sale: type[Sale], story: Story, settled: bool) -> None:
+def test_old_systems_refund_is_not_taken_again(
+    sale: type[Sale], story: Story, settled: bool
+) -> None:
     if settled:
         taken_over(story, "completed", amount_reversed=4_000, refund_id="old")
     else:
@@ -320,6 +368,17 @@ def test_old_systems_refund_is_not_taken_again(sale: type[Sale], story: Story, s
     new.is_refunded("old", 4_000)
     assert story.told() == []
     new.is_refunded("r2", 1_000)
-    assert [reversal.amount for reversal in story.transfer.reversals.values() if reversal.refund_id == "r2"] == [1_000]
+    assert [
+        reversal.amount
+        for reversal in story.transfer.reversals.values()
+        if reversal.refund_id == "r2"
+    ] == [1_000]
     recover_shares(new.order, new.transfers, "r2", new.now)
-    assert sum(reversal.amount for reversal in story.transfer.reversals.values() if reversal.refund_id != "old") == 1_000
+    assert (
+        sum(
+            reversal.amount
+            for reversal in story.transfer.reversals.values()
+            if reversal.refund_id != "old"
+        )
+        == 1_000
+    )

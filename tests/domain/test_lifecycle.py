@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "lifecycle.md"
 MIGRATIONS = ROOT / "infrastructure" / "postgres" / "migrations"
 
-# x: may follow, =: the same again, -: never. Rows are from, columns are to, in the order of the rows.
+# x: may follow, =: the same again, -: never. Rows are from, columns are to, in the order of the
+# rows.
 BASE = """
     pending             = x x - - -
     completed           - = - x - -
@@ -43,7 +44,11 @@ ALL = """
 def _matrix(text: str) -> dict[tuple[str, str], bool]:
     rows = [line.split() for line in text.strip().splitlines()]
     names = [name for name, *_ in rows]
-    return {(name, to): mark != "-" for name, *marks in rows for to, mark in zip(names, marks, strict=True)}
+    return {
+        (name, to): mark != "-"
+        for name, *marks in rows
+        for to, mark in zip(names, marks, strict=True)
+    }
 
 
 def _statuses(matrix: dict[tuple[str, str], bool]) -> set[str]:
@@ -53,7 +58,9 @@ def _statuses(matrix: dict[tuple[str, str], bool]) -> set[str]:
 EIGHT = _statuses(_matrix(ALL))
 
 
-@pytest.mark.parametrize(("text", "pairs"), [(BASE, 36), (ALL, 64)], ids=["six base statuses", "all eight"])
+@pytest.mark.parametrize(
+    ("text", "pairs"), [(BASE, 36), (ALL, 64)], ids=["six base statuses", "all eight"]
+)
 def test_every_pair_of_statuses_matches_the_design(text: str, pairs: int) -> None:
     wanted = _matrix(text)
     assert len(wanted) == pairs
@@ -65,7 +72,9 @@ def test_base_statuses_have_exactly_the_base_arrows() -> None:
     base = _statuses(_matrix(BASE))
     assert {(f, t): can_transition(f, t) for f, t in product(base, base)} == _matrix(BASE)
     # and the two of ours add no arrow between two base statuses
-    assert {pair: allowed for pair, allowed in _matrix(ALL).items() if set(pair) <= base} == _matrix(BASE)
+    assert {
+        pair: allowed for pair, allowed in _matrix(ALL).items() if set(pair) <= base
+    } == _matrix(BASE)
 
 
 def test_members_and_plain_strings_get_the_same_answer() -> None:
@@ -87,11 +96,16 @@ def test_same_status_is_always_allowed() -> None:
     assert not [status for status, after in ALLOWED_TRANSITIONS.items() if status in after]
 
 
-@pytest.mark.parametrize("unknown", ["", "paid", "PENDING", "Pending", " pending", "pending ", "None", "reversal-pending"])
+@pytest.mark.parametrize(
+    "unknown",
+    ["", "paid", "PENDING", "Pending", " pending", "pending ", "None", "reversal-pending"],
+)
 def test_unknown_status_allows_nothing(unknown: str) -> None:
     assert not any(can_transition(unknown, to) for to in [*EIGHT, unknown])
     assert not any(can_transition(status, unknown) for status in EIGHT)
-    assert not any(operator_may(unknown, to) or operator_may(to, unknown) for to in [*EIGHT, unknown])
+    assert not any(
+        operator_may(unknown, to) or operator_may(to, unknown) for to in [*EIGHT, unknown]
+    )
 
 
 def test_named_actor_reopens_only_permanently_failed() -> None:
@@ -102,7 +116,9 @@ def test_named_actor_reopens_only_permanently_failed() -> None:
 
 
 def test_actor_transitions_never_happen_automatically() -> None:
-    assert not [pair for pair in product(EIGHT, EIGHT) if operator_may(*pair) and can_transition(*pair)]
+    assert not [
+        pair for pair in product(EIGHT, EIGHT) if operator_may(*pair) and can_transition(*pair)
+    ]
 
 
 def test_tables_are_immutable_at_run_time() -> None:
@@ -112,14 +128,23 @@ def test_tables_are_immutable_at_run_time() -> None:
 
 
 def test_enum_and_table_name_the_same_statuses() -> None:
-    assert {status.value for status in TransferStatus} == {str(status) for status in ALLOWED_TRANSITIONS} == EIGHT
+    assert (
+        {status.value for status in TransferStatus}
+        == {str(status) for status in ALLOWED_TRANSITIONS}
+        == EIGHT
+    )
 
 
 def statuses_in_sql(sql: str) -> list[set[str]]:
-    """Return the status lists of every CHECK on the column `status` of the table `seller_transfers` with `pending` in it."""
-    table = re.search(r"create table seller_transfers\s*\((.*?)\n\)", sql, re.DOTALL | re.IGNORECASE)
+    """Return the status lists of every CHECK on the column `status` of the table `seller_transfers`
+    with `pending` in it."""
+    table = re.search(
+        r"create table seller_transfers\s*\((.*?)\n\)", sql, re.DOTALL | re.IGNORECASE
+    )
     assert table, "no seller_transfers is created here"
-    checks = re.findall(r"check\s*\(\s*status\s+in\s*\(([^)]*)\)\s*\)", table.group(1), re.DOTALL | re.IGNORECASE)
+    checks = re.findall(
+        r"check\s*\(\s*status\s+in\s*\(([^)]*)\)\s*\)", table.group(1), re.DOTALL | re.IGNORECASE
+    )
     return [set(re.findall(r"'([^']*)'", check)) for check in checks]
 
 
@@ -129,13 +154,24 @@ def test_database_names_the_same_statuses() -> None:
 
 
 def test_later_migrations_do_not_change_the_statuses() -> None:
-    changed = re.compile(r"(drop|add|alter) constraint (if exists )?a_transfer_has_a_known_status", re.IGNORECASE)
-    assert not [path.name for path in MIGRATIONS.glob("*.up.sql") if changed.search(path.read_text(encoding="utf-8"))]
+    changed = re.compile(
+        r"(drop|add|alter) constraint (if exists )?a_transfer_has_a_known_status", re.IGNORECASE
+    )
+    assert not [
+        path.name
+        for path in MIGRATIONS.glob("*.up.sql")
+        if changed.search(path.read_text(encoding="utf-8"))
+    ]
 
 
 def rows_of_docs(text: str) -> dict[str, set[str]]:
-    """Return the first Markdown table with one row per status: the words of its first and second column."""
-    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines() if "|" in line]
+    """Return the first Markdown table with one row per status: the words of its first and second
+    column."""
+    rows = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in text.splitlines()
+        if "|" in line
+    ]
     tables: dict[str, set[str]] = {}
     for row in rows:
         named = re.findall(r"[a-z_]+", row[0])
@@ -151,8 +187,12 @@ def test_docs_name_the_same_statuses_and_arrows() -> None:
 
 def test_readers_of_sql_and_docs_notice_a_difference() -> None:
     sql = (
-        "create table seller_transfers (\n status text,\n constraint a check (status in (\n 'pending',\n 'paid'))\n)\nwith (x=1)"
+        "create table seller_transfers (\n status text,\n constraint a check (status in (\n "
+        "'pending',\n 'paid'))\n)\nwith (x=1)"
     )
     assert statuses_in_sql(sql) == [{"pending", "paid"}]
-    docs = "| from | may go to |\n|---|---|\n| `pending` | `completed`, `failed` |\n| `reversed` | nothing |\n"
+    docs = (
+        "| from | may go to |\n|---|---|\n| `pending` | `completed`, `failed` |\n| `reversed` | "
+        "nothing |\n"
+    )
     assert rows_of_docs(docs) == {"pending": {"completed", "failed"}, "reversed": set()}

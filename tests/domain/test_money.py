@@ -22,10 +22,14 @@ def test_anything_else_is_no_amount(value: int) -> None:
 def test_largest_amount_survives_a_double() -> None:
     assert LARGEST == 2**53 - 1
     assert int(json.loads(str(LARGEST), parse_int=float)) == LARGEST
-    assert float(LARGEST + 1) == float(LARGEST + 2), "one more, and a double could not tell it from its neighbour"
+    assert float(LARGEST + 1) == float(LARGEST + 2), (
+        "one more, and a double could not tell it from its neighbour"
+    )
 
 
-@pytest.mark.parametrize(("given", "code"), [("usd", "USD"), ("Eur", "EUR"), ("JPY", "JPY"), ("kwd", "KWD")])
+@pytest.mark.parametrize(
+    ("given", "code"), [("usd", "USD"), ("Eur", "EUR"), ("JPY", "JPY"), ("kwd", "KWD")]
+)
 def test_currency_is_kept_in_upper_case(given: str, code: str) -> None:
     assert currency(given) == code
 

@@ -22,7 +22,9 @@ def test_pause_begins_and_ends_once() -> None:
 def test_second_restore_is_recorded_although_looks_come_first() -> None:
     switch = Pause.install(LOOK_UP_FIRST, NOW)
     assert switch.pause("serve", "restored", NOW, lost_since=NOW)
-    assert switch.pause("serve", "restored again", NOW + timedelta(hours=1), lost_since=NOW + timedelta(hours=1))
+    assert switch.pause(
+        "serve", "restored again", NOW + timedelta(hours=1), lost_since=NOW + timedelta(hours=1)
+    )
     assert switch.lost_since == NOW, "what was lost since the first restore may still be missing"
 
 

@@ -35,5 +35,11 @@ def test_payout_ends_the_same_in_any_report_order() -> None:
 
 def test_stored_payout_reads_back_unchanged(storage: FactStorage, state: StateOf) -> None:
     payout = a_payout(*S)
-    assert [type(fact).__name__ for fact in payout.pending_events] == ["Announced", "Sent", "Arrived", "Canceled", "Failed"]
+    assert [type(fact).__name__ for fact in payout.pending_events] == [
+        "Announced",
+        "Sent",
+        "Arrived",
+        "Canceled",
+        "Failed",
+    ]
     assert state(storage.replayed(list(payout.collect_events()))) == state(payout)

@@ -5,4 +5,6 @@ from domain.provider_call.reasons import DeferralReason
 
 
 def test_every_hindrance_is_a_deferral_reason() -> None:
-    assert {hindrance.value for hindrance in Hindrance} <= {reason.value for reason in DeferralReason}
+    assert {hindrance.value for hindrance in Hindrance} <= {
+        reason.value for reason in DeferralReason
+    }

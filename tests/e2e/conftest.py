@@ -37,7 +37,9 @@ def settings(database_url: str, stripe: SimulatorControl) -> Settings:
 
 
 @pytest.fixture
-async def system(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> AsyncIterator[SystemUnderTest]:
+async def system(
+    settings: Settings, view: LedgerView, stripe: SimulatorControl
+) -> AsyncIterator[SystemUnderTest]:
     """The ledgers are drained when the test ends, and the books must agree."""
     yield SystemUnderTest(settings, view, stripe)
     await books_agree(stripe, view.pool)
@@ -67,7 +69,9 @@ class Processes:
 
 
 @pytest.fixture
-async def processes(database_url: str, stripe: SimulatorControl, view: LedgerView) -> AsyncIterator[Processes]:
+async def processes(
+    database_url: str, stripe: SimulatorControl, view: LedgerView
+) -> AsyncIterator[Processes]:
     """The books are checked while the processes still run, with no work left."""
     async with AsyncExitStack() as stack:
         yield Processes(environment(database_url, stripe.url), stack)

@@ -1,4 +1,5 @@
-"""Circuit breaker and pauses of one running ledger: outages, refused keys, paused sellers and work."""
+"""Circuit breaker and pauses of one running ledger: outages, refused keys, paused sellers and
+work."""
 
 from dataclasses import replace
 
@@ -44,8 +45,12 @@ async def test_outage_opens_breaker_costs_no_attempt_and_ends(system: SystemUnde
         await caller.order("late", 1_000, bert=900)
         await caller.pay("late")
         probes = len(await system.posts(PROBE))
-        await eventually(lambda: _more(system, PROBE, probes), "somebody asks whether Stripe answers")
-        assert await system.view.story((await system.view.transfer("late")).transfer_id) == ["Created"], "nothing is claimed"
+        await eventually(
+            lambda: _more(system, PROBE, probes), "somebody asks whether Stripe answers"
+        )
+        assert await system.view.story((await system.view.transfer("late")).transfer_id) == [
+            "Created"
+        ], "nothing is claimed"
 
         await system.stripe.clear_faults(fault)
         (late,) = await system.view.reached("late", "completed")
@@ -63,7 +68,9 @@ async def _more(system: SystemUnderTest, operation: str, than: int) -> bool:
 
 
 async def test_failing_transfer_exhausts_only_its_own_attempts(system: SystemUnderTest) -> None:
-    impatient = WorkSettings(max_retries=1, backoff_base=QUICK.backoff_base, backoff_max=QUICK.backoff_max)
+    impatient = WorkSettings(
+        max_retries=1, backoff_base=QUICK.backoff_base, backoff_max=QUICK.backoff_max
+    )
     await system.stripe.fault("status", CREATE, status=503, destination="acct_1bert")
     async with system.at_work(transfers=impatient, stripe_timeout=QUICK.backoff_max) as caller:
         await caller.order("bad", 1_000, bert=900)
@@ -76,7 +83,9 @@ async def test_failing_transfer_exhausts_only_its_own_attempts(system: SystemUnd
 
 
 @pytest.mark.parametrize(("status", "several"), [(401, 3), (403, 3)])
-async def test_refused_api_key_pauses_sending_until_resume(system: SystemUnderTest, status: int, several: int) -> None:
+async def test_refused_api_key_pauses_sending_until_resume(
+    system: SystemUnderTest, status: int, several: int
+) -> None:
     async with running(replace(system.settings, transfers=SLOW)) as service:
         caller = LedgerCaller(service)
         fault = await system.stripe.fault("status", CREATE, status=status)
@@ -115,7 +124,9 @@ async def test_repeated_unknown_transfers_pause_all_sending(system: SystemUnderT
 async def test_paused_seller_waits_while_others_are_paid(system: SystemUnderTest) -> None:
     async with running(system.settings) as service:
         caller = LedgerCaller(service)
-        assert await service.commands.operator.pause(scope_of_seller("bert"), "mia", "account under review")
+        assert await service.commands.operator.pause(
+            scope_of_seller("bert"), "mia", "account under review"
+        )
         await caller.order("o1", 1_000, anna=500, bert=400)
         await caller.pay("o1")
         await system.view.reached("o1", "completed", "pending")
@@ -131,7 +142,9 @@ async def test_paused_reversals_let_transfers_and_refunds_through(system: System
     async with running(system.settings) as service:
         caller = LedgerCaller(service)
         await system.paid(caller, "o1")
-        await service.commands.operator.pause(scope_of_work("reversing"), "mia", "Stripe told us to")
+        await service.commands.operator.pause(
+            scope_of_work("reversing"), "mia", "Stripe told us to"
+        )
         await caller.refund("r1", "o1", 1_000)
         await system.paid(caller, "o2")
         assert (await system.view.transfer("o1")).status == "reversal_pending"

@@ -16,7 +16,9 @@ Damage = Callable[[SystemUnderTest], Awaitable[object]]
 
 
 @pytest.fixture
-async def true_books(settings: Settings, view: LedgerView, stripe: SimulatorControl) -> SystemUnderTest:
+async def true_books(
+    settings: Settings, view: LedgerView, stripe: SimulatorControl
+) -> SystemUnderTest:
     """Make one order that was partly refunded, one that is paid, one whose reversal is due."""
     system = SystemUnderTest(settings, view, stripe)
     async with system.at_work() as caller:
@@ -57,7 +59,9 @@ async def reversed_behind_our_back(system: SystemUnderTest) -> object:
 
 
 async def paid_for_nobody(system: SystemUnderTest) -> object:
-    return await system.stripe.external_transfer(account("carl"), 5, "eur", metadata={"transfer_id": str(UUID(int=17))})
+    return await system.stripe.external_transfer(
+        account("carl"), 5, "eur", metadata={"transfer_id": str(UUID(int=17))}
+    )
 
 
 async def forgotten(system: SystemUnderTest) -> object:
@@ -71,7 +75,8 @@ async def held(system: SystemUnderTest) -> list[Json]:
 
 
 async def taken_without_a_refund(system: SystemUnderTest) -> object:
-    """By facts, rows and Stripe alike, which agree with each other: only the order and its refunds say otherwise."""
+    """By facts, rows and Stripe alike, which agree with each other: only the order and its refunds
+    say otherwise."""
     theirs = await system.at_stripe("old")
     await system.stripe.external_reversal(theirs, 100)
     columns = {"status": "partially_reversed", "stripe_transfer_id": theirs, "amount_reversed": 100}
@@ -80,7 +85,8 @@ async def taken_without_a_refund(system: SystemUnderTest) -> object:
 
 OPEN_THE_DOOR = "alter table ledger_events disable trigger history_only_grows;"
 DAMAGES: dict[str, tuple[Damage, str]] = {
-    "a row that its facts do not tell": (sql("update seller_transfers set amount_reversed = 1"), "its facts fold to"),
+    "a row that its facts do not tell": (sql("update seller_transfers set amount_reversed = 1"),
+    "its facts fold to"),
     "a row that is gone": (sql("delete from refunds where refund_id = 'r1'"), "refunds: row"),
     "a row nobody asked for": (
         sql("insert into orders select 'more', gen_random_uuid(), currency, amount, 0, 'open', null, null, '[]', 1, now(), now() "
@@ -88,12 +94,19 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "orders: row more",
     ),
     "a fact that was changed": (
-        sql(OPEN_THE_DOOR + "update ledger_events set topic = topic, state = state || ' '::bytea where notification_id = 3"),
+        sql(OPEN_THE_DOOR + (
+            "update ledger_events set topic = topic, state = state || ' '::bytea where "
+            "notification_id = 3"
+        )),
         "chain: position 3",
     ),
-    "a fact that was cut out": (sql(OPEN_THE_DOOR + "delete from ledger_events where notification_id = 4"), "chain: position 5"),
+    "a fact that was cut out": (sql(OPEN_THE_DOOR + "delete from ledger_events where notification_id = 4"),
+    "chain: position 5"),
     "the newest facts cut off": (
-        sql(OPEN_THE_DOOR + "delete from ledger_events where notification_id = (select max(notification_id) from ledger_events)"),
+        sql(OPEN_THE_DOOR + (
+            "delete from ledger_events where notification_id = (select max(notification_id) from "
+            "ledger_events)"
+        )),
         "its facts fold to",
     ),
     "a seller paid twice": (paid_again, "Stripe holds 2 objects for transfer"),
@@ -121,7 +134,9 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_planted_disagreement_of_books_is_found(true_books: SystemUnderTest, damage: str) -> None:
+async def test_planted_disagreement_of_books_is_found(
+    true_books: SystemUnderTest, damage: str
+) -> None:
     inflict, expected = DAMAGES[damage]
     await inflict(true_books)
     found = await disagreements(true_books.stripe, true_books.view.pool)

@@ -21,10 +21,23 @@ def of(order_id: str) -> UUID:
     return transfer_stream(order_id, "anna")
 
 
-def old_row(order_id: str, status: str, stripe_transfer_id: str = "", **cells: str) -> dict[str, str]:
-    usual = {"seller_id": "anna", "destination": account("anna"), "amount": "900", "currency": "EUR", "amount_reversed": ""}
+def old_row(
+    order_id: str, status: str, stripe_transfer_id: str = "", **cells: str
+) -> dict[str, str]:
+    usual = {
+        "seller_id": "anna",
+        "destination": account("anna"),
+        "amount": "900",
+        "currency": "EUR",
+        "amount_reversed": "",
+    }
     named = {"order_id": order_id, "status": status, "stripe_transfer_id": stripe_transfer_id}
-    return named | usual | {"reversal_amount": "", "refund_id": "", "created_at": "2026-01-02T03:04:05Z"} | cells
+    return (
+        named
+        | usual
+        | {"reversal_amount": "", "refund_id": "", "created_at": "2026-01-02T03:04:05Z"}
+        | cells
+    )
 
 
 class OlderSystem:
@@ -47,12 +60,15 @@ class OlderSystem:
         assert f"{len(rows)} rows imported" in await self.command("import", str(self._file))
 
     async def all_clean(self, *, but: str | None = None) -> None:
-        """Nothing is found, `but` this transfer at Stripe that one of the old rows may stand for."""
+        """Nothing is found, `but` this transfer at Stripe that one of the old rows may stand
+        for."""
         for command in ("rebuild", "verify"):
             said = await self.command(command)
             assert "repaired" not in said.replace("all as the facts have them", "")
         found = json.loads(await self.command("reconcile", "--json", ends=1 if but else 0))
-        assert [(one["kind"], one["stripe_transfer_id"]) for one in found] == ([("missing_here", but)] if but else [])
+        assert [(one["kind"], one["stripe_transfer_id"]) for one in found] == (
+            [("missing_here", but)] if but else []
+        )
 
     async def made(self, operation: str) -> list[Json]:
         return await self._stage.posts(operation)
@@ -63,8 +79,13 @@ def older_system(system: SystemUnderTest, tmp_path: Path) -> OlderSystem:
     return OlderSystem(system, tmp_path)
 
 
-async def test_import_takes_over_all_six_statuses(system: SystemUnderTest, older_system: OlderSystem) -> None:
-    at_stripe = {order_id: await system.at_stripe(order_id) for order_id in ("paid", "owed", "back", "stuck", "part")}
+async def test_import_takes_over_all_six_statuses(
+    system: SystemUnderTest, older_system: OlderSystem
+) -> None:
+    at_stripe = {
+        order_id: await system.at_stripe(order_id)
+        for order_id in ("paid", "owed", "back", "stuck", "part")
+    }
     await system.stripe.external_reversal(at_stripe["back"], 900)
     await system.stripe.external_reversal(at_stripe["part"], 100)
     unknown = await system.at_stripe("unknown")
@@ -81,7 +102,10 @@ async def test_import_takes_over_all_six_statuses(system: SystemUnderTest, older
 
     async with system.at_work() as caller:
         await system.view.reached("owed", "reversed")
-        for order_id in ("unknown", "paid"):  # known here, and reported as paid: nothing becomes due by that
+        for order_id in (
+            "unknown",
+            "paid",
+        ):  # known here, and reported as paid: nothing becomes due by that
             await caller.order(order_id, 900, anna=900)
             await caller.pay(order_id)
         await caller.refund("r1", "paid", 900)
@@ -106,8 +130,12 @@ async def test_import_takes_over_all_six_statuses(system: SystemUnderTest, older
     await older_system.all_clean()
 
 
-async def test_older_payment_settles_one_of_two_similar_transfers(system: SystemUnderTest, older_system: OlderSystem) -> None:
-    held = await system.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(UUID(int=17))})
+async def test_older_payment_settles_one_of_two_similar_transfers(
+    system: SystemUnderTest, older_system: OlderSystem
+) -> None:
+    held = await system.stripe.external_transfer(
+        account("anna"), 900, "eur", metadata={"transfer_id": str(UUID(int=17))}
+    )
     await older_system.imports(old_row("o1", "pending"), old_row("o2", "failed"))
     async with system.at_work() as caller:
         for order_id in ("o1", "o2"):
@@ -116,7 +144,9 @@ async def test_older_payment_settles_one_of_two_similar_transfers(system: System
         assert await system.view.alarms() == {"evidence_held", "permanently_failed"}
         await older_system.command("resolve", str(of("o1")), *SAID, "--evidence", str(held["id"]))
         await system.view.reached("o1", "completed")
-        told = await older_system.command("resolve", str(of("o2")), *SAID, "--evidence", str(held["id"]), ends=2)
+        told = await older_system.command(
+            "resolve", str(of("o2")), *SAID, "--evidence", str(held["id"]), ends=2
+        )
         assert "belongs to another transfer of this ledger" in told
         await caller.retry(of("o2"))
         await system.view.reached("o2", "completed")
@@ -125,7 +155,9 @@ async def test_older_payment_settles_one_of_two_similar_transfers(system: System
     await older_system.all_clean()
 
 
-async def test_own_payment_is_no_evidence_of_older_payment(system: SystemUnderTest, older_system: OlderSystem) -> None:
+async def test_own_payment_is_no_evidence_of_older_payment(
+    system: SystemUnderTest, older_system: OlderSystem
+) -> None:
     await older_system.imports(old_row("old", "pending"))
     async with system.at_work() as caller:
         await system.paid(caller, "new", 1_000, anna=900)
@@ -134,9 +166,13 @@ async def test_own_payment_is_no_evidence_of_older_payment(system: SystemUnderTe
     assert len(await older_system.made(CREATE)) == 2
 
 
-async def test_object_with_our_id_is_adopted_by_reconciliation(system: SystemUnderTest, older_system: OlderSystem) -> None:
+async def test_object_with_our_id_is_adopted_by_reconciliation(
+    system: SystemUnderTest, older_system: OlderSystem
+) -> None:
     """The table is taken over a second time, into an empty database: the first one had sent it."""
-    await system.stripe.external_transfer(account("anna"), 900, "eur", metadata={"transfer_id": str(of("old"))})
+    await system.stripe.external_transfer(
+        account("anna"), 900, "eur", metadata={"transfer_id": str(of("old"))}
+    )
     await older_system.imports(old_row("old", "pending"))
     (finding,) = json.loads(await older_system.command("reconcile", "--json", ends=1))
     await older_system.command("reconcile", "--adopt", finding["id"], *SAID)
@@ -144,7 +180,9 @@ async def test_object_with_our_id_is_adopted_by_reconciliation(system: SystemUnd
     await older_system.all_clean()
 
 
-async def test_reversal_after_import_is_adopted_with_earlier_ones(system: SystemUnderTest, older_system: OlderSystem) -> None:
+async def test_reversal_after_import_is_adopted_with_earlier_ones(
+    system: SystemUnderTest, older_system: OlderSystem
+) -> None:
     theirs = await system.at_stripe("old")
     for amount in (100, 50, 30):
         await system.stripe.external_reversal(theirs, amount)
@@ -168,12 +206,15 @@ async def test_imported_transfer_is_not_sent_while_stripe_is_unreadable(
     assert await older_system.made(CREATE) == []
 
 
-async def test_reversal_by_older_system_is_not_repeated(system: SystemUnderTest, older_system: OlderSystem) -> None:
+async def test_reversal_by_older_system_is_not_repeated(
+    system: SystemUnderTest, older_system: OlderSystem
+) -> None:
     whole, third = await system.at_stripe("whole"), await system.at_stripe("third")
     await system.stripe.external_reversal(whole, 900)
     await system.stripe.external_reversal(third, 300)
     await older_system.imports(
-        old_row("whole", "reversal_pending", whole), old_row("third", "reversal_pending", third, reversal_amount="300")
+        old_row("whole", "reversal_pending", whole),
+        old_row("third", "reversal_pending", third, reversal_amount="300"),
     )
     async with system.at_work():
         await system.view.reached("whole", "reversed")
@@ -182,9 +223,13 @@ async def test_reversal_by_older_system_is_not_repeated(system: SystemUnderTest,
     await older_system.all_clean()
 
 
-async def test_pending_refund_of_older_system_is_reversed_once(system: SystemUnderTest, older_system: OlderSystem) -> None:
+async def test_pending_refund_of_older_system_is_reversed_once(
+    system: SystemUnderTest, older_system: OlderSystem
+) -> None:
     theirs = await system.at_stripe("o1")
-    await older_system.imports(old_row("o1", "reversal_pending", theirs, reversal_amount="300", refund_id="r1"))
+    await older_system.imports(
+        old_row("o1", "reversal_pending", theirs, reversal_amount="300", refund_id="r1")
+    )
     async with system.at_work() as caller:
         await caller.order("o1", 900, anna=900)
         await caller.pay("o1")

@@ -1,4 +1,5 @@
-"""Lost webhooks of payments: the poller looks the order up at the payment provider, and the sellers are paid once."""
+"""Lost webhooks of payments: the poller looks the order up at the payment provider, and the sellers
+are paid once."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -30,12 +31,16 @@ async def psp() -> AsyncIterator[HyperswitchControl]:
 
 
 @pytest.fixture
-async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncIterator[LedgerWithoutWebhooks]:
+async def ledger(
+    system: SystemUnderTest, psp: HyperswitchControl
+) -> AsyncIterator[LedgerWithoutWebhooks]:
     async with ledger_without_webhooks(with_both_providers(system.settings, psp.url)) as ledger:
         yield ledger
 
 
-async def bought(psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, currency: str = CURRENCY) -> None:
+async def bought(
+    psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, currency: str = CURRENCY
+) -> None:
     """Make an order that the buyer has paid, without a webhook."""
     await psp.take_payment(f"pay_{order_id}", amount, currency, metadata={"order_id": order_id})
 
@@ -45,19 +50,28 @@ async def _all_done(ledger: LedgerWithoutWebhooks) -> bool:
 
 
 async def test_missed_payment_pays_sellers_once_despite_late_webhook(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, system: SystemUnderTest, view: LedgerView
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    system: SystemUnderTest,
+    view: LedgerView,
 ) -> None:
     await ledger.register()
     await bought(psp)
     found = await ledger.check(PSP)
-    assert (found.sentence, dict(found.types), found.failure) == ("missed 1, replayed 1", {"payment_succeeded": 1}, None)
+    assert (found.sentence, dict(found.types), found.failure) == (
+        "missed 1, replayed 1",
+        {"payment_succeeded": 1},
+        None,
+    )
     await view.reached("o1", "completed")
     (row,) = await view.select("select event_id, source from webhook_inbox")
     assert (row["event_id"], row["source"]) == ("polled:payment_succeeded:pay_o1", "poller")
     assert (await ledger.check(PSP, 2 * AFTER_GRACE)).missed == 0
 
     head = await ledger.service.store.head()
-    await deliver_webhook(ledger, "evt_late", "payment_succeeded", ledger_process.payment("o1", 1_000))
+    await deliver_webhook(
+        ledger, "evt_late", "payment_succeeded", ledger_process.payment("o1", 1_000)
+    )
     await view.until(lambda: _all_done(ledger), "the late webhook is handled")
     assert await ledger.service.store.head() == head
     assert len(await system.posts(CREATE)) == 1
@@ -76,7 +90,9 @@ async def test_payment_created_through_ledger_is_found_by_id(
     await view.reached("o1", "completed")
 
 
-async def test_recent_payment_is_not_missed(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
+async def test_recent_payment_is_not_missed(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
+) -> None:
     await ledger.register()
     await bought(psp)
     for ahead in (timedelta(0), timedelta(minutes=9)):
@@ -116,7 +132,11 @@ async def test_payment_days_later_is_found_at_twice_the_age(
 
 @pytest.mark.parametrize(("amount", "currency"), [(999, CURRENCY), (1_000, "USD")])
 async def test_payment_of_other_amount_or_currency_alarms_once(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, amount: int, currency: str
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    view: LedgerView,
+    amount: int,
+    currency: str,
 ) -> None:
     await ledger.register()
     await bought(psp, amount=amount, currency=currency)
@@ -130,11 +150,17 @@ async def _disagrees(ledger: LedgerWithoutWebhooks) -> bool:
     return "payment_disagrees" in await ledger.alarms()
 
 
-async def test_payment_in_inbox_is_not_missed(system: SystemUnderTest, psp: HyperswitchControl, view: LedgerView) -> None:
-    async with ledger_without_webhooks(with_both_providers(system.settings, psp.url), loops=False) as ledger:
+async def test_payment_in_inbox_is_not_missed(
+    system: SystemUnderTest, psp: HyperswitchControl, view: LedgerView
+) -> None:
+    async with ledger_without_webhooks(
+        with_both_providers(system.settings, psp.url), loops=False
+    ) as ledger:
         await ledger.register()
         await bought(psp)
-        await deliver_webhook(ledger, "evt_1", "payment_succeeded", ledger_process.payment("o1", 1_000))
+        await deliver_webhook(
+            ledger, "evt_1", "payment_succeeded", ledger_process.payment("o1", 1_000)
+        )
         assert (await ledger.check(PSP)).missed == 0
     async with system.at_work():
         await view.reached("o1", "completed")
@@ -151,7 +177,9 @@ async def test_absent_payment_delays_no_other_order(
     await view.reached("o2", "completed")
 
 
-async def test_provider_outage_skips_no_order(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
+async def test_provider_outage_skips_no_order(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
+) -> None:
     await ledger.register()
     await bought(psp)
     await psp.fault("status", READ, status=503, times=1)
@@ -160,7 +188,9 @@ async def test_provider_outage_skips_no_order(ledger: LedgerWithoutWebhooks, psp
     await view.reached("o1", "completed")
 
 
-async def test_paid_order_is_never_looked_up(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
+async def test_paid_order_is_never_looked_up(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
+) -> None:
     await ledger.order(psp)
     await view.reached("o1", "completed")
     await ledger.check(PSP, 10 * DAY)
@@ -168,7 +198,10 @@ async def test_paid_order_is_never_looked_up(ledger: LedgerWithoutWebhooks, psp:
 
 
 async def test_look_up_limit_postpones_orders_to_next_age(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    view: LedgerView,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Orders of buyers who never pay must not use up all look-ups."""
     monkeypatch.setattr(psp_payments, "MOST_READ", 2)
@@ -176,7 +209,9 @@ async def test_look_up_limit_postpones_orders_to_next_age(
     for name in names:
         await ledger.register(name)
     await ledger.check(PSP)
-    asked = {str(call["target"]["payment_id"]).removeprefix("pay_") for call in await psp.requests(READ)}
+    asked = {
+        str(call["target"]["payment_id"]).removeprefix("pay_") for call in await psp.requests(READ)
+    }
     assert len(asked) == 2
     for name in names - asked:
         await bought(psp, name)
@@ -185,8 +220,12 @@ async def test_look_up_limit_postpones_orders_to_next_age(
         await view.reached(name, "completed")
 
 
-async def test_unpaid_order_is_looked_up_once_per_age(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl) -> None:
+async def test_unpaid_order_is_looked_up_once_per_age(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl
+) -> None:
     await ledger.register()
     for minutes in range(11, 46, 5):
         await ledger.check(PSP, timedelta(minutes=minutes))
-    assert len(await psp.requests(READ)) == 2, "ten minutes after it was registered, and again after twenty more"
+    assert len(await psp.requests(READ)) == 2, (
+        "ten minutes after it was registered, and again after twenty more"
+    )

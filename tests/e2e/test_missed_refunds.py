@@ -37,7 +37,9 @@ async def psp() -> AsyncIterator[HyperswitchControl]:
 
 
 @pytest.fixture
-async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncIterator[LedgerWithoutWebhooks]:
+async def ledger(
+    system: SystemUnderTest, psp: HyperswitchControl
+) -> AsyncIterator[LedgerWithoutWebhooks]:
     async with ledger_without_webhooks(with_both_providers(system.settings, psp.url)) as ledger:
         yield ledger
 
@@ -47,9 +49,14 @@ async def test_lost_refund_webhook_is_found_and_share_reversed(
 ) -> None:
     given = {"HYPERSWITCH_API_KEY": "snd_a_test", "HYPERSWITCH_BASE_URL": psp.url}
     served = await processes.start(
-        **given, MISSED_WEBHOOKS_CHECK_INTERVAL="1s", MISSED_WEBHOOKS_GRACE="1s", STRIPE_WEBHOOK_SECRETS=SECRET
+        **given,
+        MISSED_WEBHOOKS_CHECK_INTERVAL="1s",
+        MISSED_WEBHOOKS_GRACE="1s",
+        STRIPE_WEBHOOK_SECRETS=SECRET,
     )
-    await processes.start("worker", **given, MISSED_WEBHOOKS_CHECK_INTERVAL="1s", MISSED_WEBHOOKS_GRACE="1s")
+    await processes.start(
+        "worker", **given, MISSED_WEBHOOKS_CHECK_INTERVAL="1s", MISSED_WEBHOOKS_GRACE="1s"
+    )
     web = await processes.talk(served)
     await web.order("o1", 1_000, anna=900)
     hook = f"{served.url}/webhooks/hyperswitch"
@@ -59,7 +66,9 @@ async def test_lost_refund_webhook_is_found_and_share_reversed(
     name = await make_refund_at_psp(psp)
     await view.reached("o1", "reversed")
     assert [call["outcome"] for call in await psp.deliveries()] == ["delivered", "dropped"]
-    (found,) = await view.select("select event_id, source from webhook_inbox where event_type = 'refund_succeeded'")
+    (found,) = await view.select(
+        "select event_id, source from webhook_inbox where event_type = 'refund_succeeded'"
+    )
     assert (found["event_id"], found["source"]) == (f"polled:refund_succeeded:{name}", "poller")
     metrics = (await web.http.get("/metrics")).text
     assert 'ledger_webhooks_missed_total{provider="hyperswitch"} 1.0' in metrics
@@ -80,10 +89,15 @@ async def test_found_refund_is_stored_once_despite_late_webhook(
 
     shown = ledger_process.refund(name, "o1", 500)
     body, headers = signed("evt_late", "refund_succeeded", shown)
-    assert (await ledger.http.post("/webhooks/hyperswitch", content=body, headers=headers)).status_code == 200
+    assert (
+        await ledger.http.post("/webhooks/hyperswitch", content=body, headers=headers)
+    ).status_code == 200
     await view.until(lambda: _all_done(ledger), "the late webhook is handled")
     assert await ledger.service.store.head() == head
-    assert await ledger.inbox() == [("refund_succeeded", "poller", "done"), ("refund_succeeded", "webhook", "done")]
+    assert await ledger.inbox() == [
+        ("refund_succeeded", "poller", "done"),
+        ("refund_succeeded", "webhook", "done"),
+    ]
 
 
 async def _all_done(ledger: LedgerWithoutWebhooks) -> bool:
@@ -91,12 +105,18 @@ async def _all_done(ledger: LedgerWithoutWebhooks) -> bool:
 
 
 def signed(event_id: str, event_type: str, shown: Json) -> tuple[bytes, dict[str, str]]:
-    envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "refund_details", "object": shown}}
+    envelope = {
+        "event_id": event_id,
+        "event_type": event_type,
+        "content": {"type": "refund_details", "object": shown},
+    }
     body = json.dumps(envelope).encode()
     return body, {HEADER: sign(body, SECRET)}
 
 
-async def test_recent_refund_is_not_missed(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
+async def test_recent_refund_is_not_missed(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
+) -> None:
     await ledger.order(psp)
     await make_refund_at_psp(psp)
     for ahead in (timedelta(0), timedelta(minutes=9)):
@@ -163,20 +183,30 @@ async def test_unhandled_refund_in_inbox_is_not_missed(
     async with ledger_without_webhooks(with_both_providers(system.settings, psp.url)) as ledger:
         await ledger.order(psp)
         await view.reached("o1", "completed")
-    async with ledger_without_webhooks(with_both_providers(system.settings, psp.url), loops=False) as ledger:
-        body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund(await make_refund_at_psp(psp), "o1", 1_000))
+    async with ledger_without_webhooks(
+        with_both_providers(system.settings, psp.url), loops=False
+    ) as ledger:
+        body, headers = signed(
+            "evt_1",
+            "refund_succeeded",
+            ledger_process.refund(await make_refund_at_psp(psp), "o1", 1_000),
+        )
         await ledger.http.post("/webhooks/hyperswitch", content=body, headers=headers)
         assert (await ledger.check(PSP)).missed == 0
         assert (await ledger.inbox()) == [("refund_succeeded", "webhook", "stored")]
         ((event,), _) = await ledger.service.inbox.claim("a test", 1, timedelta(seconds=1))
         await ledger.service.inbox.bury(event.inbox_id, "a test")
-        assert (await ledger.check(PSP, 2 * AFTER_GRACE)).missed == 0, "what was given up is for a person, not for the poller"
+        assert (await ledger.check(PSP, 2 * AFTER_GRACE)).missed == 0, (
+            "what was given up is for a person, not for the poller"
+        )
         await ledger.service.inbox.replay(event.inbox_id)
     async with system.at_work():
         await view.reached("o1", "reversed")
 
 
-async def test_set_aside_refund_is_not_missed(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
+async def test_set_aside_refund_is_not_missed(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
+) -> None:
     await psp.take_payment("pay_o1", 1_000, CURRENCY, metadata={"order_id": "o1"})
     await ledger.register(amount=900)
     name = await make_refund_at_psp(psp)
@@ -194,7 +224,12 @@ async def test_refund_under_review_is_looked_up_until_decided(
     await ledger.order(psp)
     await view.reached("o1", "completed")
     name = await make_refund_at_psp(psp, status="review")
-    await deliver_webhook(ledger, "evt_1", "refund_review", ledger_process.refund(name, "o1", 1_000) | {"status": "review"})
+    await deliver_webhook(
+        ledger,
+        "evt_1",
+        "refund_review",
+        ledger_process.refund(name, "o1", 1_000) | {"status": "review"},
+    )
     await view.until(lambda: _all_done(ledger), "it is under review here")
     assert (await ledger.check(PSP)).missed == 0, "and there as well"
     await psp.settle_refund(name, end)
@@ -206,7 +241,9 @@ async def test_refund_under_review_is_looked_up_until_decided(
     assert (await ledger.check(PSP, 3 * DAY)).missed == 0
 
 
-async def test_provider_outage_skips_no_refund(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
+async def test_provider_outage_skips_no_refund(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
+) -> None:
     await ledger.order(psp)
     await make_refund_at_psp(psp)
     fault = await psp.fault("status", "refunds.list", status=503)
@@ -221,7 +258,10 @@ async def test_provider_outage_skips_no_refund(ledger: LedgerWithoutWebhooks, ps
 
 
 async def test_slice_above_list_limit_is_split(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    view: LedgerView,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hyperswitch, "PAGE", 1)
     monkeypatch.setattr(hyperswitch, "MOST_REFUNDS", 2)
@@ -245,7 +285,9 @@ async def test_unreadable_refund_does_not_delay_others(
     await view.until(lambda: _all_done(ledger), "they are handled")
 
 
-async def test_refused_api_key_alarms_until_next_full_round(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl) -> None:
+async def test_refused_api_key_alarms_until_next_full_round(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl
+) -> None:
     fault = await psp.fault("status", "refunds.list", status=401)
     await ledger.check(PSP)
     assert "webhooks_unchecked" in await ledger.alarms()
@@ -257,9 +299,13 @@ async def test_refused_api_key_alarms_until_next_full_round(ledger: LedgerWithou
 async def test_overdue_event_alarms_until_its_order_arrives(
     system: SystemUnderTest, psp: HyperswitchControl, view: LedgerView
 ) -> None:
-    settings = replace(with_both_providers(system.settings, psp.url), parked_deadline=timedelta(microseconds=1))
+    settings = replace(
+        with_both_providers(system.settings, psp.url), parked_deadline=timedelta(microseconds=1)
+    )
     async with ledger_without_webhooks(settings) as ledger:
-        body, headers = signed("evt_1", "refund_succeeded", ledger_process.refund("r1", "o1", 1_000))
+        body, headers = signed(
+            "evt_1", "refund_succeeded", ledger_process.refund("r1", "o1", 1_000)
+        )
         await ledger.http.post("/webhooks/hyperswitch", content=body, headers=headers)
         await view.until(lambda: _alarmed(ledger), "its deadline is over")
         assert await _is(ledger, "parked")
@@ -277,12 +323,17 @@ async def _calm(ledger: LedgerWithoutWebhooks) -> bool:
 
 
 async def test_missed_refund_alarm_ends_after_clean_round(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView, stripe: SimulatorControl
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    view: LedgerView,
+    stripe: SimulatorControl,
 ) -> None:
     await ledger.order(psp)
     await make_refund_at_psp(psp)
     await ledger.check(PSP)
-    assert (await ledger.alarms())["webhooks_missed"].startswith("missed 1, replayed 1: 1 refund_succeeded.")
+    assert (await ledger.alarms())["webhooks_missed"].startswith(
+        "missed 1, replayed 1: 1 refund_succeeded."
+    )
     await ledger.check(PSP, 2 * AFTER_GRACE)
     assert await ledger.alarms() == {}
     await view.until(lambda: _all_done(ledger), "it is handled")

@@ -1,4 +1,5 @@
-"""Payments that are reported as failed after they had succeeded: unsent transfers wait for a person."""
+"""Payments that are reported as failed after they had succeeded: unsent transfers wait for a
+person."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -21,7 +22,12 @@ from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hy
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support import ledger_process
 from tests.support.ledger_view import LedgerView
-from tests.support.missed_webhooks import LedgerWithoutWebhooks, deliver_webhook, ledger_without_webhooks, with_both_providers
+from tests.support.missed_webhooks import (
+    LedgerWithoutWebhooks,
+    deliver_webhook,
+    ledger_without_webhooks,
+    with_both_providers,
+)
 from tests.support.service import CREATE, CURRENCY, SystemUnderTest
 
 
@@ -32,7 +38,9 @@ async def psp() -> AsyncIterator[HyperswitchControl]:
 
 
 @pytest.fixture
-async def ledger(system: SystemUnderTest, psp: HyperswitchControl) -> AsyncIterator[LedgerWithoutWebhooks]:
+async def ledger(
+    system: SystemUnderTest, psp: HyperswitchControl
+) -> AsyncIterator[LedgerWithoutWebhooks]:
     async with ledger_without_webhooks(
         replace(with_both_providers(system.settings, psp.url), stripe_timeout=timedelta(minutes=1))
     ) as ledger:
@@ -45,10 +53,17 @@ async def unsent(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl) -> None
     await ledger.order(psp)
 
 
-async def fails(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, shown: str = "failed") -> None:
+async def fails(
+    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, shown: str = "failed"
+) -> None:
     """Send the webhook, and set the payment provider's own state."""
     await psp.settle_payment("pay_o1", shown, announce=False)
-    await deliver_webhook(ledger, "evt_failed", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
+    await deliver_webhook(
+        ledger,
+        "evt_failed",
+        "payment_failed",
+        ledger_process.payment("o1", 1_000) | {"status": "failed"},
+    )
 
 
 async def goes_on(ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView) -> None:
@@ -67,7 +82,10 @@ def waits(view: LedgerView) -> Callable[[], Awaitable[bool]]:
 
 
 async def test_unsent_transfer_is_held_until_retry(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, system: SystemUnderTest, view: LedgerView
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    system: SystemUnderTest,
+    view: LedgerView,
 ) -> None:
     await unsent(ledger, psp)
     await fails(ledger, psp)
@@ -76,16 +94,23 @@ async def test_unsent_transfer_is_held_until_retry(
     row = await view.transfer("o1")
     assert (row.status, row.last_error) == (
         "pending",
-        "The payment 'pay_o1' of order 'o1' was recorded as succeeded, and is now reported as failed; "
+        "The payment 'pay_o1' of order 'o1' was recorded as succeeded, and is now reported as "
+        "failed; "
         "the payment provider shows it as 'failed'",
     )
     alarms = await ledger.alarms()
-    assert alarms["payment_failed_after_paid"].endswith("shows it as 'failed'. Transfers held back: 1; paid already: 0.")
-    assert alarms["held_back"].endswith("Nothing is sent before the transfer is retried or resolved.")
+    assert alarms["payment_failed_after_paid"].endswith(
+        "shows it as 'failed'. Transfers held back: 1; paid already: 0."
+    )
+    assert alarms["held_back"].endswith(
+        "Nothing is sent before the transfer is retried or resolved."
+    )
 
     await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
     await view.reached("o1", "completed")
-    assert [call["key"] for call in await system.posts(CREATE)].count(f"transfer:{row.transfer_id}:e1") == 1
+    assert [call["key"] for call in await system.posts(CREATE)].count(
+        f"transfer:{row.transfer_id}:e1"
+    ) == 1
     assert "held_back" not in await ledger.alarms()
 
 
@@ -98,7 +123,9 @@ async def test_failure_report_is_stale_when_payment_succeeded(
     await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await view.reached("o1", "completed")
     assert await ledger.alarms() == {}
-    ((_, reason),) = [row.values() for row in await view.select("select status, reason from webhook_inbox")]
+    ((_, reason),) = [
+        row.values() for row in await view.select("select status, reason from webhook_inbox")
+    ]
     assert reason == "the payment provider was asked, and payment 'pay_o1' has succeeded"
 
 
@@ -120,14 +147,19 @@ async def test_failure_of_other_payment_holds_nothing(
     ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, view: LedgerView
 ) -> None:
     await unsent(ledger, psp)
-    shown = ledger_process.payment("o1", 1_000) | {"payment_id": "pay_first_try", "status": "failed"}
+    shown = ledger_process.payment("o1", 1_000) | {
+        "payment_id": "pay_first_try",
+        "status": "failed",
+    }
     await deliver_webhook(ledger, "evt_failed", "payment_failed", shown)
     await view.until(lambda: _is(ledger, "ignored"), "it is ignored")
     await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await view.reached("o1", "completed")
 
 
-@pytest.mark.parametrize(("amount", "status", "left"), [(1_000, "cancelled", 900), (500, "pending", 450)])
+@pytest.mark.parametrize(
+    ("amount", "status", "left"), [(1_000, "cancelled", 900), (500, "pending", 450)]
+)
 async def test_refund_during_hold_reduces_amount_and_sends_nothing(
     ledger: LedgerWithoutWebhooks,
     psp: HyperswitchControl,
@@ -140,14 +172,20 @@ async def test_refund_during_hold_reduces_amount_and_sends_nothing(
     await unsent(ledger, psp)
     await fails(ledger, psp)
     await view.until(waits(view), "it is held back")
-    await deliver_webhook(ledger, "evt_refund", "refund_succeeded", ledger_process.refund("r1", "o1", amount))
+    await deliver_webhook(
+        ledger, "evt_refund", "refund_succeeded", ledger_process.refund("r1", "o1", amount)
+    )
     await view.until(lambda: _refunded(view), "the refund is recorded")
     await goes_on(ledger, psp, view)
     row = await view.transfer("o1")
     assert (row.status, row.amount, row.next_retry_at) == (status, left, None)
-    assert [call["status"] for call in await system.posts(CREATE)] == [200], "only the other order's"
+    assert [call["status"] for call in await system.posts(CREATE)] == [200], (
+        "only the other order's"
+    )
     if status == "pending":
-        await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
+        await ledger.service.commands.operator.retry(
+            row.transfer_id, "olga", "the bank has the money"
+        )
         (row,) = await view.reached("o1", "completed")
         assert row.amount == left
     assert "held_back" not in await ledger.alarms()
@@ -158,7 +196,10 @@ async def _refunded(view: LedgerView) -> bool:
 
 
 async def test_call_in_flight_is_decided_by_its_outcome(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, stripe: SimulatorControl, view: LedgerView
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    stripe: SimulatorControl,
+    view: LedgerView,
 ) -> None:
     await stripe.hold(CREATE, point="after_commit")
     await ledger.order(psp)
@@ -172,7 +213,11 @@ async def test_call_in_flight_is_decided_by_its_outcome(
 
 
 async def test_refused_call_in_flight_is_not_repeated(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, stripe: SimulatorControl, system: SystemUnderTest, view: LedgerView
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    stripe: SimulatorControl,
+    system: SystemUnderTest,
+    view: LedgerView,
 ) -> None:
     await stripe.hold(CREATE)
     await ledger.order(psp)
@@ -186,11 +231,23 @@ async def test_refused_call_in_flight_is_not_repeated(
     await stripe.fund(CURRENCY.lower(), 1_000_000)
     await goes_on(ledger, psp, view)
     assert (await view.transfer("o1")).waiting_for == "payment"
-    assert len([call for call in await system.posts(CREATE) if call["key"] == f"transfer:{row.transfer_id}:e1"]) == 1
+    assert (
+        len(
+            [
+                call
+                for call in await system.posts(CREATE)
+                if call["key"] == f"transfer:{row.transfer_id}:e1"
+            ]
+        )
+        == 1
+    )
 
 
 async def test_paid_transfers_are_reported_and_held_ones_resolvable(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, stripe: SimulatorControl, view: LedgerView
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    stripe: SimulatorControl,
+    view: LedgerView,
 ) -> None:
     await stripe.change_account("acct_1ben", transfers_capability="inactive")
     await ledger.order(psp, anna=500, ben=300)
@@ -201,15 +258,21 @@ async def test_paid_transfers_are_reported_and_held_ones_resolvable(
     (_, ben) = await view.transfers("o1")
     assert ben.waiting_for == "payment"
     service = ledger.service
-    await service.commands.operator.resolve(service.gateway, ben.transfer_id, "olga", "the buyer never paid", "ticket-7")
+    await service.commands.operator.resolve(
+        service.gateway, ben.transfer_id, "olga", "the buyer never paid", "ticket-7"
+    )
     await view.reached("o1", "completed", "permanently_failed")
     assert set(await ledger.alarms()) == {"payment_failed_after_paid"}
 
 
 async def test_ready_account_does_not_release_payment_hold(
-    ledger: LedgerWithoutWebhooks, psp: HyperswitchControl, stripe: SimulatorControl, view: LedgerView
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    stripe: SimulatorControl,
+    view: LedgerView,
 ) -> None:
-    """A worker that claimed a transfer waiting for the account just before the hold must not send it."""
+    """A worker that claimed a transfer waiting for the account just before the hold must not send
+    it."""
     await stripe.change_account("acct_1anna", transfers_capability="inactive")
     await ledger.order(psp)
     (row,) = await view.reached("o1", "failed")
@@ -217,12 +280,22 @@ async def test_ready_account_does_not_release_payment_hold(
     await view.until(waits(view), "it is held back")
 
     class LookedBefore(PostgresDirectory):
-        async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> list[UUID]:
+        async def waiting(
+            self, status: str, waiting_for: str, account: str | None, after: UUID | None
+        ) -> list[UUID]:
             return [row.transfer_id] if after is None else []
 
     service = ledger.service
-    work = AccountPauses(CommandHandler(PostgresEventLog(service.store), service.clock), LookedBefore(service.pool))
-    await work.retry(TransferStatus.FAILED, WaitingFor.ACCOUNT, "acct_1anna", "stripe:evt_1", "its account may be paid again")
+    work = AccountPauses(
+        CommandHandler(PostgresEventLog(service.store), service.clock), LookedBefore(service.pool)
+    )
+    await work.retry(
+        TransferStatus.FAILED,
+        WaitingFor.ACCOUNT,
+        "acct_1anna",
+        "stripe:evt_1",
+        "its account may be paid again",
+    )
     assert await waits(view)()
 
 
@@ -234,7 +307,12 @@ async def test_repeated_failure_report_holds_no_released_transfer(
     await view.until(waits(view), "it is held back")
     row = await view.transfer("o1")
     await ledger.service.commands.operator.retry(row.transfer_id, "olga", "the bank has the money")
-    await deliver_webhook(ledger, "evt_again", "payment_failed", ledger_process.payment("o1", 1_000) | {"status": "failed"})
+    await deliver_webhook(
+        ledger,
+        "evt_again",
+        "payment_failed",
+        ledger_process.payment("o1", 1_000) | {"status": "failed"},
+    )
     await view.until(lambda: _all_done(ledger), "it is handled")
     await ledger.service.commands.operator.resume(EVERYTHING, "test", "goes on")
     await view.reached("o1", "completed")

@@ -1,4 +1,5 @@
-"""From the payment to the reversal over HTTP, as `serve` runs it: calls to the payment provider and its webhooks."""
+"""From the payment to the reversal over HTTP, as `serve` runs it: calls to the payment provider and
+its webhooks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,11 +37,16 @@ def refund_view(psp: HyperswitchControl, view: LedgerView) -> RefundView:
 class Shop:
     """The marketplace, on one serving ledger."""
 
-    def __init__(self, process: LedgerProcess, web: LedgerClient, psp: HyperswitchControl, view: LedgerView) -> None:
+    def __init__(
+        self, process: LedgerProcess, web: LedgerClient, psp: HyperswitchControl, view: LedgerView
+    ) -> None:
         self.process, self.web, self.psp, self.view = process, web, psp, view
 
     async def order(self, order_id: str = "o1", amount: int = 1_000, **shares: int) -> None:
-        named = [{"seller_id": s, "destination": f"acct_1{s}", "amount": a} for s, a in (shares or {"anna": 900}).items()]
+        named = [
+            {"seller_id": s, "destination": f"acct_1{s}", "amount": a}
+            for s, a in (shares or {"anna": 900}).items()
+        ]
         body = {"order_id": order_id, "currency": "EUR", "amount": amount, "shares": named}
         (await self.web.http.post("/v1/orders", json=body)).raise_for_status()
 
@@ -48,7 +54,9 @@ class Shop:
         return await self.web.http.post(f"/v1/orders/{order_id}/payment")
 
     async def buyer_confirms(self, payment_id: str = "o1") -> None:
-        async with httpx.AsyncClient(base_url=self.psp.url, headers={"api-key": "snd_checkout"}, trust_env=False) as browser:
+        async with httpx.AsyncClient(
+            base_url=self.psp.url, headers={"api-key": "snd_checkout"}, trust_env=False
+        ) as browser:
             (await browser.post(f"/payments/{payment_id}/confirm")).raise_for_status()
 
     async def paid(self, order_id: str = "o1", **shares: int) -> None:
@@ -57,27 +65,36 @@ class Shop:
         await self.buyer_confirms(order_id)
         await self.view.reached(order_id, *["completed"] * len(shares or "1"))
 
-    async def refund(self, refund_id: str = "r1", order_id: str = "o1", **more: object) -> httpx.Response:
-        return await self.web.http.post("/v1/refunds", json={"refund_id": refund_id, "order_id": order_id, **more})
+    async def refund(
+        self, refund_id: str = "r1", order_id: str = "o1", **more: object
+    ) -> httpx.Response:
+        return await self.web.http.post(
+            "/v1/refunds", json={"refund_id": refund_id, "order_id": order_id, **more}
+        )
 
 
 @pytest.fixture
 async def shop(processes: Processes, psp: HyperswitchControl, view: LedgerView) -> Shop:
     process = await processes.start(
-        HYPERSWITCH_BASE_URL=psp.url, TRANSFER_RETRY_BACKOFF_BASE=NEVER, TRANSFER_RETRY_BACKOFF_MAX=NEVER
+        HYPERSWITCH_BASE_URL=psp.url,
+        TRANSFER_RETRY_BACKOFF_BASE=NEVER,
+        TRANSFER_RETRY_BACKOFF_MAX=NEVER,
     )
     await psp.webhook(url=f"{process.url}/webhooks/hyperswitch", secret=SECRET)
     return Shop(process, await processes.talk(process), psp, view)
 
 
-# --- the payment ------------------------------------------------------------------------------------------------------
+# --- the payment ----------------------------------------------------------------------------------
 
 
 async def test_payment_request_has_the_documented_form(shop: Shop, refund_view: RefundView) -> None:
     await shop.order()
     answer = await shop.pay()
     assert answer.status_code == 200, answer.text
-    assert {name: answer.json()[name] for name in ("order_id", "payment_id", "status", "amount", "currency")} == {
+    assert {
+        name: answer.json()[name]
+        for name in ("order_id", "payment_id", "status", "amount", "currency")
+    } == {
         "order_id": "o1",
         "payment_id": "o1",
         "status": "requires_confirmation",
@@ -132,7 +149,9 @@ async def test_payment_webhook_may_precede_the_answer(shop: Shop, refund_view: R
     assert (paid.payment_id, paid.source.split(":")[0]) == ("o1", "hyperswitch")
 
 
-async def test_payment_with_lost_webhook_is_found_at_next_request(shop: Shop, refund_view: RefundView) -> None:
+async def test_payment_with_lost_webhook_is_found_at_next_request(
+    shop: Shop, refund_view: RefundView
+) -> None:
     await shop.order()
     await shop.pay()
     await refund_view.psp.webhook(knobs={"drop": ["*"]})
@@ -151,22 +170,34 @@ async def test_order_with_payment_gets_no_second_one(shop: Shop, refund_view: Re
 
 async def test_provider_refusal_names_its_reason(shop: Shop, refund_view: RefundView) -> None:
     await shop.order()
-    await refund_view.psp.fault("error", CREATE_PAYMENT, code="IR_16", message="The account is closed", times=1)
+    await refund_view.psp.fault(
+        "error", CREATE_PAYMENT, code="IR_16", message="The account is closed", times=1
+    )
     answer = await shop.pay()
     assert (answer.status_code, answer.json()["code"]) == (409, "psp_refused")
     assert "The account is closed" in answer.json()["detail"]
 
 
-# --- refunds ----------------------------------------------------------------------------------------------------------
+# --- refunds --------------------------------------------------------------------------------------
 
 
-async def test_payment_to_reversal_runs_without_manual_reports(shop: Shop, refund_view: RefundView) -> None:
+async def test_payment_to_reversal_runs_without_manual_reports(
+    shop: Shop, refund_view: RefundView
+) -> None:
     await shop.paid(anna=500, bert=300)
     wanted = await shop.refund(amount=500)
-    assert (wanted.status_code, wanted.json()["status"], wanted.json()["allocation"]) == (202, "requested", [])
+    assert (wanted.status_code, wanted.json()["status"], wanted.json()["allocation"]) == (
+        202,
+        "requested",
+        [],
+    )
     await refund_view.reached("submitted")
     again, other = await shop.refund(amount=500), await shop.refund(amount=501)
-    assert (again.status_code, again.json()["status"], again.json()["psp_refund_id"]) == (200, "submitted", "r1")
+    assert (again.status_code, again.json()["status"], again.json()["psp_refund_id"]) == (
+        200,
+        "submitted",
+        "r1",
+    )
     assert (other.status_code, other.json()["code"]) == (409, "content_differs")
     await refund_view.psp.settle_refund("r1", "succeeded")
     rows = await shop.view.reached("o1", "partially_reversed", "partially_reversed")
@@ -175,7 +206,9 @@ async def test_payment_to_reversal_runs_without_manual_reports(shop: Shop, refun
     assert await refund_view.calls(ASK) == [], "its webhook said it"
 
 
-async def test_pending_refund_reduces_refundable_amount(shop: Shop, refund_view: RefundView) -> None:
+async def test_pending_refund_reduces_refundable_amount(
+    shop: Shop, refund_view: RefundView
+) -> None:
     await shop.paid()
     assert (await shop.refund("r1", amount=600)).status_code == 202
     over = await shop.refund("r2", amount=401)
@@ -216,11 +249,15 @@ async def test_refund_webhook_may_precede_the_answer(shop: Shop, refund_view: Re
     assert len(await shop.view.select("select from refunds")) == 1, "one refund under all its names"
 
 
-async def test_refund_reported_by_provider_and_caller_is_one(shop: Shop, refund_view: RefundView) -> None:
+async def test_refund_reported_by_provider_and_caller_is_one(
+    shop: Shop, refund_view: RefundView
+) -> None:
     await shop.paid()
     await shop.refund(amount=400)
     await refund_view.reached("submitted")
-    told, _ = await asyncio.gather(shop.refund(amount=400, settled=True), refund_view.psp.settle_refund("r1", "succeeded"))
+    told, _ = await asyncio.gather(
+        shop.refund(amount=400, settled=True), refund_view.psp.settle_refund("r1", "succeeded")
+    )
     assert told.status_code == 200
     rows = await shop.view.reached("o1", "partially_reversed")
     assert rows[0].amount_reversed == 360
@@ -228,22 +265,28 @@ async def test_refund_reported_by_provider_and_caller_is_one(shop: Shop, refund_
     assert len(await shop.view.select("select from refunds")) == 1
 
 
-# --- words that contradict each other -----------------------------------------------------------------------------------
+# --- words that contradict each other -------------------------------------------------------------
 
 
-async def test_refund_failing_after_success_returns_money(shop: Shop, refund_view: RefundView) -> None:
+async def test_refund_failing_after_success_returns_money(
+    shop: Shop, refund_view: RefundView
+) -> None:
     await shop.paid()
     await shop.refund()
     await refund_view.reached("submitted")
     await refund_view.psp.settle_refund("r1", "succeeded")
     await shop.view.reached("o1", "reversed")
-    await refund_view.psp.settle_refund("r1", "failed", error_code="refused", error_message="The bank refused")
+    await refund_view.psp.settle_refund(
+        "r1", "failed", error_code="refused", error_message="The bank refused"
+    )
     rows = await shop.view.reached("o1", "reversed", "completed")
     assert [(row.amount, row.amount_reversed) for row in rows] == [(900, 900), (900, 0)]
     assert "The bank refused" in (await refund_view.row())["last_error"]
 
 
-async def test_mistaken_refund_failure_is_corrected_by_look_up(shop: Shop, refund_view: RefundView) -> None:
+async def test_mistaken_refund_failure_is_corrected_by_look_up(
+    shop: Shop, refund_view: RefundView
+) -> None:
     await shop.paid()
     await shop.refund()
     await refund_view.reached("submitted")
@@ -254,7 +297,9 @@ async def test_mistaken_refund_failure_is_corrected_by_look_up(shop: Shop, refun
     assert (await refund_view.happened(Succeeded)).source == "hyperswitch:read"
 
 
-async def test_contradiction_stays_parked_when_provider_is_silent(shop: Shop, refund_view: RefundView) -> None:
+async def test_contradiction_stays_parked_when_provider_is_silent(
+    shop: Shop, refund_view: RefundView
+) -> None:
     await shop.paid()
     await shop.refund()
     await refund_view.reached("submitted")
@@ -272,9 +317,13 @@ async def test_contradiction_stays_parked_when_provider_is_silent(shop: Shop, re
 
 
 @pytest.mark.parametrize(
-    ("fault", "how"), [("status", {"status": 503}), ("error", {"code": "IR_16", "message": "Not today"})], ids=["away", "says no"]
+    ("fault", "how"),
+    [("status", {"status": 503}), ("error", {"code": "IR_16", "message": "Not today"})],
+    ids=["away", "says no"],
 )
-async def test_undecided_refund_failure_gives_nothing_back(shop: Shop, refund_view: RefundView, fault: str, how: Json) -> None:
+async def test_undecided_refund_failure_gives_nothing_back(
+    shop: Shop, refund_view: RefundView, fault: str, how: Json
+) -> None:
     await shop.paid()
     await shop.refund()
     await refund_view.reached("submitted")
@@ -289,7 +338,9 @@ async def test_undecided_refund_failure_gives_nothing_back(shop: Shop, refund_vi
     (event,) = await shop.view.until(parked, "it is parked")
     assert "refund_disagrees" in await shop.view.alarms()
     assert [row.status for row in await shop.view.transfers("o1")] == ["reversed"]
-    await shop.view.select("update webhook_inbox set due_at = now() where inbox_id = %s returning 1", event["inbox_id"])
+    await shop.view.select(
+        "update webhook_inbox set due_at = now() where inbox_id = %s returning 1", event["inbox_id"]
+    )
     await shop.view.select("select pg_notify('webhook_inbox', '')")
     await shop.view.reached("o1", "reversed", "completed")
     assert "refund_disagrees" not in await shop.view.alarms()
@@ -303,11 +354,15 @@ async def test_late_old_refund_failure_changes_nothing(shop: Shop, refund_view: 
     await refund_view.psp.settle_refund("r1", "failed")
     await refund_view.psp.settle_refund("r1", "succeeded")
     await shop.view.reached("o1", "reversed")
-    late = next(event for event in await refund_view.psp.events() if event["event_type"] == "refund_failed")
+    late = next(
+        event for event in await refund_view.psp.events() if event["event_type"] == "refund_failed"
+    )
     await refund_view.psp.resend(late["event_id"])
 
     async def handled() -> bool:
-        rows = await shop.view.select("select status from webhook_inbox where event_type = 'refund_failed'")
+        rows = await shop.view.select(
+            "select status from webhook_inbox where event_type = 'refund_failed'"
+        )
         return [row["status"] for row in rows] == ["done"]
 
     await shop.view.until(handled, "the late event is handled")

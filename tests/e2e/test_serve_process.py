@@ -1,4 +1,5 @@
-"""A `serve` process with PostgreSQL and Stripe's HTTP: signed webhooks in, and the state that the API shows in the end."""
+"""A `serve` process with PostgreSQL and Stripe's HTTP: signed webhooks in, and the state that the
+API shows in the end."""
 
 import asyncio
 
@@ -12,7 +13,12 @@ from tests.support.service import CREATE, REVERSE, SystemUnderTest
 async def reversed_for(stripe: SimulatorControl, stripe_transfer_id: object) -> list[int]:
     """Return the amounts of this transfer's reversals in Stripe's own books."""
     held = (await stripe.ledger())["transfers"]
-    return [reversal["amount"] for theirs in held if theirs["id"] == stripe_transfer_id for reversal in theirs["reversals"]]
+    return [
+        reversal["amount"]
+        for theirs in held
+        if theirs["id"] == stripe_transfer_id
+        for reversal in theirs["reversals"]
+    ]
 
 
 async def test_refund_webhook_ends_in_reversal_and_history(
@@ -33,7 +39,10 @@ async def test_refund_webhook_ends_in_reversal_and_history(
         "Created", "CallStarted", "Completed", "ReversalRequested", "CallStarted", "Reversed",
     ]  # fmt: skip
     assert all(entry["sentence"] for entry in history)
-    assert (told["status"], [part["status"] for part in told["allocation"]]) == ("succeeded", ["reversed"])
+    assert (told["status"], [part["status"] for part in told["allocation"]]) == (
+        "succeeded",
+        ["reversed"],
+    )
     assert await reversed_for(stripe, shown["stripe_transfer_id"]) == [900]
 
 
@@ -64,11 +73,15 @@ async def test_dashboard_reversal_is_recorded_and_not_repeated(
     assert await reversed_for(stripe, row.stripe_transfer_id) == [900]
 
 
-async def test_five_concurrent_webhooks_have_one_effect(processes: Processes, stripe: SimulatorControl, view: LedgerView) -> None:
+async def test_five_concurrent_webhooks_have_one_effect(
+    processes: Processes, stripe: SimulatorControl, view: LedgerView
+) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
     paid = signed("evt_paid", "payment_succeeded", "payment_details", payment("o1", 1_000))
-    refunded = signed("evt_refunded", "refund_succeeded", "refund_details", refund("r1", "o1", 1_000))
+    refunded = signed(
+        "evt_refunded", "refund_succeeded", "refund_details", refund("r1", "o1", 1_000)
+    )
     answers = await asyncio.gather(*(web.post(paid) for _ in range(5)))
     await view.reached("o1", "completed")
     answers += await asyncio.gather(*(web.post(refunded) for _ in range(5)))
@@ -77,12 +90,17 @@ async def test_five_concurrent_webhooks_have_one_effect(processes: Processes, st
     assert len(await stripe.requests(CREATE)) == len(await stripe.requests(REVERSE)) == 1
 
 
-async def test_refund_under_two_event_ids_is_one_refund(processes: Processes, stripe: SimulatorControl, view: LedgerView) -> None:
+async def test_refund_under_two_event_ids_is_one_refund(
+    processes: Processes, stripe: SimulatorControl, view: LedgerView
+) -> None:
     web = await processes.talk(await processes.start())
     await web.order("o1", 1_000, anna=900)
     await web.pay("o1", 1_000)
     await view.reached("o1", "completed")
-    deliveries = [signed(f"evt_again_{n}", "refund_succeeded", "refund_details", refund("r1", "o1", 400)) for n in range(5)]
+    deliveries = [
+        signed(f"evt_again_{n}", "refund_succeeded", "refund_details", refund("r1", "o1", 400))
+        for n in range(5)
+    ]
     answers = await asyncio.gather(*(web.post(delivery) for delivery in deliveries))
     assert [answer.status_code for answer in answers] == [200] * 5
     await view.until(lambda: all_done(view, 6), "all webhooks are done")
@@ -95,8 +113,11 @@ async def all_done(view: LedgerView, webhooks: int) -> bool:
     return len(await view.select("select from webhook_inbox where status = 'done'")) == webhooks
 
 
-async def test_webhooks_in_wrong_order_reach_same_state(processes: Processes, stripe: SimulatorControl, view: LedgerView) -> None:
-    """The refund is parked until its order is known; then the order is paid, but nothing is left to be sent."""
+async def test_webhooks_in_wrong_order_reach_same_state(
+    processes: Processes, stripe: SimulatorControl, view: LedgerView
+) -> None:
+    """The refund is parked until its order is known; then the order is paid, but nothing is left to
+    be sent."""
     web = await processes.talk(await processes.start())
     await web.refund("r1", "o1", 1_000)
     await web.pay("o1", 1_000)
@@ -110,5 +131,8 @@ async def test_webhooks_in_wrong_order_reach_same_state(processes: Processes, st
     (row,) = await view.transfers("o1")
     if row.status != "cancelled":  # either may be handled first
         await view.reached("o1", "reversed")
-    net = sum(theirs["amount"] - theirs["amount_reversed"] for theirs in (await stripe.ledger())["transfers"])
+    net = sum(
+        theirs["amount"] - theirs["amount_reversed"]
+        for theirs in (await stripe.ledger())["transfers"]
+    )
     assert net == 0

@@ -1,4 +1,5 @@
-"""Sixty orders with the same reports in different orders: all reach the same state, here and at Stripe."""
+"""Sixty orders with the same reports in different orders: all reach the same state, here and at
+Stripe."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -35,7 +36,11 @@ class OrderReports:
             ("A again", "refund.updated", self._refund("A", REFUND_A)),
             ("A fails", "refund.failed", self._refund("A", REFUND_A, "failed")),
             ("B", "refund.created", self._refund("B", REFUND_B)),
-            ("withdrawn", "charge.dispute.funds_withdrawn", self._dispute("needs_response", moved=DISPUTED)),
+            (
+                "withdrawn",
+                "charge.dispute.funds_withdrawn",
+                self._dispute("needs_response", moved=DISPUTED),
+            ),
             ("won", "charge.dispute.funds_reinstated", self._dispute("won")),
         ]
         reports = [(name, self._delivery(name, type_, object_)) for name, type_, object_ in events]
@@ -46,8 +51,16 @@ class OrderReports:
 
     def _delivery(self, name: str, type_: str, object_: Json) -> Callable[[], Awaitable[object]]:
         event_id = f"evt_{self.order_id}_{name.replace(' ', '_')}"
-        event = {"id": event_id, "object": "event", "type": type_, "livemode": False, "data": {"object": object_}}
-        return lambda: self._service.inbox.put("stripe", event_id, type_, json.dumps(event).encode(), datetime.now(UTC))
+        event = {
+            "id": event_id,
+            "object": "event",
+            "type": type_,
+            "livemode": False,
+            "data": {"object": object_},
+        }
+        return lambda: self._service.inbox.put(
+            "stripe", event_id, type_, json.dumps(event).encode(), datetime.now(UTC)
+        )
 
     def _refund(self, name: str, amount: int, status: str = "succeeded") -> Json:
         return a_refund(f"re_{self.order_id}_{name}", amount, status, self.charge)
@@ -56,13 +69,17 @@ class OrderReports:
         return a_dispute(f"dp_{self.order_id}", DISPUTED, status, self.charge, moved)
 
 
-async def test_webhook_order_does_not_change_the_end(system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView) -> None:
+async def test_webhook_order_does_not_change_the_end(
+    system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView
+) -> None:
     orders = Random(SEED).sample(list(permutations(range(7))), SAMPLE)
     async with running(system.settings) as service:
         all_reports = [OrderReports(number, service) for number in range(SAMPLE)]
         for order_reports in all_reports:
             await stripe.create_charge(order_reports.charge, CURRENCY.lower(), ORDER)
-            await LedgerCaller(service).order(order_reports.order_id, ORDER, **{f"seller{order_reports.number}": SHARE})
+            await LedgerCaller(service).order(
+                order_reports.order_id, ORDER, **{f"seller{order_reports.number}": SHARE}
+            )
         for turn in range(7):
             for order_reports, order in zip(all_reports, orders, strict=True):
                 await order_reports.reports()[order[turn]][1]()
@@ -72,20 +89,28 @@ async def test_webhook_order_does_not_change_the_end(system: SystemUnderTest, st
 
     assert await nets(stripe) == dict.fromkeys(range(SAMPLE), LEFT)
     refunds = await view.select("select refund_id, status from refunds")
-    assert {(row["refund_id"].rpartition("_")[2], row["status"]) for row in refunds} == {("A", "failed"), ("B", "succeeded")}
+    assert {(row["refund_id"].rpartition("_")[2], row["status"]) for row in refunds} == {
+        ("A", "failed"),
+        ("B", "succeeded"),
+    }
     assert len(refunds) == 2 * SAMPLE
     disputes = await view.select("select status, withdrawn, reinstated from disputes")
     assert disputes == [{"status": "won", "withdrawn": True, "reinstated": True}] * SAMPLE
-    assert await view.select("select from webhook_inbox where status not in ('done', 'ignored')") == []
+    assert (
+        await view.select("select from webhook_inbox where status not in ('done', 'ignored')") == []
+    )
 
 
 async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
     system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView
 ) -> None:
-    """Every other dispute is lost in the end. Contradicting reports are decided by a look-up at the provider."""
+    """Every other dispute is lost in the end. Contradicting reports are decided by a look-up at the
+    provider."""
     orders = Random(SEED).sample(list(permutations(range(7))), SAMPLE)
     async with running_hyperswitch() as (_, psp):
-        settings = replace(system.settings, hyperswitch_base_url=psp.url, hyperswitch_api_key="snd_1")
+        settings = replace(
+            system.settings, hyperswitch_base_url=psp.url, hyperswitch_api_key="snd_1"
+        )
         async with running(settings) as service:
             for number in range(SAMPLE):
                 await LedgerCaller(service).order(f"o{number}", ORDER, **{f"seller{number}": SHARE})
@@ -93,28 +118,49 @@ async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
             for turn in range(7):
                 for number, order in enumerate(orders):
                     event = stories[number][order[turn]]
-                    events = (event["event_id"], event["event_type"], json.dumps(event).encode(), datetime.now(UTC))
+                    events = (
+                        event["event_id"],
+                        event["event_type"],
+                        json.dumps(event).encode(),
+                        datetime.now(UTC),
+                    )
                     await service.inbox.put("hyperswitch", *events)
                 await view.until(lambda: nothing_is(view, "stored"), f"turn {turn} is handled")
-            await view.until(lambda: nothing_is(view, "parked"), "what was parked has been released")
+            await view.until(
+                lambda: nothing_is(view, "parked"), "what was parked has been released"
+            )
             await view.until(lambda: nothing_is_due(view), "nothing is due")
 
     assert await nets(stripe) == {number: 0 if number % 2 else LEFT for number in range(SAMPLE)}
-    refunds = await view.select("select amount, status, count(*) as rows from refunds group by amount, status order by amount")
+    refunds = await view.select(
+        "select amount, status, count(*) as rows from refunds group by amount, status order by "
+        "amount"
+    )
     assert refunds == [
         {"amount": REFUND_B, "status": "succeeded", "rows": SAMPLE},
         {"amount": REFUND_A, "status": "failed", "rows": SAMPLE},
     ]
-    disputes = await view.select("select status, count(*) as rows from disputes group by status order by status")
-    assert disputes == [{"status": "lost", "rows": SAMPLE // 2}, {"status": "won", "rows": SAMPLE // 2}]
-    assert await view.select("select from webhook_inbox where status not in ('done', 'ignored')") == []
+    disputes = await view.select(
+        "select status, count(*) as rows from disputes group by status order by status"
+    )
+    assert disputes == [
+        {"status": "lost", "rows": SAMPLE // 2},
+        {"status": "won", "rows": SAMPLE // 2},
+    ]
+    assert (
+        await view.select("select from webhook_inbox where status not in ('done', 'ignored')") == []
+    )
 
 
 async def lived_at_the_provider(psp: HyperswitchControl, number: int) -> list[Json]:
-    """Return the provider's reports about one order, in the order of the events; one report comes twice."""
+    """Return the provider's reports about one order, in the order of the events; one report comes
+    twice."""
     before = len(await psp.events())
     await psp.take_payment(f"pay_{number}", ORDER, CURRENCY, metadata={"order_id": f"o{number}"})
-    refund_a, refund_b = [(await psp.make_refund(f"pay_{number}", amount))["refund_id"] for amount in (REFUND_A, REFUND_B)]
+    refund_a, refund_b = [
+        (await psp.make_refund(f"pay_{number}", amount))["refund_id"]
+        for amount in (REFUND_A, REFUND_B)
+    ]
     await psp.settle_refund(refund_a, "succeeded")
     await psp.settle_refund(refund_b, "succeeded")
     await psp.settle_refund(refund_a, "failed")
@@ -129,7 +175,11 @@ async def nets(stripe: SimulatorControl) -> dict[int, int]:
     """Return each seller's net amount at Stripe."""
     held = (await stripe.ledger())["transfers"]
     return {
-        number: sum(h["amount"] - h["amount_reversed"] for h in held if h["destination"] == account(f"seller{number}"))
+        number: sum(
+            h["amount"] - h["amount_reversed"]
+            for h in held
+            if h["destination"] == account(f"seller{number}")
+        )
         for number in range(SAMPLE)
     }
 
@@ -139,4 +189,6 @@ async def nothing_is(view: LedgerView, status: str) -> bool:
 
 
 async def nothing_is_due(view: LedgerView) -> bool:
-    return not await view.select("select from seller_transfers where next_retry_at is not null limit 1")
+    return not await view.select(
+        "select from seller_transfers where next_retry_at is not null limit 1"
+    )

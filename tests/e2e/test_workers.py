@@ -45,7 +45,9 @@ async def test_paid_order_pays_seller_and_refund_reverses_it(system: SystemUnder
     assert row.amount_reversed == theirs["amount_reversed"] == 900
 
 
-async def test_reversal_made_by_others_is_settled_from_stripe_books(system: SystemUnderTest) -> None:
+async def test_reversal_made_by_others_is_settled_from_stripe_books(
+    system: SystemUnderTest,
+) -> None:
     await system.stripe.reword("already_fully_reversed", message="Nope.", code=None)
     async with system.at_work() as caller:
         (transfer_id,) = await system.paid(caller)
@@ -107,7 +109,9 @@ async def test_fifth_retry_delay_is_capped_at_ten_seconds(system: SystemUnderTes
     transfer_id = await system.take_over(**due("old", theirs, retry_count=4))
     await system.stripe.fault("status", REVERSE, status=503, times=1)
     async with system.at_work(reversals=ten) as caller:
-        deferred = await system.view.happened(transfer_id, facts.AttemptDeferred, times=2)  # after the look that comes first
+        deferred = await system.view.happened(
+            transfer_id, facts.AttemptDeferred, times=2
+        )  # after the look that comes first
         assert deferred.retry_count == 5
         assert deferred.next_retry_at - deferred.timestamp == timedelta(seconds=10)
         await caller.retry(transfer_id)
@@ -148,16 +152,22 @@ async def test_late_transfer_is_found_after_all_attempts(system: SystemUnderTest
         await system.stripe.fault("reset_on_arrival", CREATE, nth=nth)
     async with system.at_work(stripe_timeout=timedelta(seconds=1)) as caller:
         (transfer_id,) = await system.paid(caller)
-    assert (await system.view.happened(transfer_id, facts.Completed)).note == "found in Stripe's books"
+    assert (
+        await system.view.happened(transfer_id, facts.Completed)
+    ).note == "found in Stripe's books"
     assert len(await system.posts(CREATE)) == ALL_SIX
 
 
 @pytest.mark.parametrize("missing", [None, ""])
-async def test_reversal_without_stripe_transfer_id_makes_no_call(system: SystemUnderTest, missing: str | None) -> None:
+async def test_reversal_without_stripe_transfer_id_makes_no_call(
+    system: SystemUnderTest, missing: str | None
+) -> None:
     transfer_id = await system.take_over(**due("old", missing))
     async with system.at_work():
         await system.view.reached("old", "permanently_failed")
-    assert (await system.view.happened(transfer_id, facts.PermanentlyFailed)).reason == "no_stripe_transfer_id"
+    assert (
+        await system.view.happened(transfer_id, facts.PermanentlyFailed)
+    ).reason == "no_stripe_transfer_id"
     assert "CallStarted" not in await system.view.story(transfer_id)
     assert await system.posts(REVERSE) == []
 
@@ -176,7 +186,9 @@ STATUSES: dict[str, Json] = {
 async def take_over_one_of_each_status(system: SystemUnderTest) -> None:
     for status, columns in STATUSES.items():
         sent: Json = (
-            {} if status in ("pending", "failed", "cancelled") else {"stripe_transfer_id": await system.at_stripe(status)}
+            {}
+            if status in ("pending", "failed", "cancelled")
+            else {"stripe_transfer_id": await system.at_stripe(status)}
         )
         if back := columns.get("amount_reversed"):
             await system.stripe.external_reversal(sent["stripe_transfer_id"], back)
@@ -185,12 +197,21 @@ async def take_over_one_of_each_status(system: SystemUnderTest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("enabled", "worked_on"), [("reversals", {"due": "reversed"}), ("transfers", {"pending": "completed", "failed": "completed"})]
+    ("enabled", "worked_on"),
+    [
+        ("reversals", {"due": "reversed"}),
+        ("transfers", {"pending": "completed", "failed": "completed"}),
+    ],
 )
-async def test_worker_claims_only_due_work_of_its_kind(system: SystemUnderTest, enabled: str, worked_on: dict[str, str]) -> None:
-    """All are due. The first claim takes every transfer that it may take, and the drain records the calls."""
+async def test_worker_claims_only_due_work_of_its_kind(
+    system: SystemUnderTest, enabled: str, worked_on: dict[str, str]
+) -> None:
+    """All are due. The first claim takes every transfer that it may take, and the drain records the
+    calls."""
     await take_over_one_of_each_status(system)
-    before = {row["order_id"]: row for row in await system.view.select("select * from seller_transfers")}
+    before = {
+        row["order_id"]: row for row in await system.view.select("select * from seller_transfers")
+    }
     async with system.at_work(**{"reversals": OFF, "transfers": OFF, enabled: QUICK}):
         for order_id, status in worked_on.items():
             await system.view.reached(order_id, status)
@@ -203,9 +224,12 @@ async def test_worker_claims_only_due_work_of_its_kind(system: SystemUnderTest, 
 
 async def test_call_is_not_sent_before_its_time(system: SystemUnderTest) -> None:
     at = datetime.now(UTC) + timedelta(seconds=1.5)
-    soon = await system.take_over("soon", **due("soon", await system.at_stripe("soon"), next_retry_at=at))
+    soon = await system.take_over(
+        "soon", **due("soon", await system.at_stripe("soon"), next_retry_at=at)
+    )
     later = await system.take_over(
-        "later", **due("later", await system.at_stripe("later"), next_retry_at=at + timedelta(hours=1))
+        "later",
+        **due("later", await system.at_stripe("later"), next_retry_at=at + timedelta(hours=1)),
     )
     async with system.at_work():
         await system.view.reached("soon", "reversed")

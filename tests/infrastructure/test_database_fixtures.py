@@ -19,15 +19,20 @@ def other_run(databases: Databases, postgres_server: str) -> Iterator[Databases]
 def exists(server: str, url: str) -> bool:
     with psycopg.connect(server) as connection:
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
-        return connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
+        return (
+            connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
+            is not None
+        )
 
 
 def kill_run_of(url: str, server: str) -> None:
-    """End the connection that marks the run as alive, and wait until the server has forgotten it."""
+    """End the connection that marks the run as alive, and wait until the server has forgotten
+    it."""
     with psycopg.connect(server) as connection:
         ended = connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE application_name LIKE '%%/%%' AND starts_with(%s, split_part(application_name, '/', 1))",
+            " WHERE application_name LIKE '%%/%%' AND starts_with(%s, "
+            "split_part(application_name, '/', 1))",
             [psycopg.conninfo.conninfo_to_dict(url)["dbname"]],
         )
         assert ended.fetchall() == [(True,)]
@@ -49,14 +54,21 @@ def test_databases_share_only_migrations(databases: Databases, database_url: str
     with psycopg.connect(database_url) as one, psycopg.connect(other) as two:
         one.execute("CREATE TABLE mine ()")
         one.commit()
-        assert two.execute("SELECT to_regclass('mine'), to_regclass('ledger_events')").fetchone() == (None, "ledger_events")
+        assert two.execute(
+            "SELECT to_regclass('mine'), to_regclass('ledger_events')"
+        ).fetchone() == (None, "ledger_events")
     databases.drop(other)
 
 
-def test_template_database_is_made_once(databases: Databases, other_run: Databases, postgres_server: str) -> None:
+def test_template_database_is_made_once(
+    databases: Databases, other_run: Databases, postgres_server: str
+) -> None:
     def templates() -> list[int]:
         with psycopg.connect(postgres_server) as connection:
-            rows = connection.execute("SELECT oid FROM pg_database WHERE starts_with(datname, 'ledger_template_') ORDER BY 1")
+            rows = connection.execute(
+                "SELECT oid FROM pg_database WHERE starts_with(datname, 'ledger_template_') "
+                "ORDER BY 1"
+            )
             return [oid for (oid,) in rows]
 
     before = templates()

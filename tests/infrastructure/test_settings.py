@@ -9,17 +9,24 @@ import pytest
 from infrastructure.settings import BadSetting, Settings, duration, settings_from
 
 ROOT = Path(__file__).parent.parent.parent
-TEMPLATE = dict(line.split("=", 1) for line in (ROOT / ".env.template").read_text().splitlines() if re.match(r"[A-Z_]+=", line))
+TEMPLATE = dict(
+    line.split("=", 1)
+    for line in (ROOT / ".env.template").read_text().splitlines()
+    if re.match(r"[A-Z_]+=", line)
+)
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("1m", 60), ("1h30m", 5400), ("1080h", 1080 * 3600), ("1h1m1s", 3661), ("0s", 0)]
+    ("text", "seconds"),
+    [("90s", 90), ("1m", 60), ("1h30m", 5400), ("1080h", 1080 * 3600), ("1h1m1s", 3661), ("0s", 0)],
 )
 def test_duration_has_units(text: str, seconds: int) -> None:
     assert duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "90", "1d", "s", "-1s", "1.5h", "1s1m", "1 m", "９s", "9" * 400 + "h"])
+@pytest.mark.parametrize(
+    "text", ["", "90", "1d", "s", "-1s", "1.5h", "1s1m", "1 m", "９s", "9" * 400 + "h"]
+)
 def test_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any wording; the setting's own sentence is tested below
         duration(text)
@@ -63,7 +70,9 @@ def test_template_lists_every_name_read() -> None:
         ("LEDGER_LEASE", "1s", "a duration from 4s to 10m"),
     ],
 )
-def test_bad_value_error_names_variable_and_expectation(name: str, value: str, expected: str) -> None:
+def test_bad_value_error_names_variable_and_expectation(
+    name: str, value: str, expected: str
+) -> None:
     with pytest.raises(BadSetting) as raised:
         settings_from({name: value})
     line = str(raised.value)
@@ -89,7 +98,13 @@ def test_bad_secret_is_not_repeated(name: str, secret: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "mode"),
-    [(None, "simulator"), ("sk_test_1", "test"), ("rk_test_1", "test"), ("sk_live_1", "live"), ("rk_live_1", "live")],
+    [
+        (None, "simulator"),
+        ("sk_test_1", "test"),
+        ("rk_test_1", "test"),
+        ("sk_live_1", "live"),
+        ("rk_live_1", "live"),
+    ],
 )
 def test_api_key_determines_mode(key: str | None, mode: str) -> None:
     assert settings_from({} if key is None else {"STRIPE_API_KEY": key}).mode == mode
@@ -103,11 +118,17 @@ def test_missing_token_allows_only_loopback(host: str) -> None:
 
 
 def test_secrets_are_separated_by_commas() -> None:
-    assert settings_from({"STRIPE_WEBHOOK_SECRETS": " whsec_a, ,whsec_b "}).stripe_webhook_secrets == ("whsec_a", "whsec_b")
+    assert settings_from(
+        {"STRIPE_WEBHOOK_SECRETS": " whsec_a, ,whsec_b "}
+    ).stripe_webhook_secrets == ("whsec_a", "whsec_b")
 
 
 def test_secrets_are_hidden_in_representation() -> None:
-    shown = repr(settings_from({"STRIPE_API_KEY": "sk_test_secretXYZ", "HYPERSWITCH_WEBHOOK_SECRETS": "secretXYZ"}))
+    shown = repr(
+        settings_from(
+            {"STRIPE_API_KEY": "sk_test_secretXYZ", "HYPERSWITCH_WEBHOOK_SECRETS": "secretXYZ"}
+        )
+    )
     assert "secretXYZ" not in shown
 
 
@@ -127,8 +148,22 @@ SANDBOX = "https://sandbox.hyperswitch.io"
         ({"STRIPE_API_KEY": "sk_test_1"}, "none"),
         ({"STRIPE_API_KEY": "sk_live_1"}, "none"),
         ({"HYPERSWITCH_BASE_URL": "http://127.0.0.1:12112"}, "simulator"),
-        ({"STRIPE_API_KEY": "sk_test_1", "HYPERSWITCH_BASE_URL": SANDBOX, "HYPERSWITCH_API_KEY": "snd_1"}, "test"),
-        ({"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": "https://psp.example", "HYPERSWITCH_API_KEY": "prd_1"}, "live"),
+        (
+            {
+                "STRIPE_API_KEY": "sk_test_1",
+                "HYPERSWITCH_BASE_URL": SANDBOX,
+                "HYPERSWITCH_API_KEY": "snd_1",
+            },
+            "test",
+        ),
+        (
+            {
+                "STRIPE_API_KEY": "sk_live_1",
+                "HYPERSWITCH_BASE_URL": "https://psp.example",
+                "HYPERSWITCH_API_KEY": "prd_1",
+            },
+            "live",
+        ),
     ],
 )
 def test_payment_provider_has_a_mode(environment: dict[str, str], mode: str) -> None:
@@ -141,11 +176,21 @@ def test_payment_provider_has_a_mode(environment: dict[str, str], mode: str) -> 
         ({"HYPERSWITCH_API_KEY": "snd_1"}, "HYPERSWITCH_BASE_URL"),
         ({"HYPERSWITCH_BASE_URL": SANDBOX}, "HYPERSWITCH_API_KEY"),
         (
-            {"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": SANDBOX, "HYPERSWITCH_API_KEY": "snd_1"},
+            {
+                "STRIPE_API_KEY": "sk_live_1",
+                "HYPERSWITCH_BASE_URL": SANDBOX,
+                "HYPERSWITCH_API_KEY": "snd_1",
+            },
             "HYPERSWITCH_BASE_URL",
         ),
-        ({"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": "http://127.0.0.1:12112"}, "HYPERSWITCH_BASE_URL"),
-        ({"HYPERSWITCH_BASE_URL": "https://psp.example", "HYPERSWITCH_API_KEY": "prd_1"}, "HYPERSWITCH_BASE_URL"),
+        (
+            {"STRIPE_API_KEY": "sk_live_1", "HYPERSWITCH_BASE_URL": "http://127.0.0.1:12112"},
+            "HYPERSWITCH_BASE_URL",
+        ),
+        (
+            {"HYPERSWITCH_BASE_URL": "https://psp.example", "HYPERSWITCH_API_KEY": "prd_1"},
+            "HYPERSWITCH_BASE_URL",
+        ),
     ],
 )
 def test_real_and_simulated_money_are_never_mixed(environment: dict[str, str], named: str) -> None:

@@ -16,24 +16,42 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 def stamp(version: int) -> Stamp:
-    return {"originator_id": UUID(int=7), "originator_version": version, "timestamp": NOW + version * timedelta(minutes=1)}
+    return {
+        "originator_id": UUID(int=7),
+        "originator_version": version,
+        "timestamp": NOW + version * timedelta(minutes=1),
+    }
 
 
 CREATED = transfer_facts.Created(
-    **stamp(1), originator_topic="ledger.seller_transfer", order_id="o1", seller_id="ada", destination="acct_1", amount=900,
+    **stamp(1), originator_topic="ledger.seller_transfer", order_id="o1", seller_id="ada",
+    destination="acct_1", amount=900,
     currency="EUR", transfer_group="o1", next_retry_at=NOW,
 )  # fmt: skip
 DEFERRED = transfer_facts.AttemptDeferred(
-    **stamp(2), what="transfer", why="awaiting_funds", detail="too little", retry_count=0, next_retry_at=NOW, epoch=1, open=False
+    **stamp(2),
+    what="transfer",
+    why="awaiting_funds",
+    detail="too little",
+    retry_count=0,
+    next_retry_at=NOW,
+    epoch=1,
+    open=False,
 )
-EVIDENCE = transfer_facts.EvidenceHeld(**stamp(3), what="transfer", stripe_id="tr_2", amount=900, detail="another one")
+EVIDENCE = transfer_facts.EvidenceHeld(
+    **stamp(3), what="transfer", stripe_id="tr_2", amount=900, detail="another one"
+)
 COMPLETED = transfer_facts.Completed(**stamp(4), stripe_transfer_id="tr_1", amount=900)
 
 
 def test_every_alarm_fact_reaches_the_check() -> None:
     asked = set()
     for question in (alarms._raises, alarms._ends):
-        cases = [node.cls for node in ast.walk(ast.parse(inspect.getsource(question))) if isinstance(node, ast.MatchClass)]
+        cases = [
+            node.cls
+            for node in ast.walk(ast.parse(inspect.getsource(question)))
+            if isinstance(node, ast.MatchClass)
+        ]
         for each in cases:
             if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name):
                 asked.add(getattr(getattr(alarms, each.value.id), each.attr))
@@ -42,7 +60,9 @@ def test_every_alarm_fact_reaches_the_check() -> None:
 
 def test_passing_alarm_ends_with_its_operation() -> None:
     told = rows_of([CREATED, DEFERRED, EVIDENCE, COMPLETED])["alarms"]
-    assert {(row.kind, row.detail, row.cleared_at) for row in told if isinstance(row, AlarmRow)} == {
+    assert {
+        (row.kind, row.detail, row.cleared_at) for row in told if isinstance(row, AlarmRow)
+    } == {
         ("awaiting_funds", "too little", COMPLETED.timestamp),
         ("evidence_held", "another one", None),
     }
@@ -53,7 +73,9 @@ def test_clear_without_an_open_alarm_changes_nothing() -> None:
 
 
 def test_hour_of_hindrance_raises_an_alarm() -> None:
-    hindered = replace(DEFERRED, why="rate_limited", hindered_since=DEFERRED.timestamp - HINDERED_TOO_LONG)
+    hindered = replace(
+        DEFERRED, why="rate_limited", hindered_since=DEFERRED.timestamp - HINDERED_TOO_LONG
+    )
     assert [row.kind for row in alarms.alarms([hindered], troubled=False)] == ["hindered"]
     shortly = replace(hindered, hindered_since=hindered.timestamp - timedelta(minutes=59))
     assert list(alarms.alarms([shortly], troubled=False)) == []

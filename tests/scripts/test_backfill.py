@@ -1,4 +1,5 @@
-"""Command `backfill` on a real database and a simulated Stripe: only unambiguous matches are recorded."""
+"""Command `backfill` on a real database and a simulated Stripe: only unambiguous matches are
+recorded."""
 
 import asyncio
 import csv
@@ -49,7 +50,9 @@ async def system(database_url: str) -> AsyncIterator[SystemUnderTest]:
         yield SystemUnderTest(quick(database_url, stripe.url), view, stripe)
 
 
-async def held(stripe: SimulatorControl, amount: int = 900, seller: str = "anna", **marks: Unpack[Marks]) -> str:
+async def held(
+    stripe: SimulatorControl, amount: int = 900, seller: str = "anna", **marks: Unpack[Marks]
+) -> str:
     return str((await stripe.external_transfer(account(seller), amount, "eur", **marks))["id"])
 
 
@@ -66,7 +69,9 @@ async def stripe_id(system: SystemUnderTest, order_id: str = "old") -> str | Non
         ({}, "amount and time"),
     ],
 )
-async def test_match_by_each_rule_is_recorded_with_evidence(system: SystemUnderTest, marks: Marks, by: str) -> None:
+async def test_match_by_each_rule_is_recorded_with_evidence(
+    system: SystemUnderTest, marks: Marks, by: str
+) -> None:
     transfer_id = await system.take_over()
     known = await held(system.stripe, **marks)
     await held(system.stripe, 899, **marks)
@@ -80,7 +85,10 @@ async def test_match_by_each_rule_is_recorded_with_evidence(system: SystemUnderT
 async def test_dry_run_changes_nothing_and_rerun_finds_nothing(system: SystemUnderTest) -> None:
     transfer_id = await system.take_over()
     await system.at_stripe()
-    where = {"DATABASE_URL": str(system.settings.database_url), "STRIPE_API_BASE": system.stripe.url}
+    where = {
+        "DATABASE_URL": str(system.settings.database_url),
+        "STRIPE_API_BASE": system.stripe.url,
+    }
     rehearsed = await asyncio.to_thread(run, "backfill", "--json", **where)
     assert rehearsed.returncode == 0, rehearsed.stderr
     told = json.loads(rehearsed.stdout)
@@ -95,22 +103,39 @@ async def test_dry_run_changes_nothing_and_rerun_finds_nothing(system: SystemUnd
 async def test_script_and_command_are_the_same(system: SystemUnderTest) -> None:
     await system.take_over()
     known = await system.at_stripe()
-    where = {"DATABASE_URL": str(system.settings.database_url), "STRIPE_API_BASE": system.stripe.url}
+    where = {
+        "DATABASE_URL": str(system.settings.database_url),
+        "STRIPE_API_BASE": system.stripe.url,
+    }
     script = [sys.executable, "scripts/backfill_stripe_transfer_ids.py", "--apply"]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))
+    }
     ended = await asyncio.to_thread(
-        subprocess.run, script, capture_output=True, text=True, env={**clean, **where}, cwd=ROOT, timeout=60
+        subprocess.run,
+        script,
+        capture_output=True,
+        text=True,
+        env={**clean, **where},
+        cwd=ROOT,
+        timeout=60,
     )
     assert ended.returncode == 0, ended.stderr
     assert f"is {known}: Stripe's list, by transfer_group" in ended.stdout
     assert await stripe_id(system) == known
 
 
-# --- time -------------------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("marks", [{}, {"transfer_group": "old"}, {"metadata": {"order_id": "old"}}])
-async def test_contradicting_time_needs_a_person(system: SystemUnderTest, tmp_path: Path, marks: Marks) -> None:
+@pytest.mark.parametrize(
+    "marks", [{}, {"transfer_group": "old"}, {"metadata": {"order_id": "old"}}]
+)
+async def test_contradicting_time_needs_a_person(
+    system: SystemUnderTest, tmp_path: Path, marks: Marks
+) -> None:
     await system.take_over(created_at=datetime.now(UTC) + timedelta(days=3))
     known = await held(system.stripe, **marks)
     (line,) = await reviewed(system, tmp_path / "review.csv")
@@ -124,11 +149,13 @@ async def test_mark_is_accepted_at_any_age(system: SystemUnderTest) -> None:
     assert await stripe_id(system) == known
 
 
-# --- what an older system left open: it may have paid it --------------------------------------------------------------
+# --- what an older system left open: it may have paid it ------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
-async def test_open_paid_transfer_is_completed_and_not_sent(system: SystemUnderTest, status: str) -> None:
+async def test_open_paid_transfer_is_completed_and_not_sent(
+    system: SystemUnderTest, status: str
+) -> None:
     await system.take_over(status=status, next_retry_at=datetime.now(UTC))
     known = await held(system.stripe, transfer_group="old")
     assert await backfill(system.settings, False, None, False) == 0
@@ -144,12 +171,16 @@ async def test_open_paid_transfer_is_completed_and_not_sent(system: SystemUnderT
     assert len(await system.posts("transfers.create")) == 1
 
 
-async def test_amount_alone_does_not_match_an_open_transfer(system: SystemUnderTest, tmp_path: Path) -> None:
+async def test_amount_alone_does_not_match_an_open_transfer(
+    system: SystemUnderTest, tmp_path: Path
+) -> None:
     await system.take_over(status="pending")
     known = await held(system.stripe)
     (line,) = await reviewed(system, tmp_path / "review.csv")
     assert (line["status"], line["candidates"]) == ("pending", known)
-    await system.take_over("dated", status="pending", created_at=datetime.now(UTC), seller_id="bert")
+    await system.take_over(
+        "dated", status="pending", created_at=datetime.now(UTC), seller_id="bert"
+    )
     known = await held(system.stripe, seller="bert")
     assert [line["order_id"] for line in await reviewed(system, tmp_path / "review.csv")] == ["old"]
     assert await stripe_id(system, "dated") == known
@@ -164,11 +195,14 @@ async def test_own_transfers_are_not_backfilled(system: SystemUnderTest) -> None
     assert (await system.view.transfer("new")).status == "pending"
 
 
-# --- the same by `reconcile` ------------------------------------------------------------------------------------------
+# --- the same by `reconcile` ----------------------------------------------------------------------
 
 
 async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[Json]]:
-    where = {"DATABASE_URL": str(system.settings.database_url), "STRIPE_API_BASE": system.stripe.url}
+    where = {
+        "DATABASE_URL": str(system.settings.database_url),
+        "STRIPE_API_BASE": system.stripe.url,
+    }
     ended = await asyncio.to_thread(run, "reconcile", "--json", *more, **where)
     assert ended.returncode in (0, 1), ended.stderr
     return ended.returncode, json.loads(ended.stdout)
@@ -176,14 +210,24 @@ async def reconciled(system: SystemUnderTest, *more: str) -> tuple[int, list[Jso
 
 async def test_reconcile_adopts_an_old_systems_payment(system: SystemUnderTest) -> None:
     await system.take_over("paid")
-    await system.take_over("open", status="failed", seller_id="bert", next_retry_at=datetime.now(UTC))
-    known = [await held(system.stripe, transfer_group="paid"), await held(system.stripe, seller="bert", transfer_group="open")]
+    await system.take_over(
+        "open", status="failed", seller_id="bert", next_retry_at=datetime.now(UTC)
+    )
+    known = [
+        await held(system.stripe, transfer_group="paid"),
+        await held(system.stripe, seller="bert", transfer_group="open"),
+    ]
     code, found = await reconciled(system)
-    assert (code, [(one["kind"], one["stripe_id"]) for one in found]) == (1, [("missing_here", name) for name in known[::-1]])
+    assert (code, [(one["kind"], one["stripe_id"]) for one in found]) == (
+        1,
+        [("missing_here", name) for name in known[::-1]],
+    )
     decision = ("--actor", "mia", "--reason", "as listed")
     assert (await reconciled(system, *decision, *(f"--adopt={one['id']}" for one in found)))[0] == 0
     rows = [await system.view.transfer("paid"), await system.view.transfer("open")]
-    assert [(row.status, row.stripe_transfer_id) for row in rows] == [("completed", name) for name in known]
+    assert [(row.status, row.stripe_transfer_id) for row in rows] == [
+        ("completed", name) for name in known
+    ]
     assert await reconciled(system) == (0, [])
 
 
@@ -192,12 +236,18 @@ async def test_reconcile_adopts_nothing_ambiguous(system: SystemUnderTest) -> No
         await system.take_over(order_id, transfer_group="shared")
     await held(system.stripe, transfer_group="shared")
     code, (found,) = await reconciled(system)
-    assert (code, found["kind"], found["obstacle"]) == (1, "missing_here", "a person has to say which it is")
-    code, (found,) = await reconciled(system, "--actor", "mia", "--reason", "try", f"--adopt={found['id']}")
+    assert (code, found["kind"], found["obstacle"]) == (
+        1,
+        "missing_here",
+        "a person has to say which it is",
+    )
+    code, (found,) = await reconciled(
+        system, "--actor", "mia", "--reason", "try", f"--adopt={found['id']}"
+    )
     assert (code, found["outcome"]) == (1, "cannot be adopted: a person has to say which it is")
 
 
-# --- doubt ------------------------------------------------------------------------------------------------------------
+# --- doubt ----------------------------------------------------------------------------------------
 
 
 async def reviewed(system: SystemUnderTest, file: Path) -> list[dict[str, str]]:
@@ -214,11 +264,16 @@ async def test_double_match_needs_a_person(system: SystemUnderTest, tmp_path: Pa
     assert await stripe_id(system) is None
 
 
-async def test_transfer_matching_two_rows_goes_to_neither(system: SystemUnderTest, tmp_path: Path) -> None:
+async def test_transfer_matching_two_rows_goes_to_neither(
+    system: SystemUnderTest, tmp_path: Path
+) -> None:
     await system.take_over("a")
     await system.take_over("b")
     await held(system.stripe)
-    assert [line["order_id"] for line in await reviewed(system, tmp_path / "review.csv")] == ["a", "b"]
+    assert [line["order_id"] for line in await reviewed(system, tmp_path / "review.csv")] == [
+        "a",
+        "b",
+    ]
 
 
 async def test_taken_transfer_is_not_given_again(system: SystemUnderTest, tmp_path: Path) -> None:
@@ -230,7 +285,9 @@ async def test_taken_transfer_is_not_given_again(system: SystemUnderTest, tmp_pa
     assert "belongs to another transfer" in line["why"]
 
 
-async def test_other_order_or_amount_does_not_match(system: SystemUnderTest, tmp_path: Path) -> None:
+async def test_other_order_or_amount_does_not_match(
+    system: SystemUnderTest, tmp_path: Path
+) -> None:
     await system.take_over()
     await held(system.stripe, 899, transfer_group="old")
     await held(system.stripe, metadata={"order_id": "another"})
@@ -238,7 +295,9 @@ async def test_other_order_or_amount_does_not_match(system: SystemUnderTest, tmp
     assert "nothing that fits" in line["why"]
 
 
-async def test_failed_list_is_completed_by_the_next_run(system: SystemUnderTest, tmp_path: Path) -> None:
+async def test_failed_list_is_completed_by_the_next_run(
+    system: SystemUnderTest, tmp_path: Path
+) -> None:
     await system.take_over("first")
     await system.take_over("second", seller_id="bert")
     await held(system.stripe, transfer_group="first")
@@ -271,7 +330,10 @@ async def test_interrupted_run_is_finished_by_the_next(system: SystemUnderTest) 
     cut.cancel()
     await asyncio.wait([cut])
     await system.stripe.release()
-    assert (await stripe_id(system, "first") is None, await stripe_id(system, "second")) == (False, None)
+    assert (await stripe_id(system, "first") is None, await stripe_id(system, "second")) == (
+        False,
+        None,
+    )
     assert await backfill(system.settings, True, None, False) == 0
     assert await stripe_id(system, "second") is not None
 
@@ -288,12 +350,13 @@ async def test_stuck_reversal_continues_after_backfill(system: SystemUnderTest) 
     assert (row.stripe_transfer_id, row.amount_reversed) == (known, 900)
 
 
-# --- a person marks it at Stripe, and Stripe's webhook tells of the mark ------------------------------------------------
+# --- a person marks it at Stripe, and Stripe's webhook tells of the mark --------------------------
 
 
 @pytest.mark.parametrize("stuck", [False, True])
 async def test_webhook_with_a_mark_records_the_id(system: SystemUnderTest, stuck: bool) -> None:
-    """As mere evidence, the id would leave the stuck reversal without it, and no later backfill would look for it."""
+    """As mere evidence, the id would leave the stuck reversal without it, and no later backfill
+    would look for it."""
     if stuck:
         transfer_id = await system.take_over(
             status="reversal_pending", reversal_id=str(UUID(int=1)), next_retry_at=datetime.now(UTC)
@@ -306,10 +369,14 @@ async def test_webhook_with_a_mark_records_the_id(system: SystemUnderTest, stuck
             uow = await ledger.load([transfer_id])
             begin(uow.transfer(transfer_id), storage.clock.now() + timedelta(seconds=1), Policy())
             await ledger.append(uow)
-            assert str((await system.view.transfer("old")).last_error).startswith("no_stripe_transfer_id")
+            assert str((await system.view.transfer("old")).last_error).startswith(
+                "no_stripe_transfer_id"
+            )
         known = await held(system.stripe, metadata={"transfer_id": str(transfer_id)})
         seen = TransferAtStripe(known, 900, 0, CURRENCY, account("anna"), str(transfer_id))
-        await ExternalChanges(CommandHandler(ledger, storage.clock)).record(transfer_id, seen, CommitExtras())
+        await ExternalChanges(CommandHandler(ledger, storage.clock)).record(
+            transfer_id, seen, CommitExtras()
+        )
         await backfill(system.settings, True, None, False)
         assert await stripe_id(system) == known
         assert "evidence_held" not in await system.view.alarms()

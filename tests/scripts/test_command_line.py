@@ -1,4 +1,5 @@
-"""The command line in real processes: exit codes, and one line instead of a traceback for every user error."""
+"""The command line in real processes: exit codes, and one line instead of a traceback for every
+user error."""
 
 import asyncio
 import json
@@ -21,14 +22,20 @@ from tests.support import preforked
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
-    "demo", "serve", "worker", "simulate", "migrate", "transfers", "history", "statement", "retry", "resolve", "pause", "resume",
-    "alarms", "inbox", "doctor", "bench", "backfill", "rebuild", "verify", "seal", "reconcile", "import",
+    "demo", "serve", "worker", "simulate", "migrate", "transfers", "history", "statement", "retry",
+    "resolve", "pause", "resume",
+    "alarms", "inbox", "doctor", "bench", "backfill", "rebuild", "verify", "seal", "reconcile",
+    "import",
 ]  # fmt: skip
 NOWHERE = "http://127.0.0.1:9"
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))
+    }
     return preforked.run(arguments, {**clean, **environment}, timeout=60)
 
 
@@ -36,7 +43,9 @@ async def paid_order(database_url: str) -> str:
     order_id = f"order-{uuid4().hex[:8]}"
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         share = Share(seller_id="s1", destination="acct_1s1", amount=900)
-        await storage.commands.orders.register(order_id=order_id, currency="EUR", amount=1000, shares=[share])
+        await storage.commands.orders.register(
+            order_id=order_id, currency="EUR", amount=1000, shares=[share]
+        )
         await storage.commands.orders.record_payment(order_id, None, None, "api")
     return order_id
 
@@ -64,14 +73,24 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["retry", str(uuid4()), "--actor", " ", "--reason", "x"], {}, "--actor"),
         (["pause", "--actor", "mia", "--reason", "x", "--seller", "a b"], {}, "--seller"),
         (["pause", "--actor", "mia", "--reason", "x", "--work", "guessing"], {}, "--work"),
-        (["pause", "--actor", "mia", "--reason", "x", "--work", "reversing", "--seller", "s1"], {}, "Several scopes"),
+        (
+            ["pause", "--actor", "mia", "--reason", "x", "--work", "reversing", "--seller", "s1"],
+            {},
+            "Several scopes",
+        ),
         (["resume", "--actor", "stripe:evt_1", "--reason", "x"], {}, "--actor"),
-        (["resolve", str(uuid4()), "--actor", "mia", "--reason", "x", "--evidence", ""], {}, "--evidence"),
+        (
+            ["resolve", str(uuid4()), "--actor", "mia", "--reason", "x", "--evidence", ""],
+            {},
+            "--evidence",
+        ),
         (["migrate", "sideways"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "sideways"),
         (["migrate", "down"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "--to"),
     ],
 )
-def test_usage_error_is_one_line_and_exit_code_2(arguments: list[str], environment: dict[str, str], named: str) -> None:
+def test_usage_error_is_one_line_and_exit_code_2(
+    arguments: list[str], environment: dict[str, str], named: str
+) -> None:
     ended = run(*arguments, **environment)
     assert ended.returncode == 2
     assert named in ended.stderr
@@ -82,8 +101,12 @@ def test_usage_error_is_one_line_and_exit_code_2(arguments: list[str], environme
 
 async def test_transfers_and_history_are_shown(database_url: str) -> None:
     order_id = await paid_order(database_url)
-    listed = json.loads(run("transfers", "--order", order_id, "--json", DATABASE_URL=database_url).stdout)
-    assert [(row["status"], row["amount"], row["currency"]) for row in listed] == [("pending", 900, "EUR")]
+    listed = json.loads(
+        run("transfers", "--order", order_id, "--json", DATABASE_URL=database_url).stdout
+    )
+    assert [(row["status"], row["amount"], row["currency"]) for row in listed] == [
+        ("pending", 900, "EUR")
+    ]
     transfer_id = listed[0]["transfer_id"]
     told = json.loads(run("history", transfer_id, "--json", DATABASE_URL=database_url).stdout)
     assert [entry["fact"] for entry in told] == ["Created"]
@@ -105,20 +128,44 @@ async def test_history_accepts_an_instant(database_url: str) -> None:
 async def test_retry_is_a_fact_with_actor_and_reason(database_url: str) -> None:
     await paid_order(database_url)
     (row,) = json.loads(run("transfers", "--json", DATABASE_URL=database_url).stdout)
-    retried = run("retry", row["transfer_id"], "--actor", "mia", "--reason", "the account is ready", DATABASE_URL=database_url)
+    retried = run(
+        "retry",
+        row["transfer_id"],
+        "--actor",
+        "mia",
+        "--reason",
+        "the account is ready",
+        DATABASE_URL=database_url,
+    )
     assert retried.returncode == 0, retried.stderr
-    told = json.loads(run("history", row["transfer_id"], "--json", DATABASE_URL=database_url).stdout)
-    assert (told[-1]["payload"]["actor"], told[-1]["payload"]["reason"]) == ("mia", "the account is ready")
+    told = json.loads(
+        run("history", row["transfer_id"], "--json", DATABASE_URL=database_url).stdout
+    )
+    assert (told[-1]["payload"]["actor"], told[-1]["payload"]["reason"]) == (
+        "mia",
+        "the account is ready",
+    )
 
 
 async def test_pause_is_shown_until_resumed(database_url: str) -> None:
     at = {"DATABASE_URL": database_url}
-    paused = run("pause", "--seller", "s1", "--actor", "mia", "--reason", "account under review", **at)
+    paused = run(
+        "pause", "--seller", "s1", "--actor", "mia", "--reason", "account under review", **at
+    )
     assert (paused.returncode, "seller:s1 is paused" in paused.stdout) == (0, True)
-    assert "was paused already" in run("pause", "--seller", "s1", "--actor", "tom", "--reason", "too", **at).stdout
+    assert (
+        "was paused already"
+        in run("pause", "--seller", "s1", "--actor", "tom", "--reason", "too", **at).stdout
+    )
     (alarm,) = json.loads(run("alarms", "--json", **at).stdout)
-    assert (alarm["kind"], alarm["detail"]) == ("paused", "mia paused all work for seller 's1': account under review")
-    assert "goes on" in run("resume", "--seller", "s1", "--actor", "mia", "--reason", "all is well", **at).stdout
+    assert (alarm["kind"], alarm["detail"]) == (
+        "paused",
+        "mia paused all work for seller 's1': account under review",
+    )
+    assert (
+        "goes on"
+        in run("resume", "--seller", "s1", "--actor", "mia", "--reason", "all is well", **at).stdout
+    )
     assert json.loads(run("alarms", "--json", **at).stdout) == []
     (cleared,) = json.loads(run("alarms", "--all", "--json", **at).stdout)
     assert cleared["cleared_at"] is not None
@@ -128,7 +175,9 @@ def test_healthy_transfer_cannot_be_resolved(database_url: str) -> None:
     asyncio.run(paid_order(database_url))
     (row,) = json.loads(run("transfers", "--json", DATABASE_URL=database_url).stdout)
     said = ("--actor", "mia", "--reason", "paid by bank", "--evidence", "ticket 7")
-    ended = run("resolve", row["transfer_id"], *said, DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
+    ended = run(
+        "resolve", row["transfer_id"], *said, DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE
+    )
     assert ended.returncode == 2
     assert "nothing to resolve: it is pending" in ended.stderr.strip().splitlines()[-1]
 
@@ -156,12 +205,16 @@ def test_migrations_go_up_and_down(empty_database_url: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("migrate", "up"), ("serve",), ("transfers",)])
-def test_database_of_a_development_version_ends_a_command_with_2(empty_database_url: str, arguments: tuple[str, ...]) -> None:
+def test_database_of_a_development_version_ends_a_command_with_2(
+    empty_database_url: str, arguments: tuple[str, ...]
+) -> None:
     with psycopg.connect(empty_database_url) as connection:
         connection.execute(RECORD.read_bytes())
         add = "insert into ledger_migrations (version, name, sha256) values (1, 'events', %s)"
         connection.execute(add, (DEVELOPMENT_SHA256,))
-    ended = run(*arguments, DATABASE_URL=empty_database_url, STRIPE_API_BASE=NOWHERE, LEDGER_PORT="18999")
+    ended = run(
+        *arguments, DATABASE_URL=empty_database_url, STRIPE_API_BASE=NOWHERE, LEDGER_PORT="18999"
+    )
     assert ended.returncode == 2
     (line,) = ended.stderr.strip().splitlines()
     assert "made by an unreleased development version" in line
@@ -170,7 +223,9 @@ def test_database_of_a_development_version_ends_a_command_with_2(empty_database_
 def test_simulator_database_refuses_a_live_key(database_url: str) -> None:
     simulated = run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
     assert simulated.returncode == 1, "Stripe cannot be reached, so the doctor finds something"
-    live = run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE, STRIPE_API_KEY="sk_live_x")
+    live = run(
+        "doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE, STRIPE_API_KEY="sk_live_x"
+    )
     assert live.returncode == 2
     last = live.stderr.strip().splitlines()[-1]
     assert "simulator" in last
@@ -179,9 +234,17 @@ def test_simulator_database_refuses_a_live_key(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_simulator_ledger_with_live_key_exits_with_one_line(database_url: str, command: str) -> None:
+def test_simulator_ledger_with_live_key_exits_with_one_line(
+    database_url: str, command: str
+) -> None:
     run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
-    ended = run(command, DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE, STRIPE_API_KEY="sk_live_x", LEDGER_PORT="18999")
+    ended = run(
+        command,
+        DATABASE_URL=database_url,
+        STRIPE_API_BASE=NOWHERE,
+        STRIPE_API_KEY="sk_live_x",
+        LEDGER_PORT="18999",
+    )
     assert ended.returncode == 2
     (line,) = ended.stderr.strip().splitlines()
     assert "belongs to mode 'simulator'" in line
@@ -189,7 +252,9 @@ def test_simulator_ledger_with_live_key_exits_with_one_line(database_url: str, c
 
 
 def test_doctor_finds_an_unanswering_stripe(database_url: str) -> None:
-    found = json.loads(run("doctor", "--json", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE).stdout)
+    found = json.loads(
+        run("doctor", "--json", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE).stdout
+    )
     assert {finding["check"]: finding["well"] for finding in found}["stripe"] is False
 
 
@@ -211,7 +276,11 @@ def test_simulator_starts_with_stripes_limit_and_latency() -> None:
             assert process.stdout is not None
             url = process.stdout.readline().strip().rpartition("STRIPE_API_BASE=")[2]
             tuning = httpx.get(f"{url}/_sim/tuning", timeout=30, trust_env=False).json()
-            assert (tuning["endpoint_rate"], tuning["latency"], tuning["global_rate"]) == (25, "recorded", None)
+            assert (tuning["endpoint_rate"], tuning["latency"], tuning["global_rate"]) == (
+                25,
+                "recorded",
+                None,
+            )
         finally:
             process.terminate()
     assert process.returncode == 0

@@ -1,6 +1,8 @@
-"""Command `reconcile` on a large ledger with planted differences: each is found and named, none is invented.
+"""Command `reconcile` on a large ledger with planted differences: each is found and named, none is
+invented.
 
-A few hundred transfers by default; RECONCILE_TRANSFERS=100000 plants the same among a hundred thousand.
+A few hundred transfers by default; RECONCILE_TRANSFERS=100000 plants the same among a hundred
+thousand.
 """
 
 import asyncio
@@ -36,11 +38,13 @@ status = pathlib.Path("/proc/self/status")
 atexit.register(lambda: status.exists() and sys.stderr.write(status.read_text()))
 runpy.run_module("scripts", run_name="__main__", alter_sys=True)
 """
-"""The command line; at its end it prints its peak memory. (`wait4` would return that of its parent.)"""
+"""The command line; at its end it prints its peak memory. (`wait4` would return that of its
+parent.)"""
 
 
 class Ended(NamedTuple):
-    """A finished command: exit code, output, duration and peak memory (0 where the system does not report it)."""
+    """A finished command: exit code, output, duration and peak memory (0 where the system does not
+    report it)."""
 
     code: int
     printed: str
@@ -50,10 +54,20 @@ class Ended(NamedTuple):
 
 def measured(*arguments: str, **environment: str) -> Ended:
     """Run the command line."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("STRIPE_", "DATABASE_", "LEDGER_"))
+    }
     command, began = [sys.executable, "-c", MEASURED, *arguments], monotonic()
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean | environment)
-    peak = [int(line.split()[1]) // 1024 for line in ended.stderr.splitlines() if line.startswith("VmHWM:")]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=clean | environment
+    )
+    peak = [
+        int(line.split()[1]) // 1024
+        for line in ended.stderr.splitlines()
+        if line.startswith("VmHWM:")
+    ]
     return Ended(ended.returncode, ended.stdout, monotonic() - began, peak[0] if peak else 0)
 
 
@@ -65,15 +79,23 @@ async def simulator() -> AsyncIterator[RunningSimulator]:
         yield simulator
 
 
-async def test_planted_drift_is_found_and_none_is_invented(database_url: str, simulator: RunningSimulator) -> None:
+async def test_planted_drift_is_found_and_none_is_invented(
+    database_url: str, simulator: RunningSimulator
+) -> None:
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         seeds = PlantedDifferences(simulator.world.books, storage.clock.now(), EACH)
         await seeds.grow(storage, TRANSFERS)
-    where = {"DATABASE_URL": database_url, "STRIPE_API_BASE": simulator.url, "STRIPE_MAX_RPS": "1000"}
+    where = {
+        "DATABASE_URL": database_url,
+        "STRIPE_API_BASE": simulator.url,
+        "STRIPE_MAX_RPS": "1000",
+    }
 
     async def reconciled(*more: str) -> tuple[int, list[Json]]:
         ended = await asyncio.to_thread(measured, "reconcile", "--json", *more, **where)
-        sys.stderr.write(f"{TRANSFERS} transfers: {ended.seconds:.1f} s, {ended.megabytes} MB at most\n")
+        sys.stderr.write(
+            f"{TRANSFERS} transfers: {ended.seconds:.1f} s, {ended.megabytes} MB at most\n"
+        )
         assert ended.megabytes < MOST_MEGABYTES
         return ended.code, json.loads(ended.printed)
 
@@ -81,14 +103,28 @@ async def test_planted_drift_is_found_and_none_is_invented(database_url: str, si
     assert {one["stripe_id"]: one["kind"] for one in findings} == seeds.planted
     assert (code, len(findings)) == (1, len(seeds.planted))
     kinds = Counter(one["kind"] for one in findings)
-    assert kinds == {"missing_here": 3 * EACH, "missing_there": 2 * EACH, "amount": 2 * EACH, "currency": EACH,
+    assert kinds == {"missing_here": 3 * EACH, "missing_there": 2 * EACH, "amount": 2 * EACH,
+    "currency": EACH,
                      "external_reversal": EACH + MANY, "duplicate": EACH, "unclaimed": EACH}  # fmt: skip
     adopted = [one["id"] for one in findings if one["obstacle"] is None]
-    ignored = [one["id"] for one in findings if one["obstacle"] is not None and one["kind"] != "unclaimed"]
-    assert {one["kind"] for one in findings if one["id"] in adopted} == {"missing_here", "external_reversal"}
-    decisions = [*DECISION, *(f"--adopt={id_}" for id_ in adopted), *(f"--ignore={id_}" for id_ in ignored)]
+    ignored = [
+        one["id"] for one in findings if one["obstacle"] is not None and one["kind"] != "unclaimed"
+    ]
+    assert {one["kind"] for one in findings if one["id"] in adopted} == {
+        "missing_here",
+        "external_reversal",
+    }
+    decisions = [
+        *DECISION,
+        *(f"--adopt={id_}" for id_ in adopted),
+        *(f"--ignore={id_}" for id_ in ignored),
+    ]
     code, told = await reconciled(*decisions)
-    assert Counter(one["outcome"] for one in told) == {"adopted": len(adopted), "ignored": len(ignored), None: EACH}
+    assert Counter(one["outcome"] for one in told) == {
+        "adopted": len(adopted),
+        "ignored": len(ignored),
+        None: EACH,
+    }
     assert code == 0
     code, left = await reconciled()
     assert {one["id"] for one in left if one["ignored"]} == set(ignored)

@@ -1,4 +1,5 @@
-"""Commands `history` and `statement`: any id, text, JSON and CSV, and one line for a usage error."""
+"""Commands `history` and `statement`: any id, text, JSON and CSV, and one line for a usage
+error."""
 
 import csv
 import io
@@ -38,7 +39,9 @@ async def transfer_id(database_url: str) -> str:
     """Return a paid transfer of 900 to ada for o1, of which r1 took back 300."""
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         share = Share(seller_id="ada", destination="acct_ada", amount=900)
-        await storage.commands.orders.register(order_id="o1", currency="EUR", amount=900, shares=[share])
+        await storage.commands.orders.register(
+            order_id="o1", currency="EUR", amount=900, shares=[share]
+        )
         await storage.commands.orders.record_payment("o1", None, None, "api")
         (row,) = await ReadModels(storage.pool).transfers(Filters(), 1)
         await _goes_through(storage, row.transfer_id, "tr_1")
@@ -57,12 +60,16 @@ async def _goes_through(storage: Storage, transfer_id: UUID, stripe_id: str) -> 
     if step.what == TRANSFER:
         complete(transfer, outcome.stripe_id, outcome.amount, outcome.request_id, now)
     else:
-        complete_reversal(transfer, step.what, outcome.stripe_id, outcome.amount, outcome.request_id, now)
+        complete_reversal(
+            transfer, step.what, outcome.stripe_id, outcome.amount, outcome.request_id, now
+        )
     await ledger.append(uow)
 
 
 def told(*arguments: str, database_url: str) -> list[Json]:
-    entries: list[Json] = json.loads(run("history", *arguments, "--json", DATABASE_URL=database_url).stdout)
+    entries: list[Json] = json.loads(
+        run("history", *arguments, "--json", DATABASE_URL=database_url).stdout
+    )
     return entries
 
 
@@ -77,19 +84,26 @@ def test_history_accepts_transfer_order_or_refund_ids(database_url: str, transfe
     assert told("o1", "--kind", "order", database_url=database_url) == of_order
 
 
-def test_history_as_text_shows_actor_time_and_next_step(database_url: str, transfer_id: str) -> None:
+def test_history_as_text_shows_actor_time_and_next_step(
+    database_url: str, transfer_id: str
+) -> None:
     shown = run("history", "o1", DATABASE_URL=database_url).stdout
     for entry in told("o1", database_url=database_url):
         assert entry["sentence"] in shown
         assert f"{entry['at']}  {entry['fact']}" in shown
-        assert f"by {entry['by']}, {entry['stream']} {entry['stream_id']} version {entry['version']}" in shown
+        assert (
+            f"by {entry['by']}, {entry['stream']} {entry['stream_id']} version {entry['version']}"
+            in shown
+        )
     assert f"key transfer:{transfer_id}:e1, request req_tr_1" in shown
 
 
 def test_history_as_of_an_instant_ends_there(database_url: str, transfer_id: str) -> None:
     whole = told("o1", database_url=database_url)
     paid = next(entry["at"] for entry in whole if entry["fact"] == "Completed")
-    assert told("o1", "--as-of", paid, database_url=database_url) == [entry for entry in whole if entry["at"] <= paid]
+    assert told("o1", "--as-of", paid, database_url=database_url) == [
+        entry for entry in whole if entry["at"] <= paid
+    ]
 
 
 def test_statement_is_equal_as_text_json_and_csv(database_url: str, transfer_id: str) -> None:
@@ -99,16 +113,28 @@ def test_statement_is_equal_as_text_json_and_csv(database_url: str, transfer_id:
     assert (account["opening"], account["closing"], account["difference"]) == (0, 600, 0)
     as_csv = run("statement", "ada", *WHOLE, "--csv", DATABASE_URL=database_url).stdout
     lines = list(csv.DictReader(io.StringIO(as_csv)))
-    assert [(line["kind"], int(line["amount"]), line["refund_id"], line["stripe_reversal_id"]) for line in lines] == [
+    assert [
+        (line["kind"], int(line["amount"]), line["refund_id"], line["stripe_reversal_id"])
+        for line in lines
+    ] == [
         ("opening", 0, "", ""),
         ("paid", 900, "", ""),
         ("reversed", -300, "r1", "trr_1"),
         ("closing", 600, "", ""),
     ]
-    movements = [{name: str(value or "") for name, value in movement.items()} for movement in account["movements"]]
-    assert [line | {"seller_id": ""} for line in lines[1:-1]] == [movement | {"seller_id": ""} for movement in movements]
+    movements = [
+        {name: str(value or "") for name, value in movement.items()}
+        for movement in account["movements"]
+    ]
+    assert [line | {"seller_id": ""} for line in lines[1:-1]] == [
+        movement | {"seller_id": ""} for movement in movements
+    ]
     as_text = run("statement", "ada", *WHOLE, DATABASE_URL=database_url).stdout
-    assert [line.split()[-2:] for line in as_text.splitlines() if line.startswith(("opening", "closing"))] == [
+    assert [
+        line.split()[-2:]
+        for line in as_text.splitlines()
+        if line.startswith(("opening", "closing"))
+    ] == [
         ["0", "EUR"],
         ["600", "EUR"],
     ]
@@ -137,13 +163,21 @@ def test_inconsistent_statement_is_found(database_url: str, transfer_id: str) ->
         (["history", "o1", "--kind", "seller"], "--kind"),
         (["history", "no-such-thing"], "There is no transfer, order or refund 'no-such-thing'"),
         (["history", str(uuid4()), "--kind", "transfer"], "There is no transfer"),
-        (["statement", "ada", "--from", "2026-02-01T00:00:00Z", "--to", "2026-01-01T00:00:00Z"], "--to is"),
+        (
+            ["statement", "ada", "--from", "2026-02-01T00:00:00Z", "--to", "2026-01-01T00:00:00Z"],
+            "--to is",
+        ),
         (["statement", "ada", "--from", "monday", "--to", "2026-01-01T00:00:00Z"], "--from is"),
-        (["statement", "ada", "--from", "2026-02-01T00:00:00Z", "--to", "2026-01-01T00:00:00"], "--to is"),
+        (
+            ["statement", "ada", "--from", "2026-02-01T00:00:00Z", "--to", "2026-01-01T00:00:00"],
+            "--to is",
+        ),
         (["statement", "ada", *WHOLE, "--csv", "--json"], "choose one"),
     ],
 )
-def test_usage_error_is_one_line_and_exit_code_2(database_url: str, arguments: list[str], named: str) -> None:
+def test_usage_error_is_one_line_and_exit_code_2(
+    database_url: str, arguments: list[str], named: str
+) -> None:
     ended = run(*arguments, DATABASE_URL=database_url)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr

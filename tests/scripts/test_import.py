@@ -1,4 +1,5 @@
-"""Command `import`: each row of an older system is imported once; one unreadable row keeps all others out."""
+"""Command `import`: each row of an older system is imported once; one unreadable row keeps all
+others out."""
 
 import csv
 import json
@@ -15,15 +16,24 @@ from domain.identity import transfer_stream
 from tests.scripts.test_command_line import ROOT, run
 from tests.support.json_types import Json
 
-STATUSES = {"pending": 0, "completed": 0, "failed": 0, "reversal_pending": 100, "reversed": 900, "permanently_failed": 0}
+STATUSES = {
+    "pending": 0,
+    "completed": 0,
+    "failed": 0,
+    "reversal_pending": 100,
+    "reversed": 900,
+    "permanently_failed": 0,
+}
 MOVED = ("--map", "destination=account")
 
 
 def row(status: str, **cells: str) -> dict[str, str]:
     paid = status not in ("pending", "failed")
     return {
-        "order_id": f"o_{status}", "seller_id": "anna", "account": "acct_1anna", "amount": "900", "currency": "eur",
-        "status": status, "amount_reversed": str(STATUSES[status]), "stripe_transfer_id": f"tr_{status}" if paid else "",
+        "order_id": f"o_{status}", "seller_id": "anna", "account": "acct_1anna", "amount": "900",
+        "currency": "eur",
+        "status": status, "amount_reversed": str(STATUSES[status]),
+        "stripe_transfer_id": f"tr_{status}" if paid else "",
         "stripe_reversal_id": "", "retry_count": "2", "next_retry_at": "", "refund_id": "",
         "created_at": "2026-01-02T03:04:05+01:00",
     } | cells  # fmt: skip
@@ -73,7 +83,9 @@ def test_every_status_is_imported_once(database_url: str, tmp_path: Path) -> Non
                   coalesce(stripe_transfer_id, '') = case when status in ('pending', 'failed') then '' else 'tr_' || status end
              from seller_transfers""",
     )
-    assert sorted(rows) == sorted((status, back, 900, "EUR", 2, True, True) for status, back in STATUSES.items())
+    assert sorted(rows) == sorted(
+        (status, back, 900, "EUR", 2, True, True) for status, back in STATUSES.items()
+    )
     code, told = imports(database_url, file)
     assert (code, counts(told)) == (0, (0, 6, 0, 0))
     assert selected(database_url, "select count(*) from ledger_events") == [(6,)]
@@ -91,11 +103,20 @@ def test_rows_that_need_a_person_are_shown_everywhere(database_url: str, tmp_pat
     imports(database_url, given(tmp_path, row("pending"), row("failed"), row("completed")))
     alarms = json.loads(run("alarms", "--json", DATABASE_URL=database_url).stdout)
     open_ones = {str(transfer_stream(f"o_{status}", "anna")) for status in ("pending", "failed")}
-    assert {(one["kind"], one["subject"]) for one in alarms} == {("imported_unclear", subject) for subject in open_ones}
-    (listed,) = json.loads(run("transfers", "--status", "pending", "--json", DATABASE_URL=database_url).stdout)
+    assert {(one["kind"], one["subject"]) for one in alarms} == {
+        ("imported_unclear", subject) for subject in open_ones
+    }
+    (listed,) = json.loads(
+        run("transfers", "--status", "pending", "--json", DATABASE_URL=database_url).stdout
+    )
     assert (listed["waiting_for"], listed["next_retry_at"]) == ("operator", None)
-    (told,) = json.loads(run("history", listed["transfer_id"], "--json", DATABASE_URL=database_url).stdout)
-    assert "nothing is sent until an operator clears the transfer: `retry` looks for it at Stripe first" in told["sentence"]
+    (told,) = json.loads(
+        run("history", listed["transfer_id"], "--json", DATABASE_URL=database_url).stdout
+    )
+    assert (
+        "nothing is sent until an operator clears the transfer: `retry` looks for it at Stripe "
+        "first" in told["sentence"]
+    )
     said = ("--actor", "mia", "--reason", "the old system is off")
     assert run("retry", listed["transfer_id"], *said, DATABASE_URL=database_url).returncode == 0
     (left,) = json.loads(run("alarms", "--json", DATABASE_URL=database_url).stdout)
@@ -103,20 +124,34 @@ def test_rows_that_need_a_person_are_shown_everywhere(database_url: str, tmp_pat
 
 
 def test_owed_reversal_without_time_is_due_now(database_url: str, tmp_path: Path) -> None:
-    later = row("reversal_pending", order_id="later", stripe_transfer_id="tr_2", next_retry_at="2030-01-01T00:00:00Z")
-    imports(database_url, given(tmp_path, row("reversal_pending"), later, row("completed", next_retry_at="")))
+    later = row(
+        "reversal_pending",
+        order_id="later",
+        stripe_transfer_id="tr_2",
+        next_retry_at="2030-01-01T00:00:00Z",
+    )
+    imports(
+        database_url,
+        given(tmp_path, row("reversal_pending"), later, row("completed", next_retry_at="")),
+    )
     due = selected(
-        database_url, "select order_id, next_retry_at <= now() from seller_transfers where status = 'reversal_pending'"
+        database_url,
+        "select order_id, next_retry_at <= now() from seller_transfers where status = "
+        "'reversal_pending'",
     )
     assert sorted(due) == [("later", False), ("o_reversal_pending", True)]
 
 
 def test_differing_row_is_named_and_others_imported(database_url: str, tmp_path: Path) -> None:
     imports(database_url, given(tmp_path, row("completed"), row("reversed")))
-    code, told = imports(database_url, given(tmp_path, row("completed", amount="901"), row("reversed"), row("pending")))
+    code, told = imports(
+        database_url,
+        given(tmp_path, row("completed", amount="901"), row("reversed"), row("pending")),
+    )
     assert (code, counts(told)) == (1, (1, 1, 1, 0))
     assert told["sentences"] == [
-        f"row 1: transfer {transfer_stream('o_completed', 'anna')} is here already and differs in amount."
+        f"row 1: transfer {transfer_stream('o_completed', 'anna')} is here already and differs "
+        "in amount."
     ]
 
 
@@ -132,7 +167,8 @@ def test_differing_read_model_is_found(database_url: str, tmp_path: Path) -> Non
 
 @pytest.fixture
 def old_table(empty_database_url: str) -> str:
-    """Create a table of proper types, some of whose columns have other names and some are missing."""
+    """Create a table of proper types, some of whose columns have other names and some are
+    missing."""
     with psycopg.connect(empty_database_url) as connection:
         connection.execute(
             """create schema shop; create table shop.old (order_id text, seller_id text, account text, amount bigint,
@@ -148,12 +184,27 @@ def old_table(empty_database_url: str) -> str:
 
 
 def test_table_is_accepted_as_a_source(database_url: str, old_table: str) -> None:
-    renamed = ("--table", "shop.old", "--map", "stripe_transfer_id=tr", "--map", "created_at=created")
+    renamed = (
+        "--table",
+        "shop.old",
+        "--map",
+        "stripe_transfer_id=tr",
+        "--map",
+        "created_at=created",
+    )
     assert imports(database_url, old_table, *renamed)[0] == 0
     code, told = imports(database_url, old_table, *renamed)
     assert (code, counts(told)) == (0, (0, 3, 0, 0))
-    rows = selected(database_url, "select order_id, status, amount_reversed, stripe_transfer_id from seller_transfers order by 1")
-    assert rows == [("o1", "completed", 100, "tr_1"), ("o2", "pending", 0, None), ("o3", "reversal_pending", 0, "tr_3")]
+    rows = selected(
+        database_url,
+        "select order_id, status, amount_reversed, stripe_transfer_id from seller_transfers "
+        "order by 1",
+    )
+    assert rows == [
+        ("o1", "completed", 100, "tr_1"),
+        ("o2", "pending", 0, None),
+        ("o3", "reversal_pending", 0, "tr_3"),
+    ]
     clean(database_url)
 
 
@@ -165,10 +216,15 @@ BAD = [
 
 
 def test_bad_cell_is_one_sentence_and_stores_nothing(database_url: str, tmp_path: Path) -> None:
-    rows = [row("completed") | {"order_id": f"o{n}", column: value} for n, (column, value) in enumerate(BAD)]
+    rows = [
+        row("completed") | {"order_id": f"o{n}", column: value}
+        for n, (column, value) in enumerate(BAD)
+    ]
     code, told = imports(database_url, given(tmp_path, row("reversed"), *rows))
     assert (code, told["bad"]) == (2, len(BAD))
-    for number, ((column, value), sentence) in enumerate(zip(BAD, told["sentences"], strict=True), start=2):
+    for number, ((column, value), sentence) in enumerate(
+        zip(BAD, told["sentences"], strict=True), start=2
+    ):
         assert sentence.startswith(f"row {number}: column {column} is {value!r}; expected ")
     assert selected(database_url, "select count(*) from ledger_events") == [(0,)]
 
@@ -209,7 +265,9 @@ def test_two_rows_of_one_stripe_transfer_become_one(database_url: str, tmp_path:
         ([*MOVED, "--map", "refund_id=nowhere"], "no column nowhere"),
     ],
 )
-def test_bad_mapping_is_one_line_and_exit_code_2(database_url: str, tmp_path: Path, arguments: list[str], named: str) -> None:
+def test_bad_mapping_is_one_line_and_exit_code_2(
+    database_url: str, tmp_path: Path, arguments: list[str], named: str
+) -> None:
     ended = run("import", given(tmp_path, row("completed")), *arguments, DATABASE_URL=database_url)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr
@@ -234,28 +292,48 @@ def test_row_with_too_many_cells_is_reported(database_url: str, tmp_path: Path) 
 
 
 def test_killed_import_continues_where_it_stopped(database_url: str, tmp_path: Path) -> None:
-    file = given(tmp_path, *(row("completed", order_id=f"o{n}", stripe_transfer_id=f"tr_{n}") for n in range(4_000)))
+    file = given(
+        tmp_path,
+        *(row("completed", order_id=f"o{n}", stripe_transfer_id=f"tr_{n}") for n in range(4_000)),
+    )
     command = [sys.executable, "-m", "scripts", "import", file, *MOVED]
     with (
         psycopg.connect(database_url, autocommit=True) as listening,
-        subprocess.Popen(command, cwd=ROOT, env={**os.environ, "DATABASE_URL": database_url}) as halfway,
+        subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, "DATABASE_URL": database_url}
+        ) as halfway,
     ):
         listening.execute("listen ledger_events")
         assert list(listening.notifies(timeout=60, stop_after=1)), "it has begun to store"
         halfway.send_signal(signal.SIGKILL)
     code, told = imports(database_url, file)
-    assert (code, told["differ"], told["bad"], told["imported"] + told["already_there"]) == (0, 0, 0, 4_000)
+    assert (code, told["differ"], told["bad"], told["imported"] + told["already_there"]) == (
+        0,
+        0,
+        0,
+        4_000,
+    )
     assert told["already_there"] > 0
-    assert selected(database_url, "select count(*), count(distinct originator_id) from ledger_events") == [(4_000, 4_000)]
+    assert selected(
+        database_url, "select count(*), count(distinct originator_id) from ledger_events"
+    ) == [(4_000, 4_000)]
     clean(database_url)
 
 
 def test_concurrent_imports_take_each_row_once(database_url: str, tmp_path: Path) -> None:
-    file = given(tmp_path, *(row("completed", order_id=f"o{n}", stripe_transfer_id=f"tr_{n}") for n in range(2_000)))
+    file = given(
+        tmp_path,
+        *(row("completed", order_id=f"o{n}", stripe_transfer_id=f"tr_{n}") for n in range(2_000)),
+    )
     command = [sys.executable, "-m", "scripts", "import", file, *MOVED, "--json"]
     environment = {**os.environ, "DATABASE_URL": database_url}
-    both = [subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     told = [json.loads(one.communicate(timeout=60)[0]) for one in both]
     assert [one.returncode for one in both] == [0, 0]
     assert [one["imported"] + one["already_there"] for one in told] == [2_000, 2_000]
-    assert selected(database_url, "select count(*), count(distinct originator_id) from ledger_events") == [(2_000, 2_000)]
+    assert selected(
+        database_url, "select count(*), count(distinct originator_id) from ledger_events"
+    ) == [(2_000, 2_000)]

@@ -61,7 +61,9 @@ def test_empty_ledger_cannot_be_sealed(database_url: str) -> None:
         (["rebuild", "pace"], "seller_transfers"),
     ],
 )
-def test_unreadable_file_is_one_line_and_exit_code_2(ledger: str, arguments: list[str], named: str) -> None:
+def test_unreadable_file_is_one_line_and_exit_code_2(
+    ledger: str, arguments: list[str], named: str
+) -> None:
     ended = run(*arguments, DATABASE_URL=ledger)
     assert ended.returncode == 2
     assert named in ended.stderr

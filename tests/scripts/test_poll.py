@@ -18,7 +18,9 @@ from tests.support.json_types import Json
 class Command(Protocol):
     """Runs a command on the test's database and simulated Stripe."""
 
-    async def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
+    async def __call__(
+        self, *arguments: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]: ...
 
 
 @pytest.fixture
@@ -32,7 +34,11 @@ def command(database_url: str, stripe: SimulatorControl) -> Command:
     """Run it on this database and this Stripe."""
 
     async def ran(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        given = {"DATABASE_URL": database_url, "STRIPE_API_BASE": stripe.url, "MISSED_WEBHOOKS_GRACE": "1s"}
+        given = {
+            "DATABASE_URL": database_url,
+            "STRIPE_API_BASE": stripe.url,
+            "MISSED_WEBHOOKS_GRACE": "1s",
+        }
         return await asyncio.to_thread(run, *arguments, **given, **environment)
 
     return ran
@@ -46,12 +52,19 @@ async def test_unconfigured_provider_is_not_polled(command: Command) -> None:
         "hyperswitch: not asked (HYPERSWITCH_WEBHOOK_SECRETS, HYPERSWITCH_BASE_URL not set)",
     ]
     told = (await command("doctor")).stdout
-    assert "ok    missed webhooks: stripe not asked (STRIPE_WEBHOOK_SECRETS not set): missed 0, replayed 0;" in told
+    assert (
+        "ok    missed webhooks: stripe not asked (STRIPE_WEBHOOK_SECRETS not set): missed 0, "
+        "replayed 0;" in told
+    )
 
 
-async def test_round_runs_now_and_shows_its_findings(command: Command, stripe: SimulatorControl, database_url: str) -> None:
+async def test_round_runs_now_and_shows_its_findings(
+    command: Command, stripe: SimulatorControl, database_url: str
+) -> None:
     listens = {"STRIPE_WEBHOOK_SECRETS": "whsec_1"}
-    assert json.loads((await command("inbox", "poll", "--json", **listens)).stdout)[0]["missed"] == 0
+    assert (
+        json.loads((await command("inbox", "poll", "--json", **listens)).stdout)[0]["missed"] == 0
+    )
     lost = await stripe.announce("balance.available", {"object": "balance"})
     long_ago(database_url, timedelta(hours=2))
     found = await until_old_enough(command, listens)
@@ -75,10 +88,15 @@ async def until_old_enough(command: Command, listens: dict[str, str]) -> Json:
 def long_ago(database_url: str, ago: timedelta) -> None:
     """So long ago this ledger began."""
     with psycopg.connect(database_url) as connection:
-        connection.execute("update webhook_polls set begun_at = begun_at - %s, seen_until = seen_until - %s", (ago, ago))
+        connection.execute(
+            "update webhook_polls set begun_at = begun_at - %s, seen_until = seen_until - %s",
+            (ago, ago),
+        )
 
 
-async def test_unreachable_provider_exits_with_1(command: Command, stripe: SimulatorControl, database_url: str) -> None:
+async def test_unreachable_provider_exits_with_1(
+    command: Command, stripe: SimulatorControl, database_url: str
+) -> None:
     listens = {"STRIPE_WEBHOOK_SECRETS": "whsec_1"}
     await command("inbox", "poll", **listens)
     long_ago(database_url, timedelta(hours=2))

@@ -1,4 +1,5 @@
-"""Command `reconcile`: planted differences are found and named, and adopted ones are not found again."""
+"""Command `reconcile`: planted differences are found and named, and adopted ones are not found
+again."""
 
 import asyncio
 import json
@@ -62,9 +63,13 @@ def named(option: str, findings: list[Json]) -> list[str]:
     return [part for one in findings for part in (option, one["id"])]
 
 
-async def paid(stripe: SimulatorControl, order_id: str, amount: int = 1_000, currency: str = "eur") -> str:
+async def paid(
+    stripe: SimulatorControl, order_id: str, amount: int = 1_000, currency: str = "eur"
+) -> str:
     """A transfer of ours at Stripe."""
-    made = await stripe.external_transfer("acct_1ada", amount, currency, metadata={"transfer_id": ours(order_id)})
+    made = await stripe.external_transfer(
+        "acct_1ada", amount, currency, metadata={"transfer_id": ours(order_id)}
+    )
     return str(made["id"])
 
 
@@ -77,12 +82,22 @@ async def recorded(database_url: str, **paid_by: str | None) -> None:
             await caller.pay(order_id)
             uow = await ledger.load([transfer_stream(order_id, "ada")])
             if stripe_id is not None:
-                complete(uow.transfer(transfer_stream(order_id, "ada")), stripe_id, 1_000, None, storage.clock.now())
+                complete(
+                    uow.transfer(transfer_stream(order_id, "ada")),
+                    stripe_id,
+                    1_000,
+                    None,
+                    storage.clock.now(),
+                )
                 await ledger.append(uow)
 
 
-async def reconciled(database_url: str, stripe: SimulatorControl, *more: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(run, "reconcile", *more, DATABASE_URL=database_url, STRIPE_API_BASE=stripe.url)
+async def reconciled(
+    database_url: str, stripe: SimulatorControl, *more: str
+) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(
+        run, "reconcile", *more, DATABASE_URL=database_url, STRIPE_API_BASE=stripe.url
+    )
 
 
 async def found(database_url: str, stripe: SimulatorControl, *more: str) -> tuple[int, list[Json]]:
@@ -96,7 +111,9 @@ async def test_equal_books_have_no_findings(database_url: str, stripe: Simulator
     assert await found(database_url, stripe) == (0, [])
 
 
-async def test_every_planted_difference_is_named(database_url: str, stripe: SimulatorControl) -> None:
+async def test_every_planted_difference_is_named(
+    database_url: str, stripe: SimulatorControl
+) -> None:
     first = await paid(stripe, "o1")
     await stripe.fund("usd", 10_000)
     planted = {
@@ -117,7 +134,9 @@ async def test_every_planted_difference_is_named(database_url: str, stripe: Simu
     assert [one["id"] for one in again] == [one["id"] for one in findings], "a finding keeps its id"
 
 
-async def test_adopted_finding_is_a_fact_and_not_found_again(database_url: str, stripe: SimulatorControl) -> None:
+async def test_adopted_finding_is_a_fact_and_not_found_again(
+    database_url: str, stripe: SimulatorControl
+) -> None:
     first = await paid(stripe, "o1")
     for _ in range(12):  # more than a list brings along
         await stripe.external_reversal(first, 10)
@@ -127,17 +146,24 @@ async def test_adopted_finding_is_a_fact_and_not_found_again(database_url: str, 
     assert (code, len(findings)) == (1, 13)
     code, now = await found(database_url, stripe, *DECISION, *named("--adopt", findings[:-1]))
     assert (code, [one["outcome"] for one in now]) == (1, 12 * ["adopted"] + [None])
-    assert [one["id"] for one in (await found(database_url, stripe))[1]] == [findings[-1]["id"]], "one by one"
+    assert [one["id"] for one in (await found(database_url, stripe))[1]] == [findings[-1]["id"]], (
+        "one by one"
+    )
     assert (await found(database_url, stripe, *DECISION, *named("--adopt", findings[-1:])))[0] == 0
     assert await found(database_url, stripe) == (0, [])
     with psycopg.connect(database_url) as connection:
-        query = "select count(*) from ledger_events where convert_from(state, 'UTF8') like '%adopted by mia: checked at Stripe%'"
+        query = (
+            "select count(*) from ledger_events where convert_from(state, 'UTF8') like '%adopted "
+            "by mia: checked at Stripe%'"
+        )
         assert connection.execute(query).fetchone() == (13,)
         decided = connection.execute("select finding_id, status, actor from findings").fetchall()
     assert set(decided) == {(one["id"], "adopted", "mia") for one in findings}
 
 
-async def test_ignored_finding_keeps_actor_and_reason(database_url: str, stripe: SimulatorControl) -> None:
+async def test_ignored_finding_keeps_actor_and_reason(
+    database_url: str, stripe: SimulatorControl
+) -> None:
     await recorded(database_url, o1="tr_nowhere")
     _, findings = await found(database_url, stripe)
     code, (told,) = await found(database_url, stripe, *DECISION, *named("--ignore", findings))
@@ -157,7 +183,9 @@ async def test_ignored_finding_keeps_actor_and_reason(database_url: str, stripe:
     assert (await found(database_url, stripe))[0] == 0, "decisions are facts"
 
 
-async def test_ignored_finding_returns_when_its_amount_changes(database_url: str, stripe: SimulatorControl) -> None:
+async def test_ignored_finding_returns_when_its_amount_changes(
+    database_url: str, stripe: SimulatorControl
+) -> None:
     first, second = await paid(stripe, "o1"), await paid(stripe, "o1")
     await recorded(database_url, o1=first)
     _, (duplicate,) = await found(database_url, stripe)
@@ -179,14 +207,22 @@ async def test_ignored_finding_can_be_adopted(database_url: str, stripe: Simulat
     assert await found(database_url, stripe) == (0, [])
 
 
-async def test_lost_outcome_of_our_reversal_is_adopted(database_url: str, stripe: SimulatorControl) -> None:
-    """As after a restore: two reversals were sent, the first still seems under way, and the second to wait for it."""
+async def test_lost_outcome_of_our_reversal_is_adopted(
+    database_url: str, stripe: SimulatorControl
+) -> None:
+    """As after a restore: two reversals were sent, the first still seems under way, and the second
+    to wait for it."""
     first = await paid(stripe, "o1")
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         an_hour_ago = storage.clock.now() - timedelta(hours=1)
         ledger = PostgresEventLog(storage.store)
         caller = LedgerCaller(
-            replace(storage, commands=commands_on(ledger, PostgresDirectory(storage.pool), FixedClock(an_hour_ago)))
+            replace(
+                storage,
+                commands=commands_on(
+                    ledger, PostgresDirectory(storage.pool), FixedClock(an_hour_ago)
+                ),
+            )
         )
         await caller.order("o1", 1_000, ada=1_000)
         await caller.pay("o1")
@@ -209,7 +245,9 @@ async def test_lost_outcome_of_our_reversal_is_adopted(database_url: str, stripe
     assert await found(database_url, stripe) == (0, [])
 
 
-async def test_our_reversal_of_an_unknown_refund_stays_ours(database_url: str, stripe: SimulatorControl) -> None:
+async def test_our_reversal_of_an_unknown_refund_stays_ours(
+    database_url: str, stripe: SimulatorControl
+) -> None:
     first = await paid(stripe, "o1")
     await recorded(database_url, o1=first)
     lost = str(reversal_name(UUID(ours("o1")), "re_lost", 1))
@@ -221,18 +259,27 @@ async def test_our_reversal_of_an_unknown_refund_stays_ours(database_url: str, s
     )
 
 
-async def test_unmarked_transfer_is_found_by_group_and_amount(database_url: str, stripe: SimulatorControl) -> None:
+async def test_unmarked_transfer_is_found_by_group_and_amount(
+    database_url: str, stripe: SimulatorControl
+) -> None:
     one = await stripe.external_transfer("acct_1ada", 1_000, "eur", transfer_group="o1")
     await stripe.external_transfer("acct_1ada", 999, "eur", transfer_group="o1")
     await recorded(database_url, o1=None)
     code, findings = await found(database_url, stripe)
-    assert (code, [(f["kind"], f["transfer_id"]) for f in findings]) == (1, [("unclaimed", None), ("missing_here", OURS1)])
+    assert (code, [(f["kind"], f["transfer_id"]) for f in findings]) == (
+        1,
+        [("unclaimed", None), ("missing_here", OURS1)],
+    )
     assert (await found(database_url, stripe, *DECISION, *named("--adopt", findings[1:])))[0] == 0
     again = await stripe.external_transfer("acct_1ada", 1_000, "eur", transfer_group="o1")
     _, findings = await found(database_url, stripe)
-    assert [(f["kind"], f["stripe_id"]) for f in findings if f["kind"] != "unclaimed"] == [("duplicate", again["id"])]
+    assert [(f["kind"], f["stripe_id"]) for f in findings if f["kind"] != "unclaimed"] == [
+        ("duplicate", again["id"])
+    ]
     with psycopg.connect(database_url) as connection:
-        row = connection.execute("select status, stripe_transfer_id from seller_transfers").fetchone()
+        row = connection.execute(
+            "select status, stripe_transfer_id from seller_transfers"
+        ).fetchone()
     assert row == ("completed", one["id"])
 
 
@@ -255,14 +302,18 @@ async def test_unadoptable_finding_says_why(database_url: str, stripe: Simulator
         (["--ignore", "x", "--adopt", "x", *DECISION], "one of them"),
     ],
 )
-async def test_usage_error_exits_with_2(database_url: str, stripe: SimulatorControl, arguments: list[str], named: str) -> None:
+async def test_usage_error_exits_with_2(
+    database_url: str, stripe: SimulatorControl, arguments: list[str], named: str
+) -> None:
     ended = await reconciled(database_url, stripe, *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr
 
 
 @pytest.mark.parametrize("operation", ["transfers.list", "transfers.retrieve", "reversals.list"])
-async def test_incomplete_books_report_nothing(database_url: str, stripe: SimulatorControl, operation: str) -> None:
+async def test_incomplete_books_report_nothing(
+    database_url: str, stripe: SimulatorControl, operation: str
+) -> None:
     first = await paid(stripe, "o1")
     for _ in range(11):
         await stripe.external_reversal(first, 10)
@@ -273,8 +324,12 @@ async def test_incomplete_books_report_nothing(database_url: str, stripe: Simula
     assert "could not be read at Stripe" in ended.stderr
 
 
-async def test_each_page_of_transfers_is_read_once(database_url: str, stripe: SimulatorControl) -> None:
-    strangers = [str((await stripe.external_transfer("acct_1ada", 5, "eur"))["id"]) for _ in range(205)]
+async def test_each_page_of_transfers_is_read_once(
+    database_url: str, stripe: SimulatorControl
+) -> None:
+    strangers = [
+        str((await stripe.external_transfer("acct_1ada", 5, "eur"))["id"]) for _ in range(205)
+    ]
     code, findings = await found(database_url, stripe)
     assert (code, [one["stripe_id"] for one in findings]) == (0, strangers[::-1])
     assert len(await stripe.requests("transfers.list")) == 3

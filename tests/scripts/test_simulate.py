@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 def simulate(*options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-u", "-m", "scripts", "simulate", "--stripe-port", "0", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
 
 
 def test_both_providers_answer_and_stop_on_sigterm() -> None:

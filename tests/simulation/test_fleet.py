@@ -1,4 +1,5 @@
-"""The virtual fleet itself: killed processes do nothing more, frozen ones act late, and arrived calls are done."""
+"""The virtual fleet itself: killed processes do nothing more, frozen ones act late, and arrived
+calls are done."""
 
 import asyncio
 from datetime import timedelta
@@ -50,7 +51,9 @@ def test_killed_process_keeps_its_leases_until_they_end() -> None:
             await market.pay("o1")
             began = now()
             await until_at_stripe(stripe)
-            owner = max(fleet.processes, key=lambda process: len(process.tasks))  # one of its tasks sees to the transfer
+            owner = max(
+                fleet.processes, key=lambda process: len(process.tasks)
+            )  # one of its tasks sees to the transfer
             await owner.kill()
             await fleet.until(fleet.quiet, HOUR)
             assert now() - began >= fleet.settings.lease
@@ -86,7 +89,9 @@ def test_stopped_process_records_its_calls_in_flight() -> None:
             market, (process,) = Marketplace(fleet), fleet.processes
             await market.order("o1", 1_000, anna=900)
             await market.pay("o1")
-            await fleet.until(lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1")), HOUR)
+            await fleet.until(
+                lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1")), HOUR
+            )
             await process.stop()
             assert market.statuses("o1") == ["completed"]
             assert process.tasks == {}

@@ -1,4 +1,5 @@
-"""A seller without balance: nothing is lost, no attempt is consumed, and a person is called at the deadline."""
+"""A seller without balance: nothing is lost, no attempt is consumed, and a person is called at the
+deadline."""
 
 import asyncio
 from dataclasses import replace
@@ -17,7 +18,9 @@ SETTINGS = replace(LONG_LEASE, transfers=RARELY, reversals=RARELY)
 WEEK, HOUR = timedelta(days=7), timedelta(hours=1)
 
 
-async def refunded_without_balance(fleet: Fleet, market: Marketplace, stripe: VirtualStripe) -> None:
+async def refunded_without_balance(
+    fleet: Fleet, market: Marketplace, stripe: VirtualStripe
+) -> None:
     """anna has had her 900 paid out, when half of it is wanted back, and then a little more."""
     await market.order("o1", 1_000, anna=900)
     await market.pay("o1")
@@ -37,15 +40,25 @@ def test_missing_funds_are_retried_for_a_week_and_paid() -> None:
             await asyncio.sleep(WEEK.total_seconds())
 
             row = market.transfer("o1")
-            assert (row.status, row.waiting_for, row.retry_count) == ("reversal_pending", "funds", 0), "no attempt is consumed"
+            assert (row.status, row.waiting_for, row.retry_count) == (
+                "reversal_pending",
+                "funds",
+                0,
+            ), "no attempt is consumed"
             assert "awaiting_funds" in market.alarms()
             asked = WEEK / SETTINGS.funds_retry_interval
             keys = [call["key"] for call in stripe.posts("reversals.create")]
             assert asked - 2 <= len(keys) <= asked + 2, "once in each interval"
-            assert len(set(keys)) == len(keys), "Stripe stores its refusal, so each time under a new key"
+            assert len(set(keys)) == len(keys), (
+                "Stripe stores its refusal, so each time under a new key"
+            )
             running, queued = market.reversals("o1")
             assert (running.amount, running.status) == (450, "requested")
-            assert (queued.amount, queued.status, queued.waiting_for) == (90, "queued", "reversal"), "and it says why"
+            assert (queued.amount, queued.status, queued.waiting_for) == (
+                90,
+                "queued",
+                "reversal",
+            ), "and it says why"
 
             fund(stripe.world.books, account("anna"), "eur", 540)
             funded_at = now()
@@ -65,7 +78,10 @@ def test_missing_funds_past_the_deadline_need_a_person() -> None:
             market = Marketplace(fleet)
             await refunded_without_balance(fleet, market, stripe)
             began = now()
-            await fleet.until(lambda: market.statuses("o1") == ["permanently_failed"], SETTINGS.funds_deadline + WEEK)
+            await fleet.until(
+                lambda: market.statuses("o1") == ["permanently_failed"],
+                SETTINGS.funds_deadline + WEEK,
+            )
 
             row = market.transfer("o1")
             late = now() - began - SETTINGS.funds_deadline
@@ -73,7 +89,11 @@ def test_missing_funds_past_the_deadline_need_a_person() -> None:
             assert (row.last_error or "").startswith("funds_deadline")
             assert market.alarms()["permanently_failed"] == str(row.transfer_id)
             failed, stuck = market.reversals("o1")
-            assert (failed.status, stuck.status, stuck.waiting_for) == ("failed", "queued", "operator")
+            assert (failed.status, stuck.status, stuck.waiting_for) == (
+                "failed",
+                "queued",
+                "operator",
+            )
             calls = len(stripe.posts("reversals.create"))
             await asyncio.sleep(WEEK.total_seconds())
             assert len(stripe.posts("reversals.create")) == calls, "nothing more is sent"

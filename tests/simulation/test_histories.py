@@ -1,7 +1,9 @@
-"""Random histories: orders, partial refunds, refunds that fail after they succeeded, webhooks that come twice and in any order,
-three processes that die and freeze, and a network that loses requests and answers.
+"""Random histories: orders, partial refunds, refunds that fail after they succeeded, webhooks that
+come twice and in any order, three processes that die and freeze, and a network that loses requests
+and answers.
 
-At the end, Stripe's books, our facts and our rows agree. More seeds: LEDGER_SEEDS=100 or LEDGER_SEEDS=17,18.
+At the end, Stripe's books, our facts and our rows agree. More seeds: LEDGER_SEEDS=100 or
+LEDGER_SEEDS=17,18.
 """
 
 import asyncio
@@ -78,12 +80,18 @@ class History:
             left = amount - sum(refund.amount for refund in refunds)
             part = chance.choice([left, chance.randint(1, max(1, left))])
             if left > 0:
-                refunds.append(Refund(f"{order_id}-r{number}", order_id, part, chance.random() < 0.3))
+                refunds.append(
+                    Refund(f"{order_id}-r{number}", order_id, part, chance.random() < 0.3)
+                )
         return refunds
 
     async def _refund(self, refund: Refund) -> None:
         chance, market, (name, order_id, amount, fails) = self._chance, self._market, refund
-        await self._later(market.refund_webhook("refund_succeeded", name, order_id, amount, times=chance.randint(1, 2)))
+        await self._later(
+            market.refund_webhook(
+                "refund_succeeded", name, order_id, amount, times=chance.randint(1, 2)
+            )
+        )
         if fails:
             await self._later(market.refund_webhook("refund_failed", name, order_id, amount))
 
@@ -105,7 +113,9 @@ class History:
 async def _die_and_come_back(process: Process, after: float) -> None:
     await process.kill()
     await asyncio.sleep(after)
-    if all(end.done() for end in process.ends):  # it may have died again meanwhile, and be back already
+    if all(
+        end.done() for end in process.ends
+    ):  # it may have died again meanwhile, and be back already
         process.start()
 
 
@@ -129,13 +139,22 @@ def lived_through(seed: int) -> list[RecordedFact]:
 
 
 def _nothing_twice(stripe: VirtualStripe) -> None:
-    """Check for one transfer per order, seller and cause, and for one reversal per requested reversal."""
+    """Check for one transfer per order, seller and cause, and for one reversal per requested
+    reversal."""
     paid = [transfer["metadata"]["transfer_id"] for transfer in stripe.transfers]
-    taken = [reversal["metadata"]["reversal_id"] for transfer in stripe.transfers for reversal in transfer["reversals"]]
+    taken = [
+        reversal["metadata"]["reversal_id"]
+        for transfer in stripe.transfers
+        for reversal in transfer["reversals"]
+    ]
     assert len(set(paid)) == len(paid)
     assert len(set(taken)) == len(taken)
-    sales = {str(transfer_stream(f"o{number}", seller)) for number in range(ORDERS) for seller in SELLERS}
-    assert len(sales.intersection(paid)) > ORDERS / 2, "a history in which hardly anybody is paid proves nothing"
+    sales = {
+        str(transfer_stream(f"o{number}", seller)) for number in range(ORDERS) for seller in SELLERS
+    }
+    assert len(sales.intersection(paid)) > ORDERS / 2, (
+        "a history in which hardly anybody is paid proves nothing"
+    )
 
 
 @pytest.mark.parametrize("seed", seeds())

@@ -1,4 +1,5 @@
-"""Expiry of idempotency keys after a day: a call with unknown outcome is looked up by then, never sent again."""
+"""Expiry of idempotency keys after a day: a call with unknown outcome is looked up by then, never
+sent again."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +18,8 @@ KEY_LIFETIME = Policy().key_lifetime
 
 
 async def dead_for_a_day(fleet: Fleet, condition: Callable[[], object]) -> None:
-    """Kill the only process as soon as the condition holds, and start it again when its key has expired."""
+    """Kill the only process as soon as the condition holds, and start it again when its key has
+    expired."""
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - Stripe announces nothing, and virtual time costs nothing
             await asyncio.sleep(0.05)
@@ -54,7 +56,9 @@ def test_absent_transfer_is_sent_under_a_new_key_a_day_later() -> None:
             await market.order("o1", 1_000, anna=900)
             async with stripe.degraded(silent=True):
                 await market.pay("o1")
-                await dead_for_a_day(fleet, lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1")))
+                await dead_for_a_day(
+                    fleet, lambda: any(isinstance(fact, CallStarted) for fact in market.facts("o1"))
+                )
             restarted_at = now()
             await fleet.until(fleet.quiet, HOUR)
 

@@ -1,4 +1,5 @@
-"""Bursts of refunds and outages on a fleet: no call twice, none faster than Stripe allows, also when processes die."""
+"""Bursts of refunds and outages on a fleet: no call twice, none faster than Stripe allows, also
+when processes die."""
 
 import asyncio
 import os
@@ -44,7 +45,9 @@ def test_refund_burst_runs_at_full_rate_despite_crashes() -> None:
             assert Counter(rows[each].status for each in ids) == {"reversed": STORM}
             rate = DEFAULT_SETTINGS.stripe_max_rps
             assert max(begun(fleet).values()) <= rate + 1, "all processes together"
-            assert now() - began < timedelta(seconds=1.5 * STORM / rate + 60), "and hardly slower than that"
+            assert now() - began < timedelta(seconds=1.5 * STORM / rate + 60), (
+                "and hardly slower than that"
+            )
         books_agree(stripe, fleet.database)
 
     run(storm())
@@ -79,18 +82,25 @@ def test_day_long_outage_costs_no_attempt() -> None:
             ids = await reversals_due(fleet, stripe, DUE)
             before = len(fleet.database.recorded)
             await asyncio.sleep(24 * 3_600)
-            assert len(fleet.database.recorded) - before < DUE // 10, "nothing is claimed, so nothing is told"
+            assert len(fleet.database.recorded) - before < DUE // 10, (
+                "nothing is claimed, so nothing is told"
+            )
             assert [alarm.kind for alarm in fleet.database.alarms.raised()] == ["stripe_outage"]
 
             stripe.network.unavailable = False
             healed = now()
             await fleet.until(fleet.quiet, timedelta(hours=2))
             rows = fleet.database.tables["seller_transfers"]
-            assert Counter((rows[each].status, rows[each].retry_count) for each in ids) == {("reversed", 0): DUE}
+            assert Counter((rows[each].status, rows[each].retry_count) for each in ids) == {
+                ("reversed", 0): DUE
+            }
             rate = DEFAULT_SETTINGS.stripe_max_rps
             assert max(begun(fleet).values()) <= rate + 1, "all processes together"
             assert now() - healed < timedelta(seconds=1.1 * DUE / rate + 60)
-            assert max(Counter(one.originator_id for one in fleet.database.recorded).values()) <= HANDFUL
+            assert (
+                max(Counter(one.originator_id for one in fleet.database.recorded).values())
+                <= HANDFUL
+            )
             assert fleet.database.alarms.raised() == []
         books_agree(stripe, fleet.database)
 

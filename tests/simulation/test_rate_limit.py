@@ -51,7 +51,9 @@ def test_fleet_above_stripes_limit_slows_down() -> None:
             refused = [call for call in later if call["status"] == 429]
             assert len(later) > 100
             assert len(refused) < 0.06 * len(later), "without slowing down it would be half of them"
-            assert all(row.retry_count == 0 for row in fleet.database.tables["seller_transfers"].values())
+            assert all(
+                row.retry_count == 0 for row in fleet.database.tables["seller_transfers"].values()
+            )
         books_agree(stripe, fleet.database)
 
     run(slower())

@@ -1,4 +1,5 @@
-"""Comparison of Stripe's books with the facts and rows of the database in memory, for the end of every scenario."""
+"""Comparison of Stripe's books with the facts and rows of the database in memory, for the end of
+every scenario."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ class ComparedStripe(Protocol):
 
 
 def books_agree(stripe: ComparedStripe, database: MemoryDatabase) -> None:
-    """Compare the books. Raises AssertionError that names every difference. No process may be at work meanwhile."""
+    """Compare the books. Raises AssertionError that names every difference. No process may be at
+    work meanwhile."""
     rows = {table: list(database.tables[table].values()) for table in ROWS}
     inbox = Counter(row.status for row in database.inbox.rows.values())
     found = compared(Snapshot(database.recorded, rows, inbox), stripe.transfers, stripe.violations)

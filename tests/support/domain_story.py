@@ -1,4 +1,5 @@
-"""Stories for tests of the pure domain: a transfer with its clock, an order with its sellers, and answers of Stripe by name."""
+"""Stories for tests of the pure domain: a transfer with its clock, an order with its sellers, and
+answers of Stripe by name."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,14 @@ from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
 from domain.order.recovery import pay_sellers, recover_shares
 from domain.provider_call.operation import TRANSFER, Operation
-from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.outcome import (
+    Hindrance,
+    NotExecuted,
+    Outcome,
+    Rejected,
+    Succeeded,
+    Unknown,
+)
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Rest, Send, Step
@@ -48,7 +56,12 @@ class Story:
 
     def _created(self) -> SellerTransfer:
         return SellerTransfer.create(
-            order_id="order-1", seller_id="ada", destination="acct_ada", amount=self.amount, currency="EUR", now=self.now
+            order_id="order-1",
+            seller_id="ada",
+            destination="acct_ada",
+            amount=self.amount,
+            currency="EUR",
+            now=self.now,
         )
 
     # given
@@ -90,7 +103,8 @@ class Story:
 
     @staticmethod
     def first_send() -> Send:
-        """Return the transfer's first call, for an answer that comes late; its body is not read again."""
+        """Return the transfer's first call, for an answer that comes late; its body is not read
+        again."""
         body = TransferBody(amount=0, currency="", destination="", transfer_group="", metadata={})
         return Send(TRANSFER, 1, "", body)
 
@@ -106,7 +120,9 @@ class Story:
         if send.what == TRANSFER:
             record_transfer_outcome(self.transfer, send.attempt, outcome, self.now, self.policy)
         else:
-            record_reversal_outcome(self.transfer, send.what, send.attempt, outcome, seen, self.now, self.policy)
+            record_reversal_outcome(
+                self.transfer, send.what, send.attempt, outcome, seen, self.now, self.policy
+            )
         return self
 
     def call(self, outcome: Outcome, seen: TransferAtStripe | None = None) -> Send:
@@ -141,7 +157,9 @@ class Story:
         """Return the transfer as Stripe shows it, with these reversals, newest first."""
         taken = sum(reversal.amount for reversal in reversals)
         ours = str(self.transfer.id)
-        return TransferAtStripe(tr, self.transfer.amount, taken, "EUR", self.transfer.destination, ours, reversals)
+        return TransferAtStripe(
+            tr, self.transfer.amount, taken, "EUR", self.transfer.destination, ours, reversals
+        )
 
     def ours(self, stripe_id: str = TRR) -> ReversalAtStripe:
         """Return the running reversal as Stripe lists it."""
@@ -221,12 +239,15 @@ class Answers:
     refused = Rejected(400, None, "Something is wrong", stored=True)
     too_little = Rejected(400, "balance_insufficient", "Insufficient funds", stored=True)
     too_little_unstored = Rejected(400, "balance_insufficient", "Insufficient funds", stored=False)
-    on_hold = Rejected(400, "insufficient_capabilities_for_transfer", "needs capabilities", stored=True)
+    on_hold = Rejected(
+        400, "insufficient_capabilities_for_transfer", "needs capabilities", stored=True
+    )
     already = Rejected(400, None, "Transfer tr_1 is already fully reversed.", stored=True)
 
 
 class Sale:
-    """One order and its sellers' transfers; shares are recovered after each change, as the use cases do."""
+    """One order and its sellers' transfers; shares are recovered after each change, as the use
+    cases do."""
 
     def __init__(self, amount: int, shares: dict[str, int], paid: bool = True) -> None:
         self.now = START
@@ -234,7 +255,10 @@ class Sale:
             order_id="order-1",
             currency="EUR",
             amount=amount,
-            shares=[{"seller_id": s, "destination": f"acct_{s}", "amount": share} for s, share in shares.items()],
+            shares=[
+                {"seller_id": s, "destination": f"acct_{s}", "amount": share}
+                for s, share in shares.items()
+            ],
             now=self.now,
         )
         self.transfers: list[SellerTransfer] = []
@@ -248,7 +272,11 @@ class Sale:
         return self
 
     def is_refunded(
-        self, refund_id: str, amount: int, explicit: dict[str, int] | None = None, currency: str = "EUR"
+        self,
+        refund_id: str,
+        amount: int,
+        explicit: dict[str, int] | None = None,
+        currency: str = "EUR",
     ) -> str | None:
         """Report a succeeded refund. Returns the reason why it was set aside, or None."""
         self._tick()
@@ -272,12 +300,20 @@ class Sale:
         assert isinstance(step, Send), step
         return step
 
-    def answer(self, transfer: SellerTransfer, send: Send, outcome: Outcome, seen: TransferAtStripe | None = None) -> None:
+    def answer(
+        self,
+        transfer: SellerTransfer,
+        send: Send,
+        outcome: Outcome,
+        seen: TransferAtStripe | None = None,
+    ) -> None:
         """Record an outcome; recover the shares of a reversal whose cause vanished meanwhile."""
         if send.what == TRANSFER:
             record_transfer_outcome(transfer, send.attempt, outcome, self.now, POLICY)
         else:
-            record_reversal_outcome(transfer, send.what, send.attempt, outcome, seen, self.now, POLICY)
+            record_reversal_outcome(
+                transfer, send.what, send.attempt, outcome, seen, self.now, POLICY
+            )
         reversal = transfer.reversals.get(send.what)
         if reversal is not None and reversal.contested and reversal.refund_id is not None:
             self.recover_shares(reversal.refund_id)
@@ -304,14 +340,17 @@ class Sale:
     def net(self, seller_id: str) -> int:
         """Return the amount that the seller keeps, by the paid transfers."""
         theirs = [transfer for transfer in self.transfers if transfer.seller_id == seller_id]
-        return sum(transfer.amount - transfer.amount_reversed for transfer in theirs if transfer.paid)
+        return sum(
+            transfer.amount - transfer.amount_reversed for transfer in theirs if transfer.paid
+        )
 
     def _tick(self) -> None:
         self.now += SECOND
 
 
 class FactStorage:
-    """The mapper of `eventsourcing` with its JSON transcoder, which every fact passes before it is read again."""
+    """The mapper of `eventsourcing` with its JSON transcoder, which every fact passes before it is
+    read again."""
 
     def __init__(self) -> None:
         transcoder = JSONTranscoder()
@@ -323,7 +362,9 @@ class FactStorage:
         read = [self._mapper.to_domain_event(self._mapper.to_stored_event(fact)) for fact in facts]
         return [fact for fact in read if isinstance(fact, Fact)]
 
-    def replayed(self, facts: Iterable[DomainEventProtocol[UUID]], onto: Stream | None = None) -> Stream:
+    def replayed(
+        self, facts: Iterable[DomainEventProtocol[UUID]], onto: Stream | None = None
+    ) -> Stream:
         """Return the aggregate of these facts after they have been stored and read."""
         state: Stream | None = onto
         for fact in self.read_back(facts):
@@ -333,8 +374,15 @@ class FactStorage:
 
 
 def imported(status: str, now: datetime, **columns: Unpack[ImportedColumns]) -> Imported:
-    """Return the fact of a row of an older system: the story's transfer of 100.00 EUR, unless columns say otherwise."""
-    row: ImportedColumns = {"seller_id": "ada", "destination": "acct_ada", "amount": 10_000, "amount_reversed": 0, **columns}
+    """Return the fact of a row of an older system: the story's transfer of 100.00 EUR, unless
+    columns say otherwise."""
+    row: ImportedColumns = {
+        "seller_id": "ada",
+        "destination": "acct_ada",
+        "amount": 10_000,
+        "amount_reversed": 0,
+        **columns,
+    }
     return Imported(
         originator_id=transfer_stream("order-1", "ada"),
         originator_version=1,

@@ -16,8 +16,11 @@ AT_ONCE = 500
 """Transfers of one append."""
 
 
-async def reversals_due(fleet: Fleet, stripe: MemoryStripe, count: int, sellers: int = 100) -> list[UUID]:
-    """Make `count` transfers of 900, paid at Stripe, each with a full reversal that is due now; return their ids."""
+async def reversals_due(
+    fleet: Fleet, stripe: MemoryStripe, count: int, sellers: int = 100
+) -> list[UUID]:
+    """Make `count` transfers of 900, paid at Stripe, each with a full reversal that is due now;
+    return their ids."""
     made = (_owed(stripe, number, f"seller{number % sellers}") for number in range(count))
     ids: list[UUID] = []
     while several := list(islice(made, AT_ONCE)):
@@ -33,10 +36,19 @@ def _owed(stripe: MemoryStripe, number: int, seller: str) -> SellerTransfer:
     transfer_id = transfer_stream(order_id, seller)
     metadata = {"transfer_id": str(transfer_id), "order_id": order_id, "seller_id": seller}
     body = TransferBody(
-        amount=900, currency=CURRENCY.lower(), destination=account(seller), transfer_group=order_id, metadata=metadata
+        amount=900,
+        currency=CURRENCY.lower(),
+        destination=account(seller),
+        transfer_group=order_id,
+        metadata=metadata,
     )
     transfer = SellerTransfer.create(
-        order_id=order_id, seller_id=seller, destination=account(seller), amount=900, currency=CURRENCY, now=now()
+        order_id=order_id,
+        seller_id=seller,
+        destination=account(seller),
+        amount=900,
+        currency=CURRENCY,
+        now=now(),
     )
     complete(transfer, stripe.hold(body), 900, None, now())
     transfer.take_back(refund_id, 900, now())

@@ -1,7 +1,8 @@
 """Check that Stripe's books, the facts and the rows agree, for the end of every scenario.
 
-Everything is read from outside: one snapshot of the database on a second connection, and the simulator's own ledger. The
-expected amount of each seller is computed from the order and its refunds, not by the ledger's code.
+Everything is read from outside: one snapshot of the database on a second connection, and the
+simulator's own ledger. The expected amount of each seller is computed from the order and its
+refunds, not by the ledger's code.
 """
 
 import asyncio
@@ -74,7 +75,11 @@ class Refolded(NamedTuple):
     @property
     def transfers(self) -> list[tuple[SellerTransfer, TransferFold]]:
         pairs = ((self.streams[key], folded) for key, folded in self.folds.items())
-        return [(s, folded) for s, folded in pairs if isinstance(s, SellerTransfer) and isinstance(folded, TransferFold)]
+        return [
+            (s, folded)
+            for s, folded in pairs
+            if isinstance(s, SellerTransfer) and isinstance(folded, TransferFold)
+        ]
 
 
 async def books_agree(stripe: SimulatorControl, pool: Pool) -> None:
@@ -82,7 +87,10 @@ async def books_agree(stripe: SimulatorControl, pool: Pool) -> None:
     found = await disagreements(stripe, pool)
     # and the ledger's own verdict, which knows nothing of Stripe
     found += [
-        str(finding) for finding in (await asyncio.to_thread(verify, str(pool.conninfo), [], None, lambda *_: None)).findings
+        str(finding)
+        for finding in (
+            await asyncio.to_thread(verify, str(pool.conninfo), [], None, lambda *_: None)
+        ).findings
     ]
     assert not found, "the books disagree:\n" + "\n".join(found)
 
@@ -96,7 +104,9 @@ async def disagreements(stripe: SimulatorControl, pool: Pool) -> list[str]:
 
 def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]) -> list[str]:
     """Compare books that were read already. `held`: every transfer that Stripe holds."""
-    broken = [f"chain: position {found.position} {found.what}" for found in breaks(snapshot.recorded)]
+    broken = [
+        f"chain: position {found.position} {found.what}" for found in breaks(snapshot.recorded)
+    ]
     if broken:
         return broken  # nothing can be told from facts that are not what they were
     facts = _refolded(snapshot.recorded)
@@ -107,7 +117,11 @@ def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]
         *_named_twice(held),
         *_dues(snapshot.rows["seller_transfers"]),
         *_shares(facts, held),
-        *(f"inbox: {count} webhooks are {status}" for status, count in snapshot.inbox.items() if status in ("stored", "dead")),
+        *(
+            f"inbox: {count} webhooks are {status}"
+            for status, count in snapshot.inbox.items()
+            if status in ("stored", "dead")
+        ),
     ]
 
 
@@ -116,14 +130,21 @@ async def _snapshot(connection: Connection) -> Snapshot:
     try:
         async with connection.transaction():
             recorded = await _select(connection, SQL(FACTS), RecordedFact)
-            rows = {table: await _select(connection, _all_of(table, kind), kind) for table, kind in ROWS.items()}
-            inbox = await connection.execute("select status, count(*) from webhook_inbox group by status")
+            rows = {
+                table: await _select(connection, _all_of(table, kind), kind)
+                for table, kind in ROWS.items()
+            }
+            inbox = await connection.execute(
+                "select status, count(*) from webhook_inbox group by status"
+            )
             return Snapshot(recorded, rows, dict(await inbox.fetchall()))
     finally:
         await connection.set_isolation_level(None)
 
 
-async def _select(connection: Connection, query: Composed | SQL, kind: type[AnyRow]) -> list[AnyRow]:
+async def _select(
+    connection: Connection, query: Composed | SQL, kind: type[AnyRow]
+) -> list[AnyRow]:
     async with connection.cursor(row_factory=args_row(kind)) as cursor:
         return await (await cursor.execute(query)).fetchall()
 
@@ -138,18 +159,29 @@ def _refolded(recorded: Sequence[RecordedFact]) -> Refolded:
     for one in recorded:
         facts[one.originator_id].append(codec.fact(one))
     streams = {key: replayed(several) for key, several in facts.items()}
-    return Refolded(streams, {key: folded for key, several in facts.items() if (folded := fold(None, several)) is not None})
+    return Refolded(
+        streams,
+        {
+            key: folded
+            for key, several in facts.items()
+            if (folded := fold(None, several)) is not None
+        },
+    )
 
 
-# --- rows = facts -----------------------------------------------------------------------------------------------------
+# --- rows = facts ---------------------------------------------------------------------------------
 
 
-def _rows_against_facts(stored: Mapping[str, Sequence[AnyRow]], folds: Mapping[UUID, Fold]) -> Iterator[str]:
+def _rows_against_facts(
+    stored: Mapping[str, Sequence[AnyRow]], folds: Mapping[UUID, Fold]
+) -> Iterator[str]:
     for table, expected in _expected_rows(folds).items():
         kept = {row[0]: row for row in stored[table]}
         for key in kept.keys() | expected.keys():
             if kept.get(key) != expected.get(key):
-                yield f"{table}: row {key} is {kept.get(key)}, its facts fold to {expected.get(key)}"
+                yield (
+                    f"{table}: row {key} is {kept.get(key)}, its facts fold to {expected.get(key)}"
+                )
 
 
 def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[object, AnyRow]]:
@@ -159,7 +191,9 @@ def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[object, AnyRow]
         match folded:
             case TransferFold():
                 expected["seller_transfers"][folded.transfer.transfer_id] = folded.transfer
-                expected["transfer_reversals"] |= {row.reversal_id: row for row in folded.reversals.rows.values()}
+                expected["transfer_reversals"] |= {
+                    row.reversal_id: row for row in folded.reversals.rows.values()
+                }
             case OrderRow():
                 expected["orders"][folded.order_id] = folded
             case RefundRow():
@@ -175,34 +209,59 @@ def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[object, AnyRow]
     return expected
 
 
-# --- Stripe = facts ---------------------------------------------------------------------------------------------------
+# --- Stripe = facts -------------------------------------------------------------------------------
 
 
 def _stripe_against_facts(held: Sequence[Json], facts: Refolded) -> Iterator[str]:
     known = {str(transfer.id) for transfer, _ in facts.transfers}
-    taken_over = {transfer.stripe_transfer_id for transfer, _ in facts.transfers if transfer.imported}
+    taken_over = {
+        transfer.stripe_transfer_id for transfer, _ in facts.transfers if transfer.imported
+    }
     for theirs in held:
         named = theirs["metadata"].get("transfer_id")
-        if named is not None and len(named) == OURS and named not in known and theirs["id"] not in taken_over:
+        if (
+            named is not None
+            and len(named) == OURS
+            and named not in known
+            and theirs["id"] not in taken_over
+        ):
             yield f"{theirs['id']} at Stripe names transfer {named}, which we do not know"
     ours = defaultdict[str | None, list[Json]](list)
     for theirs in held:
         for name in {theirs["id"], theirs["metadata"].get("transfer_id")}:
             ours[name].append(theirs)
     for transfer, folded in facts.transfers:
-        named = [*ours.get(str(transfer.id), ()), *ours.get(folded.transfer.stripe_transfer_id or "", ())]
-        yield from _one_transfer(transfer, folded, list({theirs["id"]: theirs for theirs in named}.values()))
+        named = [
+            *ours.get(str(transfer.id), ()),
+            *ours.get(folded.transfer.stripe_transfer_id or "", ()),
+        ]
+        yield from _one_transfer(
+            transfer, folded, list({theirs["id"]: theirs for theirs in named}.values())
+        )
 
 
-def _one_transfer(transfer: SellerTransfer, folded: TransferFold, found: Sequence[Json]) -> Iterator[str]:
-    """Compare a transfer with `found`: the transfers at Stripe under our id, or under the Stripe id that we know."""
+def _one_transfer(
+    transfer: SellerTransfer, folded: TransferFold, found: Sequence[Json]
+) -> Iterator[str]:
+    """Compare a transfer with `found`: the transfers at Stripe under our id, or under the Stripe id
+    that we know."""
     row = folded.transfer
-    paying = transfer.operation is not None and transfer.operation.what == TRANSFER and transfer.operation.open
+    paying = (
+        transfer.operation is not None
+        and transfer.operation.what == TRANSFER
+        and transfer.operation.open
+    )
     if row.stripe_transfer_id and [t["id"] for t in found] != [row.stripe_transfer_id]:
         if found or not _not_found(row):
-            yield f"transfer {row.transfer_id} is {row.stripe_transfer_id} here and {[t['id'] for t in found]} at Stripe"
+            yield (
+                f"transfer {row.transfer_id} is {row.stripe_transfer_id} here and "
+                f"{[t['id'] for t in found]} at Stripe"
+            )
     elif not row.stripe_transfer_id and len(found) > paying:
-        yield f"transfer {row.transfer_id} is {row.status} here, but Stripe holds {[t['id'] for t in found]}"
+        yield (
+            f"transfer {row.transfer_id} is {row.status} here, but Stripe holds "
+            f"{[t['id'] for t in found]}"
+        )
     for theirs in found if row.stripe_transfer_id else ():
         yield from _same_money(transfer, folded, theirs)
 
@@ -216,17 +275,27 @@ def _same_money(transfer: SellerTransfer, folded: TransferFold, theirs: Json) ->
     row = folded.transfer
     ours = (row.amount, row.currency, row.destination)
     if ours != (theirs["amount"], theirs["currency"].upper(), theirs["destination"]):
-        yield f"{theirs['id']} is {ours} here and {theirs['amount']} {theirs['currency']} to {theirs['destination']} at Stripe"
+        yield (
+            f"{theirs['id']} is {ours} here and {theirs['amount']} {theirs['currency']} to "
+            f"{theirs['destination']} at Stripe"
+        )
     open_, operation = 0, transfer.operation
     if operation is not None and operation.what != TRANSFER and operation.open:
         open_ = transfer.reversals[operation.what].amount
     if theirs["amount_reversed"] - row.amount_reversed not in (0, open_):
-        yield f"{theirs['id']}: {row.amount_reversed} is reversed here, {theirs['amount_reversed']} at Stripe"
+        yield (
+            f"{theirs['id']}: {row.amount_reversed} is reversed here, "
+            f"{theirs['amount_reversed']} at Stripe"
+        )
     yield from _same_reversals(folded, theirs, operation.what if open_ and operation else None)
 
 
 def _same_reversals(folded: TransferFold, theirs: Json, open_: str | None) -> Iterator[str]:
-    by_stripe_id = {row.stripe_reversal_id: row for row in folded.reversals.rows.values() if row.stripe_reversal_id}
+    by_stripe_id = {
+        row.stripe_reversal_id: row
+        for row in folded.reversals.rows.values()
+        if row.stripe_reversal_id
+    }
     at_stripe = {reversal["id"]: reversal for reversal in theirs["reversals"]}
     for id_ in by_stripe_id.keys() - at_stripe.keys():
         yield f"reversal {id_} is recorded here, but not at Stripe"
@@ -238,23 +307,35 @@ def _same_reversals(folded: TransferFold, theirs: Json, open_: str | None) -> It
             yield f"reversal {id_} took {row.amount} here and {reversal['amount']} at Stripe"
 
 
-# --- invariants -------------------------------------------------------------------------------------------------------
+# --- invariants -----------------------------------------------------------------------------------
 
 
 def _named_twice(held: Sequence[Json]) -> Iterator[str]:
-    """Find a second transfer for one (order, seller, cause) or a second reversal for one (transfer, refund), by our ids."""
-    names: list[tuple[str, ...]] = [("transfer", t["metadata"]["transfer_id"]) for t in held if "transfer_id" in t["metadata"]]
+    """Find a second transfer for one (order, seller, cause) or a second reversal for one (transfer,
+    refund), by our ids."""
+    names: list[tuple[str, ...]] = [
+        ("transfer", t["metadata"]["transfer_id"]) for t in held if "transfer_id" in t["metadata"]
+    ]
     for theirs in held:
-        ours = [reversal["metadata"] for reversal in theirs["reversals"] if "reversal_id" in reversal["metadata"]]
+        ours = [
+            reversal["metadata"]
+            for reversal in theirs["reversals"]
+            if "reversal_id" in reversal["metadata"]
+        ]
         names += [("reversal", metadata["reversal_id"]) for metadata in ours]
-        names += [("refund", metadata["refund_id"], "of", theirs["id"]) for metadata in ours if "refund_id" in metadata]
+        names += [
+            ("refund", metadata["refund_id"], "of", theirs["id"])
+            for metadata in ours
+            if "refund_id" in metadata
+        ]
     for name, times in Counter(names).items():
         if times > 1:
             yield f"Stripe holds {times} objects for {' '.join(name)}"
 
 
 def _dues(rows: Sequence[SellerTransferRow]) -> Iterator[str]:
-    """Check that an unsettled row has a due instant or a reason to wait, and a settled row neither."""
+    """Check that an unsettled row has a due instant or a reason to wait, and a settled row
+    neither."""
     for row in rows:
         says_when, says_what = row.next_retry_at is not None, row.waiting_for is not None
         if row.status == "reversal_pending" and not says_when:
@@ -262,7 +343,10 @@ def _dues(rows: Sequence[SellerTransferRow]) -> Iterator[str]:
         if row.status in UNSETTLED and not (says_when or says_what):
             yield f"transfer {row.transfer_id} is {row.status} and waits for nothing"
         if row.status not in UNSETTLED and (says_when or says_what):
-            yield f"transfer {row.transfer_id} is {row.status} and still waits for {row.next_retry_at or row.waiting_for}"
+            yield (
+                f"transfer {row.transfer_id} is {row.status} and still waits for "
+                f"{row.next_retry_at or row.waiting_for}"
+            )
 
 
 def _shares(facts: Refolded, held: Sequence[Json]) -> Iterator[str]:
@@ -272,7 +356,9 @@ def _shares(facts: Refolded, held: Sequence[Json]) -> Iterator[str]:
     for refund in refunds:
         refunded_of[refund.order_id] += refund.amount if refund.status == "succeeded" else 0
     for dispute in facts.folds.values():
-        if isinstance(dispute, DisputeRow) and dispute.withdrawn and not dispute.reinstated:  # the bank has the money
+        if (
+            isinstance(dispute, DisputeRow) and dispute.withdrawn and not dispute.reinstated
+        ):  # the bank has the money
             disputed_of[dispute.order_id] += dispute.amount
     shares = defaultdict[tuple[str, str], list[tuple[SellerTransfer, TransferFold]]](list)
     for transfer, folded in facts.transfers:
@@ -281,10 +367,15 @@ def _shares(facts: Refolded, held: Sequence[Json]) -> Iterator[str]:
     for order in orders:
         refunded, disputed = refunded_of[order.order_id], disputed_of[order.order_id]
         if refunded != order.refunded:
-            yield f"order {order.order_id}: {order.refunded} is refunded, its refunds sum to {refunded}"
+            yield (
+                f"order {order.order_id}: {order.refunded} is refunded, its refunds sum to "
+                f"{refunded}"
+            )
         for share in order.shares:
             theirs = shares[order.order_id, share["seller_id"]]
-            yield from _one_share(order, disputed, share["seller_id"], share["amount"], theirs, by_id)
+            yield from _one_share(
+                order, disputed, share["seller_id"], share["amount"], theirs, by_id
+            )
 
 
 def _one_share(
@@ -295,9 +386,14 @@ def _one_share(
     transfers: Sequence[tuple[SellerTransfer, TransferFold]],
     held: Mapping[str, Json],
 ) -> Iterator[str]:
-    """Check a seller's amount at Stripe: never less than nothing, and once all is settled, exact to the cent."""
+    """Check a seller's amount at Stripe: never less than nothing, and once all is settled, exact to
+    the cent."""
     ids = {folded.transfer.stripe_transfer_id for _, folded in transfers}
-    net = sum(held[id_]["amount"] - held[id_]["amount_reversed"] for id_ in ids if id_ is not None and id_ in held)
+    net = sum(
+        held[id_]["amount"] - held[id_]["amount_reversed"]
+        for id_ in ids
+        if id_ is not None and id_ in held
+    )
     if not 0 <= net <= share:
         yield f"order {order.order_id}: seller {seller} has {net} of a share of {share}"
     for transfer, folded in transfers:
@@ -307,7 +403,10 @@ def _one_share(
     gone = min(order.refunded + disputed, order.amount)
     left = share - share * gone // order.amount if order.status == "paid" else 0
     if all(_settled(folded) for _, folded in transfers) and net != left:
-        yield f"order {order.order_id}: seller {seller} has {net}, but {left} is left of the share of {share}"
+        yield (
+            f"order {order.order_id}: seller {seller} has {net}, but {left} is left of the share "
+            f"of {share}"
+        )
 
 
 def _settled(folded: TransferFold) -> bool:

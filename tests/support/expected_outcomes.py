@@ -43,7 +43,8 @@ class ExpectedOutcome(NamedTuple):
     ends: str | None = None
     """The status in the end; None: paid, or all of it taken back."""
     identified: bool = True
-    """The fact names the request, if its answer arrived; not where the books decided, nor where the SDK drops the headers."""
+    """The fact names the request, if its answer arrived; not where the books decided, nor where the
+    SDK drops the headers."""
 
 
 PAID, TAKEN = ("CallStarted", "Completed"), ("CallStarted", "Reversed")
@@ -53,7 +54,9 @@ def rejected(*, stored: bool, cured: bool = True) -> ExpectedOutcome:
     """Definitely not paid: one attempt is used. Without a cure the next call is refused as well."""
     then, ends = (PAID, None) if cured else (("CallStarted", "Failed"), "failed")
     epochs = (1, 1 + stored)
-    return ExpectedOutcome(("Failed",), "rejected", "failed", epochs, retries=1, due=Due.BACKOFF, then=then, ends=ends)
+    return ExpectedOutcome(
+        ("Failed",), "rejected", "failed", epochs, retries=1, due=Due.BACKOFF, then=then, ends=ends
+    )
 
 
 def unfunded(*, stored: bool = True) -> ExpectedOutcome:
@@ -65,12 +68,22 @@ def unfunded(*, stored: bool = True) -> ExpectedOutcome:
 
 
 def on_hold(*, stored: bool = True) -> ExpectedOutcome:
-    """Refused as the seller's account cannot take money: nothing is due until it can, or until a person retries."""
-    return ExpectedOutcome(("Failed",), "on_hold", "failed", (1, 1 + stored), waiting_for="account", alarm="on_hold", then=PAID)
+    """Refused as the seller's account cannot take money: nothing is due until it can, or until a
+    person retries."""
+    return ExpectedOutcome(
+        ("Failed",),
+        "on_hold",
+        "failed",
+        (1, 1 + stored),
+        waiting_for="account",
+        alarm="on_hold",
+        then=PAID,
+    )
 
 
 def uncollectable(*, stored: bool = True) -> ExpectedOutcome:
-    """Refused although Stripe's books show enough left: most likely the seller's balance is too low."""
+    """Refused although Stripe's books show enough left: most likely the seller's balance is too
+    low."""
     return ExpectedOutcome(
         ("AttemptDeferred",), "awaiting_funds", None, (1, 1 + stored),
         due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=TAKEN,
@@ -79,7 +92,15 @@ def uncollectable(*, stored: bool = True) -> ExpectedOutcome:
 
 def not_taken(*, stored: bool = False) -> ExpectedOutcome:
     """Refused for a reason that more money does not cure: one attempt is used."""
-    return ExpectedOutcome(("AttemptDeferred",), "rejected", None, (1, 1 + stored), retries=1, due=Due.BACKOFF, then=TAKEN)
+    return ExpectedOutcome(
+        ("AttemptDeferred",),
+        "rejected",
+        None,
+        (1, 1 + stored),
+        retries=1,
+        due=Due.BACKOFF,
+        then=TAKEN,
+    )
 
 
 def not_found() -> ExpectedOutcome:
@@ -92,17 +113,31 @@ def not_found() -> ExpectedOutcome:
 
 def hindered(why: str, alarm: str | None = None, *, open_: bool = False) -> "PerCall":
     """Stripe did not begin: the same key again soon, and no attempt is used."""
-    return for_both(ExpectedOutcome(("AttemptDeferred",), why, None, (1, 1), due=Due.HINDERED, alarm=alarm, open=open_))
+    return for_both(
+        ExpectedOutcome(
+            ("AttemptDeferred",), why, None, (1, 1), due=Due.HINDERED, alarm=alarm, open=open_
+        )
+    )
 
 
 def unknown(why: str, alarm: str | None = None, *, identified: bool = True) -> "PerCall":
     """Left unknown: the same key and body again, and one attempt is used."""
-    follows = ExpectedOutcome(("AttemptDeferred",), "unknown", None, (1, 1), retries=1, due=Due.BACKOFF, open=True, alarm=alarm)
+    follows = ExpectedOutcome(
+        ("AttemptDeferred",),
+        "unknown",
+        None,
+        (1, 1),
+        retries=1,
+        due=Due.BACKOFF,
+        open=True,
+        alarm=alarm,
+    )
     return for_both(follows._replace(prefix=f"{why}: ", identified=identified))
 
 
 class PerCall(NamedTuple):
-    """The expected outcome for each of the two calls; None where the call cannot meet that answer."""
+    """The expected outcome for each of the two calls; None where the call cannot meet that
+    answer."""
 
     create: ExpectedOutcome | None = None
     reverse: ExpectedOutcome | None = None
@@ -124,4 +159,7 @@ def repeated_500(*, made: bool) -> PerCall:
     paid, taken = [("CallStarted", "AttemptDeferred", *more, ending) for ending in last]
     assert first.create is not None
     assert first.reverse is not None
-    return PerCall(first.create._replace(then=paid, epochs=epochs), first.reverse._replace(then=taken, epochs=epochs))
+    return PerCall(
+        first.create._replace(then=paid, epochs=epochs),
+        first.reverse._replace(then=taken, epochs=epochs),
+    )

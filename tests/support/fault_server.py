@@ -19,16 +19,24 @@ class Received(NamedTuple):
 
 
 def response(status: int, body: object, headers: Mapping[str, str] | None = None) -> bytes:
-    """Return an HTTP answer as the providers form it: a str body unchanged, anything else as JSON."""
-    content = (body if isinstance(body, str) else json.dumps(body)).encode("utf-8", "surrogateescape")
-    lines = {"Content-Type": "application/json", "Request-Id": "req_1", "Content-Length": len(content)}
+    """Return an HTTP answer as the providers form it: a str body unchanged, anything else as
+    JSON."""
+    content = (body if isinstance(body, str) else json.dumps(body)).encode(
+        "utf-8", "surrogateescape"
+    )
+    lines = {
+        "Content-Type": "application/json",
+        "Request-Id": "req_1",
+        "Content-Length": len(content),
+    }
     lines |= dict(headers or {})
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     return f"HTTP/1.1 {status} Status\r\n{head}\r\n".encode() + content
 
 
 class FaultServer:
-    """A server that answers each request with the next prepared answer, and repeats the last one."""
+    """A server that answers each request with the next prepared answer, and repeats the last
+    one."""
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
@@ -52,7 +60,9 @@ class FaultServer:
     def answers(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
         self.sends(response(status, body, headers))
 
-    def refuses(self, status: int, error: Mapping[str, object], headers: Mapping[str, str] | None = None) -> None:
+    def refuses(
+        self, status: int, error: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> None:
         self.answers(status, {"error": error}, headers)
 
     def sends(self, raw: bytes, *, then_close: bool = False) -> None:
@@ -135,6 +145,8 @@ class FaultServer:
 async def _received(reader: asyncio.StreamReader) -> Received:
     first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
     method, path, _ = first.split(" ")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Received(method, path, headers, body.decode())

@@ -36,7 +36,8 @@ class Fault(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """A situation at Stripe in which its own rules refuse the call: how it begins and how it ends."""
+    """A situation at Stripe in which its own rules refuse the call: how it begins and how it
+    ends."""
 
     begins: Step | None = None
     ends: Step | None = None
@@ -108,7 +109,13 @@ InjectedFault = Fault | Situation | RewrittenAnswer
 def catalogued(name: str, *, stored: bool = False, **changes: Any) -> Fault:
     """Return the entry of the simulator's catalogue as a fault, with `changes`."""
     shape = CATALOGUE[name]
-    fields = {"status": shape.status, "type": shape.type, "code": shape.code, "message": shape.message, "param": shape.param}
+    fields = {
+        "status": shape.status,
+        "type": shape.type,
+        "code": shape.code,
+        "message": shape.message,
+        "param": shape.param,
+    }
     return Fault("error", fields | changes | {"stored": stored})
 
 
@@ -117,7 +124,7 @@ def having(**fields: object) -> Callable[[Json], object]:
     return lambda shown: shown | fields
 
 
-# --- situations -----------------------------------------------------------------------------------------------------------
+# --- situations -----------------------------------------------------------------------------------
 
 
 async def drain_platform(transfer: TransferUnderTest) -> None:

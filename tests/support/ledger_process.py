@@ -1,4 +1,5 @@
-"""The ledger as a process of its own: started by its command, called over HTTP, killed with signals."""
+"""The ledger as a process of its own: started by its command, called over HTTP, killed with
+signals."""
 
 import asyncio
 import contextlib
@@ -23,7 +24,15 @@ ROOT = Path(__file__).parents[2]
 SECRET = "the-secret-of-this-test"
 READY = {"serve": "serving", "worker": "working"}
 STARTS_WITHIN = 30.0
-FOREIGN = ("DATABASE_URL", "STRIPE_", "HYPERSWITCH_", "LEDGER_", "REVERSAL_", "TRANSFER_RETRY_", "MISSED_")
+FOREIGN = (
+    "DATABASE_URL",
+    "STRIPE_",
+    "HYPERSWITCH_",
+    "LEDGER_",
+    "REVERSAL_",
+    "TRANSFER_RETRY_",
+    "MISSED_",
+)
 
 
 def environment(database_url: str, stripe_url: str, **changes: str) -> dict[str, str]:
@@ -43,7 +52,9 @@ def environment(database_url: str, stripe_url: str, **changes: str) -> dict[str,
 class LedgerProcess:
     """A process of `python -m scripts serve` or `worker`, and its log lines."""
 
-    def __init__(self, process: preforked.ForkedProcess, log: asyncio.StreamReader, port: int) -> None:
+    def __init__(
+        self, process: preforked.ForkedProcess, log: asyncio.StreamReader, port: int
+    ) -> None:
         self._process, self._log, self.url = process, log, f"http://127.0.0.1:{port}"
         self.lines: list[str] = []
         self._spoke, self._silent = asyncio.Condition(), False
@@ -54,14 +65,18 @@ class LedgerProcess:
         return self._process.pid
 
     async def said(self, word: str) -> None:
-        """Wait for a log line with this event. Raises AssertionError when the process ended instead."""
+        """Wait for a log line with this event. Raises AssertionError when the process ended
+        instead."""
 
         def heard() -> bool:
             return any(_event(line) == word for line in self.lines)
 
         async with asyncio.timeout(STARTS_WITHIN), self._spoke:
             await self._spoke.wait_for(lambda: heard() or self._silent)
-        assert heard(), f"the ledger ended with {await self._process.wait()} before it said {word!r}:\n{self.log}"
+        assert heard(), (
+            f"the ledger ended with {await self._process.wait()} before it said "
+            f"{word!r}:\n{self.log}"
+        )
 
     @property
     def log(self) -> str:
@@ -106,7 +121,9 @@ async def begin(given: Mapping[str, str], command: str = "serve") -> LedgerProce
     clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     ours, theirs = os.pipe()
     log = asyncio.StreamReader(limit=1 << 24)  # of one log line
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(log), os.fdopen(ours, "rb"))
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(log), os.fdopen(ours, "rb")
+    )
     with open(os.devnull, "wb") as nowhere, os.fdopen(theirs, "wb") as stderr:  # noqa: ASYNC230 - nothing blocks
         given_all = {**clean, **given, "LEDGER_PORT": str(port)}
         process = preforked.start([command], given_all, nowhere.fileno(), stderr.fileno())
@@ -121,7 +138,8 @@ def _free_port() -> int:
 
 
 class LedgerClient:
-    """A client that acts as the marketplace, over HTTP, and as its payment provider, by signed webhooks."""
+    """A client that acts as the marketplace, over HTTP, and as its payment provider, by signed
+    webhooks."""
 
     _numbers = count(1)
 
@@ -133,12 +151,23 @@ class LedgerClient:
     async def to(cls, process: LedgerProcess) -> AsyncIterator["LedgerClient"]:
         # `serving` is said just before it listens, so the first connection may be refused
         transport = httpx.AsyncHTTPTransport(retries=6)
-        async with httpx.AsyncClient(base_url=process.url, timeout=20, trust_env=False, transport=transport) as http:
+        async with httpx.AsyncClient(
+            base_url=process.url, timeout=20, trust_env=False, transport=transport
+        ) as http:
             yield cls(http)
 
     async def order(self, order_id: str, amount: int, **shares: int) -> None:
-        named = [{"seller_id": seller, "destination": account(seller), "amount": share} for seller, share in shares.items()]
-        body = {"order_id": order_id, "currency": CURRENCY, "amount": amount, "shares": named, "payment_id": f"pay_{order_id}"}
+        named = [
+            {"seller_id": seller, "destination": account(seller), "amount": share}
+            for seller, share in shares.items()
+        ]
+        body = {
+            "order_id": order_id,
+            "currency": CURRENCY,
+            "amount": amount,
+            "shares": named,
+            "payment_id": f"pay_{order_id}",
+        }
         (await self.http.post("/v1/orders", json=body)).raise_for_status()
 
     async def pay(self, order_id: str, amount: int) -> None:
@@ -149,7 +178,9 @@ class LedgerClient:
 
     async def webhook(self, event_type: str, kind: str, content: Json) -> None:
         """Send a webhook. Raises AssertionError unless the answer is 200."""
-        answer = await self.post(signed(f"evt_of_web_{next(self._numbers)}", event_type, kind, content))
+        answer = await self.post(
+            signed(f"evt_of_web_{next(self._numbers)}", event_type, kind, content)
+        )
         assert answer.status_code == 200, answer.text
 
     async def post(self, delivery: tuple[bytes, dict[str, str]]) -> httpx.Response:
@@ -182,7 +213,9 @@ def refund(name: str, order_id: str, amount: int) -> Json:
     }
 
 
-def signed(event_id: str, event_type: str, kind: str, content: Json) -> tuple[bytes, dict[str, str]]:
+def signed(
+    event_id: str, event_type: str, kind: str, content: Json
+) -> tuple[bytes, dict[str, str]]:
     """Return body and headers of a webhook as Hyperswitch sends it."""
     envelope = {
         "merchant_id": "merchant_of_this_test",

@@ -1,4 +1,5 @@
-"""A second connection to the database: it sees only committed rows, and waits for them without sleeping."""
+"""A second connection to the database: it sees only committed rows, and waits for them without
+sleeping."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -28,7 +29,9 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Fact)
 
 
-async def eventually(condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:
+async def eventually(
+    condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE
+) -> T:
     """Ask until the answer is true: for states without a notification, such as a lock wait."""
     deadline = monotonic() + patience
     while not (answer := await condition()):
@@ -40,7 +43,9 @@ async def eventually(condition: Callable[[], Awaitable[T]], what: str, patience:
 class LedgerView:
     """A connection that listens, and a small pool for queries."""
 
-    def __init__(self, database_url: str, pool: Pool, listening: psycopg.AsyncConnection[TupleRow]) -> None:
+    def __init__(
+        self, database_url: str, pool: Pool, listening: psycopg.AsyncConnection[TupleRow]
+    ) -> None:
         self.database_url, self.pool, self._listening = database_url, pool, listening
         self._history = FactReader(EventStore(database_url, pool))
 
@@ -52,12 +57,15 @@ class LedgerView:
             await listening.execute("listen ledger_events")
             yield cls(ours, pool, listening)
 
-    async def until(self, condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:
+    async def until(
+        self, condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE
+    ) -> T:
         """Ask now, and after each append, until the answer is true."""
         deadline = monotonic() + patience
         while not (answer := await condition()):
             assert monotonic() < deadline, f"waited {patience:.0f} s in vain for: {what}"
-            # appends announce themselves; the second is for what is committed beside one, such as a mark in the inbox
+            # appends announce themselves; the second is for what is committed beside one, such as a
+            # mark in the inbox
             async for _ in self._listening.notifies(timeout=1, stop_after=1):
                 pass
         return answer
@@ -65,7 +73,10 @@ class LedgerView:
     async def transfers(self, order_id: str) -> list[SellerTransferRow]:
         """Return the order's rows, by seller, oldest first."""
         columns = ", ".join(SellerTransferRow._fields)
-        async with self.pool.connection() as connection, connection.cursor(row_factory=class_row(SellerTransferRow)) as cursor:
+        async with (
+            self.pool.connection() as connection,
+            connection.cursor(row_factory=class_row(SellerTransferRow)) as cursor,
+        ):
             await cursor.execute(ROWS.replace("*", columns, 1).encode(), (order_id,))
             return await cursor.fetchall()
 
@@ -74,7 +85,9 @@ class LedgerView:
         (row,) = await self.transfers(order_id)
         return row
 
-    async def reached(self, order_id: str, *statuses: str, patience: float = PATIENCE) -> list[SellerTransferRow]:
+    async def reached(
+        self, order_id: str, *statuses: str, patience: float = PATIENCE
+    ) -> list[SellerTransferRow]:
         """Wait until the order's rows have these statuses."""
 
         async def there() -> list[SellerTransferRow]:
@@ -106,16 +119,23 @@ class LedgerView:
 
     async def select(self, query: str, *values: object) -> list[Json]:
         """Return rows as dictionaries."""
-        async with self.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        async with (
+            self.pool.connection() as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
             await cursor.execute(query.encode(), values)
             return await cursor.fetchall()
 
     async def reversals(self, order_id: str) -> Sequence[Json]:
         """Return the order's rows of `transfer_reversals`, oldest first."""
         return await self.select(
-            "select * from transfer_reversals where order_id = %s order by created_at, reversal_id", order_id
+            "select * from transfer_reversals where order_id = %s order by created_at, reversal_id",
+            order_id,
         )
 
     async def alarms(self) -> set[str]:
         """Return the kinds of open alarms."""
-        return {row["kind"] for row in await self.select("select kind from alarms where cleared_at is null")}
+        return {
+            row["kind"]
+            for row in await self.select("select kind from alarms where cleared_at is null")
+        }

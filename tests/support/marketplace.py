@@ -1,4 +1,5 @@
-"""The marketplace and its payment provider, as callers of a virtual fleet: by commands and by webhooks."""
+"""The marketplace and its payment provider, as callers of a virtual fleet: by commands and by
+webhooks."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -29,16 +30,23 @@ class Marketplace:
         self._fleet, self._events = fleet, count(1)
 
     async def order(self, order_id: str, amount: int, **shares: int) -> None:
-        named = [Share(seller_id=seller, destination=account(seller), amount=share) for seller, share in shares.items()]
-        await self._fleet.commands.orders.register(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
+        named = [
+            Share(seller_id=seller, destination=account(seller), amount=share)
+            for seller, share in shares.items()
+        ]
+        await self._fleet.commands.orders.register(
+            order_id=order_id, currency=CURRENCY, amount=amount, shares=named
+        )
 
     async def pay(self, order_id: str) -> None:
         await self._fleet.commands.orders.record_payment(order_id, f"pay_{order_id}", None, "test")
 
     async def refund(self, name: str, order_id: str, amount: int) -> None:
-        await self._fleet.commands.refunds.succeeded(RefundReport(name, order_id, amount, CURRENCY, "test"))
+        await self._fleet.commands.refunds.succeeded(
+            RefundReport(name, order_id, amount, CURRENCY, "test")
+        )
 
-    # --- webhooks -----------------------------------------------------------------------------------------------------
+    # --- webhooks ---------------------------------------------------------------------------------
 
     async def payment_webhook(self, order_id: str, amount: int, times: int = 1) -> None:
         """Deliver a webhook about a succeeded payment, `times` times."""
@@ -51,7 +59,9 @@ class Marketplace:
         }
         await self._webhook("payment_succeeded", payment, times)
 
-    async def refund_webhook(self, event_type: str, name: str, order_id: str, amount: int, times: int = 1) -> None:
+    async def refund_webhook(
+        self, event_type: str, name: str, order_id: str, amount: int, times: int = 1
+    ) -> None:
         """Deliver `refund_succeeded` or `refund_failed`, `times` times."""
         refund = {
             "refund_id": name,
@@ -65,15 +75,21 @@ class Marketplace:
 
     async def _webhook(self, event_type: str, content: Mapping[str, object], times: int) -> None:
         event_id = f"evt_{next(self._events)}"
-        body = orjson.dumps({"event_id": event_id, "event_type": event_type, "content": {"object": content}})
+        body = orjson.dumps(
+            {"event_id": event_id, "event_type": event_type, "content": {"object": content}}
+        )
         for _ in range(times):
             await self._fleet.inbox.put("hyperswitch", event_id, event_type, body, now())
 
-    # --- what has become of them ----------------------------------------------------------------------------------------
+    # --- what has become of them ------------------------------------------------------------------
 
     def transfers(self, order_id: str) -> list[SellerTransferRow]:
         """Return the order's rows, by seller, oldest first."""
-        rows = [row for row in self._fleet.database.tables["seller_transfers"].values() if row.order_id == order_id]
+        rows = [
+            row
+            for row in self._fleet.database.tables["seller_transfers"].values()
+            if row.order_id == order_id
+        ]
         return sorted(rows, key=lambda row: (row.seller_id, row.created_at, row.cause))
 
     def transfer(self, order_id: str) -> SellerTransferRow:
@@ -86,13 +102,20 @@ class Marketplace:
 
     def reversals(self, order_id: str) -> list[ReversalRow]:
         """Return the order's reversals, oldest first."""
-        rows = [row for row in self._fleet.database.tables["transfer_reversals"].values() if row.order_id == order_id]
+        rows = [
+            row
+            for row in self._fleet.database.tables["transfer_reversals"].values()
+            if row.order_id == order_id
+        ]
         return sorted(rows, key=lambda row: (row.created_at, str(row.reversal_id)))
 
     def facts(self, order_id: str) -> list[Fact]:
         """Return the facts of the order's only transfer."""
         codec = FactCodec()
-        return [codec.fact(one) for one in self._fleet.database.streams[self.transfer(order_id).transfer_id]]
+        return [
+            codec.fact(one)
+            for one in self._fleet.database.streams[self.transfer(order_id).transfer_id]
+        ]
 
     def alarms(self) -> dict[str, str]:
         """Return the subjects of the open alarms, by kind."""

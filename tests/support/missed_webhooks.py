@@ -1,4 +1,5 @@
-"""A ledger that receives no webhooks, and a poller whose clock is ahead, so that recent events are old enough for it."""
+"""A ledger that receives no webhooks, and a poller whose clock is ahead, so that recent events are
+old enough for it."""
 
 import json
 from collections.abc import AsyncIterator
@@ -48,7 +49,9 @@ class LedgerWithoutWebhooks:
 
     def __init__(self, service: Service, poller: Poller, clock: ShiftedClock) -> None:
         self.service, self.poller, self._clock = service, poller, clock
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(application_of(service)), base_url="http://ledger")
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(application_of(service)), base_url="http://ledger"
+        )
 
     async def check(self, provider: str, ahead: timedelta = AFTER_GRACE) -> Round:
         """Poll a provider as if the time `ahead` had passed."""
@@ -58,15 +61,26 @@ class LedgerWithoutWebhooks:
         assert found is not None
         return found
 
-    async def order(self, psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, **shares: int) -> None:
+    async def order(
+        self, psp: HyperswitchControl, order_id: str = "o1", amount: int = 1_000, **shares: int
+    ) -> None:
         """Make an order that is paid here and at the payment provider."""
         await psp.take_payment(f"pay_{order_id}", amount, CURRENCY, metadata={"order_id": order_id})
         await self.register(order_id, amount, **shares)
         await self.service.commands.orders.record_payment(order_id, f"pay_{order_id}", None, "test")
 
     async def register(self, order_id: str = "o1", amount: int = 1_000, **shares: int) -> None:
-        named = [{"seller_id": s, "destination": account(s), "amount": a} for s, a in (shares or {"anna": 900}).items()]
-        body = {"order_id": order_id, "currency": CURRENCY, "amount": amount, "shares": named, "payment_id": f"pay_{order_id}"}
+        named = [
+            {"seller_id": s, "destination": account(s), "amount": a}
+            for s, a in (shares or {"anna": 900}).items()
+        ]
+        body = {
+            "order_id": order_id,
+            "currency": CURRENCY,
+            "amount": amount,
+            "shares": named,
+            "payment_id": f"pay_{order_id}",
+        }
         (await self.http.post("/v1/orders", json=body)).raise_for_status()
 
     async def alarms(self) -> dict[str, str]:
@@ -75,7 +89,10 @@ class LedgerWithoutWebhooks:
 
     async def inbox(self) -> list[tuple[str, str, str]]:
         """Return type, source and status of all events, oldest first."""
-        return [(row.event_type, row.source, row.status) for row in reversed(await self.service.inbox.newest(limit=1_000))]
+        return [
+            (row.event_type, row.source, row.status)
+            for row in reversed(await self.service.inbox.newest(limit=1_000))
+        ]
 
 
 def with_both_providers(settings: Settings, psp_url: str) -> Settings:
@@ -90,19 +107,31 @@ def with_both_providers(settings: Settings, psp_url: str) -> Settings:
 
 
 @asynccontextmanager
-async def ledger_without_webhooks(settings: Settings, **options: Any) -> AsyncIterator[LedgerWithoutWebhooks]:
+async def ledger_without_webhooks(
+    settings: Settings, **options: Any
+) -> AsyncIterator[LedgerWithoutWebhooks]:
     """Run a ledger with these settings; drained at the end."""
     async with running(settings, **options) as service:
         clock = ShiftedClock(service.clock)
         providers = poller_of(service).providers
-        poller = Poller(PostgresWebhookPolls(service.pool), service.inbox, service.alarms, clock, providers, Times())
+        poller = Poller(
+            PostgresWebhookPolls(service.pool),
+            service.inbox,
+            service.alarms,
+            clock,
+            providers,
+            Times(),
+        )
         ledger = LedgerWithoutWebhooks(service, poller, clock)
         async with ledger.http:
             yield ledger
 
 
 async def make_refund_at_psp(
-    psp: HyperswitchControl, order_id: str = "o1", amount: int | None = None, status: str = "succeeded"
+    psp: HyperswitchControl,
+    order_id: str = "o1",
+    amount: int | None = None,
+    status: str = "succeeded",
 ) -> str:
     """Make a refund in the payment provider's dashboard; return its id."""
     made = await psp.make_refund(f"pay_{order_id}", amount)
@@ -112,9 +141,17 @@ async def make_refund_at_psp(
     return name
 
 
-async def deliver_webhook(ledger: LedgerWithoutWebhooks, event_id: str, event_type: str, shown: Json) -> None:
+async def deliver_webhook(
+    ledger: LedgerWithoutWebhooks, event_id: str, event_type: str, shown: Json
+) -> None:
     """Deliver a webhook of the payment provider."""
-    envelope = {"event_id": event_id, "event_type": event_type, "content": {"type": "details", "object": shown}}
+    envelope = {
+        "event_id": event_id,
+        "event_type": event_type,
+        "content": {"type": "details", "object": shown},
+    }
     body = json.dumps(envelope).encode()
-    answer = await ledger.http.post("/webhooks/hyperswitch", content=body, headers={HEADER: sign(body, SECRET)})
+    answer = await ledger.http.post(
+        "/webhooks/hyperswitch", content=body, headers={HEADER: sign(body, SECRET)}
+    )
     assert answer.status_code == 200, answer.text

@@ -9,9 +9,13 @@ from domain.seller_transfer import reversal_outcome, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
 
 
-def record_transfer_outcome(transfer: SellerTransfer, attempt: int, outcome: Outcome, now: datetime, policy: Policy) -> None:
+def record_transfer_outcome(
+    transfer: SellerTransfer, attempt: int, outcome: Outcome, now: datetime, policy: Policy
+) -> None:
     if isinstance(outcome, Succeeded):
-        transfer_outcome.complete(transfer, outcome.stripe_id, outcome.amount, outcome.request_id, now)
+        transfer_outcome.complete(
+            transfer, outcome.stripe_id, outcome.amount, outcome.request_id, now
+        )
     else:
         transfer_outcome.record_failure(transfer, attempt, outcome, now, policy)
 
@@ -26,6 +30,8 @@ def record_reversal_outcome(
     policy: Policy,
 ) -> None:
     if isinstance(outcome, Succeeded):
-        reversal_outcome.complete_reversal(transfer, reversal_id, outcome.stripe_id, outcome.amount, outcome.request_id, now)
+        reversal_outcome.complete_reversal(
+            transfer, reversal_id, outcome.stripe_id, outcome.amount, outcome.request_id, now
+        )
     else:
         reversal_outcome.record_failure(transfer, reversal_id, attempt, outcome, seen, now, policy)

@@ -1,4 +1,5 @@
-"""A ledger and a simulated Stripe that agree except for a known number of planted differences of every kind."""
+"""A ledger and a simulated Stripe that agree except for a known number of planted differences of
+every kind."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -28,14 +29,16 @@ MANY = 105
 """Reversals of one transfer: more than one page of their list."""
 OF_REVERSALS = ("lost_reversal", "invented_reversal", "smaller_reversal")
 PLANTS = (
-    "missing_here", "without_marks", "missing_there", "amount", "currency", "external_reversal", "duplicate", "unclaimed",
+    "missing_here", "without_marks", "missing_there", "amount", "currency", "external_reversal",
+    "duplicate", "unclaimed",
     *OF_REVERSALS,
 )  # fmt: skip
 
 
 @dataclass
 class PlantedDifferences:
-    """Plants differences, and lists the kind of finding that each object at Stripe has to lead to."""
+    """Plants differences, and lists the kind of finding that each object at Stripe has to lead
+    to."""
 
     books: SimulatedStripeBooks
     now: datetime
@@ -56,12 +59,19 @@ class PlantedDifferences:
         every = count // (self.each * len(PLANTS) + 1)
         assert every, f"{count} orders are too few for {self.each} of each kind"
         for number in range(count):
-            yield self._order(f"o{number}", next(plants, None) if number % every == 0 else None, number)
+            yield self._order(
+                f"o{number}", next(plants, None) if number % every == 0 else None, number
+            )
 
     def _order(self, order_id: str, plant: str | None, number: int) -> list[Stream]:
         now, amount = self.now, SELLERS * SHARE
-        shares = [Share(seller_id=f"s{n}", destination=f"acct_1s{n}", amount=SHARE) for n in range(SELLERS)]
-        order = Order.register(order_id=order_id, currency="EUR", amount=amount, shares=shares, now=now)
+        shares = [
+            Share(seller_id=f"s{n}", destination=f"acct_1s{n}", amount=SHARE)
+            for n in range(SELLERS)
+        ]
+        order = Order.register(
+            order_id=order_id, currency="EUR", amount=amount, shares=shares, now=now
+        )
         order.pay(f"pay_{order_id}", None, "api", now)
         transfers = pay_sellers(order, now)
         for place, transfer in enumerate(transfers):
@@ -77,7 +87,12 @@ class PlantedDifferences:
         amount = SELLERS * BACK
         opened = f"re-{order.order_id}"
         refund = Refund.open(
-            refund_id=opened, order_id=order.order_id, amount=amount, currency="EUR", origin="settled", now=self.now
+            refund_id=opened,
+            order_id=order.order_id,
+            amount=amount,
+            currency="EUR",
+            origin="settled",
+            now=self.now,
         )
         order.allocate_refund(refund.key, amount, "EUR", None, self.now)
         recover_shares(order, transfers, refund.key, self.now)
@@ -89,7 +104,12 @@ class PlantedDifferences:
             self._complete(transfer, self._plant(f"tr_nowhere{transfer.order_id}", "missing_there"))
             return
         amount = SHARE - 7 if plant == "amount" else SHARE
-        made = self._at_stripe(transfer, amount, "usd" if plant == "currency" else "eur", marked=plant != "without_marks")
+        made = self._at_stripe(
+            transfer,
+            amount,
+            "usd" if plant == "currency" else "eur",
+            marked=plant != "without_marks",
+        )
         match plant:
             case "missing_here" | "without_marks":
                 self._plant(made, "missing_here")
@@ -105,8 +125,14 @@ class PlantedDifferences:
         for _ in range({"external_reversal": 1, "many": MANY}.get(plant or "", 0)):
             self._plant(self._reversed(made, 3), "external_reversal")
 
-    def _at_stripe(self, transfer: SellerTransfer, amount: int, currency: str, marked: bool = True) -> str:
-        named = {"transfer_id": str(transfer.id), "order_id": transfer.order_id, "seller_id": transfer.seller_id}
+    def _at_stripe(
+        self, transfer: SellerTransfer, amount: int, currency: str, marked: bool = True
+    ) -> str:
+        named = {
+            "transfer_id": str(transfer.id),
+            "order_id": transfer.order_id,
+            "seller_id": transfer.seller_id,
+        }
         params = {"destination": transfer.destination, "amount": amount, "currency": currency}
         params |= {"transfer_group": transfer.transfer_group, "metadata": named if marked else {}}
         return create_transfer(self.books, params, DASHBOARD).id
@@ -131,9 +157,13 @@ class PlantedDifferences:
                 made = self._reversed(paid, BACK, named)
         complete_reversal(transfer, claim.reversal_id, made, BACK, None, self.now)
 
-    def _reversed(self, stripe_transfer_id: str, amount: int, named: dict[str, str] | None = None) -> str:
+    def _reversed(
+        self, stripe_transfer_id: str, amount: int, named: dict[str, str] | None = None
+    ) -> str:
         transfer = self.books.transfers.by_id[stripe_transfer_id]
-        return create_reversal(self.books, transfer, {"amount": amount, "metadata": named or {}}, DASHBOARD).id
+        return create_reversal(
+            self.books, transfer, {"amount": amount, "metadata": named or {}}, DASHBOARD
+        ).id
 
     def _plant(self, stripe_id: str, kind: str) -> str:
         self.planted[stripe_id] = kind

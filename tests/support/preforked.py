@@ -1,7 +1,9 @@
-"""Processes of `python -m scripts`, forked from a parent that has imported the program: they start in milliseconds.
+"""Processes of `python -m scripts`, forked from a parent that has imported the program: they start
+in milliseconds.
 
-A forked process is a process of its own: it has its own pid, its own connections and log, and it dies by signals. Only the
-second and a half of imports is shared. The program under test reads its environment, like any process, when it starts.
+A forked process is a process of its own: it has its own pid, its own connections and log, and it
+dies by signals. Only the second and a half of imports is shared. The program under test reads its
+environment, like any process, when it starts.
 """
 
 import asyncio
@@ -28,7 +30,8 @@ LONGEST_REQUEST = 1 << 17
 
 
 class ForkedProcess:
-    """A running process, with the part of the interface of `asyncio.subprocess.Process` that tests use."""
+    """A running process, with the part of the interface of `asyncio.subprocess.Process` that tests
+    use."""
 
     def __init__(self, status: socket.socket) -> None:
         self._status = status
@@ -62,7 +65,9 @@ class ForkedProcess:
         return int(code)
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: Sequence[str], environment: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, like `subprocess.run`. Raises TimeoutExpired."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = start(arguments, environment, out.fileno(), err.fileno())
@@ -78,7 +83,9 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], timeout: float
     return subprocess.CompletedProcess(list(arguments), code, *texts)
 
 
-def start(arguments: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int) -> ForkedProcess:
+def start(
+    arguments: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int
+) -> ForkedProcess:
     """Start `python -m scripts` with these arguments and exactly this environment."""
     ours, theirs = socket.socketpair()
     request = json.dumps([list(arguments), dict(environment)]).encode()
@@ -98,10 +105,16 @@ def _exactly(status: socket.socket) -> bytes:
 def _parent() -> socket.socket:
     """Start the process that forks the others, once for each process that runs tests."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "STRIPE_", "LEDGER_"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DATABASE_", "STRIPE_", "LEDGER_"))
+    }
     command = [sys.executable, "-m", "tests.support.preforked", str(theirs.fileno())]
     with theirs:
-        parent = subprocess.Popen(command, cwd=ROOT, env=clean, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        parent = subprocess.Popen(
+            command, cwd=ROOT, env=clean, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+        )
     atexit.register(_end, parent, ours)
     return ours
 
@@ -111,7 +124,7 @@ def _end(parent: subprocess.Popen[bytes], requests: socket.socket) -> None:
     parent.wait()
 
 
-# --- the parent of all preforked processes --------------------------------------------------------------------------
+# --- the parent of all preforked processes --------------------------------------------------------
 
 
 def _serve(requests: socket.socket) -> None:

@@ -1,6 +1,8 @@
-"""A random history of a marketplace through the real ledger: orders, payments, refunds, and Stripe's answers.
+"""A random history of a marketplace through the real ledger: orders, payments, refunds, and
+Stripe's answers.
 
-One seed replays it. The clock never goes back and often stands still, so that several commands share one instant.
+One seed replays it. The clock never goes back and often stands still, so that several commands
+share one instant.
 """
 
 from collections.abc import Awaitable, Callable
@@ -34,8 +36,19 @@ from infrastructure.service import Storage
 from tests.support.in_memory.stripe import MemoryStripe
 
 START = datetime.fromisoformat("2026-03-02T09:30:00+00:00")
-STEPS = [timedelta(0), timedelta(0), timedelta(microseconds=1), timedelta(seconds=1), timedelta(hours=5)]
-POLICY = Policy(max_retries=1, base=timedelta(seconds=1), maximum=timedelta(seconds=10), funds_deadline=timedelta(hours=20))
+STEPS = [
+    timedelta(0),
+    timedelta(0),
+    timedelta(microseconds=1),
+    timedelta(seconds=1),
+    timedelta(hours=5),
+]
+POLICY = Policy(
+    max_retries=1,
+    base=timedelta(seconds=1),
+    maximum=timedelta(seconds=10),
+    funds_deadline=timedelta(hours=20),
+)
 SELLERS = ("ada", "bob", "cyd")
 TIMEOUT = Unknown("timeout", "no answer in 30 s", request_id=None)
 
@@ -68,7 +81,8 @@ class RandomMarketplace:
     async def step(self) -> None:
         self.instant += self._random.choice(STEPS)
         kinds: dict[Callable[[], Awaitable[None]], int] = {
-            self._orders: 2, self._refunds_a_buyer: 3, self._takes_a_refund_back: 2, self._works: 14,
+            self._orders: 2, self._refunds_a_buyer: 3, self._takes_a_refund_back: 2,
+            self._works: 14,
             self._dashboard: 1, self._retries: 1, self._takes_over: 1,
         }  # fmt: skip
         (chosen,) = self._random.choices(list(kinds), list(kinds.values()))
@@ -81,25 +95,35 @@ class RandomMarketplace:
         self._made += 1
         return f"{prefix}_{self._made}"
 
-    # --- the marketplace ----------------------------------------------------------------------------------------------
+    # --- the marketplace --------------------------------------------------------------------------
 
     async def _orders(self) -> None:
         order_id, shares = self._name("o"), list[Share]()
         for seller in self._random.sample(SELLERS, 2):
-            share = Share(seller_id=seller, destination=f"acct_{seller}", amount=self._random.randint(1, 500))
+            share = Share(
+                seller_id=seller, destination=f"acct_{seller}", amount=self._random.randint(1, 500)
+            )
             if self._random.random() < 0.2:
                 share["currency"] = "USD"
             shares.append(share)
-        await self._commands.orders.register(order_id=order_id, currency="EUR", amount=1_000, shares=shares)
+        await self._commands.orders.register(
+            order_id=order_id, currency="EUR", amount=1_000, shares=shares
+        )
         self.orders.append(order_id)
         if self._opening or self._random.random() < 0.9:
-            await self._commands.orders.record_payment(order_id, f"pay_{order_id}", None, f"hyperswitch:evt_{order_id}")
+            await self._commands.orders.record_payment(
+                order_id, f"pay_{order_id}", None, f"hyperswitch:evt_{order_id}"
+            )
 
     async def _refunds_a_buyer(self) -> None:
         if self.orders:
             order_id = self._random.choice(self.orders)
             report = RefundReport(
-                self._name("r"), order_id, 333 if self._opening else self._random.choice([1, 100, 333, 1_000]), "EUR", "test"
+                self._name("r"),
+                order_id,
+                333 if self._opening else self._random.choice([1, 100, 333, 1_000]),
+                "EUR",
+                "test",
             )
             self._refunds.append(report)
             await self._commands.refunds.succeeded(report)
@@ -141,16 +165,22 @@ class RandomMarketplace:
         uow.add([opened(SellerTransfer, fact)])
         await self._store.append(uow)
 
-    # --- Stripe and the workers -----------------------------------------------------------------------------------------
+    # --- Stripe and the workers -------------------------------------------------------------------
 
-    async def _some_transfer(self, wanted: Callable[[SellerTransfer], bool]) -> SellerTransfer | None:
+    async def _some_transfer(
+        self, wanted: Callable[[SellerTransfer], bool]
+    ) -> SellerTransfer | None:
         rows = await self._reads.transfers(Filters(), 500)
         uow = await self._store.load([row.transfer_id for row in rows])
-        found = sorted((transfer for transfer in uow.transfers() if wanted(transfer)), key=lambda one: one.id)
+        found = sorted(
+            (transfer for transfer in uow.transfers() if wanted(transfer)), key=lambda one: one.id
+        )
         return self._random.choice(found) if found else None
 
     async def _works(self) -> None:
-        due = await self._some_transfer(lambda transfer: transfer.operation is not None and transfer.next_retry_at is not None)
+        due = await self._some_transfer(
+            lambda transfer: transfer.operation is not None and transfer.next_retry_at is not None
+        )
         if due is None or due.next_retry_at is None:
             return
         self.instant = max(self.instant, due.next_retry_at)
@@ -161,9 +191,13 @@ class RandomMarketplace:
             await self._store.append(uow)
         if isinstance(step, Send | LookUp):
             if step.what == TRANSFER:
-                await self._recorder.record(self._transfers, due.id, uow, step, self._of_transfer(transfer, step))
+                await self._recorder.record(
+                    self._transfers, due.id, uow, step, self._of_transfer(transfer, step)
+                )
             else:
-                await self._recorder.record(self._reversals, due.id, uow, step, self._of_reversal(transfer, step))
+                await self._recorder.record(
+                    self._reversals, due.id, uow, step, self._of_reversal(transfer, step)
+                )
 
     def _choose_answer(self, *bad: str) -> str:
         return "well" if self._opening else self._random.choice([*["well"] * 4, *bad])
@@ -179,18 +213,31 @@ class RandomMarketplace:
         outcome = self._reversed(transfer, step)
         if isinstance(outcome, Succeeded):
             return outcome
-        seen = self._seen(transfer) if isinstance(outcome, Rejected) and outcome.status == 400 else None
+        seen = (
+            self._seen(transfer)
+            if isinstance(outcome, Rejected) and outcome.status == 400
+            else None
+        )
         return ReversalFailed(outcome, seen)
 
     def _paid(self, transfer: SellerTransfer, step: Send) -> Outcome:
         answer = self._choose_answer("timeout", "not ready", "funds", "refused")
         if answer == "well":
             made = TransferAtStripe(
-                self._name("tr"), step.body["amount"], 0, transfer.currency, transfer.destination, str(transfer.id)
+                self._name("tr"),
+                step.body["amount"],
+                0,
+                transfer.currency,
+                transfer.destination,
+                str(transfer.id),
             )
             self._books[transfer.id] = (made, [])
             return Succeeded(made.stripe_transfer_id, made.amount, "req_1")
-        codes = {"not ready": "account_invalid", "funds": "balance_insufficient", "refused": "parameter_invalid"}
+        codes = {
+            "not ready": "account_invalid",
+            "funds": "balance_insufficient",
+            "refused": "parameter_invalid",
+        }
         return TIMEOUT if answer == "timeout" else Rejected(400, codes[answer], answer, stored=True)
 
     def _reversed(self, transfer: SellerTransfer, step: Send) -> Outcome:
@@ -209,7 +256,12 @@ class RandomMarketplace:
     def _seen(self, transfer: SellerTransfer) -> TransferAtStripe:
         """Return the transfer in Stripe's books, where the older system's are too."""
         old = TransferAtStripe(
-            transfer.stripe_transfer_id or "", transfer.amount, 0, transfer.currency, transfer.destination, None
+            transfer.stripe_transfer_id or "",
+            transfer.amount,
+            0,
+            transfer.currency,
+            transfer.destination,
+            None,
         )
         held, reversals = self._books.setdefault(transfer.id, (old, []))
         taken = sum(reversal.amount for reversal in reversals)
@@ -217,7 +269,9 @@ class RandomMarketplace:
 
     async def _dashboard(self) -> None:
         """Make a small external reversal at Stripe, and record it in the ledger."""
-        paid = await self._some_transfer(lambda transfer: transfer.id in self._books and self._seen(transfer).reversible > 1)
+        paid = await self._some_transfer(
+            lambda transfer: transfer.id in self._books and self._seen(transfer).reversible > 1
+        )
         if paid is not None:
             self._books[paid.id][1].insert(0, ReversalAtStripe(self._name("trr"), 1, None))
             uow = await self._store.load([paid.id])

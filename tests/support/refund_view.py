@@ -19,7 +19,9 @@ class RefundView:
 
     async def paid(self, order_id: str = "o1", amount: int = 1_000) -> None:
         """Make the order's payment at the payment provider, without a webhook."""
-        await self.psp.take_payment(f"pay_{order_id}", amount, CURRENCY, metadata={"order_id": order_id})
+        await self.psp.take_payment(
+            f"pay_{order_id}", amount, CURRENCY, metadata={"order_id": order_id}
+        )
 
     async def row(self, refund_id: str = "r1") -> Json:
         (row,) = await self.view.select("select * from refunds where refund_id = %s", refund_id)
@@ -41,8 +43,12 @@ class RefundView:
         return await self.view.happened(refund_stream(refund_id), kind, times)
 
     async def calls(self, operation: str = CREATE_REFUND) -> list[Json]:
-        """Return the payment provider's log of calls, oldest first, with the parsed body as `sent`."""
-        return [{**call, "sent": json.loads(call["body"] or "null")} for call in await self.psp.requests(operation)]
+        """Return the payment provider's log of calls, oldest first, with the parsed body as
+        `sent`."""
+        return [
+            {**call, "sent": json.loads(call["body"] or "null")}
+            for call in await self.psp.requests(operation)
+        ]
 
     async def made(self) -> list[Json]:
         """Return the refunds in the payment provider's own books."""
@@ -50,4 +56,7 @@ class RefundView:
         return found
 
     async def amounts(self) -> list[tuple[str, int, str]]:
-        return sorted((refund["refund_id"], refund["amount"], refund["status"]) for refund in await self.made())
+        return sorted(
+            (refund["refund_id"], refund["amount"], refund["status"])
+            for refund in await self.made()
+        )

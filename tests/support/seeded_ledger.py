@@ -1,6 +1,7 @@
 """Ledger of any size, with facts that the domain decides.
 
-The facts are copied into the tables past the group commit. Positions, hash chain and rows are those of `ledger_append`.
+The facts are copied into the tables past the group commit. Positions, hash chain and rows are those
+of `ledger_append`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,11 +35,19 @@ from projections.registry import DERIVED, rows_of
 
 START, POLICY = datetime(2026, 1, 5, 8, 0, tzinfo=UTC), Policy()
 FACTS_PER_ORDER, ORDERS_AT_A_TIME = 17, 500
-EVENT_COLUMNS = ("originator_id", "originator_version", "topic", "state", "notification_id", "digest")
+EVENT_COLUMNS = (
+    "originator_id",
+    "originator_version",
+    "topic",
+    "state",
+    "notification_id",
+    "digest",
+)
 
 
 def load_ledger(database_url: str, facts: int, name: str = "o") -> int:
-    """Fill an empty database with at least this many facts and their rows; return the number of facts."""
+    """Fill an empty database with at least this many facts and their rows; return the number of
+    facts."""
     position, head, source = 0, GENESIS, _orders(name)
     with psycopg.connect(database_url) as connection:
         connection.execute("set ledger.appending = 'yes'")
@@ -56,7 +65,9 @@ def load_ledger(database_url: str, facts: int, name: str = "o") -> int:
     return position
 
 
-def _chained(streams: Sequence[Sequence[Fact]], position: int, head: bytes) -> Iterator[RecordedFact]:
+def _chained(
+    streams: Sequence[Sequence[Fact]], position: int, head: bytes
+) -> Iterator[RecordedFact]:
     codec = FactCodec()
     for fact in (fact for stream in streams for fact in stream):
         position += 1
@@ -72,11 +83,23 @@ def _copy_rows(connection: psycopg.Connection[TupleRow], streams: Sequence[Seque
         _copy(connection, derived.table, derived.columns, rows)
 
 
-def _copy(connection: psycopg.Connection[TupleRow], table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    into = SQL("copy {} ({}) from stdin").format(Identifier(table), SQL(", ").join(map(Identifier, columns)))
+def _copy(
+    connection: psycopg.Connection[TupleRow],
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+) -> None:
+    into = SQL("copy {} ({}) from stdin").format(
+        Identifier(table), SQL(", ").join(map(Identifier, columns))
+    )
     with connection.cursor() as cursor, cursor.copy(into) as copy:
         for row in rows:
-            copy.write_row([Jsonb(cell) if isinstance(cell, list) and not _is_array(cell) else cell for cell in row])
+            copy.write_row(
+                [
+                    Jsonb(cell) if isinstance(cell, list) and not _is_array(cell) else cell
+                    for cell in row
+                ]
+            )
 
 
 def _is_array(cell: list[object]) -> bool:
@@ -97,21 +120,40 @@ def _facts(stream: Stream) -> list[Fact]:
 
 
 def _order(order_id: str, number: int) -> list[Stream]:
-    """Make an order of two sellers that is paid and partly refunded. One order in seven has a transfer that Stripe lacks."""
+    """Make an order of two sellers that is paid and partly refunded. One order in seven has a
+    transfer that Stripe lacks."""
     now = START + timedelta(seconds=number)
-    shares = [Share(seller_id=f"s{number % 97 + n}", destination=f"acct_1s{number % 97 + n}", amount=4_000 + n) for n in (0, 1)]
+    shares = [
+        Share(
+            seller_id=f"s{number % 97 + n}",
+            destination=f"acct_1s{number % 97 + n}",
+            amount=4_000 + n,
+        )
+        for n in (0, 1)
+    ]
     order = Order.register(order_id=order_id, currency="EUR", amount=10_000, shares=shares, now=now)
     order.pay(f"pay_{order_id}", None, "api", now)
     transfers = pay_sellers(order, now)
     for transfer in transfers:
         _sent(transfer, now)
-    refund = Refund.open(refund_id=f"re-{order_id}", order_id=order_id, amount=2_500, currency="EUR", origin="settled", now=now)
+    refund = Refund.open(
+        refund_id=f"re-{order_id}",
+        order_id=order_id,
+        amount=2_500,
+        currency="EUR",
+        origin="settled",
+        now=now,
+    )
     order.allocate_refund(refund.key, refund.amount, "EUR", None, now)
     recover_shares(order, transfers, refund.key, now)
     refund.succeed("api", parts_of(order, transfers, refund.key), now)
     for transfer in transfers[: 1 if number % 7 == 0 else 2]:
         _reversed(transfer, now, gone=number % 7 == 3)
-    others = [_paused(f"s-{order_id}", now), _disputed(order_id, now), _paid_out(order_id, now)] if number % 5 == 1 else []
+    others = (
+        [_paused(f"s-{order_id}", now), _disputed(order_id, now), _paid_out(order_id, now)]
+        if number % 5 == 1
+        else []
+    )
     ignored = [_ignored(transfers[0], now)] if number % 5 == 2 else []
     return [order, refund, *transfers, *others, *ignored]
 
@@ -156,7 +198,15 @@ def _paused(seller_id: str, now: datetime) -> Pause:
 def _ignored(transfer: SellerTransfer, now: datetime) -> Finding:
     stripe_id = f"trr_{transfer.id.hex}x"
     taken = Difference(
-        DifferenceKind.EXTERNAL_REVERSAL, stripe_id, f"tr_{transfer.id.hex}", transfer.id, 5, "EUR", "Taken back.", None, "x"
+        DifferenceKind.EXTERNAL_REVERSAL,
+        stripe_id,
+        f"tr_{transfer.id.hex}",
+        transfer.id,
+        5,
+        "EUR",
+        "Taken back.",
+        None,
+        "x",
     )
     finding = Finding.note(taken, now)
     finding.ignore(DecidedBy("mia", "agreed on the phone"), now)

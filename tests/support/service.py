@@ -1,4 +1,5 @@
-"""A ledger in this process, on a real PostgreSQL and a simulated Stripe: `serve` without HTTP and signals."""
+"""A ledger in this process, on a real PostgreSQL and a simulated Stripe: `serve` without HTTP and
+signals."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,9 @@ from tests.support.ledger_view import LedgerView
 
 CREATE, REVERSE = "transfers.create", "reversals.create"
 CURRENCY = "EUR"
-QUICK = WorkSettings(backoff_base=timedelta(milliseconds=50), backoff_max=timedelta(milliseconds=200))
+QUICK = WorkSettings(
+    backoff_base=timedelta(milliseconds=50), backoff_max=timedelta(milliseconds=200)
+)
 SLOW = WorkSettings(backoff_base=timedelta(hours=1), backoff_max=timedelta(hours=24))
 """A failed call is not tried again while the test lasts."""
 OFF = WorkSettings(enabled=False)
@@ -55,11 +58,18 @@ class LedgerCaller:
         self._commands = storage.commands
 
     async def order(self, order_id: str, amount: int, **shares: int) -> None:
-        named = [Share(seller_id=seller, destination=account(seller), amount=share) for seller, share in shares.items()]
-        await self._commands.orders.register(order_id=order_id, currency=CURRENCY, amount=amount, shares=named)
+        named = [
+            Share(seller_id=seller, destination=account(seller), amount=share)
+            for seller, share in shares.items()
+        ]
+        await self._commands.orders.register(
+            order_id=order_id, currency=CURRENCY, amount=amount, shares=named
+        )
 
     async def pay(self, order_id: str, source_transaction: str | None = None) -> None:
-        await self._commands.orders.record_payment(order_id, f"pay_{order_id}", source_transaction, "test")
+        await self._commands.orders.record_payment(
+            order_id, f"pay_{order_id}", source_transaction, "test"
+        )
 
     async def refund(self, name: str, order_id: str, amount: int) -> None:
         await self._commands.refunds.succeeded(_report(name, order_id, amount))
@@ -67,9 +77,13 @@ class LedgerCaller:
     async def refund_failed(self, name: str, order_id: str, amount: int) -> None:
         await self._commands.refunds.failed(_report(name, order_id, amount))
 
-    async def ask_refund(self, refund_id: str, order_id: str = "o1", amount: int | None = None, **more: Any) -> Refund:
+    async def ask_refund(
+        self, refund_id: str, order_id: str = "o1", amount: int | None = None, **more: Any
+    ) -> Refund:
         """Request a refund, which the ledger then requests from the payment provider."""
-        return (await self._commands.refunds.request(RefundRequest(refund_id, order_id, amount, **more))).refund
+        return (
+            await self._commands.refunds.request(RefundRequest(refund_id, order_id, amount, **more))
+        ).refund
 
     async def retry(self, transfer_id: UUID) -> None:
         await self._commands.operator.retry(transfer_id, "test", "it is time")
@@ -95,19 +109,29 @@ class SystemUnderTest:
         """Return the simulator's log of these calls, oldest first."""
         return await self.stripe.requests(operation)
 
-    async def paid(self, caller: LedgerCaller, order_id: str = "o1", amount: int = 1_000, **shares: int) -> list[UUID]:
-        """Make an order and wait until its sellers are paid; return the transfers' ids, in the order of the sellers."""
+    async def paid(
+        self, caller: LedgerCaller, order_id: str = "o1", amount: int = 1_000, **shares: int
+    ) -> list[UUID]:
+        """Make an order and wait until its sellers are paid; return the transfers' ids, in the
+        order of the sellers."""
         shares = shares or {"anna": 900}
         await caller.order(order_id, amount, **shares)
         await caller.pay(order_id)
-        return [row.transfer_id for row in await self.view.reached(order_id, *["completed"] * len(shares))]
+        return [
+            row.transfer_id
+            for row in await self.view.reached(order_id, *["completed"] * len(shares))
+        ]
 
     async def at_stripe(self, order_id: str = "old", amount: int = 900) -> str:
         """Make a transfer at Stripe that this ledger does not know; return its id."""
-        made = await self.stripe.external_transfer(account("anna"), amount, CURRENCY.lower(), transfer_group=order_id)
+        made = await self.stripe.external_transfer(
+            account("anna"), amount, CURRENCY.lower(), transfer_group=order_id
+        )
         return str(made["id"])
 
-    async def take_over(self, order_id: str = "old", *, with_order: bool = False, **columns: Any) -> UUID:
+    async def take_over(
+        self, order_id: str = "old", *, with_order: bool = False, **columns: Any
+    ) -> UUID:
         """Record the import of a row of an older system; with `with_order`, also its paid order."""
         fact = imported(order_id, **columns)
         async with stored(self.settings) as storage:
@@ -144,6 +168,12 @@ def imported(order_id: str, **columns: Any) -> Imported:
 
 def _paid_order(fact: Imported) -> Order:
     share = Share(seller_id=fact.seller_id, destination=fact.destination, amount=fact.amount)
-    order = Order.register(order_id=fact.order_id, currency=CURRENCY, amount=fact.amount, shares=[share], now=fact.timestamp)
+    order = Order.register(
+        order_id=fact.order_id,
+        currency=CURRENCY,
+        amount=fact.amount,
+        shares=[share],
+        now=fact.timestamp,
+    )
     order.pay(f"pay_{fact.order_id}", None, "import", fact.timestamp)
     return order

@@ -1,4 +1,5 @@
-"""Both implementations of the storage ports, for the contracts: the ports, a clock, and a view of the stored facts."""
+"""Both implementations of the storage ports, for the contracts: the ports, a clock, and a view of
+the stored facts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -9,7 +10,15 @@ from typing import Protocol
 
 from psycopg.sql import SQL, Identifier
 
-from application.ports import Alarms, CircuitBreaker, Directory, EventLog, Inbox, RateLimiter, WorkQueue
+from application.ports import (
+    Alarms,
+    CircuitBreaker,
+    Directory,
+    EventLog,
+    Inbox,
+    RateLimiter,
+    WorkQueue,
+)
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.directory import PostgresDirectory
@@ -51,7 +60,9 @@ class StoredAlarms(Alarms, Protocol):
 class StoredInbox(Inbox, Protocol):
     """The port, and the method by which the web stores a webhook."""
 
-    async def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool: ...
+    async def put(
+        self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime
+    ) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -70,7 +81,8 @@ class Storage:
     """Let the database's time pass, as far as stored instants show it."""
     facts: Callable[[], Awaitable[Sequence[RecordedFact]]]
     listen: Callable[[str, Callable[[], None]], Awaitable[None]]
-    """Listen as LISTEN does: call `wake` for each notification on a channel; it listens on return."""
+    """Listen as LISTEN does: call `wake` for each notification on a channel; it listens on
+    return."""
     pool: Pool | None = None
 
 
@@ -163,7 +175,9 @@ async def _put_back(pool: Pool, time: timedelta) -> None:
     async with pool.connection() as connection:
         for table, column in await (await connection.execute(INSTANTS.encode())).fetchall():
             query = SQL("update {table} set {column} = {column} - %s where {column} is not null")
-            await connection.execute(query.format(table=Identifier(table), column=Identifier(column)), (time,))
+            await connection.execute(
+                query.format(table=Identifier(table), column=Identifier(column)), (time,)
+            )
 
 
 __all__ = ["CHANNELS", "Alarms", "Storage", "in_memory", "on_postgres"]

@@ -1,6 +1,8 @@
-"""Story of one call to Stripe: a transfer or its reversal, its answer, and the check of both against the response matrix.
+"""Story of one call to Stripe: a transfer or its reversal, its answer, and the check of both
+against the response matrix.
 
-Many stories share one database and one simulated Stripe. Each has an order, a seller and a transfer of its own.
+Many stories share one database and one simulated Stripe. Each has an order, a seller and a transfer
+of its own.
 """
 
 import re
@@ -18,7 +20,15 @@ from tests.support.expected_outcomes import Due
 from tests.support.injected_faults import AnswerRewriter, Fault, RewrittenAnswer, Situation
 from tests.support.json_types import Json
 from tests.support.response_matrix import PATIENT, ResponseCase, Row
-from tests.support.service import CREATE, QUICK, REVERSE, SLOW, LedgerCaller, SystemUnderTest, account
+from tests.support.service import (
+    CREATE,
+    QUICK,
+    REVERSE,
+    SLOW,
+    LedgerCaller,
+    SystemUnderTest,
+    account,
+)
 
 BEFORE = {
     CREATE: ["Created", "CallStarted"],
@@ -31,9 +41,17 @@ SHARE = 900
 
 
 class CallStory:
-    """A transfer of 900 to one seller, and the call under test: the call that pays it or the call that reverses it."""
+    """A transfer of 900 to one seller, and the call under test: the call that pays it or the call
+    that reverses it."""
 
-    def __init__(self, system: SystemUnderTest, rewriter: AnswerRewriter, call: str, number: int, situation: Situation) -> None:
+    def __init__(
+        self,
+        system: SystemUnderTest,
+        rewriter: AnswerRewriter,
+        call: str,
+        number: int,
+        situation: Situation,
+    ) -> None:
         self.system, self.rewriter, self.call, self.situation = system, rewriter, call, situation
         self.order_id, self.seller = f"o{number}", f"{situation.seller}{number}"
         self.transfer_id = transfer_stream(self.order_id, self.seller)
@@ -45,12 +63,22 @@ class CallStory:
     def stripe(self) -> SimulatorControl:
         return self.system.stripe
 
-    async def work(self, work: WorkSettings, timeout: timedelta = PATIENT, **changes: timedelta) -> None:
+    async def work(
+        self, work: WorkSettings, timeout: timedelta = PATIENT, **changes: timedelta
+    ) -> None:
         """Run a ledger with these settings from now on, after the ledger before it is drained."""
-        settings: dict[str, object] = {"transfers": work, "reversals": work, "stripe_timeout": timeout, **changes}
+        settings: dict[str, object] = {
+            "transfers": work,
+            "reversals": work,
+            "stripe_timeout": timeout,
+            **changes,
+        }
         if settings != self._settings:
             await self.rest()
-            self.caller, self._settings = await self._ledger.enter_async_context(self.system.at_work(**settings)), settings
+            self.caller, self._settings = (
+                await self._ledger.enter_async_context(self.system.at_work(**settings)),
+                settings,
+            )
 
     async def rest(self) -> None:
         """Drain the ledger: it records the calls under way and begins no other."""
@@ -61,7 +89,9 @@ class CallStory:
         """Go on until the call under test is the next one."""
         if self.call == REVERSE:
             await self.system.paid(self.caller, self.order_id, 1_000, **{self.seller: SHARE})
-            self.stripe_transfer_id = str((await self.system.view.transfer(self.order_id)).stripe_transfer_id)
+            self.stripe_transfer_id = str(
+                (await self.system.view.transfer(self.order_id)).stripe_transfer_id
+            )
         if self.situation.begins:
             await self.situation.begins(self)
 
@@ -70,13 +100,20 @@ class CallStory:
         match answer:
             case Fault():
                 await self.stripe.fault(
-                    answer.kind, self.call, nth=nth, destination=self._destination, transfer=self._transfer, **answer.settings
+                    answer.kind,
+                    self.call,
+                    nth=nth,
+                    destination=self._destination,
+                    transfer=self._transfer,
+                    **answer.settings,
                 )
             case RewrittenAnswer():
                 self.rewriter.rewrite(self.call, answer)
 
     async def hold(self, nth: int) -> None:
-        await self.stripe.hold(self.call, nth=nth, destination=self._destination, transfer=self._transfer)
+        await self.stripe.hold(
+            self.call, nth=nth, destination=self._destination, transfer=self._transfer
+        )
 
     @property
     def _destination(self) -> str | None:
@@ -113,13 +150,20 @@ class CallStory:
         return [post for post in posts if post["transfer"] == self._transfer]
 
     async def calls(self) -> list[facts.CallStarted]:
-        """Return the intents of these calls. Check first that each was sent as its fact says: one body under one key."""
+        """Return the intents of these calls. Check first that each was sent as its fact says: one
+        body under one key."""
         prefix = "transfer:" if self.call == CREATE else "reversal:"
         told = await self.system.view.facts(self.transfer_id)
-        intents = [fact for fact in told if isinstance(fact, facts.CallStarted) and fact.key.startswith(prefix)]
+        intents = [
+            fact
+            for fact in told
+            if isinstance(fact, facts.CallStarted) and fact.key.startswith(prefix)
+        ]
         named = {fact.key: fact.body for fact in intents}
         assert [post["key"] for post in await self.posts()] == [fact.key for fact in intents]
-        assert [fact.key.rpartition(":")[2] for fact in intents] == [f"e{fact.epoch}" for fact in intents]
+        assert [fact.key.rpartition(":")[2] for fact in intents] == [
+            f"e{fact.epoch}" for fact in intents
+        ]
         assert [fact.body for fact in intents] == [named[fact.key] for fact in intents]
         return intents
 
@@ -141,7 +185,7 @@ async def call_story(
         await system.stripe.restore_wording()
 
 
-# --- one row of the table ---------------------------------------------------------------------------------------------
+# --- one row of the table -------------------------------------------------------------------------
 
 
 async def check_response(story: CallStory, case: ResponseCase) -> None:
@@ -208,7 +252,9 @@ async def assert_row(story: CallStory, case: ResponseCase, answered: Fact) -> No
         assert row.last_error is None
     else:
         said = re.escape(follows.prefix) + words_of(case.row)
-        assert re.fullmatch(said, row.last_error or "", re.DOTALL), f"{row.last_error!r} is not {said!r}"
+        assert re.fullmatch(said, row.last_error or "", re.DOTALL), (
+            f"{row.last_error!r} is not {said!r}"
+        )
 
 
 async def assert_ended(story: CallStory, case: ResponseCase) -> None:
@@ -216,12 +262,15 @@ async def assert_ended(story: CallStory, case: ResponseCase) -> None:
     follows = case.follows
     asked = ["RetryRequested"] if follows.then and follows.due is not Due.HINDERED else []
     assert names(await story.told()) == [*BEFORE[case.call], *follows.facts, *asked, *follows.then]
-    assert (await story.system.view.transfer(story.order_id)).status == (follows.ends or DONE[case.call])
+    assert (await story.system.view.transfer(story.order_id)).status == (
+        follows.ends or DONE[case.call]
+    )
     assert tuple(call.epoch for call in await story.calls()) == follows.epochs
 
 
 def words_of(row: Row) -> str:
-    """Return a pattern for Stripe's message: that of the row, or that of the catalogue with any values."""
+    """Return a pattern for Stripe's message: that of the row, or that of the catalogue with any
+    values."""
     if row.says is not None:
         return row.says
     assert row.entry is not None, f"{row.id} names neither an entry of the catalogue nor any words"

@@ -51,7 +51,13 @@ class TransferColumns(TypedDict, total=False):
 
 def transfer(seller: str = "anna", **columns: Unpack[TransferColumns]) -> SellerTransfer:
     """Return a transfer of 900 in any state, made by one fact; `columns` of its row differ."""
-    row: TransferColumns = {"amount": 900, "currency": "EUR", "status": "completed", "amount_reversed": 0, **columns}
+    row: TransferColumns = {
+        "amount": 900,
+        "currency": "EUR",
+        "status": "completed",
+        "amount_reversed": 0,
+        **columns,
+    }
     order_id = f"order-{next(_ORDERS)}"
     fact = Imported(
         originator_id=transfer_stream(order_id, seller),
@@ -76,13 +82,17 @@ async def stored(ledger: EventLog, *streams: Stream) -> list[UUID]:
     return [stream.id for stream in streams]
 
 
-async def due(ledger: EventLog, at: datetime = NOW, seller: str = "anna", status: str = "pending") -> UUID:
+async def due(
+    ledger: EventLog, at: datetime = NOW, seller: str = "anna", status: str = "pending"
+) -> UUID:
     """Store a transfer that is due at this instant."""
     (transfer_id,) = await stored(ledger, transfer(seller, status=status, next_retry_at=at))
     return transfer_id
 
 
-async def paused(ledger: EventLog, scope: str, lost_since: datetime | None = None) -> Callable[[], Awaitable[None]]:
+async def paused(
+    ledger: EventLog, scope: str, lost_since: datetime | None = None
+) -> Callable[[], Awaitable[None]]:
     """Pause this scope; the answer resumes it."""
     uow, switch = await ledger.load([]), Pause.install(scope, NOW)
     uow.add([switch])

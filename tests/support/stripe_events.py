@@ -4,7 +4,9 @@ from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
 
 
-def a_refund(name: str, amount: int, status: str = "succeeded", charge: str = "ch_1", **members: object) -> Json:
+def a_refund(
+    name: str, amount: int, status: str = "succeeded", charge: str = "ch_1", **members: object
+) -> Json:
     return {
         "id": name,
         "object": "refund",
@@ -21,11 +23,31 @@ def a_refund(name: str, amount: int, status: str = "succeeded", charge: str = "c
 
 
 def a_dispute(
-    name: str, amount: int, status: str = "needs_response", charge: str = "ch_1", moved: int = 0, **members: object
+    name: str,
+    amount: int,
+    status: str = "needs_response",
+    charge: str = "ch_1",
+    moved: int = 0,
+    **members: object,
 ) -> Json:
-    """Return a dispute. `moved`: the amount that has left the platform's balance for it and has not come back."""
-    transactions = [{"id": "txn_5", "object": "balance_transaction", "amount": -amount, "currency": "eur", "type": "adjustment"}]
-    back = {"id": "txn_6", "object": "balance_transaction", "amount": amount - moved, "currency": "eur", "type": "adjustment"}
+    """Return a dispute. `moved`: the amount that has left the platform's balance for it and has not
+    come back."""
+    transactions = [
+        {
+            "id": "txn_5",
+            "object": "balance_transaction",
+            "amount": -amount,
+            "currency": "eur",
+            "type": "adjustment",
+        }
+    ]
+    back = {
+        "id": "txn_6",
+        "object": "balance_transaction",
+        "amount": amount - moved,
+        "currency": "eur",
+        "type": "adjustment",
+    }
     return {
         "id": name,
         "object": "dispute",

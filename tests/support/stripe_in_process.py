@@ -1,7 +1,8 @@
-"""The real gateway and SDK on the real simulator, without a socket and with virtual time between them.
+"""The real gateway and SDK on the real simulator, without a socket and with virtual time between
+them.
 
-A call takes as long as recorded calls of Stripe did. It goes on when its caller has given up or died, as real calls do: the
-answer that the caller gets and the effect at Stripe are independent.
+A call takes as long as recorded calls of Stripe did. It goes on when its caller has given up or
+died, as real calls do: the answer that the caller gets and the effect at Stripe are independent.
 """
 
 import asyncio
@@ -31,7 +32,8 @@ UNAVAILABLE = b'{"error": {"type": "api_error", "message": "Stripe is not availa
 
 @dataclass(slots=True)
 class NetworkConditions:
-    """Faults of the network between a process and Stripe. Shares are between 0 and 1, and drawn anew for each call."""
+    """Faults of the network between a process and Stripe. Shares are between 0 and 1, and drawn
+    anew for each call."""
 
     slowness: float = 1.0
     """Factor of the recorded latency."""
@@ -55,7 +57,9 @@ class Conditions(TypedDict, total=False):
 class Exchange:
     """One request to the simulator's application, and its answer."""
 
-    def __init__(self, method: str, url: str, headers: Mapping[str, str], post_data: str | None) -> None:
+    def __init__(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: str | None
+    ) -> None:
         parts = urlsplit(url)
         self.operation = _operation(method, parts.path)
         self.status, self.headers, self.body = 0, dict[str, str](), b""
@@ -70,7 +74,9 @@ class Exchange:
             "root_path": "",
             "scheme": parts.scheme,
             "query_string": parts.query.encode(),
-            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
+            "headers": [
+                (name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()
+            ],
         }
 
     async def carried_out(self, app: ASGIApp) -> None:
@@ -90,7 +96,9 @@ class Exchange:
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.headers = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
+            self.headers = {
+                name.decode(): value.decode("latin-1") for name, value in message["headers"]
+            }
         else:
             self.body += message.get("body", b"")
 
@@ -107,7 +115,13 @@ class InProcessClient(stripe.HTTPClient):
 
     name = "in_process"
 
-    def __init__(self, app: ASGIApp, network: NetworkConditions, chance: random.Random, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        network: NetworkConditions,
+        chance: random.Random,
+        timeout: float = TIMEOUT,
+    ) -> None:
         super().__init__()
         self._app, self._network, self._chance, self._timeout = app, network, chance, timeout
         self._under_way: set[asyncio.Task[None]] = set()
@@ -129,7 +143,10 @@ class InProcessClient(stripe.HTTPClient):
         network, chance = self._network, self._chance
         seconds = network.slowness * recorded(exchange.operation, chance.random()) / 1000
         there = seconds * chance.random()
-        request_lost, answer_lost = chance.random() < network.lost_requests, chance.random() < network.lost_answers
+        request_lost, answer_lost = (
+            chance.random() < network.lost_requests,
+            chance.random() < network.lost_answers,
+        )
         if network.refused:
             raise aiohttp.ClientOSError("connection refused")
         await asyncio.sleep(there)
@@ -146,8 +163,11 @@ class InProcessClient(stripe.HTTPClient):
         return exchange.body, exchange.status, exchange.headers
 
     async def _carry_out(self, exchange: Exchange) -> None:
-        """Execute the request in a task and context of its own, so that the end of its caller does not end it at Stripe."""
-        task = asyncio.get_running_loop().create_task(exchange.carried_out(self._app), context=Context())
+        """Execute the request in a task and context of its own, so that the end of its caller does
+        not end it at Stripe."""
+        task = asyncio.get_running_loop().create_task(
+            exchange.carried_out(self._app), context=Context()
+        )
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         await asyncio.shield(task)
@@ -160,13 +180,21 @@ class VirtualStripe:
     """One Stripe for a whole fleet: its world, its network, and gateways to it."""
 
     def __init__(self, seed: int, endpoint_rate: float | None = None) -> None:
-        app = create_simulator(SimulatorConfig(seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate))
+        app = create_simulator(
+            SimulatorConfig(seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate)
+        )
         self.world: StripeWorld = app.state.world
         self.network = NetworkConditions()
         self._app, self._chance = app, random.Random(f"stripe {seed}")
 
     def gateway(self, max_concurrency: int = 30) -> StripeGateway:
-        return StripeGateway(KEY, URL, TIMEOUT, max_concurrency, InProcessClient(self._app, self.network, self._chance))
+        return StripeGateway(
+            KEY,
+            URL,
+            TIMEOUT,
+            max_concurrency,
+            InProcessClient(self._app, self.network, self._chance),
+        )
 
     @property
     def transfers(self) -> list[Json]:

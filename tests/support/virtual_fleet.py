@@ -1,7 +1,8 @@
-"""Several processes on one database and one Stripe, in one virtual loop; each can be killed, frozen and started again.
+"""Several processes on one database and one Stripe, in one virtual loop; each can be killed, frozen
+and started again.
 
-A process acts on the outside only through its `ProcessConnection`. After a kill no call leaves it, whatever its tasks do while
-they are cancelled. While it is frozen, its calls are delayed.
+A process acts on the outside only through its `ProcessConnection`. After a kill no call leaves it,
+whatever its tasks do while they are cancelled. While it is frozen, its calls are delayed.
 """
 
 import asyncio
@@ -38,7 +39,8 @@ T = TypeVar("T")
 DEFAULT_SETTINGS = Settings()
 """The default settings of a fleet."""
 LONG_LEASE = Settings(lease=timedelta(minutes=10))
-"""Settings for scenarios of weeks: a short lease, renewed every few seconds, would take most of the time and show nothing."""
+"""Settings for scenarios of weeks: a short lease, renewed every few seconds, would take most of the
+time and show nothing."""
 
 
 class Loop(Protocol):
@@ -74,7 +76,8 @@ class ProcessConnection:
         return cast("P", _PortProxy(port, self))  # a proxy has the methods of its port
 
     async def call(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make the call and return its answer. A call that has arrived is done, even if its caller gets no answer."""
+        """Make the call and return its answer. A call that has arrived is done, even if its caller
+        gets no answer."""
         await asyncio.sleep(self._delay())  # and others come first, even where no time passes
         await self._pass()
         answer = await call()
@@ -94,7 +97,8 @@ class ProcessConnection:
 
 
 class _PortProxy:
-    """A port behind a connection. Every method of a port is a coroutine, so one proxy fits all ports."""
+    """A port behind a connection. Every method of a port is a coroutine, so one proxy fits all
+    ports."""
 
     def __init__(self, port: object, connection: ProcessConnection) -> None:
         self._port, self._connection = port, connection
@@ -150,7 +154,8 @@ class Process:
                 self.fleet.database.on(channel, loop.wake)
 
     async def kill(self) -> None:
-        """Kill the process as `kill -9` does: calls that have left it are done, no other call leaves it."""
+        """Kill the process as `kill -9` does: calls that have left it are done, no other call
+        leaves it."""
         self.connection.cut()
         self._disconnect()
         ending = list(self.tasks)
@@ -183,7 +188,9 @@ class Process:
         workers = self._workers(ledger, gateway, watch, clock)
         return workers if self.fleet.bare else [self._inbox(ledger, clock), watch, *workers]
 
-    def _watch(self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock) -> BreakerMonitor:
+    def _watch(
+        self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock
+    ) -> BreakerMonitor:
         database, connection = self.fleet.database, self.connection
         commands = commands_on(ledger, connection.to(MemoryDirectory(database)), clock)
         breaker, alarms, recorder = (
@@ -192,11 +199,22 @@ class Process:
             OutcomeRecorder(ledger, clock),
         )
 
-        return BreakerMonitor(breaker, gateway, alarms, forgive=recorder.forgive, stop=commands.operator.pause)
+        return BreakerMonitor(
+            breaker, gateway, alarms, forgive=recorder.forgive, stop=commands.operator.pause
+        )
 
-    def _workers(self, ledger: EventLog, gateway: TransferGateway, watch: BreakerMonitor, clock: DatabaseClock) -> list[Loop]:
+    def _workers(
+        self,
+        ledger: EventLog,
+        gateway: TransferGateway,
+        watch: BreakerMonitor,
+        clock: DatabaseClock,
+    ) -> list[Loop]:
         fleet, settings, connection = self.fleet, self.fleet.settings, self.connection
-        slots, directory = asyncio.Semaphore(settings.stripe_max_concurrency), connection.to(MemoryDirectory(fleet.database))
+        slots, directory = (
+            asyncio.Semaphore(settings.stripe_max_concurrency),
+            connection.to(MemoryDirectory(fleet.database)),
+        )
         transfers = TransferProcess(gateway, directory, settings.policy(settings.transfers))
         reversals = ReversalProcess(gateway, settings.policy(settings.reversals))
         work, rate_limiter = (
@@ -216,7 +234,11 @@ class Process:
         directory = connection.to(MemoryDirectory(database))
         return InboxLoop(
             connection.to(MemoryInbox(database)),
-            WebhookHandler(hyperswitch=HyperswitchPaymentsRefunds(commands_on(ledger, directory, clock), directory).handlers()),
+            WebhookHandler(
+                hyperswitch=HyperswitchPaymentsRefunds(
+                    commands_on(ledger, directory, clock), directory
+                ).handlers()
+            ),
             connection.to(MemoryAlarms(database)),
             clock,
             parked_deadline=settings.parked_deadline,
@@ -225,7 +247,8 @@ class Process:
 
 
 class Fleet:
-    """The processes, their database, and the commands of the marketplace. It works only inside a virtual loop."""
+    """The processes, their database, and the commands of the marketplace. It works only inside a
+    virtual loop."""
 
     def __init__(
         self,
@@ -237,12 +260,19 @@ class Fleet:
         latency: float = 0.0,
         bare: bool = False,
     ) -> None:
-        """`latency`: longest delay in seconds of a call to the database or to Stripe's edge, on each way.
+        """`latency`: longest delay in seconds of a call to the database or to Stripe's edge, on
+        each way.
 
-        `bare`: workers only. A loop that polls every few seconds would cost a scenario of months millions of polls.
+        `bare`: workers only. A loop that polls every few seconds would cost a scenario of months
+        millions of polls.
         """
         asyncio.get_running_loop().set_task_factory(_owned_task)
-        self.new_gateway, self.settings, self.latency, self.bare = new_gateway, settings, latency, bare
+        self.new_gateway, self.settings, self.latency, self.bare = (
+            new_gateway,
+            settings,
+            latency,
+            bare,
+        )
         self.chance = random.Random(f"fleet {seed}")
         self.database = MemoryDatabase(now)
         self.ledger = event_log(self.database)
@@ -260,8 +290,11 @@ class Fleet:
         for process in self.processes:
             await (process.stop() if kind is None else process.kill())
 
-    async def until(self, condition: Callable[[], object], within: timedelta, what: str = "") -> None:
-        """Check the condition now and after each append. Raises AssertionError when the virtual time is over."""
+    async def until(
+        self, condition: Callable[[], object], within: timedelta, what: str = ""
+    ) -> None:
+        """Check the condition now and after each append. Raises AssertionError when the virtual
+        time is over."""
         happened = asyncio.Event()
         self.database.on("ledger_events", happened.set)
         try:
@@ -270,13 +303,23 @@ class Fleet:
                     happened.clear()
                     await happened.wait()
         except TimeoutError:
-            raise AssertionError(f"waited {within} of virtual time in vain{': ' if what else ''}{what}") from None
+            raise AssertionError(
+                f"waited {within} of virtual time in vain{': ' if what else ''}{what}"
+            ) from None
         finally:
             self.database.off(happened.set)
 
     def quiet(self) -> bool:
-        """Return whether no transfer is due, now or later, and every webhook is handled or has an alarm."""
-        if any(row.next_retry_at is not None for row in self.database.tables["seller_transfers"].values()):
+        """Return whether no transfer is due, now or later, and every webhook is handled or has an
+        alarm."""
+        if any(
+            row.next_retry_at is not None
+            for row in self.database.tables["seller_transfers"].values()
+        ):
             return False
         told = {alarm.subject for alarm in self.database.alarms.raised()}
-        return all(f"{row.provider}:{row.event_id}" in told for row in self.database.inbox.rows.values() if row.open)
+        return all(
+            f"{row.provider}:{row.event_id}" in told
+            for row in self.database.inbox.rows.values()
+            if row.open
+        )

@@ -1,7 +1,8 @@
-"""Virtual time: real asyncio tasks in a loop whose clock jumps to the next timer as soon as no task is ready.
+"""Virtual time: real asyncio tasks in a loop whose clock jumps to the next timer as soon as no task
+is ready.
 
-A virtual day costs only the work done in it, and no result depends on the speed of the machine. Tasks can wait for timers
-only: there are no sockets, threads or signals.
+A virtual day costs only the work done in it, and no result depends on the speed of the machine.
+Tasks can wait for timers only: there are no sockets, threads or signals.
 """
 
 import asyncio
@@ -25,7 +26,9 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        self._clock_resolution = 1e-6  # coarser than the rounding of sums of seconds, finer than any of our timers
+        self._clock_resolution = (
+            1e-6  # coarser than the rounding of sums of seconds, finer than any of our timers
+        )
         self._selector = self
 
     def time(self) -> float:

@@ -18,7 +18,8 @@ class ReceivedWebhook(NamedTuple):
 
 
 class WebhookReceiver:
-    """A webhook endpoint that answers with the next status of `answers`, then 200. None: no answer."""
+    """A webhook endpoint that answers with the next status of `answers`, then 200. None: no
+    answer."""
 
     def __init__(self, signature_header: str) -> None:
         self._signature = signature_header.lower()
@@ -56,6 +57,8 @@ class WebhookReceiver:
         if status is None:
             await reader.read()  # until the sender gives up
         else:
-            writer.write(f"HTTP/1.1 {status} So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            writer.write(
+                f"HTTP/1.1 {status} So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+            )
             await writer.drain()
         writer.close()

@@ -1,4 +1,5 @@
-"""A process that appends 400 facts of its own, and 100 that another such process appends as well; prints the result."""
+"""A process that appends 400 facts of its own, and 100 that another such process appends as well;
+prints the result."""
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
-"""Hyperswitch's webhooks about disputes. They report no funds: a lost dispute has withdrawn them, a won one returns them."""
+"""Hyperswitch's webhooks about disputes. They report no funds: a lost dispute has withdrawn them, a
+won one returns them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +7,16 @@ from application.commands import Commands
 from application.commands.disputes import DisputeReport
 from application.commands.subjects import subject_of_payment
 from application.ports import Directory
-from application.webhooks.handler import DONE, REFUSALS, EventHandler, Parked, StoredEvent, WebhookAlarm, WebhookResult, result_of
+from application.webhooks.handler import (
+    DONE,
+    REFUSALS,
+    EventHandler,
+    Parked,
+    StoredEvent,
+    WebhookAlarm,
+    WebhookResult,
+    result_of,
+)
 from application.webhooks.hyperswitch.events import DISPUTE_EVENT, content_of
 from domain.dispute import DisputePolicy, DisputeStatus
 from domain.money import currency
@@ -16,7 +26,8 @@ _D = DisputeStatus
 STATUSES: Mapping[str, Sequence[DisputeStatus]] = {
     "dispute_opened": (_D.OPENED,),
     "dispute_challenged": (_D.CHALLENGED,),
-    # given up by the platform, or not answered in time: as good as lost, and Hyperswitch reports the loss itself
+    # given up by the platform, or not answered in time: as good as lost, and Hyperswitch reports
+    # the loss itself
     "dispute_accepted": (_D.OPENED,),
     "dispute_expired": (_D.OPENED,),
     "dispute_cancelled": (_D.CLOSED,),

@@ -1,6 +1,7 @@
 """Hyperswitch's webhooks: the members that the ledger reads. All other members are ignored.
 
-Amounts are integers in minor units. The shapes are those of the PSP's outgoing webhooks in its v1 API.
+Amounts are integers in minor units. The shapes are those of the PSP's outgoing webhooks in its v1
+API.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from application.webhooks.amounts import Amount, AnyAmount
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
-"""An id that becomes metadata of a reversal. Stripe takes 500 characters there; a longer one would block all later reversals."""
+"""An id that becomes metadata of a reversal. Stripe takes 500 characters there; a longer one would
+block all later reversals."""
 Words = Annotated[str, AfterValidator(lambda words: words.replace("\x00", "\ufffd"))]
-"""Text of a bank, passed on by a connector. PostgreSQL stores no NUL, and no report may be lost for its wording."""
+"""Text of a bank, passed on by a connector. PostgreSQL stores no NUL, and no report may be lost for
+its wording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,10 @@ class PaymentContent:
     @property
     def named_orders(self) -> list[str]:
         """The orders that the payment names, the most reliable name first."""
-        named = (self.metadata.order_id if self.metadata else None, self.merchant_order_reference_id)
+        named = (
+            self.metadata.order_id if self.metadata else None,
+            self.merchant_order_reference_id,
+        )
         return [name for name in named if name]
 
 

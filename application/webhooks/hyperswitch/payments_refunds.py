@@ -22,7 +22,12 @@ from application.webhooks.handler import (
     parked_for,
     result_of,
 )
-from application.webhooks.hyperswitch.events import PAYMENT_EVENT, REFUND_EVENT, PaymentContent, content_of
+from application.webhooks.hyperswitch.events import (
+    PAYMENT_EVENT,
+    REFUND_EVENT,
+    PaymentContent,
+    content_of,
+)
 from domain.errors import BadMoney, ContentDiffers, Contradiction, Refused
 from domain.identity import refund_stream
 from domain.money import currency
@@ -39,11 +44,13 @@ log = structlog.get_logger()
 class HyperswitchPaymentsRefunds:
     """Handlers of payment and refund events."""
 
-    def __init__(self, commands: Commands, directory: Directory, psp: PaymentGateway | None = None) -> None:
+    def __init__(
+        self, commands: Commands, directory: Directory, psp: PaymentGateway | None = None
+    ) -> None:
         """Take the PSP that is asked when an event contradicts a recorded final status.
 
-        Without a PSP, a refund's failure after its success is recorded, a success after its failure is parked, and a failed
-        payment of a paid order holds the unsent transfers back.
+        Without a PSP, a refund's failure after its success is recorded, a success after its failure
+        is parked, and a failed payment of a paid order holds the unsent transfers back.
         """
         self._commands, self._directory, self._psp = commands, directory, psp
 
@@ -57,7 +64,7 @@ class HyperswitchPaymentsRefunds:
             "refund_review": self._refund_review,
         }
 
-    # --- payments ---------------------------------------------------------------------------------------------------
+    # --- payments ---------------------------------------------------------------------------------
 
     async def _payment_succeeded(self, event: StoredEvent) -> WebhookResult:
         payment = content_of(event.body, PAYMENT_EVENT)
@@ -75,22 +82,30 @@ class HyperswitchPaymentsRefunds:
         return DONE
 
     async def _payment_failed(self, event: StoredEvent) -> WebhookResult:
-        """Hold back the transfers of a paid order, unless the PSP shows its payment as succeeded: then the event is old."""
+        """Hold back the transfers of a paid order, unless the PSP shows its payment as succeeded:
+        then the event is old."""
         payment = content_of(event.body, PAYMENT_EVENT)
         order_id = await self._order_of(payment)
         order = await self._commands.orders.order(order_id) if order_id is not None else None
         if order is None or not order.paid:
             return Ignored("a failed payment pays no order")
         if order.payment_id not in (None, payment.payment_id):
-            return Ignored(f"order {order.order_id!r} was paid by another payment, {order.payment_id!r}")
+            return Ignored(
+                f"order {order.order_id!r} was paid by another payment, {order.payment_id!r}"
+            )
         seen = await self._payment_at_psp(payment.payment_id)
         if isinstance(seen, PaymentAtPsp) and seen.status == "succeeded":
-            return Ignored(f"the payment provider was asked, and payment {payment.payment_id!r} has succeeded")
+            return Ignored(
+                f"the payment provider was asked, and payment {payment.payment_id!r} has succeeded"
+            )
         detail = (
-            f"The payment {payment.payment_id!r} of order {order.order_id!r} was recorded as succeeded, and is now reported as "
+            f"The payment {payment.payment_id!r} of order {order.order_id!r} was recorded as "
+            "succeeded, and is now reported as "
             f"failed; the payment provider {_shown(seen)}"
         )
-        await self._commands.orders.record_payment_failure(order.order_id, payment.payment_id, detail, event.source, event.done)
+        await self._commands.orders.record_payment_failure(
+            order.order_id, payment.payment_id, detail, event.source, event.done
+        )
         return DONE
 
     async def _payment_at_psp(self, payment_id: str) -> PaymentAtPsp | Failure | None:
@@ -101,10 +116,12 @@ class HyperswitchPaymentsRefunds:
             return None
 
     async def _order_of(self, payment: PaymentContent) -> str | None:
-        matches = await self._directory.find_order(order_ids=payment.named_orders, payment_ids=[payment.payment_id])
+        matches = await self._directory.find_order(
+            order_ids=payment.named_orders, payment_ids=[payment.payment_id]
+        )
         return _first(payment.payment_id, *matches.by_id, matches.sole_by_payment)
 
-    # --- refunds ----------------------------------------------------------------------------------------------------
+    # --- refunds ----------------------------------------------------------------------------------
 
     async def _refund_succeeded(self, event: StoredEvent) -> WebhookResult:
         report = await self._refund_report(event)
@@ -143,7 +160,8 @@ class HyperswitchPaymentsRefunds:
     async def _success_after_failure(
         self, event: StoredEvent, report: RefundReport, contradiction: Contradiction
     ) -> WebhookResult:
-        """Record the status that the PSP shows. The event is parked while the PSP cannot be asked or has not decided."""
+        """Record the status that the PSP shows. The event is parked while the PSP cannot be asked
+        or has not decided."""
         seen = await self._refund_at_psp(report.name)
         if not isinstance(seen, RefundAtPsp) or seen.status not in ("succeeded", "failed"):
             return _refused(report, contradiction)
@@ -154,8 +172,9 @@ class HyperswitchPaymentsRefunds:
     ) -> WebhookResult:
         """Record the failure, unless the PSP shows the refund as succeeded.
 
-        Banks do refuse days later; but an old event that arrives late must not undo a later correction. The event is parked
-        while the PSP cannot be asked or has not decided, since money that is given back to a seller is gone.
+        Banks do refuse days later; but an old event that arrives late must not undo a later
+        correction. The event is parked while the PSP cannot be asked or has not decided, since
+        money that is given back to a seller is gone.
         """
         seen = await self._refund_at_psp(report.name)
         if isinstance(seen, RefundAtPsp) and seen.status == "succeeded":
@@ -168,7 +187,9 @@ class HyperswitchPaymentsRefunds:
             return _refused(report, refused)
         return DONE
 
-    async def _record_seen(self, event: StoredEvent, report: RefundReport, seen: RefundAtPsp) -> WebhookResult:
+    async def _record_seen(
+        self, event: StoredEvent, report: RefundReport, seen: RefundAtPsp
+    ) -> WebhookResult:
         refunds = self._commands.refunds
         record = refunds.failed if seen.status == "failed" else refunds.succeeded
         try:
@@ -182,15 +203,21 @@ class HyperswitchPaymentsRefunds:
             async with asyncio.timeout(READ_WITHIN):
                 return await self._psp.refund(refund_id) if self._psp is not None else None
         except TimeoutError:
-            return Unknown("timeout", f"The payment provider did not answer within {READ_WITHIN:.0f} s.")
+            return Unknown(
+                "timeout", f"The payment provider did not answer within {READ_WITHIN:.0f} s."
+            )
         except ValueError:  # an id that the PSP cannot have
             return None
 
     async def _refund_report(self, event: StoredEvent) -> RefundReport | Parked:
         refund = content_of(event.body, REFUND_EVENT)
         named = [refund.named_order] if refund.named_order is not None else []
-        matches = await self._directory.find_order(refund_id=refund.refund_id, order_ids=named, payment_ids=[refund.payment_id])
-        order_id = _first(refund.refund_id, matches.by_refund, *matches.by_id, matches.sole_by_payment)
+        matches = await self._directory.find_order(
+            refund_id=refund.refund_id, order_ids=named, payment_ids=[refund.payment_id]
+        )
+        order_id = _first(
+            refund.refund_id, matches.by_refund, *matches.by_id, matches.sole_by_payment
+        )
         if order_id is None:
             return _unknown_order(refund.named_order, refund.payment_id)
         try:
@@ -212,7 +239,9 @@ def _first(subject: str, *found: str | None) -> str | None:
     """Return the first known order. Names that lead to different orders are logged."""
     orders = [order_id for order_id in found if order_id is not None]
     if len(set(orders)) > 1:
-        log.warning("an event names several orders, the first one counts", subject=subject, orders=orders)
+        log.warning(
+            "an event names several orders, the first one counts", subject=subject, orders=orders
+        )
     return orders[0] if orders else None
 
 

@@ -1,4 +1,5 @@
-"""Commands of account events: pause sellers, resume them, retry their transfers, and record their payouts."""
+"""Commands of account events: pause sellers, resume them, retry their transfers, and record their
+payouts."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,19 +21,23 @@ from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.aggregate import SellerTransfer
 
 REVOKED = "it has revoked the platform's access"
-"""Reason of the pause of a seller who has disconnected the account. `resume` compares it with recorded pauses."""
+"""Reason of the pause of a seller who has disconnected the account. `resume` compares it with
+recorded pauses."""
 MOST_BATCHES = 100
-"""Upper limit of batches per event. Transfers beyond it are retried at their own `next_retry_at`."""
+"""Upper limit of batches per event. Transfers beyond it are retried at their own
+`next_retry_at`."""
 
 
 class AccountPauses:
-    """Commands of account events. Every method may be repeated. Facts name the event as their actor."""
+    """Commands of account events. Every method may be repeated. Facts name the event as their
+    actor."""
 
     def __init__(self, handler: CommandHandler, directory: Directory) -> None:
         self._handler, self._directory = handler, directory
 
     async def pause(self, sellers: Sequence[str], account: str, why: str, actor: str) -> None:
-        """Stop the transfers to these sellers. Reversals go on, since money may leave the account at any time.
+        """Stop the transfers to these sellers. Reversals go on, since money may leave the account
+        at any time.
 
         A pause by a person has a scope of its own and stays.
         """
@@ -46,20 +51,32 @@ class AccountPauses:
     async def resume(self, sellers: Sequence[str], account: str, actor: str, *, seen: bool) -> None:
         """End the pauses that events about this account began.
 
-        Unless the account was `seen` at Stripe, a pause for revoked access stays: the event may be older than the revocation.
+        Unless the account was `seen` at Stripe, a pause for revoked access stays: the event may be
+        older than the revocation.
         """
         for scope in map(_scope, sellers):
 
             def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> None:
                 pause = uow.pause(scope)
-                if pause is None or not pause.paused_by_stripe or not pause.reason.startswith(_of(account)):
+                if (
+                    pause is None
+                    or not pause.paused_by_stripe
+                    or not pause.reason.startswith(_of(account))
+                ):
                     return
                 if seen or not pause.reason.endswith(REVOKED):
                     pause.resume(actor, f"{_of(account)}its transfers are active", now)
 
             await self._handler.handle(partial(self._handler.load, pause_stream(scope)), decide)
 
-    async def retry(self, status: TransferStatus, waiting_for: WaitingFor, account: str | None, actor: str, why: str) -> None:
+    async def retry(
+        self,
+        status: TransferStatus,
+        waiting_for: WaitingFor,
+        account: str | None,
+        actor: str,
+        why: str,
+    ) -> None:
         """Make the transfers that wait for `account` or `funds` due now, a batch at a time."""
         after: UUID | None = None
         for _ in range(MOST_BATCHES):
@@ -74,10 +91,17 @@ class AccountPauses:
             await self._handler.handle(partial(self._handler.load, *batch), decide)
             after = batch[-1]
 
-    async def record_payout(self, seen: PayoutObject, account: str, sellers: Sequence[str], event: StoredEvent) -> None:
-        """Record a payout, and close the event with it. Raises ValueError for an unknown status, BadMoney."""
+    async def record_payout(
+        self, seen: PayoutObject, account: str, sellers: Sequence[str], event: StoredEvent
+    ) -> None:
+        """Record a payout, and close the event with it. Raises ValueError for an unknown status,
+        BadMoney."""
         iso_currency = currency(seen.currency)
-        arrival = datetime.fromtimestamp(seen.arrival_date, UTC) if seen.arrival_date is not None else None
+        arrival = (
+            datetime.fromtimestamp(seen.arrival_date, UTC)
+            if seen.arrival_date is not None
+            else None
+        )
 
         def decide(uow: UnitOfWork, now: datetime) -> None:
             payout = uow.payout(account, seen.id)
@@ -93,9 +117,16 @@ class AccountPauses:
                     now=now,
                 )
                 uow.add([payout])
-            payout.report(PayoutStatus(seen.status), seen.failure_message or seen.failure_code, event.source, now)
+            payout.report(
+                PayoutStatus(seen.status),
+                seen.failure_message or seen.failure_code,
+                event.source,
+                now,
+            )
 
-        await self._handler.handle(partial(self._handler.load, payout_stream(account, seen.id)), decide, event.done)
+        await self._handler.handle(
+            partial(self._handler.load, payout_stream(account, seen.id)), decide, event.done
+        )
 
     async def close(self, event: StoredEvent) -> None:
         """Close an event after all its facts are stored."""
@@ -110,8 +141,11 @@ def _of(account: str) -> str:
     return f"account {account}: "
 
 
-def _retry(transfer: SellerTransfer, status: TransferStatus, actor: str, why: str, now: datetime) -> None:
-    """Retry, unless the transfer has moved on since the look-up, or is held back: only a person ends a payment hold."""
+def _retry(
+    transfer: SellerTransfer, status: TransferStatus, actor: str, why: str, now: datetime
+) -> None:
+    """Retry, unless the transfer has moved on since the look-up, or is held back: only a person
+    ends a payment hold."""
     if transfer.status is not status or transfer.held is not None:
         return
     try:

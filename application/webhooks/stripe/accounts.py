@@ -1,6 +1,7 @@
 """Stripe's webhooks about sellers' accounts: their state, their balance and their payouts.
 
-An account can become ready and unready again, and events arrive in any order: the present state is read at Stripe.
+An account can become ready and unready again, and events arrive in any order: the present state is
+read at Stripe.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ class StripeAccounts:
             **dict.fromkeys([f"payout.{name}" for name in payouts], self._payout),
         }
 
-    # --- the account's state ------------------------------------------------------------------------------------------
+    # --- the account's state ----------------------------------------------------------------------
 
     async def _account_updated(self, event: StoredEvent) -> WebhookResult:
         carried = self._carried(event, ACCOUNT)
@@ -52,15 +53,22 @@ class StripeAccounts:
             return await self._apply_state(event, None, None)
         if carried.id != TRANSFERS:
             return Ignored(f"a capability that no transfer needs: {carried.id}")
-        return await self._apply_state(event, carried.account, AccountObject(carried.account, {TRANSFERS: carried.status}))
+        return await self._apply_state(
+            event, carried.account, AccountObject(carried.account, {TRANSFERS: carried.status})
+        )
 
     async def _deauthorized(self, event: StoredEvent) -> WebhookResult:
         return await self._apply_state(event, None, None, REVOKED)
 
     async def _apply_state(
-        self, event: StoredEvent, account: str | None, carried: AccountObject | None, if_closed: str | None = None
+        self,
+        event: StoredEvent,
+        account: str | None,
+        carried: AccountObject | None,
+        if_closed: str | None = None,
     ) -> WebhookResult:
-        """Pause or resume the account's sellers. `if_closed`: the reason of the pause if our key may not read the account."""
+        """Pause or resume the account's sellers. `if_closed`: the reason of the pause if our key
+        may not read the account."""
         account = account or self._objects.envelope(event).of_account
         sellers = await self._directory.sellers_of(account) if account else ()
         if account is None or not sellers:
@@ -72,38 +80,47 @@ class StripeAccounts:
             if not seen:
                 await self._pauses.close(event)
                 return DONE
-            # the event that ends the pause may have been handled between our read and our pause, and would not come again
+            # the event that ends the pause may have been handled between our read and our pause,
+            # and would not come again
             now, seen = await self._state(account, carried, if_closed)
         capability = now.capabilities.get(TRANSFERS) if now is not None else None
         if now is not None and capability == ACTIVE:
             await self._pauses.resume(sellers, account, event.source, seen=seen)
             why = "its account may be paid again"
-            await self._pauses.retry(TransferStatus.FAILED, WaitingFor.ACCOUNT, account, event.source, why)
+            await self._pauses.retry(
+                TransferStatus.FAILED, WaitingFor.ACCOUNT, account, event.source, why
+            )
         elif now is not None and capability not in NOT_ACTIVE:
-            return Ignored(f"the ledger does not know the state {capability!r} of the capability `transfers`")
+            return Ignored(
+                f"the ledger does not know the state {capability!r} of the capability `transfers`"
+            )
         await self._pauses.close(event)
         return DONE
 
     async def _state(
         self, account: str, carried: AccountObject | None, if_closed: str | None
     ) -> tuple[AccountObject | None, bool]:
-        """Return the account as Stripe shows it, and True; the carried one, and False, if our key may not read it.
+        """Return the account as Stripe shows it, and True; the carried one, and False, if our key
+        may not read it.
 
         None instead of an account: the platform has no access. Raises ObjectUnread.
         """
         try:
-            return ACCOUNT.validate_python(await self._objects.read(f"/v1/accounts/{account}")), True
+            return ACCOUNT.validate_python(
+                await self._objects.read(f"/v1/accounts/{account}")
+            ), True
         except ObjectUnread as unread:
             if unread.closed and (carried is not None or if_closed is not None):
                 return carried, False
             raise
 
     def _carried(self, event: StoredEvent, kind: TypeAdapter[T]) -> T | None:
-        """Return the object of a snapshot event; None for a thin one, since the account is read anyway."""
+        """Return the object of a snapshot event; None for a thin one, since the account is read
+        anyway."""
         data = self._objects.envelope(event).data
         return kind.validate_python(data.object) if data is not None else None
 
-    # --- its balance --------------------------------------------------------------------------------------------------
+    # --- its balance ------------------------------------------------------------------------------
 
     async def _balance_available(self, event: StoredEvent) -> WebhookResult:
         account = self._objects.envelope(event).of_account
@@ -115,7 +132,7 @@ class StripeAccounts:
         await self._pauses.close(event)
         return DONE
 
-    # --- its payouts --------------------------------------------------------------------------------------------------
+    # --- its payouts ------------------------------------------------------------------------------
 
     async def _payout(self, event: StoredEvent) -> WebhookResult:
         account = self._objects.envelope(event).of_account
@@ -124,11 +141,15 @@ class StripeAccounts:
             return Ignored(NO_SELLER)
         payout = await self._objects.subject(event, PAYOUT)
         if payout.status not in list(PayoutStatus):
-            return Ignored(f"a payout that is {payout.status!r}: the ledger does not know this status")
+            return Ignored(
+                f"a payout that is {payout.status!r}: the ledger does not know this status"
+            )
         await self._pauses.record_payout(payout, account, sellers, event)
         return DONE
 
 
 def _not_ready(account: AccountObject) -> str:
     disabled = account.requirements.disabled_reason if account.requirements else None
-    return f"its transfers are {account.capabilities[TRANSFERS]}" + (f" ({disabled})" if disabled else "")
+    return f"its transfers are {account.capabilities[TRANSFERS]}" + (
+        f" ({disabled})" if disabled else ""
+    )

@@ -20,7 +20,8 @@ T = TypeVar("T")
 
 
 class ObjectUnread(Exception):
-    """The object could not be read; `result` is the result of its event. `closed`: our API key may not read it."""
+    """The object could not be read; `result` is the result of its event. `closed`: our API key may
+    not read it."""
 
     def __init__(self, result: Later | Parked, *, closed: bool = False) -> None:
         self.result, self.closed = result, closed
@@ -39,13 +40,20 @@ class StripeObjects:
         return EVENT.validate_json(event.body)
 
     async def subject(self, event: StoredEvent, kind: TypeAdapter[T]) -> T:
-        """Return the object of an event. Raises ObjectUnread, and ValidationError for an object of another kind."""
+        """Return the object of an event. Raises ObjectUnread, and ValidationError for an object of
+        another kind."""
         envelope = self.envelope(event)
         if envelope.data is not None:
             return kind.validate_python(envelope.data.object)
         if envelope.related_object is None or not envelope.related_object.url.startswith("/v1/"):
-            raise ObjectUnread(Parked(f"event:{event.event_id}", "the event names no object", WebhookAlarm.UNREADABLE))
-        return kind.validate_python(await self.read(envelope.related_object.url, envelope.of_account))
+            raise ObjectUnread(
+                Parked(
+                    f"event:{event.event_id}", "the event names no object", WebhookAlarm.UNREADABLE
+                )
+            )
+        return kind.validate_python(
+            await self.read(envelope.related_object.url, envelope.of_account)
+        )
 
     async def read(self, path: str, account: str | None = None) -> Object:
         """Return an object as Stripe shows it now. Raises ObjectUnread."""
@@ -53,10 +61,16 @@ class StripeObjects:
             async with asyncio.timeout(READ_WITHIN):
                 return await self._gateway.get_object(path, account)
         except TimeoutError:
-            raise ObjectUnread(Later(f"{path} could not be read within {READ_WITHIN:.0f} s", UNREADABLE_RETRY)) from None
+            raise ObjectUnread(
+                Later(f"{path} could not be read within {READ_WITHIN:.0f} s", UNREADABLE_RETRY)
+            ) from None
         except LookUpFailed as failed:
             closed = failed.signal is ProviderSignal.KEY_REFUSED
-            raise ObjectUnread(Later(f"{path} could not be read: {failed}", UNREADABLE_RETRY), closed=closed) from None
+            raise ObjectUnread(
+                Later(f"{path} could not be read: {failed}", UNREADABLE_RETRY), closed=closed
+            ) from None
         except NotAtStripe as absent:
             reason = f"Stripe does not know {path}: {absent}"
-            raise ObjectUnread(Parked(f"object:{path}", reason, WebhookAlarm.UNREADABLE), closed=True) from None
+            raise ObjectUnread(
+                Parked(f"object:{path}", reason, WebhookAlarm.UNREADABLE), closed=True
+            ) from None

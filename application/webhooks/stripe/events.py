@@ -1,7 +1,7 @@
 """Stripe's webhooks: the members that the ledger reads. All other members are ignored.
 
-A snapshot event carries its object as it was. A thin event (`v1.…`) only names its object, which has to be read at Stripe.
-Statuses are plain strings here, since Stripe may add new ones.
+A snapshot event carries its object as it was. A thin event (`v1.…`) only names its object, which
+has to be read at Stripe. Statuses are plain strings here, since Stripe may add new ones.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,8 @@ class RelatedObject:
 
 @dataclass(frozen=True, slots=True)
 class StripeEvent:
-    """A snapshot or thin event. `account` (thin: `context`) is the connected account of the event; None: the platform."""
+    """A snapshot or thin event. `account` (thin: `context`) is the connected account of the event;
+    None: the platform."""
 
     id: str
     type: str
@@ -86,8 +87,11 @@ class DisputeObject:
 
     @property
     def still_withdrawn(self) -> int:
-        """The amount that the platform has not got back, as far as it is reported in the dispute's own currency."""
-        return -sum(moved.amount for moved in self.balance_transactions if moved.currency == self.currency)
+        """The amount that the platform has not got back, as far as it is reported in the dispute's
+        own currency."""
+        return -sum(
+            moved.amount for moved in self.balance_transactions if moved.currency == self.currency
+        )
 
 
 RefundOrDispute = RefundObject | DisputeObject
@@ -110,7 +114,9 @@ class TransferObject:
         """The transfer as a look-up at Stripe would show it, without its reversals."""
         ours = self.metadata.get("transfer_id")
         currency = self.currency.upper()
-        return TransferAtStripe(self.id, self.amount, self.amount_reversed, currency, self.destination, ours)
+        return TransferAtStripe(
+            self.id, self.amount, self.amount_reversed, currency, self.destination, ours
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,15 @@ class PayoutObject:
 
 
 EVENT = TypeAdapter(StripeEvent)
-REFUND, DISPUTE, TRANSFER = TypeAdapter(RefundObject), TypeAdapter(DisputeObject), TypeAdapter(TransferObject)
-ACCOUNT, CAPABILITY, PAYOUT = TypeAdapter(AccountObject), TypeAdapter(CapabilityObject), TypeAdapter(PayoutObject)
+REFUND, DISPUTE, TRANSFER = (
+    TypeAdapter(RefundObject),
+    TypeAdapter(DisputeObject),
+    TypeAdapter(TransferObject),
+)
+ACCOUNT, CAPABILITY, PAYOUT = (
+    TypeAdapter(AccountObject),
+    TypeAdapter(CapabilityObject),
+    TypeAdapter(PayoutObject),
+)
 
 Object = Mapping[str, object]

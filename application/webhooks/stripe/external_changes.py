@@ -1,7 +1,9 @@
-"""Changes that Stripe shows and no call of ours has reported: the outcome of a lost call, and reversals that others made.
+"""Changes that Stripe shows and no call of ours has reported: the outcome of a lost call, and
+reversals that others made.
 
-The transfer at Stripe is believed as a whole, never the difference in an event. A reversal with our id is the outcome of our
-own call. One without it is attributed to others, and only when no call of ours could have made it.
+The transfer at Stripe is believed as a whole, never the difference in an event. A reversal with our
+id is the outcome of our own call. One without it is attributed to others, and only when no call of
+ours could have made it.
 """
 
 from datetime import datetime
@@ -43,8 +45,11 @@ class ExternalChanges:
         except UnknownId:
             return None
 
-    async def record(self, transfer_id: UUID, seen: TransferAtStripe, done: CommitExtras) -> NotRecorded | None:
-        """Bring the transfer in line with Stripe; with `done` in the same append if that is complete. Raises UnknownId."""
+    async def record(
+        self, transfer_id: UUID, seen: TransferAtStripe, done: CommitExtras
+    ) -> NotRecorded | None:
+        """Bring the transfer in line with Stripe; with `done` in the same append if that is
+        complete. Raises UnknownId."""
 
         def decide(uow: UnitOfWork, now: datetime) -> NotRecorded | None:
             transfer = uow.transfer(transfer_id)
@@ -56,24 +61,45 @@ class ExternalChanges:
             return missing
 
         load = partial(self._handler.load_transfer_with_order, transfer_id)
-        return await self._handler.handle(load, decide, lambda missing: done if missing is None else NO_EXTRAS)
+        return await self._handler.handle(
+            load, decide, lambda missing: done if missing is None else NO_EXTRAS
+        )
 
 
 def _record(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> NotRecorded | None:
     disagreement = _disagreement(transfer, seen)
     if disagreement is not None:
-        keep_evidence(transfer, TRANSFER, seen.stripe_transfer_id, seen.amount, disagreement, None, now)
+        keep_evidence(
+            transfer, TRANSFER, seen.stripe_transfer_id, seen.amount, disagreement, None, now
+        )
         return None
-    if lacks_only_the_id(transfer) and seen.amount == transfer.amount:  # our id was written into its metadata at Stripe
+    if (
+        lacks_only_the_id(transfer) and seen.amount == transfer.amount
+    ):  # our id was written into its metadata at Stripe
         actor = f"stripe:{seen.stripe_transfer_id}"
-        transfer.backfill(seen.stripe_transfer_id, actor, "a webhook of Stripe, by metadata transfer_id", now)
-    transfer_outcome.complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note="told by a webhook of Stripe")
+        transfer.backfill(
+            seen.stripe_transfer_id, actor, "a webhook of Stripe, by metadata transfer_id", now
+        )
+    transfer_outcome.complete(
+        transfer,
+        seen.stripe_transfer_id,
+        seen.amount,
+        None,
+        now,
+        note="told by a webhook of Stripe",
+    )
     if transfer.stripe_transfer_id != seen.stripe_transfer_id:
         return None  # kept as evidence, with an alarm
     for made in reversed(seen.reversals):
         if made.reversal_id in transfer.reversals:
             reversal_outcome.complete_reversal(
-                transfer, made.reversal_id, made.stripe_reversal_id, made.amount, None, now, "told by a webhook of Stripe"
+                transfer,
+                made.reversal_id,
+                made.stripe_reversal_id,
+                made.amount,
+                None,
+                now,
+                "told by a webhook of Stripe",
             )
     if not external_reversals(transfer, seen):
         return NotRecorded.DRIFT if _unexplained(transfer, seen) else None
@@ -81,17 +107,24 @@ def _record(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> 
 
 
 def _disagreement(transfer: SellerTransfer, seen: TransferAtStripe) -> str | None:
-    """Return why the transfer at Stripe, although it names ours, is not the one that the ledger requested."""
+    """Return why the transfer at Stripe, although it names ours, is not the one that the ledger
+    requested."""
     requested = (transfer.destination, transfer.currency)
     if (seen.destination, seen.currency) == requested and seen.amount <= transfer.original:
         return None
     paid = f"{seen.amount} {seen.currency} to {seen.destination}"
     ours = f"{transfer.original} {transfer.currency} to {transfer.destination}"
-    return f"Stripe's {seen.stripe_transfer_id} names this transfer, but pays {paid}, where {ours} was asked."
+    return (
+        f"Stripe's {seen.stripe_transfer_id} names this transfer, but pays {paid}, where {ours} "
+        "was asked."
+    )
 
 
-def _attribute(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> NotRecorded | None:
-    """Record reversals by others, unless an open call of ours could still turn out to have made them."""
+def _attribute(
+    transfer: SellerTransfer, seen: TransferAtStripe, now: datetime
+) -> NotRecorded | None:
+    """Record reversals by others, unless an open call of ours could still turn out to have made
+    them."""
     running = transfer.in_flight
     if running is not None:
         return NotRecorded.OPEN_CALL if transfer.is_open(running) else NotRecorded.BUSY
@@ -100,6 +133,9 @@ def _attribute(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) 
 
 
 def _unexplained(transfer: SellerTransfer, seen: TransferAtStripe) -> bool:
-    """Return whether Stripe shows more reversed than is recorded. Kept evidence has an alarm of its own."""
-    kept = sum(made.amount for made in seen.reversals if made.stripe_reversal_id in transfer.evidence)
+    """Return whether Stripe shows more reversed than is recorded. Kept evidence has an alarm of its
+    own."""
+    kept = sum(
+        made.amount for made in seen.reversals if made.stripe_reversal_id in transfer.evidence
+    )
     return seen.amount_reversed - kept > transfer.amount_reversed

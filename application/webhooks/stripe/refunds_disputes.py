@@ -49,19 +49,37 @@ FUNDS: Mapping[str, DisputeStatus] = {
 class StripeRefundsDisputes:
     """Handlers of refund and dispute events."""
 
-    def __init__(self, commands: Commands, directory: Directory, objects: StripeObjects, policy: DisputePolicy) -> None:
-        self._commands, self._directory, self._objects, self._policy = commands, directory, objects, policy
+    def __init__(
+        self,
+        commands: Commands,
+        directory: Directory,
+        objects: StripeObjects,
+        policy: DisputePolicy,
+    ) -> None:
+        self._commands, self._directory, self._objects, self._policy = (
+            commands,
+            directory,
+            objects,
+            policy,
+        )
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
-        refunds = dict.fromkeys(("refund.created", "refund.updated", "refund.failed", "charge.refund.updated"), self._refund)
+        refunds = dict.fromkeys(
+            ("refund.created", "refund.updated", "refund.failed", "charge.refund.updated"),
+            self._refund,
+        )
         disputes = dict.fromkeys(
-            (*FUNDS, *(f"charge.dispute.{name}" for name in ("created", "updated", "closed"))), self._dispute
+            (*FUNDS, *(f"charge.dispute.{name}" for name in ("created", "updated", "closed"))),
+            self._dispute,
         )
         return {**refunds, **disputes, "charge.refunded": self._charge_refunded}
 
     async def _charge_refunded(self, event: StoredEvent) -> WebhookResult:
-        return Ignored("a hint only: it gives a sum, and refund.created, .updated and .failed report each refund")
+        return Ignored(
+            "a hint only: it gives a sum, and refund.created, .updated and .failed report each "
+            "refund"
+        )
 
     async def _refund(self, event: StoredEvent) -> WebhookResult:
         refund = await self._objects.subject(event, REFUND)
@@ -85,7 +103,9 @@ class StripeRefundsDisputes:
                 stream=matches.refund or refund_stream(refund.id),
             )
             await record(report, event.done)
-        except Contradiction:  # a refund at Stripe may fail after its success, and never the other way round
+        except (
+            Contradiction
+        ):  # a refund at Stripe may fail after its success, and never the other way round
             return Ignored("an old report: the refund has failed since")
         except REFUSALS as refused:
             return result_of(refused, order_id, WebhookAlarm.REFUND_DISAGREES, maybe_foreign=True)
@@ -95,9 +115,14 @@ class StripeRefundsDisputes:
         dispute = await self._objects.subject(event, DISPUTE)
         reported = _statuses(event.event_type.removeprefix(THIN), dispute)
         if not reported:
-            return Ignored(f"a dispute that is {dispute.status!r}: the ledger does not know this status")
+            return Ignored(
+                f"a dispute that is {dispute.status!r}: the ledger does not know this status"
+            )
         if _D.REINSTATED in reported and dispute.still_withdrawn > 0:
-            reason = f"{dispute.still_withdrawn} of dispute {dispute.id} stay withdrawn: a person decides which share sellers get"
+            reason = (
+                f"{dispute.still_withdrawn} of dispute {dispute.id} stay withdrawn: a person "
+                "decides which share sellers get"
+            )
             return Parked(f"dispute:{dispute.id}", reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
         order_id = _paid_order(dispute, await self._find(dispute))
         if isinstance(order_id, Parked):
@@ -132,21 +157,31 @@ def _statuses(event_type: str, dispute: DisputeObject) -> list[DisputeStatus]:
     Funds are withdrawn before a dispute is lost, and come back after it was won.
     """
     by_type, by_status = FUNDS.get(event_type), STATUSES.get(dispute.status or "")
-    return sorted({status for status in (by_type, by_status) if status is not None}, key=RANK.__getitem__)
+    return sorted(
+        {status for status in (by_type, by_status) if status is not None}, key=RANK.__getitem__
+    )
 
 
 def _paid_order(about: RefundOrDispute, matches: OrderMatches) -> str | Parked:
-    """Return the order of a refund or dispute once it is paid: before that, its authority is not known.
+    """Return the order of a refund or dispute once it is paid: before that, its authority is not
+    known.
 
-    The event may be about an order that is not registered yet, or about a payment that is no order of ours.
+    The event may be about an order that is not registered yet, or about a payment that is no order
+    of ours.
     """
     order_id = matches.by_id[0] if matches.by_id else matches.sole_by_payment
     if order_id is None:
         named, payments = _orders_named(about), _payments_named(about)
-        subject = subject_of_order(named[0]) if named else subject_of_payment(payments[0] if payments else about.id)
+        subject = (
+            subject_of_order(named[0])
+            if named
+            else subject_of_payment(payments[0] if payments else about.id)
+        )
         return parked_for(subject, maybe_foreign=True)
     if order_id not in matches.paid:
-        reason = f"order {order_id!r} is not paid yet, so it is not known which provider reports on it"
+        reason = (
+            f"order {order_id!r} is not paid yet, so it is not known which provider reports on it"
+        )
         return Parked(subject_of_order(order_id), reason)
     return order_id
 

@@ -1,4 +1,5 @@
-"""Stripe's webhooks about transfers: the outcome of a call of ours, or a change that others made."""
+"""Stripe's webhooks about transfers: the outcome of a call of ours, or a change that others
+made."""
 
 import asyncio
 from collections.abc import Mapping
@@ -31,18 +32,25 @@ NO_NEWS = "its content is recorded already"
 
 
 class StripeTransfers:
-    """Handlers of transfer events. An event that may be news is never trusted: the whole transfer is read at Stripe."""
+    """Handlers of transfer events. An event that may be news is never trusted: the whole transfer
+    is read at Stripe."""
 
-    def __init__(self, changes: ExternalChanges, directory: Directory, gateway: TransferGateway) -> None:
+    def __init__(
+        self, changes: ExternalChanges, directory: Directory, gateway: TransferGateway
+    ) -> None:
         self._changes, self._directory, self._gateway = changes, directory, gateway
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
-        return dict.fromkeys(("transfer.created", "transfer.updated", "transfer.reversed"), self._transfer)
+        return dict.fromkeys(
+            ("transfer.created", "transfer.updated", "transfer.reversed"), self._transfer
+        )
 
     async def _transfer(self, event: StoredEvent) -> WebhookResult:
         envelope = StripeObjects.envelope(event)
-        carried = TRANSFER.validate_python(envelope.data.object) if envelope.data is not None else None
+        carried = (
+            TRANSFER.validate_python(envelope.data.object) if envelope.data is not None else None
+        )
         if carried is None:
             return await self._thin(event, _id_of_related(envelope))
         ours = await self._ours(carried.at_stripe)
@@ -62,7 +70,9 @@ class StripeTransfers:
         ours = await self._ours(seen)
         return Ignored(FOREIGN) if ours is None else await self._record(event, ours, seen)
 
-    async def _record(self, event: StoredEvent, ours: SellerTransfer, seen: TransferAtStripe) -> WebhookResult:
+    async def _record(
+        self, event: StoredEvent, ours: SellerTransfer, seen: TransferAtStripe
+    ) -> WebhookResult:
         missing = await self._changes.record(ours.id, seen, event.done)
         match missing:
             case None:
@@ -79,7 +89,9 @@ class StripeTransfers:
             async with asyncio.timeout(READ_WITHIN):
                 return await self._gateway.get_transfer(stripe_id)
         except TimeoutError:
-            return Later(f"{stripe_id} could not be read within {READ_WITHIN:.0f} s", UNREADABLE_RETRY)
+            return Later(
+                f"{stripe_id} could not be read within {READ_WITHIN:.0f} s", UNREADABLE_RETRY
+            )
         except LookUpFailed as failed:
             return Later(f"{stripe_id} could not be read: {failed}", UNREADABLE_RETRY)
         except NotAtStripe as absent:
@@ -93,7 +105,8 @@ class StripeTransfers:
 
 
 def _result_without_read(ours: SellerTransfer, carried: TransferObject) -> WebhookResult | None:
-    """Return the result if it can be decided without reading Stripe, else None. Most events only echo our own calls."""
+    """Return the result if it can be decided without reading Stripe, else None. Most events only
+    echo our own calls."""
     if ours.stripe_transfer_id == carried.id and carried.amount_reversed <= ours.amount_reversed:
         return Ignored(NO_NEWS)
     if ours.in_flight is not None and ours.operation is not None and ours.operation.in_call:
@@ -102,8 +115,13 @@ def _result_without_read(ours: SellerTransfer, carried: TransferObject) -> Webho
 
 
 def _id_of_related(envelope: StripeEvent) -> str:
-    """Return the id of the object that a thin event names, or an empty id, which matches no transfer."""
-    return envelope.related_object.url.rpartition("/")[2] if envelope.related_object is not None else ""
+    """Return the id of the object that a thin event names, or an empty id, which matches no
+    transfer."""
+    return (
+        envelope.related_object.url.rpartition("/")[2]
+        if envelope.related_object is not None
+        else ""
+    )
 
 
 def _uuid(name: str | None) -> UUID | None:

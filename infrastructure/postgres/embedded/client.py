@@ -1,9 +1,10 @@
 """Embedded PostgreSQL for the demo, the tests and a first try; production sets DATABASE_URL.
 
-Life time: every process that uses the server holds a shared flock on `<base>/lease`; the kernel drops the flock even on
-kill -9. The supervisor (supervisor.py) is the parent of postgres and waits for the exclusive flock: once it gets that, the
-last user is gone. The supervisor in turn holds a flock on `<base>/keeper.lock`, so that there is at most one supervisor, and
-any process can test whether there is one.
+Life time: every process that uses the server holds a shared flock on `<base>/lease`; the kernel
+drops the flock even on kill -9. The supervisor (supervisor.py) is the parent of postgres and waits
+for the exclusive flock: once it gets that, the last user is gone. The supervisor in turn holds a
+flock on `<base>/keeper.lock`, so that there is at most one supervisor, and any process can test
+whether there is one.
 
     EmbeddedPostgresError
     ├── BinariesMissing      the extra [embedded] is not installed
@@ -29,8 +30,11 @@ from urllib.parse import quote
 import psycopg
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py").resolve()
-PORT = "5432"  # named on both sides, or a PGPORT in the environment would change the name of the socket
-SOCKET_PATH_LIMIT = 80  # sun_path holds 104 bytes on macOS, 108 on Linux; the file's own name takes 18 of them
+# named on both sides, or a PGPORT in the environment would change the name of the socket
+PORT = "5432"
+SOCKET_PATH_LIMIT = (
+    80  # sun_path holds 104 bytes on macOS, 108 on Linux; the file's own name takes 18 of them
+)
 SETTINGS = {
     "port": PORT,
     "listen_addresses": "",
@@ -52,7 +56,8 @@ class BinariesMissing(EmbeddedPostgresError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The embedded PostgreSQL is not installed: run pip install 'transfer-ledger[embedded]', "
+            "The embedded PostgreSQL is not installed: run pip install "
+            "'transfer-ledger[embedded]', "
             "or set DATABASE_URL to a PostgreSQL server of yours."
         )
 
@@ -61,7 +66,9 @@ class DirectoryRefused(EmbeddedPostgresError):
     """The directory cannot be the server's own."""
 
     def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"The embedded PostgreSQL cannot use {path}: {why}; choose or free another directory.")
+        super().__init__(
+            f"The embedded PostgreSQL cannot use {path}: {why}; choose or free another directory."
+        )
         self.path = path
 
 
@@ -70,7 +77,8 @@ class NotStarted(EmbeddedPostgresError):
 
     def __init__(self, base: Path, log: str) -> None:
         super().__init__(
-            f"PostgreSQL did not start in {base}; if nothing in there is needed, delete it and try again. Its log:\n{log}"
+            f"PostgreSQL did not start in {base}; if nothing in there is needed, delete it and "
+            f"try again. Its log:\n{log}"
         )
         self.base = base
 
@@ -83,11 +91,12 @@ class ServerAccount(NamedTuple):
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server in the directory `base`, shared by all processes that name the same directory.
+    """A PostgreSQL server in the directory `base`, shared by all processes that name the same
+    directory.
 
-    `settings` are server parameters; those of the process that starts the server apply to all.
-    As root, and where the server's account cannot enter `base`, a directory in /var/tmp replaces `base`.
-    Raises DirectoryRefused.
+    `settings` are server parameters; those of the process that starts the server apply to all. As
+    root, and where the server's account cannot enter `base`, a directory in /var/tmp replaces
+    `base`. Raises DirectoryRefused.
     """
 
     def __init__(self, base: Path, **settings: str) -> None:
@@ -105,15 +114,18 @@ class EmbeddedPostgres:
         return f"postgresql://postgres@/{name}?host={host}&port={PORT}"
 
     def acquire(self, timeout: float = 60.0) -> str:
-        """Become a user of the server, start it if necessary, and return the URL of the database `postgres`.
+        """Become a user of the server, start it if necessary, and return the URL of the database
+        `postgres`.
 
-        The server lives until `release`, or until this process ends in any way. `timeout` is in seconds.
-        Raises BinariesMissing, NotStarted.
+        The server lives until `release`, or until this process ends in any way. `timeout` is in
+        seconds. Raises BinariesMissing, NotStarted.
         """
         if self._lease is None:
             lease = os.open(self.base / "lease", os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(lease, fcntl.LOCK_SH)  # waits while the supervisor of former users shuts down
+                fcntl.flock(
+                    lease, fcntl.LOCK_SH
+                )  # waits while the supervisor of former users shuts down
                 self._wait_until_it_answers(time.monotonic() + timeout)
             except BaseException:
                 os.close(lease)
@@ -152,9 +164,11 @@ class EmbeddedPostgres:
             os.close(lock)
 
     def _start_supervisor(self, lock: int) -> None:
-        """Start the supervisor, which inherits the locked file: the lock has an owner at every moment."""
+        """Start the supervisor, which inherits the locked file: the lock has an owner at every
+        moment."""
         settings = [f"{name}={value}" for name, value in self._settings.items()]
-        # isolated and without site-packages: it needs the standard library only, and starts in half the time
+        # isolated and without site-packages: it needs the standard library only, and starts in half
+        # the time
         paths = [str(path) for path in (SUPERVISOR, _binaries(), self.base, self._sockets)]
         command = [sys.executable, "-IS", *paths, *settings]
         with (self.base / "keeper.log").open("w") as log:
@@ -165,7 +179,12 @@ class EmbeddedPostgres:
 
     def _end_of_logs(self) -> str:
         logs = [self.base / "keeper.log", self.base / "postgres.log"]
-        lines = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines()[-10:]]
+        lines = [
+            line
+            for log in logs
+            if log.exists()
+            for line in log.read_text(errors="replace").splitlines()[-10:]
+        ]
         return "\n".join(lines)
 
 
@@ -196,7 +215,8 @@ def _server_account() -> ServerAccount | None:
 
 
 def _accessible(base: Path, account: ServerAccount | None) -> Path:
-    """Return `base`, or its replacement where a directory above it (/root, for example) is closed to the server's account."""
+    """Return `base`, or its replacement where a directory above it (/root, for example) is closed
+    to the server's account."""
     base.parent.mkdir(parents=True, exist_ok=True)
     if account is None or all(parent.stat().st_mode & stat.S_IXOTH for parent in base.parents):
         return base
@@ -204,7 +224,8 @@ def _accessible(base: Path, account: ServerAccount | None) -> Path:
 
 
 def _socket_directory(base: Path, account: ServerAccount | None) -> Path:
-    """Return `base`, unless its path is too long for a socket or has a comma, which separates hosts in a URL."""
+    """Return `base`, unless its path is too long for a socket or has a comma, which separates hosts
+    in a URL."""
     if len(os.fsencode(base)) <= SOCKET_PATH_LIMIT and "," not in str(base):
         return base
     return _private_directory(Path(tempfile.gettempdir()).resolve() / _short_name(base), account)
@@ -215,7 +236,8 @@ def _short_name(path: Path) -> str:
 
 
 def _private_directory(path: Path, account: ServerAccount | None) -> Path:
-    """Make `path` private to the server's account (trust authentication relies on that); change nothing above it."""
+    """Make `path` private to the server's account (trust authentication relies on that); change
+    nothing above it."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()

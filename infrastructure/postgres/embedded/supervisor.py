@@ -1,7 +1,9 @@
-"""Supervisor of an embedded postgres: creates the cluster, restarts the server, and ends with its last user.
+"""Supervisor of an embedded postgres: creates the cluster, restarts the server, and ends with its
+last user.
 
-client.py runs this file as a program: supervisor.py BINARIES BASE SOCKETS [NAME=VALUE ...]. Standard library only.
-The supervisor inherits the locked `<base>/keeper.lock` as an open file; its end releases the lock.
+client.py runs this file as a program: supervisor.py BINARIES BASE SOCKETS [NAME=VALUE ...].
+Standard library only. The supervisor inherits the locked `<base>/keeper.lock` as an open file; its
+end releases the lock.
 """
 
 import contextlib
@@ -20,7 +22,9 @@ from typing import IO, NamedTuple
 LEASE_CHECK_SECONDS = 0.1
 SHUTDOWN_SECONDS = 20.0
 SHORT_LIFE_SECONDS = 1.0
-CRASHES_IN_A_ROW = 8  # of servers with a short life; about three seconds, enough for the backends of a killed server to end
+# of servers with a short life; about three seconds, enough for the backends of a killed server to
+# end
+CRASHES_IN_A_ROW = 8
 LOG_LIMIT_BYTES = 10_000_000
 INITDB_OPTIONS = (
     "--username=postgres",
@@ -35,7 +39,8 @@ PR_SET_PDEATHSIG = 1
 
 
 class ServerFiles(NamedTuple):
-    """Paths and settings of one server. Everything in `base` belongs to the account that postgres runs as."""
+    """Paths and settings of one server. Everything in `base` belongs to the account that postgres
+    runs as."""
 
     binaries: Path
     base: Path
@@ -48,7 +53,8 @@ class ServerFiles(NamedTuple):
 
 
 def supervise(server: ServerFiles) -> int:
-    """Run the server until no process holds the lease. Returns the exit code: 0, or 1 if the server keeps crashing."""
+    """Run the server until no process holds the lease. Returns the exit code: 0, or 1 if the server
+    keeps crashing."""
     server = server._replace(binaries=accessible_binaries(server))
     create_cluster(server)
     stop_orphan(server)
@@ -69,7 +75,8 @@ def serve(server: ServerFiles, lease: IO[str], log: IO[bytes]) -> int:
 
 
 def ended_without_users(postgres: subprocess.Popen[bytes], lease: IO[str]) -> bool:
-    """Return True when the last user is gone and the server shut down; False when the server ended by itself."""
+    """Return True when the last user is gone and the server shut down; False when the server ended
+    by itself."""
     try:
         while postgres.poll() is None:
             with contextlib.suppress(BlockingIOError):
@@ -82,7 +89,13 @@ def ended_without_users(postgres: subprocess.Popen[bytes], lease: IO[str]) -> bo
 
 
 def start(server: ServerFiles, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    command: list[str | Path] = [server.binaries / "postgres", "-D", server.cluster, "-k", server.sockets]
+    command: list[str | Path] = [
+        server.binaries / "postgres",
+        "-D",
+        server.cluster,
+        "-k",
+        server.sockets,
+    ]
     command += [part for setting in server.settings for part in ("-c", setting)]
     return run_as_owner(server.base, command, log)
 
@@ -96,18 +109,22 @@ def shut_down(postgres: subprocess.Popen[bytes]) -> None:
             postgres.wait(SHUTDOWN_SECONDS)
 
 
-def run_as_owner(base: Path, command: Sequence[str | Path], log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+def run_as_owner(
+    base: Path, command: Sequence[str | Path], log: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
     """Start `command` as the account that owns `base`: postgres refuses to run as root."""
     owner = base.stat() if os.geteuid() == 0 else None
     return subprocess.Popen(
         command, cwd="/", stdin=subprocess.DEVNULL, stdout=log or subprocess.DEVNULL, stderr=log,
-        user=owner and owner.st_uid, group=owner and owner.st_gid, extra_groups=[] if owner else None,
+        user=owner and owner.st_uid, group=owner and owner.st_gid,
+        extra_groups=[] if owner else None,
         preexec_fn=end_with_parent,
     )  # fmt: skip
 
 
 def end_with_parent() -> None:
-    """Tie postgres to its supervisor. Linux only; elsewhere the next supervisor finds the orphan and stops it."""
+    """Tie postgres to its supervisor. Linux only; elsewhere the next supervisor finds the orphan
+    and stops it."""
     with contextlib.suppress(ImportError, OSError, AttributeError):
         import ctypes  # some builds of Python have no ctypes
 
@@ -115,7 +132,8 @@ def end_with_parent() -> None:
 
 
 def create_cluster(server: ServerFiles) -> None:
-    """Create the cluster, in a temporary directory, so that an interrupted initdb never looks complete."""
+    """Create the cluster, in a temporary directory, so that an interrupted initdb never looks
+    complete."""
     if (server.cluster / "PG_VERSION").exists():
         return
     for remains in server.base.glob("initdb-*"):
@@ -123,7 +141,9 @@ def create_cluster(server: ServerFiles) -> None:
     fresh = Path(tempfile.mkdtemp(prefix="initdb-", dir=server.base)) / "data"
     give_to_owner(server.base, fresh.parent)
     command: list[str | Path] = [server.binaries / "initdb", "-D", fresh, *INITDB_OPTIONS]
-    if code := run_as_owner(server.base, command + ["--no-sync"] * ("fsync=off" in server.settings)).wait():
+    if code := run_as_owner(
+        server.base, command + ["--no-sync"] * ("fsync=off" in server.settings)
+    ).wait():
         sys.exit(f"initdb ended with code {code}")
     fresh.rename(server.cluster)
     fresh.parent.rmdir()
@@ -135,7 +155,8 @@ def give_to_owner(base: Path, path: Path) -> None:
 
 
 def stop_orphan(server: ServerFiles) -> None:
-    """Stop a server whose supervisor was killed: it may still be shutting down, or, on some systems, be running."""
+    """Stop a server whose supervisor was killed: it may still be shutting down, or, on some
+    systems, be running."""
     end = time.monotonic() + SHUTDOWN_SECONDS
     pid = first_line(server.cluster / "postmaster.pid")
     while str(server.cluster) in command_line(pid):
@@ -146,10 +167,12 @@ def stop_orphan(server: ServerFiles) -> None:
 
 
 def forget_reused_pids(server: ServerFiles) -> None:
-    """Replace the recorded pids by our own: after a crash they may belong to a zombie or another program.
+    """Replace the recorded pids by our own: after a crash they may belong to a zombie or another
+    program.
 
-    postgres would wait for such a process for ever, but treats the pid of its own parent as stale. Deleting postmaster.pid
-    instead would delete the key of the shared memory by which postgres notices backends that outlived their server.
+    postgres would wait for such a process for ever, but treats the pid of its own parent as stale.
+    Deleting postmaster.pid instead would delete the key of the shared memory by which postgres
+    notices backends that outlived their server.
     """
     for note in (*server.cluster.glob("postmaster.pid"), *server.sockets.glob(".s.PGSQL.*.lock")):
         _, *rest = note.read_text().split("\n")
@@ -168,13 +191,18 @@ def command_line(pid: str) -> str:
         with contextlib.suppress(OSError):
             return Path("/proc", pid, "cmdline").read_text(errors="replace")
         return ""
-    return subprocess.run(["ps", "-p", pid, "-o", "args="], capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        ["ps", "-p", pid, "-o", "args="], capture_output=True, text=True, check=False
+    ).stdout
 
 
 def accessible_binaries(server: ServerFiles) -> Path:
-    """Return the binaries, or a copy of them in `base` where the owner of `base` cannot reach the installed ones."""
+    """Return the binaries, or a copy of them in `base` where the owner of `base` cannot reach the
+    installed ones."""
     installed = server.binaries
-    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in (installed / "postgres").parents):
+    if os.geteuid() != 0 or all(
+        parent.stat().st_mode & 0o001 for parent in (installed / "postgres").parents
+    ):
         return installed
     package = installed.parent.parent
     copy = server.base / f"binaries-{(installed / 'postgres').stat().st_mtime_ns}"

@@ -1,4 +1,5 @@
-"""Fast decoder of stored facts, for rebuilds of a million facts. The result is the same as that of the library's mapper."""
+"""Fast decoder of stored facts, for rebuilds of a million facts. The result is the same as that of
+the library's mapper."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -15,7 +16,8 @@ _DECODED: dict[str, Callable[[Any], object]] = {
     "uuid_hex": UUID,
     "decimal_str": Decimal,
 }
-"""By the names that the library's transcodings write; `infrastructure.postgres.ledger.new_mapper` registers the same ones."""
+"""By the names that the library's transcodings write; `infrastructure.postgres.ledger.new_mapper`
+registers the same ones."""
 
 _classes: dict[str, type[Fact]] = {}
 
@@ -51,8 +53,11 @@ def _plain(value: Any) -> Any:
 
 
 def _class_of(topic: str) -> type[Fact]:
-    """Find the class among our own facts; never import it: the code that a falsified row names must not run."""
-    _classes.update({vars(kind)["TOPIC"]: kind for kind in _kinds_below(Fact) if "TOPIC" in vars(kind)})
+    """Find the class among our own facts; never import it: the code that a falsified row names must
+    not run."""
+    _classes.update(
+        {vars(kind)["TOPIC"]: kind for kind in _kinds_below(Fact) if "TOPIC" in vars(kind)}
+    )
     if topic not in _classes:
         raise LookupError(f"its topic {topic!r} is unknown")
     return _classes[topic]

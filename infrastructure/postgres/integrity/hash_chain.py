@@ -1,7 +1,9 @@
-"""Hash chain, recomputed outside the database from the same bytes that `ledger_append` hashes (see migration 0006).
+"""Hash chain, recomputed outside the database from the same bytes that `ledger_append` hashes (see
+migration 0006).
 
-Changing, deleting, inserting or moving a stored fact breaks every link after it. Deleting the newest facts leaves a valid,
-shorter chain: the versions of the rows, and seals kept elsewhere, reveal that.
+Changing, deleting, inserting or moving a stored fact breaks every link after it. Deleting the
+newest facts leaves a valid, shorter chain: the versions of the rows, and seals kept elsewhere,
+reveal that.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +23,8 @@ class Break(NamedTuple):
 
 
 def link(before: bytes, fact: RecordedFact) -> bytes:
-    """Compute the link of a fact from the link of the fact before it. Integers are big-endian, lengths are in bytes."""
+    """Compute the link of a fact from the link of the fact before it. Integers are big-endian,
+    lengths are in bytes."""
     topic = fact.topic.encode()
     return sha256(
         before
@@ -35,14 +38,20 @@ def link(before: bytes, fact: RecordedFact) -> bytes:
     ).digest()
 
 
-def breaks(facts: Iterable[RecordedFact], position: int = 0, before: bytes = GENESIS) -> Iterator[Break]:
+def breaks(
+    facts: Iterable[RecordedFact], position: int = 0, before: bytes = GENESIS
+) -> Iterator[Break]:
     """Yield every break in ordered facts after `position`, whose link is `before`.
 
     After a break the stored link counts as valid, so that one falsified fact is one finding.
     """
     for fact in facts:
         if fact.position != position + 1:
-            yield Break(fact.position, f"follows position {position}, so facts in between are missing")
+            yield Break(
+                fact.position, f"follows position {position}, so facts in between are missing"
+            )
         if fact.digest != link(before, fact):
-            yield Break(fact.position, "its link does not follow from its content and the link before it")
+            yield Break(
+                fact.position, "its link does not follow from its content and the link before it"
+            )
         position, before = fact.position, fact.digest

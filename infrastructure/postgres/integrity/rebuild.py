@@ -1,8 +1,10 @@
-"""Rebuild of the read models from the facts: rows that differ are repaired in place, while commands go on.
+"""Rebuild of the read models from the facts: rows that differ are repaired in place, while commands
+go on.
 
-Every append writes the rows of its streams as folds of all their facts, so a row that was right in the snapshot stays right.
-Only the rows that differ are folded again, under the lock of the appends, and written in a short transaction: table,
-indexes, constraints, grants, leases and the plans of all sessions stay unchanged (docs/adr/0010).
+Every append writes the rows of its streams as folds of all their facts, so a row that was right in
+the snapshot stays right. Only the rows that differ are folded again, under the lock of the appends,
+and written in a short transaction: table, indexes, constraints, grants, leases and the plans of all
+sessions stay unchanged (docs/adr/0010).
 """
 
 import time
@@ -49,7 +51,8 @@ class TableResult(NamedTuple):
 
 @dataclass(slots=True)
 class Rebuilt:
-    """The result of a rebuild: the rows that differed, and that are repaired now unless the run was a rehearsal."""
+    """The result of a rebuild: the rows that differed, and that are repaired now unless the run was
+    a rehearsal."""
 
     position: int = 0
     """Of the newest fact in the snapshot; streams with newer facts are as new as their repair."""
@@ -62,14 +65,17 @@ class Rebuilt:
     unreadable: Sequence[UnreadableStream] = ()
 
     def take(self, found: Sequence[RowDifference]) -> None:
-        """Add differences. A row may be found under two streams, the one it has and the right one: the latter says more."""
+        """Add differences. A row may be found under two streams, the one it has and the right one:
+        the latter says more."""
         for difference in found:
             name = (difference.table, difference.key)
             known = self.differences.get(name)
             if known is None:
                 self.counts[difference.table] = self.counts.get(difference.table, 0) + 1
             if len(self.differences) < REPORTED or known is not None:
-                self.differences[name] = difference if known is None or known.expected is None else known
+                self.differences[name] = (
+                    difference if known is None or known.expected is None else known
+                )
 
     @property
     def count(self) -> int:
@@ -77,7 +83,8 @@ class Rebuilt:
 
 
 def rehearse(database_url: str, tables: Sequence[Derived], on_progress: OnProgress) -> Rebuilt:
-    """Find the rows that a rebuild would repair. Changes nothing, locks nothing. Raises psycopg.Error."""
+    """Find the rows that a rebuild would repair. Changes nothing, locks nothing. Raises
+    psycopg.Error."""
     with snapshot(database_url) as seen:
         return compared(seen, tables, on_progress)
 
@@ -92,9 +99,11 @@ def compared(seen: DatabaseSnapshot, tables: Sequence[Derived], on_progress: OnP
 
 
 def rebuild(database_url: str, tables: Sequence[Derived], on_progress: OnProgress) -> Rebuilt:
-    """Make these read models equal to the facts. A killed rebuild leaves nothing half done: run it again.
+    """Make these read models equal to the facts. A killed rebuild leaves nothing half done: run it
+    again.
 
-    Raises RebuildRunning; RepairRefused if PostgreSQL, or the lock of another session, prevents it; psycopg.OperationalError.
+    Raises RebuildRunning; RepairRefused if PostgreSQL, or the lock of another session, prevents it;
+    psycopg.OperationalError.
     """
     with _only_one(database_url) as connection, snapshot(database_url) as seen:
         rebuilt, folded, began = Rebuilt(seen.position), FoldedFacts(), time.monotonic()
@@ -107,19 +116,32 @@ def rebuild(database_url: str, tables: Sequence[Derived], on_progress: OnProgres
 
 def _repaired(repairs: Repairs, step: Step) -> list[RowDifference]:
     found = [(derived, differences) for derived, differences in step.differences if differences]
-    return [repaired for derived, differences in found for repaired in repairs.repair(derived, step.replayed, differences)]
+    return [
+        repaired
+        for derived, differences in found
+        for repaired in repairs.repair(derived, step.replayed, differences)
+    ]
 
 
-def _finished(rebuilt: Rebuilt, folded: FoldedFacts, tables: Sequence[Derived], began: float) -> Rebuilt:
-    rebuilt.facts, rebuilt.unreadable, rebuilt.seconds = folded.facts, folded.unreadable, time.monotonic() - began
+def _finished(
+    rebuilt: Rebuilt, folded: FoldedFacts, tables: Sequence[Derived], began: float
+) -> Rebuilt:
+    rebuilt.facts, rebuilt.unreadable, rebuilt.seconds = (
+        folded.facts,
+        folded.unreadable,
+        time.monotonic() - began,
+    )
     names = [derived.table for derived in tables]
-    rebuilt.tables = {name: TableResult(folded.rows.get(name, 0), folded.digest(name)) for name in names}
+    rebuilt.tables = {
+        name: TableResult(folded.rows.get(name, 0), folded.digest(name)) for name in names
+    }
     return rebuilt
 
 
 @contextmanager
 def _only_one(database_url: str) -> Iterator[Blocking]:
-    """Hold the lock against other rebuilds. The lock ends with the connection, even if the process is killed."""
+    """Hold the lock against other rebuilds. The lock ends with the connection, even if the process
+    is killed."""
     with connect_blocking(database_url) as connection:
         for _ in range(TRIES):
             if connection.execute(ONE_AT_A_TIME).fetchone() == (True,):

@@ -1,4 +1,5 @@
-"""Replay of the facts, stream by stream, to the rows that each stream leads to. Read only; memory stays flat."""
+"""Replay of the facts, stream by stream, to the rows that each stream leads to. Read only; memory
+stays flat."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -57,22 +58,32 @@ class ReplayedStreams:
             self.rows.setdefault(table, []).extend((stream, row) for row in rows)
 
     def encoded(self, table: str) -> bytes:
-        """Encode the rows of one table as the members of a JSON array, once: call this after the last `take`."""
+        """Encode the rows of one table as the members of a JSON array, once: call this after the
+        last `take`."""
         if table not in self._encoded:
             self._encoded[table] = json_encoder.members(row for _, row in self.rows.get(table, ()))
         return self._encoded[table]
 
     def only(self, streams: Collection[UUID]) -> "ReplayedStreams":
         """Return only these streams."""
-        rows = {table: [pair for pair in pairs if pair[0] in streams] for table, pairs in self.rows.items()}
+        rows = {
+            table: [pair for pair in pairs if pair[0] in streams]
+            for table, pairs in self.rows.items()
+        }
         return ReplayedStreams([stream for stream in self.streams if stream in streams], rows)
 
     def replaced(self, newer: "ReplayedStreams") -> "ReplayedStreams":
         """Return the same streams, with those of `newer` in their present state."""
         moved = set(newer.streams) | {one.stream for one in newer.unreadable}
         streams = [stream for stream in self.streams if stream not in moved] + newer.streams
-        kept = {table: [pair for pair in rows if pair[0] not in moved] for table, rows in self.rows.items()}
-        tables = {table: kept.get(table, []) + newer.rows.get(table, []) for table in kept.keys() | newer.rows.keys()}
+        kept = {
+            table: [pair for pair in rows if pair[0] not in moved]
+            for table, rows in self.rows.items()
+        }
+        tables = {
+            table: kept.get(table, []) + newer.rows.get(table, [])
+            for table in kept.keys() | newer.rows.keys()
+        }
         return ReplayedStreams(streams, tables, newer.unreadable, newer.facts)
 
 
@@ -108,7 +119,9 @@ def moved(connection: Blocking, streams: Sequence[UUID], position: int) -> list[
         return cursor.fetchall()
 
 
-def _read(connection: Blocking, after: tuple[UUID, int], position: int, limit: int) -> list[StoredRow]:
+def _read(
+    connection: Blocking, after: tuple[UUID, int], position: int, limit: int
+) -> list[StoredRow]:
     values = {"stream": after[0], "version": after[1], "position": position, "limit": limit}
     with connection.cursor(binary=True) as cursor:
         cursor.execute(SQL["streams"], values)
@@ -118,14 +131,18 @@ def _read(connection: Blocking, after: tuple[UUID, int], position: int, limit: i
 def _length_of_whole_streams(begun: Sequence[StoredRow]) -> int:
     """Count the facts without the last stream, which may go on in the next chunk."""
     last = begun[-1][0]
-    return next((index + 1 for index in range(len(begun) - 2, -1, -1) if begun[index][0] != last), 0)
+    return next(
+        (index + 1 for index in range(len(begun) - 2, -1, -1) if begun[index][0] != last), 0
+    )
 
 
 def _led_to(stream: UUID, stored: Sequence[StoredRow]) -> Rows | UnreadableStream:
     facts: list[Fact] = []
     for expected, (_, version, topic, state, position) in enumerate(stored, start=1):
         if version != expected:
-            return UnreadableStream(stream, position, f"version {version} follows version {expected - 1}")
+            return UnreadableStream(
+                stream, position, f"version {version} follows version {expected - 1}"
+            )
         try:
             facts.append(decoded(stream, version, topic, state))
         except Undecodable as error:
@@ -133,4 +150,6 @@ def _led_to(stream: UUID, stored: Sequence[StoredRow]) -> Rows | UnreadableStrea
     try:
         return rows_of(facts)
     except Exception as error:  # facts that were falsified can break a fold in any way
-        return UnreadableStream(stream, stored[-1][4], f"its facts cannot be folded: {type(error).__name__}: {error}")
+        return UnreadableStream(
+            stream, stored[-1][4], f"its facts cannot be folded: {type(error).__name__}: {error}"
+        )

@@ -1,7 +1,8 @@
-"""Differences between expected and stored rows, compared by PostgreSQL itself, column by column, as text.
+"""Differences between expected and stored rows, compared by PostgreSQL itself, column by column, as
+text.
 
-As text, because a reader of the table sees text: as jsonb 900 and 900.0 are equal. The expected rows are passed as the JSON
-that `ledger_append` takes, so that the same code parses both sides.
+As text, because a reader of the table sees text: as jsonb 900 and 900.0 are equal. The expected
+rows are passed as the JSON that `ledger_append` takes, so that the same code parses both sides.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,8 @@ Cells = Mapping[str, str | None]
 
 
 class RowDifference(NamedTuple):
-    """One row that differs from its facts. `expected` None: no facts lead to the row; `kept` None: the row is missing."""
+    """One row that differs from its facts. `expected` None: no facts lead to the row; `kept` None:
+    the row is missing."""
 
     table: str
     key: tuple[str, ...]
@@ -67,7 +69,11 @@ class RowDifference(NamedTuple):
         """Return the columns that differ: name → (stored, expected)."""
         kept, expected = self.kept or {}, self.expected or {}
         names = self.kept if self.kept is not None else expected
-        return {name: (kept.get(name), expected.get(name)) for name in names if kept.get(name) != expected.get(name)}
+        return {
+            name: (kept.get(name), expected.get(name))
+            for name in names
+            if kept.get(name) != expected.get(name)
+        }
 
     @property
     def sentence(self) -> str:
@@ -76,10 +82,15 @@ class RowDifference(NamedTuple):
             return "the row is missing"
         if self.expected is None:
             return f"no facts lead to this row: {dict(self.kept)}"
-        return "; ".join(f"{name} is {kept!r}, its facts say {expected!r}" for name, (kept, expected) in self.columns.items())
+        return "; ".join(
+            f"{name} is {kept!r}, its facts say {expected!r}"
+            for name, (kept, expected) in self.columns.items()
+        )
 
 
-def compare(connection: Blocking, derived: Derived, replayed: ReplayedStreams) -> list[RowDifference]:
+def compare(
+    connection: Blocking, derived: Derived, replayed: ReplayedStreams
+) -> list[RowDifference]:
     """Find every row of these streams that differs from its facts, is missing, or has no facts."""
     rows = json_encoder.array([replayed.encoded(derived.table)])
     values = {"rows": json_encoder.parameter(rows), "streams": replayed.streams}
@@ -89,19 +100,33 @@ def compare(connection: Blocking, derived: Derived, replayed: ReplayedStreams) -
 
 def strangers(connection: Blocking, derived: Derived) -> list[RowDifference]:
     """Find the rows whose stream has no facts at all."""
-    return [_difference(derived, *row) for row in connection.execute(_composed(STRANGERS, derived, "kind = any({kinds})"))]
+    return [
+        _difference(derived, *row)
+        for row in connection.execute(_composed(STRANGERS, derived, "kind = any({kinds})"))
+    ]
 
 
 def _difference(
-    derived: Derived, key: Sequence[str], expected: Sequence[str | None] | None, kept: Sequence[str | None] | None
+    derived: Derived,
+    key: Sequence[str],
+    expected: Sequence[str | None] | None,
+    kept: Sequence[str | None] | None,
 ) -> RowDifference:
-    named = [None if cells is None else dict(zip(derived.columns, cells, strict=True)) for cells in (expected, kept)]
+    named = [
+        None if cells is None else dict(zip(derived.columns, cells, strict=True))
+        for cells in (expected, kept)
+    ]
     return RowDifference(derived.table, tuple(key), *named)
 
 
 def streams_of(derived: Derived, found: Sequence[RowDifference]) -> set[UUID]:
     """Return every stream that these rows have, or should have."""
-    named = {cells[derived.stream] for difference in found for cells in (difference.expected, difference.kept) if cells}
+    named = {
+        cells[derived.stream]
+        for difference in found
+        for cells in (difference.expected, difference.kept)
+        if cells
+    }
     return {UUID(name) for name in named if name is not None and _is_uuid(name)}
 
 
@@ -115,12 +140,18 @@ def _is_uuid(name: str) -> bool:
 @cache
 def _composed(query: LiteralString, derived: Derived, scope: LiteralString) -> Composed:
     stream = Identifier(derived.stream)
-    within = SQL(scope).format(kinds=Literal(list(derived.kinds)), stream=stream) if derived.kinds else SQL("true")
+    within = (
+        SQL(scope).format(kinds=Literal(list(derived.kinds)), stream=stream)
+        if derived.kinds
+        else SQL("true")
+    )
     return SQL(query).format(
         table=Identifier(derived.table),
         stream=stream,
         stream_type=SQL(derived.stream_type),
-        stream_uuid=SQL(TEXT_TO_UUID).format(stream=stream) if derived.stream_type == "text" else stream,
+        stream_uuid=SQL(TEXT_TO_UUID).format(stream=stream)
+        if derived.stream_type == "text"
+        else stream,
         scope=within,
         key=SQL(", ").join(map(Identifier, derived.key)),
         key_texts=SQL(", ").join(SQL("{}::text").format(Identifier(name)) for name in derived.key),

@@ -1,7 +1,9 @@
-"""Seals: the head of the hash chain at one moment, kept out of reach of anybody who can write to the database.
+"""Seals: the head of the hash chain at one moment, kept out of reach of anybody who can write to
+the database.
 
-The chain alone proves that no fact in the middle was changed. An attacker with all privileges can also delete the newest
-facts, or rewrite the whole chain: a head that was recorded elsewhere reveals both.
+The chain alone proves that no fact in the middle was changed. An attacker with all privileges can
+also delete the newest facts, or rewrite the whole chain: a head that was recorded elsewhere reveals
+both.
 """
 
 import hashlib
@@ -35,7 +37,10 @@ class Seal(NamedTuple):
 
     def to_json(self) -> bytes:
         """Encode the seal for a file."""
-        return orjson.dumps({"format": FORMAT, **self._asdict()}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(
+            {"format": FORMAT, **self._asdict()},
+            option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+        )
 
     def signed(self, key: bytes) -> "Seal":
         """Return the same seal, signed."""
@@ -44,10 +49,14 @@ class Seal(NamedTuple):
     def is_signed_with(self, key: bytes) -> bool:
         """Return True if the signature was made with this key over exactly this content."""
         signature = hmac.new(key, self._content(), hashlib.sha256).hexdigest()
-        return self.signature is not None and hmac.compare_digest(signature.encode(), self.signature.encode())
+        return self.signature is not None and hmac.compare_digest(
+            signature.encode(), self.signature.encode()
+        )
 
     def _content(self) -> bytes:
-        return orjson.dumps({"format": FORMAT, **self._asdict(), "signature": None}, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(
+            {"format": FORMAT, **self._asdict(), "signature": None}, option=orjson.OPT_SORT_KEYS
+        )
 
 
 def seal(connection: Blocking) -> Seal:
@@ -59,7 +68,8 @@ def seal(connection: Blocking) -> Seal:
 
 
 def bound(connection: Blocking) -> tuple[str | None, str | None, str | None]:
-    """Return mode, account and instant of the database's binding; all None before the first start."""
+    """Return mode, account and instant of the database's binding; all None before the first
+    start."""
     row = connection.execute(queries("bound_account")["binding"]).fetchone()
     return (row[0], row[1], row[2].isoformat()) if row else (None, None, None)
 
@@ -69,18 +79,31 @@ def read_seal(content: bytes) -> Seal:
     try:
         members: dict[str, Any] = orjson.loads(content)
         if members.pop("format") != FORMAT:
-            raise InvalidSeal(f"The format of the seal is not {FORMAT!r}; expected a file that `transfer-ledger seal` wrote.")
+            raise InvalidSeal(
+                f"The format of the seal is not {FORMAT!r}; expected a file that "
+                "`transfer-ledger seal` wrote."
+            )
         found = Seal(**members)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidSeal(
-            f"The file is no seal of this ledger ({error}); expected a file that `transfer-ledger seal` wrote."
+            f"The file is no seal of this ledger ({error}); expected a file that "
+            "`transfer-ledger seal` wrote."
         ) from error
     texts = (found.sealed_at, found.mode, found.account, found.bound_at, found.signature)
     typed = (
-        isinstance(found.position, int) and found.position > 0 and all(text is None or isinstance(text, str) for text in texts)
+        isinstance(found.position, int)
+        and found.position > 0
+        and all(text is None or isinstance(text, str) for text in texts)
     )
-    if not typed or not isinstance(found.digest, str) or len(found.digest) != 2 * hashlib.sha256().digest_size:
-        raise InvalidSeal("The position or digest of the seal is invalid; expected a file that `transfer-ledger seal` wrote.")
+    if (
+        not typed
+        or not isinstance(found.digest, str)
+        or len(found.digest) != 2 * hashlib.sha256().digest_size
+    ):
+        raise InvalidSeal(
+            "The position or digest of the seal is invalid; expected a file that "
+            "`transfer-ledger seal` wrote."
+        )
     return found
 
 
@@ -89,6 +112,7 @@ def read_key(content: bytes) -> bytes:
     key = content.strip()
     if len(key) < SHORTEST_KEY:
         raise InvalidSeal(
-            f"The key is {len(key)} bytes long; expected at least {SHORTEST_KEY}, for example that of `openssl rand -hex 32`."
+            f"The key is {len(key)} bytes long; expected at least {SHORTEST_KEY}, for example "
+            "that of `openssl rand -hex 32`."
         )
     return key

@@ -1,6 +1,8 @@
-"""One snapshot of the whole database, in which every stream is folded and every row is compared. Changes nothing.
+"""One snapshot of the whole database, in which every stream is folded and every row is compared.
+Changes nothing.
 
-Facts and rows are read in the same snapshot, so commands may go on: the snapshot has neither their facts nor their rows.
+Facts and rows are read in the same snapshot, so commands may go on: the snapshot has neither their
+facts nor their rows.
 """
 
 import gc
@@ -64,15 +66,21 @@ class FoldedFacts:
             self._digests.setdefault(table, hashlib.sha256()).update(encoded and encoded + b",")
 
     def digest(self, table: str) -> str:
-        """Return the SHA-256 of all rows that facts lead to, in the order of their streams: equal facts, equal digest."""
-        return self._digests[table].hexdigest() if table in self._digests else hashlib.sha256().hexdigest()
+        """Return the SHA-256 of all rows that facts lead to, in the order of their streams: equal
+        facts, equal digest."""
+        return (
+            self._digests[table].hexdigest()
+            if table in self._digests
+            else hashlib.sha256().hexdigest()
+        )
 
 
 @contextmanager
 def snapshot(database_url: str) -> Iterator[DatabaseSnapshot]:
     """Open a snapshot.
 
-    Raises psycopg.OperationalError, and psycopg.errors.UndefinedTable if the database was never migrated.
+    Raises psycopg.OperationalError, and psycopg.errors.UndefinedTable if the database was never
+    migrated.
     """
     with connect_blocking(database_url, PATIENCE) as connection:
         prefer_indexes(connection)
@@ -83,12 +91,15 @@ def snapshot(database_url: str) -> Iterator[DatabaseSnapshot]:
 
 
 def prefer_indexes(connection: Blocking) -> None:
-    """Make index look-ups of all plans: early plans know little of the tables, and must be right for a million rows too."""
+    """Make index look-ups of all plans: early plans know little of the tables, and must be right
+    for a million rows too."""
     for setting in ("jit = off", "enable_seqscan = off", "plan_cache_mode = force_custom_plan"):
         connection.execute(f"set {setting}".encode())
 
 
-def walk(seen: DatabaseSnapshot, tables: Sequence[Derived], folded: FoldedFacts, on_progress: OnProgress) -> Iterator[Step]:
+def walk(
+    seen: DatabaseSnapshot, tables: Sequence[Derived], folded: FoldedFacts, on_progress: OnProgress
+) -> Iterator[Step]:
     """Walk through every stream, some at a time.
 
     While these are folded, PostgreSQL compares the rows of the last ones and reads the next ones.
@@ -114,7 +125,8 @@ def walk(seen: DatabaseSnapshot, tables: Sequence[Derived], folded: FoldedFacts,
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Switch off the cyclic collector: folding makes millions of small objects without cycles, and is a fifth faster so."""
+    """Switch off the cyclic collector: folding makes millions of small objects without cycles, and
+    is a fifth faster so."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -124,7 +136,9 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _compare(connection: Blocking, tables: Sequence[Derived], streams: ReplayedStreams) -> TableDifferences:
+def _compare(
+    connection: Blocking, tables: Sequence[Derived], streams: ReplayedStreams
+) -> TableDifferences:
     return [(derived, compare(connection, derived, streams)) for derived in tables]
 
 

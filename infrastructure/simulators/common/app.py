@@ -1,4 +1,5 @@
-"""A simulator as one Starlette application: the provider's API, and `/_sim/*` to control the simulator."""
+"""A simulator as one Starlette application: the provider's API, and `/_sim/*` to control the
+simulator."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,7 +24,8 @@ def simulator_app(
     exchange: type[Exchange[World, Operation]],
     controls: Sequence[ControlRoute[World]],
 ) -> Starlette:
-    """Build the application. `app.state.world` is its state, for tests that run in the same process."""
+    """Build the application. `app.state.world` is its state, for tests that run in the same
+    process."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -32,22 +34,33 @@ def simulator_app(
         await world.close()
 
     def refuse(request: Request, failure: Exception) -> Response:
-        name = "unknown_method" if cast(HTTPException, failure).status_code == 405 else "unknown_url"
+        name = (
+            "unknown_method" if cast(HTTPException, failure).status_code == 405 else "unknown_url"
+        )
         unrouted = world.new_request("none", request.method, request.url.path)
-        refused = world.refused(Refusal(name, method=request.method, path=unrouted.path), unrouted, stored=False)
+        refused = world.refused(
+            Refusal(name, method=request.method, path=unrouted.path), unrouted, stored=False
+        )
         world.remember(unrouted, "answered", refused)
         headers = {**world.headers(unrouted), **refused.headers}
         return Response(refused.body, refused.status, headers, media_type="application/json")
 
-    routes = [Route(one.path, _Endpoint(world, one, exchange), methods=[one.method]) for one in operations]
-    app = Starlette(routes=[*routes, *routes_of(world, controls)], lifespan=lifespan, exception_handlers={HTTPException: refuse})
+    routes = [
+        Route(one.path, _Endpoint(world, one, exchange), methods=[one.method]) for one in operations
+    ]
+    app = Starlette(
+        routes=[*routes, *routes_of(world, controls)],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: refuse},
+    )
     app.router.redirect_slashes = False
     app.state.world = world
     return app
 
 
 class _Endpoint:
-    """One operation as an ASGI application: without Request and Response objects on the hot path."""
+    """One operation as an ASGI application: without Request and Response objects on the hot
+    path."""
 
     def __init__(self, world: Any, operation: Any, exchange: type[Exchange[Any, Any]]) -> None:
         self._world = world
@@ -55,4 +68,6 @@ class _Endpoint:
         self._exchange = exchange
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._exchange(self._world, self._operation, scope, Connection(scope, receive, send)).run()
+        await self._exchange(
+            self._world, self._operation, scope, Connection(scope, receive, send)
+        ).run()

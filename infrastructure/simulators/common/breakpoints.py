@@ -1,4 +1,5 @@
-"""Breakpoints at which requests stop until a test releases them: the basis of every kill -9 test."""
+"""Breakpoints at which requests stop until a test releases them: the basis of every kill -9
+test."""
 
 import asyncio
 import contextlib
@@ -52,20 +53,32 @@ class Breakpoints:
         self._closed = asyncio.Event()
 
     async def stop(
-        self, request: ApiRequest, point: Point, connection: Connection, seconds: float | None = None, patient: bool = False
+        self,
+        request: ApiRequest,
+        point: Point,
+        connection: Connection,
+        seconds: float | None = None,
+        patient: bool = False,
     ) -> ReleaseReason:
-        """Stop the request until its release. A `patient` stop outlives the client; others end when the client disconnects."""
+        """Stop the request until its release. A `patient` stop outlives the client; others end when
+        the client disconnects."""
         with self._listed(request, point) as stopped:
             waits: Waits = {asyncio.ensure_future(stopped.released.wait()): ReleaseReason.RELEASED}
             if not patient:
                 waits[asyncio.ensure_future(connection.gone())] = ReleaseReason.CLIENT_GONE
             try:
-                done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(
+                    waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                )
             finally:
                 for wait in waits:
                     wait.cancel()
                 await asyncio.gather(*waits, return_exceptions=True)
-        return min((waits[wait] for wait in done), key=list(ReleaseReason).index, default=ReleaseReason.EXPIRED)
+        return min(
+            (waits[wait] for wait in done),
+            key=list(ReleaseReason).index,
+            default=ReleaseReason.EXPIRED,
+        )
 
     @contextmanager
     def _listed(self, request: ApiRequest, point: Point) -> Iterator[StoppedRequest]:
@@ -85,10 +98,15 @@ class Breakpoints:
         self._changed = asyncio.Event()
 
     def stopped(self, operation: str = "*") -> list[StoppedRequest]:
-        return [stopped for stopped in self._stopped.values() if fnmatchcase(stopped.request.operation, operation)]
+        return [
+            stopped
+            for stopped in self._stopped.values()
+            if fnmatchcase(stopped.request.operation, operation)
+        ]
 
     async def wait_until_stopped(self, operation: str, requests: int) -> list[StoppedRequest]:
-        """Wait until that many requests of the operation are stopped, or the simulator shuts down."""
+        """Wait until that many requests of the operation are stopped, or the simulator shuts
+        down."""
         while len(self.stopped(operation)) < requests and not self._closed.is_set():
             await self._changed.wait()
         return self.stopped(operation)

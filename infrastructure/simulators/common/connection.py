@@ -15,7 +15,8 @@ BODY_AT_MOST = 1_000_000
 DRIPS = 20
 """Parts in which a slow answer is sent."""
 TRANSPORT = "simulator.transport"
-"""Member of the scope's state with the socket's transport: ASGI itself has no way to reset a connection."""
+"""Member of the scope's state with the socket's transport: ASGI itself has no way to reset a
+connection."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -50,7 +51,8 @@ class Connection:
         await self._send({"type": "http.response.body", "body": answer.body})
 
     async def answer_half_the_bytes(self, answer: Answer) -> None:
-        """Promise the whole body in the header, and close the connection in the middle of the body."""
+        """Promise the whole body in the header, and close the connection in the middle of the
+        body."""
         await self._start(answer, len(answer.body))
         half = answer.body[: len(answer.body) // 2]
         await self._send({"type": "http.response.body", "body": half, "more_body": True})
@@ -70,20 +72,27 @@ class Connection:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def end(self, reset: bool) -> None:
-        """Close the connection, with a TCP reset if asked, and wait until the server has noticed."""
+        """Close the connection, with a TCP reset if asked, and wait until the server has
+        noticed."""
         transport = self._open_transport()
-        if reset and not transport.is_closing():  # after a disconnect of the client there is no socket
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        if (
+            reset and not transport.is_closing()
+        ):  # after a disconnect of the client there is no socket
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+            )
             transport.abort()
         else:
             transport.close()
         await self.gone()
 
     def _open_transport(self) -> asyncio.Transport:
-        """Return the socket's transport. Raises ConnectionResetError in process, where there is no connection to cut."""
+        """Return the socket's transport. Raises ConnectionResetError in process, where there is no
+        connection to cut."""
         if self._transport is None:
             raise ConnectionResetError(
-                "this fault needs a real connection, but the app runs in process: start it with serve_simulator"
+                "this fault needs a real connection, but the app runs in process: start it with "
+                "serve_simulator"
             )
         return self._transport
 
@@ -91,9 +100,16 @@ class Connection:
         headers: list[tuple[bytes, bytes]] = [
             (b"content-type", answer.content_type.encode()),
             (b"content-length", str(length).encode()),
-            *((name.lower().encode(), value.encode("latin-1", "replace")) for name, value in answer.headers.items()),
+            *(
+                (name.lower().encode(), value.encode("latin-1", "replace"))
+                for name, value in answer.headers.items()
+            ),
         ]
-        start: dict[str, Any] = {"type": "http.response.start", "status": answer.status, "headers": headers}
+        start: dict[str, Any] = {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": headers,
+        }
         await self._send(start)
 
 

@@ -12,7 +12,8 @@ POLL_MARGIN = 10.0
 
 
 class ControlClient:
-    """Every method is one request; each raises `ControlRefused` with the simulator's message when it declines."""
+    """Every method is one request; each raises `ControlRefused` with the simulator's message when
+    it declines."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -22,7 +23,10 @@ class ControlClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.aclose()
 
@@ -32,7 +36,7 @@ class ControlClient:
     async def advance_clock(self, seconds: float) -> float:
         return float((await self._post("clock", {"seconds": seconds}))["now"])
 
-    # --- faults -------------------------------------------------------------------------------------------------------
+    # --- faults -----------------------------------------------------------------------------------
 
     async def fault(
         self,
@@ -48,7 +52,8 @@ class ControlClient:
         seed: int = 1,
         **action: Any,
     ) -> str:
-        """Arm a fault and return its id. `action` holds the settings of its kind (see `fault_actions.py`)."""
+        """Arm a fault and return its id. `action` holds the settings of its kind (see
+        `fault_actions.py`)."""
         match = {
             "operation": operation,
             "key": key,
@@ -59,19 +64,30 @@ class ControlClient:
             "probability": probability,
             "seed": seed,
         }
-        return str((await self._post("faults", {"match": match, "action": {"kind": kind, **action}}))["id"])
+        return str(
+            (await self._post("faults", {"match": match, "action": {"kind": kind, **action}}))["id"]
+        )
 
-    async def hold(self, operation: str = "*", point: str = "before_commit", times: int = 1, **settings: Any) -> str:
-        """Stop the next request (or `times` requests) at the point until `release`. `on_disconnect`: abandon, execute or wait."""
+    async def hold(
+        self, operation: str = "*", point: str = "before_commit", times: int = 1, **settings: Any
+    ) -> str:
+        """Stop the next request (or `times` requests) at the point until `release`.
+        `on_disconnect`: abandon, execute or wait."""
         return await self.fault("hold", operation, times=times, point=point, **settings)
 
-    async def wait_until_held(self, operation: str = "*", count: int = 1, timeout: float = 30.0) -> list[Json]:
-        """Return the stopped requests. Raises TimeoutError when there are fewer than `count` after `timeout` seconds."""
+    async def wait_until_held(
+        self, operation: str = "*", count: int = 1, timeout: float = 30.0
+    ) -> list[Json]:
+        """Return the stopped requests. Raises TimeoutError when there are fewer than `count` after
+        `timeout` seconds."""
         query: dict[str, str | float] = {"operation": operation, "count": count, "timeout": timeout}
         answer = await self._http.get("/_sim/waiting", params=query, timeout=timeout + POLL_MARGIN)
         held: list[Json] = checked(answer)["data"]
         if len(held) < count:
-            raise TimeoutError(f"{len(held)} requests of {operation} were stopped after {timeout} s, expected {count}")
+            raise TimeoutError(
+                f"{len(held)} requests of {operation} were stopped after {timeout} s, expected "
+                f"{count}"
+            )
         return held
 
     async def held(self, operation: str = "*") -> list[Json]:
@@ -96,27 +112,38 @@ class ControlClient:
     async def restore_wording(self) -> None:
         checked(await self._http.delete("/_sim/wording"))
 
-    # --- deliveries ---------------------------------------------------------------------------------------------------
+    # --- deliveries -------------------------------------------------------------------------------
 
     async def deliveries(self) -> list[Json]:
         return await self._list("deliveries")
 
     async def flush_webhooks(self, shuffle_seed: int | None = None, types: str = "*") -> int:
-        """Send the queued deliveries (of the types, a glob), due or not, paused or not; optionally in a random order."""
-        return int((await self._post("deliveries/flush", {"shuffle_seed": shuffle_seed, "types": types}))["flushed"])
+        """Send the queued deliveries (of the types, a glob), due or not, paused or not; optionally
+        in a random order."""
+        return int(
+            (await self._post("deliveries/flush", {"shuffle_seed": shuffle_seed, "types": types}))[
+                "flushed"
+            ]
+        )
 
     async def webhooks_quiet(self, timeout: float = 30.0) -> None:
         """Wait until nothing is queued or under way, retries included. Raises TimeoutError."""
-        answer = await self._http.get("/_sim/deliveries/quiet", params={"timeout": timeout}, timeout=timeout + POLL_MARGIN)
+        answer = await self._http.get(
+            "/_sim/deliveries/quiet", params={"timeout": timeout}, timeout=timeout + POLL_MARGIN
+        )
         state = checked(answer)
         if not state["quiet"]:
-            raise TimeoutError(f"{state['outstanding']} deliveries were still outstanding after {timeout} s")
+            raise TimeoutError(
+                f"{state['outstanding']} deliveries were still outstanding after {timeout} s"
+            )
 
-    # --- the simulator's state -----------------------------------------------------------------------------------------------
+    # --- the simulator's state --------------------------------------------------------------------
 
     async def requests(self, operation: str = "*", key: str | None = None) -> list[Json]:
         """Return the request log, oldest first."""
-        return await self._list("requests", operation=operation, **({} if key is None else {"key": key}))
+        return await self._list(
+            "requests", operation=operation, **({} if key is None else {"key": key})
+        )
 
     async def ledger(self) -> Json:
         """Return every object that the provider has."""

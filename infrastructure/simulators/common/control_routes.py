@@ -1,4 +1,5 @@
-"""The `/_sim/*` routes that all simulators share: faults, wording, deliveries, clock, request log, reset."""
+"""The `/_sim/*` routes that all simulators share: faults, wording, deliveries, clock, request log,
+reset."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +29,10 @@ POLL_AT_MOST = 300.0
 
 def routes_of(world: World, controls: Sequence[ControlRoute[World]]) -> list[Route]:
     shared = [Route(path, _endpoint(world, act), methods=[method]) for method, path, act in SHARED]
-    return [*shared, *(Route(path, _endpoint(world, act), methods=[method]) for method, path, act in controls)]
+    return [
+        *shared,
+        *(Route(path, _endpoint(world, act), methods=[method]) for method, path, act in controls),
+    ]
 
 
 def _endpoint(world: World, act: Act[World]) -> Callable[[Request], Awaitable[Response]]:
@@ -50,9 +54,12 @@ def _endpoint(world: World, act: Act[World]) -> Callable[[Request], Awaitable[Re
 
 
 async def _body(request: Request) -> Body:
-    """Read the body. Raises ValueError for anything but an object, and for web pages: no browser may move even toy money."""
+    """Read the body. Raises ValueError for anything but an object, and for web pages: no browser
+    may move even toy money."""
     if "origin" in request.headers:
-        raise ValueError("the request comes from a web page, but only programs may control the simulator")
+        raise ValueError(
+            "the request comes from a web page, but only programs may control the simulator"
+        )
     raw = await request.body()
     body = orjson.loads(raw) if raw else {}
     if not isinstance(body, dict):
@@ -77,10 +84,16 @@ def _clear_faults(world: AnyWorld, request: Request, _: Body) -> Json:
 
 
 async def _stopped(world: AnyWorld, request: Request, _: Body) -> Json:
-    """Answer as soon as enough requests are stopped, or after `timeout` seconds with those that are."""
-    operation, requests = request.query_params.get("operation", "*"), int(request.query_params.get("count", "1"))
+    """Answer as soon as enough requests are stopped, or after `timeout` seconds with those that
+    are."""
+    operation, requests = (
+        request.query_params.get("operation", "*"),
+        int(request.query_params.get("count", "1")),
+    )
     try:
-        stopped = await asyncio.wait_for(world.breakpoints.wait_until_stopped(operation, requests), _seconds(request))
+        stopped = await asyncio.wait_for(
+            world.breakpoints.wait_until_stopped(operation, requests), _seconds(request)
+        )
     except TimeoutError:
         stopped = world.breakpoints.stopped(operation)
     return {"data": [one.listing() for one in stopped]}
@@ -116,7 +129,11 @@ async def _quiet(world: AnyWorld, request: Request, _: Body) -> Json:
 def _requests(world: AnyWorld, request: Request, _: Body) -> Json:
     """Return the request log, oldest first; `operation` (a glob) and `key` narrow the selection."""
     operation, key = request.query_params.get("operation", "*"), request.query_params.get("key")
-    entries = [entry for entry in world.log if fnmatchcase(entry["operation"], operation) and key in (None, entry["key"])]
+    entries = [
+        entry
+        for entry in world.log
+        if fnmatchcase(entry["operation"], operation) and key in (None, entry["key"])
+    ]
     return {"data": entries}
 
 

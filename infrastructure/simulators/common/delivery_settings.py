@@ -5,8 +5,20 @@ from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-LIVE_RETRY_SCHEDULE = (60.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 36_000.0, 43_200.0, 43_200.0, 43_200.0)
-"""Seconds between attempts; about three days in all. Stripe publishes the three days, not the steps [G]."""
+LIVE_RETRY_SCHEDULE = (
+    60.0,
+    300.0,
+    1800.0,
+    7200.0,
+    18_000.0,
+    36_000.0,
+    36_000.0,
+    43_200.0,
+    43_200.0,
+    43_200.0,
+)
+"""Seconds between attempts; about three days in all. Stripe publishes the three days, not the steps
+[G]."""
 
 
 class DeliverySettings(BaseModel):
@@ -44,4 +56,5 @@ class WebhookTarget(BaseModel):
 
 
 Deliver: TypeAlias = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
-"""Posts a webhook (url, body, headers) and returns the status of the answer; raises OSError when no answer comes."""
+"""Posts a webhook (url, body, headers) and returns the status of the answer; raises OSError when no
+answer comes."""

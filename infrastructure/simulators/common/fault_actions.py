@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Point(StrEnum):
-    """Points at which faults can act on a request, in the order in which the request passes them."""
+    """Points at which faults can act on a request, in the order in which the request passes
+    them."""
 
     ARRIVAL = "arrival"
     """Before the request is read."""
@@ -46,7 +47,8 @@ class _ActionAtCommit(_Action):
 
 
 class Latency(_ActionAtCommit):
-    """A delay: `ms`, or evenly `between` two values, or as `recorded` from real Stripe, times `scale`."""
+    """A delay: `ms`, or evenly `between` two values, or as `recorded` from real Stripe, times
+    `scale`."""
 
     kind: Literal["latency"]
     ms: float | None = Field(default=None, ge=0)
@@ -56,16 +58,19 @@ class Latency(_ActionAtCommit):
 
 
 class Stop(_ActionAtCommit):
-    """The request stops until its release. If the client disconnects meanwhile: `abandon`, `execute` or `wait`."""
+    """The request stops until its release. If the client disconnects meanwhile: `abandon`,
+    `execute` or `wait`."""
 
     kind: Literal["hold"]
     on_disconnect: Literal["abandon", "execute", "wait"] = "abandon"
 
 
 class ErrorStatus(_Action):
-    """An error that no key remembers. 429 is a rate limit with `reason`, or, with `lock`, a lock timeout.
+    """An error that no key remembers. 429 is a rate limit with `reason`, or, with `lock`, a lock
+    timeout.
 
-    `html` and `bare` bodies come from a proxy before Stripe: a web page, or JSON without an `error`.
+    `html` and `bare` bodies come from a proxy before Stripe: a web page, or JSON without an
+    `error`.
     """
 
     kind: Literal["status"]
@@ -112,7 +117,8 @@ class Cut(_Lost):
 
 
 class Silence(_Lost):
-    """No answer for `seconds`, or until the release or the client's disconnect; then the connection is closed."""
+    """No answer for `seconds`, or until the release or the client's disconnect; then the connection
+    is closed."""
 
     kind: Literal["timeout_on_arrival", "timeout_before_commit", "timeout_after_commit"]
     seconds: float | None = Field(default=None, ge=0)
@@ -126,7 +132,8 @@ _LOST_AT = {
 
 
 class Mangle(_Action):
-    """A broken answer: half the JSON; half the promised bytes; half the header; or a slow stream of small parts."""
+    """A broken answer: half the JSON; half the promised bytes; half the header; or a slow stream of
+    small parts."""
 
     POINT = Point.DELIVERY
     kind: Literal["truncate_body", "cut_body", "partial_headers", "slow_drip"]
@@ -135,7 +142,8 @@ class Mangle(_Action):
 
 
 class Stored500(_Action):
-    """500, stored and repeated, although the object is created (after `seconds`); or the object is never created.
+    """500, stored and repeated, although the object is created (after `seconds`); or the object is
+    never created.
 
     `announce_after`: seconds from the creation of the object, if that was at once, to its webhook.
     """
@@ -147,10 +155,13 @@ class Stored500(_Action):
 
 
 class ForgetfulKeys(_Action):
-    """`drop_key`: the key has expired. `duplicate_ignoring_key`: a broken server executes the request again."""
+    """`drop_key`: the key has expired. `duplicate_ignoring_key`: a broken server executes the
+    request again."""
 
     POINT = Point.LOOK_UP
     kind: Literal["drop_key", "duplicate_ignoring_key"]
 
 
-Action: TypeAlias = Latency | Stop | ErrorStatus | Error | Cut | Silence | Mangle | Stored500 | ForgetfulKeys
+Action: TypeAlias = (
+    Latency | Stop | ErrorStatus | Error | Cut | Silence | Mangle | Stored500 | ForgetfulKeys
+)

@@ -1,7 +1,8 @@
 """Faults as data: the requests that they match, their actions, and their counters.
 
-A fault is chosen when a request arrives (that counts for `nth`) and acts when the request reaches its point (that
-counts for `times`): a request that is refused earlier leaves the fault for the next one.
+A fault is chosen when a request arrives (that counts for `nth`) and acts when the request reaches
+its point (that counts for `times`): a request that is refused earlier leaves the fault for the next
+one.
 """
 
 import random
@@ -16,7 +17,8 @@ from infrastructure.simulators.common.request import ApiRequest
 
 
 class FaultMatch(StrictModel):
-    """Requests that a fault applies to. All settings must agree; `operation` and `key` may be globs such as `reversals.*`."""
+    """Requests that a fault applies to. All settings must agree; `operation` and `key` may be globs
+    such as `reversals.*`."""
 
     operation: str = "*"
     key: str | None = None
@@ -61,7 +63,9 @@ class ArmedFault:
         if not match.agrees_with(request):
             return False
         self.seen += 1
-        return match.nth in (None, self.seen) and (match.probability >= 1 or self.random.random() < match.probability)
+        return match.nth in (None, self.seen) and (
+            match.probability >= 1 or self.random.random() < match.probability
+        )
 
     def action_at(self, point: Point) -> Action | None:
         """Count and return the action, if this is its point and `times` is not used up."""
@@ -72,7 +76,12 @@ class ArmedFault:
         return self.fault.action
 
     def listing(self) -> dict[str, Any]:
-        return {"id": self.id, "seen": self.seen, "hits": self.hits, **self.fault.model_dump(mode="json")}
+        return {
+            "id": self.id,
+            "seen": self.seen,
+            "hits": self.hits,
+            **self.fault.model_dump(mode="json"),
+        }
 
 
 class FaultBoard:
@@ -83,10 +92,13 @@ class FaultBoard:
         self.armed: dict[str, ArmedFault] = {}
 
     def add(self, description: Any) -> ArmedFault:
-        """Arm a fault. Raises ValueError (pydantic's among them) when the description is not a fault of this provider."""
+        """Arm a fault. Raises ValueError (pydantic's among them) when the description is not a
+        fault of this provider."""
         fault = _FAULT.validate_python(description)
         if fault.action.kind in self._impossible:
-            raise ValueError(f"this provider has no {fault.action.kind}; choose another kind of fault")
+            raise ValueError(
+                f"this provider has no {fault.action.kind}; choose another kind of fault"
+            )
         armed = ArmedFault(f"fault_{next(self._numbers)}", fault)
         self.armed[armed.id] = armed
         return armed

@@ -17,7 +17,9 @@ DEPTH_AT_MOST = 5
 def read_pairs(raw: bytes) -> Pairs:
     """Parse the fields in their order. Raises Refusal when there are too many."""
     try:
-        return parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS_AT_MOST)
+        return parse_qsl(
+            raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS_AT_MOST
+        )
     except ValueError:
         raise Refusal("body_too_large") from None
 

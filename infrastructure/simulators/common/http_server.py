@@ -1,4 +1,5 @@
-"""HTTP server for a simulator inside the running event loop, so that faults can reset its connections."""
+"""HTTP server for a simulator inside the running event loop, so that faults can reset its
+connections."""
 
 import asyncio
 import contextlib
@@ -21,7 +22,8 @@ GRACE = 1.0
 
 
 class ResettableProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with the transport in the state of each request, so that a fault can reset the connection."""
+    """uvicorn's protocol with the transport in the state of each request, so that a fault can reset
+    the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, TRANSPORT: transport}
@@ -30,7 +32,8 @@ class ResettableProtocol(HttpToolsProtocol):
 
 
 class LoopbackServer:
-    """A simulator that listens on `url`. Also an asynchronous context manager that stops the simulator at the end."""
+    """A simulator that listens on `url`. Also an asynchronous context manager that stops the
+    simulator at the end."""
 
     def __init__(self, app: Starlette, sock: socket.socket) -> None:
         self.app = app
@@ -53,16 +56,20 @@ class LoopbackServer:
             raise
 
     async def _listen(self) -> None:
-        config = uvicorn.Config(self.app, http=ResettableProtocol, ws="none", lifespan="off", log_config=None)
+        config = uvicorn.Config(
+            self.app, http=ResettableProtocol, ws="none", lifespan="off", log_config=None
+        )
         config.load()
         await self._stack.enter_async_context(self.app.router.lifespan_context(self.app))
         server = await asyncio.get_running_loop().create_server(
-            lambda: ResettableProtocol(config=config, server_state=self._state, app_state={}), sock=self._socket
+            lambda: ResettableProtocol(config=config, server_state=self._state, app_state={}),
+            sock=self._socket,
         )
         self._stack.callback(server.close)
 
     async def stop(self) -> None:
-        """Stop listening, let the requests under way end, then abort the open connections. Stopping twice is harmless.
+        """Stop listening, let the requests under way end, then abort the open connections. Stopping
+        twice is harmless.
 
         Requests that wait before their commit end without effect, as when a server dies.
         """
@@ -83,7 +90,10 @@ class LoopbackServer:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.stop()
 
@@ -91,8 +101,11 @@ class LoopbackServer:
 Server = TypeVar("Server", bound=LoopbackServer)
 
 
-async def serve(kind: type[Server], create: Callable[[], Starlette], host: str, port: int) -> Server:
-    """Start a simulator in the running event loop. Port 0 takes a free one. Raises ValueError for a host off loopback."""
+async def serve(
+    kind: type[Server], create: Callable[[], Starlette], host: str, port: int
+) -> Server:
+    """Start a simulator in the running event loop. Port 0 takes a free one. Raises ValueError for a
+    host off loopback."""
     sock = _loopback_socket(host, port)
     try:
         server = kind(create(), sock)
@@ -104,10 +117,14 @@ async def serve(kind: type[Server], create: Callable[[], Starlette], host: str, 
 
 
 def _loopback_socket(host: str, port: int) -> socket.socket:
-    """Bind a socket. Raises ValueError for a host off loopback: any program that reaches a simulator controls it."""
+    """Bind a socket. Raises ValueError for a host off loopback: any program that reaches a
+    simulator controls it."""
     address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     if not address.is_loopback:
-        raise ValueError(f"the simulator was asked to listen on {host}, but it only listens on loopback; use 127.0.0.1")
+        raise ValueError(
+            f"the simulator was asked to listen on {host}, but it only listens on loopback; use "
+            "127.0.0.1"
+        )
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     # Explicitly TCP: without that, asyncio does not set TCP_NODELAY.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

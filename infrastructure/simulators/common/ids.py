@@ -1,13 +1,16 @@
-"""Deterministic ids: the same seed and the same calls give the same ids, so that a failure can be replayed."""
+"""Deterministic ids: the same seed and the same calls give the same ids, so that a failure can be
+replayed."""
 
 from collections import defaultdict
 
 REQUEST_IDS_SKIPPED_AT_RESTART = 1_000_000
-"""The state file does not contain the ids of requests that changed nothing: a restart skips this many instead."""
+"""The state file does not contain the ids of requests that changed nothing: a restart skips this
+many instead."""
 
 
 class IdSequence:
-    """Generates `tr_1Qsim00000001`, `tr_1Qsim00000002`, … for each prefix. An id contains the seed unless it is 1."""
+    """Generates `tr_1Qsim00000001`, `tr_1Qsim00000002`, … for each prefix. An id contains the seed
+    unless it is 1."""
 
     def __init__(self, seed: int = 1) -> None:
         self._root = "1Qsim" if seed == 1 else f"1Q{seed}sim"

@@ -35,7 +35,8 @@ def seconds_of(action: Latency, operation: str, random_: random.Random) -> float
 
 
 def recorded(operation: str, share: float) -> float:
-    """Return the milliseconds below which `share` (0 to 1) of the requests stay, interpolated between the quantiles."""
+    """Return the milliseconds below which `share` (0 to 1) of the requests stay, interpolated
+    between the quantiles."""
     known = RECORDED.get(operation, OTHERS)
     if share < 0.5:
         return _between(known.median * FASTEST_OF_MEDIAN, known.median, share / 0.5)

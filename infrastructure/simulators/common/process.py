@@ -26,10 +26,13 @@ class SimulatorProcess:
 
 
 @asynccontextmanager
-async def simulator_process(port: int = 0, state_file: Path | None = None) -> AsyncIterator[SimulatorProcess]:
+async def simulator_process(
+    port: int = 0, state_file: Path | None = None
+) -> AsyncIterator[SimulatorProcess]:
     """Run a simulator process for the length of an `async with` block.
 
-    Raises RuntimeError when the process ends before it listens, TimeoutError when it does not listen.
+    Raises RuntimeError when the process ends before it listens, TimeoutError when it does not
+    listen.
     """
     state = [] if state_file is None else ["--state", str(state_file)]
     process = await asyncio.create_subprocess_exec(
@@ -46,7 +49,10 @@ async def simulator_process(port: int = 0, state_file: Path | None = None) -> As
     line = (await asyncio.wait_for(process.stdout.readline(), START_WITHIN)).decode().strip()
     if not line.startswith(ANNOUNCEMENT):
         await process.wait()
-        raise RuntimeError(f"the simulator ended with {process.returncode} before it listened; see its standard error")
+        raise RuntimeError(
+            f"the simulator ended with {process.returncode} before it listened; see its standard "
+            "error"
+        )
     running = SimulatorProcess(process, line.removeprefix(ANNOUNCEMENT))
     try:
         yield running

@@ -10,7 +10,8 @@ from infrastructure.simulators.common.refusal import Refusal
 
 
 class TokenBucket:
-    """`rate` requests per second of simulated time. The bucket holds the requests of one second at most."""
+    """`rate` requests per second of simulated time. The bucket holds the requests of one second at
+    most."""
 
     def __init__(self, clock: SimClock, rate: float) -> None:
         self._clock = clock
@@ -21,7 +22,9 @@ class TokenBucket:
     def take(self) -> bool:
         """Take one token. Returns False when there is none."""
         now = self._clock.now()
-        self._tokens = min(max(self._rate, 1.0), self._tokens + max(now - self._filled_at, 0.0) * self._rate)
+        self._tokens = min(
+            max(self._rate, 1.0), self._tokens + max(now - self._filled_at, 0.0) * self._rate
+        )
         self._filled_at = now
         if self._tokens < 1:
             return False
@@ -30,7 +33,8 @@ class TokenBucket:
 
 
 class ObjectLocks:
-    """One writer per object at a time; a request that waits longer than `wait` seconds gets 429 lock_timeout."""
+    """One writer per object at a time; a request that waits longer than `wait` seconds gets 429
+    lock_timeout."""
 
     def __init__(self, wait: float) -> None:
         self.wait = wait

@@ -12,7 +12,8 @@ LogEntry: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ApiOperation:
-    """Name, method and path template, such as `transfers.retrieve`, `GET`, `/v1/transfers/{transfer}`."""
+    """Name, method and path template, such as `transfers.retrieve`, `GET`,
+    `/v1/transfers/{transfer}`."""
 
     name: str
     method: str
@@ -73,7 +74,8 @@ class ApiRequest:
         return f"{'other mode|' if self.other_mode else ''}{self.account or ''}|{self.key}"
 
     def fingerprint(self) -> str:
-        """Return a text that is equal for requests with the same method, path and parameters, in any order."""
+        """Return a text that is equal for requests with the same method, path and parameters, in
+        any order."""
         return f"{self.method} {self.path} {sorted(self.pairs)}"
 
 

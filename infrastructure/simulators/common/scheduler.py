@@ -8,7 +8,8 @@ from infrastructure.simulators.common.clock import SimClock
 
 
 class Scheduler:
-    """Runs each entry once: when its seconds have passed in the event loop, or when the clock was advanced past its time."""
+    """Runs each entry once: when its seconds have passed in the event loop, or when the clock was
+    advanced past its time."""
 
     def __init__(self, clock: SimClock) -> None:
         self._clock = clock

@@ -48,7 +48,8 @@ class Delivery(Generic[EventT]):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """Result of one attempt. `status` is None without an answer; `final` means that no attempt follows."""
+    """Result of one attempt. `status` is None without an answer; `final` means that no attempt
+    follows."""
 
     status: int | None
     final: bool
@@ -74,7 +75,9 @@ class HttpPost:
         if self._session is None:  # the sender sets the time limit
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
         try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with self._session.post(
+                url, data=body, headers=headers, allow_redirects=False
+            ) as answer:
                 await answer.read()
                 return answer.status
         except aiohttp.ClientError as failure:
@@ -126,7 +129,8 @@ class WebhookSender(Generic[Target, EventT]):
             self._loop = asyncio.get_running_loop().create_task(self._run())
 
     def flush(self, types: str = "*") -> int:
-        """Send the queued deliveries (of the types, a glob), due or not, paused or not. Returns their number."""
+        """Send the queued deliveries (of the types, a glob), due or not, paused or not. Returns
+        their number."""
         chosen = [delivery for delivery in self._queue if fnmatchcase(delivery.event.type, types)]
         for delivery in chosen:
             delivery.due = AT_ONCE
@@ -138,14 +142,18 @@ class WebhookSender(Generic[Target, EventT]):
         """Put the queued deliveries into a random order, the same for the same seed."""
         ranks = list(range(len(self._queue)))
         random.Random(seed).shuffle(ranks)
-        for delivery, rank in zip(sorted(self._queue, key=lambda queued: queued.number), ranks, strict=True):
+        for delivery, rank in zip(
+            sorted(self._queue, key=lambda queued: queued.number), ranks, strict=True
+        ):
             delivery.rank = rank
         heapq.heapify(self._queue)
 
     def stop(self) -> list[asyncio.Task[Any]]:
         """Send nothing more. Returns the tasks that are ending."""
         self._queue.clear()
-        tasks: list[asyncio.Task[Any]] = [task for task in (self._loop, *self._sending) if task is not None]
+        tasks: list[asyncio.Task[Any]] = [
+            task for task in (self._loop, *self._sending) if task is not None
+        ]
         for task in tasks:
             task.cancel()
         return tasks
@@ -181,7 +189,9 @@ class WebhookSender(Generic[Target, EventT]):
 
     async def _try(self, delivery: Delivery[EventT]) -> tuple[Delivery[EventT], DeliveryResult]:
         status, error = await self._send(delivery.event)
-        result = DeliveryResult(status, delivery.attempt > len(self.endpoint.delivery.retry_schedule), error)
+        result = DeliveryResult(
+            status, delivery.attempt > len(self.endpoint.delivery.retry_schedule), error
+        )
         if result.delivered:
             result = replace(result, final=True)
         if not result.final:
@@ -190,7 +200,10 @@ class WebhookSender(Generic[Target, EventT]):
 
     def _schedule_retry(self, delivery: Delivery[EventT]) -> None:
         settings = self.endpoint.delivery
-        due = self._clock.steady() + settings.retry_schedule[delivery.attempt - 1] * settings.retry_factor
+        due = (
+            self._clock.steady()
+            + settings.retry_schedule[delivery.attempt - 1] * settings.retry_factor
+        )
         heapq.heappush(self._queue, replace(delivery, due=due, attempt=delivery.attempt + 1))
 
     async def _send(self, event: EventT) -> tuple[int | None, str | None]:

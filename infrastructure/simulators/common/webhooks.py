@@ -25,7 +25,8 @@ RESULTS_REMEMBERED = 50_000
 
 
 class DeliveryLog:
-    """The result of each delivery. `outstanding` counts the deliveries that are queued (retries included) or under way."""
+    """The result of each delivery. `outstanding` counts the deliveries that are queued (retries
+    included) or under way."""
 
     def __init__(self, outstanding: Callable[[], int], clock: SimClock) -> None:
         self._outstanding = outstanding
@@ -57,7 +58,13 @@ class DeliveryLog:
         self._changed = asyncio.Event()
 
     def _write(
-        self, target: WebhookTarget, event: WebhookEvent, attempt: int, outcome: str, status: int | None, error: str | None
+        self,
+        target: WebhookTarget,
+        event: WebhookEvent,
+        attempt: int,
+        outcome: str,
+        status: int | None,
+        error: str | None,
     ) -> None:
         self.outcomes.append(
             {
@@ -104,7 +111,8 @@ class ProviderWebhooks(ABC, Generic[Target, EventT]):
             sender.wake()
 
     def flush(self, shuffle_seed: int | None = None, types: str = "*") -> int:
-        """Send the queued deliveries (of the types, a glob) now, optionally in a random order. Returns their number."""
+        """Send the queued deliveries (of the types, a glob) now, optionally in a random order.
+        Returns their number."""
         if shuffle_seed is not None:
             for sender in self._senders.values():
                 sender.shuffle(shuffle_seed)
@@ -128,7 +136,9 @@ class ProviderWebhooks(ABC, Generic[Target, EventT]):
         await self.dispose()
 
     def _add_sender(self, target: Target) -> WebhookSender[Target, EventT]:
-        sender = WebhookSender(target, self.compose, self._clock, self._random, self.report, self._post)
+        sender = WebhookSender(
+            target, self.compose, self._clock, self._random, self.report, self._post
+        )
         self._senders[target.id] = sender
         return sender
 

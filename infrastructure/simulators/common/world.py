@@ -28,7 +28,8 @@ class ProviderConfig:
     lock_wait: float = 2.0
     """Time for which a request waits for another request on the same object, before 429."""
     virtual_start: float | None = None
-    """Epoch seconds of a clock that stands still until a test advances it; None follows the real clock."""
+    """Epoch seconds of a clock that stands still until a test advances it; None follows the real
+    clock."""
     faults: tuple[Mapping[str, Any], ...] = ()
     wording: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     request_log_limit: int = 200_000
@@ -96,8 +97,18 @@ class SimulatorWorld(ABC, Generic[Config]):
         for fault in self.config.faults:
             self.faults.add(fault)
 
-    def new_request(self, operation: str, method: str, path: str, target: dict[str, str] | None = None) -> ApiRequest:
-        return ApiRequest(operation, method, path, target or {}, self.ids.next("req"), self.clock.now(), self.clock.steady())
+    def new_request(
+        self, operation: str, method: str, path: str, target: dict[str, str] | None = None
+    ) -> ApiRequest:
+        return ApiRequest(
+            operation,
+            method,
+            path,
+            target or {},
+            self.ids.next("req"),
+            self.clock.now(),
+            self.clock.steady(),
+        )
 
     def remember(self, request: ApiRequest, outcome: str, answer: Answer | None = None) -> None:
         """Add one line to the request log. A request without an answer has no status."""
@@ -129,7 +140,8 @@ class SimulatorWorld(ABC, Generic[Config]):
         self.equip()
 
     def begin_epoch(self) -> None:
-        """Drop scheduled work. Stopped requests end without an answer instead of changing a state that replaced theirs."""
+        """Drop scheduled work. Stopped requests end without an answer instead of changing a state
+        that replaced theirs."""
         self.epoch += 1
         self.scheduler.clear()
         self.breakpoints.release()

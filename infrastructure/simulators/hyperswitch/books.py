@@ -10,9 +10,25 @@ from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.ids import IdSequence
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
-from infrastructure.simulators.hyperswitch.render import dispute_json, envelope, payment_json, refund_json
-from infrastructure.simulators.hyperswitch.requests import LARGEST_PAGE, CreateRefundRequest, PaymentRequest, RefundListRequest
-from infrastructure.simulators.hyperswitch.rows import Json, PaymentRow, PspDisputeRow, PspEventRow, PspRefundRow
+from infrastructure.simulators.hyperswitch.render import (
+    dispute_json,
+    envelope,
+    payment_json,
+    refund_json,
+)
+from infrastructure.simulators.hyperswitch.requests import (
+    LARGEST_PAGE,
+    CreateRefundRequest,
+    PaymentRequest,
+    RefundListRequest,
+)
+from infrastructure.simulators.hyperswitch.rows import (
+    Json,
+    PaymentRow,
+    PspDisputeRow,
+    PspEventRow,
+    PspRefundRow,
+)
 
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation")
 CANCELLABLE = (*CONFIRMABLE, "requires_capture")
@@ -25,7 +41,11 @@ PAYMENT_EVENTS = {
     "failed": "payment_failed",
     "cancelled": "payment_cancelled",
 }
-REFUND_EVENTS = {"succeeded": "refund_succeeded", "failed": "refund_failed", "review": "refund_review"}
+REFUND_EVENTS = {
+    "succeeded": "refund_succeeded",
+    "failed": "refund_failed",
+    "review": "refund_review",
+}
 """There is none for `pending`."""
 
 Row = TypeVar("Row", PaymentRow, PspRefundRow, PspDisputeRow)
@@ -45,36 +65,51 @@ class SimulatedPspBooks:
         self._announced_types: set[tuple[str, str]] = set()
 
     def clear(self) -> None:
-        for rows in (self.payments, self.refunds, self.disputes, self.events, self.announced, self._announced_types):
+        for rows in (
+            self.payments,
+            self.refunds,
+            self.disputes,
+            self.events,
+            self.announced,
+            self._announced_types,
+        ):
             rows.clear()
 
-    # --- payments -----------------------------------------------------------------------------------------------------
+    # --- payments ---------------------------------------------------------------------------------
 
     def payment(self, payment_id: str) -> PaymentRow:
         return _found(self.payments, payment_id, "no_such_payment")
 
     def create_payment(self, request: PaymentRequest) -> PaymentRow:
         if request.amount is None or request.currency is None:
-            raise Refusal("parameter_missing", param="amount" if request.amount is None else "currency")
+            raise Refusal(
+                "parameter_missing", param="amount" if request.amount is None else "currency"
+            )
         payment_id = request.payment_id or self._ids.next("pay")
         if payment_id in self.payments:
             raise Refusal("duplicate_payment")
         now = self._clock.now()
         fields = request.model_dump(exclude={"payment_id", "confirm"})
-        payment = PaymentRow(payment_id, status="requires_confirmation", created=now, updated=now, **fields)
+        payment = PaymentRow(
+            payment_id, status="requires_confirmation", created=now, updated=now, **fields
+        )
         self.payments[payment_id] = payment
         return payment
 
     def confirm(self, payment: PaymentRow) -> None:
         _expect(payment, "confirmed", CONFIRMABLE)
-        self.settle_payment(payment, "requires_capture" if payment.capture_method == "manual" else "processing")
+        self.settle_payment(
+            payment, "requires_capture" if payment.capture_method == "manual" else "processing"
+        )
 
     def capture(self, payment: PaymentRow, amount: int | None) -> None:
         _expect(payment, "captured", ("requires_capture",))
         taken = payment.amount if amount is None else amount
         if taken > payment.amount:
             raise Refusal("request_invalid", problem="amount_to_capture is greater than amount")
-        self.settle_payment(payment, "succeeded" if taken == payment.amount else "partially_captured", taken)
+        self.settle_payment(
+            payment, "succeeded" if taken == payment.amount else "partially_captured", taken
+        )
 
     def cancel(self, payment: PaymentRow) -> None:
         _expect(payment, "cancelled", CANCELLABLE)
@@ -99,13 +134,14 @@ class SimulatedPspBooks:
             shown = payment_json(payment, self._config)
             self.announce(PAYMENT_EVENTS[status], "payment_details", shown, payment.payment_id)
 
-    # --- refunds ------------------------------------------------------------------------------------------------------
+    # --- refunds ----------------------------------------------------------------------------------
 
     def refund(self, refund_id: str) -> PspRefundRow:
         return _found(self.refunds, refund_id, "no_such_refund")
 
     def create_refund(self, request: CreateRefundRequest) -> PspRefundRow:
-        """Create a refund. As in Hyperswitch, the check of the refundable amount comes before the check of the duplicate."""
+        """Create a refund. As in Hyperswitch, the check of the refundable amount comes before the
+        check of the duplicate."""
         payment = self.payment(request.payment_id)
         _expect(payment, "refund", REFUNDABLE)
         amount = payment.amount if request.amount is None else request.amount
@@ -137,11 +173,17 @@ class SimulatedPspBooks:
         error_message: str | None = None,
         announce: bool = True,
     ) -> None:
-        """Set the status that the connector reports. A bank can refuse a refund days after its success."""
+        """Set the status that the connector reports. A bank can refuse a refund days after its
+        success."""
         refund.status, refund.updated = status, self._clock.now()
         refund.error_code, refund.error_message = error_code, error_message
         if announce and status in REFUND_EVENTS:
-            self.announce(REFUND_EVENTS[status], "refund_details", refund_json(refund, self._config), refund.refund_id)
+            self.announce(
+                REFUND_EVENTS[status],
+                "refund_details",
+                refund_json(refund, self._config),
+                refund.refund_id,
+            )
 
     def page(self, query: RefundListRequest) -> tuple[list[PspRefundRow], int]:
         """Return one page, newest first, and the number of all matches."""
@@ -151,15 +193,19 @@ class SimulatedPspBooks:
         return found[query.offset : query.offset + query.limit], len(found)
 
     def _refunded(self, payment: PaymentRow) -> int:
-        mine = (refund for refund in self.refunds.values() if refund.payment_id == payment.payment_id)
+        mine = (
+            refund for refund in self.refunds.values() if refund.payment_id == payment.payment_id
+        )
         return sum(refund.amount for refund in mine if refund.status != "failed")
 
-    # --- disputes and events ------------------------------------------------------------------------------------------
+    # --- disputes and events ----------------------------------------------------------------------
 
     def open_dispute(self, payment: PaymentRow, amount: int | None) -> PspDisputeRow:
         now = self._clock.now()
         taken = payment.amount if amount is None else amount
-        dispute = PspDisputeRow(self._ids.next("dp"), payment.payment_id, taken, payment.currency, "", now, now)
+        dispute = PspDisputeRow(
+            self._ids.next("dp"), payment.payment_id, taken, payment.currency, "", now, now
+        )
         self.disputes[dispute.dispute_id] = dispute
         self.settle_dispute(dispute, "opened")
         return dispute
@@ -170,10 +216,15 @@ class SimulatedPspBooks:
     def settle_dispute(self, dispute: PspDisputeRow, status: str, announce: bool = True) -> None:
         dispute.status, dispute.updated = status, self._clock.now()
         if announce:
-            self.announce(f"dispute_{status}", "dispute_details", dispute_json(dispute), dispute.dispute_id)
+            self.announce(
+                f"dispute_{status}", "dispute_details", dispute_json(dispute), dispute.dispute_id
+            )
 
-    def announce(self, event_type: str, kind: str, shown: Json, object_id: str) -> PspEventRow | None:
-        """Add an event, or return None for the second of its type: Hyperswitch sends each type once for each object."""
+    def announce(
+        self, event_type: str, kind: str, shown: Json, object_id: str
+    ) -> PspEventRow | None:
+        """Add an event, or return None for the second of its type: Hyperswitch sends each type once
+        for each object."""
         if (object_id, event_type) in self._announced_types:
             return None
         self._announced_types.add((object_id, event_type))
@@ -185,10 +236,14 @@ class SimulatedPspBooks:
         return event
 
     def violations(self) -> Iterator[str]:
-        """Yield broken laws: none, unless the simulator is wrong or a test has set an impossible status."""
+        """Yield broken laws: none, unless the simulator is wrong or a test has set an impossible
+        status."""
         for payment in self.payments.values():
             if self._refunded(payment) > payment.amount_received:
-                yield f"{payment.payment_id}: {self._refunded(payment)} of {payment.amount_received} are refunded"
+                yield (
+                    f"{payment.payment_id}: {self._refunded(payment)} of "
+                    f"{payment.amount_received} are refunded"
+                )
 
 
 def _found(rows: dict[str, Row], id_: str, absent: str) -> Row:
@@ -200,7 +255,9 @@ def _found(rows: dict[str, Row], id_: str, absent: str) -> Row:
 
 def _expect(payment: PaymentRow, flow: str, statuses: tuple[str, ...]) -> None:
     if payment.status not in statuses:
-        raise Refusal("unexpected_state", flow=flow, status=payment.status, expected=", ".join(statuses))
+        raise Refusal(
+            "unexpected_state", flow=flow, status=payment.status, expected=", ".join(statuses)
+        )
 
 
 def _matches(refund: PspRefundRow, query: RefundListRequest) -> bool:

@@ -9,7 +9,8 @@ from infrastructure.simulators.common.world import ProviderConfig
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """Status that an object reaches by itself: none, or `becomes`, in the same request or `after` so many seconds."""
+    """Status that an object reaches by itself: none, or `becomes`, in the same request or `after`
+    so many seconds."""
 
     becomes: str | None = None
     after: float | None = None
@@ -17,7 +18,8 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HyperswitchConfig(ProviderConfig):
-    """With the default settings each confirmed payment succeeds at once, and each refund stays pending until a test settles it.
+    """With the default settings each confirmed payment succeeds at once, and each refund stays
+    pending until a test settles it.
 
     `accepted_keys=None` accepts every key but a publishable one (`pk_…`).
     """

@@ -1,4 +1,5 @@
-"""The `/_sim/*` routes of the simulated Hyperswitch: payments, refunds, disputes, events, webhook, behaviour."""
+"""The `/_sim/*` routes of the simulated Hyperswitch: payments, refunds, disputes, events, webhook,
+behaviour."""
 
 from dataclasses import asdict
 
@@ -26,7 +27,9 @@ def _settle_payment(world: PspWorld, request: Request, body: Body) -> Json:
 
 def _make_refund(world: PspWorld, _: Request, body: Body) -> Json:
     """Make a refund in the dashboard: without our refund_id and without metadata."""
-    return refund_json(world.books.create_refund(CreateRefundRequest.model_validate(body)), world.config)
+    return refund_json(
+        world.books.create_refund(CreateRefundRequest.model_validate(body)), world.config
+    )
 
 
 def _settle_refund(world: PspWorld, request: Request, body: Body) -> Json:

@@ -32,7 +32,9 @@ class PspExchange(Exchange[PspWorld, PspOperation]):
         await self.fault(Point.ADMISSION)
         self.request.params = json_of(self._body)
         await self.fault(Point.BEFORE_EXECUTION)
-        async with self.world.locks.holding(subject_of(self.request) if self.operation.writes else None):
+        async with self.world.locks.holding(
+            subject_of(self.request) if self.operation.writes else None
+        ):
             await self.fault(Point.BEFORE_COMMIT)
             self.check_epoch()
             answer = Answer(200, orjson.dumps(self.operation.execute(self.world, self.request)))

@@ -88,7 +88,11 @@ def _retrieve_refund(world: PspWorld, request: ApiRequest) -> Json:
 
 def _list_refunds(world: PspWorld, request: ApiRequest) -> Json:
     page, total = world.books.page(checked_body(RefundListRequest, request.params))
-    return {"count": len(page), "total_count": total, "data": [refund_json(refund, world.config) for refund in page]}
+    return {
+        "count": len(page),
+        "total_count": total,
+        "data": [refund_json(refund, world.config) for refund in page],
+    }
 
 
 _PAYMENT = "/payments/{payment_id}"

@@ -10,7 +10,11 @@ CONNECTOR, ACCOUNT = "stripe", "mca_sim"
 
 
 def instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(seconds, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def payment_json(payment: PaymentRow, config: HyperswitchConfig) -> Json:
@@ -69,7 +73,9 @@ def dispute_json(dispute: PspDisputeRow) -> Json:
     }
 
 
-def envelope(config: HyperswitchConfig, event_id: str, event_type: str, kind: str, shown: Json, at: float) -> Json:
+def envelope(
+    config: HyperswitchConfig, event_id: str, event_type: str, kind: str, shown: Json, at: float
+) -> Json:
     """Return the JSON of an event. `kind` is the content's type, such as `refund_details`."""
     return {
         "merchant_id": config.merchant_id,

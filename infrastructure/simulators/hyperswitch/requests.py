@@ -66,7 +66,8 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 def json_of(body: bytes) -> dict[str, Any]:
-    """Parse the body; an empty body is an empty object. Raises Refusal for anything but an object."""
+    """Parse the body; an empty body is an empty object. Raises Refusal for anything but an
+    object."""
     try:
         read = orjson.loads(body) if body else {}
     except orjson.JSONDecodeError as error:

@@ -1,4 +1,5 @@
-"""Rows of the simulated Hyperswitch. Amounts in minor units, instants in epoch seconds of the simulator's clock."""
+"""Rows of the simulated Hyperswitch. Amounts in minor units, instants in epoch seconds of the
+simulator's clock."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +57,8 @@ class PspDisputeRow:
 
 @dataclass(slots=True)
 class PspEventRow:
-    """One event. Its webhook is composed once, so that each retry sends the same bytes and the same signature."""
+    """One event. Its webhook is composed once, so that each retry sends the same bytes and the same
+    signature."""
 
     id: str
     type: str

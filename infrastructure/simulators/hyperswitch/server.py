@@ -15,11 +15,16 @@ from infrastructure.simulators.hyperswitch.operations import OPERATIONS
 from infrastructure.simulators.hyperswitch.world import PspWorld
 
 
-async def serve_hyperswitch(config: HyperswitchConfig | None = None, host: str = "127.0.0.1", port: int = 0) -> LoopbackServer:
-    """Start a simulated Hyperswitch. Port 0 takes a free one. Raises ValueError for a host off loopback."""
+async def serve_hyperswitch(
+    config: HyperswitchConfig | None = None, host: str = "127.0.0.1", port: int = 0
+) -> LoopbackServer:
+    """Start a simulated Hyperswitch. Port 0 takes a free one. Raises ValueError for a host off
+    loopback."""
 
     def create() -> Starlette:
-        return simulator_app(PspWorld(config or HyperswitchConfig()), OPERATIONS, PspExchange, CONTROLS)
+        return simulator_app(
+            PspWorld(config or HyperswitchConfig()), OPERATIONS, PspExchange, CONTROLS
+        )
 
     return await serve(LoopbackServer, create, host, port)
 
@@ -28,6 +33,10 @@ async def serve_hyperswitch(config: HyperswitchConfig | None = None, host: str =
 async def running_hyperswitch(
     config: HyperswitchConfig | None = None, port: int = 0
 ) -> AsyncIterator[tuple[LoopbackServer, HyperswitchControl]]:
-    """Run a simulated Hyperswitch and its control client for the length of an `async with` block."""
-    async with await serve_hyperswitch(config, port=port) as simulator, HyperswitchControl(simulator.url) as control:
+    """Run a simulated Hyperswitch and its control client for the length of an `async with`
+    block."""
+    async with (
+        await serve_hyperswitch(config, port=port) as simulator,
+        HyperswitchControl(simulator.url) as control,
+    ):
         yield simulator, control

@@ -1,4 +1,5 @@
-"""Hyperswitch's outgoing webhooks: one address, signed bytes that never change, and 16 retries over a day."""
+"""Hyperswitch's outgoing webhooks: one address, signed bytes that never change, and 16 retries over
+a day."""
 
 from copy import deepcopy
 from typing import Any
@@ -18,7 +19,8 @@ WRONG_KEY = "somebody_else"
 
 
 class PspDeliverySettings(DeliverySettings):
-    """Faults of the deliveries. A wrong signature stays wrong on each retry: the same bytes are sent again."""
+    """Faults of the deliveries. A wrong signature stays wrong on each retry: the same bytes are
+    sent again."""
 
     timeout: float = Field(default=5.0, gt=0)
     retry_schedule: tuple[float, ...] = RETRY_SCHEDULE
@@ -29,7 +31,8 @@ class PspDeliverySettings(DeliverySettings):
 
 
 class PspWebhookEndpoint(WebhookTarget):
-    """The profile's `webhook_url` and `payment_response_hash_key`. Without a key there is no signature."""
+    """The profile's `webhook_url` and `payment_response_hash_key`. Without a key there is no
+    signature."""
 
     id: str = "webhook"
     secret: str | None = None
@@ -45,7 +48,8 @@ class PspWebhooks(ProviderWebhooks[PspWebhookEndpoint, PspEventRow]):
         return next(iter(self._senders.values()), None)
 
     def configure(self, changes: dict[str, Any]) -> PspWebhookEndpoint:
-        """Set or change address, key and `knobs`. Queued deliveries keep their bytes. Raises ValueError for a bad value."""
+        """Set or change address, key and `knobs`. Queued deliveries keep their bytes. Raises
+        ValueError for a bad value."""
         sender = self._sender
         before = {} if sender is None else sender.endpoint.model_dump()
         knobs = {**before.get("knobs", {}), **changes.get("knobs", {})}

@@ -17,7 +17,9 @@ from infrastructure.simulators.hyperswitch.catalogue import CATALOGUE
 from infrastructure.simulators.hyperswitch.config import Behaviour, HyperswitchConfig
 from infrastructure.simulators.hyperswitch.webhooks import PspWebhooks
 
-FAULTS_OF_KEYS = frozenset(("stored_500_then_created", "stored_500_not_created", "drop_key", "duplicate_ignoring_key"))
+FAULTS_OF_KEYS = frozenset(
+    ("stored_500_then_created", "stored_500_not_created", "drop_key", "duplicate_ignoring_key")
+)
 """Impossible here: Hyperswitch stores no answers under a key."""
 
 
@@ -58,7 +60,8 @@ class PspWorld(SimulatorWorld[HyperswitchConfig]):
         self.commit()
 
     def behave(self, kind: str, behaviour: Behaviour) -> None:
-        """Set the behaviour of new objects. Raises KeyError for anything but `payments` and `refunds`."""
+        """Set the behaviour of new objects. Raises KeyError for anything but `payments` and
+        `refunds`."""
         if kind not in self.behaviours:
             raise KeyError(kind)
         self.behaviours[kind] = behaviour
@@ -101,4 +104,9 @@ class PspWorld(SimulatorWorld[HyperswitchConfig]):
 
 def _error(status: int, type_: str, code: str | None, message: str) -> Answer:
     error = {"type": type_, "message": message, "code": code}
-    return Answer(status, orjson.dumps({"error": {name: value for name, value in error.items() if value is not None}}))
+    return Answer(
+        status,
+        orjson.dumps(
+            {"error": {name: value for name, value in error.items() if value is not None}}
+        ),
+    )

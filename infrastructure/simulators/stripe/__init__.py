@@ -11,7 +11,12 @@ from infrastructure.simulators.common.control_client import ControlRefused
 from infrastructure.simulators.common.process import simulator_process
 from infrastructure.simulators.stripe.config import SimulatorConfig
 from infrastructure.simulators.stripe.control_client import SimulatorControl
-from infrastructure.simulators.stripe.server import RunningSimulator, create_simulator, running_simulator, serve_simulator
+from infrastructure.simulators.stripe.server import (
+    RunningSimulator,
+    create_simulator,
+    running_simulator,
+    serve_simulator,
+)
 
 __all__ = [
     "ControlRefused",

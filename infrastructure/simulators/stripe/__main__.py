@@ -1,4 +1,5 @@
-"""The simulated Stripe as a process: `python -m infrastructure.simulators.stripe --port 12111 [--state simulator.sqlite3]`."""
+"""The simulated Stripe as a process: `python -m infrastructure.simulators.stripe --port 12111
+[--state simulator.sqlite3]`."""
 
 import argparse
 import asyncio
@@ -14,10 +15,14 @@ from infrastructure.simulators.stripe.server import serve_simulator
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m infrastructure.simulators.stripe", description="A simulated Stripe")
+    parser = argparse.ArgumentParser(
+        prog="python -m infrastructure.simulators.stripe", description="A simulated Stripe"
+    )
     parser.add_argument("--port", type=int, default=12111, help="0 takes a free port")
     parser.add_argument(
-        "--state", type=Path, help="SQLite file that survives a restart; without the option the state is in memory"
+        "--state",
+        type=Path,
+        help="SQLite file that survives a restart; without the option the state is in memory",
     )
     parser.add_argument("--seed", type=int, default=1, help="another seed gives other ids")
     chosen = parser.parse_args()

@@ -7,7 +7,12 @@ from typing import Any
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.balances import OUTSIDE, PLATFORM, BalanceKey
 from infrastructure.simulators.stripe.books import SimulatedStripeBooks
-from infrastructure.simulators.stripe.render import account_json, balance_json, capability_json, payout_json
+from infrastructure.simulators.stripe.render import (
+    account_json,
+    balance_json,
+    capability_json,
+    payout_json,
+)
 from infrastructure.simulators.stripe.rows import AccountRow
 
 PLAUSIBLE_ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]{1,250}")
@@ -15,9 +20,15 @@ CHANGEABLE = frozenset(asdict(AccountRow("", 0, 0))) - {"id", "seq", "created"}
 
 
 def find_account(books: SimulatedStripeBooks, id_: str) -> AccountRow | None:
-    """Return the account, opened on first use if `auto_accounts` is set, or None for an account that Stripe does not have."""
+    """Return the account, opened on first use if `auto_accounts` is set, or None for an account
+    that Stripe does not have."""
     account = books.accounts.get(id_)
-    if account is None and books.config.auto_accounts and "missing" not in id_ and PLAUSIBLE_ACCOUNT.fullmatch(id_):
+    if (
+        account is None
+        and books.config.auto_accounts
+        and "missing" not in id_
+        and PLAUSIBLE_ACCOUNT.fullmatch(id_)
+    ):
         account = open_account(books, id_)
     return None if account is None or account.deleted else account
 
@@ -34,7 +45,8 @@ def open_account(books: SimulatedStripeBooks, id_: str) -> AccountRow:
 
 
 def accessible_account(books: SimulatedStripeBooks, id_: str, key: str) -> AccountRow:
-    """Return the account in the Stripe-Account header. Raises Refusal when the account is gone or has revoked the access."""
+    """Return the account in the Stripe-Account header. Raises Refusal when the account is gone or
+    has revoked the access."""
     account = find_account(books, id_)
     if account is None or account.revoked:
         raise Refusal("account_not_accessible", account=id_, key=key)
@@ -42,7 +54,8 @@ def accessible_account(books: SimulatedStripeBooks, id_: str, key: str) -> Accou
 
 
 def change_account(books: SimulatedStripeBooks, id_: str, changes: dict[str, Any]) -> AccountRow:
-    """Open or change an account and announce the change. Raises ValueError on a bad id or an unknown field."""
+    """Open or change an account and announce the change. Raises ValueError on a bad id or an
+    unknown field."""
     unknown = set(changes) - CHANGEABLE
     if unknown:
         raise ValueError(f"an account has no {sorted(unknown)}; change one of {sorted(CHANGEABLE)}")
@@ -53,23 +66,37 @@ def change_account(books: SimulatedStripeBooks, id_: str, changes: dict[str, Any
     for name, value in changes.items():
         setattr(account, name, value)
     books.accounts.save(account)
-    _announce_change(books, account, {name: before[name] for name in changes if before[name] != changes[name]})
+    _announce_change(
+        books, account, {name: before[name] for name in changes if before[name] != changes[name]}
+    )
     return account
 
 
-def _announce_change(books: SimulatedStripeBooks, account: AccountRow, before: dict[str, Any]) -> None:
+def _announce_change(
+    books: SimulatedStripeBooks, account: AccountRow, before: dict[str, Any]
+) -> None:
     if not before:
         return
     if "transfers_capability" in before:
         previous = {"status": before.pop("transfers_capability")}
-        books.announce("capability.updated", capability_json(account), previous=previous, account=account.id)
+        books.announce(
+            "capability.updated", capability_json(account), previous=previous, account=account.id
+        )
     if before.get("revoked") is False:
-        application = {"id": "ca_1Qsimulator", "object": "application", "name": "Simulated platform"}
+        application = {
+            "id": "ca_1Qsimulator",
+            "object": "application",
+            "name": "Simulated platform",
+        }
         books.announce("account.application.deauthorized", application, account=account.id)
-    books.announce("account.updated", account_json(account), previous=before or None, account=account.id)
+    books.announce(
+        "account.updated", account_json(account), previous=before or None, account=account.id
+    )
 
 
-def balance_of(books: SimulatedStripeBooks, holder: str, currency: str, bucket: str = "available") -> BalanceKey:
+def balance_of(
+    books: SimulatedStripeBooks, holder: str, currency: str, bucket: str = "available"
+) -> BalanceKey:
     """Return the key of the holder's balance. Raises ValueError when there is no such account."""
     if holder == PLATFORM:
         return books.platform_balance(currency, bucket)
@@ -78,7 +105,9 @@ def balance_of(books: SimulatedStripeBooks, holder: str, currency: str, bucket: 
     return BalanceKey(holder, currency, bucket)
 
 
-def fund(books: SimulatedStripeBooks, holder: str, currency: str, amount: int, bucket: str = "available") -> int:
+def fund(
+    books: SimulatedStripeBooks, holder: str, currency: str, amount: int, bucket: str = "available"
+) -> int:
     """Move money in from outside. Returns the new amount."""
     key = balance_of(books, holder, currency, bucket)
     books.balances.move(amount, BalanceKey(OUTSIDE, currency), key)
@@ -88,7 +117,9 @@ def fund(books: SimulatedStripeBooks, holder: str, currency: str, amount: int, b
     return books.balances.amount(key)
 
 
-def drain(books: SimulatedStripeBooks, holder: str, currency: str, amount: int | None = None) -> int:
+def drain(
+    books: SimulatedStripeBooks, holder: str, currency: str, amount: int | None = None
+) -> int:
     """Move money out: `amount`, or all that is available. Returns the rest."""
     key = balance_of(books, holder, currency)
     taken = max(books.balances.amount(key), 0) if amount is None else amount
@@ -96,12 +127,16 @@ def drain(books: SimulatedStripeBooks, holder: str, currency: str, amount: int |
     return books.balances.amount(key)
 
 
-def pay_out(books: SimulatedStripeBooks, account: str, currency: str, amount: int | None = None) -> dict[str, Any]:
+def pay_out(
+    books: SimulatedStripeBooks, account: str, currency: str, amount: int | None = None
+) -> dict[str, Any]:
     """Pay the seller's available money out to a bank. A reversal then finds no money."""
     key = balance_of(books, account, currency)
     paid = books.balances.amount(key) if amount is None else amount
     if not 0 < paid <= books.balances.amount(key):
-        raise ValueError(f"{account} cannot pay out {paid} {currency}: {books.balances.amount(key)} is available")
+        raise ValueError(
+            f"{account} cannot pay out {paid} {currency}: {books.balances.amount(key)} is available"
+        )
     books.balances.move(paid, key, BalanceKey(OUTSIDE, currency))
     payout = payout_json(books, books.ids.next("po"), paid, currency)
     books.announce("payout.created", payout | {"status": "pending"}, account=account)

@@ -16,7 +16,8 @@ RESOURCES_REMEMBERED = 10_000
 
 
 def authenticate(request: ApiRequest, settings: RuntimeSettings, config: SimulatorConfig) -> None:
-    """Check the API key and note its mode. Raises Refusal when it is missing, unknown, expired, or lacks the permission."""
+    """Check the API key and note its mode. Raises Refusal when it is missing, unknown, expired, or
+    lacks the permission."""
     key, accepted = request.api_key, settings.accepted_keys
     if not key:
         raise Refusal("no_api_key")
@@ -41,7 +42,8 @@ def _is_live(key: str, otherwise: bool) -> bool:
 
 
 class AdmissionLimits:
-    """Raises Refusal("rate_limited", reason=…) for a request above a limit. A setting of None means unlimited."""
+    """Raises Refusal("rate_limited", reason=…) for a request above a limit. A setting of None means
+    unlimited."""
 
     def __init__(self, settings: RuntimeSettings, clock: SimClock) -> None:
         self._clock = clock
@@ -74,7 +76,9 @@ class AdmissionLimits:
                 self._resources.clear()
             self._take(self._resources, resource, settings.resource_rate, "resource-specific")
 
-    def _take(self, buckets: dict[str, TokenBucket], name: str, rate: float | None, reason: str) -> None:
+    def _take(
+        self, buckets: dict[str, TokenBucket], name: str, rate: float | None, reason: str
+    ) -> None:
         if rate is None:
             return
         bucket = buckets.get(name) or buckets.setdefault(name, TokenBucket(self._clock, rate))

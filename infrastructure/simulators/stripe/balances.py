@@ -1,4 +1,5 @@
-"""Double-entry balances: each posting takes from one holder and gives to another, so the total is always zero."""
+"""Double-entry balances: each posting takes from one holder and gives to another, so the total is
+always zero."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from infrastructure.simulators.stripe.state_file import Record, Records, WriteBu
 KIND = "balance"
 PLATFORM = "platform"
 OUTSIDE = "world"
-"""The other side of every funding, drain and payout: banks, buyers, and all others outside Stripe."""
+"""The other side of every funding, drain and payout: banks, buyers, and all others outside
+Stripe."""
 
 
 class BalanceKey(NamedTuple):
@@ -31,15 +33,20 @@ class Balances:
         return self._amounts.get(key, 0)
 
     def move(self, amount: int, source: BalanceKey, target: BalanceKey) -> None:
-        """Move money. Raises ValueError for anything but a natural number, and for two currencies."""
+        """Move money. Raises ValueError for anything but a natural number, and for two
+        currencies."""
         if type(amount) is not int or amount < 0 or source.currency != target.currency:
-            raise ValueError(f"cannot move {amount} from {source} to {target}: amounts are whole and positive, currencies equal")
+            raise ValueError(
+                f"cannot move {amount} from {source} to {target}: amounts are whole and "
+                "positive, currencies equal"
+            )
         for key, delta in ((source, -amount), (target, amount)):
             self._amounts[key] += delta
             self._buffer.put(KIND, "|".join(key), self._amounts[key])
 
     def totals(self) -> dict[str, int]:
-        """Return the sum over all holders, `OUTSIDE` included, for each currency. Anything but zero is an error."""
+        """Return the sum over all holders, `OUTSIDE` included, for each currency. Anything but zero
+        is an error."""
         totals: defaultdict[str, int] = defaultdict(int)
         for key, amount in self._amounts.items():
             totals[key.currency] += amount
@@ -54,7 +61,9 @@ class Balances:
         holders: dict[str, dict[str, dict[str, int]]] = {}
         for (holder, currency, bucket), amount in self._amounts.items():
             if only is None or holder == only:
-                holders.setdefault(holder, {"available": {}, "pending": {}})[bucket][currency] = amount
+                holders.setdefault(holder, {"available": {}, "pending": {}})[bucket][currency] = (
+                    amount
+                )
         return holders
 
     def __contains__(self, key: BalanceKey) -> bool:
@@ -64,7 +73,9 @@ class Balances:
         self._amounts.clear()
 
     def records(self) -> Iterator[Record]:
-        return ((KIND, "|".join(key), orjson.dumps(amount)) for key, amount in self._amounts.items())
+        return (
+            (KIND, "|".join(key), orjson.dumps(amount)) for key, amount in self._amounts.items()
+        )
 
     def restore(self, records: Records) -> None:
         self.clear()

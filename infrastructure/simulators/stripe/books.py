@@ -31,9 +31,12 @@ DASHBOARD = Origin()
 
 
 class SimulatedStripeBooks(StoreGroup):
-    """State without rules. Code that changes a row calls `save` of its collection; `StripeWorld.commit` makes changes durable."""
+    """State without rules. Code that changes a row calls `save` of its collection;
+    `StripeWorld.commit` makes changes durable."""
 
-    def __init__(self, config: SimulatorConfig, clock: SimClock, ids: IdSequence, buffer: WriteBuffer) -> None:
+    def __init__(
+        self, config: SimulatorConfig, clock: SimClock, ids: IdSequence, buffer: WriteBuffer
+    ) -> None:
         self.config = config
         self.clock = clock
         self.ids = ids
@@ -59,14 +62,18 @@ class SimulatedStripeBooks(StoreGroup):
         """Events of the running change, not yet given to the webhooks."""
 
     def platform_balance(self, currency: str, bucket: str = "available") -> BalanceKey:
-        """Return the key of the platform's balance. A currency gets the default funds at its first use."""
+        """Return the key of the platform's balance. A currency gets the default funds at its first
+        use."""
         key = BalanceKey(PLATFORM, currency, bucket)
         if bucket == "available" and key not in self.balances:
             self.balances.move(self.config.default_funds, BalanceKey(OUTSIDE, currency), key)
         return key
 
-    def add_transaction(self, type_: str, amount: int, currency: str, source: str) -> BalanceTransactionRow:
-        """Add one line to the platform's balance history. `amount` is negative when money leaves the platform."""
+    def add_transaction(
+        self, type_: str, amount: int, currency: str, source: str
+    ) -> BalanceTransactionRow:
+        """Add one line to the platform's balance history. `amount` is negative when money leaves
+        the platform."""
         now = self.clock.seconds()
         is_reversal = type_ == "transfer_reversal"
         return self.transactions.add(
@@ -123,7 +130,8 @@ class SimulatedStripeBooks(StoreGroup):
         self.unsettled = {charge.id: charge for charge in self.charges if not charge.settled}
 
     def violations(self) -> Iterator[str]:
-        """Yield broken laws of the books: none, unless the simulator is wrong (or a fault made it duplicate)."""
+        """Yield broken laws of the books: none, unless the simulator is wrong (or a fault made it
+        duplicate)."""
         for currency, total in self.balances.totals().items():
             if total:
                 yield f"{total} {currency} came from nowhere"
@@ -134,11 +142,16 @@ class SimulatedStripeBooks(StoreGroup):
             if not 0 <= transfer.amount_reversed <= transfer.amount:
                 yield f"{transfer.id}: {transfer.amount_reversed} of {transfer.amount} is reversed"
             if transfer.amount_reversed != reversed_amounts[transfer.id]:
-                yield f"{transfer.id}: its reversals sum to {reversed_amounts[transfer.id]}, not {transfer.amount_reversed}"
+                yield (
+                    f"{transfer.id}: its reversals sum to {reversed_amounts[transfer.id]}, not "
+                    f"{transfer.amount_reversed}"
+                )
             if transfer.balance_transaction not in self.transactions.by_id:
                 yield f"{transfer.id}: no balance transaction"
         for holder, buckets in self.balances.by_holder().items():
             account = self.accounts.get(holder)
-            overdrawn = [currency for currency, amount in buckets["available"].items() if amount < 0]
+            overdrawn = [
+                currency for currency, amount in buckets["available"].items() if amount < 0
+            ]
             if account is not None and overdrawn and not account.connected_reserves:
                 yield f"{holder}: below zero in {overdrawn}"

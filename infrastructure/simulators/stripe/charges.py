@@ -1,4 +1,5 @@
-"""Buyers' payments as sources of transfers: the rest of each, and the time at which its money becomes available."""
+"""Buyers' payments as sources of transfers: the rest of each, and the time at which its money
+becomes available."""
 
 import re
 
@@ -20,7 +21,8 @@ def register_charge(
     transfer_group: str | None = None,
     available_in: float = 0,
 ) -> ChargeRow:
-    """Add a succeeded payment. The platform gets its money, available after `available_in` seconds of simulated time.
+    """Add a succeeded payment. The platform gets its money, available after `available_in` seconds
+    of simulated time.
 
     Raises ValueError when the id is taken.
     """
@@ -45,9 +47,15 @@ def register_charge(
 
 
 def find_charge(books: SimulatedStripeBooks, id_: str, currency: str) -> ChargeRow:
-    """Return the charge, created on first use if `auto_charges` is set. Raises Refusal when there is none."""
+    """Return the charge, created on first use if `auto_charges` is set. Raises Refusal when there
+    is none."""
     charge = books.charges.get(id_)
-    if charge is None and books.config.auto_charges and "missing" not in id_ and PLAUSIBLE_CHARGE.fullmatch(id_):
+    if (
+        charge is None
+        and books.config.auto_charges
+        and "missing" not in id_
+        and PLAUSIBLE_CHARGE.fullmatch(id_)
+    ):
         charge = register_charge(books, id_, currency, None)
     if charge is None:
         raise Refusal("no_such_charge", id=id_)
@@ -59,17 +67,25 @@ def bucket_of(charge: ChargeRow) -> str:
 
 
 def check_source(charge: ChargeRow, amount: int, currency: str) -> None:
-    """Check that the charge covers this transfer. Raises Refusal. Reversals give nothing back to the charge [G]."""
+    """Check that the charge covers this transfer. Raises Refusal. Reversals give nothing back to
+    the charge [G]."""
     if charge.currency != currency:
         raise Refusal("source_currency_differs", charge_currency=charge.currency, currency=currency)
     if charge.amount is not None and charge.transferred + amount > charge.amount:
-        charged, used = money_text(charge.amount, currency), money_text(charge.transferred, currency)
+        charged, used = (
+            money_text(charge.amount, currency),
+            money_text(charge.transferred, currency),
+        )
         raise Refusal("source_overspent", charged=charged, used=used)
 
 
-def use_source(books: SimulatedStripeBooks, charge: ChargeRow, transfer_id: str, amount: int) -> None:
+def use_source(
+    books: SimulatedStripeBooks, charge: ChargeRow, transfer_id: str, amount: int
+) -> None:
     if charge.amount is None:
-        books.balances.move(amount, BalanceKey(OUTSIDE, charge.currency), books.platform_balance(charge.currency))
+        books.balances.move(
+            amount, BalanceKey(OUTSIDE, charge.currency), books.platform_balance(charge.currency)
+        )
     charge.transferred += amount
     charge.transfers.append(transfer_id)
     books.charges.save(charge)
@@ -86,7 +102,9 @@ def settle_due_charges(books: SimulatedStripeBooks) -> None:
 def _settle(books: SimulatedStripeBooks, charge: ChargeRow) -> None:
     rest = charge.amount or 0
     for transfer in (books.transfers.by_id[id_] for id_ in charge.transfers):
-        _become_available(books, BalanceKey(transfer.destination, charge.currency, "pending"), transfer.rest)
+        _become_available(
+            books, BalanceKey(transfer.destination, charge.currency, "pending"), transfer.rest
+        )
         rest -= transfer.rest
     _become_available(books, books.platform_balance(charge.currency, "pending"), rest)
     charge.settled = True

@@ -27,16 +27,21 @@ Row = TypeVar("Row", bound=Numbered)
 
 
 class Collection(Generic[Row]):
-    """Rows of one kind. `indexed` names the attributes that filter lists; these attributes never change."""
+    """Rows of one kind. `indexed` names the attributes that filter lists; these attributes never
+    change."""
 
-    def __init__(self, row_type: type[Row], buffer: WriteBuffer, indexed: Sequence[str] = ()) -> None:
+    def __init__(
+        self, row_type: type[Row], buffer: WriteBuffer, indexed: Sequence[str] = ()
+    ) -> None:
         self._type = row_type
         self.kind = row_type.KIND
         self._buffer = buffer
         self._indexed = tuple(indexed)
         self.by_id: dict[str, Row] = {}
         self.rows: list[Row] = []
-        self._index: dict[str, defaultdict[str, list[Row]]] = {name: defaultdict(list) for name in indexed}
+        self._index: dict[str, defaultdict[str, list[Row]]] = {
+            name: defaultdict(list) for name in indexed
+        }
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -81,15 +86,22 @@ class Collection(Generic[Row]):
             if value is not None:
                 self._index[name][value].append(row)
 
-    def page(self, params: Mapping[str, Any], matches: Callable[[Row], bool] | None = None) -> tuple[list[Row], bool]:
+    def page(
+        self, params: Mapping[str, Any], matches: Callable[[Row], bool] | None = None
+    ) -> tuple[list[Row], bool]:
         """Return (rows, has_more), newest first. Raises Refusal for an unknown cursor."""
         limit = params.get("limit", PAGE_SIZE)
         filters = {name: params[name] for name in self._indexed if name in params}
         rows = self._narrowest(filters)
         low, high = self._window(rows, params)
         backwards = "ending_before" in params
-        candidates = (rows[place] for place in (range(low, high) if backwards else range(high - 1, low - 1, -1)))
-        found = list(islice(self._fitting(candidates, filters, params.get("created"), matches), limit + 1))
+        candidates = (
+            rows[place]
+            for place in (range(low, high) if backwards else range(high - 1, low - 1, -1))
+        )
+        found = list(
+            islice(self._fitting(candidates, filters, params.get("created"), matches), limit + 1)
+        )
         page = found[:limit]
         return (page[::-1] if backwards else page), len(found) > limit
 
@@ -103,16 +115,24 @@ class Collection(Generic[Row]):
         for row in candidates:
             if created is not None and not created.contains(row.created):
                 continue
-            if all(getattr(row, name) == value for name, value in filters.items()) and (not matches or matches(row)):
+            if all(getattr(row, name) == value for name, value in filters.items()) and (
+                not matches or matches(row)
+            ):
                 yield row
 
     def _window(self, rows: list[Row], params: Mapping[str, Any]) -> tuple[int, int]:
-        """Return the range of `rows` that can contain the page, by its cursors and its oldest instant."""
-        after, before = self._cursor(params, "starting_after"), self._cursor(params, "ending_before")
+        """Return the range of `rows` that can contain the page, by its cursors and its oldest
+        instant."""
+        after, before = (
+            self._cursor(params, "starting_after"),
+            self._cursor(params, "ending_before"),
+        )
         low = bisect_right(rows, before.seq, key=_sequence) if before else 0
         high = bisect_left(rows, after.seq, key=_sequence) if after else len(rows)
         created: TimeRange | None = params.get("created")
-        if created is not None:  # rows are in the order of their instants: skip the past without reading it
+        if (
+            created is not None
+        ):  # rows are in the order of their instants: skip the past without reading it
             low = max(low, bisect_left(rows, created.since, key=_instant))
         return low, high
 

@@ -1,4 +1,5 @@
-"""Settings of a simulator: those chosen before its start, and those that tests change while it runs.
+"""Settings of a simulator: those chosen before its start, and those that tests change while it
+runs.
 
 Amounts are in minor units, times in seconds.
 """
@@ -16,19 +17,22 @@ from infrastructure.simulators.common.world import ProviderConfig
 
 API_VERSION = "2026-10-28.endive"
 PLENTY = 10**13
-"""Default platform balance per currency: so much that only a test that drains the balance sees a balance error."""
+"""Default platform balance per currency: so much that only a test that drains the balance sees a
+balance error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorConfig(ProviderConfig):
-    """A simulator with the default settings behaves like a fresh Stripe sandbox with a very full balance.
+    """A simulator with the default settings behaves like a fresh Stripe sandbox with a very full
+    balance.
 
     `accepted_keys=None` accepts every key that starts with `sk_` or `rk_`.
     """
 
     api_version: str = API_VERSION
     livemode: bool = False
-    """A key of the other mode (by default `sk_live_…`) finds nothing; the error names an object that exists in this mode."""
+    """A key of the other mode (by default `sk_live_…`) finds nothing; the error names an object
+    that exists in this mode."""
     platform_account: str = "acct_1Qplatform"
     expired_keys: frozenset[str] = frozenset()
     """Rolled keys: 401, even if accepted otherwise."""
@@ -47,26 +51,31 @@ class SimulatorConfig(ProviderConfig):
     idempotency_ttl: float = 86_400.0
     global_rate: float | None = None
     endpoint_rate: float | None = None
-    """Requests per second; Stripe's own limits are 100 (25 in a sandbox) and 25. None: unlimited."""
+    """Requests per second; Stripe's own limits are 100 (25 in a sandbox) and 25. None:
+    unlimited."""
     resource_rate: float | None = None
     """Requests per second on one object: the transfer in the path, or else the destination."""
     global_concurrency: int | None = None
     endpoint_concurrency: int | None = None
 
     latency: Literal["none", "recorded"] = "none"
-    """`recorded`: each executed request takes as long as one of real Stripe (`latency.py`), times `latency_scale`."""
+    """`recorded`: each executed request takes as long as one of real Stripe (`latency.py`), times
+    `latency_scale`."""
     latency_scale: float = 1.0
 
     clock: Callable[[], float] | None = None
-    """Another clock, in epoch seconds. It belongs to the event loop, because the simulator sleeps in that loop."""
+    """Another clock, in epoch seconds. It belongs to the event loop, because the simulator sleeps
+    in that loop."""
     deliver: Deliver | None = None
-    """Function that posts webhooks; None: over HTTP. With a function the simulator opens no socket."""
+    """Function that posts webhooks; None: over HTTP. With a function the simulator opens no
+    socket."""
     state_file: Path | None = None
     webhook_endpoints: tuple[Mapping[str, Any], ...] = ()
 
 
 class RuntimeSettings(BaseModel):
-    """Settings that tests change while the simulator runs. They start as `SimulatorConfig` says; a reset restores that."""
+    """Settings that tests change while the simulator runs. They start as `SimulatorConfig` says; a
+    reset restores that."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,7 +96,8 @@ class RuntimeSettings(BaseModel):
         return cls(**{name: getattr(config, name) for name in cls.model_fields})
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        """Return settings with the changes. Raises ValueError for an unknown name or a bad value."""
+        """Return settings with the changes. Raises ValueError for an unknown name or a bad
+        value."""
         return self.model_validate({**self.model_dump(), **changes})
 
     def forbids(self, key: str, operation: str) -> bool:

@@ -1,4 +1,5 @@
-"""The `/_sim/*` routes of the simulated Stripe: money, accounts, settings, webhook endpoints, snapshots."""
+"""The `/_sim/*` routes of the simulated Stripe: money, accounts, settings, webhook endpoints,
+snapshots."""
 
 from dataclasses import asdict
 
@@ -9,7 +10,12 @@ from infrastructure.simulators.stripe import accounts
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import DASHBOARD
 from infrastructure.simulators.stripe.charges import register_charge
-from infrastructure.simulators.stripe.render import account_json, event_json, reversal_json, transfer_json
+from infrastructure.simulators.stripe.render import (
+    account_json,
+    event_json,
+    reversal_json,
+    transfer_json,
+)
 from infrastructure.simulators.stripe.transfers import create_reversal, create_transfer
 from infrastructure.simulators.stripe.world import StripeWorld
 
@@ -20,11 +26,17 @@ def _holder(body: Body) -> str:
 
 def _fund(world: StripeWorld, _: Request, body: Body) -> Json:
     bucket = "pending" if body.get("pending") else "available"
-    return {"amount": accounts.fund(world.books, _holder(body), body["currency"], body["amount"], bucket)}
+    return {
+        "amount": accounts.fund(
+            world.books, _holder(body), body["currency"], body["amount"], bucket
+        )
+    }
 
 
 def _drain(world: StripeWorld, _: Request, body: Body) -> Json:
-    return {"amount": accounts.drain(world.books, _holder(body), body["currency"], body.get("amount"))}
+    return {
+        "amount": accounts.drain(world.books, _holder(body), body["currency"], body.get("amount"))
+    }
 
 
 def _change_account(world: StripeWorld, _: Request, body: Body) -> Json:
@@ -40,7 +52,8 @@ def _transfer(world: StripeWorld, _: Request, body: Body) -> Json:
 
 
 def _reverse(world: StripeWorld, _: Request, body: Body) -> Json:
-    """Make a reversal in the dashboard, or, with `source_refund`, by a refund: without key and without our metadata."""
+    """Make a reversal in the dashboard, or, with `source_refund`, by a refund: without key and
+    without our metadata."""
     transfer = world.books.transfers.by_id[body["transfer"]]
     params = {name: body[name] for name in ("amount", "metadata") if body.get(name) is not None}
     reversal = create_reversal(world.books, transfer, params, DASHBOARD, body.get("source_refund"))

@@ -1,4 +1,5 @@
-"""The order in which Stripe processes a request. This order makes the simulator faithful: see the docstring of each step."""
+"""The order in which Stripe processes a request. This order makes the simulator faithful: see the
+docstring of each step."""
 
 import base64
 import binascii
@@ -91,7 +92,8 @@ class StripeExchange(Exchange[StripeWorld, StripeOperation]):
 
     @contextmanager
     def _executing(self) -> Iterator[IdempotencyKeyRow | None]:
-        """Mark the key, so that the same key gets 409 meanwhile. Without a stored answer the key is free afterwards."""
+        """Mark the key, so that the same key gets 409 meanwhile. Without a stored answer the key is
+        free afterwards."""
         if self.request.key is None:
             yield None
             return
@@ -119,25 +121,34 @@ class StripeExchange(Exchange[StripeWorld, StripeOperation]):
         return answer
 
     async def _take_time(self) -> None:
-        """Sleep as long as real Stripe takes, if so set. Refusals before the execution and repeated answers come at once."""
+        """Sleep as long as real Stripe takes, if so set. Refusals before the execution and repeated
+        answers come at once."""
         if self.world.settings.latency == "recorded":
-            milliseconds = recorded(self.operation.name, self.world.random.random()) * self.world.settings.latency_scale
+            milliseconds = (
+                recorded(self.operation.name, self.world.random.random())
+                * self.world.settings.latency_scale
+            )
             await self.world.breakpoints.sleep(milliseconds / 1000)
 
     def _executed(self) -> Answer:
         try:
-            body = kept_json(self.operation.execute(self.world.books_of(self.request), self.request))
+            body = kept_json(
+                self.operation.execute(self.world.books_of(self.request), self.request)
+            )
         except Refusal as refusal:
             return self.world.refused(refusal, self.request, stored=True)
         return Answer(200, body, {"Stripe-Should-Retry": "false"})
 
-    def _commit(self, row: IdempotencyKeyRow | None, answer: Answer, announce_after: float = 0.0) -> None:
+    def _commit(
+        self, row: IdempotencyKeyRow | None, answer: Answer, announce_after: float = 0.0
+    ) -> None:
         if row is not None:
             self.world.keys.store(row, answer)
         self.world.commit(announce_after)
 
     def _stored_500(self, row: IdempotencyKeyRow | None, action: Stored500) -> Answer:
-        """Return Stripe's indeterminate answer: repeated for ever, independent of the real outcome."""
+        """Return Stripe's indeterminate answer: repeated for ever, independent of the real
+        outcome."""
         failure = self.world.refused(Refusal("server_fault"), self.request, stored=True)
         if action.kind == "stored_500_then_created" and action.seconds == 0:
             self._executed()

@@ -1,4 +1,5 @@
-"""Stripe's idempotency layer: one namespace of keys per account, answers kept for 24 hours of simulated time."""
+"""Stripe's idempotency layer: one namespace of keys per account, answers kept for 24 hours of
+simulated time."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +25,8 @@ class IdempotencyKeys:
         return len(self._rows)
 
     def look_up(self, request: ApiRequest) -> IdempotencyKeyRow | None:
-        """Return the key with the stored answer to repeat, or None when the request is to be executed.
+        """Return the key with the stored answer to repeat, or None when the request is to be
+        executed.
 
         Raises Refusal when the key is executing, was used for another request, or is too long.
         """
@@ -44,14 +46,18 @@ class IdempotencyKeys:
 
     def begin(self, request: ApiRequest) -> IdempotencyKeyRow:
         """Mark the key as executing: the same key gets 409 until `finish`."""
-        row = IdempotencyKeyRow(request.key_id, request.fingerprint(), self._clock.now(), request.request_id)
+        row = IdempotencyKeyRow(
+            request.key_id, request.fingerprint(), self._clock.now(), request.request_id
+        )
         self._rows[row.id] = row
         return row
 
     def store(self, row: IdempotencyKeyRow, answer: Answer) -> None:
-        """Store the answer, to be committed together with its change. For other requests the key is still executing.
+        """Store the answer, to be committed together with its change. For other requests the key is
+        still executing.
 
-        The row on disk is already finished: after a crash the change and its answer are there, or neither.
+        The row on disk is already finished: after a crash the change and its answer are there, or
+        neither.
         """
         row.status, row.body = answer.status, answer.body
         self._buffer.put(KIND, row.id, replace(row, executing=False))

@@ -47,7 +47,8 @@ EVENTS_KEPT_FOR = 30 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class StripeOperation(ApiOperation):
-    """One operation. `check` runs with the validation, before the key is marked; its refusals are not stored."""
+    """One operation. `check` runs with the validation, before the key is marked; its refusals are
+    not stored."""
 
     execute: Execute
     accepts: Mapping[str, Param] = field(default_factory=lambda: accepted.EXPAND)
@@ -137,7 +138,11 @@ def _retrieve_balance(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
 
 
 def _retrieve_own_account(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
-    return platform_json(books) if request.account is None else account_json(books.accounts.by_id[request.account])
+    return (
+        platform_json(books)
+        if request.account is None
+        else account_json(books.accounts.by_id[request.account])
+    )
 
 
 def _retrieve_account(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
@@ -186,8 +191,12 @@ def _retrieve_transaction(books: SimulatedStripeBooks, request: ApiRequest) -> J
 
 
 def _list_transactions(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
-    wanted = [(name, request.params[name]) for name in ("type", "currency") if name in request.params]
-    rows, more = books.transactions.page(request.params, lambda row: all(getattr(row, name) == value for name, value in wanted))
+    wanted = [
+        (name, request.params[name]) for name in ("type", "currency") if name in request.params
+    ]
+    rows, more = books.transactions.page(
+        request.params, lambda row: all(getattr(row, name) == value for name, value in wanted)
+    )
     return list_json("/v1/balance_transactions", [transaction_json(row) for row in rows], more)
 
 
@@ -205,26 +214,72 @@ OPERATIONS: tuple[StripeOperation, ...] = (
         TRANSFER_EXPANDS,
         lambda books, request: check_named_objects(books, request.params),
     ),
-    StripeOperation("transfers.list", "GET", "/v1/transfers", _list_transfers, accepted.LIST_TRANSFERS, TRANSFERS_EXPAND),
-    StripeOperation("transfers.retrieve", "GET", _TRANSFER, _retrieve_transfer, expands=TRANSFER_EXPANDS),
     StripeOperation(
-        "transfers.update", "POST", _TRANSFER, _update_transfer, accepted.UPDATE_TRANSFER, TRANSFER_EXPANDS, _transfer
+        "transfers.list",
+        "GET",
+        "/v1/transfers",
+        _list_transfers,
+        accepted.LIST_TRANSFERS,
+        TRANSFERS_EXPAND,
     ),
     StripeOperation(
-        "reversals.create", "POST", _REVERSALS, _create_reversal, accepted.CREATE_REVERSAL, REVERSAL_EXPANDS, _transfer
+        "transfers.retrieve", "GET", _TRANSFER, _retrieve_transfer, expands=TRANSFER_EXPANDS
     ),
-    StripeOperation("reversals.list", "GET", _REVERSALS, _list_reversals, accepted.PAGING, REVERSALS_EXPAND),
-    StripeOperation("reversals.retrieve", "GET", _REVERSAL, _retrieve_reversal, expands=REVERSAL_EXPANDS),
     StripeOperation(
-        "reversals.update", "POST", _REVERSAL, _update_reversal, accepted.UPDATE_REVERSAL, REVERSAL_EXPANDS, _reversal
+        "transfers.update",
+        "POST",
+        _TRANSFER,
+        _update_transfer,
+        accepted.UPDATE_TRANSFER,
+        TRANSFER_EXPANDS,
+        _transfer,
+    ),
+    StripeOperation(
+        "reversals.create",
+        "POST",
+        _REVERSALS,
+        _create_reversal,
+        accepted.CREATE_REVERSAL,
+        REVERSAL_EXPANDS,
+        _transfer,
+    ),
+    StripeOperation(
+        "reversals.list", "GET", _REVERSALS, _list_reversals, accepted.PAGING, REVERSALS_EXPAND
+    ),
+    StripeOperation(
+        "reversals.retrieve", "GET", _REVERSAL, _retrieve_reversal, expands=REVERSAL_EXPANDS
+    ),
+    StripeOperation(
+        "reversals.update",
+        "POST",
+        _REVERSAL,
+        _update_reversal,
+        accepted.UPDATE_REVERSAL,
+        REVERSAL_EXPANDS,
+        _reversal,
     ),
     StripeOperation("balance.retrieve", "GET", "/v1/balance", _retrieve_balance, for_accounts=True),
-    StripeOperation("account.retrieve", "GET", "/v1/account", _retrieve_own_account, for_accounts=True),
-    StripeOperation("accounts.retrieve", "GET", "/v1/accounts/{id}", _retrieve_account),
-    StripeOperation("events.list", "GET", "/v1/events", _list_events, accepted.LIST_EVENTS, for_accounts=True),
-    StripeOperation("events.retrieve", "GET", "/v1/events/{id}", _retrieve_event, for_accounts=True),
     StripeOperation(
-        "balance_transactions.list", "GET", "/v1/balance_transactions", _list_transactions, accepted.LIST_TRANSACTIONS
+        "account.retrieve", "GET", "/v1/account", _retrieve_own_account, for_accounts=True
     ),
-    StripeOperation("balance_transactions.retrieve", "GET", "/v1/balance_transactions/{id}", _retrieve_transaction),
+    StripeOperation("accounts.retrieve", "GET", "/v1/accounts/{id}", _retrieve_account),
+    StripeOperation(
+        "events.list", "GET", "/v1/events", _list_events, accepted.LIST_EVENTS, for_accounts=True
+    ),
+    StripeOperation(
+        "events.retrieve", "GET", "/v1/events/{id}", _retrieve_event, for_accounts=True
+    ),
+    StripeOperation(
+        "balance_transactions.list",
+        "GET",
+        "/v1/balance_transactions",
+        _list_transactions,
+        accepted.LIST_TRANSACTIONS,
+    ),
+    StripeOperation(
+        "balance_transactions.retrieve",
+        "GET",
+        "/v1/balance_transactions/{id}",
+        _retrieve_transaction,
+    ),
 )

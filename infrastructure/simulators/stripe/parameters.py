@@ -1,4 +1,5 @@
-"""Parameters of each operation. A refusal from here is a validation error, which Stripe does not store under the key."""
+"""Parameters of each operation. A refusal from here is a validation error, which Stripe does not
+store under the key."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ class Param:
 
 
 def read_params(accepted: Mapping[str, Param], form: Form) -> Params:
-    """Read the parameters. Raises Refusal for an unknown name, then for bad values, then for missing ones."""
+    """Read the parameters. Raises Refusal for an unknown name, then for bad values, then for
+    missing ones."""
     for name in form:
         if name not in accepted:
             raise Refusal("parameter_unknown", param=name)
@@ -81,14 +83,22 @@ def boolean(name: str, value: FormValue) -> bool:
 
 
 def currency(name: str, value: FormValue) -> str:
-    """Read three lower-case letters. Perhaps stricter than Stripe, to catch a client that sends capitals."""
-    if not (isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.islower()):
+    """Read three lower-case letters. Perhaps stricter than Stripe, to catch a client that sends
+    capitals."""
+    if not (
+        isinstance(value, str)
+        and len(value) == 3
+        and value.isascii()
+        and value.isalpha()
+        and value.islower()
+    ):
         raise Refusal("currency_invalid", param=name, value=value)
     return value
 
 
 def metadata(name: str, value: FormValue) -> dict[str, str]:
-    """Read metadata. An empty value stays: it unsets its key. An empty string in place of the map unsets all keys."""
+    """Read metadata. An empty value stays: it unsets its key. An empty string in place of the map
+    unsets all keys."""
     if value == "":
         return {"": ""}
     if not isinstance(value, dict):
@@ -174,7 +184,11 @@ CREATE_TRANSFER = {
     "transfer_group": Param(text()),
     **EXPAND,
 }
-UPDATE_TRANSFER = {"metadata": Param(metadata), "description": Param(text(unsettable=True)), **EXPAND}
+UPDATE_TRANSFER = {
+    "metadata": Param(metadata),
+    "description": Param(text(unsettable=True)),
+    **EXPAND,
+}
 LIST_TRANSFERS = {
     "created": Param(time_range),
     "destination": Param(text()),

@@ -20,15 +20,21 @@ EMBEDDED_REVERSALS = 10
 Json = dict[str, Any]
 
 
-def transfer_json(books: SimulatedStripeBooks, transfer: TransferRow, expand: Sequence[str] = ()) -> Json:
+def transfer_json(
+    books: SimulatedStripeBooks, transfer: TransferRow, expand: Sequence[str] = ()
+) -> Json:
     url = f"/v1/transfers/{transfer.id}/reversals"
-    newest = [books.reversals.by_id[id_] for id_ in transfer.reversals[: -EMBEDDED_REVERSALS - 1 : -1]]
+    newest = [
+        books.reversals.by_id[id_] for id_ in transfer.reversals[: -EMBEDDED_REVERSALS - 1 : -1]
+    ]
     return {
         "id": transfer.id,
         "object": "transfer",
         "amount": transfer.amount,
         "amount_reversed": transfer.amount_reversed,
-        "balance_transaction": _linked(books, "balance_transaction", transfer.balance_transaction, expand),
+        "balance_transaction": _linked(
+            books, "balance_transaction", transfer.balance_transaction, expand
+        ),
         "created": transfer.created,
         "currency": transfer.currency,
         "description": transfer.description,
@@ -50,12 +56,16 @@ def transfer_json(books: SimulatedStripeBooks, transfer: TransferRow, expand: Se
     }
 
 
-def reversal_json(books: SimulatedStripeBooks, reversal: TransferReversalRow, expand: Sequence[str] = ()) -> Json:
+def reversal_json(
+    books: SimulatedStripeBooks, reversal: TransferReversalRow, expand: Sequence[str] = ()
+) -> Json:
     return {
         "id": reversal.id,
         "object": "transfer_reversal",
         "amount": reversal.amount,
-        "balance_transaction": _linked(books, "balance_transaction", reversal.balance_transaction, expand),
+        "balance_transaction": _linked(
+            books, "balance_transaction", reversal.balance_transaction, expand
+        ),
         "created": reversal.created,
         "currency": reversal.currency,
         "destination_payment_refund": reversal.destination_payment_refund,
@@ -110,7 +120,10 @@ def account_json(account: AccountRow) -> Json:
 
 def platform_json(books: SimulatedStripeBooks) -> Json:
     account = AccountRow(id=books.config.platform_account, seq=0, created=0)
-    return account_json(account) | {"type": "standard", "settings": {"dashboard": {"display_name": "Simulator"}}}
+    return account_json(account) | {
+        "type": "standard",
+        "settings": {"dashboard": {"display_name": "Simulator"}},
+    }
 
 
 def capability_json(account: AccountRow) -> Json:
@@ -127,7 +140,10 @@ def balance_json(books: SimulatedStripeBooks, holder: str = PLATFORM) -> Json:
     if holder == PLATFORM:
         books.platform_balance("usd")
     buckets = books.balances.of(holder)
-    lines = {bucket: [_balance_line(*item) for item in sorted(amounts.items())] for bucket, amounts in buckets.items()}
+    lines = {
+        bucket: [_balance_line(*item) for item in sorted(amounts.items())]
+        for bucket, amounts in buckets.items()
+    }
     return {"object": "balance", "livemode": books.config.livemode, **lines}
 
 

@@ -1,4 +1,5 @@
-"""Rows of the simulated Stripe. Rules are in `transfers.py`, `charges.py` and `accounts.py`, JSON shapes in `render.py`."""
+"""Rows of the simulated Stripe. Rules are in `transfers.py`, `charges.py` and `accounts.py`, JSON
+shapes in `render.py`."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -24,7 +25,8 @@ class AccountRow:
 
 @dataclass(slots=True)
 class ChargeRow:
-    """A buyer's payment that transfers may name as their source. `amount` None covers any amount."""
+    """A buyer's payment that transfers may name as their source. `amount` None covers any
+    amount."""
 
     KIND: ClassVar[str] = "charge"
     id: str

@@ -18,14 +18,17 @@ from infrastructure.simulators.stripe.world import StripeWorld
 
 
 def create_simulator(config: SimulatorConfig | None = None) -> Starlette:
-    """Create a simulated Stripe. `app.state.world` is its state, for tests that run in the same process.
+    """Create a simulated Stripe. `app.state.world` is its state, for tests that run in the same
+    process.
 
-    The app can be called as a function: a request without faults neither sleeps nor opens a socket, and its time is
-    `config.clock`. Without `serve_simulator` there is no connection to cut, so connection faults raise
-    ConnectionResetError. A client that gives up must leave its request running, as Stripe would: cancelling the task
-    of the request takes its effect away.
+    The app can be called as a function: a request without faults neither sleeps nor opens a socket,
+    and its time is `config.clock`. Without `serve_simulator` there is no connection to cut, so
+    connection faults raise ConnectionResetError. A client that gives up must leave its request
+    running, as Stripe would: cancelling the task of the request takes its effect away.
     """
-    return simulator_app(StripeWorld(config or SimulatorConfig()), OPERATIONS, StripeExchange, CONTROLS)
+    return simulator_app(
+        StripeWorld(config or SimulatorConfig()), OPERATIONS, StripeExchange, CONTROLS
+    )
 
 
 class RunningSimulator(LoopbackServer):
@@ -36,12 +39,16 @@ class RunningSimulator(LoopbackServer):
         self.world: StripeWorld = app.state.world
 
     def control(self) -> SimulatorControl:
-        """Return a client of the control routes. Close the client, or use it as an asynchronous context manager."""
+        """Return a client of the control routes. Close the client, or use it as an asynchronous
+        context manager."""
         return SimulatorControl(self.url)
 
 
-async def serve_simulator(config: SimulatorConfig | None = None, host: str = "127.0.0.1", port: int = 0) -> RunningSimulator:
-    """Start a simulated Stripe. Port 0 takes a free one. Raises ValueError for a host off loopback."""
+async def serve_simulator(
+    config: SimulatorConfig | None = None, host: str = "127.0.0.1", port: int = 0
+) -> RunningSimulator:
+    """Start a simulated Stripe. Port 0 takes a free one. Raises ValueError for a host off
+    loopback."""
     return await serve(RunningSimulator, partial(create_simulator, config), host, port)
 
 
@@ -50,5 +57,8 @@ async def running_simulator(
     config: SimulatorConfig | None = None, port: int = 0
 ) -> AsyncIterator[tuple[RunningSimulator, SimulatorControl]]:
     """Run a simulated Stripe and its control client for the length of an `async with` block."""
-    async with await serve_simulator(config, port=port) as simulator, simulator.control() as control:
+    async with (
+        await serve_simulator(config, port=port) as simulator,
+        simulator.control() as control,
+    ):
         yield simulator, control

@@ -1,4 +1,5 @@
-"""Durable state: stores, the buffer of changed rows, and the optional state file (one SQLite table of records)."""
+"""Durable state: stores, the buffer of changed rows, and the optional state file (one SQLite table
+of records)."""
 
 import sqlite3
 from collections import defaultdict
@@ -15,9 +16,13 @@ Records: TypeAlias = Mapping[str, Sequence[tuple[str, bytes]]]
 """(id, JSON) by kind, in the order of the first writing."""
 Row = TypeVar("Row")
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS records (kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL)"
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS records (kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL)"
+)
 UNIQUE = "CREATE UNIQUE INDEX IF NOT EXISTS records_by_id ON records (kind, id)"
-UPSERT = "INSERT INTO records VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body"
+UPSERT = (
+    "INSERT INTO records VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body"
+)
 
 LOCK_WAIT = 1.0
 """Seconds to wait for another simulator that is ending."""
@@ -55,7 +60,8 @@ class StoreGroup:
 
 
 class WriteBuffer:
-    """Rows that changed since the last commit: one transaction makes them durable before the answer is sent."""
+    """Rows that changed since the last commit: one transaction makes them durable before the answer
+    is sent."""
 
     def __init__(self, write: Callable[[Iterable[Record]], None] | None = None) -> None:
         """Without `write` the buffer stays empty."""
@@ -116,12 +122,15 @@ class StateFile:
 
 
 def kept_json(content: object) -> bytes:
-    """Return JSON for storage: orjson leaves its 8 kB buffer in the bytes that it returns, a copy has only the content."""
+    """Return JSON for storage: orjson leaves its 8 kB buffer in the bytes that it returns, a copy
+    has only the content."""
     return memoryview(orjson.dumps(content)).tobytes()
 
 
 def encode(row: object) -> bytes:
-    return orjson.dumps(row, default=lambda part: part.decode() if isinstance(part, bytes) else str(part))
+    return orjson.dumps(
+        row, default=lambda part: part.decode() if isinstance(part, bytes) else str(part)
+    )
 
 
 def decode(row_type: type[Row], body: bytes) -> Row:

@@ -1,4 +1,5 @@
-"""Stripe's business rules for transfers and reversals. Refusals from here are executed answers: Stripe stores them."""
+"""Stripe's business rules for transfers and reversals. Refusals from here are executed answers:
+Stripe stores them."""
 
 from typing import Any
 
@@ -7,15 +8,26 @@ from infrastructure.simulators.common.request import Params
 from infrastructure.simulators.stripe.accounts import find_account
 from infrastructure.simulators.stripe.balances import BalanceKey
 from infrastructure.simulators.stripe.books import Origin, SimulatedStripeBooks
-from infrastructure.simulators.stripe.charges import bucket_of, check_source, find_charge, use_source
+from infrastructure.simulators.stripe.charges import (
+    bucket_of,
+    check_source,
+    find_charge,
+    use_source,
+)
 from infrastructure.simulators.stripe.errors import money_text
 from infrastructure.simulators.stripe.parameters import merged
 from infrastructure.simulators.stripe.render import transfer_json
-from infrastructure.simulators.stripe.rows import AccountRow, ChargeRow, TransferReversalRow, TransferRow
+from infrastructure.simulators.stripe.rows import (
+    AccountRow,
+    ChargeRow,
+    TransferReversalRow,
+    TransferRow,
+)
 
 
 def check_named_objects(books: SimulatedStripeBooks, params: Params) -> None:
-    """Check the ids in body parameters: a wrong one is a validation error, not an executed one [W]. Raises Refusal."""
+    """Check the ids in body parameters: a wrong one is a validation error, not an executed one [W].
+    Raises Refusal."""
     _destination(books, params)
     if "source_transaction" in params:
         find_charge(books, params["source_transaction"], params["currency"])
@@ -35,7 +47,9 @@ def create_transfer(books: SimulatedStripeBooks, params: Params, origin: Origin)
     if charge is not None:
         use_source(books, charge, transfer.id, amount)
         bucket = bucket_of(charge)
-    books.balances.move(amount, books.platform_balance(currency, bucket), BalanceKey(account.id, currency, bucket))
+    books.balances.move(
+        amount, books.platform_balance(currency, bucket), BalanceKey(account.id, currency, bucket)
+    )
     books.announce("transfer.created", transfer_json(books, transfer), origin)
     return transfer
 
@@ -55,11 +69,15 @@ def _source(books: SimulatedStripeBooks, params: Params) -> ChargeRow | None:
     return charge
 
 
-def _add_transfer(books: SimulatedStripeBooks, params: Params, charge: ChargeRow | None) -> TransferRow:
+def _add_transfer(
+    books: SimulatedStripeBooks, params: Params, charge: ChargeRow | None
+) -> TransferRow:
     id_ = books.ids.next("tr")
     amount, currency = params["amount"], params["currency"]
     transaction = books.add_transaction("transfer", -amount, currency, id_)
-    group = charge.transfer_group if charge else None  # Stripe sets its own group for a sourced transfer [D]
+    group = (
+        charge.transfer_group if charge else None
+    )  # Stripe sets its own group for a sourced transfer [D]
     return books.transfers.add(
         TransferRow(
             id=id_,
@@ -79,7 +97,9 @@ def _add_transfer(books: SimulatedStripeBooks, params: Params, charge: ChargeRow
     )
 
 
-def update_transfer(books: SimulatedStripeBooks, transfer: TransferRow, params: Params, origin: Origin) -> TransferRow:
+def update_transfer(
+    books: SimulatedStripeBooks, transfer: TransferRow, params: Params, origin: Origin
+) -> TransferRow:
     before = {"metadata": transfer.metadata, "description": transfer.description}
     transfer.metadata = merged(transfer.metadata, params.get("metadata"))
     transfer.description = params.get("description", transfer.description)
@@ -91,16 +111,24 @@ def update_transfer(books: SimulatedStripeBooks, transfer: TransferRow, params: 
 
 
 def create_reversal(
-    books: SimulatedStripeBooks, transfer: TransferRow, params: dict[str, Any], origin: Origin, source_refund: str | None = None
+    books: SimulatedStripeBooks,
+    transfer: TransferRow,
+    params: dict[str, Any],
+    origin: Origin,
+    source_refund: str | None = None,
 ) -> TransferReversalRow:
     """Take money back and announce `transfer.reversed`. Raises Refusal before any change."""
     amount = _amount_to_reverse(transfer, params)
     charge = books.charges.get(transfer.source_transaction or "")
-    key = BalanceKey(transfer.destination, transfer.currency, bucket_of(charge) if charge else "available")
+    key = BalanceKey(
+        transfer.destination, transfer.currency, bucket_of(charge) if charge else "available"
+    )
     account = books.accounts.by_id[transfer.destination]
     if not account.connected_reserves and books.balances.amount(key) < amount:
         raise Refusal("seller_balance_too_low")
-    reversal = _add_reversal(books, transfer, amount, merged({}, params.get("metadata")), source_refund)
+    reversal = _add_reversal(
+        books, transfer, amount, merged({}, params.get("metadata")), source_refund
+    )
     books.balances.move(amount, key, books.platform_balance(transfer.currency, key.bucket))
     previous = {"amount_reversed": transfer.amount_reversed}
     transfer.amount_reversed += amount
@@ -111,18 +139,26 @@ def create_reversal(
 
 
 def _amount_to_reverse(transfer: TransferRow, params: Params) -> int:
-    """Return the amount, by default the whole rest [G after a partial reversal]. Raises Refusal above the rest."""
+    """Return the amount, by default the whole rest [G after a partial reversal]. Raises Refusal
+    above the rest."""
     amount: int = params.get("amount", transfer.rest)
     if transfer.rest == 0:
         raise Refusal("already_fully_reversed", transfer=transfer.id)
     if amount > transfer.rest:
-        asked, rest = money_text(amount, transfer.currency), money_text(transfer.rest, transfer.currency)
+        asked, rest = (
+            money_text(amount, transfer.currency),
+            money_text(transfer.rest, transfer.currency),
+        )
         raise Refusal("reversal_above_rest", asked=asked, rest=rest)
     return amount
 
 
 def _add_reversal(
-    books: SimulatedStripeBooks, transfer: TransferRow, amount: int, metadata: dict[str, str], source_refund: str | None
+    books: SimulatedStripeBooks,
+    transfer: TransferRow,
+    amount: int,
+    metadata: dict[str, str],
+    source_refund: str | None,
 ) -> TransferReversalRow:
     id_ = books.ids.next("trr")
     transaction = books.add_transaction("transfer_reversal", amount, transfer.currency, id_)
@@ -142,7 +178,9 @@ def _add_reversal(
     )
 
 
-def update_reversal(books: SimulatedStripeBooks, reversal: TransferReversalRow, params: Params) -> TransferReversalRow:
+def update_reversal(
+    books: SimulatedStripeBooks, reversal: TransferReversalRow, params: Params
+) -> TransferReversalRow:
     reversal.metadata = merged(reversal.metadata, params.get("metadata"))
     books.reversals.save(reversal)
     return reversal

@@ -41,13 +41,19 @@ class WebhookEndpoint(WebhookTarget):
     delivery: StripeDeliverySettings = Field(default=StripeDeliverySettings(), alias="knobs")
 
     def subscribes_to(self, event: StripeEventRow) -> bool:
-        return self.connect == (event.account is not None) and any(fnmatchcase(event.type, one) for one in self.types)
+        return self.connect == (event.account is not None) and any(
+            fnmatchcase(event.type, one) for one in self.types
+        )
 
 
-def webhook_request(books: SimulatedStripeBooks, endpoint: WebhookEndpoint, event: StripeEventRow) -> WebhookRequest:
+def webhook_request(
+    books: SimulatedStripeBooks, endpoint: WebhookEndpoint, event: StripeEventRow
+) -> WebhookRequest:
     """Return the event in its present state, with a new signature for each attempt."""
     thin = endpoint.payload == "thin"
-    body = thin_body(event, books.config.livemode) if thin else orjson.dumps(event_json(books, event))
+    body = (
+        thin_body(event, books.config.livemode) if thin else orjson.dumps(event_json(books, event))
+    )
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "Stripe-Signature": _signature(books, endpoint, body),
@@ -57,7 +63,8 @@ def webhook_request(books: SimulatedStripeBooks, endpoint: WebhookEndpoint, even
 
 
 def _signature(books: SimulatedStripeBooks, endpoint: WebhookEndpoint, body: bytes) -> str:
-    """Return the Stripe-Signature header: one v1 for each secret that is valid during a rotation."""
+    """Return the Stripe-Signature header: one v1 for each secret that is valid during a
+    rotation."""
     settings, secrets, timestamp = endpoint.delivery, endpoint.secrets, books.clock.seconds()
     if settings.bad_signatures:
         settings.bad_signatures -= 1
@@ -71,7 +78,8 @@ def _signature(books: SimulatedStripeBooks, endpoint: WebhookEndpoint, body: byt
 
 
 def thin_body(event: StripeEventRow, livemode: bool) -> bytes:
-    """Return the v2 notification of the same event, which names the object instead of carrying it."""
+    """Return the v2 notification of the same event, which names the object instead of carrying
+    it."""
     subject = orjson.loads(event.object)
     created = datetime.fromtimestamp(event.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     body: dict[str, Any] = {
@@ -82,7 +90,11 @@ def thin_body(event: StripeEventRow, livemode: bool) -> bytes:
         "livemode": livemode,
         "context": event.account,
         "reason": _reason(event),
-        "related_object": {"id": subject.get("id"), "type": subject["object"], "url": _url(subject)},
+        "related_object": {
+            "id": subject.get("id"),
+            "type": subject["object"],
+            "url": _url(subject),
+        },
     }
     return orjson.dumps(body)
 
@@ -91,7 +103,10 @@ def _reason(event: StripeEventRow) -> dict[str, Any] | None:
     """Return the request that caused the event; None for a change made in the dashboard."""
     if event.request_id is None:
         return None
-    return {"type": "request", "request": {"id": event.request_id, "idempotency_key": event.idempotency_key}}
+    return {
+        "type": "request",
+        "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
+    }
 
 
 def _url(subject: dict[str, Any]) -> str:

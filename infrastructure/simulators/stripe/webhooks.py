@@ -6,7 +6,12 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from infrastructure.simulators.common.webhook_sender import Delivery, DeliveryResult, WebhookRequest, WebhookSender
+from infrastructure.simulators.common.webhook_sender import (
+    Delivery,
+    DeliveryResult,
+    WebhookRequest,
+    WebhookSender,
+)
 from infrastructure.simulators.common.webhooks import ProviderWebhooks
 from infrastructure.simulators.stripe.books import SimulatedStripeBooks
 from infrastructure.simulators.stripe.rows import StripeEventRow
@@ -29,21 +34,28 @@ class StripeWebhooks(ProviderWebhooks[WebhookEndpoint, StripeEventRow]):
         return webhook_request(self._books, target, event)
 
     def add(self, description: Any) -> WebhookEndpoint:
-        """Add an endpoint. Raises ValueError when the description is wrong, the id is taken, or there are too many."""
+        """Add an endpoint. Raises ValueError when the description is wrong, the id is taken, or
+        there are too many."""
         endpoint = WebhookEndpoint.model_validate(description)
         endpoint.id = endpoint.id or self._books.ids.next("we")
         if endpoint.id in self._senders or len(self._senders) >= ENDPOINTS_AT_MOST:
-            raise ValueError(f"{endpoint.id} is taken or there are already {ENDPOINTS_AT_MOST} endpoints; remove one")
+            raise ValueError(
+                f"{endpoint.id} is taken or there are already {ENDPOINTS_AT_MOST} endpoints; "
+                "remove one"
+            )
         self._add_sender(endpoint)
         self._save(endpoint)
         return endpoint
 
     def change(self, id_: str, changes: dict[str, Any]) -> WebhookEndpoint:
-        """Replace settings; `knobs` are merged. Raises KeyError for an unknown endpoint, ValueError for a bad value."""
+        """Replace settings; `knobs` are merged. Raises KeyError for an unknown endpoint, ValueError
+        for a bad value."""
         sender = self._senders[id_]
         before = sender.endpoint.model_dump()
         knobs = {**before["knobs"], **changes.get("knobs", {})}
-        sender.endpoint = WebhookEndpoint.model_validate({**before, **changes, "knobs": knobs, "id": id_})
+        sender.endpoint = WebhookEndpoint.model_validate(
+            {**before, **changes, "knobs": knobs, "id": id_}
+        )
         self._save(sender.endpoint)
         sender.wake()
         return sender.endpoint
@@ -56,11 +68,17 @@ class StripeWebhooks(ProviderWebhooks[WebhookEndpoint, StripeEventRow]):
 
     def listing(self) -> list[dict[str, Any]]:
         senders = self._senders.values()
-        return [{**sender.endpoint.model_dump(mode="json"), "outstanding": sender.outstanding} for sender in senders]
+        return [
+            {**sender.endpoint.model_dump(mode="json"), "outstanding": sender.outstanding}
+            for sender in senders
+        ]
 
     def enqueue(self, event: StripeEventRow, after: float) -> None:
-        """Queue the event for each subscribed endpoint; `wake` sends the event, once the change is durable."""
-        senders = [sender for sender in self._senders.values() if sender.endpoint.subscribes_to(event)]
+        """Queue the event for each subscribed endpoint; `wake` sends the event, once the change is
+        durable."""
+        senders = [
+            sender for sender in self._senders.values() if sender.endpoint.subscribes_to(event)
+        ]
         event.pending_webhooks = len(senders)
         for sender in senders:
             settings = sender.endpoint.delivery
@@ -76,14 +94,20 @@ class StripeWebhooks(ProviderWebhooks[WebhookEndpoint, StripeEventRow]):
         self._buffer.put("delivery", f"{sender.endpoint.id}|{event.id}|{number}", True)
 
     def _twin(self, event: StripeEventRow) -> StripeEventRow:
-        twin = replace(event, id=self._books.ids.next("evt"), seq=self._books.events.next_seq(), taken_by=[])
+        twin = replace(
+            event, id=self._books.ids.next("evt"), seq=self._books.events.next_seq(), taken_by=[]
+        )
         return self._books.events.add(twin)
 
-    def report(self, target: WebhookEndpoint, delivery: Delivery[StripeEventRow], result: DeliveryResult) -> None:
+    def report(
+        self, target: WebhookEndpoint, delivery: Delivery[StripeEventRow], result: DeliveryResult
+    ) -> None:
         if result.delivered:
             self._mark_delivered(delivery.event, target.id)
         if result.final:
-            self._buffer.put("delivery", f"{target.id}|{delivery.event.id}|{delivery.number}", False)
+            self._buffer.put(
+                "delivery", f"{target.id}|{delivery.event.id}|{delivery.number}", False
+            )
             self._buffer.commit()
         super().report(target, delivery, result)
 
@@ -103,7 +127,11 @@ class StripeWebhooks(ProviderWebhooks[WebhookEndpoint, StripeEventRow]):
 
     def records(self) -> Iterator[Record]:
         for sender in self._senders.values():
-            yield WebhookEndpoint.KIND, sender.endpoint.id, sender.endpoint.model_dump_json().encode()
+            yield (
+                WebhookEndpoint.KIND,
+                sender.endpoint.id,
+                sender.endpoint.model_dump_json().encode(),
+            )
 
     def restore(self, records: Records) -> None:
         """Restore the endpoints and their outstanding deliveries."""

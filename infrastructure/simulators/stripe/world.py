@@ -19,7 +19,14 @@ from infrastructure.simulators.stripe.config import RuntimeSettings, SimulatorCo
 from infrastructure.simulators.stripe.errors import CATALOGUE, error_body
 from infrastructure.simulators.stripe.idempotency import IdempotencyKeys
 from infrastructure.simulators.stripe.render import reversal_json, transfer_json
-from infrastructure.simulators.stripe.state_file import Record, StateFile, StoreGroup, WriteBuffer, by_kind, kept_json
+from infrastructure.simulators.stripe.state_file import (
+    Record,
+    StateFile,
+    StoreGroup,
+    WriteBuffer,
+    by_kind,
+    kept_json,
+)
 from infrastructure.simulators.stripe.webhooks import StripeWebhooks
 
 REPLAYED = "Idempotent-Replayed"
@@ -37,7 +44,9 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         self.limits = AdmissionLimits(self.settings, self.clock)
         self.random = random.Random(config.seed)
         self.books = SimulatedStripeBooks(config, self.clock, self.ids, self.buffer)
-        self._other_mode = SimulatedStripeBooks(_empty_twin(config), self.clock, self.ids, WriteBuffer())
+        self._other_mode = SimulatedStripeBooks(
+            _empty_twin(config), self.clock, self.ids, WriteBuffer()
+        )
         self.keys = IdempotencyKeys(self.clock, self.buffer, config.idempotency_ttl)
         self.webhooks: StripeWebhooks = StripeWebhooks(self.books, self.buffer)
         self._state = StoreGroup(self.books, self.keys, self.webhooks)
@@ -53,7 +62,8 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
             self.webhooks.add(endpoint)
 
     def commit(self, announce_after: float = 0.0) -> None:
-        """Make the changes since the last commit durable, all or none, and hand their events to the webhooks."""
+        """Make the changes since the last commit durable, all or none, and hand their events to the
+        webhooks."""
         if not self.books.announced and not self.buffer:
             return
         self.buffer.put("counters", "ids", self.ids.counters)
@@ -71,7 +81,8 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         settle_due_charges(self.books)
 
     def advance(self, seconds: float) -> float:
-        """Move the clock forward and execute the changes that became due. Raises ValueError on a negative step."""
+        """Move the clock forward and execute the changes that became due. Raises ValueError on a
+        negative step."""
         now = super().advance(seconds)
         self.settle()
         self.buffer.put("counters", "clock", self.clock.offset)
@@ -90,26 +101,44 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
     def refused(self, refusal: Refusal, request: ApiRequest, stored: bool) -> Answer:
         shape = self.wording.shape(refusal.name)
         if request.other_mode and self.books.has(refusal.values.get("id")):
-            shape = replace(shape, message=shape.message + self.wording.shape("exists_in_other_mode").message)
+            shape = replace(
+                shape, message=shape.message + self.wording.shape("exists_in_other_mode").message
+            )
         livemode = self.config.livemode
         modes = {"mode": _mode(livemode), "key_mode": _mode(livemode != request.other_mode)}
         values = {**modes, **refusal.values, "request_id": request.request_id}
         headers = {}
-        should_retry = shape.should_retry if shape.should_retry is not None or not stored else "false"
+        should_retry = (
+            shape.should_retry if shape.should_retry is not None or not stored else "false"
+        )
         if should_retry:
             headers["Stripe-Should-Retry"] = should_retry
         if "reason" in refusal.values:
             headers[LIMITED_BY] = str(refusal.values["reason"])
-        return Answer(shape.status, kept_json(error_body(shape, values, request.request_id)), headers)
+        return Answer(
+            shape.status, kept_json(error_body(shape, values, request.request_id)), headers
+        )
 
     def injected(self, action: Error, request: ApiRequest) -> Answer:
-        error = {"type": action.type, "code": action.code, "message": action.message, "param": action.param}
+        error = {
+            "type": action.type,
+            "code": action.code,
+            "message": action.message,
+            "param": action.param,
+        }
         error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request.request_id}"
-        body = orjson.dumps({"error": {name: value for name, value in error.items() if value is not None}})
-        return Answer(action.status, body, {"Stripe-Should-Retry": "false"} if action.stored else {})
+        body = orjson.dumps(
+            {"error": {name: value for name, value in error.items() if value is not None}}
+        )
+        return Answer(
+            action.status, body, {"Stripe-Should-Retry": "false"} if action.stored else {}
+        )
 
     def headers(self, request: ApiRequest) -> dict[str, str]:
-        headers = {"Request-Id": request.request_id, "Stripe-Version": request.version or self.config.api_version}
+        headers = {
+            "Request-Id": request.request_id,
+            "Stripe-Version": request.version or self.config.api_version,
+        }
         if request.key is not None:
             headers["Idempotency-Key"] = request.key
             headers["Original-Request"] = request.original or request.request_id
@@ -129,12 +158,19 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         }
 
     def ledger(self) -> dict[str, Any]:
-        """Return every transfer with all its reversals (not only the ten newest), oldest first, and every balance."""
+        """Return every transfer with all its reversals (not only the ten newest), oldest first, and
+        every balance."""
         books, transfers = self.books, []
         for transfer in books.transfers:
-            reversals = [reversal_json(books, books.reversals.by_id[id_]) for id_ in transfer.reversals]
+            reversals = [
+                reversal_json(books, books.reversals.by_id[id_]) for id_ in transfer.reversals
+            ]
             transfers.append({**transfer_json(books, transfer), "reversals": reversals})
-        return {"transfers": transfers, "balances": books.balances.by_holder(), "keys": len(self.keys)}
+        return {
+            "transfers": transfers,
+            "balances": books.balances.by_holder(),
+            "keys": len(self.keys),
+        }
 
     def records(self) -> Iterator[Record]:
         """Yield the whole state, as in the state file and in snapshots."""
@@ -147,7 +183,8 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         return len(self.snapshots[name])
 
     def restore_snapshot(self, name: str) -> None:
-        """Restore the snapshot. Stopped requests are released first. Raises KeyError for an unknown name."""
+        """Restore the snapshot. Stopped requests are released first. Raises KeyError for an unknown
+        name."""
         self._load(self.snapshots[name])
         self._rewrite_file()
 
@@ -185,7 +222,13 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
 
 
 def _empty_twin(config: SimulatorConfig) -> SimulatorConfig:
-    return replace(config, livemode=not config.livemode, auto_accounts=False, auto_charges=False, default_funds=0)
+    return replace(
+        config,
+        livemode=not config.livemode,
+        auto_accounts=False,
+        auto_charges=False,
+        default_funds=0,
+    )
 
 
 def _mode(live: bool) -> str:

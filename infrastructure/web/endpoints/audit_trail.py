@@ -7,7 +7,14 @@ from domain.errors import UnknownId
 from infrastructure.postgres.audit_trail import AuditTrail
 from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.requests import FeedQuery, Parameters
-from infrastructure.web.responses import Feed, FeedEntry, History, HistoryEntry, OrderHistory, OrderHistoryEntry
+from infrastructure.web.responses import (
+    Feed,
+    FeedEntry,
+    History,
+    HistoryEntry,
+    OrderHistory,
+    OrderHistoryEntry,
+)
 from projections.audit_trail.entries import Entry, PositionedFact
 from projections.audit_trail.payload import payload
 
@@ -18,9 +25,13 @@ OF_AN_ORDER = [shown.name for shown in fields(OrderHistoryEntry)]
 async def tell_history(call: ApiCall[None, Parameters]) -> Reply:
     transfer_id = call.transfer_id()
     entries = await _trail(call).of_stream(transfer_id)
-    if not entries or entries[0].stream != "seller_transfer":  # streams of other kinds have UUIDs too
+    if (
+        not entries or entries[0].stream != "seller_transfer"
+    ):  # streams of other kinds have UUIDs too
         raise UnknownId("transfer", str(transfer_id))
-    return Reply(200, History([HistoryEntry(**_members(entry, OF_A_TRANSFER)) for entry in entries]))
+    return Reply(
+        200, History([HistoryEntry(**_members(entry, OF_A_TRANSFER)) for entry in entries])
+    )
 
 
 async def tell_order_history(call: ApiCall[None, Parameters]) -> Reply:
@@ -28,7 +39,9 @@ async def tell_order_history(call: ApiCall[None, Parameters]) -> Reply:
     entries = await _trail(call).of_order(order_id)
     if not entries:
         raise UnknownId("order", order_id)
-    return Reply(200, OrderHistory([OrderHistoryEntry(**_members(entry, OF_AN_ORDER)) for entry in entries]))
+    return Reply(
+        200, OrderHistory([OrderHistoryEntry(**_members(entry, OF_AN_ORDER)) for entry in entries])
+    )
 
 
 def _trail(call: ApiCall[None, Parameters]) -> AuditTrail:

@@ -33,12 +33,17 @@ async def tell_readiness(call: Watch) -> Reply:
 
 
 async def _behind(backend: Backend) -> list[str]:
-    """Report a schema that is older than this release; a migration may have been taken back meanwhile."""
+    """Report a schema that is older than this release; a migration may have been taken back
+    meanwhile."""
     try:
         version = await backend.reads.schema_version()
     except psycopg.Error as error:
         return [f"the schema cannot be read: {' '.join(str(error).split())}"]
-    return [f"the schema is at version {version}, expected {NEWEST}: run migrate up"] if version < NEWEST else []
+    return (
+        [f"the schema is at version {version}, expected {NEWEST}: run migrate up"]
+        if version < NEWEST
+        else []
+    )
 
 
 async def expose_metrics(call: Watch) -> Response:
@@ -51,7 +56,8 @@ async def describe(call: Watch) -> Response:
 
 
 async def _snapshot(backend: Backend) -> MetricsSnapshot:
-    """Read the values from the database; without a database the process shows its own counters only."""
+    """Read the values from the database; without a database the process shows its own counters
+    only."""
     service, reads = backend.service, backend.reads
     try:
         async with asyncio.timeout(DATABASE_WITHIN_SECONDS):

@@ -16,7 +16,9 @@ async def list_alarms(call: ApiCall[None, AlarmsQuery]) -> Reply:
 
 async def resolve_transfer(call: ApiCall[ResolveIn, Parameters]) -> Reply:
     transfer_id, body = call.transfer_id(), call.body
-    await call.service.commands.operator.resolve(call.service.gateway, transfer_id, body.actor, body.reason, body.evidence)
+    await call.service.commands.operator.resolve(
+        call.service.gateway, transfer_id, body.actor, body.reason, body.evidence
+    )
     return Reply(200, await shown_now(call.reads, transfer_id))
 
 
@@ -30,7 +32,9 @@ async def pause(call: ApiCall[PauseIn, Parameters]) -> Reply:
 
 
 async def resume(call: ApiCall[PauseIn, Parameters]) -> Reply:
-    await call.service.commands.operator.resume(_scope(call.body), call.body.actor, call.body.reason)
+    await call.service.commands.operator.resume(
+        _scope(call.body), call.body.actor, call.body.reason
+    )
     return await _shown_pause(call)
 
 

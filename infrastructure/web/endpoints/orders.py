@@ -1,4 +1,5 @@
-"""Endpoints of orders: register, record or create the payment, show an order with its transfers and refunds."""
+"""Endpoints of orders: register, record or create the payment, show an order with its transfers and
+refunds."""
 
 from collections.abc import Sequence
 
@@ -32,19 +33,25 @@ async def record_order(call: ApiCall[OrderIn, Parameters]) -> Reply:
 
 
 def _share(share: ShareIn, currency: str) -> state.Share:
-    plain = state.Share(seller_id=share.seller_id, destination=share.destination, amount=share.amount)
+    plain = state.Share(
+        seller_id=share.seller_id, destination=share.destination, amount=share.amount
+    )
     if share.currency not in (None, currency):
         plain["currency"] = share.currency
     return plain
 
 
 def _shown(share: state.Share, currency: str) -> Share:
-    return Share(share["seller_id"], share["destination"], share["amount"], share.get("currency", currency))
+    return Share(
+        share["seller_id"], share["destination"], share["amount"], share.get("currency", currency)
+    )
 
 
 async def pay_order(call: ApiCall[PaidIn, Parameters]) -> Reply:
     order_id = call.id("order_id")
-    await call.service.commands.orders.record_payment(order_id, call.body.payment_id, call.body.source_transaction, "api")
+    await call.service.commands.orders.record_payment(
+        order_id, call.body.payment_id, call.body.source_transaction, "api"
+    )
     return Reply(200, await _order(call.reads, order_id))
 
 
@@ -53,19 +60,35 @@ async def create_payment(call: ApiCall[None, Parameters]) -> Reply:
     if psp is None:
         raise psp_not_configured()
     made = await call.service.commands.orders.create_payment(psp, order_id)
-    return Reply(200, Payment(order_id, made.payment_id, made.status, made.amount, made.currency, made.client_secret))
+    return Reply(
+        200,
+        Payment(
+            order_id, made.payment_id, made.status, made.amount, made.currency, made.client_secret
+        ),
+    )
 
 
 async def show_order(call: ApiCall[None, PastQuery]) -> Reply:
     order_id = call.id("order_id")
-    return Reply(200, await (_as_it_was(call, order_id) if asks_for_the_past(call.query) else _order(call.reads, order_id)))
+    return Reply(
+        200,
+        await (
+            _as_it_was(call, order_id)
+            if asks_for_the_past(call.query)
+            else _order(call.reads, order_id)
+        ),
+    )
 
 
 async def _as_it_was(call: ApiCall[None, PastQuery], order_id: str) -> Order:
     then = await call.past.order(order_id, await moment_of(call))
     if then is None:
         raise before_its_time("order", order_id, call.query)
-    return _whole(then.order, [as_folded(one) for one in then.transfers], [shown_refund(one) for one in then.refunds])
+    return _whole(
+        then.order,
+        [as_folded(one) for one in then.transfers],
+        [shown_refund(one) for one in then.refunds],
+    )
 
 
 async def _order(reads: ReadModels, order_id: str) -> Order:

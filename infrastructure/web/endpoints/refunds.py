@@ -1,4 +1,5 @@
-"""Endpoints of refunds: request one from the payment provider, record one made elsewhere, show one."""
+"""Endpoints of refunds: request one from the payment provider, record one made elsewhere, show
+one."""
 
 from application.commands.refunds import RefundRequest
 from domain.errors import UnknownId
@@ -21,7 +22,11 @@ async def record_refund(call: ApiCall[RefundIn, Parameters]) -> Reply:
 
 
 def _request(body: RefundIn) -> RefundRequest:
-    explicit = None if body.allocation is None else {part.seller_id: part.amount for part in body.allocation}
+    explicit = (
+        None
+        if body.allocation is None
+        else {part.seller_id: part.amount for part in body.allocation}
+    )
     return RefundRequest(
         refund_id=body.refund_id,
         order_id=body.order_id,
@@ -37,7 +42,8 @@ async def show_refund(call: ApiCall[None, Parameters]) -> Reply:
 
 
 async def refund_named(reads: ReadModels, name: str) -> Refund:
-    """Return the refund with this id, ours or the payment provider's, as callers see it. Raises UnknownId."""
+    """Return the refund with this id, ours or the payment provider's, as callers see it. Raises
+    UnknownId."""
     row = await reads.refund(name)
     if row is None:
         raise UnknownId("refund", name)
@@ -62,4 +68,10 @@ def shown(row: RefundRow) -> Refund:
 
 
 def _part(part: state.Part) -> Part:
-    return Part(part["seller_id"], part["amount"], part["transfer_id"], part["reversal_id"], part.get("status", ""))
+    return Part(
+        part["seller_id"],
+        part["amount"],
+        part["transfer_id"],
+        part["reversal_id"],
+        part.get("status", ""),
+    )

@@ -23,9 +23,13 @@ async def list_transfers(call: ApiCall[None, TransfersQuery]) -> Reply:
     query = call.query
     before = place_of(query.cursor) if query.cursor is not None else None
     # one row more than requested shows whether another page follows
-    rows = await call.reads.transfers(Filters(query.status, query.seller_id, query.order_id, before), query.limit + 1)
+    rows = await call.reads.transfers(
+        Filters(query.status, query.seller_id, query.order_id, before), query.limit + 1
+    )
     page = rows[: query.limit]
-    next_cursor = cursor_at(page[-1].created_at, page[-1].transfer_id) if len(rows) > len(page) else None
+    next_cursor = (
+        cursor_at(page[-1].created_at, page[-1].transfer_id) if len(rows) > len(page) else None
+    )
     return Reply(200, TransferPage(await with_reversals(call.reads, page), next_cursor))
 
 
@@ -65,9 +69,15 @@ async def with_reversals(reads: ReadModels, rows: Sequence[SellerTransferRow]) -
 
 def as_folded(folded: TransferFold) -> Transfer:
     """Return a past state of a transfer as callers see it."""
-    return _shown(folded.transfer, sorted(folded.reversals.rows.values(), key=attrgetter("created_at", "reversal_id")))
+    return _shown(
+        folded.transfer,
+        sorted(folded.reversals.rows.values(), key=attrgetter("created_at", "reversal_id")),
+    )
 
 
 def _shown(row: SellerTransferRow, reversals: Iterable[ReversalRow]) -> Transfer:
-    shown = [Reversal(r.reversal_id, r.refund_id, r.amount, r.status, r.stripe_reversal_id) for r in reversals]
+    shown = [
+        Reversal(r.reversal_id, r.refund_id, r.amount, r.status, r.stripe_reversal_id)
+        for r in reversals
+    ]
     return Transfer(**{name: getattr(row, name) for name in SHOWN}, reversals=shown)

@@ -1,7 +1,8 @@
-"""Endpoints of webhooks: check, store, answer. The inbox worker handles the stored webhook later; no sender waits for that.
+"""Endpoints of webhooks: check, store, answer. The inbox worker handles the stored webhook later;
+no sender waits for that.
 
-The signature covers the raw body, so it is checked before the body is read. Every signed webhook is kept. An unreadable one is
-stored under the hash of its bytes, with an alarm.
+The signature covers the raw body, so it is checked before the body is read. Every signed webhook is
+kept. An unreadable one is stored under the hash of its bytes, with an alarm.
 """
 
 import hashlib
@@ -42,7 +43,9 @@ async def receive_stripe(call: Webhook) -> Reply:
 
 
 async def _from_hyperswitch(call: Webhook) -> ReceivedEvent:
-    secrets = _configured(call.service.settings.hyperswitch_webhook_secrets, "HYPERSWITCH_WEBHOOK_SECRETS")
+    secrets = _configured(
+        call.service.settings.hyperswitch_webhook_secrets, "HYPERSWITCH_WEBHOOK_SECRETS"
+    )
     body = await whole_body(call.request)
     hyperswitch.verify(body, call.request.headers.get(hyperswitch.HEADER), secrets)
     envelope = _envelope(body)
@@ -57,16 +60,25 @@ async def _from_stripe(call: Webhook) -> ReceivedEvent:
     envelope = _envelope(body)
     livemode = envelope.get("livemode")
     if isinstance(livemode, bool) and livemode != (settings.mode == "live"):
-        modes = f"The event has livemode {str(livemode).lower()}, but the ledger's key is of mode {settings.mode}"
-        raise Problem("livemode_mismatch", f"{modes}; nothing was stored, send the event to the ledger of its own mode.")
+        modes = (
+            f"The event has livemode {str(livemode).lower()}, but the ledger's key is of mode "
+            f"{settings.mode}"
+        )
+        raise Problem(
+            "livemode_mismatch",
+            f"{modes}; nothing was stored, send the event to the ledger of its own mode.",
+        )
     # an event without livemode may be about real money or not: it is kept, but never handled
-    return _event(body, envelope.get("id"), envelope.get("type") if isinstance(livemode, bool) else None)
+    return _event(
+        body, envelope.get("id"), envelope.get("type") if isinstance(livemode, bool) else None
+    )
 
 
 def _configured(secrets: tuple[str, ...], name: str) -> tuple[str, ...]:
     if not secrets:
         raise Problem(
-            "webhook_not_configured", f"This webhook cannot be verified, because {name} is not set; set it and start again."
+            "webhook_not_configured",
+            f"This webhook cannot be verified, because {name} is not set; set it and start again.",
         )
     return secrets
 
@@ -81,15 +93,25 @@ def _envelope(body: bytes) -> Mapping[str, object]:
 
 def _event(body: bytes, event_id: object, event_type: object) -> ReceivedEvent:
     by_hash = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    return ReceivedEvent(_name(event_id, LONGEST_EVENT_ID) or by_hash, _name(event_type, LONGEST_EVENT_TYPE) or UNREADABLE, body)
+    return ReceivedEvent(
+        _name(event_id, LONGEST_EVENT_ID) or by_hash,
+        _name(event_type, LONGEST_EVENT_TYPE) or UNREADABLE,
+        body,
+    )
 
 
 def _name(value: object, longest: int) -> str | None:
     """Return a name that can be stored and shown, None for any other value."""
-    return value if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() else None
+    return (
+        value
+        if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
+        else None
+    )
 
 
-async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awaitable[ReceivedEvent]]) -> Reply:
+async def _received(
+    call: Webhook, provider: str, read: Callable[[Webhook], Awaitable[ReceivedEvent]]
+) -> Reply:
     try:
         event = await read(call)
         new = await call.service.inbox.put(provider, *event, call.service.clock.now())
@@ -105,5 +127,10 @@ async def _received(call: Webhook, provider: str, read: Callable[[Webhook], Awai
 
 async def _raise_alarm(call: Webhook, provider: str, event: ReceivedEvent) -> None:
     """Raise an alarm: the webhook was signed, so it means something."""
-    detail = "A signed webhook has no readable id, type or mode; read its body in webhook_inbox, and ask the sender."
-    await call.service.alarms.raise_alarm("webhook_unreadable", f"{provider}:{event.event_id}", detail)
+    detail = (
+        "A signed webhook has no readable id, type or mode; read its body in webhook_inbox, and "
+        "ask the sender."
+    )
+    await call.service.alarms.raise_alarm(
+        "webhook_unreadable", f"{provider}:{event.event_id}", detail
+    )

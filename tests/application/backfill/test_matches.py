@@ -35,18 +35,28 @@ def row(
 
 
 def theirs(
-    name: str, *, named: int | None = None, order: str | None = None, group: str | None = None, hours: int = 0
+    name: str,
+    *,
+    named: int | None = None,
+    order: str | None = None,
+    group: str | None = None,
+    hours: int = 0,
 ) -> ListedTransfer:
     ours = str(UUID(int=named)) if named is not None else None
     seen = TransferAtStripe(name, 900, 0, "EUR", "acct_1", ours)
     return ListedTransfer(seen, THEN + timedelta(hours=hours), order, group)
 
 
-def outcome(rows: list[Missing], listed: list[ListedTransfer], claimed: Set[str] = frozenset()) -> dict[int, str | None]:
+def outcome(
+    rows: list[Missing], listed: list[ListedTransfer], claimed: Set[str] = frozenset()
+) -> dict[int, str | None]:
     """Return, by row, the matched Stripe id, or None where a person has to decide."""
     decided = list(matched(rows, listed, claimed))
     assert len(decided) == len(rows)
-    return {one.missing.transfer_id.int: one.stripe_transfer_id if isinstance(one, Match) else None for one in decided}
+    return {
+        one.missing.transfer_id.int: one.stripe_transfer_id if isinstance(one, Match) else None
+        for one in decided
+    }
 
 
 def test_stronger_mark_decides() -> None:
@@ -65,8 +75,12 @@ def test_equal_candidates_are_not_paired() -> None:
 
 
 def test_doubtful_candidate_is_not_given_to_another() -> None:
-    """The transfer bears the group of the first row but contradicts its time; by amount and time it would fit the second row."""
-    first, second = row(1, transfer_group="group_pi_1", begun_at=THEN + timedelta(days=9)), row(2, "o2")
+    """The transfer bears the group of the first row but contradicts its time; by amount and time it
+    would fit the second row."""
+    first, second = (
+        row(1, transfer_group="group_pi_1", begun_at=THEN + timedelta(days=9)),
+        row(2, "o2"),
+    )
     listed = [theirs("tr_a", group="group_pi_1")]
     assert outcome([second], listed) == {2: "tr_a"}
     assert outcome([first, second], listed) == {1: None, 2: None}
@@ -99,14 +113,20 @@ def test_only_candidate_without_time_fits_only_paid_rows() -> None:
 def test_time_mismatch_is_named() -> None:
     (doubt,) = matched([row(1)], [theirs("tr_a", hours=72)], set())
     assert isinstance(doubt, Doubt)
-    assert (doubt.candidates, doubt.why) == (["tr_a"], "it fits by amount and time, but not by its time, 2026-03-04T12:00:00Z")
+    assert (doubt.candidates, doubt.why) == (
+        ["tr_a"],
+        "it fits by amount and time, but not by its time, 2026-03-04T12:00:00Z",
+    )
 
 
 def test_reversed_transfer_completes_no_open_row() -> None:
-    """The transfer may have been reversed because it was wrong: if it completed the row, the seller would never be paid."""
+    """The transfer may have been reversed because it was wrong: if it completed the row, the seller
+    would never be paid."""
     listed = theirs("tr_a", group="o1")
     back = listed._replace(transfer=listed.transfer._replace(amount_reversed=900))
     assert outcome([row(1, status="pending", open=True)], [back]) == {1: None}
     assert outcome([row(1)], [back]) == {1: "tr_a"}, "what was paid was paid by it all the same"
     named = back._replace(transfer=back.transfer._replace(transfer_id=str(UUID(int=1))))
-    assert outcome([row(1, status="pending", open=True)], [named]) == {1: "tr_a"}, "our mark decides"
+    assert outcome([row(1, status="pending", open=True)], [named]) == {1: "tr_a"}, (
+        "our mark decides"
+    )

@@ -1,6 +1,8 @@
-"""All orders of seven reports: a payment, two refunds (one reported twice and failing later), a dispute withdrawn and won.
+"""All orders of seven reports: a payment, two refunds (one reported twice and failing later), a
+dispute withdrawn and won.
 
-The decisions of the use cases run on a unit of work in memory, and Stripe does every call as requested.
+The decisions of the use cases run on a unit of work in memory, and Stripe does every call as
+requested.
 """
 
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from domain.errors import Contradiction
 from domain.fact import Stream
 from domain.order.aggregate import Order
 from domain.order.recovery import pay_sellers, recover_shares
+from domain.order.state import Share
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.retry_policy import Policy
@@ -44,8 +47,13 @@ class ReportedOrder:
 
     def __init__(self) -> None:
         self.now, self.held = NOW, 0
-        shares = [{"seller_id": seller, "destination": f"acct_{seller}", "amount": share} for seller, share in SHARES.items()]
-        self.order = Order.register(order_id="o1", currency="EUR", amount=ORDER, shares=shares, now=NOW)  # type: ignore[arg-type]
+        shares = [
+            Share(seller_id=seller, destination=f"acct_{seller}", amount=share)
+            for seller, share in SHARES.items()
+        ]
+        self.order = Order.register(
+            order_id="o1", currency="EUR", amount=ORDER, shares=shares, now=NOW
+        )
         self.streams: dict[object, Stream] = {self.order.id: self.order}
         self._stored()
 
@@ -75,7 +83,11 @@ class ReportedOrder:
 
     def _uow(self, kind: type[Stream], but: str = "") -> UnitOfWork:
         """Load all streams except other refunds, as a command does."""
-        wanted = [s for s in self.streams.values() if not isinstance(s, kind) or getattr(s, "refund_id", None) == but]
+        wanted = [
+            s
+            for s in self.streams.values()
+            if not isinstance(s, kind) or getattr(s, "refund_id", None) == but
+        ]
         return UnitOfWork({stream.id: stream for stream in wanted}, {})
 
     def _add(self, streams: list[SellerTransfer]) -> None:
@@ -96,7 +108,9 @@ class ReportedOrder:
         return [stream for stream in self.streams.values() if isinstance(stream, SellerTransfer)]
 
     def all_go_through(self) -> None:
-        while due := [transfer for transfer in self.transfers if transfer.next_retry_at is not None]:
+        while due := [
+            transfer for transfer in self.transfers if transfer.next_retry_at is not None
+        ]:
             for transfer in due:
                 step = begin(transfer, self.now, POLICY)
                 assert isinstance(step, Send), step
@@ -105,7 +119,13 @@ class ReportedOrder:
     def _answered(self, transfer: SellerTransfer, step: Send) -> None:
         reduced = dict(transfer.reductions)
         if step.what == TRANSFER:
-            record_transfer_outcome(transfer, step.attempt, Succeeded(f"tr_{uuid4()}", step.body["amount"]), self.now, POLICY)
+            record_transfer_outcome(
+                transfer,
+                step.attempt,
+                Succeeded(f"tr_{uuid4()}", step.body["amount"]),
+                self.now,
+                POLICY,
+            )
         else:
             done = Succeeded(f"trr_{uuid4()}", step.body["amount"])
             record_reversal_outcome(transfer, step.what, step.attempt, done, None, self.now, POLICY)
@@ -117,15 +137,27 @@ class ReportedOrder:
 
     def ended(self) -> tuple[dict[str, int], dict[str, str], bool]:
         nets = {
-            seller: sum(t.amount - t.amount_reversed for t in self.transfers if t.seller_id == seller and t.paid)
+            seller: sum(
+                t.amount - t.amount_reversed
+                for t in self.transfers
+                if t.seller_id == seller and t.paid
+            )
             for seller in SHARES
         }
-        known = [stream for stream in self.streams.values() if not isinstance(stream, Order | SellerTransfer)]
+        known = [
+            stream
+            for stream in self.streams.values()
+            if not isinstance(stream, Order | SellerTransfer)
+        ]
         statuses = {
-            str(getattr(stream, "refund_id", None) or getattr(stream, "dispute_id", None)): str(getattr(stream, "status", None))
+            str(getattr(stream, "refund_id", None) or getattr(stream, "dispute_id", None)): str(
+                getattr(stream, "status", None)
+            )
             for stream in known
         }
-        pending = any(transfer.operation is not None or transfer.queue for transfer in self.transfers)
+        pending = any(
+            transfer.operation is not None or transfer.queue for transfer in self.transfers
+        )
         return nets, statuses, pending
 
 

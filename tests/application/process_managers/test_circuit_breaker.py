@@ -1,4 +1,5 @@
-"""Circuit breaker monitor: failures of one transfer are its own, failures of several transfers in a row stop the fleet."""
+"""Circuit breaker monitor: failures of one transfer are its own, failures of several transfers in a
+row stop the fleet."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,21 +8,33 @@ from uuid import UUID
 import pytest
 
 from application.ports import FleetState
-from application.process_managers.circuit_breaker import NOT_FOUND, REFUSED_KEY, SILENT, BreakerMonitor
+from application.process_managers.circuit_breaker import (
+    NOT_FOUND,
+    REFUSED_KEY,
+    SILENT,
+    BreakerMonitor,
+)
 from domain.pause import EVERYTHING, LEDGER
 from domain.provider_call.outcome import ProviderSignal
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.steps import LookUp, Send
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-BODY = TransferBody(amount=900, currency="eur", destination="acct_anna", transfer_group="o1", metadata={})
+BODY = TransferBody(
+    amount=900, currency="eur", destination="acct_anna", transfer_group="o1", metadata={}
+)
 
 
 class FakeFleet:
     """The monitor's collaborators, which record its calls."""
 
     def __init__(self) -> None:
-        self.open, self.told, self.forgiven, self.stopped = False, list[str](), list[UUID](), list[tuple[str, str]]()
+        self.open, self.told, self.forgiven, self.stopped = (
+            False,
+            list[str](),
+            list[UUID](),
+            list[tuple[str, str]](),
+        )
         self.answering = True
         self.watch = BreakerMonitor(self, self, self, forgive=self.forgive, stop=self.stop)  # type: ignore[arg-type]
 
@@ -60,7 +73,9 @@ class FakeFleet:
     async def stop(self, scope: str, actor: str, reason: str) -> None:
         self.stopped.append((scope, actor))
 
-    async def hears(self, signal: ProviderSignal, transfers: Sequence[int], *, look: bool = False) -> None:
+    async def hears(
+        self, signal: ProviderSignal, transfers: Sequence[int], *, look: bool = False
+    ) -> None:
         for number in transfers:
             step = LookUp("transfer", NOW) if look else Send("transfer", 1, "key", BODY)
             await self.watch.observe(UUID(int=number), step, signal)
@@ -81,16 +96,26 @@ async def test_several_unanswered_transfers_open_the_breaker_once(fleet: FakeFle
     assert (fleet.open, fleet.forgiven) == (False, [])
     await fleet.hears(ProviderSignal.SILENCE, [99])
     assert (fleet.open, fleet.told) == (True, ["stripe_outage"])
-    assert sorted(fleet.forgiven) == sorted([*(UUID(int=n) for n in range(SILENT - 1)), UUID(int=99)])
+    assert sorted(fleet.forgiven) == sorted(
+        [*(UUID(int=n) for n in range(SILENT - 1)), UUID(int=99)]
+    )
     await fleet.hears(ProviderSignal.SILENCE, [100])
     assert fleet.forgiven[-1] == UUID(int=100), "what was in flight is given back as well"
     assert len(fleet.forgiven) == SILENT + 1
 
 
 @pytest.mark.parametrize(
-    "answer", [ProviderSignal.ANSWER, ProviderSignal.KEY_REFUSED, ProviderSignal.NOT_FOUND, ProviderSignal.TOO_FAST]
+    "answer",
+    [
+        ProviderSignal.ANSWER,
+        ProviderSignal.KEY_REFUSED,
+        ProviderSignal.NOT_FOUND,
+        ProviderSignal.TOO_FAST,
+    ],
 )
-async def test_answer_below_500_restarts_the_count(fleet: FakeFleet, answer: ProviderSignal) -> None:
+async def test_answer_below_500_restarts_the_count(
+    fleet: FakeFleet, answer: ProviderSignal
+) -> None:
     for _ in range(3):
         await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
         await fleet.hears(answer, [500])
@@ -98,7 +123,8 @@ async def test_answer_below_500_restarts_the_count(fleet: FakeFleet, answer: Pro
 
 
 async def test_alarm_ends_before_the_breaker_closes(fleet: FakeFleet) -> None:
-    """In the other order, a crash in between would leave the alarm open, and a new outage would raise none."""
+    """In the other order, a crash in between would leave the alarm open, and a new outage would
+    raise none."""
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT))
     await fleet.watch.run()
     assert fleet.told == ["stripe_outage", "stripe_outage is over", "closes"]
@@ -119,9 +145,12 @@ async def test_calls_not_sent_to_stripe_do_not_count(fleet: FakeFleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signal", "several"), [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)]
+    ("signal", "several"),
+    [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)],
 )
-async def test_wrong_key_stops_all_unlike_one_transfers_trouble(fleet: FakeFleet, signal: ProviderSignal, several: int) -> None:
+async def test_wrong_key_stops_all_unlike_one_transfers_trouble(
+    fleet: FakeFleet, signal: ProviderSignal, several: int
+) -> None:
     await fleet.hears(signal, [7] * 100)
     assert fleet.stopped == []
     await fleet.hears(signal, range(100, 100 + several - 1))

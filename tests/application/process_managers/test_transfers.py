@@ -33,7 +33,9 @@ class SimilarTransfers:
 
     def held(self, at: datetime, other: Mapping[str, str | int] = MappingProxyType({})) -> str:
         self.now = at
-        body = TransferBody(amount=900, currency="eur", destination=account("anna"), transfer_group="x", metadata={})
+        body = TransferBody(
+            amount=900, currency="eur", destination=account("anna"), transfer_group="x", metadata={}
+        )
         return self.stripe.hold(TransferBody(**{**body, **other}))  # type: ignore[typeddict-item]  # one member differs
 
     async def alike(self, transfer: SellerTransfer) -> list[str]:
@@ -55,15 +57,29 @@ async def test_imported_transfer_is_searched_from_a_day_before(books: SimilarTra
     assert await books.alike(transfer) == since
 
 
-@pytest.mark.parametrize("other", [{"amount": 901}, {"currency": "usd"}, {"destination": "acct_other"}], ids=str)
-async def test_differing_transfer_is_not_similar(books: SimilarTransfers, other: Mapping[str, str | int]) -> None:
+@pytest.mark.parametrize(
+    "other", [{"amount": 901}, {"currency": "usd"}, {"destination": "acct_other"}], ids=str
+)
+async def test_differing_transfer_is_not_similar(
+    books: SimilarTransfers, other: Mapping[str, str | int]
+) -> None:
     books.held(MADE, other)
-    assert await books.alike(opened(SellerTransfer, imported("old", status="pending", created_at=MADE))) == []
+    assert (
+        await books.alike(
+            opened(SellerTransfer, imported("old", status="pending", created_at=MADE))
+        )
+        == []
+    )
 
 
 async def test_our_transfer_is_found_only_by_its_name(books: SimilarTransfers) -> None:
     books.held(MADE)
     own = SellerTransfer.create(
-        order_id="o1", seller_id="anna", destination=account("anna"), amount=900, currency="EUR", now=MADE - HOUR
+        order_id="o1",
+        seller_id="anna",
+        destination=account("anna"),
+        amount=900,
+        currency="EUR",
+        now=MADE - HOUR,
     )
     assert await books.alike(own) == []

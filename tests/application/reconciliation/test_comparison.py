@@ -1,4 +1,5 @@
-"""Comparison of a transfer here with the same transfer at Stripe, and cases that only look like differences."""
+"""Comparison of a transfer here with the same transfer at Stripe, and cases that only look like
+differences."""
 
 from datetime import UTC, datetime
 
@@ -41,7 +42,12 @@ def imported(status: str = "completed", amount_reversed: int = 0) -> SellerTrans
 def paid() -> SellerTransfer:
     """Return a paid transfer of this ledger."""
     transfer = SellerTransfer.create(
-        order_id="o1", seller_id="ada", destination="acct_1ada", amount=AMOUNT, currency="EUR", now=NOW
+        order_id="o1",
+        seller_id="ada",
+        destination="acct_1ada",
+        amount=AMOUNT,
+        currency="EUR",
+        now=NOW,
     )
     complete(transfer, "tr_1", AMOUNT, None, NOW)
     return transfer
@@ -68,7 +74,9 @@ def test_adopted_transfer_does_not_differ() -> None:
 
 
 def test_transfer_to_another_account_does_not_pay_the_seller() -> None:
-    assert found(seen(destination="acct_1eve"), imported()) == [(DifferenceKind.DESTINATION, AMOUNT)]
+    assert found(seen(destination="acct_1eve"), imported()) == [
+        (DifferenceKind.DESTINATION, AMOUNT)
+    ]
 
 
 def test_external_reversal_for_several_of_ours_is_no_finding() -> None:
@@ -92,7 +100,8 @@ def test_imported_sum_without_stripe_reversal_is_missing() -> None:
 
 
 def test_our_imported_transfers_reversal_stays_ours() -> None:
-    """Its refund is lost here and will be reported again: recorded as external by then, the reversal would count twice."""
+    """Its refund is lost here and will be reported again: recorded as external by then, the
+    reversal would count twice."""
     transfer = imported()
     name = str(reversal_name(transfer.id, "r1"))
     shown = seen(ReversalAtStripe("trr_1", 300, name, refund_id="r1"))

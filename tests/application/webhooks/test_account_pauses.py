@@ -32,7 +32,8 @@ class OneSellerDirectory:
 
 
 class FakeStripe:
-    """An account whose capability changes. `meanwhile` runs after the account is read and before the answer is used."""
+    """An account whose capability changes. `meanwhile` runs after the account is read and before
+    the answer is used."""
 
     def __init__(self) -> None:
         self.transfers = "inactive"
@@ -53,17 +54,25 @@ async def storage() -> AsyncIterator[Storage]:
 
 
 async def test_pause_stored_after_its_end_is_ended(storage: Storage) -> None:
-    """Two concurrent events: the first has read that the account is not ready, and the second is handled before the first acts."""
+    """Two concurrent events: the first has read that the account is not ready, and the second is
+    handled before the first acts."""
     stripe, directory = FakeStripe(), OneSellerDirectory()
     work = AccountPauses(CommandHandler(storage.ledger, DatabaseClock()), directory)  # type: ignore[arg-type]
     updated = StripeAccounts(work, directory, StripeObjects(stripe)).handlers()["account.updated"]  # type: ignore[arg-type]
 
     async def hears(event_id: str, transfers: str) -> None:
         carried = {"object": {"id": "acct_1", "capabilities": {"transfers": transfers}}}
-        body = json.dumps({"id": event_id, "type": "account.updated", "account": "acct_1", "data": carried}).encode()
+        body = json.dumps(
+            {"id": event_id, "type": "account.updated", "account": "acct_1", "data": carried}
+        ).encode()
         await storage.inbox.put("stripe", event_id, "account.updated", body, await storage.now())
         (claimed,) = (await storage.inbox.claim("w", 1, LEASE)).events
-        assert await updated(StoredEvent(claimed.inbox_id, "stripe", event_id, "account.updated", body)) == DONE
+        assert (
+            await updated(
+                StoredEvent(claimed.inbox_id, "stripe", event_id, "account.updated", body)
+            )
+            == DONE
+        )
 
     async def turns() -> None:
         stripe.transfers = "active"
@@ -79,7 +88,9 @@ async def test_resumed_seller_ends_stripes_pause_too(storage: Storage) -> None:
     work = AccountPauses(CommandHandler(storage.ledger, DatabaseClock()), OneSellerDirectory())  # type: ignore[arg-type]
     await work.pause(["anna"], "acct_1", "it is inactive", "stripe:evt_1")
     assert await is_held(storage)
-    assert await commands.operator.resume(scope_of_seller("anna"), "mia", "Stripe says it is a mistake")
+    assert await commands.operator.resume(
+        scope_of_seller("anna"), "mia", "Stripe says it is a mistake"
+    )
     assert not await is_held(storage)
     assert not await commands.operator.resume(scope_of_seller("anna"), "mia", "again")
 

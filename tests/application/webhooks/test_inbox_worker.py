@@ -7,7 +7,14 @@ from datetime import timedelta
 import pytest
 
 from application.ports import Alarms
-from application.webhooks.handler import Ignored, Parked, StoredEvent, WebhookAlarm, WebhookHandler, WebhookResult
+from application.webhooks.handler import (
+    Ignored,
+    Parked,
+    StoredEvent,
+    WebhookAlarm,
+    WebhookHandler,
+    WebhookResult,
+)
 from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage, in_memory
@@ -38,21 +45,39 @@ async def storage() -> AsyncIterator[Storage]:
 
 
 @pytest.mark.parametrize(
-    "alarm", [WebhookAlarm.REFUND_DISAGREES, WebhookAlarm.PAYMENT_DISAGREES, WebhookAlarm.REVERSED_AT_STRIPE]
+    "alarm",
+    [
+        WebhookAlarm.REFUND_DISAGREES,
+        WebhookAlarm.PAYMENT_DISAGREES,
+        WebhookAlarm.REVERSED_AT_STRIPE,
+    ],
 )
-async def test_alarm_about_an_event_ends_when_it_is_handled(storage: Storage, alarm: WebhookAlarm) -> None:
-    ends: list[WebhookResult] = [Parked("order:o1", "it disagrees", alarm), Ignored("it agrees now")]
+async def test_alarm_about_an_event_ends_when_it_is_handled(
+    storage: Storage, alarm: WebhookAlarm
+) -> None:
+    ends: list[WebhookResult] = [
+        Parked("order:o1", "it disagrees", alarm),
+        Ignored("it agrees now"),
+    ]
 
     async def react(event: StoredEvent) -> WebhookResult:
         return ends.pop(0)
 
     clock, alarms = DatabaseClock(), WatchedAlarms(storage.alarms)
-    loop = InboxLoop(storage.inbox, WebhookHandler(stripe={"t": react}), alarms, clock, parked_deadline=timedelta(hours=1))
+    loop = InboxLoop(
+        storage.inbox,
+        WebhookHandler(stripe={"t": react}),
+        alarms,
+        clock,
+        parked_deadline=timedelta(hours=1),
+    )
     await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
     running = asyncio.create_task(loop.run())
     async with asyncio.timeout(10):
         await alarms.told.wait()
-        assert [(one.kind, one.subject) for one in await storage.alarms.raised()] == [(alarm, "stripe:evt_1")]
+        assert [(one.kind, one.subject) for one in await storage.alarms.raised()] == [
+            (alarm, "stripe:evt_1")
+        ]
         await storage.let_pass(timedelta(minutes=6))
         loop.wake()
         await alarms.over.wait()

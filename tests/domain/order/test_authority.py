@@ -1,4 +1,5 @@
-"""Authority over an order: the provider that took the payment, or the first to report where that is unknown."""
+"""Authority over an order: the provider that took the payment, or the first to report where that is
+unknown."""
 
 from datetime import UTC, datetime
 
@@ -55,7 +56,11 @@ def test_first_reporting_provider_stays_authority() -> None:
     order = an_order()
     assert claim_authority(order, "hyperswitch", "hyperswitch:evt_1", NOW) == "hyperswitch"
     order.pay("pi_1", "ch_1", "api", NOW)
-    assert claim_authority(order, "stripe", "stripe:evt_2", NOW) == authority_of(order) == "hyperswitch"
+    assert (
+        claim_authority(order, "stripe", "stripe:evt_2", NOW)
+        == authority_of(order)
+        == "hyperswitch"
+    )
     assert sum(isinstance(fact, AuthorityFound) for fact in order.pending_events) == 1
 
 

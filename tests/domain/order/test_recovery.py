@@ -1,4 +1,5 @@
-"""Recovery of shares: refunds before, during and after the transfer, and refunds that fail after they succeeded."""
+"""Recovery of shares: refunds before, during and after the transfer, and refunds that fail after
+they succeeded."""
 
 import pytest
 
@@ -22,7 +23,7 @@ def reversals(transfer: SellerTransfer) -> list[tuple[int, str]]:
     return [(reversal.amount, reversal.state.value) for reversal in transfer.reversals.values()]
 
 
-# --- when a refund comes --------------------------------------------------------------------------------------------
+# --- when a refund comes --------------------------------------------------------------------------
 
 
 def test_order_paid_after_its_refund_records_both(sale: type[Sale]) -> None:
@@ -44,7 +45,9 @@ def test_order_paid_after_a_full_refund_cancels_transfers(sale: type[Sale]) -> N
     story.is_paid()
 
     assert told(story.of("ada")) == ["Created", "AmountReduced", "Cancelled"]
-    assert story.of("ada").reductions == {"r1": 30, "r2": 20}, "each refund is the cause of its own part"
+    assert story.of("ada").reductions == {"r1": 30, "r2": 20}, (
+        "each refund is the cause of its own part"
+    )
     assert story.of("ada").status is S.CANCELLED
 
 
@@ -65,7 +68,9 @@ def test_order_is_paid_once(sale: type[Sale]) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "during", "after"])
 @pytest.mark.parametrize("refunds", [[100], [50, 50], [33, 33, 34], [1, 98, 1]], ids=str)
-def test_net_is_the_same_whenever_refunds_come(sale: type[Sale], moment: str, refunds: list[int]) -> None:
+def test_net_is_the_same_whenever_refunds_come(
+    sale: type[Sale], moment: str, refunds: list[int]
+) -> None:
     story = sale(100, {"ada": 51, "bob": 7})
     calls = [(t, story.send(t)) for t in story.transfers] if moment == "during" else []
     if moment == "after":
@@ -99,7 +104,9 @@ def test_explicit_refund_takes_from_the_named_sellers(sale: type[Sale]) -> None:
 
 
 @pytest.mark.parametrize(("amount", "currency"), [(101, "EUR"), (10, "USD")])
-def test_indivisible_refund_touches_no_transfer(sale: type[Sale], amount: int, currency: str) -> None:
+def test_indivisible_refund_touches_no_transfer(
+    sale: type[Sale], amount: int, currency: str
+) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     facts = len(story.of("ada").pending_events)
     assert story.is_refunded("r1", amount, None, currency) is not None
@@ -114,7 +121,7 @@ def test_foreign_share_is_reversed_in_its_currency(sale: type[Sale]) -> None:
     assert story.of("ada").amount == 3_750
 
 
-# --- refunds that failed after all ----------------------------------------------------------------------------------
+# --- refunds that failed after all ----------------------------------------------------------------
 
 
 def test_unsent_reversal_is_withdrawn(sale: type[Sale]) -> None:
@@ -163,7 +170,9 @@ def test_open_reversal_is_awaited_and_compensated(sale: type[Sale]) -> None:
     assert story.net("ada") == 50
 
 
-def test_open_reversal_is_withdrawn_after_a_refusal(sale: type[Sale], answers: type[Answers]) -> None:
+def test_open_reversal_is_withdrawn_after_a_refusal(
+    sale: type[Sale], answers: type[Answers]
+) -> None:
     story = sale(100, {"ada": 50}).all_go_through()
     story.is_refunded("r1", 40)
     transfer = story.of("ada")
@@ -182,7 +191,12 @@ def test_reduced_open_reversal_is_withdrawn(sale: type[Sale], answers: type[Answ
     send = story.send(transfer)
     story.is_revoked("r1")
     theirs = ReversalAtStripe("trr_dashboard", 45, None)
-    story.answer(transfer, send, answers.refused, TransferAtStripe("tr_ada_1", 50, 45, "EUR", "acct_ada", "", (theirs,)))
+    story.answer(
+        transfer,
+        send,
+        answers.refused,
+        TransferAtStripe("tr_ada_1", 50, 45, "EUR", "acct_ada", "", (theirs,)),
+    )
     assert reversals(transfer) == [(5, "withdrawn"), (45, "reversed")]
     assert transfer.operation is None
     assert len(story.transfers) == 1, "external reversals are not compensated"
@@ -270,7 +284,8 @@ def test_alternating_refund_outcomes_stay_exact(sale: type[Sale]) -> None:
 
 
 def test_rounding_cent_moves_with_the_failed_refund(sale: type[Sale]) -> None:
-    """r1 takes 5 of 10 (floor: 1 of 3) and r2 the other 5 (2 of 3). Without r1, r2 alone owes 1 instead of 2."""
+    """r1 takes 5 of 10 (floor: 1 of 3) and r2 the other 5 (2 of 3). Without r1, r2 alone owes 1
+    instead of 2."""
     story = sale(10, {"ada": 3}).all_go_through()
     story.is_refunded("r1", 5)
     story.is_refunded("r2", 5)
@@ -351,7 +366,7 @@ def test_order_counts_every_compensation(sale: type[Sale]) -> None:
     assert len(story.transfers) == 4
 
 
-# --- stuck transfers ------------------------------------------------------------------------------------------------
+# --- stuck transfers ------------------------------------------------------------------------------
 
 
 def stuck(sale: type[Sale], answers: type[Answers]) -> Sale:
@@ -364,7 +379,9 @@ def stuck(sale: type[Sale], answers: type[Answers]) -> Sale:
     return story
 
 
-def test_refund_of_a_stuck_transfer_waits_for_operator(sale: type[Sale], answers: type[Answers]) -> None:
+def test_refund_of_a_stuck_transfer_waits_for_operator(
+    sale: type[Sale], answers: type[Answers]
+) -> None:
     story = stuck(sale, answers)
     story.is_refunded("r2", 20)
     queued = story.of("ada").pending_events[-1]
@@ -373,7 +390,9 @@ def test_refund_of_a_stuck_transfer_waits_for_operator(sale: type[Sale], answers
     assert story.of("ada").taken == 30
 
 
-def test_stuck_reversal_without_cause_is_withdrawn(sale: type[Sale], answers: type[Answers]) -> None:
+def test_stuck_reversal_without_cause_is_withdrawn(
+    sale: type[Sale], answers: type[Answers]
+) -> None:
     story = stuck(sale, answers)
     story.is_revoked("r1")
     assert reversals(story.of("ada")) == [(20, "withdrawn")]
@@ -388,12 +407,14 @@ def test_reopening_sends_the_amount_due_now(sale: type[Sale], answers: type[Answ
     story.is_revoked("r1")
     transfer = story.of("ada")
     transfer.retry("ops", "it is there", story.now)
-    assert [(c.amount, c.state.value) for c in transfer.reversals.values() if c.live] == [(10, "requested")]
+    assert [(c.amount, c.state.value) for c in transfer.reversals.values() if c.live] == [
+        (10, "requested")
+    ]
     assert transfer.operation is not None
     assert transfer.operation.look_first
 
 
-# --- the division that a refund shows ------------------------------------------------------------------------------------------
+# --- the division that a refund shows -------------------------------------------------------------
 
 
 def test_refund_shows_its_division(sale: type[Sale]) -> None:
@@ -401,8 +422,18 @@ def test_refund_shows_its_division(sale: type[Sale]) -> None:
     story.is_refunded("r1", 10)
     ada, bob = story.of("ada"), story.of("bob")
     assert parts_of(story.order, story.transfers, "r1") == [
-        {"seller_id": "ada", "amount": 5, "transfer_id": str(ada.id), "reversal_id": next(iter(ada.reversals))},
-        {"seller_id": "bob", "amount": 3, "transfer_id": str(bob.id), "reversal_id": next(iter(bob.reversals))},
+        {
+            "seller_id": "ada",
+            "amount": 5,
+            "transfer_id": str(ada.id),
+            "reversal_id": next(iter(ada.reversals)),
+        },
+        {
+            "seller_id": "bob",
+            "amount": 3,
+            "transfer_id": str(bob.id),
+            "reversal_id": next(iter(bob.reversals)),
+        },
     ]
 
 

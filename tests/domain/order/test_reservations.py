@@ -12,7 +12,9 @@ SHARE = Share(seller_id="ada", destination="acct_ada", amount=800)
 
 @pytest.fixture
 def order(story: Story) -> Order:
-    order = Order.register(order_id="o1", currency="EUR", amount=1_000, shares=[SHARE], now=story.now)
+    order = Order.register(
+        order_id="o1", currency="EUR", amount=1_000, shares=[SHARE], now=story.now
+    )
     order.pay("pay_1", None, "api", story.now)
     return order
 
@@ -44,7 +46,9 @@ def test_allocation_includes_reservations(order: Order, story: Story) -> None:
 
 
 def test_payment_request_keeps_one_body(story: Story) -> None:
-    order = Order.register(order_id="o1", currency="EUR", amount=1_000, shares=[SHARE], now=story.now)
+    order = Order.register(
+        order_id="o1", currency="EUR", amount=1_000, shares=[SHARE], now=story.now
+    )
     first = order.request_payment(story.now)
     facts = len(order.pending_events)
     order.pay("o1", None, "hyperswitch:evt", story.now)
@@ -59,7 +63,9 @@ def test_order_paid_elsewhere_gets_no_second_payment(order: Order, story: Story)
 
 
 def test_order_paid_without_id_gets_no_second_payment(story: Story) -> None:
-    order = Order.register(order_id="o1", currency="EUR", amount=1_000, shares=[SHARE], now=story.now)
+    order = Order.register(
+        order_id="o1", currency="EUR", amount=1_000, shares=[SHARE], now=story.now
+    )
     order.pay(None, "ch_1", "api", story.now)
     with pytest.raises(Refused, match="is paid already"):
         order.request_payment(story.now)

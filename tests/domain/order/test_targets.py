@@ -1,4 +1,5 @@
-"""Targets of sellers: the recorded ones equal the computed ones, and the parts of all causes add up to them."""
+"""Targets of sellers: the recorded ones equal the computed ones, and the parts of all causes add up
+to them."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +10,10 @@ from domain.order.disputes import count_dispute, revoke_dispute
 from domain.order.state import Share
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-SHARES = [Share(seller_id="ada", destination="acct_1", amount=801), Share(seller_id="bob", destination="acct_2", amount=99)]
+SHARES = [
+    Share(seller_id="ada", destination="acct_1", amount=801),
+    Share(seller_id="bob", destination="acct_2", amount=99),
+]
 
 
 def assert_targets_agree(order: Order) -> None:
@@ -17,7 +21,9 @@ def assert_targets_agree(order: Order) -> None:
     parts = order.parts_by_cause()
     assert order.seller_targets == computed
     assert list(parts) == order.causes
-    assert {seller: sum(part[seller] for part in parts.values()) for seller in order.shares} == computed
+    assert {
+        seller: sum(part[seller] for part in parts.values()) for seller in order.shares
+    } == computed
 
 
 def test_recorded_targets_equal_computed_targets_after_each_command() -> None:
@@ -38,6 +44,9 @@ def test_recorded_targets_equal_computed_targets_after_each_command() -> None:
 
 
 def test_cumulative_targets_equal_the_targets_of_each_prefix() -> None:
-    shares, portions = {"ada": 801, "bob": 99}, [Portion(333), Portion(200, {"ada": 150}), Portion(101)]
+    shares, portions = (
+        {"ada": 801, "bob": 99},
+        [Portion(333), Portion(200, {"ada": 150}), Portion(101)],
+    )
     prefixes = [targets(shares, 1_000, portions[:count]) for count in range(len(portions) + 1)]
     assert cumulative_targets(shares, 1_000, portions) == prefixes

@@ -12,13 +12,24 @@ FITTING = re.compile(r"[A-Za-z0-9_-]{1,30}")
 OUR_IDS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128)
 
 
-@pytest.mark.parametrize("our_id", ["r1", "order-2026_07", "x" * LONGEST_NAME, "tl_short", "tl_" + "A" * 27])
+@pytest.mark.parametrize(
+    "our_id", ["r1", "order-2026_07", "x" * LONGEST_NAME, "tl_short", "tl_" + "A" * 27]
+)
 def test_fitting_id_is_its_own_name(our_id: str) -> None:
     assert name_at_psp(our_id) == our_id
 
 
 @pytest.mark.parametrize(
-    "our_id", ["a:b", "a/b", "x" * (LONGEST_NAME + 1), "a.b", "é", "", "018f3c1e-8f0a-7cc3-98c4-dc0c0c07398f"]
+    "our_id",
+    [
+        "a:b",
+        "a/b",
+        "x" * (LONGEST_NAME + 1),
+        "a.b",
+        "é",
+        "",
+        "018f3c1e-8f0a-7cc3-98c4-dc0c0c07398f",
+    ],
 )
 def test_other_ids_get_a_name_of_thirty_characters(our_id: str) -> None:
     name = name_at_psp(our_id)

@@ -35,9 +35,17 @@ TABLE = """
 """
 
 
-def opened(story: Story, origin: str = "psp", refund_id: str = "psp-1", psp: str | None = "psp-1") -> Refund:
+def opened(
+    story: Story, origin: str = "psp", refund_id: str = "psp-1", psp: str | None = "psp-1"
+) -> Refund:
     return Refund.open(
-        refund_id=refund_id, order_id="o", amount=40, currency="EUR", origin=origin, psp_refund_id=psp, now=story.now
+        refund_id=refund_id,
+        order_id="o",
+        amount=40,
+        currency="EUR",
+        origin=origin,
+        psp_refund_id=psp,
+        now=story.now,
     )
 
 
@@ -49,7 +57,11 @@ def last_failure(refund: Refund) -> Failed:
 
 def test_report_is_recorded_where_the_table_says_so(story: Story) -> None:
     rows = [line.split() for line in TABLE.strip().splitlines()]
-    wanted = {(f, t): mark == "x" for f, *marks in rows for t, mark in zip([r[0] for r in rows], marks, strict=True)}
+    wanted = {
+        (f, t): mark == "x"
+        for f, *marks in rows
+        for t, mark in zip([r[0] for r in rows], marks, strict=True)
+    }
     refund = opened(story)
     found = {}
     for before, after in product(R, R):
@@ -59,7 +71,9 @@ def test_report_is_recorded_where_the_table_says_so(story: Story) -> None:
     assert set(REFUND_TRANSITIONS) == set(R)
 
 
-@pytest.mark.parametrize(("origin", "status"), [("api", R.REQUESTED), ("settled", R.SUBMITTED), ("psp", R.SUBMITTED)])
+@pytest.mark.parametrize(
+    ("origin", "status"), [("api", R.REQUESTED), ("settled", R.SUBMITTED), ("psp", R.SUBMITTED)]
+)
 def test_refund_begins_in_its_origins_status(story: Story, origin: str, status: R) -> None:
     assert opened(story, origin).status is status
 
@@ -92,9 +106,17 @@ def test_callers_name_is_adopted_once_and_the_key_kept(story: Story) -> None:
         ({"explicit": {"ada": 1}}, "allocation"),
     ],
 )
-def test_repetition_with_other_content_names_the_difference(story: Story, other: Members, named: str) -> None:
+def test_repetition_with_other_content_names_the_difference(
+    story: Story, other: Members, named: str
+) -> None:
     refund = opened(story)
-    same: Members = {"order_id": "o", "amount": 40, "psp_refund_id": "psp-1", "reason": None, "explicit": None}
+    same: Members = {
+        "order_id": "o",
+        "amount": 40,
+        "psp_refund_id": "psp-1",
+        "reason": None,
+        "explicit": None,
+    }
     changed: Members = {**same, **other}
     refund.agree(**same)
     with pytest.raises(ContentDiffers, match=named):

@@ -1,4 +1,5 @@
-"""Calls of a refund to the PSP: one name, no final outcome without knowledge, and no doubt forgotten."""
+"""Calls of a refund to the PSP: one name, no final outcome without knowledge, and no doubt
+forgotten."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,9 @@ from domain.refund.state import RefundStatus
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-POLICY = Policy(max_retries=2, base=MINUTE, maximum=10 * MINUTE, call_timeout=MINUTE, key_lifetime=FOR_EVER)
+POLICY = Policy(
+    max_retries=2, base=MINUTE, maximum=10 * MINUTE, call_timeout=MINUTE, key_lifetime=FOR_EVER
+)
 SILENCE = Unknown("timeout", "No answer.")
 NO = Rejected(400, "IR_13", "The refund amount exceeds the amount captured", stored=False)
 NOT_YET = Rejected(400, "IR_14", "The payment is processing", stored=False)
@@ -59,7 +62,9 @@ class RefundStory:
 
     def hears(self, outcome: Unknown | NotExecuted | Rejected) -> str | None:
         assert self.refund.operation is not None
-        return psp_outcome.record_failure(self.refund, self.refund.operation.attempt, outcome, self.now, POLICY)
+        return psp_outcome.record_failure(
+            self.refund, self.refund.operation.attempt, outcome, self.now, POLICY
+        )
 
     def exhausted(self) -> "RefundStory":
         """Let every call go unanswered."""
@@ -175,7 +180,9 @@ def test_refusal_after_an_unknown_call_needs_a_look_up(story: RefundStory) -> No
 def test_exhausted_refund_is_looked_up_and_fails_if_absent(story: RefundStory) -> None:
     story.exhausted()
     assert isinstance(story.is_due(), LookUp)
-    psp_outcome.postpone(story.refund, DeferralReason.LOOK_UP_FAILED, "no answer", story.now + MINUTE, story.now)
+    psp_outcome.postpone(
+        story.refund, DeferralReason.LOOK_UP_FAILED, "no answer", story.now + MINUTE, story.now
+    )
     assert isinstance(story.is_due(), LookUp), "an answer that did not come ends nothing"
     assert "has no such refund" in str(psp_outcome.record_absence(story.refund, "HE_02", story.now))
 
@@ -219,8 +226,12 @@ def test_submitted_refund_is_polled_at_growing_intervals(story: RefundStory) -> 
     assert len(story.calls) == 1
 
 
-@pytest.mark.parametrize("status", [RefundStatus.SUCCEEDED, RefundStatus.FAILED, RefundStatus.REVIEW])
-def test_decided_refund_is_neither_called_nor_polled(story: RefundStory, status: RefundStatus) -> None:
+@pytest.mark.parametrize(
+    "status", [RefundStatus.SUCCEEDED, RefundStatus.FAILED, RefundStatus.REVIEW]
+)
+def test_decided_refund_is_neither_called_nor_polled(
+    story: RefundStory, status: RefundStatus
+) -> None:
     story.begins()
     match status:
         case RefundStatus.SUCCEEDED:

@@ -7,7 +7,11 @@ from domain.lifecycle import TransferStatus
 from domain.provider_call.outcome import Succeeded, Unknown
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
-from domain.seller_transfer.manual_resolution import resolve, resolve_by_reversal, resolve_by_transfer
+from domain.seller_transfer.manual_resolution import (
+    resolve,
+    resolve_by_reversal,
+    resolve_by_transfer,
+)
 from domain.seller_transfer.reversal import ReversalStatus
 from tests.support.domain_story import Answers, Story
 
@@ -69,7 +73,11 @@ def test_written_off_reversal_counts_as_taken(stuck: Story) -> None:
     (reversal,) = stuck.transfer.reversals.values()
     assert stuck.told() == ["Reopened", "Resolved"]
     assert (stuck.status, reversal.state) == (S.PARTIALLY_REVERSED, ReversalStatus.RESOLVED)
-    assert (stuck.transfer.taken, stuck.transfer.amount_reversed, stuck.transfer.room) == (4_000, 0, 6_000)
+    assert (stuck.transfer.taken, stuck.transfer.amount_reversed, stuck.transfer.room) == (
+        4_000,
+        0,
+        6_000,
+    )
     assert stuck.step()[0] == "nothing is due"
 
 
@@ -80,7 +88,8 @@ def test_queue_continues_after_a_write_off(stuck: Story) -> None:
 
 
 def test_written_off_reversal_gives_nothing_back(stuck: Story) -> None:
-    """The ledger does not know whether the seller paid in another way; the alarm of the failed refund informs a person."""
+    """The ledger does not know whether the seller paid in another way; the alarm of the failed
+    refund informs a person."""
     by_mia(stuck)
     (reversal,) = stuck.transfer.reversals.values()
     assert stuck.transfer.withdraw(reversal, 4_000, "refund-1", stuck.now) == 4_000
@@ -100,15 +109,29 @@ def test_settled_transfer_takes_part_in_refunds_again(stuck: Story) -> None:
 
 
 def test_stripe_transfer_completes_a_given_up_one(unpaid: Story) -> None:
-    resolve_by_transfer(unpaid.transfer, unpaid.books()._replace(transfer_id=None), "mia", "made in the dashboard", unpaid.now)
+    resolve_by_transfer(
+        unpaid.transfer,
+        unpaid.books()._replace(transfer_id=None),
+        "mia",
+        "made in the dashboard",
+        unpaid.now,
+    )
     assert unpaid.told() == ["Reopened", "Completed", "Resolved"]
     assert (unpaid.status, unpaid.transfer.stripe_transfer_id) == (S.COMPLETED, "tr_1")
 
 
 @pytest.mark.parametrize(
-    ("member", "value"), [("destination", "acct_bob"), ("currency", "USD"), ("amount", 9_999), ("transfer_id", "another")]
+    ("member", "value"),
+    [
+        ("destination", "acct_bob"),
+        ("currency", "USD"),
+        ("amount", 9_999),
+        ("transfer_id", "another"),
+    ],
 )
-def test_transfer_to_another_account_proves_nothing(unpaid: Story, member: str, value: str | int) -> None:
+def test_transfer_to_another_account_proves_nothing(
+    unpaid: Story, member: str, value: str | int
+) -> None:
     books = unpaid.books()
     other = TransferAtStripe(**{**books._asdict(), member: value})
     with pytest.raises(EvidenceDiffers, match=member):
@@ -123,7 +146,11 @@ def test_manual_reversal_settles_the_owed_one(stuck: Story) -> None:
     assert isinstance(reopened, facts.Reopened)
     assert isinstance(settled, facts.PartiallyReversed)
     assert isinstance(resolved, facts.Resolved)
-    assert (settled.settled_by, settled.stripe_reversal_id, settled.drift) == ("external", "trr_9", 0)
+    assert (settled.settled_by, settled.stripe_reversal_id, settled.drift) == (
+        "external",
+        "trr_9",
+        0,
+    )
     assert (reopened.actor, resolved.evidence) == ("mia", "trr_9")
     assert (stuck.status, stuck.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
 
@@ -136,9 +163,13 @@ def test_one_stripe_reversal_settles_one_of_ours(story: Story, answers: type[Ans
     story.news()
     books = story.books(ReversalAtStripe("trr_1", 4_000, None))
     with pytest.raises(EvidenceDiffers, match="recorded already"):
-        resolve_by_reversal(story.transfer, books, "trr_1", "mia", "made in the dashboard", story.now)
+        resolve_by_reversal(
+            story.transfer, books, "trr_1", "mia", "made in the dashboard", story.now
+        )
     with pytest.raises(EvidenceDiffers, match="no reversal of tr_1"):
-        resolve_by_reversal(story.transfer, books, "trr_2", "mia", "made in the dashboard", story.now)
+        resolve_by_reversal(
+            story.transfer, books, "trr_2", "mia", "made in the dashboard", story.now
+        )
     assert story.told() == []
 
 

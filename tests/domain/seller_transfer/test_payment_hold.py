@@ -1,4 +1,5 @@
-"""Payment hold: a payment is reported as failed after it succeeded, and nothing is sent before a person decides."""
+"""Payment hold: a payment is reported as failed after it succeeded, and nothing is sent before a
+person decides."""
 
 from datetime import timedelta
 
@@ -36,7 +37,7 @@ def doubted(sale: Sale) -> bool:
     return doubt(sale.order, sale.transfers, "pay-1", "hyperswitch:evt_1", WHY, sale.now)
 
 
-# --- the order ------------------------------------------------------------------------------------------------------
+# --- the order ------------------------------------------------------------------------------------
 
 
 def test_unsent_transfers_are_held_and_paid_ones_counted(sale: type[Sale]) -> None:
@@ -77,7 +78,7 @@ def test_permanently_failed_transfer_is_not_held(story: Story, answers: type[Ans
     assert (story.status, story.told()) == (S.PERMANENTLY_FAILED, [])
 
 
-# --- at rest --------------------------------------------------------------------------------------------------------
+# --- at rest --------------------------------------------------------------------------------------
 
 
 def test_held_transfer_is_due_only_after_a_retry(held: Story) -> None:
@@ -114,7 +115,9 @@ def test_cancelled_held_transfer_cannot_be_retried(held: Story) -> None:
 
 
 @pytest.mark.parametrize("status", [S.PENDING, S.FAILED])
-def test_held_transfer_can_be_resolved_without_payment(story: Story, answers: type[Answers], status: S) -> None:
+def test_held_transfer_can_be_resolved_without_payment(
+    story: Story, answers: type[Answers], status: S
+) -> None:
     if status is S.FAILED:
         story.call(answers.refused)
     story.transfer.hold_back(WHY, story.now)
@@ -127,7 +130,11 @@ def test_held_transfer_can_be_resolved_without_payment(story: Story, answers: ty
 
 def test_manual_transfer_can_resolve_a_held_one(held: Story) -> None:
     resolve_by_transfer(held.transfer, held.books(), "ops", "paid by hand", held.now)
-    assert (held.status, held.transfer.stripe_transfer_id, held.transfer.held) == (S.COMPLETED, "tr_1", None)
+    assert (held.status, held.transfer.stripe_transfer_id, held.transfer.held) == (
+        S.COMPLETED,
+        "tr_1",
+        None,
+    )
 
 
 def test_stripe_success_completes_a_held_transfer(held: Story) -> None:
@@ -135,7 +142,7 @@ def test_stripe_success_completes_a_held_transfer(held: Story) -> None:
     assert (held.status, held.transfer.held) == (S.COMPLETED, None)
 
 
-# --- a call is open -------------------------------------------------------------------------------------------------
+# --- a call is open -------------------------------------------------------------------------------
 
 
 def test_running_call_is_decided_by_its_outcome(story: Story) -> None:
@@ -148,7 +155,9 @@ def test_running_call_is_decided_by_its_outcome(story: Story) -> None:
 
 
 @pytest.mark.parametrize("answer", ["refused", "invalid", "too_little", "on_hold", "rate_limited"])
-def test_failed_running_call_is_not_repeated(story: Story, answers: type[Answers], answer: str) -> None:
+def test_failed_running_call_is_not_repeated(
+    story: Story, answers: type[Answers], answer: str
+) -> None:
     send = story.send()
     story.transfer.hold_back(WHY, story.now)
     story.answer(send, getattr(answers, answer))
@@ -164,7 +173,9 @@ def test_call_given_back_is_not_made_again(story: Story) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["timeout", "outage", "key_in_use", "replayed_outage"])
-def test_unknown_outcome_is_looked_up_and_not_resent(story: Story, answers: type[Answers], outcome: str) -> None:
+def test_unknown_outcome_is_looked_up_and_not_resent(
+    story: Story, answers: type[Answers], outcome: str
+) -> None:
     send = story.send()
     story.transfer.hold_back(WHY, story.now)
     story.answer(send, getattr(answers, outcome))
@@ -197,7 +208,9 @@ def test_failed_look_up_keeps_the_hold(story: Story, answers: type[Answers]) -> 
     story.call(answers.refused)
     story.transfer.retry("ops", "now", story.now)
     story.transfer.hold_back(WHY, story.now)
-    postpone(story.transfer, DeferralReason.LOOK_UP_FAILED, "a page is missing", story.now, story.now)
+    postpone(
+        story.transfer, DeferralReason.LOOK_UP_FAILED, "a page is missing", story.now, story.now
+    )
     assert is_never_due(story)
 
 

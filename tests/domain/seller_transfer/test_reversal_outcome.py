@@ -1,4 +1,5 @@
-"""Outcome of a reversal: Stripe's answers, decided by the books at Stripe and never by the wording."""
+"""Outcome of a reversal: Stripe's answers, decided by the books at Stripe and never by the
+wording."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -13,7 +14,12 @@ from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStri
 from domain.seller_transfer.external_reversals import external_id, record_external
 from domain.seller_transfer.facts import AttemptDeferred, CallStarted, PermanentlyFailed, Reopened
 from domain.seller_transfer.reversal import Reason, ReversalStatus
-from domain.seller_transfer.reversal_facts import PartiallyReversed, ReversalQueued, ReversalRequested, Reversed
+from domain.seller_transfer.reversal_facts import (
+    PartiallyReversed,
+    ReversalQueued,
+    ReversalRequested,
+    Reversed,
+)
 from domain.seller_transfer.reversal_outcome import needs_look_up, record_unknown_transfer
 from tests.support.domain_story import Answers, Story
 
@@ -22,7 +28,9 @@ HOUR = timedelta(hours=1)
 
 
 def reversals(story: Story) -> list[tuple[int, str]]:
-    return [(reversal.amount, reversal.state.value) for reversal in story.transfer.reversals.values()]
+    return [
+        (reversal.amount, reversal.state.value) for reversal in story.transfer.reversals.values()
+    ]
 
 
 def exhaust(story: Story, answers: type[Answers]) -> None:
@@ -31,7 +39,7 @@ def exhaust(story: Story, answers: type[Answers]) -> None:
     story.news()
 
 
-# --- the happy path -------------------------------------------------------------------------------------------------
+# --- the happy path -------------------------------------------------------------------------------
 
 
 def test_full_refund_ends_reversed(story: Story) -> None:
@@ -73,7 +81,7 @@ def test_reversals_never_exceed_the_transfer(story: Story) -> None:
             story.refunded("refund-2", amount)
 
 
-# --- what ends at once ----------------------------------------------------------------------------------------------
+# --- what ends at once ----------------------------------------------------------------------------
 
 
 def test_unknown_transfer_is_called_once_and_given_up(story: Story, answers: type[Answers]) -> None:
@@ -87,8 +95,14 @@ def test_unknown_transfer_is_called_once_and_given_up(story: Story, answers: typ
 
 def test_only_a_missing_transfer_needs_no_look_up(answers: type[Answers]) -> None:
     assert not needs_look_up(answers.not_found)
-    assert all(needs_look_up(getattr(answers, word)) for word in ("refused", "already", "too_little", "invalid"))
-    assert not any(needs_look_up(getattr(answers, word)) for word in ("timeout", "rate_limited", "idempotency_error"))
+    assert all(
+        needs_look_up(getattr(answers, word))
+        for word in ("refused", "already", "too_little", "invalid")
+    )
+    assert not any(
+        needs_look_up(getattr(answers, word))
+        for word in ("timeout", "rate_limited", "idempotency_error")
+    )
 
 
 def test_missing_stripe_id_prevents_the_call(story: Story) -> None:
@@ -125,7 +139,7 @@ def test_look_up_of_a_missing_transfer_gives_up(story: Story, answers: type[Answ
     assert story.status is S.PERMANENTLY_FAILED
 
 
-# --- already reversed -----------------------------------------------------------------------------------------------
+# --- already reversed -----------------------------------------------------------------------------
 
 
 def test_refusal_takes_in_our_own_earlier_reversal(story: Story, answers: type[Answers]) -> None:
@@ -136,7 +150,9 @@ def test_refusal_takes_in_our_own_earlier_reversal(story: Story, answers: type[A
     assert story.transfer.amount_reversed == 4_000
 
 
-def test_refusal_is_settled_by_a_full_external_reversal(story: Story, answers: type[Answers]) -> None:
+def test_refusal_is_settled_by_a_full_external_reversal(
+    story: Story, answers: type[Answers]
+) -> None:
     story.reversing(amount=10_000)
     story.call(answers.already, seen=story.books(story.theirs(10_000)))
     fact = story.last(Reversed)
@@ -154,7 +170,10 @@ def test_larger_external_reversal_leaves_drift(story: Story, answers: type[Answe
 
 def test_several_external_reversals_are_all_named(story: Story, answers: type[Answers]) -> None:
     story.reversing(amount=4_000)
-    story.call(answers.already, seen=story.books(story.theirs(9_000, "trr_x"), story.theirs(1_000, "trr_y")))
+    story.call(
+        answers.already,
+        seen=story.books(story.theirs(9_000, "trr_x"), story.theirs(1_000, "trr_y")),
+    )
     fact = story.last(Reversed)
     assert fact.stripe_reversal_id is None
     assert fact.note is not None
@@ -162,20 +181,33 @@ def test_several_external_reversals_are_all_named(story: Story, answers: type[An
     assert "trr_y" in fact.note
 
 
-def test_waiting_reversal_is_settled_by_external_excess(story: Story, answers: type[Answers]) -> None:
+def test_waiting_reversal_is_settled_by_external_excess(
+    story: Story, answers: type[Answers]
+) -> None:
     story.reversing(amount=4_000).refunded("refund-2", 5_000)
     story.call(answers.already, seen=story.books(story.theirs(10_000)))
     assert story.told()[-3:] == ["PartiallyReversed", "ReversalRequested", "Reversed"]
     assert reversals(story) == [(4_000, "reversed"), (5_000, "reversed")]
-    assert (story.transfer.taken, story.transfer.amount_reversed, story.status) == (9_000, 10_000, S.REVERSED)
+    assert (story.transfer.taken, story.transfer.amount_reversed, story.status) == (
+        9_000,
+        10_000,
+        S.REVERSED,
+    )
     ids = [reversal.stripe_reversal_id for reversal in story.transfer.reversals.values()]
     assert ids == ["trr_dashboard", None], "one reversal at Stripe settles one of ours"
 
 
-def test_smaller_remainder_is_asked_for_under_the_next_key(story: Story, answers: type[Answers]) -> None:
+def test_smaller_remainder_is_asked_for_under_the_next_key(
+    story: Story, answers: type[Answers]
+) -> None:
     story.reversing(amount=4_000)
     first = story.call(answers.refused, seen=story.books(story.theirs(7_000)))
-    assert story.told() == ["CallStarted", "ReversalRequested", "PartiallyReversed", "ReversalRequested"]
+    assert story.told() == [
+        "CallStarted",
+        "ReversalRequested",
+        "PartiallyReversed",
+        "ReversalRequested",
+    ]
     assert story.status is S.REVERSAL_PENDING
     assert reversals(story) == [(3_000, "requested"), (7_000, "reversed")]
 
@@ -211,7 +243,9 @@ def test_waiting_reversal_finds_the_rest_taken(story: Story, answers: type[Answe
     assert story.transfer.taken == 3_000
 
 
-def test_running_call_postpones_the_decision_about_a_part(story: Story, answers: type[Answers]) -> None:
+def test_running_call_postpones_the_decision_about_a_part(
+    story: Story, answers: type[Answers]
+) -> None:
     story.reversing(amount=4_000)
     first = story.call(answers.timeout)
     story.news()
@@ -239,7 +273,8 @@ WORDINGS = [
 
 @pytest.mark.parametrize("message", WORDINGS)
 def test_wording_decides_nothing(stories: type[Story], message: str) -> None:
-    """Another wording of a refusal has the same result, for each of the three possible states at Stripe."""
+    """Another wording of a refusal has the same result, for each of the three possible states at
+    Stripe."""
     possible: list[Callable[[Story], TransferAtStripe]] = [
         lambda s: s.books(s.ours()),
         lambda s: s.books(s.theirs(10_000)),
@@ -266,11 +301,13 @@ def test_refusal_without_readable_reason_is_postponed(story: Story, answers: typ
     assert story.told()[-1] == "AttemptDeferred"
 
 
-# --- not found, exhausted -------------------------------------------------------------------------------------------
+# --- not found, exhausted -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", ["not_found"])
-def test_missing_transfer_with_unknown_call_gives_up_nothing(story: Story, answers: type[Answers], word: str) -> None:
+def test_missing_transfer_with_unknown_call_gives_up_nothing(
+    story: Story, answers: type[Answers], word: str
+) -> None:
     story.reversing()
     story.call(answers.timeout)
     story.call(getattr(answers, word))
@@ -283,7 +320,11 @@ def test_outage_503_is_counted_and_stays_pending(story: Story, answers: type[Ans
     story.reversing()
     story.call(answers.outage)
     fact = story.last(AttemptDeferred)
-    assert (fact.retry_count, fact.next_retry_at, story.status) == (1, story.now + story.policy.base, S.REVERSAL_PENDING)
+    assert (fact.retry_count, fact.next_retry_at, story.status) == (
+        1,
+        story.now + story.policy.base,
+        S.REVERSAL_PENDING,
+    )
 
 
 def test_exhausted_absent_reversal_ends_permanently(story: Story, answers: type[Answers]) -> None:
@@ -301,7 +342,9 @@ def test_exhausted_found_reversal_is_reversed(story: Story, answers: type[Answer
     assert (story.status, story.transfer.stripe_reversal_id) == (S.REVERSED, "trr_9")
 
 
-def test_exhausted_reversal_is_settled_by_external_ones(story: Story, answers: type[Answers]) -> None:
+def test_exhausted_reversal_is_settled_by_external_ones(
+    story: Story, answers: type[Answers]
+) -> None:
     story.reversing()
     exhaust(story, answers)
     story.see(story.books(story.theirs(10_000)))
@@ -328,11 +371,13 @@ def test_waiting_reversal_stops_behind_a_given_up_one(story: Story, answers: typ
     assert reversals(story) == [(4_000, "reversed"), (1_000, "requested")]
 
 
-# --- awaiting funds -------------------------------------------------------------------------------------------------
+# --- awaiting funds -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", ["refused", "too_little", "already"])
-def test_missing_funds_retry_under_new_keys(story: Story, answers: type[Answers], word: str) -> None:
+def test_missing_funds_retry_under_new_keys(
+    story: Story, answers: type[Answers], word: str
+) -> None:
     story.reversing()
     keys = []
     for _ in range(20):
@@ -354,7 +399,7 @@ def test_missing_funds_need_a_person_after_45_days(story: Story, answers: type[A
     assert story.now - since == story.policy.funds_deadline
 
 
-# --- the queue ------------------------------------------------------------------------------------------------------
+# --- the queue ------------------------------------------------------------------------------------
 
 
 def test_reversals_are_sent_one_by_one_oldest_first(story: Story) -> None:
@@ -365,7 +410,9 @@ def test_reversals_are_sent_one_by_one_oldest_first(story: Story) -> None:
     assert [fact.waiting_for for fact in queued] == ["reversal"] * 3
     sent = []
     for _ in range(4):
-        assert [c.state for c in story.transfer.reversals.values()].count(ReversalStatus.REQUESTED) == 1
+        assert [c.state for c in story.transfer.reversals.values()].count(
+            ReversalStatus.REQUESTED
+        ) == 1
         amount = story.reversal.amount
         sent.append(amount)
         story.call(Succeeded(f"trr_{amount}", amount))
@@ -373,7 +420,9 @@ def test_reversals_are_sent_one_by_one_oldest_first(story: Story) -> None:
     assert story.status is S.REVERSED
 
 
-def test_late_success_reopens_a_given_up_reversal_once(story: Story, answers: type[Answers]) -> None:
+def test_late_success_reopens_a_given_up_reversal_once(
+    story: Story, answers: type[Answers]
+) -> None:
     story.reversing()
     send = story.call(answers.not_found)
     story.news()
@@ -384,7 +433,9 @@ def test_late_success_reopens_a_given_up_reversal_once(story: Story, answers: ty
     assert (story.status, story.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
 
 
-def test_waiting_reversal_continues_after_the_late_success(story: Story, answers: type[Answers]) -> None:
+def test_waiting_reversal_continues_after_the_late_success(
+    story: Story, answers: type[Answers]
+) -> None:
     story.reversing()
     send = story.call(answers.not_found)
     story.refunded("refund-2", 1_000)
@@ -403,7 +454,7 @@ def test_second_reversal_of_a_request_is_evidence(story: Story) -> None:
     assert story.transfer.amount_reversed == 4_000
 
 
-# --- external reversals -------------------------------------------------------------------------------
+# --- external reversals ---------------------------------------------------------------------------
 
 
 def test_external_reversal_is_one_append_and_never_sent(story: Story) -> None:
@@ -442,7 +493,9 @@ def test_external_reversal_waits_for_our_running_call(story: Story) -> None:
     assert story.transfer.amount_reversed == 7_000
 
 
-def test_settling_external_reversal_is_not_recorded_again(story: Story, answers: type[Answers]) -> None:
+def test_settling_external_reversal_is_not_recorded_again(
+    story: Story, answers: type[Answers]
+) -> None:
     story.reversing(amount=4_000)
     story.call(answers.already, seen=story.books(story.theirs(10_000)))
     story.news()
@@ -454,6 +507,8 @@ def test_refund_named_like_a_stripe_reversal_is_distinct(story: Story) -> None:
     story.paid().refunded("trr_dashboard", 1_000)
     story.call(Succeeded("trr_1", 1_000))
     ours = ReversalAtStripe("trr_1", 1_000, next(iter(story.transfer.reversals)))
-    record_external(story.transfer, story.books(story.theirs(2_000, "trr_dashboard"), ours), story.now)
+    record_external(
+        story.transfer, story.books(story.theirs(2_000, "trr_dashboard"), ours), story.now
+    )
     assert story.transfer.amount_reversed == 3_000
     assert external_id(story.transfer.id, "trr_dashboard") in story.transfer.reversals

@@ -35,14 +35,19 @@ def succeed(story: Story, send: Send) -> None:
     story.answer(send, Succeeded("tr_9" if send.what == TRANSFER else "trr_9", send.body["amount"]))
 
 
-# --- intent ---------------------------------------------------------------------------------------------------------
+# --- intent ---------------------------------------------------------------------------------------
 
 
 def test_intent_is_a_fact_before_the_call(due: Story) -> None:
     send = due.send()
 
     intent = due.only(CallStarted)
-    assert (intent.what, intent.attempt, intent.key, intent.body) == (send.what, send.attempt, send.key, send.body)
+    assert (intent.what, intent.attempt, intent.key, intent.body) == (
+        send.what,
+        send.attempt,
+        send.key,
+        send.body,
+    )
     assert due.operation.in_call
     assert due.operation.open, "from here on money may move"
 
@@ -56,7 +61,11 @@ def test_key_names_operation_and_epoch_but_no_amount(story: Story) -> None:
 
 def test_transfer_metadata_carries_our_ids(story: Story) -> None:
     body: Mapping[str, object] = story.send().body
-    assert body["metadata"] == {"transfer_id": str(story.transfer.id), "order_id": "order-1", "seller_id": "ada"}
+    assert body["metadata"] == {
+        "transfer_id": str(story.transfer.id),
+        "order_id": "order-1",
+        "seller_id": "ada",
+    }
     assert (body["amount"], body["currency"], body["destination"]) == (10_000, "eur", "acct_ada")
     assert body["transfer_group"] == "order-1"
 
@@ -87,11 +96,13 @@ def test_idle_transfer_takes_no_step(story: Story) -> None:
     assert story.told() == []
 
 
-# --- unknown --------------------------------------------------------------------------------------------------------
+# --- unknown --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", NO_ANSWER)
-def test_unanswered_call_is_repeated_under_its_key(due: Story, answers: type[Answers], word: str) -> None:
+def test_unanswered_call_is_repeated_under_its_key(
+    due: Story, answers: type[Answers], word: str
+) -> None:
     status = due.status
     first = due.call(getattr(answers, word))
     assert due.status is status
@@ -124,7 +135,9 @@ def test_six_failed_calls_lead_to_a_look_up(due: Story, answers: type[Answers]) 
     assert isinstance(look, LookUp)
     assert due.operation.first_began is not None
     assert look.since <= due.operation.first_began
-    assert due.now >= last_call + due.policy.call_timeout, "a call still under way could arrive after the reading"
+    assert due.now >= last_call + due.policy.call_timeout, (
+        "a call still under way could arrive after the reading"
+    )
     assert due.operation.open, "the outcome is still unknown"
 
 
@@ -149,7 +162,13 @@ def test_failed_look_up_is_repeated_and_ends_nothing(due: Story, answers: type[A
     status = due.status
     for _ in range(10):
         due.look()
-        postpone(due.transfer, DeferralReason.LOOK_UP_FAILED, "Stripe's books could not be read.", due.now + SECOND, due.now)
+        postpone(
+            due.transfer,
+            DeferralReason.LOOK_UP_FAILED,
+            "Stripe's books could not be read.",
+            due.now + SECOND,
+            due.now,
+        )
     assert due.status is status
     assert due.operation.exhausted
     assert due.operation.open
@@ -192,11 +211,13 @@ def test_key_age_begins_with_its_own_first_call(story: Story, answers: type[Answ
     assert isinstance(story.step(), Send)
 
 
-# --- not executed ---------------------------------------------------------------------------------------------------
+# --- not executed ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", HINDERED)
-def test_not_executed_call_consumes_no_attempt(due: Story, answers: type[Answers], word: str) -> None:
+def test_not_executed_call_consumes_no_attempt(
+    due: Story, answers: type[Answers], word: str
+) -> None:
     keys = {due.call(getattr(answers, word)).key for _ in range(40)}
     assert len(keys) == 1
     assert due.operation.retry_count == 0
@@ -210,18 +231,22 @@ def test_key_in_use_means_a_call_is_still_running(due: Story, answers: type[Answ
 
 
 @pytest.mark.parametrize("word", ["rate_limited", "unauthorized", "forbidden"])
-def test_other_hindrances_leave_no_operation_open(due: Story, answers: type[Answers], word: str) -> None:
+def test_other_hindrances_leave_no_operation_open(
+    due: Story, answers: type[Answers], word: str
+) -> None:
     due.call(getattr(answers, word))
     assert not due.operation.open
 
 
-# --- sticky ---------------------------------------------------------------------------------------------------------
+# --- sticky ---------------------------------------------------------------------------------------
 
 LATER = [*HINDERED, *NO_ANSWER, "invalid", "not_found", "too_little_unstored"]
 
 
 @pytest.mark.parametrize("word", LATER)
-def test_unknown_operation_stays_open_after_later_answers(due: Story, answers: type[Answers], word: str) -> None:
+def test_unknown_operation_stays_open_after_later_answers(
+    due: Story, answers: type[Answers], word: str
+) -> None:
     first = due.call(answers.timeout)
     status = due.status
 
@@ -234,7 +259,9 @@ def test_unknown_operation_stays_open_after_later_answers(due: Story, answers: t
 
 
 @pytest.mark.parametrize("word", LATER)
-def test_unknown_operation_keeps_its_body_after_a_refund(due: Story, answers: type[Answers], word: str) -> None:
+def test_unknown_operation_keeps_its_body_after_a_refund(
+    due: Story, answers: type[Answers], word: str
+) -> None:
     first = due.call(answers.timeout)
     due.call(getattr(answers, word), seen=due.books())
 
@@ -251,14 +278,16 @@ def test_stored_refusal_closes_an_unknown_operation(due: Story, answers: type[An
     assert due.send().key == first.key.replace(":e1", ":e2")
 
 
-def test_repeated_calls_answer_ends_the_unknown_operation(due: Story, answers: type[Answers]) -> None:
+def test_repeated_calls_answer_ends_the_unknown_operation(
+    due: Story, answers: type[Answers]
+) -> None:
     due.call(answers.timeout)
     succeed(due, due.send())
     assert due.transfer.operation is None
     assert due.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED)
 
 
-# --- vanished callers, late answers ---------------------------------------------------------------------------------
+# --- vanished callers, late answers ---------------------------------------------------------------
 
 
 def test_call_without_outcome_is_repeated_under_its_key(due: Story) -> None:
@@ -269,8 +298,12 @@ def test_call_without_outcome_is_repeated_under_its_key(due: Story) -> None:
     assert due.operation.open
 
 
-@pytest.mark.parametrize("word", ["rate_limited", "unauthorized", "forbidden", "invalid", "not_found"])
-def test_vanished_callers_operation_stays_unknown(due: Story, answers: type[Answers], word: str) -> None:
+@pytest.mark.parametrize(
+    "word", ["rate_limited", "unauthorized", "forbidden", "invalid", "not_found"]
+)
+def test_vanished_callers_operation_stays_unknown(
+    due: Story, answers: type[Answers], word: str
+) -> None:
     first = due.send()
     second = due.call(getattr(answers, word), seen=due.books())
     assert second.key == first.key
@@ -348,7 +381,9 @@ def test_call_that_was_not_made_is_given_back(due: Story) -> None:
     assert due.send().key == send.key
 
 
-def test_unknown_operation_stays_unknown_after_give_back(due: Story, answers: type[Answers]) -> None:
+def test_unknown_operation_stays_unknown_after_give_back(
+    due: Story, answers: type[Answers]
+) -> None:
     due.call(answers.timeout)
     give_back(due.transfer, "transfer", due.send().attempt, "too late", due.now)
     assert due.operation.open
@@ -361,7 +396,7 @@ def test_older_call_given_back_changes_nothing(due: Story) -> None:
     assert due.told() == []
 
 
-# --- a look that is older than the last call ------------------------------------------------------------------------
+# --- a look that is older than the last call ------------------------------------------------------
 
 
 def test_look_up_proves_nothing_about_a_later_call(due: Story, answers: type[Answers]) -> None:
@@ -394,7 +429,7 @@ def test_late_look_up_after_the_end_changes_nothing(due: Story, answers: type[An
     assert due.transfer.next_retry_at is None
 
 
-# --- outages and restores -------------------------------------------------------------------------------------------
+# --- outages and restores -------------------------------------------------------------------------
 
 
 def test_outage_attempt_is_forgiven_once_and_stays_unknown(due: Story) -> None:
@@ -432,7 +467,9 @@ def test_restored_ledger_looks_up_before_each_first_send(due: Story) -> None:
     due.see_nothing(look)
     send = begin(due.transfer, due.now, due.policy, restored)
     assert isinstance(send, Send)
-    assert send.key.endswith(":e1"), "the first key is as good as new, and Stripe would recognise it"
+    assert send.key.endswith(":e1"), (
+        "the first key is as good as new, and Stripe would recognise it"
+    )
 
 
 def test_look_up_before_a_restore_is_repeated(due: Story) -> None:

@@ -9,7 +9,13 @@ from domain.lifecycle import TransferStatus
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.steps import Send
 from domain.provider_call.stripe_objects import TransferAtStripe
-from domain.seller_transfer.facts import Completed, EvidenceHeld, Failed, PermanentlyFailed, Reopened
+from domain.seller_transfer.facts import (
+    Completed,
+    EvidenceHeld,
+    Failed,
+    PermanentlyFailed,
+    Reopened,
+)
 from domain.seller_transfer.manual_resolution import resolve
 from domain.seller_transfer.reversal_facts import ReversalQueued
 from tests.support.domain_story import Answers, Story
@@ -24,7 +30,7 @@ def exhaust(story: Story, answers: type[Answers]) -> None:
     story.news()
 
 
-# --- the happy path -------------------------------------------------------------------------------------------------
+# --- the happy path -------------------------------------------------------------------------------
 
 
 def test_success_completes_the_transfer(story: Story) -> None:
@@ -36,7 +42,7 @@ def test_success_completes_the_transfer(story: Story) -> None:
     assert story.transfer.operation is None
 
 
-# --- definite refusals ----------------------------------------------------------------------------------------------
+# --- definite refusals ----------------------------------------------------------------------------
 
 
 def test_refusal_fails_and_retries_under_the_next_key(story: Story, answers: type[Answers]) -> None:
@@ -68,10 +74,12 @@ def test_permanent_end_from_pending_is_two_facts(story: Story, answers: type[Ans
     assert (story.told(), story.status) == (["Failed", "PermanentlyFailed"], S.PERMANENTLY_FAILED)
 
 
-# --- waiting for money, for the account -----------------------------------------------------------------------------
+# --- waiting for money, for the account -----------------------------------------------------------
 
 
-def test_missing_funds_wait_without_consuming_an_attempt(story: Story, answers: type[Answers]) -> None:
+def test_missing_funds_wait_without_consuming_an_attempt(
+    story: Story, answers: type[Answers]
+) -> None:
     keys = []
     for _ in range(20):
         keys.append(story.call(answers.too_little).key)
@@ -119,7 +127,7 @@ def test_unready_account_waits_for_its_event(story: Story, answers: type[Answers
     assert story.send().key.endswith(":e2")
 
 
-# --- look-ups -------------------------------------------------------------------------------------------------------
+# --- look-ups -------------------------------------------------------------------------------------
 
 
 def test_exhausted_absent_transfer_ends_permanently(story: Story, answers: type[Answers]) -> None:
@@ -135,7 +143,9 @@ def test_exhausted_found_transfer_is_completed(story: Story, answers: type[Answe
     assert (story.status, story.transfer.stripe_transfer_id) == (S.COMPLETED, "tr_1")
 
 
-def test_aged_absent_transfer_is_sent_under_the_next_key(story: Story, answers: type[Answers]) -> None:
+def test_aged_absent_transfer_is_sent_under_the_next_key(
+    story: Story, answers: type[Answers]
+) -> None:
     story.call(answers.timeout)
     story.passes(24 * HOUR).find()
     assert story.status is S.PENDING
@@ -164,7 +174,9 @@ def test_late_second_transfer_is_kept_as_evidence(story: Story) -> None:
     assert story.transfer.stripe_transfer_id == "tr_1"
 
 
-def test_success_after_cancellation_is_kept_as_evidence(story: Story, answers: type[Answers]) -> None:
+def test_success_after_cancellation_is_kept_as_evidence(
+    story: Story, answers: type[Answers]
+) -> None:
     send = story.call(answers.refused)
     story.refunded(amount=10_000)
     assert story.status is S.CANCELLED
@@ -221,8 +233,11 @@ def test_transfer_paid_elsewhere_is_not_reopened(story: Story, answers: type[Ans
     assert story.status is S.PERMANENTLY_FAILED
 
 
-def test_fully_sent_transfer_is_not_counted_as_reduced(story: Story, answers: type[Answers]) -> None:
-    """The amount is lowered after a refusal, but Stripe holds the whole: the refund is still owed."""
+def test_fully_sent_transfer_is_not_counted_as_reduced(
+    story: Story, answers: type[Answers]
+) -> None:
+    """The amount is lowered after a refusal, but Stripe holds the whole: the refund is still
+    owed."""
     story.call(answers.refused)
     story.refunded(amount=4_000)
     assert story.transfer.taken == 4_000
@@ -232,7 +247,7 @@ def test_fully_sent_transfer_is_not_counted_as_reduced(story: Story, answers: ty
     assert (story.transfer.amount, story.transfer.taken) == (10_000, 0)
 
 
-# --- refunds that come before the money left ------------------------------------------------------------------------
+# --- refunds that come before the money left ------------------------------------------------------
 
 
 def test_refund_before_the_send_lowers_the_amount(story: Story) -> None:
@@ -252,7 +267,9 @@ def test_full_refund_before_the_send_cancels(story: Story) -> None:
 
 
 @pytest.mark.parametrize("word", ["refused", "invalid", "too_little", "on_hold", "rate_limited"])
-def test_used_key_never_carries_another_amount(story: Story, answers: type[Answers], word: str) -> None:
+def test_used_key_never_carries_another_amount(
+    story: Story, answers: type[Answers], word: str
+) -> None:
     used = story.call(getattr(answers, word))
     story.refunded(amount=4_000)
     if story.transfer.next_retry_at is None:
@@ -275,7 +292,9 @@ def test_refund_during_a_call_waits_for_its_outcome(story: Story) -> None:
 
 
 @pytest.mark.parametrize("word", ["refused", "invalid", "too_little", "on_hold"])
-def test_refusal_reduces_by_the_waiting_reversal(story: Story, answers: type[Answers], word: str) -> None:
+def test_refusal_reduces_by_the_waiting_reversal(
+    story: Story, answers: type[Answers], word: str
+) -> None:
     send = story.send()
     story.refunded("refund-1", 4_000).refunded("refund-2", 1_000)
     story.news()
@@ -290,7 +309,13 @@ def test_refusal_cancels_a_fully_refunded_transfer(story: Story, answers: type[A
     story.refunded("refund-1", 4_000).refunded("refund-2", 6_000)
     story.news()
     story.answer(send, answers.refused)
-    assert story.told() == ["Failed", "ReversalWithdrawn", "AmountReduced", "ReversalWithdrawn", "Cancelled"]
+    assert story.told() == [
+        "Failed",
+        "ReversalWithdrawn",
+        "AmountReduced",
+        "ReversalWithdrawn",
+        "Cancelled",
+    ]
     assert story.status is S.CANCELLED
 
 
@@ -312,17 +337,21 @@ def test_given_up_transfer_leaves_no_reversal_waiting(story: Story, answers: typ
     assert (story.transfer.amount, story.transfer.taken) == (6_000, 4_000)
 
 
-def test_given_up_fully_refunded_transfer_is_cancelled(story: Story, answers: type[Answers]) -> None:
+def test_given_up_fully_refunded_transfer_is_cancelled(
+    story: Story, answers: type[Answers]
+) -> None:
     exhaust(story, answers)
     story.refunded(amount=10_000)
     story.find()
     assert story.status is S.CANCELLED
 
 
-# --- operators ------------------------------------------------------------------------------------------------------
+# --- operators ------------------------------------------------------------------------------------
 
 
-def test_reopened_transfer_looks_up_and_sends_the_due_part(story: Story, answers: type[Answers]) -> None:
+def test_reopened_transfer_looks_up_and_sends_the_due_part(
+    story: Story, answers: type[Answers]
+) -> None:
     for _ in range(6):
         story.call(answers.refused)
     story.refunded(amount=4_000)
@@ -373,7 +402,9 @@ def test_retry_of_an_unknown_operation_keeps_the_key(story: Story, answers: type
     assert story.send().key == first.key
 
 
-def test_retry_of_an_exhausted_operation_looks_up_first(story: Story, answers: type[Answers]) -> None:
+def test_retry_of_an_exhausted_operation_looks_up_first(
+    story: Story, answers: type[Answers]
+) -> None:
     exhaust(story, answers)
     story.transfer.retry("ops", "now please", story.now)
     story.look()

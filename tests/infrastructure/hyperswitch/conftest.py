@@ -30,7 +30,9 @@ async def gateway_at() -> AsyncIterator[OpenGateway]:
     """Build gateways that are closed at the end; `timeout` in seconds."""
     async with AsyncExitStack() as stack:
 
-        async def build(url: str, timeout: float = 20, api_key: str = API_KEY) -> HyperswitchGateway:
+        async def build(
+            url: str, timeout: float = 20, api_key: str = API_KEY
+        ) -> HyperswitchGateway:
             return await stack.enter_async_context(HyperswitchGateway(api_key, url, timeout))
 
         yield build

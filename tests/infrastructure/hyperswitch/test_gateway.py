@@ -1,4 +1,5 @@
-"""The gateway to the payment provider on the simulated Hyperswitch, over real HTTP: ids, keys, lost answers, reads."""
+"""The gateway to the payment provider on the simulated Hyperswitch, over real HTTP: ids, keys, lost
+answers, reads."""
 
 import asyncio
 import json
@@ -25,7 +26,14 @@ async def test_payment_is_posted_under_order_id(
     gateway: HyperswitchGateway, control: HyperswitchControl, payment_body: MakePayment
 ) -> None:
     answer = await gateway.create_payment("o1", payment_body())
-    assert answer == PaymentAtPsp("o1", 5000, "USD", "requires_confirmation", order_id="o1", client_secret="o1_secret_simulated")
+    assert answer == PaymentAtPsp(
+        "o1",
+        5000,
+        "USD",
+        "requires_confirmation",
+        order_id="o1",
+        client_secret="o1_secret_simulated",
+    )
     (posted,) = await control.requests("payments.create")
     assert posted["headers"]["idempotency-key"] == "o1"
     assert posted["headers"]["api-key"] == "snd_SecretOfThisTestSuite"
@@ -145,7 +153,9 @@ async def test_refund_above_the_rest_is_rejected(
     assert (answer.status, answer.code, answer.stored) == (400, "IR_13", False)
     failed_first = await control.settle_refund("r1", "failed")
     assert failed_first["status"] == "failed"
-    assert isinstance(await gateway.create_refund("r2", refund_body("r2", 1000), "USD"), RefundAtPsp)
+    assert isinstance(
+        await gateway.create_refund("r2", refund_body("r2", 1000), "USD"), RefundAtPsp
+    )
 
 
 async def test_id_of_another_object_is_no_success(
@@ -193,11 +203,19 @@ async def test_connector_failure_shows_state_stored_under_the_id(
     gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund
 ) -> None:
     await gateway.create_refund("r1", refund_body(), "USD")
-    await control.settle_refund("r1", "failed", error_code="card_gone", error_message="The card is gone")
-    await control.fault("error", "refunds.create", code="CE_06", message="Refund failed while processing")
+    await control.settle_refund(
+        "r1", "failed", error_code="card_gone", error_message="The card is gone"
+    )
+    await control.fault(
+        "error", "refunds.create", code="CE_06", message="Refund failed while processing"
+    )
     answer = await gateway.create_refund("r1", refund_body(), "USD")
     assert isinstance(answer, RefundAtPsp)
-    assert (answer.status, answer.error_code, answer.error_message) == ("failed", "card_gone", "The card is gone")
+    assert (answer.status, answer.error_code, answer.error_message) == (
+        "failed",
+        "card_gone",
+        "The card is gone",
+    )
     absent = await gateway.create_refund("r2", refund_body("r2"), "USD")
     assert isinstance(absent, Rejected)
     assert absent.code == "CE_06"
@@ -223,7 +241,10 @@ async def test_reads_return_current_state(
     assert isinstance(payment, PaymentAtPsp)
     assert (payment.status, payment.amount_received, payment.order_id) == ("succeeded", 5000, "o1")
     assert payment.connector_transaction_id is not None
-    asked = [*await control.requests("payments.retrieve"), *await control.requests("refunds.retrieve")]
+    asked = [
+        *await control.requests("payments.retrieve"),
+        *await control.requests("refunds.retrieve"),
+    ]
     assert {entry["query"] for entry in asked} == {"force_sync=true"}
 
 
@@ -269,9 +290,16 @@ async def test_lock_and_rate_limit_are_not_executed(
     assert (await control.ledger())["refunds"] == []
 
 
-@pytest.mark.parametrize("kind", ["truncate_body", "cut_body", "partial_headers", "reset_before_commit", "reset_after_commit"])
+@pytest.mark.parametrize(
+    "kind",
+    ["truncate_body", "cut_body", "partial_headers", "reset_before_commit", "reset_after_commit"],
+)
 async def test_spoilt_answer_is_unknown(
-    gateway: HyperswitchGateway, control: HyperswitchControl, paid: None, refund_body: MakeRefund, kind: str
+    gateway: HyperswitchGateway,
+    control: HyperswitchControl,
+    paid: None,
+    refund_body: MakeRefund,
+    kind: str,
 ) -> None:
     await control.fault(kind, "refunds.create", times=1)
     answer = await gateway.create_refund("r1", refund_body(), "USD")
@@ -283,7 +311,9 @@ async def test_time_limit_covers_whole_answer(
     simulator: LoopbackServer, control: HyperswitchControl, gateway_at: OpenGateway, paid: None
 ) -> None:
     gateway = await gateway_at(simulator.url, timeout=1)
-    await control.fault("slow_drip", "payments.retrieve", seconds=6)  # in twenty drips, each well within the limit
+    await control.fault(
+        "slow_drip", "payments.retrieve", seconds=6
+    )  # in twenty drips, each well within the limit
     answer = await gateway.payment("o1")
     assert isinstance(answer, Unknown)
     assert answer.why == "timeout"
@@ -300,6 +330,8 @@ async def test_cancelled_call_is_cancelled(
         await call
 
 
-async def test_client_secret_is_never_shown(gateway: HyperswitchGateway, payment_body: MakePayment) -> None:
+async def test_client_secret_is_never_shown(
+    gateway: HyperswitchGateway, payment_body: MakePayment
+) -> None:
     answer = await gateway.create_payment("o1", payment_body())
     assert "secret_simulated" not in repr(answer)

@@ -14,8 +14,16 @@ from tests.infrastructure.simulators.hyperswitch.conftest import MakeRefund
 from tests.support.fault_server import FaultServer, response
 from tests.support.json_types import Json
 
-ABSENT = response(404, {"error": {"type": "object_not_found", "code": "HE_02", "message": "There is none"}})
-GOOD = {"refund_id": "r1", "payment_id": "o1", "amount": 1000, "currency": "USD", "status": "pending"}
+ABSENT = response(
+    404, {"error": {"type": "object_not_found", "code": "HE_02", "message": "There is none"}}
+)
+GOOD = {
+    "refund_id": "r1",
+    "payment_id": "o1",
+    "amount": 1000,
+    "currency": "USD",
+    "status": "pending",
+}
 
 
 RefundOutcome = RefundAtPsp | Rejected | NotExecuted | Unknown
@@ -26,7 +34,9 @@ PostRefund = Callable[..., Awaitable[RefundOutcome]]
 def refund(psp: FaultServer, gateway_at: OpenGateway, refund_body: MakeRefund) -> PostRefund:
     """POST the refund; every look-up afterwards finds nothing."""
 
-    async def post(timeout: float = 20, api_key: str = "snd_SecretOfThisTestSuite") -> RefundOutcome:
+    async def post(
+        timeout: float = 20, api_key: str = "snd_SecretOfThisTestSuite"
+    ) -> RefundOutcome:
         psp.sends(ABSENT)
         gateway = await gateway_at(psp.url, timeout, api_key)
         return await gateway.create_refund("r1", refund_body(), "USD")
@@ -35,11 +45,15 @@ def refund(psp: FaultServer, gateway_at: OpenGateway, refund_body: MakeRefund) -
 
 
 def error(code: str | None, message: str = "So it is") -> Json:
-    return {"error": {"type": "invalid_request", "message": message, **({"code": code} if code else {})}}
+    return {
+        "error": {"type": "invalid_request", "message": message, **({"code": code} if code else {})}
+    }
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-async def test_parsed_error_is_a_rejection(psp: FaultServer, refund: PostRefund, status: int) -> None:
+async def test_parsed_error_is_a_rejection(
+    psp: FaultServer, refund: PostRefund, status: int
+) -> None:
     psp.answers(status, error("IR_13"))
     assert await refund() == Rejected(status, "IR_13", "So it is", stored=False)
     assert [(request.method, request.path) for request in psp.requests] == [
@@ -49,8 +63,13 @@ async def test_parsed_error_is_a_rejection(psp: FaultServer, refund: PostRefund,
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-@pytest.mark.parametrize("body", ["<html>Bad gateway</html>", "", "[]", '{"error": "no"}', '{"error": {"message": "no code"}}'])
-async def test_error_of_other_server_is_unknown(psp: FaultServer, refund: PostRefund, status: int, body: str) -> None:
+@pytest.mark.parametrize(
+    "body",
+    ["<html>Bad gateway</html>", "", "[]", '{"error": "no"}', '{"error": {"message": "no code"}}'],
+)
+async def test_error_of_other_server_is_unknown(
+    psp: FaultServer, refund: PostRefund, status: int, body: str
+) -> None:
     psp.answers(status, body)
     answer = await refund()
     assert isinstance(answer, Unknown)
@@ -75,14 +94,18 @@ async def test_call_refused_before_execution_is_not_executed(
 
 
 @pytest.mark.parametrize("status", [401, 403, 429])
-async def test_refusal_before_execution_needs_no_json(psp: FaultServer, refund: PostRefund, status: int) -> None:
+async def test_refusal_before_execution_needs_no_json(
+    psp: FaultServer, refund: PostRefund, status: int
+) -> None:
     psp.answers(status, "<html>Slow down</html>")
     answer = await refund()
     assert isinstance(answer, NotExecuted)
     assert "Slow down" in answer.message
 
 
-@pytest.mark.parametrize("status", [303, 302, 307, 402, 405, 409, 410, 413, 500, 501, 502, 503, 504, 529])
+@pytest.mark.parametrize(
+    "status", [303, 302, 307, 402, 405, 409, 410, 413, 500, 501, 502, 503, 504, 529]
+)
 async def test_other_status_is_unknown(psp: FaultServer, refund: PostRefund, status: int) -> None:
     psp.answers(status, error("HE_00", "Something went wrong"), {"Location": "/elsewhere"})
     answer = await refund()
@@ -96,8 +119,12 @@ async def test_busy_is_no_rejection(psp: FaultServer, refund: PostRefund) -> Non
     assert isinstance(await refund(), Unknown)
 
 
-@pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "1", '{"refund_id": "r1"', "{}", '{"refund_id": 1}'])
-async def test_success_without_refund_is_unknown(psp: FaultServer, refund: PostRefund, body: str) -> None:
+@pytest.mark.parametrize(
+    "body", ["", "<html>", "[]", "null", "1", '{"refund_id": "r1"', "{}", '{"refund_id": 1}']
+)
+async def test_success_without_refund_is_unknown(
+    psp: FaultServer, refund: PostRefund, body: str
+) -> None:
     psp.answers(200, body)
     answer = await refund()
     assert isinstance(answer, Unknown)
@@ -113,15 +140,22 @@ async def test_success_without_refund_is_unknown(psp: FaultServer, refund: PostR
         {"currency": "EUR"},
     ],
 )
-async def test_disagreeing_refund_is_unknown(psp: FaultServer, refund: PostRefund, wrong: Json) -> None:
+async def test_disagreeing_refund_is_unknown(
+    psp: FaultServer, refund: PostRefund, wrong: Json
+) -> None:
     psp.answers(200, {**GOOD, **wrong})
     answer = await refund()
     assert isinstance(answer, Unknown)
     assert answer.why == "disagrees"
 
 
-@pytest.mark.parametrize("wrong", [{"amount": True}, {"amount": 1000.0}, {"amount": "1000"}, {"status": None}, {"currency": 1}])
-async def test_member_of_other_shape_is_unreadable(psp: FaultServer, refund: PostRefund, wrong: Json) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [{"amount": True}, {"amount": 1000.0}, {"amount": "1000"}, {"status": None}, {"currency": 1}],
+)
+async def test_member_of_other_shape_is_unreadable(
+    psp: FaultServer, refund: PostRefund, wrong: Json
+) -> None:
     psp.answers(200, {**GOOD, **wrong})
     answer = await refund()
     assert isinstance(answer, Unknown)
@@ -129,7 +163,9 @@ async def test_member_of_other_shape_is_unreadable(psp: FaultServer, refund: Pos
 
 
 async def test_members_of_later_version_are_ignored(psp: FaultServer, refund: PostRefund) -> None:
-    psp.answers(200, {**GOOD, "later": {"deep": [1]}, "metadata": "not an object", "error_message": 7})
+    psp.answers(
+        200, {**GOOD, "later": {"deep": [1]}, "metadata": "not an object", "error_message": 7}
+    )
     answer = await refund()
     assert isinstance(answer, RefundAtPsp)
     assert answer.refund_id == "r1"
@@ -164,15 +200,23 @@ async def test_silence_is_a_timeout(psp: FaultServer, refund: PostRefund) -> Non
 
 
 async def test_endless_answer_is_not_read_on(psp: FaultServer, refund: PostRefund) -> None:
-    psp.sends(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * (LARGEST_ANSWER + 1), then_close=True)
+    psp.sends(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * (LARGEST_ANSWER + 1),
+        then_close=True,
+    )
     answer = await refund()
     assert isinstance(answer, Unknown)
     assert answer.why == "unreadable"
 
 
-@pytest.mark.parametrize("secret", ["snd_abcdefgh12345678", "sk_live_abcdefgh12345678", "pay_1_secret_abcdefgh", "plainkey"])
+@pytest.mark.parametrize(
+    "secret",
+    ["snd_abcdefgh12345678", "sk_live_abcdefgh12345678", "pay_1_secret_abcdefgh", "plainkey"],
+)
 @pytest.mark.parametrize("status", [400, 401, 500])
-async def test_message_contains_no_secret(psp: FaultServer, refund: PostRefund, secret: str, status: int) -> None:
+async def test_message_contains_no_secret(
+    psp: FaultServer, refund: PostRefund, secret: str, status: int
+) -> None:
     psp.answers(status, error("IR_01", f"The key {secret} is bad"))
     answer = await refund(api_key="plainkey")
     assert not isinstance(answer, RefundAtPsp)

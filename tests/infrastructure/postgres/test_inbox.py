@@ -1,4 +1,5 @@
-"""The inbox: each received webhook is stored once, handled by one worker at a time, and never lost."""
+"""The inbox: each received webhook is stored once, handled by one worker at a time, and never
+lost."""
 
 import asyncio
 import json
@@ -44,7 +45,9 @@ async def claimed(inbox: PostgresInbox, holder: str = "worker-1", limit: int = 1
 
 async def test_five_concurrent_webhooks_are_one_row(open_inbox: Make, person: Person) -> None:
     async with open_inbox() as one, open_inbox() as two:
-        new = await asyncio.gather(*(put(inbox, "e1", b"{}") for inbox in (one, two, one, two, one)))
+        new = await asyncio.gather(
+            *(put(inbox, "e1", b"{}") for inbox in (one, two, one, two, one))
+        )
     assert sorted(new) == [False, False, False, False, True]
     assert len(await (await person.execute("select from webhook_inbox")).fetchall()) == 1
 
@@ -64,9 +67,12 @@ async def test_concurrent_intakes_do_not_deadlock(inbox: PostgresInbox, person: 
     assert list(await ours) == [False, False]
 
 
-async def until_somebody_waits_for_a_transaction(person: Person, lock: str = "transactionid") -> None:
+async def until_somebody_waits_for_a_transaction(
+    person: Person, lock: str = "transactionid"
+) -> None:
     waiting = (
-        "select from pg_locks join pg_stat_activity using (pid) where locktype = %s and not granted "
+        "select from pg_locks join pg_stat_activity using (pid) where locktype = %s and not "
+        "granted "
         "and datname = current_database()"
     )
     async with asyncio.timeout(10):
@@ -85,7 +91,11 @@ async def test_body_of_first_webhook_is_kept_byte_by_byte(inbox: PostgresInbox) 
     await put(inbox, "e1", b"another")
     [event] = (await inbox.claim("worker-1", 1, LEASE)).events
     assert event.body == body == await inbox.body(event.inbox_id)
-    assert (event.provider, event.event_type, event.received_at) == ("stripe", "transfer.created", NOW)
+    assert (event.provider, event.event_type, event.received_at) == (
+        "stripe",
+        "transfer.created",
+        NOW,
+    )
 
 
 async def test_unstorable_event_fails_alone(inbox: PostgresInbox) -> None:
@@ -130,7 +140,9 @@ async def test_event_is_claimed_by_one_worker(inbox: PostgresInbox) -> None:
     assert len(names) == len(set(names)) == 200
 
 
-async def test_claim_returns_database_clock_even_when_empty(inbox: PostgresInbox, person: Person) -> None:
+async def test_claim_returns_database_clock_even_when_empty(
+    inbox: PostgresInbox, person: Person
+) -> None:
     before = await (await person.execute("select now()")).fetchone()
     claim = await inbox.claim("worker-1", 10, LEASE)
     after = await (await person.execute("select now()")).fetchone()
@@ -149,7 +161,9 @@ async def test_event_is_claimable_after_its_lease(inbox: PostgresInbox, person: 
     assert await claimed(inbox, "worker-2") == ["e1"]
 
 
-async def test_parked_event_returns_when_due_or_released(inbox: PostgresInbox, store: EventStore) -> None:
+async def test_parked_event_returns_when_due_or_released(
+    inbox: PostgresInbox, store: EventStore
+) -> None:
     for name in ("due", "later", "released"):
         await put(inbox, name)
     claim = await inbox.claim("worker-1", 10, LEASE)
@@ -166,10 +180,14 @@ async def test_retried_event_returns_and_counts_real_attempts(inbox: PostgresInb
     await put(inbox, "e1")
     for counted, attempts in ((True, 1), (False, 1), (True, 2)):
         claim = await inbox.claim("worker-1", 10, LEASE)
-        await inbox.retry_later(claim.events[0].inbox_id, claim.now, "the database was away", counted)
+        await inbox.retry_later(
+            claim.events[0].inbox_id, claim.now, "the database was away", counted
+        )
         assert [row.attempts for row in await inbox.newest()] == [attempts]
     claim = await inbox.claim("worker-1", 10, LEASE)
-    await inbox.retry_later(claim.events[0].inbox_id, claim.now + timedelta(hours=1), "rate limited", True)
+    await inbox.retry_later(
+        claim.events[0].inbox_id, claim.now + timedelta(hours=1), "rate limited", True
+    )
     assert await claimed(inbox) == []
 
 
@@ -194,7 +212,9 @@ async def test_closed_event_stays_closed_until_replayed(inbox: PostgresInbox) ->
     assert not await inbox.replay(dead), "somebody works on it"
 
 
-async def test_replayed_event_is_no_longer_dead_or_alarming(inbox: PostgresInbox, pool: Pool) -> None:
+async def test_replayed_event_is_no_longer_dead_or_alarming(
+    inbox: PostgresInbox, pool: Pool
+) -> None:
     alarms = PostgresAlarms(pool)
     for name in ("e1", "e2"):
         await put(inbox, name)
@@ -229,16 +249,24 @@ async def test_next_due_instant_includes_leases_of_others(inbox: PostgresInbox) 
     assert claim.now < due < claim.now + LEASE, "the first lease ends first"
 
 
-async def test_parking_waits_for_order_being_stored(inbox: PostgresInbox, person: Person, fact: Make) -> None:
-    """The release has run and found nothing parked; the order that it belongs to is not committed yet."""
+async def test_parking_waits_for_order_being_stored(
+    inbox: PostgresInbox, person: Person, fact: Make
+) -> None:
+    """The release has run and found nothing parked; the order that it belongs to is not committed
+    yet."""
     await put(inbox, "e1")
     ((event,), now) = await inbox.claim("worker-1", 1, LEASE)
     stream = fact()
-    order = "insert into orders values ('o1', %s, 'EUR', 1, 0, 'open', null, null, '[]', 1, now(), now())"
+    order = (
+        "insert into orders values ('o1', %s, 'EUR', 1, 0, 'open', null, null, '[]', 1, now(), "
+        "now())"
+    )
     async with person.transaction():
         await append(person, stream, ["order:o1"])
         await person.execute(order, (stream.originator_id,))
-        parking = asyncio.create_task(inbox.park(event.inbox_id, "order:o1", now + timedelta(hours=1), "no order"))
+        parking = asyncio.create_task(
+            inbox.park(event.inbox_id, "order:o1", now + timedelta(hours=1), "no order")
+        )
         await until_somebody_waits_for_a_transaction(person, "advisory")
     await parking
     assert await claimed(inbox) == ["e1"]
@@ -246,7 +274,12 @@ async def test_parking_waits_for_order_being_stored(inbox: PostgresInbox, person
 
 async def append(person: Person, stored: StoredFact, released: list[str]) -> None:
     """As the event store does."""
-    one = {"id": str(stored.originator_id), "version": 1, "topic": stored.topic, "state": json.loads(stored.state)}
+    one = {
+        "id": str(stored.originator_id),
+        "version": 1,
+        "topic": stored.topic,
+        "state": json.loads(stored.state),
+    }
     rows = {"released": [{"subject": subject} for subject in released]}
     await person.execute("select ledger_append(%s, %s)", (json.dumps([one]), json.dumps(rows)))
 
@@ -257,7 +290,10 @@ async def test_polled_event_is_marked_and_late_webhook_is_duplicate(inbox: Postg
     assert await inbox.put("stripe", "e2", "transfer.created", b"{}", NOW, "poller")
     assert not await put(inbox, "e2")
     assert not await inbox.put("stripe", "e1", "transfer.created", b"{}", NOW, "poller")
-    assert [(row.event_id, row.source) for row in await inbox.newest()] == [("e2", "poller"), ("e1", "webhook")]
+    assert [(row.event_id, row.source) for row in await inbox.newest()] == [
+        ("e2", "poller"),
+        ("e1", "webhook"),
+    ]
     assert await inbox.missed() == {"stripe": (1, 0)}
     (row, _) = await inbox.newest()
     await inbox.ignore({row.inbox_id: "a test"})
@@ -267,7 +303,12 @@ async def test_polled_event_is_marked_and_late_webhook_is_duplicate(inbox: Postg
 async def test_unhandled_event_is_found_by_object_id(inbox: PostgresInbox) -> None:
     for event_id, body in (("e1", b'{"refund_id":"r10"}'), ("e2", b'\xff{"refund_id": "r2"}')):
         await inbox.put("hyperswitch", event_id, "refund_succeeded", body, NOW)
-    asked = [("refund_succeeded", "r1"), ("refund_succeeded", "r10"), ("refund_failed", "r10"), ("refund_succeeded", "r2")]
+    asked = [
+        ("refund_succeeded", "r1"),
+        ("refund_succeeded", "r10"),
+        ("refund_failed", "r10"),
+        ("refund_succeeded", "r2"),
+    ]
     assert await inbox.waiting("hyperswitch", asked) == {asked[1], asked[3]}
     assert await inbox.waiting("stripe", asked) == set()
     await inbox.ignore({row.inbox_id: "handled" for row in await inbox.newest()})

@@ -17,7 +17,9 @@ async def awake(event: asyncio.Event) -> None:
     event.clear()
 
 
-async def test_append_wakes_only_listeners_for_facts(database_url: str, store: EventStore, fact: Make, person: Person) -> None:
+async def test_append_wakes_only_listeners_for_facts(
+    database_url: str, store: EventStore, fact: Make, person: Person
+) -> None:
     facts, webhooks = asyncio.Event(), asyncio.Event()
     listener = Listener(database_url)
     listener.on("ledger_events", facts.set)
@@ -38,7 +40,8 @@ async def test_lost_connection_wakes_all_listeners_once(database_url: str, perso
     listener.on("webhook_inbox", webhooks.set)
     await listener.start()
     killed = await person.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen%' and datname = current_database()"
+        "select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen%' and "
+        "datname = current_database()"
     )
     assert await killed.fetchall() == [(True,)]
     await awake(facts)
@@ -69,7 +72,9 @@ async def test_idle_connection_is_probed(database_url: str, person: Person) -> N
     listener = Listener(database_url, probe_interval=timedelta(milliseconds=20))
     listener.on("news", news.set)
     await listener.start()
-    probed = "select from pg_stat_activity where query = 'select 1' and datname = current_database()"
+    probed = (
+        "select from pg_stat_activity where query = 'select 1' and datname = current_database()"
+    )
     async with asyncio.timeout(10):
         while not await (await person.execute(probed)).fetchall():  # noqa: ASYNC110 - the event is in the database
             await asyncio.sleep(0.01)

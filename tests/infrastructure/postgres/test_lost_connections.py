@@ -19,18 +19,25 @@ Make = Callable[..., StoredFact]
 OpenStore = Callable[..., AbstractAsyncContextManager[EventStore]]
 
 KILLS = 300
-WRITERS = "select pid from pg_stat_activity where query like 'select ledger_append%' and datname = current_database()"
+WRITERS = (
+    "select pid from pg_stat_activity where query like 'select ledger_append%' and datname = "
+    "current_database()"
+)
 
 
 @pytest.fixture
-async def distant(open_store: OpenStore, proxy: ConnectionProxy, fact: Make) -> AsyncIterator[EventStore]:
+async def distant(
+    open_store: OpenStore, proxy: ConnectionProxy, fact: Make
+) -> AsyncIterator[EventStore]:
     """A store whose writer goes through the proxy, and has written before."""
     async with open_store(proxy.url, patience=timedelta(seconds=5)) as store:
         await store.append([fact()])
         yield store
 
 
-async def test_append_with_lost_answer_is_no_self_conflict(distant: EventStore, proxy: ConnectionProxy, fact: Make) -> None:
+async def test_append_with_lost_answer_is_no_self_conflict(
+    distant: EventStore, proxy: ConnectionProxy, fact: Make
+) -> None:
     facts = [fact() for _ in range(20)]
     proxy.lose_the_reply_to(b"test.happened")
     got = await asyncio.gather(*(distant.append([each]) for each in facts))
@@ -39,7 +46,9 @@ async def test_append_with_lost_answer_is_no_self_conflict(distant: EventStore, 
     assert [r.position for r in await distant.feed()] == list(range(1, 22))
 
 
-async def test_append_that_never_arrived_is_sent_again(distant: EventStore, proxy: ConnectionProxy, fact: Make) -> None:
+async def test_append_that_never_arrived_is_sent_again(
+    distant: EventStore, proxy: ConnectionProxy, fact: Make
+) -> None:
     proxy.lose_the_request(b"test.happened")
     got = await asyncio.gather(*(distant.append([fact()]) for _ in range(20)))
     assert proxy.lost == 1
@@ -57,10 +66,13 @@ async def test_conflict_after_lost_connection_reaches_the_loser(
 
 
 async def test_delayed_statement_is_no_self_conflict(database_url: str, fact: Make) -> None:
-    """The first statement is slow on its way: it is not there when we look, and there when we send it again."""
+    """The first statement is slow on its way: it is not there when we look, and there when we send
+    it again."""
 
     class Late(AppendStatement):
-        async def recall(self, connection: Connection, items: Sequence[Append]) -> Sequence[int] | None:
+        async def recall(
+            self, connection: Connection, items: Sequence[Append]
+        ) -> Sequence[int] | None:
             found = await super().recall(connection, items)
             if found is None:
                 await super().store(connection, items)
@@ -76,23 +88,33 @@ async def test_delayed_statement_is_no_self_conflict(database_url: str, fact: Ma
 
     writer = GroupCommit(database_url, Late(), limit=8)
     await writer.start()
-    one = Append(((stream := uuid4(), 1),), b'{"id":"%s","version":1,"topic":"t","state":{}}' % str(stream).encode(), {})
+    one = Append(
+        ((stream := uuid4(), 1),),
+        b'{"id":"%s","version":1,"topic":"t","state":{}}' % str(stream).encode(),
+        {},
+    )
     assert await writer.submit(one) == 1
     await writer.aclose()
 
 
-async def test_appends_are_answered_during_and_after_outage(open_store: OpenStore, proxy: ConnectionProxy, fact: Make) -> None:
+async def test_appends_are_answered_during_and_after_outage(
+    open_store: OpenStore, proxy: ConnectionProxy, fact: Make
+) -> None:
     async with open_store(proxy.url, patience=timedelta(seconds=0.5)) as store:
         await store.append([fact()])
         await proxy.aclose()
-        answers = await asyncio.gather(*(store.append([fact()]) for _ in range(100)), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(store.append([fact()]) for _ in range(100)), return_exceptions=True
+        )
         assert {type(answer) for answer in answers} == {Unavailable}
         assert await store.head() == 1
         await proxy.start()
         assert await store.append([fact()]) == 2
 
 
-async def test_short_outage_is_unnoticed_by_callers(distant: EventStore, proxy: ConnectionProxy, fact: Make) -> None:
+async def test_short_outage_is_unnoticed_by_callers(
+    distant: EventStore, proxy: ConnectionProxy, fact: Make
+) -> None:
     await proxy.aclose()
     call = asyncio.create_task(distant.append([fact()]))
     await asyncio.sleep(0.1)
@@ -100,7 +122,9 @@ async def test_short_outage_is_unnoticed_by_callers(distant: EventStore, proxy: 
     assert await call == 2
 
 
-async def test_interrupted_close_leaves_no_append_unanswered(pool: Pool, proxy: ConnectionProxy, fact: Make) -> None:
+async def test_interrupted_close_leaves_no_append_unanswered(
+    pool: Pool, proxy: ConnectionProxy, fact: Make
+) -> None:
     store = EventStore(proxy.url, pool)
     await store.start()
     await proxy.aclose()
@@ -115,14 +139,18 @@ async def test_interrupted_close_leaves_no_append_unanswered(pool: Pool, proxy: 
         await store.append([fact()])
 
 
-async def test_start_without_database_is_reported(open_store: OpenStore, proxy: ConnectionProxy) -> None:
+async def test_start_without_database_is_reported(
+    open_store: OpenStore, proxy: ConnectionProxy
+) -> None:
     await proxy.aclose()
     with pytest.raises(psycopg.OperationalError):
         async with open_store(proxy.url):
             pass
 
 
-async def test_killed_connections_lose_and_double_nothing(open_store: OpenStore, fact: Make, person: Person) -> None:
+async def test_killed_connections_lose_and_double_nothing(
+    open_store: OpenStore, fact: Make, person: Person
+) -> None:
     stored: dict[int, StoredFact] = {}
     killing = asyncio.Event()
     killing.set()
@@ -138,13 +166,19 @@ async def test_killed_connections_lose_and_double_nothing(open_store: OpenStore,
         killed: set[int] = set()
         async with asyncio.timeout(100):
             while len(killed) < KILLS:
-                rows = await person.execute(f"select pid, pg_terminate_backend(pid) from ({WRITERS}) w".encode())
+                rows = await person.execute(
+                    f"select pid, pg_terminate_backend(pid) from ({WRITERS}) w".encode()
+                )
                 killed |= {pid for pid, _ in await rows.fetchall()}
                 await asyncio.sleep(0.002)  # some time to write, or nothing would be interrupted
         killing.clear()
 
     async with open_store() as one, open_store() as two:
-        await asyncio.gather(kill(), *(append_again_and_again(store) for store in (one, two) for _ in range(8)))
-        recorded = [fact for page in range(0, len(stored), 1000) for fact in await one.feed(page, 1000)]
+        await asyncio.gather(
+            kill(), *(append_again_and_again(store) for store in (one, two) for _ in range(8))
+        )
+        recorded = [
+            fact for page in range(0, len(stored), 1000) for fact in await one.feed(page, 1000)
+        ]
     assert [r.position for r in recorded] == list(range(1, len(stored) + 1))
     assert {r.position: StoredFact(*r[:4]) for r in recorded} == stored

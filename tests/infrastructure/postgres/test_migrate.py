@@ -1,4 +1,5 @@
-"""The migration runner, on directories of its own; the real migrations are tested with the event store."""
+"""The migration runner, on directories of its own; the real migrations are tested with the event
+store."""
 
 import shutil
 import signal
@@ -24,7 +25,12 @@ migrate.up(sys.argv[1], directory=Path(sys.argv[2]), on_notice=lambda text: prin
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     write(tmp_path, "0001_shops", "CREATE TABLE shops (id int);", "DROP TABLE shops;")
-    write(tmp_path, "0002_sales", "CREATE TABLE sales (id int); CREATE TABLE refunds ();", "DROP TABLE sales, refunds;")
+    write(
+        tmp_path,
+        "0002_sales",
+        "CREATE TABLE sales (id int); CREATE TABLE refunds ();",
+        "DROP TABLE sales, refunds;",
+    )
     return tmp_path
 
 
@@ -35,14 +41,21 @@ def write(directory: Path, label: str, up: str, down: str = "") -> None:
 
 def tables(url: str) -> set[str]:
     with psycopg.connect(url) as connection:
-        return {name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+        return {
+            name
+            for (name,) in connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            )
+        }
 
 
 def versions(changed: list[migration_files.Migration]) -> list[int]:
     return [migration.version for migration in changed]
 
 
-def test_up_applies_pending_migrations_once_in_order(empty_database_url: str, directory: Path) -> None:
+def test_up_applies_pending_migrations_once_in_order(
+    empty_database_url: str, directory: Path
+) -> None:
     assert versions(migrate.up(empty_database_url, directory=directory)) == [1, 2]
     assert tables(empty_database_url) == {"ledger_migrations", "shops", "sales", "refunds"}
     assert migrate.up(empty_database_url, directory=directory) == []
@@ -63,7 +76,10 @@ def test_down_to_zero_leaves_only_the_record(empty_database_url: str, directory:
 
 
 def test_status_lists_applied_and_changes_nothing(empty_database_url: str, directory: Path) -> None:
-    assert [one.applied_at for one in migrate.status(empty_database_url, directory=directory)] == [None, None]
+    assert [one.applied_at for one in migrate.status(empty_database_url, directory=directory)] == [
+        None,
+        None,
+    ]
     assert tables(empty_database_url) == set()
     migrate.up(empty_database_url, 1, directory=directory)
     first, second = migrate.status(empty_database_url, directory=directory)
@@ -75,19 +91,33 @@ def test_status_lists_applied_and_changes_nothing(empty_database_url: str, direc
 def test_edited_applied_file_is_refused(empty_database_url: str, directory: Path) -> None:
     migrate.up(empty_database_url, 1, directory=directory)
     (directory / "0001_shops.up.sql").write_text("CREATE TABLE shops (id bigint);")
-    with pytest.raises(migration_files.EditedMigration, match=r"^Migration 0001_shops was edited after it was applied: [^.]*\.$"):
+    with pytest.raises(
+        migration_files.EditedMigration,
+        match=r"^Migration 0001_shops was edited after it was applied: [^.]*\.$",
+    ):
         migrate.up(empty_database_url, directory=directory)
     assert "sales" not in tables(empty_database_url)
-    assert migrate.status(empty_database_url, directory=directory)[0].remark == "edited after it was applied"
+    assert (
+        migrate.status(empty_database_url, directory=directory)[0].remark
+        == "edited after it was applied"
+    )
 
 
-def test_database_of_newer_release_is_refused(empty_database_url: str, directory: Path, tmp_path: Path) -> None:
+def test_database_of_newer_release_is_refused(
+    empty_database_url: str, directory: Path, tmp_path: Path
+) -> None:
     migrate.up(empty_database_url, directory=directory)
     for file in directory.glob("0002_*"):
         file.unlink()
-    with pytest.raises(migration_files.UnknownVersion, match="is at version 2, this release knows 1: run the newer release"):
+    with pytest.raises(
+        migration_files.UnknownVersion,
+        match="is at version 2, this release knows 1: run the newer release",
+    ):
         migrate.up(empty_database_url, directory=directory)
-    assert migrate.status(empty_database_url, directory=directory)[1].remark == "this release has no such file"
+    assert (
+        migrate.status(empty_database_url, directory=directory)[1].remark
+        == "this release has no such file"
+    )
 
 
 def test_database_of_a_development_version_is_refused(empty_database_url: str) -> None:
@@ -105,9 +135,14 @@ def test_database_of_a_development_version_is_refused(empty_database_url: str) -
     assert [one.version for one in migrate.status(empty_database_url) if one.applied_at] == [1, 14]
 
 
-def test_failing_migration_is_undone_and_earlier_ones_kept(empty_database_url: str, directory: Path) -> None:
+def test_failing_migration_is_undone_and_earlier_ones_kept(
+    empty_database_url: str, directory: Path
+) -> None:
     write(directory, "0003_wrong", "CREATE TABLE half ();\nSELECT nonsense;")
-    with pytest.raises(migration_files.MigrationFailed, match=r"0003_wrong\.up\.sql failed: .*nonsense.* \(line 2\)"):
+    with pytest.raises(
+        migration_files.MigrationFailed,
+        match=r"0003_wrong\.up\.sql failed: .*nonsense.* \(line 2\)",
+    ):
         migrate.up(empty_database_url, directory=directory)
     assert tables(empty_database_url) == {"ledger_migrations", "shops", "sales", "refunds"}
     write(directory, "0003_wrong", "CREATE TABLE whole ();")
@@ -121,9 +156,15 @@ def test_file_ending_its_transaction_is_refused(empty_database_url: str, directo
 
 
 def test_killed_run_is_finished_by_next(empty_database_url: str, directory: Path) -> None:
-    write(directory, "0003_slow", "CREATE TABLE half (); DO $$ BEGIN RAISE NOTICE 'midway'; END $$; SELECT pg_sleep(60);")
+    write(
+        directory,
+        "0003_slow",
+        "CREATE TABLE half (); DO $$ BEGIN RAISE NOTICE 'midway'; END $$; SELECT pg_sleep(60);",
+    )
     with subprocess.Popen(
-        [sys.executable, "-c", RUN, empty_database_url, str(directory)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", RUN, empty_database_url, str(directory)],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "midway\n"
@@ -135,7 +176,8 @@ def test_killed_run_is_finished_by_next(empty_database_url: str, directory: Path
 
 
 def end_abandoned_statements(url: str) -> None:
-    """PostgreSQL notices that a client is gone when it next writes to it; the test does not wait a minute for that."""
+    """PostgreSQL notices that a client is gone when it next writes to it; the test does not wait a
+    minute for that."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -145,7 +187,9 @@ def end_abandoned_statements(url: str) -> None:
 
 def test_concurrent_runs_apply_once(empty_database_url: str, directory: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        runs = list(pool.map(lambda _: migrate.up(empty_database_url, directory=directory), range(8)))
+        runs = list(
+            pool.map(lambda _: migrate.up(empty_database_url, directory=directory), range(8))
+        )
     assert sorted(version for run in runs for version in versions(run)) == [1, 2]
 
 
@@ -173,14 +217,22 @@ def test_unknown_version_is_refused(empty_database_url: str, directory: Path) ->
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lambda directory: (directory / "0002_sales.down.sql").unlink(), "0002_sales.down.sql is missing"),
+        (
+            lambda directory: (directory / "0002_sales.down.sql").unlink(),
+            "0002_sales.down.sql is missing",
+        ),
         (lambda directory: write(directory, "0004_gap", ""), "without gaps or twins"),
         (lambda directory: write(directory, "0002_twin", ""), "without gaps or twins"),
-        (lambda directory: (directory / "3_short.sql").touch(), "is not named like 0001_name.up.sql"),
+        (
+            lambda directory: (directory / "3_short.sql").touch(),
+            "is not named like 0001_name.up.sql",
+        ),
         (shutil.rmtree, "found none"),
     ],
 )
-def test_files_without_numbered_pairs_are_refused(directory: Path, spoil: Callable[[Path], object], complaint: str) -> None:
+def test_files_without_numbered_pairs_are_refused(
+    directory: Path, spoil: Callable[[Path], object], complaint: str
+) -> None:
     spoil(directory)
     with pytest.raises(migration_files.InvalidMigrations, match=complaint):
         migration_files.read_migrations(directory)

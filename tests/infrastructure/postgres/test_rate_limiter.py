@@ -11,7 +11,13 @@ from itertools import pairwise
 import pytest
 
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.rate_limiter import DECREASE, RECOVERY, SLOWEST, TOGETHER, PostgresRateLimiter
+from infrastructure.postgres.rate_limiter import (
+    DECREASE,
+    RECOVERY,
+    SLOWEST,
+    TOGETHER,
+    PostgresRateLimiter,
+)
 from infrastructure.simulators.common.clock import SimClock
 from infrastructure.simulators.common.rate_limits import TokenBucket
 from tests.infrastructure.postgres.conftest import Person
@@ -43,7 +49,11 @@ async def test_concurrent_reservations_share_no_instant(pool: Pool) -> None:
         now = time.monotonic() - started
         return [now + wait for wait in waits]
 
-    instants = sorted(instant for several in await asyncio.gather(*(reserve() for _ in range(8))) for instant in several)
+    instants = sorted(
+        instant
+        for several in await asyncio.gather(*(reserve() for _ in range(8)))
+        for instant in several
+    )
     assert len(instants) == 40
     assert instants[-1] - instants[0] == pytest.approx(3.9, abs=4 * CLOSE)
 
@@ -52,7 +62,9 @@ async def test_unused_reservations_are_not_saved(pool: Pool, person: Person) -> 
     rate_limiter = PostgresRateLimiter(pool, rate=10)
     await rate_limiter.reserve("transfers", 1)
     await person.execute("update pace set next_at = now() - interval '1 hour'")
-    assert await rate_limiter.reserve("transfers", 10) == pytest.approx([n / 10 for n in range(10)], abs=CLOSE)
+    assert await rate_limiter.reserve("transfers", 10) == pytest.approx(
+        [n / 10 for n in range(10)], abs=CLOSE
+    )
     assert await rate_limiter.reserve("transfers", 1) == pytest.approx([1], abs=2 * CLOSE)
 
 
@@ -77,7 +89,9 @@ async def test_refusal_slows_all_processes_per_endpoint(pool: Pool) -> None:
     one, other = PostgresRateLimiter(pool, rate=20), PostgresRateLimiter(pool, rate=10)
     await one.slow_down("transfers")
     assert await apart(one) == pytest.approx(1 / 20 / DECREASE, rel=0.1)
-    assert await apart(other) == pytest.approx(1 / 10 / DECREASE, rel=0.1), "each from its own configured rate"
+    assert await apart(other) == pytest.approx(1 / 10 / DECREASE, rel=0.1), (
+        "each from its own configured rate"
+    )
     assert await apart(one, "reversals") == pytest.approx(1 / 20)
 
 
@@ -101,11 +115,15 @@ async def test_refusals_close_together_slow_down_once(pool: Pool, person: Person
     assert await apart(paces[0]) == pytest.approx(1 / 20 / (DECREASE + 20 * RECOVERY), rel=0.1)
     await past(person, 60)
     await asyncio.gather(*(rate_limiter.slow_down("transfers") for rate_limiter in paces))
-    assert await apart(paces[0]) == pytest.approx(1 / 20 / DECREASE, rel=0.1), "once again, from the full rate"
+    assert await apart(paces[0]) == pytest.approx(1 / 20 / DECREASE, rel=0.1), (
+        "once again, from the full rate"
+    )
 
 
 @pytest.mark.parametrize("seconds", [0.0, 10.0, 30.0, 100.0, 4000.0])
-async def test_rate_recovers_with_time_up_to_its_limit(pool: Pool, person: Person, seconds: float) -> None:
+async def test_rate_recovers_with_time_up_to_its_limit(
+    pool: Pool, person: Person, seconds: float
+) -> None:
     rate_limiter, model = PostgresRateLimiter(pool, rate=20), RateLimiterModel()
     await rate_limiter.slow_down("transfers")
     model.slow_down(0)
@@ -118,18 +136,23 @@ async def test_rate_never_falls_below_a_sixteenth(pool: Pool, person: Person) ->
     for n in range(20):
         await rate_limiter.slow_down("transfers")
         model.slow_down(n * TOGETHER.total_seconds())
-        assert await apart(rate_limiter) == pytest.approx(1 / 16 / model.share(n * TOGETHER.total_seconds()), rel=0.2)
+        assert await apart(rate_limiter) == pytest.approx(
+            1 / 16 / model.share(n * TOGETHER.total_seconds()), rel=0.2
+        )
         await past(person, TOGETHER.total_seconds())
     assert model.share(19 * TOGETHER.total_seconds()) == SLOWEST
 
 
 async def past(person: Person, seconds: float) -> None:
     """As if that much time had passed since the endpoints were slowed down."""
-    await person.execute("update pace set slowed_at = slowed_at - %s * interval '1 second'", (seconds,))
+    await person.execute(
+        "update pace set slowed_at = slowed_at - %s * interval '1 second'", (seconds,)
+    )
 
 
 class RateLimiterModel:
-    """The formula of the rate limiter's query with a virtual time, so that minutes of traffic take no time."""
+    """The formula of the rate limiter's query with a virtual time, so that minutes of traffic take
+    no time."""
 
     def __init__(self) -> None:
         self._share, self._slowed_at, self._next_at = 1.0, -math.inf, 0.0
@@ -149,10 +172,15 @@ class RateLimiterModel:
 
 
 @pytest.mark.parametrize(
-    ("held", "refused", "used"), [(5, 0.01, 0.95), (64, 0.03, 0.85)], ids=["a small worker", "a worker at full capacity"]
+    ("held", "refused", "used"),
+    [(5, 0.01, 0.95), (64, 0.03, 0.85)],
+    ids=["a small worker", "a worker at full capacity"],
 )
-def test_rate_limiter_at_half_the_rate_is_rarely_refused(held: int, refused: float, used: float) -> None:
-    """`held` transfers wait for their instants at a time, so a slower pace is felt only when as many calls were made."""
+def test_rate_limiter_at_half_the_rate_is_rarely_refused(
+    held: int, refused: float, used: float
+) -> None:
+    """`held` transfers wait for their instants at a time, so a slower pace is felt only when as
+    many calls were made."""
     clock, limit, answer_takes, warm_up, end = ManualClock(), 10, 0.1, 30, 330
     bucket, model = TokenBucket(clock, limit), RateLimiterModel()
     calls = [(model.reserve(20, 0.0), 0.0) for _ in range(held)]

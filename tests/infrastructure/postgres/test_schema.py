@@ -32,10 +32,14 @@ def connection(empty_database_url: str) -> Iterator[Plain]:
         yield connection
 
 
-def add_transfer(connection: Plain, status: str, stripe_transfer_id: str | None, next_retry_at: datetime | None) -> None:
+def add_transfer(
+    connection: Plain, status: str, stripe_transfer_id: str | None, next_retry_at: datetime | None
+) -> None:
     connection.execute(
-        "insert into seller_transfers (transfer_id, order_id, seller_id, destination, cause, amount, currency, status, "
-        "amount_reversed, retry_count, transfer_group, version, created_at, updated_at, stripe_transfer_id, next_retry_at) "
+        "insert into seller_transfers (transfer_id, order_id, seller_id, destination, cause, "
+        "amount, currency, status, "
+        "amount_reversed, retry_count, transfer_group, version, created_at, updated_at, "
+        "stripe_transfer_id, next_retry_at) "
         "values (%s, 'o', 's', 'd', 'sale', 1, 'EUR', %s, 0, 0, 'g', 1, now(), now(), %s, %s)",
         (uuid4(), status, stripe_transfer_id, next_retry_at),
     )
@@ -47,7 +51,9 @@ def test_migrations_down_and_up_restore_schema(empty_database_url: str, connecti
     full = connection.execute(OBJECTS).fetchall()
     migrate.down(empty_database_url, 0)
     left = connection.execute(OBJECTS).fetchall()
-    assert [name for (name,) in left if "ledger_migrations" not in name] == [name for (name,) in empty]
+    assert [name for (name,) in left if "ledger_migrations" not in name] == [
+        name for (name,) in empty
+    ]
     migrate.up(empty_database_url)
     assert connection.execute(OBJECTS).fetchall() == full
 
@@ -71,7 +77,9 @@ def test_pending_reversal_check_spares_old_rows(empty_database_url: str, connect
         add_transfer(connection, "completed", name, None)
 
     migrate.up(empty_database_url, 3, on_notice=notices.append)
-    assert [notice for notice in notices if "Stripe" in notice] == ["2 completed transfers have no Stripe transfer id"]
+    assert [notice for notice in notices if "Stripe" in notice] == [
+        "2 completed transfers have no Stripe transfer id"
+    ]
     with pytest.raises(psycopg.errors.CheckViolation) as caught:
         add_transfer(connection, "reversal_pending", "tr_3", None)
     assert caught.value.diag.constraint_name == RULE
@@ -79,13 +87,17 @@ def test_pending_reversal_check_spares_old_rows(empty_database_url: str, connect
 
     with pytest.raises(migration_files.MigrationFailed, match=RULE):
         migrate.up(empty_database_url, 4)
-    connection.execute("update seller_transfers set next_retry_at = now() where status = 'reversal_pending'")
+    connection.execute(
+        "update seller_transfers set next_retry_at = now() where status = 'reversal_pending'"
+    )
     migrate.up(empty_database_url, 4)
     validated = "select convalidated from pg_constraint where conname = %s"
     assert connection.execute(validated, (RULE,)).fetchall() == [(True,)]
 
 
-def test_pending_reversal_check_can_be_added_again(empty_database_url: str, connection: Plain) -> None:
+def test_pending_reversal_check_can_be_added_again(
+    empty_database_url: str, connection: Plain
+) -> None:
     migrate.up(empty_database_url)
     before = connection.execute(OBJECTS).fetchall()
     third, fourth = migration_files.read_migrations()[2:4]
@@ -95,7 +107,8 @@ def test_pending_reversal_check_can_be_added_again(empty_database_url: str, conn
 
 
 def test_queries_of_all_topics_are_valid_sql(database_url: str) -> None:
-    """PREPARE parses and resolves every name, so a renamed column is found even in a query that no test runs."""
+    """PREPARE parses and resolves every name, so a renamed column is found even in a query that no
+    test runs."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(SEEN)  # some speak of what a session has made for itself
         for file in sorted(DIRECTORY.glob("*.sql")):

@@ -1,4 +1,5 @@
-"""The facts and rows of a seeded ledger, pinned by a digest: a refactoring changes none of their bytes."""
+"""The facts and rows of a seeded ledger, pinned by a digest: a refactoring changes none of their
+bytes."""
 
 import hashlib
 
@@ -26,6 +27,8 @@ def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("SET timezone = 'UTC'")
         for table in TABLES:
-            lines = connection.execute(f"SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1").fetchall()
+            lines = connection.execute(
+                f"SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1"
+            ).fetchall()
             digest.update("\n".join([table, *(line for (line,) in lines)]).encode())
     assert digest.hexdigest() == EXPECTED

@@ -14,11 +14,25 @@ from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.connections import connect_blocking
 from infrastructure.postgres.integrity.seals import InvalidSeal, Seal, read_key, read_seal, seal
-from infrastructure.postgres.integrity.verify import INVARIANTS, NOT_DERIVED, NOT_FOLDED, IntegrityFinding, verify
+from infrastructure.postgres.integrity.verify import (
+    INVARIANTS,
+    NOT_DERIVED,
+    NOT_FOLDED,
+    IntegrityFinding,
+    verify,
+)
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import settings_from
 from projections.registry import DERIVED, Derived
-from tests.support.database_edits import COLUMNS, FACTS, edit, named, quiet, superuser, without_checks
+from tests.support.database_edits import (
+    COLUMNS,
+    FACTS,
+    edit,
+    named,
+    quiet,
+    superuser,
+    without_checks,
+)
 from tests.support.json_types import Json
 from tests.support.seeded_ledger import load_ledger
 from tests.support.service import LedgerCaller
@@ -29,18 +43,22 @@ AT = 101
 
 TAMPERINGS = {
     "flip": ("update ledger_events set state = replace(convert_from(state, 'UTF8'), '4000', '4009')::bytea "
-             "where notification_id = (select min(notification_id) from ledger_events where notification_id >= 101 "
+             "where notification_id = (select min(notification_id) from ledger_events where "
+             "notification_id >= 101 "
              "and convert_from(state, 'UTF8') like '%4000%')", None),
     "flip one bit of a link": ("update ledger_events set digest = set_bit(digest, 0, 1 - get_bit(digest, 0)) "
                                "where notification_id = 101", AT),
     "retime": ("update ledger_events set state = replace(convert_from(state, 'UTF8'), '2026-01-05', '2026-01-06')::bytea "
                "where notification_id = 101", AT),
-    "rename": ("update ledger_events set topic = 'ledger.order.paid' where notification_id = 101", AT),
+    "rename": ("update ledger_events set topic = 'ledger.order.paid' where notification_id = 101",
+    AT),
     "drop": ("delete from ledger_events where notification_id = 101", AT + 1),
     "swap": ("update ledger_events a set state = b.state, topic = b.topic from ledger_events b "
-             "where a.notification_id in (101, 102) and b.notification_id = 203 - a.notification_id", AT),
+             "where a.notification_id in (101, 102) and b.notification_id = 203 - "
+             "a.notification_id", AT),
     "insert": ("insert into ledger_events select gen_random_uuid(), 1, topic, state, max + 1, digest from ledger_events, "
-               "(select max(notification_id) from ledger_events) m where notification_id = 101", -1),
+               "(select max(notification_id) from ledger_events) m where notification_id = 101",
+               -1),
 }  # fmt: skip
 
 
@@ -74,9 +92,17 @@ def test_empty_ledger_has_no_findings(database_url: str) -> None:
 def test_tampered_fact_is_found_at_its_position(ledger: str, tampering: str) -> None:
     statement, position = TAMPERINGS[tampering]
     with superuser(ledger) as connection:
-        before = dict(connection.execute("select notification_id, md5(e::text) from ledger_events e").fetchall())
+        before = dict(
+            connection.execute(
+                "select notification_id, md5(e::text) from ledger_events e"
+            ).fetchall()
+        )
         assert connection.execute(statement.encode()).rowcount > 0
-        after = dict(connection.execute("select notification_id, md5(e::text) from ledger_events e").fetchall())
+        after = dict(
+            connection.execute(
+                "select notification_id, md5(e::text) from ledger_events e"
+            ).fetchall()
+        )
     changed = sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p))
     expected = changed[0] if position in (None, -1) else position
     broken = [finding for finding in findings(ledger) if finding.check == "hash_chain"]
@@ -99,7 +125,9 @@ def test_chain_rewritten_from_root_breaks_a_seal(ledger: str) -> None:
 def test_cut_off_tail_is_found_by_seal(ledger: str) -> None:
     kept = sealed(ledger)
     with superuser(ledger) as connection:
-        connection.execute("delete from ledger_events where notification_id > %s", [kept.position - 3])
+        connection.execute(
+            "delete from ledger_events where notification_id > %s", [kept.position - 3]
+        )
     found = [finding for finding in findings(ledger, kept) if finding.check == "seal"]
     assert [finding.position for finding in found] == [kept.position - 2]
     # and without any seal, by the rows that know more than the facts
@@ -108,7 +136,9 @@ def test_cut_off_tail_is_found_by_seal(ledger: str) -> None:
 
 def test_older_seal_holds_after_growth(ledger: str, database_url: str) -> None:
     with connect_blocking(ledger) as connection:
-        link = connection.execute("select digest from ledger_events where notification_id = %s", [AT]).fetchone()
+        link = connection.execute(
+            "select digest from ledger_events where notification_id = %s", [AT]
+        ).fetchone()
     assert link is not None
     older = Seal(AT, link[0].hex(), "2026-01-05T08:00:00+00:00", None, None, None)
     assert findings(ledger, older, sealed(ledger)) == []
@@ -125,7 +155,8 @@ def test_seal_signature_covers_every_member(ledger: str) -> None:
     assert read_seal(signed.to_json()) == signed
     assert findings(ledger, signed, key=KEY) == []
     other: Json = {
-        "position": signed.position - 1, "digest": "0" * 64, "sealed_at": "2020-01-01T00:00:00+00:00", "mode": "live",
+        "position": signed.position - 1, "digest": "0" * 64,
+        "sealed_at": "2020-01-01T00:00:00+00:00", "mode": "live",
         "account": "acct_2", "bound_at": "2020-01-01T00:00:00+00:00", "signature": None,
     }  # fmt: skip
     assert other.keys() == signed._asdict().keys()
@@ -152,7 +183,9 @@ def test_unchecked_signature_is_reported(ledger: str) -> None:
         b'{"format": "transfer-ledger seal 1"}',
         Seal(1, "00", "", None, None, None).to_json(),
         Seal(0, "0" * 64, "", None, None, None).to_json(),
-        Seal(1, "0" * 64, "", None, None, None).to_json().replace(b'"position": 1', b'"position": "1"'),
+        Seal(1, "0" * 64, "", None, None, None)
+        .to_json()
+        .replace(b'"position": 1', b'"position": "1"'),
         Seal(1, "0" * 64, "", None, None, None).to_json().replace(b'"mode": null', b'"mode": 1'),
     ],
 )
@@ -166,7 +199,7 @@ def test_short_key_is_refused() -> None:
         read_key(b"short\n")
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("derived", "column"), COLUMNS, ids=named)
@@ -180,26 +213,37 @@ def test_edited_column_of_any_row_is_found(ledger: str, derived: Derived, column
     if column not in derived.key:
         kept, expected = (named_rows[" ".join(key)].columns or {})[column]
         assert kept != expected
-        assert "missing" not in named_rows[" ".join(key)].what, "it is there, and only says that it belongs elsewhere"
+        assert "missing" not in named_rows[" ".join(key)].what, (
+            "it is there, and only says that it belongs elsewhere"
+        )
 
 
 @pytest.mark.parametrize("derived", DERIVED, ids=named)
 def test_missing_row_is_found(ledger: str, derived: Derived) -> None:
     with superuser(ledger) as connection:
-        connection.execute(f"delete from {derived.table} where ctid = (select min(ctid) from {derived.table})".encode())
-    assert "the row is missing" in [finding.what for finding in findings(ledger) if finding.check == derived.table]
+        connection.execute(
+            f"delete from {derived.table} where ctid = (select min(ctid) from {derived.table})".encode()
+        )
+    assert "the row is missing" in [
+        finding.what for finding in findings(ledger) if finding.check == derived.table
+    ]
 
 
 def test_equal_amounts_with_other_bytes_are_found(ledger: str) -> None:
     with superuser(ledger) as connection:
-        connection.execute("update orders set shares = jsonb_set(shares, '{0,amount}', (shares #>> '{0,amount}' || '.0')::jsonb)")
+        connection.execute(
+            "update orders set shares = jsonb_set(shares, '{0,amount}', (shares #>> '{0,amount}' "
+            "|| '.0')::jsonb)"
+        )
     assert {finding.check for finding in findings(ledger)} == {"orders"}
 
 
 def test_uncheckable_law_is_a_finding(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update orders set shares = '[1]'")
-    assert "the query failed" in {f.what.split(":")[0] for f in findings(ledger) if f.check == "shares_come_out_exactly"}
+    assert "the query failed" in {
+        f.what.split(":")[0] for f in findings(ledger) if f.check == "shares_come_out_exactly"
+    }
 
 
 def test_instants_beyond_calendar_are_findings(ledger: str) -> None:
@@ -211,7 +255,9 @@ def test_instants_beyond_calendar_are_findings(ledger: str) -> None:
 def test_leases_and_foreign_alarms_are_no_findings(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update seller_transfers set leased_by = 'w', leased_until = now()")
-        connection.execute("insert into alarms values ('webhook_dead', 'hyperswitch:evt_1', 'x', now())")
+        connection.execute(
+            "insert into alarms values ('webhook_dead', 'hyperswitch:evt_1', 'x', now())"
+        )
     assert findings(ledger) == []
 
 
@@ -233,7 +279,9 @@ async def test_written_off_reversal_is_no_finding(database_url: str) -> None:
         await ledger.append(uow)
         await caller.refund("r1", "o1", 400)
         uow = await ledger.load([transfer_id])
-        record_unknown_transfer(uow.transfer(transfer_id), "No such transfer: tr_1", None, storage.clock.now())
+        record_unknown_transfer(
+            uow.transfer(transfer_id), "No such transfer: tr_1", None, storage.clock.now()
+        )
         await ledger.append(uow)
         commands = storage.commands.operator
         await commands.resolve(None, transfer_id, "mia", "the platform bears it", "ticket 7")  # type: ignore[arg-type]  # not read
@@ -242,19 +290,27 @@ async def test_written_off_reversal_is_no_finding(database_url: str) -> None:
 
 def test_tables_are_derived_or_explained(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        tables = {name for (name,) in connection.execute("select tablename from pg_tables where schemaname = 'public'")}
+        tables = {
+            name
+            for (name,) in connection.execute(
+                "select tablename from pg_tables where schemaname = 'public'"
+            )
+        }
         columns = connection.execute(
-            "select table_name, column_name from information_schema.columns where table_schema = 'public'"
+            "select table_name, column_name from information_schema.columns where table_schema = "
+            "'public'"
         ).fetchall()
     derived = {each.table: each for each in DERIVED}
-    assert tables == derived.keys() | NOT_DERIVED.keys(), "give the table an entry in DERIVED, or explain it in NOT_DERIVED"
+    assert tables == derived.keys() | NOT_DERIVED.keys(), (
+        "give the table an entry in DERIVED, or explain it in NOT_DERIVED"
+    )
     assert not derived.keys() & NOT_DERIVED.keys()
     for table, each in derived.items():
         kept = {column for name, column in columns if name == table}
         assert kept == set(each.columns) | NOT_FOLDED.get(table, frozenset()), table
 
 
-# --- laws -------------------------------------------------------------------------------------------------------------
+# --- laws -----------------------------------------------------------------------------------------
 
 BREAKING = {
     "one_transfer_per_cause": "update seller_transfers set (order_id, seller_id) = ('o-1', 's1')",
@@ -273,7 +329,8 @@ BREAKING = {
     "webhooks_are_kept": "update ledger_events set state = replace(convert_from(state, 'UTF8'), '\"source\":\"api\"', "
                          "'\"source\":\"hyperswitch:evt:1\"')::bytea",
     "webhooks_point_at_facts": "insert into webhook_inbox (provider, event_id, event_type, body, received_at, status, "
-                               "handled_at, position) values ('stripe', 'e', 't', '', now(), 'done', now(), 1000000)",
+                               "handled_at, position) values ('stripe', 'e', 't', '', now(), "
+                               "'done', now(), 1000000)",
     "handled_webhooks_are_closed": "insert into webhook_inbox (provider, event_id, event_type, body, received_at, status) "
                                    "values ('stripe', 'e', 't', '', now(), 'done')",
 }  # fmt: skip
@@ -286,7 +343,10 @@ def test_laws_all_have_a_breach() -> None:
 @pytest.mark.parametrize("law", BREAKING)
 def test_broken_law_is_found_by_name(ledger: str, law: str) -> None:
     with superuser(ledger) as connection:
-        indexes = "select indexname from pg_indexes where indexdef like '%%UNIQUE%%WHERE%%' and schemaname = 'public'"
+        indexes = (
+            "select indexname from pg_indexes where indexdef like '%%UNIQUE%%WHERE%%' and "
+            "schemaname = 'public'"
+        )
         for (index,) in connection.execute(indexes).fetchall():
             connection.execute(f"drop index {index}".encode())
         for derived in DERIVED:
@@ -299,7 +359,9 @@ def test_broken_law_is_found_by_name(ledger: str, law: str) -> None:
 
 def test_unfoldable_stream_is_found_with_its_position(ledger: str) -> None:
     with superuser(ledger) as connection:
-        connection.execute("update ledger_events set topic = 'os:system' where notification_id = %s", [AT])
+        connection.execute(
+            "update ledger_events set topic = 'os:system' where notification_id = %s", [AT]
+        )
     assert [f.position for f in findings(ledger) if f.check == "facts"] == [AT]
 
 

@@ -1,4 +1,5 @@
-"""Positions of the polls: one process at a time, never back, and not from before the first start."""
+"""Positions of the polls: one process at a time, never back, and not from before the first
+start."""
 
 import asyncio
 from datetime import timedelta
@@ -21,11 +22,15 @@ def polls(pool: Pool) -> PostgresWebhookPolls:
 async def test_due_poll_turn_goes_to_one_process(polls: PostgresWebhookPolls) -> None:
     turns = await asyncio.gather(*(polls.take("stripe", MINUTES) for _ in range(8)))
     assert len([turn for turn in turns if turn is not None]) == 1
-    assert await polls.take("hyperswitch", MINUTES) is not None, "each provider has a turn of its own"
+    assert await polls.take("hyperswitch", MINUTES) is not None, (
+        "each provider has a turn of its own"
+    )
     assert await polls.take("stripe", MINUTES, anyway=True) is not None
 
 
-async def test_poll_turn_is_due_after_interval_and_renewed(polls: PostgresWebhookPolls, person: Person) -> None:
+async def test_poll_turn_is_due_after_interval_and_renewed(
+    polls: PostgresWebhookPolls, person: Person
+) -> None:
     assert await polls.until_due(["stripe"]) == 0
     turn = await polls.take("stripe", MINUTES)
     assert turn is not None

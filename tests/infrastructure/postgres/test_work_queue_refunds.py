@@ -18,10 +18,15 @@ Refund = Callable[..., Awaitable[UUID]]
 @pytest.fixture
 def refund(person: psycopg.AsyncConnection) -> Refund:
     async def write(due_in: float | None = -1, status: str = "requested") -> UUID:
-        stream, due = uuid4(), None if due_in is None else datetime.now(UTC) + timedelta(seconds=due_in)
+        stream, due = (
+            uuid4(),
+            None if due_in is None else datetime.now(UTC) + timedelta(seconds=due_in),
+        )
         await person.execute(
-            "insert into refunds (stream_id, refund_id, order_id, amount, currency, status, allocation, next_retry_at, version,"
-            " created_at, updated_at) values (%s, %s, 'o1', 1, 'EUR', %s, '[]', %s, 1, now(), now())",
+            "insert into refunds (stream_id, refund_id, order_id, amount, currency, status, "
+            "allocation, next_retry_at, version,"
+            " created_at, updated_at) values (%s, %s, 'o1', 1, 'EUR', %s, '[]', %s, 1, now(), "
+            "now())",
             (stream, str(stream), status, due),
         )
         return stream
@@ -30,7 +35,9 @@ def refund(person: psycopg.AsyncConnection) -> Refund:
 
 
 async def claimed(pool: Pool, holder: str = "one", limit: int = 10) -> list[UUID]:
-    return list((await PostgresWorkQueue(pool, "refunds").claim("refunding", holder, limit, LEASE)).ids)
+    return list(
+        (await PostgresWorkQueue(pool, "refunds").claim("refunding", holder, limit, LEASE)).ids
+    )
 
 
 async def test_refund_claim_takes_due_ones_longest_due_first(pool: Pool, refund: Refund) -> None:
@@ -46,11 +53,17 @@ async def test_leased_refund_has_one_holder(pool: Pool, refund: Refund) -> None:
     taken = await asyncio.gather(*(claimed(pool, f"holder-{n}", 5) for n in range(8)))
     together = [stream for some in taken for stream in some]
     assert len(together) == len(set(together))
-    rest = [stream for some in await asyncio.gather(*(claimed(pool, "late", 20) for _ in range(2))) for stream in some]
+    rest = [
+        stream
+        for some in await asyncio.gather(*(claimed(pool, "late", 20) for _ in range(2)))
+        for stream in some
+    ]
     assert {*together, *rest} == streams
 
 
-async def test_expired_refund_lease_passes_to_next_holder(pool: Pool, refund: Refund, person: psycopg.AsyncConnection) -> None:
+async def test_expired_refund_lease_passes_to_next_holder(
+    pool: Pool, refund: Refund, person: psycopg.AsyncConnection
+) -> None:
     stream, work = await refund(), PostgresWorkQueue(pool, "refunds")
     await claimed(pool, "one")
     assert await work.renew("one", [stream], LEASE) == {stream}
@@ -63,7 +76,9 @@ async def test_expired_refund_lease_passes_to_next_holder(pool: Pool, refund: Re
     assert await claimed(pool, "three") == [stream]
 
 
-@pytest.mark.parametrize(("scope", "stops"), [("everything", True), ("work:refunding", True), ("work:reversing", False)])
+@pytest.mark.parametrize(
+    ("scope", "stops"), [("everything", True), ("work:refunding", True), ("work:reversing", False)]
+)
 async def test_refund_pause_stops_claims_and_due_instants(
     pool: Pool, refund: Refund, person: psycopg.AsyncConnection, scope: str, stops: bool
 ) -> None:
@@ -76,7 +91,9 @@ async def test_refund_pause_stops_claims_and_due_instants(
     assert await claimed(pool) == ([] if stops else [stream])
 
 
-async def test_stripe_outage_stops_no_refund(pool: Pool, refund: Refund, person: psycopg.AsyncConnection) -> None:
+async def test_stripe_outage_stops_no_refund(
+    pool: Pool, refund: Refund, person: psycopg.AsyncConnection
+) -> None:
     stream = await refund()
     await person.execute("update breaker set open = true, opened_at = now(), probe_at = now()")
     assert await claimed(pool) == [stream]
@@ -96,6 +113,14 @@ async def test_next_due_refund_includes_leases_of_others(pool: Pool, refund: Ref
 
 
 async def test_unfinished_refund_always_has_a_due_instant(refund: Refund) -> None:
-    for due_in, status in ((None, "requested"), (None, "submitted"), (1, "succeeded"), (1, "failed"), (1, "review")):
-        with pytest.raises(psycopg.errors.CheckViolation, match="a_refund_under_way_has_its_next_retry_at"):
+    for due_in, status in (
+        (None, "requested"),
+        (None, "submitted"),
+        (1, "succeeded"),
+        (1, "failed"),
+        (1, "review"),
+    ):
+        with pytest.raises(
+            psycopg.errors.CheckViolation, match="a_refund_under_way_has_its_next_retry_at"
+        ):
             await refund(due_in, status)

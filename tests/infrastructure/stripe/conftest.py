@@ -33,7 +33,9 @@ async def gateway_at() -> AsyncIterator[OpenGateway]:
     async with AsyncExitStack() as stack:
 
         async def build(url: str, timeout: float = 20, max_concurrency: int = 100) -> StripeGateway:
-            return await stack.enter_async_context(StripeGateway(API_KEY, url, timeout, max_concurrency))
+            return await stack.enter_async_context(
+                StripeGateway(API_KEY, url, timeout, max_concurrency)
+            )
 
         yield build
 

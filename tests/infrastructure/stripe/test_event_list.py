@@ -19,15 +19,27 @@ UNTIL = SINCE + timedelta(hours=1)
 
 
 def event(number: int, **changes: object) -> dict[str, object]:
-    shown = {"id": f"evt_{number}", "object": "event", "type": "transfer.reversed", "livemode": False, "created": 1_800_000_000}
-    return {**shown, "data": {"object": {"id": "tr_1", "amount": 2**53 - 1, "description": "Zoë"}}, **changes}
+    shown = {
+        "id": f"evt_{number}",
+        "object": "event",
+        "type": "transfer.reversed",
+        "livemode": False,
+        "created": 1_800_000_000,
+    }
+    return {
+        **shown,
+        "data": {"object": {"id": "tr_1", "amount": 2**53 - 1, "description": "Zoë"}},
+        **changes,
+    }
 
 
 def page(*events: object, more: object = False) -> dict[str, object]:
     return {"object": "list", "data": list(events), "has_more": more, "url": "/v1/events"}
 
 
-async def test_event_page_equals_webhook_events(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_event_page_equals_webhook_events(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     stripe.answers(200, page(event(2), event(1), more=True))
     events, more = await gateway.events(SINCE, UNTIL, None)
     assert more
@@ -37,7 +49,9 @@ async def test_event_page_equals_webhook_events(stripe: FaultServer, gateway: St
     ]
 
 
-async def test_event_request_names_types_and_rounds_window_down(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_event_request_names_types_and_rounds_window_down(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     stripe.answers(200, page())
     assert await gateway.events(SINCE, UNTIL, "evt_9") == ([], False)
     (request,) = stripe.requests
@@ -67,20 +81,29 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("shown", UNREADABLE)
-async def test_incomplete_event_page_is_a_failure(stripe: FaultServer, gateway: StripeGateway, shown: object) -> None:
+async def test_incomplete_event_page_is_a_failure(
+    stripe: FaultServer, gateway: StripeGateway, shown: object
+) -> None:
     stripe.answers(200, shown)
     with pytest.raises(LookUpFailed):
         await gateway.events(SINCE, UNTIL, None)
 
 
-async def test_event_page_ending_at_its_cursor_stops(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_event_page_ending_at_its_cursor_stops(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     stripe.answers(200, page(event(1), more=True))
     with pytest.raises(LookUpFailed, match="would repeat"):
         await gateway.events(SINCE, UNTIL, "evt_1")
 
 
 @pytest.mark.parametrize(
-    ("status", "signal"), [(401, ProviderSignal.KEY_REFUSED), (403, ProviderSignal.KEY_REFUSED), (503, ProviderSignal.SILENCE)]
+    ("status", "signal"),
+    [
+        (401, ProviderSignal.KEY_REFUSED),
+        (403, ProviderSignal.KEY_REFUSED),
+        (503, ProviderSignal.SILENCE),
+    ],
 )
 async def test_event_list_failure_states_its_meaning(
     stripe: FaultServer, gateway: StripeGateway, status: int, signal: ProviderSignal

@@ -21,8 +21,20 @@ BODY: TransferBody = {
     "metadata": {"transfer_id": "t1", "order_id": "o1", "seller_id": "s1"},
     "source_transaction": "ch_1",
 }
-TRANSFER = {"id": "tr_1", "object": "transfer", "amount": 2000, "currency": "usd", "destination": "acct_1"}
-REVERSAL = {"id": "trr_1", "object": "transfer_reversal", "amount": 400, "currency": "usd", "transfer": "tr_1"}
+TRANSFER = {
+    "id": "tr_1",
+    "object": "transfer",
+    "amount": 2000,
+    "currency": "usd",
+    "destination": "acct_1",
+}
+REVERSAL = {
+    "id": "trr_1",
+    "object": "transfer_reversal",
+    "amount": 400,
+    "currency": "usd",
+    "transfer": "tr_1",
+}
 
 
 async def test_transfer_is_sent_as_frozen(stripe: FaultServer, gateway: StripeGateway) -> None:
@@ -44,7 +56,9 @@ async def test_transfer_is_sent_as_frozen(stripe: FaultServer, gateway: StripeGa
     assert request.headers["stripe-version"] == sdk.api_version
 
 
-async def test_sdk_telemetry_is_not_sent(stripe: FaultServer, gateway_at: OpenGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sdk_telemetry_is_not_sent(
+    stripe: FaultServer, gateway_at: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sdk, "enable_telemetry", True)  # as it is when the SDK is imported
     gateway = await gateway_at(stripe.url)
     stripe.answers(200, TRANSFER)
@@ -55,9 +69,13 @@ async def test_sdk_telemetry_is_not_sent(stripe: FaultServer, gateway_at: OpenGa
         assert "telemetry_id" not in request.headers["x-stripe-client-user-agent"]
 
 
-async def test_reversal_is_sent_to_its_transfer(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_reversal_is_sent_to_its_transfer(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     stripe.answers(200, REVERSAL)
-    outcome = await gateway.reverse("tr_1", 400, "broken cup", "reversal:r1:e2", {"reversal_id": "r1"})
+    outcome = await gateway.reverse(
+        "tr_1", 400, "broken cup", "reversal:r1:e2", {"reversal_id": "r1"}
+    )
     assert outcome == Succeeded("trr_1", 400, "req_1")
     [request] = stripe.requests
     assert (request.method, request.path) == ("POST", "/v1/transfers/tr_1/reversals")
@@ -69,7 +87,9 @@ async def test_reversal_is_sent_to_its_transfer(stripe: FaultServer, gateway: St
     assert request.headers["idempotency-key"] == "reversal:r1:e2"
 
 
-async def test_reason_refused_by_stripe_is_omitted_or_cut(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_reason_refused_by_stripe_is_omitted_or_cut(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     stripe.answers(200, REVERSAL)
     await gateway.reverse("tr_1", 400, "", "k")
     await gateway.reverse("tr_1", 400, "é" * 5001, "k")
@@ -79,7 +99,9 @@ async def test_reason_refused_by_stripe_is_omitted_or_cut(stripe: FaultServer, g
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])
-async def test_call_without_usable_key_is_not_sent(stripe: FaultServer, gateway: StripeGateway, key: str) -> None:
+async def test_call_without_usable_key_is_not_sent(
+    stripe: FaultServer, gateway: StripeGateway, key: str
+) -> None:
     with pytest.raises(ValueError, match="idempotency key"):
         await gateway.create(BODY, key)
     with pytest.raises(ValueError, match="idempotency key"):
@@ -87,7 +109,9 @@ async def test_call_without_usable_key_is_not_sent(stripe: FaultServer, gateway:
     assert stripe.requests == []
 
 
-async def test_call_without_transfer_is_not_sent(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_call_without_transfer_is_not_sent(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     with pytest.raises(ValueError, match="empty"):
         await gateway.reverse("", 400, "refund", "k")
     with pytest.raises(ValueError, match="empty"):
@@ -96,13 +120,19 @@ async def test_call_without_transfer_is_not_sent(stripe: FaultServer, gateway: S
 
 
 @pytest.mark.parametrize(("value", "replayed"), [("true", True), ("false", False)])
-async def test_replayed_success_is_marked(stripe: FaultServer, gateway: StripeGateway, value: str, replayed: bool) -> None:
+async def test_replayed_success_is_marked(
+    stripe: FaultServer, gateway: StripeGateway, value: str, replayed: bool
+) -> None:
     stripe.answers(200, TRANSFER, {"Idempotent-Replayed": value})
     assert await gateway.create(BODY, "k") == Succeeded("tr_1", 2000, "req_1", replayed)
 
 
-@pytest.mark.parametrize("body", [BODY, {**BODY, "currency": "USD"}], ids=["lower case", "upper case"])
-async def test_currency_case_is_ignored(stripe: FaultServer, gateway: StripeGateway, body: TransferBody) -> None:
+@pytest.mark.parametrize(
+    "body", [BODY, {**BODY, "currency": "USD"}], ids=["lower case", "upper case"]
+)
+async def test_currency_case_is_ignored(
+    stripe: FaultServer, gateway: StripeGateway, body: TransferBody
+) -> None:
     stripe.answers(200, TRANSFER)
     assert isinstance(await gateway.create(body, "k"), Succeeded)
 
@@ -125,7 +155,9 @@ DISAGREEMENTS = {
 
 
 @pytest.mark.parametrize("change", DISAGREEMENTS.values(), ids=DISAGREEMENTS)
-async def test_disagreeing_transfer_is_no_success(stripe: FaultServer, gateway: StripeGateway, change: Json) -> None:
+async def test_disagreeing_transfer_is_no_success(
+    stripe: FaultServer, gateway: StripeGateway, change: Json
+) -> None:
     stripe.answers(200, {**TRANSFER, **change})
     outcome = await gateway.create(BODY, "k")
     assert isinstance(outcome, Unknown)
@@ -134,7 +166,9 @@ async def test_disagreeing_transfer_is_no_success(stripe: FaultServer, gateway: 
 
 
 @pytest.mark.parametrize("field", ["id", "object", "amount", "currency", "destination"])
-async def test_transfer_lacking_a_field_is_no_success(stripe: FaultServer, gateway: StripeGateway, field: str) -> None:
+async def test_transfer_lacking_a_field_is_no_success(
+    stripe: FaultServer, gateway: StripeGateway, field: str
+) -> None:
     stripe.answers(200, {name: value for name, value in TRANSFER.items() if name != field})
     outcome = await gateway.create(BODY, "k")
     assert isinstance(outcome, Unknown)
@@ -143,21 +177,33 @@ async def test_transfer_lacking_a_field_is_no_success(stripe: FaultServer, gatew
 
 @pytest.mark.parametrize(
     "change",
-    [{"id": "tr_1"}, {"object": "transfer"}, {"amount": 399}, {"transfer": "tr_2"}, {"status": "failed"}],
+    [
+        {"id": "tr_1"},
+        {"object": "transfer"},
+        {"amount": 399},
+        {"transfer": "tr_2"},
+        {"status": "failed"},
+    ],
     ids=lambda change: next(iter(change)),
 )
-async def test_disagreeing_reversal_is_no_success(stripe: FaultServer, gateway: StripeGateway, change: Json) -> None:
+async def test_disagreeing_reversal_is_no_success(
+    stripe: FaultServer, gateway: StripeGateway, change: Json
+) -> None:
     stripe.answers(200, {**REVERSAL, **change})
     outcome = await gateway.reverse("tr_1", 400, "refund", "k")
     assert isinstance(outcome, Unknown)
     assert outcome.why == "disagrees"
 
 
-async def test_disagreement_names_field_expected_and_received(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_disagreement_names_field_expected_and_received(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     stripe.answers(200, {**TRANSFER, "amount": 1999})
     outcome = await gateway.create(BODY, "k")
     assert isinstance(outcome, Unknown)
-    assert outcome.message == ("Stripe's answer disagrees with the request: amount of tr_1 should be 2000, but is 1999.")
+    assert outcome.message == (
+        "Stripe's answer disagrees with the request: amount of tr_1 should be 2000, but is 1999."
+    )
 
 
 async def test_hundred_calls_run_concurrently(stripe: FaultServer, gateway_at: OpenGateway) -> None:
@@ -169,11 +215,15 @@ async def test_hundred_calls_run_concurrently(stripe: FaultServer, gateway_at: O
     await stripe.saw(100)
     go.set()
     outcomes = await asyncio.gather(*calls)
-    assert [outcome.why for outcome in outcomes if isinstance(outcome, Unknown)] == ["http_500"] * 100
+    assert [outcome.why for outcome in outcomes if isinstance(outcome, Unknown)] == [
+        "http_500"
+    ] * 100
 
 
 @pytest.mark.usefixtures("without_collector")
-async def test_cancelled_call_returns_its_connection(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_cancelled_call_returns_its_connection(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     stripe.hangs()
     call = asyncio.create_task(gateway.create(BODY, "k"))
     await stripe.saw(1)
@@ -184,7 +234,9 @@ async def test_cancelled_call_returns_its_connection(stripe: FaultServer, gatewa
 
 
 @pytest.mark.usefixtures("without_collector")
-@pytest.mark.parametrize("after", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"], ids=["no answer", "half"])
+@pytest.mark.parametrize(
+    "after", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"], ids=["no answer", "half"]
+)
 async def test_endless_answer_times_out_and_returns_connection(
     stripe: FaultServer, gateway_at: OpenGateway, after: bytes
 ) -> None:
@@ -196,7 +248,9 @@ async def test_endless_answer_times_out_and_returns_connection(
     await stripe.hung_up()
 
 
-async def test_call_in_flight_is_unknown_when_gateway_closes(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_call_in_flight_is_unknown_when_gateway_closes(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     stripe.hangs()
     call = asyncio.create_task(gateway.create(BODY, "k"))
     await stripe.saw(1)
@@ -211,8 +265,12 @@ async def test_gateway_may_be_closed_twice(gateway: StripeGateway) -> None:
     await gateway.aclose()
 
 
-async def test_connections_are_kept_and_cookies_are_not(stripe: FaultServer, gateway_at: OpenGateway) -> None:
-    gateway = await gateway_at(stripe.url.replace("127.0.0.1", "localhost"))  # cookies are never kept for bare addresses
+async def test_connections_are_kept_and_cookies_are_not(
+    stripe: FaultServer, gateway_at: OpenGateway
+) -> None:
+    gateway = await gateway_at(
+        stripe.url.replace("127.0.0.1", "localhost")
+    )  # cookies are never kept for bare addresses
     stripe.answers(200, TRANSFER, {"Set-Cookie": "a=b"})
     for number in range(3):
         await gateway.create(BODY, f"k{number}")
@@ -222,7 +280,12 @@ async def test_connections_are_kept_and_cookies_are_not(stripe: FaultServer, gat
 
 @pytest.mark.parametrize(
     "arguments",
-    [("", "https://a", 1.0, 1), ("sk_x", "api.stripe.com", 1.0, 1), ("sk_x", "https://a", 0.0, 1), ("sk_x", "http://a", 1.0, 0)],
+    [
+        ("", "https://a", 1.0, 1),
+        ("sk_x", "api.stripe.com", 1.0, 1),
+        ("sk_x", "https://a", 0.0, 1),
+        ("sk_x", "http://a", 1.0, 0),
+    ],
     ids=["key", "url", "timeout", "concurrency"],
 )
 async def test_unusable_argument_is_refused_at_once(arguments: tuple[str, str, float, int]) -> None:

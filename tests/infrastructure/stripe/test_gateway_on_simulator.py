@@ -1,4 +1,5 @@
-"""The simulator's faults seen through the gateway: the outcome, Stripe's books, and the call that settles them."""
+"""The simulator's faults seen through the gateway: the outcome, Stripe's books, and the call that
+settles them."""
 
 from collections.abc import AsyncIterator
 
@@ -44,7 +45,9 @@ async def count(control: SimulatorControl) -> int:
     return len((await control.ledger())["transfers"])
 
 
-@pytest.mark.parametrize(("kind", "why", "made"), [(kind, *heard) for kind, heard in HEARD.items()], ids=HEARD)
+@pytest.mark.parametrize(
+    ("kind", "why", "made"), [(kind, *heard) for kind, heard in HEARD.items()], ids=HEARD
+)
 async def test_spoilt_call_is_unknown_executed_or_not(
     control: SimulatorControl, gateway: StripeGateway, kind: str, why: str, made: int
 ) -> None:
@@ -57,19 +60,25 @@ async def test_spoilt_call_is_unknown_executed_or_not(
     assert (settled.replayed, await count(control)) == (made == 1, 1)
 
 
-async def test_slow_answer_within_limit_is_success(control: SimulatorControl, gateway_at: OpenGateway) -> None:
+async def test_slow_answer_within_limit_is_success(
+    control: SimulatorControl, gateway_at: OpenGateway
+) -> None:
     gateway = await gateway_at(control.url, timeout=20)
     await control.fault("slow_drip", "transfers.create", times=1, seconds=0.1)
     assert isinstance(await gateway.create(BODY, "k"), Succeeded)
 
 
-@pytest.mark.parametrize(("kind", "made"), [("stored_500_then_created", 1), ("stored_500_not_created", 0)])
+@pytest.mark.parametrize(
+    ("kind", "made"), [("stored_500_then_created", 1), ("stored_500_not_created", 0)]
+)
 async def test_stored_500_is_unknown_until_books_are_read(
     control: SimulatorControl, gateway: StripeGateway, kind: str, made: int
 ) -> None:
     await control.fault(kind, "transfers.create", times=1)
     heard = [await gateway.create(BODY, "k") for _ in range(3)]
-    assert [(outcome.why, outcome.replayed) for outcome in heard if isinstance(outcome, Unknown)] == [
+    assert [
+        (outcome.why, outcome.replayed) for outcome in heard if isinstance(outcome, Unknown)
+    ] == [
         ("http_500", False),
         ("http_500", True),
         ("http_500", True),
@@ -77,8 +86,12 @@ async def test_stored_500_is_unknown_until_books_are_read(
     assert await count(control) == made
 
 
-@pytest.mark.parametrize("name", ["already_fully_reversed", "reversal_above_rest", "seller_balance_too_low"])
-async def test_refusal_with_other_wording_stays_refusal(control: SimulatorControl, gateway: StripeGateway, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["already_fully_reversed", "reversal_above_rest", "seller_balance_too_low"]
+)
+async def test_refusal_with_other_wording_stays_refusal(
+    control: SimulatorControl, gateway: StripeGateway, name: str
+) -> None:
     await control.reword(name, message="Computer says no.", code="invented_tomorrow", param=None)
     transfer = await gateway.create(BODY, "k")
     assert isinstance(transfer, Succeeded)
@@ -90,4 +103,8 @@ async def test_refusal_with_other_wording_stays_refusal(control: SimulatorContro
     amount = 1001 if name == "reversal_above_rest" else 400
     refused = await gateway.reverse(transfer.stripe_id, amount, "refund", "k2")
     assert isinstance(refused, Rejected)
-    assert (refused.message, refused.code, refused.stored) == ("Computer says no.", "invented_tomorrow", True)
+    assert (refused.message, refused.code, refused.stored) == (
+        "Computer says no.",
+        "invented_tomorrow",
+        True,
+    )

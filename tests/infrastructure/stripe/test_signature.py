@@ -47,7 +47,13 @@ def test_signature_outside_five_minutes_is_refused(seconds: int) -> None:
 
 
 def test_signature_tolerance_is_configurable() -> None:
-    verify(BODY, sign(BODY, SECRET, NOW - timedelta(hours=1)), [SECRET], NOW, tolerance=timedelta(hours=1))
+    verify(
+        BODY,
+        sign(BODY, SECRET, NOW - timedelta(hours=1)),
+        [SECRET],
+        NOW,
+        tolerance=timedelta(hours=1),
+    )
 
 
 BAD = {
@@ -83,7 +89,11 @@ def test_arbitrary_header_is_a_bad_signature(header: str | None) -> None:
         verify(BODY, header, [SECRET], NOW)
 
 
-@pytest.mark.parametrize("timestamp", ["²", "٣", "9" * 400, "-1", ""], ids=["superscript", "other", "huge", "minus", "none"])
+@pytest.mark.parametrize(
+    "timestamp",
+    ["²", "٣", "9" * 400, "-1", ""],
+    ids=["superscript", "other", "huge", "minus", "none"],
+)
 def test_invalid_time_is_refused_even_when_signed(timestamp: str) -> None:
     digest = hmac.new(SECRET.encode(), timestamp.encode() + b"." + BODY, hashlib.sha256).hexdigest()
     with pytest.raises(BadSignature, match="form"):

@@ -14,7 +14,14 @@ SINCE, UNTIL = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=U
 
 
 def transfer(id_: str = "tr_1", **changes: object) -> dict[str, object]:
-    usual = {"id": id_, "object": "transfer", "amount": 1_000, "amount_reversed": 0, "currency": "usd", "destination": "acct_1"}
+    usual = {
+        "id": id_,
+        "object": "transfer",
+        "amount": 1_000,
+        "amount_reversed": 0,
+        "currency": "usd",
+        "destination": "acct_1",
+    }
     return {**usual, "metadata": {}, "created": 1_793_534_400, "transfer_group": None, **changes}
 
 
@@ -22,21 +29,47 @@ def page(*items: object, more: object = False) -> dict[str, object]:
     return {"object": "list", "data": list(items), "has_more": more, "url": "/v1/transfers"}
 
 
-async def test_transfer_page_shows_identifying_fields(stripe: FaultServer, gateway: StripeGateway) -> None:
-    made = {"id": "trr_1", "object": "transfer_reversal", "amount": 5, "transfer": "tr_1", "metadata": {"reversal_id": "r"}}
+async def test_transfer_page_shows_identifying_fields(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
+    made = {
+        "id": "trr_1",
+        "object": "transfer_reversal",
+        "amount": 5,
+        "transfer": "tr_1",
+        "metadata": {"reversal_id": "r"},
+    }
     marks = {"transfer_id": "t", "order_id": "o"}
-    stripe.answers(200, page(transfer(metadata=marks, transfer_group="g", amount_reversed=5, reversals=page(made)), more=True))
+    stripe.answers(
+        200,
+        page(
+            transfer(metadata=marks, transfer_group="g", amount_reversed=5, reversals=page(made)),
+            more=True,
+        ),
+    )
     (one,), more = await gateway.page(SINCE, UNTIL, None)
-    assert (more, one.order_id, one.transfer_group, one.transfer.transfer_id) == (True, "o", "g", "t")
+    assert (more, one.order_id, one.transfer_group, one.transfer.transfer_id) == (
+        True,
+        "o",
+        "g",
+        "t",
+    )
     assert one.transfer.reversals == (ReversalAtStripe("trr_1", 5, "r"),)
     assert one.created_at == datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-async def test_next_page_keeps_cursor_and_destination(stripe: FaultServer, gateway: StripeGateway) -> None:
+async def test_next_page_keeps_cursor_and_destination(
+    stripe: FaultServer, gateway: StripeGateway
+) -> None:
     stripe.answers(200, page())
     assert await gateway.page(SINCE, UNTIL, "tr_9", "acct_1") == ([], False)
     path = unquote(stripe.requests[0].path)
-    for part in ("starting_after=tr_9", "destination=acct_1", "limit=100", f"created[lt]={int(UNTIL.timestamp())}"):
+    for part in (
+        "starting_after=tr_9",
+        "destination=acct_1",
+        "limit=100",
+        f"created[lt]={int(UNTIL.timestamp())}",
+    ):
         assert part in path
 
 
@@ -48,10 +81,17 @@ async def test_next_page_keeps_cursor_and_destination(stripe: FaultServer, gatew
         page(transfer("tr_2", destination="acct_other")),
         page(transfer("tr_2", created=None)),
         page(transfer("tr_2"), more=None),
-        page(transfer("tr_2", reversals=page({"id": "trr_1", "object": "transfer_reversal", "transfer": "tr_3"}))),
+        page(
+            transfer(
+                "tr_2",
+                reversals=page({"id": "trr_1", "object": "transfer_reversal", "transfer": "tr_3"}),
+            )
+        ),
     ],
 )
-async def test_unreadable_page_is_a_failure(stripe: FaultServer, gateway: StripeGateway, shown: dict[str, object]) -> None:
+async def test_unreadable_page_is_a_failure(
+    stripe: FaultServer, gateway: StripeGateway, shown: dict[str, object]
+) -> None:
     stripe.answers(200, shown)
     with pytest.raises(LookUpFailed):
         await gateway.page(SINCE, UNTIL, "tr_9", "acct_1")

@@ -1,4 +1,5 @@
-"""The application on a fresh database, clients that check every answer against the OpenAPI document, and a worker."""
+"""The application on a fresh database, clients that check every answer against the OpenAPI
+document, and a worker."""
 
 import json
 import re
@@ -46,7 +47,7 @@ OLD, NEW = "the-old-secret", "the-new-secret"
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 
 
-# --- the application --------------------------------------------------------------------------------------------------
+# --- the application ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -61,14 +62,28 @@ def settings(database_url: str) -> Settings:
 
 @pytest.fixture
 async def offline_service() -> AsyncIterator[Service]:
-    """A ledger that has not reached its database: quick, and enough for requests that are refused before any query."""
-    settings = Settings(api_token=TOKEN, stripe_webhook_secrets=(NEW,), hyperswitch_webhook_secrets=(NEW,))
+    """A ledger that has not reached its database: quick, and enough for requests that are refused
+    before any query."""
+    settings = Settings(
+        api_token=TOKEN, stripe_webhook_secrets=(NEW,), hyperswitch_webhook_secrets=(NEW,)
+    )
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
     pool, clock = new_pool(nowhere), DatabaseClock()
     store, inbox = EventStore(nowhere, pool), PostgresInbox(nowhere, pool)
     ledger = commands_on(PostgresEventLog(store), PostgresDirectory(pool), clock)
     async with StripeGateway("sk_test_nowhere", "http://127.0.0.1:9", timeout=1) as gateway:
-        yield Service(settings, nowhere, pool, store, inbox, PostgresAlarms(pool), clock, ledger, "http://127.0.0.1:9", gateway)
+        yield Service(
+            settings,
+            nowhere,
+            pool,
+            store,
+            inbox,
+            PostgresAlarms(pool),
+            clock,
+            ledger,
+            "http://127.0.0.1:9",
+            gateway,
+        )
 
 
 @pytest.fixture
@@ -82,7 +97,11 @@ async def service(storage: Storage) -> AsyncIterator[Service]:
     """A ledger without its loops: only the test acts."""
     nowhere = "http://127.0.0.1:9"
     async with StripeGateway("sk_test_nowhere", nowhere, timeout=1) as gateway:
-        yield Service(**{part.name: getattr(storage, part.name) for part in fields(storage)}, stripe_url=nowhere, gateway=gateway)
+        yield Service(
+            **{part.name: getattr(storage, part.name) for part in fields(storage)},
+            stripe_url=nowhere,
+            gateway=gateway,
+        )
 
 
 @pytest.fixture
@@ -90,10 +109,12 @@ def app(service: Service) -> Starlette:
     return application_of(service)
 
 
-# --- calling it -------------------------------------------------------------------------------------------------------
+# --- calling it -----------------------------------------------------------------------------------
 
 DOCUMENT = json.loads(json.dumps(document(OPERATIONS)))
-TEMPLATES = [(re.compile(re.sub(r"{\w+}", "[^/]+", op.path).encode() + b"$"), op) for op in OPERATIONS]
+TEMPLATES = [
+    (re.compile(re.sub(r"{\w+}", "[^/]+", op.path).encode() + b"$"), op) for op in OPERATIONS
+]
 FORMATS = jsonschema.FormatChecker(formats=["uuid"])
 
 
@@ -141,14 +162,19 @@ Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @pytest.fixture
 def connect() -> Connect:
-    """Return a function that opens a client of an application; without a token unless one is given."""
+    """Return a function that opens a client of an application; without a token unless one is
+    given."""
 
     @asynccontextmanager
-    async def connected(app: Starlette, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    async def connected(
+        app: Starlette, token: str | None = None
+    ) -> AsyncIterator[httpx.AsyncClient]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         hooks = {"response": [conforms]}
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://ledger", headers=headers, event_hooks=hooks) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://ledger", headers=headers, event_hooks=hooks
+        ) as client:
             yield client
 
     return connected
@@ -161,7 +187,9 @@ async def client(app: Starlette, connect: Connect) -> AsyncIterator[httpx.AsyncC
 
 
 @pytest.fixture
-async def offline_client(offline_service: Service, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+async def offline_client(
+    offline_service: Service, connect: Connect
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the token, of a ledger that has not reached its database."""
     async with connect(application_of(offline_service), TOKEN) as client:
         yield client
@@ -174,7 +202,7 @@ async def anonymous_client(app: Starlette, connect: Connect) -> AsyncIterator[ht
         yield client
 
 
-# --- the marketplace --------------------------------------------------------------------------------------------------
+# --- the marketplace ------------------------------------------------------------------------------
 
 
 class Shop:
@@ -186,23 +214,34 @@ class Shop:
     @staticmethod
     def an_order(order_id: str = "o1", amount: int = 10_000, **shares: int) -> Json:
         given = shares or {"ada": 8_000}
-        named = [{"seller_id": s, "destination": f"acct_{s}", "amount": a} for s, a in given.items()]
+        named = [
+            {"seller_id": s, "destination": f"acct_{s}", "amount": a} for s, a in given.items()
+        ]
         return {"order_id": order_id, "currency": "EUR", "amount": amount, "shares": named}
 
     async def order(self, order_id: str = "o1", amount: int = 10_000, **shares: int) -> Json:
         return await self._post("/v1/orders", self.an_order(order_id, amount, **shares))
 
-    async def paid(self, order_id: str = "o1", amount: int = 10_000, **shares: int) -> dict[str, UUID]:
+    async def paid(
+        self, order_id: str = "o1", amount: int = 10_000, **shares: int
+    ) -> dict[str, UUID]:
         """Make a paid order; return its transfers' ids by seller."""
         await self.order(order_id, amount, **shares)
         order = await self._post(f"/v1/orders/{order_id}/paid", {})
-        return {transfer["seller_id"]: UUID(transfer["transfer_id"]) for transfer in order["transfers"]}
+        return {
+            transfer["seller_id"]: UUID(transfer["transfer_id"]) for transfer in order["transfers"]
+        }
 
     async def refund(self, refund_id: str = "r1", order_id: str = "o1", **members: object) -> Json:
-        return await self._post("/v1/refunds", {"refund_id": refund_id, "order_id": order_id, "settled": True, **members})
+        return await self._post(
+            "/v1/refunds",
+            {"refund_id": refund_id, "order_id": order_id, "settled": True, **members},
+        )
 
     async def transfer(self, transfer_id: UUID) -> Json:
-        answer: Json = (await self._client.get(f"/v1/transfers/{transfer_id}")).raise_for_status().json()
+        answer: Json = (
+            (await self._client.get(f"/v1/transfers/{transfer_id}")).raise_for_status().json()
+        )
         return answer
 
     async def _post(self, path: str, body: Json) -> Json:
@@ -215,7 +254,7 @@ def shop(client: httpx.AsyncClient) -> Shop:
     return Shop(client)
 
 
-# --- the worker -------------------------------------------------------------------------------------------------------
+# --- the worker -----------------------------------------------------------------------------------
 
 
 class StripeWorker:
@@ -270,7 +309,7 @@ def at_stripe(service: Service) -> StripeWorker:
     return StripeWorker(service)
 
 
-# --- senders of webhooks ----------------------------------------------------------------------------------------------
+# --- senders of webhooks --------------------------------------------------------------------------
 
 
 class WebhookSenders:
@@ -282,7 +321,9 @@ class WebhookSenders:
     def hyperswitch(self, body: bytes, secret: str = NEW) -> dict[str, str]:
         return {hyperswitch.HEADER: hyperswitch.sign(body, secret)}
 
-    def stripe(self, body: bytes, secret: str = NEW, age: timedelta = timedelta(0)) -> dict[str, str]:
+    def stripe(
+        self, body: bytes, secret: str = NEW, age: timedelta = timedelta(0)
+    ) -> dict[str, str]:
         return {stripe.HEADER: stripe.sign(body, secret, self._clock.now() - age)}
 
 

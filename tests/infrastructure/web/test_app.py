@@ -50,18 +50,25 @@ async def test_app_pays_and_refunds_order_at_stripe(
     app = create_app(replace(settings, stripe_api_base=stripe.url))
     async with connect(app, settings.api_token) as client, app.router.lifespan_context(app):
         shares = [{"seller_id": "ada", "destination": "acct_1ada", "amount": 8_000}]
-        await client.post("/v1/orders", json={"order_id": "o1", "currency": "EUR", "amount": 10_000, "shares": shares})
+        await client.post(
+            "/v1/orders",
+            json={"order_id": "o1", "currency": "EUR", "amount": 10_000, "shares": shares},
+        )
         (transfer,) = (await client.post("/v1/orders/o1/paid")).json()["transfers"]
         path = f"/v1/transfers/{transfer['transfer_id']}"
         paid = await until(client, database_url, path, "completed")
-        await client.post("/v1/refunds", json={"refund_id": "r1", "order_id": "o1", "settled": True})
+        await client.post(
+            "/v1/refunds", json={"refund_id": "r1", "order_id": "o1", "settled": True}
+        )
         back = await until(client, database_url, path, "reversed")
     assert paid["stripe_transfer_id"].startswith("tr_")
     assert back["amount_reversed"] == 8_000
     assert back["reversals"][0]["stripe_reversal_id"].startswith("trr_")
 
 
-async def test_app_outside_its_lifespan_refuses_requests(settings: Settings, stripe: SimulatorControl, connect: Connect) -> None:
+async def test_app_outside_its_lifespan_refuses_requests(
+    settings: Settings, stripe: SimulatorControl, connect: Connect
+) -> None:
     app = create_app(replace(settings, stripe_api_base=stripe.url))
     async with connect(app, settings.api_token) as client:
         before = await client.get("/v1/transfers")

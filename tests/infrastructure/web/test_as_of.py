@@ -1,4 +1,5 @@
-"""Answers as of an earlier moment: equal to the answers given at that moment, in random histories."""
+"""Answers as of an earlier moment: equal to the answers given at that moment, in random
+histories."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +28,9 @@ class RecordedAnswers:
     answers: dict[str, Json] = field(default_factory=dict)
 
 
-async def _record_answers(client: httpx.AsyncClient, service: Service, marketplace: RandomMarketplace) -> RecordedAnswers:
+async def _record_answers(
+    client: httpx.AsyncClient, service: Service, marketplace: RandomMarketplace
+) -> RecordedAnswers:
     rows = await ReadModels(service.pool).transfers(Filters(), 500)
     paths = [f"/v1/transfers/{row.transfer_id}" for row in rows]
     paths += [f"/v1/orders/{order_id}" for order_id in marketplace.orders]
@@ -37,14 +40,25 @@ async def _record_answers(client: httpx.AsyncClient, service: Service, marketpla
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_as_of_shows_state_recorded_at_that_time(client: httpx.AsyncClient, service: Service, seed: int) -> None:
+async def test_as_of_shows_state_recorded_at_that_time(
+    client: httpx.AsyncClient, service: Service, seed: int
+) -> None:
     marketplace, memory = RandomMarketplace(service, seed), list[RecordedAnswers]()
     for _ in range(COMMANDS):
         await marketplace.step()
         memory.append(await _record_answers(client, service, marketplace))
-    statuses = {row["status"] for moment in memory for path, row in moment.answers.items() if "/transfers/" in path}
-    assert statuses >= {"pending", "completed", "reversal_pending"}, "this life is too dull to prove anything"
-    last_at = {moment.instant: moment for moment in memory}  # several commands may share an instant: the last one counts
+    statuses = {
+        row["status"]
+        for moment in memory
+        for path, row in moment.answers.items()
+        if "/transfers/" in path
+    }
+    assert statuses >= {"pending", "completed", "reversal_pending"}, (
+        "this life is too dull to prove anything"
+    )
+    last_at = {
+        moment.instant: moment for moment in memory
+    }  # several commands may share an instant: the last one counts
     for moment in memory:
         for path, answer in moment.answers.items():
             then = await client.get(path, params={"as_of_position": moment.position})
@@ -79,28 +93,41 @@ async def test_as_of_takes_one_moment(client: httpx.AsyncClient, shop: Shop, pat
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_as_of_future_position_is_refused(client: httpx.AsyncClient, shop: Shop, service: Service, path: str) -> None:
+async def test_as_of_future_position_is_refused(
+    client: httpx.AsyncClient, shop: Shop, service: Service, path: str
+) -> None:
     path = path.format(transfer=(await shop.paid("o1", ada=8_000))["ada"])
     head = await service.store.head()
-    assert (await client.get(path, params={"as_of_position": head})).json() == (await client.get(path)).json()
+    assert (await client.get(path, params={"as_of_position": head})).json() == (
+        await client.get(path)
+    ).json()
     answer = await client.get(path, params={"as_of_position": head + 1})
     assert (answer.status_code, answer.json()["code"]) == (400, "position_not_reached")
 
 
 @pytest.mark.parametrize("position", ["-1", "x", "1.5", str(2**53), ""])
 @pytest.mark.parametrize("path", ["/v1/orders/o1", "/v1/sellers/ada/balance"])
-async def test_as_of_position_is_a_number(client: httpx.AsyncClient, path: str, position: str) -> None:
+async def test_as_of_position_is_a_number(
+    client: httpx.AsyncClient, path: str, position: str
+) -> None:
     answer = await client.get(path, params={"as_of_position": position})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
-async def test_as_of_before_recording_shows_no_order_or_balance(client: httpx.AsyncClient, shop: Shop) -> None:
+async def test_as_of_before_recording_shows_no_order_or_balance(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
     await shop.paid("o1", ada=8_000)
     for moment in ({"as_of": START.isoformat()}, {"as_of_position": 0}):
         answer = await client.get("/v1/orders/o1", params=moment)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-        assert (await client.get("/v1/sellers/ada/balance", params=moment)).json() == {"seller_id": "ada", "balances": []}
-    assert (await client.get(f"/v1/orders/{uuid4()}", params={"as_of_position": 1})).status_code == 404
+        assert (await client.get("/v1/sellers/ada/balance", params=moment)).json() == {
+            "seller_id": "ada",
+            "balances": [],
+        }
+    assert (
+        await client.get(f"/v1/orders/{uuid4()}", params={"as_of_position": 1})
+    ).status_code == 404
 
 
 async def test_as_of_order_shows_its_parts_of_that_time(
@@ -111,6 +138,14 @@ async def test_as_of_order_shows_its_parts_of_that_time(
     before = await service.store.head()
     await shop.refund("r1", amount=1_000)
     then = (await client.get("/v1/orders/o1", params={"as_of_position": before})).json()
-    assert (then["refunded"], then["refunds"], then["transfers"][0]["status"]) == (0, [], "completed")
+    assert (then["refunded"], then["refunds"], then["transfers"][0]["status"]) == (
+        0,
+        [],
+        "completed",
+    )
     now = (await client.get("/v1/orders/o1")).json()
-    assert (now["refunded"], len(now["refunds"]), now["transfers"][0]["status"]) == (1_000, 1, "reversal_pending")
+    assert (now["refunded"], len(now["refunds"]), now["transfers"][0]["status"]) == (
+        1_000,
+        1,
+        "reversal_pending",
+    )

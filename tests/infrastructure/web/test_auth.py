@@ -21,14 +21,18 @@ def filled(path: str) -> str:
 
 
 @pytest.fixture
-async def anonymous_offline_client(offline_service: Service, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
+async def anonymous_offline_client(
+    offline_service: Service, connect: Connect
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client without the token."""
     async with connect(application_of(offline_service)) as client:
         yield client
 
 
 @pytest.mark.parametrize("op", GUARDED, ids=lambda op: f"{op.method} {op.path}")
-async def test_v1_call_requires_token(anonymous_offline_client: httpx.AsyncClient, op: ApiOperation) -> None:
+async def test_v1_call_requires_token(
+    anonymous_offline_client: httpx.AsyncClient, op: ApiOperation
+) -> None:
     answer = await anonymous_offline_client.request(op.method, filled(op.path))
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -39,29 +43,38 @@ async def test_v1_call_requires_token(anonymous_offline_client: httpx.AsyncClien
     ["Bearer", "Bearer ", "Bearer wrong", "Basic a-token-of-the-tests", "a-token-of-the-tests", "Bearer a-token-of-the-tests2",
      "Bearer a-token-of-the-test", b"Bearer \xe9\xff"],
 )  # fmt: skip
-async def test_wrong_token_is_refused(anonymous_offline_client: httpx.AsyncClient, header: str | bytes) -> None:
+async def test_wrong_token_is_refused(
+    anonymous_offline_client: httpx.AsyncClient, header: str | bytes
+) -> None:
     answer = await anonymous_offline_client.get(
-        "/v1/transfers", headers=[(b"Authorization", header.encode() if isinstance(header, str) else header)]
+        "/v1/transfers",
+        headers=[(b"Authorization", header.encode() if isinstance(header, str) else header)],
     )
     assert answer.status_code == 401
     assert "a-token-of-the-tests" not in answer.text
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-async def test_auth_scheme_is_case_insensitive(anonymous_offline_client: httpx.AsyncClient, scheme: str) -> None:
+async def test_auth_scheme_is_case_insensitive(
+    anonymous_offline_client: httpx.AsyncClient, scheme: str
+) -> None:
     answer = await anonymous_offline_client.get(
         "/v1/transfers?limit=0", headers={"Authorization": f"{scheme} a-token-of-the-tests"}
     )
     assert answer.status_code == 422
 
 
-async def test_unknown_path_is_hidden_without_token(anonymous_offline_client: httpx.AsyncClient) -> None:
+async def test_unknown_path_is_hidden_without_token(
+    anonymous_offline_client: httpx.AsyncClient,
+) -> None:
     assert (await anonymous_offline_client.get("/v1/nothing")).status_code == 401
     assert (await anonymous_offline_client.delete("/v1/transfers")).status_code == 401
 
 
 @pytest.mark.parametrize("op", OPEN, ids=lambda op: f"{op.method} {op.path}")
-async def test_call_outside_v1_needs_no_token(anonymous_offline_client: httpx.AsyncClient, op: ApiOperation) -> None:
+async def test_call_outside_v1_needs_no_token(
+    anonymous_offline_client: httpx.AsyncClient, op: ApiOperation
+) -> None:
     assert (await anonymous_offline_client.request(op.method, op.path)).status_code != 401
 
 
@@ -70,7 +83,11 @@ async def test_unset_token_allows_all_but_cross_site_calls(
 ) -> None:
     async with connect(application_of(without(offline_service, api_token=None))) as client:
         assert (await client.get("/v1/transfers?limit=0")).status_code == 422
-        assert (await client.get("/v1/transfers?limit=0", headers={"Sec-Fetch-Site": "same-origin"})).status_code == 422
+        assert (
+            await client.get("/v1/transfers?limit=0", headers={"Sec-Fetch-Site": "same-origin"})
+        ).status_code == 422
         for site in ("cross-site", "same-site"):
-            answer = await client.post("/v1/orders", content=b"{}", headers={"Sec-Fetch-Site": site})
+            answer = await client.post(
+                "/v1/orders", content=b"{}", headers={"Sec-Fetch-Site": site}
+            )
             assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")

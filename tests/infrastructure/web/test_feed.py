@@ -6,7 +6,9 @@ import pytest
 from tests.infrastructure.web.conftest import Shop
 
 
-async def test_feed_by_position_shows_every_fact_once(client: httpx.AsyncClient, shop: Shop) -> None:
+async def test_feed_by_position_shows_every_fact_once(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
     await shop.paid("o1", ada=10, bob=20)
     await shop.refund("r1", "o1")
     whole = (await client.get("/v1/facts", params={"limit": 1000})).json()["data"]
@@ -43,7 +45,9 @@ async def test_fact_names_its_stream(client: httpx.AsyncClient, shop: Shop) -> N
     assert created["payload"]["next_retry_at"].endswith("Z")
 
 
-@pytest.mark.parametrize("query", ["after=-1", "after=9007199254740992", "limit=0", "limit=1001", "after=x", "after=1.0"])
+@pytest.mark.parametrize(
+    "query", ["after=-1", "after=9007199254740992", "limit=0", "limit=1001", "after=x", "after=1.0"]
+)
 async def test_feed_position_must_be_a_count(offline_client: httpx.AsyncClient, query: str) -> None:
     answer = await offline_client.get(f"/v1/facts?{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

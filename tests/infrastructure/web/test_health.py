@@ -43,7 +43,9 @@ async def test_readiness_fails_without_database(offline_client: httpx.AsyncClien
     assert (answer.status_code, answer.json()["reasons"]) == (503, ["the database does not answer"])
 
 
-@pytest.mark.parametrize("damage", ["delete from ledger_migrations where version > 3", "drop table ledger_migrations"])
+@pytest.mark.parametrize(
+    "damage", ["delete from ledger_migrations where version > 3", "drop table ledger_migrations"]
+)
 async def test_readiness_fails_when_migrations_are_reverted(
     anonymous_client: httpx.AsyncClient, database_url: str, damage: str
 ) -> None:
@@ -54,7 +56,9 @@ async def test_readiness_fails_when_migrations_are_reverted(
     assert "schema" in answer.json()["detail"]
 
 
-async def test_metrics_count_stored_rows(client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker) -> None:
+async def test_metrics_count_stored_rows(
+    client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker
+) -> None:
     transfers = await shop.paid(ada=8_000, bob=1_000)
     await at_stripe.does(transfers["ada"])
     await at_stripe.answers(transfers["bob"], Rejected(400, None, "Refused.", stored=True))
@@ -67,7 +71,10 @@ async def test_metrics_count_stored_rows(client: httpx.AsyncClient, shop: Shop, 
     assert 0 <= seen["ledger_oldest_pending_reversal_seconds",] < 60
     assert seen["ledger_inbox_events", "stored"] == 0
     assert seen["ledger_mode", "simulator"] == seen["ledger_database_up",] == 1
-    assert seen["ledger_facts_total",] == (await client.get("/v1/facts?limit=1000")).json()["next_after"]
+    assert (
+        seen["ledger_facts_total",]
+        == (await client.get("/v1/facts?limit=1000")).json()["next_after"]
+    )
     assert seen["ledger_http_requests_total", "/v1/orders", "201", "POST"] == 1
     assert seen["ledger_http_request_seconds_count", "/v1/orders", "POST"] == 1
 

@@ -24,8 +24,16 @@ async def document(offline_client: httpx.AsyncClient) -> Json:
 
 async def test_openapi_document_matches_routes(offline_service: Service, document: Json) -> None:
     app = application_of(offline_service)
-    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    routed = {(m, r.path) for r in app.routes if isinstance(r, Route) for m in (r.methods or ()) if m != "HEAD"}
+    described = {
+        (method.upper(), path) for path, item in document["paths"].items() for method in item
+    }
+    routed = {
+        (m, r.path)
+        for r in app.routes
+        if isinstance(r, Route)
+        for m in (r.methods or ())
+        if m != "HEAD"
+    }
     assert described == routed == {(op.method, op.path) for op in OPERATIONS}
 
 
@@ -52,14 +60,25 @@ async def test_openapi_references_resolve_to_valid_schemas(document: Json) -> No
 
 async def test_openapi_document_states_limits_of_money_and_ids(document: Json) -> None:
     order = document["components"]["schemas"]["OrderIn"]
-    assert (order["properties"]["amount"]["minimum"], order["properties"]["amount"]["maximum"]) == (1, 2**53 - 1)
+    assert (order["properties"]["amount"]["minimum"], order["properties"]["amount"]["maximum"]) == (
+        1,
+        2**53 - 1,
+    )
     assert order["properties"]["order_id"]["pattern"] == "^[!-~]{1,128}$"
     assert order["additionalProperties"] is False
-    (limit,) = (p for p in document["paths"]["/v1/transfers"]["get"]["parameters"] if p["name"] == "limit")
-    assert (limit["schema"]["minimum"], limit["schema"]["maximum"], limit["schema"]["default"]) == (1, 500, 50)
+    (limit,) = (
+        p for p in document["paths"]["/v1/transfers"]["get"]["parameters"] if p["name"] == "limit"
+    )
+    assert (limit["schema"]["minimum"], limit["schema"]["maximum"], limit["schema"]["default"]) == (
+        1,
+        500,
+        50,
+    )
 
 
-async def test_openapi_schema_accepts_same_bodies_as_app(document: Json, client: httpx.AsyncClient, shop: Shop) -> None:
+async def test_openapi_schema_accepts_same_bodies_as_app(
+    document: Json, client: httpx.AsyncClient, shop: Shop
+) -> None:
     whole = document["components"]["schemas"]["OrderIn"] | {"components": document["components"]}
     allowed = Draft202012Validator(whole)
     order = shop.an_order()

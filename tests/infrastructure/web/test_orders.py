@@ -17,7 +17,9 @@ from tests.support.json_types import Json
 from tests.support.service import imported
 
 
-async def test_order_is_registered_once_when_repeated(client: httpx.AsyncClient, shop: Shop) -> None:
+async def test_order_is_registered_once_when_repeated(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
     first = await client.post("/v1/orders", json=shop.an_order())
     again = await client.post("/v1/orders", json=shop.an_order())
     assert (first.status_code, again.status_code) == (201, 200)
@@ -30,7 +32,9 @@ async def test_order_is_registered_once_when_repeated(client: httpx.AsyncClient,
         "status": "open",
         "payment_id": None,
         "source_transaction": None,
-        "shares": [{"seller_id": "ada", "destination": "acct_ada", "amount": 8_000, "currency": "EUR"}],
+        "shares": [
+            {"seller_id": "ada", "destination": "acct_ada", "amount": 8_000, "currency": "EUR"}
+        ],
         "transfers": [],
         "refunds": [],
         "created_at": "",
@@ -47,7 +51,9 @@ async def test_order_is_registered_once_when_repeated(client: httpx.AsyncClient,
         {"shares": [{"seller_id": "ada", "destination": "acct_eve", "amount": 8_000}]},
     ],
 )
-async def test_order_id_with_other_content_is_a_conflict(client: httpx.AsyncClient, shop: Shop, change: Json) -> None:
+async def test_order_id_with_other_content_is_a_conflict(
+    client: httpx.AsyncClient, shop: Shop, change: Json
+) -> None:
     await client.post("/v1/orders", json=shop.an_order() | {"payment_id": "pay_1"})
     other = await client.post("/v1/orders", json=shop.an_order() | {"payment_id": "pay_1"} | change)
     assert (other.status_code, other.json()["code"]) == (409, "content_differs")
@@ -71,7 +77,9 @@ async def test_currency_is_stored_in_upper_case_per_share(client: httpx.AsyncCli
 
 async def test_payment_creates_transfers_once(client: httpx.AsyncClient, shop: Shop) -> None:
     await shop.order(ada=8_000, bob=1_500)
-    first = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1", "source_transaction": "ch_1"})
+    first = await client.post(
+        "/v1/orders/o1/paid", json={"payment_id": "pay_1", "source_transaction": "ch_1"}
+    )
     again = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
     assert (first.status_code, again.status_code) == (200, 200)
     assert first.json() == again.json()
@@ -99,23 +107,34 @@ async def test_order_shows_its_transfers_and_refunds(client: httpx.AsyncClient, 
     await shop.refund("r1", amount=1_000)
     await shop.refund("r2", amount=2_000)
     order = (await client.get("/v1/orders/o1")).json()
-    assert (order["refunded"], [refund["refund_id"] for refund in order["refunds"]]) == (3_000, ["r1", "r2"])
+    assert (order["refunded"], [refund["refund_id"] for refund in order["refunds"]]) == (
+        3_000,
+        ["r1", "r2"],
+    )
     assert order["transfers"] == [await shop.transfer(transfers["ada"])]
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/orders/nobody"), ("POST", "/v1/orders/nobody/paid")])
-async def test_unknown_order_is_not_found(client: httpx.AsyncClient, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/orders/nobody"), ("POST", "/v1/orders/nobody/paid")]
+)
+async def test_unknown_order_is_not_found(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
     answer = await client.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-async def test_payment_is_not_created_without_provider(client: httpx.AsyncClient, shop: Shop) -> None:
+async def test_payment_is_not_created_without_provider(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
     await shop.order()
     answer = await client.post("/v1/orders/o1/payment")
     assert (answer.status_code, answer.json()["code"]) == (409, "psp_not_configured")
 
 
-async def test_accepted_order_id_can_be_read_and_paid(client: httpx.AsyncClient, shop: Shop) -> None:
+async def test_accepted_order_id_can_be_read_and_paid(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
     for order_id in ("a/b", "a%2Fb", "?", "#1", "..", "a+b", "'\"", "~" * 128):
         await client.post("/v1/orders", json=shop.an_order(order_id))
         path = "/v1/orders/" + "".join(f"%{byte:02X}" for byte in order_id.encode())
@@ -124,7 +143,7 @@ async def test_accepted_order_id_can_be_read_and_paid(client: httpx.AsyncClient,
         assert (paid["order_id"], paid["status"]) == (order_id, "paid")
 
 
-# --- taken over from an older system ----------------------------------------------------------------------------------
+# --- taken over from an older system --------------------------------------------------------------
 
 
 async def taken_over(storage: Storage, order_id: str = "o1", **columns: object) -> None:
@@ -145,8 +164,12 @@ async def facts_of(client: httpx.AsyncClient, transfer: Json) -> list[str]:
 
 
 @pytest.mark.parametrize("status", ["completed", "pending"])
-async def test_imported_order_keeps_transfers_and_is_paid_once(client: httpx.AsyncClient, storage: Storage, status: str) -> None:
-    await taken_over(storage, status=status, stripe_transfer_id="tr_1" if status == "completed" else None)
+async def test_imported_order_keeps_transfers_and_is_paid_once(
+    client: httpx.AsyncClient, storage: Storage, status: str
+) -> None:
+    await taken_over(
+        storage, status=status, stripe_transfer_id="tr_1" if status == "completed" else None
+    )
     assert (await client.post("/v1/orders", json=imported_order())).status_code == 201
     for _ in range(2):
         paid = await client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
@@ -155,7 +178,9 @@ async def test_imported_order_keeps_transfers_and_is_paid_once(client: httpx.Asy
     assert (transfer["status"], await facts_of(client, transfer)) == (status, ["Imported"])
 
 
-async def test_refund_of_imported_order_is_reversed(client: httpx.AsyncClient, storage: Storage) -> None:
+async def test_refund_of_imported_order_is_reversed(
+    client: httpx.AsyncClient, storage: Storage
+) -> None:
     await taken_over(storage, stripe_transfer_id="tr_1", amount_reversed=600)
     await client.post("/v1/orders", json=imported_order())
     await client.post("/v1/orders/o1/paid", json={})
@@ -163,7 +188,10 @@ async def test_refund_of_imported_order_is_reversed(client: httpx.AsyncClient, s
     (part,) = (await client.post("/v1/refunds", json=refund)).json()["allocation"]
     assert part["amount"] == 300, "no more than is left of the transfer"
     (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
-    assert (transfer["status"], await facts_of(client, transfer)) == ("reversal_pending", ["Imported", "ReversalRequested"])
+    assert (transfer["status"], await facts_of(client, transfer)) == (
+        "reversal_pending",
+        ["Imported", "ReversalRequested"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +200,10 @@ async def test_refund_of_imported_order_is_reversed(client: httpx.AsyncClient, s
         ({"amount": 899}, "899 EUR to acct_1anna in the order"),
         ({"currency": "USD"}, "900 USD to acct_1anna in the order"),
         ({"destination": "acct_eve"}, "900 EUR to acct_eve in the order"),
-        ({"seller_id": "bert"}, "seller 'anna' has 900 EUR to acct_1anna in the import and no share in the order"),
+        (
+            {"seller_id": "bert"},
+            "seller 'anna' has 900 EUR to acct_1anna in the import and no share in the order",
+        ),
     ],
     ids=str,
 )
@@ -186,7 +217,9 @@ async def test_order_differing_from_import_is_refused_and_unpaid(
     assert (await client.get("/v1/orders/o1")).status_code == 404
 
 
-async def test_order_registered_before_differing_import_is_unpaid(client: httpx.AsyncClient, storage: Storage) -> None:
+async def test_order_registered_before_differing_import_is_unpaid(
+    client: httpx.AsyncClient, storage: Storage
+) -> None:
     assert (await client.post("/v1/orders", json=imported_order(amount=800))).status_code == 201
     await taken_over(storage)
     answer = await client.post("/v1/orders/o1/paid", json={})
@@ -200,10 +233,22 @@ async def test_payment_webhook_for_differing_import_is_parked(
 ) -> None:
     await client.post("/v1/orders", json=imported_order(amount=800))
     await taken_over(storage)
-    payment = {"payment_id": "pay_1", "status": "succeeded", "amount": 1_000, "currency": "EUR", "metadata": {"order_id": "o1"}}
-    body = json.dumps({"event_id": "evt_1", "event_type": "payment_succeeded", "content": {"object": payment}}).encode()
-    hyperswitch = HyperswitchPaymentsRefunds(service.commands, PostgresDirectory(service.pool)).handlers()
-    parked = await hyperswitch["payment_succeeded"](StoredEvent(1, "hyperswitch", "evt_1", "payment_succeeded", body))
+    payment = {
+        "payment_id": "pay_1",
+        "status": "succeeded",
+        "amount": 1_000,
+        "currency": "EUR",
+        "metadata": {"order_id": "o1"},
+    }
+    body = json.dumps(
+        {"event_id": "evt_1", "event_type": "payment_succeeded", "content": {"object": payment}}
+    ).encode()
+    hyperswitch = HyperswitchPaymentsRefunds(
+        service.commands, PostgresDirectory(service.pool)
+    ).handlers()
+    parked = await hyperswitch["payment_succeeded"](
+        StoredEvent(1, "hyperswitch", "evt_1", "payment_succeeded", body)
+    )
     assert isinstance(parked, Parked)
     assert parked.alarm == "payment_disagrees"
     (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]

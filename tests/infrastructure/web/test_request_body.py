@@ -17,15 +17,32 @@ async def test_malformed_json_is_refused(offline_client: httpx.AsyncClient, body
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_json")
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""])
-async def test_content_type_other_than_json_is_refused(offline_client: httpx.AsyncClient, media_type: str) -> None:
-    answer = await offline_client.post("/v1/orders", content=b"{}", headers={"Content-Type": media_type})
+@pytest.mark.parametrize(
+    "media_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""],
+)
+async def test_content_type_other_than_json_is_refused(
+    offline_client: httpx.AsyncClient, media_type: str
+) -> None:
+    answer = await offline_client.post(
+        "/v1/orders", content=b"{}", headers={"Content-Type": media_type}
+    )
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
-async def test_json_content_type_is_recognised_in_all_spellings(offline_client: httpx.AsyncClient) -> None:
-    for media_type in ("application/json", "APPLICATION/JSON; charset=utf-8", "application/json;charset=utf-8"):
-        assert (await offline_client.post("/v1/orders", content="{}", headers={"Content-Type": media_type})).status_code == 422
+async def test_json_content_type_is_recognised_in_all_spellings(
+    offline_client: httpx.AsyncClient,
+) -> None:
+    for media_type in (
+        "application/json",
+        "APPLICATION/JSON; charset=utf-8",
+        "application/json;charset=utf-8",
+    ):
+        assert (
+            await offline_client.post(
+                "/v1/orders", content="{}", headers={"Content-Type": media_type}
+            )
+        ).status_code == 422
 
 
 async def test_oversized_declared_body_is_not_read(offline_client: httpx.AsyncClient) -> None:
@@ -35,7 +52,9 @@ async def test_oversized_declared_body_is_not_read(offline_client: httpx.AsyncCl
         read.append(True)
         yield b"{}"
 
-    answer = await offline_client.post("/v1/orders", content=body(), headers={"Content-Length": str(8 * (1 << 20) + 1)})
+    answer = await offline_client.post(
+        "/v1/orders", content=body(), headers={"Content-Length": str(8 * (1 << 20) + 1)}
+    )
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert answer.headers["connection"] == "close"
     assert not read
@@ -55,16 +74,22 @@ async def test_body_without_length_is_read_up_to_limit(offline_client: httpx.Asy
     assert chunks == 8 * 16 + 1
 
 
-async def test_false_content_length_does_not_bypass_limit(offline_client: httpx.AsyncClient) -> None:
+async def test_false_content_length_does_not_bypass_limit(
+    offline_client: httpx.AsyncClient,
+) -> None:
     async def body() -> AsyncIterator[bytes]:
         for _ in range(17):
             yield b" " * 65_536
 
-    answer = await offline_client.post("/v1/orders", content=body(), headers={"Content-Length": "2"})
+    answer = await offline_client.post(
+        "/v1/orders", content=body(), headers={"Content-Length": "2"}
+    )
     assert answer.status_code == 413
 
 
-async def test_slow_body_times_out(offline_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_body_times_out(
+    offline_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("infrastructure.web.request_body.BODY_WITHIN_SECONDS", 0.01)
 
     async def body() -> AsyncIterator[bytes]:

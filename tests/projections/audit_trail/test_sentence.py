@@ -40,19 +40,35 @@ SAMPLES: dict[str, object] = {
     "body": {"amount": 8_000, "refund_id": "tl_7", "payment_id": "pay_7"},
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
-UNIONS = (AnyTransferFact, AnyOrderFact, AnyRefundFact, AnyPauseFact, AnyDisputeFact, AnyPayoutFact, AnyFindingFact)
+UNIONS = (
+    AnyTransferFact,
+    AnyOrderFact,
+    AnyRefundFact,
+    AnyPauseFact,
+    AnyDisputeFact,
+    AnyPayoutFact,
+    AnyFindingFact,
+)
 FACTS = [kind for union in UNIONS for kind in get_args(union)]
 
 
 def made(kind: type[F], **members: object) -> F:
-    """Return a fact of this kind, with sample values for fields without a given or default value."""
-    stamp: dict[str, object] = {"originator_id": STREAM, "originator_version": 3, "timestamp": NOW, "originator_topic": "x"}
+    """Return a fact of this kind, with sample values for fields without a given or default
+    value."""
+    stamp: dict[str, object] = {
+        "originator_id": STREAM,
+        "originator_version": 3,
+        "timestamp": NOW,
+        "originator_topic": "x",
+    }
     given = {**stamp, **members}
     for field in fields(kind):
         if field.name not in given and field.default is MISSING:
             given[field.name] = SAMPLES.get(field.name, _sample(field.name, str(field.type)))
     construct: Callable[..., F] = kind  # the members are chosen at run time
-    return construct(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
+    return construct(
+        **{field.name: given[field.name] for field in fields(kind) if field.name in given}
+    )
 
 
 def _sample(name: str, type_: str) -> object:
@@ -94,9 +110,18 @@ def test_ids_are_quoted(kind: type[Fact]) -> None:
 def test_payload_is_json_of_the_facts_own_fields(kind: type[Fact]) -> None:
     fact = made(kind)
     carried = json.loads(json.dumps(payload(fact)))
-    own = {field.name for field in fields(kind)} - {"originator_id", "originator_version", "timestamp", "originator_topic"}
+    own = {field.name for field in fields(kind)} - {
+        "originator_id",
+        "originator_version",
+        "timestamp",
+        "originator_topic",
+    }
     assert set(carried) == own
-    assert all(carried[name] == getattr(fact, name) for name in own if not isinstance(getattr(fact, name), datetime))
+    assert all(
+        carried[name] == getattr(fact, name)
+        for name in own
+        if not isinstance(getattr(fact, name), datetime)
+    )
 
 
 def test_instants_are_shown_in_utc_with_z() -> None:
@@ -117,19 +142,37 @@ def test_amounts_name_their_unit() -> None:
     [
         (made(transfer_facts.Created, cause="sale"), "is to be paid"),
         (made(transfer_facts.Created, cause='["compensation"]'), "given back"),
-        (made(transfer_facts.Failed, waiting_for="account", next_retry_at=None), "until the seller's account is ready"),
+        (
+            made(transfer_facts.Failed, waiting_for="account", next_retry_at=None),
+            "until the seller's account is ready",
+        ),
         (
             made(transfer_facts.Failed, waiting_for="funds"),
             "until the balance is sufficient, and the ledger sends the transfer again at",
         ),
-        (made(transfer_facts.AttemptDeferred, why="unknown", waiting_for=None), "under the same key"),
-        (made(transfer_facts.AttemptDeferred, why="unknown", exhausted=True), "up at Stripe, and nothing is sent"),
-        (made(transfer_facts.AttemptDeferred, why="rate_limited", waiting_for=None), "no attempt is used up"),
+        (
+            made(transfer_facts.AttemptDeferred, why="unknown", waiting_for=None),
+            "under the same key",
+        ),
+        (
+            made(transfer_facts.AttemptDeferred, why="unknown", exhausted=True),
+            "up at Stripe, and nothing is sent",
+        ),
+        (
+            made(transfer_facts.AttemptDeferred, why="rate_limited", waiting_for=None),
+            "no attempt is used up",
+        ),
         (made(transfer_facts.ReversalQueued, waiting_for="operator"), "until an operator"),
         (made(transfer_facts.ReversalRequested, reason=Reason.EXTERNAL.value), "nothing is sent"),
         (made(transfer_facts.Reversed, settled_by="external", drift=-5), "Others reversed"),
-        (made(transfer_facts.Reversed, settled_by="us", drift=-5), "5 minor units less than requested"),
-        (made(transfer_facts.PartiallyReversed, settled_by="us", drift=0), "part of the transfer is reversed"),
+        (
+            made(transfer_facts.Reversed, settled_by="us", drift=-5),
+            "5 minor units less than requested",
+        ),
+        (
+            made(transfer_facts.PartiallyReversed, settled_by="us", drift=0),
+            "part of the transfer is reversed",
+        ),
         (made(refund_facts.Opened, origin="settled"), "done elsewhere"),
         (made(refund_facts.Failed, after_success=True), "given back"),
         (made(refund_facts.Failed, after_success=False), "nothing is taken"),
@@ -142,8 +185,15 @@ def test_sentence_follows_the_fact(fact: Fact, words: str) -> None:
 
 
 def test_foreign_text_stays_within_the_sentence() -> None:
-    fact = made(transfer_facts.PermanentlyFailed, reason="rejected", detail="No such account.\nSee the docs.")
-    assert sentence(fact) == "The ledger stops trying (rejected: No such account. See the docs); an operator has to decide."
+    fact = made(
+        transfer_facts.PermanentlyFailed,
+        reason="rejected",
+        detail="No such account.\nSee the docs.",
+    )
+    assert sentence(fact) == (
+        "The ledger stops trying (rejected: No such account. See the docs); an operator has "
+        "to decide."
+    )
 
 
 def test_unknown_fact_has_no_sentence() -> None:

@@ -83,5 +83,7 @@ def state(database: MemoryDatabase) -> FleetState:
     return FleetState(
         outage=database.breaker.is_open,
         paused=frozenset(row.scope for row in paused if row.scope != LOOK_UP_FIRST),
-        look_first=LookFirst(unverified.updated_at, unverified.lost_since or unverified.updated_at) if unverified else None,
+        look_first=LookFirst(unverified.updated_at, unverified.lost_since or unverified.updated_at)
+        if unverified
+        else None,
     )

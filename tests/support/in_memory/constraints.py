@@ -43,7 +43,8 @@ class Check(NamedTuple):
 
 
 class Unique(NamedTuple):
-    """A unique index: no two rows have the same value; rows whose value is None are not compared."""
+    """A unique index: no two rows have the same value; rows whose value is None are not
+    compared."""
 
     name: str
     value: Callable[[Row], object]
@@ -53,20 +54,32 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "seller_transfers": [
         Check("a_transfer_has_a_known_status", lambda row: row.status in set(TransferStatus)),
         Check("a_transfer_is_never_negative", lambda row: row.amount >= 0),
-        Check("reversals_never_exceed_the_transfer", lambda row: 0 <= row.amount_reversed <= row.amount),
+        Check(
+            "reversals_never_exceed_the_transfer",
+            lambda row: 0 <= row.amount_reversed <= row.amount,
+        ),
         Check("retries_are_counted_from_zero", lambda row: row.retry_count >= 0),
-        Check("a_final_status_has_no_next_retry", lambda row: row.status not in set(FINAL) or row.next_retry_at is None),
+        Check(
+            "a_final_status_has_no_next_retry",
+            lambda row: row.status not in set(FINAL) or row.next_retry_at is None,
+        ),
         Check(
             "chk_reversal_pending_has_next_retry_at",
             lambda row: row.status != "reversal_pending" or row.next_retry_at is not None,
         ),
         Check(
             "an_unsent_transfer_is_due_or_says_what_it_waits_for",
-            lambda row: row.status not in UNSENT or row.next_retry_at is not None or row.waiting_for is not None,
+            lambda row: (
+                row.status not in UNSENT
+                or row.next_retry_at is not None
+                or row.waiting_for is not None
+            ),
         ),
         Check(
             "a_settled_transfer_waits_for_nothing",
-            lambda row: row.status in UNSETTLED or (row.next_retry_at is None and row.waiting_for is None),
+            lambda row: (
+                row.status in UNSETTLED or (row.next_retry_at is None and row.waiting_for is None)
+            ),
         ),
     ],
     "transfer_reversals": [Check("a_reversal_is_never_negative", lambda row: row.amount >= 0)],
@@ -78,7 +91,9 @@ CHECKS: Mapping[str, Sequence[Check]] = {
         Check("a_refund_is_never_negative", lambda row: row.amount >= 0),
         Check(
             "a_refund_under_way_has_its_next_retry_at",
-            lambda row: (row.status in ("requested", "submitted")) == (row.next_retry_at is not None),
+            lambda row: (
+                (row.status in ("requested", "submitted")) == (row.next_retry_at is not None)
+            ),
         ),
     ],
     "disputes": [Check("a_dispute_is_about_money", lambda row: row.amount > 0)],
@@ -93,7 +108,10 @@ UNIQUE: Mapping[str, Sequence[Unique]] = {
         Unique("one_transfer_per_stripe_reversal", lambda row: row.stripe_reversal_id or None),
     ],
     "transfer_reversals": [
-        Unique("one_reversal_in_flight_per_transfer", lambda row: row.transfer_id if row.status == "requested" else None),
+        Unique(
+            "one_reversal_in_flight_per_transfer",
+            lambda row: row.transfer_id if row.status == "requested" else None,
+        ),
         Unique("one_reversal_per_stripe_reversal", lambda row: row.stripe_reversal_id or None),
     ],
     "orders": [Unique("one_order_per_stream", lambda row: row.stream_id)],
@@ -101,7 +119,9 @@ UNIQUE: Mapping[str, Sequence[Unique]] = {
         Unique("one_refund_per_refund_id", lambda row: row.refund_id),
         Unique("one_refund_per_psp_refund", lambda row: row.psp_refund_id),
     ],
-    "disputes": [Unique("one_dispute_per_provider_and_id", lambda row: (row.provider, row.dispute_id))],
+    "disputes": [
+        Unique("one_dispute_per_provider_and_id", lambda row: (row.provider, row.dispute_id))
+    ],
     "payouts": [Unique("one_payout_per_account_and_id", lambda row: (row.account, row.payout_id))],
     "pauses": [],
     "findings": [],
@@ -112,17 +132,22 @@ class Uniqueness:
     """The unique indexes, with the row that has each value."""
 
     def __init__(self) -> None:
-        self._owners: dict[str, dict[object, UUID | str]] = {one.name: {} for several in UNIQUE.values() for one in several}
+        self._owners: dict[str, dict[object, UUID | str]] = {
+            one.name: {} for several in UNIQUE.values() for one in several
+        }
 
     def check(self, table: str, changed: Rows) -> None:
-        """Check for duplicates. Raises ConstraintBroken when one of these rows would have a value that another row has."""
+        """Check for duplicates. Raises ConstraintBroken when one of these rows would have a value
+        that another row has."""
         for unique in UNIQUE[table]:
             taken: dict[object, object] = {}
             for key, row in changed.items():
                 value = unique.value(row)
                 owner = taken.setdefault(value, self._owner_after(unique, value, key, changed))
                 if value is not None and owner != key:
-                    raise ConstraintBroken(unique.name, f"{table}: {value} belongs to {owner}, and {key} wants it too")
+                    raise ConstraintBroken(
+                        unique.name, f"{table}: {value} belongs to {owner}, and {key} wants it too"
+                    )
 
     def _owner_after(self, unique: Unique, value: object, key: object, changed: Rows) -> object:
         owner = self._owners[unique.name].get(value, key)

@@ -1,8 +1,8 @@
-"""Database in memory: facts, the rows they lead to, and listeners. It keeps the promises of the storage ports, as the tests in
-tests/contracts check for it and for PostgreSQL.
+"""Database in memory: facts, the rows they lead to, and listeners. It keeps the promises of the
+storage ports, as the tests in tests/contracts check for it and for PostgreSQL.
 
-`MemoryStore` takes the place of the event store under the real `PostgresEventLog`: facts pass the real codec, rows the real
-folds and encoding, and no value passes that PostgreSQL would refuse.
+`MemoryStore` takes the place of the event store under the real `PostgresEventLog`: facts pass the
+real codec, rows the real folds and encoding, and no value passes that PostgreSQL would refuse.
 """
 
 from collections import defaultdict
@@ -43,14 +43,16 @@ class MemoryDatabase:
         self.breaker = Breaker(clock)
         self.due = DueTransfers(self._transfers)
         self.instants: dict[str, tuple[datetime, float, datetime]] = {}
-        """For each endpoint: its next free instant, and the share of the full rate with the instant of its change."""
+        """For each endpoint: its next free instant, and the share of the full rate with the instant
+        of its change."""
         self.of_order: defaultdict[str, set[UUID]] = defaultdict(set)
         """The transfers of each order."""
         self._unique = Uniqueness()
         self._listeners: defaultdict[str, list[Wake]] = defaultdict(list)
 
     def on(self, channel: str, wake: Wake) -> None:
-        """Call `wake` for each notification, as `Listener.on` does; it has to be quick, such as `asyncio.Event.set`."""
+        """Call `wake` for each notification, as `Listener.on` does; it has to be quick, such as
+        `asyncio.Event.set`."""
         self._listeners[channel].append(wake)
 
     def off(self, wake: Wake) -> None:
@@ -64,9 +66,11 @@ class MemoryDatabase:
             wake()
 
     def commit(self, facts: Sequence[StoredFact], rows: Rows) -> int:
-        """Store facts, rows and extras together or not at all; return the position of the last fact.
+        """Store facts, rows and extras together or not at all; return the position of the last
+        fact.
 
-        Raises Conflict, ConstraintBroken, ValueError (no such table), TypeError (a value that has no place in a row).
+        Raises Conflict, ConstraintBroken, ValueError (no such table), TypeError (a value that has
+        no place in a row).
         """
         self._refuse_versions(facts)
         changed = self._read_models(rows)
@@ -89,14 +93,23 @@ class MemoryDatabase:
         if taken:
             raise Conflict(sorted(taken))
         for stream, version in given:
-            if version > 1 and (stream, version - 1) not in given and len(self.streams.get(stream, ())) != version - 1:
-                raise ConstraintBroken("every_version_has_a_predecessor", f"{stream} v{version} would leave a gap in the stream")
+            if (
+                version > 1
+                and (stream, version - 1) not in given
+                and len(self.streams.get(stream, ())) != version - 1
+            ):
+                raise ConstraintBroken(
+                    "every_version_has_a_predecessor",
+                    f"{stream} v{version} would leave a gap in the stream",
+                )
 
     def _read_models(self, rows: Rows) -> dict[str, dict[UUID | str, Row]]:
         if unknown := rows.keys() - TABLES - KINDS.keys():
             raise ValueError(f"there is no table {', '.join(sorted(unknown))}")
         for several in rows.values():
-            json_encoder.members(several)  # what PostgreSQL could not be told is refused here as well
+            json_encoder.members(
+                several
+            )  # what PostgreSQL could not be told is refused here as well
         changed = {table: {row[0]: row for row in rows[table]} for table in KINDS if table in rows}
         for table, rows_by_key in changed.items():
             check(table, list(rows_by_key.values()))
@@ -122,7 +135,8 @@ class MemoryDatabase:
 
 
 class MemoryStore:
-    """See `infrastructure.postgres.event_store.EventStore`: the part of it that `PostgresEventLog` uses."""
+    """See `infrastructure.postgres.event_store.EventStore`: the part of it that `PostgresEventLog`
+    uses."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
@@ -158,7 +172,10 @@ class MemoryDirectory:
         payment_ids: Sequence[str] = (),
         source_transactions: Sequence[str] = (),
     ) -> OrderMatches:
-        orders, refund = self._tables["orders"], self._refund(refund_id) if refund_id is not None else None
+        orders, refund = (
+            self._tables["orders"],
+            self._refund(refund_id) if refund_id is not None else None,
+        )
         by_payment = sorted(
             row.order_id
             for row in orders.values()
@@ -166,7 +183,11 @@ class MemoryDirectory:
         )[:2]
         by_id = [order_id for order_id in order_ids if order_id in orders]
         found = {*by_id, *by_payment, *([refund.order_id] if refund else [])}
-        paid = frozenset(row.order_id for row in orders.values() if row.order_id in found and row.status != "open")
+        paid = frozenset(
+            row.order_id
+            for row in orders.values()
+            if row.order_id in found and row.status != "open"
+        )
         by_refund, stream = (refund.order_id, refund.stream_id) if refund else (None, None)
         return OrderMatches(by_refund, stream, by_id, by_payment, paid)
 
@@ -175,21 +196,44 @@ class MemoryDirectory:
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         rows = self._tables["seller_transfers"]
-        paid, known = {row.stripe_transfer_id for row in rows.values() if row.stripe_transfer_id}, {str(key) for key in rows}
+        paid, known = (
+            {row.stripe_transfer_id for row in rows.values() if row.stripe_transfer_id},
+            {str(key) for key in rows},
+        )
         return frozenset(
-            seen.stripe_transfer_id for seen in transfers if seen.stripe_transfer_id in paid or seen.transfer_id in known
+            seen.stripe_transfer_id
+            for seen in transfers
+            if seen.stripe_transfer_id in paid or seen.transfer_id in known
         )
 
     async def transfer_at_stripe(self, stripe_transfer_id: str) -> UUID | None:
         rows = self._tables["seller_transfers"].values()
-        return next((row.transfer_id for row in rows if row.stripe_transfer_id == stripe_transfer_id), None)
+        return next(
+            (row.transfer_id for row in rows if row.stripe_transfer_id == stripe_transfer_id), None
+        )
 
     async def sellers_of(self, account: str) -> Sequence[str]:
-        return sorted({row.seller_id for row in self._tables["seller_transfers"].values() if row.destination == account})
+        return sorted(
+            {
+                row.seller_id
+                for row in self._tables["seller_transfers"].values()
+                if row.destination == account
+            }
+        )
 
-    async def waiting(self, status: str, waiting_for: str, account: str | None, after: UUID | None) -> Sequence[UUID]:
-        rows = [row for row in self._tables["seller_transfers"].values() if account in (None, row.destination)]
-        ids = sorted(row.transfer_id for row in rows if (row.status, row.waiting_for) == (status, waiting_for))
+    async def waiting(
+        self, status: str, waiting_for: str, account: str | None, after: UUID | None
+    ) -> Sequence[UUID]:
+        rows = [
+            row
+            for row in self._tables["seller_transfers"].values()
+            if account in (None, row.destination)
+        ]
+        ids = sorted(
+            row.transfer_id
+            for row in rows
+            if (row.status, row.waiting_for) == (status, waiting_for)
+        )
         return [transfer_id for transfer_id in ids if after is None or transfer_id > after]
 
     def _refund(self, name: str) -> RefundRow | None:

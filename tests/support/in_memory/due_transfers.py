@@ -1,4 +1,5 @@
-"""Queue of due transfers in memory, with their leases: the longest due of each seller first, and sellers in turns."""
+"""Queue of due transfers in memory, with their leases: the longest due of each seller first, and
+sellers in turns."""
 
 import heapq
 from collections import Counter, defaultdict
@@ -22,14 +23,16 @@ class Lease(NamedTuple):
 
 
 class DueTransfers:
-    """Leases on rows. The queues may hold outdated entries, which are dropped when they come to the front."""
+    """Leases on rows. The queues may hold outdated entries, which are dropped when they come to the
+    front."""
 
     def __init__(self, rows: Mapping[UUID, SellerTransferRow]) -> None:
         self._rows = rows
         self._queues: defaultdict[str, dict[str, list[Entry]]] = defaultdict(dict)
         self._leases: dict[UUID, Lease] = {}
         self._running: dict[UUID, str | None] = {}
-        """Leased transfers whose lease has not run out, with the kind of work that their row needs by now."""
+        """Leased transfers whose lease has not run out, with the kind of work that their row needs
+        by now."""
         self._held: defaultdict[str | None, set[UUID]] = defaultdict(set)
         """The same transfers, by kind."""
         self._ends: list[tuple[datetime, UUID]] = []
@@ -42,12 +45,22 @@ class DueTransfers:
         if row.transfer_id in self._running:
             self._file(row.transfer_id, kind)
         elif kind is not None and row.next_retry_at is not None:
-            heapq.heappush(self._queues[kind].setdefault(row.seller_id, []), (row.next_retry_at, row.transfer_id))
+            heapq.heappush(
+                self._queues[kind].setdefault(row.seller_id, []),
+                (row.next_retry_at, row.transfer_id),
+            )
 
-    def lease(self, kind: str, holder: str, limit: int, until: datetime, now: datetime, obeys: Obeys) -> list[UUID]:
-        """Lease up to `limit` due transfers. A seller's turn comes later, the more of its transfers are leased already."""
+    def lease(
+        self, kind: str, holder: str, limit: int, until: datetime, now: datetime, obeys: Obeys
+    ) -> list[UUID]:
+        """Lease up to `limit` due transfers. A seller's turn comes later, the more of its transfers
+        are leased already."""
         self._run_out(now)
-        turns = [(self._at_work[seller], *head, seller) for seller, head in self._heads(kind, obeys) if head[0] <= now]
+        turns = [
+            (self._at_work[seller], *head, seller)
+            for seller, head in self._heads(kind, obeys)
+            if head[0] <= now
+        ]
         heapq.heapify(turns)
         leased: list[UUID] = []
         while turns and len(leased) < limit:
@@ -80,7 +93,9 @@ class DueTransfers:
         free = min((head[0] for _, head in self._heads(kind, obeys)), default=None)
         if free is not None and free <= now:
             return free
-        return min((at for at in (free, *self._held_until(kind, obeys)) if at is not None), default=None)
+        return min(
+            (at for at in (free, *self._held_until(kind, obeys)) if at is not None), default=None
+        )
 
     def _held_until(self, kind: str, obeys: Obeys) -> Iterator[datetime]:
         for transfer_id in self._held[kind]:
@@ -89,7 +104,11 @@ class DueTransfers:
                 yield max(row.next_retry_at, self._leases[transfer_id].until)
 
     def _heads(self, kind: str, obeys: Obeys) -> list[tuple[str, Entry]]:
-        heads = [(seller, self._head(kind, seller)) for seller in list(self._queues[kind]) if obeys(seller)]
+        heads = [
+            (seller, self._head(kind, seller))
+            for seller in list(self._queues[kind])
+            if obeys(seller)
+        ]
         return [(seller, head) for seller, head in heads if head is not None]
 
     def _head(self, kind: str, seller: str) -> Entry | None:
@@ -102,7 +121,11 @@ class DueTransfers:
 
     def _true(self, kind: str, due: datetime, transfer_id: UUID) -> bool:
         row = self._rows[transfer_id]
-        return transfer_id not in self._running and row.next_retry_at == due and KIND_OF.get(row.status) == kind
+        return (
+            transfer_id not in self._running
+            and row.next_retry_at == due
+            and KIND_OF.get(row.status) == kind
+        )
 
     def _hold(self, transfer_id: UUID, lease: Lease) -> None:
         self._leases[transfer_id] = lease

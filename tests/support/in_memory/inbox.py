@@ -75,30 +75,52 @@ class StoredWebhooks:
         """For each subject, the number of its last release."""
         self._releases = 0
 
-    def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
+    def put(
+        self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime
+    ) -> bool:
         if (provider, event_id) in self._names:
             return False
         self._names.add((provider, event_id))
         number = len(self.rows) + 1
-        self.rows[number] = Webhook(number, provider, event_id, event_type, body, received_at, self._now())
+        self.rows[number] = Webhook(
+            number, provider, event_id, event_type, body, received_at, self._now()
+        )
         return True
 
     def claim(self, limit: int, lease: timedelta) -> ClaimedWebhooks:
         now = self._now()
-        due = sorted((due_at, row.inbox_id) for due_at, row in self._waiting() if due_at <= now and _free(row, now))
-        claimed = [self._change(inbox_id, leased_until=now + lease, seen=self._releases) for _, inbox_id in due[:limit]]
+        due = sorted(
+            (due_at, row.inbox_id)
+            for due_at, row in self._waiting()
+            if due_at <= now and _free(row, now)
+        )
+        claimed = [
+            self._change(inbox_id, leased_until=now + lease, seen=self._releases)
+            for _, inbox_id in due[:limit]
+        ]
         return ClaimedWebhooks(claimed, now)
 
     def next_due(self) -> datetime | None:
         now = self._now()
-        return min((max(due_at, _held_until(row, now) or due_at) for due_at, row in self._waiting()), default=None)
+        return min(
+            (max(due_at, _held_until(row, now) or due_at) for due_at, row in self._waiting()),
+            default=None,
+        )
 
-    def close(self, inbox_id: int, status: str, reason: str | None, position: int | None = None) -> None:
+    def close(
+        self, inbox_id: int, status: str, reason: str | None, position: int | None = None
+    ) -> None:
         self.change_open(inbox_id, status=status, reason=reason, due_at=None, position=position)
 
     def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
         come = inbox_id in self.rows and self._released.get(subject, 0) > self.rows[inbox_id].seen
-        self.change_open(inbox_id, status="parked", subject=subject, due_at=self._now() if come else due_at, reason=reason)
+        self.change_open(
+            inbox_id,
+            status="parked",
+            subject=subject,
+            due_at=self._now() if come else due_at,
+            reason=reason,
+        )
 
     def change_open(self, inbox_id: int, **changes: Unpack[Changes]) -> None:
         """Change a row, unless it is closed already."""
@@ -115,13 +137,19 @@ class StoredWebhooks:
         """Make parked webhooks of these subjects due; return whether there were any."""
         self._releases += 1
         self._released.update(dict.fromkeys(subjects, self._releases))
-        parked = [row.inbox_id for row in self.rows.values() if row.status == "parked" and row.subject in subjects]
+        parked = [
+            row.inbox_id
+            for row in self.rows.values()
+            if row.status == "parked" and row.subject in subjects
+        ]
         for inbox_id in parked:
             self._change(inbox_id, due_at=self._now())
         return bool(parked)
 
     def _waiting(self) -> list[tuple[datetime, Webhook]]:
-        return [(row.due_at, row) for row in self.rows.values() if row.open and row.due_at is not None]
+        return [
+            (row.due_at, row) for row in self.rows.values() if row.open and row.due_at is not None
+        ]
 
     def _change(self, inbox_id: int, **changes: Unpack[Changes]) -> Webhook:
         self.rows[inbox_id] = replace(self.rows[inbox_id], **changes)
@@ -142,7 +170,9 @@ class MemoryInbox:
     def __init__(self, database: MemoryDatabase) -> None:
         self._database, self._rows = database, database.inbox
 
-    async def put(self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime) -> bool:
+    async def put(
+        self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime
+    ) -> bool:
         """Store a webhook; return whether it is new. Of a duplicate, the first body is kept."""
         new = self._rows.put(provider, event_id, event_type, body, received_at)
         if new:
@@ -162,7 +192,9 @@ class MemoryInbox:
     async def bury(self, inbox_id: int, reason: str) -> None:
         self._rows.close(inbox_id, "dead", reason)
 
-    async def retry_later(self, inbox_id: int, due_at: datetime, reason: str, counted: bool) -> None:
+    async def retry_later(
+        self, inbox_id: int, due_at: datetime, reason: str, counted: bool
+    ) -> None:
         attempts = self._rows.rows[inbox_id].attempts + counted
         self._rows.change_open(inbox_id, due_at=due_at, reason=reason, attempts=attempts)
 

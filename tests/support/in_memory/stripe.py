@@ -1,7 +1,8 @@
-"""Stripe in memory, for scenarios with tens of thousands of calls: about fifty times as fast as the simulator.
+"""Stripe in memory, for scenarios with tens of thousands of calls: about fifty times as fast as the
+simulator.
 
-It implements the contract of the port and no more: keys, refusals, books, and the network on the way. It passes the same
-contract as the real gateway (tests/contracts/test_transfer_gateway.py).
+It implements the contract of the port and no more: keys, refusals, books, and the network on the
+way. It passes the same contract as the real gateway (tests/contracts/test_transfer_gateway.py).
 """
 
 import asyncio
@@ -11,7 +12,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from domain.provider_call.outcome import Hindrance, LookUpFailed, NotAtStripe, NotExecuted, Outcome, Rejected, Succeeded, Unknown
+from domain.provider_call.outcome import (
+    Hindrance,
+    LookUpFailed,
+    NotAtStripe,
+    NotExecuted,
+    Outcome,
+    Rejected,
+    Succeeded,
+    Unknown,
+)
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from infrastructure.simulators.common.latency import recorded
@@ -70,7 +80,10 @@ class MemoryStripe:
     """See `application.ports.TransferGateway`; one for a whole fleet."""
 
     def __init__(
-        self, seed: int = 1, network: NetworkConditions | None = None, clock: Callable[[], datetime] | None = None
+        self,
+        seed: int = 1,
+        network: NetworkConditions | None = None,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         """Without `network`, every call is answered at once."""
         self.network = network or NetworkConditions(slowness=0.0)
@@ -93,19 +106,33 @@ class MemoryStripe:
     def executing(self) -> int:
         return len(self._executing)
 
-    # --- the port -----------------------------------------------------------------------------------------------------
+    # --- the port ---------------------------------------------------------------------------------
 
     async def create(self, body: TransferBody, key: str) -> Outcome:
         return await self._post(CREATE, key, body, lambda: self._paid(body))
 
     async def reverse(
-        self, stripe_transfer_id: str, amount: int | None, reason: str, key: str, metadata: dict[str, str] | None = None
+        self,
+        stripe_transfer_id: str,
+        amount: int | None,
+        reason: str,
+        key: str,
+        metadata: dict[str, str] | None = None,
     ) -> Outcome:
-        asked = self._books[stripe_transfer_id].left if amount is None and stripe_transfer_id in self._books else amount or 0
+        asked = (
+            self._books[stripe_transfer_id].left
+            if amount is None and stripe_transfer_id in self._books
+            else amount or 0
+        )
         named = (metadata or {}).get("reversal_id")
         if amount is None and (known := self._found(stripe_transfer_id, named)):
             return Succeeded(known.stripe_reversal_id, known.amount, replayed=True)
-        return await self._post(REVERSE, key, (stripe_transfer_id, asked), lambda: self._taken(stripe_transfer_id, asked, named))
+        return await self._post(
+            REVERSE,
+            key,
+            (stripe_transfer_id, asked),
+            lambda: self._taken(stripe_transfer_id, asked, named),
+        )
 
     async def get_transfer(self, stripe_transfer_id: str) -> TransferAtStripe:
         await self._get(RETRIEVE, PAGE)
@@ -113,16 +140,30 @@ class MemoryStripe:
             raise NotAtStripe(f"No such transfer: {stripe_transfer_id}")
         return self._books[stripe_transfer_id].shown()
 
-    async def find_by_our_id(self, transfer_id: str, destination: str, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_by_our_id(
+        self, transfer_id: str, destination: str, since: datetime
+    ) -> Sequence[TransferAtStripe]:
         await self._get(LIST)
-        theirs = [held for held in self._books.values() if held.body["destination"] == destination and held.created >= since]
-        return [shown for shown in (held.shown() for held in theirs) if shown.transfer_id == transfer_id]
+        theirs = [
+            held
+            for held in self._books.values()
+            if held.body["destination"] == destination and held.created >= since
+        ]
+        return [
+            shown for shown in (held.shown() for held in theirs) if shown.transfer_id == transfer_id
+        ]
 
-    async def find_similar(self, destination: str, currency: str, amount: int, since: datetime) -> Sequence[TransferAtStripe]:
+    async def find_similar(
+        self, destination: str, currency: str, amount: int, since: datetime
+    ) -> Sequence[TransferAtStripe]:
         await self._get(LIST)
         theirs = [held.shown() for held in self._books.values() if held.created >= since]
         same = (destination, currency, amount)
-        return [seen._replace(reversals=()) for seen in theirs if (seen.destination, seen.currency, seen.amount) == same]
+        return [
+            seen._replace(reversals=())
+            for seen in theirs
+            if (seen.destination, seen.currency, seen.amount) == same
+        ]
 
     async def answers(self) -> bool:
         network = self.network
@@ -135,9 +176,11 @@ class MemoryStripe:
     async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         raise LookUpFailed("this Stripe has transfers only")
 
-    # --- the way there and back -----------------------------------------------------------------------------------------
+    # --- the way there and back -------------------------------------------------------------------
 
-    async def _post(self, operation: str, key: str, asked: object, act: Callable[[], Outcome]) -> Outcome:
+    async def _post(
+        self, operation: str, key: str, asked: object, act: Callable[[], Outcome]
+    ) -> Outcome:
         if not 0 < len(key) <= 255:
             raise ValueError("an idempotency key of 1 to 255 characters is needed")
         self.calls += 1
@@ -165,12 +208,18 @@ class MemoryStripe:
             return Unknown("http_503", "Stripe is not available", 503)
         return Unknown("connection", "the request was lost") if lost else seconds - there
 
-    async def _asked(self, key: str, asked: object, act: Callable[[], Outcome], fault: CallFault) -> Outcome:
+    async def _asked(
+        self, key: str, asked: object, act: Callable[[], Outcome], fault: CallFault
+    ) -> Outcome:
         if key in self._executing:
             return NotExecuted(Hindrance.KEY_IN_USE, "a request with this key is being executed")
         known = self._answers.get(key)
         if known is not None and self._now() - known[2] < KEY_LIFETIME:
-            return _repeated(known[1]) if known[0] == asked else Unknown("idempotency_error", "another body under this key", 400)
+            return (
+                _repeated(known[1])
+                if known[0] == asked
+                else Unknown("idempotency_error", "another body under this key", 400)
+            )
         if fault.held is None:
             return self._executed(key, asked, act)
         self._executing.add(key)
@@ -179,7 +228,9 @@ class MemoryStripe:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
-    async def _executed_late(self, key: str, asked: object, act: Callable[[], Outcome], released: asyncio.Event) -> Outcome:
+    async def _executed_late(
+        self, key: str, asked: object, act: Callable[[], Outcome], released: asyncio.Event
+    ) -> Outcome:
         await released.wait()
         self._executing.discard(key)
         return self._executed(key, asked, act)
@@ -197,11 +248,13 @@ class MemoryStripe:
                 raise LookUpFailed("Stripe's books could not be read")
             await asyncio.sleep(back)
 
-    # --- the books ------------------------------------------------------------------------------------------------------
+    # --- the books --------------------------------------------------------------------------------
 
     def _paid(self, body: TransferBody) -> Outcome:
         if "missing" in body["destination"]:
-            return Rejected(400, "resource_missing", "No such destination", stored=False, param="destination")
+            return Rejected(
+                400, "resource_missing", "No such destination", stored=False, param="destination"
+            )
         left = self.funds.get(body["currency"])
         if left is not None and left < body["amount"]:
             return Rejected(400, "balance_insufficient", "Insufficient funds", stored=True)
@@ -218,12 +271,20 @@ class MemoryStripe:
     def _taken(self, stripe_transfer_id: str, amount: int, reversal_id: str | None) -> Outcome:
         held = self._books.get(stripe_transfer_id)
         if held is None:
-            return Rejected(404, "resource_missing", f"No such transfer: {stripe_transfer_id}", stored=False, param="id")
+            return Rejected(
+                404,
+                "resource_missing",
+                f"No such transfer: {stripe_transfer_id}",
+                stored=False,
+                param="id",
+            )
         if not 0 < amount <= held.left:
             return Rejected(400, None, f"Only {held.left} is left to reverse", stored=True)
         return Succeeded(self.take_back(stripe_transfer_id, amount, reversal_id), amount)
 
-    def take_back(self, stripe_transfer_id: str, amount: int, reversal_id: str | None = None) -> str:
+    def take_back(
+        self, stripe_transfer_id: str, amount: int, reversal_id: str | None = None
+    ) -> str:
         """Put a reversal into the books and return its id."""
         reversal = ReversalAtStripe(f"trr_{next(self._numbers):08}", amount, reversal_id)
         self._books[stripe_transfer_id].reversals.append(reversal)
@@ -231,7 +292,14 @@ class MemoryStripe:
 
     def _found(self, stripe_transfer_id: str, reversal_id: str | None) -> ReversalAtStripe | None:
         held = self._books.get(stripe_transfer_id)
-        return next((one for one in held.reversals if reversal_id and one.reversal_id == reversal_id), None) if held else None
+        return (
+            next(
+                (one for one in held.reversals if reversal_id and one.reversal_id == reversal_id),
+                None,
+            )
+            if held
+            else None
+        )
 
     @property
     def transfers(self) -> list[Json]:
@@ -240,7 +308,11 @@ class MemoryStripe:
 
     @property
     def violations(self) -> Sequence[str]:
-        return [f"{held.id}: more is reversed than was paid" for held in self._books.values() if held.left < 0]
+        return [
+            f"{held.id}: more is reversed than was paid"
+            for held in self._books.values()
+            if held.left < 0
+        ]
 
 
 def _refusal(fault: CallFault) -> Outcome | None:
@@ -250,7 +322,9 @@ def _refusal(fault: CallFault) -> Outcome | None:
         return NotExecuted(HINDRANCES[fault.status], "refused")
     if fault.status:
         return Unknown(f"http_{fault.status}", "failed", fault.status)
-    return Unknown("connection", "the request was lost") if fault.lost and not fault.executed else None
+    return (
+        Unknown("connection", "the request was lost") if fault.lost and not fault.executed else None
+    )
 
 
 def _repeated(outcome: Outcome) -> Outcome:
@@ -267,4 +341,9 @@ def _json(held: StoredTransfer) -> Json:
         }
         for one in held.reversals
     ]
-    return {"id": held.id, **held.body, "amount_reversed": shown.amount_reversed, "reversals": reversals}
+    return {
+        "id": held.id,
+        **held.body,
+        "amount_reversed": shown.amount_reversed,
+        "reversals": reversals,
+    }

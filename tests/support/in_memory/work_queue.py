@@ -39,11 +39,14 @@ class MemoryWork:
         breaker = state(self._database)
         if breaker.outage:
             return None
-        return self._due.next(kind, self._database.now(), lambda seller_id: breaker.allows(kind, seller_id))
+        return self._due.next(
+            kind, self._database.now(), lambda seller_id: breaker.allows(kind, seller_id)
+        )
 
 
 class MemoryRateLimiter:
-    """See `application.ports.RateLimiter`. `rate`: requests per second of each endpoint, all processes together."""
+    """See `application.ports.RateLimiter`. `rate`: requests per second of each endpoint, all
+    processes together."""
 
     def __init__(self, database: MemoryDatabase, rate: float) -> None:
         self._database, self._rate = database, rate
@@ -55,7 +58,11 @@ class MemoryRateLimiter:
         free_at, share, since = self._database.instants.get(endpoint, (now, 1.0, now))
         interval = 1 / (self._rate * _recovered(share, now - since))
         first = max(free_at, now)
-        self._database.instants[endpoint] = (first + timedelta(seconds=count * interval), share, since)
+        self._database.instants[endpoint] = (
+            first + timedelta(seconds=count * interval),
+            share,
+            since,
+        )
         return [(first - now).total_seconds() + index * interval for index in range(count)]
 
     async def slow_down(self, endpoint: str) -> None:

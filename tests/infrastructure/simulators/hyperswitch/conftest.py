@@ -1,4 +1,5 @@
-"""Fixtures of the simulated Hyperswitch: the simulator, its control client, bare HTTP, and a receiver of webhooks."""
+"""Fixtures of the simulated Hyperswitch: the simulator, its control client, bare HTTP, and a
+receiver of webhooks."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import cast
@@ -8,7 +9,11 @@ import pytest
 
 from domain.provider_call.request_body import PaymentBody, RefundBody
 from infrastructure.simulators.common.http_server import LoopbackServer
-from infrastructure.simulators.hyperswitch import HyperswitchConfig, HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.hyperswitch import (
+    HyperswitchConfig,
+    HyperswitchControl,
+    running_hyperswitch,
+)
 from tests.support.webhook_receiver import WebhookReceiver
 
 API_KEY = "snd_SecretOfThisTestSuite"
@@ -25,7 +30,9 @@ def config() -> HyperswitchConfig:
 
 
 @pytest.fixture
-async def running(config: HyperswitchConfig) -> AsyncIterator[tuple[LoopbackServer, HyperswitchControl]]:
+async def running(
+    config: HyperswitchConfig,
+) -> AsyncIterator[tuple[LoopbackServer, HyperswitchControl]]:
     async with running_hyperswitch(config) as both:
         yield both
 
@@ -36,16 +43,22 @@ def simulator(running: tuple[LoopbackServer, HyperswitchControl]) -> LoopbackSer
 
 
 @pytest.fixture
-async def control(running: tuple[LoopbackServer, HyperswitchControl]) -> AsyncIterator[HyperswitchControl]:
+async def control(
+    running: tuple[LoopbackServer, HyperswitchControl],
+) -> AsyncIterator[HyperswitchControl]:
     """After each test the refunded amounts may not exceed the received ones."""
     yield running[1]
     assert (await running[1].ledger())["violations"] == []
 
 
 @pytest.fixture
-async def api(simulator: LoopbackServer, control: HyperswitchControl) -> AsyncIterator[httpx.AsyncClient]:
+async def api(
+    simulator: LoopbackServer, control: HyperswitchControl
+) -> AsyncIterator[httpx.AsyncClient]:
     """Bare HTTP with a valid key."""
-    async with httpx.AsyncClient(base_url=simulator.url, headers={"api-key": API_KEY}, timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=simulator.url, headers={"api-key": API_KEY}, timeout=10, trust_env=False
+    ) as client:
         yield client
 
 
@@ -58,12 +71,26 @@ async def receiver() -> AsyncIterator[WebhookReceiver]:
 
 
 def a_payment(payment_id: str = "o1", amount: int = 5000, **more: object) -> PaymentBody:
-    body = {"payment_id": payment_id, "amount": amount, "currency": "USD", "metadata": {"order_id": "o1"}, **more}
+    body = {
+        "payment_id": payment_id,
+        "amount": amount,
+        "currency": "USD",
+        "metadata": {"order_id": "o1"},
+        **more,
+    }
     return cast(PaymentBody, body)  # `more` may be any member, also a wrong one
 
 
-def a_refund(refund_id: str = "r1", amount: int = 1000, payment_id: str = "o1", **more: object) -> RefundBody:
-    body = {"refund_id": refund_id, "payment_id": payment_id, "amount": amount, "metadata": {"order_id": "o1"}, **more}
+def a_refund(
+    refund_id: str = "r1", amount: int = 1000, payment_id: str = "o1", **more: object
+) -> RefundBody:
+    body = {
+        "refund_id": refund_id,
+        "payment_id": payment_id,
+        "amount": amount,
+        "metadata": {"order_id": "o1"},
+        **more,
+    }
     return cast(RefundBody, body)
 
 

@@ -1,4 +1,5 @@
-"""Webhooks as Hyperswitch sends them: the same bytes and signature on each retry, each state announced once, in no order."""
+"""Webhooks as Hyperswitch sends them: the same bytes and signature on each retry, each state
+announced once, in no order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,14 +20,18 @@ SECRET = "payment_response_hash_key"
 
 
 @pytest.fixture
-async def hook(control: HyperswitchControl, receiver: WebhookReceiver) -> Callable[..., Awaitable[Json]]:
+async def hook(
+    control: HyperswitchControl, receiver: WebhookReceiver
+) -> Callable[..., Awaitable[Json]]:
     """Register the receiver as the profile's webhook; return the function that changes it."""
     await control.webhook(url=receiver.url, secret=SECRET)
     return control.webhook
 
 
 @pytest.fixture
-async def paid(control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], receiver: WebhookReceiver) -> None:
+async def paid(
+    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], receiver: WebhookReceiver
+) -> None:
     """Order o1 is paid, and its webhook has come."""
     await control.take_payment("o1", 5000, "USD", metadata={"order_id": "o1"})
     await control.webhooks_quiet()
@@ -62,14 +67,20 @@ async def test_refund_event_has_envelope_of_intake(
     (event,) = await receiver.has(1)
     assert event["content"] == {"type": "refund_details", "object": shown}
     read = REFUND_EVENT.validate_python(event)
-    assert (read.content.object.refund_id, read.content.object.status, read.content.object.named_order) == (
+    assert (
+        read.content.object.refund_id,
+        read.content.object.status,
+        read.content.object.named_order,
+    ) == (
         "r1",
         "succeeded",
         "o1",
     )
 
 
-async def test_signature_covers_exact_bytes(control: HyperswitchControl, refunded: None, receiver: WebhookReceiver) -> None:
+async def test_signature_covers_exact_bytes(
+    control: HyperswitchControl, refunded: None, receiver: WebhookReceiver
+) -> None:
     await control.settle_refund("r1", "succeeded")
     await receiver.has(1)
     (heard,) = receiver.received
@@ -85,7 +96,10 @@ def test_retries_are_sixteen_over_a_day() -> None:
 
 
 async def test_retries_send_same_bytes_then_stop(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl,
+    hook: Callable[..., Awaitable[Json]],
+    refunded: None,
+    receiver: WebhookReceiver,
 ) -> None:
     await hook(knobs={"retry_factor": 1e-7})
     receiver.answers = [500] * 99
@@ -93,12 +107,19 @@ async def test_retries_send_same_bytes_then_stop(
     await control.webhooks_quiet()
     assert len(receiver.received) == 17
     assert len(set(receiver.received)) == 1
-    outcomes = [delivery["outcome"] for delivery in await control.deliveries() if delivery["type"] == "refund_succeeded"]
+    outcomes = [
+        delivery["outcome"]
+        for delivery in await control.deliveries()
+        if delivery["type"] == "refund_succeeded"
+    ]
     assert outcomes == ["failed"] * 16 + ["given_up"]
 
 
 async def test_delivery_stops_after_2xx(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl,
+    hook: Callable[..., Awaitable[Json]],
+    refunded: None,
+    receiver: WebhookReceiver,
 ) -> None:
     await hook(knobs={"retry_factor": 1e-7})
     receiver.answers = [500, 302, 204]
@@ -108,7 +129,10 @@ async def test_delivery_stops_after_2xx(
 
 
 async def test_silent_receiver_has_five_seconds(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl,
+    hook: Callable[..., Awaitable[Json]],
+    refunded: None,
+    receiver: WebhookReceiver,
 ) -> None:
     assert (await hook())["knobs"]["timeout"] == 5
     await hook(knobs={"timeout": 0.05, "retry_factor": 1e-7})
@@ -119,7 +143,10 @@ async def test_silent_receiver_has_five_seconds(
 
 
 async def test_rotated_key_signs_only_new_events(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl,
+    hook: Callable[..., Awaitable[Json]],
+    refunded: None,
+    receiver: WebhookReceiver,
 ) -> None:
     receiver.answers = [500]
     await control.settle_refund("r1", "succeeded")
@@ -127,21 +154,27 @@ async def test_rotated_key_signs_only_new_events(
     await hook(secret="the_new_key", knobs={"retry_factor": 1e-7})
     await control.settle_refund("r1", "failed")
     await receiver.has(2)
-    await control.flush_webhooks()  # the retry waits a minute otherwise: it was queued before the factor changed
+    await (
+        control.flush_webhooks()
+    )  # the retry waits a minute otherwise: it was queued before the factor changed
     await receiver.has(3)
     by_type = {heard.event["event_type"]: heard for heard in receiver.received}
     verify(by_type["refund_succeeded"].body, by_type["refund_succeeded"].signature, [SECRET])
     verify(by_type["refund_failed"].body, by_type["refund_failed"].signature, ["the_new_key"])
 
 
-async def test_object_state_is_announced_once(control: HyperswitchControl, refunded: None, receiver: WebhookReceiver) -> None:
+async def test_object_state_is_announced_once(
+    control: HyperswitchControl, refunded: None, receiver: WebhookReceiver
+) -> None:
     for status in ("succeeded", "failed", "succeeded", "review", "failed"):
         await control.settle_refund("r1", status)
     await control.webhooks_quiet()
     assert sorted(receiver.types) == ["refund_failed", "refund_review", "refund_succeeded"]
 
 
-async def test_pending_state_is_not_announced(control: HyperswitchControl, refunded: None, receiver: WebhookReceiver) -> None:
+async def test_pending_state_is_not_announced(
+    control: HyperswitchControl, refunded: None, receiver: WebhookReceiver
+) -> None:
     await control.settle_refund("r1", "pending")
     await control.webhooks_quiet()
     assert receiver.received == []
@@ -179,7 +212,10 @@ async def test_lost_webhook_is_found_only_by_look_up(
 
 
 async def test_lost_webhook_can_be_sent_later(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl,
+    hook: Callable[..., Awaitable[Json]],
+    refunded: None,
+    receiver: WebhookReceiver,
 ) -> None:
     await hook(knobs={"drop": ["refund_*"]})
     await control.settle_refund("r1", "succeeded")
@@ -188,13 +224,17 @@ async def test_lost_webhook_can_be_sent_later(
     verify(receiver.received[0].body, receiver.received[0].signature, [SECRET])
 
 
-async def test_refund_can_succeed_without_webhook(api: httpx.AsyncClient, control: HyperswitchControl, refunded: None) -> None:
+async def test_refund_can_succeed_without_webhook(
+    api: httpx.AsyncClient, control: HyperswitchControl, refunded: None
+) -> None:
     await control.settle_refund("r1", "succeeded", announce=False)
     assert (await api.get("/refunds/r1")).json()["status"] == "succeeded"
     assert [event["event_type"] for event in await control.events()] == ["payment_succeeded"]
 
 
-async def test_refund_can_fail_after_success(control: HyperswitchControl, refunded: None, receiver: WebhookReceiver) -> None:
+async def test_refund_can_fail_after_success(
+    control: HyperswitchControl, refunded: None, receiver: WebhookReceiver
+) -> None:
     await control.settle_refund("r1", "succeeded")
     await receiver.has(1)
     await control.settle_refund("r1", "failed", error_code="bank", error_message="The bank refused")
@@ -226,13 +266,19 @@ async def test_unknown_event_type_is_signed(
 ) -> None:
     await control.announce("refund_reconsidered", "refund_details", {"refund_id": "r1"}, "r1")
     (event,) = await receiver.has(1)
-    assert (event["event_type"], event["content"]["object"]) == ("refund_reconsidered", {"refund_id": "r1"})
+    assert (event["event_type"], event["content"]["object"]) == (
+        "refund_reconsidered",
+        {"refund_id": "r1"},
+    )
     verify(receiver.received[0].body, receiver.received[0].signature, [SECRET])
     assert await control.announce("refund_reconsidered", "refund_details", {}, "r1") is None
 
 
 async def test_members_of_later_version_are_ignored_by_intake(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl,
+    hook: Callable[..., Awaitable[Json]],
+    refunded: None,
+    receiver: WebhookReceiver,
 ) -> None:
     await hook(knobs={"extra_fields": True})
     await control.settle_refund("r1", "succeeded")
@@ -242,7 +288,10 @@ async def test_members_of_later_version_are_ignored_by_intake(
 
 
 async def test_signature_can_be_missing_or_foreign(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl,
+    hook: Callable[..., Awaitable[Json]],
+    refunded: None,
+    receiver: WebhookReceiver,
 ) -> None:
     await hook(knobs={"unsigned": 1})
     await control.settle_refund("r1", "review")
@@ -259,7 +308,10 @@ async def test_signature_can_be_missing_or_foreign(
 
 
 async def test_event_without_key_is_unsigned(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl,
+    hook: Callable[..., Awaitable[Json]],
+    refunded: None,
+    receiver: WebhookReceiver,
 ) -> None:
     await hook(secret=None)
     await control.settle_refund("r1", "succeeded")
@@ -268,7 +320,10 @@ async def test_event_without_key_is_unsigned(
 
 
 async def test_event_can_be_sent_twice(
-    control: HyperswitchControl, hook: Callable[..., Awaitable[Json]], refunded: None, receiver: WebhookReceiver
+    control: HyperswitchControl,
+    hook: Callable[..., Awaitable[Json]],
+    refunded: None,
+    receiver: WebhookReceiver,
 ) -> None:
     await hook(knobs={"duplicates": 1})
     await control.settle_refund("r1", "succeeded")
@@ -288,5 +343,8 @@ async def test_dispute_is_announced_from_opening_to_end(
     *_, last = await receiver.has(3)
     assert receiver.types == ["dispute_opened", "dispute_challenged", f"dispute_{end}"]
     assert last["content"]["type"] == "dispute_details"
-    assert (last["content"]["object"]["payment_id"], last["content"]["object"]["amount"]) == ("o1", "2000")
+    assert (last["content"]["object"]["payment_id"], last["content"]["object"]["amount"]) == (
+        "o1",
+        "2000",
+    )
     assert last["content"]["object"]["dispute_status"] == f"dispute_{end}"

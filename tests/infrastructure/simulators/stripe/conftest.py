@@ -1,4 +1,5 @@
-"""A fresh simulator for each test, and two ways to call it: bare HTTP (`api`) and the real Stripe SDK (`sdk`)."""
+"""A fresh simulator for each test, and two ways to call it: bare HTTP (`api`) and the real Stripe
+SDK (`sdk`)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,19 +9,32 @@ import httpx
 import pytest
 import stripe
 
-from infrastructure.simulators.stripe import RunningSimulator, SimulatorConfig, SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import (
+    RunningSimulator,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from tests.support.json_types import Json
 
 NINE_O_CLOCK = 1_800_000_000.0
 
 
 class StripeCaller:
-    """Bare HTTP in Stripe's manner: form bodies, a bearer key, an Idempotency-Key when one is given."""
+    """Bare HTTP in Stripe's manner: form bodies, a bearer key, an Idempotency-Key when one is
+    given."""
 
     def __init__(self, url: str, api_key: str = "sk_test_1") -> None:
-        self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {api_key}"}, timeout=10, trust_env=False)
+        self.http = httpx.AsyncClient(
+            base_url=url,
+            headers={"Authorization": f"Bearer {api_key}"},
+            timeout=10,
+            trust_env=False,
+        )
 
-    async def post(self, path: str, fields: Json | None = None, key: str | None = None, /, **headers: str) -> httpx.Response:
+    async def post(
+        self, path: str, fields: Json | None = None, key: str | None = None, /, **headers: str
+    ) -> httpx.Response:
         if key is not None:
             headers["Idempotency-Key"] = key
         return await self.http.post(path, data=fields or {}, headers=headers)
@@ -60,7 +74,9 @@ def config() -> SimulatorConfig:
 
 
 @pytest.fixture
-async def running(config: SimulatorConfig) -> AsyncIterator[tuple[RunningSimulator, SimulatorControl]]:
+async def running(
+    config: SimulatorConfig,
+) -> AsyncIterator[tuple[RunningSimulator, SimulatorControl]]:
     async with running_simulator(config) as both:
         yield both
 
@@ -71,7 +87,9 @@ def simulator(running: tuple[RunningSimulator, SimulatorControl]) -> RunningSimu
 
 
 @pytest.fixture
-async def control(running: tuple[RunningSimulator, SimulatorControl]) -> AsyncIterator[SimulatorControl]:
+async def control(
+    running: tuple[RunningSimulator, SimulatorControl],
+) -> AsyncIterator[SimulatorControl]:
     """After each test the simulator's own books must be sound."""
     yield running[1]
     assert await running[1].violations() == []
@@ -101,13 +119,19 @@ async def sdk(
 ) -> AsyncIterator[stripe.StripeClient]:
     monkeypatch.setattr(stripe, "enable_telemetry", False)
     transport = stripe.AIOHTTPClient(timeout=1)
-    yield stripe.StripeClient("sk_test_1", base_addresses={"api": simulator.url}, http_client=transport, max_network_retries=0)
+    yield stripe.StripeClient(
+        "sk_test_1",
+        base_addresses={"api": simulator.url},
+        http_client=transport,
+        max_network_retries=0,
+    )
     await transport.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
 
 
 @pytest.fixture
 def eventually() -> WaitFor:
-    """Ask again until the answer is true, for ten seconds at most: for states without a long poll."""
+    """Ask again until the answer is true, for ten seconds at most: for states without a long
+    poll."""
 
     async def wait_for(asked: Callable[[], Awaitable[object]]) -> None:
         async with asyncio.timeout(10):

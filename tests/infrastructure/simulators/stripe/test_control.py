@@ -22,7 +22,10 @@ from tests.infrastructure.simulators.stripe.conftest import OpenCaller, StripeCa
 async def test_same_seed_and_calls_give_same_answers(api_at: OpenCaller) -> None:
     stories = []
     for _ in range(2):
-        async with running_simulator(SimulatorConfig(seed=7, virtual_start=1.8e9)) as (simulator, control):
+        async with running_simulator(SimulatorConfig(seed=7, virtual_start=1.8e9)) as (
+            simulator,
+            control,
+        ):
             api = api_at(simulator.url)
             transfer = await api.made(**{"metadata[a]": "b"})
             await api.reverse(transfer["id"], 400)
@@ -31,7 +34,9 @@ async def test_same_seed_and_calls_give_same_answers(api_at: OpenCaller) -> None
     assert stories[0][0]["transfers"][0]["id"] == "tr_1Q7sim00000001"
 
 
-async def test_snapshot_restores_objects_and_keys(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_snapshot_restores_objects_and_keys(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await api.transfer(key="k1")
     await control.snapshot("one")
     before = await control.ledger()
@@ -55,14 +60,19 @@ async def test_reset_restarts_ids(api: StripeCaller, control: SimulatorControl) 
     assert await control.requests("transfers.create") == (await control.requests())
 
 
-async def test_log_shows_calls_in_order_with_outcome(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_log_shows_calls_in_order_with_outcome(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await api.transfer(key="k1")
     await api.transfer(key="k1")
     await api.transfer(key="k2", amount=0)
     await control.fault("reset_after_commit", key="k3")
     with pytest.raises(httpx.TransportError):
         await api.transfer(key="k3")
-    shown = [(call["key"], call["status"], call["outcome"], call["replayed"]) for call in await control.requests()]
+    shown = [
+        (call["key"], call["status"], call["outcome"], call["replayed"])
+        for call in await control.requests()
+    ]
     assert shown == [
         ("k1", 200, "answered", False),
         ("k1", 200, "answered", True),
@@ -73,13 +83,17 @@ async def test_log_shows_calls_in_order_with_outcome(api: StripeCaller, control:
     assert await control.requests("reversals.*") == []
 
 
-async def test_external_transfer_has_no_ledger_metadata(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_external_transfer_has_no_ledger_metadata(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     made = await control.external_transfer("acct_seller", 700, "usd")
     assert (made["amount"], made["metadata"], made["transfer_group"]) == (700, {}, None)
     assert (await api.get(f"/v1/transfers/{made['id']}")).json() == made
 
 
-async def test_external_reversal_obeys_same_rules(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_external_reversal_obeys_same_rules(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     transfer = await api.made()
     with pytest.raises(ControlRefused, match="greater than unreversed amount"):
         await control.external_reversal(transfer["id"], 2001)
@@ -113,7 +127,9 @@ async def test_invalid_control_call_is_refused_and_changes_nothing(
     assert await control.ledger() == before
 
 
-async def test_web_page_cannot_control_simulator(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_web_page_cannot_control_simulator(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     answer = await api.http.post("/_sim/reset", headers={"Origin": "http://evil.example"})
     assert answer.status_code == 400
 
@@ -140,25 +156,39 @@ async def test_simulator_runs_without_socket() -> None:
     transport = httpx.ASGITransport(create_simulator())
     async with httpx.AsyncClient(transport=transport, base_url="http://stripe") as http:
         answer = await http.get("/v1/transfers", headers={"Authorization": "Bearer sk_1"})
-        assert answer.json() == {"object": "list", "data": [], "has_more": False, "url": "/v1/transfers"}
+        assert answer.json() == {
+            "object": "list",
+            "data": [],
+            "has_more": False,
+            "url": "/v1/transfers",
+        }
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_random_concurrent_calls_conserve_money(api: StripeCaller, control: SimulatorControl, seed: int) -> None:
-    """Random calls, repeats and faults on a few transfers; the books must agree with the answers afterwards."""
+async def test_random_concurrent_calls_conserve_money(
+    api: StripeCaller, control: SimulatorControl, seed: int
+) -> None:
+    """Random calls, repeats and faults on a few transfers; the books must agree with the answers
+    afterwards."""
     chance = random.Random(seed)
     await control.fault("latency", between=[0, 5], seed=seed)
     await control.fault("reset_after_commit", probability=0.1, seed=seed)
     await control.fault("reset_before_commit", probability=0.1, seed=seed + 1)
     await control.fault("stored_500_then_created", probability=0.05, seed=seed + 2)
-    transfers = [(await control.external_transfer(f"acct_{n}", 1000, "usd"))["id"] for n in range(3)]
+    transfers = [
+        (await control.external_transfer(f"acct_{n}", 1000, "usd"))["id"] for n in range(3)
+    ]
     heard: dict[str, str] = {}
 
     async def act(number: int) -> None:
         key, target, amount = f"k{number}", chance.choice(transfers), chance.randint(1, 400)
         for _ in range(3):
             try:
-                answer = await (api.reverse(target, amount, key=key) if number % 4 else api.transfer(key=key, amount=amount))
+                answer = await (
+                    api.reverse(target, amount, key=key)
+                    if number % 4
+                    else api.transfer(key=key, amount=amount)
+                )
             except httpx.TransportError:
                 continue
             if answer.status_code == 200:

@@ -1,4 +1,5 @@
-"""Wordings of Stripe's errors that are only reported or guessed: each variant reaches the SDK as Stripe's would."""
+"""Wordings of Stripe's errors that are only reported or guessed: each variant reaches the SDK as
+Stripe's would."""
 
 from typing import NamedTuple, cast
 
@@ -19,28 +20,78 @@ class Variant(NamedTuple):
     code: str | None
 
 
-LACKS, PLATFORM, SELLER = "destination_lacks_capability", "platform_balance_too_low", "seller_balance_too_low"
+LACKS, PLATFORM, SELLER = (
+    "destination_lacks_capability",
+    "platform_balance_too_low",
+    "seller_balance_too_low",
+)
 REVERSED, ABOVE, SPENT = "already_fully_reversed", "reversal_above_rest", "source_overspent"
 VARIANTS = [
     Variant(LACKS, {}, stripe.InvalidRequestError, "insufficient_capabilities_for_transfer"),
     Variant(LACKS, {"status": 403, "code": None}, stripe.PermissionError, None),
     Variant(PLATFORM, {}, stripe.InvalidRequestError, "balance_insufficient"),
-    Variant(PLATFORM, {"message": "Your card balance is too low.", "code": None}, stripe.InvalidRequestError, None),
+    Variant(
+        PLATFORM,
+        {"message": "Your card balance is too low.", "code": None},
+        stripe.InvalidRequestError,
+        None,
+    ),
     Variant(SELLER, {}, stripe.InvalidRequestError, None),
-    Variant(SELLER, {"code": "balance_insufficient"}, stripe.InvalidRequestError, "balance_insufficient"),
-    Variant(SELLER, {"code": "insufficient_funds", "status": 402}, stripe.CardError, "insufficient_funds"),
+    Variant(
+        SELLER, {"code": "balance_insufficient"}, stripe.InvalidRequestError, "balance_insufficient"
+    ),
+    Variant(
+        SELLER,
+        {"code": "insufficient_funds", "status": 402},
+        stripe.CardError,
+        "insufficient_funds",
+    ),
     Variant(REVERSED, {}, stripe.InvalidRequestError, None),
-    Variant(REVERSED, {"code": "charge_already_refunded"}, stripe.InvalidRequestError, "charge_already_refunded"),
+    Variant(
+        REVERSED,
+        {"code": "charge_already_refunded"},
+        stripe.InvalidRequestError,
+        "charge_already_refunded",
+    ),
     Variant(ABOVE, {}, stripe.InvalidRequestError, None),
-    Variant(ABOVE, {"code": "amount_too_large", "param": None}, stripe.InvalidRequestError, "amount_too_large"),
+    Variant(
+        ABOVE,
+        {"code": "amount_too_large", "param": None},
+        stripe.InvalidRequestError,
+        "amount_too_large",
+    ),
     Variant(ABOVE, {"status": 404, "message": "No."}, stripe.InvalidRequestError, None),
-    Variant("source_currency_differs", {"code": "parameter_invalid"}, stripe.InvalidRequestError, "parameter_invalid"),
+    Variant(
+        "source_currency_differs",
+        {"code": "parameter_invalid"},
+        stripe.InvalidRequestError,
+        "parameter_invalid",
+    ),
     Variant(SPENT, {}, stripe.InvalidRequestError, None),
-    Variant(SPENT, {"code": "balance_insufficient"}, stripe.InvalidRequestError, "balance_insufficient"),
-    Variant("no_such_destination", {"param": "transfer_data[destination]"}, stripe.InvalidRequestError, "resource_missing"),
-    Variant("no_such_transfer", {"param": "transfer", "status": 400}, stripe.InvalidRequestError, "resource_missing"),
-    Variant("parameter_missing", {"message": "Where to?"}, stripe.InvalidRequestError, "parameter_missing"),
-    Variant("invalid_api_key", {"code": "platform_api_key_expired"}, stripe.AuthenticationError, None),
+    Variant(
+        SPENT, {"code": "balance_insufficient"}, stripe.InvalidRequestError, "balance_insufficient"
+    ),
+    Variant(
+        "no_such_destination",
+        {"param": "transfer_data[destination]"},
+        stripe.InvalidRequestError,
+        "resource_missing",
+    ),
+    Variant(
+        "no_such_transfer",
+        {"param": "transfer", "status": 400},
+        stripe.InvalidRequestError,
+        "resource_missing",
+    ),
+    Variant(
+        "parameter_missing",
+        {"message": "Where to?"},
+        stripe.InvalidRequestError,
+        "parameter_missing",
+    ),
+    Variant(
+        "invalid_api_key", {"code": "platform_api_key_expired"}, stripe.AuthenticationError, None
+    ),
     Variant("key_in_use", {"type": "idempotency_error"}, stripe.APIError, None),
     Variant("key_reused", {"code": "idempotency_mismatch"}, stripe.IdempotencyError, None),
     Variant("rate_limited", {"message": "Slower.", "status": 400}, stripe.RateLimitError, None),
@@ -56,11 +107,15 @@ class ErrorTriggers:
 
     async def transfer(self, key: str = "refused", **changes: object) -> stripe.Transfer:
         body = {name: value for name, value in {**BODY, **changes}.items() if value is not None}
-        return await self.sdk.v1.transfers.create_async(cast(TransferCreateParams, body), {"idempotency_key": key})
+        return await self.sdk.v1.transfers.create_async(
+            cast(TransferCreateParams, body), {"idempotency_key": key}
+        )
 
     async def reverse(self, amount: int, transfer_id: str | None = None) -> object:
         id_ = transfer_id or (await self.transfer("made")).id
-        return await self.sdk.v1.transfers.reversals.create_async(id_, {"amount": amount}, {"idempotency_key": f"r{amount}"})
+        return await self.sdk.v1.transfers.reversals.create_async(
+            id_, {"amount": amount}, {"idempotency_key": f"r{amount}"}
+        )
 
     async def destination_lacks_capability(self) -> None:
         await self.control.change_account("acct_seller", transfers_capability="inactive")
@@ -119,7 +174,9 @@ class ErrorTriggers:
         await self.transfer()
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.error} {variant.changes}")
+@pytest.mark.parametrize(
+    "variant", VARIANTS, ids=lambda variant: f"{variant.error} {variant.changes}"
+)
 async def test_error_variant_is_raised_as_sdk_reads_it(
     sdk: stripe.StripeClient, control: SimulatorControl, variant: Variant
 ) -> None:
@@ -134,11 +191,16 @@ async def test_error_variant_is_raised_as_sdk_reads_it(
     assert (shown.get("code"), shown["type"]) == (shape["code"], shape["type"])
 
 
-CATALOGUE_AS_DATA = {name: {"status": shape.status, "code": shape.code, "type": shape.type} for name, shape in CATALOGUE.items()}
+CATALOGUE_AS_DATA = {
+    name: {"status": shape.status, "code": shape.code, "type": shape.type}
+    for name, shape in CATALOGUE.items()
+}
 
 
 @pytest.mark.parametrize("value", ["true", ""])
-async def test_should_retry_header_can_be_switched(api: StripeCaller, control: SimulatorControl, value: str) -> None:
+async def test_should_retry_header_can_be_switched(
+    api: StripeCaller, control: SimulatorControl, value: str
+) -> None:
     """The header was never seen on a transfer's `balance_insufficient`; it may be missing there."""
     await control.drain("usd")
     assert (await api.transfer()).headers["stripe-should-retry"] == "false"
@@ -147,4 +209,6 @@ async def test_should_retry_header_can_be_switched(api: StripeCaller, control: S
 
 
 def test_catalogue_entries_all_have_evidence() -> None:
-    assert [name for name, shape in CATALOGUE.items() if not set(shape.evidence) & set("WDSKPG")] == []
+    assert [
+        name for name, shape in CATALOGUE.items() if not set(shape.evidence) & set("WDSKPG")
+    ] == []

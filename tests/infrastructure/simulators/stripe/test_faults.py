@@ -15,7 +15,12 @@ from infrastructure.simulators.stripe import (
     SimulatorControl,
     running_simulator,
 )
-from tests.infrastructure.simulators.stripe.conftest import ErrorOf, OpenCaller, StripeCaller, WaitFor
+from tests.infrastructure.simulators.stripe.conftest import (
+    ErrorOf,
+    OpenCaller,
+    StripeCaller,
+    WaitFor,
+)
 from tests.support.json_types import Json
 
 CONNECTION_LOST = (httpx.RemoteProtocolError, httpx.ReadError)
@@ -35,7 +40,9 @@ async def count(control: SimulatorControl) -> int:
 
 
 @pytest.mark.parametrize(("kind", "made"), KINDS_OF_LOSS.items(), ids=KINDS_OF_LOSS)
-async def test_lost_answer_is_settled_by_same_key(api: StripeCaller, control: SimulatorControl, kind: str, made: int) -> None:
+async def test_lost_answer_is_settled_by_same_key(
+    api: StripeCaller, control: SimulatorControl, kind: str, made: int
+) -> None:
     settings: Json = {"seconds": 0.01} if kind.startswith("timeout") else {}
     await control.fault(kind, "transfers.create", times=1, **settings)
     with pytest.raises(CONNECTION_LOST):
@@ -46,7 +53,9 @@ async def test_lost_answer_is_settled_by_same_key(api: StripeCaller, control: Si
     assert await count(control) == 1
 
 
-async def test_reset_fault_is_a_tcp_reset(simulator: RunningSimulator, control: SimulatorControl) -> None:
+async def test_reset_fault_is_a_tcp_reset(
+    simulator: RunningSimulator, control: SimulatorControl
+) -> None:
     await control.fault("reset_before_commit")
     reader, writer = await asyncio.open_connection("127.0.0.1", simulator.port)
     writer.write(b"GET /v1/balance HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk_1\r\n\r\n")
@@ -70,7 +79,9 @@ async def test_replayed_answer_can_be_lost(api: StripeCaller, control: Simulator
     assert (await api.transfer(key="k1")).headers["idempotent-replayed"] == "true"
 
 
-async def test_truncated_json_arrives_as_complete_answer(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_truncated_json_arrives_as_complete_answer(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.fault("truncate_body", times=1)
     answer = await api.transfer(key="k1")
     assert answer.status_code == 200
@@ -97,7 +108,12 @@ STATUSES = {
 
 @pytest.mark.parametrize(("settings", "code", "retry", "reason"), STATUSES.values(), ids=STATUSES)
 async def test_injected_status_is_not_stored_under_key(
-    api: StripeCaller, control: SimulatorControl, settings: Json, code: str | None, retry: str | None, reason: str | None
+    api: StripeCaller,
+    control: SimulatorControl,
+    settings: Json,
+    code: str | None,
+    retry: str | None,
+    reason: str | None,
 ) -> None:
     await control.fault("status", "transfers.create", times=1, **settings)
     answer = await api.transfer(key="k1")
@@ -116,18 +132,32 @@ async def test_bad_gateway_answers_html(api: StripeCaller, control: SimulatorCon
     assert b"<html>" in answer.content
 
 
-async def test_injected_error_repeats_only_if_stored(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
-    await control.fault("error", key="kept", times=1, status=402, code="card_declined", param="amount", message="No.")
+async def test_injected_error_repeats_only_if_stored(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
+    await control.fault(
+        "error",
+        key="kept",
+        times=1,
+        status=402,
+        code="card_declined",
+        param="amount",
+        message="No.",
+    )
     await control.fault("error", key="lost", times=1, code="account_invalid", stored=False)
     kept = [await api.transfer(key="kept") for _ in range(2)]
-    assert {refused(answer) for answer in kept} == {(402, "invalid_request_error", "card_declined", "amount")}
+    assert {refused(answer) for answer in kept} == {
+        (402, "invalid_request_error", "card_declined", "amount")
+    }
     assert kept[1].headers["idempotent-replayed"] == "true"
     lost = [await api.transfer(key="lost") for _ in range(2)]
     assert [answer.status_code for answer in lost] == [400, 200]
     assert "stripe-should-retry" not in lost[0].headers
 
 
-async def test_stored_500_may_hide_made_transfer(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_stored_500_may_hide_made_transfer(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.fault("stored_500_then_created", "transfers.create", times=1)
     answers = [await api.transfer(key="k1") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [500, 500]
@@ -137,7 +167,9 @@ async def test_stored_500_may_hide_made_transfer(api: StripeCaller, control: Sim
     assert events[0]["request"]["idempotency_key"] == "k1"
 
 
-async def test_transfer_of_500_may_appear_later(api: StripeCaller, control: SimulatorControl, eventually: WaitFor) -> None:
+async def test_transfer_of_500_may_appear_later(
+    api: StripeCaller, control: SimulatorControl, eventually: WaitFor
+) -> None:
     await control.fault("stored_500_then_created", "transfers.create", times=1, seconds=0.05)
     assert (await api.transfer(key="k1")).status_code == 500
     assert await count(control) == 0
@@ -145,14 +177,18 @@ async def test_transfer_of_500_may_appear_later(api: StripeCaller, control: Simu
     assert (await api.transfer(key="k1")).status_code == 500
 
 
-async def test_stored_500_may_have_made_nothing(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_stored_500_may_have_made_nothing(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.fault("stored_500_not_created", "transfers.create", times=1)
     assert [(await api.transfer(key="k1")).status_code for _ in range(2)] == [500, 500]
     assert await count(control) == 0
     assert (await api.transfer(key="k2")).status_code == 200
 
 
-async def test_ignored_or_forgotten_keys_pay_twice(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_ignored_or_forgotten_keys_pay_twice(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     for kind in ("duplicate_ignoring_key", "drop_key"):
         before = await count(control)
         await api.transfer(key=kind)
@@ -161,7 +197,9 @@ async def test_ignored_or_forgotten_keys_pay_twice(api: StripeCaller, control: S
         assert await count(control) == before + 2
 
 
-async def test_latency_is_slept_fixed_or_as_recorded(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_latency_is_slept_fixed_or_as_recorded(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.fault("latency", "transfers.retrieve", ms=60)
     await control.fault("latency", "transfers.create", recorded=True, scale=0.1)
     began = time.monotonic()
@@ -172,7 +210,7 @@ async def test_latency_is_slept_fixed_or_as_recorded(api: StripeCaller, control:
     assert time.monotonic() - began >= 0.06
 
 
-# --- matching ---------------------------------------------------------------------------------------------------------
+# --- matching -------------------------------------------------------------------------------------
 
 
 async def statuses(api: StripeCaller, keys: Iterable[str]) -> list[int]:
@@ -201,7 +239,9 @@ async def test_fault_filters_select_calls(api: StripeCaller, control: SimulatorC
     assert (await api.reverse(second["id"])).status_code == 502
 
 
-async def test_probability_with_seed_is_repeatable(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_probability_with_seed_is_repeatable(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     found = []
     for _ in range(2):
         await control.reset()
@@ -211,14 +251,18 @@ async def test_probability_with_seed_is_repeatable(api: StripeCaller, control: S
     assert set(found[0]) == {200, 500}
 
 
-async def test_fault_with_unreached_point_waits_for_next_call(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_fault_with_unreached_point_waits_for_next_call(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.fault("reset_before_commit", "transfers.create", times=1)
     assert (await api.transfer(amount=0)).status_code == 400
     with pytest.raises(CONNECTION_LOST):
         await api.transfer()
 
 
-async def test_faults_are_listed_with_hits_and_cleared(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_faults_are_listed_with_hits_and_cleared(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     first = await control.fault("status", times=1, status=500)
     await control.fault("latency", ms=0)
     await api.transfer()
@@ -231,7 +275,12 @@ async def test_faults_are_listed_with_hits_and_cleared(api: StripeCaller, contro
 
 
 async def test_senseless_fault_is_refused_with_reason(control: SimulatorControl) -> None:
-    for settings in ({"kind": "meteor"}, {"kind": "status"}, {"kind": "latency", "ms": -1}, {"kind": "hold", "at": 1}):
+    for settings in (
+        {"kind": "meteor"},
+        {"kind": "status"},
+        {"kind": "latency", "ms": -1},
+        {"kind": "hold", "at": 1},
+    ):
         with pytest.raises(ControlRefused):
             await control.fault(**settings)
 
@@ -243,21 +292,29 @@ def nothing_is_held(control: SimulatorControl) -> Callable[[], Awaitable[bool]]:
     return holds
 
 
-# --- holding ----------------------------------------------------------------------------------------------------------
+# --- holding --------------------------------------------------------------------------------------
 
 
-async def test_hold_before_commit_is_signalled(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_hold_before_commit_is_signalled(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.hold("transfers.create", "before_commit")
     call = asyncio.create_task(api.transfer(key="k1"))
     (held,) = await control.wait_until_held("transfers.create")
-    assert (held["operation"], held["point"], held["key"]) == ("transfers.create", "before_commit", "k1")
+    assert (held["operation"], held["point"], held["key"]) == (
+        "transfers.create",
+        "before_commit",
+        "k1",
+    )
     assert await count(control) == 0
     assert await control.release("transfers.create") == 1
     assert (await call).status_code == 200
     assert await count(control) == 1
 
 
-async def test_hold_after_commit_is_signalled(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
+async def test_hold_after_commit_is_signalled(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
     await control.hold("transfers.create", "after_commit")
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held("transfers.create")
@@ -267,7 +324,9 @@ async def test_hold_after_commit_is_signalled(api: StripeCaller, control: Simula
     assert (await call).status_code == 200
 
 
-async def test_reversal_held_after_commit_blocks_no_other(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_reversal_held_after_commit_blocks_no_other(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     transfer = await api.made()
     await control.hold("reversals.create", "after_commit")
     call = asyncio.create_task(api.reverse(transfer["id"], 5))
@@ -315,7 +374,9 @@ async def test_patient_hold_keeps_key_in_use_after_client_death(
     assert (await api.transfer(key="k1")).headers["idempotent-replayed"] == "true"
 
 
-async def test_timeout_ends_when_client_gives_up(api: StripeCaller, control: SimulatorControl, eventually: WaitFor) -> None:
+async def test_timeout_ends_when_client_gives_up(
+    api: StripeCaller, control: SimulatorControl, eventually: WaitFor
+) -> None:
     await control.fault("timeout_before_commit", "transfers.create", times=1)
     with pytest.raises(httpx.ReadTimeout):
         await api.http.post(
@@ -344,7 +405,9 @@ async def test_call_of_gone_client_and_reset_world_ends_silently(
     assert caplog.records == []
 
 
-async def test_silent_call_can_be_released_without_answer(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_silent_call_can_be_released_without_answer(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.fault("timeout_after_commit", "transfers.create", times=1)
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held()
@@ -359,7 +422,9 @@ async def test_wait_for_hits_times_out_with_the_count(control: SimulatorControl)
         await control.wait_until_held(timeout=0.02)
 
 
-async def test_reset_drops_held_calls_without_effect(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_reset_drops_held_calls_without_effect(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.hold("transfers.create")
     call = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held()
@@ -369,7 +434,9 @@ async def test_reset_drops_held_calls_without_effect(api: StripeCaller, control:
     assert await count(control) == 0
 
 
-async def test_stop_does_not_wait_for_held_calls(api_at: OpenCaller, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stop_does_not_wait_for_held_calls(
+    api_at: OpenCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http_server, "GRACE", 60.0)
     async with running_simulator() as (simulator, control):
         api = api_at(simulator.url)
@@ -384,11 +451,13 @@ async def test_stop_does_not_wait_for_held_calls(api_at: OpenCaller, monkeypatch
         assert isinstance(calls[0].exception(), CONNECTION_LOST)
 
 
-# --- Stripe's own limits ----------------------------------------------------------------------------------------------
+# --- Stripe's own limits --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("config", [SimulatorConfig(virtual_start=1.8e9, endpoint_rate=3)])
-async def test_endpoint_has_its_own_rate(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
+async def test_endpoint_has_its_own_rate(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
     answers = [await api.transfer(key=f"k{n}") for n in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert refused(answers[3])[1:3] == ("invalid_request_error", "rate_limit")
@@ -408,12 +477,17 @@ async def test_endpoints_share_global_rate(api: StripeCaller, control: Simulator
 
 
 @pytest.mark.parametrize("config", [SimulatorConfig(endpoint_concurrency=1)])
-async def test_excess_concurrent_calls_are_refused(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_excess_concurrent_calls_are_refused(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.hold("transfers.create")
     first = asyncio.create_task(api.transfer())
     await control.wait_until_held()
     answer = await api.transfer()
-    assert (answer.status_code, answer.headers["stripe-rate-limited-reason"]) == (429, "endpoint-concurrency")
+    assert (answer.status_code, answer.headers["stripe-rate-limited-reason"]) == (
+        429,
+        "endpoint-concurrency",
+    )
     await control.release()
     await first
     assert (await api.transfer()).status_code == 200

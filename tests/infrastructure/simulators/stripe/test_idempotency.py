@@ -14,24 +14,39 @@ async def count(control: SimulatorControl) -> int:
     return len((await control.ledger())["transfers"])
 
 
-async def test_same_key_and_body_repeat_the_answer(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_same_key_and_body_repeat_the_answer(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     first, second = await api.transfer(key="k1"), await api.transfer(key="k1")
     assert second.content == first.content
     assert second.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first.headers
-    assert second.headers["original-request"] == first.headers["request-id"] != second.headers["request-id"]
+    assert (
+        second.headers["original-request"]
+        == first.headers["request-id"]
+        != second.headers["request-id"]
+    )
     assert await count(control) == 1
 
 
-async def test_parameter_order_does_not_matter(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_parameter_order_does_not_matter(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await api.post("/v1/transfers", {"amount": 5, "currency": "usd", "destination": "acct_1"}, "k1")
-    again = await api.post("/v1/transfers", {"destination": "acct_1", "amount": 5, "currency": "usd"}, "k1")
+    again = await api.post(
+        "/v1/transfers", {"destination": "acct_1", "amount": 5, "currency": "usd"}, "k1"
+    )
     assert again.headers["idempotent-replayed"] == "true"
 
 
-async def test_key_reused_for_other_call_is_an_error(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
+async def test_key_reused_for_other_call_is_an_error(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
     transfer = (await api.transfer(key="k1")).json()
-    others = [await api.transfer(key="k1", amount=2001), await api.reverse(transfer["id"], 5, key="k1")]
+    others = [
+        await api.transfer(key="k1", amount=2001),
+        await api.reverse(transfer["id"], 5, key="k1"),
+    ]
     for answer in others:
         assert refused(answer) == (400, "idempotency_error", None, None)
         assert "Try using a key other than 'k1'" in answer.json()["error"]["message"]
@@ -44,7 +59,9 @@ async def test_call_without_key_is_made_twice(api: StripeCaller, control: Simula
     assert await count(control) == 2
 
 
-async def test_keys_expire_after_a_simulated_day(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_keys_expire_after_a_simulated_day(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await api.transfer(key="k1")
     await control.advance_clock(DAY - 1)
     assert (await api.transfer(key="k1")).headers["idempotent-replayed"] == "true"
@@ -58,12 +75,16 @@ async def test_keys_are_ignored_on_reads(api: StripeCaller, control: SimulatorCo
     assert not any("idempotency-key" in answer.headers for answer in answers)
 
 
-async def test_key_above_255_characters_is_refused(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_key_above_255_characters_is_refused(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     assert (await api.transfer(key="k" * 255)).status_code == 200
     assert (await api.transfer(key="k" * 256)).status_code == 400
 
 
-async def test_key_is_in_use_during_its_call(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
+async def test_key_is_in_use_during_its_call(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
     await control.hold("transfers.create")
     first = asyncio.create_task(api.transfer(key="k1"))
     await control.wait_until_held("transfers.create")
@@ -75,7 +96,9 @@ async def test_key_is_in_use_during_its_call(api: StripeCaller, control: Simulat
     assert (made.status_code, (await api.transfer(key="k1")).json()) == (200, made.json())
 
 
-async def test_concurrent_calls_with_one_key_execute_once(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_concurrent_calls_with_one_key_execute_once(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.fault("latency", "transfers.create", ms=50)
     answers = await asyncio.gather(*(api.transfer(key="k1") for _ in range(10)))
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 9

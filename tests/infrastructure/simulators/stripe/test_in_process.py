@@ -1,4 +1,5 @@
-"""The simulator called as a function, in a test's own virtual time: no sockets, and no real second passes."""
+"""The simulator called as a function, in a test's own virtual time: no sockets, and no real second
+passes."""
 
 import asyncio
 import json
@@ -24,7 +25,8 @@ BODY = {"amount": 2000, "currency": "usd", "destination": "acct_seller"}
 
 
 class JumpingSelector(selectors.DefaultSelector):
-    """Nothing to do for a while means that the while is over: sleeps cost nothing, and all are in order."""
+    """Nothing to do for a while means that the while is over: sleeps cost nothing, and all are in
+    order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,19 +64,27 @@ class InProcessSimulator:
         self.world: StripeWorld = app.state.world
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": "Bearer sk_test_1"}
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://stripe", headers=headers)
+        self.http = httpx.AsyncClient(
+            transport=transport, base_url="http://stripe", headers=headers
+        )
 
     async def transfer(self, key: str = "k1", **changes: object) -> httpx.Response:
-        return await self.http.post("/v1/transfers", data={**BODY, **changes}, headers={"Idempotency-Key": key})
+        return await self.http.post(
+            "/v1/transfers", data={**BODY, **changes}, headers={"Idempotency-Key": key}
+        )
 
     async def fault(self, kind: str, key: str = "*", **action: object) -> None:
         match = {"operation": "transfers.create", "key": key, "times": 1}
-        answer = await self.http.post("/_sim/faults", json={"match": match, "action": {"kind": kind, **action}})
+        answer = await self.http.post(
+            "/_sim/faults", json={"match": match, "action": {"kind": kind, **action}}
+        )
         assert answer.status_code == 200, answer.text
 
 
 @pytest.fixture
-def run_virtually(monkeypatch: pytest.MonkeyPatch) -> Callable[[Coroutine[object, object, None]], None]:
+def run_virtually(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Coroutine[object, object, None]], None]:
     """Run a coroutine in virtual time, where opening a socket fails."""
 
     def run(story: Coroutine[object, object, None]) -> None:
@@ -89,17 +99,23 @@ def run_virtually(monkeypatch: pytest.MonkeyPatch) -> Callable[[Coroutine[object
     return run
 
 
-def test_call_neither_sleeps_nor_opens_socket(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_call_neither_sleeps_nor_opens_socket(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     async def story() -> None:
         simulator = InProcessSimulator()
         made = (await simulator.transfer()).json()
-        reversal = (await simulator.http.post(f"/v1/transfers/{made['id']}/reversals", data={"amount": 5})).json()
+        reversal = (
+            await simulator.http.post(f"/v1/transfers/{made['id']}/reversals", data={"amount": 5})
+        ).json()
         assert (made["created"], reversal["created"], now()) == (int(START), int(START), START)
 
     run_virtually(story())
 
 
-def test_simulated_time_is_the_given_clock(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_simulated_time_is_the_given_clock(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     async def story() -> None:
         simulator = InProcessSimulator()
         first = (await simulator.transfer()).json()
@@ -113,7 +129,9 @@ def test_simulated_time_is_the_given_clock(run_virtually: Callable[[Coroutine[ob
     run_virtually(story())
 
 
-def test_recorded_latency_slows_only_executed_calls(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_recorded_latency_slows_only_executed_calls(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     async def story() -> None:
         simulator = InProcessSimulator(latency="recorded")
         for fields in (Json(), Json(), Json(amount=0)):
@@ -125,7 +143,9 @@ def test_recorded_latency_slows_only_executed_calls(run_virtually: Callable[[Cor
     run_virtually(story())
 
 
-def test_same_seed_takes_same_time(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_same_seed_takes_same_time(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     durations = []
 
     async def story(seed: int) -> None:
@@ -160,7 +180,9 @@ def test_paced_fleet_is_never_limited_and_unpaced_mostly_is(
     run_virtually(story())
 
 
-def test_webhook_deliveries_use_given_function(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_webhook_deliveries_use_given_function(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     heard: list[tuple[int, bytes, str]] = []
 
     async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
@@ -170,14 +192,20 @@ def test_webhook_deliveries_use_given_function(run_virtually: Callable[[Coroutin
         return 500 if len(heard) == 2 else 200
 
     async def story() -> None:
-        endpoint = {"url": "app:/webhooks/stripe", "secrets": [SECRET], "knobs": {"delay": 5, "duplicates": 1}}
+        endpoint = {
+            "url": "app:/webhooks/stripe",
+            "secrets": [SECRET],
+            "knobs": {"delay": 5, "duplicates": 1},
+        }
         simulator = InProcessSimulator(deliver=deliver, webhook_endpoints=(endpoint,))
         await simulator.transfer()
         await simulator.world.webhooks.log.quiet()
         assert [at for at, _, _ in heard] == [5, 5, 65, 65]
         assert {json.loads(body)["id"] for _, body, _ in heard} == {"evt_1Qsim00000001"}
         for _, body, signature in heard:
-            assert stripe.WebhookSignature.verify_header(body.decode(), signature, SECRET, tolerance=None)
+            assert stripe.WebhookSignature.verify_header(
+                body.decode(), signature, SECRET, tolerance=None
+            )
         await simulator.world.close()
 
     run_virtually(story())
@@ -192,7 +220,10 @@ def test_webhook_answered_too_late_counts_as_undelivered(
 
     async def story() -> None:
         simulator = InProcessSimulator(
-            deliver=deliver, webhook_endpoints=({"url": "app:", "secrets": [SECRET], "knobs": {"retry_schedule": []}},)
+            deliver=deliver,
+            webhook_endpoints=(
+                {"url": "app:", "secrets": [SECRET], "knobs": {"retry_schedule": []}},
+            ),
         )
         await simulator.transfer()
         await simulator.world.webhooks.log.quiet()
@@ -202,7 +233,9 @@ def test_webhook_answered_too_late_counts_as_undelivered(
     run_virtually(story())
 
 
-def test_lost_answer_is_a_connection_error(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_lost_answer_is_a_connection_error(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     async def story() -> None:
         simulator = InProcessSimulator()
         for kind, made in (("reset_before_commit", 0), ("reset_after_commit", 1)):
@@ -214,7 +247,9 @@ def test_lost_answer_is_a_connection_error(run_virtually: Callable[[Coroutine[ob
     run_virtually(story())
 
 
-def test_caller_giving_up_does_not_undo_call(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_caller_giving_up_does_not_undo_call(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     async def story() -> None:
         simulator = InProcessSimulator(latency="recorded")
         call = asyncio.ensure_future(simulator.transfer())
@@ -227,7 +262,9 @@ def test_caller_giving_up_does_not_undo_call(run_virtually: Callable[[Coroutine[
     run_virtually(story())
 
 
-def test_object_of_500_is_made_and_announced_later(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_object_of_500_is_made_and_announced_later(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     heard: list[int] = []
 
     async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
@@ -235,7 +272,9 @@ def test_object_of_500_is_made_and_announced_later(run_virtually: Callable[[Coro
         return 200
 
     async def story() -> None:
-        simulator = InProcessSimulator(deliver=deliver, webhook_endpoints=({"url": "app:", "secrets": [SECRET]},))
+        simulator = InProcessSimulator(
+            deliver=deliver, webhook_endpoints=({"url": "app:", "secrets": [SECRET]},)
+        )
         await simulator.fault("stored_500_then_created", "late", seconds=3600)
         await simulator.fault("stored_500_then_created", "silent", announce_after=7200)
         for key in ("late", "silent"):
@@ -248,7 +287,9 @@ def test_object_of_500_is_made_and_announced_later(run_virtually: Callable[[Coro
     run_virtually(story())
 
 
-def test_advanced_clock_runs_due_work(run_virtually: Callable[[Coroutine[object, object, None]], None]) -> None:
+def test_advanced_clock_runs_due_work(
+    run_virtually: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     """For tests that drive the simulator's clock by hand instead of sleeping."""
 
     async def story() -> None:
@@ -258,7 +299,9 @@ def test_advanced_clock_runs_due_work(run_virtually: Callable[[Coroutine[object,
         simulator.world.advance(3599)
         assert len(simulator.world.books.transfers) == 0
         simulator.world.advance(1)
-        assert [transfer.created for transfer in simulator.world.books.transfers] == [int(START) + 3600]
+        assert [transfer.created for transfer in simulator.world.books.transfers] == [
+            int(START) + 3600
+        ]
 
     run_virtually(story())
 
@@ -269,12 +312,19 @@ def test_one_clock_is_enough() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_days_of_chaos_keep_books_sound(run_virtually: Callable[[Coroutine[object, object, None]], None], seed: int) -> None:
+def test_days_of_chaos_keep_books_sound(
+    run_virtually: Callable[[Coroutine[object, object, None]], None], seed: int
+) -> None:
     async def story() -> None:
         chance = random.Random(seed)
         match = {"probability": 0.2, "seed": seed}
-        faults = [{"match": match, "action": {"kind": kind}} for kind in ("reset_after_commit", "stored_500_then_created")]
-        simulator = InProcessSimulator(latency="recorded", endpoint_rate=25, faults=tuple(faults), seed=seed)
+        faults = [
+            {"match": match, "action": {"kind": kind}}
+            for kind in ("reset_after_commit", "stored_500_then_created")
+        ]
+        simulator = InProcessSimulator(
+            latency="recorded", endpoint_rate=25, faults=tuple(faults), seed=seed
+        )
 
         async def one(number: int) -> None:
             await asyncio.sleep(chance.uniform(0, 3 * 86_400))

@@ -1,4 +1,5 @@
-"""Answers of the eight transfer operations against Stripe's own OpenAPI description, where that file is at hand."""
+"""Answers of the eight transfer operations against Stripe's own OpenAPI description, where that
+file is at hand."""
 
 import json
 import re
@@ -21,7 +22,9 @@ from tests.support.json_types import Json
 
 SPEC = Path(__file__).parents[5] / "shared" / "facts" / "stripe_connect_transfers.openapi.json"
 
-pytestmark = pytest.mark.skipif(not SPEC.exists(), reason="Stripe's OpenAPI extract is not beside this checkout")
+pytestmark = pytest.mark.skipif(
+    not SPEC.exists(), reason="Stripe's OpenAPI extract is not beside this checkout"
+)
 
 
 def as_json_schema(node: Any) -> Any:
@@ -35,7 +38,8 @@ def as_json_schema(node: Any) -> Any:
 
 
 class Spec:
-    """Check answers and request bodies against Stripe's OpenAPI description, and remember the operations."""
+    """Check answers and request bodies against Stripe's OpenAPI description, and remember the
+    operations."""
 
     def __init__(self) -> None:
         self.document = as_json_schema(json.loads(SPEC.read_text()))
@@ -45,7 +49,9 @@ class Spec:
         responses = self.document["paths"][path][method]["responses"]
         status = "200" if answer.status_code == 200 else "default"
         schema = responses[status]["content"]["application/json"]["schema"]
-        validator = jsonschema.Draft202012Validator({**schema, "components": self.document["components"]})
+        validator = jsonschema.Draft202012Validator(
+            {**schema, "components": self.document["components"]}
+        )
         validator.validate(answer.json())
         self.seen.add((method, path, status))
         return answer.json()
@@ -65,17 +71,26 @@ REVERSALS, REVERSAL = "/v1/transfers/{id}/reversals", "/v1/transfers/{transfer}/
 
 async def test_answer_matches_stripe_schema(api: StripeCaller, control: SimulatorControl) -> None:
     spec = Spec()
-    rich = {"description": "d", "transfer_group": "g", "metadata[a]": "b", "source_transaction": "ch_1"}
+    rich = {
+        "description": "d",
+        "transfer_group": "g",
+        "metadata[a]": "b",
+        "source_transaction": "ch_1",
+    }
     transfer = spec.check("post", TRANSFERS, await api.transfer(**rich))
     path = f"/v1/transfers/{transfer['id']}"
-    reversal = spec.check("post", REVERSALS, await api.reverse(transfer["id"], 400, **{"metadata[a]": "b"}))
+    reversal = spec.check(
+        "post", REVERSALS, await api.reverse(transfer["id"], 400, **{"metadata[a]": "b"})
+    )
     spec.check("post", REVERSALS, await api.reverse(transfer["id"]))
     spec.check("get", TRANSFERS, await api.get(TRANSFERS, {"created[gte]": 1, "limit": 100}))
     spec.check("get", TRANSFER, await api.get(path))
     spec.check("post", TRANSFER, await api.post(path, {"metadata[c]": "d"}))
     spec.check("get", REVERSALS, await api.get(path + "/reversals"))
     spec.check("get", REVERSAL, await api.get(f"{path}/reversals/{reversal['id']}"))
-    spec.check("post", REVERSAL, await api.post(f"{path}/reversals/{reversal['id']}", {"metadata[c]": "d"}))
+    spec.check(
+        "post", REVERSAL, await api.post(f"{path}/reversals/{reversal['id']}", {"metadata[c]": "d"})
+    )
 
     nothing = "/v1/transfers/tr_nothing"
     spec.check("post", TRANSFERS, await api.transfer(amount=0))
@@ -101,7 +116,11 @@ async def test_event_matches_stripe_schema(api: StripeCaller, control: Simulator
     connected = (await api.get("/v1/events", **{"Stripe-Account": "acct_seller"})).json()["data"]
     for event in platform + connected:
         validator.validate(event)
-    assert [event["type"] for event in platform] == ["transfer.updated", "transfer.reversed", "transfer.created"]
+    assert [event["type"] for event in platform] == [
+        "transfer.updated",
+        "transfer.reversed",
+        "transfer.created",
+    ]
     assert [event["type"] for event in connected] == ["account.updated"]
 
 
@@ -119,7 +138,9 @@ def test_error_answer_matches_stripe_schema(name: str) -> None:
             assert isinstance(injected, EarlyAnswer)
             answer = injected.answer
         case "injected error":
-            answer = world.injected(Error(kind="error", code="account_invalid", param="destination"), call)
+            answer = world.injected(
+                Error(kind="error", code="account_invalid", param="destination"), call
+            )
         case _:
             answer = world.refused(Refusal(name), call, stored=False)
     document = Spec().document
@@ -127,7 +148,12 @@ def test_error_answer_matches_stripe_schema(name: str) -> None:
     body = json.loads(answer.body)
     jsonschema.Draft202012Validator(schema).validate(body)
     assert set(body["error"]) <= set(document["components"]["schemas"]["api_errors"]["properties"])
-    assert body["error"]["type"] in ("api_error", "card_error", "idempotency_error", "invalid_request_error")
+    assert body["error"]["type"] in (
+        "api_error",
+        "card_error",
+        "idempotency_error",
+        "invalid_request_error",
+    )
 
 
 def unnamed(path: str) -> str:
@@ -145,4 +171,8 @@ def test_operations_accept_only_documented_parameters() -> None:
 def documented(method: str, operation: Json) -> set[str]:
     if method == "get":
         return {each["name"] for each in operation["parameters"] if each["in"] == "query"}
-    return set(operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]["properties"])
+    return set(
+        operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"][
+            "properties"
+        ]
+    )

@@ -18,7 +18,9 @@ async def shown(api: StripeCaller, transfer: Json) -> Json:
 
 
 async def test_reversal_has_every_documented_field(api: StripeCaller, transfer: Json) -> None:
-    answer = await api.reverse(transfer["id"], 400, description="back", **{"metadata[refund_id]": "r1"})
+    answer = await api.reverse(
+        transfer["id"], 400, description="back", **{"metadata[refund_id]": "r1"}
+    )
     assert answer.json() == {
         "id": "trr_1Qsim00000001",
         "object": "transfer_reversal",
@@ -33,11 +35,19 @@ async def test_reversal_has_every_documented_field(api: StripeCaller, transfer: 
     }
 
 
-async def test_transfer_is_reversed_only_when_all_is_back(api: StripeCaller, transfer: Json) -> None:
+async def test_transfer_is_reversed_only_when_all_is_back(
+    api: StripeCaller, transfer: Json
+) -> None:
     await api.reverse(transfer["id"], 1999)
-    assert [(await shown(api, transfer))[name] for name in ("amount_reversed", "reversed")] == [1999, False]
+    assert [(await shown(api, transfer))[name] for name in ("amount_reversed", "reversed")] == [
+        1999,
+        False,
+    ]
     await api.reverse(transfer["id"], 1)
-    assert [(await shown(api, transfer))[name] for name in ("amount_reversed", "reversed")] == [2000, True]
+    assert [(await shown(api, transfer))[name] for name in ("amount_reversed", "reversed")] == [
+        2000,
+        True,
+    ]
 
 
 async def test_reversal_without_amount_takes_the_rest(api: StripeCaller, transfer: Json) -> None:
@@ -45,7 +55,9 @@ async def test_reversal_without_amount_takes_the_rest(api: StripeCaller, transfe
     assert (await api.reverse(transfer["id"])).json()["amount"] == 1500
 
 
-async def test_reversal_above_the_rest_is_a_stored_refusal(api: StripeCaller, transfer: Json, refused: ErrorOf) -> None:
+async def test_reversal_above_the_rest_is_a_stored_refusal(
+    api: StripeCaller, transfer: Json, refused: ErrorOf
+) -> None:
     await api.reverse(transfer["id"], 1400)
     answer = await api.reverse(transfer["id"], 601, key="k1")
     assert refused(answer) == (400, "invalid_request_error", None, "amount")
@@ -56,12 +68,17 @@ async def test_reversal_above_the_rest_is_a_stored_refusal(api: StripeCaller, tr
     assert (await api.reverse(transfer["id"], 600)).status_code == 200
 
 
-async def test_reversal_of_fully_reversed_transfer_has_no_code(api: StripeCaller, transfer: Json, refused: ErrorOf) -> None:
+async def test_reversal_of_fully_reversed_transfer_has_no_code(
+    api: StripeCaller, transfer: Json, refused: ErrorOf
+) -> None:
     await api.reverse(transfer["id"])
     for amount in (None, 1, 9999):
         answer = await api.reverse(transfer["id"], amount)
         assert refused(answer) == (400, "invalid_request_error", None, None)
-        assert answer.json()["error"]["message"] == f"The transfer {transfer['id']} is already fully reversed."
+        assert (
+            answer.json()["error"]["message"]
+            == f"The transfer {transfer['id']} is already fully reversed."
+        )
 
 
 async def test_reversal_from_paid_out_seller_is_refused(
@@ -108,7 +125,9 @@ async def test_reversal_list_is_paged_per_transfer(api: StripeCaller, transfer: 
     assert (first["has_more"], rest["has_more"]) == (True, False)
 
 
-async def test_reversal_belongs_to_its_transfer_only(api: StripeCaller, transfer: Json, refused: ErrorOf) -> None:
+async def test_reversal_belongs_to_its_transfer_only(
+    api: StripeCaller, transfer: Json, refused: ErrorOf
+) -> None:
     other = await api.made()
     reversal = (await api.reverse(transfer["id"], 5)).json()
     path = f"/v1/transfers/{transfer['id']}/reversals/{reversal['id']}"
@@ -120,8 +139,12 @@ async def test_reversal_belongs_to_its_transfer_only(api: StripeCaller, transfer
     assert refused(await api.post(path, {"description": "no"}))[2] == "parameter_unknown"
 
 
-async def test_reversal_balance_transaction_credits_platform(api: StripeCaller, transfer: Json) -> None:
-    reversal = (await api.reverse(transfer["id"], 400, **{"expand[]": "balance_transaction"})).json()
+async def test_reversal_balance_transaction_credits_platform(
+    api: StripeCaller, transfer: Json
+) -> None:
+    reversal = (
+        await api.reverse(transfer["id"], 400, **{"expand[]": "balance_transaction"})
+    ).json()
     transaction = reversal["balance_transaction"]
     assert (transaction["amount"], transaction["net"], transaction["fee"]) == (400, 400, 0)
     assert (transaction["description"], transaction["reporting_category"]) == (
@@ -130,7 +153,9 @@ async def test_reversal_balance_transaction_credits_platform(api: StripeCaller, 
     )
 
 
-async def test_dashboard_reversal_has_no_ledger_metadata(api: StripeCaller, control: SimulatorControl, transfer: Json) -> None:
+async def test_dashboard_reversal_has_no_ledger_metadata(
+    api: StripeCaller, control: SimulatorControl, transfer: Json
+) -> None:
     external = await control.external_reversal(transfer["id"], 700)
     assert (external["amount"], external["metadata"], external["source_refund"]) == (700, {}, None)
     by_refund = await control.external_reversal(transfer["id"], source_refund="re_1")
@@ -149,7 +174,9 @@ async def test_pending_money_can_be_reversed(api: StripeCaller, control: Simulat
     assert balances["platform"]["pending"] == {"usd": 0}
 
 
-@pytest.mark.parametrize("config", [SimulatorConfig(wording={"already_fully_reversed": {"message": "All gone."}})])
+@pytest.mark.parametrize(
+    "config", [SimulatorConfig(wording={"already_fully_reversed": {"message": "All gone."}})]
+)
 async def test_guessed_wording_can_be_changed(
     api: StripeCaller,
     control: SimulatorControl,
@@ -158,8 +185,12 @@ async def test_guessed_wording_can_be_changed(
 ) -> None:
     await api.reverse(transfer["id"])
     assert (await api.reverse(transfer["id"])).json()["error"]["message"] == "All gone."
-    await control.reword("already_fully_reversed", status=402, code="charge_already_refunded", param="transfer")
+    await control.reword(
+        "already_fully_reversed", status=402, code="charge_already_refunded", param="transfer"
+    )
     answer = await api.reverse(transfer["id"])
     assert refused(answer) == (402, "invalid_request_error", "charge_already_refunded", "transfer")
     await control.restore_wording()
-    assert "already fully reversed" in (await api.reverse(transfer["id"])).json()["error"]["message"]
+    assert (
+        "already fully reversed" in (await api.reverse(transfer["id"])).json()["error"]["message"]
+    )

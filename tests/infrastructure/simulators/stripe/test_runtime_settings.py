@@ -15,7 +15,7 @@ from tests.support.json_types import Json
 BODY: TransferCreateParams = {"amount": 2000, "currency": "usd", "destination": "acct_seller"}
 
 
-# --- keys -------------------------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------
 
 
 async def test_rolled_key_is_refused_and_stores_nothing(
@@ -37,7 +37,9 @@ async def test_rolled_key_is_refused_and_stores_nothing(
     assert replayed.headers["idempotent-replayed"] == "true"
 
 
-async def test_accepted_keys_are_exclusive_until_reset(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_accepted_keys_are_exclusive_until_reset(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.tune(accepted_keys=["sk_test_new"])
     assert (await api.get("/v1/balance")).status_code == 401
     assert (await api.get("/v1/balance", Authorization="Bearer sk_test_new")).status_code == 200
@@ -58,10 +60,12 @@ async def test_restricted_key_is_forbidden_other_operations(
     assert (await api.reverse(transfer["id"], 5)).status_code == 200
 
 
-# --- the other mode ---------------------------------------------------------------------------------------------------
+# --- the other mode -------------------------------------------------------------------------------
 
 LIVE = {"Authorization": "Bearer sk_live_1"}
-ELSEWHERE = "; a similar object exists in test mode, but a live mode key was used to make this request."
+ELSEWHERE = (
+    "; a similar object exists in test mode, but a live mode key was used to make this request."
+)
 
 
 async def test_key_of_other_mode_finds_nothing_and_is_told_why(
@@ -69,9 +73,14 @@ async def test_key_of_other_mode_finds_nothing_and_is_told_why(
 ) -> None:
     transfer = await api.made()
     path = f"/v1/transfers/{transfer['id']}"
-    for answer in (await api.get(path, **LIVE), await api.post(path + "/reversals", {"amount": 5}, "k1", **LIVE)):
+    for answer in (
+        await api.get(path, **LIVE),
+        await api.post(path + "/reversals", {"amount": 5}, "k1", **LIVE),
+    ):
         assert refused(answer) == (404, "invalid_request_error", "resource_missing", "id")
-        assert answer.json()["error"]["message"] == f"No such transfer: '{transfer['id']}'{ELSEWHERE}"
+        assert (
+            answer.json()["error"]["message"] == f"No such transfer: '{transfer['id']}'{ELSEWHERE}"
+        )
     answer = await api.post("/v1/transfers", {**BODY}, "k2", **LIVE)
     assert refused(answer) == (400, "invalid_request_error", "resource_missing", "destination")
     assert answer.json()["error"]["message"].endswith(ELSEWHERE)
@@ -83,7 +92,9 @@ async def test_key_of_other_mode_finds_nothing_and_is_told_why(
     assert (balance["livemode"], balance["available"][0]["amount"]) == (True, 0)
 
 
-async def test_modes_share_no_keys_and_no_sellers(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_modes_share_no_keys_and_no_sellers(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     made = await api.transfer(key="k1")
     assert (await api.post("/v1/transfers", {**BODY}, "k1", **LIVE)).status_code == 400
     assert (await api.transfer(key="k1")).json() == made.json()
@@ -92,14 +103,16 @@ async def test_modes_share_no_keys_and_no_sellers(api: StripeCaller, control: Si
 
 
 @pytest.mark.parametrize("config", [SimulatorConfig(livemode=True)])
-async def test_live_simulator_treats_test_keys_alike(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_live_simulator_treats_test_keys_alike(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     transfer = (await api.post("/v1/transfers", {**BODY}, **LIVE)).json()
     assert transfer["livemode"] is True
     message = (await api.get(f"/v1/transfers/{transfer['id']}")).json()["error"]["message"]
     assert "exists in live mode, but a test mode key was used" in message
 
 
-# --- limits -----------------------------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
 async def test_object_has_its_own_limit(api: StripeCaller, control: SimulatorControl) -> None:
@@ -107,7 +120,10 @@ async def test_object_has_its_own_limit(api: StripeCaller, control: SimulatorCon
     first, second = [await api.made(destination=f"acct_{n}") for n in range(2)]
     assert (await api.reverse(first["id"], 5)).status_code == 200
     answer = await api.reverse(first["id"], 5, key="k1")
-    assert (answer.status_code, answer.headers["stripe-rate-limited-reason"]) == (429, "resource-specific")
+    assert (answer.status_code, answer.headers["stripe-rate-limited-reason"]) == (
+        429,
+        "resource-specific",
+    )
     assert (await api.reverse(second["id"], 5)).status_code == 200
     await control.advance_clock(1)
     assert (await api.reverse(first["id"], 5, key="k1")).status_code == 200, "a 429 is not stored"
@@ -119,16 +135,23 @@ async def test_calls_share_global_concurrency(api: StripeCaller, control: Simula
     first = asyncio.create_task(api.transfer())
     await control.wait_until_held()
     answer = await api.get("/v1/balance")
-    assert (answer.status_code, answer.headers["stripe-rate-limited-reason"]) == (429, "global-concurrency")
+    assert (answer.status_code, answer.headers["stripe-rate-limited-reason"]) == (
+        429,
+        "global-concurrency",
+    )
     await control.tune(global_concurrency=2)
     assert (await api.get("/v1/balance")).status_code == 200
     await control.tune(global_concurrency=1)
-    assert (await api.get("/v1/balance")).status_code == 429, "calls under way still count after a change"
+    assert (await api.get("/v1/balance")).status_code == 429, (
+        "calls under way still count after a change"
+    )
     await control.release()
     assert (await first).status_code == 200
 
 
-async def test_log_yields_rate_and_share_of_429s(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_log_yields_rate_and_share_of_429s(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.tune(endpoint_rate=2)
     for second in range(3):
         for _ in range(4):
@@ -148,7 +171,7 @@ async def test_log_contains_unknown_urls(api: StripeCaller, control: SimulatorCo
     assert (call["operation"], call["status"]) == ("none", 404)
 
 
-# --- latency ----------------------------------------------------------------------------------------------------------
+# --- latency --------------------------------------------------------------------------------------
 
 
 async def test_latency_can_be_switched(api: StripeCaller, control: SimulatorControl) -> None:
@@ -161,7 +184,13 @@ async def test_latency_can_be_switched(api: StripeCaller, control: SimulatorCont
 
 @pytest.mark.parametrize(
     "changes",
-    [{"mood": 1}, {"endpoint_rate": 0}, {"latency": "much"}, {"accepted_keys": "sk_1"}, {"latency_scale": -1}],
+    [
+        {"mood": 1},
+        {"endpoint_rate": 0},
+        {"latency": "much"},
+        {"accepted_keys": "sk_1"},
+        {"latency_scale": -1},
+    ],
     ids=str,
 )
 async def test_senseless_tuning_is_refused_and_changes_nothing(

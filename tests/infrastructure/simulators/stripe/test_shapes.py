@@ -1,4 +1,5 @@
-"""Objects outside the OpenAPI extract, compared with the SDK's classes: no unknown and no missing field."""
+"""Objects outside the OpenAPI extract, compared with the SDK's classes: no unknown and no missing
+field."""
 
 import ast
 import inspect
@@ -26,8 +27,16 @@ def declared(kind: type[stripe.StripeObject]) -> dict[str, bool]:
     (tree,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(tree, ast.ClassDef)
     annotated = [node for node in tree.body if isinstance(node, ast.AnnAssign)]
-    kinds = {node.target.id: ast.unparse(node.annotation) for node in annotated if isinstance(node.target, ast.Name)}
-    return {name: kind.startswith("Optional") for name, kind in kinds.items() if not kind.startswith("ClassVar")}
+    kinds = {
+        node.target.id: ast.unparse(node.annotation)
+        for node in annotated
+        if isinstance(node.target, ast.Name)
+    }
+    return {
+        name: kind.startswith("Optional")
+        for name, kind in kinds.items()
+        if not kind.startswith("ClassVar")
+    }
 
 
 def first(answer: Json) -> Json:
@@ -51,9 +60,17 @@ async def test_event_list_parameters_are_those_of_the_sdk(
     api: StripeCaller, sdk: stripe.StripeClient, control: SimulatorControl
 ) -> None:
     await api.made()
-    query: EventListParams = {"type": "transfer.*", "created": {"gt": 1}, "delivery_success": True, "limit": 5}
+    query: EventListParams = {
+        "type": "transfer.*",
+        "created": {"gt": 1},
+        "delivery_success": True,
+        "limit": 5,
+    }
     (event,) = (await sdk.v1.events.list_async(query)).data
-    cursor: EventListParams = {"ending_before": event.id, "types": ["transfer.created", "payout.paid"]}
+    cursor: EventListParams = {
+        "ending_before": event.id,
+        "types": ["transfer.created", "payout.paid"],
+    }
     assert (await sdk.v1.events.list_async(cursor)).data == []
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infrastructure.simulators.stripe import SimulatorConfig, running_simulator, serve_simulator, simulator_process
+from infrastructure.simulators.stripe import (
+    SimulatorConfig,
+    running_simulator,
+    serve_simulator,
+    simulator_process,
+)
 from tests.infrastructure.simulators.stripe.conftest import OpenCaller
 
 
@@ -33,17 +38,27 @@ async def test_restart_restores_all_objects_and_keys(file: Path, api_at: OpenCal
         assert await control.ledger() == ledger
         heard = await api.get("/v1/events")
         assert heard.json() == events
-        assert heard.headers["request-id"] > last  # reads are not written down, their ids are not given again
+        assert (
+            heard.headers["request-id"] > last
+        )  # reads are not written down, their ids are not given again
         again = await api.transfer(key="k1", **{"metadata[ü]": "ß", "transfer_group": "g"})
         assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
-        assert again.headers["original-request"] == first.headers["request-id"] != again.headers["request-id"]
+        assert (
+            again.headers["original-request"]
+            == first.headers["request-id"]
+            != again.headers["request-id"]
+        )
         assert (await api.transfer(key="k2", currency="eur")).json() == refusal.json()
-        assert (await api.get("/v1/transfers", {"transfer_group": "g"})).json()["data"][0]["amount_reversed"] == 400
+        assert (await api.get("/v1/transfers", {"transfer_group": "g"})).json()["data"][0][
+            "amount_reversed"
+        ] == 400
         assert (await api.made())["id"] not in {each["id"] for each in ledger["transfers"]}
         assert await control.violations() == []
 
 
-async def test_restart_restores_charges_clock_and_dropped_keys(file: Path, api_at: OpenCaller) -> None:
+async def test_restart_restores_charges_clock_and_dropped_keys(
+    file: Path, api_at: OpenCaller
+) -> None:
     config = SimulatorConfig(state_file=file, virtual_start=1.8e9)
     async with running_simulator(config) as (simulator, control):
         api = api_at(simulator.url)
@@ -63,7 +78,9 @@ async def test_restart_restores_charges_clock_and_dropped_keys(file: Path, api_a
 async def test_undelivered_event_is_retried_after_restart(file: Path, api_at: OpenCaller) -> None:
     config = SimulatorConfig(state_file=file)
     async with running_simulator(config) as (simulator, control):
-        await control.add_webhook_endpoint("http://127.0.0.1:9/", ["whsec_1"], knobs={"retry_schedule": [0.01]})
+        await control.add_webhook_endpoint(
+            "http://127.0.0.1:9/", ["whsec_1"], knobs={"retry_schedule": [0.01]}
+        )
         await api_at(simulator.url).made()
         await control.change_webhook_endpoint("we_1Qsim00000001", knobs={"paused": True})
         await api_at(simulator.url).made()
@@ -84,7 +101,8 @@ async def test_undelivered_event_is_retried_after_restart(file: Path, api_at: Op
 
 
 async def test_killed_simulator_keeps_every_answered_call(file: Path, api_at: OpenCaller) -> None:
-    """Calls run while the process is killed at a random moment; every answered one must be found again, once."""
+    """Calls run while the process is killed at a random moment; every answered one must be found
+    again, once."""
     chance = random.Random(5)
     answered: dict[str, str] = {}
     async with simulator_process(state_file=file) as process:
@@ -113,7 +131,10 @@ async def test_killed_simulator_keeps_every_answered_call(file: Path, api_at: Op
 async def test_call_killed_after_commit_is_made_once(file: Path, api_at: OpenCaller) -> None:
     async with simulator_process(state_file=file) as process:
         api = api_at(process.url)
-        hold = {"match": {"operation": "transfers.create"}, "action": {"kind": "hold", "point": "after_commit"}}
+        hold = {
+            "match": {"operation": "transfers.create"},
+            "action": {"kind": "hold", "point": "after_commit"},
+        }
         await api.http.post("/_sim/faults", json=hold)
         call = asyncio.create_task(api.transfer(key="k1"))
         await api.http.get("/_sim/waiting")

@@ -8,7 +8,11 @@ from tests.support.json_types import Json
 
 
 async def test_transfer_has_every_documented_field(api: StripeCaller) -> None:
-    transfer = await api.made(transfer_group="o1", description="Order 1", **{"metadata[order_id]": "o1", "metadata[share]": "2"})
+    transfer = await api.made(
+        transfer_group="o1",
+        description="Order 1",
+        **{"metadata[order_id]": "o1", "metadata[share]": "2"},
+    )
     assert transfer == {
         "id": "tr_1Qsim00000001",
         "object": "transfer",
@@ -38,8 +42,15 @@ async def test_transfer_has_every_documented_field(api: StripeCaller) -> None:
 
 async def test_answer_has_stripe_headers(api: StripeCaller) -> None:
     answer = await api.transfer(key="k1")
-    kept = {name: answer.headers.get(name) for name in ("request-id", "original-request", "idempotency-key")}
-    assert kept == {"request-id": "req_1Qsim00000001", "original-request": "req_1Qsim00000001", "idempotency-key": "k1"}
+    kept = {
+        name: answer.headers.get(name)
+        for name in ("request-id", "original-request", "idempotency-key")
+    }
+    assert kept == {
+        "request-id": "req_1Qsim00000001",
+        "original-request": "req_1Qsim00000001",
+        "idempotency-key": "k1",
+    }
     assert answer.headers["stripe-should-retry"] == "false"
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["stripe-version"] == "2026-10-28.endive"
@@ -51,7 +62,9 @@ async def test_transfer_moves_money_once(api: StripeCaller, control: SimulatorCo
     after = (await api.get("/v1/balance")).json()["available"][0]["amount"]
     seller = (await api.get("/v1/balance", **{"Stripe-Account": "acct_seller"})).json()
     assert before - after == 2000
-    assert seller["available"] == [{"amount": 2000, "currency": "usd", "source_types": {"card": 2000}}]
+    assert seller["available"] == [
+        {"amount": 2000, "currency": "usd", "source_types": {"card": 2000}}
+    ]
 
 
 async def test_transfer_balance_transaction_debits_platform(api: StripeCaller) -> None:
@@ -81,7 +94,11 @@ BAD_REQUESTS = {
     "metadata that is no map": ({"metadata": "v"}, None, "metadata"),
     "too much metadata": ({f"metadata[k{n}]": "v" for n in range(51)}, None, "metadata"),
     "an unknown source type": ({"source_type": "cash"}, None, "source_type"),
-    "an unknown charge": ({"source_transaction": "ch_missing"}, "resource_missing", "source_transaction"),
+    "an unknown charge": (
+        {"source_transaction": "ch_missing"},
+        "resource_missing",
+        "source_transaction",
+    ),
     "an expansion that does not exist": ({"expand[]": "moon"}, None, "expand"),
 }
 
@@ -96,7 +113,9 @@ async def test_validation_error_names_parameter_and_is_not_stored(
     param: str,
 ) -> None:
     sent = {"amount": 2000, "currency": "usd", "destination": "acct_seller", **fields}
-    answer = await api.post("/v1/transfers", {name: value for name, value in sent.items() if value is not None}, "k1")
+    answer = await api.post(
+        "/v1/transfers", {name: value for name, value in sent.items() if value is not None}, "k1"
+    )
     assert refused(answer) == (400, "invalid_request_error", code, param)
     assert "stripe-should-retry" not in answer.headers
     assert (await api.transfer(key="k1")).status_code == 200
@@ -129,32 +148,49 @@ async def test_balances_are_kept_per_currency(api: StripeCaller, control: Simula
     assert (await api.transfer(currency="eur")).status_code == 200
 
 
-async def test_account_without_capability_is_refused(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
+async def test_account_without_capability_is_refused(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
     await control.change_account("acct_seller", transfers_capability="inactive")
     answer = await api.transfer()
-    assert refused(answer)[:3] == (400, "invalid_request_error", "insufficient_capabilities_for_transfer")
+    assert refused(answer)[:3] == (
+        400,
+        "invalid_request_error",
+        "insufficient_capabilities_for_transfer",
+    )
     await control.change_account("acct_seller", transfers_capability="active")
     assert (await api.transfer()).status_code == 200
 
 
-async def test_deleted_or_revoked_account_is_refused(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
+async def test_deleted_or_revoked_account_is_refused(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
     await control.change_account("acct_gone", deleted=True)
     await control.change_account("acct_left", revoked=True)
     for destination in ("acct_gone", "acct_left"):
-        assert refused(await api.transfer(destination=destination))[2:] == ("resource_missing", "destination")
+        assert refused(await api.transfer(destination=destination))[2:] == (
+            "resource_missing",
+            "destination",
+        )
 
 
 @pytest.mark.parametrize("config", [SimulatorConfig(auto_accounts=False)])
-async def test_strict_simulator_knows_only_given_accounts(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
+async def test_strict_simulator_knows_only_given_accounts(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
     assert refused(await api.transfer())[2] == "resource_missing"
     await control.change_account("acct_seller")
     assert (await api.transfer()).status_code == 200
 
 
-async def test_update_changes_only_metadata_and_description(api: StripeCaller, refused: ErrorOf) -> None:
+async def test_update_changes_only_metadata_and_description(
+    api: StripeCaller, refused: ErrorOf
+) -> None:
     transfer = await api.made(description="old", **{"metadata[a]": "1", "metadata[b]": "2"})
     path = f"/v1/transfers/{transfer['id']}"
-    changed = (await api.post(path, {"metadata[a]": "", "metadata[c]": "3", "description": ""})).json()
+    changed = (
+        await api.post(path, {"metadata[a]": "", "metadata[c]": "3", "description": ""})
+    ).json()
     assert (changed["metadata"], changed["description"]) == ({"b": "2", "c": "3"}, None)
     assert (await api.post(path, {"metadata": ""})).json()["metadata"] == {}
     assert refused(await api.post(path, {"amount": 1}))[2:] == ("parameter_unknown", "amount")
@@ -168,7 +204,9 @@ async def test_unknown_transfer_is_404_everywhere(api: StripeCaller, refused: Er
         await api.get(path + "/reversals"),
         await api.post(path + "/reversals", {}),
     ]
-    assert {refused(answer) for answer in answers} == {(404, "invalid_request_error", "resource_missing", "id")}
+    assert {refused(answer) for answer in answers} == {
+        (404, "invalid_request_error", "resource_missing", "id")
+    }
     assert answers[0].json()["error"]["message"] == "No such transfer: 'tr_nothing'"
 
 
@@ -180,7 +218,7 @@ async def test_expand_shows_linked_objects(api: StripeCaller) -> None:
     assert listed["data"][0]["balance_transaction"] == transfer["balance_transaction"]
 
 
-# --- lists ------------------------------------------------------------------------------------------------------------
+# --- lists ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -218,7 +256,10 @@ async def test_filters_are_combined(api: StripeCaller, five: list[str]) -> None:
     assert await ids(api, transfer_group="g") == ([five[4], five[3]], False)
     assert await ids(api, transfer_group="g", destination="acct_other") == ([], False)
     assert await ids(api, destination="acct_nobody") == ([], False)
-    assert await ids(api, destination="acct_seller", limit=2, starting_after=five[3]) == ([five[1], five[0]], False)
+    assert await ids(api, destination="acct_seller", limit=2, starting_after=five[3]) == (
+        [five[1], five[0]],
+        False,
+    )
 
 
 async def test_created_filter_takes_instant_or_bounds(api: StripeCaller, five: list[str]) -> None:
@@ -226,10 +267,19 @@ async def test_created_filter_takes_instant_or_bounds(api: StripeCaller, five: l
     assert await ids(api, created=start + 1) == ([five[1]], False)
     assert await ids(api, **{"created[gte]": start + 3}) == ([five[4], five[3]], False)
     assert await ids(api, **{"created[gt]": start + 3}) == ([five[4]], False)
-    assert await ids(api, **{"created[gt]": start, "created[lte]": start + 2}) == ([five[2], five[1]], False)
+    assert await ids(api, **{"created[gt]": start, "created[lte]": start + 2}) == (
+        [five[2], five[1]],
+        False,
+    )
     assert await ids(api, **{"created[lt]": start + 1}) == ([five[0]], False)
-    assert await ids(api, ending_before=five[3], **{"created[gte]": start + 1}) == ([five[4]], False)
-    assert await ids(api, starting_after=five[3], **{"created[gte]": start + 1}) == ([five[2], five[1]], False)
+    assert await ids(api, ending_before=five[3], **{"created[gte]": start + 1}) == (
+        [five[4]],
+        False,
+    )
+    assert await ids(api, starting_after=five[3], **{"created[gte]": start + 1}) == (
+        [five[2], five[1]],
+        False,
+    )
 
 
 BAD_QUERIES = {
@@ -242,15 +292,19 @@ BAD_QUERIES = {
 
 
 @pytest.mark.parametrize(("query", "param"), BAD_QUERIES.values(), ids=BAD_QUERIES)
-async def test_invalid_query_names_its_parameter(api: StripeCaller, refused: ErrorOf, query: Json, param: str) -> None:
+async def test_invalid_query_names_its_parameter(
+    api: StripeCaller, refused: ErrorOf, query: Json, param: str
+) -> None:
     answer = await api.get("/v1/transfers", query)
     assert (refused(answer)[0], refused(answer)[3]) == (400, param)
 
 
-# --- charges as sources -----------------------------------------------------------------------------------------------
+# --- charges as sources ---------------------------------------------------------------------------
 
 
-async def test_sourced_transfer_is_limited_by_its_charge(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
+async def test_sourced_transfer_is_limited_by_its_charge(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
     await control.create_charge("ch_1", "usd", 3000)
     await control.drain("usd")
     assert (await api.transfer(source_transaction="ch_1")).status_code == 200
@@ -260,23 +314,34 @@ async def test_sourced_transfer_is_limited_by_its_charge(api: StripeCaller, cont
     assert (await api.transfer(source_transaction="ch_1", amount=1000)).status_code == 200
 
 
-async def test_source_in_other_currency_is_refused(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
+async def test_source_in_other_currency_is_refused(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
     await control.create_charge("ch_1", "eur", 3000)
     answer = await api.transfer(source_transaction="ch_1")
     assert refused(answer)[3] == "source_transaction"
-    assert "(eur) must be the same as the transfer currency (usd)" in answer.json()["error"]["message"]
+    assert (
+        "(eur) must be the same as the transfer currency (usd)" in answer.json()["error"]["message"]
+    )
 
 
-async def test_charge_gives_group_to_its_transfers(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_charge_gives_group_to_its_transfers(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.create_charge("ch_1", "usd", 3000, transfer_group="group_pi_1")
     transfer = await api.made(source_transaction="ch_1", transfer_group="mine")
     assert transfer["transfer_group"] == "group_pi_1"
 
 
-async def test_pending_charge_makes_money_available_later(api: StripeCaller, control: SimulatorControl) -> None:
+async def test_pending_charge_makes_money_available_later(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
     await control.create_charge("ch_1", "usd", 3000, available_in=3600)
     await api.made(source_transaction="ch_1")
-    assert (await control.ledger())["balances"]["acct_seller"] == {"available": {}, "pending": {"usd": 2000}}
+    assert (await control.ledger())["balances"]["acct_seller"] == {
+        "available": {},
+        "pending": {"usd": 2000},
+    }
     await control.advance_clock(3600)
     balances = (await control.ledger())["balances"]
     assert balances["acct_seller"] == {"available": {"usd": 2000}, "pending": {"usd": 0}}
@@ -287,14 +352,16 @@ async def test_unknown_charge_exists_on_first_use_by_default(api: StripeCaller) 
     assert (await api.made(source_transaction="ch_anything"))["source_transaction"] == "ch_anything"
 
 
-# --- API keys ---------------------------------------------------------------------------------------------------------
+# --- API keys -------------------------------------------------------------------------------------
 
 
 async def test_call_requires_secret_looking_key(api: StripeCaller, refused: ErrorOf) -> None:
     for authorization in ("", "Bearer pk_test_1", "Basic !!", "Digest x"):
         answer = await api.get("/v1/transfers", Authorization=authorization)
         assert refused(answer) == (401, "invalid_request_error", None, None)
-    assert (await api.get("/v1/transfers", Authorization="Basic c2tfdGVzdF8xOg==")).status_code == 200
+    assert (
+        await api.get("/v1/transfers", Authorization="Basic c2tfdGVzdF8xOg==")
+    ).status_code == 200
 
 
 @pytest.mark.parametrize("config", [SimulatorConfig(accepted_keys=frozenset({"sk_test_right"}))])
@@ -303,8 +370,12 @@ async def test_simulator_with_chosen_keys_refuses_others(api: StripeCaller) -> N
     assert (await api.get("/v1/transfers", Authorization="Bearer sk_test_right")).status_code == 200
 
 
-async def test_disconnected_account_is_out_of_reach(api: StripeCaller, control: SimulatorControl, refused: ErrorOf) -> None:
-    assert (await api.get("/v1/account", **{"Stripe-Account": "acct_seller"})).json()["id"] == "acct_seller"
+async def test_disconnected_account_is_out_of_reach(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
+    assert (await api.get("/v1/account", **{"Stripe-Account": "acct_seller"})).json()[
+        "id"
+    ] == "acct_seller"
     await control.change_account("acct_seller", revoked=True)
     answer = await api.get("/v1/account", **{"Stripe-Account": "acct_seller"})
     assert refused(answer)[:3] == (403, "invalid_request_error", "account_invalid")
@@ -316,7 +387,9 @@ async def test_platform_account_is_known_by_name_and_default(api: StripeCaller) 
     assert own == (await api.get(f"/v1/accounts/{own['id']}")).json()
 
 
-async def test_unknown_url_or_method_is_worded_like_stripe(api: StripeCaller, refused: ErrorOf) -> None:
+async def test_unknown_url_or_method_is_worded_like_stripe(
+    api: StripeCaller, refused: ErrorOf
+) -> None:
     answer = await api.get("/v1/moon")
     assert refused(answer)[:2] == (404, "invalid_request_error")
     assert answer.json()["error"]["message"] == "Unrecognized request URL (GET: /v1/moon)."

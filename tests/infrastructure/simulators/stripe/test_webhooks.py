@@ -1,4 +1,5 @@
-"""Webhooks as Stripe sends them: signed, at least once, in no promised order, and as badly as a test wants."""
+"""Webhooks as Stripe sends them: signed, at least once, in no promised order, and as badly as a
+test wants."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -33,7 +34,9 @@ def listen(control: SimulatorControl, receiver: WebhookReceiver) -> Callable[...
         payload: str = "snapshot",
         **knobs: object,
     ) -> str:
-        return await control.add_webhook_endpoint(receiver.url, list(secrets), types, connect, payload=payload, knobs=knobs)
+        return await control.add_webhook_endpoint(
+            receiver.url, list(secrets), types, connect, payload=payload, knobs=knobs
+        )
 
     return register
 
@@ -78,7 +81,9 @@ async def test_rotation_signs_with_each_secret(
     await receiver.has(1)
     (heard,) = receiver.received
     for secret in ("whsec_old", "whsec_new"):
-        assert stripe.WebhookSignature.verify_header(heard.body.decode(), heard.signature, secret, 300)
+        assert stripe.WebhookSignature.verify_header(
+            heard.body.decode(), heard.signature, secret, 300
+        )
 
 
 async def test_reversal_event_shows_previous_attributes(
@@ -88,7 +93,10 @@ async def test_reversal_event_shows_previous_attributes(
     transfer = await api.made()
     reversal = (await api.reverse(transfer["id"], 400, key="r1")).json()
     (event,) = await receiver.has(1)
-    assert (event["data"]["object"]["object"], event["data"]["object"]["amount_reversed"]) == ("transfer", 400)
+    assert (event["data"]["object"]["object"], event["data"]["object"]["amount_reversed"]) == (
+        "transfer",
+        400,
+    )
     assert event["data"]["object"]["reversals"]["data"] == [reversal]
     assert event["data"]["previous_attributes"] == {"amount_reversed": 0}
 
@@ -105,7 +113,10 @@ async def test_update_event_shows_old_metadata(
 
 
 async def test_event_shows_its_object_of_that_time(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     await listen(paused=True)
     transfer = await api.made()
@@ -117,7 +128,10 @@ async def test_event_shows_its_object_of_that_time(
 
 
 async def test_seller_events_go_to_connect_endpoints(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     await listen(connect=True)
     await api.made()
@@ -150,13 +164,18 @@ async def test_any_event_can_be_announced(
 ) -> None:
     await listen()
     dispute = {"id": "dp_1", "object": "dispute", "amount": 1000}
-    await control.announce("charge.dispute.funds_withdrawn", dispute, previous_attributes={"status": "x"})
+    await control.announce(
+        "charge.dispute.funds_withdrawn", dispute, previous_attributes={"status": "x"}
+    )
     (event,) = await receiver.has(1)
     assert event["data"] == {"object": dispute, "previous_attributes": {"status": "x"}}
 
 
 async def test_refused_delivery_is_retried_until_taken(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     receiver.answers = [500, 302, 404]
     await listen(retry_factor=1e-5)
@@ -164,18 +183,32 @@ async def test_refused_delivery_is_retried_until_taken(
     events = await receiver.has(4)
     assert len({event["id"] for event in events}) == 1
     await control.webhooks_quiet()
-    outcomes = [(each["attempt"], each["outcome"], each["status"]) for each in await control.deliveries()]
-    assert outcomes == [(1, "failed", 500), (2, "failed", 302), (3, "failed", 404), (4, "delivered", 200)]
+    outcomes = [
+        (each["attempt"], each["outcome"], each["status"]) for each in await control.deliveries()
+    ]
+    assert outcomes == [
+        (1, "failed", 500),
+        (2, "failed", 302),
+        (3, "failed", 404),
+        (4, "delivered", 200),
+    ]
 
 
 async def test_event_is_given_up_after_last_retry(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     receiver.answers = [500] * 3
     await listen(retry_schedule=[0.001, 0.001])
     await api.made()
     await control.webhooks_quiet()
-    assert [each["outcome"] for each in await control.deliveries()] == ["failed", "failed", "given_up"]
+    assert [each["outcome"] for each in await control.deliveries()] == [
+        "failed",
+        "failed",
+        "given_up",
+    ]
 
 
 async def test_unreachable_endpoint_is_retried(
@@ -204,7 +237,10 @@ async def test_duplicates_repeat_event_and_twins_repeat_change(
 
 
 async def test_dropped_event_never_arrives(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     await listen(drop=["transfer.created"])
     transfer = await api.made()
@@ -214,7 +250,10 @@ async def test_dropped_event_never_arrives(
 
 
 async def test_bad_signature_or_old_timestamp_is_refused_by_sdk(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     endpoint = await listen(bad_signatures=1, concurrency=1)
     await api.made()
@@ -227,12 +266,19 @@ async def test_bad_signature_or_old_timestamp_is_refused_by_sdk(
     for heard in receiver.received[:2]:
         with pytest.raises(stripe.SignatureVerificationError):
             stripe.Webhook.construct_event(heard.body, heard.signature, SECRET)
-    stripe.Webhook.construct_event(receiver.received[1].body, receiver.received[1].signature, SECRET, tolerance=0)
-    stripe.Webhook.construct_event(receiver.received[2].body, receiver.received[2].signature, SECRET)
+    stripe.Webhook.construct_event(
+        receiver.received[1].body, receiver.received[1].signature, SECRET, tolerance=0
+    )
+    stripe.Webhook.construct_event(
+        receiver.received[2].body, receiver.received[2].signature, SECRET
+    )
 
 
 async def test_shuffled_flush_follows_its_seed(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     await listen(paused=True, concurrency=1)
     orders = []
@@ -247,7 +293,10 @@ async def test_shuffled_flush_follows_its_seed(
 
 
 async def test_paused_endpoint_stays_paused_after_flush(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     await listen(paused=True)
     assert await control.flush_webhooks() == 0
@@ -258,7 +307,10 @@ async def test_paused_endpoint_stays_paused_after_flush(
 
 
 async def test_reorder_window_and_delay_postpone_deliveries(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     await listen(delay=0.05, reorder_window=0.05)
     began = asyncio.get_running_loop().time()
@@ -270,7 +322,10 @@ async def test_reorder_window_and_delay_postpone_deliveries(
 
 
 async def test_thin_event_names_object_readable_by_sdk(
-    api: StripeCaller, sdk: stripe.StripeClient, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    sdk: stripe.StripeClient,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     await listen(payload="thin")
     transfer = (await api.transfer(key="k1")).json()
@@ -299,7 +354,10 @@ async def test_thin_event_without_request_has_no_reason(
 
 
 async def test_call_without_change_announces_nothing(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     await listen()
     await api.transfer(key="k1")
@@ -312,7 +370,10 @@ async def test_call_without_change_announces_nothing(
 
 
 async def test_endpoints_are_listed_changed_and_removed(
-    api: StripeCaller, control: SimulatorControl, receiver: WebhookReceiver, listen: Callable[..., Awaitable[str]]
+    api: StripeCaller,
+    control: SimulatorControl,
+    receiver: WebhookReceiver,
+    listen: Callable[..., Awaitable[str]],
 ) -> None:
     endpoint = await listen()
     await control.change_webhook_endpoint(endpoint, types=["payout.*"])
