@@ -121,6 +121,7 @@ def _parent() -> socket.socket:
 
 def _end(parent: subprocess.Popen[bytes], requests: socket.socket) -> None:
     requests.send(b"")  # a closed datagram socket would not wake it
+    requests.close()
     parent.wait()
 
 
