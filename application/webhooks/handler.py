@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from application.commands.subjects import subject_of_order
 from application.unit_of_work import CommitExtras, InboxMark
 from domain.errors import (
+    AwaitsPayment,
     BadMoney,
     ContentDiffers,
     Contradiction,
@@ -100,7 +101,7 @@ DONE = Done()
 
 EventHandler = Callable[[StoredEvent], Awaitable[WebhookResult]]
 
-REFUSALS = (NotTheAuthority, ContentDiffers, Contradiction, BadMoney, UnknownId)
+REFUSALS = (NotTheAuthority, ContentDiffers, Contradiction, BadMoney, UnknownId, AwaitsPayment)
 """Refusals of a command that settle the webhook behind it. Other errors count as failed
 attempts."""
 
@@ -127,7 +128,10 @@ class WebhookHandler:
     """Passes each event to the handler of its provider and type."""
 
     def __init__(self, **handlers: Mapping[str, EventHandler]) -> None:
-        """Take the handlers by event type, for each provider under its name in the inbox."""
+        """Take the handlers by event type, for each provider under its name in the inbox.
+
+        The type `payment_*` stands for all other types that begin with `payment_`.
+        """
         self._handlers = handlers
 
     async def handle(self, event: StoredEvent) -> WebhookResult:
@@ -135,7 +139,9 @@ class WebhookHandler:
 
         An unreadable body is parked with an alarm: it was signed, so it means something.
         """
-        handler = self._handlers.get(event.provider, {}).get(event.event_type)
+        handlers = self._handlers.get(event.provider, {})
+        family = f"{event.event_type.partition('_')[0]}_*"
+        handler = handlers.get(event.event_type) or handlers.get(family)
         if handler is None:
             return Ignored(
                 f"{event.provider} {event.event_type}: the ledger does not handle this type"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 import structlog
+from pydantic import ValidationError
 
 from application.commands import Commands
 from application.commands.refunds import ASKED, RefundReport, report_of
@@ -28,15 +29,22 @@ from application.webhooks.hyperswitch.events import (
     PaymentContent,
     content_of,
 )
-from domain.errors import BadMoney, ContentDiffers, Contradiction, Refused
+from application.webhooks.hyperswitch.payment_reports import (
+    READ_WITHIN,
+    PaymentReports,
+    paid_by_another,
+)
+from domain.errors import BadMoney, CollectedDiffers, ContentDiffers, Contradiction, Refused
 from domain.identity import refund_stream
 from domain.money import currency
 from domain.order.authority import HYPERSWITCH
 from domain.provider_call.outcome import Failure, Unknown
+from domain.provider_call.payment_status import EVENTS, HARMLESS, STATUSES, Collected
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 
-READ_WITHIN = 5.0
-"""Seconds; an event is leased for ten."""
+ANY_PAYMENT = "payment_*"
+"""Key of the handler of payment events of all other types (see `WebhookHandler`)."""
+MOVED = (Collected.RECEIVED, Collected.UNCLEAR, Collected.VOIDED)
 
 log = structlog.get_logger()
 
@@ -53,18 +61,69 @@ class HyperswitchPaymentsRefunds:
         is parked, and a failed payment of a paid order holds the unsent transfers back.
         """
         self._commands, self._directory, self._psp = commands, directory, psp
+        self._reports = PaymentReports(commands, psp)
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
         return {
-            "payment_succeeded": self._payment_succeeded,
-            "payment_failed": self._payment_failed,
+            **dict.fromkeys(EVENTS, self._payment),
+            **dict.fromkeys(HARMLESS, self._harmless),
+            ANY_PAYMENT: self._payment,
+            "surcharge_payment_succeeded": self._surcharge_paid,
+            "surcharge_refund_succeeded": self._surcharge_refunded,
             "refund_succeeded": self._refund_succeeded,
             "refund_failed": self._refund_failed,
             "refund_review": self._refund_review,
         }
 
     # --- payments ---------------------------------------------------------------------------------
+
+    async def _payment(self, event: StoredEvent) -> WebhookResult:
+        """Decide by the event's type, or, if that does not tell, by the status: no report that may
+        change the collected amount of a known order is ignored."""
+        payment = content_of(event.body, PAYMENT_EVENT)
+        meaning = EVENTS.get(event.event_type) or STATUSES.get(payment.status)
+        if meaning is Collected.RECEIVED:
+            return await self._payment_succeeded(event)
+        if meaning is Collected.ENDED:
+            return await self._payment_failed(event)
+        if meaning is Collected.NOTHING_YET or (meaning is None and not payment.amount_received):
+            return Ignored(f"a payment that is {payment.status!r} has collected nothing yet")
+        order_id = await self._order_of(payment)
+        if order_id is None:
+            return _unknown_order(next(iter(payment.named_orders), None), payment.payment_id)
+        if meaning is Collected.VOIDED:
+            return await self._reports.voided(event, payment, order_id)
+        return await self._reports.unclear(event, payment, order_id)
+
+    async def _harmless(self, event: StoredEvent) -> WebhookResult:
+        """Ignore an event of a harmless type, unless its object is a payment whose status says that
+        a part of the money moved."""
+        try:
+            payment = content_of(event.body, PAYMENT_EVENT)
+        except ValidationError:  # another object than a payment
+            payment = None
+        meaning = STATUSES.get(payment.status) if payment is not None else None
+        if payment is None or payment.status == "succeeded" or meaning not in MOVED:
+            return Ignored(f"hyperswitch {event.event_type} changes nothing that was collected")
+        return await self._payment(event)
+
+    async def _surcharge_paid(self, event: StoredEvent) -> WebhookResult:
+        payment = content_of(event.body, PAYMENT_EVENT)
+        order_id = await self._order_of(payment)
+        if order_id is None:
+            return Ignored("a surcharge of no order of this ledger")
+        return await self._reports.surcharge(payment, order_id)
+
+    async def _surcharge_refunded(self, event: StoredEvent) -> WebhookResult:
+        report = await self._refund_report(event)
+        if isinstance(report, Parked):
+            return Ignored("a surcharge of no order of this ledger")
+        reason = (
+            f"refund {report.name!r} of {report.amount} {report.currency} (minor units) gives back "
+            f"a surcharge of order {report.order_id!r}: a person decides whether sellers bear it"
+        )
+        return Parked(subject_of_order(report.order_id), reason, WebhookAlarm.REFUND_DISAGREES)
 
     async def _payment_succeeded(self, event: StoredEvent) -> WebhookResult:
         payment = content_of(event.body, PAYMENT_EVENT)
@@ -77,43 +136,36 @@ class HyperswitchPaymentsRefunds:
             await self._commands.orders.record_payment(
                 order_id, payment.payment_id, None, event.source, event.done, expected=expected
             )
+        except CollectedDiffers as refused:
+            return await self._reports.differs(event, payment, order_id, refused)
         except (ContentDiffers, BadMoney) as refused:
             return result_of(refused, order_id, WebhookAlarm.PAYMENT_DISAGREES)
         return DONE
 
     async def _payment_failed(self, event: StoredEvent) -> WebhookResult:
-        """Hold back the transfers of a paid order, unless the PSP shows its payment as succeeded:
-        then the event is old."""
+        """Hold back the transfers of a paid order whose payment ended without money, unless the PSP
+        shows it as succeeded: then the event is old."""
         payment = content_of(event.body, PAYMENT_EVENT)
         order_id = await self._order_of(payment)
         order = await self._commands.orders.order(order_id) if order_id is not None else None
         if order is None or not order.paid:
             return Ignored("a failed payment pays no order")
         if order.payment_id not in (None, payment.payment_id):
-            return Ignored(
-                f"order {order.order_id!r} was paid by another payment, {order.payment_id!r}"
-            )
-        seen = await self._payment_at_psp(payment.payment_id)
+            return paid_by_another(order)
+        seen = await self._reports.payment_at_psp(payment.payment_id)
         if isinstance(seen, PaymentAtPsp) and seen.status == "succeeded":
             return Ignored(
                 f"the payment provider was asked, and payment {payment.payment_id!r} has succeeded"
             )
+        status = event.event_type.removeprefix("payment_")
         detail = (
             f"The payment {payment.payment_id!r} of order {order.order_id!r} was recorded as "
-            "succeeded, and is now reported as "
-            f"failed; the payment provider {_shown(seen)}"
+            f"succeeded, and is now reported as {status}; the payment provider {_shown(seen)}"
         )
         await self._commands.orders.record_payment_failure(
-            order.order_id, payment.payment_id, detail, event.source, event.done
+            order.order_id, payment.payment_id, detail, event.source, event.done, status=status
         )
         return DONE
-
-    async def _payment_at_psp(self, payment_id: str) -> PaymentAtPsp | Failure | None:
-        try:
-            async with asyncio.timeout(READ_WITHIN):
-                return await self._psp.payment(payment_id) if self._psp is not None else None
-        except (TimeoutError, ValueError):  # no answer in time, or an id that the PSP cannot have
-            return None
 
     async def _order_of(self, payment: PaymentContent) -> str | None:
         matches = await self._directory.find_order(
