@@ -69,9 +69,10 @@ class TransferGateway(Protocol):
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
+        currency: str = "",
     ) -> Outcome:
-        """Take `amount` (minor units) back from a transfer. `Succeeded.stripe_id` is the id of the
-        reversal, `trr_…`.
+        """Take `amount` (minor units of `currency`, as the ledger counts them) back from a
+        transfer. `Succeeded.stripe_id` is the id of the reversal, `trr_…`.
 
         None means the whole amount left; it is read from the transfer before the body is frozen and
         sent.

@@ -5,6 +5,7 @@ read at Stripe.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import TypeAdapter
@@ -14,6 +15,8 @@ from application.webhooks.handler import DONE, EventHandler, Ignored, StoredEven
 from application.webhooks.stripe.account_pauses import REVOKED, AccountPauses
 from application.webhooks.stripe.event_object import ObjectUnread, StripeObjects
 from application.webhooks.stripe.events import ACCOUNT, CAPABILITY, PAYOUT, AccountObject
+from domain.currency import from_stripe
+from domain.errors import BadMoney
 from domain.lifecycle import TransferStatus
 from domain.payout import PayoutStatus
 from domain.provider_call.reasons import WaitingFor
@@ -144,6 +147,10 @@ class StripeAccounts:
             return Ignored(
                 f"a payout that is {payout.status!r}: the ledger does not know this status"
             )
+        try:
+            payout = replace(payout, amount=from_stripe(payout.currency, payout.amount))
+        except BadMoney as fraction:
+            return Ignored(str(fraction))
         await self._pauses.record_payout(payout, account, sellers, event)
         return DONE
 

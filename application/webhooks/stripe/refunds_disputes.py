@@ -25,6 +25,7 @@ from application.webhooks.handler import (
 )
 from application.webhooks.stripe.event_object import StripeObjects
 from application.webhooks.stripe.events import DISPUTE, REFUND, THIN, DisputeObject, RefundOrDispute
+from domain.currency import from_stripe
 from domain.dispute import RANK, DisputePolicy, DisputeStatus
 from domain.errors import Contradiction
 from domain.identity import refund_stream
@@ -99,7 +100,7 @@ class StripeRefundsDisputes:
             report = RefundReport(
                 name=refund.id,
                 order_id=order_id,
-                amount=refund.amount,
+                amount=from_stripe(refund.currency, refund.amount),
                 currency=currency(refund.currency),
                 source=event.source,
                 detail=refund.failure_reason,
@@ -130,7 +131,7 @@ class StripeRefundsDisputes:
                 dispute_id=dispute.id,
                 provider=STRIPE,
                 order_id=order_id,
-                amount=dispute.amount,
+                amount=from_stripe(dispute.currency, dispute.amount),
                 currency=currency(dispute.currency),
                 reported=reported,
                 source=event.source,

@@ -21,6 +21,7 @@ from application.webhooks.handler import (
 from application.webhooks.stripe.event_object import READ_WITHIN, UNREADABLE_RETRY, StripeObjects
 from application.webhooks.stripe.events import TRANSFER, StripeEvent, TransferObject
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
+from domain.errors import BadMoney
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -53,14 +54,18 @@ class StripeTransfers:
         )
         if carried is None:
             return await self._thin(event, _id_of_related(envelope))
-        ours = await self._ours(carried.at_stripe)
+        try:
+            shown = carried.at_stripe
+        except BadMoney as fraction:
+            return _fraction(event, carried, fraction)
+        ours = await self._ours(shown)
         if ours is None:
             return Ignored(FOREIGN)
-        early = _result_without_read(ours, carried)
+        early = _result_without_read(ours, shown)
         if early is not None:
             return early
         # a transfer without reversals is contained completely in its event, which is signed
-        seen = carried.at_stripe if carried.amount_reversed == 0 else await self._read(carried.id)
+        seen = shown if shown.amount_reversed == 0 else await self._read(carried.id)
         return seen if isinstance(seen, Later | Parked) else await self._record(event, ours, seen)
 
     async def _thin(self, event: StoredEvent, stripe_id: str) -> WebhookResult:
@@ -104,10 +109,18 @@ class StripeTransfers:
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
 
 
-def _result_without_read(ours: SellerTransfer, carried: TransferObject) -> WebhookResult | None:
+def _fraction(event: StoredEvent, carried: TransferObject, fraction: BadMoney) -> WebhookResult:
+    """Return the result of a transfer in fractions of the ledger's unit, which is none of ours."""
+    if _uuid(carried.metadata.get("transfer_id")) is None:
+        return Ignored(FOREIGN)
+    return Parked(f"event:{event.event_id}", str(fraction), WebhookAlarm.UNREADABLE)
+
+
+def _result_without_read(ours: SellerTransfer, shown: TransferAtStripe) -> WebhookResult | None:
     """Return the result if it can be decided without reading Stripe, else None. Most events only
     echo our own calls."""
-    if ours.stripe_transfer_id == carried.id and carried.amount_reversed <= ours.amount_reversed:
+    known = ours.stripe_transfer_id == shown.stripe_transfer_id
+    if known and shown.amount_reversed <= ours.amount_reversed:
         return Ignored(NO_NEWS)
     if ours.in_flight is not None and ours.operation is not None and ours.operation.in_call:
         return Later("a call of ours is under way, and its answer comes first", SOON)
