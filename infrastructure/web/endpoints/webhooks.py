@@ -1,8 +1,9 @@
 """Endpoints of webhooks: check, store, answer. The inbox worker handles the stored webhook later;
 no sender waits for that.
 
-The signature covers the raw body, so it is checked before the body is read. Every signed webhook is
-kept. An unreadable one is stored under the hash of its bytes, with an alarm.
+A call whose signature header is missing or malformed is refused before its body is read. The
+signature covers the raw body, so it is checked before the body is interpreted. Every signed webhook
+is kept. An unreadable one is stored under the hash of its bytes, with an alarm.
 """
 
 import hashlib
@@ -46,8 +47,10 @@ async def _from_hyperswitch(call: Webhook) -> ReceivedEvent:
     secrets = _configured(
         call.service.settings.hyperswitch_webhook_secrets, "HYPERSWITCH_WEBHOOK_SECRETS"
     )
+    header = call.request.headers.get(hyperswitch.HEADER)
+    hyperswitch.check_form(header)
     body = await whole_body(call.request)
-    hyperswitch.verify(body, call.request.headers.get(hyperswitch.HEADER), secrets)
+    hyperswitch.verify(body, header, secrets)
     envelope = _envelope(body)
     return _event(body, envelope.get("event_id"), envelope.get("event_type"))
 
@@ -55,8 +58,10 @@ async def _from_hyperswitch(call: Webhook) -> ReceivedEvent:
 async def _from_stripe(call: Webhook) -> ReceivedEvent:
     settings = call.service.settings
     secrets = _configured(settings.stripe_webhook_secrets, "STRIPE_WEBHOOK_SECRETS")
+    header = call.request.headers.get(stripe.HEADER)
+    stripe.check_form(header)
     body = await whole_body(call.request)
-    stripe.verify(body, call.request.headers.get(stripe.HEADER), secrets, call.service.clock.now())
+    stripe.verify(body, header, secrets, call.service.clock.now())
     envelope = _envelope(body)
     livemode = envelope.get("livemode")
     if isinstance(livemode, bool) and livemode != (settings.mode == "live"):
