@@ -24,10 +24,10 @@ from projections import disputes, findings, orders, pauses, payouts, refunds, tr
 from projections.alarms import (
     RAISED_BY_FACTS,
     AlarmRow,
-    alarm_changes,
     latest_alarms,
     still_troubled,
 )
+from projections.alarms import alarms as alarm_rows
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
 from projections.orders import OrderRow
@@ -217,7 +217,7 @@ class FoldedStream(NamedTuple):
         alarms included."""
         state = fold(self.state, facts)
         rows = read_model_of(facts[0]).rows(self.state, state) if state is not None else {}
-        alarms = alarm_changes(facts, troubled=self.troubled)
+        alarms = list(alarm_rows(facts, troubled=self.troubled))
         after = FoldedStream(state, reduce(still_troubled, facts, self.troubled))
         return after, {**rows, ALARMS.table: alarms} if alarms else rows
 

@@ -79,3 +79,14 @@ def test_hour_of_hindrance_raises_an_alarm() -> None:
     assert [row.kind for row in alarms.alarms([hindered], troubled=False)] == ["hindered"]
     shortly = replace(hindered, hindered_since=hindered.timestamp - timedelta(minutes=59))
     assert list(alarms.alarms([shortly], troubled=False)) == []
+
+
+def test_debt_of_forty_days_shows_its_age() -> None:
+    later = [
+        replace(DEFERRED, originator_version=9 + day, timestamp=DEFERRED.timestamp + timedelta(day))
+        for day in range(1, 41)
+    ]
+    (row,) = rows_of([CREATED, DEFERRED, *later])["alarms"]
+    assert isinstance(row, AlarmRow)
+    assert (row.raised_at, row.times) == (DEFERRED.timestamp, 41)
+    assert row.last_seen_at == DEFERRED.timestamp + timedelta(days=40)
