@@ -264,7 +264,9 @@ def test_leases_and_foreign_alarms_are_no_findings(ledger: str) -> None:
 @pytest.mark.parametrize("subject", ["nobody", "00000000-0000-5000-8000-000000000000"])
 def test_alarm_without_fact_is_found(ledger: str, subject: str) -> None:
     with superuser(ledger) as connection:
-        connection.execute("insert into alarms values ('drift', %s, 'x', now(), now(), 1)", [subject])
+        connection.execute(
+            "insert into alarms values ('drift', %s, 'x', now(), now(), 1)", [subject]
+        )
     assert [(f.check, f.id) for f in findings(ledger)] == [("alarms", f"drift {subject}")]
 
 
