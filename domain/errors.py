@@ -222,6 +222,16 @@ class Conflict(LedgerError):
         super().__init__(f"Another writer was first ({listed}); reload and decide again.")
 
 
+class OrderBusy(Conflict):
+    """Other commands on this order were running all the time. Nothing was decided; try again."""
+
+    def __init__(self, order_id: str) -> None:
+        self.taken = ()
+        LedgerError.__init__(
+            self, f"Other commands on order {order_id!r} are still running; try again in a moment."
+        )
+
+
 class ConstraintBroken(LedgerError):
     """The database refused the rows of these facts. Nothing of the append is stored."""
 

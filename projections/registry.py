@@ -207,10 +207,9 @@ class FoldedStream(NamedTuple):
     troubled: bool = False
     """True if an alarm may be open that the next fact clears."""
 
-    @classmethod
-    def of(cls, facts: Sequence[Fact]) -> "FoldedStream":
-        """Fold a whole stream."""
-        return cls(fold(None, facts), reduce(still_troubled, facts, False))
+    def continued(self, facts: Sequence[Fact]) -> "FoldedStream":
+        """Fold further facts that are stored already. Returns the state after them."""
+        return FoldedStream(fold(self.state, facts), reduce(still_troubled, facts, self.troubled))
 
     def after(self, facts: Sequence[Fact]) -> tuple["FoldedStream", Rows]:
         """Fold at least one further fact. Returns the state after them, and the rows that changed,

@@ -48,6 +48,7 @@ class DisputeCommands:
             partial(self._handler.load_order_with_transfers, report.order_id, stream),
             partial(record_dispute, report, policy),
             extras,
+            report.order_id,
         )
 
 

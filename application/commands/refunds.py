@@ -73,7 +73,10 @@ class RefundCommands:
     ) -> RecordedRefund:
         """Record a refund that is reported as succeeded. See `succeed_refund`."""
         return await self._handler.handle(
-            self._loader(report), partial(succeed_refund, report, asked=asked), extras
+            self._loader(report),
+            partial(succeed_refund, report, asked=asked),
+            extras,
+            report.order_id,
         )
 
     async def failed(
@@ -81,7 +84,7 @@ class RefundCommands:
     ) -> RecordedRefund:
         """Record a refund that is reported as failed. See `fail_refund`."""
         return await self._handler.handle(
-            self._loader(report), partial(fail_refund, report, asked=asked), extras
+            self._loader(report), partial(fail_refund, report, asked=asked), extras, report.order_id
         )
 
     async def under_review(
@@ -89,19 +92,23 @@ class RefundCommands:
     ) -> RecordedRefund:
         """Record a refund that a person at the PSP decides on. See `review_refund`."""
         return await self._handler.handle(
-            self._loader(report), partial(review_refund, report), extras
+            self._loader(report), partial(review_refund, report), extras, report.order_id
         )
 
     async def settle(self, request: RefundRequest) -> RecordedRefund:
         """Record a refund that has succeeded elsewhere. See `settle_refund`."""
         return await self._handler.handle(
-            partial(self._load_requested, request), partial(settle_refund, request)
+            partial(self._load_requested, request),
+            partial(settle_refund, request),
+            order_id=request.order_id,
         )
 
     async def request(self, request: RefundRequest) -> RecordedRefund:
         """Record a refund that the PSP shall be asked for. See `request_refund`."""
         return await self._handler.handle(
-            partial(self._load_requested, request), partial(request_refund, request)
+            partial(self._load_requested, request),
+            partial(request_refund, request),
+            order_id=request.order_id,
         )
 
     def _loader(self, report: RefundReport) -> Callable[[], Awaitable[UnitOfWork]]:
