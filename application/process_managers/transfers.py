@@ -64,6 +64,9 @@ class StripeProcess:
     ) -> UnitOfWork:
         return intent or await event_log.load([subject_id])
 
+    def account(self, uow: UnitOfWork, subject_id: UUID) -> str:
+        return uow.transfer(subject_id).destination
+
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         return state.allows(self.kind, uow.transfer(subject_id).seller_id)
 

@@ -101,7 +101,9 @@ class ProviderSignal(StrEnum):
     SILENCE = "silence"
     """No answer, or one of 500 and above: the provider may be down."""
     KEY_REFUSED = "key_refused"
-    """401 or 403."""
+    """401: the key itself is wrong."""
+    FORBIDDEN = "forbidden"
+    """403: the key lacks a permission, or one account has ended the connection."""
     NOT_FOUND = "not_found"
     """404: the object does not exist, or belongs to another account or mode."""
     TOO_FAST = "too_fast"
@@ -110,14 +112,20 @@ class ProviderSignal(StrEnum):
     """No request was sent, or a stored answer came back."""
 
 
+NO_PERMISSION = frozenset({ProviderSignal.KEY_REFUSED, ProviderSignal.FORBIDDEN})
+"""Signals that a read was refused because of the API key."""
+
+
 def signal_of(answer: object) -> ProviderSignal:
     """Return the signal of an answer to a call or a look-up. Any object of a provider is an
     `ANSWER`."""
     match answer:
         case Rejected(status=404):
             return ProviderSignal.NOT_FOUND
-        case NotExecuted(why=Hindrance.UNAUTHORIZED | Hindrance.FORBIDDEN):
+        case NotExecuted(why=Hindrance.UNAUTHORIZED):
             return ProviderSignal.KEY_REFUSED
+        case NotExecuted(why=Hindrance.FORBIDDEN):
+            return ProviderSignal.FORBIDDEN
         case NotExecuted(why=Hindrance.RATE_LIMITED):
             return ProviderSignal.TOO_FAST
         case Unknown(replayed=True):
