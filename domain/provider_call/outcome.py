@@ -11,6 +11,9 @@ money may have moved; only the same key may be used, until a look-up at the prov
 from dataclasses import dataclass
 from enum import StrEnum
 
+BALANCE_INSUFFICIENT = "balance_insufficient"
+"""Stripe's error code for a balance that is too low."""
+
 
 class Hindrance(StrEnum):
     """Reason why a provider did not execute a call at all."""
@@ -58,6 +61,13 @@ class Rejected:
     says_reversed: bool = False
     """True if its message claims that nothing is left to reverse: a hint for a look-up, never a
     proof."""
+    says_no_funds: bool = False
+    """True if its message says that a balance is too low."""
+
+    @property
+    def lacks_funds(self) -> bool:
+        """Return whether a sufficient balance would help, by code or by words."""
+        return self.code == BALANCE_INSUFFICIENT or self.says_no_funds
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class DeferralReason(StrEnum):
     REJECTED = "rejected"
     """Stripe refused for a reason other than missing funds: an attempt is consumed."""
     AWAITING_FUNDS = "awaiting_funds"
-    """The balance is probably too low."""
+    """The balance is too low, by Stripe's code or words."""
     HELD = "held"
     """The PSP's answer cannot be recorded, so a person has to look."""
     PENDING = "pending"
@@ -71,6 +71,8 @@ class FailureReason(StrEnum):
     """A person decided whether an older system had paid an imported transfer."""
     HELD_BACK = "held_back"
     """A person ended a transfer that was held back."""
+    RESOLVED = "resolved"
+    """A person ended a transfer or a reversal that waited for its next attempt."""
 
 
 class WaitingFor(StrEnum):

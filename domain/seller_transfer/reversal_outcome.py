@@ -149,10 +149,10 @@ def _record_rejection(
         return
     elif contradicts:
         transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)
-    elif outcome.says_reversed or (outcome.code or "").startswith(NOT_ABOUT_FUNDS):
-        _record_refusal(transfer, operation, outcome, now, policy)
-    else:
+    elif outcome.lacks_funds and not (outcome.code or "").startswith(NOT_ABOUT_FUNDS):
         _await_funds(transfer, operation, outcome, now, policy)
+    else:
+        _record_refusal(transfer, operation, outcome, now, policy)
 
 
 def record_unknown_transfer(
@@ -166,8 +166,7 @@ def record_unknown_transfer(
 def _await_funds(
     transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
 ) -> None:
-    """Wait for funds: most likely the seller's balance is too low, for which Stripe has no
-    dependable code."""
+    """Wait for funds, since Stripe's code or words say that the seller's balance is too low."""
     since, until = operation.awaiting_since or now, now + policy.funds_interval
     if now - since >= policy.funds_deadline:
         give_up(transfer, FailureReason.FUNDS_DEADLINE, outcome.message, outcome.request_id, now)
@@ -181,8 +180,8 @@ def _await_funds(
 def _record_refusal(
     transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
 ) -> None:
-    """Consume an attempt, since waiting for funds would not help; after the last one a person has
-    to decide."""
+    """Consume an attempt, since Stripe does not say that funds would help; after the last one a
+    person has to decide."""
     if operation.retry_count >= policy.max_retries:
         give_up(transfer, FailureReason.REJECTED, outcome.message, outcome.request_id, now)
         return

@@ -238,6 +238,9 @@ class Answers:
     invalid = Rejected(400, "parameter_invalid_integer", "Invalid integer", stored=False)
     refused = Rejected(400, None, "Something is wrong", stored=True)
     too_little = Rejected(400, "balance_insufficient", "Insufficient funds", stored=True)
+    too_little_in_words = Rejected(
+        400, None, "does not have sufficient funds", stored=True, says_no_funds=True
+    )
     too_little_unstored = Rejected(400, "balance_insufficient", "Insufficient funds", stored=False)
     on_hold = Rejected(
         400, "insufficient_capabilities_for_transfer", "needs capabilities", stored=True

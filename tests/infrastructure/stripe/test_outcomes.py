@@ -94,6 +94,7 @@ async def test_parsed_refusal_is_definite(
         param=fields.get("param"),
         request_id="req_1",
         says_reversed="already fully reversed" in fields["message"],
+        says_no_funds="funds" in fields["message"],
     )
     assert len(stripe.requests) == 1
 
