@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from domain.provider_call.outcome import Failure, Outcome
+from domain.provider_call.outcome import Failure, Outcome, ReversalOutcome
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody, TransferBody
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -69,9 +69,9 @@ class TransferGateway(Protocol):
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
-    ) -> Outcome:
+    ) -> ReversalOutcome:
         """Take `amount` (minor units) back from a transfer. `Succeeded.stripe_id` is the id of the
-        reversal, `trr_…`.
+        reversal, `trr_…`. A reversal that has failed or was canceled is `Rejected`.
 
         None means the whole amount left; it is read from the transfer before the body is frozen and
         sent.

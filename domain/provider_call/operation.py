@@ -79,6 +79,8 @@ class Operation(NamedTuple):
     """When the provider's records were last read and did not contain the operation."""
     forgiven: int = 0
     """The last attempt that was given back because an outage had consumed it."""
+    pending: bool = False
+    """True while Stripe holds the object and has not decided about it: it is only looked up."""
 
     @property
     def open(self) -> bool:
@@ -102,7 +104,9 @@ class Operation(NamedTuple):
     def under_way_until(self, now: datetime, policy: Policy) -> datetime | None:
         """Return the instant until which the last call may be under way, so that absence proves
         nothing; None if it has ended."""
-        ends_by = self.last_began + policy.call_timeout if self.last_began is not None else now
+        if self.last_began is None or self.pending:
+            return None
+        ends_by = self.last_began + policy.call_timeout
         return ends_by if now < ends_by else None
 
     def must_look_up(
@@ -127,6 +131,7 @@ class Operation(NamedTuple):
             lost=self.lost + self.in_call,
             unknown=self.open,
             in_call=True,
+            pending=False,
         )
 
     def again(self, epoch: int) -> "Operation":
@@ -144,6 +149,7 @@ class Operation(NamedTuple):
         """Return the operation after an outcome that does not end it, recorded at `at`."""
         absent = deferral.why == DeferralReason.ABSENT
         same_key = deferral.epoch == self.epoch
+        undecided = deferral.why == DeferralReason.PENDING
         return self._replace(
             epoch=deferral.epoch,
             epoch_began=self.epoch_began if same_key else None,
@@ -158,4 +164,5 @@ class Operation(NamedTuple):
             lost=deferral.lost,
             looked_at=at if absent else self.looked_at,
             forgiven=self.forgiven if deferral.given_back is None else deferral.given_back,
+            pending=undecided and (deferral.look_first or self.pending),
         )

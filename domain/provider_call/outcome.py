@@ -46,9 +46,20 @@ class Succeeded:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """A reversal that exists at Stripe and has not moved money yet: it may succeed, fail or be
+    canceled within 45 days."""
+
+    stripe_id: str
+    amount: int
+    """Minor units."""
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
-    """A definite refusal: 400, 402 or 404 with a parsed error that is not an
-    `idempotency_error`."""
+    """A definite refusal: 400, 402 or 404 with a parsed error that is not an `idempotency_error`,
+    or 200 with a reversal that has failed or was canceled."""
 
     status: int
     code: str | None
@@ -101,6 +112,8 @@ Failure = Rejected | NotExecuted | Unknown
 """All outcomes but success. A call to the PSP ends with one of these, or with its object."""
 
 Outcome = Succeeded | Failure
+
+ReversalOutcome = Outcome | Pending
 
 
 class ProviderSignal(StrEnum):

@@ -9,7 +9,7 @@ from datetime import datetime
 from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve
 from domain.lifecycle import TransferStatus
 from domain.provider_call.reasons import FailureReason
-from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from domain.provider_call.stripe_objects import SUCCEEDED, ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.external_reversals import record_external
@@ -128,6 +128,7 @@ def resolve_by_reversal(
         raise EvidenceDiffers(stripe_reversal_id, why)
     _require_equal(
         stripe_reversal_id,
+        status=(made.status, SUCCEEDED),
         reversal_id=(made.reversal_id or reversal.reversal_id, reversal.reversal_id),
     )
     transfer.reopen(actor, reason, now, reversal)

@@ -30,7 +30,7 @@ _NO_FUNDS = re.compile(
 
 def says_no_funds(message: str) -> bool:
     """Return whether the message says that a balance is too low."""
-    return _NO_FUNDS.search(message) is not None
+    return _NO_FUNDS.search(message.replace("_", " ")) is not None
 
 
 def says_already_reversed(message: str) -> bool:

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from domain.provider_call.outcome import Outcome, Rejected
+from domain.provider_call.outcome import Rejected, ReversalOutcome
 from domain.provider_call.request_body import ReversalBody, TransferBody
 from domain.seller_transfer.facts import AttemptDeferred, CallStarted, Failed
 from infrastructure.simulators.stripe import running_simulator
@@ -109,11 +109,13 @@ async def test_key_of_stored_refusal_is_never_reused(
         assert isinstance(await asked_again(story, first), Rejected)
 
 
-async def asked_again(story: CallStory, intent: CallStarted) -> Outcome:
+async def asked_again(story: CallStory, intent: CallStarted) -> ReversalOutcome:
     """Return Stripe's outcome of the very same call."""
     async with StripeGateway("sk_test_x", story.stripe.url, timeout=10) as gateway:
         if story.call == CREATE:
-            outcome = await gateway.create(cast("TransferBody", intent.body), intent.key)
+            outcome: ReversalOutcome = await gateway.create(
+                cast("TransferBody", intent.body), intent.key
+            )
         else:
             body = cast("ReversalBody", intent.body)
             outcome = await gateway.reverse(
