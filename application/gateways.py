@@ -23,6 +23,11 @@ class ListedTransfer(NamedTuple):
     """Our id of the order in its metadata."""
     transfer_group: str | None = None
 
+    def unclaimed(self) -> "ListedTransfer":
+        """Return the transfer without anything by which it could be taken for one of ours."""
+        transfer = self.transfer._replace(transfer_id=None)
+        return self._replace(transfer=transfer, order_id=None, transfer_group=None)
+
 
 class Page(NamedTuple):
     """A part of a list, newest first."""

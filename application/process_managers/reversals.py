@@ -56,6 +56,7 @@ class ReversalProcess(StripeProcess):
     policy: Policy
     kind: str = "reversing"
     endpoint: str = "reversals.create"
+    ledger_id: str | None = None
 
     async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> ReversalAnswer:
         body = step.body

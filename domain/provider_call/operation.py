@@ -62,6 +62,8 @@ class Operation(NamedTuple):
     epoch_began: datetime | None = None
     """Instant of the first `CallStarted` of this epoch, which gives the age of the idempotency
     key."""
+    epoch_key: str | None = None
+    """The key of that call."""
     first_began: datetime | None = None
     last_began: datetime | None = None
     in_call: bool = False
@@ -88,14 +90,18 @@ class Operation(NamedTuple):
         nothing is given up."""
         return self.in_call or self.unknown
 
-    def key(self, transfer_id: UUID) -> str:
-        """Return the idempotency key. It depends on operation and epoch, never on the amount or on
-        the transfer alone."""
-        return (
-            f"transfer:{transfer_id}:e{self.epoch}"
-            if self.what == TRANSFER
-            else f"reversal:{self.what}:e{self.epoch}"
-        )
+    def key(self, transfer_id: UUID, ledger_id: str | None = None) -> str:
+        """Return the idempotency key. It depends on operation, epoch and ledger, never on the
+        amount or on the transfer alone.
+
+        Two ledgers on one Stripe account can have equal ids of orders, and so of transfers. Within
+        an epoch the key stays as it was first used.
+        """
+        if self.epoch_key is not None and self.epoch_began is not None:
+            return self.epoch_key
+        name = f"transfer:{transfer_id}" if self.what == TRANSFER else f"reversal:{self.what}"
+        ledger = f":{ledger_id}" if ledger_id else ""
+        return f"{name}:e{self.epoch}{ledger}"
 
     def awaits(self, what: str, attempt: int) -> bool:
         """Return whether this call is the last one and has no outcome yet."""
@@ -119,13 +125,16 @@ class Operation(NamedTuple):
         )
         return self.look_first or self.exhausted or aged or unverified
 
-    def started(self, at: datetime, attempt: int, epoch: int) -> "Operation":
+    def started(
+        self, at: datetime, attempt: int, epoch: int, key: str | None = None
+    ) -> "Operation":
         """Return the operation after `CallStarted`. A call that was still running is lost, so its
         outcome is unknown."""
         return self._replace(
             attempt=attempt,
             epoch=epoch,
             epoch_began=self.epoch_began if epoch == self.epoch and self.epoch_began else at,
+            epoch_key=key,
             first_began=self.first_began or at,
             last_began=at,
             lost=self.lost + self.in_call,

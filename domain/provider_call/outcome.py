@@ -2,10 +2,12 @@
 
 An outcome answers the question whether money moved, and so which step is allowed next:
 
-Succeeded     the object exists and agrees with the request Rejected      definitely not done; a
-repetition needs a new key if Stripe stored the answer NotExecuted   stopped before execution
-(limits, locks, credentials); the same key may be used again, no attempt is consumed Unknown
-money may have moved; only the same key may be used, until a look-up at the provider
+- Succeeded: the object exists and agrees with the request.
+- Pending: the reversal exists, and Stripe has not decided about it; it is only looked up.
+- Rejected: definitely not done; a repetition needs a new key if Stripe stored the answer.
+- NotExecuted: stopped before execution (limits, locks, credentials); the same key may be used
+  again, and no attempt is consumed.
+- Unknown: money may have moved; only the same key may be used, until a look-up at the provider.
 """
 
 from dataclasses import dataclass

@@ -48,6 +48,12 @@ class TransferAtStripe(NamedTuple):
     transfer_id: str | None
     """Our id in its metadata."""
     reversals: tuple[ReversalAtStripe, ...] = ()
+    ledger_id: str | None = None
+    """Identity of the database that made it, in its metadata; older transfers carry none."""
+
+    def is_foreign(self, ledger_id: str | None) -> bool:
+        """Return whether another ledger made it, which may use the same ids."""
+        return None not in (self.ledger_id, ledger_id) and self.ledger_id != ledger_id
 
     @property
     def reversible(self) -> int:

@@ -246,6 +246,11 @@ def record_look_up(
     refused = _ours(seen, reversal.reversal_id)
     if refused is not None and refused.refusal is not None:
         _record_refusal(transfer, operation, refused.refusal, now, policy)
+    elif operation.pending and operation.open and not _overdue(operation, now, policy):
+        # Stripe has shown it as pending, so its absence from the list proves nothing
+        detail = "The reversal was pending at Stripe and is not in Stripe's list"
+        wait = deferral.pending(operation, detail, now, policy, epoch=operation.epoch, open_=True)
+        transfer.defer(wait, now)
     elif operation.exhausted:
         detail = "No attempt is left, and Stripe's books show no such reversal."
         give_up(transfer, FailureReason.EXHAUSTED, detail, None, now)
@@ -253,6 +258,11 @@ def record_look_up(
         send_again(
             transfer, operation, "Stripe's books show no such reversal; it is sent next.", now
         )
+
+
+def _overdue(operation: Operation, now: datetime, policy: Policy) -> bool:
+    """Return whether Stripe must have decided about a pending reversal by now."""
+    return now - (operation.awaiting_since or now) >= policy.funds_deadline
 
 
 def _ours(seen: TransferAtStripe, reversal_id: str) -> ReversalAtStripe | None:

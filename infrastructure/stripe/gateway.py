@@ -132,7 +132,7 @@ class StripeGateway:
             }
             params = cast("TransferCreateParams", body)
             answer = await self._transfers.create_async(params, {"idempotency_key": key})
-            return checked_success(answer, TRANSFER, expected)
+            return checked_success(answer, TRANSFER, expected, body["metadata"])
 
         return await _outcome_of(post)
 
@@ -169,7 +169,7 @@ class StripeGateway:
             answer = await self._transfers.reversals.create_async(
                 stripe_transfer_id, params, {"idempotency_key": key}
             )
-            return checked_reversal(answer, expected)
+            return checked_reversal(answer, expected, metadata)
 
         return await _outcome_of(post)
 

@@ -14,16 +14,21 @@ from infrastructure.stripe.error_wording import says_no_funds
 from infrastructure.stripe.outcomes import is_replay, request_id
 
 TRANSFER, REVERSAL = "tr_", "trr_"
+OUR_IDS = ("transfer_id", "reversal_id", "ledger_id")
+"""Names in the metadata of an object of ours."""
 _LONGEST_ID = 255
 
 T = TypeVar("T", str, int, bool)
 
 
 def checked_success(
-    answer: object, prefix: str, expected: Mapping[str, object]
+    answer: object,
+    prefix: str,
+    expected: Mapping[str, object],
+    metadata: Mapping[str, str] | None = None,
 ) -> Succeeded | Unknown:
-    """Return `Succeeded` when the object has an id with this prefix and every expected value, else
-    `Unknown`.
+    """Return `Succeeded` when the object has an id with this prefix and every expected value, and
+    no other ids of ours in its metadata, else `Unknown`.
 
     A disagreement is neither a success nor a rejection: money moved, but not as requested.
     """
@@ -31,7 +36,7 @@ def checked_success(
     resource = getattr(response, "data", None)
     if response is None or not isinstance(resource, Mapping):
         return Unknown("unreadable", "Stripe's answer is JSON, but not an object.", 200)
-    wrong = _disagreement(resource, prefix, expected)
+    wrong = _disagreement(resource, prefix, expected) or _foreign_id(resource, metadata or {})
     if wrong is not None:
         return Unknown("disagrees", wrong, response.code, request_id(response.headers))
     return Succeeded(
@@ -42,12 +47,22 @@ def checked_success(
     )
 
 
+def _foreign_id(resource: Mapping[str, object], metadata: Mapping[str, str]) -> str | None:
+    """Return the disagreement about an id in the metadata, as when another ledger made the object
+    under the same key. Absent metadata is not compared."""
+    for name in OUR_IDS:
+        got = our_metadata(resource, name)
+        if got is not None and metadata.get(name, got) != got:
+            return _differs(f"metadata {name}", metadata[name], got, f" of {resource['id']}")
+    return None
+
+
 def checked_reversal(
-    answer: object, expected: Mapping[str, object]
+    answer: object, expected: Mapping[str, object], metadata: Mapping[str, str] | None = None
 ) -> Succeeded | Pending | Rejected | Unknown:
     """Return the outcome of a reversal that agrees with the request, by its status: only
     `succeeded`, or none, means that money moved."""
-    made = checked_success(answer, REVERSAL, expected)
+    made = checked_success(answer, REVERSAL, expected, metadata)
     if isinstance(made, Unknown):
         return made
     resource: Mapping[str, object] = getattr(answer, "last_response").data  # noqa: B009
@@ -123,6 +138,7 @@ def transfer_at_stripe(
         destination=clean(field(resource, "destination", str)),
         transfer_id=our_metadata(resource, "transfer_id"),
         reversals=reversals,
+        ledger_id=our_metadata(resource, "ledger_id"),
     )
 
 

@@ -3,6 +3,7 @@ ledger learns of it."""
 
 import pytest
 
+from tests.support.idempotency_keys import epoch_of
 from tests.support.service import REVERSE, SystemUnderTest
 
 STATUS = "select status, amount_reversed, waiting_for from seller_transfers"
@@ -16,7 +17,7 @@ async def pending_reversal(system: SystemUnderTest, *epochs: str) -> str:
         return bool(row["waiting_for"] == "stripe")
 
     await system.view.until(waits, "the reversal is pending")
-    keys = [post["key"].rpartition(":")[2] for post in await system.posts(REVERSE)]
+    keys = [epoch_of(post["key"]) for post in await system.posts(REVERSE)]
     assert keys == list(epochs or ["e1"])
     (transfer,) = await system.view.transfers("o1")
     assert (transfer.status, transfer.amount_reversed) == ("reversal_pending", 0)
@@ -57,7 +58,7 @@ async def test_pending_reversal_that_is_refused_is_sent_again(
         await system.stripe.let_reversals_be_pending(False)
         await system.stripe.decide_reversal(made, end)
         await system.view.reached("o1", "reversed")
-    assert [post["key"].rpartition(":")[2] for post in await system.posts(REVERSE)] == ["e1", "e2"]
+    assert [epoch_of(post["key"]) for post in await system.posts(REVERSE)] == ["e1", "e2"]
     assert await system.stripe.violations() == []
 
 

@@ -36,9 +36,14 @@ class StripeTransfers:
     is read at Stripe."""
 
     def __init__(
-        self, changes: ExternalChanges, directory: Directory, gateway: TransferGateway
+        self,
+        changes: ExternalChanges,
+        directory: Directory,
+        gateway: TransferGateway,
+        ledger_id: str | None = None,
     ) -> None:
         self._changes, self._directory, self._gateway = changes, directory, gateway
+        self._ledger_id = ledger_id
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
@@ -101,7 +106,8 @@ class StripeTransfers:
 
     async def _ours(self, seen: TransferAtStripe) -> SellerTransfer | None:
         known = await self._directory.transfer_at_stripe(seen.stripe_transfer_id)
-        transfer_id = known or _uuid(seen.transfer_id)
+        named = None if seen.is_foreign(self._ledger_id) else _uuid(seen.transfer_id)
+        transfer_id = known or named
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
 
 

@@ -61,7 +61,7 @@ class SimulatedStripeBooks(StoreGroup):
         self.announced: list[StripeEventRow] = []
         """Events of the running change, not yet given to the webhooks."""
         self.reversals_begin_pending = False
-        """Whether new reversals wait for a decision: see `pending_reversals.py`."""
+        """True if new reversals wait for a decision: see `pending_reversals.py`."""
 
     def platform_balance(self, currency: str, bucket: str = "available") -> BalanceKey:
         """Return the key of the platform's balance. A currency gets the default funds at its first

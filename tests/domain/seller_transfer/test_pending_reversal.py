@@ -186,3 +186,11 @@ def test_pending_reversal_is_no_evidence(story: Story, answers: type[Answers]) -
     books = story.books(story.theirs(4_000)._replace(status="pending"))
     with pytest.raises(EvidenceDiffers, match="status"):
         resolve_by_reversal(story.transfer, books, "trr_dashboard", "mia", "made", story.now)
+
+
+def test_pending_reversal_missing_in_the_list_is_not_sent_again(pending: Story) -> None:
+    pending.see(pending.books())
+    fact = pending.only(facts.AttemptDeferred)
+    assert (fact.why, fact.open, fact.epoch) == ("pending", True, 1)
+    pending.passes(timedelta(days=45)).see(pending.books())
+    assert pending.send().key.endswith(":e2"), "Stripe would have decided by now"

@@ -305,6 +305,26 @@ async def test_base_url_may_end_with_slash(stripe: FaultServer, gateway_at: Open
     assert stripe.requests[0].path == "/v1/transfers"
 
 
+@pytest.mark.parametrize("name", ["transfer_id", "reversal_id", "ledger_id"])
+async def test_answer_with_another_id_of_ours_is_no_success(
+    stripe: FaultServer, gateway: StripeGateway, name: str
+) -> None:
+    """As when another ledger used the same key."""
+    stripe.answers(200, {**REVERSAL, "metadata": {name: "another"}})
+    outcome = await gateway.reverse("tr_1", 400, "refund", "k", {name: "ours"})
+    assert isinstance(outcome, Unknown)
+    assert (outcome.why, f"metadata {name}" in outcome.message) == ("disagrees", True)
+
+
+@pytest.mark.parametrize("metadata", [{"ledger_id": "ours"}, {}, None, {"ledger_id": None}])
+async def test_answer_without_metadata_is_not_compared(
+    stripe: FaultServer, gateway: StripeGateway, metadata: Json | None
+) -> None:
+    stripe.answers(200, {**REVERSAL, "metadata": metadata})
+    outcome = await gateway.reverse("tr_1", 400, "refund", "k", {"ledger_id": "ours"})
+    assert isinstance(outcome, Succeeded)
+
+
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
