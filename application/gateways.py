@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from domain.provider_call.outcome import Failure, Outcome
+from domain.provider_call.outcome import Failure, Outcome, ReversalOutcome
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody, TransferBody
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -22,6 +22,11 @@ class ListedTransfer(NamedTuple):
     order_id: str | None = None
     """Our id of the order in its metadata."""
     transfer_group: str | None = None
+
+    def unclaimed(self) -> "ListedTransfer":
+        """Return the transfer without anything by which it could be taken for one of ours."""
+        transfer = self.transfer._replace(transfer_id=None)
+        return self._replace(transfer=transfer, order_id=None, transfer_group=None)
 
 
 class Page(NamedTuple):
@@ -69,9 +74,9 @@ class TransferGateway(Protocol):
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
-    ) -> Outcome:
+    ) -> ReversalOutcome:
         """Take `amount` (minor units) back from a transfer. `Succeeded.stripe_id` is the id of the
-        reversal, `trr_…`.
+        reversal, `trr_…`. A reversal that has failed or was canceled is `Rejected`.
 
         None means the whole amount left; it is read from the transfer before the body is frozen and
         sent.

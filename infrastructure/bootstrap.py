@@ -62,7 +62,8 @@ async def running(
     async with AsyncExitStack() as stack:
         storage = await _storage(settings, stack)
         service = await _service(storage, stack)
-        await bind(service.pool, settings.mode)  # before the first use of a live key
+        bound = await bind(service.pool, settings.mode)  # before the first use of a live key
+        service.ledger_id = str(bound.ledger_id)
         await bind(service.pool, settings.mode, await _account(service))
         if settings.mode == "simulator":
             log.warning(

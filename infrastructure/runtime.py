@@ -116,7 +116,7 @@ def _stripe_handlers(service: Service, directory: PostgresDirectory) -> Mapping[
         StripeRefundsDisputes(
             service.commands, directory, objects, service.settings.dispute_policy
         ),
-        StripeTransfers(ExternalChanges(handler), directory, service.gateway),
+        StripeTransfers(ExternalChanges(handler), directory, service.gateway, service.ledger_id),
         StripeAccounts(AccountPauses(handler, directory), directory, objects),
     )
 
@@ -139,10 +139,12 @@ def _workers(service: Service, monitor: BreakerMonitor) -> list[Loop]:
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
     if settings.transfers.enabled:
         directory, policy = PostgresDirectory(service.pool), settings.policy(settings.transfers)
-        transfers = TransferProcess(service.gateway, directory, policy)
+        transfers = TransferProcess(service.gateway, directory, policy, ledger_id=service.ledger_id)
         workers.append(_stripe_worker(service, monitor, transfers, settings.transfers, slots))
     if settings.reversals.enabled:
-        reversals = ReversalProcess(service.gateway, settings.policy(settings.reversals))
+        reversals = ReversalProcess(
+            service.gateway, settings.policy(settings.reversals), ledger_id=service.ledger_id
+        )
         workers.append(_stripe_worker(service, monitor, reversals, settings.reversals, slots))
     if service.psp is not None:
         workers.append(_refund_worker(service, service.psp, monitor))

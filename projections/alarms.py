@@ -21,6 +21,8 @@ from projections.sentences.text import cause, money
 HINDERED_TOO_LONG = timedelta(hours=1)
 """Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency
 key in use) before an alarm."""
+UNDECIDED_TOO_LONG = timedelta(days=45)
+"""Time within which Stripe decides about a pending reversal."""
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
 """Prefixes of the detail of an answer that the ledger cannot interpret."""
 
@@ -41,6 +43,8 @@ class AlarmKind(StrEnum):
     IMPORTED_UNCLEAR = "imported_unclear"
     HINDERED = "hindered"
     STRIPE_REFUSES_THE_KEY = "stripe_refuses_the_key"
+    REVERSAL_UNDECIDED = "reversal_undecided"
+    """A reversal has been pending at Stripe for longer than Stripe documents."""
     STRIPE_ANSWER_NOT_UNDERSTOOD = "stripe_answer_not_understood"
     PSP_REFUSES_THE_KEY = "psp_refuses_the_key"
     REFUND_NOT_UNDERSTOOD = "refund_not_understood"
@@ -61,7 +65,7 @@ _A = AlarmKind
 PASSING = (
     _A.AWAITING_FUNDS, _A.ON_HOLD, _A.HELD_BACK, _A.HINDERED, _A.STRIPE_REFUSES_THE_KEY,
     _A.STRIPE_ANSWER_NOT_UNDERSTOOD,
-    _A.IMPORTED_UNCLEAR,
+    _A.IMPORTED_UNCLEAR, _A.REVERSAL_UNDECIDED,
 )  # fmt: skip
 """Kinds that any end of the operation clears. A retry by an operator clears HELD_BACK and
 IMPORTED_UNCLEAR too."""
@@ -228,6 +232,9 @@ def _transfer_deferred(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
         return _raised(_A.STRIPE_ANSWER_NOT_UNDERSTOOD, fact, fact.detail)
     if fact.why == DeferralReason.AWAITING_FUNDS:
         return _raised(_A.AWAITING_FUNDS, fact, fact.detail)
+    undecided = fact.why == DeferralReason.PENDING and fact.awaiting_since
+    if undecided and fact.timestamp - undecided >= UNDECIDED_TOO_LONG:
+        return _raised(_A.REVERSAL_UNDECIDED, fact, f"{fact.detail} since {undecided:%Y-%m-%d}.")
     if since := _hindered_since(fact):
         return _raised(
             _A.HINDERED, fact, f"Stripe has refused to begin the call since {since} ({fact.why})."

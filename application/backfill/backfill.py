@@ -57,7 +57,9 @@ class Backfill:
         paid: PaidRows,
         command: BackfillCommand,
         clock: Clock,
+        ledger_id: str | None = None,
     ) -> None:
+        self._ledger_id = ledger_id
         self._stripe, self._missing, self._paid, self._command, self._clock = (
             stripe,
             missing,
@@ -90,6 +92,7 @@ class Backfill:
             one
             async for one in self._list(rows[0].destination)
             if (one.transfer.amount, one.transfer.currency) in possible
+            and not one.transfer.is_foreign(self._ledger_id)
         ]
         claimed = await self._paid.paid_by([one.transfer.stripe_transfer_id for one in listed])
         return list(matched(rows, listed, claimed.keys()))

@@ -71,6 +71,9 @@ class RefundProcess:
         uow.mark_unverified()
         return uow
 
+    def account(self, uow: UnitOfWork, subject_id: UUID) -> str:
+        return ""
+
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         """Return whether no pause forbids it; an outage of Stripe stops no refund."""
         return state.paused.isdisjoint({EVERYTHING, scope_of_work(self.kind)})

@@ -54,6 +54,7 @@ class StripeProcess:
     __slots__ = ()
     kind: str
     policy: Policy
+    ledger_id: str | None
 
     @property
     def unrecordable(self) -> tuple[type[LedgerError], ...]:
@@ -64,13 +65,17 @@ class StripeProcess:
     ) -> UnitOfWork:
         return intent or await event_log.load([subject_id])
 
+    def account(self, uow: UnitOfWork, subject_id: UUID) -> str:
+        return uow.transfer(subject_id).destination
+
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         return state.allows(self.kind, uow.transfer(subject_id).seller_id)
 
     def next_step(
         self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState
     ) -> Step:
-        return begin(uow.transfer(subject_id), now, self.policy, state.look_first)
+        transfer = uow.transfer(subject_id)
+        return begin(transfer, now, self.policy, state.look_first, self.ledger_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class TransferProcess(StripeProcess):
     policy: Policy
     kind: str = "transferring"
     endpoint: str = "transfers.create"
+    ledger_id: str | None = None
 
     async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> TransferAnswer:
         assert "destination" in step.body, "the step of a transfer has the body of one"
@@ -90,7 +96,8 @@ class TransferProcess(StripeProcess):
     async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> TransferAnswer:
         transfer, since = uow.transfer(subject_id), step.since - self.policy.clock_leeway
         try:
-            ours = await self.gateway.find_by_our_id(str(transfer.id), transfer.destination, since)
+            found = await self.gateway.find_by_our_id(str(transfer.id), transfer.destination, since)
+            ours = [one for one in found if not one.is_foreign(self.ledger_id)]
             return TransfersFound(ours, await self._similar(transfer) if not ours else ())
         except LookUpFailed as unread:
             return unread
@@ -103,7 +110,11 @@ class TransferProcess(StripeProcess):
             transfer.destination, transfer.currency, transfer.original, since
         )
         claimed = await self.directory.claimed(seen)
-        return [one for one in seen if one.stripe_transfer_id not in claimed]
+        return [
+            one
+            for one in seen
+            if one.stripe_transfer_id not in claimed and not one.is_foreign(self.ledger_id)
+        ]
 
     def signal(self, answer: TransferAnswer) -> ProviderSignal:
         return signal_of(answer)

@@ -47,8 +47,15 @@ class ReconciliationReader:
     when a read fails."""
 
     def __init__(
-        self, stripe: StripeBooks, log: EventLog, rows: OurRows, seen: SeenTransfers, clock: Clock
+        self,
+        stripe: StripeBooks,
+        log: EventLog,
+        rows: OurRows,
+        seen: SeenTransfers,
+        clock: Clock,
+        ledger_id: str | None = None,
     ) -> None:
+        self._ledger_id = ledger_id
         self._stripe, self._log, self._rows, self._seen, self._clock = (
             stripe,
             log,
@@ -108,7 +115,10 @@ class ReconciliationReader:
                     "the list of transfers", "its next page holds only transfers of earlier pages"
                 )
             self.read += new
-            yield listed
+            yield [
+                one.unclaimed() if one.transfer.is_foreign(self._ledger_id) else one
+                for one in listed
+            ]
 
     async def _match(
         self, page: Sequence[ListedTransfer]

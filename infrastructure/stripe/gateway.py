@@ -2,19 +2,22 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import stripe
 
 from application.gateways import Page
 from application.missed_webhooks.ports import EventsPage
 from domain.provider_call.outcome import (
+    Failure,
     Hindrance,
     LookUpFailed,
     NotAtStripe,
     NotExecuted,
     Outcome,
+    Pending,
     Rejected,
+    ReversalOutcome,
     Succeeded,
     Unknown,
 )
@@ -24,8 +27,8 @@ from infrastructure.stripe.event_list import TYPES, event_page
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.reads import PAGE, Cursor, ask, every_item, failure_of, read
 from infrastructure.stripe.response_checks import (
-    REVERSAL,
     TRANSFER,
+    checked_reversal,
     checked_success,
     object_id,
     reversal_at_stripe,
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
         TransferReversalCreateParams,
         TransferReversalListParams,
     )
+
+T = TypeVar("T")
 
 LONGEST_KEY = 255
 LONGEST_DESCRIPTION = 5_000
@@ -127,7 +132,7 @@ class StripeGateway:
             }
             params = cast("TransferCreateParams", body)
             answer = await self._transfers.create_async(params, {"idempotency_key": key})
-            return checked_success(answer, TRANSFER, expected)
+            return checked_success(answer, TRANSFER, expected, body["metadata"])
 
         return await _outcome_of(post)
 
@@ -138,7 +143,7 @@ class StripeGateway:
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
-    ) -> Outcome:
+    ) -> ReversalOutcome:
         """Reverse `amount` of a transfer, or all that is left. `reason` becomes Stripe's
         `description`.
 
@@ -154,7 +159,7 @@ class StripeGateway:
         if not isinstance(requested, int):
             return requested
 
-        async def post() -> Outcome:
+        async def post() -> ReversalOutcome:
             expected = {
                 "object": "transfer_reversal",
                 "amount": requested,
@@ -164,7 +169,7 @@ class StripeGateway:
             answer = await self._transfers.reversals.create_async(
                 stripe_transfer_id, params, {"idempotency_key": key}
             )
-            return checked_success(answer, REVERSAL, expected)
+            return checked_reversal(answer, expected, metadata)
 
         return await _outcome_of(post)
 
@@ -183,8 +188,10 @@ class StripeGateway:
                     f"Stripe was asked for {stripe_transfer_id} and answered with {resource['id']}."
                 )
             transfer = await self._with_reversals(transfer_at_stripe(resource))
-            if sum(reversal.amount for reversal in transfer.reversals) == transfer.amount_reversed:
-                return transfer
+            # whether `amount_reversed` contains pending reversals is Stripe's matter
+            counted, listed = transfer.counted(), sum(one.amount for one in transfer.reversals)
+            if counted.amount_reversed <= transfer.amount_reversed <= listed:
+                return counted
         raise LookUpFailed(
             f"Stripe lists {len(transfer.reversals)} reversals of {stripe_transfer_id} which do "
             "not add up to its "
@@ -294,7 +301,7 @@ class StripeGateway:
 
     async def _amount_left(
         self, stripe_transfer_id: str, metadata: dict[str, str] | None
-    ) -> int | Outcome:
+    ) -> int | ReversalOutcome:
         try:
             transfer = await self.get_transfer(stripe_transfer_id)
         except NotAtStripe as absent:
@@ -303,19 +310,22 @@ class StripeGateway:
             return Unknown("look_up_failed", str(failed))
         our_id = (metadata or {}).get("reversal_id")
         for reversal in transfer.reversals:
-            if our_id and reversal.reversal_id == our_id:
+            if our_id and reversal.reversal_id == our_id and reversal.pending:
+                return Pending(reversal.stripe_reversal_id, reversal.amount)
+            if our_id and reversal.reversal_id == our_id and reversal.taken:
                 return Succeeded(reversal.stripe_reversal_id, reversal.amount, replayed=True)
-        if transfer.reversible <= 0:
+        left = transfer.reversible - transfer.pending
+        if left <= 0:
             return Rejected(
                 400,
                 None,
                 f"Nothing of {stripe_transfer_id} is left to reverse; nothing was sent.",
                 False,
             )
-        return transfer.reversible
+        return left
 
 
-async def _outcome_of(post: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def _outcome_of(post: Callable[[], Awaitable[T]]) -> T | Failure:
     # Every exception but a cancellation, which belongs to the caller, becomes an outcome: an
     # exception that escaped would leave a call without outcome, although its money may have moved.
     try:

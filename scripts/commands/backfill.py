@@ -75,7 +75,12 @@ async def run_backfill(settings: Settings, apply: bool, review: Path | None, as_
                 service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
             )
             run = Backfill(
-                stripe, missing, LedgerRows(service.pool), service.commands.operator, service.clock
+                stripe,
+                missing,
+                LedgerRows(service.pool),
+                service.commands.operator,
+                service.clock,
+                service.ledger_id,
             )
             async for one in run.run(apply):
                 if isinstance(one, Doubt) and file is not None:

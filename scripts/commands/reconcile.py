@@ -105,7 +105,12 @@ def _reader(service: Service, seen: SeenAtStripe) -> ReconciliationReader:
         service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
     )
     return ReconciliationReader(
-        stripe, PostgresEventLog(service.store), LedgerRows(service.pool), seen, service.clock
+        stripe,
+        PostgresEventLog(service.store),
+        LedgerRows(service.pool),
+        seen,
+        service.clock,
+        service.ledger_id,
     )
 
 

@@ -90,3 +90,17 @@ def test_debt_of_forty_days_shows_its_age() -> None:
     assert isinstance(row, AlarmRow)
     assert (row.raised_at, row.times) == (DEFERRED.timestamp, 41)
     assert row.last_seen_at == DEFERRED.timestamp + timedelta(days=40)
+
+
+def test_reversal_that_is_pending_for_45_days_raises_an_alarm() -> None:
+    since = DEFERRED.timestamp - timedelta(days=45)
+    pending = replace(
+        DEFERRED,
+        what="r1",
+        why="pending",
+        detail="trr_1 is pending at Stripe",
+        awaiting_since=since,
+    )
+    assert list(alarms.alarms([replace(pending, awaiting_since=NOW)], troubled=False)) == []
+    (row,) = alarms.alarms([pending], troubled=False)
+    assert (row.kind, row.detail[:26]) == ("reversal_undecided", "trr_1 is pending at Stripe")

@@ -290,13 +290,18 @@ def _same_money(transfer: SellerTransfer, folded: TransferFold, theirs: Json) ->
     yield from _same_reversals(folded, theirs, operation.what if open_ and operation else None)
 
 
+def _taken(theirs: Json) -> list[Json]:
+    """Return the reversals at Stripe that have moved money."""
+    return [one for one in theirs["reversals"] if one.get("status") in (None, "succeeded")]
+
+
 def _same_reversals(folded: TransferFold, theirs: Json, open_: str | None) -> Iterator[str]:
     by_stripe_id = {
         row.stripe_reversal_id: row
         for row in folded.reversals.rows.values()
         if row.stripe_reversal_id
     }
-    at_stripe = {reversal["id"]: reversal for reversal in theirs["reversals"]}
+    at_stripe = {reversal["id"]: reversal for reversal in _taken(theirs)}
     for id_ in by_stripe_id.keys() - at_stripe.keys():
         yield f"reversal {id_} is recorded here, but not at Stripe"
     for id_, reversal in at_stripe.items():
@@ -319,7 +324,7 @@ def _named_twice(held: Sequence[Json]) -> Iterator[str]:
     for theirs in held:
         ours = [
             reversal["metadata"]
-            for reversal in theirs["reversals"]
+            for reversal in _taken(theirs)
             if "reversal_id" in reversal["metadata"]
         ]
         names += [("reversal", metadata["reversal_id"]) for metadata in ours]

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from application.gateways import TransferGateway
 from application.webhooks.handler import Later, Parked, StoredEvent, WebhookAlarm
 from application.webhooks.stripe.events import EVENT, Object, StripeEvent
-from domain.provider_call.outcome import LookUpFailed, NotAtStripe, ProviderSignal
+from domain.provider_call.outcome import NO_PERMISSION, LookUpFailed, NotAtStripe
 
 READ_WITHIN = 5.0
 """Seconds; an event is leased for ten, and its batch waits for the read."""
@@ -65,7 +65,7 @@ class StripeObjects:
                 Later(f"{path} could not be read within {READ_WITHIN:.0f} s", UNREADABLE_RETRY)
             ) from None
         except LookUpFailed as failed:
-            closed = failed.signal is ProviderSignal.KEY_REFUSED
+            closed = failed.signal in NO_PERMISSION
             raise ObjectUnread(
                 Later(f"{path} could not be read: {failed}", UNREADABLE_RETRY), closed=closed
             ) from None

@@ -115,7 +115,13 @@ class TransferObject:
         ours = self.metadata.get("transfer_id")
         currency = self.currency.upper()
         return TransferAtStripe(
-            self.id, self.amount, self.amount_reversed, currency, self.destination, ours
+            self.id,
+            self.amount,
+            self.amount_reversed,
+            currency,
+            self.destination,
+            ours,
+            ledger_id=self.metadata.get("ledger_id"),
         )
 
 

@@ -36,9 +36,14 @@ class StripeTransfers:
     is read at Stripe."""
 
     def __init__(
-        self, changes: ExternalChanges, directory: Directory, gateway: TransferGateway
+        self,
+        changes: ExternalChanges,
+        directory: Directory,
+        gateway: TransferGateway,
+        ledger_id: str | None = None,
     ) -> None:
         self._changes, self._directory, self._gateway = changes, directory, gateway
+        self._ledger_id = ledger_id
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
@@ -60,7 +65,8 @@ class StripeTransfers:
         if early is not None:
             return early
         # a transfer without reversals is contained completely in its event, which is signed
-        seen = carried.at_stripe if carried.amount_reversed == 0 else await self._read(carried.id)
+        whole = carried.amount_reversed == 0 and not _awaits_stripe(ours)
+        seen = carried.at_stripe if whole else await self._read(carried.id)
         return seen if isinstance(seen, Later | Parked) else await self._record(event, ours, seen)
 
     async def _thin(self, event: StoredEvent, stripe_id: str) -> WebhookResult:
@@ -79,7 +85,7 @@ class StripeTransfers:
                 return DONE
             case NotRecorded.OPEN_CALL:
                 return Later(missing.value, UNREADABLE_RETRY)
-            case NotRecorded.BUSY:
+            case NotRecorded.BUSY | NotRecorded.PENDING:
                 return Parked(f"transfer:{ours.id}", missing.value)
             case NotRecorded.STUCK | NotRecorded.DRIFT:
                 return Parked(f"transfer:{ours.id}", missing.value, WebhookAlarm.REVERSED_AT_STRIPE)
@@ -100,18 +106,25 @@ class StripeTransfers:
 
     async def _ours(self, seen: TransferAtStripe) -> SellerTransfer | None:
         known = await self._directory.transfer_at_stripe(seen.stripe_transfer_id)
-        transfer_id = known or _uuid(seen.transfer_id)
+        named = None if seen.is_foreign(self._ledger_id) else _uuid(seen.transfer_id)
+        transfer_id = known or named
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
 
 
 def _result_without_read(ours: SellerTransfer, carried: TransferObject) -> WebhookResult | None:
     """Return the result if it can be decided without reading Stripe, else None. Most events only
     echo our own calls."""
-    if ours.stripe_transfer_id == carried.id and carried.amount_reversed <= ours.amount_reversed:
+    known = carried.amount_reversed <= ours.amount_reversed and not _awaits_stripe(ours)
+    if ours.stripe_transfer_id == carried.id and known:
         return Ignored(NO_NEWS)
     if ours.in_flight is not None and ours.operation is not None and ours.operation.in_call:
         return Later("a call of ours is under way, and its answer comes first", SOON)
     return None
+
+
+def _awaits_stripe(ours: SellerTransfer) -> bool:
+    """Return whether a reversal is pending at Stripe, so that any event may tell its end."""
+    return ours.operation is not None and ours.operation.pending
 
 
 def _id_of_related(envelope: StripeEvent) -> str:

@@ -130,11 +130,12 @@ insert into breaker default values;
 
 
 -- The mode and account that this database belongs to. One row: a start with another key must not mix test money with real
--- money.
+-- money. ledger_id is part of the idempotency keys and of the metadata at Stripe: two ledgers on one account may use equal ids.
 create table ledger_binding (
     single   boolean     primary key default true,
     mode     text        not null,
     account  text,
     bound_at timestamptz not null default now(),
+    ledger_id uuid not null default gen_random_uuid(),
     constraint there_is_only_one_binding check (single)
 );

@@ -60,6 +60,8 @@ class SimulatedStripeBooks(StoreGroup):
         """Charges with money that is not yet available."""
         self.announced: list[StripeEventRow] = []
         """Events of the running change, not yet given to the webhooks."""
+        self.reversals_begin_pending = False
+        """True if new reversals wait for a decision: see `pending_reversals.py`."""
 
     def platform_balance(self, currency: str, bucket: str = "available") -> BalanceKey:
         """Return the key of the platform's balance. A currency gets the default funds at its first
@@ -123,6 +125,7 @@ class SimulatedStripeBooks(StoreGroup):
         super().clear()
         self.unsettled.clear()
         self.announced.clear()
+        self.reversals_begin_pending = False
 
     def restore(self, records: Records) -> None:
         super().restore(records)
@@ -137,7 +140,8 @@ class SimulatedStripeBooks(StoreGroup):
                 yield f"{total} {currency} came from nowhere"
         reversed_amounts: Counter[str] = Counter()
         for reversal in self.reversals:
-            reversed_amounts[reversal.transfer] += reversal.amount
+            if reversal.status in (None, "succeeded"):
+                reversed_amounts[reversal.transfer] += reversal.amount
         for transfer in self.transfers:
             if not 0 <= transfer.amount_reversed <= transfer.amount:
                 yield f"{transfer.id}: {transfer.amount_reversed} of {transfer.amount} is reversed"

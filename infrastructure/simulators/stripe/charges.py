@@ -103,9 +103,9 @@ def _settle(books: SimulatedStripeBooks, charge: ChargeRow) -> None:
     rest = charge.amount or 0
     for transfer in (books.transfers.by_id[id_] for id_ in charge.transfers):
         _become_available(
-            books, BalanceKey(transfer.destination, charge.currency, "pending"), transfer.rest
+            books, BalanceKey(transfer.destination, charge.currency, "pending"), transfer.unreversed
         )
-        rest -= transfer.rest
+        rest -= transfer.unreversed
     _become_available(books, books.platform_balance(charge.currency, "pending"), rest)
     charge.settled = True
     books.charges.save(charge)

@@ -13,6 +13,7 @@ from domain.provider_call.operation import TRANSFER
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory
 from tests.support.in_memory.stripe import MemoryStripe
@@ -83,3 +84,11 @@ async def test_our_transfer_is_found_only_by_its_name(books: SimilarTransfers) -
         now=MADE - HOUR,
     )
     assert await books.alike(own) == []
+
+
+def test_transfer_of_another_ledger_is_foreign_and_older_ones_are_not() -> None:
+    """It may carry the same id, since both ids follow from the same order and seller."""
+    seen = TransferAtStripe("tr_1", 900, 0, "EUR", account("anna"), "an id")
+    assert not seen.is_foreign("ledger-1")
+    assert not seen._replace(ledger_id="ledger-1").is_foreign("ledger-1")
+    assert seen._replace(ledger_id="ledger-2").is_foreign("ledger-1")

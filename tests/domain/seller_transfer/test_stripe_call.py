@@ -489,3 +489,24 @@ def test_hindered_operation_records_since_when(due: Story) -> None:
     fact = due.last(AttemptDeferred)
     assert (fact.hindered, fact.hindered_since) == (2, began)
     assert due.operation.retry_count == 0
+
+
+def test_ledger_is_part_of_key_and_metadata(story: Story) -> None:
+    send = begin(story.transfer, story.now, story.policy, ledger_id="ledger-1")
+    assert isinstance(send, Send)
+    assert send.key == f"transfer:{story.transfer.id}:e1:ledger-1"
+    assert send.body["metadata"]["ledger_id"] == "ledger-1"
+
+
+def test_key_of_an_open_call_stays_as_it_was_first_used(
+    story: Story, answers: type[Answers]
+) -> None:
+    """A call from before the ledger had an identity could otherwise be made twice."""
+    first = story.call(answers.timeout)
+    again = begin(story.comes_due().transfer, story.now, story.policy, ledger_id="ledger-1")
+    assert isinstance(again, Send)
+    assert (again.key, again.body) == (first.key, first.body)
+    story.answer(again, answers.refused)
+    fresh = begin(story.comes_due().transfer, story.now, story.policy, ledger_id="ledger-1")
+    assert isinstance(fresh, Send)
+    assert fresh.key.endswith(":e2:ledger-1")
