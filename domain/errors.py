@@ -9,6 +9,7 @@ LedgerError
 │   ├── UnknownId                nothing is stored under this id
 │   ├── Contradiction            a report that a recorded final status rules out; ask the provider
 │   ├── NotTheAuthority          a report by a provider without authority over the order
+│   ├── OtherPayment             a report about another payment than the one that paid the order
 │   ├── ExceedsOrder             an amount above the rest of the order
 │   ├── CallInFlight             a call to Stripe is under way; its outcome comes first
 │   ├── NothingToRetry           no call is due, so a retry has nothing to send
@@ -118,6 +119,20 @@ class NotTheAuthority(Refused):
             f"The provider is not the authority for order {order_id!r}: another provider took "
             "the payment or was the first to "
             "report a refund or dispute, and only its reports count."
+        )
+
+
+class OtherPayment(Refused):
+    """A report about another payment than the one that paid the order. The sellers' shares are not
+    concerned."""
+
+    code = "other_payment"
+
+    def __init__(self, order_id: str, paid_by: str, told: str) -> None:
+        self.order_id, self.paid_by, self.told = order_id, paid_by, told
+        super().__init__(
+            f"The report is about payment {told}, but order {order_id!r} was paid by payment "
+            f"{paid_by}, so nothing is taken from its sellers."
         )
 
 

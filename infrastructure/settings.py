@@ -75,6 +75,7 @@ class Settings:
     funds_retry_interval: timedelta = timedelta(hours=6)
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
+    refund_undecided_after: timedelta = timedelta(hours=24)
     dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
     missed_check_interval: timedelta = timedelta(minutes=5)
     missed_grace: timedelta = timedelta(minutes=10)
@@ -172,6 +173,12 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         ),
         parked_deadline=read(
             "PARKED_DEADLINE", _positive, default.parked_deadline, "a duration such as 168h"
+        ),
+        refund_undecided_after=read(
+            "REFUND_UNDECIDED_AFTER",
+            _positive,
+            default.refund_undecided_after,
+            "a duration such as 24h",
         ),
         dispute_policy=read(
             "DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"

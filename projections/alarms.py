@@ -49,6 +49,8 @@ class AlarmKind(StrEnum):
     PSP_REFUSES_THE_KEY = "psp_refuses_the_key"
     REFUND_NOT_UNDERSTOOD = "refund_not_understood"
     REFUND_HINDERED = "refund_hindered"
+    REFUND_UNDECIDED = "refund_undecided"
+    """The PSP leaves a refund pending."""
     REFUND_SET_ASIDE = "refund_set_aside"
     REFUND_FAILED_AFTER_SUCCESS = "refund_failed_after_success"
     DISPUTE_OPEN = "dispute_open"
@@ -69,7 +71,9 @@ PASSING = (
 )  # fmt: skip
 """Kinds that any end of the operation clears. A retry by an operator clears HELD_BACK and
 IMPORTED_UNCLEAR too."""
-PASSING_OF_REFUNDS = (_A.PSP_REFUSES_THE_KEY, _A.REFUND_NOT_UNDERSTOOD, _A.REFUND_HINDERED)
+PASSING_OF_REFUNDS = (
+    _A.PSP_REFUSES_THE_KEY, _A.REFUND_NOT_UNDERSTOOD, _A.REFUND_HINDERED, _A.REFUND_UNDECIDED,
+)  # fmt: skip
 """Kinds that are cleared as soon as the PSP has accepted or decided the refund."""
 
 
@@ -249,6 +253,8 @@ def _refund_deferred(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
         NOT_UNDERSTOOD
     ):
         return _raised(_A.REFUND_NOT_UNDERSTOOD, fact, fact.detail)
+    if fact.undecided_since is not None:
+        return _raised(_A.REFUND_UNDECIDED, fact, fact.detail)
     if since := _hindered_since(fact):
         detail = f"The payment provider has refused to begin the refund since {since} ({fact.why})."
         return _raised(_A.REFUND_HINDERED, fact, detail)
