@@ -11,7 +11,14 @@ from uuid import UUID
 from application.command_handler import NO_EXTRAS, CommandHandler
 from application.ports import Directory
 from application.unit_of_work import CommitExtras, UnitOfWork
-from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused
+from domain.errors import (
+    AwaitsPayment,
+    ContentDiffers,
+    Contradiction,
+    ExceedsOrder,
+    NotTheAuthority,
+    Refused,
+)
 from domain.identity import refund_stream
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, claim_authority
@@ -149,13 +156,25 @@ def succeed_refund(
     """Take a refund that has succeeded from the sellers. `asked`: the PSP was asked just now, so no
     earlier report counts.
 
-    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, and, unless `asked`,
-    Contradiction when it is recorded as failed.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, AwaitsPayment, and, unless
+    `asked`, Contradiction when it is recorded as failed.
     """
     order = uow.order(report.order_id)
+    _require_known_collection(order, uow.refund(), report)
     refund, news = _reported(uow, report, now)
     _take_from_sellers(uow, order, refund, report.source, now, asked=asked, payment=report.payment)
     return RecordedRefund(refund, news)
+
+
+def _require_known_collection(order: Order, refund: Refund | None, report: RefundReport) -> None:
+    """Check that an unpaid order covers the refund. A payment may collect more than was ordered,
+    and tells it only later. Raises AwaitsPayment."""
+    known = order.refunds.get(refund.key) if refund is not None else None
+    left = order.collected - order.refunded
+    if order.paid or (known is not None and known.effective) or report.amount <= left:
+        return
+    if report.currency == order.currency:
+        raise AwaitsPayment(order.order_id, report.name, report.amount, left)
 
 
 def fail_refund(
@@ -312,7 +331,7 @@ def _amount_within(left: int, order: Order, request: RefundRequest) -> int:
 
 def _settled(uow: UnitOfWork, order: Order, request: RefundRequest, now: datetime) -> Refund:
     """Open a refund that has succeeded elsewhere."""
-    amount = _amount_within(order.amount - order.refunded, order, request)
+    amount = _amount_within(order.collected - order.refunded, order, request)
     objection = order.objection_to_refund(amount, order.currency, request.explicit)
     if objection is not None:
         raise Refused(

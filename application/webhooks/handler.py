@@ -19,6 +19,7 @@ from application.commands.subjects import subject_of_order
 from application.unit_of_work import CommitExtras, InboxMark
 from application.webhooks.entitlement import Entitlement
 from domain.errors import (
+    AwaitsPayment,
     BadMoney,
     ContentDiffers,
     Contradiction,
@@ -124,7 +125,15 @@ UNREADABLE_TYPE = "unreadable"
 
 EventHandler = Callable[[StoredEvent], Awaitable[WebhookResult]]
 
-REFUSALS = (NotTheAuthority, OtherPayment, ContentDiffers, Contradiction, BadMoney, UnknownId)
+REFUSALS = (
+    NotTheAuthority,
+    OtherPayment,
+    ContentDiffers,
+    Contradiction,
+    BadMoney,
+    UnknownId,
+    AwaitsPayment,
+)
 """Refusals of a command that settle the webhook behind it. Other errors count as failed
 attempts."""
 
@@ -153,7 +162,10 @@ class WebhookHandler:
     def __init__(
         self, entitlement: Entitlement | None = None, /, **handlers: Mapping[str, EventHandler]
     ) -> None:
-        """Take the handlers by event type, for each provider under its name in the inbox."""
+        """Take the handlers by event type, for each provider under its name in the inbox.
+
+        The type `payment_*` stands for all other types that begin with `payment_`.
+        """
         self._entitlement, self._handlers = entitlement or Entitlement(), handlers
 
     async def handle(self, event: StoredEvent) -> WebhookResult:
@@ -164,7 +176,9 @@ class WebhookHandler:
         """
         if event.event_type == UNREADABLE_TYPE:
             return Dead(NOT_READABLE, WebhookAlarm.UNREADABLE)
-        handler = self._handlers.get(event.provider, {}).get(event.event_type)
+        handlers = self._handlers.get(event.provider, {})
+        family = f"{event.event_type.partition('_')[0]}_*"
+        handler = handlers.get(event.event_type) or handlers.get(family)
         if handler is None:
             return Ignored(
                 f"{event.provider} {event.event_type}: the ledger does not handle this type"

@@ -89,7 +89,12 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             )
 
     def pay(
-        self, payment_id: str | None, source_transaction: str | None, source: str, now: datetime
+        self,
+        payment_id: str | None,
+        source_transaction: str | None,
+        source: str,
+        now: datetime,
+        amount_received: int | None = None,
     ) -> bool:
         """Record that the buyer has paid. Returns whether that is new.
 
@@ -104,8 +109,17 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
                 self.record(PaymentNamed(**self.next(now), payment_id=given, source=source))
             return False
         paid_by, charge = given or known, source_transaction or self.source_transaction
+        collected = self.amount if amount_received is None else amount_received
+        targets = self.targets_over(collected)
         self.record(
-            Paid(**self.next(now), payment_id=paid_by, source_transaction=charge, source=source)
+            Paid(
+                **self.next(now),
+                payment_id=paid_by,
+                source_transaction=charge,
+                source=source,
+                amount_received=amount_received,
+                targets=None if targets == self.seller_targets else targets,
+            )
         )
         return True
 

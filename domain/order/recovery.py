@@ -317,13 +317,15 @@ def doubt(
     source: str,
     detail: str,
     now: datetime,
+    status: str = "failed",
 ) -> bool:
     """Record that the payment is doubted, and hold back the unsent transfers. Returns whether that
     is new.
 
-    A second report does nothing: transfers that a person has released since stay released.
+    A second report of the same status does nothing: transfers that a person has released since stay
+    released.
     """
-    if order.doubt is not None:
+    if status in order.doubted_as:
         return False
     known = list(transfers)
     unsent = [transfer for transfer in known if transfer.status in UNSENT]
@@ -336,6 +338,7 @@ def doubt(
             detail=detail,
             held=len(unsent),
             sent=sent,
+            status=status,
         )
     )
     for transfer in unsent:

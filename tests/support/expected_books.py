@@ -405,8 +405,9 @@ def _one_share(
         back = transfer.original - folded.transfer.amount + folded.transfer.amount_reversed
         if transfer.cause == SALE and back > share:
             yield f"transfer {transfer.id}: reductions and reversals exceed the share of {share}"
-    gone = min(order.refunded + disputed, order.amount)
-    left = share - share * gone // order.amount if order.status == "paid" else 0
+    collected = order.collected or order.amount
+    gone = min(order.refunded + disputed, collected)
+    left = share - share * gone // collected if order.status == "paid" else 0
     if all(_settled(folded) for _, folded in transfers) and net != left:
         yield (
             f"order {order.order_id}: seller {seller} has {net}, but {left} is left of the share "

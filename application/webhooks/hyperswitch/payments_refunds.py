@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
+from pydantic import ValidationError
+
 from application.commands import Commands
 from application.commands.refunds import ASKED, RefundReport, report_of
 from application.commands.subjects import subject_of_order, subject_of_payment
@@ -27,6 +29,7 @@ from application.webhooks.hyperswitch.events import (
     RefundContent,
     content_of,
 )
+from application.webhooks.hyperswitch.payment_reports import PaymentReports, paid_by_another
 from application.webhooks.order_of_event import (
     READ_WITHIN,
     order_named_by_payment,
@@ -34,13 +37,25 @@ from application.webhooks.order_of_event import (
     payment_at_psp,
 )
 from application.webhooks.surplus_payments import refund_of_surplus
-from domain.errors import BadMoney, ContentDiffers, Contradiction, OtherPayment, Refused
+from domain.errors import (
+    BadMoney,
+    CollectedDiffers,
+    ContentDiffers,
+    Contradiction,
+    OtherPayment,
+    Refused,
+)
 from domain.identity import refund_stream
 from domain.money import currency
 from domain.order.authority import HYPERSWITCH
 from domain.order.payment_match import psp_payment
 from domain.provider_call.outcome import Failure, Unknown
+from domain.provider_call.payment_status import EVENTS, HARMLESS, STATUSES, Collected
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+
+ANY_PAYMENT = "payment_*"
+"""Key of the handler of payment events of all other types (see `WebhookHandler`)."""
+MOVED = (Collected.RECEIVED, Collected.UNCLEAR, Collected.VOIDED)
 
 
 class HyperswitchPaymentsRefunds:
@@ -55,18 +70,69 @@ class HyperswitchPaymentsRefunds:
         is parked, and a failed payment of a paid order holds the unsent transfers back.
         """
         self._commands, self._directory, self._psp = commands, directory, psp
+        self._reports = PaymentReports(commands, psp)
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
         return {
-            "payment_succeeded": self._payment_succeeded,
-            "payment_failed": self._payment_failed,
+            **dict.fromkeys(EVENTS, self._payment),
+            **dict.fromkeys(HARMLESS, self._harmless),
+            ANY_PAYMENT: self._payment,
+            "surcharge_payment_succeeded": self._surcharge_paid,
+            "surcharge_refund_succeeded": self._surcharge_refunded,
             "refund_succeeded": self._refund_succeeded,
             "refund_failed": self._refund_failed,
             "refund_review": self._refund_review,
         }
 
     # --- payments ---------------------------------------------------------------------------------
+
+    async def _payment(self, event: StoredEvent) -> WebhookResult:
+        """Decide by the event's type, or, if that does not tell, by the status: no report that may
+        change the collected amount of a known order is ignored."""
+        payment = content_of(event.body, PAYMENT_EVENT)
+        meaning = EVENTS.get(event.event_type) or STATUSES.get(payment.status)
+        if meaning is Collected.RECEIVED:
+            return await self._payment_succeeded(event)
+        if meaning is Collected.ENDED:
+            return await self._payment_failed(event)
+        if meaning is Collected.NOTHING_YET or (meaning is None and not payment.amount_received):
+            return Ignored(f"a payment that is {payment.status!r} has collected nothing yet")
+        order_id = await self._order_of(payment)
+        if order_id is None:
+            return _unknown_order(next(iter(payment.named_orders), None), payment.payment_id)
+        if meaning is Collected.VOIDED:
+            return await self._reports.voided(event, payment, order_id)
+        return await self._reports.unclear(event, payment, order_id)
+
+    async def _harmless(self, event: StoredEvent) -> WebhookResult:
+        """Ignore an event of a harmless type, unless its object is a payment whose status says that
+        a part of the money moved."""
+        try:
+            payment = content_of(event.body, PAYMENT_EVENT)
+        except ValidationError:  # another object than a payment
+            payment = None
+        meaning = STATUSES.get(payment.status) if payment is not None else None
+        if payment is None or payment.status == "succeeded" or meaning not in MOVED:
+            return Ignored(f"hyperswitch {event.event_type} changes nothing that was collected")
+        return await self._payment(event)
+
+    async def _surcharge_paid(self, event: StoredEvent) -> WebhookResult:
+        payment = content_of(event.body, PAYMENT_EVENT)
+        order_id = await self._order_of(payment)
+        if order_id is None:
+            return Ignored("a surcharge of no order of this ledger")
+        return await self._reports.surcharge(payment, order_id)
+
+    async def _surcharge_refunded(self, event: StoredEvent) -> WebhookResult:
+        report = await self._refund_report(event)
+        if isinstance(report, Parked):
+            return Ignored("a surcharge of no order of this ledger")
+        reason = (
+            f"refund {report.name!r} of {report.amount} {report.currency} (minor units) gives back "
+            f"a surcharge of order {report.order_id!r}: a person decides whether sellers bear it"
+        )
+        return Parked(subject_of_order(report.order_id), reason, WebhookAlarm.REFUND_DISAGREES)
 
     async def _payment_succeeded(self, event: StoredEvent) -> WebhookResult:
         payment = content_of(event.body, PAYMENT_EVENT)
@@ -79,34 +145,34 @@ class HyperswitchPaymentsRefunds:
             await self._commands.orders.record_payment(
                 order_id, payment.payment_id, None, event.source, event.done, expected=expected
             )
+        except CollectedDiffers as refused:
+            return await self._reports.differs(event, payment, order_id, refused)
         except (ContentDiffers, BadMoney) as refused:
             return result_of(refused, order_id, WebhookAlarm.PAYMENT_DISAGREES)
         return DONE
 
     async def _payment_failed(self, event: StoredEvent) -> WebhookResult:
-        """Hold back the transfers of a paid order, unless the PSP shows its payment as succeeded:
-        then the event is old."""
+        """Hold back the transfers of a paid order whose payment ended without money, unless the PSP
+        shows it as succeeded: then the event is old."""
         payment = content_of(event.body, PAYMENT_EVENT)
         order_id = await self._order_of(payment)
         order = await self._commands.orders.order(order_id) if order_id is not None else None
         if order is None or not order.paid:
             return Ignored("a failed payment pays no order")
         if order.payment_id not in (None, payment.payment_id):
-            return Ignored(
-                f"order {order.order_id!r} was paid by another payment, {order.payment_id!r}"
-            )
+            return paid_by_another(order)
         seen = await payment_at_psp(self._psp, payment.payment_id)
         if isinstance(seen, PaymentAtPsp) and seen.status == "succeeded":
             return Ignored(
                 f"the payment provider was asked, and payment {payment.payment_id!r} has succeeded"
             )
+        status = event.event_type.removeprefix("payment_")
         detail = (
             f"The payment {payment.payment_id!r} of order {order.order_id!r} was recorded as "
-            "succeeded, and is now reported as "
-            f"failed; the payment provider {_shown(seen)}"
+            f"succeeded, and is now reported as {status}; the payment provider {_shown(seen)}"
         )
         await self._commands.orders.record_payment_failure(
-            order.order_id, payment.payment_id, detail, event.source, event.done
+            order.order_id, payment.payment_id, detail, event.source, event.done, status=status
         )
         return DONE
 

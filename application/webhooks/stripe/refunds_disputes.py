@@ -6,7 +6,11 @@ from datetime import timedelta
 from application.commands import Commands
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import RefundReport
-from application.commands.subjects import subject_of_order, subject_of_payment
+from application.commands.subjects import (
+    subject_of_dispute,
+    subject_of_order,
+    subject_of_payment,
+)
 from application.ports import Directory, OrderMatches
 from application.webhooks.entitlement import THIN
 from application.webhooks.handler import (
@@ -192,12 +196,6 @@ class StripeRefundsDisputes:
             return Ignored(
                 f"a dispute that is {dispute.status!r}: the ledger does not know this status"
             )
-        if _D.REINSTATED in reported and dispute.still_withdrawn > 0:
-            reason = (
-                f"{dispute.still_withdrawn} of dispute {dispute.id} stay withdrawn: a person "
-                "decides which share sellers get"
-            )
-            return Parked(f"dispute:{dispute.id}", reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
         try:
             report = DisputeReport(
                 dispute_id=dispute.id,
@@ -210,12 +208,29 @@ class StripeRefundsDisputes:
                 reason=dispute.reason,
                 payment=stripe_payment(named.payment_intent, named.charge),
             )
+            if _D.REINSTATED in reported and dispute.still_withdrawn:
+                return await self._reinstated_in_part(report, dispute.still_withdrawn)
             await self._commands.disputes.record(report, self._policy, event.done)
         except OtherPayment as other:
             return dispute_of_surplus(event, report, other)
         except REFUSALS as refused:
             return result_of(refused, order_id, WebhookAlarm.DISPUTE_DISAGREES, maybe_foreign=True)
         return DONE
+
+    async def _reinstated_in_part(
+        self, report: DisputeReport, still_withdrawn: Mapping[str, int]
+    ) -> WebhookResult:
+        """Let the event wait for the decision of a person about the rest of the money."""
+        if not await self._commands.disputes.record_part(report, still_withdrawn):
+            return Ignored("a person decided how much of the order the dispute takes")
+        kept = ", ".join(f"{amount} {code}" for code, amount in still_withdrawn.items())
+        reason = (
+            f"{kept} (minor units) of dispute {report.dispute_id} over {report.amount} "
+            f"{report.currency} of order {report.order_id!r} stay withdrawn: a person decides how "
+            "much of the order the dispute takes"
+        )
+        subject = subject_of_dispute(report.dispute_id)
+        return Parked(subject, reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
 
     async def _find(self, about: NamedObject, refund_id: str | None = None) -> OrderMatches:
         """Find the order: by the refund and the payment, else by the names in the metadata. The

@@ -128,7 +128,8 @@ begin
         select * from json_populate_recordset(null::orders, given.orders)
         on conflict (order_id) do update set
             stream_id = excluded.stream_id, currency = excluded.currency, amount = excluded.amount,
-            refunded = excluded.refunded, status = excluded.status, payment_id = excluded.payment_id,
+            refunded = excluded.refunded, collected = excluded.collected, status = excluded.status,
+            payment_id = excluded.payment_id,
             source_transaction = excluded.source_transaction, shares = excluded.shares,
             version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
     end if;

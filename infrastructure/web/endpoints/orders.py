@@ -48,9 +48,18 @@ def _shown(share: state.Share, currency: str) -> Share:
 
 async def pay_order(call: ApiCall[PaidIn, Parameters]) -> Reply:
     order_id = call.id("order_id")
-    await call.service.commands.orders.record_payment(
-        order_id, call.body.payment_id, call.body.source_transaction, "api"
+    body, orders = call.body, call.service.commands.orders
+    order = await orders.order(order_id) if body.amount_received is not None else None
+    expected = (
+        (body.amount_received, order.currency)
+        if order is not None and body.amount_received is not None and not order.paid
+        else None
     )
+    await orders.record_payment(
+        order_id, body.payment_id, body.source_transaction, "api", expected=expected
+    )
+    if body.amount_received is not None:
+        await orders.correct_collected(order_id, body.amount_received, "api")
     return Reply(200, await _order(call.reads, order_id))
 
 
@@ -105,6 +114,7 @@ def _whole(row: OrderRow, transfers: Sequence[Transfer], refunds: Sequence[Refun
         currency=row.currency,
         amount=row.amount,
         refunded=row.refunded,
+        collected=row.collected,
         status=row.status,
         payment_id=row.payment_id,
         source_transaction=row.source_transaction,

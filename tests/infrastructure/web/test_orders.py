@@ -29,6 +29,7 @@ async def test_order_is_registered_once_when_repeated(
         "currency": "EUR",
         "amount": 10_000,
         "refunded": 0,
+        "collected": None,
         "status": "open",
         "payment_id": None,
         "source_transaction": None,
