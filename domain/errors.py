@@ -9,6 +9,7 @@ LedgerError
 │   ├── UnknownId                nothing is stored under this id
 │   ├── Contradiction            a report that a recorded final status rules out; ask the provider
 │   ├── NotTheAuthority          a report by a provider without authority over the order
+│   ├── OtherPayment             a report about another payment than the one that paid the order
 │   ├── ExceedsOrder             an amount above the rest of the order
 │   ├── CallInFlight             a call to Stripe is under way; its outcome comes first
 │   ├── NothingToRetry           no call is due, so a retry has nothing to send
@@ -121,6 +122,20 @@ class NotTheAuthority(Refused):
         )
 
 
+class OtherPayment(Refused):
+    """A report about another payment than the one that paid the order. The sellers' shares are not
+    concerned."""
+
+    code = "other_payment"
+
+    def __init__(self, order_id: str, paid_by: str, told: str) -> None:
+        self.order_id, self.paid_by, self.told = order_id, paid_by, told
+        super().__init__(
+            f"The report is about payment {told}, but order {order_id!r} was paid by payment "
+            f"{paid_by}, so nothing is taken from its sellers."
+        )
+
+
 class ExceedsOrder(Refused):
     """An amount is above the rest of the order or of a share."""
 
@@ -220,6 +235,16 @@ class Conflict(LedgerError):
         self.taken = tuple(taken)
         listed = ", ".join(f"{stream} v{version}" for stream, version in self.taken)
         super().__init__(f"Another writer was first ({listed}); reload and decide again.")
+
+
+class OrderBusy(Conflict):
+    """Other commands on this order were running all the time. Nothing was decided; try again."""
+
+    def __init__(self, order_id: str) -> None:
+        self.taken = ()
+        LedgerError.__init__(
+            self, f"Other commands on order {order_id!r} are still running; try again in a moment."
+        )
 
 
 class ConstraintBroken(LedgerError):

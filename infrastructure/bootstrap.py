@@ -24,6 +24,7 @@ from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import PostgresInbox
 from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
@@ -111,7 +112,9 @@ async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
         await opened.start()
         stack.push_async_callback(opened.aclose)
     clock = DatabaseClock()
-    commands = commands_on(PostgresEventLog(store), PostgresDirectory(pool), clock)
+    commands = commands_on(
+        PostgresEventLog(store), PostgresDirectory(pool), clock, PostgresWorkQueue(pool)
+    )
     return Storage(
         settings, database_url, pool, store, inbox, PostgresAlarms(pool), clock, commands
     )

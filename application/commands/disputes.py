@@ -4,6 +4,7 @@ in one append."""
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from application.command_handler import NO_EXTRAS, CommandHandler
@@ -14,6 +15,7 @@ from domain.identity import dispute_cause, dispute_stream
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
 from domain.order.disputes import count_dispute, revoke_dispute
+from domain.order.payment_match import PaymentNames, require_payment_of
 from domain.order.recovery import recover_shares
 
 MOVED = frozenset({DisputeStatus.WITHDRAWN, DisputeStatus.LOST})
@@ -31,6 +33,8 @@ class DisputeReport(NamedTuple):
     """The statuses that the dispute has reached according to the report, the earliest first."""
     source: str
     reason: str | None = None
+    payment: PaymentNames = MappingProxyType({})
+    """The names of the disputed payment, as far as the report gives them."""
 
 
 class DisputeCommands:
@@ -48,6 +52,7 @@ class DisputeCommands:
             partial(self._handler.load_order_with_transfers, report.order_id, stream),
             partial(record_dispute, report, policy),
             extras,
+            report.order_id,
         )
 
 
@@ -56,12 +61,15 @@ def record_dispute(
 ) -> bool:
     """Record a report; return whether it is news.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and Contradiction when a dispute that was won
-    is reported as lost.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, and Contradiction when a
+    dispute that was won is reported as lost.
     """
     order = uow.order(report.order_id)
     if _authority(order, report, now) not in (report.provider, None):
         raise NotTheAuthority(report.order_id)
+    counted = order.disputes.get(report.dispute_id)
+    if counted is None or not counted.effective:  # what was taken may always be given back
+        require_payment_of(order, report.payment)
     dispute = uow.dispute(report.provider, report.dispute_id)
     news = dispute is None
     if dispute is None:

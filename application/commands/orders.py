@@ -13,8 +13,9 @@ from application.ports import Directory
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import ContentDiffers, PspRefused, PspSilent
 from domain.order.aggregate import Order
-from domain.order.recovery import doubt, pay_sellers, require_fit
+from domain.order.recovery import doubt, pay_sellers, recover_shares, require_fit
 from domain.order.state import Share
+from domain.order.surplus import revoke_surplus_refunds
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, name_at_psp
 from domain.provider_call.request_body import PaymentBody
@@ -117,8 +118,12 @@ class OrderCommands:
                     "order", order_id, ["amount or currency than the payment received"]
                 )
             news = order.pay(payment_id, source_transaction, source, now)
+            surplus = revoke_surplus_refunds(order, now)
             if news:
                 uow.add(pay_sellers(order, now, uow.transfers()))
+            else:
+                for refund_id in surplus:
+                    uow.add(recover_shares(order, uow.transfers(), refund_id, now))
             return news
 
         released = subjects_of(order_id, payment_id, source_transaction)
@@ -148,9 +153,15 @@ class OrderCommands:
 
     async def _load_unpaid(self, order_id: str) -> UnitOfWork:
         """Load the order, and, unless it is paid, the transfers that an older system has made for
-        it."""
+        it.
+
+        A paid order that does not know its payment is loaded with its transfers, because learning
+        the payment may revoke a refund.
+        """
         uow = await self._handler.load_order(order_id)
         order = uow.known_order(order_id)
         if order is None or not order.paid:
             uow.merge(await self._handler.load(*await self._directory.transfers_of(order_id)))
+        elif order.payment_id is None:
+            uow.merge(await self._handler.load(*order.transfer_ids()))
         return uow

@@ -4,6 +4,7 @@ in one append."""
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAut
 from domain.identity import refund_stream
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, claim_authority
+from domain.order.payment_match import PaymentNames, psp_payment, require_payment_of
 from domain.order.recovery import parts_of, recover_shares
 from domain.provider_call.psp_objects import RefundAtPsp
 from domain.refund.aggregate import Refund
@@ -41,6 +43,8 @@ class RefundReport(NamedTuple):
     asked."""
     stream: UUID | None = None
     """The refund's stream, if the reporter has just looked it up: that saves one query."""
+    payment: PaymentNames = MappingProxyType({})
+    """The names of the refunded payment, as far as the report gives them."""
 
 
 class RefundRequest(NamedTuple):
@@ -73,7 +77,10 @@ class RefundCommands:
     ) -> RecordedRefund:
         """Record a refund that is reported as succeeded. See `succeed_refund`."""
         return await self._handler.handle(
-            self._loader(report), partial(succeed_refund, report, asked=asked), extras
+            self._loader(report),
+            partial(succeed_refund, report, asked=asked),
+            extras,
+            report.order_id,
         )
 
     async def failed(
@@ -81,7 +88,7 @@ class RefundCommands:
     ) -> RecordedRefund:
         """Record a refund that is reported as failed. See `fail_refund`."""
         return await self._handler.handle(
-            self._loader(report), partial(fail_refund, report, asked=asked), extras
+            self._loader(report), partial(fail_refund, report, asked=asked), extras, report.order_id
         )
 
     async def under_review(
@@ -89,19 +96,23 @@ class RefundCommands:
     ) -> RecordedRefund:
         """Record a refund that a person at the PSP decides on. See `review_refund`."""
         return await self._handler.handle(
-            self._loader(report), partial(review_refund, report), extras
+            self._loader(report), partial(review_refund, report), extras, report.order_id
         )
 
     async def settle(self, request: RefundRequest) -> RecordedRefund:
         """Record a refund that has succeeded elsewhere. See `settle_refund`."""
         return await self._handler.handle(
-            partial(self._load_requested, request), partial(settle_refund, request)
+            partial(self._load_requested, request),
+            partial(settle_refund, request),
+            order_id=request.order_id,
         )
 
     async def request(self, request: RefundRequest) -> RecordedRefund:
         """Record a refund that the PSP shall be asked for. See `request_refund`."""
         return await self._handler.handle(
-            partial(self._load_requested, request), partial(request_refund, request)
+            partial(self._load_requested, request),
+            partial(request_refund, request),
+            order_id=request.order_id,
         )
 
     def _loader(self, report: RefundReport) -> Callable[[], Awaitable[UnitOfWork]]:
@@ -138,12 +149,12 @@ def succeed_refund(
     """Take a refund that has succeeded from the sellers. `asked`: the PSP was asked just now, so no
     earlier report counts.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when it is
-    recorded as failed.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, and, unless `asked`,
+    Contradiction when it is recorded as failed.
     """
     order = uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
-    _take_from_sellers(uow, order, refund, report.source, now, asked=asked)
+    _take_from_sellers(uow, order, refund, report.source, now, asked=asked, payment=report.payment)
     return RecordedRefund(refund, news)
 
 
@@ -153,9 +164,10 @@ def fail_refund(
     """Give back to the sellers the shares of a refund that has failed, possibly after it had
     succeeded.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when a
-    webhook of Hyperswitch reports a refund as failed that is recorded as succeeded: then the PSP
-    can be asked which it is. The race between two reports is decided here and not before.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, and, unless `asked`,
+    Contradiction when a webhook of Hyperswitch reports a refund as failed that is recorded as
+    succeeded: then the PSP can be asked which it is. The race between two reports is decided here
+    and not before.
     """
     known = uow.refund()
     if (
@@ -206,7 +218,15 @@ def record_refund_at_psp(
 def report_of(seen: RefundAtPsp, order_id: str, source: str) -> RefundReport:
     """Return the refund that the PSP shows as a report."""
     detail = ": ".join(filter(None, (seen.error_code, seen.error_message))) or None
-    return RefundReport(seen.refund_id, order_id, seen.amount, seen.currency, source, detail)
+    return RefundReport(
+        seen.refund_id,
+        order_id,
+        seen.amount,
+        seen.currency,
+        source,
+        detail,
+        payment=psp_payment(seen.payment_id),
+    )
 
 
 def settle_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> RecordedRefund:
@@ -330,16 +350,20 @@ def _claim_by_name(order: Order, name: str, now: datetime) -> None:
 
 
 def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> RecordedRefund:
-    """Return the reported refund, opened if it is unknown. Raises UnknownId, NotTheAuthority,
-    ContentDiffers."""
+    """Return the reported refund, opened if it is unknown.
+
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers. A refund that has succeeded
+    here was entitled: its later failure gives back the amount that it took.
+    """
     refund = uow.refund()
+    order = uow.order(report.order_id)
     if refund is None:
-        order = uow.order(report.order_id)
         if (
             report.provider is not None
             and claim_authority(order, report.provider, report.source, now) != report.provider
         ):
             raise NotTheAuthority(report.order_id)
+        require_payment_of(order, report.payment)
         refund = Refund.open(
             refund_id=report.name,
             order_id=report.order_id,
@@ -360,10 +384,12 @@ def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> RecordedR
         raise ContentDiffers(
             "refund", refund.refund_id, [name for name, equal in same.items() if not equal]
         )
+    if refund.status is not RefundStatus.SUCCEEDED:
+        require_payment_of(order, report.payment)
     if (
         report.provider is not None
     ):  # the refund is recorded under this provider's name, so its report counts
-        claim_authority(uow.order(report.order_id), report.provider, report.source, now)
+        claim_authority(order, report.provider, report.source, now)
     return RecordedRefund(refund, False)
 
 
@@ -375,6 +401,7 @@ def _take_from_sellers(
     now: datetime,
     *,
     asked: bool = False,
+    payment: PaymentNames | None = None,
 ) -> None:
     """Take a refund from the sellers, or set it aside if it cannot be divided. Repeating this
     changes nothing.
@@ -387,7 +414,7 @@ def _take_from_sellers(
     if not refund.may_become(RefundStatus.SUCCEEDED):
         return
     objection = order.allocate_refund(
-        refund.key, refund.amount, refund.currency, refund.explicit, now
+        refund.key, refund.amount, refund.currency, refund.explicit, now, payment
     )
     if objection is None:
         uow.add(recover_shares(order, uow.transfers(), refund.key, now))

@@ -132,7 +132,7 @@ class RefundProcess:
         """Record the PSP's acknowledgement, and its decision if the answer contains one."""
         acknowledged = refund.status is RefundStatus.REQUESTED
         if acknowledged:
-            refund.submit(seen.refund_id, now + self.policy.base, now)
+            refund.submit(seen.refund_id, psp_outcome.ask_first_at(refund, now, self.policy), now)
         decided = record_refund_at_psp(uow, refund, seen, source, now)
         if not decided and not acknowledged and refund.status is RefundStatus.SUBMITTED:
             detail = f"The payment provider shows it as {seen.status}."
@@ -155,7 +155,8 @@ class RefundProcess:
                 if isinstance(failure, NotExecuted)
                 else DeferralReason.LOOK_UP_FAILED
             )
-            psp_outcome.postpone(refund, why, failure.message, now + self.policy.base, now)
+            until = now + self.policy.base
+            psp_outcome.put_off(refund, why, failure.message, until, now, self.policy)
         elif refund.status is RefundStatus.SUBMITTED:
             psp_outcome.ask_again(
                 refund, DeferralReason.UNKNOWN_THERE, failure.message, now, self.policy

@@ -7,7 +7,7 @@ at most the amount that refunds leave of the order. The result therefore does no
 them was reported first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Unpack
 from uuid import UUID
@@ -156,11 +156,13 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         currency: str,
         explicit: dict[str, int] | None,
         now: datetime,
+        payment: Mapping[str, str] | None = None,
     ) -> str | None:
         """Divide a refund that succeeded among the sellers, or set it aside. Returns why it was set
         aside.
 
-        Does nothing if the refund is effective already.
+        Does nothing if the refund is effective already. `payment`: the names of the refunded
+        payment, in case the order's own payment becomes known only later.
         """
         known = self.refunds.get(refund_id)
         if known is not None and known.effective:
@@ -185,6 +187,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
                 explicit=explicit,
                 refunded=self.refunded + amount,
                 targets=self.targets_for(refunds, self.disputes),
+                payment=dict(payment) if payment else None,
             )
         )
         return None

@@ -122,13 +122,15 @@ class RefundAllocated(Fact):
     explicit: dict[str, int] | None
     refunded: int
     targets: dict[str, int]
+    payment: dict[str, str] | None = None
+    """Names of the refunded payment, by kind, if the report gave any."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         before = aggregate.refunds.pop(self.refund_id, None)
         rounds = before.rounds + 1 if before is not None else 1
         aggregate.refunds[self.refund_id] = AllocatedRefund(
-            self.amount, self.explicit, True, rounds
+            self.amount, self.explicit, True, rounds, self.payment
         )
         aggregate.set_aside.pop(self.refund_id, None)
         aggregate.reserved.pop(self.refund_id, None)

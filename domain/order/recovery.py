@@ -275,6 +275,8 @@ def parts_of(order: Order, transfers: Iterable[SellerTransfer], cause_id: str) -
     known = list(transfers)
     taken = [part for transfer in known for part in _parts_of_transfer(transfer, cause_id)]
     paid = {transfer.seller_id for transfer in known}
+    if paid >= order.shares.keys():
+        return taken
     unpaid = {
         seller: amount
         for seller, amount in order.parts_by_cause()[cause_id].items()

@@ -30,6 +30,8 @@ class AllocatedRefund(NamedTuple):
     effective: bool
     rounds: int = 1
     """Number of times that the refund became effective."""
+    payment: dict[str, str] | None = None
+    """Names of the refunded payment, as the report gave them (see `domain.order.payment_match`)."""
 
 
 class CountedDispute(NamedTuple):

@@ -46,6 +46,8 @@ class Deferral(NamedTuple):
     waiting_for: str | None = None
     """A value of `WaitingFor`."""
     awaiting_since: datetime | None = None
+    undecided_since: datetime | None = None
+    """Begin of a refund that the PSP has not decided for too long."""
     given_back: int | None = None
     """The attempt that an outage had consumed and that does not count."""
     request_id: str | None = None

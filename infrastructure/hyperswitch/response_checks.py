@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import orjson
 
+from application.foreign_members import texts
 from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from infrastructure.redaction import EXCERPT, clean
@@ -164,5 +165,5 @@ def _secret(resource: Json, name: str) -> str | None:
 
 
 def _our_order(resource: Json) -> str | None:
-    metadata = resource.get("metadata")
-    return _text(metadata, "order_id") if isinstance(metadata, Mapping) else None
+    name = texts(resource.get("metadata")).get("order_id")
+    return clean(name) if name is not None else None

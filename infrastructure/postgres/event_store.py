@@ -5,7 +5,7 @@ on it. The library never writes here: the SQL function `ledger_append` is the on
 positions without holes and the hash chain.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -102,9 +102,12 @@ class EventStore:
         """
         return await self._writer.submit(_encode(facts, rows or {}))
 
-    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[RecordedFact]]:
-        """Load whole streams by id, by one query; a stream that does not exist has no key."""
-        recorded = await self._recorded(SQL["load"], list(ids))
+    async def load(
+        self, ids: Collection[UUID], since: Callable[[UUID], int] = lambda _: 1
+    ) -> dict[UUID, list[RecordedFact]]:
+        """Load streams by id, each from a version on, by one query; a stream without such facts has
+        no key."""
+        recorded = await self._recorded(SQL["load"], list(ids), [since(stream) for stream in ids])
         return {
             stream: list(facts) for stream, facts in groupby(recorded, attrgetter("originator_id"))
         }

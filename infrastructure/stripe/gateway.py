@@ -277,7 +277,7 @@ class StripeGateway:
     async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         """Return any object of the API by its path. Raises ValueError for a text that is no such
         path."""
-        if not path.startswith("/v1/") or not path.isascii() or not path.isprintable():
+        if not path.startswith(("/v1/", "/v2/")) or not path.isascii() or not path.isprintable():
             raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
         named = {"stripe_account": account} if account else {}
         return await read(self._client.raw_request_async("get", path, **named))

@@ -241,6 +241,8 @@ class Alarm:
     subject: str
     detail: str
     raised_at: datetime
+    last_seen_at: datetime
+    count: int
     cleared_at: datetime | None
 
 

@@ -15,6 +15,7 @@ from application.reconciliation.adoption import ADOPTED, IGNORED
 from application.reconciliation.reader import DetectedDifference
 from domain.finding import Difference, DifferenceKind
 from projections.audit_trail.payload import instant
+from scripts.commands.output import print_line
 
 Line = dict[str, object]
 
@@ -109,11 +110,11 @@ def _show_text(lines: Iterator[Line]) -> None:
     risks: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for line in lines:
-        typer.echo(
+        print_line(
             f"{line['id']}: {line['detail']} At risk: {line['at_risk']} {line['currency']}, "
             f"{line['age_days']} days old."
         )
-        typer.echo(f"  {_state(line)}")
+        print_line(f"  {_state(line)}")
         ignored = line["ignored"] is not None or line["outcome"] == IGNORED
         counts[
             "ignored"
@@ -132,7 +133,7 @@ def _show_text(lines: Iterator[Line]) -> None:
         f"{counts['findings']} findings, {counts['unclaimed']} unclaimed transfers, "
         f"{counts['ignored']} ignored"
     )
-    typer.echo(f"{summary}; at risk: {at_risk} (minor units).")
+    print_line(f"{summary}; at risk: {at_risk} (minor units).")
 
 
 def _state(line: Line) -> str:

@@ -81,6 +81,17 @@ def test_hour_of_hindrance_raises_an_alarm() -> None:
     assert list(alarms.alarms([shortly], troubled=False)) == []
 
 
+def test_debt_of_forty_days_shows_its_age() -> None:
+    later = [
+        replace(DEFERRED, originator_version=9 + day, timestamp=DEFERRED.timestamp + timedelta(day))
+        for day in range(1, 41)
+    ]
+    (row,) = rows_of([CREATED, DEFERRED, *later])["alarms"]
+    assert isinstance(row, AlarmRow)
+    assert (row.raised_at, row.times) == (DEFERRED.timestamp, 41)
+    assert row.last_seen_at == DEFERRED.timestamp + timedelta(days=40)
+
+
 def test_reversal_that_is_pending_for_45_days_raises_an_alarm() -> None:
     since = DEFERRED.timestamp - timedelta(days=45)
     pending = replace(

@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 
-import structlog
-
 from application.commands import Commands
 from application.commands.refunds import ASKED, RefundReport, report_of
 from application.commands.subjects import subject_of_order, subject_of_payment
 from application.gateways import PaymentGateway
-from application.ports import Directory
+from application.ports import Directory, OrderMatches
 from application.webhooks.handler import (
     DONE,
     REFUSALS,
@@ -26,19 +24,23 @@ from application.webhooks.hyperswitch.events import (
     PAYMENT_EVENT,
     REFUND_EVENT,
     PaymentContent,
+    RefundContent,
     content_of,
 )
-from domain.errors import BadMoney, ContentDiffers, Contradiction, Refused
+from application.webhooks.order_of_event import (
+    READ_WITHIN,
+    order_named_by_payment,
+    order_of,
+    payment_at_psp,
+)
+from application.webhooks.surplus_payments import refund_of_surplus
+from domain.errors import BadMoney, ContentDiffers, Contradiction, OtherPayment, Refused
 from domain.identity import refund_stream
 from domain.money import currency
 from domain.order.authority import HYPERSWITCH
+from domain.order.payment_match import psp_payment
 from domain.provider_call.outcome import Failure, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
-
-READ_WITHIN = 5.0
-"""Seconds; an event is leased for ten."""
-
-log = structlog.get_logger()
 
 
 class HyperswitchPaymentsRefunds:
@@ -93,7 +95,7 @@ class HyperswitchPaymentsRefunds:
             return Ignored(
                 f"order {order.order_id!r} was paid by another payment, {order.payment_id!r}"
             )
-        seen = await self._payment_at_psp(payment.payment_id)
+        seen = await payment_at_psp(self._psp, payment.payment_id)
         if isinstance(seen, PaymentAtPsp) and seen.status == "succeeded":
             return Ignored(
                 f"the payment provider was asked, and payment {payment.payment_id!r} has succeeded"
@@ -108,18 +110,11 @@ class HyperswitchPaymentsRefunds:
         )
         return DONE
 
-    async def _payment_at_psp(self, payment_id: str) -> PaymentAtPsp | Failure | None:
-        try:
-            async with asyncio.timeout(READ_WITHIN):
-                return await self._psp.payment(payment_id) if self._psp is not None else None
-        except (TimeoutError, ValueError):  # no answer in time, or an id that the PSP cannot have
-            return None
-
     async def _order_of(self, payment: PaymentContent) -> str | None:
         matches = await self._directory.find_order(
             order_ids=payment.named_orders, payment_ids=[payment.payment_id]
         )
-        return _first(payment.payment_id, *matches.by_id, matches.sole_by_payment)
+        return order_of(matches)
 
     # --- refunds ----------------------------------------------------------------------------------
 
@@ -131,6 +126,8 @@ class HyperswitchPaymentsRefunds:
             await self._commands.refunds.succeeded(report, event.done)
         except Contradiction as contradiction:
             return await self._success_after_failure(event, report, contradiction)
+        except OtherPayment as other:
+            return refund_of_surplus(event, report, other, succeeded=True)
         except REFUSALS as refused:
             return _refused(report, refused)
         return DONE
@@ -211,13 +208,12 @@ class HyperswitchPaymentsRefunds:
 
     async def _refund_report(self, event: StoredEvent) -> RefundReport | Parked:
         refund = content_of(event.body, REFUND_EVENT)
-        named = [refund.named_order] if refund.named_order is not None else []
-        matches = await self._directory.find_order(
-            refund_id=refund.refund_id, order_ids=named, payment_ids=[refund.payment_id]
-        )
-        order_id = _first(
-            refund.refund_id, matches.by_refund, *matches.by_id, matches.sole_by_payment
-        )
+        matches = await self._matches(refund, refund.named_order)
+        order_id = order_of(matches)
+        if order_id is None and refund.named_order is None:
+            named = await order_named_by_payment(self._psp, refund.payment_id)
+            matches = await self._matches(refund, named) if named is not None else matches
+            order_id = order_of(matches)
         if order_id is None:
             return _unknown_order(refund.named_order, refund.payment_id)
         try:
@@ -230,19 +226,17 @@ class HyperswitchPaymentsRefunds:
                 detail=refund.error_message,
                 provider=HYPERSWITCH,
                 stream=matches.refund or refund_stream(refund.refund_id),
+                payment=psp_payment(refund.payment_id),
             )
         except BadMoney as refused:
             return Parked(subject_of_order(order_id), str(refused), WebhookAlarm.REFUND_DISAGREES)
 
-
-def _first(subject: str, *found: str | None) -> str | None:
-    """Return the first known order. Names that lead to different orders are logged."""
-    orders = [order_id for order_id in found if order_id is not None]
-    if len(set(orders)) > 1:
-        log.warning(
-            "an event names several orders, the first one counts", subject=subject, orders=orders
+    async def _matches(self, refund: RefundContent, named: str | None) -> OrderMatches:
+        return await self._directory.find_order(
+            refund_id=refund.refund_id,
+            order_ids=[named] if named is not None else [],
+            payment_ids=[refund.payment_id],
         )
-    return orders[0] if orders else None
 
 
 def _shown(seen: PaymentAtPsp | Failure | None) -> str:
@@ -250,6 +244,8 @@ def _shown(seen: PaymentAtPsp | Failure | None) -> str:
 
 
 def _refused(report: RefundReport, refused: Refused) -> WebhookResult:
+    if isinstance(refused, OtherPayment):  # it has taken nothing, and nothing is given back
+        return Ignored(str(refused))
     return result_of(refused, report.order_id, WebhookAlarm.REFUND_DISAGREES)
 
 

@@ -19,6 +19,11 @@ UNREADABLE_RETRY = timedelta(seconds=30)
 T = TypeVar("T")
 
 
+def names_no_object(event: StoredEvent) -> Parked:
+    """Return the result of an event that neither carries nor names an object."""
+    return Parked(f"event:{event.event_id}", "the event names no object", WebhookAlarm.UNREADABLE)
+
+
 class ObjectUnread(Exception):
     """The object could not be read; `result` is the result of its event. `closed`: our API key may
     not read it."""
@@ -31,29 +36,35 @@ class ObjectUnread(Exception):
 class StripeObjects:
     """Reads events and their objects."""
 
-    def __init__(self, gateway: TransferGateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: TransferGateway, own_account: str | None = None) -> None:
+        """`own_account`: the id of the platform's account, if it is known."""
+        self._gateway, self._own_account = gateway, own_account
 
     @staticmethod
     def envelope(event: StoredEvent) -> StripeEvent:
         """Return the parsed event. Raises ValidationError."""
         return EVENT.validate_json(event.body)
 
+    def account_of(self, event: StoredEvent) -> str | None:
+        """Return the connected account that tells the event; None: the platform. Raises
+        ValidationError."""
+        account = self.envelope(event).of_account
+        return account if account != self._own_account else None
+
     async def subject(self, event: StoredEvent, kind: TypeAdapter[T]) -> T:
         """Return the object of an event. Raises ObjectUnread, and ValidationError for an object of
         another kind."""
+        return kind.validate_python(await self.members(event))
+
+    async def members(self, event: StoredEvent) -> Object:
+        """Return the members of the object of an event. Raises ObjectUnread, ValidationError."""
         envelope = self.envelope(event)
-        if envelope.data is not None:
-            return kind.validate_python(envelope.data.object)
-        if envelope.related_object is None or not envelope.related_object.url.startswith("/v1/"):
-            raise ObjectUnread(
-                Parked(
-                    f"event:{event.event_id}", "the event names no object", WebhookAlarm.UNREADABLE
-                )
-            )
-        return kind.validate_python(
-            await self.read(envelope.related_object.url, envelope.of_account)
-        )
+        if envelope.data is not None and envelope.data.object is not None:
+            return envelope.data.object
+        url = envelope.related_object.url if envelope.related_object is not None else None
+        if url is None or not url.startswith("/v1/"):
+            raise ObjectUnread(names_no_object(event))
+        return await self.read(url, self.account_of(event))
 
     async def read(self, path: str, account: str | None = None) -> Object:
         """Return an object as Stripe shows it now. Raises ObjectUnread."""

@@ -18,8 +18,18 @@ from application.webhooks.handler import (
     WebhookAlarm,
     WebhookResult,
 )
-from application.webhooks.stripe.event_object import READ_WITHIN, UNREADABLE_RETRY, StripeObjects
-from application.webhooks.stripe.events import TRANSFER, StripeEvent, TransferObject
+from application.webhooks.stripe.event_object import (
+    READ_WITHIN,
+    UNREADABLE_RETRY,
+    StripeObjects,
+    names_no_object,
+)
+from application.webhooks.stripe.events import (
+    NAMED_TRANSFER,
+    TRANSFER,
+    StripeEvent,
+    TransferObject,
+)
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -53,14 +63,15 @@ class StripeTransfers:
 
     async def _transfer(self, event: StoredEvent) -> WebhookResult:
         envelope = StripeObjects.envelope(event)
-        carried = (
-            TRANSFER.validate_python(envelope.data.object) if envelope.data is not None else None
-        )
-        if carried is None:
-            return await self._thin(event, _id_of_related(envelope))
-        ours = await self._ours(carried.at_stripe)
+        if envelope.data is None or envelope.data.object is None:
+            stripe_id = _id_of_related(envelope)
+            return await self._thin(event, stripe_id) if stripe_id else names_no_object(event)
+        # ours first: the transfers of strangers may have any shape
+        named = NAMED_TRANSFER.validate_python(envelope.data.object)
+        ours = await self._ours(named.id, named.metadata.get("transfer_id"))
         if ours is None:
             return Ignored(FOREIGN)
+        carried = TRANSFER.validate_python(envelope.data.object)
         early = _result_without_read(ours, carried)
         if early is not None:
             return early
@@ -73,7 +84,7 @@ class StripeTransfers:
         seen = await self._read(stripe_id)
         if isinstance(seen, Later | Parked):
             return seen
-        ours = await self._ours(seen)
+        ours = await self._ours(seen.stripe_transfer_id, seen.transfer_id)
         return Ignored(FOREIGN) if ours is None else await self._record(event, ours, seen)
 
     async def _record(
@@ -104,9 +115,9 @@ class StripeTransfers:
             reason = f"Stripe sent an event about it, but does not know it: {absent}"
             return Parked(f"object:{stripe_id}", reason, WebhookAlarm.UNREADABLE)
 
-    async def _ours(self, seen: TransferAtStripe) -> SellerTransfer | None:
-        known = await self._directory.transfer_at_stripe(seen.stripe_transfer_id)
-        named = None if seen.is_foreign(self._ledger_id) else _uuid(seen.transfer_id)
+    async def _ours(self, stripe_id: str | None, our_id: str | None) -> SellerTransfer | None:
+        known = await self._directory.transfer_at_stripe(stripe_id) if stripe_id else None
+        named = None if seen.is_foreign(self._ledger_id) else _uuid(our_id)
         transfer_id = known or named
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
 
@@ -128,13 +139,10 @@ def _awaits_stripe(ours: SellerTransfer) -> bool:
 
 
 def _id_of_related(envelope: StripeEvent) -> str:
-    """Return the id of the object that a thin event names, or an empty id, which matches no
-    transfer."""
-    return (
-        envelope.related_object.url.rpartition("/")[2]
-        if envelope.related_object is not None
-        else ""
-    )
+    """Return the id of the transfer that a thin event names; empty if it names none."""
+    related = envelope.related_object
+    url = related.url if related is not None else None
+    return url.rpartition("/")[2] if url is not None and url.startswith("/v1/transfers/") else ""
 
 
 def _uuid(name: str | None) -> UUID | None:

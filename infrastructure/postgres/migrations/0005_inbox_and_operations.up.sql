@@ -83,12 +83,16 @@ create table webhook_polls (
 
 -- Alarms: conditions that a person has to look at. One row per kind and subject, however often it is raised.
 create table alarms (
-    kind       text        not null,
-    subject    text        not null,
-    detail     text        not null,
-    raised_at  timestamptz not null,
-    cleared_at timestamptz,
-    primary key (kind, subject)
+    kind         text        not null,
+    subject      text        not null,
+    detail       text        not null,
+    -- Since when the condition lasts. An alarm that is raised again keeps it, unless it was cleared meanwhile.
+    raised_at    timestamptz not null,
+    last_seen_at timestamptz not null,
+    times        bigint      not null constraint an_alarm_was_seen check (times > 0),
+    cleared_at   timestamptz,
+    primary key (kind, subject),
+    constraint an_alarm_is_seen_after_it_is_raised check (last_seen_at >= raised_at)
 );
 create index alarms_open_idx on alarms (raised_at) where cleared_at is null;
 

@@ -36,6 +36,7 @@ declare
     links    bytea[] := '{}';
     named    json;
     given    record;
+    alarm    record;
 begin
     -- One writer at a time, so that the order of positions is the order of commits and a reader that follows positions
     -- misses nothing. An advisory lock, because LOCK TABLE waits for every VACUUM of the table.
@@ -174,26 +175,30 @@ begin
     end if;
 
     if given.alarms is not null then
-        -- Several appends of one group may raise and clear the same alarm: the last raising counts, and then the clearing
-        -- after that.
-        insert into alarms (kind, subject, detail, raised_at)
-        select distinct on (a.kind, a.subject) a.kind, a.subject, a.detail, a.raised_at
-          from rows from (json_to_recordset(given.alarms) as (
-                   kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
-               with ordinality as a (kind, subject, detail, raised_at, cleared_at, n)
-         where a.cleared_at is null
-         order by a.kind, a.subject, a.n desc
-        on conflict (kind, subject) do update set
-            detail = excluded.detail, raised_at = excluded.raised_at, cleared_at = null;
-
-        -- Clearing never inserts a row: most conditions that end well never raised an alarm.
-        update alarms a set cleared_at = c.cleared_at
-          from (select distinct on (g.kind, g.subject) g.kind, g.subject, g.cleared_at
-                  from rows from (json_to_recordset(given.alarms) as (
-                           kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
-                       with ordinality as g (kind, subject, detail, raised_at, cleared_at, n)
-                 order by g.kind, g.subject, g.n desc) c
-         where a.kind = c.kind and a.subject = c.subject and c.cleared_at is not null and a.cleared_at is null;
+        -- One by one, since one append may raise, clear and raise the same alarm. An alarm that is raised again while it is
+        -- open keeps its beginning. Clearing never inserts a row: most conditions that end well never raised an alarm.
+        for alarm in
+            select a.kind, a.subject, a.detail, a.raised_at, a.cleared_at
+              from rows from (json_to_recordset(given.alarms) as (
+                       kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
+                   with ordinality as a (kind, subject, detail, raised_at, cleared_at, n)
+             order by a.n
+        loop
+            if alarm.cleared_at is null then
+                insert into alarms as a (kind, subject, detail, raised_at, last_seen_at, times)
+                values (alarm.kind, alarm.subject, alarm.detail, alarm.raised_at, alarm.raised_at, 1)
+                on conflict (kind, subject) do update set
+                    detail = excluded.detail,
+                    raised_at = case when a.cleared_at is null then a.raised_at else excluded.raised_at end,
+                    last_seen_at = case when a.cleared_at is null then greatest(a.last_seen_at, excluded.last_seen_at)
+                                        else excluded.last_seen_at end,
+                    times = case when a.cleared_at is null then a.times + 1 else 1 end,
+                    cleared_at = null;
+            else
+                update alarms a set cleared_at = alarm.cleared_at
+                 where a.kind = alarm.kind and a.subject = alarm.subject and a.cleared_at is null;
+            end if;
+        end loop;
     end if;
 
     if given.webhook_inbox is not null then

@@ -31,10 +31,11 @@ select order_id, stream_id, currency, amount, refunded, status, payment_id, sour
  where order_id = %s;
 
 -- refunds_of: an order's refunds, oldest first
-select refund_id from refunds where order_id = %s order by created_at, stream_id;
-
--- transfers_of: an order's transfers, oldest first
-select transfer_id from seller_transfers where order_id = %s order by created_at, transfer_id;
+select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, retry_count,
+       next_retry_at, version, created_at, updated_at
+  from refunds
+ where order_id = %s
+ order by created_at, stream_id;
 
 -- refund: one refund under any of its names
 select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, retry_count,

@@ -7,7 +7,6 @@ from domain.errors import UnknownId
 from domain.order import state
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.web.as_of import asks_for_the_past, before_its_time, moment_of
-from infrastructure.web.endpoints.refunds import refund_named
 from infrastructure.web.endpoints.refunds import shown as shown_refund
 from infrastructure.web.endpoints.transfers import as_folded, with_reversals
 from infrastructure.web.operation import ApiCall, Reply
@@ -96,9 +95,8 @@ async def _order(reads: ReadModels, order_id: str) -> Order:
     if row is None:
         raise UnknownId("order", order_id)
     transfers = await reads.transfers(Filters(order_id=order_id), MOST_TRANSFERS)
-    _, refunds = await reads.names_of(order_id)
     shown = await with_reversals(reads, transfers[::-1])
-    return _whole(row, shown, [await refund_named(reads, name) for name in refunds])
+    return _whole(row, shown, list(map(shown_refund, await reads.refunds_of(order_id))))
 
 
 def _whole(row: OrderRow, transfers: Sequence[Transfer], refunds: Sequence[Refund]) -> Order:

@@ -111,7 +111,7 @@ def test_lost_or_invented_rows_are_repaired(ledger: str) -> None:
             "truncate orders, transfer_reversals, pauses, disputes, payouts, findings"
         )
         connection.execute("delete from alarms where ctid = (select min(ctid) from alarms)")
-        connection.execute("insert into alarms values ('drift', 'nobody', 'x', now())")
+        connection.execute("insert into alarms values ('drift', 'nobody', 'x', now(), now(), 1)")
         for table, key in (("seller_transfers", "transfer_id"), ("refunds", "stream_id")):
             columns = connection.execute(
                 "select string_agg(column_name, ', ') from information_schema.columns where "
@@ -216,7 +216,7 @@ def test_rehearsal_reads_one_snapshot(ledger: str) -> None:
     def meddle(done: int, total: int) -> None:
         with superuser(ledger) as connection:
             connection.execute(
-                "insert into alarms values ('drift', 'nobody', 'x', now()) on conflict do nothing"
+                "insert into alarms values ('drift', 'nobody', 'x', now(), now(), 1) on conflict do nothing"
             )
 
     assert rehearse(ledger, DERIVED, meddle).count == 0

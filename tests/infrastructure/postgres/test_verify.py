@@ -256,7 +256,7 @@ def test_leases_and_foreign_alarms_are_no_findings(ledger: str) -> None:
     with superuser(ledger) as connection:
         connection.execute("update seller_transfers set leased_by = 'w', leased_until = now()")
         connection.execute(
-            "insert into alarms values ('webhook_dead', 'hyperswitch:evt_1', 'x', now())"
+            "insert into alarms values ('webhook_dead', 'hyperswitch:evt_1', 'x', now(), now(), 1)"
         )
     assert findings(ledger) == []
 
@@ -264,7 +264,9 @@ def test_leases_and_foreign_alarms_are_no_findings(ledger: str) -> None:
 @pytest.mark.parametrize("subject", ["nobody", "00000000-0000-5000-8000-000000000000"])
 def test_alarm_without_fact_is_found(ledger: str, subject: str) -> None:
     with superuser(ledger) as connection:
-        connection.execute("insert into alarms values ('drift', %s, 'x', now())", [subject])
+        connection.execute(
+            "insert into alarms values ('drift', %s, 'x', now(), now(), 1)", [subject]
+        )
     assert [(f.check, f.id) for f in findings(ledger)] == [("alarms", f"drift {subject}")]
 
 
