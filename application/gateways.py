@@ -29,11 +29,24 @@ class ListedTransfer(NamedTuple):
         return self._replace(transfer=transfer, order_id=None, transfer_group=None)
 
 
+class UnreadableTransfer(NamedTuple):
+    """A listed transfer with a member that the ledger cannot read, as transfers of strangers may
+    have. It counts as an incomplete answer only if it is ours."""
+
+    stripe_transfer_id: str
+    transfer_id: str | None
+    """Our id in its metadata."""
+    why: str
+
+
 class Page(NamedTuple):
     """A part of a list, newest first."""
 
     listed: Sequence[ListedTransfer]
     more: bool
+    unreadable: Sequence[UnreadableTransfer] = ()
+    last: str | None = None
+    """Stripe's id of the last transfer, readable or not: the next page begins after it."""
 
 
 class StripeBooks(Protocol):

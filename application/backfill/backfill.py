@@ -10,6 +10,7 @@ from application.backfill.matches import Doubt, Match, Missing, matched, money_o
 from application.gateways import ListedTransfer, StripeBooks
 from application.ports import Clock
 from domain.errors import ConstraintBroken, Refused, StripeSilent
+from domain.identity import may_be_ours
 from domain.provider_call.outcome import LookUpFailed
 
 ACTOR = "backfill"
@@ -101,8 +102,12 @@ class Backfill:
         until = self._clock.now() + timedelta(days=1)
         after, more = None, True
         while more:
-            listed, more = await self._stripe.page(BEGINNING, until, after, destination)
-            after = listed[-1].transfer.stripe_transfer_id if listed else None
+            listed, more, unreadable, after = await self._stripe.page(
+                BEGINNING, until, after, destination
+            )
+            # one that cannot be read may be the payment, so that "exactly one fits" is unproven
+            if ours := next((one for one in unreadable if may_be_ours(one.transfer_id)), None):
+                raise LookUpFailed(f"{ours.stripe_transfer_id} is unreadable: {ours.why}")
             for one in listed:
                 yield one
 

@@ -31,7 +31,9 @@ from infrastructure.stripe.response_checks import (
     checked_reversal,
     checked_success,
     object_id,
+    our_metadata,
     reversal_at_stripe,
+    text_of,
     transfer_at_stripe,
 )
 from infrastructure.stripe.transfer_list import transfer_page
@@ -203,8 +205,11 @@ class StripeGateway:
     ) -> list[TransferAtStripe]:
         """Return the transfers with our `transfer_id` in the metadata. `since` (aware) is rounded
         down to whole seconds."""
-        listed = self._sent_to(destination, since)
-        ours = [transfer async for transfer in listed if transfer.transfer_id == transfer_id]
+        ours = [
+            transfer_at_stripe(resource)
+            async for resource in self._sent_to(destination, since)
+            if our_metadata(resource, "transfer_id") == transfer_id
+        ]
         try:
             return [await self.get_transfer(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:
@@ -217,11 +222,11 @@ class StripeGateway:
         self, destination: str, currency: str, amount: int, since: datetime
     ) -> list[TransferAtStripe]:
         """Return the transfers of that currency and amount."""
-        listed = self._sent_to(destination, since)
         return [
-            transfer
-            async for transfer in listed
-            if (transfer.currency, transfer.amount) == (currency, amount)
+            transfer_at_stripe(resource)
+            async for resource in self._sent_to(destination, since)
+            if resource.get("amount") == amount
+            and text_of(resource.get("currency")).upper() == currency
         ]
 
     async def page(
@@ -277,7 +282,9 @@ class StripeGateway:
         named = {"stripe_account": account} if account else {}
         return await read(self._client.raw_request_async("get", path, **named))
 
-    async def _sent_to(self, destination: str, since: datetime) -> AsyncIterator[TransferAtStripe]:
+    async def _sent_to(
+        self, destination: str, since: datetime
+    ) -> AsyncIterator[Mapping[str, object]]:
         window = {"destination": destination, "created": {"gte": int(since.timestamp())}}
 
         async def page(cursor: Cursor) -> object:
@@ -286,7 +293,7 @@ class StripeGateway:
             )
 
         async for resource in every_item(page):
-            yield transfer_at_stripe(resource)
+            yield resource
 
     async def _with_reversals(self, transfer: TransferAtStripe) -> TransferAtStripe:
         async def page(cursor: Cursor) -> object:

@@ -184,6 +184,11 @@ def field(resource: Mapping[str, object], name: str, kind: type[T]) -> T:
     return value
 
 
+def text_of(value: object) -> str:
+    """Return a text of Stripe's, cleaned; an empty one for anything else."""
+    return clean(value) if isinstance(value, str) else ""
+
+
 def our_metadata(resource: Mapping[str, object], name: str) -> str | None:
     """Return the metadata value that the ledger has set under this name, if any."""
     metadata = resource.get("metadata")

@@ -96,7 +96,7 @@ async def reconcile(
                 else:
                     await service.commands.reconciliation.ignore(one, by)
                     outcomes[id_] = IGNORED
-            report.show(outcomes, service.clock.now(), as_json)
+            report.show(outcomes, service.clock.now(), as_json, reader.skipped)
             return FOUND if report.undecided(outcomes) else 0
 
 

@@ -60,13 +60,20 @@ class ReconcileReport:
             count for kind, count in self._undecided.items() if kind != DifferenceKind.UNCLAIMED
         )
 
-    def show(self, outcomes: Mapping[str, str], now: datetime, as_json: bool) -> None:
-        """Print all findings, with the outcomes of the decisions by the id of the finding."""
+    def show(
+        self, outcomes: Mapping[str, str], now: datetime, as_json: bool, skipped: int = 0
+    ) -> None:
+        """Print all findings, with the outcomes of the decisions by the id of the finding.
+
+        `skipped` is the number of transfers of others that could not be read.
+        """
         lines = (_aged(line, outcomes, now) for line in self._lines())
         if as_json:
             _show_json(lines)
         else:
             _show_text(lines)
+        if skipped:
+            typer.echo(f"Skipped {skipped} unreadable transfers that are not ours.", err=as_json)
 
     def _lines(self) -> Iterator[Line]:
         self._file.seek(0)
