@@ -95,13 +95,14 @@ class Databases:
     """Creates the databases of this run and drops those of dead runs."""
 
     def __init__(self, server: str, superuser: str | None = None) -> None:
-        """Use `superuser`, the server's URL of such a role, to empty databases of all tables at once:
-        an ordinary role cannot switch all triggers off."""
+        """Use `superuser`, the server's URL of such a role, to empty and to drop databases: an ordinary
+        role can neither switch all triggers off, nor end the sessions of a superuser."""
         self._server, self._superuser = server, superuser
         self._run = f"ledger_test_{secrets.token_hex(4)}"
         self._template = f"ledger_template_{_fingerprint(migration_files.read_migrations())}"
         name = f"{self._run}/{self._template}"
         self._admin = psycopg.connect(server, autocommit=True, application_name=name)
+        self._dropper = psycopg.connect(superuser or server, autocommit=True)
         self._made = 0
         self._spare: list[str] = []
 
@@ -161,6 +162,7 @@ class Databases:
     def close(self) -> None:
         for url in self._spare:
             self.drop(url)
+        self._dropper.close()
         self._admin.close()
 
     def prepare(self) -> None:
@@ -204,7 +206,7 @@ class Databases:
         self._admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
 
     def _drop(self, name: str) -> None:
-        self._admin.execute(
+        self._dropper.execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         )
 
