@@ -92,9 +92,10 @@ def _parts(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
 
 
 def _event(payment: PaymentAtPsp) -> PolledEvent:
-    """Build a `payment_succeeded` event like the PSP's webhook; its id depends only on the
-    payment."""
-    event_id = f"polled:{SUCCEEDED}:{payment.payment_id}"
+    """Build a `payment_succeeded` event like the PSP's webhook; its id depends only on the payment
+    and the time of its change."""
+    change = f":{payment.updated_at.isoformat()}" if payment.updated_at is not None else ""
+    event_id = f"polled:{SUCCEEDED}:{payment.payment_id}{change}"
     shown = {
         "payment_id": payment.payment_id,
         "status": payment.status,

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from domain.provider_call.outcome import LookUpFailed, Succeeded, Unknown
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
-from infrastructure.redaction import clean
+from infrastructure.redaction import clean, storable
 from infrastructure.stripe.outcomes import is_replay, request_id
 
 TRANSFER, REVERSAL = "tr_", "trr_"
@@ -84,8 +84,8 @@ def transfer_at_stripe(
         stripe_transfer_id=object_id(resource, "transfer", TRANSFER),
         amount=field(resource, "amount", int),
         amount_reversed=field(resource, "amount_reversed", int),
-        currency=clean(field(resource, "currency", str)).upper(),
-        destination=clean(field(resource, "destination", str)),
+        currency=storable(field(resource, "currency", str)).upper(),
+        destination=storable(field(resource, "destination", str)),
         transfer_id=our_metadata(resource, "transfer_id"),
         reversals=reversals,
     )
@@ -103,7 +103,7 @@ def reversal_at_stripe(resource: Mapping[str, object], stripe_transfer_id: str) 
         stripe_reversal_id=object_id(resource, "transfer_reversal", REVERSAL),
         amount=field(resource, "amount", int),
         reversal_id=our_metadata(resource, "reversal_id"),
-        source_refund=clean(source) if isinstance(source, str) else None,
+        source_refund=storable(source) if isinstance(source, str) else None,
         refund_id=our_metadata(resource, "refund_id"),
     )
 
@@ -135,4 +135,4 @@ def our_metadata(resource: Mapping[str, object], name: str) -> str | None:
     """Return the metadata value that the ledger has set under this name, if any."""
     metadata = resource.get("metadata")
     value = metadata.get(name) if isinstance(metadata, Mapping) else None
-    return clean(value) if isinstance(value, str) and value else None
+    return storable(value) if isinstance(value, str) and value else None
