@@ -133,7 +133,7 @@ class HyperswitchGateway:
         if payment_id is not None:
             window["payment_id"] = payment_id
         found: dict[str, RefundAtPsp] = {}
-        unreadable = 0
+        unreadable = total = 0
         for offset in range(0, MOST_REFUNDS, PAGE):
             page = _read(
                 await self._http.post("/refunds/list", {**window, "offset": offset}), refund_page
@@ -144,13 +144,14 @@ class HyperswitchGateway:
             unreadable += len(page.unreadable)
             for error in page.unreadable:
                 log.warning("a listed refund is unreadable and left out", error=error)
-            on_page, read = len(page.refunds) + len(page.unreadable), len(found) + unreadable
-            if on_page < PAGE or read >= page.total:
+            on_page, total = len(page.refunds) + len(page.unreadable), page.total
+            if on_page < PAGE or len(found) + unreadable >= total:
                 break
-        if read != page.total:
+        if len(found) + unreadable != total:
             return Unknown(
                 "incomplete",
-                f"{read} different refunds were read, but the PSP has {page.total} in this window.",
+                f"{len(found)} different refunds were read, but the PSP has {total} in this "
+                "window.",
             )
         return list(found.values())
 
