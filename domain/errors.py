@@ -10,6 +10,7 @@ LedgerError
 │   │   └── PaymentVoided            the payment was cancelled after its capture
 │   ├── UnknownId                nothing is stored under this id
 │   ├── Contradiction            a report that a recorded final status rules out; ask the provider
+│   ├── OutdatedAnswer           an answer about a refund that has changed since the question began
 │   ├── NotTheAuthority          a report by a provider without authority over the order
 │   ├── OtherPayment             a report about another payment than the one that paid the order
 │   ├── AwaitsPayment            a refund above the order, whose collected amount is not known
@@ -154,11 +155,29 @@ class Contradiction(Refused):
 
     code = "contradiction"
 
-    def __init__(self, kind: str, name: str, recorded: str, reported: str) -> None:
+    def __init__(
+        self, kind: str, name: str, recorded: str, reported: str, version: int | None = None
+    ) -> None:
+        """`version` is that of the stream which rules the report out."""
         self.kind, self.name, self.recorded, self.reported = kind, name, recorded, reported
+        self.version = version
         super().__init__(
             f"{kind} {name!r} is recorded as {recorded}, but reported as {reported}; "
             f"ask the payment provider for the status of this {kind.lower()}."
+        )
+
+
+class OutdatedAnswer(Refused):
+    """An answer of the payment provider about a refund that has changed here since the question
+    began. The answer may be older than the change, so the provider is asked again."""
+
+    code = "outdated_answer"
+
+    def __init__(self, refund_id: str, asked_at: int, version: int) -> None:
+        self.refund_id = refund_id
+        super().__init__(
+            f"Refund {refund_id!r} was at version {asked_at} when the payment provider was asked, "
+            f"and is at version {version} now; ask again."
         )
 
 

@@ -17,6 +17,7 @@ from domain.errors import (
     Contradiction,
     ExceedsOrder,
     NotTheAuthority,
+    OutdatedAnswer,
     Refused,
 )
 from domain.identity import refund_stream
@@ -80,7 +81,7 @@ class RefundCommands:
         self._handler, self._directory = handler, directory
 
     async def succeeded(
-        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False
+        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: int | None = None
     ) -> RecordedRefund:
         """Record a refund that is reported as succeeded. See `succeed_refund`."""
         return await self._handler.handle(
@@ -91,7 +92,7 @@ class RefundCommands:
         )
 
     async def failed(
-        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False
+        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: int | None = None
     ) -> RecordedRefund:
         """Record a refund that is reported as failed. See `fail_refund`."""
         return await self._handler.handle(
@@ -151,14 +152,15 @@ class RefundCommands:
 
 
 def succeed_refund(
-    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False
+    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: int | None = None
 ) -> RecordedRefund:
-    """Take a refund that has succeeded from the sellers. `asked`: the PSP was asked just now, so no
-    earlier report counts.
+    """Take a refund that has succeeded from the sellers. `asked`: the PSP was asked when the refund
+    had this version, so no earlier report counts.
 
-    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, AwaitsPayment, and, unless
-    `asked`, Contradiction when it is recorded as failed.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, AwaitsPayment, OutdatedAnswer,
+    and, unless `asked`, Contradiction when it is recorded as failed.
     """
+    _require_current(uow, asked)
     order = uow.order(report.order_id)
     _require_known_collection(order, uow.refund(), report)
     refund, news = _reported(uow, report, now)
@@ -178,24 +180,25 @@ def _require_known_collection(order: Order, refund: Refund | None, report: Refun
 
 
 def fail_refund(
-    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False
+    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: int | None = None
 ) -> RecordedRefund:
     """Give back to the sellers the shares of a refund that has failed, possibly after it had
     succeeded.
 
-    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, and, unless `asked`,
-    Contradiction when a webhook of Hyperswitch reports a refund as failed that is recorded as
-    succeeded: then the PSP can be asked which it is. The race between two reports is decided here
-    and not before.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, OutdatedAnswer when it has
+    changed since the version `asked`, and, without `asked`, Contradiction when a webhook of
+    Hyperswitch reports a refund as failed that is recorded as succeeded: then the PSP can be asked
+    which it is. The race between two reports is decided here and not before.
     """
+    _require_current(uow, asked)
     known = uow.refund()
     if (
-        not asked
+        asked is None
         and report.provider == HYPERSWITCH
         and known is not None
         and known.status is RefundStatus.SUCCEEDED
     ):
-        raise Contradiction("Refund", known.refund_id, "succeeded", "failed")
+        raise Contradiction("Refund", known.refund_id, "succeeded", "failed", known.version)
     order = uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.FAILED):
@@ -204,6 +207,13 @@ def fail_refund(
         if order.revoke_refund(refund.key, now):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
     return RecordedRefund(refund, news)
+
+
+def _require_current(uow: UnitOfWork, asked: int | None) -> None:
+    """Check that the refund has not changed since the PSP was asked. Raises OutdatedAnswer."""
+    refund = uow.refund()
+    if asked is not None and refund is not None and refund.version != asked:
+        raise OutdatedAnswer(refund.refund_id, asked, refund.version)
 
 
 def review_refund(report: RefundReport, uow: UnitOfWork, now: datetime) -> RecordedRefund:
@@ -220,11 +230,11 @@ def record_refund_at_psp(
     uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime
 ) -> bool:
     """Record the status that the PSP shows; return whether it is final. The PSP is the authority,
-    so no report outweighs it."""
+    so no earlier report outweighs it: the refund must not have changed since the question."""
     report = report_of(seen, refund.order_id, source)
     match seen.status:
         case "succeeded":
-            succeed_refund(report, uow, now, asked=True)
+            succeed_refund(report, uow, now, asked=refund.version)
         case "failed":
             fail_refund(report, uow, now)
         case "review":
@@ -419,17 +429,17 @@ def _take_from_sellers(
     source: str,
     now: datetime,
     *,
-    asked: bool = False,
+    asked: int | None = None,
     payment: PaymentNames | None = None,
 ) -> None:
     """Take a refund from the sellers, or set it aside if it cannot be divided. Repeating this
     changes nothing.
 
-    Raises Contradiction when it is recorded as failed, unless the PSP was `asked` just now.
+    Raises Contradiction when it is recorded as failed, unless the PSP was `asked`.
     """
-    if refund.status is RefundStatus.FAILED and not asked:
+    if refund.status is RefundStatus.FAILED and asked is None:
         # reports overtake each other, so the later one is not the truer one
-        raise Contradiction("Refund", refund.refund_id, "failed", "succeeded")
+        raise Contradiction("Refund", refund.refund_id, "failed", "succeeded", refund.version)
     if not refund.may_become(RefundStatus.SUCCEEDED):
         return
     objection = order.allocate_refund(

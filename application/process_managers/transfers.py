@@ -25,12 +25,14 @@ from domain.provider_call.outcome import (
 )
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
-from domain.provider_call.steps import LookUp, Send, Step
+from domain.provider_call.steps import LookUp, Rest, Send, Step
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
 from domain.seller_transfer.stripe_call import begin, give_back, keep_evidence, postpone
 from domain.seller_transfer.transfer_outcome import complete, record_failure, record_look_up
 
+PAYING = "transferring"
+"""The kind of work that pays sellers."""
 SLACK = timedelta(days=1)
 """A look-up begins this much earlier than the instant that an older system names: its clock and
 time zone may differ."""
@@ -75,6 +77,10 @@ class StripeProcess:
         self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState
     ) -> Step:
         transfer = uow.transfer(subject_id)
+        operation = transfer.operation
+        if operation is not None and (operation.what == TRANSFER) is not (self.kind == PAYING):
+            # the claim is old: another process has ended the operation that was claimed
+            return Rest("another kind of work is due")
         return begin(transfer, now, self.policy, state.look_first, self.ledger_id)
 
 
@@ -85,7 +91,7 @@ class TransferProcess(StripeProcess):
     gateway: TransferGateway
     directory: Directory
     policy: Policy
-    kind: str = "transferring"
+    kind: str = PAYING
     endpoint: str = "transfers.create"
     ledger_id: str | None = None
 

@@ -57,8 +57,10 @@ def begin(
             transfer, DeferralReason.LOOK_UP_LATER, "A call may still be under way.", ends_by, now
         )
         return Rest("a call may still be under way")
-    began = operation.first_began or transfer.begun_at
-    # after a restore a transfer may be older at Stripe than its order is here
+    # From the transfer's first instant on, not from its first call: the clock of the process that
+    # recorded the call may have been ahead. After a restore a transfer may be older at Stripe than
+    # its order is here.
+    began = transfer.begun_at
     since = min(began, look_first.lost_since) if look_first is not None else began
     return LookUp(operation.what, since, operation.attempt)
 

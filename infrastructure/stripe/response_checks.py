@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from domain.provider_call.outcome import LookUpFailed, Pending, Rejected, Succeeded, Unknown
 from domain.provider_call.stripe_objects import SUCCEEDED, ReversalAtStripe, TransferAtStripe
-from infrastructure.redaction import clean
+from infrastructure.redaction import clean, storable
 from infrastructure.stripe.error_wording import says_no_funds
 from infrastructure.stripe.outcomes import is_replay, request_id
 
@@ -134,8 +134,8 @@ def transfer_at_stripe(
         stripe_transfer_id=object_id(resource, "transfer", TRANSFER),
         amount=field(resource, "amount", int),
         amount_reversed=field(resource, "amount_reversed", int),
-        currency=clean(field(resource, "currency", str)).upper(),
-        destination=clean(field(resource, "destination", str)),
+        currency=storable(field(resource, "currency", str)).upper(),
+        destination=storable(field(resource, "destination", str)),
         transfer_id=our_metadata(resource, "transfer_id"),
         reversals=reversals,
         ledger_id=our_metadata(resource, "ledger_id"),
@@ -154,7 +154,7 @@ def reversal_at_stripe(resource: Mapping[str, object], stripe_transfer_id: str) 
         stripe_reversal_id=object_id(resource, "transfer_reversal", REVERSAL),
         amount=field(resource, "amount", int),
         reversal_id=our_metadata(resource, "reversal_id"),
-        source_refund=clean(source) if isinstance(source, str) else None,
+        source_refund=storable(source) if isinstance(source, str) else None,
         refund_id=our_metadata(resource, "refund_id"),
         status=status_of(resource),
         refusal=_refusal(resource),
@@ -193,4 +193,4 @@ def our_metadata(resource: Mapping[str, object], name: str) -> str | None:
     """Return the metadata value that the ledger has set under this name, if any."""
     metadata = resource.get("metadata")
     value = metadata.get(name) if isinstance(metadata, Mapping) else None
-    return clean(value) if isinstance(value, str) and value else None
+    return storable(value) if isinstance(value, str) and value else None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from application.gateways import ListedTransfer, Page, UnreadableTransfer
 from domain.provider_call.outcome import LookUpFailed
-from infrastructure.redaction import clean
+from infrastructure.redaction import storable
 from infrastructure.stripe.reads import items_of
 from infrastructure.stripe.response_checks import (
     field,
@@ -54,7 +54,7 @@ def _listed(resource: Mapping[str, object]) -> ListedTransfer:
     reversals = tuple(reversal_at_stripe(item, transfer.stripe_transfer_id) for item in items)
     created_at = datetime.fromtimestamp(field(resource, "created", int), UTC)
     group = resource.get("transfer_group")
-    named = clean(group) if isinstance(group, str) and group else None
+    named = storable(group) if isinstance(group, str) and group else None
     return ListedTransfer(
         transfer._replace(reversals=reversals),
         created_at,

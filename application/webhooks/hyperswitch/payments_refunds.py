@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 
 from pydantic import ValidationError
 
@@ -15,6 +16,7 @@ from application.webhooks.handler import (
     REFUSALS,
     EventHandler,
     Ignored,
+    Later,
     Parked,
     StoredEvent,
     WebhookAlarm,
@@ -43,6 +45,7 @@ from domain.errors import (
     ContentDiffers,
     Contradiction,
     OtherPayment,
+    OutdatedAnswer,
     Refused,
 )
 from domain.identity import refund_stream
@@ -56,6 +59,8 @@ from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 ANY_PAYMENT = "payment_*"
 """Key of the handler of payment events of all other types (see `WebhookHandler`)."""
 MOVED = (Collected.RECEIVED, Collected.UNCLEAR, Collected.VOIDED)
+ASK_AGAIN = timedelta(seconds=1)
+"""Wait after an answer about a refund that has changed since the question began."""
 
 
 class HyperswitchPaymentsRefunds:
@@ -228,7 +233,7 @@ class HyperswitchPaymentsRefunds:
         seen = await self._refund_at_psp(report.name)
         if not isinstance(seen, RefundAtPsp) or seen.status not in ("succeeded", "failed"):
             return _refused(report, contradiction)
-        return await self._record_seen(event, report, seen)
+        return await self._record_seen(event, report, seen, contradiction.version)
 
     async def _failure_after_success(
         self, event: StoredEvent, report: RefundReport, contradiction: Contradiction
@@ -241,22 +246,26 @@ class HyperswitchPaymentsRefunds:
         """
         seen = await self._refund_at_psp(report.name)
         if isinstance(seen, RefundAtPsp) and seen.status == "succeeded":
-            return await self._record_seen(event, report, seen)
+            return await self._record_seen(event, report, seen, contradiction.version)
         if seen is not None and not (isinstance(seen, RefundAtPsp) and seen.status == "failed"):
             return _refused(report, contradiction)
         try:
-            await self._commands.refunds.failed(report, event.done, asked=True)
+            await self._commands.refunds.failed(report, event.done, asked=contradiction.version)
+        except OutdatedAnswer as outdated:
+            return Later(str(outdated), ASK_AGAIN)
         except REFUSALS as refused:
             return _refused(report, refused)
         return DONE
 
     async def _record_seen(
-        self, event: StoredEvent, report: RefundReport, seen: RefundAtPsp
+        self, event: StoredEvent, report: RefundReport, seen: RefundAtPsp, asked: int | None
     ) -> WebhookResult:
         refunds = self._commands.refunds
         record = refunds.failed if seen.status == "failed" else refunds.succeeded
         try:
-            await record(report_of(seen, report.order_id, ASKED), event.done, asked=True)
+            await record(report_of(seen, report.order_id, ASKED), event.done, asked=asked)
+        except OutdatedAnswer as outdated:
+            return Later(str(outdated), ASK_AGAIN)
         except REFUSALS as refused:
             return _refused(report, refused)
         return DONE

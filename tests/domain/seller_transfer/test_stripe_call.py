@@ -133,12 +133,27 @@ def test_six_failed_calls_lead_to_a_look_up(due: Story, answers: type[Answers]) 
     look = due.look()
 
     assert isinstance(look, LookUp)
-    assert due.operation.first_began is not None
-    assert look.since <= due.operation.first_began
+    assert look.since == due.transfer.begun_at
     assert due.now >= last_call + due.policy.call_timeout, (
         "a call still under way could arrive after the reading"
     )
     assert due.operation.open, "the outcome is still unknown"
+
+
+def test_look_up_begins_with_the_first_fact_despite_a_clock_ahead(
+    due: Story, answers: type[Answers]
+) -> None:
+    """The call was recorded by a process whose clock was two hours ahead, and its answer is
+    lost."""
+    right = due.now
+    due.now += 2 * HOUR
+    for _ in range(6):
+        due.call(answers.outage)
+    assert due.operation.first_began is not None
+    assert due.operation.first_began > right
+    look = due.look()
+    assert isinstance(look, LookUp)
+    assert look.since <= right
 
 
 def test_look_up_waits_for_the_end_of_a_running_call(due: Story, answers: type[Answers]) -> None:
