@@ -24,7 +24,13 @@ from domain.provider_call.outcome import (
     Unknown,
 )
 from domain.provider_call.request_body import TransferBody
-from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import (
+    KIND,
+    RunningSimulator,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from infrastructure.stripe.gateway import StripeGateway
 from tests.support.in_memory.stripe import CallFault, MemoryStripe
 from tests.support.json_types import Json
@@ -89,7 +95,7 @@ class OnSimulator:
     @classmethod
     @asynccontextmanager
     async def open(cls) -> AsyncIterator["OnSimulator"]:
-        async with running_simulator() as (simulator, control):
+        async with running_simulator(SimulatorConfig(manners=KIND)) as (simulator, control):
             async with StripeGateway(
                 "sk_test_contract", simulator.url, timeout=20, max_concurrency=20
             ) as gateway:

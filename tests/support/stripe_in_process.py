@@ -19,7 +19,7 @@ import stripe
 from starlette.types import ASGIApp, Message
 
 from infrastructure.simulators.common.latency import recorded
-from infrastructure.simulators.stripe import SimulatorConfig, create_simulator
+from infrastructure.simulators.stripe import KIND, SimulatorConfig, create_simulator
 from infrastructure.simulators.stripe.world import StripeWorld
 from infrastructure.stripe.gateway import StripeGateway
 from tests.support.json_types import Json
@@ -181,7 +181,9 @@ class VirtualStripe:
 
     def __init__(self, seed: int, endpoint_rate: float | None = None) -> None:
         app = create_simulator(
-            SimulatorConfig(seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate)
+            SimulatorConfig(
+                seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate, manners=KIND
+            )
         )
         self.world: StripeWorld = app.state.world
         self.network = NetworkConditions()

@@ -76,8 +76,8 @@ class SimulatorWorld(ABC, Generic[Config]):
         """Return the error of a fault in the provider's own shape."""
 
     @abstractmethod
-    def headers(self, request: ApiRequest) -> dict[str, str]:
-        """Return the headers of every answer to this request."""
+    def headers(self, request: ApiRequest, status: int) -> dict[str, str]:
+        """Return the headers of every answer with this status to this request."""
 
     @abstractmethod
     def log_details(self, request: ApiRequest, answer: Answer | None) -> LogEntry:

@@ -82,7 +82,7 @@ class PspWorld(SimulatorWorld[HyperswitchConfig]):
     def injected(self, action: Error, request: ApiRequest) -> Answer:
         return _error(action.status, action.type, action.code, action.message)
 
-    def headers(self, request: ApiRequest) -> dict[str, str]:
+    def headers(self, request: ApiRequest, status: int) -> dict[str, str]:
         return {"x-request-id": request.request_id}
 
     def log_details(self, request: ApiRequest, answer: Answer | None) -> LogEntry:

@@ -10,6 +10,7 @@ from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import ApiOperation, ApiRequest, Params
 from infrastructure.simulators.stripe import parameters as accepted
 from infrastructure.simulators.stripe.accounts import find_account
+from infrastructure.simulators.stripe.admission import masked_key
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import Origin, SimulatedStripeBooks
 from infrastructure.simulators.stripe.parameters import Param, TimeRange
@@ -151,7 +152,7 @@ def _retrieve_account(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
         return platform_json(books)
     account = find_account(books, id_)
     if account is None or account.revoked:
-        raise Refusal("account_not_accessible", account=id_, key=request.api_key)
+        raise Refusal("account_not_accessible", account=id_, key=masked_key(request.api_key))
     return account_json(account)
 
 
@@ -187,7 +188,7 @@ def _retrieve_transaction(books: SimulatedStripeBooks, request: ApiRequest) -> J
     transaction = books.transactions.get(request.target["id"])
     if transaction is None:
         raise Refusal("no_such_object", kind="balance transaction", id=request.target["id"])
-    return transaction_json(transaction)
+    return transaction_json(books, transaction)
 
 
 def _list_transactions(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
@@ -197,7 +198,9 @@ def _list_transactions(books: SimulatedStripeBooks, request: ApiRequest) -> Json
     rows, more = books.transactions.page(
         request.params, lambda row: all(getattr(row, name) == value for name, value in wanted)
     )
-    return list_json("/v1/balance_transactions", [transaction_json(row) for row in rows], more)
+    return list_json(
+        "/v1/balance_transactions", [transaction_json(books, row) for row in rows], more
+    )
 
 
 _TRANSFER = "/v1/transfers/{transfer}"

@@ -75,7 +75,31 @@ def reversal_json(
     }
 
 
-def transaction_json(transaction: BalanceTransactionRow) -> Json:
+def payment_refund_json(
+    books: SimulatedStripeBooks, transfer: TransferRow, reversal: TransferReversalRow
+) -> Json:
+    """Return the refund of the seller's payment that belongs to a reversal. The seller does not see
+    our metadata [W]."""
+    return {
+        "id": reversal.destination_payment_refund,
+        "object": "refund",
+        "amount": reversal.amount,
+        "balance_transaction": books.ids.next("txn"),
+        "charge": transfer.destination_payment,
+        "created": reversal.created,
+        "currency": reversal.currency,
+        "metadata": {},
+        "payment_intent": None,
+        "reason": None,
+        "receipt_number": None,
+        "source_transfer_reversal": reversal.id,
+        "status": "succeeded",
+        "transfer_reversal": None,
+    }
+
+
+def transaction_json(books: SimulatedStripeBooks, transaction: BalanceTransactionRow) -> Json:
+    now = books.clock.seconds()
     category = "transfer_reversal" if transaction.type == "transfer_refund" else transaction.type
     return {
         "id": transaction.id,
@@ -92,7 +116,7 @@ def transaction_json(transaction: BalanceTransactionRow) -> Json:
         "net": transaction.amount,
         "reporting_category": category,
         "source": transaction.source,
-        "status": "available",
+        "status": "available" if transaction.available_on <= now else "pending",
         "type": transaction.type,
     }
 
@@ -140,11 +164,18 @@ def balance_json(books: SimulatedStripeBooks, holder: str = PLATFORM) -> Json:
     if holder == PLATFORM:
         books.platform_balance("usd")
     buckets = books.balances.of(holder)
-    lines = {
-        bucket: [_balance_line(*item) for item in sorted(amounts.items())]
-        for bucket, amounts in buckets.items()
+    currencies = sorted(set().union(*buckets.values())) or ["usd"]  # never empty [W]
+    available, pending = (
+        [_balance_line(currency, buckets[bucket].get(currency, 0)) for currency in currencies]
+        for bucket in ("available", "pending")
+    )
+    return {
+        "object": "balance",
+        "available": available,
+        "instant_available": available,
+        "livemode": books.config.livemode,
+        "pending": pending,
     }
-    return {"object": "balance", "livemode": books.config.livemode, **lines}
 
 
 def _balance_line(currency: str, amount: int) -> Json:
@@ -202,7 +233,7 @@ def _linked(books: SimulatedStripeBooks, name: str, id_: str, expand: Sequence[s
         return id_
     match name:
         case "balance_transaction":
-            return transaction_json(books.transactions.by_id[id_])
+            return transaction_json(books, books.transactions.by_id[id_])
         case "destination":
             return account_json(books.accounts.by_id[id_])
         case _:

@@ -92,6 +92,8 @@ class BalanceTransactionRow:
     source: str
     available_on: int
     description: str | None = None
+    matures: bool = False
+    """True while the platform's money of this line is pending."""
 
 
 @dataclass(slots=True)
