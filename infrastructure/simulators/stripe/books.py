@@ -13,6 +13,7 @@ from infrastructure.simulators.stripe.rows import (
     AccountRow,
     BalanceTransactionRow,
     ChargeRow,
+    PaymentIntentRow,
     StripeEventRow,
     TransferReversalRow,
     TransferRow,
@@ -43,6 +44,7 @@ class SimulatedStripeBooks(StoreGroup):
         self.balances = Balances(buffer)
         self.accounts = Collection(AccountRow, buffer)
         self.charges = Collection(ChargeRow, buffer)
+        self.payment_intents = Collection(PaymentIntentRow, buffer)
         self.transfers = Collection(TransferRow, buffer, ("destination", "transfer_group"))
         self.reversals = Collection(TransferReversalRow, buffer, ("transfer",))
         self.transactions = Collection(BalanceTransactionRow, buffer, ("source",))
@@ -50,6 +52,7 @@ class SimulatedStripeBooks(StoreGroup):
         self._collections: tuple[Collection[Any], ...] = (
             self.accounts,
             self.charges,
+            self.payment_intents,
             self.transfers,
             self.reversals,
             self.transactions,
@@ -70,7 +73,12 @@ class SimulatedStripeBooks(StoreGroup):
         return key
 
     def add_transaction(
-        self, type_: str, amount: int, currency: str, source: str
+        self,
+        type_: str,
+        amount: int,
+        currency: str,
+        source: str,
+        available_on: int | None = None,
     ) -> BalanceTransactionRow:
         """Add one line to the platform's balance history. `amount` is negative when money leaves
         the platform."""
@@ -85,7 +93,7 @@ class SimulatedStripeBooks(StoreGroup):
                 amount=amount,
                 currency=currency,
                 source=source,
-                available_on=now,
+                available_on=now if available_on is None else available_on,
                 description="REFUND FOR TRANSFER" if is_reversal else None,
             )
         )

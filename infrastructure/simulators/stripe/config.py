@@ -45,6 +45,9 @@ class SimulatorConfig(ProviderConfig):
     """Any plausible `acct_…` exists on first use, except ids that contain `missing`."""
     auto_charges: bool = True
     """Any `ch_…` or `py_…` exists on first use as a source_transaction and covers any amount."""
+    card_money_after: float = 0.0
+    """Seconds until the money of a payment through a connector is available; at Stripe 2 to 7
+    days."""
     connected_reserves: bool = False
     """True if a reversal may make a seller's balance negative."""
 
