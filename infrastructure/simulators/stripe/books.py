@@ -14,6 +14,7 @@ from infrastructure.simulators.stripe.rows import (
     AccountRow,
     BalanceTransactionRow,
     ChargeRow,
+    PaymentIntentRow,
     StripeEventRow,
     TransferReversalRow,
     TransferRow,
@@ -44,6 +45,7 @@ class SimulatedStripeBooks(StoreGroup):
         self.balances = Balances(buffer)
         self.accounts = Collection(AccountRow, buffer)
         self.charges = Collection(ChargeRow, buffer)
+        self.payment_intents = Collection(PaymentIntentRow, buffer)
         self.transfers = Collection(TransferRow, buffer, ("destination", "transfer_group"))
         self.reversals = Collection(TransferReversalRow, buffer, ("transfer",))
         self.transactions = Collection(BalanceTransactionRow, buffer, ("source",))
@@ -51,6 +53,7 @@ class SimulatedStripeBooks(StoreGroup):
         self._collections: tuple[Collection[Any], ...] = (
             self.accounts,
             self.charges,
+            self.payment_intents,
             self.transfers,
             self.reversals,
             self.transactions,

@@ -203,6 +203,12 @@ CATALOGUE: Mapping[str, ErrorShape] = {
         "text and param P",
         param="source_transaction",
     ),
+    "source_failed": ErrorShape(
+        400,
+        "The source_transaction {id} has failed, so it cannot be transferred from.",
+        "G",
+        param="source_transaction",
+    ),
     "source_overspent": ErrorShape(
         400,
         "Transfers using this transaction as a source must not exceed the source amount of "

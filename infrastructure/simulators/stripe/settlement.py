@@ -59,6 +59,7 @@ def _settle_until(books: SimulatedStripeBooks, instant: float) -> None:
 def _settle_charge(books: SimulatedStripeBooks, charge: ChargeRow) -> list[str]:
     """Make the platform's rest and every seller's part available. Returns the holders."""
     rest = charge.transferred if charge.amount is None else charge.amount
+    rest = 0 if charge.status == "failed" else rest
     transfers = [books.transfers.by_id[id_] for id_ in charge.transfers]
     for transfer in transfers:
         _become_available(
@@ -82,7 +83,11 @@ def _settle_reversal(books: SimulatedStripeBooks, transaction: BalanceTransactio
 def _become_available(books: SimulatedStripeBooks, pending: BalanceKey, amount: int) -> None:
     if pending.holder == PLATFORM:
         books.platform_balance(pending.currency)  # the funds of the manners come first
-    books.balances.move(amount, pending, pending._replace(bucket="available"))
+    available = pending._replace(bucket="available")
+    if amount < 0:  # the charge failed, but its transfers stay
+        books.balances.move(-amount, available, pending)
+    else:
+        books.balances.move(amount, pending, available)
 
 
 def _sweep(books: SimulatedStripeBooks) -> None:

@@ -12,6 +12,7 @@ from infrastructure.simulators.stripe.charges import (
     bucket_of,
     check_source,
     find_charge,
+    group_of,
     use_source,
 )
 from infrastructure.simulators.stripe.errors import money_text
@@ -77,9 +78,7 @@ def _add_transfer(
     id_ = books.ids.next("tr")
     amount, currency = params["amount"], params["currency"]
     transaction = books.add_transaction("transfer", -amount, currency, id_)
-    group = (
-        charge.transfer_group if charge else None
-    )  # Stripe sets its own group for a sourced transfer [D]
+    group = group_of(charge) if charge is not None else None
     return books.transfers.add(
         TransferRow(
             id=id_,

@@ -159,3 +159,13 @@ async def test_kindness_is_asked_for_by_name(api_at: OpenCaller) -> None:
         await control.advance_clock(30 * DAY)
         assert await balances(control, "acct_seller") == (2_000, 0), "no payout sweeps it"
         assert (await api_at(simulator.url).reverse(made["id"])).status_code == 200
+
+
+async def test_failed_charge_leaves_the_platform_short_of_its_transfers(
+    api: StripeCaller, control: SimulatorControl
+) -> None:
+    made = await control.add_payment("usd", 3_000, status="pending")
+    await api.made(source_transaction=made["latest_charge"])
+    await control.fail_charge(made["latest_charge"])
+    await control.advance_clock(LIVE.pending_days * DAY)
+    assert await balances(control, "platform") == (-2_000, 0)
