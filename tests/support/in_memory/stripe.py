@@ -253,7 +253,7 @@ class MemoryStripe:
     def _paid(self, body: TransferBody) -> Outcome:
         if "missing" in body["destination"]:
             return Rejected(
-                400, "resource_missing", "No such destination", stored=False, param="destination"
+                400, "resource_missing", "No such destination", stored=True, param="destination"
             )
         left = self.funds.get(body["currency"])
         if left is not None and left < body["amount"]:
