@@ -8,8 +8,8 @@ import pytest
 
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl, simulator_process
-from tests.support.expected_books import books_agree
 from tests.support.ledger_view import LedgerView, eventually
+from tests.support.postgres_books import books_agree
 from tests.support.service import CREATE, QUICK, REVERSE, LedgerCaller, SystemUnderTest
 
 ENDLESS = WorkSettings(

@@ -13,9 +13,9 @@ from infrastructure.simulators.stripe import (
     SimulatorControl,
     running_simulator,
 )
-from tests.support.expected_books import books_agree
 from tests.support.ledger_process import READY, LedgerClient, LedgerProcess, begin, environment
 from tests.support.ledger_view import LedgerView
+from tests.support.postgres_books import books_agree
 from tests.support.service import SystemUnderTest, quick
 
 

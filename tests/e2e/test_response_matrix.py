@@ -17,7 +17,6 @@ from domain.seller_transfer.facts import AttemptDeferred, CallStarted, Failed
 from infrastructure.simulators.stripe import KIND, SimulatorConfig, running_simulator
 from infrastructure.stripe.gateway import StripeGateway
 from tests.conftest import Databases
-from tests.support.expected_books import books_agree
 from tests.support.injected_faults import (
     PLATFORM_POOR,
     SELLER_POOR,
@@ -28,6 +27,7 @@ from tests.support.injected_faults import (
     catalogued,
 )
 from tests.support.ledger_view import LedgerView
+from tests.support.postgres_books import books_agree
 from tests.support.response_matrix import HINDRANCES, REFUSALS, UNKNOWNS, ResponseCase, Row, cases
 from tests.support.service import CREATE, QUICK, REVERSE, SLOW, SystemUnderTest, quick
 from tests.support.story import BEFORE, DONE, CallStory, call_story, check_response, names, word_of

@@ -24,9 +24,9 @@ from domain.provider_call.outcome import (
 )
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from infrastructure.simulation.stripe_in_process import TIMEOUT, NetworkConditions
 from infrastructure.simulators.common.latency import recorded
 from tests.support.json_types import Json
-from tests.support.stripe_in_process import TIMEOUT, NetworkConditions
 
 CREATE, REVERSE, RETRIEVE, LIST, PAGE = (
     "transfers.create",

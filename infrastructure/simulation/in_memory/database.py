@@ -17,13 +17,13 @@ from infrastructure.postgres import json_encoder
 from infrastructure.postgres.event_store import TABLES, RecordedFact, StoredFact
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
 from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.simulation.in_memory.alarms import AlarmBoard
+from infrastructure.simulation.in_memory.circuit_breaker import Breaker
+from infrastructure.simulation.in_memory.constraints import KINDS, Row, Uniqueness, check
+from infrastructure.simulation.in_memory.due_transfers import DueTransfers
+from infrastructure.simulation.in_memory.inbox import StoredWebhooks
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
-from tests.support.in_memory.alarms import AlarmBoard
-from tests.support.in_memory.circuit_breaker import Breaker
-from tests.support.in_memory.constraints import KINDS, Row, Uniqueness, check
-from tests.support.in_memory.due_transfers import DueTransfers
-from tests.support.in_memory.inbox import StoredWebhooks
 
 Wake = Callable[[], None]
 Rows = Mapping[str, Sequence[Row]]

@@ -26,12 +26,12 @@ from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayment
 from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
 from infrastructure.settings import Settings
-from tests.support.in_memory.alarms import MemoryAlarms
-from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker
-from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, event_log
-from tests.support.in_memory.inbox import MemoryInbox
-from tests.support.in_memory.work_queue import MemoryRateLimiter, MemoryWork
-from tests.support.virtual_time import now
+from infrastructure.simulation.in_memory.alarms import MemoryAlarms
+from infrastructure.simulation.in_memory.circuit_breaker import MemoryCircuitBreaker
+from infrastructure.simulation.in_memory.database import MemoryDatabase, MemoryDirectory, event_log
+from infrastructure.simulation.in_memory.inbox import MemoryInbox
+from infrastructure.simulation.in_memory.work_queue import MemoryRateLimiter, MemoryWork
+from infrastructure.simulation.virtual_time import now
 
 P = TypeVar("P")
 T = TypeVar("T")

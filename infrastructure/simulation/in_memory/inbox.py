@@ -1,14 +1,9 @@
 """Webhook inbox in memory: the row is the job, and a closed row stays closed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
-
-if TYPE_CHECKING:
-    from tests.support.in_memory.database import MemoryDatabase
+from typing import NamedTuple, Protocol, TypedDict, Unpack
 
 OPEN = ("stored", "parked")
 
@@ -164,10 +159,18 @@ def _held_until(row: Webhook, now: datetime) -> datetime | None:
     return row.leased_until if row.leased_until is not None and row.leased_until > now else None
 
 
+class InboxDatabase(Protocol):
+    """The part of the database in memory that has the webhooks."""
+
+    inbox: StoredWebhooks
+
+    def notify(self, channel: str) -> None: ...
+
+
 class MemoryInbox:
     """See `application.ports.Inbox`; `put` is the web's side of it."""
 
-    def __init__(self, database: MemoryDatabase) -> None:
+    def __init__(self, database: InboxDatabase) -> None:
         self._database, self._rows = database, database.inbox
 
     async def put(

@@ -11,20 +11,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass, replace
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import aiohttp
 import stripe
 from starlette.types import ASGIApp, Message
 
+from infrastructure.simulation.virtual_time import epoch_seconds
 from infrastructure.simulators.common.latency import recorded
 from infrastructure.simulators.stripe import KIND, SimulatorConfig, create_simulator
 from infrastructure.simulators.stripe.world import StripeWorld
 from infrastructure.stripe.gateway import StripeGateway
-from tests.support.json_types import Json
-from tests.support.virtual_time import epoch_seconds
 
+Json = dict[str, Any]
 KEY, URL = "sk_test_virtual", "http://stripe.virtual"
 TIMEOUT = 30.0
 UNAVAILABLE = b'{"error": {"type": "api_error", "message": "Stripe is not available."}}'
