@@ -28,7 +28,8 @@ from infrastructure.clock import DatabaseClock
 from infrastructure.settings import Settings
 from infrastructure.simulation.in_memory.alarms import MemoryAlarms
 from infrastructure.simulation.in_memory.circuit_breaker import MemoryCircuitBreaker
-from infrastructure.simulation.in_memory.database import MemoryDatabase, MemoryDirectory, event_log
+from infrastructure.simulation.in_memory.database import MemoryDatabase, event_log
+from infrastructure.simulation.in_memory.directory import MemoryDirectory
 from infrastructure.simulation.in_memory.inbox import MemoryInbox
 from infrastructure.simulation.in_memory.work_queue import MemoryRateLimiter, MemoryWork
 from infrastructure.simulation.virtual_time import now

@@ -11,7 +11,7 @@ import pytest
 from domain.seller_transfer.facts import CallStarted
 from infrastructure.postgres.ledger import FactCodec
 from infrastructure.simulation.fleet import DEFAULT_SETTINGS, Fleet
-from infrastructure.simulation.stripe_in_process import NetworkConditions
+from infrastructure.simulation.network import NetworkConditions
 from infrastructure.simulation.virtual_time import now, run
 from tests.support.book_comparison import books_agree
 from tests.support.due_reversals import reversals_due

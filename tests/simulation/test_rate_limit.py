@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from domain.pause import EVERYTHING
 from infrastructure.simulation.fleet import Fleet
-from infrastructure.simulation.stripe_in_process import NetworkConditions, VirtualStripe
+from infrastructure.simulation.network import NetworkConditions
+from infrastructure.simulation.stripe_in_process import VirtualStripe
 from infrastructure.simulation.virtual_time import now, run
 from tests.support.book_comparison import books_agree
 from tests.support.due_reversals import reversals_due

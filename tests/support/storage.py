@@ -27,7 +27,8 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.simulation.in_memory.alarms import MemoryAlarms
 from infrastructure.simulation.in_memory.circuit_breaker import MemoryCircuitBreaker
-from infrastructure.simulation.in_memory.database import MemoryDatabase, MemoryDirectory, event_log
+from infrastructure.simulation.in_memory.database import MemoryDatabase, event_log
+from infrastructure.simulation.in_memory.directory import MemoryDirectory
 from infrastructure.simulation.in_memory.inbox import MemoryInbox
 from infrastructure.simulation.in_memory.work_queue import MemoryRateLimiter, MemoryWork
 

@@ -4,7 +4,7 @@ runs.
 Amounts are in minor units, times in seconds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infrastructure.simulators.common.delivery_settings import Deliver
 from infrastructure.simulators.common.world import ProviderConfig
 from infrastructure.simulators.stripe.manners import LIVE, Manners
 
@@ -60,12 +59,6 @@ class SimulatorConfig(ProviderConfig):
     `latency_scale`."""
     latency_scale: float = 1.0
 
-    clock: Callable[[], float] | None = None
-    """Another clock, in epoch seconds. It belongs to the event loop, because the simulator sleeps
-    in that loop."""
-    deliver: Deliver | None = None
-    """Function that posts webhooks; None: over HTTP. With a function the simulator opens no
-    socket."""
     state_file: Path | None = None
     webhook_endpoints: tuple[Mapping[str, Any], ...] = ()
 

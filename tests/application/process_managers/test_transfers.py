@@ -14,7 +14,8 @@ from domain.provider_call.request_body import TransferBody
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp
 from domain.seller_transfer.aggregate import SellerTransfer
-from infrastructure.simulation.in_memory.database import MemoryDatabase, MemoryDirectory
+from infrastructure.simulation.in_memory.database import MemoryDatabase
+from infrastructure.simulation.in_memory.directory import MemoryDirectory
 from tests.support.in_memory.stripe import MemoryStripe
 from tests.support.service import account, imported
 

@@ -24,7 +24,7 @@ from domain.provider_call.outcome import (
 )
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
-from infrastructure.simulation.stripe_in_process import TIMEOUT, NetworkConditions
+from infrastructure.simulation.network import TIMEOUT, NetworkConditions
 from infrastructure.simulators.common.latency import recorded
 from tests.support.json_types import Json
 
