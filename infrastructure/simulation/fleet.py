@@ -260,6 +260,7 @@ class Fleet:
         settings: Settings = DEFAULT_SETTINGS,
         latency: float = 0.0,
         bare: bool = False,
+        new_process: Callable[[str, "Fleet"], "Process"] | None = None,
     ) -> None:
         """`latency`: longest delay in seconds of a call to the database or to Stripe's edge, on
         each way.
@@ -279,7 +280,8 @@ class Fleet:
         self.ledger = event_log(self.database)
         self.inbox = MemoryInbox(self.database)
         self.commands = commands_on(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
-        self.processes = [Process(f"process {number}", self) for number in range(1, processes + 1)]
+        made = new_process or Process
+        self.processes = [made(f"process {number}", self) for number in range(1, processes + 1)]
 
     async def __aenter__(self) -> "Fleet":
         for process in self.processes:

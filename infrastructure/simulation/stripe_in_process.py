@@ -56,12 +56,14 @@ class InProcessClient(stripe.HTTPClient):
 class VirtualStripe:
     """One Stripe for a whole fleet: its world, its network, and gateways to it."""
 
-    def __init__(self, seed: int, endpoint_rate: float | None = None) -> None:
-        app = create_simulator(
-            SimulatorConfig(
-                seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate, manners=KIND
-            )
+    def __init__(
+        self, seed: int, endpoint_rate: float | None = None, config: SimulatorConfig | None = None
+    ) -> None:
+        """Without `config`, its platform never lacks money."""
+        kind = SimulatorConfig(
+            seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate, manners=KIND
         )
+        app = create_simulator(config or kind)
         self.world: StripeWorld = app.state.world
         self._network = VirtualNetwork(app, f"stripe {seed}")
         self.network = self._network.conditions

@@ -7,6 +7,7 @@ from uuid import UUID
 from projections.orders import OrderRow, OrderStatus
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
+from projections.transfer_reversals import ReversalRow
 
 
 class Indexes:
@@ -22,6 +23,8 @@ class Indexes:
         self.orders_of_payment: defaultdict[str, set[str]] = defaultdict(set)
         """Orders by payment and by source_transaction."""
         self.open_orders: dict[str, None] = {}
+        self.reversals_of: defaultdict[UUID, dict[UUID, None]] = defaultdict(dict)
+        """Reversals by transfer."""
         self.refund_named: dict[str, UUID] = {}
         """Refunds by `refund_id` and by `psp_refund_id`."""
 
@@ -30,6 +33,8 @@ class Indexes:
         match after:
             case SellerTransferRow():
                 self._transfer(before, after)
+            case ReversalRow():
+                self.reversals_of[after.transfer_id][after.reversal_id] = None
             case OrderRow():
                 self._order(after)
             case RefundRow():
