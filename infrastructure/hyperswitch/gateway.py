@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
+import httpx
 import structlog
 
 from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
@@ -49,9 +50,15 @@ class HyperswitchGateway:
     """
 
     def __init__(
-        self, api_key: str, base_url: str, timeout: float, max_concurrency: int = 100
+        self,
+        api_key: str,
+        base_url: str,
+        timeout: float,
+        max_concurrency: int = 100,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """`timeout` in seconds for one exchange, waiting for a free connection included.
+        `transport` replaces the network.
 
         Raises ValueError for arguments that could only fail later.
         """
@@ -65,7 +72,7 @@ class HyperswitchGateway:
                 f"concurrency; got base_url={base_url!r}, timeout={timeout!r}, "
                 f"max_concurrency={max_concurrency!r}."
             )
-        self._http = PspHttpClient(api_key, base_url, timeout, max_concurrency)
+        self._http = PspHttpClient(api_key, base_url, timeout, max_concurrency, transport)
 
     async def aclose(self) -> None:
         """Close every connection. Calls in flight end as `Unknown`."""

@@ -16,8 +16,8 @@ Json = Mapping[str, object]
 T = TypeVar("T", str, int)
 
 BUSY = "HE_00"
-"""On a 429: another request works on the same object. Without this code, the 429 comes from a rate
-limiter."""
+"""On a 422, or on a 429 of older versions: another request works on the same object. Without this
+code, a 429 comes from a rate limiter."""
 _DEFINITE = (400, 404, 422)
 FEW = 10
 """If a page has more refunds and all are unreadable, the PSP has changed its format."""
@@ -50,6 +50,8 @@ def outcome_of(status: int, body: bytes) -> Json | Failure:
             return NotExecuted(Hindrance.UNAUTHORIZED, text)
         case 403:
             return NotExecuted(Hindrance.FORBIDDEN, text)
+        case 422 if code == BUSY:  # the lock comes before the execution
+            return NotExecuted(Hindrance.LOCK_TIMEOUT, text)
     if status in _DEFINITE and code is not None and code != BUSY:
         return Rejected(status, code, text, stored=False)
     return Unknown(f"http_{status}", text, status)

@@ -102,7 +102,7 @@ async def drain_in_process(database_url: str, count: int) -> ReversalSpeed:
 async def drain_through_the_sdk(database_url: str, count: int) -> ReversalSpeed:
     """Measure the ledger with the Stripe SDK, HTTP and the simulator."""
     async with (
-        simulator_process() as simulator,
+        simulator_process(manners="kind") as simulator,
         SimulatorControl(simulator.url) as control,
         running(_settings(database_url, simulator.url), loops=False) as service,
         StripeGateway(SIMULATOR_KEY, simulator.url, 30, IN_FLIGHT) as gateway,

@@ -65,12 +65,16 @@ async def _serve(config: SimulatorConfig, stripe_port: int, hyperswitch_port: in
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    psp_config = HyperswitchConfig(seed=config.seed, refunds=Behaviour("succeeded", REFUNDED_AFTER))
     async with AsyncExitStack() as stack:
         stripe = await stack.enter_async_context(
             await _listening(
                 serve_simulator(config, port=stripe_port), stripe_port, "--stripe-port"
             )
+        )
+        psp_config = HyperswitchConfig(
+            seed=config.seed,
+            refunds=Behaviour("succeeded", REFUNDED_AFTER),
+            connector=stripe.connector(),
         )
         psp = await stack.enter_async_context(
             await _listening(

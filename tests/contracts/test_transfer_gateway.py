@@ -24,7 +24,13 @@ from domain.provider_call.outcome import (
     Unknown,
 )
 from domain.provider_call.request_body import TransferBody
-from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import (
+    KIND,
+    RunningSimulator,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from infrastructure.stripe.gateway import StripeGateway
 from tests.support.in_memory.stripe import CallFault, MemoryStripe
 from tests.support.json_types import Json
@@ -89,7 +95,7 @@ class OnSimulator:
     @classmethod
     @asynccontextmanager
     async def open(cls) -> AsyncIterator["OnSimulator"]:
-        async with running_simulator() as (simulator, control):
+        async with running_simulator(SimulatorConfig(manners=KIND)) as (simulator, control):
             async with StripeGateway(
                 "sk_test_contract", simulator.url, timeout=20, max_concurrency=20
             ) as gateway:
@@ -373,15 +379,15 @@ async def test_stored_refusal_repeats_until_a_new_key(under_test: GatewayUnderTe
     assert isinstance(await under_test.gateway.create(body(), "transfer:t1:e2"), Succeeded)
 
 
-async def test_validation_error_keeps_its_key(under_test: GatewayUnderTest) -> None:
+async def test_unknown_destination_is_a_stored_refusal(under_test: GatewayUnderTest) -> None:
     refused = await under_test.gateway.create(body(destination="acct_missing"), "k")
     assert isinstance(refused, Rejected)
     assert (refused.code, refused.param, refused.stored) == (
         "resource_missing",
         "destination",
-        False,
+        True,
     )
-    assert isinstance(await under_test.gateway.create(body(), "k"), Succeeded)
+    assert isinstance(await under_test.gateway.create(body(), "k2"), Succeeded)
 
 
 async def test_reversal_of_an_unknown_transfer_is_a_final_404(under_test: GatewayUnderTest) -> None:

@@ -14,10 +14,9 @@ import pytest_asyncio
 from domain.provider_call.outcome import Rejected, ReversalOutcome
 from domain.provider_call.request_body import ReversalBody, TransferBody
 from domain.seller_transfer.facts import AttemptDeferred, CallStarted, Failed
-from infrastructure.simulators.stripe import running_simulator
+from infrastructure.simulators.stripe import KIND, SimulatorConfig, running_simulator
 from infrastructure.stripe.gateway import StripeGateway
 from tests.conftest import Databases
-from tests.support.expected_books import books_agree
 from tests.support.idempotency_keys import epoch_of
 from tests.support.injected_faults import (
     PLATFORM_POOR,
@@ -29,6 +28,7 @@ from tests.support.injected_faults import (
     catalogued,
 )
 from tests.support.ledger_view import LedgerView
+from tests.support.postgres_books import books_agree
 from tests.support.response_matrix import HINDRANCES, REFUSALS, UNKNOWNS, ResponseCase, Row, cases
 from tests.support.service import CREATE, QUICK, REVERSE, SLOW, SystemUnderTest, quick
 from tests.support.story import BEFORE, DONE, CallStory, call_story, check_response, names, word_of
@@ -44,7 +44,10 @@ async def open_scenario(databases: Databases) -> AsyncIterator[OpenScenario]:
     the same of another transfer: several in a row would stop everything. In the end the books of
     them all must agree."""
     database_url, rewriter, numbers = databases.create(migrated=True), AnswerRewriter(), count(1)
-    async with running_simulator() as (simulator, stripe), LedgerView.of(database_url) as view:
+    async with (
+        running_simulator(SimulatorConfig(manners=KIND)) as (simulator, stripe),
+        LedgerView.of(database_url) as view,
+    ):
         simulator.app.add_middleware(RewritingMiddleware, rewriter=rewriter)
         system = SystemUnderTest(quick(database_url, stripe.url), view, stripe)
         yield lambda call, situation: call_story(system, rewriter, call, next(numbers), situation)

@@ -110,11 +110,20 @@ def not_found() -> ExpectedOutcome:
     )  # fmt: skip
 
 
-def hindered(why: str, alarm: str | None = None, *, open_: bool = False) -> "PerCall":
+def hindered(
+    why: str, alarm: str | None = None, *, open_: bool = False, identified: bool = True
+) -> "PerCall":
     """Stripe did not begin: the same key again soon, and no attempt is used."""
     return for_both(
         ExpectedOutcome(
-            ("AttemptDeferred",), why, None, (1, 1), due=Due.HINDERED, alarm=alarm, open=open_
+            ("AttemptDeferred",),
+            why,
+            None,
+            (1, 1),
+            due=Due.HINDERED,
+            alarm=alarm,
+            open=open_,
+            identified=identified,
         )
     )
 

@@ -114,13 +114,13 @@ NO_JSON = r"HTTP \d+ with a body that is not Stripe's: .+"
 REFUSALS = [
     # the destination and the source
     Row("destination unknown", "W, param G", Situation(None, open_the_account, seller="missing"),
-        PerCall(create=rejected(stored=False)), "no_such_destination"),
+        PerCall(create=rejected(stored=True)), "no_such_destination"),
     Row("destination lacks capability", "P", Situation(forbid_transfers, allow_transfers),
     PerCall(create=on_hold()), LACKS),
     _stated("destination lacks capability, not stored", "P", LACKS,
     PerCall(create=on_hold(stored=False))),
     _stated("destination lacks capability, as 403", "P", LACKS,
-    PerCall(create=on_hold(stored=False)), status=403),
+    PerCall(create=on_hold(stored=False)._replace(identified=False)), status=403),
     Row("source unknown", "G", Situation(source="ch_missing"),
         PerCall(create=rejected(stored=False, cured=False)), "no_such_charge"),
     Row("source in another currency", "P", Situation(charged("ch_1usd", "usd", 5_000),
@@ -185,13 +185,13 @@ HINDRANCES = [
     Row("locked", "W", Fault("status", {"status": 429, "lock": True}), hindered("lock_timeout"),
     "lock_timeout"),
     _stated("key in use", "D, text P", "key_in_use", hindered("key_in_use", open_=True)),
-    _stated("no API key", "D, text G", "no_api_key", hindered("unauthorized", SILENT)),
-    _stated("wrong API key", "D, text G", "invalid_api_key", hindered("unauthorized", SILENT)),
-    _stated("expired API key", "D, text G", "expired_api_key", hindered("unauthorized", SILENT)),
+    _stated("no API key", "D, text G", "no_api_key", hindered("unauthorized", SILENT, identified=False)),
+    _stated("wrong API key", "D, text G", "invalid_api_key", hindered("unauthorized", SILENT, identified=False)),
+    _stated("expired API key", "D, text G", "expired_api_key", hindered("unauthorized", SILENT, identified=False)),
     _stated("key without permission", "D, text G", "key_lacks_permission", hindered("forbidden",
-    SILENT)),
+    SILENT, identified=False)),
     _stated("account out of reach", "D, suffix P", "account_not_accessible", hindered("forbidden",
-    SILENT)),
+    SILENT, identified=False)),
 ]  # fmt: skip
 
 UNKNOWNS = [

@@ -48,6 +48,21 @@ class SimulatorControl(ControlClient):
             "charges", {"id": id_, "currency": currency, "amount": amount, **settings}
         )
 
+    async def add_payment(self, currency: str, amount: int, **settings: Any) -> Json:
+        """Create a PaymentIntent and its charge, as a connector does. Settings: see
+        `payments.add_payment`."""
+        body = {"currency": currency, "amount": amount, **settings}
+        return await self._post("payment_intents", body)
+
+    async def charge_payment(self, id_: str, **settings: Any) -> Json:
+        """Create the charge of a PaymentIntent that has none. Settings: see
+        `payments.charge_payment`."""
+        return await self._post(f"payment_intents/{id_}/charge", settings)
+
+    async def fail_charge(self, id_: str) -> Json:
+        """Let an asynchronous payment fail."""
+        return await self._post(f"charges/{id_}/fail", {})
+
     async def external_reversal(
         self, transfer: str, amount: int | None = None, **settings: Any
     ) -> Json:

@@ -9,11 +9,13 @@ from infrastructure.simulators.common.control_routes import Body, ControlRoute, 
 from infrastructure.simulators.stripe import accounts
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import DASHBOARD
-from infrastructure.simulators.stripe.charges import register_charge
+from infrastructure.simulators.stripe.charges import fail_charge, register_charge
+from infrastructure.simulators.stripe.payments import add_payment, charge_payment
 from infrastructure.simulators.stripe.pending_reversals import decide
 from infrastructure.simulators.stripe.render import (
     account_json,
     event_json,
+    payment_intent_json,
     reversal_json,
     transfer_json,
 )
@@ -46,6 +48,22 @@ def _change_account(world: StripeWorld, _: Request, body: Body) -> Json:
 
 def _register_charge(world: StripeWorld, _: Request, body: Body) -> Json:
     return asdict(register_charge(world.books, body.pop("id"), **body))
+
+
+def _add_payment(world: StripeWorld, _: Request, body: Body) -> Json:
+    return payment_intent_json(world.books, add_payment(world.books, **body))
+
+
+def _charge_payment(world: StripeWorld, request: Request, body: Body) -> Json:
+    intent = world.books.payment_intents.by_id[request.path_params["id"]]
+    charge_payment(world.books, intent, **body)
+    return payment_intent_json(world.books, intent)
+
+
+def _fail_charge(world: StripeWorld, request: Request, _: Body) -> Json:
+    charge = world.books.charges.by_id[request.path_params["id"]]
+    fail_charge(world.books, charge)
+    return asdict(charge)
 
 
 def _transfer(world: StripeWorld, _: Request, body: Body) -> Json:
@@ -119,6 +137,9 @@ CONTROLS: tuple[ControlRoute[StripeWorld], ...] = (
     ("POST", "/_sim/payouts", lambda world, _, body: accounts.pay_out(world.books, **body)),
     ("POST", "/_sim/accounts", _change_account),
     ("POST", "/_sim/charges", _register_charge),
+    ("POST", "/_sim/charges/{id}/fail", _fail_charge),
+    ("POST", "/_sim/payment_intents", _add_payment),
+    ("POST", "/_sim/payment_intents/{id}/charge", _charge_payment),
     ("POST", "/_sim/reversals", _reverse),
     ("POST", "/_sim/pending_reversals", _begin_pending),
     ("POST", "/_sim/reversals/{id}", _decide),

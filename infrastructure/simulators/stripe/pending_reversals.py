@@ -8,8 +8,9 @@ recorded; the statuses are documented. A pending one moves nothing and is not pa
 from infrastructure.simulators.stripe.balances import BalanceKey
 from infrastructure.simulators.stripe.books import DASHBOARD, Origin, SimulatedStripeBooks
 from infrastructure.simulators.stripe.charges import bucket_of
-from infrastructure.simulators.stripe.render import transfer_json
+from infrastructure.simulators.stripe.render import payment_refund_json, transfer_json
 from infrastructure.simulators.stripe.rows import TransferReversalRow, TransferRow
+from infrastructure.simulators.stripe.settlement import credit
 
 ENDS = ("succeeded", "failed", "canceled")
 
@@ -28,15 +29,17 @@ def take(
     key: BalanceKey,
     origin: Origin,
 ) -> None:
-    """Move the money of a reversal and announce `transfer.reversed`."""
-    amount = reversal.amount
-    books.balances.move(amount, key, books.platform_balance(transfer.currency, key.bucket))
+    """Move the money of a reversal, and announce `transfer.reversed` and the seller's
+    `refund.created`."""
+    credit(books, key, books.transactions.by_id[reversal.balance_transaction])
     previous = {"amount_reversed": transfer.amount_reversed}
-    transfer.amount_reversed += amount
+    transfer.amount_reversed += reversal.amount
     if reversal.id not in transfer.reversals:
         transfer.reversals.append(reversal.id)
     books.transfers.save(transfer)
     books.announce("transfer.reversed", transfer_json(books, transfer), origin, previous)
+    refund = payment_refund_json(books, transfer, reversal)
+    books.announce("refund.created", refund, origin, account=transfer.destination)
 
 
 def begin_pending(

@@ -25,8 +25,11 @@ class AccountRow:
 
 @dataclass(slots=True)
 class ChargeRow:
-    """A buyer's payment that transfers may name as their source. `amount` None covers any
-    amount."""
+    """A buyer's payment that transfers may name as their source. `amount` None covers any amount.
+
+    `currency` and `amount` are those of its balance transaction: the buyer may have paid in another
+    currency (`paid_currency`, `paid_amount`).
+    """
 
     KIND: ClassVar[str] = "charge"
     id: str
@@ -39,6 +42,28 @@ class ChargeRow:
     settled: bool = True
     transferred: int = 0
     transfers: list[str] = field(default_factory=list)
+    status: str = "succeeded"
+    """`succeeded`, `pending` (an asynchronous method) or `failed`."""
+    payment_intent: str | None = None
+    balance_transaction: str | None = None
+    paid_currency: str | None = None
+    paid_amount: int | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PaymentIntentRow:
+    """A payment as its connector made it. Without `latest_charge` nothing has been charged yet."""
+
+    KIND: ClassVar[str] = "payment_intent"
+    id: str
+    seq: int
+    created: int
+    currency: str
+    amount: int
+    latest_charge: str | None = None
+    transfer_group: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -102,6 +127,8 @@ class BalanceTransactionRow:
     source: str
     available_on: int
     description: str | None = None
+    matures: bool = False
+    """True while the platform's money of this line is pending."""
 
 
 @dataclass(slots=True)

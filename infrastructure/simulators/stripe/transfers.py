@@ -12,6 +12,7 @@ from infrastructure.simulators.stripe.charges import (
     bucket_of,
     check_source,
     find_charge,
+    group_of,
     use_source,
 )
 from infrastructure.simulators.stripe.errors import money_text
@@ -24,12 +25,14 @@ from infrastructure.simulators.stripe.rows import (
     TransferReversalRow,
     TransferRow,
 )
+from infrastructure.simulators.stripe.settlement import available_on_of
 
 
 def check_named_objects(books: SimulatedStripeBooks, params: Params) -> None:
-    """Check the ids in body parameters: a wrong one is a validation error, not an executed one [W].
-    Raises Refusal."""
-    _destination(books, params)
+    """Check the charge's id: a wrong one is a validation error [W]. Raises Refusal.
+
+    A wrong destination is an executed error, which Stripe stores [W, 2026-02].
+    """
     if "source_transaction" in params:
         find_charge(books, params["source_transaction"], params["currency"])
 
@@ -76,9 +79,7 @@ def _add_transfer(
     id_ = books.ids.next("tr")
     amount, currency = params["amount"], params["currency"]
     transaction = books.add_transaction("transfer", -amount, currency, id_)
-    group = (
-        charge.transfer_group if charge else None
-    )  # Stripe sets its own group for a sourced transfer [D]
+    group = group_of(charge) if charge is not None else None
     return books.transfers.add(
         TransferRow(
             id=id_,
@@ -118,7 +119,8 @@ def create_reversal(
     origin: Origin,
     source_refund: str | None = None,
 ) -> TransferReversalRow:
-    """Take money back and announce `transfer.reversed`. Raises Refusal before any change."""
+    """Take money back, and announce `transfer.reversed` and the seller's `refund.created`. Raises
+    Refusal before any change."""
     amount = _amount_to_reverse(transfer, params)
     if books.reversals_begin_pending or params.get("pending"):
         metadata = merged({}, params.get("metadata"))
@@ -159,7 +161,10 @@ def _add_reversal(
     source_refund: str | None,
 ) -> TransferReversalRow:
     id_ = books.ids.next("trr")
-    transaction = books.add_transaction("transfer_reversal", amount, transfer.currency, id_)
+    available_on = available_on_of(books, books.charges.get(transfer.source_transaction or ""))
+    transaction = books.add_transaction(
+        "transfer_reversal", amount, transfer.currency, transfer.id, available_on
+    )
     return books.reversals.add(
         TransferReversalRow(
             id=id_,

@@ -18,7 +18,8 @@ from domain.provider_call.steps import LookUp, Rest, Send
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.transfer_outcome import complete
-from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory
+from infrastructure.simulation.in_memory.database import MemoryDatabase
+from infrastructure.simulation.in_memory.directory import MemoryDirectory
 from tests.support.in_memory.stripe import MemoryStripe
 from tests.support.service import account, imported
 

@@ -11,7 +11,7 @@ from application.reconciliation.ports import IgnoredFinding, UnlistedTransfer
 from application.reconciliation.reader import ReconciliationReader
 from domain.errors import StripeSilent
 from domain.provider_call.stripe_objects import TransferAtStripe
-from tests.support.in_memory.database import MemoryDatabase, event_log
+from infrastructure.simulation.in_memory.database import MemoryDatabase, event_log
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -14,7 +14,8 @@ from domain.identity import order_stream, transfer_stream
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
 from infrastructure.postgres.stream_cache import SHORTEST
-from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, event_log
+from infrastructure.simulation.in_memory.database import MemoryDatabase, event_log
+from infrastructure.simulation.in_memory.directory import MemoryDirectory
 
 SELLERS = ("ada", "ben", "cleo")
 STREAMS = [order_stream("o1"), *(transfer_stream("o1", seller) for seller in SELLERS)]

@@ -1,30 +1,21 @@
-"""Check that Stripe's books, the facts and the rows agree, for the end of every scenario.
+"""Comparison of Stripe's books with the facts and the rows, for the end of every scenario.
 
-Everything is read from outside: one snapshot of the database on a second connection, and the
-simulator's own ledger. The expected amount of each seller is computed from the order and its
-refunds, not by the ledger's code.
+The expected amount of each seller is computed from the order and its refunds, not by the ledger's
+code.
 """
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from psycopg import IsolationLevel
-from psycopg.rows import args_row
-from psycopg.sql import SQL, Composed, Identifier
-
 from domain.fact import Fact, Stream
 from domain.identity import SALE
 from domain.provider_call.operation import TRANSFER
 from domain.seller_transfer.aggregate import SellerTransfer
-from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.event_store import RecordedFact
 from infrastructure.postgres.integrity.hash_chain import breaks
-from infrastructure.postgres.integrity.verify import verify
 from infrastructure.postgres.ledger import FactCodec, replayed
-from infrastructure.simulators.stripe import SimulatorControl
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
 from projections.orders import OrderRow
@@ -35,8 +26,8 @@ from projections.registry import Fold, fold
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_and_reversals import TransferFold
 from projections.transfer_reversals import ReversalRow
-from tests.support.json_types import Json
 
+Json = dict[str, Any]
 AnyRow = Any
 """A row of any read model."""
 ROWS: Mapping[str, type[AnyRow]] = {
@@ -49,10 +40,6 @@ ROWS: Mapping[str, type[AnyRow]] = {
     "pauses": PauseRow,
     "findings": FindingRow,
 }
-FACTS = """
-    select originator_id, originator_version, topic, state, notification_id as position, digest
-      from ledger_events order by notification_id
-"""
 OURS = len(str(UUID(int=0)))
 """Only what is as long as our ids can name a transfer of ours."""
 UNSETTLED = ("pending", "failed", "reversal_pending")
@@ -82,26 +69,6 @@ class Refolded(NamedTuple):
         ]
 
 
-async def books_agree(stripe: SimulatorControl, pool: Pool) -> None:
-    """Raise an AssertionError that names every disagreement. No work may run meanwhile."""
-    found = await disagreements(stripe, pool)
-    # and the ledger's own verdict, which knows nothing of Stripe
-    found += [
-        str(finding)
-        for finding in (
-            await asyncio.to_thread(verify, str(pool.conninfo), [], None, lambda *_: None)
-        ).findings
-    ]
-    assert not found, "the books disagree:\n" + "\n".join(found)
-
-
-async def disagreements(stripe: SimulatorControl, pool: Pool) -> list[str]:
-    """Return every disagreement as a sentence."""
-    async with pool.connection() as connection:
-        snapshot = await _snapshot(connection)
-    return compared(snapshot, (await stripe.ledger())["transfers"], await stripe.violations())
-
-
 def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]) -> list[str]:
     """Compare books that were read already. `held`: every transfer that Stripe holds."""
     broken = [
@@ -123,35 +90,6 @@ def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]
             if status in ("stored", "dead")
         ),
     ]
-
-
-async def _snapshot(connection: Connection) -> Snapshot:
-    await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-    try:
-        async with connection.transaction():
-            recorded = await _select(connection, SQL(FACTS), RecordedFact)
-            rows = {
-                table: await _select(connection, _all_of(table, kind), kind)
-                for table, kind in ROWS.items()
-            }
-            inbox = await connection.execute(
-                "select status, count(*) from webhook_inbox group by status"
-            )
-            return Snapshot(recorded, rows, dict(await inbox.fetchall()))
-    finally:
-        await connection.set_isolation_level(None)
-
-
-async def _select(
-    connection: Connection, query: Composed | SQL, kind: type[AnyRow]
-) -> list[AnyRow]:
-    async with connection.cursor(row_factory=args_row(kind)) as cursor:
-        return await (await cursor.execute(query)).fetchall()
-
-
-def _all_of(table: str, kind: type[AnyRow]) -> Composed:
-    columns = SQL(", ").join(map(Identifier, kind._fields))
-    return SQL("select {} from {}").format(columns, Identifier(table))
 
 
 def _refolded(recorded: Sequence[RecordedFact]) -> Refolded:

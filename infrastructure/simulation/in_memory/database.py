@@ -10,20 +10,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from application.ports import EventLog, OrderMatches
+from application.ports import EventLog
 from domain.errors import Conflict, ConstraintBroken
-from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres import json_encoder
 from infrastructure.postgres.event_store import TABLES, RecordedFact, StoredFact
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
 from infrastructure.postgres.ledger import PostgresEventLog
-from projections.refunds import RefundRow
+from infrastructure.simulation.in_memory.alarms import AlarmBoard
+from infrastructure.simulation.in_memory.circuit_breaker import Breaker
+from infrastructure.simulation.in_memory.constraints import KINDS, Row, Uniqueness, check
+from infrastructure.simulation.in_memory.due_transfers import DueTransfers
+from infrastructure.simulation.in_memory.inbox import StoredWebhooks
+from infrastructure.simulation.in_memory.indexes import Indexes
+from infrastructure.simulation.in_memory.webhook_polls import StoredPolls
 from projections.seller_transfers import SellerTransferRow
-from tests.support.in_memory.alarms import AlarmBoard
-from tests.support.in_memory.circuit_breaker import Breaker
-from tests.support.in_memory.constraints import KINDS, Row, Uniqueness, check
-from tests.support.in_memory.due_transfers import DueTransfers
-from tests.support.in_memory.inbox import StoredWebhooks
 
 Wake = Callable[[], None]
 Rows = Mapping[str, Sequence[Row]]
@@ -45,8 +45,8 @@ class MemoryDatabase:
         self.instants: dict[str, tuple[datetime, float, datetime]] = {}
         """For each endpoint: its next free instant, and the share of the full rate with the instant
         of its change."""
-        self.of_order: defaultdict[str, set[UUID]] = defaultdict(set)
-        """The transfers of each order."""
+        self.polls = StoredPolls(clock)
+        self.indexes = Indexes()
         self._unique = Uniqueness()
         self._listeners: defaultdict[str, list[Wake]] = defaultdict(list)
 
@@ -127,11 +127,11 @@ class MemoryDatabase:
     def _write(self, table: str, key: UUID | str, row: Row) -> None:
         rows = self.tables[table]
         self._unique.replace(table, key, rows.get(key), row)
+        self.indexes.changed(rows.get(key), row)
         rows[key] = row
         if table == "seller_transfers":
             self._transfers[row.transfer_id] = row
             self.due.changed(row)
-            self.of_order[row.order_id].add(row.transfer_id)
 
 
 class MemoryStore:
@@ -155,90 +155,3 @@ class MemoryStore:
 def event_log(database: MemoryDatabase) -> EventLog:
     """Return the real event log on a database in memory."""
     return PostgresEventLog(MemoryStore(database))  # type: ignore[arg-type]  # it uses load and append only
-
-
-class MemoryDirectory:
-    """See `application.ports.Directory`."""
-
-    def __init__(self, database: MemoryDatabase) -> None:
-        self._tables, self._of_order = database.tables, database.of_order
-
-    async def refund_named(self, name: str) -> UUID | None:
-        found = self._refund(name)
-        return found.stream_id if found else None
-
-    async def find_order(
-        self,
-        *,
-        refund_id: str | None = None,
-        order_ids: Sequence[str] = (),
-        payment_ids: Sequence[str] = (),
-        source_transactions: Sequence[str] = (),
-    ) -> OrderMatches:
-        orders, refund = (
-            self._tables["orders"],
-            self._refund(refund_id) if refund_id is not None else None,
-        )
-        by_payment = sorted(
-            row.order_id
-            for row in orders.values()
-            if row.payment_id in payment_ids or row.source_transaction in source_transactions
-        )[:2]
-        by_id = [order_id for order_id in order_ids if order_id in orders]
-        found = {*by_id, *by_payment, *([refund.order_id] if refund else [])}
-        paid = frozenset(
-            row.order_id
-            for row in orders.values()
-            if row.order_id in found and row.status != "open"
-        )
-        by_refund, stream = (refund.order_id, refund.stream_id) if refund else (None, None)
-        return OrderMatches(by_refund, stream, by_id, by_payment, paid)
-
-    async def transfers_of(self, order_id: str) -> Sequence[UUID]:
-        return sorted(self._of_order[order_id]) if order_id in self._of_order else []
-
-    async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
-        rows = self._tables["seller_transfers"]
-        paid, known = (
-            {row.stripe_transfer_id for row in rows.values() if row.stripe_transfer_id},
-            {str(key) for key in rows},
-        )
-        return frozenset(
-            seen.stripe_transfer_id
-            for seen in transfers
-            if seen.stripe_transfer_id in paid or seen.transfer_id in known
-        )
-
-    async def transfer_at_stripe(self, stripe_transfer_id: str) -> UUID | None:
-        rows = self._tables["seller_transfers"].values()
-        return next(
-            (row.transfer_id for row in rows if row.stripe_transfer_id == stripe_transfer_id), None
-        )
-
-    async def sellers_of(self, account: str) -> Sequence[str]:
-        return sorted(
-            {
-                row.seller_id
-                for row in self._tables["seller_transfers"].values()
-                if row.destination == account
-            }
-        )
-
-    async def waiting(
-        self, status: str, waiting_for: str, account: str | None, after: UUID | None
-    ) -> Sequence[UUID]:
-        rows = [
-            row
-            for row in self._tables["seller_transfers"].values()
-            if account in (None, row.destination)
-        ]
-        ids = sorted(
-            row.transfer_id
-            for row in rows
-            if (row.status, row.waiting_for) == (status, waiting_for)
-        )
-        return [transfer_id for transfer_id in ids if after is None or transfer_id > after]
-
-    def _refund(self, name: str) -> RefundRow | None:
-        rows = self._tables["refunds"].values()
-        return next((row for row in rows if name in (row.refund_id, row.psp_refund_id)), None)

@@ -1,14 +1,9 @@
 """Webhook inbox in memory: the row is the job, and a closed row stays closed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
-
-if TYPE_CHECKING:
-    from tests.support.in_memory.database import MemoryDatabase
+from typing import NamedTuple, Protocol, TypedDict, Unpack
 
 OPEN = ("stored", "parked")
 
@@ -70,6 +65,8 @@ class StoredWebhooks:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._now = clock
         self.rows: dict[int, Webhook] = {}
+        self._unhandled: dict[int, None] = {}
+        """Rows that are stored, parked or dead."""
         self._names: set[tuple[str, str]] = set()
         self._released: dict[str, int] = {}
         """For each subject, the number of its last release."""
@@ -82,6 +79,7 @@ class StoredWebhooks:
             return False
         self._names.add((provider, event_id))
         number = len(self.rows) + 1
+        self._unhandled[number] = None
         self.rows[number] = Webhook(
             number, provider, event_id, event_type, body, received_at, self._now()
         )
@@ -139,20 +137,32 @@ class StoredWebhooks:
         self._released.update(dict.fromkeys(subjects, self._releases))
         parked = [
             row.inbox_id
-            for row in self.rows.values()
+            for row in map(self.rows.__getitem__, self._unhandled)
             if row.status == "parked" and row.subject in subjects
         ]
         for inbox_id in parked:
             self._change(inbox_id, due_at=self._now())
         return bool(parked)
 
+    def known(self, provider: str, event_id: str) -> bool:
+        return (provider, event_id) in self._names
+
+    def unhandled(self, provider: str, event_type: str, name: str) -> bool:
+        """Return whether an event of this type, with this name in its body, is not handled."""
+        quoted = f'"{name}"'.encode()
+        return any(
+            row.provider == provider and row.event_type == event_type and quoted in row.body
+            for row in map(self.rows.__getitem__, self._unhandled)
+        )
+
     def _waiting(self) -> list[tuple[datetime, Webhook]]:
-        return [
-            (row.due_at, row) for row in self.rows.values() if row.open and row.due_at is not None
-        ]
+        rows = map(self.rows.__getitem__, self._unhandled)
+        return [(row.due_at, row) for row in rows if row.due_at is not None]
 
     def _change(self, inbox_id: int, **changes: Unpack[Changes]) -> Webhook:
         self.rows[inbox_id] = replace(self.rows[inbox_id], **changes)
+        if self.rows[inbox_id].status not in (*OPEN, "dead"):
+            self._unhandled.pop(inbox_id, None)
         return self.rows[inbox_id]
 
 
@@ -164,14 +174,28 @@ def _held_until(row: Webhook, now: datetime) -> datetime | None:
     return row.leased_until if row.leased_until is not None and row.leased_until > now else None
 
 
+class InboxDatabase(Protocol):
+    """The part of the database in memory that has the webhooks."""
+
+    inbox: StoredWebhooks
+
+    def notify(self, channel: str) -> None: ...
+
+
 class MemoryInbox:
     """See `application.ports.Inbox`; `put` is the web's side of it."""
 
-    def __init__(self, database: MemoryDatabase) -> None:
+    def __init__(self, database: InboxDatabase) -> None:
         self._database, self._rows = database, database.inbox
 
     async def put(
-        self, provider: str, event_id: str, event_type: str, body: bytes, received_at: datetime
+        self,
+        provider: str,
+        event_id: str,
+        event_type: str,
+        body: bytes,
+        received_at: datetime,
+        source: str = "webhook",
     ) -> bool:
         """Store a webhook; return whether it is new. Of a duplicate, the first body is kept."""
         new = self._rows.put(provider, event_id, event_type, body, received_at)
@@ -200,3 +224,13 @@ class MemoryInbox:
 
     async def next_due(self) -> datetime | None:
         return self._rows.next_due()
+
+    async def unknown(self, provider: str, ids: Sequence[str]) -> Collection[str]:
+        """Return those of these event ids that have never arrived."""
+        return {id_ for id_ in ids if not self._rows.known(provider, id_)}
+
+    async def waiting(
+        self, provider: str, about: Sequence[tuple[str, str]]
+    ) -> Collection[tuple[str, str]]:
+        """Return those of these (event type, object id) of which an event is not handled."""
+        return {pair for pair in about if self._rows.unhandled(provider, *pair)}

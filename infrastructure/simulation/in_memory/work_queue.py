@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.ports import ClaimedWork
-from tests.support.in_memory.circuit_breaker import state
-from tests.support.in_memory.database import MemoryDatabase
+from infrastructure.simulation.in_memory.circuit_breaker import state
+from infrastructure.simulation.in_memory.database import MemoryDatabase
 
 SLOWER = 0.5
 """Factor of the rate after Stripe has refused a call with 429."""

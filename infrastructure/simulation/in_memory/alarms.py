@@ -1,15 +1,10 @@
 """Alarms in memory: one row per kind and subject."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from projections.alarms import AlarmRow, alarm_after
-
-if TYPE_CHECKING:
-    from tests.support.in_memory.database import MemoryDatabase
 
 
 class AlarmBoard:
@@ -48,10 +43,16 @@ class AlarmBoard:
         return sorted(still, key=lambda row: (row.raised_at, row.kind, row.subject))
 
 
+class AlarmDatabase(Protocol):
+    """The part of the database in memory that has the alarms."""
+
+    alarms: AlarmBoard
+
+
 class MemoryAlarms:
     """See `application.ports.Alarms`."""
 
-    def __init__(self, database: MemoryDatabase) -> None:
+    def __init__(self, database: AlarmDatabase) -> None:
         self._board = database.alarms
 
     async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:

@@ -1,17 +1,12 @@
 """Circuit breaker in memory: the shared breaker, and the scopes that facts pause."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from application.ports import FleetState
 from domain.pause import LOOK_UP_FIRST
 from domain.provider_call.operation import LookFirst
-
-if TYPE_CHECKING:
-    from tests.support.in_memory.database import MemoryDatabase
 
 PROBE, LONGEST_PROBE = timedelta(seconds=5), timedelta(minutes=5)
 SOON = timedelta(minutes=10)
@@ -48,10 +43,22 @@ class Breaker:
         return was_open
 
 
+class BreakerDatabase(Protocol):
+    """The part of the database in memory that has the breaker and the pauses."""
+
+    breaker: Breaker
+    now: Callable[[], datetime]
+
+    @property
+    def tables(self) -> Mapping[str, Mapping[Any, Any]]: ...
+
+    def notify(self, channel: str) -> None: ...
+
+
 class MemoryCircuitBreaker:
     """See `application.ports.CircuitBreaker`."""
 
-    def __init__(self, database: MemoryDatabase) -> None:
+    def __init__(self, database: BreakerDatabase) -> None:
         self._database = database
 
     async def state(self) -> FleetState:
@@ -76,7 +83,7 @@ class MemoryCircuitBreaker:
         return news
 
 
-def state(database: MemoryDatabase) -> FleetState:
+def state(database: BreakerDatabase) -> FleetState:
     """Return the state of the fleet as it is now; claims obey it too."""
     paused = [row for row in database.tables["pauses"].values() if row.paused]
     unverified = next((row for row in paused if row.scope == LOOK_UP_FIRST), None)

@@ -26,12 +26,13 @@ from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayment
 from application.webhooks.inbox_worker import InboxLoop
 from infrastructure.clock import DatabaseClock
 from infrastructure.settings import Settings
-from tests.support.in_memory.alarms import MemoryAlarms
-from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker
-from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, event_log
-from tests.support.in_memory.inbox import MemoryInbox
-from tests.support.in_memory.work_queue import MemoryRateLimiter, MemoryWork
-from tests.support.virtual_time import now
+from infrastructure.simulation.in_memory.alarms import MemoryAlarms
+from infrastructure.simulation.in_memory.circuit_breaker import MemoryCircuitBreaker
+from infrastructure.simulation.in_memory.database import MemoryDatabase, event_log
+from infrastructure.simulation.in_memory.directory import MemoryDirectory
+from infrastructure.simulation.in_memory.inbox import MemoryInbox
+from infrastructure.simulation.in_memory.work_queue import MemoryRateLimiter, MemoryWork
+from infrastructure.simulation.virtual_time import now
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -259,6 +260,7 @@ class Fleet:
         settings: Settings = DEFAULT_SETTINGS,
         latency: float = 0.0,
         bare: bool = False,
+        new_process: Callable[[str, "Fleet"], "Process"] | None = None,
     ) -> None:
         """`latency`: longest delay in seconds of a call to the database or to Stripe's edge, on
         each way.
@@ -278,7 +280,8 @@ class Fleet:
         self.ledger = event_log(self.database)
         self.inbox = MemoryInbox(self.database)
         self.commands = commands_on(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
-        self.processes = [Process(f"process {number}", self) for number in range(1, processes + 1)]
+        made = new_process or Process
+        self.processes = [made(f"process {number}", self) for number in range(1, processes + 1)]
 
     async def __aenter__(self) -> "Fleet":
         for process in self.processes:

@@ -1,31 +1,23 @@
-"""The real gateway and SDK on the real simulator, without a socket and with virtual time between
-them.
+"""Requests to a simulator's application without a socket, with virtual time and faults between.
 
 A call takes as long as recorded calls of Stripe did. It goes on when its caller has given up or
-died, as real calls do: the answer that the caller gets and the effect at Stripe are independent.
+died, as real calls do: the answer that the caller gets and the effect at the provider are
+independent.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from contextvars import Context
-from dataclasses import dataclass, replace
-from typing import TypedDict, Unpack
+from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
-import stripe
 from starlette.types import ASGIApp, Message
 
 from infrastructure.simulators.common.latency import recorded
-from infrastructure.simulators.stripe import SimulatorConfig, create_simulator
-from infrastructure.simulators.stripe.world import StripeWorld
-from infrastructure.stripe.gateway import StripeGateway
-from tests.support.json_types import Json
-from tests.support.virtual_time import epoch_seconds
 
-KEY, URL = "sk_test_virtual", "http://stripe.virtual"
 TIMEOUT = 30.0
 UNAVAILABLE = b'{"error": {"type": "api_error", "message": "Stripe is not available."}}'
 
@@ -47,23 +39,14 @@ class NetworkConditions:
     """Requests vanish: the caller waits until its time limit."""
 
 
-class Conditions(TypedDict, total=False):
-    """The fields of `NetworkConditions` that a scenario changes for a while."""
-
-    lost_answers: float
-    silent: bool
-
-
 class Exchange:
     """One request to the simulator's application, and its answer."""
 
-    def __init__(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: str | None
-    ) -> None:
+    def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         parts = urlsplit(url)
         self.operation = _operation(method, parts.path)
         self.status, self.headers, self.body = 0, dict[str, str](), b""
-        self._sent: bytes | None = (post_data or "").encode()
+        self._sent: bytes | None = body
         self._gone = asyncio.Event()
         self._scope = {
             "type": "http",
@@ -110,37 +93,32 @@ def _operation(method: str, path: str) -> str:
     return "transfers.list" if path == "/v1/transfers" else "transfers.retrieve"
 
 
-class InProcessClient(stripe.HTTPClient):
-    """HTTP client of the SDK that calls the simulator in this process."""
+class ReceivedAnswer(NamedTuple):
+    """Body, status and headers of an answer."""
 
-    name = "in_process"
+    body: bytes
+    status: int
+    headers: Mapping[str, str]
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        network: NetworkConditions,
-        chance: random.Random,
-        timeout: float = TIMEOUT,
-    ) -> None:
-        super().__init__()
-        self._app, self._network, self._chance, self._timeout = app, network, chance, timeout
+
+class VirtualNetwork:
+    """The way between the processes and one simulator's application."""
+
+    def __init__(self, app: ASGIApp, seed: str) -> None:
+        self.conditions = NetworkConditions()
+        self._app, self._chance = app, random.Random(seed)
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def request_async(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        """Send a request. Raises `stripe.APIConnectionError`, caused by the fault on the way."""
-        exchange = Exchange(method, url, headers, post_data)
+    async def send(self, exchange: Exchange, timeout: float) -> ReceivedAnswer:
+        """Send a request. Raises OSError or aiohttp.ClientError for a fault on the way."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(timeout):
                 return await self._answer(exchange)
-        except (OSError, aiohttp.ClientError) as error:  # TimeoutError is an OSError
-            raise stripe.APIConnectionError(f"no answer: {error}") from error  # type: ignore[no-untyped-call]  # the SDK's
         finally:
             exchange.give_up()
 
-    async def _answer(self, exchange: Exchange) -> tuple[bytes, int, Mapping[str, str]]:
-        network, chance = self._network, self._chance
+    async def _answer(self, exchange: Exchange) -> ReceivedAnswer:
+        network, chance = self.conditions, self._chance
         seconds = network.slowness * recorded(exchange.operation, chance.random()) / 1000
         there = seconds * chance.random()
         request_lost, answer_lost = (
@@ -153,71 +131,21 @@ class InProcessClient(stripe.HTTPClient):
         if network.silent:
             await asyncio.Event().wait()
         if network.unavailable:
-            return UNAVAILABLE, 503, {}
+            return ReceivedAnswer(UNAVAILABLE, 503, {})
         if request_lost:
             raise aiohttp.ServerDisconnectedError
         await self._carry_out(exchange)
         await asyncio.sleep(seconds - there)
         if answer_lost or not exchange.status:
             raise aiohttp.ServerDisconnectedError
-        return exchange.body, exchange.status, exchange.headers
+        return ReceivedAnswer(exchange.body, exchange.status, exchange.headers)
 
     async def _carry_out(self, exchange: Exchange) -> None:
         """Execute the request in a task and context of its own, so that the end of its caller does
-        not end it at Stripe."""
+        not end it at the provider."""
         task = asyncio.get_running_loop().create_task(
             exchange.carried_out(self._app), context=Context()
         )
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         await asyncio.shield(task)
-
-    async def close_async(self) -> None:
-        """Do nothing: there is no connection to close."""
-
-
-class VirtualStripe:
-    """One Stripe for a whole fleet: its world, its network, and gateways to it."""
-
-    def __init__(self, seed: int, endpoint_rate: float | None = None) -> None:
-        app = create_simulator(
-            SimulatorConfig(seed=seed, clock=epoch_seconds, endpoint_rate=endpoint_rate)
-        )
-        self.world: StripeWorld = app.state.world
-        self.network = NetworkConditions()
-        self._app, self._chance = app, random.Random(f"stripe {seed}")
-
-    def gateway(self, max_concurrency: int = 30) -> StripeGateway:
-        return StripeGateway(
-            KEY,
-            URL,
-            TIMEOUT,
-            max_concurrency,
-            InProcessClient(self._app, self.network, self._chance),
-        )
-
-    @property
-    def transfers(self) -> list[Json]:
-        """Return Stripe's books: every transfer with all its reversals."""
-        return list(self.world.ledger()["transfers"])
-
-    @property
-    def violations(self) -> list[str]:
-        """Return the errors in the simulator's own books."""
-        return list(self.world.books.violations())
-
-    def posts(self, operation: str) -> list[Json]:
-        """Return the log of the calls that arrived, oldest first."""
-        return [entry for entry in self.world.log if entry["operation"] == operation]
-
-    @asynccontextmanager
-    async def degraded(self, **conditions: Unpack[Conditions]) -> AsyncIterator[None]:
-        """Change the network for a while."""
-        before = replace(self.network)
-        for name, value in conditions.items():
-            setattr(self.network, name, value)
-        try:
-            yield
-        finally:
-            for name in conditions:
-                setattr(self.network, name, getattr(before, name))
