@@ -16,7 +16,7 @@ from domain.provider_call.reasons import KEY_REFUSED, DeferralReason, FailureRea
 from domain.refund import facts as refund_facts
 from domain.seller_transfer import facts as transfer_facts
 from projections.sentences.pause import named
-from projections.sentences.text import cause, money
+from projections.sentences.text import begin, cause, clause, money
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency
@@ -31,6 +31,8 @@ class AlarmKind(StrEnum):
     PERMANENTLY_FAILED = "permanently_failed"
     EVIDENCE_HELD = "evidence_held"
     """An object at Stripe does not match the operation that it names."""
+    RESOLUTION_LAPSED = "resolution_lapsed"
+    """The cause of a reversal disappeared that a person had closed outside Stripe."""
     DRIFT = "drift"
     """A reversal took another amount than was requested."""
     AWAITING_FUNDS = "awaiting_funds"
@@ -88,7 +90,8 @@ _CONCERNED = frozenset({
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred,
     transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced,
-    transfer_facts.ReversalQueued,
+    transfer_facts.ReversalQueued, transfer_facts.ResolutionLapsed,
+    transfer_facts.ResolutionReinstated, transfer_facts.OwedOutside,
     transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
     order_facts.PaymentDoubted,
     order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded,
@@ -178,6 +181,10 @@ def _raises(fact: Fact) -> AlarmRow | None:
                 "an operator."
             )
             return _raised(_A.PERMANENTLY_FAILED, fact, detail)
+        case transfer_facts.ResolutionLapsed():
+            return _raised(_A.RESOLUTION_LAPSED, fact, _lapsed(fact))
+        case transfer_facts.OwedOutside() if fact.amount:
+            return _raised(_A.PERMANENTLY_FAILED, fact, _owed_outside(fact))
         case transfer_facts.AttemptDeferred():
             return _transfer_deferred(fact)
         case transfer_facts.Failed() if fact.reason in (
@@ -220,6 +227,23 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(kind, fact, f"{fact.actor} paused {named(fact.scope)}: {fact.reason}")
         case _:
             return None
+
+
+def _lapsed(fact: transfer_facts.ResolutionLapsed) -> str:
+    return (
+        f"{begin(cause(fact.refund_id))} of order {fact.order_id!r} takes nothing any more, but "
+        f"{money(fact.total, fact.currency)} of seller {fact.seller_id!r} were closed outside "
+        "Stripe for it: nothing is paid automatically. If the seller had paid, pay the amount back "
+        "outside Stripe; then `resolve` the transfer with the record of it."
+    )
+
+
+def _owed_outside(fact: transfer_facts.OwedOutside) -> str:
+    return (
+        f"Refunds of order {fact.order_id!r} take {money(fact.amount, fact.currency)} from seller "
+        f"{fact.seller_id!r}, whose transfer was settled outside Stripe ({clause(fact.settled)}): "
+        "collect the amount there, then `resolve` the transfer with the record of it."
+    )
 
 
 def _transfer_deferred(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
@@ -274,6 +298,12 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
             return (_A.EVIDENCE_HELD,)  # the kept object belongs to another transfer
         case transfer_facts.RetryRequested():
             return (_A.IMPORTED_UNCLEAR, _A.HELD_BACK) if troubled else ()
+        case transfer_facts.ResolutionReinstated():
+            return () if fact.total else (_A.RESOLUTION_LAPSED,)
+        case transfer_facts.OwedOutside():
+            return () if fact.amount else (_A.PERMANENTLY_FAILED,)
+        case transfer_facts.Resolved() if fact.reversal_amount is not None:
+            return (_A.RESOLUTION_LAPSED,)
         case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):
             return (
                 _A.PERMANENTLY_FAILED,

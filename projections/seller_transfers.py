@@ -134,6 +134,8 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             return row._replace(stripe_transfer_id=fact.stripe_transfer_id)
         case facts.EvidenceHeld():
             return row._replace(last_error=fact.detail)
+        case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
+            return row
         case (
             facts.CallStarted()
             | facts.ReversalQueued()

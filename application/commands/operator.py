@@ -45,7 +45,10 @@ class OperatorCommands:
         Raises UnknownId, CallInFlight, NothingToResolve, EvidenceDiffers, StripeSilent.
         """
         transfer = await self.transfer(transfer_id)
-        stripe_id = _transfer_to_read(transfer.stripe_transfer_id, evidence)
+        outside = transfer.lapsed and transfer.owed is None
+        stripe_id = (
+            None if outside else _transfer_to_read(transfer.stripe_transfer_id, evidence)
+        )
         seen = await _read(gateway, stripe_id, evidence) if stripe_id is not None else None
         if seen is not None and transfer.stripe_transfer_id is None:
             seen = await self._as_ours(transfer, seen)
@@ -161,7 +164,12 @@ def _resolve(
         manual_resolution.resolve_by_transfer(transfer, seen, actor, reason, now)
     else:
         manual_resolution.resolve_by_reversal(transfer, seen, evidence, actor, reason, now)
-    for cause_id in transfer.undone_since(reduced):
+    causes = transfer.undone_since(reduced)
+    order = uow.known_order(transfer.order_id)
+    if order is not None and order.causes:
+        # a settled resolution makes room for refunds that came meanwhile
+        causes = [*causes, order.causes[-1]]
+    for cause_id in causes:
         recover_again(uow, uow.order(transfer.order_id), cause_id, now)
 
 

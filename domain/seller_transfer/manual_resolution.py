@@ -14,6 +14,7 @@ from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStri
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.external_reversals import record_external
+from domain.seller_transfer.resolutions import tell_owed
 from domain.seller_transfer.reversal_outcome import complete_by
 from domain.seller_transfer.stripe_call import stop
 from domain.seller_transfer.transfer_outcome import complete
@@ -25,9 +26,12 @@ def resolve(
     """Record that the transfer was paid outside Stripe, was written off, or is not owed any more.
 
     `evidence` refers to the record of that. Raises NothingToResolve unless the transfer is
-    permanently failed, held back, or waits to be cleared after an import, and CallInFlight while a
-    call is under way.
+    permanently failed, held back, waits to be cleared after an import, or has lapsed resolutions,
+    and CallInFlight while a call is under way.
     """
+    if transfer.lapsed and transfer.owed is None:
+        _settle_lapsed(transfer, actor, reason, evidence, now)
+        return
     _require_stuck(transfer, now)
     if transfer.uncleared:
         stop(
@@ -60,12 +64,34 @@ def _resolve_unpaid(
     transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
 ) -> None:
     if transfer.settled_outside is not None:
-        raise NothingToResolve(transfer.id, transfer.settled_outside)
+        _collect_outside(transfer, actor, reason, evidence, now)
+        return
     if transfer.amount > 0:
         _resolved(transfer, actor, reason, evidence, now, None)
         return
     transfer.reopen(actor, reason, now)
     _resolved(transfer, actor, reason, evidence, now, TransferStatus.CANCELLED)
+
+
+def _collect_outside(
+    transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
+) -> None:
+    """Close the oldest reversal of a transfer that was settled outside Stripe itself."""
+    assert transfer.settled_outside is not None
+    if not transfer.queue:
+        raise NothingToResolve(transfer.id, transfer.settled_outside)
+    oldest = transfer.queue[0]
+    _resolved(transfer, actor, reason, evidence, now, None, oldest.reversal_id)
+    tell_owed(transfer, now)
+
+
+def _settle_lapsed(
+    transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
+) -> None:
+    """Record that nothing is left to decide about resolutions whose causes have disappeared."""
+    for reversal in transfer.lapsed:
+        left = reversal.amount - reversal.lapsed
+        _resolved(transfer, actor, reason, evidence, now, None, reversal.reversal_id, left)
 
 
 def resolve_by_transfer(
@@ -174,6 +200,7 @@ def _resolved(
     now: datetime,
     to: TransferStatus | None,
     reversal_id: str | None = None,
+    reversal_amount: int | None = None,
 ) -> None:
     transfer.record(
         facts.Resolved(
@@ -183,5 +210,6 @@ def _resolved(
             evidence=evidence,
             to=to.value if to is not None else None,
             reversal_id=reversal_id,
+            reversal_amount=reversal_amount,
         )
     )

@@ -9,6 +9,7 @@ from domain.provider_call.reasons import DeferralReason, WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
+from projections.sentences import resolution
 from projections.sentences.text import aside, at, begin, cause, clause, money
 
 _UNTIL: dict[str, str] = {
@@ -75,6 +76,8 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             )
         case facts.EvidenceHeld():
             return _evidence(fact, currency)
+        case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
+            return resolution.sentence(fact, currency)
         case facts.HeldBack():
             return _held_back(fact)
         case facts.RetryRequested():
