@@ -12,7 +12,7 @@ from domain.errors import CallInFlight, NotAdoptable
 from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
 from domain.identity import finding_stream
 from domain.provider_call.stripe_objects import TransferAtStripe
-from domain.seller_transfer.aggregate import SellerTransfer, causes_vanished
+from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover, causes_vanished
 from domain.seller_transfer.external_reversals import record_external
 from domain.seller_transfer.reversal_outcome import complete_reversal
 from domain.seller_transfer.transfer_outcome import complete
@@ -67,8 +67,8 @@ def adopt(
         transfer.backfill(seen.stripe_transfer_id, by.actor, note, now)
     else:
         complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note)
-    vanished = [cause_id for cause_id in causes_vanished(transfer) if cause_id not in before]
-    for cause_id in [*vanished, *transfer.undone_since(reduced)]:
+    causes = [c for c in causes_to_recover(transfer, reduced) if c not in before]
+    for cause_id in causes:
         recover_again(uow, uow.order(transfer.order_id), cause_id, now)
     _noted(uow, found, now).adopt(by, now)
 

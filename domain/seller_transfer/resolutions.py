@@ -61,9 +61,7 @@ def _lapse(transfer: SellerTransfer, reversal: Reversal, amount: int, now: datet
     )
 
 
-def reinstate(
-    transfers: Iterable[SellerTransfer], cause_id: str, due: int, now: datetime
-) -> int:
+def reinstate(transfers: Iterable[SellerTransfer], cause_id: str, due: int, now: datetime) -> int:
     """Let lapsed resolutions for this cause count again, up to `due`; return how much does."""
     left = max(due, 0)
     for transfer in transfers:
