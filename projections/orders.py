@@ -77,6 +77,7 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         case (
             order_facts.DisputeCounted()
             | order_facts.DisputeRevoked()
+            | order_facts.DisputeReduced()
             | order_facts.DisputeSetAside()
         ):
             # `refunded` is the sum of refunds to the buyer; disputes have rows of their own

@@ -217,6 +217,23 @@ class DisputeRevoked(Fact):
         aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, False)
 
 
+class DisputeReduced(Fact):
+    """A dispute takes another amount of the order, as a person decided: `amount`, and `counted` of
+    it after refunds. `targets` as in `RefundAllocated`."""
+
+    TOPIC = "ledger.order.dispute_reduced"
+    dispute_id: str
+    before: int
+    amount: int
+    counted: int
+    targets: dict[str, int]
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.seller_targets = self.targets
+        # in its place: disputes take in turn from the amount that refunds leave
+        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, self.amount > 0)
+
+
 class DisputeSetAside(Fact):
     """A dispute cannot be divided, because it is in another currency. An operator decides."""
 
@@ -271,6 +288,7 @@ AnyOrderFact = (
     | RefundSetAside
     | DisputeCounted
     | DisputeRevoked
+    | DisputeReduced
     | DisputeSetAside
     | CompensationOwed
     | Resettled

@@ -89,6 +89,12 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 "any more, and the sellers get "
                 f"their shares of the dispute back; {_targets(fact.targets)}."
             )
+        case order_facts.DisputeReduced():
+            taken = money(fact.counted, currency)
+            return (
+                f"Dispute {fact.dispute_id!r} takes {taken} of the order, as a person decided, "
+                f"instead of {money(fact.before, currency)}; {_targets(fact.targets)}."
+            )
         case order_facts.DisputeSetAside():
             amount = money(fact.amount, fact.currency)
             return (

@@ -15,7 +15,7 @@ from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
-from domain.order.disputes import count_dispute, revoke_dispute
+from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
 from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentRequested
 from domain.order.recovery import doubt
 from domain.order.state import Share
@@ -191,6 +191,7 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
     count_dispute(story.order, "dp_2", 30, "USD", story.now)
     revoke_dispute(story.order, "dp_1", story.now)
     count_dispute(story.order, "dp_1", 30, "EUR", story.now)
+    reduce_dispute(story.order, "dp_1", 10, story.now)
     story.order.resettle("r2", story.now)
     story.order.release_refund("r4", story.now)
     assert doubt(story.order, story.transfers, "pay-1", "hyperswitch:evt_1", "it failed", story.now)

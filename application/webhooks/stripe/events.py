@@ -4,6 +4,7 @@ A snapshot event carries its object as it was. A thin event (`v1.…`) only name
 has to be read at Stripe. Statuses are plain strings here, since Stripe may add new ones.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -86,12 +87,13 @@ class DisputeObject:
     metadata: dict[str, str] = field(default_factory=dict)
 
     @property
-    def still_withdrawn(self) -> int:
-        """The amount that the platform has not got back, as far as it is reported in the dispute's
-        own currency."""
-        return -sum(
-            moved.amount for moved in self.balance_transactions if moved.currency == self.currency
-        )
+    def still_withdrawn(self) -> dict[str, int]:
+        """The amounts that the platform has not got back, by currency: a dispute may be settled in
+        another currency than it was opened in."""
+        moved: Counter[str] = Counter()
+        for movement in self.balance_transactions:
+            moved[movement.currency.upper()] += movement.amount
+        return {currency: -amount for currency, amount in moved.items() if amount < 0}
 
 
 RefundOrDispute = RefundObject | DisputeObject

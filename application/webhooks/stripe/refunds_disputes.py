@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 from application.commands import Commands
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import RefundReport
-from application.commands.subjects import subject_of_order, subject_of_payment
+from application.commands.subjects import (
+    subject_of_dispute,
+    subject_of_order,
+    subject_of_payment,
+)
 from application.ports import Directory, OrderMatches
 from application.webhooks.handler import (
     DONE,
@@ -118,12 +122,6 @@ class StripeRefundsDisputes:
             return Ignored(
                 f"a dispute that is {dispute.status!r}: the ledger does not know this status"
             )
-        if _D.REINSTATED in reported and dispute.still_withdrawn > 0:
-            reason = (
-                f"{dispute.still_withdrawn} of dispute {dispute.id} stay withdrawn: a person "
-                "decides which share sellers get"
-            )
-            return Parked(f"dispute:{dispute.id}", reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
         order_id = _paid_order(dispute, await self._find(dispute))
         if isinstance(order_id, Parked):
             return order_id
@@ -138,10 +136,27 @@ class StripeRefundsDisputes:
                 source=event.source,
                 reason=dispute.reason,
             )
+            if _D.REINSTATED in reported and dispute.still_withdrawn:
+                return await self._reinstated_in_part(report, dispute.still_withdrawn)
             await self._commands.disputes.record(report, self._policy, event.done)
         except REFUSALS as refused:
             return result_of(refused, order_id, WebhookAlarm.DISPUTE_DISAGREES, maybe_foreign=True)
         return DONE
+
+    async def _reinstated_in_part(
+        self, report: DisputeReport, still_withdrawn: Mapping[str, int]
+    ) -> WebhookResult:
+        """Let the event wait for the decision of a person about the rest of the money."""
+        if not await self._commands.disputes.record_part(report, still_withdrawn):
+            return Ignored("a person decided how much of the order the dispute takes")
+        kept = ", ".join(f"{amount} {code}" for code, amount in still_withdrawn.items())
+        reason = (
+            f"{kept} (minor units) of dispute {report.dispute_id} over {report.amount} "
+            f"{report.currency} of order {report.order_id!r} stay withdrawn: a person decides how "
+            "much of the order the dispute takes"
+        )
+        subject = subject_of_dispute(report.dispute_id)
+        return Parked(subject, reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
 
     async def _find(self, about: RefundOrDispute, refund_id: str | None = None) -> OrderMatches:
         named = _orders_named(about)
