@@ -68,6 +68,7 @@ class Settings:
     funds_retry_interval: timedelta = timedelta(hours=6)
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
+    inbox_retention: timedelta | None = None
     dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
     missed_check_interval: timedelta = timedelta(minutes=5)
     missed_grace: timedelta = timedelta(minutes=10)
@@ -162,6 +163,9 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         ),
         parked_deadline=read(
             "PARKED_DEADLINE", _positive, default.parked_deadline, "a duration such as 168h"
+        ),
+        inbox_retention=read(
+            "INBOX_RETENTION", _positive, default.inbox_retention, "a duration such as 2160h"
         ),
         dispute_policy=read(
             "DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from domain import dispute, pause
 from domain.fact import Fact
+from domain.identity import DISPUTE, dispute_cause
 from domain.order import facts as order_facts
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.reasons import KEY_REFUSED, DeferralReason, FailureReason, WaitingFor
@@ -91,9 +92,10 @@ _CONCERNED = frozenset({
     transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced,
     transfer_facts.ReversalQueued, transfer_facts.ResolutionLapsed,
-    transfer_facts.ResolutionReinstated, transfer_facts.OwedOutside,
+    transfer_facts.ResolutionReinstated, transfer_facts.OwedOutside, transfer_facts.Redirected,
     transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
     order_facts.PaymentDoubted,
+    order_facts.SetAsideDecided, order_facts.SetAsideEnded,
     order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded,
     refund_facts.Failed, refund_facts.UnderReview,
     refund_facts.AttemptDeferred,
@@ -202,13 +204,14 @@ def _raises(fact: Fact) -> AlarmRow | None:
             detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
             return _raised(_A.PAYMENT_FAILED_AFTER_PAID, fact, detail)
         case order_facts.RefundSetAside():
-            detail = f"Refund {fact.refund_id!r} cannot be divided among the sellers: {fact.why}."
-            return _raised(_A.REFUND_SET_ASIDE, fact, detail)
+            return _raised(_A.REFUND_SET_ASIDE, fact, _set_aside(fact, fact.refund_id))
         case refund_facts.AttemptDeferred():
             return _refund_deferred(fact)
         case order_facts.DisputeSetAside():
-            detail = f"Dispute {fact.dispute_id!r} cannot be divided among the sellers: {fact.why}."
-            return _raised(_A.DISPUTE_SET_ASIDE, fact, detail)
+            told = _set_aside(fact, dispute_cause(fact.dispute_id))
+            return _raised(_A.DISPUTE_SET_ASIDE, fact, told)
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            return _still_set_aside(fact)
         case dispute.Opened():
             detail = (
                 f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over "
@@ -227,6 +230,39 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(kind, fact, f"{fact.actor} paused {named(fact.scope)}: {fact.reason}")
         case _:
             return None
+
+
+def _set_aside(
+    fact: order_facts.RefundSetAside | order_facts.DisputeSetAside, cause_id: str
+) -> str:
+    name = cause_id.removeprefix(DISPUTE)
+    of_order = f" of order {fact.order_id!r}" if fact.order_id is not None else ""
+    return (
+        f"{begin(cause(cause_id))}{of_order} over {money(fact.amount, fact.currency)} cannot be "
+        f"divided among the sellers: {fact.why}. `decide {name}` takes an amount from each seller, "
+        "or dismisses it."
+    )
+
+
+def _still_set_aside(
+    fact: order_facts.SetAsideDecided | order_facts.SetAsideEnded,
+) -> AlarmRow | None:
+    """Keep the alarm while other refunds, or other disputes, of the order wait for a decision."""
+    kind, same = _waiting_like(fact)
+    if not same:
+        return None
+    names = ", ".join(cause(cause_id) for cause_id in same)
+    detail = f"A decision of order {fact.order_id!r} is still needed for {names}: see `decide`."
+    return _raised(kind, fact, detail)
+
+
+def _waiting_like(
+    fact: order_facts.SetAsideDecided | order_facts.SetAsideEnded,
+) -> tuple[AlarmKind, list[str]]:
+    """Return the alarm of a refund or of a dispute, and the others of its kind that wait."""
+    dispute_ = fact.cause_id.startswith(DISPUTE)
+    kind = _A.DISPUTE_SET_ASIDE if dispute_ else _A.REFUND_SET_ASIDE
+    return kind, [name for name in fact.remaining if name.startswith(DISPUTE) == dispute_]
 
 
 def _lapsed(fact: transfer_facts.ResolutionLapsed) -> str:
@@ -298,6 +334,11 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
             return (_A.EVIDENCE_HELD,)  # the kept object belongs to another transfer
         case transfer_facts.RetryRequested():
             return (_A.IMPORTED_UNCLEAR, _A.HELD_BACK) if troubled else ()
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            kind, same = _waiting_like(fact)
+            return () if same else (kind,)
+        case transfer_facts.Redirected() if fact.due_now:
+            return (_A.ON_HOLD,)
         case transfer_facts.ResolutionReinstated():
             return () if fact.total else (_A.RESOLUTION_LAPSED,)
         case transfer_facts.OwedOutside():

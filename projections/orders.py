@@ -82,6 +82,8 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         ):
             # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
             return row
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            return row
         case PaymentDoubted():
             return row  # the unsent transfers show that they are held back
         case (

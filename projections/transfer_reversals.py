@@ -171,6 +171,8 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             return {}
         case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
             return {}
+        case facts.Redirected():
+            return {}
         case _:
             assert_never(fact)
 

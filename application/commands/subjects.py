@@ -30,8 +30,3 @@ def subjects_of(order_id: str, *payment_ids: str | None) -> list[str]:
 def subject_of_transfer(transfer_id: UUID) -> str:
     """Return the subject of webhooks about reversals that cannot be attributed yet."""
     return f"transfer:{transfer_id}"
-
-
-def subject_of_dispute(dispute_id: str) -> str:
-    """Return the subject of webhooks about a dispute that a person decides on."""
-    return f"dispute:{dispute_id}"

@@ -90,7 +90,11 @@ class TransferProcess(StripeProcess):
     async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> TransferAnswer:
         transfer, since = uow.transfer(subject_id), step.since - self.policy.clock_leeway
         try:
-            ours = await self.gateway.find_by_our_id(str(transfer.id), transfer.destination, since)
+            ours = [
+                seen
+                for destination in (transfer.destination, *transfer.former_destinations)
+                for seen in await self.gateway.find_by_our_id(str(transfer.id), destination, since)
+            ]
             return TransfersFound(ours, await self._similar(transfer) if not ours else ())
         except LookUpFailed as unread:
             return unread

@@ -8,7 +8,7 @@ from uuid import UUID
 from application.command_handler import CommandHandler
 from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
 from application.unit_of_work import UnitOfWork, recover_again
-from domain.errors import CallInFlight, NotAdoptable
+from domain.errors import CallInFlight, NotAdoptable, UnknownId
 from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
 from domain.identity import finding_stream
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -40,6 +40,19 @@ class ReconciliationCommands:
         return await self._handler.handle(
             partial(self._handler.load, finding_stream(difference.id)),
             lambda uow, now: _noted(uow, difference, now).ignore(by, now),
+        )
+
+    async def unignore(self, finding_id: str, by: DecidedBy) -> bool:
+        """Report an ignored finding again; return whether it was ignored. Raises UnknownId."""
+
+        def decide(uow: UnitOfWork, now: datetime) -> bool:
+            finding = uow.finding(finding_id)
+            if finding is None:
+                raise UnknownId("finding", finding_id)
+            return finding.unignore(by, now)
+
+        return await self._handler.handle(
+            partial(self._handler.load, finding_stream(finding_id)), decide
         )
 
 

@@ -25,6 +25,9 @@ from domain.errors import (
     UnknownId,
 )
 
+UNREADABLE = "unreadable"
+"""Stored type of an event without a readable type or mode."""
+
 
 class WebhookAlarm(StrEnum):
     """Kinds of alarms about webhooks."""
@@ -95,7 +98,15 @@ class Later:
     wait: timedelta
 
 
-WebhookResult = Done | Ignored | Parked | Later
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Never to be handled, although it was signed: a person reads it, and discards it."""
+
+    reason: str
+    alarm: WebhookAlarm
+
+
+WebhookResult = Done | Ignored | Parked | Later | Dead
 DONE = Done()
 
 EventHandler = Callable[[StoredEvent], Awaitable[WebhookResult]]
@@ -135,6 +146,12 @@ class WebhookHandler:
 
         An unreadable body is parked with an alarm: it was signed, so it means something.
         """
+        if event.event_type == UNREADABLE:
+            return Dead(
+                "it has no readable id, type or mode; read it with `inbox show`, ask the sender, "
+                "and discard it",
+                WebhookAlarm.UNREADABLE,
+            )
         handler = self._handlers.get(event.provider, {}).get(event.event_type)
         if handler is None:
             return Ignored(

@@ -78,7 +78,7 @@ def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
     transfer = SellerTransfer.create(
         order_id=order.order_id,
         seller_id=seller_id,
-        destination=share["destination"],
+        destination=order.moved.get(seller_id, share["destination"]),
         amount=share["amount"],
         currency=order.share_currency(seller_id),
         source_transaction=order.source_transaction,
@@ -268,7 +268,7 @@ def _compensation(
     return SellerTransfer.create(
         order_id=order.order_id,
         seller_id=taken_from.seller_id,
-        destination=taken_from.destination,
+        destination=order.moved.get(taken_from.seller_id, taken_from.destination),
         amount=amount,
         currency=taken_from.currency,
         cause=cause,
@@ -284,7 +284,7 @@ def parts_of(order: Order, transfers: Iterable[SellerTransfer], cause_id: str) -
     paid = {transfer.seller_id for transfer in known}
     unpaid = {
         seller: amount
-        for seller, amount in order.parts_by_cause()[cause_id].items()
+        for seller, amount in order.parts_by_cause().get(cause_id, {}).items()
         if seller not in paid
     }
     return taken + [

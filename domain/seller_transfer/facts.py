@@ -242,6 +242,28 @@ class HeldBack(TransferFact):
             transfer.operation = operation._replace(look_first=True)
 
 
+class Redirected(TransferFact):
+    """The seller has moved: the transfer, which is not sent, goes to `destination`."""
+
+    TOPIC = "ledger.seller_transfer.redirected"
+    destination: str
+    former: str
+    actor: str
+    reason: str
+    epoch: int
+    """The epoch of the next call: a key that was used belongs to the former account."""
+    next_retry_at: datetime | None
+    due_now: bool
+    """True if it waited for the former account."""
+
+    def change(self, transfer: TransferState) -> None:
+        transfer.destination = self.destination
+        transfer.former_destinations.append(self.former)
+        transfer.next_retry_at = self.next_retry_at
+        if transfer.operation is not None and self.epoch != transfer.operation.epoch:
+            transfer.operation = transfer.operation._replace(epoch=self.epoch, epoch_began=None)
+
+
 class RetryRequested(TransferFact):
     """An operator asked for an attempt now."""
 
@@ -357,6 +379,7 @@ AnyTransferFact = (
     | EvidenceHeld
     | HeldBack
     | RetryRequested
+    | Redirected
     | Reopened
     | Resolved
     | ResolutionLapsed

@@ -20,6 +20,8 @@ class TransferState(Stream):
         self.order_id = self.seller_id = self.destination = self.currency = self.transfer_group = ""
         self.cause = SALE
         self.source_transaction: str | None = None
+        self.former_destinations: list[str] = []
+        """Accounts to which the transfer was to go before its seller moved."""
         self.original = 0
         """The amount of the opening fact."""
         self.amount = 0

@@ -12,13 +12,19 @@ from eventsourcing.persistence import (
     StoredEvent,
     UUIDAsHex,
 )
+from eventsourcing.utils import TopicError
 
 from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
+from domain.errors import NewerRelease
 from domain.fact import Fact, Stream
 from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
+from infrastructure.postgres.texts import storable
 from projections.registry import FoldedStream, Rows
 
 NO_EXTRAS = CommitExtras()
+NEWER_RELEASE, LEDGER = "newer_release", "ledger"
+"""Kind and subject of the alarm about facts of a newer release. A start of a process clears it; the
+next fact that the release does not know raises it again."""
 
 
 def new_mapper() -> Mapper[UUID]:
@@ -41,13 +47,17 @@ class FactCodec:
         return StoredFact(fact.originator_id, event.originator_version, event.topic, event.state)
 
     def fact(self, recorded: RecordedFact) -> Fact:
+        """Decode a stored fact. Raises NewerRelease."""
         event = StoredEvent(
             originator_id=recorded.originator_id,
             originator_version=recorded.originator_version,
             topic=recorded.topic,
             state=recorded.state,
         )
-        fact = self._mapper.to_domain_event(event)
+        try:
+            fact = self._mapper.to_domain_event(event)
+        except TopicError:
+            raise NewerRelease(recorded.topic) from None
         assert isinstance(fact, Fact), (
             f"{recorded.topic} at position {recorded.position} is no fact of this ledger"
         )
@@ -61,12 +71,16 @@ class PostgresEventLog:
         self._store, self._codec = store, FactCodec()
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
-        """Load these streams, and the rows they fold to."""
+        """Load these streams, and the rows they fold to. Raises NewerRelease, after an alarm."""
         recorded = await self._store.load(ids) if ids else {}
-        facts = {
-            stream: [self._codec.fact(one) for one in several]
-            for stream, several in recorded.items()
-        }
+        try:
+            facts = {
+                stream: [self._codec.fact(one) for one in several]
+                for stream, several in recorded.items()
+            }
+        except NewerRelease as newer:
+            await self._store.alarms.raise_alarm(NEWER_RELEASE, LEDGER, str(newer))
+            raise
         streams = {stream: replayed(several) for stream, several in facts.items()}
         return UnitOfWork(
             streams, {stream: FoldedStream.of(several) for stream, several in facts.items()}
@@ -102,9 +116,10 @@ def _tables(changed: Collection[Rows], extras: CommitExtras) -> dict[str, list[o
     if extras.inbox is not None:
         tables["webhook_inbox"] = [_marked(extras.inbox)]
     if extras.released:
-        tables["released"] = [{"subject": subject} for subject in extras.released]
+        tables["released"] = [{"subject": storable(subject)} for subject in extras.released]
     return tables
 
 
 def _marked(mark: InboxMark) -> Mapping[str, object]:
-    return {"inbox_id": mark.inbox_id, "status": mark.status, "reason": mark.reason}
+    reason = storable(mark.reason) if mark.reason is not None else None
+    return {"inbox_id": mark.inbox_id, "status": mark.status, "reason": reason}

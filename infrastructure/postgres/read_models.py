@@ -10,6 +10,7 @@ from domain.refund.state import Part
 from infrastructure.postgres.connections import Pool, fetch_all, fetch_one, fetch_rows
 from infrastructure.postgres.named_queries import queries
 from projections.balances import SellerBalance
+from projections.disputes import DisputeRow
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
@@ -83,6 +84,11 @@ class ReadModels:
         if refund is None:
             return None
         return refund._replace(allocation=await self._with_statuses(refund))
+
+    async def dispute(self, dispute_id: str) -> DisputeRow | None:
+        """Return one dispute by the provider's id."""
+        found = await fetch_rows(self._pool, DisputeRow, SQL["dispute"], (dispute_id,))
+        return next(iter(found), None)
 
     async def _with_statuses(self, refund: RefundRow) -> list[Part]:
         ids = [

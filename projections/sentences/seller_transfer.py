@@ -78,6 +78,12 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             return _evidence(fact, currency)
         case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
             return resolution.sentence(fact, currency)
+        case facts.Redirected():
+            return (
+                f"{fact.actor!r} moves the seller from account {fact.former!r} to "
+                f"{fact.destination!r}, because {clause(fact.reason)!r}; the transfer goes to the "
+                f"new account{', and is due now' if fact.due_now else ''}."
+            )
         case facts.HeldBack():
             return _held_back(fact)
         case facts.RetryRequested():

@@ -903,6 +903,7 @@ def test_plans_reach_every_status_and_fact(storage: FactStorage, state: StateOf)
         "ResolutionLapsed",
         "ResolutionReinstated",
         "OwedOutside",
+        "Redirected",
     }
     names = {fact.__name__ for fact in get_args(AnyTransferFact)}
     assert told >= names - never

@@ -7,13 +7,11 @@ API.
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 
 from application.webhooks.amounts import Amount, AnyAmount
+from application.webhooks.names import Name, PossibleName
 
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-"""An id that becomes metadata of a reversal. Stripe takes 500 characters there; a longer one would
-block all later reversals."""
 Words = Annotated[str, AfterValidator(lambda words: words.replace("\x00", "\ufffd"))]
 """Text of a bank, passed on by a connector. PostgreSQL stores no NUL, and no report may be lost for
 its wording."""
@@ -23,19 +21,19 @@ its wording."""
 class MarketplaceMetadata:
     """Metadata that the marketplace attached."""
 
-    order_id: str | None = None
+    order_id: PossibleName = None
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentContent:
     """`content.object` of a payment event."""
 
-    payment_id: str
+    payment_id: Name
     status: str
     amount: AnyAmount
     currency: str
     amount_received: AnyAmount | None = None
-    merchant_order_reference_id: str | None = None
+    merchant_order_reference_id: PossibleName = None
     metadata: MarketplaceMetadata | None = None
 
     @property
@@ -53,7 +51,7 @@ class RefundContent:
     """`content.object` of a refund event."""
 
     refund_id: Name
-    payment_id: str
+    payment_id: Name
     amount: Amount
     currency: str
     status: str
@@ -71,7 +69,7 @@ class DisputeContent:
     """`content.object` of a dispute event. Its amount arrives as a string of minor units."""
 
     dispute_id: Name
-    payment_id: str
+    payment_id: Name
     amount: Amount
     currency: str
     connector_reason: Words | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter
 
 from application.webhooks.amounts import Amount, AnyAmount
+from application.webhooks.names import Name
 from domain.provider_call.stripe_objects import TransferAtStripe
 
 THIN = "v1."
@@ -52,12 +53,12 @@ class StripeEvent:
 class RefundObject:
     """A `refund`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: Amount
     currency: str
     status: str | None = None
-    charge: str | None = None
-    payment_intent: str | None = None
+    charge: Name | None = None
+    payment_intent: Name | None = None
     failure_reason: str | None = None
     transfer_group: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
@@ -75,13 +76,13 @@ class BalanceMovement:
 class DisputeObject:
     """A `dispute`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: Amount
     currency: str
     status: str | None = None
     reason: str | None = None
-    charge: str | None = None
-    payment_intent: str | None = None
+    charge: Name | None = None
+    payment_intent: Name | None = None
     transfer_group: str | None = None
     balance_transactions: list[BalanceMovement] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
@@ -132,7 +133,7 @@ class AccountRequirements:
 class AccountObject:
     """An `account`."""
 
-    id: str
+    id: Name
     capabilities: dict[str, str] = field(default_factory=dict)
     requirements: AccountRequirements | None = None
 
@@ -141,8 +142,8 @@ class AccountObject:
 class CapabilityObject:
     """A `capability` of an account."""
 
-    id: str
-    account: str
+    id: Name
+    account: Name
     status: str
 
 
@@ -150,7 +151,7 @@ class CapabilityObject:
 class PayoutObject:
     """A `payout`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: AnyAmount
     currency: str
     status: str

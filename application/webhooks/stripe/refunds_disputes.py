@@ -23,6 +23,7 @@ from application.webhooks.handler import (
     parked_for,
     result_of,
 )
+from application.webhooks.names import is_possible
 from application.webhooks.stripe.event_object import StripeObjects
 from application.webhooks.stripe.events import DISPUTE, REFUND, THIN, DisputeObject, RefundOrDispute
 from domain.dispute import RANK, DisputePolicy, DisputeStatus
@@ -202,7 +203,8 @@ def _paid_order(about: RefundOrDispute, matches: OrderMatches) -> str | Parked:
 
 
 def _orders_named(about: RefundOrDispute) -> list[str]:
-    return [name for name in (about.metadata.get("order_id"), about.transfer_group) if name]
+    named = (about.metadata.get("order_id"), about.transfer_group)
+    return [name for name in named if name and is_possible(name)]
 
 
 def _payments_named(about: RefundOrDispute) -> Sequence[str]:

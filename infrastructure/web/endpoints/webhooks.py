@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import orjson
 
+from application.webhooks.handler import UNREADABLE
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.stripe import signature as stripe
 from infrastructure.web.operation import ApiCall, Reply
@@ -20,8 +21,6 @@ from infrastructure.web.requests import Parameters
 from infrastructure.web.responses import Received
 
 LONGEST_EVENT_ID, LONGEST_EVENT_TYPE = 255, 128
-UNREADABLE = "unreadable"
-"""Stored type of an event without a readable type or mode: the inbox worker ignores it."""
 
 Webhook = ApiCall[None, Parameters]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from application.ports import EventLog, OrderMatches
+from application.ports import EventLog, OrderMatches, WebhookName
 from domain.errors import Conflict, ConstraintBroken
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres import json_encoder
@@ -159,6 +159,7 @@ class MemoryDirectory:
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._tables, self._of_order = database.tables, database.of_order
+        self._inbox = database.inbox
 
     async def refund_named(self, name: str) -> UUID | None:
         found = self._refund(name)
@@ -193,6 +194,20 @@ class MemoryDirectory:
 
     async def transfers_of(self, order_id: str) -> Sequence[UUID]:
         return sorted(self._of_order[order_id]) if order_id in self._of_order else []
+
+    async def unsent_of(self, seller_id: str, after: UUID | None) -> Sequence[UUID]:
+        unpaid = ("pending", "failed", "permanently_failed")
+        rows = self._tables["seller_transfers"].values()
+        ids = [r.transfer_id for r in rows if r.seller_id == seller_id and r.status in unpaid]
+        return sorted(i for i in ids if after is None or i > after)[:100]
+
+    async def webhook(self, inbox_id: int) -> WebhookName | None:
+        row = self._inbox.rows.get(inbox_id)
+        if row is None:
+            return None
+        return WebhookName(
+            row.provider, row.event_id, row.event_type, row.status, row.reason, leased=False
+        )
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         rows = self._tables["seller_transfers"]
