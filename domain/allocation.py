@@ -102,8 +102,10 @@ class _Segment(NamedTuple):
 
     def divided(self, portion: Portion, summed: frozenset[str] | None) -> "_Segment":
         explicit = portion.explicit or {}
+        # a refund that came after an explicit dispute comes first, and may leave less of a share
         taken = {
-            seller: amount + explicit.get(seller, 0) for seller, amount in self.taken().items()
+            seller: min(amount + explicit.get(seller, 0), self.before[seller] + self.shares[seller])
+            for seller, amount in self.taken().items()
         }
         left = {
             seller: self.before[seller] + self.shares[seller] - amount

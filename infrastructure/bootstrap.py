@@ -23,7 +23,7 @@ from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import PostgresInbox
-from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.postgres.ledger import LEDGER, NEWER_RELEASE, PostgresEventLog
 from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
@@ -79,6 +79,7 @@ async def running(
         if look_up_first:
             await _look_up_first(service)
         if loops:
+            await service.alarms.clear(NEWER_RELEASE, LEDGER)
             await stack.enter_async_context(at_work(service))
         yield service
 

@@ -28,6 +28,7 @@ from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from application.webhooks.inbox_worker import InboxLoop
+from application.webhooks.retention import RetentionLoop
 from application.webhooks.stripe.account_pauses import AccountPauses
 from application.webhooks.stripe.accounts import StripeAccounts
 from application.webhooks.stripe.event_object import StripeObjects
@@ -73,6 +74,8 @@ async def at_work(service: Service) -> AsyncIterator[None]:
             listener.on(channel, worker.wake)
     await listener.start()
     running: list[Loop] = [inbox, monitor, poller, *service.workers]
+    if service.settings.inbox_retention is not None:
+        running.append(RetentionLoop(service.inbox, service.settings.inbox_retention))
     service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
     try:
         yield

@@ -76,6 +76,7 @@ class Settings:
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
     refund_undecided_after: timedelta = timedelta(hours=24)
+    inbox_retention: timedelta | None = None
     dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
     missed_check_interval: timedelta = timedelta(minutes=5)
     missed_grace: timedelta = timedelta(minutes=10)
@@ -179,6 +180,9 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             _positive,
             default.refund_undecided_after,
             "a duration such as 24h",
+        ),
+        inbox_retention=read(
+            "INBOX_RETENTION", _positive, default.inbox_retention, "a duration such as 2160h"
         ),
         dispute_policy=read(
             "DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"

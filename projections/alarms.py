@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from domain import dispute, pause
 from domain.fact import Fact
+from domain.identity import DISPUTE, dispute_cause
 from domain.order import facts as order_facts
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.reasons import KEY_REFUSED, DeferralReason, FailureReason, WaitingFor
 from domain.refund import facts as refund_facts
 from domain.seller_transfer import facts as transfer_facts
 from projections.sentences.pause import named
-from projections.sentences.text import cause, money
+from projections.sentences.text import begin, cause, clause, money
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency
@@ -33,6 +34,8 @@ class AlarmKind(StrEnum):
     PERMANENTLY_FAILED = "permanently_failed"
     EVIDENCE_HELD = "evidence_held"
     """An object at Stripe does not match the operation that it names."""
+    RESOLUTION_LAPSED = "resolution_lapsed"
+    """The cause of a reversal disappeared that a person had closed outside Stripe."""
     DRIFT = "drift"
     """A reversal took another amount than was requested."""
     AWAITING_FUNDS = "awaiting_funds"
@@ -100,9 +103,11 @@ _CONCERNED = frozenset({
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred,
     transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced,
-    transfer_facts.ReversalQueued,
+    transfer_facts.ReversalQueued, transfer_facts.ResolutionLapsed,
+    transfer_facts.ResolutionReinstated, transfer_facts.OwedOutside, transfer_facts.Redirected,
     transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
     order_facts.PaymentDoubted,
+    order_facts.SetAsideDecided, order_facts.SetAsideEnded,
     order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded,
     refund_facts.Failed, refund_facts.UnderReview,
     refund_facts.AttemptDeferred,
@@ -185,6 +190,10 @@ def _raises(fact: Fact) -> AlarmRow | None:
                 "an operator."
             )
             return _raised(_A.PERMANENTLY_FAILED, fact, detail)
+        case transfer_facts.ResolutionLapsed():
+            return _raised(_A.RESOLUTION_LAPSED, fact, _lapsed(fact))
+        case transfer_facts.OwedOutside() if fact.amount:
+            return _raised(_A.PERMANENTLY_FAILED, fact, _owed_outside(fact))
         case transfer_facts.AttemptDeferred():
             return _transfer_deferred(fact)
         case transfer_facts.Failed() if fact.reason in (
@@ -202,13 +211,14 @@ def _raises(fact: Fact) -> AlarmRow | None:
             detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
             return _raised(_A.PAYMENT_FAILED_AFTER_PAID, fact, detail)
         case order_facts.RefundSetAside():
-            detail = f"Refund {fact.refund_id!r} cannot be divided among the sellers: {fact.why}."
-            return _raised(_A.REFUND_SET_ASIDE, fact, detail)
+            return _raised(_A.REFUND_SET_ASIDE, fact, _set_aside(fact, fact.refund_id))
         case refund_facts.AttemptDeferred():
             return _refund_deferred(fact)
         case order_facts.DisputeSetAside():
-            detail = f"Dispute {fact.dispute_id!r} cannot be divided among the sellers: {fact.why}."
-            return _raised(_A.DISPUTE_SET_ASIDE, fact, detail)
+            told = _set_aside(fact, dispute_cause(fact.dispute_id))
+            return _raised(_A.DISPUTE_SET_ASIDE, fact, told)
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            return _still_set_aside(fact)
         case dispute.Opened():
             detail = (
                 f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over "
@@ -227,6 +237,56 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(kind, fact, f"{fact.actor} paused {named(fact.scope)}: {fact.reason}")
         case _:
             return None
+
+
+def _set_aside(
+    fact: order_facts.RefundSetAside | order_facts.DisputeSetAside, cause_id: str
+) -> str:
+    name = cause_id.removeprefix(DISPUTE)
+    of_order = f" of order {fact.order_id!r}" if fact.order_id is not None else ""
+    return (
+        f"{begin(cause(cause_id))}{of_order} over {money(fact.amount, fact.currency)} cannot be "
+        f"divided among the sellers: {fact.why}. `decide {name}` takes an amount from each seller, "
+        "or dismisses it."
+    )
+
+
+def _still_set_aside(
+    fact: order_facts.SetAsideDecided | order_facts.SetAsideEnded,
+) -> AlarmRow | None:
+    """Keep the alarm while other refunds, or other disputes, of the order wait for a decision."""
+    kind, same = _waiting_like(fact)
+    if not same:
+        return None
+    names = ", ".join(cause(cause_id) for cause_id in same)
+    detail = f"A decision of order {fact.order_id!r} is still needed for {names}: see `decide`."
+    return _raised(kind, fact, detail)
+
+
+def _waiting_like(
+    fact: order_facts.SetAsideDecided | order_facts.SetAsideEnded,
+) -> tuple[AlarmKind, list[str]]:
+    """Return the alarm of a refund or of a dispute, and the others of its kind that wait."""
+    dispute_ = fact.cause_id.startswith(DISPUTE)
+    kind = _A.DISPUTE_SET_ASIDE if dispute_ else _A.REFUND_SET_ASIDE
+    return kind, [name for name in fact.remaining if name.startswith(DISPUTE) == dispute_]
+
+
+def _lapsed(fact: transfer_facts.ResolutionLapsed) -> str:
+    return (
+        f"{begin(cause(fact.refund_id))} of order {fact.order_id!r} takes nothing any more, but "
+        f"{money(fact.total, fact.currency)} of seller {fact.seller_id!r} were closed outside "
+        "Stripe for it: nothing is paid automatically. If the seller had paid, pay the amount back "
+        "outside Stripe; then `resolve` the transfer with the record of it."
+    )
+
+
+def _owed_outside(fact: transfer_facts.OwedOutside) -> str:
+    return (
+        f"Refunds of order {fact.order_id!r} take {money(fact.amount, fact.currency)} from seller "
+        f"{fact.seller_id!r}, whose transfer was settled outside Stripe ({clause(fact.settled)}): "
+        "collect the amount there, then `resolve` the transfer with the record of it."
+    )
 
 
 def _transfer_deferred(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
@@ -286,6 +346,17 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
             return (_A.EVIDENCE_HELD,)  # the kept object belongs to another transfer
         case transfer_facts.RetryRequested():
             return (_A.IMPORTED_UNCLEAR, _A.HELD_BACK) if troubled else ()
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            kind, same = _waiting_like(fact)
+            return () if same else (kind,)
+        case transfer_facts.Redirected() if fact.due_now:
+            return (_A.ON_HOLD,)
+        case transfer_facts.ResolutionReinstated():
+            return () if fact.total else (_A.RESOLUTION_LAPSED,)
+        case transfer_facts.OwedOutside():
+            return () if fact.amount else (_A.PERMANENTLY_FAILED,)
+        case transfer_facts.Resolved() if fact.reversal_amount is not None:
+            return (_A.RESOLUTION_LAPSED,)
         case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):
             return (
                 _A.PERMANENTLY_FAILED,

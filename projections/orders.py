@@ -88,6 +88,8 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         ):
             # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
             return row
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            return row
         case PaymentDoubted() | order_facts.PaymentNotCounted():
             return row  # the unsent transfers show that they are held back
         case (

@@ -13,7 +13,14 @@ GROUPS = {
     "First steps": ("demo", "doctor"),
     "Processes": ("serve", "worker", "simulate", "migrate"),
     "Inspection": ("transfers", "history", "statement", "inbox", "alarms"),
-    "Decisions of an operator": ("retry", "resolve", "pause", "resume"),
+    "Decisions of an operator": (
+        "retry",
+        "resolve",
+        "decide",
+        "seller-account",
+        "pause",
+        "resume",
+    ),
     "Checks and repairs": ("reconcile", "verify", "rebuild", "seal"),
     "Transfers of an older system": ("import", "backfill"),
     "Performance": ("bench",),
@@ -21,6 +28,7 @@ GROUPS = {
 MODULES = {name: name for names in GROUPS.values() for name in names} | {
     "worker": "serve",
     "import": "import_",
+    "seller-account": "seller_account",
 }
 MODULES |= dict.fromkeys(("retry", "resolve", "pause", "resume"), "operator")
 MODULES |= dict.fromkeys(("verify", "rebuild", "seal"), "integrity")
@@ -64,7 +72,7 @@ def summary(name: str) -> str | None:
         node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     return ast.get_docstring(
-        next((node for node in functions if node.name.rstrip("_") == name), tree)
+        next((node for node in functions if node.name.rstrip("_") == name.replace("-", "_")), tree)
     )
 
 

@@ -218,7 +218,9 @@ class OrderCommands:
         uow = await self._handler.load_order(order_id)
         order = uow.known_order(order_id)
         if order is None or not order.paid:
-            uow.merge(await self._handler.load(*await self._directory.transfers_of(order_id)))
+            sellers = order.seller_streams() if order is not None else []
+            imported = await self._directory.transfers_of(order_id)
+            uow.merge(await self._handler.load(*imported, *sellers))
         elif order.payment_id is None:
             uow.merge(await self._handler.load(*order.transfer_ids()))
         return uow

@@ -25,6 +25,7 @@ from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, claim_authority
 from domain.order.payment_match import PaymentNames, psp_payment, require_payment_of
 from domain.order.recovery import parts_of, recover_shares
+from domain.order.set_aside import end_set_aside
 from domain.provider_call.psp_objects import RefundAtPsp
 from domain.refund.aggregate import Refund
 from domain.refund.state import RefundStatus
@@ -202,8 +203,11 @@ def fail_refund(
     order = uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.FAILED):
-        refund.fail(report.source, report.detail, now)
+        decided = order.decided.get(refund.key)
+        dismissed = decided is not None and decided.allocation is None
+        refund.fail(report.source, report.detail, now, dismissed=dismissed)
         order.release_refund(refund.key, now)
+        end_set_aside(order, refund.key, "the refund has failed", now)
         if order.revoke_refund(refund.key, now):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
     return RecordedRefund(refund, news)

@@ -53,6 +53,10 @@ class Leases:
             self._done.add(transfer_id)
             self._some_done.set()
 
+    def leave(self, transfer_id: UUID) -> None:
+        """Let its lease end by itself, so that a process that can do the work claims it next."""
+        self._until.pop(transfer_id, None)
+
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Renew and release in the background; on leaving, release all leases."""

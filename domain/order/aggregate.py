@@ -181,14 +181,28 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         known = self.refunds.get(refund_id)
         if known is not None and known.effective:
             return None
-        why = self.objection_to_refund(amount, currency, explicit)
+        decided = self.decided.get(refund_id)
+        if decided is not None and decided.allocation is None:
+            return None  # dismissed: it never takes anything
+        why = (
+            self.objection_to_refund(amount, currency, explicit)
+            if decided is None
+            else self.objection_to_decision(decided, refund_id)
+        )
         if why is not None:
             if refund_id not in self.set_aside:
                 fact = RefundSetAside(
-                    **self.next(now), refund_id=refund_id, amount=amount, currency=currency, why=why
+                    **self.next(now),
+                    refund_id=refund_id,
+                    amount=amount,
+                    currency=currency,
+                    why=why,
+                    order_id=self.order_id,
                 )
                 self.record(fact)
             return why
+        if decided is not None:
+            amount, explicit = decided.amount, decided.allocation
         refunds = {
             **self._refunds_without(refund_id),
             refund_id: AllocatedRefund(amount, explicit, True),

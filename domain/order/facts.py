@@ -10,6 +10,7 @@ from domain.order.state import (
     AllocatedRefund,
     CountedDispute,
     OrderState,
+    SetAsideDecision,
     Share,
     UncountedPayment,
 )
@@ -208,9 +209,11 @@ class RefundSetAside(Fact):
     amount: int
     currency: str
     why: str
+    order_id: str | None = None
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.set_aside[self.refund_id] = self.amount
+        aggregate.decided.pop(self.refund_id, None)
 
 
 class CompensationOwed(Fact):
@@ -244,11 +247,13 @@ class DisputeCounted(Fact):
     amount: int
     counted: int
     targets: dict[str, int]
+    explicit: dict[str, int] | None = None
+    """Amount per seller, if a person has decided it."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         aggregate.disputes.pop(self.dispute_id, None)
-        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True)
+        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True, self.explicit)
 
 
 class DisputeRevoked(Fact):
@@ -290,9 +295,48 @@ class DisputeSetAside(Fact):
     amount: int
     currency: str
     why: str
+    order_id: str | None = None
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.set_aside[dispute_cause(self.dispute_id)] = self.amount
+        aggregate.decided.pop(dispute_cause(self.dispute_id), None)
+
+
+class SetAsideDecided(Fact):
+    """A person decided about a refund or dispute that was set aside, or came back in part.
+
+    With `explicit` amounts, the fact that makes it effective follows in the same append. Without
+    them it is dismissed, and never takes anything.
+    """
+
+    TOPIC = "ledger.order.set_aside_decided"
+    order_id: str
+    cause_id: str
+    amount: int
+    """Amount of the order that it counts as."""
+    explicit: dict[str, int] | None
+    """Amount per seller; None: dismissed."""
+    actor: str
+    reason: str
+    remaining: list[str]
+    """Refunds and disputes of the order that still wait for a decision, by cause."""
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.decided[self.cause_id] = SetAsideDecision(self.amount, self.explicit)
+        aggregate.set_aside.pop(self.cause_id, None)
+
+
+class SetAsideEnded(Fact):
+    """A refund or dispute that was set aside needs no decision any more."""
+
+    TOPIC = "ledger.order.set_aside_ended"
+    order_id: str
+    cause_id: str
+    why: str
+    remaining: list[str]
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.set_aside.pop(self.cause_id, None)
 
 
 class AuthorityFound(Fact):
@@ -343,6 +387,8 @@ AnyOrderFact = (
     | DisputeRevoked
     | DisputeReduced
     | DisputeSetAside
+    | SetAsideDecided
+    | SetAsideEnded
     | CompensationOwed
     | Resettled
 )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from domain.allocation import Portion, cumulative_targets, targets
 from domain.fact import Stream
-from domain.identity import dispute_cause, transfer_stream
+from domain.identity import DISPUTE, dispute_cause, seller_account_stream, transfer_stream
 from domain.provider_call.request_body import PaymentBody
 
 
@@ -40,6 +40,17 @@ class CountedDispute(NamedTuple):
 
     amount: int
     effective: bool
+    explicit: dict[str, int] | None = None
+    """Amount per seller, if a person has decided it."""
+
+
+class SetAsideDecision(NamedTuple):
+    """Decision of a person about a refund or dispute that was set aside."""
+
+    amount: int
+    """Amount of the order that it counts as, in minor units of the order's currency."""
+    allocation: dict[str, int] | None
+    """Amount per seller; None: dismissed, so that it never takes anything."""
 
 
 class UncountedPayment(NamedTuple):
@@ -78,12 +89,17 @@ class OrderState(Stream):
         fact recorded it."""
         self.set_aside: dict[str, int] = {}
         """Amounts of refunds and disputes that cannot be divided among the sellers, by cause."""
+        self.decided: dict[str, SetAsideDecision] = {}
+        """Decisions of a person, by cause."""
         self.reserved: dict[str, Portion] = {}
         """Refunds that the PSP was asked for and has not decided."""
         self.payment_body: PaymentBody | None = None
         self.compensations: list[UUID] = []
         self.unverified = False
         """See `SellerTransfer.unverified`."""
+        self.moved: dict[str, str] = {}
+        """Accounts of sellers who have moved since the order was registered. Set during a command,
+        without a fact."""
         self.doubt: str | None = None
         """Why the payment is doubted. If set, transfers of the order that are not sent yet are held
         back, later ones too."""
@@ -102,6 +118,10 @@ class OrderState(Stream):
             else []
         )
         return sales + self.compensations
+
+    def seller_streams(self) -> list[UUID]:
+        """Return the streams that tell whether the order's sellers have moved."""
+        return [seller_account_stream(seller_id) for seller_id in self.shares]
 
     @property
     def collected(self) -> int:
@@ -173,7 +193,7 @@ class OrderState(Stream):
         left = collected - sum(portion.amount for portion in portions)
         for dispute in disputes.values():
             if dispute.effective:
-                portions.append(Portion(min(dispute.amount, left)))
+                portions.append(Portion(min(dispute.amount, left), dispute.explicit))
                 left -= portions[-1].amount
         return portions
 
@@ -223,6 +243,20 @@ class OrderState(Stream):
             amount,
             self._targets([*effective, *self.reserved.values()], self.collected),
         )
+
+    def objection_to_decision(self, decided: SetAsideDecision, cause_id: str) -> str | None:
+        """Return why a refund or dispute cannot be divided as a person has decided; None if it can.
+
+        A refund counts before all disputes, a dispute after all other causes.
+        """
+        dispute_id = cause_id.removeprefix(DISPUTE)
+        refunds = {name: refund for name, refund in self.refunds.items() if name != cause_id}
+        disputes = {name: one for name, one in self.disputes.items() if name != dispute_id}
+        left = self.amount - sum(refund.amount for refund in refunds.values() if refund.effective)
+        if not 0 <= decided.amount <= left:
+            return f"it counts as {decided.amount}, but {left} of the order is not refunded yet"
+        taken = self.targets_for(refunds, disputes if dispute_id != cause_id else {})
+        return self._objection_to(decided.allocation or {}, self.amount, taken)
 
     def _objection_to(
         self, explicit: Mapping[str, int], amount: int, taken: Mapping[str, int]

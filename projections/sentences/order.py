@@ -121,6 +121,10 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 f"because {fact.why}; "
                 "an operator has to decide."
             )
+        case order_facts.SetAsideDecided():
+            return _decided(fact, currency)
+        case order_facts.SetAsideEnded():
+            return f"{begin(cause(fact.cause_id))} needs no decision any more, because {fact.why}."
         case order_facts.CompensationOwed():
             amount = money(fact.amount, None)  # in the currency of the transfer
             return (
@@ -135,6 +139,17 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             )
         case _:
             assert_never(fact)
+
+
+def _decided(fact: order_facts.SetAsideDecided, currency: str | None) -> str:
+    by = f"{fact.actor!r} decided {cause(fact.cause_id)}, because {clause(fact.reason)!r}"
+    if fact.explicit is None:
+        return f"{by}: it is dismissed, and takes nothing from the sellers."
+    parts = ", ".join(
+        f"{money(amount, None)} from {seller!r}" for seller, amount in fact.explicit.items()
+    )
+    takes = f"{parts} (in the currency of each share)" if parts else "nothing from the sellers"
+    return f"{by}: it counts as {money(fact.amount, currency)}, and takes {takes}."
 
 
 def _targets(targets: dict[str, int]) -> str:

@@ -9,6 +9,7 @@ from domain.provider_call.reasons import DeferralReason, WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
+from projections.sentences import resolution
 from projections.sentences.text import aside, at, begin, cause, clause, money
 
 _UNTIL: dict[str, str] = {
@@ -76,6 +77,14 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             )
         case facts.EvidenceHeld():
             return _evidence(fact, currency)
+        case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
+            return resolution.sentence(fact, currency)
+        case facts.Redirected():
+            return (
+                f"{fact.actor!r} moves the seller from account {fact.former!r} to "
+                f"{fact.destination!r}, because {clause(fact.reason)!r}; the transfer goes to the "
+                f"new account{', and is due now' if fact.due_now else ''}."
+            )
         case facts.HeldBack():
             return _held_back(fact)
         case facts.RetryRequested():

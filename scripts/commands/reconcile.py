@@ -55,6 +55,12 @@ async def reconcile(
             help="Accept this finding until its amounts change; repeatable.",
         ),
     ] = None,
+    unignored: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unignore", metavar="ID", help="Report this ignored finding again; repeatable."
+        ),
+    ] = None,
     actor: Annotated[str | None, typer.Option(help="Person or program that decides.")] = None,
     reason: Annotated[str | None, typer.Option(help="Reason of the decision.")] = None,
     as_json: AsJson = False,
@@ -62,8 +68,8 @@ async def reconcile(
     """Compare Stripe's transfers and reversals with ours; exit 1 when a difference has no
     decision."""
     to_adopt, to_ignore = frozenset(adopted or []), frozenset(ignored or [])
-    by = DecidedBy(actor or "", reason or "")
-    _require_usable(to_adopt, to_ignore, by)
+    by, to_report = DecidedBy(actor or "", reason or ""), frozenset(unignored or [])
+    _require_usable(to_adopt, to_ignore, to_report, by)
     since = None if start is None else instant_of("--from", start)
     until = None if end is None else instant_of("--to", end)
     chosen = to_adopt | to_ignore
@@ -71,6 +77,8 @@ async def reconcile(
         running(read_settings(), loops=False) as service,
         SeenAtStripe.begin(service.database_url) as seen,
     ):
+        for id_ in sorted(to_report):
+            await service.commands.reconciliation.unignore(id_, by)
         with ReconcileReport(chosen) as report:
             reader = _reader(service, seen)
             with Console(stderr=True).status("reading Stripe's transfers") as status:
@@ -124,12 +132,15 @@ def _period(
     return start, end
 
 
-def _require_usable(adopted: frozenset[str], ignored: frozenset[str], by: DecidedBy) -> None:
-    if twice := adopted & ignored:
+def _require_usable(
+    adopted: frozenset[str], ignored: frozenset[str], reported: frozenset[str], by: DecidedBy
+) -> None:
+    if twice := (adopted & ignored) | (reported & (adopted | ignored)):
         fail(
-            f"{', '.join(sorted(twice))} is named by --adopt and by --ignore; expected one of them."
+            f"{', '.join(sorted(twice))} is named by two of --adopt, --ignore and --unignore; "
+            "expected one of them."
         )
-    if adopted or ignored:
+    if adopted or ignored or reported:
         require_text(actor=by.actor, reason=by.reason)
     elif by.actor or by.reason:
-        fail("--actor and --reason belong to a decision; add --adopt or --ignore.")
+        fail("--actor and --reason belong to a decision; add --adopt, --ignore or --unignore.")

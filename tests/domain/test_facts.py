@@ -19,6 +19,7 @@ from domain.order.collected import correct_collected
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
 from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentNotCounted, PaymentRequested
 from domain.order.recovery import doubt
+from domain.order.set_aside import decide, end_set_aside
 from domain.order.state import Share, UncountedPayment
 from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
@@ -189,6 +190,10 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
     story.is_refunded("r1", 10, {"ada": 10})
     story.is_refunded("r2", 30)
     story.is_refunded("r3", 1_000)
+    story.is_refunded("r5", 1_000)
+    decide(story.order, "r3", {"bob": 5}, 5, ("mia", "agreed"), story.now)
+    story.is_refunded("r3", 1_000)
+    end_set_aside(story.order, "r5", "the refund has failed", story.now)
     story.all_go_through()
     story.is_revoked("r2")
     story.is_refunded("r2", 30)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from application.foreign_members import AS_ITEMS, AS_MEMBERS, Metadata, Text, Whole
 from application.webhooks.amounts import Amount, AnyAmount
 from application.webhooks.entitlement import sender_of
+from application.webhooks.names import Name, PossibleName, is_possible
 from domain.provider_call.stripe_objects import TransferAtStripe
 
 Members = Annotated[dict[str, object] | None, AS_MEMBERS]
@@ -54,12 +55,12 @@ class StripeEvent:
 class RefundObject:
     """A `refund`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: Amount
     currency: str
     status: Text = None
-    charge: Text = None
-    payment_intent: Text = None
+    charge: PossibleName = None
+    payment_intent: PossibleName = None
     failure_reason: Text = None
     transfer_group: Text = None
     metadata: Metadata = field(default_factory=dict)
@@ -77,13 +78,13 @@ class BalanceMovement:
 class DisputeObject:
     """A `dispute`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: Amount
     currency: str
     status: Text = None
     reason: Text = None
-    charge: Text = None
-    payment_intent: Text = None
+    charge: PossibleName = None
+    payment_intent: PossibleName = None
     transfer_group: Text = None
     balance_transactions: Annotated[list[BalanceMovement], AS_ITEMS] = field(default_factory=list)
     metadata: Metadata = field(default_factory=dict)
@@ -105,15 +106,16 @@ class NamedObject:
 
     id: Text = None
     status: Text = None
-    charge: Text = None
-    payment_intent: Text = None
-    transfer_group: Text = None
+    charge: PossibleName = None
+    payment_intent: PossibleName = None
+    transfer_group: PossibleName = None
     metadata: Metadata = field(default_factory=dict)
 
     @property
     def orders(self) -> list[str]:
         """The orders that the metadata or the transfer group names."""
-        return [name for name in (self.metadata.get("order_id"), self.transfer_group) if name]
+        named = (self.metadata.get("order_id"), self.transfer_group)
+        return [name for name in named if name and is_possible(name)]
 
     @property
     def payments(self) -> list[str]:
@@ -168,7 +170,7 @@ class AccountRequirements:
 class AccountObject:
     """An `account`."""
 
-    id: str
+    id: Name
     capabilities: Metadata = field(default_factory=dict)
     requirements: Annotated[AccountRequirements | None, AS_MEMBERS] = None
 
@@ -177,7 +179,7 @@ class AccountObject:
 class CapabilityObject:
     """A `capability` of an account."""
 
-    id: str
+    id: Name
     status: str
 
 
@@ -185,7 +187,7 @@ class CapabilityObject:
 class PayoutObject:
     """A `payout`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: AnyAmount
     currency: str
     status: str

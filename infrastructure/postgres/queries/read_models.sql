@@ -46,6 +46,14 @@ select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, 
  order by (refund_id = %(name)s) desc
  limit 1;
 
+-- dispute: one dispute by the provider's id
+select stream_id, dispute_id, provider, order_id, amount, currency, status, withdrawn, reinstated, reason, version,
+       created_at, updated_at
+  from disputes
+ where dispute_id = %s
+ order by created_at
+ limit 1;
+
 -- reversal_statuses: the statuses of these reversals
 select reversal_id, status from transfer_reversals where reversal_id = any(%s);
 

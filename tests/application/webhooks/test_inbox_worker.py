@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -84,3 +84,39 @@ async def test_alarm_about_an_event_ends_when_it_is_handled(
     assert await storage.alarms.raised() == []
     loop.stop()
     await running
+
+
+async def test_parked_event_waits_longer_and_longer(storage: Storage) -> None:
+    async def park(event: StoredEvent) -> WebhookResult:
+        return Parked("order:o1", "there is no order:o1 yet")
+
+    clock = StoredClock(storage)
+    loop = InboxLoop(
+        storage.inbox,
+        WebhookHandler(stripe={"t": park}),
+        storage.alarms,
+        clock,
+        parked_deadline=timedelta(days=7),
+    )
+    await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
+    waits = []
+    for _ in range(16):
+        clock.at = await storage.now()
+        await loop.turn()
+        due = await storage.inbox.next_due()
+        assert due is not None
+        waits.append(due - clock.at)
+        await storage.let_pass(waits[-1])
+    assert (waits[0], waits[-1]) == (timedelta(minutes=5), timedelta(hours=6))
+    assert waits == sorted(waits)
+
+
+class StoredClock(DatabaseClock):
+    """A clock that shows a given instant."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__()
+        self.at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
