@@ -1,7 +1,7 @@
 """Worker of the inbox: claims stored webhooks, handles them and records the result of each."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import assert_never
@@ -26,6 +26,7 @@ from domain.backoff import next_delay
 from domain.errors import Conflict, NewerRelease, Unavailable
 
 BATCH, AT_ONCE = 64, 16
+"""Webhooks that this process holds, and those that it handles at a time."""
 MAX_ATTEMPTS = 8
 """Failed attempts after which an event is dead. `transfer-ledger replay` revives it."""
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=5)
@@ -57,20 +58,42 @@ class InboxLoop(Loop):
         self._inbox, self._handler, self._alarms, self._clock = inbox, handler, alarms, clock
         self._parked_deadline, self._lease = parked_deadline, lease
         self._holder = f"inbox-{uuid4().hex[:12]}"
-        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._at_once, self._held = asyncio.Semaphore(AT_ONCE), 0
+        self._batches: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Take turns until `stop`, then end the batches under way."""
+        await super().run()
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Wait for the batches under way."""
+        await asyncio.gather(*self._batches, return_exceptions=True)
 
     async def turn(self) -> float:
-        """Handle a batch of webhooks; return the seconds until the next one is due."""
-        return 0 if await self._claim_and_handle() else await self._until_due()
+        """Begin a batch of webhooks; return the seconds until the next one is due.
 
-    async def _claim_and_handle(self) -> bool:
-        claimed = await self._inbox.claim(self._holder, BATCH, self._lease)
+        Batches overlap, so that no webhook waits for a slow one of another batch.
+        """
+        free = BATCH - self._held
+        if free <= 0:
+            return LONGEST_SLEEP  # the end of a webhook wakes this loop
+        claimed = await self._inbox.claim(self._holder, free, self._lease)
         self._clock.observe(claimed.now)
+        if not claimed.events:
+            return await self._until_due()
+        self._held += len(claimed.events)
+        batch = asyncio.create_task(self._handle_batch(claimed.events))
+        self._batches.add(batch)
+        batch.add_done_callback(self._batches.discard)
+        return 0
+
+    async def _handle_batch(self, events: Sequence[ClaimedEvent]) -> None:
         ignored: dict[int, str] = {}
         ends = await asyncio.gather(
-            *(self._one(event, ignored) for event in claimed.events), return_exceptions=True
+            *(self._one(event, ignored) for event in events), return_exceptions=True
         )
-        for event, end in zip(claimed.events, ends, strict=True):
+        for event, end in zip(events, ends, strict=True):
             if isinstance(
                 end, BaseException
             ):  # its lease expires, and it is claimed again; that counts as no attempt
@@ -79,8 +102,7 @@ class InboxLoop(Loop):
                     event_id=event.event_id,
                     error=str(end),
                 )
-        await self._ignore({event.inbox_id: event for event in claimed.events}, ignored)
-        return bool(claimed.events)
+        await self._ignore({event.inbox_id: event for event in events}, ignored)
 
     async def _ignore(self, events: Mapping[int, ClaimedEvent], reasons: Mapping[int, str]) -> None:
         """Close the ignored events together. If that fails, close them one by one, so that one
@@ -95,8 +117,13 @@ class InboxLoop(Loop):
                 )
 
     async def _one(self, event: ClaimedEvent, ignored: dict[int, str]) -> None:
-        async with self._at_once:
-            await self._attempt(event, partial(self._handle, event, ignored))
+        try:
+            async with self._at_once:
+                await self._attempt(event, partial(self._handle, event, ignored))
+        finally:
+            self._held -= 1
+            if self._held in (0, BATCH // 2):
+                self.wake()  # there is room for the next batch, or another due time to wait for
 
     async def _handle(self, event: ClaimedEvent, ignored: dict[int, str]) -> None:
         stored = StoredEvent(
@@ -157,6 +184,7 @@ class InboxLoop(Loop):
         await self._inbox.retry_later(
             event.inbox_id, self._clock.now() + wait, reason, counted=False
         )
+        self.wake()
         if self._overdue(event):
             await self._alarms.raise_alarm(
                 WebhookAlarm.PARKED_TOO_LONG, f"{event.provider}:{event.event_id}", reason
@@ -204,6 +232,7 @@ class InboxLoop(Loop):
     async def _later(self, event: ClaimedEvent, reason: str, *, counted: bool) -> None:
         wait = next_delay(FIRST_RETRY, LONGEST_RETRY, event.attempts)
         await self._inbox.retry_later(event.inbox_id, self._clock.now() + wait, reason, counted)
+        self.wake()  # its due time may be the next one
 
     async def _until_due(self) -> float:
         due = await self._inbox.next_due()

@@ -103,12 +103,45 @@ async def test_parked_event_waits_longer_and_longer(storage: Storage) -> None:
     for _ in range(16):
         clock.at = await storage.now()
         await loop.turn()
+        await loop.drain()
         due = await storage.inbox.next_due()
         assert due is not None
         waits.append(due - clock.at)
         await storage.let_pass(waits[-1])
     assert (waits[0], waits[-1]) == (timedelta(minutes=5), timedelta(hours=6))
     assert waits == sorted(waits)
+
+
+async def test_slow_webhook_delays_no_later_one(storage: Storage) -> None:
+    slow_began, slow_ends, later = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(event: StoredEvent) -> WebhookResult:
+        slow_began.set()
+        await slow_ends.wait()
+        return Ignored("at last")
+
+    async def fast(event: StoredEvent) -> WebhookResult:
+        later.set()
+        return Ignored("at once")
+
+    loop = InboxLoop(
+        storage.inbox,
+        WebhookHandler(stripe={"slow": slow, "fast": fast}),
+        storage.alarms,
+        DatabaseClock(),
+        parked_deadline=timedelta(hours=1),
+    )
+    await storage.inbox.put("stripe", "evt_1", "slow", b"{}", await storage.now())
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(10):
+        await slow_began.wait()
+        await storage.inbox.put("stripe", "evt_2", "fast", b"{}", await storage.now())
+        loop.wake()
+        await later.wait()
+        loop.stop()
+        slow_ends.set()
+        await running
+    assert await storage.inbox.next_due() is None
 
 
 class StoredClock(DatabaseClock):

@@ -75,6 +75,7 @@ class Inbox:
         for _ in range(turns):
             await self._all_due()
             await self.loop.turn()
+            await self.loop.drain()
 
     async def row(self, event_id: str) -> InboxRow:
         (row,) = [one for one in await self.storage.inbox.newest() if one.event_id == event_id]
