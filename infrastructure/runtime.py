@@ -16,6 +16,7 @@ from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.ports import Provider
 from application.missed_webhooks.psp import MissedPspEvents
 from application.missed_webhooks.stripe_events import MissedStripeEvents
+from application.overdue_work import OverdueWork
 from application.process_managers.circuit_breaker import BreakerMonitor, OutageOfStripeIgnored
 from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.process import Answer, ProcessManager
@@ -73,20 +74,35 @@ async def at_work(service: Service) -> AsyncIterator[None]:
         for channel in ("ledger_events", "ledger_work"):
             listener.on(channel, worker.wake)
     await listener.start()
-    running: list[Loop] = [inbox, monitor, poller, *service.workers]
+    overdue = OverdueWork(service.due_work, service.alarms, service.settings.overdue_after)
+    loops: list[Loop] = [inbox, monitor, poller, overdue, *service.workers]
     if service.settings.inbox_retention is not None:
-        running.append(RetentionLoop(service.inbox, service.settings.inbox_retention))
-    service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
+        loops.append(RetentionLoop(service.inbox, service.settings.inbox_retention))
+    service.running = [(loop, _started(loop, service)) for loop in loops]
     try:
         yield
     finally:
         service.draining = True
-        for loop in running:
+        for loop in loops:
             loop.stop()
+        tasks = [task for _, task in service.running]
         longest = (service.settings.stripe_timeout + DRAIN_MARGIN).total_seconds()
-        await asyncio.wait(service.loops, timeout=longest)
-        await _cancel(service.loops)
+        await asyncio.wait(tasks, timeout=longest)
+        await _cancel(tasks)
         await listener.aclose()
+
+
+def _started(loop: Loop, service: Service) -> asyncio.Task[None]:
+    task = asyncio.create_task(loop.run(), name=type(loop).__name__)
+
+    def ended(_: asyncio.Task[None]) -> None:
+        if not service.draining:
+            why = None if task.cancelled() else task.exception()
+            service.failed.set()  # before the log, which may be the cause
+            log.error("a loop has ended, the process drains", loop=task.get_name(), error=repr(why))
+
+    task.add_done_callback(ended)
+    return task
 
 
 async def _cancel(loops: Sequence[asyncio.Task[None]]) -> None:

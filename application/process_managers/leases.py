@@ -59,17 +59,23 @@ class Leases:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Renew and release in the background; on leaving, release all leases."""
-        tasks = [
-            asyncio.create_task(self._keep_renewing()),
-            asyncio.create_task(self._keep_releasing()),
-        ]
+        """Renew and release in the background; on leaving, release all leases.
+
+        If the background work ends unasked, so does the work of the caller: leases that are not
+        renewed would let other processes begin the same work again and again.
+        """
         try:
-            yield
+            async with asyncio.TaskGroup() as keepers:
+                tasks = [
+                    keepers.create_task(keep())
+                    for keep in (self._keep_renewing, self._keep_releasing)
+                ]
+                try:
+                    yield
+                finally:
+                    for task in tasks:
+                        task.cancel()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self._done.update(self._until)
             await self._guarded(self._release())
 

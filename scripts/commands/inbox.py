@@ -63,7 +63,7 @@ def _cells(row: InboxRow) -> tuple[object, ...]:
 @command(app, "transfer-ledger inbox replay 42")
 async def replay(inbox_id: InboxId) -> None:
     """Handle a webhook again from the start. Effects that it has had already are not repeated."""
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         replayed = await storage.inbox.replay(inbox_id)
     if not replayed:
         fail(
@@ -113,7 +113,7 @@ async def poll(as_json: AsJson = False) -> int:
     """Ask the providers now for webhooks that never arrived, and store those; exit 1 when a
     provider does not answer."""
     settings = read_settings()
-    async with running(settings, loops=False) as service:
+    async with running(settings, loops=False, writes=True) as service:
         poller = poller_of(service)
         rounds = [
             found

@@ -31,7 +31,7 @@ async def retry(transfer_id: TransferId, actor: Actor, reason: Reason) -> None:
     """Make a transfer due now; reopens `permanently_failed` and ends a payment hold. A running
     worker sends it."""
     require_text(actor=actor, reason=reason)
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         await storage.commands.operator.retry(transfer_id, actor, reason)
     print_line(f"Transfer {transfer_id} is due now; a running worker sends it.")
 
@@ -58,7 +58,7 @@ async def resolve(
     """Record the end of a permanently failed or held transfer. Nothing is sent; a Stripe object is
     recorded if it fits."""
     require_text(actor=actor, reason=reason, evidence=evidence)
-    async with running(read_settings(), loops=False) as service:
+    async with running(read_settings(), loops=False, writes=True) as service:
         await service.commands.operator.resolve(
             service.gateway, transfer_id, actor, reason, evidence
         )
@@ -76,7 +76,7 @@ async def pause(
     """
     require_text(actor=actor, reason=reason)
     scope = _scope(seller, work)
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         new = await storage.commands.operator.pause(scope, actor, reason)
     print_line(
         f"{scope} is paused; `transfer-ledger resume` ends it."
@@ -102,7 +102,7 @@ async def resume(
     """End a pause."""
     require_text(actor=actor, reason=reason)
     scope = _scope(seller, work, look_up_first)
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         new = await storage.commands.operator.resume(scope, actor, reason)
     print_line(f"{scope} goes on." if new else f"{scope} was not paused.")
 

@@ -15,6 +15,7 @@ from infrastructure.bootstrap import running
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.reconciliation import LedgerRows, SeenAtStripe
+from infrastructure.reader_rate_limiter import ReaderRateLimiter
 from infrastructure.service import Service
 from projections.audit_trail.payload import instant
 from scripts.commands.command import command, new_app
@@ -74,13 +75,13 @@ async def reconcile(
     until = None if end is None else instant_of("--to", end)
     chosen = to_adopt | to_ignore
     async with (
-        running(read_settings(), loops=False) as service,
+        running(read_settings(), loops=False, writes=bool(chosen)) as service,
         SeenAtStripe.begin(service.database_url) as seen,
     ):
         for id_ in sorted(to_report):
             await service.commands.reconciliation.unignore(id_, by)
         with ReconcileReport(chosen) as report:
-            reader = _reader(service, seen)
+            reader = _reader(service, seen, writes=bool(chosen))
             with Console(stderr=True).status("reading Stripe's transfers") as status:
                 async for found in reader.differences(*_period(since, until, service.clock.now())):
                     report.add(found)
@@ -108,10 +109,10 @@ async def reconcile(
             return FOUND if report.undecided(outcomes) else 0
 
 
-def _reader(service: Service, seen: SeenAtStripe) -> ReconciliationReader:
-    stripe = RateLimitedStripe(
-        service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
-    )
+def _reader(service: Service, seen: SeenAtStripe, *, writes: bool) -> ReconciliationReader:
+    rate = service.settings.stripe_max_rps
+    limiter = PostgresRateLimiter(service.pool, rate) if writes else ReaderRateLimiter(rate)
+    stripe = RateLimitedStripe(service.gateway, limiter)
     return ReconciliationReader(
         stripe,
         PostgresEventLog(service.store),
