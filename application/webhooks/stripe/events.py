@@ -15,7 +15,6 @@ from application.webhooks.amounts import Amount, AnyAmount
 from application.webhooks.entitlement import sender_of
 from domain.provider_call.stripe_objects import TransferAtStripe
 
-
 Members = Annotated[dict[str, object] | None, AS_MEMBERS]
 
 
@@ -113,6 +112,11 @@ class NamedObject:
     def orders(self) -> list[str]:
         """The orders that the metadata or the transfer group names."""
         return [name for name in (self.metadata.get("order_id"), self.transfer_group) if name]
+
+    @property
+    def names(self) -> list[str]:
+        """All names by which the order can be found."""
+        return [*self.orders, *self.payments]
 
     @property
     def payments(self) -> list[str]:

@@ -200,3 +200,7 @@ class MemoryInbox:
 
     async def next_due(self) -> datetime | None:
         return self._rows.next_due()
+
+    def shown(self, event_id: str) -> Webhook:
+        """Return the row of an event."""
+        return next(row for row in self._rows.rows.values() if row.event_id == event_id)
