@@ -37,6 +37,7 @@ from application.webhooks.stripe.external_changes import ExternalChanges
 from application.webhooks.stripe.handlers_by_event_type import stripe_handlers
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
+from application.webhooks.stripe.unconfirmed_refunds import UnconfirmedRefunds
 from domain.refund.psp_outcome import FOR_EVER
 from infrastructure.postgres.bound_account import binding
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
@@ -141,13 +142,12 @@ def _stripe_handlers(
 ) -> Mapping[str, EventHandler]:
     handler = CommandHandler(PostgresEventLog(service.store), service.clock)
     objects, settings = StripeObjects(service.gateway, own_account), service.settings
+    unconfirmed = UnconfirmedRefunds(
+        service.commands, objects, service.inbox, service.clock, settings.refund_undecided_after
+    )
     return stripe_handlers(
         StripeRefundsDisputes(
-            service.commands,
-            directory,
-            objects,
-            settings.dispute_policy,
-            settings.refund_undecided_after,
+            service.commands, directory, objects, settings.dispute_policy, unconfirmed
         ),
         StripeTransfers(ExternalChanges(handler), directory, service.gateway, service.ledger_id),
         StripeAccounts(AccountPauses(handler, directory), directory, objects),

@@ -118,6 +118,11 @@ class NamedObject:
         return [name for name in named if name and is_possible(name)]
 
     @property
+    def names(self) -> list[str]:
+        """All names by which the order can be found."""
+        return [*self.orders, *self.payments]
+
+    @property
     def payments(self) -> list[str]:
         """Stripe's names of the payment."""
         return [name for name in (self.charge, self.payment_intent) if name]

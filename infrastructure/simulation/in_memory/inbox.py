@@ -238,3 +238,7 @@ class MemoryInbox:
     ) -> Collection[tuple[str, str]]:
         """Return those of these (event type, object id) of which an event is not handled."""
         return {pair for pair in about if self._rows.unhandled(provider, *pair)}
+
+    def shown(self, event_id: str) -> Webhook:
+        """Return the row of an event."""
+        return next(row for row in self._rows.rows.values() if row.event_id == event_id)
