@@ -125,6 +125,10 @@ class WorkQueue(Protocol):
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork: ...
 
+    async def hold(self, holder: str, ids: Collection[UUID], lease: timedelta) -> None:
+        """Lease these transfers, due or not, except those that another holder has: no call begins
+        for them meanwhile."""
+
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> Collection[UUID]:
         """Renew the leases; return the ids that are still held."""
 

@@ -6,7 +6,7 @@ and do not depend on the order of proportional refunds. Largest remainders and p
 fairer, but with them a seller's target can fall while the refund grows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -46,7 +46,8 @@ def targets(
     whose shares are in the order's currency (None: all), since amounts of different currencies do
     not add up.
     """
-    return cumulative_targets(shares, order_amount, portions, summed)[-1]
+    *_, last = _segments(shares, order_amount, portions, summed)
+    return last.taken()
 
 
 def cumulative_targets(
@@ -56,16 +57,26 @@ def cumulative_targets(
     summed: frozenset[str] | None = None,
 ) -> list[dict[str, int]]:
     """Return the targets before the first portion, and those after each; see `targets`."""
+    return [segment.taken() for segment in _segments(shares, order_amount, portions, summed)]
+
+
+def _segments(
+    shares: Mapping[str, int],
+    order_amount: int,
+    portions: Sequence[Portion],
+    summed: frozenset[str] | None,
+) -> Iterator["_Segment"]:
+    """Yield the segment before the first portion, and those after each. Only `taken` costs time in
+    proportion to the number of sellers."""
     segment = _Segment(dict.fromkeys(shares, 0), dict(shares), order_amount, order_amount, 0)
-    cumulative = [segment.taken()]
+    yield segment
     for portion in portions:
         segment = (
             segment.proportional(portion.amount)
             if portion.explicit is None
             else segment.divided(portion, summed)
         )
-        cumulative.append(segment.taken())
-    return cumulative
+        yield segment
 
 
 class _Segment(NamedTuple):

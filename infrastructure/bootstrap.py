@@ -17,19 +17,22 @@ from infrastructure.log_config import name_mode
 from infrastructure.postgres import migrate
 from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.bound_account import bind
-from infrastructure.postgres.connections import new_pool
+from infrastructure.postgres.connections import Pool, fetch_one, new_pool
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import PostgresInbox
 from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
 from infrastructure.simulators.selection import DATA, made_secret, providers
 from infrastructure.stripe.gateway import StripeGateway
 
+MOST_READ = 100
+"""Number of last facts that tell when the backup was made."""
 ACCOUNT_WITHIN = 5.0
 """Seconds for reading the account of the key at Stripe; a start does not wait for the end of an
 outage."""
@@ -61,7 +64,8 @@ async def running(
     async with AsyncExitStack() as stack:
         storage = await _storage(settings, stack)
         service = await _service(storage, stack)
-        await bind(service.pool, settings.mode)  # before the first use of a live key
+        bound = await bind(service.pool, settings.mode)  # before the first use of a live key
+        service.ledger_id = str(bound.ledger_id)
         await bind(service.pool, settings.mode, await _account(service))
         if settings.mode == "simulator":
             log.warning(
@@ -110,10 +114,20 @@ async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
         await opened.start()
         stack.push_async_callback(opened.aclose)
     clock = DatabaseClock()
-    commands = commands_on(PostgresEventLog(store), PostgresDirectory(pool), clock)
+    await _measure(clock, pool)
+    commands = commands_on(
+        PostgresEventLog(store), PostgresDirectory(pool), clock, PostgresWorkQueue(pool)
+    )
     return Storage(
         settings, database_url, pool, store, inbox, PostgresAlarms(pool), clock, commands
     )
+
+
+async def _measure(clock: DatabaseClock, pool: Pool) -> None:
+    """Measure the database's clock before the first fact: the clock of this host may be wrong."""
+    row = await fetch_one(pool, b"select clock_timestamp()")
+    assert row, "the statement always returns a row"
+    clock.observe(row[0])
 
 
 async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
@@ -159,9 +173,9 @@ async def _account(service: Service) -> str | None:
 async def _look_up_first(service: Service) -> None:
     """Make every call start with a look-up: Stripe may have requests from after the last fact of
     the backup."""
-    newest = await FactReader(service.store).newest()
-    now = service.clock.now()
-    since = newest.timestamp if newest is not None else now
+    last = await FactReader(service.store).last(MOST_READ)
+    # the earliest of several, since one may have been stamped by a clock that was ahead
+    since = min([fact.timestamp for fact in last], default=service.clock.now())
     await service.commands.operator.pause(
         LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since
     )

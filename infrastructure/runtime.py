@@ -23,6 +23,7 @@ from application.process_managers.refunds import RefundProcess
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Worker, WorkerLimits
+from application.webhooks.entitlement import Entitlement
 from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
@@ -35,6 +36,7 @@ from application.webhooks.stripe.handlers_by_event_type import stripe_handlers
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 from domain.refund.psp_outcome import FOR_EVER
+from infrastructure.postgres.bound_account import binding
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -57,7 +59,10 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def at_work(service: Service) -> AsyncIterator[None]:
     """Run the loops; on leaving, record the calls in flight first."""
-    inbox, monitor, poller = _inbox_loop(service), breaker_monitor(service), poller_of(service)
+    bound = await binding(service.pool)
+    own_account = bound.account if bound is not None else None
+    inbox, monitor = _inbox_loop(service, own_account), breaker_monitor(service)
+    poller = poller_of(service)
     await monitor.refresh()  # nothing is claimed before the pauses are known
     service.workers = _workers(service, monitor)
     listener = Listener(service.database_url)
@@ -89,15 +94,18 @@ async def _cancel(loops: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*loops, return_exceptions=True)
 
 
-def _inbox_loop(service: Service) -> InboxLoop:
+def _inbox_loop(service: Service, own_account: str | None) -> InboxLoop:
     directory = PostgresDirectory(service.pool)
     settings = service.settings
     handler = WebhookHandler(
+        Entitlement(settings.mode == "live", own_account),
         hyperswitch={
             **HyperswitchPaymentsRefunds(service.commands, directory, service.psp).handlers(),
-            **HyperswitchDisputes(service.commands, directory, settings.dispute_policy).handlers(),
+            **HyperswitchDisputes(
+                service.commands, directory, settings.dispute_policy, service.psp
+            ).handlers(),
         },
-        stripe=_stripe_handlers(service, directory),
+        stripe=_stripe_handlers(service, directory, own_account),
     )
     return InboxLoop(
         service.inbox,
@@ -109,14 +117,20 @@ def _inbox_loop(service: Service) -> InboxLoop:
     )
 
 
-def _stripe_handlers(service: Service, directory: PostgresDirectory) -> Mapping[str, EventHandler]:
+def _stripe_handlers(
+    service: Service, directory: PostgresDirectory, own_account: str | None
+) -> Mapping[str, EventHandler]:
     handler = CommandHandler(PostgresEventLog(service.store), service.clock)
-    objects = StripeObjects(service.gateway)
+    objects, settings = StripeObjects(service.gateway, own_account), service.settings
     return stripe_handlers(
         StripeRefundsDisputes(
-            service.commands, directory, objects, service.settings.dispute_policy
+            service.commands,
+            directory,
+            objects,
+            settings.dispute_policy,
+            settings.refund_undecided_after,
         ),
-        StripeTransfers(ExternalChanges(handler), directory, service.gateway),
+        StripeTransfers(ExternalChanges(handler), directory, service.gateway, service.ledger_id),
         StripeAccounts(AccountPauses(handler, directory), directory, objects),
     )
 
@@ -139,10 +153,12 @@ def _workers(service: Service, monitor: BreakerMonitor) -> list[Loop]:
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
     if settings.transfers.enabled:
         directory, policy = PostgresDirectory(service.pool), settings.policy(settings.transfers)
-        transfers = TransferProcess(service.gateway, directory, policy)
+        transfers = TransferProcess(service.gateway, directory, policy, ledger_id=service.ledger_id)
         workers.append(_stripe_worker(service, monitor, transfers, settings.transfers, slots))
     if settings.reversals.enabled:
-        reversals = ReversalProcess(service.gateway, settings.policy(settings.reversals))
+        reversals = ReversalProcess(
+            service.gateway, settings.policy(settings.reversals), ledger_id=service.ledger_id
+        )
         workers.append(_stripe_worker(service, monitor, reversals, settings.reversals, slots))
     if service.psp is not None:
         workers.append(_refund_worker(service, service.psp, monitor))
@@ -182,6 +198,7 @@ def _refund_worker(service: Service, psp: PaymentGateway, monitor: BreakerMonito
         settings.policy(settings.transfers),
         key_lifetime=FOR_EVER,
         call_timeout=2 * settings.stripe_timeout,
+        undecided_after=settings.refund_undecided_after,
     )
     return Worker(
         RefundProcess(psp, policy),

@@ -43,6 +43,8 @@ class Service(Storage):
     """None: no PSP is configured for payments and refunds."""
     psp_url: str | None = None
     psp_builtin: bool = False
+    ledger_id: str | None = None
+    """The identity of the database, in idempotency keys and in metadata at Stripe."""
     workers: Sequence[Loop] = ()
     loops: Sequence[asyncio.Task[None]] = ()
     draining: bool = field(default=False)

@@ -3,7 +3,7 @@
 Alarms are rows, raised and cleared in the transaction of the facts that cause them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -21,6 +21,8 @@ from projections.sentences.text import cause, money
 HINDERED_TOO_LONG = timedelta(hours=1)
 """Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency
 key in use) before an alarm."""
+UNDECIDED_TOO_LONG = timedelta(days=45)
+"""Time within which Stripe decides about a pending reversal."""
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
 """Prefixes of the detail of an answer that the ledger cannot interpret."""
 
@@ -41,10 +43,14 @@ class AlarmKind(StrEnum):
     IMPORTED_UNCLEAR = "imported_unclear"
     HINDERED = "hindered"
     STRIPE_REFUSES_THE_KEY = "stripe_refuses_the_key"
+    REVERSAL_UNDECIDED = "reversal_undecided"
+    """A reversal has been pending at Stripe for longer than Stripe documents."""
     STRIPE_ANSWER_NOT_UNDERSTOOD = "stripe_answer_not_understood"
     PSP_REFUSES_THE_KEY = "psp_refuses_the_key"
     REFUND_NOT_UNDERSTOOD = "refund_not_understood"
     REFUND_HINDERED = "refund_hindered"
+    REFUND_UNDECIDED = "refund_undecided"
+    """The PSP leaves a refund pending."""
     REFUND_SET_ASIDE = "refund_set_aside"
     REFUND_FAILED_AFTER_SUCCESS = "refund_failed_after_success"
     DISPUTE_OPEN = "dispute_open"
@@ -61,11 +67,13 @@ _A = AlarmKind
 PASSING = (
     _A.AWAITING_FUNDS, _A.ON_HOLD, _A.HELD_BACK, _A.HINDERED, _A.STRIPE_REFUSES_THE_KEY,
     _A.STRIPE_ANSWER_NOT_UNDERSTOOD,
-    _A.IMPORTED_UNCLEAR,
+    _A.IMPORTED_UNCLEAR, _A.REVERSAL_UNDECIDED,
 )  # fmt: skip
 """Kinds that any end of the operation clears. A retry by an operator clears HELD_BACK and
 IMPORTED_UNCLEAR too."""
-PASSING_OF_REFUNDS = (_A.PSP_REFUSES_THE_KEY, _A.REFUND_NOT_UNDERSTOOD, _A.REFUND_HINDERED)
+PASSING_OF_REFUNDS = (
+    _A.PSP_REFUSES_THE_KEY, _A.REFUND_NOT_UNDERSTOOD, _A.REFUND_HINDERED, _A.REFUND_UNDECIDED,
+)  # fmt: skip
 """Kinds that are cleared as soon as the PSP has accepted or decided the refund."""
 
 
@@ -76,6 +84,10 @@ class AlarmRow(NamedTuple):
     subject: str
     detail: str
     raised_at: datetime
+    """Beginning of the condition: an alarm that is raised again while it is open keeps it."""
+    last_seen_at: datetime
+    times: int
+    """Number of times that the alarm was raised since its beginning."""
     cleared_at: datetime | None
 
 
@@ -117,30 +129,25 @@ def alarms(facts: Iterable[Fact], *, troubled: bool) -> Iterator[AlarmRow]:
         troubled = still_troubled(troubled, fact)
 
 
-def alarm_changes(facts: Sequence[Fact], *, troubled: bool) -> list[AlarmRow]:
-    """Return the rows that an append of these facts writes: an alarm that is cleared and raised
-    again is only raised.
-
-    The database raises first and clears then, so that both rows together would clear it.
-    """
-    changes = list(alarms(facts, troubled=troubled))
-    last = {row.kind: row for row in changes}
-    return [
-        row for row in changes if row.cleared_at is None or last[row.kind].cleared_at is not None
-    ]
-
-
 def latest_alarms(facts: Iterable[Fact]) -> list[AlarmRow]:
-    """Return the alarms of a whole stream: one row for each kind. A cleared alarm keeps the detail
-    with which it was raised."""
+    """Return the alarms of a whole stream: one row for each kind."""
     known: dict[str, AlarmRow] = {}
-    for row in alarms(facts, troubled=False):
-        before = known.get(row.kind)
-        if row.cleared_at is None:
-            known[row.kind] = row
-        elif before is not None and before.cleared_at is None:
-            known[row.kind] = before._replace(cleared_at=row.cleared_at)
+    for change in alarms(facts, troubled=False):
+        after = alarm_after(known.get(change.kind), change)
+        if after is not None:
+            known[change.kind] = after
     return list(known.values())
+
+
+def alarm_after(before: AlarmRow | None, change: AlarmRow) -> AlarmRow | None:
+    """Return an alarm after one change. A cleared alarm keeps the detail with which it was
+    raised."""
+    if before is None or before.cleared_at is not None:
+        return change if change.cleared_at is None else before
+    if change.cleared_at is not None:
+        return before._replace(cleared_at=change.cleared_at)
+    seen = max(before.last_seen_at, change.last_seen_at)
+    return before._replace(detail=change.detail, last_seen_at=seen, times=before.times + 1)
 
 
 def still_troubled(before: bool, fact: Fact) -> bool:
@@ -229,6 +236,9 @@ def _transfer_deferred(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
         return _raised(_A.STRIPE_ANSWER_NOT_UNDERSTOOD, fact, fact.detail)
     if fact.why == DeferralReason.AWAITING_FUNDS:
         return _raised(_A.AWAITING_FUNDS, fact, fact.detail)
+    undecided = fact.why == DeferralReason.PENDING and fact.awaiting_since
+    if undecided and fact.timestamp - undecided >= UNDECIDED_TOO_LONG:
+        return _raised(_A.REVERSAL_UNDECIDED, fact, f"{fact.detail} since {undecided:%Y-%m-%d}.")
     if since := _hindered_since(fact):
         return _raised(
             _A.HINDERED, fact, f"Stripe has refused to begin the call since {since} ({fact.why})."
@@ -243,6 +253,8 @@ def _refund_deferred(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
         NOT_UNDERSTOOD
     ):
         return _raised(_A.REFUND_NOT_UNDERSTOOD, fact, fact.detail)
+    if fact.undecided_since is not None:
+        return _raised(_A.REFUND_UNDECIDED, fact, fact.detail)
     if since := _hindered_since(fact):
         detail = f"The payment provider has refused to begin the refund since {since} ({fact.why})."
         return _raised(_A.REFUND_HINDERED, fact, detail)
@@ -301,8 +313,10 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
 
 
 def _raised(kind: AlarmKind, fact: Fact, detail: str) -> AlarmRow:
-    return AlarmRow(kind.value, str(fact.originator_id), detail, fact.timestamp, None)
+    at = fact.timestamp
+    return AlarmRow(kind.value, str(fact.originator_id), detail, at, at, 1, None)
 
 
 def _cleared(kind: AlarmKind, fact: Fact) -> AlarmRow:
-    return AlarmRow(kind.value, str(fact.originator_id), "", fact.timestamp, fact.timestamp)
+    at = fact.timestamp
+    return AlarmRow(kind.value, str(fact.originator_id), "", at, at, 1, at)

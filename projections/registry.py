@@ -24,10 +24,10 @@ from projections import disputes, findings, orders, pauses, payouts, refunds, tr
 from projections.alarms import (
     RAISED_BY_FACTS,
     AlarmRow,
-    alarm_changes,
     latest_alarms,
     still_troubled,
 )
+from projections.alarms import alarms as alarm_rows
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
 from projections.orders import OrderRow
@@ -207,17 +207,16 @@ class FoldedStream(NamedTuple):
     troubled: bool = False
     """True if an alarm may be open that the next fact clears."""
 
-    @classmethod
-    def of(cls, facts: Sequence[Fact]) -> "FoldedStream":
-        """Fold a whole stream."""
-        return cls(fold(None, facts), reduce(still_troubled, facts, False))
+    def continued(self, facts: Sequence[Fact]) -> "FoldedStream":
+        """Fold further facts that are stored already. Returns the state after them."""
+        return FoldedStream(fold(self.state, facts), reduce(still_troubled, facts, self.troubled))
 
     def after(self, facts: Sequence[Fact]) -> tuple["FoldedStream", Rows]:
         """Fold at least one further fact. Returns the state after them, and the rows that changed,
         alarms included."""
         state = fold(self.state, facts)
         rows = read_model_of(facts[0]).rows(self.state, state) if state is not None else {}
-        alarms = alarm_changes(facts, troubled=self.troubled)
+        alarms = list(alarm_rows(facts, troubled=self.troubled))
         after = FoldedStream(state, reduce(still_troubled, facts, self.troubled))
         return after, {**rows, ALARMS.table: alarms} if alarms else rows
 

@@ -15,6 +15,7 @@ from infrastructure.postgres.integrity.row_repair import RepairRefused
 from infrastructure.postgres.integrity.seals import InvalidSeal
 from infrastructure.postgres.migration_files import MigrationError
 from infrastructure.simulators.builtin import SimulatorNotStarted
+from infrastructure.visible_text import visible
 
 FOUND, USAGE = 1, 2
 
@@ -64,5 +65,5 @@ def _sentence(error: Exception) -> str | None:
 
 def fail(sentence: str) -> NoReturn:
     """Print one line on standard error, and exit with 2."""
-    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.write(f"{visible(sentence)}\n")
     sys.exit(USAGE)

@@ -8,7 +8,7 @@ from application.commands.disputes import DisputeCommands
 from application.commands.operator import OperatorCommands
 from application.commands.orders import OrderCommands
 from application.commands.refunds import RefundCommands
-from application.ports import Clock, Directory, EventLog
+from application.ports import Clock, Directory, EventLog, WorkQueue
 from application.reconciliation.decisions import ReconciliationCommands
 
 
@@ -24,9 +24,11 @@ class Commands:
     reconciliation: ReconciliationCommands
 
 
-def commands_on(log: EventLog, directory: Directory, clock: Clock) -> Commands:
-    """Build the commands on one event log."""
-    handler = CommandHandler(log, clock)
+def commands_on(
+    log: EventLog, directory: Directory, clock: Clock, work: WorkQueue | None = None
+) -> Commands:
+    """Build the commands on one event log. `work`: see `CommandHandler`."""
+    handler = CommandHandler(log, clock, work)
     return Commands(
         OrderCommands(handler, directory),
         RefundCommands(handler, directory),

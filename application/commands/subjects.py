@@ -11,6 +11,11 @@ def subject_of_payment(payment_id: str) -> str:
     return f"payment:{payment_id}"
 
 
+def subject_of_dispute(dispute_id: str) -> str:
+    """Return the subject of webhooks about a dispute that a person decides."""
+    return f"dispute:{dispute_id}"
+
+
 def subjects_of(order_id: str, *payment_ids: str | None) -> list[str]:
     """Return the subjects that an order releases: its own, and those of the payments that it
     names."""

@@ -49,6 +49,9 @@ class ProcessManager(Protocol[Answer]):
         outdated.
         """
 
+    def account(self, uow: UnitOfWork, subject_id: UUID) -> str:
+        """Return the account that the work pays or takes from; empty if none is known."""
+
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         """Return whether neither an outage nor a pause forbids the work."""
 

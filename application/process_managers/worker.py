@@ -143,7 +143,8 @@ class Worker(Loop, Generic[Answer]):
         signal = self._process.signal(answer)
         if signal is ProviderSignal.TOO_FAST:
             await self._rate_limiter.slow_down(self._process.endpoint)
-        await self._monitor.observe(subject_id, step, signal)
+        account = self._process.account(uow, subject_id)
+        await self._monitor.observe(subject_id, step, signal, account)
 
     async def _ask_provider(
         self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp

@@ -10,6 +10,7 @@ import structlog
 from application.loop import Loop
 from application.ports import LEASE, Alarms, ClaimedEvent, Clock, Inbox
 from application.webhooks.handler import (
+    Dead,
     Done,
     Ignored,
     Later,
@@ -106,6 +107,8 @@ class InboxLoop(Loop):
                 await self._park(event, result, ignored)
             case Later(reason=reason, wait=wait):
                 await self._again(event, reason, wait)
+            case Dead(reason=reason, alarm=alarm):
+                await self._die(event, alarm, reason)
             case Done():
                 await self._clear_alarms(
                     event
@@ -140,8 +143,14 @@ class InboxLoop(Loop):
             await self._clear_alarms(event)
             return
         due_at = self._clock.now() + (OVERDUE_RETRY if overdue else PARKED_RETRY)
+        alarm = parked.alarm
+        if parked.alarm_after:
+            looked_again = event.received_at + parked.alarm_after
+            waits = self._clock.now() < looked_again
+            due_at = looked_again if waits else self._clock.now() + OVERDUE_RETRY
+            alarm = None if waits else parked.alarm
         await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
-        kind = parked.alarm or (WebhookAlarm.PARKED_TOO_LONG if overdue else None)
+        kind = alarm or (WebhookAlarm.PARKED_TOO_LONG if overdue else None)
         if kind is not None:
             await self._alarms.raise_alarm(
                 kind, f"{event.provider}:{event.event_id}", parked.reason
@@ -149,14 +158,15 @@ class InboxLoop(Loop):
 
     async def _failed(self, event: ClaimedEvent, reason: str) -> None:
         if event.attempts + 1 >= MAX_ATTEMPTS:
-            # the alarm first: if the process ends in between, the event is tried once more, and
-            # does not die silently
-            await self._alarms.raise_alarm(
-                WebhookAlarm.DEAD, f"{event.provider}:{event.event_id}", reason
-            )
-            await self._inbox.bury(event.inbox_id, reason)
+            await self._die(event, WebhookAlarm.DEAD, reason)
         else:
             await self._later(event, reason, counted=True)
+
+    async def _die(self, event: ClaimedEvent, alarm: WebhookAlarm, reason: str) -> None:
+        # the alarm first: if the process ends in between, the event is tried once more, and does
+        # not die silently
+        await self._alarms.raise_alarm(alarm, f"{event.provider}:{event.event_id}", reason)
+        await self._inbox.bury(event.inbox_id, reason)
 
     async def _later(self, event: ClaimedEvent, reason: str, *, counted: bool) -> None:
         wait = next_delay(FIRST_RETRY, LONGEST_RETRY, event.attempts)

@@ -7,7 +7,7 @@ at most the amount that refunds leave of the order. The result therefore does no
 them was reported first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Unpack
 from uuid import UUID
@@ -89,7 +89,12 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             )
 
     def pay(
-        self, payment_id: str | None, source_transaction: str | None, source: str, now: datetime
+        self,
+        payment_id: str | None,
+        source_transaction: str | None,
+        source: str,
+        now: datetime,
+        amount_received: int | None = None,
     ) -> bool:
         """Record that the buyer has paid. Returns whether that is new.
 
@@ -104,8 +109,17 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
                 self.record(PaymentNamed(**self.next(now), payment_id=given, source=source))
             return False
         paid_by, charge = given or known, source_transaction or self.source_transaction
+        collected = self.amount if amount_received is None else amount_received
+        targets = self.targets_over(collected)
         self.record(
-            Paid(**self.next(now), payment_id=paid_by, source_transaction=charge, source=source)
+            Paid(
+                **self.next(now),
+                payment_id=paid_by,
+                source_transaction=charge,
+                source=source,
+                amount_received=amount_received,
+                targets=None if targets == self.seller_targets else targets,
+            )
         )
         return True
 
@@ -156,11 +170,13 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         currency: str,
         explicit: dict[str, int] | None,
         now: datetime,
+        payment: Mapping[str, str] | None = None,
     ) -> str | None:
         """Divide a refund that succeeded among the sellers, or set it aside. Returns why it was set
         aside.
 
-        Does nothing if the refund is effective already.
+        Does nothing if the refund is effective already. `payment`: the names of the refunded
+        payment, in case the order's own payment becomes known only later.
         """
         known = self.refunds.get(refund_id)
         if known is not None and known.effective:
@@ -185,6 +201,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
                 explicit=explicit,
                 refunded=self.refunded + amount,
                 targets=self.targets_for(refunds, self.disputes),
+                payment=dict(payment) if payment else None,
             )
         )
         return None

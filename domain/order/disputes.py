@@ -3,9 +3,10 @@ as refunds."""
 
 from datetime import datetime
 
+from domain.errors import Refused
 from domain.identity import dispute_cause
 from domain.order.aggregate import Order
-from domain.order.facts import DisputeCounted, DisputeRevoked, DisputeSetAside
+from domain.order.facts import DisputeCounted, DisputeReduced, DisputeRevoked, DisputeSetAside
 from domain.order.state import CountedDispute
 
 
@@ -53,6 +54,51 @@ def revoke_dispute(order: Order, dispute_id: str, now: datetime) -> bool:
         )
     )
     return True
+
+
+def reduce_dispute(order: Order, dispute_id: str, amount: int, now: datetime) -> bool:
+    """Let a dispute take `amount` of the order (minor units of its currency; 0: nothing). Returns
+    whether that is new.
+
+    Recover the shares next: the sellers get the difference back. Raises Refused when the dispute
+    takes less already, or is in another currency and was set aside.
+    """
+    known = order.disputes.get(dispute_id)
+    before = known.amount if known is not None and known.effective else 0
+    if dispute_cause(dispute_id) in order.set_aside:
+        raise Refused(
+            f"Dispute {dispute_id!r} was set aside, so it takes nothing of order "
+            f"{order.order_id!r} that could be reduced."
+        )
+    if known is not None and amount > before:
+        raise Refused(
+            f"Dispute {dispute_id!r} takes {before} {order.currency} (minor units) of order "
+            f"{order.order_id!r}; give at most that, not {amount}."
+        )
+    if amount == before:
+        return False
+    disputes = {**order.disputes, dispute_id: CountedDispute(amount, amount > 0)}
+    order.record(
+        DisputeReduced(
+            **order.next(now),
+            dispute_id=dispute_id,
+            before=before,
+            amount=amount,
+            counted=_counted(order, disputes, dispute_id),
+            targets=order.targets_for(order.refunds, disputes),
+        )
+    )
+    return True
+
+
+def _counted(order: Order, disputes: dict[str, CountedDispute], dispute_id: str) -> int:
+    """Return the amount of the order that this dispute takes after the refunds and the disputes
+    before it."""
+    if not disputes[dispute_id].effective:
+        return 0
+    effective = [name for name, dispute in disputes.items() if dispute.effective]
+    portions = order.portions(order.refunds, disputes)[-len(effective) :]
+    return portions[effective.index(dispute_id)].amount
 
 
 def _without(order: Order, dispute_id: str) -> dict[str, CountedDispute]:

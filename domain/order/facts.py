@@ -6,7 +6,13 @@ from uuid import UUID
 from domain.allocation import Portion
 from domain.fact import Fact, Opening
 from domain.identity import dispute_cause
-from domain.order.state import AllocatedRefund, CountedDispute, OrderState, Share
+from domain.order.state import (
+    AllocatedRefund,
+    CountedDispute,
+    OrderState,
+    Share,
+    UncountedPayment,
+)
 from domain.provider_call.request_body import PaymentBody
 
 
@@ -91,12 +97,52 @@ class Paid(Fact):
     source_transaction: str | None
     source: str
     """`api`, or the webhook as `hyperswitch:<event id>`."""
+    amount_received: int | None = None
+    """Amount that was collected, which may be more than the order's (a surcharge, a tip). None: not
+    reported, so the order's amount counts."""
+    targets: dict[str, int] | None = None
+    """As in `RefundAllocated`, if refunds before the payment were divided over another amount."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.paid, aggregate.paid_by = True, self.source
+        aggregate.amount_received = self.amount_received
+        if self.targets is not None:
+            aggregate.seller_targets = self.targets
         aggregate.payment_id, aggregate.source_transaction = (
             self.payment_id,
             self.source_transaction,
+        )
+
+
+class AmountReceived(Fact):
+    """The amount that was collected for a paid order became known, or was corrected. `targets` as
+    in `RefundAllocated`."""
+
+    TOPIC = "ledger.order.amount_received"
+    amount_received: int
+    source: str
+    targets: dict[str, int]
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.amount_received = self.amount_received
+        aggregate.seller_targets = self.targets
+
+
+class PaymentNotCounted(Fact):
+    """A payment of an unpaid order was reported that pays no seller: it collected less than was
+    ordered, or another currency, or was cancelled after its capture."""
+
+    TOPIC = "ledger.order.payment_not_counted"
+    payment_id: str
+    status: str
+    """Status at the PSP."""
+    amount_received: int | None
+    currency: str
+    source: str
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.not_counted.add(
+            UncountedPayment(self.payment_id, self.status, self.amount_received, self.currency)
         )
 
 
@@ -122,13 +168,15 @@ class RefundAllocated(Fact):
     explicit: dict[str, int] | None
     refunded: int
     targets: dict[str, int]
+    payment: dict[str, str] | None = None
+    """Names of the refunded payment, by kind, if the report gave any."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         before = aggregate.refunds.pop(self.refund_id, None)
         rounds = before.rounds + 1 if before is not None else 1
         aggregate.refunds[self.refund_id] = AllocatedRefund(
-            self.amount, self.explicit, True, rounds
+            self.amount, self.explicit, True, rounds, self.payment
         )
         aggregate.set_aside.pop(self.refund_id, None)
         aggregate.reserved.pop(self.refund_id, None)
@@ -217,6 +265,23 @@ class DisputeRevoked(Fact):
         aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, False)
 
 
+class DisputeReduced(Fact):
+    """A dispute takes another amount of the order, as a person decided: `amount`, and `counted` of
+    it after refunds. `targets` as in `RefundAllocated`."""
+
+    TOPIC = "ledger.order.dispute_reduced"
+    dispute_id: str
+    before: int
+    amount: int
+    counted: int
+    targets: dict[str, int]
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.seller_targets = self.targets
+        # in its place: disputes take in turn from the amount that refunds leave
+        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, self.amount > 0)
+
+
 class DisputeSetAside(Fact):
     """A dispute cannot be divided, because it is in another currency. An operator decides."""
 
@@ -252,9 +317,12 @@ class PaymentDoubted(Fact):
     detail: str
     held: int
     sent: int
+    status: str = "failed"
+    """Status at the PSP that was reported."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.doubt = self.detail
+        aggregate.doubted_as.add(self.status)
 
 
 AnyOrderFact = (
@@ -263,6 +331,8 @@ AnyOrderFact = (
     | Paid
     | PaymentDoubted
     | PaymentNamed
+    | AmountReceived
+    | PaymentNotCounted
     | RefundReserved
     | RefundReleased
     | AuthorityFound
@@ -271,6 +341,7 @@ AnyOrderFact = (
     | RefundSetAside
     | DisputeCounted
     | DisputeRevoked
+    | DisputeReduced
     | DisputeSetAside
     | CompensationOwed
     | Resettled

@@ -275,6 +275,8 @@ def parts_of(order: Order, transfers: Iterable[SellerTransfer], cause_id: str) -
     known = list(transfers)
     taken = [part for transfer in known for part in _parts_of_transfer(transfer, cause_id)]
     paid = {transfer.seller_id for transfer in known}
+    if paid >= order.shares.keys():
+        return taken
     unpaid = {
         seller: amount
         for seller, amount in order.parts_by_cause()[cause_id].items()
@@ -315,13 +317,15 @@ def doubt(
     source: str,
     detail: str,
     now: datetime,
+    status: str = "failed",
 ) -> bool:
     """Record that the payment is doubted, and hold back the unsent transfers. Returns whether that
     is new.
 
-    A second report does nothing: transfers that a person has released since stay released.
+    A second report of the same status does nothing: transfers that a person has released since stay
+    released.
     """
-    if order.doubt is not None:
+    if status in order.doubted_as:
         return False
     known = list(transfers)
     unsent = [transfer for transfer in known if transfer.status in UNSENT]
@@ -334,6 +338,7 @@ def doubt(
             detail=detail,
             held=len(unsent),
             sent=sent,
+            status=status,
         )
     )
     for transfer in unsent:

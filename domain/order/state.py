@@ -30,6 +30,8 @@ class AllocatedRefund(NamedTuple):
     effective: bool
     rounds: int = 1
     """Number of times that the refund became effective."""
+    payment: dict[str, str] | None = None
+    """Names of the refunded payment, as the report gave them (see `domain.order.payment_match`)."""
 
 
 class CountedDispute(NamedTuple):
@@ -38,6 +40,15 @@ class CountedDispute(NamedTuple):
 
     amount: int
     effective: bool
+
+
+class UncountedPayment(NamedTuple):
+    """A report about a payment that pays no seller. Amount in minor units of `currency`."""
+
+    payment_id: str
+    status: str
+    amount_received: int | None
+    currency: str
 
 
 class OrderState(Stream):
@@ -53,6 +64,10 @@ class OrderState(Stream):
         """Source of the fact `Paid`."""
         self.payment_id: str | None = None
         self.source_transaction: str | None = None
+        self.amount_received: int | None = None
+        """Amount that was collected, once the payment has told."""
+        self.not_counted: set[UncountedPayment] = set()
+        """Reports of payments, from before the order was paid, that pay no seller."""
         self.authority: str | None = None
         """Provider whose reports about refunds and disputes count, if the payment does not
         determine it."""
@@ -72,6 +87,8 @@ class OrderState(Stream):
         self.doubt: str | None = None
         """Why the payment is doubted. If set, transfers of the order that are not sent yet are held
         back, later ones too."""
+        self.doubted_as: set[str] = set()
+        """Statuses at the PSP because of which the payment is doubted."""
 
     def share_currency(self, seller_id: str) -> str:
         """Return the currency in which a seller is paid."""
@@ -87,6 +104,12 @@ class OrderState(Stream):
         return sales + self.compensations
 
     @property
+    def collected(self) -> int:
+        """Amount that refunds and disputes are divided over: what was received for the order; until
+        that is known, the order's amount."""
+        return self.amount if self.amount_received is None else self.amount_received
+
+    @property
     def refunded(self) -> int:
         """Sum of the effective refunds."""
         return sum(refund.amount for refund in self.refunds.values() if refund.effective)
@@ -96,7 +119,9 @@ class OrderState(Stream):
         """Amount that a new refund may ask for: neither refunded nor reserved."""
         return max(
             0,
-            self.amount - self.refunded - sum(portion.amount for portion in self.reserved.values()),
+            self.collected
+            - self.refunded
+            - sum(portion.amount for portion in self.reserved.values()),
         )
 
     @property
@@ -112,7 +137,11 @@ class OrderState(Stream):
         self, refunds: Mapping[str, AllocatedRefund], disputes: Mapping[str, CountedDispute]
     ) -> dict[str, int]:
         """Return the target of each seller if these were the order's refunds and disputes."""
-        return self._targets(self.portions(refunds, disputes))
+        return self._targets(self.portions(refunds, disputes), self.collected)
+
+    def targets_over(self, collected: int) -> dict[str, int]:
+        """Return the target of each seller if this amount was collected."""
+        return self._targets(self.portions(self.refunds, self.disputes, collected), collected)
 
     def parts_by_cause(self) -> dict[str, dict[str, int]]:
         """Return the part of each seller in each effective refund and dispute, in the order of
@@ -121,31 +150,35 @@ class OrderState(Stream):
         The part is the amount that the refund or dispute adds to the seller's target.
         """
         portions = self.portions(self.refunds, self.disputes)
-        cumulative = cumulative_targets(self._amounts(), self.amount, portions, self._summed())
+        cumulative = cumulative_targets(self._amounts(), self.collected, portions, self._summed())
         return {
             cause_id: {seller: target - before[seller] for seller, target in after.items()}
             for cause_id, (before, after) in zip(self.causes, pairwise(cumulative), strict=True)
         }
 
     def portions(
-        self, refunds: Mapping[str, AllocatedRefund], disputes: Mapping[str, CountedDispute]
+        self,
+        refunds: Mapping[str, AllocatedRefund],
+        disputes: Mapping[str, CountedDispute],
+        collected: int | None = None,
     ) -> list[Portion]:
         """Return the amounts to divide among the sellers: the effective refunds, then disputes up
-        to the amount left."""
+        to what they leave of the collected amount (None: as recorded)."""
         portions = [
             Portion(refund.amount, refund.explicit)
             for refund in refunds.values()
             if refund.effective
         ]
-        left = self.amount - sum(portion.amount for portion in portions)
+        collected = self.collected if collected is None else collected
+        left = collected - sum(portion.amount for portion in portions)
         for dispute in disputes.values():
             if dispute.effective:
                 portions.append(Portion(min(dispute.amount, left)))
                 left -= portions[-1].amount
         return portions
 
-    def _targets(self, portions: Sequence[Portion]) -> dict[str, int]:
-        return targets(self._amounts(), self.amount, portions, self._summed())
+    def _targets(self, portions: Sequence[Portion], collected: int) -> dict[str, int]:
+        return targets(self._amounts(), collected, portions, self._summed())
 
     def _amounts(self) -> dict[str, int]:
         return {seller: share["amount"] for seller, share in self.shares.items()}
@@ -161,7 +194,7 @@ class OrderState(Stream):
     ) -> str | None:
         """Return why a refund that succeeded cannot be divided among the sellers; None if it
         can."""
-        left = self.amount - self.refunded
+        left = self.collected - self.refunded
         if currency != self.currency:
             return f"it is in {currency}, the order in {self.currency}"
         if amount < 1:
@@ -186,7 +219,9 @@ class OrderState(Stream):
         ]
         # without disputes, because they take only the rest that refunds leave
         return self._objection_to(
-            explicit, amount, self._targets([*effective, *self.reserved.values()])
+            explicit,
+            amount,
+            self._targets([*effective, *self.reserved.values()], self.collected),
         )
 
     def _objection_to(

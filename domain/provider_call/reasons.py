@@ -27,11 +27,11 @@ class DeferralReason(StrEnum):
     REJECTED = "rejected"
     """Stripe refused for a reason other than missing funds: an attempt is consumed."""
     AWAITING_FUNDS = "awaiting_funds"
-    """The balance is probably too low."""
+    """The balance is too low, by Stripe's code or words."""
     HELD = "held"
     """The PSP's answer cannot be recorded, so a person has to look."""
     PENDING = "pending"
-    """The PSP has not decided about the refund."""
+    """The PSP has not decided about the refund, or Stripe about the reversal."""
     NOT_YET = "not_yet"
     """The PSP cannot refund the payment in its present state."""
     UNKNOWN_THERE = "unknown_there"
@@ -71,6 +71,8 @@ class FailureReason(StrEnum):
     """A person decided whether an older system had paid an imported transfer."""
     HELD_BACK = "held_back"
     """A person ended a transfer that was held back."""
+    RESOLVED = "resolved"
+    """A person ended a transfer or a reversal that waited for its next attempt."""
 
 
 class WaitingFor(StrEnum):
@@ -84,5 +86,7 @@ class WaitingFor(StrEnum):
     """A retry or a decision by a person."""
     FUNDS = "funds"
     """A sufficient balance."""
+    STRIPE = "stripe"
+    """A decision of Stripe about a reversal that is pending there."""
     ACCOUNT = "account"
     """A seller's account that can receive transfers again."""

@@ -108,5 +108,6 @@ class Refund(RefundState, topic=TOPIC, opening=Opened):
                 hindered=deferral.hindered,
                 hindered_since=deferral.hindered_since,
                 lost=deferral.lost,
+                undecided_since=deferral.undecided_since,
             )
         )

@@ -40,6 +40,8 @@ class AttemptDeferred(Fact):
     hindered: int = 0
     hindered_since: datetime | None = None
     lost: int = 0
+    undecided_since: datetime | None = None
+    """Set once the PSP has not decided for `Policy.undecided_after`; `detail` says what waits."""
 
     def apply(self, aggregate: RefundState) -> None:
         before = aggregate.operation or Operation(REFUND)
@@ -56,6 +58,7 @@ class AttemptDeferred(Fact):
             hindered=self.hindered,
             hindered_since=self.hindered_since,
             lost=self.lost,
+            undecided_since=self.undecided_since,
         )
         aggregate.operation = before.deferred(deferral, self.timestamp)
 

@@ -39,7 +39,7 @@ class CallStarted(TransferFact):
     def change(self, transfer: TransferState) -> None:
         if transfer.operation is not None:
             transfer.operation = transfer.operation.started(
-                self.timestamp, self.attempt, self.epoch
+                self.timestamp, self.attempt, self.epoch, self.key
             )
 
 

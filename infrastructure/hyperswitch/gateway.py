@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Self, TypeVar
 
 import httpx
+import structlog
 
 from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
@@ -18,6 +19,7 @@ from domain.provider_call.request_body import PaymentBody, RefundBody
 from infrastructure.hyperswitch.http_client import PspHttpClient
 from infrastructure.hyperswitch.response_checks import (
     Json,
+    RefundPage,
     UnreadableAnswer,
     disagreement,
     payment_at_psp,
@@ -36,6 +38,8 @@ _SENDABLE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_KEY}}}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _Object = TypeVar("_Object", PaymentAtPsp, RefundAtPsp)
 _Read = TypeVar("_Read")
+
+log = structlog.get_logger()
 
 
 class HyperswitchGateway:
@@ -136,17 +140,21 @@ class HyperswitchGateway:
         if payment_id is not None:
             window["payment_id"] = payment_id
         found: dict[str, RefundAtPsp] = {}
+        unreadable = total = 0
         for offset in range(0, MOST_REFUNDS, PAGE):
             page = _read(
                 await self._http.post("/refunds/list", {**window, "offset": offset}), refund_page
             )
-            if not isinstance(page, tuple):
+            if not isinstance(page, RefundPage):
                 return page
-            refunds, total = page
-            found.update((refund.refund_id, refund) for refund in refunds)
-            if len(refunds) < PAGE or len(found) >= total:
+            found.update((refund.refund_id, refund) for refund in page.refunds)
+            unreadable += len(page.unreadable)
+            for error in page.unreadable:
+                log.warning("a listed refund is unreadable and left out", error=error)
+            on_page, total = len(page.refunds) + len(page.unreadable), page.total
+            if on_page < PAGE or len(found) + unreadable >= total:
                 break
-        if len(found) != total:
+        if len(found) + unreadable != total:
             return Unknown(
                 "incomplete",
                 f"{len(found)} different refunds were read, but the PSP has {total} in this "

@@ -21,6 +21,10 @@ class StoredAlarm(NamedTuple):
     subject: str
     detail: str
     raised_at: datetime
+    """Beginning of the condition."""
+    last_seen_at: datetime
+    times: int
+    """Number of times that the alarm was raised since its beginning."""
     cleared_at: datetime | None
 
 

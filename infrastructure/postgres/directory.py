@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from application.missed_webhooks.ports import KnownRefund
 from application.ports import OrderMatches
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
@@ -97,9 +98,10 @@ class PostgresDirectory:
         """Return those of these payments that an unpaid order names."""
         return {row[0] for row in await self._rows("still_unpaid", {"names": list(payment_ids)})}
 
-    async def refund_statuses(self, names: Collection[str]) -> Mapping[str, str]:
+    async def refund_statuses(self, names: Collection[str]) -> Mapping[str, KnownRefund]:
         """Return refund statuses by name. See `application.missed_webhooks.ports.KnownRefunds`."""
-        return dict(await self._rows("refund_statuses", (list(names),)))
+        rows = await self._rows("refund_statuses", (list(names),))
+        return {name: KnownRefund(status, version) for name, status, version in rows}
 
     async def _rows(
         self, query: str, values: Mapping[str, object] | Sequence[object]

@@ -29,10 +29,10 @@ class FactReader:
         """Return the facts after a position, in order."""
         return self._decoded(await self._store.feed(after, limit))
 
-    async def newest(self) -> Fact | None:
-        """Return the last fact of the ledger; None when the ledger is empty."""
-        decoded = await self.feed(max(0, await self._store.head() - 1), 1)
-        return decoded[0].fact if decoded else None
+    async def last(self, count: int) -> list[Fact]:
+        """Return the last facts of the ledger, oldest first; fewer when it has fewer."""
+        after = max(0, await self._store.head() - count)
+        return [positioned.fact for positioned in await self.feed(after, count)]
 
     async def head(self) -> int:
         """Return the position of the newest fact; 0 when the ledger is empty."""

@@ -25,6 +25,7 @@ from infrastructure.postgres.connections import (
 )
 from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
+from infrastructure.postgres.writer_health import WriterHealth
 
 GROUP_LIMIT = 32
 SQL = queries("inbox")
@@ -99,7 +100,7 @@ class PostgresInbox:
         group_limit: int = GROUP_LIMIT,
         patience: timedelta = PATIENCE,
     ) -> None:
-        self._intake = GroupCommit(database_url, PutStatement(), group_limit, patience)
+        self._intake = GroupCommit(database_url, PutStatement(), group_limit, patience, pool.drain)
         self._pool = pool
 
     async def start(self) -> None:
@@ -128,6 +129,10 @@ class PostgresInbox:
         return await self._intake.submit(
             ReceivedWebhook(provider, event_id, event_type, body, received_at, source)
         )
+
+    @property
+    def health(self) -> WriterHealth:
+        return self._intake.health
 
     async def claim(self, holder: str, limit: int, lease: timedelta) -> WebhookClaim:
         """Lease up to `limit` due events, the longest due first; no two holders get the same event.

@@ -16,6 +16,7 @@ from eventsourcing.persistence import (
 from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.fact import Fact, Stream
 from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
+from infrastructure.postgres.stream_cache import StreamCache
 from projections.registry import FoldedStream, Rows
 
 NO_EXTRAS = CommitExtras()
@@ -58,19 +59,38 @@ class PostgresEventLog:
     """The port `EventLog` on the event store."""
 
     def __init__(self, store: EventStore) -> None:
-        self._store, self._codec = store, FactCodec()
+        self._store, self._codec, self._cache = store, FactCodec(), StreamCache()
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
         """Load these streams, and the rows they fold to."""
-        recorded = await self._store.load(ids) if ids else {}
-        facts = {
-            stream: [self._codec.fact(one) for one in several]
-            for stream, several in recorded.items()
-        }
-        streams = {stream: replayed(several) for stream, several in facts.items()}
-        return UnitOfWork(
-            streams, {stream: FoldedStream.of(several) for stream, several in facts.items()}
-        )
+        recorded = await self._store.load(ids, self._cache.version) if ids else {}
+        changed = [stream for stream in ids if not self._continues(stream, recorded)]
+        if changed:  # facts were taken away since, or these streams are new
+            recorded |= await self._store.load(changed)
+        streams: dict[UUID, Stream] = {}
+        folded: dict[UUID, FoldedStream] = {}
+        for stream_id, several in recorded.items():
+            streams[stream_id], folded[stream_id] = self._state(stream_id, several)
+        return UnitOfWork(streams, folded)
+
+    def _continues(self, stream_id: UUID, recorded: Mapping[UUID, Sequence[RecordedFact]]) -> bool:
+        """Return whether the loaded facts are the whole stream, or continue the known state."""
+        if self._cache.version(stream_id) == 1:
+            return True
+        return self._cache.state_before(stream_id, recorded.get(stream_id, ())) is not None
+
+    def _state(
+        self, stream_id: UUID, recorded: Sequence[RecordedFact]
+    ) -> tuple[Stream, FoldedStream]:
+        known = self._cache.state_before(stream_id, recorded)
+        new = recorded if known is None else recorded[1:]
+        facts = [self._codec.fact(one) for one in new]
+        stream = replayed(facts, known.stream.copied() if known is not None else None)
+        before = known.folded if known is not None else FoldedStream()
+        folded = before.continued(facts)
+        if new:
+            self._cache.keep(stream, folded, new[-1])
+        return stream, folded
 
     async def append(self, uow: UnitOfWork, extras: CommitExtras = NO_EXTRAS) -> None:
         """Store facts, rows, alarms and the extras of the command, all or nothing."""
@@ -85,9 +105,8 @@ class PostgresEventLog:
             uow.stored(stream.id, folds[stream.id][0])
 
 
-def replayed(facts: Sequence[Fact]) -> Stream:
-    """Return the aggregate after these facts, the first of which opens it."""
-    stream: Stream | None = None
+def replayed(facts: Sequence[Fact], stream: Stream | None = None) -> Stream:
+    """Return the aggregate after these facts; without an aggregate the first of them opens it."""
     for fact in facts:
         stream = fact.mutate(stream)
     assert stream is not None

@@ -228,13 +228,18 @@ def _same_money(transfer: SellerTransfer, folded: TransferFold, theirs: Json) ->
     yield from _same_reversals(folded, theirs, operation.what if open_ and operation else None)
 
 
+def _taken(theirs: Json) -> list[Json]:
+    """Return the reversals at Stripe that have moved money."""
+    return [one for one in theirs["reversals"] if one.get("status") in (None, "succeeded")]
+
+
 def _same_reversals(folded: TransferFold, theirs: Json, open_: str | None) -> Iterator[str]:
     by_stripe_id = {
         row.stripe_reversal_id: row
         for row in folded.reversals.rows.values()
         if row.stripe_reversal_id
     }
-    at_stripe = {reversal["id"]: reversal for reversal in theirs["reversals"]}
+    at_stripe = {reversal["id"]: reversal for reversal in _taken(theirs)}
     for id_ in by_stripe_id.keys() - at_stripe.keys():
         yield f"reversal {id_} is recorded here, but not at Stripe"
     for id_, reversal in at_stripe.items():
@@ -257,7 +262,7 @@ def _named_twice(held: Sequence[Json]) -> Iterator[str]:
     for theirs in held:
         ours = [
             reversal["metadata"]
-            for reversal in theirs["reversals"]
+            for reversal in _taken(theirs)
             if "reversal_id" in reversal["metadata"]
         ]
         names += [("reversal", metadata["reversal_id"]) for metadata in ours]
@@ -338,8 +343,9 @@ def _one_share(
         back = transfer.original - folded.transfer.amount + folded.transfer.amount_reversed
         if transfer.cause == SALE and back > share:
             yield f"transfer {transfer.id}: reductions and reversals exceed the share of {share}"
-    gone = min(order.refunded + disputed, order.amount)
-    left = share - share * gone // order.amount if order.status == "paid" else 0
+    collected = order.collected or order.amount
+    gone = min(order.refunded + disputed, collected)
+    left = share - share * gone // collected if order.status == "paid" else 0
     if all(_settled(folded) for _, folded in transfers) and net != left:
         yield (
             f"order {order.order_id}: seller {seller} has {net}, but {left} is left of the share "

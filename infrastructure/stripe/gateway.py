@@ -2,19 +2,22 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import stripe
 
 from application.gateways import Page
 from application.missed_webhooks.ports import EventsPage
 from domain.provider_call.outcome import (
+    Failure,
     Hindrance,
     LookUpFailed,
     NotAtStripe,
     NotExecuted,
     Outcome,
+    Pending,
     Rejected,
+    ReversalOutcome,
     Succeeded,
     Unknown,
 )
@@ -24,11 +27,13 @@ from infrastructure.stripe.event_list import TYPES, event_page
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.reads import PAGE, Cursor, ask, every_item, failure_of, read
 from infrastructure.stripe.response_checks import (
-    REVERSAL,
     TRANSFER,
+    checked_reversal,
     checked_success,
     object_id,
+    our_metadata,
     reversal_at_stripe,
+    text_of,
     transfer_at_stripe,
 )
 from infrastructure.stripe.transfer_list import transfer_page
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
         TransferReversalCreateParams,
         TransferReversalListParams,
     )
+
+T = TypeVar("T")
 
 LONGEST_KEY = 255
 LONGEST_DESCRIPTION = 5_000
@@ -127,7 +134,7 @@ class StripeGateway:
             }
             params = cast("TransferCreateParams", body)
             answer = await self._transfers.create_async(params, {"idempotency_key": key})
-            return checked_success(answer, TRANSFER, expected)
+            return checked_success(answer, TRANSFER, expected, body["metadata"])
 
         return await _outcome_of(post)
 
@@ -138,7 +145,7 @@ class StripeGateway:
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
-    ) -> Outcome:
+    ) -> ReversalOutcome:
         """Reverse `amount` of a transfer, or all that is left. `reason` becomes Stripe's
         `description`.
 
@@ -154,7 +161,7 @@ class StripeGateway:
         if not isinstance(requested, int):
             return requested
 
-        async def post() -> Outcome:
+        async def post() -> ReversalOutcome:
             expected = {
                 "object": "transfer_reversal",
                 "amount": requested,
@@ -164,7 +171,7 @@ class StripeGateway:
             answer = await self._transfers.reversals.create_async(
                 stripe_transfer_id, params, {"idempotency_key": key}
             )
-            return checked_success(answer, REVERSAL, expected)
+            return checked_reversal(answer, expected, metadata)
 
         return await _outcome_of(post)
 
@@ -183,8 +190,10 @@ class StripeGateway:
                     f"Stripe was asked for {stripe_transfer_id} and answered with {resource['id']}."
                 )
             transfer = await self._with_reversals(transfer_at_stripe(resource))
-            if sum(reversal.amount for reversal in transfer.reversals) == transfer.amount_reversed:
-                return transfer
+            # whether `amount_reversed` contains pending reversals is Stripe's matter
+            counted, listed = transfer.counted(), sum(one.amount for one in transfer.reversals)
+            if counted.amount_reversed <= transfer.amount_reversed <= listed:
+                return counted
         raise LookUpFailed(
             f"Stripe lists {len(transfer.reversals)} reversals of {stripe_transfer_id} which do "
             "not add up to its "
@@ -196,8 +205,11 @@ class StripeGateway:
     ) -> list[TransferAtStripe]:
         """Return the transfers with our `transfer_id` in the metadata. `since` (aware) is rounded
         down to whole seconds."""
-        listed = self._sent_to(destination, since)
-        ours = [transfer async for transfer in listed if transfer.transfer_id == transfer_id]
+        ours = [
+            transfer_at_stripe(resource)
+            async for resource in self._sent_to(destination, since)
+            if our_metadata(resource, "transfer_id") == transfer_id
+        ]
         try:
             return [await self.get_transfer(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:
@@ -210,11 +222,11 @@ class StripeGateway:
         self, destination: str, currency: str, amount: int, since: datetime
     ) -> list[TransferAtStripe]:
         """Return the transfers of that currency and amount."""
-        listed = self._sent_to(destination, since)
         return [
-            transfer
-            async for transfer in listed
-            if (transfer.currency, transfer.amount) == (currency, amount)
+            transfer_at_stripe(resource)
+            async for resource in self._sent_to(destination, since)
+            if resource.get("amount") == amount
+            and text_of(resource.get("currency")).upper() == currency
         ]
 
     async def page(
@@ -265,12 +277,14 @@ class StripeGateway:
     async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         """Return any object of the API by its path. Raises ValueError for a text that is no such
         path."""
-        if not path.startswith("/v1/") or not path.isascii() or not path.isprintable():
+        if not path.startswith(("/v1/", "/v2/")) or not path.isascii() or not path.isprintable():
             raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
         named = {"stripe_account": account} if account else {}
         return await read(self._client.raw_request_async("get", path, **named))
 
-    async def _sent_to(self, destination: str, since: datetime) -> AsyncIterator[TransferAtStripe]:
+    async def _sent_to(
+        self, destination: str, since: datetime
+    ) -> AsyncIterator[Mapping[str, object]]:
         window = {"destination": destination, "created": {"gte": int(since.timestamp())}}
 
         async def page(cursor: Cursor) -> object:
@@ -279,7 +293,7 @@ class StripeGateway:
             )
 
         async for resource in every_item(page):
-            yield transfer_at_stripe(resource)
+            yield resource
 
     async def _with_reversals(self, transfer: TransferAtStripe) -> TransferAtStripe:
         async def page(cursor: Cursor) -> object:
@@ -294,7 +308,7 @@ class StripeGateway:
 
     async def _amount_left(
         self, stripe_transfer_id: str, metadata: dict[str, str] | None
-    ) -> int | Outcome:
+    ) -> int | ReversalOutcome:
         try:
             transfer = await self.get_transfer(stripe_transfer_id)
         except NotAtStripe as absent:
@@ -303,19 +317,22 @@ class StripeGateway:
             return Unknown("look_up_failed", str(failed))
         our_id = (metadata or {}).get("reversal_id")
         for reversal in transfer.reversals:
-            if our_id and reversal.reversal_id == our_id:
+            if our_id and reversal.reversal_id == our_id and reversal.pending:
+                return Pending(reversal.stripe_reversal_id, reversal.amount)
+            if our_id and reversal.reversal_id == our_id and reversal.taken:
                 return Succeeded(reversal.stripe_reversal_id, reversal.amount, replayed=True)
-        if transfer.reversible <= 0:
+        left = transfer.reversible - transfer.pending
+        if left <= 0:
             return Rejected(
                 400,
                 None,
                 f"Nothing of {stripe_transfer_id} is left to reverse; nothing was sent.",
                 False,
             )
-        return transfer.reversible
+        return left
 
 
-async def _outcome_of(post: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def _outcome_of(post: Callable[[], Awaitable[T]]) -> T | Failure:
     # Every exception but a cancellation, which belongs to the caller, becomes an outcome: an
     # exception that escaped would leave a call without outcome, although its money may have moved.
     try:

@@ -15,7 +15,7 @@ from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.service import Service
-from infrastructure.settings import Settings, settings_from
+from infrastructure.settings import Settings, require_token_for_real_money, settings_from
 from infrastructure.web.auth import BearerToken
 from infrastructure.web.metrics import Metrics
 from infrastructure.web.middleware import RequestMiddleware
@@ -53,6 +53,7 @@ def application_of(service: Service) -> Starlette:
 
 
 def _application(settings: Settings, lifespan: Lifespan | None) -> Starlette:
+    require_token_for_real_money(settings)
     metrics = Metrics(settings.mode)
     app = Starlette(
         routes=[Route(op.path, endpoint(op), methods=[op.method]) for op in OPERATIONS],

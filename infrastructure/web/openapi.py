@@ -19,12 +19,18 @@ OF_EVERY_CALL = ("internal_error", "not_ready")
 OF_GUARDED_CALLS = (
     "unauthorized",
     "cross_site",
+    "unknown_host",
     "unknown_query_parameter",
     "repeated_query_parameter",
     "database_unavailable",
     "conflict",
 )
-OF_CALLS_WITH_A_BODY = ("incomplete_body", "body_too_slow", "body_too_large")
+OF_CALLS_WITH_A_BODY = (
+    "incomplete_body",
+    "body_too_slow",
+    "body_too_large",
+    "too_many_large_bodies",
+)
 OF_CALLS_WITH_JSON = ("bad_json", "unsupported_media_type", "invalid_request")
 
 REFERENCE = "#/components/schemas/{model}"

@@ -103,10 +103,12 @@ class OrderIn(Body):
 
 
 class PaidIn(Body):
-    """A payment that succeeded elsewhere."""
+    """A payment that succeeded elsewhere. `amount_received` if more than the order was collected (a
+    surcharge, a tip); for a paid order it corrects the recorded amount."""
 
     payment_id: Id | None = None
     source_transaction: Id | None = None
+    amount_received: Amount | None = None
 
 
 class PartIn(Body):

@@ -109,12 +109,14 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order with its shares, transfers and refunds."""
+    """An order with its shares, transfers and refunds. `collected` is the amount that its payment
+    received, over which refunds are divided; null until it is paid."""
 
     order_id: str
     currency: str
     amount: int
     refunded: int
+    collected: int | None
     status: str
     payment_id: str | None
     source_transaction: str | None
@@ -241,6 +243,8 @@ class Alarm:
     subject: str
     detail: str
     raised_at: datetime
+    last_seen_at: datetime
+    count: int
     cleared_at: datetime | None
 
 

@@ -71,7 +71,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Report that the payment succeeded elsewhere: the sellers are paid. A repetition is "
         "harmless.",
         {200: responses.Order},
-        ("not_found", "content_differs", "import_differs"),
+        ("not_found", "content_differs", "import_differs", "refused"),
         body=requests.PaidIn,
     ),
     ApiOperation(

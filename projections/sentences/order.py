@@ -34,14 +34,33 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             return f"Refund {fact.refund_id!r} failed; {amount} of the order can be refunded again."
         case order_facts.Paid():
             payment = f" by payment {fact.payment_id!r}" if fact.payment_id else ""
+            received = (
+                "" if fact.amount_received is None else f" {money(fact.amount_received, currency)}"
+            )
             return (
-                f"The buyer paid{payment}, as {fact.source!r} reports; the sellers' transfers "
-                "are created."
+                f"The buyer paid{received}{payment}, as {fact.source!r} reports; the sellers' "
+                "transfers are created."
+            )
+        case order_facts.AmountReceived():
+            received = money(fact.amount_received, currency)
+            return (
+                f"The payment received {received}, as {fact.source!r} reports; refunds and "
+                f"disputes are divided over that amount, and {_targets(fact.targets)}."
+            )
+        case order_facts.PaymentNotCounted():
+            received = (
+                "an unknown amount"
+                if fact.amount_received is None
+                else money(fact.amount_received, fact.currency)
+            )
+            return (
+                f"Payment {fact.payment_id!r} is {fact.status!r} and received {received}, as "
+                f"{fact.source!r} reports; no seller is paid by this payment."
             )
         case PaymentDoubted():
             return (
-                f"Payment {fact.payment_id!r} failed after it succeeded, as {fact.source!r} "
-                f"reports ({clause(fact.detail)}); "
+                f"Payment {fact.payment_id!r} is {fact.status!r} after it succeeded, as "
+                f"{fact.source!r} reports ({clause(fact.detail)}); "
                 f"transfers held until an operator retries or resolves them: {fact.held}, "
                 f"transfers already paid: {fact.sent}."
             )
@@ -88,6 +107,12 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 f"Dispute {fact.dispute_id!r} of {money(fact.amount, currency)} is not effective "
                 "any more, and the sellers get "
                 f"their shares of the dispute back; {_targets(fact.targets)}."
+            )
+        case order_facts.DisputeReduced():
+            taken = money(fact.counted, currency)
+            return (
+                f"Dispute {fact.dispute_id!r} takes {taken} of the order, as a person decided, "
+                f"instead of {money(fact.before, currency)}; {_targets(fact.targets)}."
             )
         case order_facts.DisputeSetAside():
             amount = money(fact.amount, fact.currency)

@@ -17,6 +17,7 @@ _UNTIL: dict[str, str] = {
     WaitingFor.OPERATOR: "until an operator retries the transfer",
     WaitingFor.FUNDS: "until the balance is sufficient",
     "payment": "until an operator has checked the payment, and retries or resolves the transfer",
+    WaitingFor.STRIPE: "until Stripe has decided",
     WaitingFor.ACCOUNT: "until the seller's account is ready and an operator retries",
 }
 _NEXT = {
@@ -180,6 +181,11 @@ def _deferred(fact: facts.AttemptDeferred) -> str:
         )
     if fact.why == DeferralReason.REJECTED:
         return f"Stripe refused {operation} ({why}); the ledger sends it again at {when}."
+    if fact.why == DeferralReason.PENDING:
+        return (
+            f"Stripe has not decided about {operation} ({why}); nothing is sent, and the ledger "
+            f"looks again at {when}."
+        )
     if fact.waiting_for:
         return (
             f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for, operation)}, and the "

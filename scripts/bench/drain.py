@@ -146,7 +146,8 @@ def _transfer_with_reversal(stripe_id: str, now: datetime) -> UnitOfWork:
 
 
 async def _drain(service: Service, gateway: TransferGateway, count: int) -> ReversalSpeed:
-    process = ReversalProcess(gateway, service.settings.policy(service.settings.reversals))
+    policy = service.settings.policy(service.settings.reversals)
+    process = ReversalProcess(gateway, policy, ledger_id=service.ledger_id)
     limits = WorkerLimits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
     rate_limiter = PostgresRateLimiter(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)

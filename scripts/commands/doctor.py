@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import psycopg
-import typer
 
 from application.missed_webhooks.poller import UNCHECKED
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
@@ -18,7 +17,7 @@ from infrastructure.runtime import PROVIDERS, unasked
 from infrastructure.service import Service
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
-from scripts.commands.output import print_json
+from scripts.commands.output import print_json, print_line
 from scripts.exit_codes import FOUND
 
 TOLERATED_SKEW = 2.0
@@ -49,7 +48,7 @@ async def doctor(as_json: AsJson = False) -> int:
         print_json(result._asdict() for result in results)
     else:
         for result in results:
-            typer.echo(f"{'ok   ' if result.well else 'WRONG'} {result.check}: {result.detail}")
+            print_line(f"{'ok   ' if result.well else 'WRONG'} {result.check}: {result.detail}")
     return 0 if all(result.well for result in results) else FOUND
 
 

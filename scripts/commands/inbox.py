@@ -3,16 +3,20 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from infrastructure.bootstrap import running, stored
+from infrastructure.postgres.inbox import InboxRow
 from infrastructure.runtime import poller_of, unasked
 from projections.audit_trail.payload import instant
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings, require_one_of
-from scripts.commands.output import print_json, print_table
+from scripts.commands.output import print_json, print_line, print_table
 from scripts.exit_codes import FOUND, fail
 
+COLUMNS = (
+    "id", "provider", "event", "type", "received", "by", "status", "attempts", "waits for",
+    "reason",
+)  # fmt: skip
 STATUSES = ("stored", "done", "ignored", "parked", "dead")
 
 app = new_app(__doc__)
@@ -33,30 +37,13 @@ async def list_webhooks(
     if as_json:
         print_json(row._asdict() for row in rows)
         return
-    table = Table(
-        "id",
-        "provider",
-        "event",
-        "type",
-        "received",
-        "by",
-        "status",
-        "attempts",
-        "waits for",
-        "reason",
-    )
-    for row in rows:
-        named = (
-            str(row.inbox_id),
-            row.provider,
-            row.event_id,
-            row.event_type,
-            instant(row.received_at)[:19],
-        )
-        table.add_row(
-            *named, row.source, row.status, str(row.attempts), row.subject or "", row.reason or ""
-        )
-    print_table(table)
+    print_table(COLUMNS, map(_cells, rows))
+
+
+def _cells(row: InboxRow) -> tuple[object, ...]:
+    event = (row.provider, row.event_id, row.event_type, instant(row.received_at)[:19], row.source)
+    waits = (row.subject or "", row.reason or "")
+    return row.inbox_id, *event, row.status, row.attempts, *waits
 
 
 @command(app, "transfer-ledger inbox replay 42")
@@ -69,7 +56,7 @@ async def replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min
             f"Webhook {inbox_id} does not exist or is being handled now; see `transfer-ledger "
             "inbox list`."
         )
-    typer.echo(f"Webhook {inbox_id} is due now; a running process handles it.")
+    print_line(f"Webhook {inbox_id} is due now; a running process handles it.")
 
 
 @command(app, "transfer-ledger inbox poll")
@@ -97,12 +84,12 @@ async def poll(as_json: AsJson = False) -> int:
         )
     else:
         for provider, why in unasked(settings).items():
-            typer.echo(f"{provider}: not asked ({why})")
+            print_line(f"{provider}: not asked ({why})")
         for found in rounds:
-            typer.echo(
+            print_line(
                 f"{found.provider}: {found.sentence}, of all events before "
                 f"{instant(found.seen_until)[:19]}Z"
             )
             if found.failure:
-                typer.echo(f"  then: {found.failure}")
+                print_line(f"  then: {found.failure}")
     return FOUND if any(found.failure for found in rounds) else 0

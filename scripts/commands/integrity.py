@@ -23,6 +23,7 @@ from infrastructure.postgres.integrity.verify import verify as verify_database
 from projections.registry import DERIVED, Derived
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
+from scripts.commands.output import print_line
 from scripts.exit_codes import FOUND, fail
 
 app = new_app()
@@ -99,7 +100,7 @@ def seal(
             file.write(content)
     except OSError as error:
         fail(f"The seal cannot be written to {out}: {error.strerror}; name a new file.")
-    typer.echo(f"Sealed position {made.position} in {out}.")
+    print_line(f"Sealed position {made.position} in {out}.")
 
 
 def _chosen(tables: Sequence[str]) -> list[Derived]:
@@ -112,14 +113,14 @@ def _chosen(tables: Sequence[str]) -> list[Derived]:
 
 def _print_rebuilt(result: Rebuilt, dry_run: bool) -> None:
     for difference in result.differences.values():
-        typer.echo(
+        print_line(
             f"{'differs' if dry_run else 'repaired'}: {difference.table} {difference.id}: "
             f"{difference.sentence}"
         )
     if result.count > len(result.differences):
-        typer.echo(f"… and {result.count - len(result.differences)} more rows")
+        print_line(f"… and {result.count - len(result.differences)} more rows")
     for one in result.unreadable:
-        typer.echo(
+        print_line(
             f"not rebuilt: stream {one.stream}, at position {one.position}: {one.why}; see "
             "`transfer-ledger verify`"
         )
@@ -130,11 +131,11 @@ def _print_rebuilt(result: Rebuilt, dry_run: bool) -> None:
             if differing
             else "all equal to the facts"
         )
-        typer.echo(
+        print_line(
             f"{table}: {found.rows} rows at position {result.position}, {state}; sha256 "
             f"{found.digest}"
         )
-    typer.echo(f"{result.facts} facts in {result.seconds:.1f} s")
+    print_line(f"{result.facts} facts in {result.seconds:.1f} s")
 
 
 def _rebuilt(result: Rebuilt, dry_run: bool) -> dict[str, object]:
@@ -193,14 +194,14 @@ def _print_verified(verified: Verified, seals: int) -> None:
             if finding.position is not None and "position" not in finding.id
             else ""
         )
-        typer.echo(f"{finding.check}: {finding.id}{at}: {finding.what}")
+        print_line(f"{finding.check}: {finding.id}{at}: {finding.what}")
     if verified.omitted:
-        typer.echo(f"… and {verified.omitted} more rows")
+        print_line(f"… and {verified.omitted} more rows")
     for note in verified.notes:
-        typer.echo(note)
+        print_line(note)
     rows = ", ".join(f"{count} {table}" for table, count in verified.rows.items())
     wrong = len(verified.findings) + verified.omitted
-    typer.echo(
+    print_line(
         f"{wrong or 'No'} findings in {verified.position} facts, {rows}, {seals} seals. Head: "
         f"{verified.digest}"
     )

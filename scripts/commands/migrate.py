@@ -8,6 +8,7 @@ from infrastructure.bootstrap import database
 from infrastructure.postgres import migrate as migrations
 from scripts.commands.command import command, new_app
 from scripts.commands.options import read_settings
+from scripts.commands.output import print_line
 from scripts.exit_codes import fail
 
 app = new_app()
@@ -42,6 +43,6 @@ def migrate(
                 if version.applied_at is None
                 else f"applied {version.applied_at:%Y-%m-%dT%H:%M:%SZ}"
             )
-            typer.echo(
+            print_line(
                 f"{version.version:04} {version.name:<40} {applied} {version.remark}".rstrip()
             )

@@ -15,6 +15,7 @@ from scripts.commands.options import (
     require_one_of,
     require_text,
 )
+from scripts.commands.output import print_line
 from scripts.exit_codes import fail
 
 Seller = Annotated[str | None, typer.Option(help="Only work for this seller_id.")]
@@ -32,7 +33,7 @@ async def retry(transfer_id: TransferId, actor: Actor, reason: Reason) -> None:
     require_text(actor=actor, reason=reason)
     async with stored(read_settings()) as storage:
         await storage.commands.operator.retry(transfer_id, actor, reason)
-    typer.echo(f"Transfer {transfer_id} is due now; a running worker sends it.")
+    print_line(f"Transfer {transfer_id} is due now; a running worker sends it.")
 
 
 @command(
@@ -61,7 +62,7 @@ async def resolve(
         await service.commands.operator.resolve(
             service.gateway, transfer_id, actor, reason, evidence
         )
-    typer.echo(f"Transfer {transfer_id} is resolved.")
+    print_line(f"Transfer {transfer_id} is resolved.")
 
 
 @command(app, "transfer-ledger pause --seller s_17 --actor mia --reason 'account under review'")
@@ -77,7 +78,7 @@ async def pause(
     scope = _scope(seller, work)
     async with stored(read_settings()) as storage:
         new = await storage.commands.operator.pause(scope, actor, reason)
-    typer.echo(
+    print_line(
         f"{scope} is paused; `transfer-ledger resume` ends it."
         if new
         else f"{scope} was paused already."
@@ -103,7 +104,7 @@ async def resume(
     scope = _scope(seller, work, look_up_first)
     async with stored(read_settings()) as storage:
         new = await storage.commands.operator.resume(scope, actor, reason)
-    typer.echo(f"{scope} goes on." if new else f"{scope} was not paused.")
+    print_line(f"{scope} goes on." if new else f"{scope} was not paused.")
 
 
 def _scope(seller: str | None, work: str | None, look_up_first: bool = False) -> str:

@@ -96,7 +96,7 @@ async def reconcile(
                 else:
                     await service.commands.reconciliation.ignore(one, by)
                     outcomes[id_] = IGNORED
-            report.show(outcomes, service.clock.now(), as_json)
+            report.show(outcomes, service.clock.now(), as_json, reader.skipped)
             return FOUND if report.undecided(outcomes) else 0
 
 
@@ -105,7 +105,12 @@ def _reader(service: Service, seen: SeenAtStripe) -> ReconciliationReader:
         service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
     )
     return ReconciliationReader(
-        stripe, PostgresEventLog(service.store), LedgerRows(service.pool), seen, service.clock
+        stripe,
+        PostgresEventLog(service.store),
+        LedgerRows(service.pool),
+        seen,
+        service.clock,
+        service.ledger_id,
     )
 
 

@@ -12,9 +12,10 @@ import typer
 import uvicorn
 
 from infrastructure.bootstrap import running
-from infrastructure.settings import Settings
+from infrastructure.settings import Settings, require_token_for_real_money
 from infrastructure.simulators.selection import deliver_webhooks
 from infrastructure.web.app import application_of
+from infrastructure.web.http_protocol import BoundedProtocol
 from scripts.commands.command import command, new_app
 from scripts.commands.options import read_settings
 from scripts.exit_codes import fail
@@ -47,6 +48,7 @@ def serve(look_up_first: LookUpFirst = False) -> None:
     """Run the web interface, the webhook inbox and the workers in one process, until SIGTERM drains
     it."""
     settings = read_settings()
+    require_token_for_real_money(settings)
     listening = _listening(settings)
     _run(lambda: _serve(settings, listening, look_up_first))
 
@@ -74,6 +76,8 @@ async def _serve(settings: Settings, listening: socket.socket, look_up_first: bo
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            http=BoundedProtocol,
+            ws="none",
         )
         server = DrainedServer(config)
         _on_signal(lambda: setattr(server, "should_exit", True))

@@ -18,8 +18,8 @@ from domain.provider_call.outcome import (
     LookUpFailed,
     NotAtStripe,
     NotExecuted,
-    Outcome,
     Rejected,
+    ReversalOutcome,
     Succeeded,
     Unknown,
 )
@@ -217,7 +217,7 @@ async def paid(under_test: GatewayUnderTest, number: int = 1, amount: int = 1000
     return outcome.stripe_id
 
 
-Act = Callable[[], Coroutine[object, object, Outcome]]
+Act = Callable[[], Coroutine[object, object, ReversalOutcome]]
 Move = tuple[str, Act, list[int], list[int]]
 
 
@@ -350,7 +350,7 @@ async def test_cancelled_call_is_settled_by_its_key(
     assert await moved(under_test) == after
 
 
-async def until_executed(act: Act) -> Outcome:
+async def until_executed(act: Act) -> ReversalOutcome:
     """Repeat the call while the abandoned one is still executing, as its end is not reported."""
     while isinstance(outcome := await act(), NotExecuted):
         assert outcome.why is Hindrance.KEY_IN_USE

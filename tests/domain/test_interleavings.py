@@ -541,7 +541,9 @@ class World:
         if look.step.what == TRANSFER:
             transfer_outcome.record_look_up(look.transfer, look.seen, self.now, look.step)
         else:
-            reversal_outcome.record_look_up(look.transfer, look.seen[0], self.now, look.step)
+            reversal_outcome.record_look_up(
+                look.transfer, look.seen[0], self.now, POLICY, look.step
+            )
         self._follow_up(look.transfer, reduced)
         self.append()
 

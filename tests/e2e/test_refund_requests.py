@@ -105,6 +105,31 @@ async def test_equal_partial_refunds_stay_two(
     assert await refund_view.amounts() == [("r1", 300, "succeeded"), ("r2", 300, "succeeded")]
 
 
+async def test_old_answer_does_not_overwrite_later_reports(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
+    """The PSP says `succeeded`; while its answer is on the way, a failure is reported and
+    recorded."""
+    await refund_view.paid()
+    async with system.at_work() as caller:
+        await system.paid(caller)
+        await caller.ask_refund("r1", amount=500)
+        await refund_view.happened(Submitted)
+        await refund_view.psp.settle_refund("r1", "succeeded")
+        await refund_view.psp.hold(ASK, "after_commit")
+        await refund_view.psp.wait_until_held(ASK)
+        await caller.refund("r1", "o1", 500)
+        await refund_view.view.reached("o1", "partially_reversed")
+        await caller.refund_failed("r1", "o1", 500)
+        await refund_view.reached("failed")
+        await refund_view.psp.release()
+        asked = len(await refund_view.psp.requests(ASK))
+        await system.view.reached("o1", "partially_reversed", "completed")
+    async with system.at_work():
+        assert (await refund_view.reached("failed"))["status"] == "failed"
+    assert asked == 1
+
+
 LOST: dict[str, tuple[str, Json]] = {
     "cut before it is done": ("reset_before_commit", {}),
     "cut after it is done": ("reset_after_commit", {}),

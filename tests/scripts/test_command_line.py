@@ -243,6 +243,7 @@ def test_simulator_ledger_with_live_key_exits_with_one_line(
         DATABASE_URL=database_url,
         STRIPE_API_BASE=NOWHERE,
         STRIPE_API_KEY="sk_live_x",
+        LEDGER_API_TOKEN="a-token-of-the-tests",
         LEDGER_PORT="18999",
     )
     assert ended.returncode == 2

@@ -82,8 +82,7 @@ def on_hold(*, stored: bool = True) -> ExpectedOutcome:
 
 
 def uncollectable(*, stored: bool = True) -> ExpectedOutcome:
-    """Refused although Stripe's books show enough left: most likely the seller's balance is too
-    low."""
+    """Refused since the seller's balance is too low, as Stripe says."""
     return ExpectedOutcome(
         ("AttemptDeferred",), "awaiting_funds", None, (1, 1 + stored),
         due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=TAKEN,
@@ -91,7 +90,7 @@ def uncollectable(*, stored: bool = True) -> ExpectedOutcome:
 
 
 def not_taken(*, stored: bool = False) -> ExpectedOutcome:
-    """Refused for a reason that more money does not cure: one attempt is used."""
+    """Refused without a word that money would help: one attempt is used."""
     return ExpectedOutcome(
         ("AttemptDeferred",),
         "rejected",

@@ -104,11 +104,9 @@ OTHER_MODE = (
     "No such transfer: 'tr_x'; a similar object exists in live mode, but a test mode key was "
     "used to make this request."
 )
-REFUSED = PerCall(rejected(stored=True), uncollectable())
+REFUSED = PerCall(rejected(stored=True), not_taken(stored=True))
 INVALID = PerCall(rejected(stored=False), not_taken())
-"""A validation error with a code, which says that no money would help."""
-UNTOLD = PerCall(rejected(stored=False), uncollectable(stored=False))
-"""The same without one: it could be anything."""
+"""A refusal that does not say that money would help."""
 SILENT = "stripe_refuses_the_key"
 STRANGE = "stripe_answer_not_understood"
 NO_JSON = r"HTTP \d+ with a body that is not Stripe's: .+"
@@ -170,13 +168,13 @@ REFUSALS = [
         "integer_too_small", "integer_too_large", "integer_invalid", "parameter_missing",
         "parameter_unknown",
         "parameter_empty")),
-    *(_stated(f"invalid: {entry}", "G", entry, UNTOLD) for entry in (
+    *(_stated(f"invalid: {entry}", "G", entry, INVALID) for entry in (
         "string_invalid", "string_too_long", "array_invalid", "object_invalid", "expand_unknown",
         "key_too_long",
         "metadata_too_many", "metadata_key_too_long", "metadata_value_too_long")),
     *(_stated(f"invalid: {entry}", "G", entry,
     PerCall(create=INVALID.create)) for entry in ("choice_invalid", "currency_invalid")),
-    _stated("invalid: boolean_invalid", "G", "boolean_invalid", PerCall(reverse=UNTOLD.reverse)),
+    _stated("invalid: boolean_invalid", "G", "boolean_invalid", PerCall(reverse=INVALID.reverse)),
 ]  # fmt: skip
 
 HINDRANCES = [

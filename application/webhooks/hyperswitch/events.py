@@ -7,14 +7,19 @@ API.
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
+from application.foreign_members import AS_MEMBERS, Text, text_or_none
 from application.webhooks.amounts import Amount, AnyAmount
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 """An id that becomes metadata of a reversal. Stripe takes 500 characters there; a longer one would
 block all later reversals."""
-Words = Annotated[str, AfterValidator(lambda words: words.replace("\x00", "\ufffd"))]
+Words = Annotated[
+    str | None,
+    AfterValidator(lambda words: words.replace("\x00", "\ufffd") if words else None),
+    BeforeValidator(text_or_none),
+]
 """Text of a bank, passed on by a connector. PostgreSQL stores no NUL, and no report may be lost for
 its wording."""
 
@@ -23,7 +28,10 @@ its wording."""
 class MarketplaceMetadata:
     """Metadata that the marketplace attached."""
 
-    order_id: str | None = None
+    order_id: Text = None
+
+
+Metadata = Annotated[MarketplaceMetadata | None, AS_MEMBERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +43,8 @@ class PaymentContent:
     amount: AnyAmount
     currency: str
     amount_received: AnyAmount | None = None
-    merchant_order_reference_id: str | None = None
-    metadata: MarketplaceMetadata | None = None
+    merchant_order_reference_id: Text = None
+    metadata: Metadata = None
 
     @property
     def named_orders(self) -> list[str]:
@@ -57,8 +65,8 @@ class RefundContent:
     amount: Amount
     currency: str
     status: str
-    error_message: Words | None = None
-    metadata: MarketplaceMetadata | None = None
+    error_message: Words = None
+    metadata: Metadata = None
 
     @property
     def named_order(self) -> str | None:
@@ -74,7 +82,9 @@ class DisputeContent:
     payment_id: str
     amount: Amount
     currency: str
-    connector_reason: Words | None = None
+    connector_reason: Words = None
+    metadata: Metadata = None
+    """Not part of the PSP's API today; read as a hint if it is there."""
 
 
 T = TypeVar("T")

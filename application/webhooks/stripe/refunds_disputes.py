@@ -1,12 +1,18 @@
 """Stripe's webhooks about refunds and disputes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import timedelta
 
 from application.commands import Commands
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import RefundReport
-from application.commands.subjects import subject_of_order, subject_of_payment
+from application.commands.subjects import (
+    subject_of_dispute,
+    subject_of_order,
+    subject_of_payment,
+)
 from application.ports import Directory, OrderMatches
+from application.webhooks.entitlement import THIN
 from application.webhooks.handler import (
     DONE,
     REFUSALS,
@@ -19,15 +25,28 @@ from application.webhooks.handler import (
     parked_for,
     result_of,
 )
-from application.webhooks.stripe.event_object import StripeObjects
-from application.webhooks.stripe.events import DISPUTE, REFUND, THIN, DisputeObject, RefundOrDispute
+from application.webhooks.order_of_event import order_of
+from application.webhooks.stripe.event_object import ObjectUnread, StripeObjects
+from application.webhooks.stripe.events import (
+    DISPUTE,
+    NAMED,
+    REFUND,
+    DisputeObject,
+    NamedObject,
+    RefundObject,
+)
+from application.webhooks.surplus_payments import dispute_of_surplus, refund_of_surplus
 from domain.dispute import RANK, DisputePolicy, DisputeStatus
-from domain.errors import Contradiction
+from domain.errors import Contradiction, NotTheAuthority, OtherPayment
 from domain.identity import refund_stream
 from domain.money import currency
-from domain.order.authority import STRIPE
+from domain.order.aggregate import Order
+from domain.order.authority import HYPERSWITCH, STRIPE, authority_of
+from domain.order.payment_match import Match, match, payments_of, stripe_payment
 
 _D = DisputeStatus
+UNDECIDED_AFTER = timedelta(hours=24)
+"""Default of `REFUND_UNDECIDED_AFTER`."""
 STATUSES: Mapping[str, DisputeStatus] = {
     "needs_response": _D.OPENED,
     "warning_needs_response": _D.OPENED,
@@ -55,13 +74,16 @@ class StripeRefundsDisputes:
         directory: Directory,
         objects: StripeObjects,
         policy: DisputePolicy,
+        undecided_after: timedelta = UNDECIDED_AFTER,
     ) -> None:
+        """`undecided_after`: the time in which the PSP should report a refund that Stripe shows."""
         self._commands, self._directory, self._objects, self._policy = (
             commands,
             directory,
             objects,
             policy,
         )
+        self._undecided_after = undecided_after
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
@@ -82,13 +104,15 @@ class StripeRefundsDisputes:
         )
 
     async def _refund(self, event: StoredEvent) -> WebhookResult:
-        refund = await self._objects.subject(event, REFUND)
-        if refund.status not in ("succeeded", "failed", "canceled"):
-            return Ignored(f"a refund that is {refund.status!r} takes nothing yet")
-        matches = await self._find(refund, refund_id=refund.id)
-        order_id = _paid_order(refund, matches)
+        members = await self._objects.members(event)
+        named = NAMED.validate_python(members)
+        if named.status not in ("succeeded", "failed", "canceled"):
+            return Ignored(f"a refund that is {named.status!r} takes nothing yet")
+        matches = await self._find(named, refund_id=named.id)
+        order_id = _paid_order(named, matches)
         if isinstance(order_id, Parked):
             return order_id
+        refund = REFUND.validate_python(members)
         refunds = self._commands.refunds
         record = refunds.succeeded if refund.status == "succeeded" else refunds.failed
         try:
@@ -101,32 +125,77 @@ class StripeRefundsDisputes:
                 detail=refund.failure_reason,
                 provider=STRIPE,
                 stream=matches.refund or refund_stream(refund.id),
+                payment=stripe_payment(named.payment_intent, named.charge),
             )
             await record(report, event.done)
         except (
             Contradiction
         ):  # a refund at Stripe may fail after its success, and never the other way round
             return Ignored("an old report: the refund has failed since")
+        except NotTheAuthority as refused:
+            return await self._refund_of_the_psp(refund, report, refused)
+        except OtherPayment as other:
+            return refund_of_surplus(event, report, other, succeeded=refund.status == "succeeded")
         except REFUSALS as refused:
             return result_of(refused, order_id, WebhookAlarm.REFUND_DISAGREES, maybe_foreign=True)
         return DONE
 
+    async def _refund_of_the_psp(
+        self, refund: RefundObject, report: RefundReport, refused: NotTheAuthority
+    ) -> WebhookResult:
+        """Wait for the PSP to report a refund that Stripe shows: the PSP is the authority of the
+        order, but it does not learn of a refund that was made in Stripe's dashboard."""
+        order = await self._commands.orders.order(report.order_id)
+        of_other = match(payments_of(order), report.payment) is Match.OTHER
+        if refund.status != "succeeded" or of_other or authority_of(order) != HYPERSWITCH:
+            return Ignored(str(refused))
+        if await self._psp_knows(order, refund):
+            return Ignored(str(refused))
+        amount = f"{report.amount} {report.currency} (minor units)"
+        reason = (
+            f"Stripe is not the authority for order {order.order_id!r}, and shows refund "
+            f"{refund.id} of {amount} that the payment provider has not reported. If it was made "
+            "in Stripe's dashboard, nothing is taken from the sellers: settle their parts by hand, "
+            "then close this webhook with `inbox discard`"
+        )
+        subject = subject_of_order(order.order_id)
+        return Parked(
+            subject,
+            reason,
+            WebhookAlarm.REFUND_UNKNOWN_TO_PSP,
+            alarm_after=self._undecided_after,
+        )
+
+    async def _psp_knows(self, order: Order, refund: RefundObject) -> bool:
+        """Return whether the order's refunds here explain the refund at Stripe.
+
+        The charge's sum at Stripe is compared with the sum here; if the charge cannot be read, the
+        refund needs one of its amount here.
+        """
+        here = [known.amount for known in order.refunds.values() if known.effective]
+        here += [*order.set_aside.values(), *(asked.amount for asked in order.reserved.values())]
+        if refund.charge is None:
+            return refund.amount in here
+        try:
+            charge = await self._objects.read(f"/v1/charges/{refund.charge}")
+        except (ObjectUnread, ValueError):  # not readable with our key, or no id of a charge
+            return refund.amount in here
+        refunded = charge.get("amount_refunded")
+        return refunded <= sum(here) if isinstance(refunded, int) else refund.amount in here
+
     async def _dispute(self, event: StoredEvent) -> WebhookResult:
-        dispute = await self._objects.subject(event, DISPUTE)
+        members = await self._objects.members(event)
+        named = NAMED.validate_python(members)
+        # our order first: the disputes of strangers concern neither the ledger nor a person
+        order_id = _paid_order(named, await self._find(named))
+        if isinstance(order_id, Parked):
+            return order_id
+        dispute = DISPUTE.validate_python(members)
         reported = _statuses(event.event_type.removeprefix(THIN), dispute)
         if not reported:
             return Ignored(
                 f"a dispute that is {dispute.status!r}: the ledger does not know this status"
             )
-        if _D.REINSTATED in reported and dispute.still_withdrawn > 0:
-            reason = (
-                f"{dispute.still_withdrawn} of dispute {dispute.id} stay withdrawn: a person "
-                "decides which share sellers get"
-            )
-            return Parked(f"dispute:{dispute.id}", reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
-        order_id = _paid_order(dispute, await self._find(dispute))
-        if isinstance(order_id, Parked):
-            return order_id
         try:
             report = DisputeReport(
                 dispute_id=dispute.id,
@@ -137,18 +206,42 @@ class StripeRefundsDisputes:
                 reported=reported,
                 source=event.source,
                 reason=dispute.reason,
+                payment=stripe_payment(named.payment_intent, named.charge),
             )
+            if _D.REINSTATED in reported and dispute.still_withdrawn:
+                return await self._reinstated_in_part(report, dispute.still_withdrawn)
             await self._commands.disputes.record(report, self._policy, event.done)
+        except OtherPayment as other:
+            return dispute_of_surplus(event, report, other)
         except REFUSALS as refused:
             return result_of(refused, order_id, WebhookAlarm.DISPUTE_DISAGREES, maybe_foreign=True)
         return DONE
 
-    async def _find(self, about: RefundOrDispute, refund_id: str | None = None) -> OrderMatches:
-        named = _orders_named(about)
-        payments = [*_payments_named(about), *named]
-        return await self._directory.find_order(
+    async def _reinstated_in_part(
+        self, report: DisputeReport, still_withdrawn: Mapping[str, int]
+    ) -> WebhookResult:
+        """Let the event wait for the decision of a person about the rest of the money."""
+        if not await self._commands.disputes.record_part(report, still_withdrawn):
+            return Ignored("a person decided how much of the order the dispute takes")
+        kept = ", ".join(f"{amount} {code}" for code, amount in still_withdrawn.items())
+        reason = (
+            f"{kept} (minor units) of dispute {report.dispute_id} over {report.amount} "
+            f"{report.currency} of order {report.order_id!r} stay withdrawn: a person decides how "
+            "much of the order the dispute takes"
+        )
+        subject = subject_of_dispute(report.dispute_id)
+        return Parked(subject, reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
+
+    async def _find(self, about: NamedObject, refund_id: str | None = None) -> OrderMatches:
+        """Find the order: by the refund and the payment, else by the names in the metadata. The
+        PSP writes its payment's id there."""
+        named, payments = about.orders, about.payments
+        found = await self._directory.find_order(
             refund_id=refund_id, order_ids=named, payment_ids=payments, source_transactions=payments
         )
+        if found.by_refund is not None or found.by_payment or found.by_id or not named:
+            return found
+        return await self._directory.find_order(payment_ids=named, source_transactions=named)
 
 
 def _statuses(event_type: str, dispute: DisputeObject) -> list[DisputeStatus]:
@@ -162,20 +255,20 @@ def _statuses(event_type: str, dispute: DisputeObject) -> list[DisputeStatus]:
     )
 
 
-def _paid_order(about: RefundOrDispute, matches: OrderMatches) -> str | Parked:
+def _paid_order(about: NamedObject, matches: OrderMatches) -> str | Parked:
     """Return the order of a refund or dispute once it is paid: before that, its authority is not
     known.
 
     The event may be about an order that is not registered yet, or about a payment that is no order
     of ours.
     """
-    order_id = matches.by_id[0] if matches.by_id else matches.sole_by_payment
+    order_id = order_of(matches)
     if order_id is None:
-        named, payments = _orders_named(about), _payments_named(about)
+        named, payments = about.orders, about.payments
         subject = (
             subject_of_order(named[0])
             if named
-            else subject_of_payment(payments[0] if payments else about.id)
+            else subject_of_payment(payments[0] if payments else about.id or "unknown")
         )
         return parked_for(subject, maybe_foreign=True)
     if order_id not in matches.paid:
@@ -184,11 +277,3 @@ def _paid_order(about: RefundOrDispute, matches: OrderMatches) -> str | Parked:
         )
         return Parked(subject_of_order(order_id), reason)
     return order_id
-
-
-def _orders_named(about: RefundOrDispute) -> list[str]:
-    return [name for name in (about.metadata.get("order_id"), about.transfer_group) if name]
-
-
-def _payments_named(about: RefundOrDispute) -> Sequence[str]:
-    return [name for name in (about.charge, about.payment_intent) if name]

@@ -83,12 +83,16 @@ create table webhook_polls (
 
 -- Alarms: conditions that a person has to look at. One row per kind and subject, however often it is raised.
 create table alarms (
-    kind       text        not null,
-    subject    text        not null,
-    detail     text        not null,
-    raised_at  timestamptz not null,
-    cleared_at timestamptz,
-    primary key (kind, subject)
+    kind         text        not null,
+    subject      text        not null,
+    detail       text        not null,
+    -- Since when the condition lasts. An alarm that is raised again keeps it, unless it was cleared meanwhile.
+    raised_at    timestamptz not null,
+    last_seen_at timestamptz not null,
+    times        bigint      not null constraint an_alarm_was_seen check (times > 0),
+    cleared_at   timestamptz,
+    primary key (kind, subject),
+    constraint an_alarm_is_seen_after_it_is_raised check (last_seen_at >= raised_at)
 );
 create index alarms_open_idx on alarms (raised_at) where cleared_at is null;
 
@@ -126,11 +130,12 @@ insert into breaker default values;
 
 
 -- The mode and account that this database belongs to. One row: a start with another key must not mix test money with real
--- money.
+-- money. ledger_id is part of the idempotency keys and of the metadata at Stripe: two ledgers on one account may use equal ids.
 create table ledger_binding (
     single   boolean     primary key default true,
     mode     text        not null,
     account  text,
     bound_at timestamptz not null default now(),
+    ledger_id uuid not null default gen_random_uuid(),
     constraint there_is_only_one_binding check (single)
 );

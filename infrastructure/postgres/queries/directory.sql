@@ -54,13 +54,13 @@ select payment_id from orders
 -- still_unpaid: those of these payments that an unpaid order names
 select payment_id from orders where payment_id = any(%(names)s) and status = 'open';
 
--- refund_statuses: the PSP's status of refunds; one that succeeded and was set aside is under review only in the ledger
+-- refund_statuses: the PSP's status of refunds, and the version here; one that succeeded and was set aside is under review only in the ledger
 select given.name, case when r.status = 'review' and exists (
            select from orders o
              join ledger_events e on e.originator_id = o.stream_id and e.topic = 'ledger.order.refund_set_aside'
             where o.order_id = r.order_id
               and convert_from(e.state, 'UTF8')::json ->> 'refund_id' in (r.refund_id, r.psp_refund_id)
-       ) then 'succeeded' else r.status end
+       ) then 'succeeded' else r.status end, r.version
   from unnest(%s::text[]) as given (name)
   join lateral (select * from refunds where refund_id = given.name
                 union

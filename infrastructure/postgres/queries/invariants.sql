@@ -52,11 +52,15 @@ with owed as (
     select distinct on (originator_id) originator_id, convert_from(state, 'UTF8')::jsonb -> 'targets' as targets
       from ledger_events
      where topic in ('ledger.order.refund_allocated', 'ledger.order.refund_revoked',
-                     'ledger.order.dispute_counted', 'ledger.order.dispute_revoked')
+                     'ledger.order.dispute_counted', 'ledger.order.dispute_revoked',
+                     'ledger.order.dispute_reduced', 'ledger.order.amount_received')
+        -- a payment divides earlier refunds again if it received another amount than was ordered
+        or (topic = 'ledger.order.paid'
+            and jsonb_typeof(convert_from(state, 'UTF8')::jsonb -> 'targets') = 'object')
      order by originator_id, originator_version desc
 ), shares as (
     select o.order_id, s.seller_id, s.amount as share, coalesce((w.targets ->> s.seller_id)::numeric, 0) as owed,
-           bool_and(o.refunded = o.amount) as all_refunded
+           bool_and(o.refunded = coalesce(o.collected, o.amount)) as all_refunded
       from orders o
      cross join jsonb_to_recordset(o.shares) as s (seller_id text, amount numeric)
       left join owed w on w.originator_id = o.stream_id
@@ -98,7 +102,8 @@ select e.originator_id::text, format('its version %s (position %s) was caused by
                                      e.originator_version, e.notification_id, e.source)
   from (select originator_id, originator_version, notification_id, convert_from(state, 'UTF8')::jsonb ->> 'source' as source
           from ledger_events
-         where topic in ('ledger.order.paid', 'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')
+         where topic in ('ledger.order.paid', 'ledger.order.amount_received', 'ledger.order.payment_not_counted',
+                         'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')
             or topic ^@ any (array['ledger.dispute.', 'ledger.payout.'])) e
  where split_part(e.source, ':', 1) in ('hyperswitch', 'stripe')
    and e.source not in ('hyperswitch:read', 'hyperswitch:answer')  -- answers of the PSP to our requests

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from projections.alarms import AlarmRow
+from projections.alarms import AlarmRow, alarm_after
 
 
 class AlarmBoard:
@@ -15,11 +15,15 @@ class AlarmBoard:
         self._rows: dict[tuple[str, str], AlarmRow] = {}
 
     def write(self, rows: Sequence[AlarmRow]) -> None:
-        """Write the rows; of several for one kind and subject the last one counts."""
-        self._rows.update({(row.kind, row.subject): row for row in rows})
+        """Apply the changes in their order, as `ledger_append` does."""
+        for row in rows:
+            after = alarm_after(self._rows.get((row.kind, row.subject)), row)
+            if after is not None:
+                self._rows[(row.kind, row.subject)] = after
 
     def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
-        self._rows[(kind, subject)] = AlarmRow(kind, subject, detail, self._now(), None)
+        now = self._now()
+        self.write([AlarmRow(kind, subject, detail, now, now, 1, None)])
 
     def clear(self, kind: str, subject: str) -> bool:
         row = self._rows.get((kind, subject))

@@ -85,7 +85,14 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "transfer_reversals": [Check("a_reversal_is_never_negative", lambda row: row.amount >= 0)],
     "orders": [
         Check("an_order_is_never_negative", lambda row: row.amount >= 0),
-        Check("refunds_never_exceed_the_order", lambda row: 0 <= row.refunded <= row.amount),
+        Check(
+            "refunds_never_exceed_the_order",
+            lambda row: 0 <= row.refunded <= (row.collected or row.amount),
+        ),
+        Check(
+            "a_paid_order_has_collected_its_amount",
+            lambda row: row.collected is None or row.collected >= row.amount,
+        ),
     ],
     "refunds": [
         Check("a_refund_is_never_negative", lambda row: row.amount >= 0),

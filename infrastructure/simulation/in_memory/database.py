@@ -141,9 +141,12 @@ class MemoryStore:
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
 
-    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[RecordedFact]]:
+    async def load(
+        self, ids: Collection[UUID], since: Callable[[UUID], int] = lambda _: 1
+    ) -> dict[UUID, list[RecordedFact]]:
         streams = self._database.streams
-        return {stream: list(streams[stream]) for stream in ids if stream in streams}
+        loaded = {s: streams[s][since(s) - 1 :] for s in ids if s in streams}
+        return {stream: recorded for stream, recorded in loaded.items() if recorded}
 
     async def append(self, facts: Sequence[StoredFact], rows: Rows | None = None) -> int:
         return self._database.commit(facts, rows or {})

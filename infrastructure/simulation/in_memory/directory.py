@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from application.missed_webhooks.ports import KnownRefund
 from application.ports import OrderMatches
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.simulation.in_memory.database import MemoryDatabase
@@ -82,9 +83,13 @@ class MemoryDirectory:
         rows = (self._tables["orders"][order_id] for order_id in self._indexes.open_orders)
         return {row.payment_id for row in rows if row.payment_id in asked}
 
-    async def refund_statuses(self, names: Collection[str]) -> Mapping[str, str]:
+    async def refund_statuses(self, names: Collection[str]) -> Mapping[str, KnownRefund]:
         found = {name: self._refund(name) for name in names}
-        return {name: row.status for name, row in found.items() if row is not None}
+        return {
+            name: KnownRefund(row.status, row.version)
+            for name, row in found.items()
+            if row is not None
+        }
 
     def _paid_by(self, payment_ids: Sequence[str], source_transactions: Sequence[str]) -> set[str]:
         known = self._indexes.orders_of_payment

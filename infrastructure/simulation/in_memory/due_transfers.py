@@ -72,6 +72,14 @@ class DueTransfers:
                 heapq.heappush(turns, (turn + 1, *head, seller))
         return leased
 
+    def hold(self, holder: str, ids: Collection[UUID], until: datetime, now: datetime) -> None:
+        """Lease transfers, due or not, except those that another holder has."""
+        self._run_out(now)
+        for transfer_id in ids:
+            lease = self._leases.get(transfer_id) if transfer_id in self._running else None
+            if transfer_id in self._rows and (lease is None or lease.holder == holder):
+                self._hold(transfer_id, Lease(holder, until))
+
     def renew(self, holder: str, ids: Collection[UUID], until: datetime) -> set[UUID]:
         """Prolong the leases of this holder, and return them; others have taken over the rest."""
         held = {id_ for id_ in ids if id_ in self._leases and self._leases[id_].holder == holder}

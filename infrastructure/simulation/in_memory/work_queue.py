@@ -28,6 +28,10 @@ class MemoryWork:
         obeys = lambda seller_id: breaker.allows(kind, seller_id)  # noqa: E731
         return ClaimedWork(self._due.lease(kind, holder, limit, now + lease, now, obeys), now)
 
+    async def hold(self, holder: str, ids: Collection[UUID], lease: timedelta) -> None:
+        now = self._database.now()
+        self._due.hold(holder, ids, now + lease, now)
+
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> Collection[UUID]:
         return self._due.renew(holder, ids, self._database.now() + lease)
 

@@ -65,6 +65,8 @@ class SimulatedStripeBooks(StoreGroup):
         at which the money becomes available."""
         self.announced: list[StripeEventRow] = []
         """Events of the running change, not yet given to the webhooks."""
+        self.reversals_begin_pending = False
+        """True if new reversals wait for a decision: see `pending_reversals.py`."""
         self.begin()
 
     def begin(self) -> None:
@@ -138,6 +140,7 @@ class SimulatedStripeBooks(StoreGroup):
         super().clear()
         self.maturing.clear()
         self.announced.clear()
+        self.reversals_begin_pending = False
 
     def restore(self, records: Records) -> None:
         super().restore(records)
@@ -154,7 +157,8 @@ class SimulatedStripeBooks(StoreGroup):
                 yield f"{total} {currency} came from nowhere"
         reversed_amounts: Counter[str] = Counter()
         for reversal in self.reversals:
-            reversed_amounts[reversal.transfer] += reversal.amount
+            if reversal.status in (None, "succeeded"):
+                reversed_amounts[reversal.transfer] += reversal.amount
         for transfer in self.transfers:
             if not 0 <= transfer.amount_reversed <= transfer.amount:
                 yield f"{transfer.id}: {transfer.amount_reversed} of {transfer.amount} is reversed"

@@ -70,6 +70,18 @@ class SimulatorControl(ControlClient):
         without our metadata."""
         return await self._post("reversals", {"transfer": transfer, "amount": amount, **settings})
 
+    async def let_reversals_be_pending(self, on: bool = True) -> None:
+        """Let each new reversal begin with the status `pending`."""
+        await self._post("pending_reversals", {"on": on})
+
+    async def decide_reversal(
+        self, id_: str, status: str, failure_reason: str | None = None
+    ) -> Json:
+        """Let a pending reversal become `succeeded`, `failed` or `canceled`."""
+        return await self._post(
+            f"reversals/{id_}", {"status": status, "failure_reason": failure_reason}
+        )
+
     async def external_transfer(
         self, destination: str, amount: int, currency: str, **settings: Any
     ) -> Json:

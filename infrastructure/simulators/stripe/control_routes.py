@@ -11,6 +11,7 @@ from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import DASHBOARD
 from infrastructure.simulators.stripe.charges import fail_charge, register_charge
 from infrastructure.simulators.stripe.payments import add_payment, charge_payment
+from infrastructure.simulators.stripe.pending_reversals import decide
 from infrastructure.simulators.stripe.render import (
     account_json,
     event_json,
@@ -73,9 +74,21 @@ def _reverse(world: StripeWorld, _: Request, body: Body) -> Json:
     """Make a reversal in the dashboard, or, with `source_refund`, by a refund: without key and
     without our metadata."""
     transfer = world.books.transfers.by_id[body["transfer"]]
-    params = {name: body[name] for name in ("amount", "metadata") if body.get(name) is not None}
+    settings = ("amount", "metadata", "pending")
+    params = {name: body[name] for name in settings if body.get(name) is not None}
     reversal = create_reversal(world.books, transfer, params, DASHBOARD, body.get("source_refund"))
     return reversal_json(world.books, reversal)
+
+
+def _begin_pending(world: StripeWorld, _: Request, body: Body) -> Json:
+    world.books.reversals_begin_pending = bool(body["on"])
+    return body
+
+
+def _decide(world: StripeWorld, request: Request, body: Body) -> Json:
+    """Let a pending reversal succeed, fail or be canceled."""
+    id_, reason = request.path_params["id"], body.get("failure_reason")
+    return reversal_json(world.books, decide(world.books, id_, body["status"], reason))
 
 
 def _announce(world: StripeWorld, _: Request, body: Body) -> Json:
@@ -128,6 +141,8 @@ CONTROLS: tuple[ControlRoute[StripeWorld], ...] = (
     ("POST", "/_sim/payment_intents", _add_payment),
     ("POST", "/_sim/payment_intents/{id}/charge", _charge_payment),
     ("POST", "/_sim/reversals", _reverse),
+    ("POST", "/_sim/pending_reversals", _begin_pending),
+    ("POST", "/_sim/reversals/{id}", _decide),
     ("POST", "/_sim/transfers", _transfer),
     ("POST", "/_sim/events", _announce),
     ("GET", "/_sim/tuning", lambda world, _, __: world.settings.model_dump(mode="json")),

@@ -61,7 +61,10 @@ def transfer_json(
 def reversal_json(
     books: SimulatedStripeBooks, reversal: TransferReversalRow, expand: Sequence[str] = ()
 ) -> Json:
-    return {
+    status: Json = {} if reversal.status is None else {"status": reversal.status}
+    if reversal.failure_reason is not None:
+        status["failure_reason"] = reversal.failure_reason
+    return status | {
         "id": reversal.id,
         "object": "transfer_reversal",
         "amount": reversal.amount,

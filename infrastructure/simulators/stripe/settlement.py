@@ -63,9 +63,9 @@ def _settle_charge(books: SimulatedStripeBooks, charge: ChargeRow) -> list[str]:
     transfers = [books.transfers.by_id[id_] for id_ in charge.transfers]
     for transfer in transfers:
         _become_available(
-            books, BalanceKey(transfer.destination, charge.currency, "pending"), transfer.rest
+            books, BalanceKey(transfer.destination, charge.currency, "pending"), transfer.unreversed
         )
-        rest -= transfer.rest
+        rest -= transfer.unreversed
     _become_available(books, books.platform_balance(charge.currency, "pending"), rest)
     charge.settled = True
     books.charges.save(charge)

@@ -17,14 +17,15 @@ from infrastructure.simulators.stripe.charges import (
 )
 from infrastructure.simulators.stripe.errors import money_text
 from infrastructure.simulators.stripe.parameters import merged
-from infrastructure.simulators.stripe.render import payment_refund_json, transfer_json
+from infrastructure.simulators.stripe.pending_reversals import begin_pending, seller_balance, take
+from infrastructure.simulators.stripe.render import transfer_json
 from infrastructure.simulators.stripe.rows import (
     AccountRow,
     ChargeRow,
     TransferReversalRow,
     TransferRow,
 )
-from infrastructure.simulators.stripe.settlement import available_on_of, credit
+from infrastructure.simulators.stripe.settlement import available_on_of
 
 
 def check_named_objects(books: SimulatedStripeBooks, params: Params) -> None:
@@ -121,23 +122,19 @@ def create_reversal(
     """Take money back, and announce `transfer.reversed` and the seller's `refund.created`. Raises
     Refusal before any change."""
     amount = _amount_to_reverse(transfer, params)
-    charge = books.charges.get(transfer.source_transaction or "")
-    bucket = bucket_of(charge) if charge else "available"
-    key = BalanceKey(transfer.destination, transfer.currency, bucket)
+    if books.reversals_begin_pending or params.get("pending"):
+        metadata = merged({}, params.get("metadata"))
+        return begin_pending(
+            books, transfer, _add_reversal(books, transfer, amount, metadata, source_refund), origin
+        )
+    key = seller_balance(books, transfer)
     account = books.accounts.by_id[transfer.destination]
     if not account.connected_reserves and books.balances.amount(key) < amount:
         raise Refusal("seller_balance_too_low")
     reversal = _add_reversal(
         books, transfer, amount, merged({}, params.get("metadata")), source_refund
     )
-    credit(books, key, books.transactions.by_id[reversal.balance_transaction])
-    previous = {"amount_reversed": transfer.amount_reversed}
-    transfer.amount_reversed += amount
-    transfer.reversals.append(reversal.id)
-    books.transfers.save(transfer)
-    books.announce("transfer.reversed", transfer_json(books, transfer), origin, previous)
-    refund = payment_refund_json(books, transfer, reversal)
-    books.announce("refund.created", refund, origin, account=transfer.destination)
+    take(books, transfer, reversal, key, origin)
     return reversal
 
 

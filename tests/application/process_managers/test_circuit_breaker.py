@@ -74,11 +74,17 @@ class FakeFleet:
         self.stopped.append((scope, actor))
 
     async def hears(
-        self, signal: ProviderSignal, transfers: Sequence[int], *, look: bool = False
+        self,
+        signal: ProviderSignal,
+        transfers: Sequence[int],
+        *,
+        look: bool = False,
+        account: str | None = None,
     ) -> None:
         for number in transfers:
             step = LookUp("transfer", NOW) if look else Send("transfer", 1, "key", BODY)
-            await self.watch.observe(UUID(int=number), step, signal)
+            about = account or f"acct_{number}"
+            await self.watch.observe(UUID(int=number), step, signal, about)
 
 
 @pytest.fixture
@@ -109,6 +115,7 @@ async def test_several_unanswered_transfers_open_the_breaker_once(fleet: FakeFle
     [
         ProviderSignal.ANSWER,
         ProviderSignal.KEY_REFUSED,
+        ProviderSignal.FORBIDDEN,
         ProviderSignal.NOT_FOUND,
         ProviderSignal.TOO_FAST,
     ],
@@ -146,7 +153,11 @@ async def test_calls_not_sent_to_stripe_do_not_count(fleet: FakeFleet) -> None:
 
 @pytest.mark.parametrize(
     ("signal", "several"),
-    [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)],
+    [
+        (ProviderSignal.KEY_REFUSED, REFUSED_KEY),
+        (ProviderSignal.FORBIDDEN, REFUSED_KEY),
+        (ProviderSignal.NOT_FOUND, NOT_FOUND),
+    ],
 )
 async def test_wrong_key_stops_all_unlike_one_transfers_trouble(
     fleet: FakeFleet, signal: ProviderSignal, several: int
@@ -157,9 +168,27 @@ async def test_wrong_key_stops_all_unlike_one_transfers_trouble(
     assert fleet.stopped == [(EVERYTHING, LEDGER)]
 
 
+@pytest.mark.parametrize("signal", [ProviderSignal.FORBIDDEN, ProviderSignal.NOT_FOUND])
+async def test_refusals_about_two_destinations_stop_nobody_else(
+    fleet: FakeFleet, signal: ProviderSignal
+) -> None:
+    for account in ("acct_anna", "acct_bert"):
+        await fleet.hears(signal, range(100), account=account)
+    assert fleet.stopped == []
+    await fleet.hears(signal, [100], account="acct_carl")
+    assert fleet.stopped == [(EVERYTHING, LEDGER)]
+
+
+async def test_refused_key_stops_all_for_a_single_destination(fleet: FakeFleet) -> None:
+    """401 is about the key alone, also for a marketplace with one seller."""
+    await fleet.hears(ProviderSignal.KEY_REFUSED, range(REFUSED_KEY), account="acct_anna")
+    assert fleet.stopped == [(EVERYTHING, LEDGER)]
+
+
 async def test_key_that_works_in_between_is_not_wrong(fleet: FakeFleet) -> None:
     for _ in range(3):
         await fleet.hears(ProviderSignal.KEY_REFUSED, range(REFUSED_KEY - 1))
+        await fleet.hears(ProviderSignal.FORBIDDEN, range(REFUSED_KEY - 1))
         await fleet.hears(ProviderSignal.NOT_FOUND, range(NOT_FOUND - 1))
         await fleet.hears(ProviderSignal.ANSWER, [500])
     assert fleet.stopped == []

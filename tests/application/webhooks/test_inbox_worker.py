@@ -66,12 +66,12 @@ async def test_alarm_about_an_event_ends_when_it_is_handled(
     clock, alarms = DatabaseClock(), WatchedAlarms(storage.alarms)
     loop = InboxLoop(
         storage.inbox,
-        WebhookHandler(stripe={"t": react}),
+        WebhookHandler(stripe={"transfer.updated": react}),
         alarms,
         clock,
         parked_deadline=timedelta(hours=1),
     )
-    await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
+    await storage.inbox.put("stripe", "evt_1", "transfer.updated", b"{}", await storage.now())
     running = asyncio.create_task(loop.run())
     async with asyncio.timeout(10):
         await alarms.told.wait()

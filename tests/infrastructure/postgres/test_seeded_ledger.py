@@ -18,7 +18,7 @@ TABLES = (
     "pauses",
     "findings",
 )
-EXPECTED = "4dcfd78e4d5b847b3214685dbf5660a39e0cc1c10fc34571233772b49b5a9c0f"
+EXPECTED = "bc8dcd2ccef8da2fad05b9da815a6ac687e6b68c600a8fe6dce2608c4af114d3"
 
 
 def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:

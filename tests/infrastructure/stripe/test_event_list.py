@@ -101,7 +101,7 @@ async def test_event_page_ending_at_its_cursor_stops(
     ("status", "signal"),
     [
         (401, ProviderSignal.KEY_REFUSED),
-        (403, ProviderSignal.KEY_REFUSED),
+        (403, ProviderSignal.FORBIDDEN),
         (503, ProviderSignal.SILENCE),
     ],
 )
