@@ -19,6 +19,7 @@ from infrastructure.simulation.virtual_time import epoch_seconds
 from infrastructure.simulation.week.plan import DAY, HOUR
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
 from infrastructure.simulators.stripe.config import SimulatorConfig
+from infrastructure.simulators.stripe.manners import LIVE
 from infrastructure.simulators.stripe.payments import StripeConnector
 from infrastructure.stripe.gateway import StripeGateway
 
@@ -37,6 +38,8 @@ its acknowledgement, too. At other times no time passes there, which saves half 
 MARKET_RETRY = 15.0
 """Seconds after which the marketplace repeats a command that got no answer."""
 SETTLEMENTS_EVERY = 900.0
+MANNERS = LIVE._replace(notice=False)
+"""The transport that takes Stripe's notices off is replaced by the virtual network."""
 SECRET = "whsec_of_the_simulated_week"
 LEDGER = "http://ledger.virtual/webhooks"
 SETTINGS = Settings(
@@ -138,6 +141,7 @@ class WeekWorld:
             seed=seed,
             clock=epoch_seconds,
             endpoint_rate=25,
+            manners=MANNERS,
             deliver=self._deliver,
             webhook_endpoints=(endpoint, {**endpoint, "connect": True, "types": connected}),
         )
