@@ -20,6 +20,7 @@ from infrastructure.simulation.week.plan import (
     CURRENCY,
     DAY,
     DAYS,
+    FEWEST,
     HOUR,
     PlannedOrder,
     planned,
@@ -35,9 +36,9 @@ Progress = Callable[[int], None]
 
 
 def simulate_week(orders: int, seed: int, progress: Progress = lambda day: None) -> WeekReport:
-    """Run a week in virtual time. Raises ValueError for fewer than ten orders."""
-    if orders < 10:
-        raise ValueError(f"a week of {orders} orders shows nothing; choose 10 or more")
+    """Run a week in virtual time. Raises ValueError for too few orders."""
+    if orders < FEWEST:
+        raise ValueError(f"a week of {orders} orders shows nothing; choose {FEWEST} or more")
     return run(_Week(orders, seed, progress).lived())
 
 
